@@ -1,0 +1,82 @@
+"""The policy: every tunable of dispatch as one versioned document, with the range of each."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+EscalationAction = Literal["ticket", "notify_ops", "widen_search", "notify_critical", "cancel"]
+ExpiryPolicy = Literal["auto_accept", "next_driver"]
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+RadiusKm = Annotated[float, Meta(ge=0.1, le=100)]
+
+
+class EscalationLevel(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """One rung of the ladder: due `after_seconds` after the delivery became unassigned."""
+
+    level: Annotated[int, Meta(ge=1, le=10)]
+    after_seconds: Annotated[int, Meta(ge=1, le=86_400)]
+    actions: Annotated[tuple[EscalationAction, ...], Meta(max_length=5)]
+
+
+class AlertPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """When a zone's numbers are worth waking somebody."""
+
+    window_minutes: Annotated[int, Meta(ge=1, le=1440)] = 60
+    minimum_sample: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    rejected_share: Share = 0.2
+    unassigned_count: Annotated[int, Meta(ge=0, le=1_000_000)] = 10
+
+
+DEFAULT_LADDER = (
+    EscalationLevel(1, 300, ("ticket", "notify_ops")),
+    EscalationLevel(2, 900, ("widen_search",)),
+    EscalationLevel(3, 1800, ("notify_critical",)),
+)
+
+
+class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The whole document; field names on the wire are camelCase, units stand in the names."""
+
+    version: Annotated[int, Meta(ge=1)] = 1
+    offer_timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 30
+    expiry_policy: ExpiryPolicy = "auto_accept"
+    reoffer_cooldown_seconds: Annotated[int, Meta(ge=0, le=3600)] = 120
+    pause_after_expiries: Annotated[int, Meta(ge=1, le=100)] = 3
+    search_radius_km: RadiusKm = 5.0
+    wide_search_radius_km: RadiusKm = 10.0
+    average_speed_kmh: Annotated[float, Meta(ge=1, le=150)] = 25.0
+    detour_factor: Annotated[float, Meta(ge=1, le=5)] = 1.3
+    handover_seconds: Annotated[int, Meta(ge=0, le=7200)] = 600
+    base_pay_cents: Annotated[int, Meta(ge=0, le=1_000_000)] = 300
+    per_km_pay_cents: Annotated[int, Meta(ge=0, le=1_000_000)] = 80
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    presence_lapse_seconds: Annotated[int, Meta(ge=1, le=3600)] = 45
+    call_presence_seconds: Annotated[int, Meta(ge=1, le=3600)] = 90
+    position_fresh_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300
+    match_window_ms: Annotated[int, Meta(ge=0, le=60_000)] = 0
+    escalation: Annotated[tuple[EscalationLevel, ...], Meta(max_length=10)] = DEFAULT_LADDER
+    alerts: AlertPolicy = AlertPolicy()
+
+
+DEFAULT_POLICY = Policy()
+
+
+def contradictions(policy: Policy) -> list[tuple[str, str]]:
+    """What no single range shows, as (wire field, message); empty when the document is sound."""
+    found = []
+    if policy.wide_search_radius_km < policy.search_radius_km:
+        found.append(("wideSearchRadiusKm", "must not be below searchRadiusKm"))
+    for index, (lower, upper) in enumerate(
+        zip(policy.escalation, policy.escalation[1:], strict=False), start=1
+    ):
+        if upper.level <= lower.level:
+            found.append((f"escalation[{index}].level", "must rise from level to level"))
+        if upper.after_seconds <= lower.after_seconds:
+            found.append((f"escalation[{index}].afterSeconds", "must rise from level to level"))
+    return found
+
+
+def with_version(policy: Policy, version: int) -> Policy:
+    """The same document under another version number."""
+    return structs.replace(policy, version=version)
