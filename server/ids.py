@@ -1,0 +1,17 @@
+"""New ids: UUIDv7, as the canonical lower-case strings that ids are everywhere inside Callboard."""
+
+import re
+
+from uuid_utils import uuid7
+
+_CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+
+
+def new_id() -> str:
+    """A new time-ordered UUID."""
+    return str(uuid7())
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` is an id in the one form used inside: lower case, with dashes."""
+    return _CANONICAL(text) is not None
