@@ -1,0 +1,61 @@
+"""Background tasks that are named, watched and restarted. It knows nothing of what they do."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+STEADY_SECONDS = 10.0
+"""A task that lived this long starts its backoff anew."""
+
+ALIVE = Gauge(
+    "callboard_task_alive", "1 while the background task runs, 0 while it waits to restart", ["task"]
+)
+DEATHS = Counter("callboard_task_deaths", "Times a background task died of an exception", ["task"])
+
+log = structlog.get_logger(__name__)
+
+
+def supervised(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    """Start `run` as a task called `name` that is started again, with backoff, whenever it dies.
+
+    It ends when `run` returns or when the task is cancelled. A cancellation that nobody asked of this task
+    (a connection's own, leaking out) counts as a death.
+    """
+    return asyncio.create_task(_supervise(name, run), name=name)
+
+
+async def stop(*tasks: asyncio.Task[None]) -> None:
+    """Cancel supervised tasks and wait until they are gone."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    alive, deaths = ALIVE.labels(name), DEATHS.labels(name)
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        started = time.monotonic()
+        alive.set(1)
+        try:
+            await run()
+            return
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            log.exception("task_died", task=name)
+        except Exception:
+            log.exception("task_died", task=name)
+        finally:
+            alive.set(0)
+        deaths.inc()
+        if time.monotonic() - started > STEADY_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
