@@ -4,7 +4,7 @@ Answers, messages and pages are all built from these views. This module knows no
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
@@ -194,7 +194,7 @@ def offer_view(o: Offer, now: datetime) -> OfferView:
         instant(o.created_at),
         instant(o.expires_at),
         max(0, round(remaining)),
-        o.payload,
+        cast(OfferPayload, o.payload),
     )
 
 

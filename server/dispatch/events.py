@@ -81,13 +81,10 @@ class OfferCreated(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
     def data(self) -> dict[str, Any]:
-        o = self.offer
-        data = {
-            "attempt": o.attempt,
-            "expiresAt": o.expires_at,
-            "estimatedDistanceKm": o.payload.estimated_distance_km,
-            "estimatedPickupTimeMin": o.payload.estimated_pickup_time_min,
-            "estimatedEarningCents": o.payload.estimated_earning_cents,
+        data: dict[str, Any] = {
+            "attempt": self.offer.attempt,
+            "expiresAt": self.offer.expires_at,
+            "payload": self.offer.payload,
         }
         if self.reason is not None:
             data["reason"] = self.reason

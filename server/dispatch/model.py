@@ -6,7 +6,7 @@ Only `World.apply` (in world.py) changes these objects; deciding reads them.
 from datetime import datetime
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 DeliveryStatus = Literal["SCHEDULED", "READY", "ASSIGNED", "PICKED_UP", "DELIVERED", "CANCELLED"]
 OfferStatus = Literal["PENDING", "ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
@@ -49,14 +49,17 @@ class OfferPayload(Struct, frozen=True, rename="camel"):
 
 
 class Offer(Struct):
-    """One delivery held out to one driver until `expires_at`. `attempt` counts the delivery's offers from 1."""
+    """One delivery held out to one driver until `expires_at`. `attempt` counts the delivery's offers from 1.
+
+    `payload` is Raw (JSON) in an offer that was loaded: no rule reads it.
+    """
 
     id: str
     delivery_id: str
     driver_id: str
     status: OfferStatus
     attempt: int
-    payload: OfferPayload
+    payload: OfferPayload | Raw
     created_at: datetime
     expires_at: datetime
     received_at: datetime | None = None

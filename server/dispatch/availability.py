@@ -1,0 +1,234 @@
+"""The rules of a driver's availability and presence: breaks, pauses, shifts, connections, and their ends."""
+
+from datetime import datetime, timedelta
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.decided import Decided
+from server.dispatch.model import SYSTEM, Actor, Availability, Driver
+from server.dispatch.policy import Policy
+from server.dispatch.world import World
+
+
+def present(driver: Driver, now: datetime, policy: Policy) -> bool:
+    """A socket open, or lost less than `presenceLapseSeconds` ago, or a call within `callPresenceSeconds`."""
+    lost, called = driver.socket_lost_at, driver.last_call_at
+    return (
+        driver.session_id is not None
+        or (lost is not None and now - lost < timedelta(seconds=policy.presence_lapse_seconds))
+        or (called is not None and now - called <= timedelta(seconds=policy.call_presence_seconds))
+    )
+
+
+def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:
+    """A new driver, offline until first seen. One `external_ref` names one driver."""
+    if command.external_ref is not None and command.external_ref in world.by_external_ref:
+        return r.DRIVER_EXISTS
+    driver = Driver(
+        id=command.driver_id,
+        name=command.name,
+        zone=command.zone,
+        capacity=command.capacity,
+        availability="offline",
+        last_availability_change=world.now,
+        external_ref=command.external_ref,
+        phone=command.phone,
+        availability_reason="never_seen",
+        availability_before="available",
+    )
+    registered = e.DriverRegistered(at=world.now, actor=command.actor, driver_id=driver.id, driver=driver)
+    return Decided((registered,), driver_id=driver.id)
+
+
+def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusal:
+    """The newest socket is the current one; a driver who had lapsed is back as they were."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.session_id == command.session_id:
+        return Decided(driver_id=driver.id, repeated=True)
+    connected = e.DriverConnected(
+        at=world.now,
+        actor=command.actor,
+        driver_id=driver.id,
+        session_id=command.session_id,
+        node_id=command.node_id,
+        superseded=driver.session_id,
+        superseded_node=driver.session_node,
+    )
+    return Decided((connected, *_return(driver, command.actor, world.now)), driver_id=driver.id)
+
+
+def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.Refusal:
+    """A socket is gone: of no interest unless it was still the current one."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.session_id != command.session_id:
+        return r.SESSION_NOT_CURRENT
+    lost_at = min(command.lost_at, world.now) if command.lost_at is not None else world.now
+    gone = e.DriverDisconnected(
+        at=world.now,
+        actor=command.actor,
+        driver_id=driver.id,
+        session_id=command.session_id,
+        lost_at=lost_at,
+    )
+    return Decided((gone,), driver_id=driver.id)
+
+
+def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
+    """A call of theirs: a driver who had lapsed, or was never seen, is back."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    happened = _return(driver, command.actor, world.now)
+    return Decided(happened, driver_id=driver.id, repeated=not happened)
+
+
+def lapse_presence(command: c.LapsePresence, world: World) -> Decided | r.Refusal:
+    """Gone too long to count on: offline, remembering what to come back to. An open offer keeps its deadline."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.availability in ("offline", "shift_ended"):
+        return Decided(driver_id=driver.id, repeated=True)
+    if present(driver, world.now, world.policy):
+        return r.STILL_PRESENT
+    lapsed = e.AvailabilityChanged(
+        at=world.now,
+        actor=command.actor,
+        driver_id=driver.id,
+        from_=driver.availability,
+        to="offline",
+        reason="connection_lost",
+        until=driver.availability_until,
+        before=driver.availability,
+    )
+    return Decided((lapsed,), driver_id=driver.id)
+
+
+def _return(driver: Driver, actor: Actor, now: datetime) -> tuple[e.Event, ...]:
+    before = driver.availability_before
+    if driver.availability != "offline" or before is None:
+        return ()
+    until = driver.availability_until
+    if before == "on_break" and until is not None and until <= now:
+        before, until = "available", None
+    reason = "first_seen" if driver.availability_reason == "never_seen" else "reconnected"
+    return (
+        e.AvailabilityChanged(
+            at=now, actor=actor, driver_id=driver.id, from_="offline", to=before, reason=reason, until=until
+        ),
+    )
+
+
+def take_break(command: c.TakeBreak, world: World) -> Decided | r.Refusal:
+    """A break from now; again while on break: a new end."""
+    until = world.now + timedelta(minutes=command.duration_minutes)
+    return _step_back(world, command.driver_id, "on_break", command.reason or "break", command.actor, until)
+
+
+def pause(command: c.Pause, world: World) -> Decided | r.Refusal:
+    """No offers until they resume."""
+    return _step_back(world, command.driver_id, "paused", "paused", command.actor)
+
+
+def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
+    """Home, from any state; they stay so until they resume."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    return _change(world, driver, "shift_ended", "shift_ended", command.actor)
+
+
+def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
+    """Ready for offers, from any state; unanswered offers are counted anew."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.availability == "available" and driver.expiries_in_a_row:
+        forgiven = e.ExpiriesForgiven(at=world.now, actor=command.actor, driver_id=driver.id)
+        return Decided((forgiven,), driver_id=driver.id)
+    return _change(world, driver, "available", "resumed", command.actor)
+
+
+def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
+    """The clock: a break that is over makes the driver available. One who lapsed meanwhile stays offline."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    until = driver.availability_until
+    if driver.availability != "on_break" or until is None or until > world.now:
+        return r.BREAK_NOT_OVER
+    return _change(world, driver, "available", "break_expired", command.actor)
+
+
+def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Refusal:
+    """An admin's decision, from any state to any; a break ends by itself if it has a duration."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    until = None
+    if command.availability == "on_break" and command.duration_minutes is not None:
+        until = world.now + timedelta(minutes=command.duration_minutes)
+    return _change(world, driver, command.availability, command.reason, command.actor, until)
+
+
+def _step_back(
+    world: World,
+    driver_id: str,
+    to: Availability,
+    reason: str,
+    actor: Actor,
+    until: datetime | None = None,
+) -> Decided | r.Refusal:
+    driver = world.driver(driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.availability == "shift_ended":
+        return r.driver_not_available("shift_ended")
+    if driver.availability == "offline" and driver.availability_before is None:
+        return r.driver_not_available("offline")
+    return _change(world, driver, to, reason, actor, until)
+
+
+def _change(
+    world: World,
+    driver: Driver,
+    to: Availability,
+    reason: str,
+    actor: Actor,
+    until: datetime | None = None,
+) -> Decided:
+    """Move a driver to `to`; leaving the available state withdraws their open offer."""
+    settled = driver.availability == to and driver.availability_before is None
+    if settled and (to != "on_break" or (until is None and driver.availability_until is None)):
+        return Decided(driver_id=driver.id, repeated=True)
+    happened: list[e.Event] = [
+        e.AvailabilityChanged(
+            at=world.now,
+            actor=actor,
+            driver_id=driver.id,
+            from_=driver.availability,
+            to=to,
+            reason=reason,
+            until=until,
+            forgiven=to == "available" and actor != SYSTEM,
+        )
+    ]
+    if to != "available" and driver.open_offer_id is not None:
+        assert driver.open_offer_delivery_id is not None
+        world.delivery(driver.open_offer_delivery_id)
+        happened.append(
+            e.OfferWithdrawn(
+                at=world.now,
+                actor=actor,
+                delivery_id=driver.open_offer_delivery_id,
+                driver_id=driver.id,
+                offer_id=driver.open_offer_id,
+                reason=to,
+            )
+        )
+    return Decided(tuple(happened), driver_id=driver.id)

@@ -1,0 +1,57 @@
+"""`decide`: one pure answer to any command. It reads the world and never changes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from server.dispatch import assignments, availability, deliveries, offers
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.decided import Decided
+from server.dispatch.policy import with_version
+from server.dispatch.world import World
+
+
+def change_policy(command: c.ChangePolicy, world: World) -> Decided | r.Refusal:
+    """The whole document, made from the version in force; it becomes the next version."""
+    if command.policy.version != world.policy.version:
+        return r.VERSION_CHANGED
+    policy = with_version(command.policy, world.policy.version + 1)
+    changed = e.PolicyChanged(at=world.now, actor=command.actor, policy=policy, reason=command.reason)
+    return Decided((changed,))
+
+
+_RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
+    c.CreateDelivery: deliveries.create_delivery,
+    c.DispatchDelivery: deliveries.dispatch_delivery,
+    c.OfferDelivery: offers.offer_delivery,
+    c.NoteFailedSearch: deliveries.note_failed_search,
+    c.AcceptOffer: offers.accept_offer,
+    c.RejectOffer: offers.reject_offer,
+    c.ConfirmReceipt: offers.confirm_receipt,
+    c.ExpireOffer: offers.expire_offer,
+    c.PickUp: assignments.pick_up,
+    c.Complete: assignments.complete,
+    c.CancelDelivery: deliveries.cancel_delivery,
+    c.AssignDelivery: assignments.assign_delivery,
+    c.Reassign: assignments.reassign,
+    c.Escalate: deliveries.escalate,
+    c.Acknowledge: deliveries.acknowledge,
+    c.RegisterDriver: availability.register_driver,
+    c.ConnectDriver: availability.connect_driver,
+    c.DisconnectDriver: availability.disconnect_driver,
+    c.SeeDriver: availability.see_driver,
+    c.LapsePresence: availability.lapse_presence,
+    c.TakeBreak: availability.take_break,
+    c.EndBreak: availability.end_break,
+    c.EndShift: availability.end_shift,
+    c.Pause: availability.pause,
+    c.Resume: availability.resume,
+    c.SetAvailability: availability.set_availability,
+    c.ChangePolicy: change_policy,
+}
+
+
+def decide(command: c.Command, world: World) -> Decided | r.Refusal:
+    """Events, or the refusal that stands in the way. Raises NeedsRows if the command takes rows not locked."""
+    return _RULES[type(command)](command, world)

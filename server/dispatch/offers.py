@@ -1,0 +1,316 @@
+"""The rules of offers: who may be offered a delivery, and what accept, reject, receipt and the deadline do."""
+
+from datetime import datetime, timedelta
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.availability import present
+from server.dispatch.decided import Decided
+from server.dispatch.model import Actor, Assignment, Delivery, Driver, Offer
+from server.dispatch.policy import Policy
+from server.dispatch.travel import offer_payload
+from server.dispatch.world import World
+
+
+def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy) -> str | None:
+    """Why the search must not offer the delivery to this driver (again), or None.
+
+    1. They rejected it: never again.
+    2. It was taken from them by a reassignment: never again.
+    3. They let it expire less than `reofferCooldownSeconds` ago, and no escalation forgave that since.
+    """
+    for offer in delivery.offers.values():
+        if offer.driver_id == driver_id and offer.status == "REJECTED":
+            return "rejected_before"
+    for assignment in delivery.assignments.values():
+        if assignment.driver_id == driver_id and assignment.status == "REASSIGNED":
+            return "reassigned_away"
+    for offer in delivery.offers.values():
+        if offer.driver_id == driver_id and offer.status == "EXPIRED" and offer.closed_at is not None:
+            if delivery.widened_at is not None and offer.closed_at <= delivery.widened_at:
+                continue
+            if now < offer.closed_at + timedelta(seconds=policy.reoffer_cooldown_seconds):
+                return "asked_recently"
+    return None
+
+
+def dispatchable(driver: Driver, now: datetime, policy: Policy) -> str | None:
+    """Why the search cannot offer anything to this driver now, or None if they are dispatchable."""
+    if driver.availability != "available":
+        return driver.availability
+    if driver.busy:
+        return "busy"
+    if driver.open_offer_id is not None:
+        return "has_open_offer"
+    if driver.position is None:
+        return "no_position"
+    if now - driver.position.at > timedelta(seconds=policy.position_fresh_seconds):
+        return "position_stale"
+    connected = driver.session_id is not None
+    called = driver.last_call_at is not None and now - driver.last_call_at <= timedelta(
+        seconds=policy.call_presence_seconds
+    )
+    return None if connected or called else "not_present"
+
+
+def created(
+    world: World,
+    delivery: Delivery,
+    driver: Driver,
+    offer_id: str,
+    at: tuple[float, float],
+    actor: Actor,
+    reason: str | None = None,
+) -> e.OfferCreated:
+    """The event of a new offer to a driver who is `at` (lat, lon)."""
+    now = world.now
+    connected = driver.session_id is not None
+    offer = Offer(
+        id=offer_id,
+        delivery_id=delivery.id,
+        driver_id=driver.id,
+        status="PENDING",
+        attempt=len(delivery.offers) + 1,
+        payload=offer_payload(delivery, at[0], at[1], world.policy, now),
+        created_at=now,
+        expires_at=now + timedelta(seconds=world.policy.offer_timeout_seconds),
+        notification_sent_at=now if connected else None,
+        notification_method="websocket" if connected else None,
+    )
+    return e.OfferCreated(
+        at=now,
+        actor=actor,
+        delivery_id=delivery.id,
+        driver_id=driver.id,
+        offer_id=offer.id,
+        offer=offer,
+        reason=reason,
+    )
+
+
+def withdrawn(world: World, offer: Offer, reason: str, actor: Actor) -> e.OfferWithdrawn:
+    """The event of an offer taken back."""
+    return e.OfferWithdrawn(
+        at=world.now,
+        actor=actor,
+        delivery_id=offer.delivery_id,
+        driver_id=offer.driver_id,
+        offer_id=offer.id,
+        reason=reason,
+    )
+
+
+def assigned(
+    world: World,
+    delivery: Delivery,
+    assignment: Assignment,
+    actor: Actor,
+    reason: str | None = None,
+) -> e.DeliveryAssigned:
+    """The event of a delivery that has found its driver."""
+    return e.DeliveryAssigned(
+        at=world.now,
+        actor=actor,
+        delivery_id=delivery.id,
+        driver_id=assignment.driver_id,
+        offer_id=assignment.offer_id,
+        assignment_id=assignment.id,
+        assignment=assignment,
+        reason=reason,
+    )
+
+
+def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusal:
+    """The search's pick, checked again under lock: the delivery still waits, the driver can still be asked."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    if delivery.status != "READY" or delivery.current_offer_id is not None:
+        return r.DELIVERY_NOT_WAITING
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    why = "zone_differs" if driver.zone != delivery.zone else None
+    why = why or dispatchable(driver, world.now, world.policy)
+    why = why or exclusion(delivery, driver.id, world.now, world.policy)
+    if why is not None:
+        return r.driver_not_available(why)
+    event = created(
+        world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor
+    )
+    return Decided((event,), delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
+
+
+def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
+    """The driver's yes.
+
+    1. An offer that is not theirs does not exist for them.
+    2. Accepted before, or assigned to them at the deadline: the same assignment, while it has not been taken away.
+    3. Over otherwise: refused.
+    4. At or after the deadline the offer expires instead; if that assigns it to them, this is their assignment.
+    5. No room: refused.
+    6. Accepted, and assigned.
+    """
+    found = world.offer(command.offer_id)
+    if found is None or found[1].driver_id != command.driver_id:
+        return r.NOT_FOUND
+    delivery, offer = found
+    if offer.status == "ACCEPTED" or offer.auto_accepted:
+        for assignment in delivery.assignments.values():
+            if assignment.offer_id == offer.id and assignment.status in ("ACTIVE", "COMPLETED"):
+                return Decided((), delivery.id, offer.id, assignment.id, offer.driver_id, repeated=True)
+        return r.OFFER_NO_LONGER_OPEN
+    if offer.status != "PENDING":
+        return r.OFFER_NO_LONGER_OPEN
+    driver = world.known_driver(offer.driver_id)
+    if world.now >= offer.expires_at:
+        if not _assigns_at_deadline(offer, driver, world):
+            return r.OFFER_NO_LONGER_OPEN
+        return _expire(world, delivery, offer, driver, command.new_assignment_id)
+    if driver.busy:
+        return r.driver_not_available("busy")
+    assignment = Assignment(
+        id=command.new_assignment_id,
+        delivery_id=delivery.id,
+        driver_id=driver.id,
+        offer_id=offer.id,
+        status="ACTIVE",
+        source="accepted",
+        created_at=world.now,
+    )
+    accepted = e.OfferAccepted(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        driver_id=driver.id,
+        offer_id=offer.id,
+        assignment_id=assignment.id,
+        response_ms=_milliseconds(world.now - offer.created_at),
+    )
+    return Decided(
+        (accepted, assigned(world, delivery, assignment, command.actor)),
+        delivery.id,
+        offer.id,
+        assignment.id,
+        driver.id,
+    )
+
+
+def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
+    """The driver's no. Rejected before: harmless. Over, or too late: refused."""
+    found = world.offer(command.offer_id)
+    if found is None or found[1].driver_id != command.driver_id:
+        return r.NOT_FOUND
+    delivery, offer = found
+    if offer.status == "REJECTED":
+        return Decided((), delivery.id, offer.id, driver_id=offer.driver_id, repeated=True)
+    if offer.status != "PENDING" or world.now >= offer.expires_at:
+        return r.OFFER_NO_LONGER_OPEN
+    rejected = e.OfferRejected(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        driver_id=offer.driver_id,
+        offer_id=offer.id,
+        response_ms=_milliseconds(world.now - offer.created_at),
+        reason=command.reason,
+    )
+    world.known_driver(offer.driver_id)
+    return Decided((rejected,), delivery.id, offer.id, driver_id=offer.driver_id)
+
+
+def confirm_receipt(command: c.ConfirmReceipt, world: World) -> Decided | r.Refusal:
+    """The app has the offer. Only the first word before the deadline counts; later ones change nothing."""
+    found = world.offer(command.offer_id)
+    if found is None or found[1].driver_id != command.driver_id:
+        return r.NOT_FOUND
+    delivery, offer = found
+    if offer.status != "PENDING" or offer.received_at is not None or world.now >= offer.expires_at:
+        return Decided((), delivery.id, offer.id, driver_id=offer.driver_id, repeated=True)
+    received = e.OfferReceived(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        driver_id=offer.driver_id,
+        offer_id=offer.id,
+    )
+    return Decided((received,), delivery.id, offer.id, driver_id=offer.driver_id)
+
+
+def expire_offer(command: c.ExpireOffer, world: World) -> Decided | r.Refusal:
+    """The deadline: only for an offer that is open and due."""
+    found = world.offer(command.offer_id)
+    if found is None:
+        return r.NOT_FOUND
+    delivery, offer = found
+    if offer.status != "PENDING":
+        return r.OFFER_NO_LONGER_OPEN
+    if world.now < offer.expires_at:
+        return r.OFFER_NOT_DUE
+    return _expire(world, delivery, offer, world.known_driver(offer.driver_id), command.new_assignment_id)
+
+
+def _assigns_at_deadline(offer: Offer, driver: Driver, world: World) -> bool:
+    return (
+        world.policy.expiry_policy == "auto_accept"
+        and offer.received_at is not None
+        and driver.availability == "available"
+        and not driver.busy
+        and present(driver, world.now, world.policy)
+    )
+
+
+def _expire(
+    world: World, delivery: Delivery, offer: Offer, driver: Driver, new_assignment_id: str
+) -> Decided:
+    auto = _assigns_at_deadline(offer, driver, world)
+    assignment = None
+    if auto:
+        assignment = Assignment(
+            id=new_assignment_id,
+            delivery_id=delivery.id,
+            driver_id=driver.id,
+            offer_id=offer.id,
+            status="ACTIVE",
+            source="auto_accepted",
+            created_at=world.now,
+        )
+    happened: list[e.Event] = [
+        e.OfferExpired(
+            at=world.now,
+            actor=c.SYSTEM,
+            delivery_id=delivery.id,
+            driver_id=driver.id,
+            offer_id=offer.id,
+            assignment_id=assignment.id if assignment is not None else None,
+            auto_accepted=auto,
+        )
+    ]
+    if assignment is not None:
+        happened.append(assigned(world, delivery, assignment, c.SYSTEM))
+    if (
+        driver.expiries_in_a_row + 1 >= world.policy.pause_after_expiries
+        and driver.availability == "available"
+    ):
+        happened.append(
+            e.AvailabilityChanged(
+                at=world.now,
+                actor=c.SYSTEM,
+                driver_id=driver.id,
+                from_=driver.availability,
+                to="paused",
+                reason="unresponsive",
+            )
+        )
+    return Decided(
+        tuple(happened),
+        delivery.id,
+        offer.id,
+        assignment.id if assignment is not None else None,
+        driver.id,
+    )
+
+
+def _milliseconds(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)

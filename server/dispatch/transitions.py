@@ -1,0 +1,45 @@
+"""The state machines of dispatch as literal tables: event type -> {state before: state after}.
+
+`World.apply` is their only reader that changes anything; the lifecycle diagram in docs/ is generated from them.
+"""
+
+from collections.abc import Mapping
+
+from server.dispatch import events as e
+from server.dispatch.model import AssignmentStatus, Availability, DeliveryStatus, OfferStatus
+
+DELIVERY: Mapping[type[e.Event], Mapping[DeliveryStatus, DeliveryStatus]] = {
+    e.DeliveryReady: {"SCHEDULED": "READY"},
+    e.DeliveryAssigned: {"READY": "ASSIGNED"},
+    e.DeliveryPickedUp: {"ASSIGNED": "PICKED_UP"},
+    e.DeliveryDelivered: {"PICKED_UP": "DELIVERED"},
+    e.DeliveryReassigned: {"ASSIGNED": "READY", "PICKED_UP": "READY"},
+    e.DeliveryCancelled: {
+        "SCHEDULED": "CANCELLED",
+        "READY": "CANCELLED",
+        "ASSIGNED": "CANCELLED",
+        "PICKED_UP": "CANCELLED",
+    },
+}
+
+OFFER: Mapping[type[e.Event], Mapping[OfferStatus, OfferStatus]] = {
+    e.OfferAccepted: {"PENDING": "ACCEPTED"},
+    e.OfferRejected: {"PENDING": "REJECTED"},
+    e.OfferExpired: {"PENDING": "EXPIRED"},
+    e.OfferWithdrawn: {"PENDING": "WITHDRAWN"},
+}
+
+ASSIGNMENT: Mapping[type[e.Event], Mapping[AssignmentStatus, AssignmentStatus]] = {
+    e.DeliveryPickedUp: {"ACTIVE": "ACTIVE"},
+    e.DeliveryDelivered: {"ACTIVE": "COMPLETED"},
+    e.DeliveryReassigned: {"ACTIVE": "REASSIGNED"},
+    e.DeliveryCancelled: {"ACTIVE": "CANCELLED"},
+}
+
+AVAILABILITY: Mapping[Availability, frozenset[Availability]] = {
+    "available": frozenset({"on_break", "paused", "shift_ended", "offline"}),
+    "on_break": frozenset({"available", "on_break", "paused", "shift_ended", "offline"}),
+    "paused": frozenset({"available", "on_break", "shift_ended", "offline"}),
+    "shift_ended": frozenset({"available", "on_break", "paused", "offline"}),
+    "offline": frozenset({"available", "on_break", "paused", "shift_ended", "offline"}),
+}

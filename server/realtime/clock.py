@@ -1,0 +1,28 @@
+"""The database's clock as this process knows it: the one clock that deadlines and positions are measured by."""
+
+import time
+from datetime import UTC, datetime
+
+
+def to_millisecond(at: datetime) -> datetime:
+    """The instant without what is finer than a millisecond."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+class DatabaseClock:
+    """This machine's clock, corrected by what the database last said; until then the machine's alone."""
+
+    def __init__(self) -> None:
+        self._ahead_seconds = 0.0
+
+    def learn(self, said: datetime, asked: float, answered: float) -> None:
+        """The database said `said` somewhere between `asked` and `answered` (Unix seconds of this machine)."""
+        self._ahead_seconds = said.timestamp() - (asked + answered) / 2
+
+    def seconds(self) -> float:
+        """Unix seconds by the database's clock."""
+        return time.time() + self._ahead_seconds
+
+    def now(self) -> datetime:
+        """The database's time now, in UTC, to the millisecond."""
+        return to_millisecond(datetime.fromtimestamp(self.seconds(), UTC))

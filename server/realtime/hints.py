@@ -1,0 +1,19 @@
+"""What one node tells another about the sockets there. A hint that is lost is found by polling."""
+
+import msgspec
+from msgspec import Struct
+
+
+class NodeHint(Struct, frozen=True, array_like=True):
+    """Messages as (driver id, seq, body), and sessions no longer current as (driver id, session id)."""
+
+    messages: list[tuple[str, int, str]]
+    superseded: list[tuple[str, str]]
+
+
+read_hint = msgspec.json.Decoder(NodeHint).decode
+
+
+def write_hint(hint: NodeHint) -> bytes:
+    """The payload on the node's channel."""
+    return msgspec.json.encode(hint)

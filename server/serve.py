@@ -1,0 +1,111 @@
+"""Runs a node under uvicorn by our own code: signals, draining, socket options, and the workers' parent.
+
+It knows the application only as something with an optional `state.drain`.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+BACKLOG: Final = 4096
+MAX_FRAME_BYTES: Final = 65_536
+PING_SECONDS: Final = 20.0
+SEND_STALLED_MS: Final = 15_000
+"""How long the kernel retries bytes that a client does not acknowledge before it drops the connection."""
+DRAIN_SECONDS: Final = 3.0
+FINISH_SECONDS: Final = 2
+SHUTDOWN_SECONDS: Final = 5.0
+
+log = structlog.get_logger("callboard.serve")
+
+
+def uvicorn_config(app: Litestar, **changes: Any) -> uvicorn.Config:
+    """How every node runs, in production and in tests."""
+    options: dict[str, Any] = {
+        "app": app,
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "websockets-sansio",
+        "ws_max_size": MAX_FRAME_BYTES,
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_SECONDS,
+        "ws_ping_timeout": PING_SECONDS,
+        "lifespan": "on",
+        "interface": "asgi3",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "backlog": BACKLOG,
+        "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": FINISH_SECONDS,
+    }
+    return uvicorn.Config(**(options | changes))
+
+
+class NodeServer(uvicorn.Server):
+    """uvicorn's server that drains before it closes, and ends without raising the signal again."""
+
+    def __init__(self, app: Litestar, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let the application say goodbye, then close; bounded at every step."""
+        for listener in self.servers:
+            listener.close()
+        drain = getattr(self._app.state, "drain", None)
+        if drain is not None:
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await drain()
+            except TimeoutError:
+                log.warning("drain_timed_out", seconds=DRAIN_SECONDS)
+            except Exception:
+                log.exception("drain_failed")
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            log.warning("shutdown_timed_out", seconds=SHUTDOWN_SECONDS)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Exit on SIGINT and SIGTERM with code 0: uvicorn's own would end with the signal's."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening-to-be socket; `shared` lets several be bound to one port (SO_REUSEPORT).
+
+    Raises OSError.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sys.platform == "linux":
+            # Accepted sockets inherit it. uvicorn's pings do not free a sender stuck on a dead client.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_STALLED_MS)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

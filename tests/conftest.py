@@ -1,0 +1,220 @@
+"""Real servers for the tests: one embedded PostgreSQL and Valkey a session, a cloned database a test."""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+import redis.asyncio
+from litestar import Litestar
+
+from server.embedded import Embedded
+from server.serve import NodeServer, listen, uvicorn_config
+from server.settings import Settings
+
+SECRET = "a-secret-for-tests-of-32-bytes-at-least"
+TEMPLATE = "callboard_template"
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """The session's PostgreSQL (its maintenance database) and Valkey."""
+
+    postgres_url: str
+    redis_url: str
+
+    def database(self, name: str) -> str:
+        """The URL of another database on the same server."""
+        return urlunsplit(urlsplit(self.postgres_url)._replace(path=f"/{name}"))
+
+
+@dataclass
+class Node:
+    """A running node: real sockets on a free port, on the test's own loop."""
+
+    app: Litestar
+    settings: Settings
+    server: NodeServer
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        """End as after SIGTERM: drain, close, shut the application down. Harmless when ended already."""
+        raise NotImplementedError
+
+
+class StartNode(Protocol):
+    """`await node()` starts one; several share the test's database. Ended after the test at the latest."""
+
+    def __call__(self, **settings: Any) -> Awaitable[Node]: ...
+
+
+def run_apart(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a coroutine to its end in a thread of its own, out of the way of the tests' loops."""
+
+    async def main() -> Any:
+        return await work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, main()).result()
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A temporary folder whose path leaves room for a Unix socket's 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="cb-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Fast, not durable: a test of durability starts an `Embedded` of its own."""
+    with short_folder() as folder, Embedded(folder, durable=False) as embedded:
+        yield Servers(embedded.database_url, embedded.redis_url)
+
+
+@pytest.fixture(scope="session")
+def template_database(servers: Servers) -> str:
+    """The name of a migrated database that every test's own is cloned from."""
+
+    async def make() -> None:
+        from server.store.migrate import migrate
+
+        await _administer(servers, f"CREATE DATABASE {TEMPLATE}")
+        await migrate(servers.database(TEMPLATE))
+
+    run_apart(make)
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(servers: Servers) -> Iterator[str]:
+    """A database without any table, for tests of the migrations themselves."""
+    with _database(servers, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(servers: Servers, template_database: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with _database(servers, template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    return servers.redis_url
+
+
+@pytest.fixture
+def redis_prefix(redis_url: str) -> Iterator[str]:
+    """The test's own prefix of keys and channels; its keys are removed afterwards."""
+    prefix = f"test{next(_numbers)}:"
+    yield prefix
+
+    async def remove() -> None:
+        async with redis.asyncio.from_url(redis_url) as client:
+            keys = [key async for key in client.scan_iter(f"{prefix}*", count=1000)]
+            if keys:
+                await client.unlink(*keys)
+
+    run_apart(remove)
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, redis_prefix: str, tmp_path: Path) -> Settings:
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        redis_prefix=redis_prefix,
+        secret=SECRET,
+        data=tmp_path,
+        log_level="warning",
+    )
+
+
+@pytest.fixture
+async def node(settings: Settings) -> AsyncIterator[StartNode]:
+    """Starts nodes: `first = await node()`, `second = await node(batch_limit=1)`."""
+    async with AsyncExitStack() as running:
+
+        async def start(**changes: Any) -> Node:
+            return await running.enter_async_context(running_node(settings.with_changes(**changes)))
+
+        yield start
+
+
+@asynccontextmanager
+async def running_node(settings: Settings) -> AsyncIterator[Node]:
+    """One node on the running loop, on a free port of 127.0.0.1."""
+    from server.app import create_app
+
+    app = create_app(settings)
+    server = NodeServer(app, uvicorn_config(app, loop="none", timeout_graceful_shutdown=1))
+    listener = listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server._serve([listener]), name="node")
+    stopped = asyncio.Event()
+
+    class RunningNode(Node):
+        async def stop(self) -> None:
+            server.should_exit = True
+            await asyncio.wait([serving])
+            stopped.set()
+
+    running = RunningNode(app, settings, server, listener.getsockname()[1])
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if serving.done():
+            listener.close()
+            await serving
+            raise AssertionError("the node ended at start")
+        yield running
+    finally:
+        await running.stop()
+        await asyncio.gather(serving)
+
+
+@contextmanager
+def _database(servers: Servers, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    run_apart(lambda: _administer(servers, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    try:
+        yield servers.database(name)
+    finally:
+        run_apart(lambda: _administer(servers, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _administer(servers: Servers, statement: str) -> None:
+    connection = await asyncpg.connect(servers.database("postgres"))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(autouse=True)
+def _quiet_asyncio() -> None:
+    """Debug mode reports slow callbacks; on a busy machine they are no news."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -1,0 +1,29 @@
+"""Waiting for a condition with a deadline; tests never just sleep."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until(condition: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.01) -> T:
+    """Ask until the answer is true and return it. Fails after `within` seconds, naming the condition."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while True:
+        answer = condition()
+        value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        if value:
+            return value
+        if loop.time() > deadline:
+            raise AssertionError(f"not within {within:g} s: {_told(condition)}; last answer {value!r}")
+        await asyncio.sleep(every)
+
+
+def _told(condition: Callable[..., object]) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):
+        return repr(condition)
