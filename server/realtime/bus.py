@@ -17,9 +17,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-PREFIX = "callboard:"
-STATUS_KEY = PREFIX + "drivers:status"
-GEO_PREFIX = PREFIX + "drivers:geo:"
 DISPATCH = "dispatch"
 BOARD = "board"
 POLICY = "policy"
@@ -38,25 +35,18 @@ log = structlog.get_logger(__name__)
 Command = tuple[Any, ...]
 
 
-def geo_key(zone: str) -> str:
-    """The GEO set of a zone's dispatchable drivers."""
-    return GEO_PREFIX + zone
-
-
-def offer_key(offer_id: str) -> str:
-    """The key that lives as long as an offer is open."""
-    return f"{PREFIX}offer:{offer_id}"
-
-
 def node_channel(node_id: str) -> str:
     """The channel of driver messages for the sockets of one node."""
     return f"node:{node_id}"
 
 
 class Bus:
-    """Redis as this process sees it. `redis` is for commands with an answer (give them a timeout of your own)."""
+    """Redis as this process sees it. `redis` is for commands with an answer (give them a timeout of your own).
 
-    def __init__(self, url: str) -> None:
+    `prefix` stands before every key and channel.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
         never = Retry(NoBackoff(), 0)
         self.redis: Redis = Redis.from_url(
             url, retry=never, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=0
@@ -64,6 +54,9 @@ class Bus:
         self._listening: Redis = Redis.from_url(
             url, retry=never, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=15
         )
+        self.prefix = prefix
+        self.status_key = prefix + "drivers:status"
+        self.geo_prefix = prefix + "drivers:geo:"
         self.connected = False
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_loss: list[Callable[[], None]] = []
@@ -73,13 +66,21 @@ class Bus:
         self._hints: set[str] = set()
         self._something = asyncio.Event()
 
+    def geo_key(self, zone: str) -> str:
+        """The GEO set of a zone's dispatchable drivers."""
+        return self.geo_prefix + zone
+
+    def offer_key(self, offer_id: str) -> str:
+        """The key that lives as long as an offer is open."""
+        return f"{self.prefix}offer:{offer_id}"
+
     def subscribe(self, channel: str, heard: Callable[[bytes], None]) -> None:
         """Call `heard` with every payload on `channel`. To be called before `read` runs; `heard` must not block."""
-        self._heard.setdefault((PREFIX + channel).encode(), []).append(heard)
+        self._heard.setdefault((self.prefix + channel).encode(), []).append(heard)
 
     def publish(self, channel: str, payload: str) -> None:
         """Publish soon, in order. Never raises, never waits; lost if Redis is not there."""
-        self.command("PUBLISH", PREFIX + channel, payload)
+        self.command("PUBLISH", self.prefix + channel, payload)
 
     def hint(self, channel: str) -> None:
         """Publish an empty payload soon, once however often this is called before it goes out."""
@@ -105,7 +106,7 @@ class Bus:
             self._something.clear()
             commands = [command for source in self.sources for command in source()]
             commands += self._commands
-            commands += [("PUBLISH", PREFIX + channel, b"") for channel in self._hints]
+            commands += [("PUBLISH", self.prefix + channel, b"") for channel in self._hints]
             self._commands = []
             self._hints.clear()
             if not commands:

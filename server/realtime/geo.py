@@ -25,7 +25,7 @@ from server.dispatch.events import (
 from server.dispatch.model import Delivery, Driver, Position
 from server.dispatch.offers import dispatchable
 from server.dispatch.policy import Policy
-from server.realtime.bus import BOARD, DISPATCH, GEO_PREFIX, STATUS_KEY, Bus, Command, geo_key, node_channel, offer_key
+from server.realtime.bus import BOARD, DISPATCH, Bus, Command, node_channel
 from server.realtime.hints import NodeHint, write_hint
 from server.wire import instant, to_json
 
@@ -197,17 +197,17 @@ class Geo:
         """What gathered, as few commands as it takes; keys before hints, and nothing twice."""
         commands: list[Command] = []
         for zone, places in self._places.items():
-            commands.extend(_geo_commands(geo_key(zone), places))
+            commands.extend(_geo_commands(self._bus.geo_key(zone), places))
         if self._statuses:
-            commands.append(("HSET", STATUS_KEY, *(x for pair in self._statuses.items() for x in pair)))
-        over = [offer_key(offer_id) for offer_id, shown in self._offers.items() if shown is None]
+            commands.append(("HSET", self._bus.status_key, *(x for pair in self._statuses.items() for x in pair)))
+        over = [self._bus.offer_key(offer_id) for offer_id, shown in self._offers.items() if shown is None]
         if over:
             commands.append(("DEL", *over))
         for offer_id, shown in self._offers.items():
             if shown is not None and shown[0] > 0:
-                commands.append(("PSETEX", offer_key(offer_id), max(1, round(shown[0] * 1000)), shown[1]))
+                commands.append(("PSETEX", self._bus.offer_key(offer_id), max(1, round(shown[0] * 1000)), shown[1]))
         for node_id, hint in self._messages.items():
-            commands.append(("PUBLISH", f"callboard:{node_channel(node_id)}", write_hint(hint)))
+            commands.append(("PUBLISH", self._bus.prefix + node_channel(node_id), write_hint(hint)))
         self._places.clear()
         self._statuses.clear()
         self._offers.clear()
@@ -272,8 +272,8 @@ class Geo:
         return len(among)
 
     async def _shown(self, zones: Iterable[str]) -> dict[str, set[str]]:
-        names = {geo_key(zone) for zone in zones}
-        async for key in self._bus.redis.scan_iter(match=f"{GEO_PREFIX}*", count=1000):
+        names = {self._bus.geo_key(zone) for zone in zones}
+        async for key in self._bus.redis.scan_iter(match=f"{self._bus.geo_prefix}*", count=1000):
             names.add(key.decode())
         keys = sorted(names)
         pipeline = self._bus.redis.pipeline(transaction=False)
@@ -281,7 +281,7 @@ class Geo:
             pipeline.zrange(key, 0, -1)
         members = await pipeline.execute()
         return {
-            key.removeprefix(GEO_PREFIX): {member.decode() for member in found}
+            key.removeprefix(self._bus.geo_prefix): {member.decode() for member in found}
             for key, found in zip(keys, members, strict=True)
         }
 
