@@ -32,6 +32,7 @@ BREAK_NOT_OVER = Refusal("break_not_over", "This break is not over.")
 STILL_PRESENT = Refusal("still_present", "This driver is present.")
 SESSION_NOT_CURRENT = Refusal("session_not_current", "This session is no longer the driver's current one.")
 NO_DRIVER_AVAILABLE = Refusal("no_driver_available", "No driver can be offered this delivery now.")
+INTERNAL_ERROR = Refusal("internal_error", "Callboard failed at this; it has been logged.")
 TRY_AGAIN = Refusal("try_again", "Callboard is too busy or cut off from its database; try again.")
 
 

@@ -1,0 +1,28 @@
+"""The application of one node: its routes, and its life between start and stop."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+
+from server.node import Node
+from server.settings import Settings
+from server.web.driver_socket import driver_socket
+from server.web.routes import configure
+
+
+def create_app(settings: Settings) -> Litestar:
+    """A node as an ASGI application. The database must be migrated; both servers are named in `settings`."""
+    node = Node(settings)
+
+    @asynccontextmanager
+    async def life(app: Litestar) -> AsyncIterator[None]:
+        app.state.node = node
+        app.state.drain = node.drain
+        await node.start()
+        try:
+            yield
+        finally:
+            await node.stop()
+
+    return configure(settings, route_handlers=[driver_socket], lifespan=[life])

@@ -1,0 +1,222 @@
+"""A node: everything that runs in one process, put together and taken apart in the right order.
+
+It owns the process's row in `nodes`: who it is, and that it lives.
+"""
+
+import asyncio
+import platform
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from server.dispatch.commands import SeeDriver
+from server.dispatch.model import Actor
+from server.dispatch.refusals import Refusal
+from server.dispatcher import Dispatcher
+from server.execute import Committed, Executor
+from server.ids import new_id
+from server.logs import log_commit
+from server.metrics import LOOP_LAG
+from server.policies import Policies
+from server.realtime.bus import DISPATCH, POLICY, Bus, node_channel
+from server.realtime.clock import DatabaseClock
+from server.realtime.geo import Geo
+from server.realtime.hub import Hub
+from server.realtime.positions import Positions
+from server.settings import Settings
+from server.store.engine import Database
+from server.store.snapshot import Snapshots
+from server.supervise import stop, supervised
+
+BEAT_SECONDS: Final = 1.0
+DEAD_AFTER_SECONDS: Final = 3.0
+QUERY_TIMEOUT_SECONDS: Final = 2.0
+SEEN_SECONDS: Final = 30.0
+"""How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
+CLOSE_SECONDS: Final = 5.0
+
+BEAT: Final = f"""
+INSERT INTO nodes (id, name, started_at, expires_at)
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + interval '{DEAD_AFTER_SECONDS} seconds')
+ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
+RETURNING clock_timestamp(), (SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1)
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class Node:
+    """One process of Callboard. `start`, then `drain` and `stop`, once each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.node_id = new_id()
+        self.alone = False
+        self.clock = DatabaseClock()
+        self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
+        self.bus = Bus(settings.redis_url, settings.redis_prefix)
+        self._zones: dict[str, str] = {}
+        self._called: dict[str, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the connections and run the background tasks. Raises what the database raises."""
+        await self.database.open()
+        pool = self.database.pool
+        self.policies = Policies(pool)
+        await self.policies.refresh()
+        self.executor = Executor(
+            self.database, lambda: self.policies.current, batch_limit=self.settings.batch_limit
+        )
+        self.snapshots = Snapshots(pool)
+        self.positions = Positions(
+            pool,
+            self.bus,
+            self.clock,
+            zone_of=self._zones.get,
+            fresh_seconds=lambda: self.policies.current.position_fresh_seconds,
+        )
+        self.geo = Geo(
+            self.bus,
+            pool,
+            node_id=self.node_id,
+            policy=lambda: self.policies.current,
+            latest=self.positions.latest,
+            alone=lambda: self.alone,
+        )
+        self.hub = Hub(
+            pool,
+            self.executor.submit,
+            node_id=self.node_id,
+            clock=self.clock,
+            redis_connected=lambda: self.bus.connected,
+        )
+        self.dispatcher = Dispatcher(
+            node_id=self.node_id,
+            database=self.database,
+            executor=self.executor,
+            bus=self.bus,
+            geo=self.geo,
+            policies=self.policies,
+            positions=self.positions,
+        )
+        self.geo.holds_lease = lambda: self.dispatcher.holds_lease
+        self.geo.wakers.append(self.dispatcher.wake)
+        self.positions.appeared.append(self._appeared)
+        self.executor.listeners += [
+            self._learn_zones,
+            self.policies.committed,
+            self.hub.committed,
+            self.geo.committed,
+            self.dispatcher.committed,
+            self._tell_policy,
+            log_commit,
+        ]
+        self.bus.subscribe(DISPATCH, lambda _: self.dispatcher.wake())
+        self.bus.subscribe(POLICY, self.policies.look_now)
+        self.bus.subscribe(node_channel(self.node_id), self.hub.heard)
+        self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.dispatcher.wake]
+        self.bus.on_loss += [self.hub.look_now, self.dispatcher.wake]
+        await self._beat()
+        self._run(
+            ("lane", self.executor.run),
+            ("heartbeat", self._live),
+            ("policy", self.policies.follow),
+            ("bus_reader", self.bus.read),
+            ("bus_writer", self.bus.write),
+            ("snapshots", self.snapshots.run),
+            ("hub_poll", self.hub.poll),
+            ("hub_fetch", self.hub.fetch),
+            ("positions", self.positions.flush),
+            ("geo", self.geo.keep),
+            *self.dispatcher.tasks(),
+        )
+        log.info("node_started", nodeId=self.node_id)
+
+    def _run(self, *tasks: tuple[str, Callable[[], Awaitable[None]]]) -> None:
+        self._tasks += [supervised(name, run) for name, run in tasks]
+
+    async def drain(self) -> None:
+        """Send the drivers elsewhere and let another node dispatch."""
+        await asyncio.gather(self.hub.drain(), self.dispatcher.release())
+
+    async def stop(self) -> None:
+        """Finish what was begun, write down what is known, and let go of everything; each step bounded."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.executor.close()
+                await self.positions.store()
+                await self.database.pool.execute("DELETE FROM nodes WHERE id = $1", self.node_id)
+        except Exception as error:
+            log.warning("node_stopped_in_a_hurry", reason=repr(error))
+        await stop(*self._tasks)
+        await self.bus.close()
+        await self.database.close()
+
+    async def seen(self, driver_id: str) -> Refusal | None:
+        """A driver made an authenticated call: note it, and let the rules know if it may be a return.
+
+        The refusal, if there is no such driver or nobody can tell now.
+        """
+        now = time.monotonic()
+        remembered = min(SEEN_SECONDS, self.policies.current.call_presence_seconds / 2)
+        if now - self._called.get(driver_id, -remembered) >= remembered:
+            answer = await self.executor.submit(SeeDriver(driver_id, Actor("driver", driver_id)))
+            if isinstance(answer, Refusal):
+                return answer
+            if answer.driver is not None:
+                self.learn_zone(driver_id, answer.driver.zone)
+            self._called[driver_id] = now
+        self.positions.called(driver_id)
+        return None
+
+    def learn_zone(self, driver_id: str, zone: str) -> None:
+        """A driver's zone, which never changes."""
+        self._zones[driver_id] = zone
+
+    def _learn_zones(self, commit: Committed) -> None:
+        for driver in commit.drivers:
+            self._zones[driver.id] = driver.zone
+            if driver.availability == "offline":
+                self._called.pop(driver.id, None)
+
+    def _tell_policy(self, commit: Committed) -> None:
+        if commit.policy is not None:
+            self.bus.hint(POLICY)
+
+    def _appeared(self, driver_ids: list[str]) -> None:
+        self._run_once(self._add_dispatchable(driver_ids))
+
+    def _run_once(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    async def _add_dispatchable(self, driver_ids: list[str]) -> None:
+        try:
+            if await self.geo.add_dispatchable(driver_ids):
+                self.geo.wake_matcher()
+        except Exception as error:
+            log.warning("dispatchable_not_read", reason=repr(error))
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + BEAT_SECONDS, loop.time())
+            await asyncio.sleep(due - loop.time())
+            LOOP_LAG.set(loop.time() - due)
+            try:
+                await self._beat()
+            except Exception as error:
+                log.warning("heartbeat_failed", reason=repr(error))
+
+    async def _beat(self) -> None:
+        asked = time.time()
+        said, others = await self.database.pool.fetchrow(
+            BEAT, self.node_id, platform.node(), timeout=QUERY_TIMEOUT_SECONDS
+        )
+        self.clock.learn(said, asked, time.time())
+        self.alone = others == 0

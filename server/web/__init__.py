@@ -1,0 +1,1 @@
+"""What faces the network: the driver's socket, the HTTP API, the pages."""

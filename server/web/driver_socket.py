@@ -1,0 +1,209 @@
+"""`/ws/driver`: one driver's websocket as a raw ASGI handler, between the network, the session and the hub.
+
+It never waits for the database without a bound, and reads on while commands are under way.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+from litestar import Litestar
+from litestar.handlers import asgi
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+
+from server.dispatch.commands import Command, ConnectDriver
+from server.dispatch.model import Actor
+from server.dispatch.refusals import NOT_FOUND, Refusal
+from server.execute import Answer
+from server.ids import is_id
+from server.realtime import messages as m
+from server.realtime.hub import Socket
+from server.realtime.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
+from server.serve import PING_SECONDS
+from server.store.snapshot import Snapshot
+from server.web.auth import verify_token
+from server.wire import assignment_view, driver_view, instant, to_json
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+PROTOCOL: Final = "callboard.v1"
+BEARER: Final = "bearer."
+IN_FLIGHT_LIMIT: Final = 64
+"""Commands of one socket under way at once; at the limit reading waits, as long as a command may take."""
+
+Message = dict[str, Any]
+
+
+class Handshake(Struct, frozen=True):
+    """What the client brought along: its token, the subprotocol to answer with, and where its stream ended."""
+
+    token: str | None
+    subprotocol: str | None
+    last_seq: int | None
+
+
+def read_handshake(scope: Scope) -> Handshake:
+    """The token stands in `Authorization`, or among the subprotocols. A `lastSeq` that is no number never was."""
+    offered = list(scope.get("subprotocols", ()))
+    token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), None)
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, credentials = value.decode("latin-1").partition(" ")
+            if scheme.lower() == "bearer":
+                token = credentials.strip()
+    given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("lastSeq")
+    last_seq = None
+    if given is not None:
+        text = given[-1]
+        last_seq = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+    return Handshake(token, PROTOCOL if PROTOCOL in offered else None, last_seq)
+
+
+@asgi("/ws/driver", copy_scope=False)
+async def driver_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accept, find out who it is, say hello, then read until the end."""
+    if scope["type"] != "websocket":
+        await _refuse_http(send)
+        return
+    app: Litestar = scope["litestar_app"]
+    node: Node = app.state.node
+    await receive()
+    handshake = read_handshake(scope)
+    await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
+    principal = verify_token(handshake.token, node.settings.secret) if handshake.token else None
+    if principal is None or principal.role != "driver" or not is_id(principal.subject):
+        await _close(send, UNAUTHORIZED)
+        return
+    if node.hub.draining:
+        await _close(send, RESTARTING)
+        return
+    socket = node.hub.open(principal.subject, send)
+    try:
+        socket.close_at(asyncio.get_running_loop().time() + principal.expires_at - time.time())
+        if await _greet(node, socket, handshake.last_seq):
+            await _read(node, socket, receive)
+        while socket.closed is not None and (await receive())["type"] != "websocket.disconnect":
+            pass
+    except asyncio.CancelledError:
+        if socket.closed is None:
+            raise  # else the hub gave up on a client that does not read its own close
+    finally:
+        node.hub.ended(socket)
+        node.positions.forget(socket.driver_id)
+
+
+async def _refuse_http(send: Send) -> None:
+    body = to_json(
+        {
+            "type": "about:blank",
+            "title": "Upgrade Required",
+            "status": 426,
+            "detail": "This address speaks the websocket protocol.",
+            "code": "upgrade_required",
+        }
+    ).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"upgrade", b"websocket")]
+    await send({"type": "http.response.start", "status": 426, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _close(send: Callable[[Any], Awaitable[None]], why: CloseCode) -> None:
+    await send({"type": "websocket.close", "code": why.code, "reason": why.reason})
+
+
+async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
+    """Become the driver's current session and send `hello`. Whether there is anything to read from then on."""
+    actor = Actor("driver", socket.driver_id)
+    answer = await node.executor.submit(ConnectDriver(socket.driver_id, socket.session_id, node.node_id, actor))
+    if isinstance(answer, Refusal):
+        socket.close(UNAUTHORIZED if answer is NOT_FOUND else RESTARTING)
+        return False
+    snapshot = await node.snapshots.read(socket.driver_id, last_seq)
+    if isinstance(snapshot, Refusal):
+        socket.close(RESTARTING)
+        return False
+    if socket.closed is not None:
+        return False
+    node.learn_zone(snapshot.driver.id, snapshot.driver.zone)
+    socket.connected = True
+    socket.send(to_json(hello(socket.session_id, snapshot)))
+    socket.apply(socket.session.greeted(snapshot.seq))
+    return True
+
+
+def hello(session_id: str, snapshot: Snapshot) -> m.Hello:
+    """The snapshot as the contract's first message."""
+    return m.Hello(
+        session=session_id,
+        server_time=instant(snapshot.at),
+        heartbeat_seconds=round(PING_SECONDS),
+        seq=snapshot.seq,
+        driver=driver_view(snapshot.driver),
+        offers=snapshot.offers,
+        assignments=snapshot.assignments,
+        missed=snapshot.missed,
+        resync=snapshot.resync,
+    )
+
+
+async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> None:
+    """One frame after another, until the socket is closed by either side."""
+    now = asyncio.get_running_loop().time
+    session = socket.session
+    while socket.closed is None:
+        message: Message = await receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        text = message.get("text")
+        if text is not None:
+            effects = session.frame(text, now(), node.clock.now())
+        else:
+            effects = session.binary_frame(now())
+        _carry_out(node, socket, effects)
+        if socket.in_flight >= IN_FLIGHT_LIMIT:
+            socket.room = asyncio.get_running_loop().create_future()
+            await socket.room
+
+
+def _carry_out(node: "Node", socket: Socket, effects: Effects) -> None:
+    for effect in effects:
+        if type(effect) is Execute:
+            socket.in_flight += 1
+            answered = node.executor.submit(effect.command)
+            answered.add_done_callback(partial(_answer, socket, effect.command, effect.reply_id))
+        elif type(effect) is Moved:
+            node.positions.moved(
+                socket.driver_id,
+                effect.lat,
+                effect.lon,
+                at=effect.at,
+                heading=effect.heading,
+                speed_kmh=effect.speed_kmh,
+                accuracy_m=effect.accuracy_m,
+            )
+        else:
+            socket.apply((effect,))
+
+
+def _answer(
+    socket: Socket, command: Command, reply_id: str | None, future: "asyncio.Future[Answer | Refusal]"
+) -> None:
+    socket.in_flight -= 1
+    if socket.room is not None and not socket.room.done():
+        socket.room.set_result(None)
+    answer = future.result()
+    if isinstance(answer, Answer):
+        if reply_id is None:
+            return
+        shown = Answered(
+            assignment=assignment_view(answer.assignment) if answer.assignment is not None else None,
+            driver=driver_view(answer.driver) if answer.driver is not None and answer.assignment is None else None,
+        )
+        socket.apply(socket.session.answered(command, reply_id, shown))
+    else:
+        socket.apply(socket.session.answered(command, reply_id, answer))
