@@ -32,14 +32,15 @@ from server.supervise import stop, supervised
 
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0
+"""Without a renewal for so long, a node's sockets count as lost."""
 QUERY_TIMEOUT_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 30.0
 """How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
 CLOSE_SECONDS: Final = 5.0
 
-BEAT: Final = f"""
+BEAT: Final = """
 INSERT INTO nodes (id, name, started_at, expires_at)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp() + interval '{DEAD_AFTER_SECONDS} seconds')
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
 ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
 RETURNING clock_timestamp(), (SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1)
 """
@@ -67,9 +68,7 @@ class Node:
         pool = self.database.pool
         self.policies = Policies(pool)
         await self.policies.refresh()
-        self.executor = Executor(
-            self.database, lambda: self.policies.current, batch_limit=self.settings.batch_limit
-        )
+        self.executor = Executor(self.database, lambda: self.policies.current, batch_limit=self.settings.batch_limit)
         self.snapshots = Snapshots(pool)
         self.positions = Positions(
             pool,
@@ -216,7 +215,7 @@ class Node:
     async def _beat(self) -> None:
         asked = time.time()
         said, others = await self.database.pool.fetchrow(
-            BEAT, self.node_id, platform.node(), timeout=QUERY_TIMEOUT_SECONDS
+            BEAT, self.node_id, platform.node(), DEAD_AFTER_SECONDS, timeout=QUERY_TIMEOUT_SECONDS
         )
         self.clock.learn(said, asked, time.time())
         self.alone = others == 0

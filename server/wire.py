@@ -235,8 +235,8 @@ def delivery_view(d: Delivery, policy: Policy) -> DeliveryView:
 
 def driver_view(d: Driver) -> DriverView:
     """The view of a driver. With no socket open they were last seen when it was lost, or when they last called."""
-    seen = [at for at in (d.socket_lost_at, d.last_call_at, d.position and d.position.at) if at is not None]
     p = d.position
+    seen = [at for at in (d.socket_lost_at, d.last_call_at, p.at if p is not None else None) if at is not None]
     return DriverView(
         d.id,
         d.name,

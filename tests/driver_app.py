@@ -48,8 +48,8 @@ class DriverApp:
     def closed(self) -> int | None:
         return self.connection.close_code if self._reading.done() else None
 
-    async def send(self, type: str, **fields: Any) -> None:
-        await self.connection.send(json.dumps({"type": type} | fields))
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps({"type": kind} | fields))
 
     async def hear(self, wanted: str | Callable[[Heard], Any], within: float = 5.0) -> Heard:
         """The first message, past ones included, that is of this type or that the function likes."""
@@ -63,10 +63,10 @@ class DriverApp:
                     raise AssertionError(f"closed with {self.closed} before {wanted} was heard: {self.heard}")
                 await self._news.wait()
 
-    async def ask(self, type: str, **fields: Any) -> Heard:
+    async def ask(self, kind: str, **fields: Any) -> Heard:
         """Send with an id and wait for the one ack or error that carries it."""
         reply_id = new_id()
-        await self.send(type, id=reply_id, **fields)
+        await self.send(kind, id=reply_id, **fields)
         return await self.hear(lambda m: m["type"] in ("ack", "error", "pong") and m.get("id") == reply_id)
 
     async def hang_up(self) -> None:

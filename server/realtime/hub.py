@@ -240,7 +240,7 @@ def send_now(send: AsgiSend, message: Message) -> bool:
         next(sending)
     except StopIteration:
         return True
-    sending.close()  # type: ignore[attr-defined]
+    sending.close()
     return False
 
 
@@ -391,9 +391,7 @@ class Hub:
         task.add_done_callback(self._parted)
 
     async def _connect_again(self, socket: Socket) -> None:
-        command = ConnectDriver(
-            socket.driver_id, socket.session_id, self.node_id, Actor("driver", socket.driver_id)
-        )
+        command = ConnectDriver(socket.driver_id, socket.session_id, self.node_id, Actor("driver", socket.driver_id))
         answer = await self._submit(command)
         if socket.closed is None:
             if isinstance(answer, Refusal):

@@ -18,9 +18,7 @@ Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]
 
 
-class _FromDriver(
-    Struct, frozen=True, rename="camel", tag_field="type", forbid_unknown_fields=True, kw_only=True
-):
+class _FromDriver(Struct, frozen=True, rename="camel", tag_field="type", forbid_unknown_fields=True, kw_only=True):
     id: MessageId | None = None
 
 
@@ -89,19 +87,7 @@ class Ping(_FromDriver, frozen=True, tag="ping", kw_only=True):
     """Are you there?"""
 
 
-FromDriver = (
-    Accept
-    | Reject
-    | Received
-    | Location
-    | PickedUp
-    | Completed
-    | TakeBreak
-    | EndShift
-    | Pause
-    | Resume
-    | Ping
-)
+FromDriver = Accept | Reject | Received | Location | PickedUp | Completed | TakeBreak | EndShift | Pause | Resume | Ping
 
 
 class _ToDriver(Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
@@ -185,8 +171,6 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
-ToDriver = (
-    Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | Ack | Error | Pong | Goodbye
-)
+ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | Ack | Error | Pong | Goodbye
 
 decode = msgspec.json.Decoder(FromDriver).decode

@@ -89,6 +89,4 @@ def _next(world: World, driver_id: str) -> int:
 
 
 def _shown_later(events: Sequence[e.Event], assignment_id: str) -> bool:
-    return any(
-        type(event) in _OF_ASSIGNMENTS and event.assignment_id == assignment_id for event in events
-    )
+    return any(type(event) in _OF_ASSIGNMENTS and event.assignment_id == assignment_id for event in events)

@@ -10,9 +10,10 @@ from typing import Any, Final, Protocol
 import asyncpg
 from msgspec import Raw, Struct
 
-from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point, Position
+from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.realtime.replay import as_of
+from server.store.load import driver_of
 from server.wire import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
 
 MISSED_LIMIT: Final = 100
@@ -114,11 +115,11 @@ class Snapshots:
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
     now = row[1]
-    position = Position(row[21], row[22], row[23]) if row[23] is not None else None
-    driver = Driver(*row[2:21], position, row[24])
+    driver = driver_of(row)
     offers = []
     if row[25] is not None:
-        offers.append(offer_view(Offer(*row[25:30], Raw(row[30].encode()), *row[31:33]), now))
+        offer = Offer(*(*row[25:30], Raw(row[30].encode()), *row[31:33]))
+        offers.append(offer_view(offer, now))
     seq = driver.stream_seq
     missed: list[Raw] = []
     resync = False

@@ -160,11 +160,10 @@ async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[An
         if message["type"] == "websocket.disconnect":
             return
         text = message.get("text")
-        if text is not None:
-            effects = session.frame(text, now(), node.clock.now())
+        if text is None:
+            _carry_out(node, socket, session.binary_frame(now()))
         else:
-            effects = session.binary_frame(now())
-        _carry_out(node, socket, effects)
+            _carry_out(node, socket, session.frame(text, now(), node.clock.now()))
         if socket.in_flight >= IN_FLIGHT_LIMIT:
             socket.room = asyncio.get_running_loop().create_future()
             await socket.room
@@ -190,9 +189,7 @@ def _carry_out(node: "Node", socket: Socket, effects: Effects) -> None:
             socket.apply((effect,))
 
 
-def _answer(
-    socket: Socket, command: Command, reply_id: str | None, future: "asyncio.Future[Answer | Refusal]"
-) -> None:
+def _answer(socket: Socket, command: Command, reply_id: str | None, future: "asyncio.Future[Answer | Refusal]") -> None:
     socket.in_flight -= 1
     if socket.room is not None and not socket.room.done():
         socket.room.set_result(None)
