@@ -67,8 +67,8 @@ class Named(Struct):
 
 
 LOCK = (
-    "SELECT deliveries::text[], drivers::text[] FROM lock_rows($1::text[]::uuid[], $2::text[]::uuid[], $3::text[]::uuid[],"
-    " $4::text[]::uuid[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[])"
+    "SELECT deliveries::text[], drivers::text[] FROM lock_rows($1::text[]::uuid[], $2::text[]::uuid[],"
+    " $3::text[]::uuid[], $4::text[]::uuid[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[])"
 )
 DELIVERIES = """
 SELECT d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
@@ -169,9 +169,7 @@ async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
     return Loaded(World(now, policy, deliveries, drivers, by_external_ref), rows[0][1])
 
 
-async def _read_deliveries(
-    connection: Any, ids: Iterable[str], deliveries: dict[str, Delivery | None]
-) -> None:
+async def _read_deliveries(connection: Any, ids: Iterable[str], deliveries: dict[str, Delivery | None]) -> None:
     for row in await connection.fetch(DELIVERIES, ids):
         deliveries[row[0]] = delivery_of(row)
     for row in await connection.fetch(OFFERS, ids):

@@ -41,10 +41,12 @@ def _columns(spec: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, kind) for name, _, kind in (part.strip().partition(" ") for part in spec.split(",")))
 
 
-def _insert(name: str, table: str, spec: str, values: Callable[[Any], tuple[Any, ...]], after: str | None = None) -> Section:
+def _insert(
+    name: str, table: str, spec: str, values: Callable[[Any], tuple[Any, ...]], after: str | None = None
+) -> Section:
     columns = _columns(spec)
     names = ", ".join(column for column, _ in columns)
-    return Section(name, f"INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}", columns, values, after)
+    return Section(name, f"INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}", columns, values, after)  # noqa: S608
 
 
 def _update(
@@ -52,7 +54,7 @@ def _update(
 ) -> Section:
     columns = _columns(spec)
     sets = ", ".join(f"{column} = u.{column}" for column, _ in columns if column != key)
-    sql = f"UPDATE {table} t SET {sets}{extra} FROM {{rows}} WHERE t.{key} = u.{key} RETURNING 1"
+    sql = f"UPDATE {table} t SET {sets}{extra} FROM {{rows}} WHERE t.{key} = u.{key} RETURNING 1"  # noqa: S608
     return Section(name, sql, columns, values)
 
 
@@ -264,13 +266,11 @@ def statement(present: Iterable[str]) -> str:
         arrays = []
         for _, kind in section.columns:
             number += 1
-            arrays.append(
-                f"${number}::text[]::{kind}[]" if kind in _SENT_AS_TEXT else f"${number}::{kind}[]"
-            )
+            arrays.append(f"${number}::text[]::{kind}[]" if kind in _SENT_AS_TEXT else f"${number}::{kind}[]")
         columns = ", ".join(column for column, _ in section.columns)
         sql = section.sql.format(rows=f"unnest({', '.join(arrays)}) AS u({columns})")
         if section.after in names:
-            sql += f" WHERE (SELECT count(*) FROM {section.after}) >= 0"
+            sql += f" WHERE (SELECT count(*) FROM {section.after}) >= 0"  # noqa: S608
         parts.append(f"{section.name} AS ({sql})")
     return "WITH " + ",\n".join(parts) + "\nSELECT 1"
 

@@ -1,0 +1,1 @@
+"""PostgreSQL: the schema, the connections, and loading and saving what dispatch decides."""

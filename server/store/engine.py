@@ -1,0 +1,226 @@
+"""A node's connections to PostgreSQL: a bounded pool for reads and housekeeping, and single ones for the write path.
+
+Nothing here waits for ever: connecting, waiting for a connection, for a lock and for an answer all have limits, and
+a connection that the server dropped is replaced at its next use.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+
+CONNECT_SECONDS: Final = 5.0
+ACQUIRE_SECONDS: Final = 5.0
+COMMAND_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 120.0
+
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a statement raises while the server is away, restarting or overloaded: a loop catches these and goes on."""
+
+_SETTINGS: Final = {
+    "application_name": "callboard",
+    "timezone": "UTC",
+    "jit": "off",
+    # The server notices a client that is gone even while it waits for a lock or has nothing to say.
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
+}
+_READING: Final = _SETTINGS | {
+    "lock_timeout": "2s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "10s",
+    # Indexes are in memory. Every run is planned anew: filters are often absent, and tables are young and grow fast.
+    "random_page_cost": "1.1",
+    "plan_cache_mode": "force_custom_plan",
+}
+_WRITING: Final = _SETTINGS | {
+    "lock_timeout": "500ms",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "2s",
+    # Every statement of the write path finds its rows by key. Plans are made once, and on young tables the planner
+    # would choose to read them whole and keep to it while they grow.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+class DatabaseUnreachable(Exception):
+    """No connection could be made; the text is one line and holds no password."""
+
+    @classmethod
+    def of(cls, url: str, error: BaseException) -> "DatabaseUnreachable":
+        """For this URL, because of this error."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return cls(f"cannot reach PostgreSQL at {place(url)}: {reason}")
+
+
+def place(url: str) -> str:
+    """Where a database URL points, fit for people's eyes: `host:port/name` or `name in /path`."""
+    parts = urlsplit(url)
+    name = parts.path.strip("/") or parts.username or ""
+    host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
+    if host.startswith("/"):
+        return f"{name} in {host}"
+    return f"{host or 'localhost'}:{parts.port or 5432}/{name}"
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """A pooled connection whose return costs no round trip: nobody here leaves session state behind.
+
+    A transaction left open is still rolled back.
+    """
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
+    """A pool in which nobody waits for ever for a connection, nor for its return."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        return super().acquire(timeout=ACQUIRE_SECONDS if timeout is None else timeout)
+
+
+class Transaction(PostgresTransaction):
+    """Piccolo's, which loses its connection and poisons its task when a commit or a rollback fails."""
+
+    async def __aenter__(self) -> PostgresTransaction:
+        if self._parent is not None:
+            return await super().__aenter__()
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            await self._release()
+            raise
+
+    async def __aexit__(self, exception_type: Any, exception: Any, traceback: Any) -> bool:
+        if self._parent is not None:
+            return exception is None
+        try:
+            if exception is None:
+                if not self._committed and not self._rolled_back:
+                    await self.commit()  # type: ignore[no-untyped-call]
+            elif not self._rolled_back:
+                # The caller's error says more than a rollback's on a connection that is gone.
+                with suppress(*DATABASE_ERRORS):
+                    await self.rollback()  # type: ignore[no-untyped-call]
+        finally:
+            self.engine.current_transaction.reset(self.context)
+            await self._release()
+        return exception is None
+
+    async def _release(self) -> None:
+        connection = getattr(self, "connection", None)
+        if connection is None:
+            return
+        with suppress(*DATABASE_ERRORS):
+            if self.engine.pool:
+                await self.engine.pool.release(connection)
+            else:
+                await connection.close(timeout=CLOSE_SECONDS)
+
+
+class Database(PostgresEngine):
+    """A node's connections; also an engine that Piccolo's tables run on.
+
+    On all of them UUIDs are text, JSONB is text, and instants are aware datetimes in UTC.
+    """
+
+    pool: Any
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self.pool_size = pool_size
+        super().__init__({"dsn": url or None}, extensions=())
+
+    async def check_version(self) -> None:
+        """Nothing: constructing an engine must not connect. `migrate` checks the version."""
+
+    async def prep_database(self) -> None:
+        """Nothing: no extension is needed."""
+
+    async def open(self) -> None:
+        """Make the pool and try it once. Raises DatabaseUnreachable."""
+        pool = _Pool(
+            self.url,
+            min_size=0,
+            max_size=self.pool_size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=IDLE_SECONDS,
+            init=_set_codecs,
+            loop=None,
+            connection_class=_Connection,
+            record_class=asyncpg.Record,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=_READING,
+        )
+        try:
+            await pool
+            await pool.fetchval("SELECT 1")
+        except DATABASE_ERRORS as error:
+            pool.terminate()
+            raise DatabaseUnreachable.of(self.url, error) from error
+        self.pool = pool
+
+    async def close(self) -> None:
+        """Close the pool; connections still in use after two seconds are cut. Harmless when it is closed."""
+        pool, self.pool = self.pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await pool.close()
+        except DATABASE_ERRORS:
+            pool.terminate()
+
+    async def connect_for_writing(self) -> Any:
+        """A new connection for the write path, configured to give up soon. Raises what asyncpg raises, OSError
+        or TimeoutError; the caller closes it.
+        """
+        return await self._connect(_WRITING, statement_cache_size=0x7FFF, max_cached_statement_lifetime=0)
+
+    async def connect_apart(self) -> Any:
+        """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""
+        return await self._connect(_READING)
+
+    async def get_new_connection(self) -> Any:
+        """What Piccolo uses when there is no pool."""
+        return await self._connect(_SETTINGS)
+
+    def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
+        """A transaction on the pool, for housekeeping: `async with database.transaction(allow_nested=False) as t`,
+        then Piccolo queries of the same task, or `t.connection`. No other task, no network call inside.
+        """
+        return Transaction(self, allow_nested)
+
+    async def _connect(self, settings: Mapping[str, str], **options: Any) -> Any:
+        connection = await asyncpg.connect(
+            self.url or None,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=settings,
+            **options,
+        )
+        try:
+            await _set_codecs(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
+async def _set_codecs(connection: Any) -> None:
+    await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")

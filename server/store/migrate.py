@@ -1,0 +1,123 @@
+"""Bringing a database's schema up to date: Piccolo's migrations, safe with any number of processes at once."""
+
+import asyncio
+import contextlib
+import io
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, Final
+
+import asyncpg
+from piccolo.apps.migrations.commands.forwards import run_forwards
+from piccolo.apps.migrations.tables import Migration
+from piccolo.conf.apps import ENVIRONMENT_VARIABLE, AppRegistry
+
+from server.paths import MIGRATIONS
+from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
+from server.store.piccolo_app import APP_NAME
+
+LOCK_KEY: Final = 0x63616C6C626F6172
+"""Of the advisory lock that one migrating process holds: "callboar" in ASCII."""
+LOCK_SECONDS: Final = 120
+OLDEST_SERVER: Final = 14
+
+_CONF: Final = "server.store._conf_of_this_migration"
+_one_at_a_time = threading.Lock()
+
+
+class MigrationFailed(Exception):
+    """The schema could not be brought up to date and is as it was; the text is one line."""
+
+
+async def migrate(url: str) -> None:
+    """Run the migrations that this database has not seen. Quick when there are none; prints nothing.
+
+    Processes that start together wait for one another. Raises DatabaseUnreachable or MigrationFailed.
+    """
+    # Piccolo finds its engine through process-wide state, and reads and imports files: all that in a thread.
+    await asyncio.to_thread(_in_this_thread, url)
+
+
+def known_migrations() -> set[str]:
+    """The ids of the migrations that came with this code. Raises MigrationFailed if they are not where they belong."""
+    try:
+        texts = [path.read_text() for path in MIGRATIONS.glob("*.py")]
+    except OSError as error:
+        raise MigrationFailed(f"cannot read the migrations in {MIGRATIONS}: {error.strerror}") from error
+    ids = {found.group(1) for text in texts if (found := re.search(r'^ID = "(.+)"$', text, re.MULTILINE))}
+    if not ids:
+        raise MigrationFailed(f"there are no migrations in {MIGRATIONS}")
+    return ids
+
+
+async def pending_migrations(connection: Any) -> list[str]:
+    """The ids of known migrations that have not run on this database, in their order."""
+    known = known_migrations()
+    if await connection.fetchval("SELECT to_regclass('migration')") is None:
+        return sorted(known)
+    ran = await connection.fetch("SELECT name FROM migration WHERE app_name = $1", APP_NAME)
+    return sorted(known - {row["name"] for row in ran})
+
+
+def _in_this_thread(url: str) -> None:
+    with _one_at_a_time:
+        asyncio.run(_migrate(url))
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    try:
+        connection = await database.get_new_connection()
+    except DATABASE_ERRORS as error:
+        raise DatabaseUnreachable.of(url, error) from error
+    try:
+        version = connection.get_server_version().major
+        if version < OLDEST_SERVER:
+            raise MigrationFailed(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this is PostgreSQL {version}")
+        if await pending_migrations(connection):
+            await _run(database)
+    except DATABASE_ERRORS as error:
+        raise MigrationFailed(f"migrating {place(url)}: {_one_line(error)}") from error
+    finally:
+        await connection.close(timeout=2)
+
+
+async def _run(database: Database) -> None:
+    with _piccolo_uses(database), contextlib.redirect_stdout(io.StringIO()) as said:
+        async with database.transaction(allow_nested=False) as transaction:
+            await transaction.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+            await transaction.connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY, timeout=LOCK_SECONDS)
+            result = await run_forwards("all")
+            if not result.success:
+                raise MigrationFailed(result.message or said.getvalue().strip().rpartition("\n")[2])
+
+
+@contextlib.contextmanager
+def _piccolo_uses(database: Database) -> Iterator[None]:
+    """Let Piccolo find this engine and our app, whatever the working folder, and undo what it leaves behind."""
+    conf: Any = ModuleType(_CONF)
+    conf.DB = database
+    conf.APP_REGISTRY = AppRegistry(apps=["server.store.piccolo_app"])
+    path, variable = list(sys.path), os.environ.get(ENVIRONMENT_VARIABLE)
+    sys.modules[_CONF] = conf
+    os.environ[ENVIRONMENT_VARIABLE] = _CONF
+    Migration._meta.db = database
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        del sys.modules[_CONF]
+        if variable is None:
+            del os.environ[ENVIRONMENT_VARIABLE]
+        else:
+            os.environ[ENVIRONMENT_VARIABLE] = variable
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return f"another process has been at it for {LOCK_SECONDS} s"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,382 @@
+"""The tables, as Piccolo knows them: names, types, what may be absent.
+
+Keys over several columns, foreign keys, indexes, CHECKs and storage settings have no place here; they stand in the
+migrations, as SQL. `driver_messages` has the key (driver_id, seq) there.
+"""
+
+from typing import Any, Final
+
+from piccolo.columns import (
+    JSONB,
+    UUID,
+    Array,
+    BigInt,
+    BigSerial,
+    Boolean,
+    Column,
+    DoublePrecision,
+    Integer,
+    Text,
+    Timestamptz,
+)
+from piccolo.columns.defaults.base import Default
+from piccolo.columns.defaults.timestamptz import TimestamptzNow
+from piccolo.table import Table
+
+
+class CurrentTransaction(Default):
+    """The number of the transaction that writes the row."""
+
+    @property
+    def postgres(self) -> str:
+        return "pg_current_xact_id()"
+
+    @property
+    def cockroach(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def sqlite(self) -> str:
+        raise NotImplementedError
+
+    def python(self) -> Any:
+        raise NotImplementedError("only the server knows it")
+
+
+class Xid8(Column):
+    """A transaction's number, 64 bits: never reused."""
+
+    value_type = int
+
+    def __init__(self, default: CurrentTransaction | None = None, **kwargs: Any) -> None:
+        self.default = default
+        kwargs["default"] = default
+        super().__init__(**kwargs)
+
+
+def _uuid(null: bool = False) -> UUID:
+    return UUID(default=None, null=null)
+
+
+def _text(null: bool = False) -> Text:
+    return Text(default=None, null=null)
+
+
+def _int(null: bool = False) -> Integer:
+    return Integer(default=None, null=null)
+
+
+def _float(null: bool = False) -> DoublePrecision:
+    return DoublePrecision(default=None, null=null)
+
+
+def _at(null: bool = False) -> Timestamptz:
+    return Timestamptz(default=None, null=null)
+
+
+class Driver(Table, tablename="drivers"):
+    """A driver: availability, presence, the open offer, the load."""
+
+    id = UUID(primary_key=True, default=None)
+    name = _text()
+    external_ref = _text(null=True)
+    phone = _text(null=True)
+    zone = _text()
+    capacity = _int()
+    created_at = _at()
+    availability = _text()
+    availability_until = _at(null=True)
+    availability_reason = _text(null=True)
+    availability_before = _text(null=True)
+    last_availability_change = _at()
+    session_id = _uuid(null=True)
+    session_node = _uuid(null=True)
+    socket_lost_at = _at(null=True)
+    expiries_in_a_row = _int()
+    stream_seq = BigInt(default=None)
+    open_offer_id = _uuid(null=True)
+    open_offer_delivery_id = _uuid(null=True)
+    active_count = _int()
+
+
+class DriverPosition(Table, tablename="driver_positions"):
+    """The newest position of a driver, and their last authenticated call. Never locked by the write path."""
+
+    driver_id = UUID(primary_key=True, default=None)
+    lat = _float(null=True)
+    lon = _float(null=True)
+    at = _at(null=True)
+    heading = _float(null=True)
+    speed_kmh = _float(null=True)
+    accuracy_m = _float(null=True)
+    last_call_at = _at(null=True)
+
+
+class DriverMessage(Table, tablename="driver_messages"):
+    """A numbered message of a driver's stream; `body` is its JSON."""
+
+    driver_id = UUID(primary_key=True, default=None)
+    seq = BigInt(default=None)
+    body = _text()
+    created_at = _at()
+
+
+class DriverAvailabilityHistory(Table, tablename="driver_availability_history"):
+    """Every change of a driver's availability: by whom and why."""
+
+    id = UUID(primary_key=True, default=None)
+    driver_id = _uuid()
+    from_state = _text()
+    to_state = _text()
+    reason = _text(null=True)
+    actor_id = _text(null=True)
+    actor_type = _text()
+    timestamp = _at()
+
+
+class Delivery(Table, tablename="deliveries"):
+    """An order to be carried from one point to another."""
+
+    id = UUID(primary_key=True, default=None)
+    seller_id = Text(default="")
+    seller_order_id = _text()
+    store_name = _text()
+    zone = _text()
+    status = _text()
+    pickup_lat = _float()
+    pickup_lon = _float()
+    pickup_address = _text(null=True)
+    dropoff_lat = _float()
+    dropoff_lon = _float()
+    dropoff_address = _text(null=True)
+    prep_seconds = _int()
+    price_cents = _int(null=True)
+    driver_pay_cents = _int(null=True)
+    currency = _text()
+    notes = _text(null=True)
+    fingerprint = _text()
+    dispatch_at = _at()
+    created_at = _at()
+    unassigned_since = _at(null=True)
+    current_offer_id = _uuid(null=True)
+    accepted_offer_id = _uuid(null=True)
+    offer_acceptance_count = _int()
+    widened_at = _at(null=True)
+    version = _int()
+
+
+class UnassignedOrder(Table, tablename="unassigned_orders"):
+    """The record of a delivery's wait for a driver and of its escalation."""
+
+    delivery_id = UUID(primary_key=True, default=None)
+    failure_reason = _text()
+    first_attempt_at = _at()
+    last_attempt_at = _at()
+    attempt_count = _int()
+    escalation_level = _int()
+    escalation_status = _text()
+    support_ticket_id = _uuid(null=True)
+    notification_sent_at = _at(null=True)
+    acknowledged_by = _text(null=True)
+    acknowledged_at = _at(null=True)
+    acknowledgement_note = _text(null=True)
+
+
+class DriverOffer(Table, tablename="driver_offers"):
+    """One delivery held out to one driver until `expires_at`."""
+
+    id = UUID(primary_key=True, default=None)
+    delivery_id = _uuid()
+    driver_id = _uuid()
+    status = _text()
+    attempt = _int()
+    offer_payload = JSONB(default=None)
+    created_at = _at()
+    expires_at = _at()
+    received_at = _at(null=True)
+    closed_at = _at(null=True)
+    closing_reason = _text(null=True)
+    accepted_at = _at(null=True)
+    rejected_at = _at(null=True)
+    rejection_reason = _text(null=True)
+    notification_sent_at = _at(null=True)
+    notification_method = _text(null=True)
+    driver_response_time_ms = _int(null=True)
+    auto_accepted = Boolean(default=False)
+
+
+class Assignment(Table, tablename="assignments"):
+    """A delivery in one driver's hands."""
+
+    id = UUID(primary_key=True, default=None)
+    delivery_id = _uuid()
+    driver_id = _uuid()
+    offer_id = _uuid(null=True)
+    status = _text()
+    source = _text()
+    created_at = _at()
+    picked_up_at = _at(null=True)
+    completed_at = _at(null=True)
+    ended_at = _at(null=True)
+    end_reason = _text(null=True)
+    ended_by = _text(null=True)
+    version = _int()
+
+
+class SupportTicket(Table, tablename="support_tickets"):
+    """A ticket about a delivery that found no driver."""
+
+    id = UUID(primary_key=True, default=None)
+    type = _text()
+    priority = _text()
+    title = _text()
+    description = _text()
+    delivery_id = _uuid()
+    zone = _text()
+    action_url = _text()
+    status = _text()
+    created_at = _at()
+
+
+class Event(Table, tablename="events"):
+    """What happened, append-only: the timeline, the audit, the source of webhooks. Read in order of (xid, id)."""
+
+    id = BigSerial(primary_key=True)
+    xid = Xid8(default=CurrentTransaction())
+    at = _at()
+    type = _text()
+    actor_type = _text()
+    actor_id = _text(null=True)
+    delivery_id = _uuid(null=True)
+    driver_id = _uuid(null=True)
+    offer_id = _uuid(null=True)
+    assignment_id = _uuid(null=True)
+    data = JSONB(default=None)
+
+
+class EventCursor(Table, tablename="event_cursors"):
+    """How far a reader of events has come."""
+
+    name = Text(primary_key=True, default=None)
+    xid = Xid8(default=None)
+    event_id = BigInt(default=None)
+
+
+class Webhook(Table, tablename="webhooks"):
+    """Where a customer wants to be told, and of what."""
+
+    id = UUID(primary_key=True, default=None)
+    url = _text()
+    events = Array(base_column=Text(), default=None)
+    secret = _text()
+    active = Boolean(default=True)
+    created_by = _text(null=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+
+
+class WebhookDelivery(Table, tablename="webhook_deliveries"):
+    """One message for one webhook, until it is delivered or parked; its id is the `webhook-id` of every attempt."""
+
+    id = UUID(primary_key=True, default=None)
+    webhook_id = _uuid()
+    event_id = BigInt(default=None, null=True)
+    type = _text()
+    body = _text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    attempts = Integer(default=0)
+    next_attempt_at = Timestamptz(default=TimestamptzNow())
+    locked_until = _at(null=True)
+    delivered_at = _at(null=True)
+    parked_at = _at(null=True)
+    last_status = _int(null=True)
+    last_error = _text(null=True)
+
+
+class Alert(Table, tablename="alerts"):
+    """A zone's number that went over its threshold, until it comes back."""
+
+    id = UUID(primary_key=True, default=None)
+    kind = _text()
+    zone = _text()
+    value = _float()
+    threshold = _float()
+    raised_at = _at()
+    resolved_at = _at(null=True)
+    acknowledged_by = _text(null=True)
+    acknowledged_at = _at(null=True)
+
+
+class PolicyVersion(Table, tablename="policy"):
+    """Every version of the policy; the highest is in force."""
+
+    version = Integer(primary_key=True, default=None)
+    document = JSONB(default=None)
+    changed_by = _text(null=True)
+    reason = _text(null=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+
+
+class User(Table, tablename="users"):
+    """A person who can log in to the board. Sessions older than `sessions_valid_from` are over."""
+
+    id = UUID(primary_key=True, default=None)
+    name = _text()
+    password_hash = _text()
+    role = _text()
+    active = Boolean(default=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    last_login_at = _at(null=True)
+    sessions_valid_from = _at(null=True)
+
+
+class ApiKey(Table, tablename="api_keys"):
+    """An order source's key: only its hash, and its first letters to know it by."""
+
+    id = UUID(primary_key=True, default=None)
+    name = _text()
+    key_hash = _text()
+    prefix = _text()
+    created_by = _text(null=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    last_used_at = _at(null=True)
+    revoked_at = _at(null=True)
+
+
+class Node(Table, tablename="nodes"):
+    """A process that serves, alive until `expires_at`."""
+
+    id = UUID(primary_key=True, default=None)
+    name = _text()
+    started_at = Timestamptz(default=TimestamptzNow())
+    expires_at = _at()
+
+
+class Lease(Table, tablename="leases"):
+    """Which node does what only one may do, until `expires_at`."""
+
+    name = Text(primary_key=True, default=None)
+    holder = _uuid(null=True)
+    expires_at = _at(null=True)
+
+
+TABLES: Final[list[type[Table]]] = [
+    Driver,
+    DriverPosition,
+    DriverMessage,
+    DriverAvailabilityHistory,
+    Delivery,
+    UnassignedOrder,
+    DriverOffer,
+    Assignment,
+    SupportTicket,
+    Event,
+    EventCursor,
+    Webhook,
+    WebhookDelivery,
+    Alert,
+    PolicyVersion,
+    User,
+    ApiKey,
+    Node,
+    Lease,
+]
