@@ -1,0 +1,345 @@
+"""The one write path on a real database: batches, races with real commits, poisoned and blocked commands, lost COMMITs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Actor, Point
+from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.dispatch.refusals import Refusal
+from server.execute import Answer, Committed, Executor
+from server.ids import new_id
+from server.store.engine import Database
+from server.supervise import stop, supervised
+
+SHOP = Actor("service", "shop")
+ALICE = Actor("ops", "alice")
+
+
+class Dispatch:
+    """An executor at work, what it made public, and short words for the commands of these tests."""
+
+    def __init__(self, database: Database, **options: Any) -> None:
+        self.database = database
+        self.policy: Policy = DEFAULT_POLICY
+        self.executor = Executor(database, lambda: self.policy, **options)
+        self.commits: list[Committed] = []
+        self.executor.listeners.append(self.commits.append)
+        self._lane = supervised("lane", self.executor.run)
+
+    async def close(self) -> None:
+        await self.executor.close()
+        await stop(self._lane)
+
+    async def done(self, command: c.Command) -> Answer:
+        answer = await self.executor.submit(command)
+        assert isinstance(answer, Answer), answer
+        return answer
+
+    async def a_driver(self, capacity: int = 1) -> str:
+        """A driver on a socket, at the pickup, dispatchable."""
+        driver_id = new_id()
+        await self.done(c.RegisterDriver(driver_id, "Dan", "default", capacity, SHOP))
+        await self.done(c.ConnectDriver(driver_id, new_id(), new_id(), Actor("driver", driver_id)))
+        await self.database.pool.execute(
+            "INSERT INTO driver_positions (driver_id, lat, lon, at) VALUES ($1, 52.5, 13.4, now())", driver_id
+        )
+        return driver_id
+
+    async def a_delivery(self) -> str:
+        return (await self.done(a_creation())).decided.delivery_id or ""
+
+    async def an_open_offer(self, driver_id: str, delivery_id: str | None = None) -> str:
+        delivery_id = delivery_id or await self.a_delivery()
+        return (await self.done(c.OfferDelivery(delivery_id, driver_id, new_id(), 52.5, 13.4))).decided.offer_id or ""
+
+    async def one(self, query: str, *args: Any) -> Any:
+        return await self.database.pool.fetchval(query, *args)
+
+
+def a_creation(order: str | None = None, fingerprint: str = "f") -> c.CreateDelivery:
+    here, there = Point(52.5, 13.4), Point(52.51, 13.41)
+    return c.CreateDelivery(new_id(), "shop", order or new_id(), "Pizza", "default", here, there, 0, fingerprint, SHOP)
+
+
+def accept(offer_id: str, driver_id: str) -> c.AcceptOffer:
+    return c.AcceptOffer(offer_id, driver_id, new_id(), Actor("driver", driver_id))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, pool_size=4)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def dispatch(database: Database) -> AsyncIterator[Dispatch]:
+    dispatch = Dispatch(database)
+    try:
+        yield dispatch
+    finally:
+        await dispatch.close()
+
+
+async def test_state_and_events_are_there_once_the_answer_is(dispatch: Dispatch) -> None:
+    driver_id = await dispatch.a_driver()
+    offer_id = await dispatch.an_open_offer(driver_id)
+    answer = await dispatch.done(accept(offer_id, driver_id))
+    assert answer.assignment is not None
+    assert answer.delivery is not None
+    assert answer.assignment.source == "accepted"
+    status = await dispatch.one("SELECT status FROM deliveries WHERE id = $1", answer.delivery.id)
+    assert status == "ASSIGNED"
+    types = await dispatch.database.pool.fetch(
+        "SELECT type FROM events WHERE delivery_id = $1 ORDER BY id", answer.delivery.id
+    )
+    assert [row[0] for row in types] == [
+        "delivery.created",
+        "delivery.ready",
+        "offer.created",
+        "offer.accepted",
+        "delivery.assigned",
+    ]
+
+
+async def test_news_come_after_the_commit_with_gap_free_numbers(dispatch: Dispatch) -> None:
+    driver_id = await dispatch.a_driver()
+    offer_id = await dispatch.an_open_offer(driver_id)
+    await dispatch.done(accept(offer_id, driver_id))
+    numbers = [m.seq for commit in dispatch.commits for m in commit.messages if m.driver_id == driver_id]
+    assert numbers == list(range(1, len(numbers) + 1))
+    stored = await dispatch.one(
+        "SELECT array_agg(seq ORDER BY seq) FROM driver_messages WHERE driver_id = $1", driver_id
+    )
+    assert stored == numbers
+
+
+async def test_accepting_twice_returns_the_same_assignment(dispatch: Dispatch) -> None:
+    driver_id = await dispatch.a_driver()
+    offer_id = await dispatch.an_open_offer(driver_id)
+    first, second = await asyncio.gather(*(dispatch.done(accept(offer_id, driver_id)) for _ in range(2)))
+    assert first.assignment == second.assignment
+    assert second.decided.repeated
+
+
+async def test_commands_that_arrive_together_share_a_transaction(dispatch: Dispatch) -> None:
+    await dispatch.a_delivery()
+    before = len(dispatch.commits)
+    await asyncio.gather(*(dispatch.done(a_creation()) for _ in range(40)))
+    assert len(dispatch.commits) - before <= 2
+    assert await dispatch.one("SELECT count(*) FROM deliveries") == 41
+
+
+async def test_later_commands_of_a_batch_see_the_effects_of_earlier_ones(dispatch: Dispatch) -> None:
+    driver_id = await dispatch.a_driver()
+    first, second = await dispatch.a_delivery(), await dispatch.a_delivery()
+    offers = [c.OfferDelivery(d, driver_id, new_id(), 52.5, 13.4) for d in (first, second)]
+    answers = await asyncio.gather(*(dispatch.executor.submit(command) for command in offers))
+    assert isinstance(answers[0], Answer)
+    assert isinstance(answers[1], Refusal)
+    assert answers[1].code == "driver_not_available"
+
+
+async def test_the_same_order_twice_in_one_batch_is_one_delivery(dispatch: Dispatch) -> None:
+    answers = await asyncio.gather(*(dispatch.done(a_creation("order-1")) for _ in range(5)))
+    assert len({answer.decided.delivery_id for answer in answers}) == 1
+    differs = await dispatch.executor.submit(a_creation("order-1", fingerprint="other"))
+    assert differs == r.DELIVERY_DIFFERS
+
+
+async def test_the_same_order_on_many_nodes_is_one_delivery(database: Database) -> None:
+    nodes = [Dispatch(database) for _ in range(4)]
+    try:
+        for order in range(10):
+            answers = await asyncio.gather(*(node.done(a_creation(f"order-{order}")) for node in nodes))
+            assert len({answer.decided.delivery_id for answer in answers}) == 1
+    finally:
+        for node in nodes:
+            await node.close()
+
+
+async def test_of_many_accepts_on_many_nodes_one_wins(database: Database) -> None:
+    nodes = [Dispatch(database) for _ in range(3)]
+    try:
+        driver_id = await nodes[0].a_driver(capacity=1)
+        for _ in range(10):
+            offer_id = await nodes[0].an_open_offer(driver_id)
+            answers = await asyncio.gather(*(n.done(accept(offer_id, driver_id)) for n in nodes for _ in range(3)))
+            assert len({answer.decided.assignment_id for answer in answers}) == 1
+            assert sum(not answer.decided.repeated for answer in answers) == 1
+            assignment_id = answers[0].decided.assignment_id
+            assert assignment_id is not None
+            await nodes[1].done(c.Complete(assignment_id, driver_id, Actor("driver", driver_id)))
+    finally:
+        for node in nodes:
+            await node.close()
+
+
+async def test_accept_against_cancel_on_two_nodes_leaves_one_truth(database: Database) -> None:
+    nodes = [Dispatch(database) for _ in range(2)]
+    outcomes: Counter[str] = Counter()
+    try:
+        for _ in range(20):
+            driver_id = await nodes[0].a_driver()
+            delivery_id = await nodes[0].a_delivery()
+            offer_id = await nodes[0].an_open_offer(driver_id, delivery_id)
+            accepted, cancelled = await asyncio.gather(
+                nodes[0].executor.submit(accept(offer_id, driver_id)),
+                nodes[1].executor.submit(c.CancelDelivery(delivery_id, "changed mind", ALICE)),
+            )
+            assert isinstance(cancelled, Answer)
+            assert isinstance(accepted, Answer) or accepted == r.OFFER_NO_LONGER_OPEN
+            outcomes["accepted first" if isinstance(accepted, Answer) else "cancelled first"] += 1
+            row = await database.pool.fetchrow(
+                "SELECT d.status, v.active_count, v.open_offer_id FROM deliveries d, drivers v"
+                " WHERE d.id = $1 AND v.id = $2",
+                delivery_id,
+                driver_id,
+            )
+            assert tuple(row) == ("CANCELLED", 0, None)
+    finally:
+        for node in nodes:
+            await node.close()
+    assert outcomes.total() == 20
+
+
+async def test_a_poisoned_command_does_not_take_its_neighbours_down(dispatch: Dispatch) -> None:
+    good = [a_creation() for _ in range(5)]
+    poison = a_creation(order="NUL \x00 is no text")
+    answers = await asyncio.gather(*(dispatch.executor.submit(command) for command in [*good[:3], poison, *good[3:]]))
+    assert [type(answer) for answer in answers] == [Answer, Answer, Answer, Refusal, Answer, Answer]
+    assert answers[3] == r.INTERNAL_ERROR
+    assert await dispatch.one("SELECT count(*) FROM deliveries") == 5
+
+
+async def test_a_locked_row_delays_its_own_command_only(dispatch: Dispatch) -> None:
+    held, free = await dispatch.a_delivery(), await dispatch.a_delivery()
+    holder = await asyncpg.connect(dispatch.database.url)
+    try:
+        await holder.execute("BEGIN")
+        await holder.fetch("SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE", held)
+        blocked = dispatch.executor.submit(c.CancelDelivery(held, "no", ALICE))
+        passing = dispatch.executor.submit(c.CancelDelivery(free, "no", ALICE))
+        assert isinstance(await passing, Answer)
+        for _ in range(5):
+            await dispatch.a_delivery()
+        assert not blocked.done()
+        await holder.execute("ROLLBACK")
+        assert isinstance(await blocked, Answer)
+    finally:
+        await holder.close()
+
+
+async def test_commands_on_a_locked_row_are_refused_in_the_end_and_stay_in_order(dispatch: Dispatch) -> None:
+    held = await dispatch.a_delivery()
+    holder = await asyncpg.connect(dispatch.database.url)
+    try:
+        await holder.execute("BEGIN")
+        await holder.fetch("SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE", held)
+        assert await dispatch.executor.submit(c.CancelDelivery(held, "no", ALICE)) == r.TRY_AGAIN
+        await holder.execute("ROLLBACK")
+        assert isinstance(await dispatch.executor.submit(c.CancelDelivery(held, "no", ALICE)), Answer)
+    finally:
+        await holder.close()
+
+
+async def test_a_command_that_needs_a_row_outside_the_locked_set_is_decided_with_it(dispatch: Dispatch) -> None:
+    """The open offer goes to another driver between peek and lock: forced here by deciding both in one batch."""
+    dan, dora = await dispatch.a_driver(), await dispatch.a_driver()
+    delivery_id = await dispatch.a_delivery()
+    await dispatch.an_open_offer(dan, delivery_id)
+    answers = await asyncio.gather(
+        dispatch.executor.submit(c.AssignDelivery(delivery_id, dora, "closer", False, new_id(), new_id(), ALICE)),
+        dispatch.executor.submit(c.EndShift(dora, Actor("driver", dora))),
+        dispatch.executor.submit(c.CancelDelivery(delivery_id, "no", ALICE)),
+    )
+    assert all(isinstance(answer, Answer) for answer in answers), answers
+    assert await dispatch.one("SELECT count(*) FROM driver_offers WHERE status = 'PENDING'") == 0
+    assert await dispatch.one("SELECT count(*) FROM drivers WHERE open_offer_id IS NOT NULL") == 0
+
+
+async def test_a_full_queue_says_try_again(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.execute.QUEUE_LIMIT", 3)
+    answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(5)))
+    assert [answer == r.TRY_AGAIN for answer in answers] == [False, False, False, True, True]
+
+
+async def test_after_closing_commands_are_refused_and_taken_ones_are_answered(database: Database) -> None:
+    dispatch = Dispatch(database)
+    taken = dispatch.executor.submit(a_creation())
+    await dispatch.close()
+    assert isinstance(taken.result(), Answer)
+    assert await dispatch.executor.submit(a_creation()) == r.TRY_AGAIN
+
+
+async def test_a_backend_killed_between_commands_is_replaced(dispatch: Dispatch) -> None:
+    await dispatch.a_delivery()
+    await dispatch.one(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert await dispatch.a_delivery()
+
+
+class Cut:
+    """A write connection whose COMMIT's answer is lost, after it was carried out or before."""
+
+    def __init__(self, inner: Any, on_commit: Callable[[Any], Any]) -> None:
+        self._inner, self._on_commit = inner, on_commit
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+        if query == "COMMIT":
+            await self._on_commit(self._inner)
+            self._inner.terminate()
+            raise asyncpg.ConnectionDoesNotExistError("the connection was closed in the middle of operation")
+        return await self._inner.execute(query, *args, **options)
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+async def test_a_lost_answer_to_commit_is_found_out(database: Database, carried_out: bool) -> None:
+    async def commit(inner: Any) -> None:
+        await inner.execute("COMMIT" if carried_out else "ROLLBACK")
+
+    connect = database.connect_for_writing
+    cuts = iter([True])
+
+    class Cutting:
+        async def connect_for_writing(self) -> Any:
+            connection = await connect()
+            return Cut(connection, commit) if next(cuts, False) else connection
+
+    dispatch = Dispatch(database)
+    dispatch.executor._database = Cutting()
+    try:
+        answer = await dispatch.done(a_creation("order-1"))
+        assert not answer.decided.repeated
+        assert len(dispatch.commits) == 1
+        assert await database.pool.fetchval("SELECT count(*) FROM deliveries") == 1
+        assert await database.pool.fetchval("SELECT count(*) FROM events WHERE type = 'delivery.created'") == 1
+    finally:
+        await dispatch.close()
+
+
+async def test_two_admins_with_one_version_of_the_policy_make_one_change(database: Database) -> None:
+    nodes = [Dispatch(database) for _ in range(2)]
+    try:
+        change = c.ChangePolicy(DEFAULT_POLICY, Actor("admin", "max"), "because")
+        answers = await asyncio.gather(*(node.executor.submit(change) for node in nodes))
+        assert sorted(type(answer).__name__ for answer in answers) == ["Answer", "Refusal"]
+        assert r.VERSION_CHANGED in answers
+    finally:
+        for node in nodes:
+            await node.close()
