@@ -8,7 +8,8 @@ ID = "2026-02-01T00:00:00:000003"
 # Each statement sees what was committed before it began (READ COMMITTED, VOLATILE). What is looked up without a lock
 # never changes (whose offer, whose assignment, which order), or is checked again by the rules once locks are held
 # (a driver's open offer). A delivery's open offer and active assignment are read after the delivery is locked, and
-# only who holds that lock changes them.
+# only who holds that lock changes them. What is open is told by its instants rather than its status: a plan made while
+# the tables were small could otherwise read a whole partial index on that status, and keep doing so.
 LOCK_ROWS = """
 CREATE FUNCTION lock_rows(
     named_deliveries uuid[], whole_deliveries uuid[], named_drivers uuid[], whole_drivers uuid[],
@@ -35,8 +36,9 @@ BEGIN
     END IF;
     IF cardinality(seller_order_ids) > 0 THEN
         SELECT array_agg(d.id) INTO found
-        FROM unnest(seller_ids, seller_order_ids) AS k (seller_id, seller_order_id)
-        JOIN deliveries d ON d.seller_order_id = k.seller_order_id AND d.seller_id = k.seller_id;
+        FROM unnest(seller_ids, seller_order_ids) AS k (seller_id, seller_order_id), LATERAL (
+            SELECT e.id FROM deliveries e
+            WHERE e.seller_order_id = k.seller_order_id AND e.seller_id = k.seller_id LIMIT 1) AS d;
         wanted := wanted || found;
     END IF;
     IF cardinality(whole_drivers) > 0 THEN
@@ -53,9 +55,10 @@ BEGIN
 
     IF cardinality(whole_deliveries) > 0 THEN
         SELECT array_agg(o.driver_id) INTO found
-        FROM driver_offers o WHERE o.delivery_id = ANY (whole_deliveries) AND o.status = 'PENDING';
+        FROM driver_offers o WHERE o.delivery_id = ANY (whole_deliveries) AND o.closed_at IS NULL;
         SELECT array_agg(a.driver_id) INTO theirs
-        FROM assignments a WHERE a.delivery_id = ANY (whole_deliveries) AND a.status = 'ACTIVE';
+        FROM assignments a
+        WHERE a.delivery_id = ANY (whole_deliveries) AND a.completed_at IS NULL AND a.ended_at IS NULL;
         people := people || found || theirs;
     END IF;
 

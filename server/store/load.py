@@ -82,11 +82,11 @@ FROM deliveries d LEFT JOIN unassigned_orders u ON u.delivery_id = d.id WHERE d.
 OFFERS = """
 SELECT id, delivery_id, driver_id, status, attempt, offer_payload, created_at, expires_at, received_at, closed_at,
        closing_reason, auto_accepted, driver_response_time_ms, notification_sent_at, notification_method
-FROM driver_offers WHERE delivery_id = ANY($1::text[]::uuid[]) ORDER BY id"""
+FROM driver_offers WHERE delivery_id = ANY($1::text[]::uuid[])"""
 ASSIGNMENTS = """
 SELECT id, delivery_id, driver_id, offer_id, status, source, created_at, picked_up_at, completed_at, ended_at,
        end_reason, ended_by, version
-FROM assignments WHERE delivery_id = ANY($1::text[]::uuid[]) ORDER BY id"""
+FROM assignments WHERE delivery_id = ANY($1::text[]::uuid[])"""
 DRIVERS = """
 SELECT t.now, t.xid, d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
        d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
