@@ -22,6 +22,7 @@ def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
         return _not_active(assignment)
     if assignment.picked_up_at is not None:
         return shown
+    world.known_driver(assignment.driver_id)
     event = _picked_up(world, assignment, command.actor)
     return Decided((event,), delivery.id, None, assignment.id, assignment.driver_id)
 
@@ -86,9 +87,7 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
         return r.driver_not_available(why)
     happened: list[e.Event] = []
     if delivery.status == "SCHEDULED":
-        happened.append(
-            e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id, early=True)
-        )
+        happened.append(e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id, early=True))
     offer = delivery.open_offer()
     if offer is not None:
         if offer.driver_id == driver.id and not command.direct:
@@ -161,9 +160,7 @@ def _give(
 ) -> Decided:
     if not command.direct:
         at = (driver.position or delivery.pickup).lat, (driver.position or delivery.pickup).lon
-        happened.append(
-            created(world, delivery, driver, command.new_offer_id, at, command.actor, command.reason)
-        )
+        happened.append(created(world, delivery, driver, command.new_offer_id, at, command.actor, command.reason))
         return Decided(tuple(happened), delivery.id, command.new_offer_id, None, driver.id)
     assignment = Assignment(
         id=command.new_assignment_id,

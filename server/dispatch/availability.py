@@ -13,12 +13,18 @@ from server.dispatch.world import World
 
 def present(driver: Driver, now: datetime, policy: Policy) -> bool:
     """A socket open, or lost less than `presenceLapseSeconds` ago, or a call within `callPresenceSeconds`."""
-    lost, called = driver.socket_lost_at, driver.last_call_at
+    lost = driver.socket_lost_at
     return (
         driver.session_id is not None
         or (lost is not None and now - lost < timedelta(seconds=policy.presence_lapse_seconds))
-        or (called is not None and now - called <= timedelta(seconds=policy.call_presence_seconds))
+        or called_lately(driver, now, policy)
     )
+
+
+def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
+    """An authenticated call of theirs less than `callPresenceSeconds` ago."""
+    called = driver.last_call_at
+    return called is not None and now - called < timedelta(seconds=policy.call_presence_seconds)
 
 
 def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:
@@ -88,13 +94,20 @@ def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
 
 
 def lapse_presence(command: c.LapsePresence, world: World) -> Decided | r.Refusal:
-    """Gone too long to count on: offline, remembering what to come back to. An open offer keeps its deadline."""
+    """Gone too long to count on: offline, remembering what to come back to. An open offer keeps its deadline.
+
+    1. Who is offline or has ended their shift cannot lapse.
+    2. Who is present does not.
+    3. Nor who was put into their state less than `presenceLapseSeconds` ago: that was they themselves, by a call
+       that may not have been written down yet, or somebody who knows more than we do.
+    """
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
     if driver.availability in ("offline", "shift_ended"):
         return Decided(driver_id=driver.id, repeated=True)
-    if present(driver, world.now, world.policy):
+    grace = timedelta(seconds=world.policy.presence_lapse_seconds)
+    if present(driver, world.now, world.policy) or world.now - driver.last_availability_change < grace:
         return r.STILL_PRESENT
     lapsed = e.AvailabilityChanged(
         at=world.now,
@@ -127,12 +140,12 @@ def _return(driver: Driver, actor: Actor, now: datetime) -> tuple[e.Event, ...]:
 def take_break(command: c.TakeBreak, world: World) -> Decided | r.Refusal:
     """A break from now; again while on break: a new end."""
     until = world.now + timedelta(minutes=command.duration_minutes)
-    return _step_back(world, command.driver_id, "on_break", command.reason or "break", command.actor, until)
+    return _step_back(world, command.driver_id, "on_break", command.reason or "driver_requested", command.actor, until)
 
 
 def pause(command: c.Pause, world: World) -> Decided | r.Refusal:
     """No offers until they resume."""
-    return _step_back(world, command.driver_id, "paused", "paused", command.actor)
+    return _step_back(world, command.driver_id, "paused", "driver_paused", command.actor)
 
 
 def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
@@ -140,7 +153,7 @@ def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
-    return _change(world, driver, "shift_ended", "shift_ended", command.actor)
+    return _change(world, driver, "shift_ended", "driver_shift_end", command.actor)
 
 
 def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
@@ -151,7 +164,7 @@ def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
     if driver.availability == "available" and driver.expiries_in_a_row:
         forgiven = e.ExpiriesForgiven(at=world.now, actor=command.actor, driver_id=driver.id)
         return Decided((forgiven,), driver_id=driver.id)
-    return _change(world, driver, "available", "resumed", command.actor)
+    return _change(world, driver, "available", "driver_resumed", command.actor)
 
 
 def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:

@@ -6,9 +6,11 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
-from server.dispatch.model import Delivery, Ticket
+from server.dispatch.model import Actor, Delivery, Ticket
 from server.dispatch.offers import withdrawn
 from server.dispatch.world import World
+
+SAME_FAILURE_NOTED_EVERY = timedelta(seconds=60)
 
 
 def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refusal:
@@ -38,9 +40,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
         currency=command.currency or world.policy.currency,
         notes=command.notes,
     )
-    created = e.DeliveryCreated(
-        at=world.now, actor=command.actor, delivery_id=delivery.id, delivery=delivery
-    )
+    created = e.DeliveryCreated(at=world.now, actor=command.actor, delivery_id=delivery.id, delivery=delivery)
     if delivery.dispatch_at > world.now:
         return Decided((created,), delivery.id)
     ready = e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id)
@@ -64,15 +64,17 @@ def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.
 
 
 def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r.Refusal:
-    """Kept only while the delivery waits without an offer."""
+    """Kept only while the delivery waits without an offer, and only as news: another reason, or a minute later."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
     if delivery.status != "READY" or delivery.current_offer_id is not None:
         return r.DELIVERY_NOT_WAITING
-    failed = e.SearchFailed(
-        at=world.now, actor=command.actor, delivery_id=delivery.id, reason=command.failure_reason
-    )
+    wait = delivery.unassigned
+    assert wait is not None
+    if wait.failure_reason == command.failure_reason and world.now - wait.last_attempt_at < SAME_FAILURE_NOTED_EVERY:
+        return Decided((), delivery.id, repeated=True)
+    failed = e.SearchFailed(at=world.now, actor=command.actor, delivery_id=delivery.id, reason=command.failure_reason)
     return Decided((failed,), delivery.id)
 
 
@@ -90,7 +92,7 @@ def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refu
     return Decided(_cancelled(world, delivery, command.reason, command.actor), delivery.id)
 
 
-def _cancelled(world: World, delivery: Delivery, reason: str, actor: c.Actor) -> tuple[e.Event, ...]:
+def _cancelled(world: World, delivery: Delivery, reason: str, actor: Actor) -> tuple[e.Event, ...]:
     happened: list[e.Event] = []
     offer = delivery.open_offer()
     if offer is not None:
@@ -119,7 +121,8 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
         return r.NOT_FOUND
     if delivery.status != "READY":
         return r.DELIVERY_NOT_WAITING
-    assert delivery.unassigned is not None and delivery.unassigned_since is not None
+    assert delivery.unassigned is not None
+    assert delivery.unassigned_since is not None
     waited = world.now - delivery.unassigned_since
     happened: list[e.Event] = []
     has_ticket = delivery.unassigned.support_ticket_id is not None
@@ -149,17 +152,15 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
     return Decided(tuple(happened), delivery.id)
 
 
-def _ticket_created(
-    world: World, delivery: Delivery, command: c.Escalate, level: int
-) -> e.TicketCreated:
+def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level: int) -> e.TicketCreated:
     assert delivery.unassigned_since is not None
     minutes = int((world.now - delivery.unassigned_since).total_seconds() // 60)
     ticket = Ticket(
         id=command.new_ticket_id,
-        type="unassigned_order",
+        type="unassigned_delivery",
         priority="high" if level == 1 else "critical",
-        title=f"Order {delivery.seller_order_id} has no driver",
-        description=f"{delivery.store_name}: unassigned for {minutes} min after {len(delivery.offers)} offers.",
+        title=f"Order {delivery.seller_order_id} unassigned for {minutes}+ minutes",
+        description=f"{delivery.store_name}, zone {delivery.zone}: no driver yet, after {len(delivery.offers)} offers.",
         delivery_id=delivery.id,
         zone=delivery.zone,
         action_url=f"/admin/unassigned-orders/{delivery.id}",
@@ -169,14 +170,15 @@ def _ticket_created(
 
 
 def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
-    """By name, at any level, while the delivery waits. The same word again is harmless."""
+    """By name, at any level, while the delivery waits. Said before and nothing new to note: harmless."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
     wait = delivery.unassigned
     if delivery.status != "READY" or wait is None:
         return r.DELIVERY_NOT_WAITING
-    if wait.acknowledged_by == command.actor.id and wait.acknowledgement_note == command.note:
+    by_them = wait.acknowledged_by == (command.actor.id or command.actor.type)
+    if by_them and command.note in (None, wait.acknowledgement_note):
         return Decided((), delivery.id, repeated=True)
     acknowledged = e.EscalationAcknowledged(
         at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from server.dispatch.instants import instant, instant_or_none
 from server.dispatch.model import (
     Actor,
     Assignment,
@@ -21,7 +22,10 @@ from server.dispatch.policy import Policy
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What every event carries: when, who, and which rows it is about."""
+    """What every event carries: when, who, and which rows it is about.
+
+    A row that an event brings along (`delivery`, `offer`, `assignment`, `driver`, `ticket`) is as it was then.
+    """
 
     type: ClassVar[str]
     at: datetime
@@ -49,7 +53,7 @@ class DeliveryCreated(Event, frozen=True, kw_only=True):
             "sellerOrderId": d.seller_order_id,
             "storeName": d.store_name,
             "zone": d.zone,
-            "dispatchAt": d.dispatch_at,
+            "dispatchAt": instant(d.dispatch_at),
         }
 
 
@@ -83,7 +87,7 @@ class OfferCreated(Event, frozen=True, kw_only=True):
     def data(self) -> dict[str, Any]:
         data: dict[str, Any] = {
             "attempt": self.offer.attempt,
-            "expiresAt": self.offer.expires_at,
+            "expiresAt": instant(self.offer.expires_at),
             "payload": self.offer.payload,
         }
         if self.reason is not None:
@@ -271,7 +275,7 @@ class AvailabilityChanged(Event, frozen=True, kw_only=True):
     forgiven: bool = False
 
     def data(self) -> dict[str, Any]:
-        return {"from": self.from_, "to": self.to, "reason": self.reason, "until": self.until}
+        return {"from": self.from_, "to": self.to, "reason": self.reason, "until": instant_or_none(self.until)}
 
 
 class ExpiriesForgiven(Event, frozen=True, kw_only=True):

@@ -73,9 +73,7 @@ class _Near(Struct, frozen=True):
     seconds: Floats
 
 
-def match(
-    waiting: Sequence[Waiting], drivers: Sequence[Candidate], now: datetime, policy: Policy
-) -> Matching:
+def match(waiting: Sequence[Waiting], drivers: Sequence[Candidate], now: datetime, policy: Policy) -> Matching:
     """The best pairs of who waits and who is free.
 
     1. A delivery can get a driver within its radius (straight line) whom it does not exclude.
@@ -171,11 +169,7 @@ def _best_total(near: list[_Near], ages: Floats) -> dict[int, int]:
     for row, around in enumerate(near):
         costs[row, np.searchsorted(columns, around.eligible)] = around.seconds - rewards[row]
     rows, chosen = linear_sum_assignment(costs)
-    return {
-        int(row): int(columns[column])
-        for row, column in zip(rows, chosen, strict=True)
-        if column < len(columns)
-    }
+    return {int(row): int(columns[column]) for row, column in zip(rows, chosen, strict=True) if column < len(columns)}
 
 
 def _told(

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.availability import present
+from server.dispatch.availability import called_lately, present
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Assignment, Delivery, Driver, Offer
+from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.policy import Policy
 from server.dispatch.travel import offer_payload
 from server.dispatch.world import World
@@ -47,11 +47,8 @@ def dispatchable(driver: Driver, now: datetime, policy: Policy) -> str | None:
         return "no_position"
     if now - driver.position.at > timedelta(seconds=policy.position_fresh_seconds):
         return "position_stale"
-    connected = driver.session_id is not None
-    called = driver.last_call_at is not None and now - driver.last_call_at <= timedelta(
-        seconds=policy.call_presence_seconds
-    )
-    return None if connected or called else "not_present"
+    reachable = driver.session_id is not None or called_lately(driver, now, policy)
+    return None if reachable else "not_present"
 
 
 def created(
@@ -136,9 +133,7 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     why = why or exclusion(delivery, driver.id, world.now, world.policy)
     if why is not None:
         return r.driver_not_available(why)
-    event = created(
-        world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor
-    )
+    event = created(world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor)
     return Decided((event,), delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
 
 
@@ -261,9 +256,7 @@ def _assigns_at_deadline(offer: Offer, driver: Driver, world: World) -> bool:
     )
 
 
-def _expire(
-    world: World, delivery: Delivery, offer: Offer, driver: Driver, new_assignment_id: str
-) -> Decided:
+def _expire(world: World, delivery: Delivery, offer: Offer, driver: Driver, new_assignment_id: str) -> Decided:
     auto = _assigns_at_deadline(offer, driver, world)
     assignment = None
     if auto:
@@ -279,7 +272,7 @@ def _expire(
     happened: list[e.Event] = [
         e.OfferExpired(
             at=world.now,
-            actor=c.SYSTEM,
+            actor=SYSTEM,
             delivery_id=delivery.id,
             driver_id=driver.id,
             offer_id=offer.id,
@@ -288,15 +281,12 @@ def _expire(
         )
     ]
     if assignment is not None:
-        happened.append(assigned(world, delivery, assignment, c.SYSTEM))
-    if (
-        driver.expiries_in_a_row + 1 >= world.policy.pause_after_expiries
-        and driver.availability == "available"
-    ):
+        happened.append(assigned(world, delivery, assignment, SYSTEM))
+    if driver.expiries_in_a_row + 1 >= world.policy.pause_after_expiries and driver.availability == "available":
         happened.append(
             e.AvailabilityChanged(
                 at=world.now,
-                actor=c.SYSTEM,
+                actor=SYSTEM,
                 driver_id=driver.id,
                 from_=driver.availability,
                 to="paused",

@@ -67,9 +67,7 @@ def contradictions(policy: Policy) -> list[tuple[str, str]]:
     found = []
     if policy.wide_search_radius_km < policy.search_radius_km:
         found.append(("wideSearchRadiusKm", "must not be below searchRadiusKm"))
-    for index, (lower, upper) in enumerate(
-        zip(policy.escalation, policy.escalation[1:], strict=False), start=1
-    ):
+    for index, (lower, upper) in enumerate(zip(policy.escalation, policy.escalation[1:], strict=False), start=1):
         if upper.level <= lower.level:
             found.append((f"escalation[{index}].level", "must rise from level to level"))
         if upper.after_seconds <= lower.after_seconds:

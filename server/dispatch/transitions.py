@@ -1,12 +1,20 @@
-"""The state machines of dispatch as literal tables: event type -> {state before: state after}.
+"""The state machines of dispatch as literal tables.
 
-`World.apply` is their only reader that changes anything; the lifecycle diagram in docs/ is generated from them.
+A table maps an event's type to {state before: state after}; `BEGINS` the events that make a thing to the state it
+begins in. `World.apply` is their only reader that changes anything; docs/lifecycle.md is generated from them.
 """
 
 from collections.abc import Mapping
 
 from server.dispatch import events as e
 from server.dispatch.model import AssignmentStatus, Availability, DeliveryStatus, OfferStatus
+
+BEGINS: Mapping[type[e.Event], DeliveryStatus | OfferStatus | AssignmentStatus | Availability] = {
+    e.DeliveryCreated: "SCHEDULED",
+    e.OfferCreated: "PENDING",
+    e.DeliveryAssigned: "ACTIVE",
+    e.DriverRegistered: "offline",
+}
 
 DELIVERY: Mapping[type[e.Event], Mapping[DeliveryStatus, DeliveryStatus]] = {
     e.DeliveryReady: {"SCHEDULED": "READY"},
@@ -36,6 +44,7 @@ ASSIGNMENT: Mapping[type[e.Event], Mapping[AssignmentStatus, AssignmentStatus]] 
     e.DeliveryCancelled: {"ACTIVE": "CANCELLED"},
 }
 
+# One event moves a driver between any of these: AvailabilityChanged, which names both states.
 AVAILABILITY: Mapping[Availability, frozenset[Availability]] = {
     "available": frozenset({"on_break", "paused", "shift_ended", "offline"}),
     "on_break": frozenset({"available", "on_break", "paused", "shift_ended", "offline"}),

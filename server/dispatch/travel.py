@@ -6,6 +6,7 @@ A road is taken to be the straight line times the policy's `detourFactor`, drive
 from datetime import datetime, timedelta
 from math import asin, ceil, cos, radians, sin, sqrt
 
+from server.dispatch.instants import instant
 from server.dispatch.model import Delivery, OfferPayload, Point
 from server.dispatch.policy import Policy
 
@@ -57,12 +58,8 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
         pickup_store_name=delivery.store_name,
         dropoff_location=delivery.dropoff,
         estimated_pickup_time_min=ceil(to_pickup_seconds / 60),
-        estimated_delivery_time=_instant(now + timedelta(seconds=to_pickup_seconds + trip_seconds)),
+        estimated_delivery_time=instant(now + timedelta(seconds=to_pickup_seconds + trip_seconds)),
         estimated_distance_km=round(to_pickup_km, 2),
         estimated_earning_cents=earning,
         currency=delivery.currency,
     )
-
-
-def _instant(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -1,0 +1,80 @@
+"""A rule's case as a row of a table: given a world, a command, then these events or this refusal."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from server.dispatch import events as e
+from server.dispatch.commands import Command
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.refusals import Refusal
+from server.dispatch.world import World
+from tests.dispatch.invariants import broken_invariants
+
+
+class Happens(Struct, frozen=True):
+    """An expected event: its type and those of its fields that matter here."""
+
+    kind: type[e.Event]
+    fields: dict[str, Any]
+
+    def differs(self, event: e.Event) -> str | None:
+        """What is not as expected, or None."""
+        if type(event) is not self.kind:
+            return f"{type(event).__name__} instead of {self.kind.__name__}"
+        for name, expected in self.fields.items():
+            found = getattr(event, name)
+            if found != expected:
+                return f"{self.kind.__name__}.{name} is {found!r}, not {expected!r}"
+        return None
+
+
+def happens(kind: type[e.Event], **fields: Any) -> Happens:
+    """An event of this kind, with at least these fields."""
+    return Happens(kind, fields)
+
+
+class Case(Struct, frozen=True):
+    """`then` is what happens, in order; nothing for a repeat; or the refusal's code, and perhaps more of its message.
+
+    `afterwards` asserts on the world once the events are applied.
+    """
+
+    name: str
+    given: Callable[[], World]
+    command: Command
+    then: Sequence[Happens] | str
+    afterwards: Callable[[World], object] = lambda world: True
+
+
+def check(case: Case) -> None:
+    """Decide, compare, apply; and what is true of every command: deciding changes nothing, invariants hold."""
+    world = case.given()
+    before = copy.deepcopy((world.deliveries, world.drivers, world.policy))
+    decided = decide(case.command, world)
+    assert (world.deliveries, world.drivers, world.policy) == before, "deciding changed the world"
+    if isinstance(case.then, str):
+        assert isinstance(decided, Refusal), f"not refused: {decided}"
+        code, _, words = case.then.partition(": ")
+        assert decided.code == code
+        assert words in decided.message
+        return
+    assert isinstance(decided, Decided), f"refused: {decided}"
+    names = [type(event).__name__ for event in decided.events]
+    assert names == [expected.kind.__name__ for expected in case.then]
+    for event, expected in zip(decided.events, case.then, strict=True):
+        assert expected.differs(event) is None, expected.differs(event)
+        assert event.at == world.now
+    assert decided.repeated == (not decided.events)
+    for event in decided.events:
+        world.apply(event)
+    assert broken_invariants(world) == []
+    assert case.afterwards(world) in (True, None)
+
+
+def name_of(case: object) -> str:
+    """For `ids=` of a parametrized test."""
+    return case.name if isinstance(case, Case) else repr(case)

@@ -1,0 +1,113 @@
+"""What must be true of any world between two commands."""
+
+from collections import Counter
+
+from server.dispatch.model import Delivery, Driver
+from server.dispatch.world import World
+
+
+def broken_invariants(world: World, *, whole: bool = False) -> list[str]:
+    """What is wrong, a sentence each. With `whole` the world holds every delivery: drivers' counts must match."""
+    found: list[str] = []
+    deliveries = [delivery for delivery in world.deliveries.values() if delivery is not None]
+    drivers = [driver for driver in world.drivers.values() if driver is not None]
+    for delivery in deliveries:
+        found += _of_delivery(delivery)
+    open_offers = {
+        offer.driver_id: offer
+        for delivery in deliveries
+        for offer in delivery.offers.values()
+        if offer.status == "PENDING"
+    }
+    pending = Counter(
+        offer.driver_id for delivery in deliveries for offer in delivery.offers.values() if offer.status == "PENDING"
+    )
+    active = Counter(
+        assignment.driver_id
+        for delivery in deliveries
+        for assignment in delivery.assignments.values()
+        if assignment.status == "ACTIVE"
+    )
+    found += [f"{driver_id} has {count} open offers" for driver_id, count in pending.items() if count > 1]
+    for driver in drivers:
+        found += _of_driver(driver)
+        offer = open_offers.get(driver.id)
+        if offer is not None and (driver.open_offer_id, driver.open_offer_delivery_id) != (offer.id, offer.delivery_id):
+            found.append(f"{driver.name} does not know of their open offer")
+        if whole and offer is None and driver.open_offer_id is not None:
+            found.append(f"{driver.name} knows of an open offer that is none")
+        if whole and driver.active_count != active[driver.id]:
+            found.append(f"{driver.name} counts {driver.active_count} assignments of {active[driver.id]}")
+    return found
+
+
+def _of_delivery(delivery: Delivery) -> list[str]:
+    found = []
+    pending = [offer for offer in delivery.offers.values() if offer.status == "PENDING"]
+    accepted = [offer for offer in delivery.offers.values() if offer.status == "ACCEPTED"]
+    active = [assignment for assignment in delivery.assignments.values() if assignment.status == "ACTIVE"]
+    completed = [assignment for assignment in delivery.assignments.values() if assignment.status == "COMPLETED"]
+    wait = delivery.unassigned
+
+    def must(holds: bool, sentence: str) -> None:
+        if not holds:
+            found.append(f"{delivery.seller_order_id} ({delivery.status}): {sentence}")
+
+    must(len(pending) <= 1, f"{len(pending)} open offers")
+    must(delivery.current_offer_id == (pending[0].id if pending else None), "current_offer_id is not the open offer")
+    must(not pending or delivery.status == "READY", "an open offer although it wants no driver")
+    must(len(active) <= 1, f"{len(active)} active assignments")
+    must(bool(active) == (delivery.status in ("ASSIGNED", "PICKED_UP")), "status and active assignment disagree")
+    must(
+        not active or (active[0].picked_up_at is not None) == (delivery.status == "PICKED_UP"),
+        "status and pickup disagree",
+    )
+    must(len(completed) == (delivery.status == "DELIVERED"), "status and completed assignment disagree")
+    must(
+        (delivery.unassigned_since is not None) == (delivery.status == "READY"), "status and unassigned_since disagree"
+    )
+    must(delivery.offer_acceptance_count == len(accepted), "offer_acceptance_count is not the number of accepts")
+    if delivery.accepted_offer_id is not None:
+        offer = delivery.offers[delivery.accepted_offer_id]
+        must(offer.status == "ACCEPTED" or offer.auto_accepted, "accepted_offer_id names an offer that was not")
+    for offer in delivery.offers.values():
+        must((offer.closed_at is None) == (offer.status == "PENDING"), "closed_at of an open offer or none of a closed")
+        must(not offer.auto_accepted or offer.status == "EXPIRED", "auto_accepted but not EXPIRED")
+    for assignment in delivery.assignments.values():
+        ended = assignment.status in ("REASSIGNED", "CANCELLED")
+        must((assignment.ended_at is not None) == ended, "ended_at and status of an assignment disagree")
+        must(
+            (assignment.completed_at is not None) == (assignment.status == "COMPLETED"),
+            "completed_at and status of an assignment disagree",
+        )
+    if delivery.status == "SCHEDULED":
+        must(wait is None, "a wait before it was READY")
+    elif delivery.status == "READY":
+        must(wait is not None and wait.escalation_status == "PENDING", "no wait under way")
+    elif delivery.status == "CANCELLED":
+        must(wait is None or wait.escalation_status == "CANCELLED", "its wait goes on")
+    else:
+        must(wait is not None and wait.escalation_status == "ASSIGNED", "its wait goes on")
+    return found
+
+
+def _of_driver(driver: Driver) -> list[str]:
+    found = []
+
+    def must(holds: bool, sentence: str) -> None:
+        if not holds:
+            found.append(f"{driver.name} ({driver.availability}): {sentence}")
+
+    before, until = driver.availability_before, driver.availability_until
+    must(0 <= driver.active_count <= driver.capacity, f"{driver.active_count} assignments of {driver.capacity}")
+    must((driver.open_offer_id is None) == (driver.open_offer_delivery_id is None), "half an open offer")
+    must(before is None or driver.availability == "offline", "a state to return to although not offline")
+    must(until is None or "on_break" in (driver.availability, before), "an end although not on a break")
+    must(
+        driver.open_offer_id is None or driver.availability == "available" or before == "available",
+        "an open offer although not available",
+    )
+    must((driver.session_id is None) == (driver.session_node is None), "half a session")
+    must(driver.session_id is None or driver.socket_lost_at is None, "connected and lost")
+    must(driver.expiries_in_a_row >= 0, "fewer than no expiries")
+    return found

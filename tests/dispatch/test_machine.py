@@ -1,0 +1,410 @@
+"""Random commands, repeats, late answers and jumps of the clock: what must hold after every step, holds."""
+
+import copy
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.matching import Candidate, Waiting, match
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Point, Position
+from server.dispatch.offers import dispatchable, exclusion
+from server.dispatch.policy import EscalationLevel, Policy
+from server.dispatch.refusals import Refusal
+from server.dispatch.world import World
+from tests.builders import ADA, ALICE, NODE, NOW, SHOP, by, id_of
+from tests.dispatch.invariants import broken_invariants
+
+NAMES = ("Dan", "Dora", "Max", "Nora")
+ORDERS = ("soup", "cake", "rice")
+PLACES = (Point(52.520, 13.405), Point(52.521, 13.406), Point(52.560, 13.405), Point(52.595, 13.405))
+POLICIES = (
+    Policy(),
+    Policy(expiry_policy="next_driver", reoffer_cooldown_seconds=0),
+    Policy(
+        pause_after_expiries=1,
+        escalation=(EscalationLevel(1, 60, ("ticket",)), EscalationLevel(4, 120, ("notify_critical", "cancel"))),
+    ),
+)
+NOT_REPEATABLE = (c.TakeBreak, c.SetAvailability)
+"""Said again these set a new end, which is what they are for."""
+
+drivers = st.sampled_from(NAMES).map(id_of)
+places = st.sampled_from(PLACES)
+pick = st.integers(min_value=0, max_value=999)
+
+
+class Dispatch(RuleBasedStateMachine):
+    """One world that holds everything; each command gets a world of its own over the same rows, like a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.policy = Policy()
+        self.deliveries: dict[str, Delivery | None] = {}
+        self.drivers: dict[str, Driver | None] = {id_of(name): None for name in NAMES}
+        self.by_external_ref: dict[str, str] = {}
+        self.ids = (id_of(f"made {number}") for number in count())
+        self.declined: set[tuple[str, str]] = set()
+        self.remember()
+
+    # Doing
+
+    def world(self) -> World:
+        return World(self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref)
+
+    def do(self, command: c.Command) -> Decided | Refusal:
+        """Decide and apply; check what is true of every decision; then say it again."""
+        world = self.world()
+        before = copy.deepcopy(world)
+        decided = decide(command, world)
+        assert state(world) == state(before), "deciding changed the world"
+        if isinstance(decided, Decided):
+            for event in decided.events:
+                self.judge(event, world)
+                world.apply(event)
+            replay = before
+            for event in decided.events:
+                replay.apply(event)
+            assert state(replay) == state(world), "the events alone do not tell the whole story"
+            assert unsaved(self.saved, world) == []
+            self.policy = world.policy
+            self.remember()
+            if not isinstance(command, NOT_REPEATABLE):
+                self.repeat(command, decided)
+        return decided
+
+    def repeat(self, command: c.Command, first: Decided) -> None:
+        again = decide(command, self.world())
+        if isinstance(again, Decided):
+            assert again.events == ()
+            assert (again.delivery_id, again.assignment_id) in (
+                (first.delivery_id, first.assignment_id),
+                (first.delivery_id, None),
+            )
+        else:
+            assert not isinstance(command, c.AcceptOffer | c.RejectOffer | c.Complete | c.PickUp | c.CreateDelivery)
+
+    def judge(self, event: e.Event, world: World) -> None:
+        """What an event must not be in the world it happens in."""
+        if isinstance(event, e.OfferAccepted | e.OfferRejected | e.OfferExpired):
+            found = world.offer(event.offer_id or "")
+            assert found is not None
+            in_time = world.now < found[1].expires_at
+            assert in_time == (not isinstance(event, e.OfferExpired)), "the deadline was not kept"
+            if isinstance(event, e.OfferRejected):
+                self.declined.add((event.delivery_id or "", event.driver_id or ""))
+            if isinstance(event, e.OfferExpired) and event.auto_accepted:
+                assert found[1].received_at is not None
+        if isinstance(event, e.OfferCreated) and event.actor == SYSTEM:
+            assert (event.delivery_id, event.driver_id) not in self.declined, "offered again to who said no"
+        if isinstance(event, e.DeliveryReassigned):
+            self.declined.add((event.delivery_id or "", event.driver_id or ""))
+        if isinstance(event, e.DeliveryEscalated):
+            delivery = world.deliveries[event.delivery_id or ""]
+            assert delivery is not None
+            assert delivery.unassigned is not None
+            assert event.level > delivery.unassigned.escalation_level, "a level reached twice"
+
+    # Choosing
+
+    def offers(self) -> list[tuple[str, str]]:
+        return [(o.id, o.driver_id) for d in self.deliveries.values() if d is not None for o in d.offers.values()]
+
+    def open_offers(self) -> list[tuple[str, str]]:
+        return [(o.id, o.driver_id) for d in self.deliveries.values() if d is not None and (o := d.open_offer())]
+
+    def assignments(self) -> list[tuple[str, str, int]]:
+        return [
+            (a.id, a.driver_id, a.version)
+            for d in self.deliveries.values()
+            if d is not None
+            for a in sorted(d.assignments.values(), key=lambda a: a.status != "ACTIVE")
+        ]
+
+    def delivery_id(self, number: int) -> str:
+        known = list(self.deliveries)
+        return known[-1 - number % min(4, len(known))]
+
+    def remember(self) -> None:
+        """What is in the database now, as it were."""
+        self.saved = copy.deepcopy((self.deliveries, self.drivers))
+
+    # Drivers
+
+    @initialize(
+        capacities=st.tuples(*[st.sampled_from([1, 1, 2])] * len(NAMES)),
+        policy=st.sampled_from(POLICIES),
+        orders=st.sets(st.sampled_from(ORDERS)),
+    )
+    def the_shift_begins(self, capacities: tuple[int, ...], policy: Policy, orders: set[str]) -> None:
+        self.policy = policy
+        for name, capacity in zip(NAMES, capacities, strict=True):
+            zone = "airport" if name == "Max" else "default"
+            self.do(c.RegisterDriver(id_of(name), name, zone, capacity, SHOP, external_ref=name))
+            self.do(c.ConnectDriver(id_of(name), id_of("s1"), NODE, by(id_of(name))))
+        self.phones_report(PLACES[0])
+        for order in sorted(orders):
+            self.create(order, PLACES[0], 0, True)
+
+    def phones_report(self, place: Point) -> None:
+        """Positions and calls are written outside the rules."""
+        for driver in self.drivers.values():
+            assert driver is not None
+            if driver.session_id is not None:
+                driver.position = Position(place.lat, place.lon, self.now)
+        self.remember()
+
+    @rule(driver_id=drivers, session=st.sampled_from(["s1", "s2"]), what=st.integers(0, 4))
+    def come_and_go(self, driver_id: str, session: str, what: int) -> None:
+        match what:
+            case 0:
+                self.do(c.DisconnectDriver(driver_id, id_of(session)))
+            case 1:
+                self.do(c.DisconnectDriver(driver_id, id_of(session), lost_at=self.now - timedelta(seconds=3)))
+            case 2:
+                driver = self.drivers[driver_id]
+                assert driver is not None
+                driver.last_call_at = self.now
+                self.remember()
+                self.do(c.SeeDriver(driver_id, by(driver_id)))
+            case _:
+                self.do(c.ConnectDriver(driver_id, id_of(session), NODE, by(driver_id)))
+
+    @rule(
+        driver_id=drivers,
+        kind=st.sampled_from([c.Pause, c.EndShift, c.Resume, c.Resume, c.Resume, c.TakeBreak]),
+        length=st.sampled_from([5, 120]),
+    )
+    def want_something_else(self, driver_id: str, kind: Any, length: int) -> None:
+        if kind is c.TakeBreak:
+            self.do(c.TakeBreak(driver_id, length, by(driver_id)))
+        else:
+            self.do(kind(driver_id, by(driver_id)))
+
+    @rule(
+        driver_id=drivers,
+        to=st.sampled_from(["available", "available", "on_break", "paused", "shift_ended", "offline"]),
+        length=st.sampled_from([None, 5]),
+    )
+    def are_told_something_else(self, driver_id: str, to: Any, length: int | None) -> None:
+        self.do(c.SetAvailability(driver_id, to, "by hand", ADA, length))
+
+    # Orders and people
+
+    @rule(order=st.sampled_from(ORDERS), place=places, later=st.sampled_from([0, 0, 0, 600]), body=st.booleans())
+    def create(self, order: str, place: Point, later: int, body: bool) -> None:
+        self.do(
+            c.CreateDelivery(
+                delivery_id=next(self.ids),
+                seller_id="shop",
+                seller_order_id=f"{order} {self.now.hour}",
+                store_name="Green Bowl",
+                zone="default",
+                pickup=place,
+                dropoff=PLACES[0],
+                prep_seconds=300,
+                fingerprint=f"{order} {body}",
+                actor=SHOP,
+                dispatch_at=self.now + timedelta(seconds=later),
+            )
+        )
+
+    @precondition(lambda self: self.deliveries)
+    @rule(order=st.sampled_from(ORDERS), actor=st.sampled_from([SHOP, ALICE, ADA]), force=st.booleans())
+    def cancel(self, order: str, actor: Actor, force: bool) -> None:
+        """Only orders of this hour, so that cancelling does not empty the board."""
+        for delivery in list(self.deliveries.values()):
+            if delivery is not None and delivery.seller_order_id == f"{order} {self.now.hour}":
+                self.do(c.CancelDelivery(delivery.id, "changed their mind", actor, force))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick, driver_id=drivers, direct=st.booleans())
+    def assign(self, number: int, driver_id: str, direct: bool) -> None:
+        new_offer, new_assignment = next(self.ids), next(self.ids)
+        self.do(c.AssignDelivery(self.delivery_id(number), driver_id, "near", direct, new_offer, new_assignment, ALICE))
+
+    @precondition(lambda self: self.assignments())
+    @rule(number=pick, taker=st.none() | drivers, direct=st.booleans(), force=st.booleans(), stale=st.booleans())
+    def reassign(self, number: int, taker: str | None, direct: bool, force: bool, stale: bool) -> None:
+        assignments = self.assignments()
+        assignment_id, _, version = assignments[number % len(assignments)]
+        self.do(
+            c.Reassign(
+                assignment_id,
+                "too slow",
+                next(self.ids),
+                next(self.ids),
+                ADA,
+                taker,
+                direct,
+                force,
+                version + 1 if stale else version,
+            )
+        )
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick, note=st.sampled_from([None, "calling the store"]))
+    def acknowledge(self, number: int, note: str | None) -> None:
+        self.do(c.Acknowledge(self.delivery_id(number), ALICE, note))
+
+    @rule(policy=st.sampled_from(POLICIES), stale=st.booleans())
+    def change_policy(self, policy: Policy, stale: bool) -> None:
+        version = self.policy.version + (1 if stale else 0)
+        self.do(c.ChangePolicy(structs.replace(policy, version=version), ADA))
+
+    # Answers
+
+    @precondition(lambda self: self.offers())
+    @rule(number=pick, answer=st.sampled_from(["accept", "accept", "reject", "received", "received"]))
+    def answer(self, number: int, answer: str) -> None:
+        """An open offer, if there is one and nobody insists on another."""
+        offers = self.open_offers() if number % 4 else self.offers()
+        offer_id, driver_id = (offers or self.offers())[number % len(offers or self.offers())]
+        match answer:
+            case "accept":
+                self.do(c.AcceptOffer(offer_id, driver_id, next(self.ids), by(driver_id)))
+            case "reject":
+                self.do(c.RejectOffer(offer_id, driver_id, by(driver_id), "too far"))
+            case _:
+                self.do(c.ConfirmReceipt(offer_id, driver_id, by(driver_id)))
+
+    @precondition(lambda self: self.assignments())
+    @rule(number=pick, kind=st.sampled_from([c.PickUp, c.Complete]))
+    def progress(self, number: int, kind: Any) -> None:
+        assignments = self.assignments()
+        assignment_id, driver_id, _ = assignments[number % len(assignments)]
+        self.do(kind(assignment_id, driver_id, by(driver_id)))
+
+    # Clock
+
+    @rule(jump=st.sampled_from([1, 10, 29, 30, 31, 45, 90, 120, 300, 900]), on_time=st.booleans(), place=places)
+    def time_passes(self, jump: int, on_time: bool, place: Point) -> None:
+        self.now += timedelta(seconds=jump)
+        self.phones_report(place)
+        if on_time:
+            self.the_clock_sweeps()
+
+    @rule(answer=st.sampled_from(["late accept", "late reject", "received", "nothing"]))
+    def an_offer_is_let_go_by(self, answer: str) -> None:
+        self.the_search_matches()
+        offers = self.open_offers()
+        if answer != "nothing":
+            for offer_id, driver_id in offers:
+                self.do(c.ConfirmReceipt(offer_id, driver_id, by(driver_id)))
+        self.now += timedelta(seconds=30)
+        self.phones_report(PLACES[0])
+        for offer_id, driver_id in offers:
+            match answer:
+                case "late accept":
+                    self.do(c.AcceptOffer(offer_id, driver_id, next(self.ids), by(driver_id)))
+                case "late reject":
+                    self.do(c.RejectOffer(offer_id, driver_id, by(driver_id)))
+            self.do(c.ExpireOffer(offer_id, next(self.ids)))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(driver_id=drivers, number=pick)
+    def the_search_picks(self, driver_id: str, number: int) -> None:
+        """Any pick, even a foolish one: the rules decide again."""
+        self.do(c.OfferDelivery(self.delivery_id(number), driver_id, next(self.ids), 52.52, 13.4))
+
+    @rule()
+    def the_search_matches(self) -> None:
+        """What the matcher does; each of its pairs is one the rules agree to."""
+        free = [
+            Candidate(driver.id, driver.position.lat, driver.position.lon)
+            for driver in self.drivers.values()
+            if driver is not None and driver.position is not None and driver.zone == "default"
+            if dispatchable(driver, self.now, self.policy) is None
+        ]
+        waiting = [
+            Waiting(d.id, d.pickup.lat, d.pickup.lon, d.unassigned_since, 5, self.excluded(d))
+            for d in self.deliveries.values()
+            if d is not None and d.unassigned_since is not None and d.current_offer_id is None
+        ]
+        for pair in match(waiting, free, self.now, self.policy).pairs:
+            decided = self.do(c.OfferDelivery(pair.delivery_id, pair.driver_id, next(self.ids), pair.lat, pair.lon))
+            assert isinstance(decided, Decided), decided
+        for delivery in waiting:
+            known = self.deliveries[delivery.delivery_id]
+            if known is not None and known.current_offer_id is None:
+                self.do(c.NoteFailedSearch(delivery.delivery_id, "no_driver_available"))
+
+    def excluded(self, delivery: Delivery) -> dict[str, str]:
+        reasons = {id_of(name): exclusion(delivery, id_of(name), self.now, self.policy) for name in NAMES}
+        return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
+
+    @rule()
+    def the_clock_sweeps(self) -> None:
+        """Everything that may be due is tried; the rules say what is."""
+        for offer_id, _ in self.offers():
+            self.do(c.ExpireOffer(offer_id, next(self.ids)))
+        for delivery_id in list(self.deliveries):
+            self.do(c.DispatchDelivery(delivery_id))
+            self.do(c.Escalate(delivery_id, next(self.ids)))
+        for driver_id in self.drivers:
+            self.do(c.EndBreak(driver_id))
+            self.do(c.LapsePresence(driver_id))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick)
+    def dispatched_early(self, number: int) -> None:
+        self.do(c.DispatchDelivery(self.delivery_id(number), SHOP, early=True))
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        assert broken_invariants(self.world(), whole=True) == []
+
+
+def state(world: World) -> tuple[Any, ...]:
+    """All that a world knows."""
+    return world.deliveries, world.drivers, world.policy, world.by_seller_key, world.by_external_ref
+
+
+def unsaved(saved: tuple[Any, Any], world: World) -> list[str]:
+    """Rows that changed, but are not among those to be saved; or whose version did not rise."""
+    found = []
+    deliveries_before, drivers_before = saved
+    for delivery in world.deliveries.values():
+        assert delivery is not None
+        before = deliveries_before.get(delivery.id)
+        if before is None:
+            found += [] if delivery.id in world.new_deliveries else [f"new delivery {delivery.id}"]
+            before = structs.replace(delivery, unassigned=None, offers={}, assignments={})
+        bare, bare_before = (structs.replace(d, unassigned=None, offers={}, assignments={}) for d in (delivery, before))
+        if bare != bare_before and delivery.id not in world.changed_deliveries:
+            found.append(f"delivery {delivery.id}")
+        if bare != bare_before and delivery.version <= before.version:
+            found.append(f"version of delivery {delivery.id}")
+        if delivery.unassigned != before.unassigned:
+            marked = world.changed_waits if before.unassigned is not None else world.new_waits
+            if marked.get(delivery.id) is not delivery.unassigned:
+                found.append(f"wait of {delivery.id}")
+        for kind, rows, rows_before, new, changed in (
+            ("offer", delivery.offers, before.offers, world.new_offers, world.changed_offers),
+            ("assignment", delivery.assignments, before.assignments, world.new_assignments, world.changed_assignments),
+        ):
+            for row_id, row in rows.items():
+                marked_rows: Any = changed if row_id in rows_before else new
+                if row != rows_before.get(row_id) and marked_rows.get(row_id) is not row:
+                    found.append(f"{kind} {row_id}")
+    for driver_id, driver in world.drivers.items():
+        before = drivers_before.get(driver_id)
+        marked_drivers = world.changed_drivers if before is not None else world.new_drivers
+        if driver != before and marked_drivers.get(driver_id) is not driver:
+            found.append(f"driver {driver_id}")
+    return found
+
+
+Dispatch.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestDispatch = Dispatch.TestCase
