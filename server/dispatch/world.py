@@ -19,7 +19,7 @@ from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVE
 State = TypeVar("State")
 
 
-class NeedsRows(Exception):  # noqa: N818 - a turn in the course of things, no error
+class NeedsRows(Exception):
     """Deciding this command takes rows that are not locked: it must be decided in a later batch that locks them."""
 
     def __init__(self, *, delivery_id: str | None = None, driver_id: str | None = None) -> None:
