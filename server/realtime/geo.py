@@ -1,6 +1,6 @@
 """What Redis shows of dispatch: who is dispatchable and where, who is what, which offers are open; and the wake-ups.
 
-All of it is derived after commits, written in batches, and repaired from PostgreSQL. Nothing here is read back as truth.
+All of it is derived after commits, written in batches, and repaired from PostgreSQL. Nothing here is taken for truth.
 """
 
 import asyncio
@@ -27,26 +27,21 @@ from server.dispatch.offers import dispatchable
 from server.dispatch.policy import Policy
 from server.realtime.bus import BOARD, DISPATCH, Bus, Command, node_channel
 from server.realtime.hints import NodeHint, write_hint
+from server.store.waiting import DISPATCHABLE, dispatchable_among
 from server.wire import instant, to_json
 
 RECONCILE_TIMEOUT_SECONDS = 10.0
 BOARD_SPACING_SECONDS = 0.1
+GEO_LATITUDE = 85.05
+"""Redis indexes no place nearer to a pole: whoever is there is found in the database."""
 
 log = structlog.get_logger(__name__)
 
-DISPATCHABLE = """
-    d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL
-    AND p.at >= clock_timestamp() - make_interval(secs => $1)
-    AND (d.session_id IS NOT NULL OR p.last_call_at >= clock_timestamp() - make_interval(secs => $2))
-"""
 DISPATCHABLE_IDS = f"""
 SELECT d.zone, string_agg(d.id::text, ',') AS ids
-FROM drivers d JOIN driver_positions p ON p.driver_id = d.id WHERE {DISPATCHABLE} GROUP BY d.zone
-"""
-DISPATCHABLE_AMONG = f"""
-SELECT d.id::text, d.zone, p.lat, p.lon
-FROM drivers d JOIN driver_positions p ON p.driver_id = d.id WHERE d.id = ANY($3::uuid[]) AND {DISPATCHABLE}
-"""
+FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
+WHERE {DISPATCHABLE} AND p.lat BETWEEN -{GEO_LATITUDE} AND {GEO_LATITUDE} GROUP BY d.zone
+"""  # noqa: S608
 STATUSES = "SELECT id::text, CASE WHEN active_count >= capacity THEN 'busy' ELSE availability END FROM drivers"
 OPEN_OFFERS = """
 SELECT id::text, delivery_id::text, driver_id::text, expires_at,
@@ -95,7 +90,8 @@ class Geo:
     """Gathers what commits changed until the bus writes its next pipeline; the last state of each thing wins.
 
     `latest` gives the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint
-    need not leave this process; `wakers` are called here when somebody became dispatchable outside a commit.
+    need not leave this process; `wakers` are called here when somebody became dispatchable outside a commit. `placed`
+    hears of every driver in a commit: zone, id, and latitude and longitude if they are dispatchable.
     """
 
     def __init__(
@@ -110,6 +106,7 @@ class Geo:
     ) -> None:
         self.holds_lease: Callable[[], bool] = lambda: False
         self.wakers: list[Callable[[], None]] = []
+        self.placed: list[Callable[[str, str, tuple[float, float] | None], None]] = []
         self._bus = bus
         self._pool = pool
         self._node_id = node_id
@@ -135,6 +132,8 @@ class Geo:
             place = self._place(driver, commit.at, policy)
             self._places[driver.zone][driver.id] = place
             freed = freed or place is not None
+            for placed in self.placed:
+                placed(driver.zone, driver.id, place)
         for message in commit.messages:
             node = message.session_node
             if node is not None and node != self._node_id:
@@ -165,7 +164,7 @@ class Geo:
         where = driver.position
         if where is None or dispatchable(driver, now, policy) is not None:
             return None
-        return where.lon, where.lat
+        return where.lat, where.lon
 
     def _for_node(self, node_id: str) -> NodeHint:
         hint = self._messages.get(node_id)
@@ -216,16 +215,9 @@ class Geo:
 
     async def add_dispatchable(self, driver_ids: Iterable[str]) -> bool:
         """Put those of them who are dispatchable into the index at their stored position; whether there were any."""
-        policy = self._policy()
-        rows = await self._pool.fetch(
-            DISPATCHABLE_AMONG,
-            float(policy.position_fresh_seconds),
-            float(policy.call_presence_seconds),
-            list(driver_ids),
-            timeout=RECONCILE_TIMEOUT_SECONDS,
-        )
+        rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
         for driver_id, zone, lat, lon in rows:
-            self._places[zone][driver_id] = (lon, lat)
+            self._places[zone][driver_id] = (lat, lon)
         if rows:
             self._bus.wake()
         return bool(rows)
@@ -250,14 +242,8 @@ class Geo:
         among = [driver_id for ids in doubtful.values() for driver_id in ids]
         if not among:
             return 0
-        rows = await self._pool.fetch(
-            DISPATCHABLE_AMONG,
-            float(policy.position_fresh_seconds),
-            float(policy.call_presence_seconds),
-            among,
-            timeout=RECONCILE_TIMEOUT_SECONDS,
-        )
-        found = {(zone, driver_id): (lon, lat) for driver_id, zone, lat, lon in rows}
+        rows = await dispatchable_among(self._pool, policy, among)
+        found = {(zone, driver_id): (lat, lon) for driver_id, zone, lat, lon in rows}
         added = 0
         for zone, ids in doubtful.items():
             for driver_id in ids:
@@ -341,10 +327,10 @@ def _geo_commands(key: str, places: Mapping[str, tuple[float, float] | None]) ->
     here: list[Any] = []
     gone: list[str] = []
     for driver_id, place in places.items():
-        if place is None:
+        if place is None or abs(place[0]) > GEO_LATITUDE:
             gone.append(driver_id)
         else:
-            here += (place[0], place[1], driver_id)
+            here += (place[1], place[0], driver_id)
     if here:
         yield ("GEOADD", key, *here)
     if gone:

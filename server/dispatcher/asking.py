@@ -1,0 +1,203 @@
+"""A search because somebody asks: for one delivery, on any node, with who else is around and why they were not taken.
+
+Nothing here needs the lease; the offer it makes is decided like the matcher's.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.decided import Decided
+from server.dispatch.matching import Candidate, Pair, Waiting, match
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver
+from server.dispatch.offers import dispatchable, exclusion
+from server.dispatch.policy import Policy
+from server.dispatch.travel import haversine_km
+from server.dispatcher.backlog import wants_offer
+from server.dispatcher.reasons import ALL_BUSY, ALL_EXCLUDED, LOST_RACE, NONE_DISPATCHABLE, NONE_IN_RADIUS
+from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around, radius_km
+from server.execute import Answer, Executor
+from server.ids import new_id
+from server.policies import Policies
+from server.store.engine import DATABASE_ERRORS, Database
+from server.store.waiting import Box, nearest_drivers, read_deliveries
+
+ATTEMPTS: Final = 5
+AROUND_LIMIT: Final = 100
+TOLD_LIMIT: Final = 20
+NEXT_IN_LINE: Final = "next_in_line"
+"""Of the driver whom a search would take now, while another one has the offer."""
+
+_OCCUPIED: Final = frozenset({"busy", "has_open_offer", "given_another", LOST_RACE})
+_BY_RULE: Final = frozenset({"rejected_before", "reassigned_away", "asked_recently"})
+_WENT_HOME: Final = frozenset({"offline", "shift_ended"})
+
+
+class NobodyFound(Struct, frozen=True):
+    """No driver can be offered the delivery now: why, and the drivers around it, nearest first, with the reason of
+    each.
+    """
+
+    failure_reason: str
+    not_taken: list[tuple[str, str]]
+
+
+class Candidates(Struct, frozen=True):
+    """Who has the delivery, is offered it or would be offered it now; and who around it not, nearest first, and why."""
+
+    taken: str | None
+    not_taken: list[tuple[str, str]]
+
+
+class Asking:
+    """Searches for one delivery at a time."""
+
+    def __init__(self, *, database: Database, executor: Executor, policies: Policies, finder: Finder) -> None:
+        self._database = database
+        self._executor = executor
+        self._policies = policies
+        self._finder = finder
+
+    async def search(self, delivery_id: str, actor: Actor = SYSTEM) -> Answer | NobodyFound | r.Refusal:
+        """Search now and offer to the best.
+
+        The offer that is open already counts as `repeated`. A scheduled delivery is dispatched now. A driver lost to
+        a race: the next one. TRY_AGAIN when the database does not answer.
+        """
+        try:
+            return await self._search(delivery_id, actor)
+        except DATABASE_ERRORS:
+            return r.TRY_AGAIN
+
+    async def _search(self, delivery_id: str, actor: Actor) -> Answer | NobodyFound | r.Refusal:
+        delivery = await self._read(delivery_id)
+        if delivery is None:
+            return r.NOT_FOUND
+        if delivery.open_offer() is not None:
+            return _offered(delivery, repeated=True)
+        if delivery.status == "SCHEDULED":
+            answer = await self._executor.submit(c.DispatchDelivery(delivery_id, actor, early=True))
+            if isinstance(answer, r.Refusal):
+                return answer
+            delivery = answer.delivery or delivery
+        lost: dict[str, str] = {}
+        for _ in range(ATTEMPTS):
+            if delivery.open_offer() is not None:  # the matcher was quicker
+                return _offered(delivery, repeated=False)
+            if not wants_offer(delivery):
+                return r.DELIVERY_NOT_WAITING
+            pair, not_taken = await self._look(delivery, lost)
+            if pair is None:
+                return await self._nobody(delivery, not_taken, actor)
+            command = c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor)
+            answer = await self._executor.submit(command)
+            if not isinstance(answer, r.Refusal):
+                return answer
+            if answer.code == r.DRIVER_NOT_AVAILABLE.code:
+                lost[pair.driver_id] = LOST_RACE
+            elif answer != r.DELIVERY_NOT_WAITING:
+                return answer
+            read = await self._read(delivery_id)
+            assert read is not None
+            delivery = read
+        return r.TRY_AGAIN
+
+    async def candidates(self, delivery_id: str) -> Candidates | None:
+        """Whom a search would take now, and whom not. None if there is no such delivery. Raises what the database
+        raises.
+        """
+        delivery = await self._read(delivery_id)
+        if delivery is None:
+            return None
+        if delivery.status not in ("SCHEDULED", "READY"):
+            assignment = delivery.assignment()
+            return Candidates(assignment.driver_id if assignment is not None else None, [])
+        pair, not_taken = await self._look(delivery, {})
+        offer = delivery.open_offer()
+        if offer is None:
+            return Candidates(pair.driver_id if pair is not None else None, not_taken)
+        if pair is not None:
+            not_taken.insert(0, (pair.driver_id, NEXT_IN_LINE))
+        return Candidates(offer.driver_id, [told for told in not_taken if told[0] != offer.driver_id][:TOLD_LIMIT])
+
+    async def _read(self, delivery_id: str) -> Delivery | None:
+        return (await read_deliveries(self._database.pool, [delivery_id])).get(delivery_id)
+
+    async def _look(self, delivery: Delivery, lost: dict[str, str]) -> tuple[Pair | None, list[tuple[str, str]]]:
+        """The best driver for it now, and the others in its radius, nearest first, each with the reason."""
+        policy = self._policies.current
+        radius, pickup = radius_km(delivery, policy), delivery.pickup
+        around = await self._finder.in_index([delivery], policy)
+        shown = around.places if around is not None else {}
+        box = Box(delivery.zone, *box_around(pickup.lat, pickup.lon, radius))
+        now, drivers = await nearest_drivers(
+            self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=list(shown)
+        )
+        free, others = [], []
+        for driver in drivers:
+            place = self._place(driver, shown, now)
+            if place is None:
+                continue
+            km = haversine_km(pickup.lat, pickup.lon, *place)
+            why = dispatchable(driver, now, policy)
+            if why is None:
+                free.append(Candidate(driver.id, *place))
+            elif km <= radius:
+                others.append((km, driver.id, why))
+        excluded = lost | _excluded(delivery, drivers, now, policy)
+        waiting = Waiting(delivery.id, pickup.lat, pickup.lon, delivery.unassigned_since or now, radius, excluded)
+        matching = match([waiting], free, now, policy)
+        places = {candidate.driver_id: candidate for candidate in free}
+        for driver_id, reason in matching.not_taken[delivery.id]:
+            at = places[driver_id]
+            km = haversine_km(pickup.lat, pickup.lon, at.lat, at.lon)
+            if km <= radius:
+                others.append((km, driver_id, reason))
+        return next(iter(matching.pairs), None), _worth_telling(others)
+
+    def _place(self, driver: Driver, shown: dict[str, Place], now: datetime) -> Place | None:
+        """Where the index shows them, else where they were heard of last."""
+        if driver.id in shown:
+            return shown[driver.id]
+        if driver.position is None:
+            return None
+        since = now - timedelta(seconds=UNSTORED_SECONDS)
+        heard = self._finder.heard_of(driver.id, driver.position.lat, driver.position.lon, since)
+        return heard.lat, heard.lon
+
+    async def _nobody(
+        self, delivery: Delivery, not_taken: list[tuple[str, str]], actor: Actor
+    ) -> NobodyFound | r.Refusal:
+        reasons = {reason for _, reason in not_taken}
+        if reasons & _BY_RULE:
+            why = ALL_EXCLUDED
+        elif reasons & _OCCUPIED:
+            why = ALL_BUSY
+        else:
+            why = NONE_DISPATCHABLE if reasons - _WENT_HOME else NONE_IN_RADIUS
+        answer = await self._executor.submit(c.NoteFailedSearch(delivery.id, why, actor))
+        if isinstance(answer, r.Refusal) and answer != r.DELIVERY_NOT_WAITING:
+            return answer
+        return NobodyFound(why, not_taken)
+
+
+def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: Policy) -> dict[str, str]:
+    reasons = {driver.id: exclusion(delivery, driver.id, now, policy) for driver in drivers}
+    return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
+
+
+def _worth_telling(others: list[tuple[float, str, str]]) -> list[tuple[str, str]]:
+    """Nearest first; those who went home only as far as there is room."""
+    others.sort(key=lambda other: (other[2] in _WENT_HOME, other[0]))
+    told = sorted(others[:TOLD_LIMIT])
+    return [(driver_id, reason) for _, driver_id, reason in told]
+
+
+def _offered(delivery: Delivery, *, repeated: bool) -> Answer:
+    offer = delivery.open_offer()
+    assert offer is not None
+    decided = Decided((), delivery.id, offer.id, None, offer.driver_id, repeated=repeated)
+    return Answer(decided, offer.created_at, delivery, offer, None, None)

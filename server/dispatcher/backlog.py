@@ -1,0 +1,200 @@
+"""What the matcher remembers between rounds: who waits, who was just freed or taken, which offers are on their way.
+
+All of it is a hint, learnt from commits on this node and from the database; forgetting it costs a read, never an
+order. Times are the loop's.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import numpy as np
+
+from server.dispatch.model import Delivery
+from server.dispatch.offers import exclusion
+from server.dispatch.policy import Policy
+from server.dispatcher.reasons import LOST_RACE, distances_km
+from server.dispatcher.search import Place, radius_km
+from server.dispatcher.timing import DatabaseTime
+
+LOST_SECONDS: Final = 1.0
+"""How long a driver whom a delivery lost to a race is not tried for it again."""
+
+
+class Wait:
+    """A delivery that wants a driver and has no open offer.
+
+    `due` is when to search for it next, `complete` whether that search must read the database because the index had
+    nobody; `scanned` when it last did. `noted` and `noted_at` are the failure that is written down, `judged` when its
+    reason was last looked for. `since` is when it began to wait for this offer, `found_out` when we heard of it.
+    """
+
+    __slots__ = (
+        "complete",
+        "delivery",
+        "due",
+        "found_out",
+        "judged",
+        "lost",
+        "noted",
+        "noted_at",
+        "scanned",
+        "since",
+    )
+
+    def __init__(self, delivery: Delivery, now: float, clock: DatabaseTime) -> None:
+        self.delivery = delivery
+        self.due = self.found_out = self.since = now
+        if delivery.unassigned_since is not None and not delivery.offers:
+            self.since = min(now, clock.on_loop(delivery.unassigned_since))
+        self.complete = False
+        self.scanned = float("-inf")
+        self.lost: dict[str, float] = {}
+        unassigned = delivery.unassigned
+        self.noted: str | None = None
+        self.noted_at = self.judged = float("-inf")
+        if unassigned is not None and unassigned.attempt_count:
+            self.noted = unassigned.failure_reason
+            self.noted_at = clock.on_loop(unassigned.last_attempt_at)
+
+    def excluded(self, now: float, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
+        """Whom this delivery must not be offered to now, and why: by the rules, and whom it just lost."""
+        reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
+        delivery = self.delivery
+        if delivery.offers or delivery.assignments:
+            reasons.update(exclusions(delivery, clock, policy))
+        return reasons
+
+
+def exclusions(delivery: Delivery, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
+    """Driver id -> the rules' reason not to offer the delivery to them again."""
+    at = clock.now()
+    asked = {offer.driver_id for offer in delivery.offers.values()}
+    asked.update(assignment.driver_id for assignment in delivery.assignments.values())
+    reasons = {driver_id: exclusion(delivery, driver_id, at, policy) for driver_id in asked}
+    return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
+
+
+def wants_offer(delivery: Delivery) -> bool:
+    """Whether the matcher has anything to do for it."""
+    return delivery.status == "READY" and delivery.current_offer_id is None
+
+
+class Backlog:
+    """The deliveries that wait, as far as this node knows."""
+
+    def __init__(self, clock: DatabaseTime) -> None:
+        self.waits: dict[str, Wait] = {}
+        self.offering: set[str] = set()
+        """Deliveries of offers that are being committed."""
+        self.reserved: set[str] = set()
+        """Drivers of those offers."""
+        self.freed: dict[str, tuple[str, Place]] = {}
+        """Drivers who became dispatchable since the last round began: id -> zone and place."""
+        self.taken: set[str] = set()
+        """Drivers who stopped being dispatchable since the last round began, whatever it read of them."""
+        self._clock = clock
+
+    def forget(self) -> None:
+        """Another node dispatches now."""
+        self.waits.clear()
+        self.freed.clear()
+        self.taken.clear()
+
+    def learn(self, deliveries: Iterable[Delivery], now: float) -> bool:
+        """Deliveries as they were committed; whether there is one to search for that was not known."""
+        news = False
+        for delivery in deliveries:
+            if not wants_offer(delivery):
+                self.waits.pop(delivery.id, None)
+                continue
+            known = self.waits.get(delivery.id)
+            if known is None or known.delivery.version < delivery.version:
+                self.waits[delivery.id] = Wait(delivery, now, self._clock)
+                news = True
+        return news
+
+    def placed(self, zone: str, driver_id: str, place: Place | None) -> None:
+        """A driver, as committed: dispatchable at this place (latitude first), or not dispatchable."""
+        if place is None:
+            self.taken.add(driver_id)
+            self.freed.pop(driver_id, None)
+        else:
+            self.taken.discard(driver_id)
+            self.freed[driver_id] = (zone, place)
+
+    def begin_round(self) -> dict[str, tuple[str, Place]]:
+        """Who was freed since the last round began; from now on those who are taken are remembered anew."""
+        freed, self.freed, self.taken = self.freed, {}, set()
+        return freed
+
+    def free(self, driver_id: str) -> bool:
+        """Whether nothing that happened since the round began speaks against a driver that it read as dispatchable."""
+        return driver_id not in self.taken and driver_id not in self.reserved
+
+    def idle(self) -> Iterator[Wait]:
+        """Those for whom no offer is on its way."""
+        return (wait for delivery_id, wait in self.waits.items() if delivery_id not in self.offering)
+
+    def due(self, now: float) -> list[Wait]:
+        """Those to search for now, the longest waiting first."""
+        found = [wait for wait in self.idle() if wait.due <= now]
+        if len(found) > 1:
+            found.sort(key=_age)
+        return found
+
+    def next_due(self) -> float:
+        """When the next search is due."""
+        return min((wait.due for wait in self.idle()), default=float("inf"))
+
+    def near(self, freed: Mapping[str, tuple[str, Place]], now: float, policy: Policy) -> list[Wait]:
+        """Those who were searched for in vain, within reach of a driver who was freed: they need no new search."""
+        by_zone: dict[str, list[Wait]] = {}
+        if freed:
+            for wait in self.idle():
+                if wait.due > now:
+                    by_zone.setdefault(wait.delivery.zone, []).append(wait)
+        found = []
+        for zone, waits in by_zone.items():
+            places = [place for of, place in freed.values() if of == zone]
+            lats = [wait.delivery.pickup.lat for wait in waits]
+            lons = [wait.delivery.pickup.lon for wait in waits]
+            radii = np.array([radius_km(wait.delivery, policy) for wait in waits])
+            reached = np.zeros(len(waits), dtype=bool)
+            for lat, lon in places:
+                reached |= distances_km(lat, lon, lats, lons) <= radii
+            found += [wait for wait, reach in zip(waits, reached.tolist(), strict=True) if reach]
+        return found
+
+    def lose(self, wait: Wait, driver_id: str, now: float) -> None:
+        """A driver found for this delivery was taken by somebody else: search again at once, without them."""
+        wait.lost[driver_id] = now + LOST_SECONDS
+        wait.due = now
+
+    def still(self, wait: Wait) -> bool:
+        """Whether it still waits as we know it, with no offer on its way."""
+        delivery_id = wait.delivery.id
+        return self.waits.get(delivery_id) is wait and delivery_id not in self.offering
+
+    def drop(self, wait: Wait) -> None:
+        """It does not wait any more; unless it is known to wait anew."""
+        if self.waits.get(wait.delivery.id) is wait:
+            del self.waits[wait.delivery.id]
+
+    def keep_only(self, waiting: Mapping[str, int], asked: float) -> None:
+        """The database said at `asked` or later who waits: forget the others that were known before."""
+        for wait in list(self.waits.values()):
+            if wait.delivery.id not in waiting and wait.found_out < asked:
+                self.drop(wait)
+
+    def unknown(self, waiting: Mapping[str, int]) -> list[str]:
+        """Those of whom we know nothing, or an older version."""
+        return [
+            delivery_id
+            for delivery_id, version in waiting.items()
+            if (known := self.waits.get(delivery_id)) is None or known.delivery.version < version
+        ]
+
+
+def _age(wait: Wait) -> float:
+    since = wait.delivery.unassigned_since
+    return since.timestamp() if since is not None else 0.0

@@ -1,0 +1,236 @@
+"""The deadlines: whatever is due by the clock becomes an ordinary command, within milliseconds.
+
+The database is read every second for what is due until a little after the next reading; commits on this node tell
+what comes up sooner. The rules decide again, so that a wrong or repeated alarm is harmless.
+"""
+
+import asyncio
+import contextlib
+import heapq
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.policy import Policy
+from server.dispatcher.lease import Lease
+from server.dispatcher.timing import DatabaseTime
+from server.execute import Answer, Committed, Executor
+from server.ids import new_id
+from server.policies import Policies
+from server.store.due import Due, read_due
+from server.store.engine import DATABASE_ERRORS, Database
+
+SCAN_SECONDS: Final = 1.0
+AHEAD_SECONDS: Final = 2.0
+"""How far ahead a scan looks: well beyond the next one."""
+SCAN_LIMIT: Final = 2_000
+IN_FLIGHT_LIMIT: Final = 500
+REST_SECONDS: Final = 1.0
+"""How long a row whose command failed is left alone."""
+TOO_EARLY_SECONDS: Final = 0.05
+
+LAG: Final = Histogram(
+    "callboard_deadline_lag_seconds",
+    "From a deadline to the commit of what it brought",
+    ["kind"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+OUTCOMES: Final = Counter("callboard_deadlines", "Commands sent by the clock", ["kind", "outcome"])
+AHEAD: Final = Gauge("callboard_deadlines_ahead", "Deadlines that come up within seconds")
+
+_NOT_DUE: Final = frozenset(
+    refusal.code
+    for refusal in (r.OFFER_NOT_DUE, r.BREAK_NOT_OVER, r.DELIVERY_NOT_DUE, r.NOT_ESCALATED, r.STILL_PRESENT)
+)
+_TRY_LATER: Final = frozenset({r.TRY_AGAIN.code, r.INTERNAL_ERROR.code})
+_CLOSING: Final = (e.OfferAccepted, e.OfferRejected, e.OfferExpired, e.OfferWithdrawn)
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+
+
+class Deadlines:
+    """What is due soon, and the two loops, both to be supervised: `scan` learns of it, `run` sends it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        policies: Policies,
+        lease: Lease,
+        clock: DatabaseTime,
+    ) -> None:
+        self._database = database
+        self._executor = executor
+        self._policies = policies
+        self._lease = lease
+        self._clock = clock
+        self._dues: dict[Key, Due] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._resting: dict[Key, float] = {}
+        self._in_flight: set[Key] = set()
+        self._more = False
+        self._sooner = asyncio.Event()
+        self._scan_now = asyncio.Event()
+
+    def committed(self, commit: Committed) -> None:
+        """Deadlines that come up before the next scan is sure to have seen them, and those that are off."""
+        if not self._lease.held:
+            return
+        horizon = commit.at + timedelta(seconds=AHEAD_SECONDS)
+        for event in commit.events:
+            if type(event) in _CLOSING:
+                assert event.offer_id is not None
+                self._dues.pop(("offer", event.offer_id), None)
+            else:
+                due = _due(event, self._policies.current)
+                if due is not None and due.due_at is not None and due.due_at <= horizon:
+                    self._add(due)
+
+    def look_now(self) -> None:
+        """Deadlines may have changed: read them at once."""
+        self._scan_now.set()
+
+    async def scan(self) -> None:
+        """Read what is due soon every second, for ever."""
+        while True:
+            if not self._lease.held:
+                self._forget()
+                await self._lease.taken.wait()
+            self._scan_now.clear()
+            try:
+                await self._scan()
+            except DATABASE_ERRORS as error:
+                log.warning("deadlines_not_read", reason=repr(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SCAN_SECONDS):
+                    await self._scan_now.wait()
+
+    def _forget(self) -> None:
+        self._dues.clear()
+        self._heap.clear()
+        self._resting.clear()
+
+    async def _scan(self) -> None:
+        now, dues, self._more = await read_due(
+            self._database.pool, self._policies.current, within_seconds=AHEAD_SECONDS, limit=SCAN_LIMIT
+        )
+        self._clock.heard(now)
+        at = asyncio.get_running_loop().time()
+        self._resting = {key: until for key, until in self._resting.items() if until > at}
+        for due in dues:
+            if due.key not in self._resting:
+                self._add(due)
+        AHEAD.set(len(self._dues))
+
+    def _add(self, due: Due) -> None:
+        """Remember it; a deadline that has moved replaces what was known of it."""
+        key = due.key
+        known = self._dues.get(key)
+        if key in self._in_flight or (known is not None and known.due_at == due.due_at):
+            return
+        self._dues[key] = due
+        heapq.heappush(self._heap, (self._when(due), key))
+        if self._heap[0][1] == key:
+            self._sooner.set()
+
+    async def run(self) -> None:
+        """Send every command when it is due, all that are due together, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._lease.taken.wait()
+            for due in self._take(loop.time()):
+                self._send(due)
+            wait = self._heap[0][0] - loop.time() if self._heap else SCAN_SECONDS
+            if len(self._in_flight) >= IN_FLIGHT_LIMIT:
+                wait = SCAN_SECONDS
+            self._sooner.clear()
+            if wait > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(wait, SCAN_SECONDS)):
+                        await self._sooner.wait()
+
+    def _take(self, now: float) -> Iterator[Due]:
+        while self._heap and self._heap[0][0] <= now and len(self._in_flight) < IN_FLIGHT_LIMIT:
+            _, key = heapq.heappop(self._heap)
+            due = self._dues.get(key)
+            if due is None:
+                continue
+            when = self._when(due)
+            if when > now:  # it was moved, or we know the database's time better now
+                heapq.heappush(self._heap, (when, key))
+                continue
+            del self._dues[key]
+            yield due
+        if self._more and not self._dues and not self._in_flight:
+            self._scan_now.set()
+
+    def _when(self, due: Due) -> float:
+        return self._clock.on_loop(due.due_at) if due.due_at is not None else 0.0
+
+    def _send(self, due: Due, again: bool = False) -> None:
+        self._in_flight.add(due.key)
+        self._executor.submit(_command(due)).add_done_callback(partial(self._answered, due, again))
+
+    def _answered(self, due: Due, again: bool, answer: "asyncio.Future[Answer | r.Refusal]") -> None:
+        """Done, or for somebody else to do, or too early by a hair, or not possible now: then it rests."""
+        loop = asyncio.get_running_loop()
+        self._in_flight.discard(due.key)
+        self._sooner.set()
+        outcome = answer.result()
+        if not isinstance(outcome, r.Refusal):
+            OUTCOMES.labels(due.kind, "done").inc()
+            if not outcome.decided.repeated and due.due_at is not None:
+                LAG.labels(due.kind).observe(max(0.0, (outcome.at - due.due_at).total_seconds()))
+            return
+        OUTCOMES.labels(due.kind, outcome.code).inc()
+        if outcome.code in _NOT_DUE and not again:
+            loop.call_later(TOO_EARLY_SECONDS, self._send, due, True)
+            return
+        self._resting[due.key] = loop.time() + REST_SECONDS
+        if outcome.code in _TRY_LATER:
+            loop.call_later(REST_SECONDS, self._add, due)
+
+
+def _due(event: e.Event, policy: Policy) -> Due | None:
+    """What the event lets the clock do later."""
+    match event:
+        case e.OfferCreated(offer=offer):
+            return Due("offer", offer.id, offer.expires_at)
+        case e.DeliveryCreated(delivery=delivery) if delivery.dispatch_at > event.at:
+            return Due("dispatch", delivery.id, delivery.dispatch_at)
+        case e.DeliveryReady(delivery_id=str(delivery_id)) | e.DeliveryReassigned(delivery_id=str(delivery_id)):
+            if policy.escalation:
+                first = timedelta(seconds=policy.escalation[0].after_seconds)
+                return Due("escalation", delivery_id, event.at + first)
+        case e.DriverDisconnected(driver_id=str(driver_id), lost_at=lost_at):
+            return Due("presence", driver_id, lost_at + timedelta(seconds=policy.presence_lapse_seconds))
+        case e.AvailabilityChanged(driver_id=str(driver_id), to="on_break", until=datetime() as until):
+            return Due("break", driver_id, until)
+    return None
+
+
+def _command(due: Due) -> c.Command:
+    match due.kind:
+        case "offer":
+            return c.ExpireOffer(due.id, new_id())
+        case "break":
+            return c.EndBreak(due.id)
+        case "dispatch":
+            return c.DispatchDelivery(due.id)
+        case "escalation":
+            return c.Escalate(due.id, new_id())
+        case "presence":
+            return c.LapsePresence(due.id)
+        case "session":
+            assert due.session_id is not None
+            return c.DisconnectDriver(due.id, due.session_id, lost_at=due.due_at)

@@ -1,0 +1,146 @@
+"""The dispatcher's lease: a row that names the one node that dispatches, renewed every second, lost after three.
+
+It saves work, it does not guard anything: two holders at once are harmless, since every command is decided under
+lock. So a holder who cannot renew only has to stop soon, by its own monotonic clock.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Gauge
+
+from server.realtime.bus import Bus
+from server.store.engine import DATABASE_ERRORS, Database
+
+NAME: Final = "dispatcher"
+CHANNEL: Final = "lease"
+LASTS_SECONDS: Final = 3.0
+RENEW_SECONDS: Final = 1.0
+STOP_EARLY_SECONDS: Final = 0.2
+"""How long before it runs out a lease that was not renewed is given up here."""
+STATEMENT_SECONDS: Final = 1.0
+CONNECT_SECONDS: Final = 2.0
+AFTER_FAILURE_SECONDS: Final = 0.2
+
+TAKE: Final = """
+INSERT INTO leases AS l (name, holder, expires_at)
+VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = clock_timestamp() + make_interval(secs => $3)
+WHERE l.holder IS NULL OR l.expires_at IS NULL OR l.holder = excluded.holder OR l.expires_at <= clock_timestamp()
+RETURNING true
+"""
+LEFT: Final = """
+SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM leases WHERE name = $1 AND holder <> $2
+"""
+RELEASE: Final = "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name = $1 AND holder = $2"
+
+HELD: Final = Gauge("callboard_dispatcher_lease_held", "1 while this process holds the dispatcher's lease")
+
+log = structlog.get_logger(__name__)
+
+
+class Lease:
+    """This node's part in the lease. `keep` is to be supervised; `taken` is set while the lease is held here."""
+
+    def __init__(self, node_id: str, database: Database, bus: Bus) -> None:
+        self.taken = asyncio.Event()
+        self._node_id = node_id
+        self._database = database
+        self._bus = bus
+        self._connection: Any = None
+        self._one_at_a_time = asyncio.Lock()
+        self._until = 0.0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._over = asyncio.Event()
+        self._look = asyncio.Event()
+        bus.subscribe(CHANNEL, lambda _: self._look.set())
+
+    @property
+    def held(self) -> bool:
+        """Whether this node is the dispatcher now."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def keep(self) -> None:
+        """Take the lease whenever it is free and renew it, until it is released for good."""
+        try:
+            while not self._over.is_set():
+                try:
+                    pause = await self._once()
+                except DATABASE_ERRORS as error:
+                    log.warning("lease_not_renewed", reason=repr(error), held=self.held)
+                    self._hang_up()
+                    pause = AFTER_FAILURE_SECONDS
+                self._look.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._look.wait()
+        finally:
+            self._hang_up()
+
+    async def _once(self) -> float:
+        """Renew or try to take; seconds until the next time."""
+        loop = asyncio.get_running_loop()
+        async with self._one_at_a_time:
+            if self._over.is_set():
+                return 0.0
+            if self._connection is None or self._connection.is_closed():
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._connection = await self._database.connect_apart()
+            asked = loop.time()
+            async with asyncio.timeout(STATEMENT_SECONDS):
+                if not self.held:
+                    left = await self._connection.fetchval(LEFT, NAME, self._node_id)
+                    if left is not None and left > 0:
+                        return float(min(left, RENEW_SECONDS))
+                    asked = loop.time()
+                ours = await self._connection.fetchval(TAKE, NAME, self._node_id, LASTS_SECONDS)
+            if self._over.is_set():
+                return 0.0
+            if ours:
+                self._hold(asked + LASTS_SECONDS - STOP_EARLY_SECONDS)
+            elif self.held:
+                self._lose("lease_taken_by_another")
+            return RENEW_SECONDS
+
+    def _hold(self, until: float) -> None:
+        if not self.held:
+            log.info("lease_taken", nodeId=self._node_id)
+        self._until = until
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_at(until, self._lose, "lease_lost")
+        HELD.set(1)
+        self.taken.set()
+
+    def _lose(self, how: str) -> None:
+        self._until = 0.0
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        HELD.set(0)
+        if self.taken.is_set():
+            self.taken.clear()
+            log.warning(how, nodeId=self._node_id)
+
+    async def release(self) -> None:
+        """Give the lease back, for another node to take at once, and never take it again. Never raises."""
+        self._over.set()
+        self._look.set()
+        self.taken.clear()
+        self._lose("lease_released")
+        try:
+            async with asyncio.timeout(2 * STATEMENT_SECONDS), self._one_at_a_time:
+                done = await self._database.pool.execute(RELEASE, NAME, self._node_id, timeout=STATEMENT_SECONDS)
+        except DATABASE_ERRORS as error:
+            log.warning("lease_not_released", reason=repr(error))
+            return
+        if done == "UPDATE 1":
+            log.info("lease_released", nodeId=self._node_id)
+            self._bus.publish(CHANNEL, "")
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

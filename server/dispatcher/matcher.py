@@ -1,0 +1,355 @@
+"""The matcher: whenever somebody waits and somebody is free, it makes pairs of them and offers.
+
+It runs in rounds. What happens while a round runs gathers for the next one, so that under load a search, a check and
+a matching serve many orders at once. Offers are not waited for: their drivers are set aside until they are committed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain, islice
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
+from server.dispatch.policy import Policy
+from server.dispatcher.backlog import Backlog, Wait
+from server.dispatcher.lease import Lease
+from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among, reason_around
+from server.dispatcher.search import Drivers, Finder, Place, boxes, radius_km
+from server.dispatcher.timing import DatabaseTime
+from server.execute import Answer, Committed, Executor
+from server.ids import new_id
+from server.policies import Policies
+from server.store.engine import DATABASE_ERRORS, Database
+from server.store.waiting import others_in, read_deliveries, waiting_ids
+
+POLL_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 0.5
+"""How soon a delivery that found nobody is searched for again: a position counts within a second."""
+COMPLETE_SECONDS: Final = 5.0
+"""How often such a search reads the database even though Redis is there."""
+NOTE_SECONDS: Final = 10.0
+NOTE_SECONDS_AT_MOST: Final = 60.0
+"""How often a failure is written down again: a tenth of the wait, between these."""
+NOTE_SPACING_SECONDS: Final = 0.2
+NOTE_LIMIT: Final = 100
+AFTER_FAILURE_SECONDS: Final = 0.2
+REFUSED_SECONDS: Final = 1.0
+SCAN_SHARE: Final = 4
+"""A scan of the drivers that took so long is followed by so many times that without one."""
+
+ROUND_LIMIT: Final = 500
+KNOWN_LIMIT: Final = 5_000
+"""So many waiting deliveries are kept in mind, the oldest; the others come as those find drivers."""
+LARGE: Final = 20_000
+"""From so many possible pairs on, matching happens in a thread."""
+
+ROUNDS: Final = Counter("callboard_matcher_rounds", "Rounds of the matcher that searched for somebody")
+CANDIDATES: Final = Histogram(
+    "callboard_matcher_candidates",
+    "Dispatchable drivers found a round",
+    buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000),
+)
+WAITING: Final = Histogram(
+    "callboard_matcher_deliveries", "Deliveries searched for a round", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+SEARCH_TIME: Final = Histogram(
+    "callboard_matcher_search_seconds",
+    "From the beginning of a round to its offers being submitted",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+OFFERS: Final = Counter("callboard_matcher_offers", "Offers submitted by the matcher, by outcome", ["outcome"])
+FAILED: Final = Counter("callboard_matcher_failed_searches", "Failures written down", ["reason"])
+OFFER_LATENCY: Final = Histogram(
+    "callboard_ready_to_offered_seconds",
+    "From a delivery wanting an offer to the offer being committed",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120),
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Matcher:
+    """Offers what waits to who is free, while this node holds the lease. `run` is to be supervised."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        policies: Policies,
+        lease: Lease,
+        finder: Finder,
+        clock: DatabaseTime,
+    ) -> None:
+        self._database = database
+        self._executor = executor
+        self._policies = policies
+        self._lease = lease
+        self._finder = finder
+        self._clock = clock
+        self._backlog = Backlog(clock)
+        self._something = asyncio.Event()
+        self._look_at = 0.0
+        self._retry_all = False
+        self._scan_at = 0.0
+        self._failures: dict[str, tuple[Wait, str | None]] = {}
+        self._note_at = 0.0
+
+    def wake(self) -> None:
+        """Something may be matchable that no commit here told of."""
+        self._look_at = 0.0
+        self._retry_all = True
+        self._something.set()
+
+    def committed(self, commit: Committed) -> None:
+        """Deliveries that wait now, or no longer."""
+        if self._lease.held and self._backlog.learn(commit.deliveries, asyncio.get_running_loop().time()):
+            self._something.set()
+
+    def placed(self, zone: str, driver_id: str, place: Place | None) -> None:
+        """A driver was committed as dispatchable at this place, or as not dispatchable."""
+        if self._lease.held:
+            self._backlog.placed(zone, driver_id, place)
+            if place is not None and self._backlog.waits:
+                self._something.set()
+
+    async def run(self) -> None:
+        """Round after round, for ever."""
+        while True:
+            if not self._lease.held:
+                self._backlog.forget()
+                self._failures.clear()
+                await self._lease.taken.wait()
+                self.wake()
+            await self._pause()
+            try:
+                await self._round()
+            except DATABASE_ERRORS as error:
+                log.warning("round_failed", reason=repr(error))
+                await asyncio.sleep(AFTER_FAILURE_SECONDS)
+
+    async def _pause(self) -> None:
+        """Until something happens or is due; then for the policy's window, to have more to choose from."""
+        soonest = min(self._look_at, self._backlog.next_due())
+        if self._retry_all:
+            soonest = min(soonest, self._scan_at)
+        if self._failures:
+            soonest = min(soonest, self._note_at)
+        wait = soonest - asyncio.get_running_loop().time()
+        if wait > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._something.wait()
+        self._something.clear()
+        window = self._policies.current.match_window_ms
+        if window:
+            await asyncio.sleep(window / 1000)
+
+    async def _round(self) -> None:
+        """One round.
+
+        1. Once a second, and when woken without a reason, the database tells who waits.
+        2. Deliveries that are due are searched for: in the index; in the database if Redis is away, or if the index
+           had nobody for them. Drivers who were freed count for those who wait near them without a search.
+        3. Whoever is found is checked in the database, and matched zone by zone.
+        4. Pairs become offers, all at once. Who found nobody is searched for again, and that is written down.
+        """
+        started = asyncio.get_running_loop().time()
+        policy = self._policies.current
+        if started >= self._look_at:
+            await self._look(started)
+        now = asyncio.get_running_loop().time()
+        if self._retry_all and now >= self._scan_at:
+            self._retry_all = False
+            for wait in self._backlog.idle():
+                wait.complete, wait.due = True, min(wait.due, now)
+        freed = self._backlog.begin_round()
+        due = self._backlog.due(now)
+        if len(due) > ROUND_LIMIT:
+            due = due[:ROUND_LIMIT]
+            self._something.set()
+        near = self._backlog.near(freed, now, policy)
+        if due or near:
+            await self._search(due, near, {driver_id: place for driver_id, (_, place) in freed.items()}, policy)
+            ROUNDS.inc()
+            WAITING.observe(len(due) + len(near))
+            SEARCH_TIME.observe(asyncio.get_running_loop().time() - started)
+        if self._failures and asyncio.get_running_loop().time() >= self._note_at:
+            await self._note_failures(policy)
+
+    async def _look(self, asked: float) -> None:
+        """Who waits, by the database: learn of those unknown here, forget those who wait no longer."""
+        self._look_at = asked + POLL_SECONDS
+        waiting = await waiting_ids(self._database.pool, KNOWN_LIMIT)
+        if len(waiting) < KNOWN_LIMIT:
+            self._backlog.keep_only(waiting, asked)
+        unknown = self._backlog.unknown(waiting)
+        if len(unknown) > ROUND_LIMIT:
+            self._look_at = 0.0
+        if unknown:
+            found = await read_deliveries(self._database.pool, unknown[:ROUND_LIMIT])
+            self._backlog.learn(found.values(), asyncio.get_running_loop().time())
+
+    async def _search(self, due: list[Wait], near: list[Wait], places: dict[str, Place], policy: Policy) -> None:
+        """Steps 2 to 4. `places` are those of drivers who were freed."""
+        truncated: set[str] = set()
+        by_index = [wait for wait in due if not wait.complete]
+        if by_index:
+            around = await self._finder.in_index([wait.delivery for wait in by_index], policy)
+            if around is not None:
+                places = around.places | places
+                truncated = around.truncated
+            else:
+                for wait in by_index:
+                    wait.complete = True
+        complete = [wait for wait in due if wait.complete]
+        loop = asyncio.get_running_loop()
+        if complete and loop.time() < self._scan_at:
+            due = [wait for wait in due if not wait.complete]
+            for wait in complete:
+                wait.due = self._scan_at
+            complete = []
+        drivers = await self._finder.check(policy, places)
+        if complete:
+            await self._scan(complete, drivers, policy)
+        CANDIDATES.observe(sum(map(len, drivers.values())))
+        if not self._lease.held:
+            return
+        for zone, waits in _by_zone(due, near).items():
+            await self._match(waits, list(drivers.get(zone, {}).values()), truncated, policy)
+
+    async def _scan(self, waits: Sequence[Wait], drivers: Drivers, policy: Policy) -> None:
+        """Add everybody around these whom the database knows as dispatchable."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for zone, found in (await self._finder.in_database((wait.delivery for wait in waits), policy)).items():
+            drivers[zone] = found | drivers.get(zone, {})
+        self._scan_at = loop.time() + SCAN_SHARE * (loop.time() - started)
+
+    async def _match(self, waits: list[Wait], drivers: list[Candidate], truncated: set[str], policy: Policy) -> None:
+        """Offer one zone's pairs. A driver who was taken since they were read is left out."""
+        now = asyncio.get_running_loop().time()
+        free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
+        excluded = [wait.excluded(now, self._clock, policy) for wait in waits]
+        waiting = [_waiting(wait, without, policy) for wait, without in zip(waits, excluded, strict=True)]
+        matching = await self._matched(waiting, free, policy)
+        pairs = {pair.delivery_id: pair for pair in matching.pairs}
+        for wait, without in zip(waits, excluded, strict=True):
+            if self._backlog.waits.get(wait.delivery.id) is not wait:
+                continue
+            pair = pairs.get(wait.delivery.id)
+            if pair is not None and self._backlog.free(pair.driver_id):
+                self._offer(wait, pair)
+            elif pair is not None:
+                wait.due = now
+            elif wait.due > now:
+                continue  # only those who were freed were looked at
+            elif wait.complete:
+                reason = reason_among(matching.not_taken[wait.delivery.id], without)
+                if reason is None and len(free) < len(drivers) and _in_reach(wait, drivers, policy):
+                    reason = ALL_BUSY
+                self._failed(wait, reason, now)
+            else:
+                wait.complete = wait.delivery.id in truncated or now >= wait.scanned + COMPLETE_SECONDS
+                wait.due = now if wait.complete else now + RETRY_SECONDS
+
+    async def _matched(self, waiting: list[Waiting], drivers: list[Candidate], policy: Policy) -> Matching:
+        at = self._clock.now()
+        if len(waiting) * len(drivers) < LARGE:
+            return match(waiting, drivers, at, policy)
+        return await asyncio.to_thread(match, waiting, drivers, at, policy)
+
+    def _offer(self, wait: Wait, pair: Pair) -> None:
+        self._backlog.offering.add(pair.delivery_id)
+        self._backlog.reserved.add(pair.driver_id)
+        command = c.OfferDelivery(pair.delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon)
+        self._executor.submit(command).add_done_callback(partial(self._offered, wait, pair.driver_id))
+
+    def _offered(self, wait: Wait, driver_id: str, answer: "asyncio.Future[Answer | r.Refusal]") -> None:
+        """What became of an offer. A driver lost to a race: the next one, at once."""
+        self._backlog.offering.discard(wait.delivery.id)
+        self._backlog.reserved.discard(driver_id)
+        now = asyncio.get_running_loop().time()
+        outcome = answer.result()
+        if not isinstance(outcome, r.Refusal):
+            OFFERS.labels("made").inc()
+            OFFER_LATENCY.observe(now - wait.since)
+            self._backlog.drop(wait)
+            return
+        OFFERS.labels(outcome.code).inc()
+        if outcome.code == r.DRIVER_NOT_AVAILABLE.code:
+            self._backlog.lose(wait, driver_id, now)
+        elif outcome in (r.DELIVERY_NOT_WAITING, r.NOT_FOUND):
+            self._backlog.drop(wait)
+        else:
+            wait.due = now + REFUSED_SECONDS
+        self._something.set()
+
+    def _failed(self, wait: Wait, reason: str | None, now: float) -> None:
+        """Everybody was looked at and nobody found. `reason` is None if nobody dispatchable was in the radius."""
+        wait.complete = False
+        wait.scanned = now
+        wait.due = now + RETRY_SECONDS
+        news = now >= wait.noted_at + _note_again_seconds(wait, self._clock)
+        if news or (reason != wait.noted and now >= wait.judged + COMPLETE_SECONDS):
+            self._failures[wait.delivery.id] = (wait, reason)
+
+    async def _note_failures(self, policy: Policy) -> None:
+        """Write down why some of those who failed did, the oldest news first."""
+        now = asyncio.get_running_loop().time()
+        self._note_at = now + NOTE_SPACING_SECONDS
+        chosen = list(islice(self._failures, NOTE_LIMIT))
+        failures = [self._failures.pop(delivery_id) for delivery_id in chosen]
+        failures = [failure for failure in failures if self._backlog.still(failure[0])]
+        unknown = [wait.delivery for wait, reason in failures if reason is None]
+        others = await others_in(self._database.pool, policy, boxes(unknown, policy)) if unknown else {}
+        for wait, reason in failures:
+            delivery = wait.delivery
+            why = reason or reason_around(
+                delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy), others.get(delivery.zone)
+            )
+            wait.judged = now
+            again = now >= wait.noted_at + _note_again_seconds(wait, self._clock)
+            if self._backlog.still(wait) and (again or why != wait.noted):
+                wait.noted, wait.noted_at = why, now
+                FAILED.labels(why).inc()
+                self._executor.submit(c.NoteFailedSearch(delivery.id, why))
+
+
+def _by_zone(*waits: Iterable[Wait]) -> dict[str, list[Wait]]:
+    found: dict[str, list[Wait]] = {}
+    for wait in chain(*waits):
+        found.setdefault(wait.delivery.zone, []).append(wait)
+    return found
+
+
+def _waiting(wait: Wait, excluded: dict[str, str], policy: Policy) -> Waiting:
+    delivery = wait.delivery
+    assert delivery.unassigned_since is not None
+    return Waiting(
+        delivery.id,
+        delivery.pickup.lat,
+        delivery.pickup.lon,
+        delivery.unassigned_since,
+        radius_km(delivery, policy),
+        excluded,
+    )
+
+
+def _in_reach(wait: Wait, drivers: Sequence[Candidate], policy: Policy) -> bool:
+    pickup = wait.delivery.pickup
+    km = distances_km(pickup.lat, pickup.lon, (d.lat for d in drivers), (d.lon for d in drivers))
+    return bool((km <= radius_km(wait.delivery, policy)).any())
+
+
+def _note_again_seconds(wait: Wait, clock: DatabaseTime) -> float:
+    since = wait.delivery.unassigned_since
+    waited = (clock.now() - since).total_seconds() if since is not None else 0.0
+    return min(max(NOTE_SECONDS, waited / 10), NOTE_SECONDS_AT_MOST)

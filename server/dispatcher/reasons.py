@@ -1,0 +1,49 @@
+"""Why a search found nobody, in the words that ops read."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+
+from server.dispatch.travel import EARTH_RADIUS_KM
+from server.store.waiting import Others
+
+ALL_BUSY: Final = "all_busy"
+ALL_EXCLUDED: Final = "all_excluded"
+NONE_DISPATCHABLE: Final = "no_driver_dispatchable"
+NONE_IN_RADIUS: Final = "no_driver_in_radius"
+
+LOST_RACE: Final = "taken_meanwhile"
+_OTHERS_GOT_THEM: Final = frozenset({"given_another", LOST_RACE})
+
+
+def reason_among(not_taken: Iterable[tuple[str, str]], excluded: Mapping[str, str]) -> str | None:
+    """The reason if there were dispatchable drivers in the radius: others got them, or this delivery may not.
+
+    `not_taken` is the matching's list, nearest first; `excluded` the delivery's own. None if nobody was there.
+    """
+    reasons = [reason for _, reason in not_taken]
+    if any(reason in _OTHERS_GOT_THEM for reason in reasons):
+        return ALL_BUSY
+    return ALL_EXCLUDED if any(reason in excluded.values() for reason in reasons) else None
+
+
+def reason_around(lat: float, lon: float, radius_km: float, others: Others | None) -> str:
+    """The reason if nobody in the radius was dispatchable: they are occupied, or away, or there is nobody at all."""
+    if others is None:
+        return NONE_IN_RADIUS
+    near = distances_km(lat, lon, others.lats, others.lons) <= radius_km
+    if not near.any():
+        return NONE_IN_RADIUS
+    return ALL_BUSY if np.asarray(others.occupied)[near].any() else NONE_DISPATCHABLE
+
+
+def distances_km(
+    lat: float, lon: float, lats: Iterable[float], lons: Iterable[float]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Great-circle distances from one place to many, all in degrees, by the haversine formula."""
+    phi, phis = np.radians(lat), np.radians(np.fromiter(lats, np.float64))
+    half = np.radians(np.fromiter(lons, np.float64) - lon) / 2
+    h = np.sin((phis - phi) / 2) ** 2 + np.cos(phi) * np.cos(phis) * np.sin(half) ** 2
+    km: np.ndarray[tuple[int], np.dtype[np.float64]] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, h)))
+    return km

@@ -1,0 +1,185 @@
+"""Who is free around waiting deliveries: from the geo index, checked again in the database, or from the database alone.
+
+It finds candidates; which of them gets what is decided by `match`, and again by the rules under lock.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+from redis.exceptions import RedisError
+
+from server.dispatch.matching import Candidate
+from server.dispatch.model import Delivery
+from server.dispatch.policy import Policy
+from server.dispatcher.timing import DatabaseTime
+from server.realtime.bus import Bus
+from server.realtime.positions import Positions
+from server.store.engine import Database
+from server.store.waiting import Box, dispatchable_among, dispatchable_in
+from server.wire import search_radius_km
+
+INDEX_SECONDS: Final = 0.1
+"""The longest a search waits for Redis."""
+INDEX_REST_SECONDS: Final = 1.0
+"""How long Redis is not asked again after it failed or was slow."""
+FEWEST: Final = 8
+MOST: Final = 32
+"""How many candidates are asked for around a delivery: more when many are searched at once and may want the same."""
+UNSTORED_SECONDS: Final = 6.0
+"""A position heard here so lately may not be in the database yet."""
+
+INDEX_SEARCHES: Final = Counter("callboard_searches_in_index", "Searches around a pickup in Redis", ["outcome"])
+SCANS: Final = Histogram(
+    "callboard_search_scan_seconds",
+    "Reading everybody dispatchable around waiting deliveries from the database",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
+)
+
+KM_PER_DEGREE: Final = 111.19
+"""Of latitude; of longitude at the equator."""
+
+log = structlog.get_logger(__name__)
+
+Drivers = dict[str, dict[str, Candidate]]
+"""Dispatchable drivers: zone -> driver id -> where they are."""
+Place = tuple[float, float]
+"""Latitude and longitude."""
+
+
+class Around:
+    """What the geo index shows around deliveries: places by driver, and where there may be more than it told."""
+
+    __slots__ = ("places", "truncated")
+
+    def __init__(self) -> None:
+        self.places: dict[str, Place] = {}
+        self.truncated: set[str] = set()
+
+
+class Finder:
+    """Finds dispatchable drivers on any node."""
+
+    def __init__(self, database: Database, bus: Bus, positions: Positions, clock: DatabaseTime) -> None:
+        self._database = database
+        self._bus = bus
+        self._positions = positions
+        self._clock = clock
+        self._ask_again_at = 0.0
+
+    @property
+    def index_usable(self) -> bool:
+        """Whether Redis is there and was quick when last asked."""
+        return self._bus.connected and time.monotonic() >= self._ask_again_at
+
+    async def in_index(self, deliveries: Sequence[Delivery], policy: Policy) -> Around | None:
+        """The nearest members of the index around each pickup, in one round trip; None when Redis is of no use now."""
+        if not self.index_usable:
+            return None
+        count = min(MOST, FEWEST + len(deliveries))
+        pipeline = self._bus.redis.pipeline(transaction=False)
+        for delivery in deliveries:
+            pipeline.execute_command(
+                "GEOSEARCH",
+                self._bus.geo_key(delivery.zone),
+                "FROMLONLAT",
+                delivery.pickup.lon,
+                delivery.pickup.lat,
+                "BYRADIUS",
+                radius_km(delivery, policy),
+                "km",
+                "ASC",
+                "COUNT",
+                count,
+                "WITHCOORD",
+            )
+        try:
+            async with asyncio.timeout(INDEX_SECONDS):
+                answers = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("index_not_searched", reason=repr(error))
+            self._ask_again_at = time.monotonic() + INDEX_REST_SECONDS
+            INDEX_SEARCHES.labels("failed").inc(len(deliveries))
+            return None
+        INDEX_SEARCHES.labels("done").inc(len(deliveries))
+        return _around(deliveries, answers, count)
+
+    async def check(self, policy: Policy, places: Mapping[str, Place]) -> Drivers:
+        """Those of these drivers who are dispatchable by the database, at the places given."""
+        drivers: Drivers = {}
+        if places:
+            for driver_id, zone, _, _ in await dispatchable_among(self._database.pool, policy, list(places)):
+                lat, lon = places[driver_id]
+                drivers.setdefault(zone, {})[driver_id] = Candidate(driver_id, lat, lon)
+        return drivers
+
+    async def in_database(self, deliveries: Iterable[Delivery], policy: Policy) -> Drivers:
+        """Everybody who is dispatchable around these pickups, without Redis."""
+        started = time.monotonic()
+        found = await dispatchable_in(self._database.pool, policy, boxes(deliveries, policy))
+        unstored_since = self._clock.now() - timedelta(seconds=UNSTORED_SECONDS)
+        drivers = {
+            zone: {
+                driver_id: self.heard_of(driver_id, lat, lon, unstored_since)
+                for driver_id, lat, lon in zip(*columns, strict=True)
+            }
+            for zone, columns in found.items()
+        }
+        SCANS.observe(time.monotonic() - started)
+        return drivers
+
+    def heard_of(self, driver_id: str, lat: float, lon: float, since: datetime) -> Candidate:
+        """A driver where they are stored, or where they were heard of here since."""
+        latest = self._positions.latest(driver_id)
+        if latest is not None and latest.at > since:
+            return Candidate(driver_id, latest.lat, latest.lon)
+        return Candidate(driver_id, lat, lon)
+
+
+def _around(deliveries: Sequence[Delivery], answers: list[Any], count: int) -> Around:
+    around = Around()
+    for delivery, members in zip(deliveries, answers, strict=True):
+        if not isinstance(members, list):  # Redis knows no place so near a pole
+            around.truncated.add(delivery.id)
+            continue
+        if len(members) >= count:
+            around.truncated.add(delivery.id)
+        for member, (lon, lat) in members:
+            around.places[member.decode()] = (float(lat), float(lon))
+    return around
+
+
+def radius_km(delivery: Delivery, policy: Policy) -> float:
+    """How far from the pickup drivers are looked for now."""
+    return search_radius_km(delivery.widened_at is not None, policy)
+
+
+def boxes(deliveries: Iterable[Delivery], policy: Policy) -> list[Box]:
+    """One box a zone that holds all that is within the radius of any of these pickups."""
+    edges: dict[str, tuple[float, float, float, float]] = {}
+    for delivery in deliveries:
+        south, north, west, east = box_around(delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy))
+        known = edges.get(delivery.zone)
+        if known is not None:
+            south, north = min(south, known[0]), max(north, known[1])
+            west, east = min(west, known[2]), max(east, known[3])
+        edges[delivery.zone] = (south, north, west, east)
+    return [Box(zone, *edge) for zone, edge in edges.items()]
+
+
+def box_around(lat: float, lon: float, km: float) -> tuple[float, float, float, float]:
+    """South, north, west and east of a circle, a little generous. All the way round near the poles and where it
+    crosses the 180th meridian.
+    """
+    high = 1.01 * km / KM_PER_DEGREE
+    south, north = max(-90.0, lat - high), min(90.0, lat + high)
+    narrowest = math.cos(math.radians(max(abs(south), abs(north))))
+    wide = high / narrowest if narrowest > 0.01 else 360.0
+    if lon - wide < -180 or lon + wide > 180:
+        return south, north, -180.0, 180.0
+    return south, north, lon - wide, lon + wide

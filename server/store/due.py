@@ -1,0 +1,103 @@
+"""What the clock has to do next, read without locks: every deadline that is a column, soonest first."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+from msgspec import Struct
+
+from server.dispatch.policy import Policy
+
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+Kind = Literal["offer", "break", "dispatch", "escalation", "presence", "session"]
+
+DUE: Final = """
+(SELECT 'offer' AS kind, id::text, NULL::text AS session_id, expires_at AS due_at
+ FROM driver_offers WHERE status = 'PENDING' AND expires_at <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY expires_at LIMIT $2)
+UNION ALL
+(SELECT 'break', id::text, NULL, availability_until
+ FROM drivers
+ WHERE availability = 'on_break' AND availability_until <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY availability_until LIMIT $2)
+UNION ALL
+(SELECT 'dispatch', id::text, NULL, dispatch_at
+ FROM deliveries WHERE status = 'SCHEDULED' AND dispatch_at <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY dispatch_at LIMIT $2)
+UNION ALL
+(SELECT 'escalation', d.id::text, NULL, d.unassigned_since + make_interval(secs => next.after)
+ FROM deliveries d JOIN unassigned_orders u ON u.delivery_id = d.id
+ CROSS JOIN LATERAL (
+     SELECT min(rung.after) AS after FROM unnest($3::int[], $4::float8[]) AS rung (level, after)
+     WHERE rung.level > u.escalation_level) next
+ WHERE d.status = 'READY'
+   AND d.unassigned_since <= statement_timestamp() + make_interval(secs => $1 - next.after)
+ ORDER BY 4 LIMIT $2)
+UNION ALL
+(SELECT 'presence', d.id::text, NULL, coalesce(
+     greatest(d.socket_lost_at + make_interval(secs => $5), p.last_call_at + make_interval(secs => $6)),
+     d.last_availability_change)
+ FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
+ WHERE d.session_id IS NULL AND d.availability IN ('available', 'on_break', 'paused')
+   AND coalesce(greatest(d.socket_lost_at + make_interval(secs => $5), p.last_call_at + make_interval(secs => $6)),
+                '-infinity') <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY 4 LIMIT $2)
+UNION ALL
+(SELECT 'session', d.id::text, d.session_id::text, n.expires_at
+ FROM drivers d LEFT JOIN nodes n ON n.id = d.session_node
+ WHERE d.session_id IS NOT NULL AND (n.id IS NULL OR n.expires_at <= statement_timestamp())
+ ORDER BY d.id LIMIT $2)
+UNION ALL
+SELECT 'clock', NULL, NULL, clock_timestamp()
+"""
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
+
+
+class Due(Struct, frozen=True):
+    """Something to do at `due_at`, by the database's clock: about an offer, a delivery or a driver, as `kind` says.
+
+    A `session` is of a node that died at `due_at`, or is not known at all (None).
+    """
+
+    kind: Kind
+    id: str
+    due_at: datetime | None
+    session_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from everything else that is due."""
+        return self.kind, self.session_id or self.id
+
+
+async def read_due(
+    pool: Pool, policy: Policy, *, within_seconds: float, limit: int
+) -> tuple[datetime, list[Due], bool]:
+    """The database's time, what is due by then plus `within_seconds`, at most `limit` of a kind, and whether there
+    may be more.
+    """
+    rows = await pool.fetch(
+        DUE,
+        within_seconds,
+        limit,
+        [rung.level for rung in policy.escalation],
+        [float(rung.after_seconds) for rung in policy.escalation],
+        float(policy.presence_lapse_seconds),
+        float(policy.call_presence_seconds),
+        timeout=QUERY_TIMEOUT_SECONDS,
+    )
+    now: datetime | None = None
+    due = []
+    for kind, about, session_id, due_at in rows:
+        if kind == "clock":
+            now = due_at
+        else:
+            due.append(Due(kind, about, due_at, session_id))
+    assert now is not None
+    return now, due, limit in Counter(found.kind for found in due).values()

@@ -1,0 +1,152 @@
+"""Reads for the matcher, without locks: which deliveries wait, which drivers are free, and who else is around.
+
+What is found here is a hint: the commands made of it check everything again under lock.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from server.dispatch.model import Assignment, Delivery, Driver
+from server.dispatch.policy import Policy
+from server.store.load import ASSIGNMENTS, DELIVERIES, DRIVERS, OFFERS, delivery_of, driver_of, offer_of
+
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+DISPATCHABLE: Final = """
+    d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL
+    AND p.at >= statement_timestamp() - make_interval(secs => $1)
+    AND (d.session_id IS NOT NULL OR p.last_call_at >= statement_timestamp() - make_interval(secs => $2))
+"""
+"""The rule `offers.dispatchable` as SQL, of `drivers d` and `driver_positions p`, with the policy's freshness of a
+position and of a call in seconds as $1 and $2."""
+
+DISPATCHABLE_AMONG: Final = f"""
+SELECT d.id, d.zone, p.lat, p.lon
+FROM unnest($3::text[]::uuid[]) AS asked (id)
+JOIN drivers d ON d.id = asked.id JOIN driver_positions p ON p.driver_id = d.id
+WHERE {DISPATCHABLE}
+"""  # noqa: S608
+_IN_BOXES: Final = """
+FROM unnest($3::text[], $4::float8[], $5::float8[], $6::float8[], $7::float8[]) AS b (zone, south, north, west, east)
+JOIN drivers d ON d.zone = b.zone
+JOIN driver_positions p ON p.driver_id = d.id AND p.lat BETWEEN b.south AND b.north AND p.lon BETWEEN b.west AND b.east
+"""
+DISPATCHABLE_IN_BOXES: Final = f"""
+SELECT d.zone, array_agg(d.id::text), array_agg(p.lat), array_agg(p.lon)
+{_IN_BOXES} WHERE {DISPATCHABLE} GROUP BY d.zone
+"""
+OTHERS_IN_BOXES: Final = f"""
+SELECT d.zone, array_agg(p.lat), array_agg(p.lon),
+       array_agg(d.availability = 'available' AND (d.active_count >= d.capacity OR d.open_offer_id IS NOT NULL))
+{_IN_BOXES} WHERE d.availability IN ('available', 'on_break', 'paused') AND NOT coalesce({DISPATCHABLE}, false)
+GROUP BY d.zone
+"""
+WAITING: Final = """
+SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL
+ORDER BY unassigned_since LIMIT $1
+"""
+NEAREST: Final = """
+SELECT d.id::text
+FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
+WHERE d.zone = $1 AND p.lat BETWEEN $2 AND $3 AND p.lon BETWEEN $4 AND $5
+ORDER BY d.availability IN ('offline', 'shift_ended'),
+         d.availability <> 'available' OR d.active_count >= d.capacity OR d.open_offer_id IS NOT NULL,
+         (p.lat - $6) ^ 2 + ((p.lon - $7) * cos(radians($6))) ^ 2
+LIMIT $8
+"""
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
+
+
+class Box(Struct, frozen=True):
+    """A part of a zone between two latitudes and two longitudes, in degrees."""
+
+    zone: str
+    south: float
+    north: float
+    west: float
+    east: float
+
+
+class Others(Struct, frozen=True):
+    """Drivers of a zone who are at work but not dispatchable: where they are, and whether that is because they have
+    an order or an offer already. Three columns of the same length.
+    """
+
+    lats: list[float]
+    lons: list[float]
+    occupied: list[bool]
+
+
+async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
+    """Deliveries that want a driver and have no open offer, the longest waiting first: id -> version."""
+    return dict(await pool.fetch(WAITING, limit, timeout=QUERY_TIMEOUT_SECONDS))
+
+
+async def read_deliveries(pool: Pool, ids: Sequence[str]) -> dict[str, Delivery]:
+    """These deliveries with their offers and assignments. Read one table after the other: each row is as of its own
+    moment.
+    """
+    found: dict[str, Delivery] = {}
+    for row in await pool.fetch(DELIVERIES, ids, timeout=QUERY_TIMEOUT_SECONDS):
+        found[row[0]] = delivery_of(row)
+    for row in await pool.fetch(OFFERS, ids, timeout=QUERY_TIMEOUT_SECONDS):
+        if row[1] in found:
+            found[row[1]].offers[row[0]] = offer_of(row)
+    for row in await pool.fetch(ASSIGNMENTS, ids, timeout=QUERY_TIMEOUT_SECONDS):
+        if row[1] in found:
+            found[row[1]].assignments[row[0]] = Assignment(*row)
+    return found
+
+
+async def dispatchable_among(
+    pool: Pool, policy: Policy, driver_ids: Sequence[str]
+) -> list[tuple[str, str, float, float]]:
+    """Those of them who are dispatchable now, as (id, zone, lat, lon) with their stored position."""
+    return await pool.fetch(DISPATCHABLE_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
+
+
+async def dispatchable_in(
+    pool: Pool, policy: Policy, boxes: Iterable[Box]
+) -> dict[str, tuple[list[str], list[float], list[float]]]:
+    """Everybody who is dispatchable now in these boxes, one a zone: zone -> (ids, lats, lons)."""
+    rows = await pool.fetch(DISPATCHABLE_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
+    return {zone: (ids, lats, lons) for zone, ids, lats, lons in rows}
+
+
+async def others_in(pool: Pool, policy: Policy, boxes: Iterable[Box]) -> dict[str, Others]:
+    """Everybody who is at work in these boxes, one a zone, but not dispatchable now."""
+    rows = await pool.fetch(OTHERS_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
+    return {row[0]: Others(*row[1:]) for row in rows}
+
+
+async def nearest_drivers(
+    pool: Pool, box: Box, lat: float, lon: float, limit: int, *, among: Iterable[str] = ()
+) -> tuple[datetime, list[Driver]]:
+    """The drivers in a box and those `among` who are worth naming, in no order, and the database's time.
+
+    If there are more than `limit` in the box: the free before the others, the others before those who went home, and
+    of each the nearest.
+    """
+    rows = await pool.fetch(
+        NEAREST, box.zone, box.south, box.north, box.west, box.east, lat, lon, limit, timeout=QUERY_TIMEOUT_SECONDS
+    )
+    ids = {row[0] for row in rows} | set(among)
+    found = await pool.fetch(DRIVERS, list(ids), timeout=QUERY_TIMEOUT_SECONDS)
+    now: datetime = found[0][0]
+    return now, [driver_of(row) for row in found if row[2] is not None]
+
+
+def _freshness(policy: Policy) -> tuple[float, float]:
+    return float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
+
+
+def _columns(boxes: Iterable[Box]) -> list[tuple[Any, ...]]:
+    return list(zip(*((b.zone, b.south, b.north, b.west, b.east) for b in boxes), strict=True))
