@@ -79,7 +79,9 @@ class Embedded:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def running(self) -> bool:
@@ -145,12 +147,20 @@ class Embedded:
         self._initialise(programs)
         options = POSTGRES_SETTINGS | ({} if self._durable else THROWAWAY_SETTINGS)
         options["unix_socket_directories"] = str(self._private(self._postgres_socket.parent))
-        command = [programs / "postgres", "-D", self._pgdata]
+        command: list[str | Path] = [programs / "postgres", "-D", self._pgdata]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         self._spawn("postgres", command, lambda: _postgres_is_ready(self._pgdata, self._postgres_socket))
         created = self._account.run(
-            [programs / "createdb", "-h", self._postgres_socket.parent, "-U", DATABASE, "--maintenance-db=postgres", DATABASE]
+            [
+                programs / "createdb",
+                "-h",
+                self._postgres_socket.parent,
+                "-U",
+                DATABASE,
+                "--maintenance-db=postgres",
+                DATABASE,
+            ]
         )
         if created.returncode and "already exists" not in created.stdout:
             raise EmbeddedError(f"createdb failed: {_last_line(created.stdout)}")
@@ -169,7 +179,16 @@ class Embedded:
         draft = self.data / "postgres.new"
         shutil.rmtree(draft, ignore_errors=True)
         self._private(draft)
-        command = [programs / "initdb", "-D", draft, "-U", DATABASE, "--auth=trust", "--encoding=UTF8", "--locale=C"]
+        command: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            draft,
+            "-U",
+            DATABASE,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
         made = self._account.run(command if self._durable else [*command, "--no-sync"])
         if made.returncode:
@@ -207,7 +226,15 @@ class Embedded:
         self._account.let_in(self.data, program.parent)
         self._private(self._valkey_folder)
         self._private(self._valkey_socket.parent)
-        command = [program, "--port", "0", "--unixsocket", self._valkey_socket, "--unixsocketperm", "700"]
+        command: list[str | Path] = [
+            program,
+            "--port",
+            "0",
+            "--unixsocket",
+            self._valkey_socket,
+            "--unixsocketperm",
+            "700",
+        ]
         command += ["--dir", self._valkey_folder, "--save", "", "--appendonly", "no", "--daemonize", "no"]
         self._spawn("valkey", command, lambda: _valkey_says(self._valkey_socket, b"PING") == b"+PONG")
 
@@ -308,7 +335,7 @@ class _Account:
         if os.geteuid() != 0:
             return
         opened = []
-        for folder in sorted({parent for folder in folders for parent in (folder, *folder.parents)}):
+        for folder in sorted({parent for inner in folders for parent in (inner, *inner.parents)}):
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
                 folder.chmod(mode | stat.S_IXOTH)

@@ -1,4 +1,4 @@
-"""Runs a node under uvicorn by our own code: signals, draining, socket options, and the workers' parent.
+"""Runs a node under uvicorn by our own code: signals, draining, socket options.
 
 It knows the application only as something with an optional `state.drain`.
 """
@@ -8,11 +8,12 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import structlog
 import uvicorn
+import uvloop
 from litestar import Litestar
 
 BACKLOG: Final = 4096
@@ -51,11 +52,21 @@ def uvicorn_config(app: Litestar, **changes: Any) -> uvicorn.Config:
 
 
 class NodeServer(uvicorn.Server):
-    """uvicorn's server that drains before it closes, and ends without raising the signal again."""
+    """uvicorn's server that drains before it closes, and ends without raising the signal again.
 
-    def __init__(self, app: Litestar, config: uvicorn.Config) -> None:
+    `on_started` is called once it takes connections.
+    """
+
+    def __init__(self, app: Litestar, config: uvicorn.Config, on_started: Callable[[], None] | None = None) -> None:
         super().__init__(config)
         self._app = app
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen."""
+        await super().startup(sockets)
+        if self.started and self._on_started is not None:
+            self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let the application say goodbye, then close; bounded at every step."""
@@ -85,6 +96,17 @@ class NodeServer(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def run_node(app: Litestar, listener: socket.socket, on_started: Callable[[], None] | None = None) -> bool:
+    """Serve in this process until SIGTERM or SIGINT. Whether it had started; why not stands in the log."""
+    server = NodeServer(app, uvicorn_config(app), on_started)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve([listener]))
+    except SystemExit:
+        log.debug("node_did_not_start")
+    return server.started
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:

@@ -1,0 +1,307 @@
+"""The command line: options in, exit codes out. What the commands do is written elsewhere.
+
+Exit codes: 0 done, or a server ended by SIGTERM or SIGINT; 2 a bad option or setting, with a line for each on
+standard error; 1 anything else that went wrong, with one line. Heavy imports wait until a command needs them.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, cast
+
+import click
+
+from server import __version__
+from server.settings import BadSettings, Settings, kept_secret, load_settings
+
+if TYPE_CHECKING:
+    from server.people import PersonRole
+    from server.simulate.access import Access
+    from server.simulate.run import Window
+    from server.web.auth import Role
+
+TOKEN_ROLES: Final = ("driver", "service", "viewer", "ops", "admin")
+PERSON_ROLES: Final = ("viewer", "ops", "admin")
+LONGEST_TOKEN_HOURS: Final = 24 * 366
+
+PORT: Final = click.IntRange(0, 65535)
+DRIVERS: Final = click.IntRange(1, 100_000)
+RATE: Final = click.FloatRange(0, 100_000)
+SPEED: Final = click.FloatRange(0.1, 100)
+
+SPEED_HELP: Final = "How much faster orders come and drivers move."
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = run(arguments)
+    _flush()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        done = callboard.main(arguments, prog_name="callboard", standalone_mode=False)
+    except BadSettings as bad:
+        return _fail(bad.mistakes, 2)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        return 2
+    except click.ClickException as wrong:
+        return _fail([" ".join(wrong.format_message().split())], wrong.exit_code)
+    except click.Abort:
+        return _fail(["aborted"], 1)
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        return _fail([str(error)], code)
+    return done if isinstance(done, int) else 0
+
+
+def _expected(error: Exception) -> int | None:
+    """The exit code for an error that is nobody's bug and says in a line what is wrong, else None."""
+    from server.embedded import EmbeddedError
+    from server.people import PersonRefused
+    from server.running import Failed
+    from server.store.engine import DatabaseUnreachable
+    from server.store.migrate import MigrationFailed
+
+    if isinstance(error, Failed):
+        return error.code
+    return 1 if isinstance(error, EmbeddedError | PersonRefused | DatabaseUnreachable | MigrationFailed) else None
+
+
+def _fail(lines: Sequence[str], code: int) -> int:
+    for line in lines:
+        click.echo(f"callboard: {line}", err=True)
+    return code
+
+
+def _flush() -> None:
+    """A reader that has gone away is no failure of ours."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write_logs(settings: Settings) -> None:
+    from server.log_lines import write_logs
+
+    write_logs(settings.log_level, settings.log_format)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="callboard", message="%(prog)s %(version)s")
+def callboard() -> None:
+    """A call board for delivery drivers: offers each delivery to the right driver, and shows what happens.
+
+    Settings are read from CALLBOARD_* in the environment, a .env file and callboard.toml. Without
+    CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL it runs a PostgreSQL and a Valkey of its own.
+    """
+
+
+@callboard.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=PORT, help="Port to listen on; 0 for any free one.  [default: 8000]")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes to serve with.  [default: 1]")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Migrate the database, then serve until SIGTERM or SIGINT."""
+    settings = load_settings(host=host, port=port, workers=workers)
+    _write_logs(settings)
+    from server.running import serve_here, serve_with_workers
+
+    if settings.workers == 1:
+        serve_here(settings)
+    else:
+        serve_with_workers(settings)
+
+
+@callboard.command()
+@click.option("--port", type=PORT, help="Port to listen on; 0 for any free one.  [default: 8000]")
+@click.option("--drivers", type=DRIVERS, default=60, show_default=True, help="Drivers on the road.")
+@click.option("--orders-per-minute", type=RATE, default=20, show_default=True, help="On average.")
+@click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
+def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float) -> None:
+    """Serve, with a simulated city of drivers and orders on real websockets."""
+    settings = load_settings(port=port)
+    _write_logs(settings)
+    from server.running import serve_a_city
+    from server.simulate.run import Load
+
+    serve_a_city(settings, Load(drivers, orders_per_minute, speed))
+
+
+@callboard.command()
+@click.option("--url", help="The server, as https://callboard.example.org.")
+@click.option("--token", default="", help="A token of role service; else one is made with CALLBOARD_SECRET.")
+@click.option("--drivers", type=DRIVERS, default=60, show_default=True, help="Drivers on the road.")
+@click.option("--orders-per-minute", type=RATE, default=20, show_default=True, help="On average.")
+@click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
+@click.option("--minutes", type=click.FloatRange(0.05, 100_000), help="For how long.  [default: until ended]")
+@click.option("--zone", default="default", show_default=True, help="The zone of drivers and orders.")
+@click.option("--day", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A real day to replay.")
+@click.option("--from", "start", help="Where in the day to start, as HH:MM.  [default: the busiest time]")
+@click.option("--port", type=PORT, help="Port of the server started for --day without --url.  [default: 8000]")
+def simulate(
+    url: str | None,
+    token: str,
+    drivers: int,
+    orders_per_minute: float,
+    speed: float,
+    minutes: float | None,
+    zone: str,
+    day: Path | None,
+    start: str | None,
+    port: int | None,
+) -> None:
+    """Put load on a server: a simulated city, or (--day) a window of a real day, in real time.
+
+    The files of a day are those of the public Meal Delivery Routing Problem instances. What it amounted to is
+    printed on standard output.
+    """
+    if day is None and url is None:
+        raise click.UsageError("--url: missing; or give --day to replay one on a server of our own")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise click.UsageError("--url: must be a URL such as http://127.0.0.1:8000")
+    window = None if day is None else _window(day, start, 60.0 if minutes is None else minutes)
+    if window is not None and speed != 1:
+        raise click.UsageError("--speed: a real day is replayed in real time")
+    from server.running import replay_here, simulate_there
+    from server.simulate.run import Load
+
+    if url is None:
+        assert window is not None
+        settings = load_settings(port=port)
+        _write_logs(settings.with_changes(log_level="warning"))
+        replay_here(settings.with_changes(log_level="warning"), window)
+    else:
+        simulate_there(url, _access(token), window or Load(drivers, orders_per_minute, speed, minutes, zone))
+
+
+def _window(folder: Path, start: str | None, minutes: float) -> "Window":
+    from server.simulate.day import BadDay, minutes_of, read_day
+    from server.simulate.run import Window
+
+    try:
+        day = read_day(folder)
+        begin = day.busiest(minutes * 60) if start is None else minutes_of(start) * 60.0
+    except BadDay as bad:
+        raise click.UsageError(f"--day: {bad}") from None
+    except ValueError as bad:
+        raise click.UsageError(f"--from: {bad}") from None
+    return Window(day, begin, minutes * 60)
+
+
+def _access(token: str) -> "Access":
+    from server.running import mint_with
+    from server.simulate.access import Access
+
+    return Access(token=token) if token else Access(mint=mint_with(_secret()))
+
+
+def _secret() -> str:
+    settings = load_settings(frozenset({"secret"}))
+    return settings.secret or kept_secret(settings.data)
+
+
+@callboard.command()
+@click.option("--role", type=click.Choice(TOKEN_ROLES), required=True)
+@click.option("--subject", help="Whose it is: for a driver their id.  [default: the role's name]")
+@click.option("--hours", type=click.FloatRange(0, LONGEST_TOKEN_HOURS, min_open=True), default=12, show_default=True)
+def token(role: str, subject: str | None, hours: float) -> None:
+    """Print a token, and nothing else, on standard output."""
+    from server.ids import is_id
+    from server.web.auth import is_subject, mint_token
+
+    if role == "driver" and (subject is None or not is_id(subject.lower())):
+        raise click.UsageError("--subject: a driver's token needs the driver's id")
+    subject = role if subject is None else subject
+    if not is_subject(subject):
+        raise click.UsageError("--subject: must be 1 to 200 characters")
+    made, _ = mint_token(_secret(), cast("Role", role), subject, hours * 3600)
+    click.echo(made)
+
+
+@callboard.group()
+def user() -> None:
+    """People who can log in to the board."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(PERSON_ROLES), required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def user_add(name: str, role: str, password_stdin: bool) -> None:
+    """Add a person. Without --password-stdin you are asked for a password, or get one (on standard output)."""
+    from server.people import add_person, random_password
+    from server.running import database, with_servers
+
+    password = _password(password_stdin)
+    generated = "" if password else random_password()
+    with with_servers(load_settings(frozenset({"database"}))) as settings:
+
+        async def add() -> None:
+            async with database(settings) as db:
+                await add_person(db.pool, name, cast("PersonRole", role), password or generated)
+
+        asyncio.run(add())
+    click.echo(f"{name.strip()} can now log in, with the role {role}.", err=True)
+    if generated:
+        click.echo(generated)
+
+
+def _password(from_stdin: bool) -> str:
+    """The password given, or nothing when one is to be made up."""
+    if from_stdin:
+        line = sys.stdin.readline().rstrip("\r\n")
+        if not line:
+            raise click.UsageError("--password-stdin: there is no password on standard input")
+        return line
+    if not sys.stdin.isatty():
+        return ""
+    given: str = click.prompt(
+        "Password (empty: make one up)",
+        default="",
+        show_default=False,
+        hide_input=True,
+        confirmation_prompt=True,
+        err=True,
+    )
+    return given
+
+
+@callboard.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from server.running import with_servers
+    from server.store.migrate import migrate as bring_up_to_date
+
+    with with_servers(load_settings(frozenset({"database"}))) as settings:
+        asyncio.run(bring_up_to_date(settings.database_url))
+    click.echo("The schema is up to date.", err=True)
+
+
+@callboard.command()
+@click.option("--fix", is_flag=True, help="Rebuild what Redis shows from PostgreSQL.")
+def doctor(fix: bool) -> None:
+    """Check everything Callboard depends on, and say what is wrong. Exit code 1 if anything is."""
+    from server.doctor import examine
+    from server.running import with_servers
+
+    with with_servers(load_settings()) as settings:
+        findings = asyncio.run(examine(settings, fix=fix))
+    for finding in findings:
+        click.echo(finding.line)
+    if any(finding.bad for finding in findings):
+        raise click.exceptions.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

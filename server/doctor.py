@@ -1,0 +1,259 @@
+"""`callboard doctor`: looks at everything a node depends on and says what it found. It changes nothing unless asked."""
+
+import asyncio
+import resource
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from server.policies import Policies
+from server.realtime.bus import Bus
+from server.realtime.geo import DISPATCHABLE_IDS, Geo
+from server.settings import SECRET_BYTES, Settings
+from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
+from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
+
+OLDEST_REDIS: Final = (6, 2)
+REDIS_SECONDS: Final = 3.0
+CLOCK_SECONDS: Final = 1.0
+"""How far this machine's clock may be from the database's before that is worth a word."""
+LATENCY_MS: Final = 20.0
+FILES_WANTED: Final = 4096
+FIX_SECONDS: Final = 15.0
+REBUILD_ROUNDS: Final = 20
+
+NODES: Final = """
+SELECT count(*) FILTER (WHERE expires_at > clock_timestamp()) AS alive,
+       count(*) FILTER (WHERE expires_at <= clock_timestamp()) AS dead,
+       (SELECT count(*) FROM drivers WHERE session_id IS NOT NULL) AS sockets
+FROM nodes
+"""
+LEASE: Final = "SELECT count(*) FROM leases WHERE holder IS NOT NULL AND expires_at > clock_timestamp()"
+CLOCK: Final = """
+SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+"""
+PEOPLE: Final = "SELECT count(*) FILTER (WHERE active AND role = 'admin') FROM users"
+
+
+class Finding(Struct, frozen=True):
+    """What was looked at and what was found: `ok`, worth a word (`note`), or `bad`."""
+
+    what: str
+    how: str
+    told: str
+
+    @property
+    def bad(self) -> bool:
+        """Whether Callboard cannot work like this, or not well."""
+        return self.how == "bad"
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return f"{self.how:5} {self.what:10} {self.told}"
+
+
+def ok(what: str, told: str) -> Finding:
+    """All is well."""
+    return Finding(what, "ok", told)
+
+
+def note(what: str, told: str) -> Finding:
+    """It works; somebody may want to know."""
+    return Finding(what, "note", told)
+
+
+def bad(what: str, told: str) -> Finding:
+    """Something is missing or wrong."""
+    return Finding(what, "bad", told)
+
+
+async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
+    """Look at everything, in the order in which one thing needs the other."""
+    findings = [_secret(settings), _files()]
+    bus = Bus(settings.redis_url, settings.redis_prefix)
+    db = Database(settings.database_url, pool_size=4)
+    try:
+        redis_findings = await _redis(bus)
+        findings += redis_findings
+        try:
+            await db.open()
+        except DatabaseUnreachable as error:
+            return [*findings, bad("database", str(error))]
+        findings += await _database(settings, db)
+        if not any(finding.bad for finding in findings):
+            findings += await _nodes(db)
+            findings += await _index(settings, db, bus, fix=fix)
+        elif fix:
+            findings.append(bad("index", "was not rebuilt: first mend what is said above"))
+        return findings
+    finally:
+        await db.close()
+        await bus.close()
+
+
+def _secret(settings: Settings) -> Finding:
+    length = len(settings.secret.encode())
+    if length < SECRET_BYTES:
+        return bad("secret", f"CALLBOARD_SECRET has {length} bytes; it needs at least {SECRET_BYTES}")
+    if len(set(settings.secret)) < 8:
+        return bad("secret", "CALLBOARD_SECRET is easy to guess; make one with `openssl rand -hex 32`")
+    return ok("secret", f"{length} bytes")
+
+
+def _files() -> Finding:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES_WANTED:
+        return note("files", f"{soft} open files allowed, about one a driver: raise it (ulimit -n; at most {hard})")
+    return ok("files", f"{soft} open files allowed, about one a driver")
+
+
+async def _redis(bus: Bus) -> list[Finding]:
+    try:
+        async with asyncio.timeout(REDIS_SECONDS):
+            began = time.perf_counter()
+            await bus.redis.ping()
+            took_ms = (time.perf_counter() - began) * 1000
+            about: dict[str, Any] = await bus.redis.info("server")
+            command: Any = await bus.redis.execute_command("COMMAND", "INFO", "GEOSEARCH")  # type: ignore[no-untyped-call]
+    except (RedisError, OSError, TimeoutError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return [bad("redis", f"cannot be reached: {reason}")]
+    version = str(about.get("redis_version", "0"))
+    name = f"{about.get('server_name', 'redis')} {about.get('valkey_version', version)}"
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
+        return [bad("redis", f"{name} is too old: 6.2 or newer is needed")]
+    if not command or not command[0]:
+        return [bad("redis", f"{name} does not know GEOSEARCH")]
+    return [ok("redis", f"{name}, answers in {took_ms:.1f} ms")]
+
+
+async def _database(settings: Settings, db: Database) -> list[Finding]:
+    where = place(settings.database_url)
+    try:
+        async with db.pool.acquire() as connection:
+            version = connection.get_server_version()
+            before = time.time()
+            began = time.perf_counter()
+            clock, durable = await connection.fetchrow(CLOCK)
+            took_ms = (time.perf_counter() - began) * 1000
+            ahead = clock.timestamp() - (before + took_ms / 2000)
+            name = f"PostgreSQL {version.major}.{version.minor}"
+            if version.major < OLDEST_SERVER:
+                return [bad("database", f"{name} at {where} is too old: {OLDEST_SERVER} or newer is needed")]
+            findings = [ok("database", f"{name} at {where}, answers in {took_ms:.1f} ms")]
+            if took_ms > LATENCY_MS:
+                findings.append(note("database", f"{took_ms:.0f} ms for a question is slow: put it near the nodes"))
+            if not durable:
+                findings.append(bad("database", "fsync or full_page_writes is off: a power cut may lose everything"))
+            findings.append(_clock(ahead))
+            pending = await pending_migrations(connection)
+            if pending:
+                findings.append(bad("schema", f"{len(pending)} migrations have not run: `callboard migrate`"))
+            else:
+                findings.append(ok("schema", "up to date"))
+                findings.append(_people(await connection.fetchval(PEOPLE)))
+            return findings
+    except (*DATABASE_ERRORS, MigrationFailed) as error:
+        return [bad("database", f"{where}: {' '.join(str(error).split()) or type(error).__name__}")]
+
+
+def _clock(ahead: float) -> Finding:
+    if abs(ahead) > CLOCK_SECONDS:
+        which = "behind" if ahead > 0 else "ahead of"
+        return note("clock", f"this machine is {abs(ahead):.1f} s {which} the database: tokens and logs will differ")
+    return ok("clock", f"within {max(abs(ahead) * 1000, 1):.0f} ms of the database's")
+
+
+def _people(admins: int) -> Finding:
+    if not admins:
+        return note("people", "nobody can log in as an admin: `callboard user add NAME --role admin`")
+    return ok("people", f"{admins} can log in as admin")
+
+
+async def _nodes(db: Database) -> list[Finding]:
+    alive, dead, sockets = await db.pool.fetchrow(NODES)
+    if not alive:
+        return [note("nodes", "none is running")]
+    findings = [ok("nodes", f"{alive} running, {sockets} drivers connected")]
+    if dead:
+        findings.append(note("nodes", f"{dead} ended without a word and will be forgotten"))
+    if await db.pool.fetchval(LEASE):
+        findings.append(ok("lease", "one node dispatches"))
+    else:
+        findings.append(bad("lease", "nodes are running, but none of them dispatches"))
+    return findings
+
+
+async def _index(settings: Settings, db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
+    """The GEO index against PostgreSQL. Commits go on meanwhile, so a difference counts if it is there twice."""
+    policies = Policies(db.pool)
+    await policies.refresh()
+    try:
+        async with asyncio.timeout(FIX_SECONDS):
+            if fix:
+                await _rebuild(db, bus, policies)
+            differing, size = await _differing(db, bus, policies)
+            if differing:
+                await asyncio.sleep(1.0)
+                again, size = await _differing(db, bus, policies)
+                differing &= again
+    except (RedisError, *DATABASE_ERRORS) as error:
+        return [bad("index", f"cannot be compared: {' '.join(str(error).split()) or type(error).__name__}")]
+    if differing:
+        return [bad("index", f"{len(differing)} drivers are wrongly in or out of Redis: `callboard doctor --fix`")]
+    return [ok("index", f"{'rebuilt: ' if fix else ''}{size} drivers in Redis, as in PostgreSQL")]
+
+
+async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tuple[str, str]], int]:
+    """(zone, driver id) of those in one of the two only, and how many Redis has."""
+    policy = policies.current
+    rows = await db.pool.fetch(
+        DISPATCHABLE_IDS, float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
+    )
+    true = {(row["zone"], driver_id) for row in rows for driver_id in row["ids"].split(",")}
+    shown = set()
+    async for key in bus.redis.scan_iter(match=f"{bus.geo_prefix}*", count=1000):
+        zone = key.decode().removeprefix(bus.geo_prefix)
+        members: Any = await bus.redis.zrange(key, 0, -1)
+        shown |= {(zone, member.decode()) for member in members}
+    return true ^ shown, len(shown)
+
+
+async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
+    """Write all that Redis shows anew, through the same code as a node whose Redis came back."""
+    geo = Geo(
+        bus,
+        db.pool,
+        node_id="",
+        policy=lambda: policies.current,
+        latest=lambda _: None,
+        alone=lambda: True,
+    )
+    async with _carried(bus):
+        await bus.redis.delete(bus.status_key)
+        await geo.refill()
+        for _ in range(REBUILD_ROUNDS):
+            await asyncio.sleep(0.1)  # what was gathered is written meanwhile
+            if not await geo.reconcile():
+                break
+
+
+@asynccontextmanager
+async def _carried(bus: Bus) -> AsyncIterator[None]:
+    """While the bus carries what is written to it."""
+    connected = asyncio.Event()
+    bus.on_reconnect.append(connected.set)
+    bus.subscribe("doctor", lambda _: None)
+    tasks = [asyncio.create_task(run()) for run in (bus.read, bus.write)]
+    try:
+        await connected.wait()
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

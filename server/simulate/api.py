@@ -1,0 +1,125 @@
+"""The contract's HTTP side, as an order source and a registrar of drivers see it: kept-alive, patient, bounded."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx2 as httpx
+
+from server.simulate.places import Place
+
+TIMEOUT_SECONDS: Final = 10.0
+TRIES: Final = 6
+AGAIN_STATUSES: Final = (429, 502, 503)
+CONNECTIONS: Final = 32
+
+
+class CallFailed(Exception):
+    """The server refused, or could not be reached; `status` is None then. The text is one line."""
+
+    def __init__(self, message: str, status: int | None = None, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class Api:
+    """Calls with the token of `token()`. Used as `async with`."""
+
+    def __init__(self, url: str, token: Callable[[], str]) -> None:
+        self._token = token
+        self._http = httpx.AsyncClient(
+            base_url=url.rstrip("/"),
+            timeout=TIMEOUT_SECONDS,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One call, tried again when the server is not there or asks for it. The decoded answer. Raises CallFailed."""
+        pause = 0.2
+        for tries_left in reversed(range(TRIES)):
+            try:
+                answer = await self._http.request(
+                    method, path, json=body, headers={"Authorization": f"Bearer {self._token()}"}
+                )
+            except httpx.TransportError as error:
+                if not tries_left:
+                    raise CallFailed(f"{method} {path}: {str(error) or type(error).__name__}") from None
+            else:
+                if answer.is_success:
+                    return answer.json() if answer.content else None
+                if answer.status_code not in AGAIN_STATUSES or not tries_left:
+                    raise _failed(method, path, answer)
+                pause = max(pause, _asked_to_wait(answer))
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, 5.0)
+        raise AssertionError("the last try either answers or raises")
+
+    async def register_driver(self, name: str, external_ref: str, zone: str) -> str:
+        """A new driver's id."""
+        body = {"name": name, "externalRef": external_ref, "zone": zone}
+        return str((await self.call("POST", "/drivers", body))["id"])
+
+    async def driver_token(self, driver_id: str, hours: int) -> str:
+        """A token for the driver's socket."""
+        return str((await self.call("POST", f"/drivers/{driver_id}/token", {"hours": hours}))["token"])
+
+    async def drivers(self, zone: str) -> list[dict[str, Any]]:
+        """All drivers of a zone. The service's token may not ask; an operator's may."""
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = await self.call("GET", f"/drivers?zone={zone}&limit=100{cursor}")
+            found += page["items"]
+            if not page.get("nextCursor"):
+                return found
+            cursor = f"&cursor={page['nextCursor']}"
+
+    async def create_delivery(
+        self,
+        seller_id: str,
+        seller_order_id: str,
+        store_name: str,
+        pickup: Place,
+        dropoff: Place,
+        **more: Any,
+    ) -> str:
+        """A new delivery's id."""
+        body = {
+            "sellerId": seller_id,
+            "sellerOrderId": seller_order_id,
+            "storeName": store_name,
+            "pickup": {"lat": pickup.lat, "lon": pickup.lon},
+            "dropoff": {"lat": dropoff.lat, "lon": dropoff.lon},
+            **more,
+        }
+        return str((await self.call("POST", "/deliveries", body))["id"])
+
+    async def cancel_delivery(self, delivery_id: str, reason: str) -> None:
+        """Nobody wants it any more."""
+        await self.call("POST", f"/deliveries/{delivery_id}/cancel", {"reason": reason})
+
+
+def _asked_to_wait(answer: httpx.Response) -> float:
+    text = answer.headers.get("Retry-After", "")
+    return min(float(text), 10.0) if text.isdigit() else 0.0
+
+
+def _failed(method: str, path: str, answer: httpx.Response) -> CallFailed:
+    try:
+        problem = answer.json()
+        code, detail = str(problem.get("code", "")), str(problem.get("detail") or problem.get("title", ""))
+    except (ValueError, AttributeError):
+        code, detail = "", ""
+    return CallFailed(f"{method} {path}: {answer.status_code} {code} {detail}".rstrip(), answer.status_code, code)

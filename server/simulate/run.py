@@ -1,0 +1,243 @@
+"""Whole simulations: the city for as long as it is wanted, and the window of a real day."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import uuid4
+
+from msgspec import Struct
+
+from server.simulate import day as d
+from server.simulate.access import Access
+from server.simulate.api import Api
+from server.simulate.city import (
+    DEMO_HABITS,
+    OPENING_SECONDS,
+    ORIGIN,
+    City,
+    driver_name,
+    pace,
+    rate_factor,
+)
+from server.simulate.crew import Crew
+from server.simulate.driver import Habits, Pace, SimulatedDriver
+from server.simulate.orders import OrderDesk
+from server.simulate.places import Place, Plane
+from server.simulate.tally import Tally, span, table
+
+CONNECT_SPREAD_SECONDS: Final = 3.0
+CONNECTS_PER_SECOND: Final = 200.0
+
+ODD: Final = ("not_placed", "refused", "unanswered", "errors", "stream_gaps", "drivers_failed")
+"""What is worth a word when it happened at all."""
+
+Say = Callable[[str], None]
+
+
+class Load(Struct, frozen=True):
+    """A city to simulate. `minutes` None: until it is stopped."""
+
+    drivers: int
+    orders_per_minute: float
+    speed: float = 1.0
+    minutes: float | None = None
+    zone: str = "default"
+
+
+class Window(Struct, frozen=True):
+    """A piece of a real day to replay: `start` and `seconds` in seconds of that day."""
+
+    day: d.Day
+    start: float
+    seconds: float
+    origin: Place = ORIGIN
+
+
+class Stage(Struct, frozen=True):
+    """What every simulation needs: the two ways to the server, and its numbers."""
+
+    api: Api
+    crew: Crew
+    desk: OrderDesk
+    tally: Tally
+
+
+@asynccontextmanager
+async def _stage(url: str, access: Access, zone: str, *, tidy: bool) -> AsyncIterator[Stage]:
+    """Set up, and take down whatever happens; `tidy` leaves nothing behind that would wait for a driver."""
+    tally = Tally()
+    async with Api(url, access.service) as api:
+        stage = Stage(api, Crew(url, access, api, tally), OrderDesk(api, tally, "simulation", zone), tally)
+        try:
+            yield stage
+        finally:
+            await stage.desk.close()
+            if tidy:
+                await stage.crew.send_home()
+                await stage.desk.cancel_open()
+            else:
+                await stage.crew.vanish()
+
+
+async def run_city(
+    url: str, access: Access, load: Load, say: Say, on_set_up: Callable[[], None], *, every: float = 10.0, tidy: bool
+) -> Tally:
+    """Register the drivers, let them connect, and place orders until the time is up. Raises CallFailed."""
+    async with _stage(url, access, load.zone, tidy=tidy) as stage:
+        city = City(load.drivers, load.orders_per_minute)
+        names = [(driver_name(n), f"simulated-{n}") for n in range(load.drivers)]
+        ids = await stage.crew.registered(names, load.zone)
+        on_set_up()
+        working = [
+            asyncio.create_task(_connect_all(stage, city, ids, load.speed)),
+            asyncio.create_task(_order_on_and_on(stage, city, load)),
+            asyncio.create_task(_progress(stage, say, every)),
+        ]
+        await _until_over(working, load.minutes)
+        stage.tally.counts["stream_gaps"] = stage.crew.gaps
+        return stage.tally
+
+
+async def _until_over(working: list[asyncio.Task[None]], minutes: float | None) -> None:
+    """Until the time is up or one of them fails; its error is raised."""
+    try:
+        done, _ = await asyncio.wait(
+            working,
+            timeout=None if minutes is None else minutes * 60,
+            return_when=asyncio.FIRST_EXCEPTION,
+        )
+        for task in done:
+            task.result()
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+
+
+async def _connect_all(stage: Stage, city: City, ids: list[str], speed: float) -> None:
+    """Not all in the same instant: over a few seconds, or as long as that many handshakes take."""
+    pause = max(CONNECT_SPREAD_SECONDS / len(ids), 1 / CONNECTS_PER_SECOND)
+    for driver_id in ids:
+        client = stage.crew.client_of(driver_id)
+        stage.crew.start(
+            SimulatedDriver(client, stage.tally, city.anywhere(), pace(speed), DEMO_HABITS, hang_out=city.hot_spot)
+        )
+        await asyncio.sleep(pause)
+
+
+async def _order_on_and_on(stage: Stage, city: City, load: Load) -> None:
+    """Orders come at random, at the evening's rate."""
+    if not load.orders_per_minute:
+        await asyncio.Event().wait()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    due = began
+    while True:
+        evening = (loop.time() - began) * load.speed + OPENING_SECONDS
+        per_second = load.orders_per_minute / 60 * load.speed * rate_factor(evening)
+        due += random.expovariate(per_second)
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        wish = city.wish()
+        stage.desk.place(
+            wish.store_name, wish.pickup, wish.dropoff, wish.prep_seconds / load.speed, priceCents=wish.price_cents
+        )
+
+
+async def run_day(url: str, access: Access, window: Window, say: Say, *, every: float = 30.0) -> Tally:
+    """Replay the window in real time, couriers on and off shift at their times. Raises CallFailed."""
+    day = window.day.window(window.start, window.seconds)
+    plane = Plane(window.origin)
+    zone = f"day-{uuid4().hex[:8]}"
+    ride = Pace(day.metres_per_second, day.pickup_seconds, day.dropoff_seconds)
+    async with _stage(url, access, zone, tidy=True) as stage:
+        names = [(f"Courier {courier.name}", f"{zone}-{courier.name}") for courier in day.couriers]
+        ids = await stage.crew.registered(names, zone)
+        say(f"{len(day.orders)} orders and {len(day.couriers)} couriers in zone {zone}")
+        began = asyncio.get_running_loop().time() - window.start
+        working = [asyncio.create_task(_progress(stage, say, every))]
+        for courier, driver_id in zip(day.couriers, ids, strict=True):
+            driver = SimulatedDriver(
+                stage.crew.client_of(driver_id), stage.tally, plane.place(*courier.start), ride, Habits()
+            )
+            working.append(asyncio.create_task(_shift(stage, driver, began + courier.on, began + courier.off)))
+        working.append(asyncio.create_task(_replay_orders(stage, day, plane, began)))
+        await _until_over(working, window.seconds / 60)
+        stage.tally.counts["stream_gaps"] = stage.crew.gaps
+        return stage.tally
+
+
+async def _shift(stage: Stage, driver: SimulatedDriver, on: float, off: float) -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(max(random.uniform(0, CONNECT_SPREAD_SECONDS), on - loop.time()))
+    stage.crew.start(driver)
+    await asyncio.sleep(max(0.0, off - loop.time()))
+    driver.go_home()
+
+
+async def _replay_orders(stage: Stage, day: d.Day, plane: Plane, began: float) -> None:
+    loop = asyncio.get_running_loop()
+    for order in day.orders:
+        await asyncio.sleep(max(0.0, began + order.placed - loop.time()))
+        stage.desk.place(
+            f"Restaurant {order.restaurant}",
+            plane.place(*order.pickup),
+            plane.place(*order.dropoff),
+            order.ready - order.placed,
+            notes=f"order {order.name} of {day.name}",
+        )
+
+
+async def _progress(stage: Stage, say: Say, every: float) -> None:
+    began = asyncio.get_running_loop().time()
+    told = 0
+    while True:
+        await asyncio.sleep(every)
+        minutes, seconds = divmod(round(asyncio.get_running_loop().time() - began), 60)
+        drivers = f"{stage.crew.connected} connected, {stage.crew.busy} busy"
+        say(f"{minutes:3}:{seconds:02} {progress(stage.tally)} · {drivers}")
+        for failure in stage.tally.failures[told : told + 3]:
+            say(f"       {failure}")
+        told = len(stage.tally.failures)
+
+
+def progress(tally: Tally) -> str:
+    """The numbers so far, in one line."""
+    c = tally.counts
+    return (
+        f"orders {c['placed']} ({tally.waiting()} waiting) · offers {c['offers']}, accepted {c['accepted']}, "
+        f"rejected {c['rejected']}, expired {c['expired']} · delivered {c['delivered']}"
+    )
+
+
+def amounts_to(tally: Tally, target_seconds: float | None = None) -> list[str]:
+    """What it all amounted to, for people."""
+    c = tally.counts
+    door = tally.spans("placed_at", "delivered_at")
+    under_way = sum(o.accepted_at is not None and o.delivered_at is None for o in tally.orders.values())
+    fates = f"{c['delivered']} delivered, {under_way} under way, {tally.waiting()} without a driver"
+    answers = f"{c['accepted']} accepted, {c['rejected']} rejected, {c['expired']} expired"
+    lines = [
+        "",
+        f"orders      {c['placed']} placed, {fates}",
+        f"offers      {c['offers']} sent, {answers}, {c['withdrawn']} withdrawn",
+        f"by silence  {c['auto_accepted']} assigned when the offer expired",
+        "",
+        *table(
+            [
+                ("placed to accepted", tally.spans("placed_at", "accepted_at")),
+                ("placed to picked up", tally.spans("placed_at", "picked_up_at")),
+                ("ready to picked up", [max(0.0, s) for s in tally.spans("ready_at", "picked_up_at")]),
+                ("placed to delivered", door),
+                ("offer to answer", tally.reply_seconds),
+            ]
+        ),
+    ]
+    if target_seconds is not None and door:
+        met = sum(seconds <= target_seconds for seconds in door)
+        lines.append(f"at the door within {span(target_seconds)}: {met} of {len(door)} ({met / len(door):.0%})")
+    odd = [name for name in ODD if c[name]]
+    if odd:
+        lines.append("also        " + ", ".join(f"{c[name]} {name.replace('_', ' ')}" for name in odd))
+    return lines
