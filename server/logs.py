@@ -1,0 +1,118 @@
+"""What of dispatch stands in the log: a line for each event, under the names the contract promises.
+
+Ids only, no names, no addresses, no tokens. How lines are written is `log_lines`' business.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from server.dispatch import events as e
+from server.execute import Committed
+from server.wire import instant
+
+WIDE_SEARCH: Final = "widen_search"
+LOUDEST: Final = frozenset({"notify_critical", "cancel"})
+
+log = structlog.get_logger("callboard.dispatch")
+
+Fields = dict[str, Any]
+Line = tuple[str, str, Fields]
+"""The level as a method of a logger, the name of the line, its fields."""
+
+
+def _offer_created(event: e.OfferCreated) -> Line:
+    fields = {"attempt": event.offer.attempt, "expiresAt": instant(event.offer.expires_at)}
+    return "info", "offer_created", fields if event.reason is None else {**fields, "reason": event.reason}
+
+
+def _availability_changed(event: e.AvailabilityChanged) -> Line:
+    fields: Fields = {"from": event.from_, "to": event.to, "reason": event.reason}
+    if event.until is not None:
+        fields["durationSeconds"] = round((event.until - event.at).total_seconds())
+    return "info", "availability_changed", fields
+
+
+def _escalated(event: e.DeliveryEscalated) -> Line:
+    """The ladder is data: the loudest thing a level does names its line, not its number or its minutes."""
+    fields = {"level": event.level, "minutesSinceCreation": event.minutes_since_creation}
+    if LOUDEST.intersection(event.actions):
+        return "error", "unassigned_order_30min", fields
+    if WIDE_SEARCH in event.actions:
+        return "warning", "unassigned_order_wide_search", fields
+    return "warning", "unassigned_order_5min", fields
+
+
+def _policy_changed(event: e.PolicyChanged) -> Line:
+    return "info", "policy_changed", {"version": event.policy.version, "reason": event.reason}
+
+
+def _plain(name: str, level: str = "info", *fields: tuple[str, str]) -> Callable[[Any], Line]:
+    def line(event: Any) -> Line:
+        return level, name, {wire: getattr(event, field) for wire, field in fields}
+
+    return line
+
+
+REASON: Final = ("reason", "reason")
+RESPONSE: Final = ("responseTimeMs", "response_ms")
+
+LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
+    e.DeliveryCreated: _plain("delivery_created"),
+    e.DeliveryReady: _plain("delivery_ready"),
+    e.SearchFailed: _plain("search_failed", "info", REASON),
+    e.OfferCreated: _offer_created,
+    e.OfferReceived: _plain("offer_received", "debug"),
+    e.OfferAccepted: _plain("offer_accepted", "info", RESPONSE),
+    e.OfferRejected: _plain("offer_rejected", "info", RESPONSE, REASON),
+    e.OfferExpired: _plain("offer_expired", "info", ("autoAccepted", "auto_accepted")),
+    e.OfferWithdrawn: _plain("offer_withdrawn", "info", REASON),
+    e.DeliveryAssigned: lambda event: ("info", "delivery_assigned", {"source": event.assignment.source}),
+    e.DeliveryPickedUp: _plain("delivery_picked_up"),
+    e.DeliveryDelivered: _plain("delivery_delivered"),
+    e.DeliveryCancelled: _plain("delivery_cancelled", "info", REASON),
+    e.DeliveryReassigned: _plain("assignment_reassigned", "info", REASON, ("forced", "forced")),
+    e.DeliveryEscalated: _escalated,
+    e.EscalationAcknowledged: _plain("unassigned_order_acknowledged"),
+    e.TicketCreated: lambda event: ("info", "ticket_created", {"ticketId": event.ticket.id}),
+    e.DriverRegistered: _plain("driver_registered"),
+    e.DriverConnected: _plain("driver_connected", "debug", ("sessionId", "session_id")),
+    e.DriverDisconnected: _plain("driver_disconnected", "debug", ("sessionId", "session_id")),
+    e.AvailabilityChanged: _availability_changed,
+    e.ExpiriesForgiven: _plain("expiries_forgiven", "debug"),
+    e.PolicyChanged: _policy_changed,
+}
+IDS: Final = (
+    ("deliveryId", "delivery_id"),
+    ("driverId", "driver_id"),
+    ("offerId", "offer_id"),
+    ("assignmentId", "assignment_id"),
+)
+
+
+def line_of(event: e.Event) -> Line:
+    """The event as a line: its level, its name, and its fields, ids first."""
+    level, name, told = LINES[type(event)](event)
+    fields: Fields = {}
+    for wire, field in IDS:
+        value = getattr(event, field)
+        if value is not None:
+            fields[wire] = value
+    fields.update(told)
+    actor = event.actor
+    if actor.type != "system":
+        fields["actor"] = actor.type
+        fields["actorId"] = actor.id
+    return level, name, fields
+
+
+def log_commit(committed: Committed) -> None:
+    """A listener of the executor: the news of one commit as lines."""
+    loud_only = not log.is_enabled_for(logging.INFO)
+    for event in committed.events:
+        if loud_only and type(event) is not e.DeliveryEscalated:
+            continue
+        level, name, fields = line_of(event)
+        getattr(log, level)(name, **fields)

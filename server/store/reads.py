@@ -1,0 +1,53 @@
+"""Reading for answers and screens: never under `execute`'s locks, never for deciding.
+
+Every read is one statement, so that what it shows belongs together, and is bounded in rows and in time.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import asyncpg
+
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.LockNotAvailableError,
+    OSError,
+    TimeoutError,
+)
+
+
+class DatabaseAway(Exception):
+    """The database cannot be asked now, or is too slow to answer: worth trying again."""
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Around a read: what says that the database is away becomes DatabaseAway."""
+    try:
+        yield
+    except _AWAY as error:
+        # asyncpg's word for an argument it cannot encode is an InterfaceError too, and a ValueError: a bug of ours.
+        if isinstance(error, ValueError):
+            raise
+        raise DatabaseAway(type(error).__name__) from error
+
+
+async def fetch(pool: Any, query: str, *args: Any) -> list[Any]:
+    """The rows. Raises DatabaseAway; also when the pool is closed."""
+    if pool is None:
+        raise DatabaseAway("closed")
+    with asking():
+        rows: list[Any] = await pool.fetch(query, *args, timeout=QUERY_TIMEOUT_SECONDS)
+    return rows
+
+
+async def fetch_one(pool: Any, query: str, *args: Any) -> Any:
+    """The first row, or None. Raises DatabaseAway."""
+    rows = await fetch(pool, query, *args)
+    return rows[0] if rows else None

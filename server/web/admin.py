@@ -1,0 +1,195 @@
+"""The HTTP API of the people in charge, where dispatch itself is changed: policy, assigning by hand, availability."""
+
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.events import PolicyChanged
+from server.dispatch.policy import Policy, contradictions
+from server.execute import Answer
+from server.ids import new_id
+from server.store.reads_admin import read_unassigned
+from server.web import schemas as s
+from server.web.auth import Guard
+from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.errors import FieldError, invalid, not_found, unless_refused
+from server.web.watching import TAG, WATCHERS, unassigned_view
+from server.wire import DriverView, assignment_view, delivery_view, driver_view, offer_view
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+ADMIN: Final = Guard("admin")
+OPS: Final = Guard("ops", "admin")
+
+REASSIGNMENT: Final = Body(s.Reassignment)
+ASSIGNMENT: Final = Body(s.ManualAssignment)
+AVAILABILITY: Final = Body(s.AvailabilityWanted)
+ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
+POLICY: Final = Body(Policy, whole=True)
+WHY: Final = Query(s.ReasonAsked)
+
+
+@endpoint(
+    "POST",
+    "/admin/assignments/{assignment_id:str}/reassign",
+    tag=TAG,
+    summary="Take a delivery from its driver: for a new search, or for a driver of your choice.",
+    guard=ADMIN,
+    body=REASSIGNMENT,
+    answers={200: s.Moved},
+    refusals=(
+        r.ASSIGNMENT_NOT_ACTIVE.code,
+        r.VERSION_CHANGED.code,
+        r.ALREADY_PICKED_UP.code,
+        r.DRIVER_NOT_AVAILABLE.code,
+    ),
+)
+async def reassign(request: Call, assignment_id: str) -> ASGIResponse:
+    wanted = await REASSIGNMENT.of(request)
+    command = c.Reassign(
+        assignment_id=id_in_path(assignment_id),
+        reason=wanted.reason,
+        new_offer_id=new_id(),
+        new_assignment_id=new_id(),
+        actor=request.user.actor,
+        driver_id=wanted.driver_id.lower() if wanted.driver_id is not None else None,
+        direct=wanted.mode == "assign",
+        force=wanted.force,
+        version=wanted.version,
+    )
+    return answer(_moved(request, await _submit(request, command)))
+
+
+@endpoint(
+    "POST",
+    "/admin/deliveries/{delivery_id:str}/assign",
+    tag=TAG,
+    summary="Give a waiting delivery to a driver of your choice.",
+    guard=OPS,
+    body=ASSIGNMENT,
+    answers={201: s.Moved, 200: s.Moved},
+    refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code),
+)
+async def assign(request: Call, delivery_id: str) -> ASGIResponse:
+    wanted = await ASSIGNMENT.of(request)
+    command = c.AssignDelivery(
+        delivery_id=id_in_path(delivery_id),
+        driver_id=wanted.driver_id.lower(),
+        reason=wanted.reason,
+        direct=wanted.mode == "assign",
+        new_offer_id=new_id(),
+        new_assignment_id=new_id(),
+        actor=request.user.actor,
+    )
+    done = await _submit(request, command)
+    return answer(_moved(request, done), 200 if done.decided.repeated else 201)
+
+
+def _moved(request: Call, done: Answer) -> s.Moved:
+    node: Node = request.app.state.node
+    assert done.delivery is not None
+    return s.Moved(
+        delivery_view(done.delivery, node.policies.current),
+        offer_view(done.offer, done.at) if done.offer is not None else None,
+        assignment_view(done.assignment) if done.assignment is not None else None,
+    )
+
+
+@endpoint(
+    "POST",
+    "/admin/drivers/{driver_id:str}/availability",
+    tag=TAG,
+    summary="Set a driver's availability; `durationMinutes` ends a break by itself.",
+    guard=ADMIN,
+    body=AVAILABILITY,
+    answers={200: DriverView},
+)
+async def set_availability(request: Call, driver_id: str) -> ASGIResponse:
+    wanted = await AVAILABILITY.of(request)
+    command = c.SetAvailability(
+        driver_id=id_in_path(driver_id),
+        availability=wanted.availability,
+        reason=wanted.reason,
+        actor=request.user.actor,
+        duration_minutes=wanted.duration_minutes,
+    )
+    done = await _submit(request, command)
+    assert done.driver is not None
+    return answer(driver_view(done.driver))
+
+
+@endpoint(
+    "POST",
+    "/admin/unassigned-orders/{delivery_id:str}/acknowledge",
+    tag=TAG,
+    summary="Say that you look after a waiting delivery.",
+    guard=OPS,
+    body=ACKNOWLEDGEMENT,
+    answers={200: s.UnassignedView},
+    refusals=(r.DELIVERY_NOT_WAITING.code,),
+)
+async def acknowledge(request: Call, delivery_id: str) -> ASGIResponse:
+    wanted = await ACKNOWLEDGEMENT.of(request)
+    known = id_in_path(delivery_id)
+    await _submit(request, c.Acknowledge(known, request.user.actor, wanted.note))
+    node: Node = request.app.state.node
+    row = await read_unassigned(node.database.pool, known)
+    if row is None:
+        raise not_found()
+    return answer(unassigned_view(row, node.policies.current))
+
+
+@endpoint(
+    "GET",
+    "/admin/policy",
+    tag=TAG,
+    summary="The policy in force.",
+    guard=WATCHERS,
+    answers={200: Policy},
+)
+async def get_policy(request: Call) -> ASGIResponse:
+    node: Node = request.app.state.node
+    return answer(node.policies.current)
+
+
+@endpoint(
+    "PUT",
+    "/admin/policy",
+    tag=TAG,
+    summary="Replace the policy, made from the version in force; it becomes the next version.",
+    guard=ADMIN,
+    body=POLICY,
+    query=WHY,
+    answers={200: Policy},
+    refusals=(r.VERSION_CHANGED.code,),
+)
+async def put_policy(request: Call) -> ASGIResponse:
+    why = WHY.of(request).reason
+    policy = await POLICY.of(request)
+    wrong = contradictions(policy)
+    if wrong:
+        raise invalid([FieldError(field, message) for field, message in wrong])
+    command = c.ChangePolicy(policy, request.user.actor, None if why is UNSET else why)
+    (changed,) = (await _submit(request, command)).decided.events
+    assert isinstance(changed, PolicyChanged)
+    return answer(changed.policy)
+
+
+async def _submit(request: Call, command: c.Command) -> Answer:
+    node: Node = request.app.state.node
+    return unless_refused(await node.executor.submit(command))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    reassign,
+    assign,
+    set_availability,
+    acknowledge,
+    get_policy,
+    put_policy,
+]

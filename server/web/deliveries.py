@@ -1,0 +1,246 @@
+"""The HTTP API of deliveries: order sources create them, follow them, have them assigned, cancel them."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Offer, Point
+from server.dispatcher import NobodyFound
+from server.ids import new_id
+from server.store.reads import asking
+from server.store.reads_deliveries import (
+    TimelineEvent,
+    read_deliveries,
+    read_delivery,
+    read_timeline,
+)
+from server.web import schemas as s
+from server.web.auth import Guard
+from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.errors import invalid_field, not_found, refused, unless_refused
+from server.web.pages import BY_ID, BY_NUMBER
+from server.wire import DeliveryView, delivery_view, instant
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Deliveries"
+
+CAN_WRITE: Final = Guard("service", "ops", "admin")
+CAN_READ: Final = Guard("service", "viewer", "ops", "admin")
+
+NEW_DELIVERY: Final = Body(s.NewDelivery)
+CANCELLATION: Final = Body(s.Cancellation)
+NOTHING: Final = Body(s.Nothing, optional=True)
+DELIVERIES: Final = Query(s.DeliveriesAsked)
+TIMELINE: Final = Query(s.TimelineAsked)
+
+
+def utc(at: datetime, field: str) -> datetime:
+    """The instant in UTC to the millisecond. Raises 422 for one that is out of the calendar there."""
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        raise invalid_field(field, "is out of range") from None
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def fingerprint(new: s.NewDelivery) -> str:
+    """What tells a repeat from another order under the same key: a hash of all that was asked for."""
+    return hashlib.sha256(msgspec.json.encode(new)).hexdigest()
+
+
+def _point(place: s.Place) -> Point:
+    return Point(place.lat, place.lon, place.address)
+
+
+@endpoint(
+    "POST",
+    "/deliveries",
+    tag=TAG,
+    summary="Create a delivery; its search for a driver starts by itself. Repeats are harmless.",
+    guard=CAN_WRITE,
+    body=NEW_DELIVERY,
+    answers={201: DeliveryView, 200: DeliveryView},
+    refusals=(r.DELIVERY_DIFFERS.code,),
+)
+async def create_delivery(request: Call) -> ASGIResponse:
+    new = await NEW_DELIVERY.of(request)
+    if new.dispatch_at is not None:
+        new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
+    node: Node = request.app.state.node
+    command = c.CreateDelivery(
+        delivery_id=new_id(),
+        seller_id=new.seller_id,
+        seller_order_id=new.seller_order_id,
+        store_name=new.store_name,
+        zone=new.zone,
+        pickup=_point(new.pickup),
+        dropoff=_point(new.dropoff),
+        prep_seconds=new.prep_seconds,
+        fingerprint=fingerprint(new),
+        actor=request.user.actor,
+        dispatch_at=new.dispatch_at,
+        price_cents=new.price_cents,
+        driver_pay_cents=new.driver_pay_cents,
+        currency=new.currency,
+        notes=new.notes,
+    )
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    view = delivery_view(done.delivery, node.policies.current)
+    return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
+
+
+@endpoint(
+    "GET",
+    "/deliveries",
+    tag=TAG,
+    summary="Deliveries, newest first.",
+    guard=CAN_READ,
+    query=DELIVERIES,
+    answers={200: list[DeliveryView]},
+)
+async def list_deliveries(request: Call) -> ASGIResponse:
+    asked = DELIVERIES.of(request)
+    node: Node = request.app.state.node
+    before = BY_ID.key(asked.cursor)
+    found = await read_deliveries(
+        node.database.pool,
+        None if asked.status is UNSET else asked.status,
+        None if asked.zone is UNSET else asked.zone,
+        before[0] if before is not None else None,
+        asked.limit + 1,
+    )
+    policy = node.policies.current
+    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: delivery_view(d, policy)))
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}",
+    tag=TAG,
+    summary="A delivery with its active or completed assignment.",
+    guard=CAN_READ,
+    answers={200: DeliveryView},
+)
+async def get_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+    node: Node = request.app.state.node
+    found = await read_delivery(node.database.pool, id_in_path(delivery_id))
+    if found is None:
+        raise not_found()
+    return answer(delivery_view(found, node.policies.current))
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}/timeline",
+    tag=TAG,
+    summary="Everything that happened to a delivery, oldest first.",
+    guard=CAN_READ,
+    query=TIMELINE,
+    answers={200: list[s.TimelineItem]},
+)
+async def get_timeline(request: Call, delivery_id: str) -> ASGIResponse:
+    asked = TIMELINE.of(request)
+    node: Node = request.app.state.node
+    after = BY_NUMBER.key(asked.cursor)
+    found = await read_timeline(
+        node.database.pool, id_in_path(delivery_id), after[0] if after is not None else 0, asked.limit + 1
+    )
+    if found is None:
+        raise not_found()
+    return answer(BY_NUMBER.page(found, asked.limit, lambda e: (e.id,), timeline_item))
+
+
+def timeline_item(event: TimelineEvent) -> s.TimelineItem:
+    """The view of an event of a delivery."""
+    return s.TimelineItem(
+        instant(event.at),
+        event.type,
+        s.ActorView(event.actor.type, event.actor.id),
+        event.data,
+        event.driver_id if event.driver_id is not None else UNSET,
+        event.offer_id if event.offer_id is not None else UNSET,
+        event.assignment_id if event.assignment_id is not None else UNSET,
+    )
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}/candidates",
+    tag=TAG,
+    summary="Whom a search would pick now, and why not the others.",
+    guard=CAN_READ,
+    answers={200: s.CandidatesView},
+)
+async def get_candidates(request: Call, delivery_id: str) -> ASGIResponse:
+    node: Node = request.app.state.node
+    with asking():
+        found = await node.dispatcher.candidates(id_in_path(delivery_id))
+    if found is None:
+        raise not_found()
+    return answer(s.CandidatesView(found.taken, [s.NotTaken(*pair) for pair in found.not_taken]))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/assign",
+    tag=TAG,
+    summary="Search for a driver now and offer the delivery to the best one.",
+    guard=CAN_WRITE,
+    body=NOTHING,
+    answers={201: s.OfferStarted, 200: s.OfferStarted},
+    refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
+)
+async def assign_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+    await NOTHING.of(request)
+    node: Node = request.app.state.node
+    found = await node.dispatcher.search(id_in_path(delivery_id), request.user.actor)
+    if isinstance(found, NobodyFound):
+        reasons = [s.NotTaken(*pair) for pair in found.not_taken]
+        raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
+    done = unless_refused(found)
+    assert done.offer is not None
+    return answer(_started(done.offer), 200 if done.decided.repeated else 201)
+
+
+def _started(offer: Offer) -> s.OfferStarted:
+    return s.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/cancel",
+    tag=TAG,
+    summary="Cancel a delivery until it is picked up; after that only an admin can, with `force`.",
+    guard=CAN_WRITE,
+    body=CANCELLATION,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code),
+)
+async def cancel_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+    why = await CANCELLATION.of(request)
+    node: Node = request.app.state.node
+    command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force)
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    return answer(delivery_view(done.delivery, node.policies.current))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    create_delivery,
+    list_deliveries,
+    get_delivery,
+    get_timeline,
+    get_candidates,
+    assign_delivery,
+    cancel_delivery,
+]

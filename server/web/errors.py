@@ -1,0 +1,205 @@
+"""Every error of the HTTP API as an RFC 9457 problem: its status, its stable code, and what else it may tell.
+
+Nothing that a client sends ends in a 500; what does is a bug of ours, and is logged with its traceback.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
+
+from server.dispatch import refusals as r
+from server.dispatch.refusals import Refusal
+from server.store.reads import DatabaseAway
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:callboard:problem:"
+RETRY_AFTER_SECONDS: Final = 1
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class FieldError(Struct, frozen=True):
+    """One field that is wrong, by its name on the wire (`pickup.lat`), and how."""
+
+    field: str
+    message: str
+
+
+class Kind(Struct, frozen=True):
+    """What all problems of one code have in common."""
+
+    status: int
+    code: str
+    title: str
+
+
+MALFORMED: Final = Kind(400, "malformed", "The body is not JSON")
+BAD_REQUEST: Final = Kind(400, "bad_request", "The request cannot be understood")
+UNAUTHORIZED: Final = Kind(401, "unauthorized", "Who is calling is not known")
+FORBIDDEN: Final = Kind(403, "forbidden", "Not allowed")
+NOT_FOUND: Final = Kind(404, "not_found", "Not found")
+METHOD_NOT_ALLOWED: Final = Kind(405, "method_not_allowed", "Method not allowed")
+TOO_LARGE: Final = Kind(413, "too_large", "The body is too large")
+UNSUPPORTED: Final = Kind(415, "unsupported_media_type", "The body is not of a kind understood here")
+INVALID: Final = Kind(422, "invalid", "The request is not valid")
+TOO_MANY: Final = Kind(429, "too_many_requests", "Too many requests")
+INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
+TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
+
+CONFLICTS: Final = {
+    code: Kind(409, code, title)
+    for code, title in {
+        r.OFFER_NO_LONGER_OPEN.code: "The offer is over",
+        r.DELIVERY_NOT_WAITING.code: "The delivery is not waiting",
+        r.DELIVERY_DIFFERS.code: "Another delivery has this key",
+        r.ALREADY_DELIVERED.code: "Already delivered",
+        r.ALREADY_PICKED_UP.code: "Already picked up",
+        r.NO_DRIVER_AVAILABLE.code: "No driver available",
+        r.DRIVER_NOT_AVAILABLE.code: "The driver is not available",
+        r.DRIVER_EXISTS.code: "The driver exists",
+        r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
+        r.VERSION_CHANGED.code: "Changed meanwhile",
+    }.items()
+}
+"""The refusals of the rules that a caller can meet, by code."""
+
+OTHERS: Final = {
+    kind.code: kind
+    for kind in (
+        MALFORMED,
+        BAD_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        TOO_LARGE,
+        UNSUPPORTED,
+        INVALID,
+        TOO_MANY,
+        INTERNAL,
+        TRY_AGAIN,
+    )
+}
+_BY_STATUS: Final = {kind.status: kind for kind in OTHERS.values()}
+
+
+class Problem(Exception):
+    """An answer that is an error. `more` are members beside the standard ones."""
+
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+
+def unauthorized(detail: str) -> Problem:
+    """401: no credentials, or none that are good."""
+    return Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="callboard"'})
+
+
+def forbidden(detail: str) -> Problem:
+    """403: known, but not allowed."""
+    return Problem(FORBIDDEN, detail)
+
+
+def not_found() -> Problem:
+    """404: there is nothing under that id, or nothing of the caller's."""
+    return Problem(NOT_FOUND, r.NOT_FOUND.message)
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """422: the fields that are wrong."""
+    told = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    return Problem(INVALID, told, errors=list(errors))
+
+
+def invalid_field(field: str, message: str) -> Problem:
+    """422 for one field."""
+    return invalid([FieldError(field, message)])
+
+
+def too_many(retry_after_seconds: int) -> Problem:
+    """429: come back in so many seconds."""
+    detail = f"Too many requests; try again in {retry_after_seconds} s."
+    return Problem(TOO_MANY, detail, {"Retry-After": str(retry_after_seconds)})
+
+
+def try_again() -> Problem:
+    """503: not now."""
+    return Problem(TRY_AGAIN, r.TRY_AGAIN.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def refused(refusal: Refusal, **more: Any) -> Problem:
+    """What the rules refuse: 409, but for what is not there, and for what can be tried again."""
+    match refusal.code:
+        case r.NOT_FOUND.code:
+            return not_found()
+        case r.TRY_AGAIN.code:
+            return try_again()
+        case r.INTERNAL_ERROR.code:
+            return Problem(INTERNAL, refusal.message)
+    kind = CONFLICTS.get(refusal.code) or Kind(409, refusal.code, "Refused")
+    return Problem(kind, refusal.message, **more)
+
+
+def unless_refused(answer: T | Refusal) -> T:
+    """The answer, or the problem raised if it is a refusal."""
+    if isinstance(answer, Refusal):
+        raise refused(answer)
+    return answer
+
+
+def as_response(problem: Problem) -> Response[dict[str, Any]]:
+    """The problem on the wire."""
+    kind = problem.kind
+    content = {
+        "type": TYPE_PREFIX + kind.code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": kind.code,
+        **problem.more,
+    }
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(content, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _from_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+    return as_response(problem)
+
+
+def _from_database(_: Request[Any, Any, Any], __: DatabaseAway) -> Response[Any]:
+    return as_response(try_again())
+
+
+def _from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What the framework itself refuses, before any handler of ours runs."""
+    if error.status_code >= 500:
+        return _from_bug(request, error)
+    kind = _BY_STATUS.get(error.status_code, BAD_REQUEST)
+    detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+    return as_response(Problem(kind, detail.get(kind.status, error.detail), error.headers))
+
+
+def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
+    return as_response(Problem(INTERNAL, r.INTERNAL_ERROR.message))
+
+
+def exception_handlers() -> ExceptionHandlersMap:
+    """For the application: everything that may be raised while a request is handled."""
+    return {
+        Problem: _from_problem,
+        DatabaseAway: _from_database,
+        HTTPException: _from_litestar,
+        Exception: _from_bug,
+    }

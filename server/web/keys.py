@@ -1,0 +1,83 @@
+"""The HTTP API of API keys: admins make and revoke them; the key itself is shown once."""
+
+from typing import Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from server.web import schemas as s
+from server.web.api_keys import ApiKey, ApiKeys, shown
+from server.web.auth import Guard
+from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.errors import not_found
+from server.web.pages import BY_ID
+from server.web.watching import TAG, WATCHERS
+from server.wire import instant, instant_or_none
+
+ADMIN: Final = Guard("admin")
+NEW_KEY: Final = Body(s.NewApiKey)
+PAGE: Final = Query(s.PageAsked)
+
+
+@endpoint(
+    "POST",
+    "/admin/api-keys",
+    tag=TAG,
+    summary="Make an API key for an order source. It is shown this once.",
+    guard=ADMIN,
+    body=NEW_KEY,
+    answers={201: s.NewApiKeyView},
+)
+async def make_key(request: Call) -> ASGIResponse:
+    new = await NEW_KEY.of(request)
+    keys: ApiKeys = request.app.state.api_keys
+    key_id, key = await keys.make(new.name, request.user.subject)
+    return answer(s.NewApiKeyView(key_id, new.name, key, shown(key)), 201)
+
+
+@endpoint(
+    "GET",
+    "/admin/api-keys",
+    tag=TAG,
+    summary="API keys, the newest first, revoked ones too.",
+    guard=WATCHERS,
+    query=PAGE,
+    answers={200: list[s.ApiKeyView]},
+)
+async def list_keys(request: Call) -> ASGIResponse:
+    asked = PAGE.of(request)
+    keys: ApiKeys = request.app.state.api_keys
+    before = BY_ID.key(asked.cursor)
+    found = await keys.page(before[0] if before is not None else None, asked.limit + 1)
+    return answer(BY_ID.page(found, asked.limit, lambda key: (key.id,), key_view))
+
+
+def key_view(key: ApiKey) -> s.ApiKeyView:
+    """The view of a key."""
+    return s.ApiKeyView(
+        key.id,
+        key.name,
+        key.prefix,
+        key.created_by,
+        instant(key.created_at),
+        instant_or_none(key.last_used_at),
+        instant_or_none(key.revoked_at),
+    )
+
+
+@endpoint(
+    "DELETE",
+    "/admin/api-keys/{key_id:str}",
+    tag=TAG,
+    summary="Revoke an API key. It ends within a second everywhere.",
+    guard=ADMIN,
+    answers={204: None},
+)
+async def revoke_key(request: Call, key_id: str) -> ASGIResponse:
+    keys: ApiKeys = request.app.state.api_keys
+    if not await keys.revoke(id_in_path(key_id)):
+        raise not_found()
+    return no_content()
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [make_key, list_keys, revoke_key]

@@ -1,0 +1,420 @@
+"""The bodies and queries of the HTTP API as strict structs: camelCase, every bound in the type.
+
+What is refused here never reaches the rules; what passes fits into the database. Answers that are no views of
+`server.wire` stand here too.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus
+from server.realtime.messages import Lat, Lon
+from server.wire import AssignmentView, DeliveryView, OfferView
+
+# Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
+_NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
+_SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+INT4: Final = 2_147_483_647
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_SOMETHING)]
+Zone = Annotated[str, Meta(min_length=1, max_length=64, pattern=_SOMETHING)]
+Key = Annotated[str, Meta(max_length=200, extra_json_schema=_NO_NUL)]
+Address = Annotated[str, Meta(max_length=500, extra_json_schema=_NO_NUL)]
+Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=_NO_NUL)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
+DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=_NO_NUL)]
+Cents = Annotated[int, Meta(ge=0, le=INT4)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Instant = Annotated[datetime, Meta(tz=True)]
+IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, extra_json_schema={"format": "uuid"})]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Mode = Literal["offer", "assign"]
+
+
+class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A request's body."""
+
+
+class _Asked(Struct, frozen=True, rename="camel"):
+    """A request's query."""
+
+
+class _Told(Struct, frozen=True, rename="camel"):
+    """An answer's body."""
+
+
+class Place(_Given, frozen=True):
+    """A point in degrees, WGS 84, with an address for people."""
+
+    lat: Lat
+    lon: Lon
+    address: Address | None = None
+
+
+class NewDelivery(_Given, frozen=True):
+    """An order to be delivered. `dispatchAt` is when the search for a driver starts, at once if it is not given."""
+
+    seller_order_id: Name
+    store_name: Name
+    pickup: Place
+    dropoff: Place
+    seller_id: Key = ""
+    zone: Zone = "default"
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    dispatch_at: Instant | None = None
+    price_cents: Cents | None = None
+    driver_pay_cents: Cents | None = None
+    currency: Currency | None = None
+    notes: Notes | None = None
+
+
+class Cancellation(_Given, frozen=True):
+    """Why; `force` cancels after pickup, for an admin."""
+
+    reason: Reason
+    force: bool = False
+
+
+class NewDriver(_Given, frozen=True):
+    """A driver to register. `capacity` is how many deliveries they carry at once."""
+
+    name: Name
+    external_ref: Name | None = None
+    phone: Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)] | None = None
+    zone: Zone = "default"
+    capacity: Annotated[int, Meta(ge=1, le=100)] = 1
+
+
+class TokenWanted(_Given, frozen=True):
+    """How long the token is to be good."""
+
+    hours: Annotated[float, Meta(ge=0.01, le=8760)] = 12.0
+
+
+class Location(_Given, frozen=True):
+    """Where the driver is; `at` by the phone's own clock."""
+
+    lat: Lat
+    lon: Lon
+    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
+    speed_kmh: Annotated[float, Meta(ge=0, le=500)] | None = None
+    accuracy_m: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    at: Instant | None = None
+
+
+class Nothing(_Given, frozen=True):
+    """No field at all."""
+
+
+class Acceptance(_Given, frozen=True):
+    """`acceptedAt` is the phone's own time; the server's decides."""
+
+    accepted_at: Instant | None = None
+
+
+class Rejection(_Given, frozen=True):
+    """Why not, in the driver's words."""
+
+    reason: DriversReason | None = None
+
+
+class BreakWanted(_Given, frozen=True):
+    """A break from now."""
+
+    duration_minutes: Annotated[int, Meta(ge=5, le=120)]
+    reason: DriversReason | None = None
+
+
+class Reassignment(_Given, frozen=True):
+    """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw."""
+
+    reason: Reason
+    driver_id: IdGiven | None = None
+    mode: Mode = "offer"
+    force: bool = False
+    version: Annotated[int, Meta(ge=1, le=INT4)] | None = None
+
+
+class ManualAssignment(_Given, frozen=True):
+    """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them."""
+
+    driver_id: IdGiven
+    reason: Reason
+    mode: Mode = "offer"
+
+
+class AvailabilityWanted(_Given, frozen=True):
+    """An admin's word on a driver's availability; `durationMinutes` ends a break by itself."""
+
+    availability: Availability
+    reason: Reason
+    duration_minutes: Annotated[int, Meta(ge=1, le=1440)] | None = None
+
+
+class Acknowledgement(_Given, frozen=True):
+    """A note for the colleagues."""
+
+    note: Annotated[str, Meta(max_length=1000, extra_json_schema=_NO_NUL)] | None = None
+
+
+class NewApiKey(_Given, frozen=True):
+    """Who will use the key: an order source's name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOMETHING)]
+
+
+Limit = Annotated[int, Meta(ge=1, le=500)]
+Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
+ZoneAsked = Annotated[str, Meta(max_length=64)]
+
+
+class PageAsked(_Asked, frozen=True):
+    """A page of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor | UnsetType = UNSET
+
+
+class DeliveriesAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of deliveries."""
+
+    status: DeliveryStatus | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class DriversAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of drivers."""
+
+    availability: Availability | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class TimelineAsked(_Asked, frozen=True):
+    """A page of a timeline: usually all of it."""
+
+    limit: Annotated[int, Meta(ge=1, le=5000)] = 5000
+    cursor: Cursor | UnsetType = UNSET
+
+
+class UnassignedAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of unassigned orders; `all` also shows those whose wait is over."""
+
+    zone: ZoneAsked | UnsetType = UNSET
+    all: bool = False
+
+
+class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
+    """A page, of one zone if given."""
+
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class ReasonAsked(_Asked, frozen=True):
+    """Why it is done."""
+
+    reason: Reason | UnsetType = UNSET
+
+
+class StatsAsked(_Asked, frozen=True):
+    """The window that ends now."""
+
+    window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class OfferStarted(_Told, frozen=True):
+    """The offer that stands."""
+
+    offer_id: Id
+    driver_id: Id
+    expires_at: InstantText
+
+
+class NotTaken(_Told, frozen=True):
+    """A driver who was not picked, and why."""
+
+    driver_id: Id
+    reason: str
+
+
+class CandidatesView(_Told, frozen=True):
+    """Who would be picked now, and who not, nearest first."""
+
+    taken: Id | None
+    not_taken: list[NotTaken]
+
+
+class ActorView(_Told, frozen=True):
+    """Who did it."""
+
+    type: ActorType
+    id: str | None
+
+
+class TimelineItem(_Told, frozen=True):
+    """One event of a delivery; `type` as in webhooks, reasons in `data`."""
+
+    at: InstantText
+    type: str
+    actor: ActorView
+    data: Raw
+    driver_id: Id | UnsetType = UNSET
+    offer_id: Id | UnsetType = UNSET
+    assignment_id: Id | UnsetType = UNSET
+
+
+class TokenView(_Told, frozen=True):
+    """A driver's token."""
+
+    token: str
+    expires_at: InstantText
+
+
+class Done(_Told, frozen=True):
+    """It is done."""
+
+    success: Literal[True] = True
+
+
+class DoneWithAssignment(_Told, frozen=True):
+    """It is done, and this is the assignment now."""
+
+    assignment: AssignmentView
+    success: Literal[True] = True
+
+
+class BreakView(_Told, frozen=True):
+    """On a break until then."""
+
+    break_until: InstantText
+    status: Literal["on_break"] = "on_break"
+
+
+class StatusView(_Told, frozen=True):
+    """The driver's availability now."""
+
+    status: Availability
+
+
+class HistoryItem(_Told, frozen=True):
+    """One change of availability."""
+
+    from_state: Availability
+    to_state: Availability
+    reason: str | None
+    actor_type: ActorType
+    actor_id: str | None
+    timestamp: InstantText
+
+
+class Moved(_Told, frozen=True):
+    """What a person's assigning led to: an offer, or an assignment at once."""
+
+    delivery: DeliveryView
+    offer: OfferView | None
+    assignment: AssignmentView | None
+    success: Literal[True] = True
+
+
+class UnassignedView(_Told, frozen=True):
+    """A delivery's wait for a driver."""
+
+    delivery_id: Id
+    seller_order_id: str
+    store_name: str
+    zone: str
+    failure_reason: str
+    first_attempt_at: InstantText
+    last_attempt_at: InstantText
+    attempt_count: int
+    escalation_level: int
+    escalation_status: EscalationStatus
+    next_escalation_at: InstantText | None
+    support_ticket_id: Id | None
+    acknowledged_by: str | None
+    acknowledged_at: InstantText | None
+    acknowledgement_note: str | None
+
+
+class TicketView(_Told, frozen=True):
+    """A support ticket."""
+
+    id: Id
+    type: str
+    priority: str
+    title: str
+    description: str
+    delivery_id: Id
+    zone: str
+    action_url: str
+    status: str
+    created_at: InstantText
+
+
+class AlertView(_Told, frozen=True):
+    """A zone's number that was worth waking somebody."""
+
+    id: Id
+    kind: str
+    zone: str
+    value: float
+    threshold: float
+    raised_at: InstantText
+    resolved_at: InstantText | None
+    acknowledged_by: str | None
+
+
+class StatsView(_Told, frozen=True):
+    """The numbers of a window; shares and times are null while there is nothing to divide by."""
+
+    window_minutes: int
+    zone: str | None
+    offers_sent: int
+    accepted: int
+    auto_accepted: int
+    rejected: int
+    expired: int
+    withdrawn: int
+    acceptance_rate: float | None
+    rejected_share: float | None
+    response_ms_avg: float | None
+    response_ms_p50: float | None
+    response_ms_p95: float | None
+    deliveries_created: int
+    deliveries_delivered: int
+    deliveries_cancelled: int
+    unassigned_now: int
+    unassigned_over5_min_share: Annotated[float | None, Meta(description="of deliveries created in the window")]
+    rejection_reasons: dict[str, int]
+
+
+class ApiKeyView(_Told, frozen=True):
+    """An API key, without the key itself."""
+
+    id: Id
+    name: str
+    prefix: str
+    created_by: str | None
+    created_at: InstantText
+    last_used_at: InstantText | None
+    revoked_at: InstantText | None
+
+
+class NewApiKeyView(_Told, frozen=True):
+    """A new API key: the only time that it is shown."""
+
+    id: Id
+    name: str
+    key: str
+    prefix: str
+
+
+class Listed(Struct, frozen=True, rename="camel"):
+    """A page of a list; `next_cursor` opens the next one, if there is any."""
+
+    items: list[Any]
+    next_cursor: str | None
