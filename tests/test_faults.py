@@ -1,0 +1,179 @@
+"""What fails, and what still works: Redis gone and back, PostgreSQL restarted, a node killed."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+from server.embedded import Embedded
+from server.settings import Settings
+from server.store.migrate import migrate
+from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder
+from tests.driver_app import driver_app, token
+from tests.realtime.test_live_sockets import a_driver, an_order, call, ready, until_driver
+from tests.waiting import until
+
+
+class OwnServers:
+    """A PostgreSQL and a Valkey of the test's own, which it may stop and start."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self.embedded = embedded
+
+    def kill_redis(self) -> None:
+        child = self.embedded._children["valkey"]
+        child.kill()
+        child.wait()
+
+    async def start_redis(self) -> None:
+        await asyncio.to_thread(self.embedded._start_valkey)
+
+    async def restart_postgres(self) -> None:
+        child = self.embedded._children["postgres"]
+        os.kill(child.pid, signal.SIGINT)
+        await asyncio.to_thread(child.wait)
+        await asyncio.to_thread(self.embedded._start_postgres)
+
+
+@pytest.fixture
+def own_servers() -> Iterator[OwnServers]:
+    with short_folder() as folder, Embedded(folder, durable=False) as embedded:
+        run_apart(lambda: migrate(embedded.database_url))
+        yield OwnServers(embedded)
+
+
+@pytest.fixture
+async def own_node(own_servers: OwnServers, tmp_path: Path) -> AsyncIterator[StartNode]:
+    settings = Settings(
+        database_url=own_servers.embedded.database_url,
+        redis_url=own_servers.embedded.redis_url,
+        secret=SECRET,
+        data=tmp_path,
+        log_level="error",
+    )
+    async with AsyncExitStack() as running:
+
+        async def start(**changes: Any) -> Node:
+            return await running.enter_async_context(running_node(settings.with_changes(**changes)))
+
+        yield start
+
+
+async def one_cycle(poster: Node, app: Any, **order: Any) -> None:
+    heard = len(app.heard)
+    delivery_id = await an_order(poster, **order)
+    offer = await app.hear(lambda m: m["type"] == "offer" and m["offer"]["deliveryId"] == delivery_id)
+    answer = await app.ask("accept", offerId=offer["offer"]["id"])
+    assert answer["type"] == "ack", app.heard[heard:]
+    assert (await app.ask("completed", assignmentId=answer["result"]["assignment"]["id"]))["type"] == "ack"
+
+
+async def health(node: Node) -> Any:
+    async with httpx2.AsyncClient(base_url=node.url) as client:
+        answer = await client.get("/health/ready")
+        return answer.status_code, answer.json()
+
+
+async def test_without_redis_everything_still_works_and_back_again_it_is_refilled(
+    own_servers: OwnServers, own_node: StartNode
+) -> None:
+    first, second = await own_node(), await own_node()
+    dan = await a_driver(first)
+    async with driver_app(second.ws_url, dan) as app:
+        await ready(app)
+        await one_cycle(first, app)
+        own_servers.kill_redis()
+        await until(lambda: not first.app.state.node.bus.connected and not second.app.state.node.bus.connected)
+        for poster in (first, second):
+            await one_cycle(poster, app)
+        status, body = await health(first)
+        assert (status, body["status"]) == (200, "degraded")
+        await call(first, "POST", f"/drivers/{dan}/availability/pause", "driver", dan)
+        await app.hear(lambda m: m["type"] == "availability" and m["availability"] == "paused")
+        await app.ask("resume")
+
+        await own_servers.start_redis()
+        await until(lambda: first.app.state.node.bus.connected and second.app.state.node.bus.connected)
+        bus = first.app.state.node.bus
+
+        async def is_refilled() -> bool:
+            async with Redis.from_url(own_servers.embedded.redis_url) as redis:
+                shown = await redis.zscore(bus.geo_key("default"), dan)
+                status = await redis.hget(bus.status_key, dan)
+            return shown is not None and status == b"available"
+
+        await until(is_refilled)
+        await one_cycle(first, app)
+        assert (await health(first))[1]["status"] == "ok"
+
+
+async def test_while_postgres_restarts_sockets_stay_and_loops_resume(
+    own_servers: OwnServers, own_node: StartNode
+) -> None:
+    here = await own_node()
+    dan = await a_driver(here)
+    async with driver_app(here.ws_url, dan) as app:
+        await ready(app)
+        await one_cycle(here, app)
+        restarting = asyncio.create_task(own_servers.restart_postgres())
+        await until(lambda: here.app.state.node.executor._connection is None or restarting.done())
+        answer = await app.ask("resume")
+        assert answer["type"] == "ack" or answer["code"] == "try_again"
+        await restarting
+        await one_cycle(here, app)
+        assert app.closed is None
+        await until_health(here, "ok")
+
+
+async def until_health(node: Node, status: str) -> None:
+    async def look() -> bool:
+        return bool((await health(node))[1]["status"] == status)
+
+    await until(look, within=10)
+
+
+async def test_the_sockets_of_a_dead_node_count_as_lost_at_its_expiry(node: StartNode) -> None:
+    first, second = await node(), await node()
+    dan = await a_driver(first)
+    async with driver_app(first.ws_url, dan) as app:
+        await ready(app)
+        dead = first.app.state.node
+        for task in dead._tasks:
+            if task.get_name() == "heartbeat":
+                task.cancel()
+        holder = dead if dead.dispatcher.holds_lease else second.app.state.node
+        await holder.database.pool.execute(
+            "UPDATE nodes SET expires_at = clock_timestamp() - interval '1 second' WHERE id = $1", dead.node_id
+        )
+        await until_driver(second, dan, lambda d: not d["connected"])
+
+
+async def test_a_lapsed_driver_comes_back_as_they_were(node: StartNode) -> None:
+    here = await node()
+    policy = await call(here, "GET", "/admin/policy", "admin", "alice")
+    await call(here, "PUT", "/admin/policy", "admin", "alice", **(policy | {"presenceLapseSeconds": 1}))
+    dan = await a_driver(here)
+    async with driver_app(here.ws_url, dan) as app:
+        await ready(app)
+        await app.ask("pause")
+    lapsed = await until_driver(here, dan, lambda d: d["availability"] == "offline")
+    assert lapsed["availabilityReason"] == "connection_lost"
+    async with driver_app(here.ws_url, dan) as app:
+        hello = await app.hear("hello")
+        assert hello["driver"]["availability"] == "paused"
+
+
+async def test_a_service_token_is_no_driver(node: StartNode) -> None:
+    here = await node()
+    async with httpx2.AsyncClient(base_url=here.url) as client:
+        dan = await a_driver(here)
+        headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
+        answer = await client.post(f"/drivers/{dan}/availability/pause", headers=headers)
+    assert answer.status_code == 403
