@@ -5,6 +5,7 @@ It proposes; the rules of offers decide again under lock. All deliveries and dri
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ AGE_WEIGHT = 2.0
 
 NOT_TAKEN_LIMIT = 20
 """How many drivers that a delivery did not get are told, nearest first."""
+
+_lat, _lon = attrgetter("lat"), attrgetter("lon")
 
 Floats = npt.NDArray[np.float64]
 Indexes = npt.NDArray[np.intp]
@@ -135,8 +138,8 @@ def _nearest(waiting: Sequence[Waiting], drivers: Sequence[Candidate], policy: P
 
 def _on_sphere(places: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats, Floats, Floats]:
     count = len(places)
-    lat = np.radians(np.fromiter((place.lat for place in places), np.float64, count))
-    lon = np.radians(np.fromiter((place.lon for place in places), np.float64, count))
+    lat = np.radians(np.fromiter(map(_lat, places), np.float64, count))
+    lon = np.radians(np.fromiter(map(_lon, places), np.float64, count))
     across = np.cos(lat)
     return across * np.cos(lon), across * np.sin(lon), np.sin(lat)
 

@@ -50,7 +50,7 @@ class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     handover_seconds: Annotated[int, Meta(ge=0, le=7200)] = 600
     base_pay_cents: Annotated[int, Meta(ge=0, le=1_000_000)] = 300
     per_km_pay_cents: Annotated[int, Meta(ge=0, le=1_000_000)] = 80
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] = "USD"
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)] = "USD"
     presence_lapse_seconds: Annotated[int, Meta(ge=1, le=3600)] = 45
     call_presence_seconds: Annotated[int, Meta(ge=1, le=3600)] = 90
     position_fresh_seconds: Annotated[int, Meta(ge=1, le=86_400)] = 300

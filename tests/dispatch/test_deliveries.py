@@ -1,0 +1,435 @@
+"""The rules of deliveries: from the order to the call board, off it again, and up the ladder in between."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.model import SYSTEM, Delivery
+from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
+from server.dispatch.world import NeedsRows, World
+from tests.builders import (
+    ADA,
+    ALICE,
+    DAN,
+    DROPOFF,
+    NOW,
+    PICKUP,
+    SHOP,
+    SOUP,
+    a_delivery,
+    a_driver,
+    a_policy,
+    a_world,
+    an_assignment,
+    an_open_offer,
+    id_of,
+    minutes,
+    seconds,
+)
+from tests.dispatch.cases import Case, check, happens, name_of
+
+NEW = id_of("new delivery")
+TICKET = id_of("ticket")
+
+
+def create(**changes: Any) -> c.CreateDelivery:
+    """The shop orders soup."""
+    row: dict[str, Any] = {
+        "delivery_id": NEW,
+        "seller_id": "shop",
+        "seller_order_id": "A-soup",
+        "store_name": "Green Bowl",
+        "zone": "default",
+        "pickup": PICKUP,
+        "dropoff": DROPOFF,
+        "prep_seconds": 600,
+        "fingerprint": "soup",
+        "actor": SHOP,
+    }
+    return c.CreateDelivery(**row | changes)
+
+
+def soup(world: World) -> Delivery:
+    return world.locked_delivery(SOUP)
+
+
+def a_board(*, policy: Policy = DEFAULT_POLICY, **of_soup: Any) -> Callable[[], World]:
+    """Soup alone."""
+    return lambda: a_world(a_delivery(**of_soup), policy=policy)
+
+
+def held_out() -> World:
+    """Soup is held out to Dan."""
+    soup, dan = a_delivery(), a_driver()
+    an_open_offer(soup, dan)
+    return a_world(soup, dan)
+
+
+def on_its_way(**of_assignment: Any) -> Callable[[], World]:
+    """Dan has soup."""
+
+    def given() -> World:
+        soup, dan = a_delivery(), a_driver()
+        an_assignment(soup, dan, **of_assignment)
+        if of_assignment.get("status") == "COMPLETED":
+            soup.status, soup.unassigned_since = "DELIVERED", None
+            soup.unassigned.escalation_status = "ASSIGNED"  # type: ignore[union-attr]
+        return a_world(soup, dan)
+
+    return given
+
+
+PICKED_UP = on_its_way(picked_up_at=NOW - minutes(1))
+DELIVERED = on_its_way(status="COMPLETED", picked_up_at=NOW, completed_at=NOW)
+CANCELLED = a_board(status="CANCELLED", unassigned=None)
+
+CREATING = [
+    Case(
+        "an order is a delivery that waits at once",
+        given=a_world,
+        command=create(),
+        then=[happens(e.DeliveryCreated, delivery_id=NEW, actor=SHOP), happens(e.DeliveryReady, early=False)],
+        afterwards=lambda w: (
+            w.locked_delivery(NEW).status == "READY"
+            and w.locked_delivery(NEW).unassigned_since == NOW
+            and w.locked_delivery(NEW).dispatch_at == NOW
+            and w.locked_delivery(NEW).currency == "USD"
+            and w.locked_delivery(NEW).version == 1
+            and list(w.new_deliveries) == list(w.new_waits) == [NEW]
+            and not w.changed_deliveries
+            and not w.changed_waits
+        ),
+    ),
+    Case(
+        "an order for later is scheduled, and nobody waits yet",
+        given=a_world,
+        command=create(dispatch_at=NOW + seconds(1), currency="EUR"),
+        then=[happens(e.DeliveryCreated)],
+        afterwards=lambda w: (
+            w.locked_delivery(NEW).status == "SCHEDULED"
+            and w.locked_delivery(NEW).unassigned is None
+            and w.locked_delivery(NEW).currency == "EUR"
+        ),
+    ),
+    Case(
+        "an order for this very moment waits at once",
+        given=a_world,
+        command=create(dispatch_at=NOW),
+        then=[happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+    ),
+    Case("the same order again is the same delivery", given=a_board(), command=create(), then=[]),
+    Case(
+        "another order under the same number is refused",
+        given=a_board(),
+        command=create(fingerprint="another soup"),
+        then="delivery_differs",
+    ),
+    Case(
+        "another shop may use the same number",
+        given=a_board(),
+        command=create(seller_id="bakery"),
+        then=[happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+    ),
+]
+
+DISPATCHING = [
+    Case(
+        "a scheduled delivery waits from its time on",
+        given=a_board(status="SCHEDULED", dispatch_at=NOW),
+        command=c.DispatchDelivery(SOUP),
+        then=[happens(e.DeliveryReady, early=False, actor=SYSTEM)],
+        afterwards=lambda w: soup(w).unassigned_since == NOW and list(w.new_waits) == [SOUP],
+    ),
+    Case(
+        "not before",
+        given=a_board(status="SCHEDULED"),
+        command=c.DispatchDelivery(SOUP),
+        then="delivery_not_due",
+    ),
+    Case(
+        "unless somebody asks for it now",
+        given=a_board(status="SCHEDULED"),
+        command=c.DispatchDelivery(SOUP, SHOP, early=True),
+        then=[happens(e.DeliveryReady, early=True, actor=SHOP)],
+    ),
+    Case("what waits already goes on waiting", a_board(), c.DispatchDelivery(SOUP, SHOP, early=True), []),
+    Case("what is on its way does not wait", on_its_way(), c.DispatchDelivery(SOUP), "delivery_not_waiting"),
+    Case("nothing is not found", lambda: a_world(absent=[SOUP]), c.DispatchDelivery(SOUP), "not_found"),
+]
+
+SEARCH_FAILED = c.NoteFailedSearch(SOUP, "no_driver_available")
+
+SEARCHING = [
+    Case(
+        "why nobody was found is kept, without a new version of the delivery",
+        given=a_board(),
+        command=SEARCH_FAILED,
+        then=[happens(e.SearchFailed, reason="no_driver_available")],
+        afterwards=lambda w: (
+            soup(w).unassigned.failure_reason == "no_driver_available"
+            and soup(w).unassigned.attempt_count == 1
+            and soup(w).unassigned.last_attempt_at == NOW
+            and soup(w).version == 1
+            and list(w.changed_waits) == [SOUP]
+            and not w.changed_deliveries
+        ),
+    ),
+    Case("the same again is no news", given=lambda: searched_in_vain(59), command=SEARCH_FAILED, then=[]),
+    Case(
+        "after a minute it is",
+        given=lambda: searched_in_vain(60),
+        command=SEARCH_FAILED,
+        then=[happens(e.SearchFailed)],
+    ),
+    Case("nobody fails to find a driver for what is held out", held_out, SEARCH_FAILED, "delivery_not_waiting"),
+    Case("or has one", on_its_way(), SEARCH_FAILED, "delivery_not_waiting"),
+    Case("nothing is not found", lambda: a_world(absent=[SOUP]), SEARCH_FAILED, "not_found"),
+]
+
+
+def searched_in_vain(seconds_ago: int) -> World:
+    """Soup waits; a search found nobody so long ago."""
+    soup = a_delivery(waiting=minutes(10))
+    assert soup.unassigned is not None
+    soup.unassigned.failure_reason = "no_driver_available"
+    soup.unassigned.last_attempt_at = NOW - seconds(seconds_ago)
+    return a_world(soup)
+
+
+CANCEL = c.CancelDelivery(SOUP, "sold out", SHOP)
+
+CANCELLING = [
+    Case(
+        "a waiting delivery is cancelled, and its wait is over",
+        given=a_board(),
+        command=CANCEL,
+        then=[happens(e.DeliveryCancelled, reason="sold out", assignment_id=None, driver_id=None, actor=SHOP)],
+        afterwards=lambda w: soup(w).unassigned_since is None and soup(w).unassigned.escalation_status == "CANCELLED",
+    ),
+    Case(
+        "a scheduled one too",
+        given=a_board(status="SCHEDULED"),
+        command=CANCEL,
+        then=[happens(e.DeliveryCancelled)],
+    ),
+    Case(
+        "an open offer is withdrawn with it",
+        given=held_out,
+        command=CANCEL,
+        then=[
+            happens(e.OfferWithdrawn, driver_id=DAN, reason="cancelled", actor=SHOP),
+            happens(e.DeliveryCancelled),
+        ],
+        afterwards=lambda w: w.known_driver(DAN).open_offer_id is None,
+    ),
+    Case(
+        "an assignment ends with it, and its driver is free",
+        given=on_its_way(),
+        command=CANCEL,
+        then=[happens(e.DeliveryCancelled, driver_id=DAN, assignment_id=id_of(f"{SOUP}: assignment 1"))],
+        afterwards=lambda w: (
+            w.known_driver(DAN).active_count == 0
+            and soup(w).assignment() is None
+            and next(iter(soup(w).assignments.values())).end_reason == "sold out"
+            and next(iter(soup(w).assignments.values())).ended_by == "shop"
+        ),
+    ),
+    Case("cancelled again is harmless", CANCELLED, CANCEL, []),
+    Case("what is delivered stays delivered", DELIVERED, CANCEL, "already_delivered"),
+    Case("what is picked up is not cancelled", PICKED_UP, CANCEL, "already_picked_up"),
+    Case(
+        "not by ops, who insist",
+        given=PICKED_UP,
+        command=c.CancelDelivery(SOUP, "sold out", ALICE, force=True),
+        then="already_picked_up",
+    ),
+    Case("nor by an admin, who does not", PICKED_UP, c.CancelDelivery(SOUP, "sold out", ADA), "already_picked_up"),
+    Case(
+        "but by an admin who insists",
+        given=PICKED_UP,
+        command=c.CancelDelivery(SOUP, "accident", ADA, force=True),
+        then=[happens(e.DeliveryCancelled, actor=ADA)],
+        afterwards=lambda w: w.known_driver(DAN).active_count == 0,
+    ),
+    Case("nothing is not found", lambda: a_world(absent=[SOUP]), CANCEL, "not_found"),
+]
+
+ESCALATE = c.Escalate(SOUP, TICKET)
+
+
+def after(count: float, *, level: int = 0, policy: Policy = DEFAULT_POLICY, **of_soup: Any) -> Callable[[], World]:
+    """Soup has waited so many minutes and is at that level."""
+
+    def given() -> World:
+        soup = a_delivery(waiting=minutes(count), **of_soup)
+        assert soup.unassigned is not None
+        soup.unassigned.escalation_level = level
+        return a_world(soup, policy=policy)
+
+    return given
+
+
+def level(number: int, **fields: Any) -> Any:
+    return happens(e.DeliveryEscalated, level=number, actor=SYSTEM, **fields)
+
+
+TICKET_OPENED = happens(e.TicketCreated, delivery_id=SOUP)
+CANCELLING_LADDER = a_policy(
+    escalation=(
+        EscalationLevel(1, 60, ()),
+        EscalationLevel(2, 120, ("ticket", "cancel")),
+        EscalationLevel(3, 180, ("notify_critical",)),
+    )
+)
+
+ESCALATING = [
+    Case("nothing is due at 4:59", after(4 + 59 / 60), ESCALATE, "escalation_not_due"),
+    Case(
+        "at 5:00 a ticket is opened and ops are told",
+        given=after(5),
+        command=ESCALATE,
+        then=[level(1, actions=("ticket", "notify_ops"), minutes_since_creation=5), TICKET_OPENED],
+        afterwards=lambda w: (
+            soup(w).unassigned.escalation_level == 1
+            and soup(w).unassigned.support_ticket_id == TICKET
+            and soup(w).unassigned.notification_sent_at == NOW
+            and soup(w).widened_at is None
+            and w.new_tickets[0].id == TICKET
+            and w.new_tickets[0].priority == "high"
+            and w.new_tickets[0].title == "Order A-soup unassigned for 5+ minutes"
+        ),
+    ),
+    Case("each level comes once", after(14, level=1), ESCALATE, "escalation_not_due"),
+    Case(
+        "at 15:00 the search widens",
+        given=after(15, level=1),
+        command=ESCALATE,
+        then=[level(2, actions=("widen_search",))],
+        afterwards=lambda w: soup(w).widened_at == NOW and soup(w).unassigned.notification_sent_at is None,
+    ),
+    Case(
+        "at 30:00 somebody is called",
+        given=after(30, level=2),
+        command=ESCALATE,
+        then=[level(3, actions=("notify_critical",))],
+        afterwards=lambda w: soup(w).unassigned.notification_sent_at == NOW and not w.new_tickets,
+    ),
+    Case("and that is the end of the ladder", after(300, level=3), ESCALATE, "escalation_not_due"),
+    Case(
+        "missed levels come in order",
+        given=after(40),
+        command=ESCALATE,
+        then=[level(1), TICKET_OPENED, level(2), level(3)],
+        afterwards=lambda w: soup(w).unassigned.escalation_level == 3,
+    ),
+    Case(
+        "a level is due by the policy of now",
+        given=after(2, policy=a_policy(escalation=(EscalationLevel(1, 60, ("notify_ops",)),))),
+        command=ESCALATE,
+        then=[level(1)],
+    ),
+    Case(
+        "a ladder may end in cancelling, and nothing comes after that",
+        given=after(10, policy=CANCELLING_LADDER),
+        command=ESCALATE,
+        then=[
+            level(1),
+            level(2),
+            happens(e.TicketCreated),
+            happens(e.DeliveryCancelled, reason="nobody_found", actor=SYSTEM),
+        ],
+        afterwards=lambda w: soup(w).status == "CANCELLED" and w.new_tickets[0].priority == "critical",
+    ),
+    Case(
+        "a second ticket is not opened",
+        given=lambda: with_ticket(),
+        command=ESCALATE,
+        then=[level(1), level(2), happens(e.DeliveryCancelled)],
+        afterwards=lambda w: not w.new_tickets,
+    ),
+    Case("what is on its way does not escalate", on_its_way(), ESCALATE, "delivery_not_waiting"),
+    Case("nor what is scheduled", a_board(status="SCHEDULED"), ESCALATE, "delivery_not_waiting"),
+    Case("nothing is not found", lambda: a_world(absent=[SOUP]), ESCALATE, "not_found"),
+]
+
+
+def with_ticket() -> World:
+    world = after(10, policy=CANCELLING_LADDER)()
+    assert soup(world).unassigned is not None
+    soup(world).unassigned.support_ticket_id = id_of("earlier ticket")  # type: ignore[union-attr]
+    return world
+
+
+def acknowledged(note: str | None = None) -> Callable[[], World]:
+    """Alice looks after soup already."""
+
+    def given() -> World:
+        world = a_board()()
+        world.apply(e.EscalationAcknowledged(at=NOW - minutes(1), actor=ALICE, delivery_id=SOUP, note=note))
+        return world
+
+    return given
+
+
+ACKNOWLEDGING = [
+    Case(
+        "somebody in ops looks after it, at any level",
+        given=a_board(),
+        command=c.Acknowledge(SOUP, ALICE, "calling the store"),
+        then=[happens(e.EscalationAcknowledged, actor=ALICE, note="calling the store")],
+        afterwards=lambda w: (
+            soup(w).unassigned.acknowledged_by == "alice"
+            and soup(w).unassigned.acknowledged_at == NOW
+            and soup(w).unassigned.acknowledgement_note == "calling the store"
+        ),
+    ),
+    Case("said again it is harmless", acknowledged("on it"), c.Acknowledge(SOUP, ALICE, "on it"), []),
+    Case("without a note too: the note stays", acknowledged("on it"), c.Acknowledge(SOUP, ALICE), []),
+    Case(
+        "another note is news",
+        given=acknowledged("on it"),
+        command=c.Acknowledge(SOUP, ALICE, "store is closed"),
+        then=[happens(e.EscalationAcknowledged)],
+    ),
+    Case(
+        "somebody else may take over",
+        given=acknowledged(),
+        command=c.Acknowledge(SOUP, ADA),
+        then=[happens(e.EscalationAcknowledged)],
+        afterwards=lambda w: soup(w).unassigned.acknowledged_by == "ada",
+    ),
+    Case("what has a driver needs nobody else", on_its_way(), c.Acknowledge(SOUP, ALICE), "delivery_not_waiting"),
+    Case("nothing is not found", lambda: a_world(absent=[SOUP]), c.Acknowledge(SOUP, ALICE), "not_found"),
+]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*CREATING, *DISPATCHING, *SEARCHING, *CANCELLING, *ESCALATING, *ACKNOWLEDGING],
+    ids=name_of,
+)
+def test_deliveries(case: Case) -> None:
+    check(case)
+
+
+def test_the_same_order_twice_in_one_batch_is_one_delivery() -> None:
+    world = a_world()
+    first = decide(create(), world)
+    assert isinstance(first, Decided)
+    for event in first.events:
+        world.apply(event)
+    again = decide(create(delivery_id=id_of("another id")), world)
+    assert again == Decided((), NEW, repeated=True)
+
+
+def test_cancelling_waits_for_the_driver_who_is_told() -> None:
+    for given in (held_out, on_its_way()):
+        world = given()
+        del world.drivers[DAN]
+        with pytest.raises(NeedsRows):
+            decide(CANCEL, world)

@@ -1,0 +1,222 @@
+"""Matching: the nearest for one, the best total for many, and nobody starves."""
+
+import time
+from datetime import timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.dispatch.matching import AGE_WEIGHT, NOT_TAKEN_LIMIT, Candidate, Matching, Waiting, match
+from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.travel import haversine_km, travel_seconds
+from tests.builders import NOW, minutes, seconds
+
+KM = 1 / 111.19508
+"""Degrees of latitude."""
+
+
+def order(name: str, at_km: float, *, age: float = 0, radius_km: float = 5, **excluded: str) -> Waiting:
+    """A delivery whose pickup is so many km up the one street of this town, waiting for so many seconds."""
+    return Waiting(name, 52 + at_km * KM, 13, NOW - seconds(age), radius_km, excluded)
+
+
+def driver(name: str, at_km: float) -> Candidate:
+    """A driver so many km up the street."""
+    return Candidate(name, 52 + at_km * KM, 13)
+
+
+def pairs(matching: Matching) -> dict[str, str]:
+    return {pair.delivery_id: pair.driver_id for pair in matching.pairs}
+
+
+def matched(waiting: list[Waiting], drivers: list[Candidate]) -> Matching:
+    return match(waiting, drivers, NOW, DEFAULT_POLICY)
+
+
+def test_one_delivery_gets_the_nearest_driver() -> None:
+    found = matched([order("soup", 0)], [driver("Dora", 2), driver("Dan", -1), driver("Max", 9)])
+    (pair,) = found.pairs
+    assert (pair.delivery_id, pair.driver_id, pair.lat, pair.lon) == ("soup", "Dan", 52 - KM, 13)
+    assert pair.distance_km == pytest.approx(1, rel=1e-6)
+    assert found.not_taken == {"soup": [("Dora", "farther_away"), ("Max", "out_of_radius")]}
+
+
+def test_who_is_excluded_is_passed_over_and_the_reason_told() -> None:
+    found = matched(
+        [order("soup", 0, Dan="rejected_before", Max="asked_recently")],
+        [driver("Max", 9), driver("Dora", 2), driver("Dan", 1)],
+    )
+    assert pairs(found) == {"soup": "Dora"}
+    assert found.not_taken == {"soup": [("Dan", "rejected_before"), ("Max", "asked_recently")]}
+
+
+def test_the_radius_is_each_deliverys_own() -> None:
+    drivers = [driver("Dan", 7)]
+    assert pairs(matched([order("soup", 0), order("cake", 0, radius_km=10)], drivers)) == {"cake": "Dan"}
+    assert pairs(matched([order("soup", 0, radius_km=7.001)], drivers)) == {"soup": "Dan"}
+    assert pairs(matched([order("soup", 0, radius_km=6.999)], drivers)) == {}
+
+
+def test_each_gets_its_own_nearest_where_that_is_possible() -> None:
+    found = matched([order("soup", 0), order("cake", 4)], [driver("Dora", 3), driver("Dan", 1)])
+    assert pairs(found) == {"soup": "Dan", "cake": "Dora"}
+    assert found.not_taken == {"soup": [("Dora", "given_another")], "cake": [("Dan", "given_another")]}
+
+
+def test_many_get_the_best_total_not_each_the_nearest() -> None:
+    """Dan is nearest to both; were soup served first, cake would wait for Dora from the other end."""
+    found = matched([order("soup", 0), order("cake", 2)], [driver("Dan", 1), driver("Dora", -2.5)])
+    assert pairs(found) == {"soup": "Dora", "cake": "Dan"}
+
+
+def test_as_many_as_possible_get_a_driver() -> None:
+    """Only Dan reaches cake: he is not spent on soup, however near."""
+    found = matched([order("soup", 0, age=3000), order("cake", 5)], [driver("Dan", 0.1), driver("Dora", -4.9)])
+    assert pairs(found) == {"soup": "Dora", "cake": "Dan"}
+
+
+def test_of_two_that_want_the_same_driver_the_older_gets_them() -> None:
+    drivers = [driver("Dan", 0)]
+    assert pairs(matched([order("soup", 0.1), order("cake", 4, age=600)], drivers)) == {"cake": "Dan"}
+    assert matched([order("soup", 0.1), order("cake", 4, age=600)], drivers).not_taken == {
+        "soup": [("Dan", "given_another")],
+        "cake": [],
+    }
+
+
+def test_a_lead_in_age_counts_as_twice_that_on_the_road() -> None:
+    """3.9 km more are 730 s on the road."""
+    extra = travel_seconds(3.9 * DEFAULT_POLICY.detour_factor, DEFAULT_POLICY)
+    drivers = [driver("Dan", 0)]
+    just_less, just_more = extra / AGE_WEIGHT - 1, extra / AGE_WEIGHT + 1
+    assert pairs(matched([order("soup", 0.1), order("cake", 4, age=just_less)], drivers)) == {"soup": "Dan"}
+    assert pairs(matched([order("soup", 0.1), order("cake", 4, age=just_more)], drivers)) == {"cake": "Dan"}
+
+
+def test_nobody_starves_while_newer_orders_keep_coming_next_to_the_only_driver() -> None:
+    """A new order every minute at the driver's feet: the far one is served once its age outweighs the way there."""
+    far = order("far", 4.9)
+    for minute in range(20):
+        now = NOW + minutes(minute)
+        near = Waiting(f"near {minute}", 52, 13, now, 5, {})
+        if pairs(match([near, far], [driver("Dan", 0)], now, DEFAULT_POLICY)) == {"far": "Dan"}:
+            break
+    else:
+        pytest.fail("the far order starves")
+    assert minute <= 8
+
+
+def test_an_age_before_its_beginning_counts_as_none() -> None:
+    assert pairs(matched([order("soup", 1, age=-60), order("cake", 2)], [driver("Dan", 0)])) == {"soup": "Dan"}
+
+
+def test_at_most_twenty_are_told_of_and_the_nearest() -> None:
+    drivers = [driver(f"driver {number}", number / 10) for number in range(30)]
+    found = matched([order("soup", 0)], drivers)
+    assert pairs(found) == {"soup": "driver 0"}
+    assert [driver_id for driver_id, _ in found.not_taken["soup"]] == [
+        f"driver {number}" for number in range(1, 1 + NOT_TAKEN_LIMIT)
+    ]
+
+
+def test_many_excluded_drivers_do_not_hide_the_one_behind_them() -> None:
+    drivers = [driver(f"driver {number}", number / 100) for number in range(100)]
+    excluded = {f"driver {number}": "rejected_before" for number in range(99)}
+    assert pairs(matched([order("soup", 0, **excluded)], drivers)) == {"soup": "driver 99"}
+
+
+def test_equal_drivers_are_taken_in_the_order_they_were_given() -> None:
+    assert pairs(matched([order("soup", 0)], [driver("Dan", 1), driver("Dora", 1)])) == {"soup": "Dan"}
+
+
+def test_nobody_waits_or_nobody_is_free() -> None:
+    assert matched([], [driver("Dan", 0)]) == Matching([], {})
+    assert matched([order("soup", 0), order("cake", 0)], []) == Matching([], {"soup": [], "cake": []})
+
+
+def test_the_date_line_divides_nobody() -> None:
+    found = match([Waiting("soup", 0, 179.99, NOW, 5, {})], [Candidate("Dan", 0, -179.99)], NOW, DEFAULT_POLICY)
+    assert found.pairs[0].distance_km == pytest.approx(2.22, abs=0.01)
+
+
+places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    orders=st.lists(
+        st.tuples(places, st.sampled_from([0, 10, 300, 1200]), st.sets(st.integers(0, 3), max_size=2)), max_size=3
+    ),
+    drivers=st.lists(places, max_size=4),
+)
+def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[float]) -> None:
+    waiting = [
+        order(f"order {number}", at, age=age, **{f"driver {which}": "rejected_before" for which in excluded})
+        for number, (at, age, excluded) in enumerate(orders)
+    ]
+    candidates = [driver(f"driver {number}", at) for number, at in enumerate(drivers)]
+    found = matched(waiting, candidates)
+    assert total(waiting, candidates, pairs(found)) == pytest.approx(best(waiting, candidates), abs=1e-3)
+    assert len(set(pairs(found).values())) == len(found.pairs)
+    free = {candidate.driver_id for candidate in candidates} - set(pairs(found).values())
+    for delivery in waiting:
+        told = dict(found.not_taken[delivery.delivery_id])
+        assert told.keys() == {d.driver_id for d in candidates} - {pairs(found).get(delivery.delivery_id)}
+        if delivery.delivery_id not in pairs(found):
+            assert not [driver_id for driver_id in free if told[driver_id] == "farther_away"]
+
+
+def total(waiting: list[Waiting], candidates: list[Candidate], chosen: dict[str, str]) -> float:
+    """The sum of rule 3, by its words; not a number for pairs that must not be."""
+    reached = [
+        seconds_between(delivery, candidate)
+        for delivery in waiting
+        for candidate in candidates
+        if seconds_between(delivery, candidate) < float("inf")
+    ]
+    reward = 1 + len(waiting) * max(reached, default=0)
+    by_id = {candidate.driver_id: candidate for candidate in candidates}
+    return sum(
+        reward
+        + AGE_WEIGHT * (NOW - delivery.unassigned_since).total_seconds()
+        - seconds_between(delivery, by_id[chosen[delivery.delivery_id]])
+        for delivery in waiting
+        if delivery.delivery_id in chosen
+    )
+
+
+def seconds_between(delivery: Waiting, candidate: Candidate) -> float:
+    km = haversine_km(delivery.lat, delivery.lon, candidate.lat, candidate.lon)
+    if km > delivery.radius_km or candidate.driver_id in delivery.excluded:
+        return float("inf")
+    return travel_seconds(km * DEFAULT_POLICY.detour_factor, DEFAULT_POLICY)
+
+
+def best(waiting: list[Waiting], candidates: list[Candidate]) -> float:
+    """By trying all."""
+    nobody = [None] * len(waiting)
+    totals = []
+    for choice in permutations([*(candidate.driver_id for candidate in candidates), *nobody], len(waiting)):
+        chosen = {d.delivery_id: who for d, who in zip(waiting, choice, strict=True) if who is not None}
+        totals.append(total(waiting, candidates, chosen))
+    return max(totals)
+
+
+@pytest.mark.parametrize(("orders", "drivers", "limit_ms"), [(200, 2_000, 150), (1, 100_000, 20)])
+def test_it_is_fast_enough_to_run_whenever_something_changes(orders: int, drivers: int, limit_ms: float) -> None:
+    """Best of three, and three times the aim, so that a busy machine does not fail it."""
+    waiting = [
+        order(f"order {n}", (n * 7 % 100) / 25, age=n % 1800, **{f"driver {n}": "asked_recently"})
+        for n in range(orders)
+    ]
+    candidates = [Candidate(f"driver {n}", 52 + (n * 31 % 1000) / 25 * KM, 13 + n % 7 * KM) for n in range(drivers)]
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        found = matched(waiting, candidates)
+        took.append(timedelta(seconds=time.perf_counter() - started) / timedelta(milliseconds=1))
+        assert len(found.pairs) == orders
+    assert min(took) < 3 * limit_ms
