@@ -90,13 +90,16 @@ class Asking:
             if not wants_offer(delivery):
                 return r.DELIVERY_NOT_WAITING
             pair, not_taken = await self._look(delivery, lost)
+            command: c.Command
             if pair is None:
-                return await self._nobody(delivery, not_taken, actor)
-            command = c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor)
+                nobody = NobodyFound(_why_nobody(not_taken), not_taken)
+                command = c.NoteFailedSearch(delivery_id, nobody.failure_reason, actor)
+            else:
+                command = c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor)
             answer = await self._executor.submit(command)
             if not isinstance(answer, r.Refusal):
-                return answer
-            if answer.code == r.DRIVER_NOT_AVAILABLE.code:
+                return answer if pair is not None else nobody
+            if pair is not None and answer.code == r.DRIVER_NOT_AVAILABLE.code:
                 lost[pair.driver_id] = LOST_RACE
             elif answer != r.DELIVERY_NOT_WAITING:
                 return answer
@@ -168,20 +171,14 @@ class Asking:
         heard = self._finder.heard_of(driver.id, driver.position.lat, driver.position.lon, since)
         return heard.lat, heard.lon
 
-    async def _nobody(
-        self, delivery: Delivery, not_taken: list[tuple[str, str]], actor: Actor
-    ) -> NobodyFound | r.Refusal:
-        reasons = {reason for _, reason in not_taken}
-        if reasons & _BY_RULE:
-            why = ALL_EXCLUDED
-        elif reasons & _OCCUPIED:
-            why = ALL_BUSY
-        else:
-            why = NONE_DISPATCHABLE if reasons - _WENT_HOME else NONE_IN_RADIUS
-        answer = await self._executor.submit(c.NoteFailedSearch(delivery.id, why, actor))
-        if isinstance(answer, r.Refusal) and answer != r.DELIVERY_NOT_WAITING:
-            return answer
-        return NobodyFound(why, not_taken)
+
+def _why_nobody(not_taken: list[tuple[str, str]]) -> str:
+    reasons = {reason for _, reason in not_taken}
+    if reasons & _BY_RULE:
+        return ALL_EXCLUDED
+    if reasons & _OCCUPIED:
+        return ALL_BUSY
+    return NONE_DISPATCHABLE if reasons - _WENT_HOME else NONE_IN_RADIUS
 
 
 def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: Policy) -> dict[str, str]:

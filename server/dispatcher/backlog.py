@@ -52,7 +52,7 @@ class Wait:
         unassigned = delivery.unassigned
         self.noted: str | None = None
         self.noted_at = self.judged = float("-inf")
-        if unassigned is not None and unassigned.attempt_count:
+        if unassigned is not None:
             self.noted = unassigned.failure_reason
             self.noted_at = clock.on_loop(unassigned.last_attempt_at)
 

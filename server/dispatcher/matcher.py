@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.deliveries import SAME_FAILURE_NOTED_EVERY
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
 from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
@@ -34,9 +35,6 @@ RETRY_SECONDS: Final = 0.5
 """How soon a delivery that found nobody is searched for again: a position counts within a second."""
 COMPLETE_SECONDS: Final = 5.0
 """How often such a search reads the database even though Redis is there."""
-NOTE_SECONDS: Final = 10.0
-NOTE_SECONDS_AT_MOST: Final = 60.0
-"""How often a failure is written down again: a tenth of the wait, between these."""
 NOTE_SPACING_SECONDS: Final = 0.2
 NOTE_LIMIT: Final = 100
 AFTER_FAILURE_SECONDS: Final = 0.2
@@ -73,6 +71,17 @@ OFFER_LATENCY: Final = Histogram(
 )
 
 log = structlog.get_logger(__name__)
+
+
+class Looked:
+    """Where a round looked for drivers, for which deliveries: in the index, of those where it told too few, or
+    everywhere.
+    """
+
+    def __init__(self) -> None:
+        self.index: set[str] = set()
+        self.truncated: set[str] = set()
+        self.everywhere: set[str] = set()
 
 
 class Matcher:
@@ -199,31 +208,29 @@ class Matcher:
 
     async def _search(self, due: list[Wait], near: list[Wait], places: dict[str, Place], policy: Policy) -> None:
         """Steps 2 to 4. `places` are those of drivers who were freed."""
-        truncated: set[str] = set()
-        by_index = [wait for wait in due if not wait.complete]
-        if by_index:
-            around = await self._finder.in_index([wait.delivery for wait in by_index], policy)
-            if around is not None:
-                places = around.places | places
-                truncated = around.truncated
-            else:
-                for wait in by_index:
-                    wait.complete = True
-        complete = [wait for wait in due if wait.complete]
         loop = asyncio.get_running_loop()
+        looked = Looked()
+        asked = [wait for wait in due if not wait.complete]
+        around = await self._finder.in_index([wait.delivery for wait in asked], policy) if asked else None
+        if around is not None:
+            places = around.places | places
+            looked.index = {wait.delivery.id for wait in asked}
+            looked.truncated = around.truncated
+        else:
+            for wait in asked:
+                wait.complete = True
+        complete = [wait for wait in due if wait.complete]
+        drivers = await self._finder.check(policy, places)
         if complete and loop.time() < self._scan_at:
-            due = [wait for wait in due if not wait.complete]
             for wait in complete:
                 wait.due = self._scan_at
-            complete = []
-        drivers = await self._finder.check(policy, places)
-        if complete:
+        elif complete:
             await self._scan(complete, drivers, policy)
+            looked.everywhere = {wait.delivery.id for wait in complete}
         CANDIDATES.observe(sum(map(len, drivers.values())))
-        if not self._lease.held:
-            return
-        for zone, waits in _by_zone(due, near).items():
-            await self._match(waits, list(drivers.get(zone, {}).values()), truncated, policy)
+        if self._lease.held:
+            for zone, waits in _by_zone(due, near).items():
+                await self._match(waits, list(drivers.get(zone, {}).values()), looked, policy)
 
     async def _scan(self, waits: Sequence[Wait], drivers: Drivers, policy: Policy) -> None:
         """Add everybody around these whom the database knows as dispatchable."""
@@ -233,7 +240,7 @@ class Matcher:
             drivers[zone] = found | drivers.get(zone, {})
         self._scan_at = loop.time() + SCAN_SHARE * (loop.time() - started)
 
-    async def _match(self, waits: list[Wait], drivers: list[Candidate], truncated: set[str], policy: Policy) -> None:
+    async def _match(self, waits: list[Wait], drivers: list[Candidate], looked: Looked, policy: Policy) -> None:
         """Offer one zone's pairs. A driver who was taken since they were read is left out."""
         now = asyncio.get_running_loop().time()
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
@@ -249,15 +256,13 @@ class Matcher:
                 self._offer(wait, pair)
             elif pair is not None:
                 wait.due = now
-            elif wait.due > now:
-                continue  # only those who were freed were looked at
-            elif wait.complete:
+            elif wait.delivery.id in looked.everywhere:
                 reason = reason_among(matching.not_taken[wait.delivery.id], without)
                 if reason is None and len(free) < len(drivers) and _in_reach(wait, drivers, policy):
                     reason = ALL_BUSY
                 self._failed(wait, reason, now)
-            else:
-                wait.complete = wait.delivery.id in truncated or now >= wait.scanned + COMPLETE_SECONDS
+            elif wait.delivery.id in looked.index:
+                wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
                 wait.due = now if wait.complete else now + RETRY_SECONDS
 
     async def _matched(self, waiting: list[Waiting], drivers: list[Candidate], policy: Policy) -> Matching:
@@ -297,8 +302,7 @@ class Matcher:
         wait.complete = False
         wait.scanned = now
         wait.due = now + RETRY_SECONDS
-        news = now >= wait.noted_at + _note_again_seconds(wait, self._clock)
-        if news or (reason != wait.noted and now >= wait.judged + COMPLETE_SECONDS):
+        if now >= wait.judged + COMPLETE_SECONDS or (reason is not None and reason != wait.noted):
             self._failures[wait.delivery.id] = (wait, reason)
 
     async def _note_failures(self, policy: Policy) -> None:
@@ -316,7 +320,7 @@ class Matcher:
                 delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy), others.get(delivery.zone)
             )
             wait.judged = now
-            again = now >= wait.noted_at + _note_again_seconds(wait, self._clock)
+            again = now >= wait.noted_at + SAME_FAILURE_NOTED_EVERY.total_seconds()
             if self._backlog.still(wait) and (again or why != wait.noted):
                 wait.noted, wait.noted_at = why, now
                 FAILED.labels(why).inc()
@@ -347,9 +351,3 @@ def _in_reach(wait: Wait, drivers: Sequence[Candidate], policy: Policy) -> bool:
     pickup = wait.delivery.pickup
     km = distances_km(pickup.lat, pickup.lon, (d.lat for d in drivers), (d.lon for d in drivers))
     return bool((km <= radius_km(wait.delivery, policy)).any())
-
-
-def _note_again_seconds(wait: Wait, clock: DatabaseTime) -> float:
-    since = wait.delivery.unassigned_since
-    waited = (clock.now() - since).total_seconds() if since is not None else 0.0
-    return min(max(NOTE_SECONDS, waited / 10), NOTE_SECONDS_AT_MOST)

@@ -35,14 +35,14 @@ UNION ALL
    AND d.unassigned_since <= statement_timestamp() + make_interval(secs => $1 - next.after)
  ORDER BY 4 LIMIT $2)
 UNION ALL
-(SELECT 'presence', d.id::text, NULL, coalesce(
-     greatest(d.socket_lost_at + make_interval(secs => $5), p.last_call_at + make_interval(secs => $6)),
-     d.last_availability_change)
- FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
- WHERE d.session_id IS NULL AND d.availability IN ('available', 'on_break', 'paused')
-   AND coalesce(greatest(d.socket_lost_at + make_interval(secs => $5), p.last_call_at + make_interval(secs => $6)),
-                '-infinity') <= statement_timestamp() + make_interval(secs => $1)
- ORDER BY 4 LIMIT $2)
+(SELECT 'presence', id, NULL, due_at
+ FROM (SELECT d.id::text, greatest(
+           d.socket_lost_at + make_interval(secs => $5), p.last_call_at + make_interval(secs => $6),
+           d.last_availability_change + make_interval(secs => $5)) AS due_at
+       FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
+       WHERE d.session_id IS NULL AND d.availability IN ('available', 'on_break', 'paused')) absent
+ WHERE due_at <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY due_at LIMIT $2)
 UNION ALL
 (SELECT 'session', d.id::text, d.session_id::text, n.expires_at
  FROM drivers d LEFT JOIN nodes n ON n.id = d.session_node

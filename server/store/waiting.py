@@ -18,7 +18,7 @@ QUERY_TIMEOUT_SECONDS: Final = 5.0
 DISPATCHABLE: Final = """
     d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL
     AND p.at >= statement_timestamp() - make_interval(secs => $1)
-    AND (d.session_id IS NOT NULL OR p.last_call_at >= statement_timestamp() - make_interval(secs => $2))
+    AND (d.session_id IS NOT NULL OR p.last_call_at > statement_timestamp() - make_interval(secs => $2))
 """
 """The rule `offers.dispatchable` as SQL, of `drivers d` and `driver_positions p`, with the policy's freshness of a
 position and of a call in seconds as $1 and $2."""

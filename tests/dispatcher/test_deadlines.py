@@ -1,0 +1,241 @@
+"""The deadlines on a real database: each kind is kept, to the moment, and once even if two nodes keep them."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch.policy import EscalationLevel
+from server.dispatch.refusals import Refusal
+from server.ids import new_id
+from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.waiting import until
+
+NORTH, EAST = PICKUP
+
+
+def believe(dispatch: Dispatch) -> None:
+    """This node thinks that it holds the lease, as one that was paused does until it looks."""
+    lease = dispatch.dispatcher._lease
+    lease._until = float("inf")
+    lease.taken.set()
+
+
+@pytest.fixture
+async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
+    """Two nodes that both dispatch."""
+    first = await start()
+    await until(lambda: first.dispatcher.holds_lease)
+    second = await start()
+    await second.dispatcher.release()
+    believe(second)
+    assert first.dispatcher.holds_lease
+    assert second.dispatcher.holds_lease
+    return first, second
+
+
+def told(dispatches: tuple[Dispatch, ...], **about: Any) -> Counter[str]:
+    """The events that these nodes committed about it, counted by type."""
+    return Counter(
+        event.type
+        for dispatch in dispatches
+        for commit in dispatch.commits
+        for event in commit.events
+        if all(getattr(event, name) == value for name, value in about.items())
+    )
+
+
+async def availability(dispatch: Dispatch, driver_id: str) -> tuple[str, str]:
+    row = await dispatch.node.database.pool.fetchrow(
+        "SELECT availability, availability_reason FROM drivers WHERE id = $1", driver_id
+    )
+    return row[0], row[1]
+
+
+async def test_an_offer_expires_once_at_its_deadline(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    await dispatch.set_policy(offer_timeout_seconds=1, expiry_policy="next_driver", pause_after_expiries=1)
+    await until(lambda: two[1].node.policies.current.offer_timeout_seconds == 1)
+    dan = await dispatch.a_driver()
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is_available(dispatch, dan, ("paused", "unresponsive")))
+    assert told(two, delivery_id=delivery_id)["offer.expired"] == 1
+    late = await dispatch.one("SELECT closed_at - expires_at FROM driver_offers WHERE delivery_id = $1", delivery_id)
+    assert 0 <= late.total_seconds() < 0.5
+
+
+async def test_a_received_offer_is_assigned_at_its_deadline(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    await dispatch.set_policy(offer_timeout_seconds=1)
+    await until(lambda: two[1].node.policies.current.offer_timeout_seconds == 1)
+    dan = await dispatch.a_driver()
+    delivery_id = await dispatch.an_order()
+    offer_id = await until(lambda: dispatch.open_offer(delivery_id))
+    assert offer_id is not None
+    await dispatch.done(c.ConfirmReceipt(offer_id, dan, by(dan)))
+    await until(lambda: dispatch.one("SELECT count(*) FROM assignments WHERE source = 'auto_accepted'"))
+    assert told(two, delivery_id=delivery_id)["delivery.assigned"] == 1
+
+
+async def test_many_offers_expire_on_time(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(offer_timeout_seconds=2, expiry_policy="next_driver", reoffer_cooldown_seconds=600)
+    for number in range(40):
+        await dispatch.a_driver(NORTH + KM / 100 * number)
+    orders = [await dispatch.an_order(NORTH + KM / 100 * number) for number in range(40)]
+    await until(lambda: _closed(dispatch, len(orders)), within=8)
+    late = await dispatch.node.database.pool.fetch(
+        "SELECT extract(epoch FROM closed_at - expires_at)::float8 FROM driver_offers WHERE status = 'EXPIRED'"
+        " ORDER BY 1"
+    )
+    assert late[0][0] >= 0
+    assert late[-1][0] < 0.5
+
+
+async def test_a_break_ends_by_itself(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    dan = await dispatch.a_driver()
+    await dispatch.done(c.TakeBreak(dan, 5, by(dan)))
+    await dispatch.execute(
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '200 ms' WHERE id = $1", dan
+    )
+    await until(lambda: _is_available(dispatch, dan, ("available", "break_expired")))
+    delivery_id = await dispatch.an_order()
+    assert await until(lambda: dispatch.offered_to(delivery_id)) == dan
+    changes = [
+        event.data()["reason"]
+        for node in two
+        for commit in node.commits
+        for event in commit.events
+        if event.type == "driver.availability_changed" and event.driver_id == dan
+    ]
+    assert changes.count("break_expired") == 1
+
+
+async def test_a_scheduled_order_is_dispatched_when_its_time_comes(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    dan = await dispatch.a_driver()
+    at = await dispatch.one("SELECT date_trunc('milliseconds', clock_timestamp()) + interval '300 ms'")
+    delivery_id = await dispatch.an_order(dispatch_at=at)
+    assert await until(lambda: dispatch.offered_to(delivery_id)) == dan
+    since = await dispatch.one("SELECT unassigned_since FROM deliveries WHERE id = $1", delivery_id)
+    assert 0 <= (since - at).total_seconds() < 0.5
+    assert told(two, delivery_id=delivery_id)["delivery.ready"] == 1
+
+
+async def test_every_level_of_the_ladder_is_reached_once(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    ladder = (EscalationLevel(1, 1, ("ticket", "notify_ops")), EscalationLevel(2, 2, ("notify_critical", "cancel")))
+    await dispatch.set_policy(escalation=ladder)
+    await until(lambda: two[1].node.policies.current.escalation == ladder)
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _status(dispatch, delivery_id, "CANCELLED"))
+    events = told(two, delivery_id=delivery_id)
+    assert events["delivery.escalated"] == 2
+    assert events["ticket.created"] == 1
+    assert events["delivery.cancelled"] == 1
+
+
+async def test_presence_lapses_when_a_lost_socket_does_not_return(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    await dispatch.set_policy(presence_lapse_seconds=1)
+    await until(lambda: two[1].node.policies.current.presence_lapse_seconds == 1)
+    dan, dora = await dispatch.a_driver(), await dispatch.a_driver()
+    session = await dispatch.connect(dan)
+    await dispatch.done(c.DisconnectDriver(dan, session))
+    await until(lambda: _is_available(dispatch, dan, ("offline", "connection_lost")))
+    assert await availability(dispatch, dora) == ("available", "first_seen")
+    gone = await dispatch.one("SELECT last_availability_change - socket_lost_at FROM drivers WHERE id = $1", dan)
+    assert 1.0 <= gone.total_seconds() < 1.5
+
+
+async def test_who_only_calls_lapses_when_the_calls_end(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(presence_lapse_seconds=1, call_presence_seconds=2)
+    dan = new_id()
+    await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+    await dispatch.node.seen(dan)
+    await until(lambda: _is_available(dispatch, dan, ("available", "first_seen")))
+    await until(lambda: _is_available(dispatch, dan, ("offline", "connection_lost")))
+
+
+async def test_a_driver_who_was_never_seen_stays_so(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(presence_lapse_seconds=1, call_presence_seconds=1)
+    dan, dora = new_id(), await dispatch.a_driver()
+    await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+    session = await dispatch.connect(dora)
+    await dispatch.done(c.DisconnectDriver(dora, session))
+    await until(lambda: _is_available(dispatch, dora, ("offline", "connection_lost")))
+    assert await availability(dispatch, dan) == ("offline", "never_seen")
+
+
+async def test_the_sessions_of_a_dead_node_count_as_lost_since_it_died(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    dead, unknown = new_id(), new_id()
+    await dispatch.execute(
+        "INSERT INTO nodes (id, name, started_at, expires_at) VALUES ($1, 'dead', now(), now() - interval '7 s')", dead
+    )
+    dan, dora, max_ = [await dispatch.a_driver() for _ in range(3)]
+    await dispatch.done(c.ConnectDriver(dan, new_id(), dead, by(dan)))
+    await dispatch.done(c.ConnectDriver(dora, new_id(), unknown, by(dora)))
+    await until(lambda: _gone(dispatch, dan))
+    await until(lambda: _gone(dispatch, dora))
+    assert not await _gone(dispatch, max_)
+    lost_at = await dispatch.one("SELECT socket_lost_at FROM drivers WHERE id = $1", dan)
+    assert lost_at == await dispatch.one(
+        "SELECT date_trunc('milliseconds', expires_at) FROM nodes WHERE id = $1", dead
+    ) or lost_at == await dispatch.one("SELECT expires_at FROM nodes WHERE id = $1", dead)
+    assert told(two, driver_id=dan)["driver.disconnected"] == 1
+
+
+async def test_a_deadline_that_moved_is_kept_at_its_new_time(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver()
+    await dispatch.done(c.SetAvailability(dan, "on_break", "rest", ADA, duration_minutes=1))
+    await dispatch.execute(
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '1500 ms' WHERE id = $1", dan
+    )
+    await until(lambda: ("break", dan) in dispatch.dispatcher._deadlines._dues)
+    await dispatch.done(c.TakeBreak(dan, 30, by(dan)))
+    dora = await dispatch.a_driver()
+    await dispatch.done(c.TakeBreak(dora, 5, by(dora)))
+    await dispatch.execute(
+        "UPDATE drivers SET availability_until = clock_timestamp() + interval '2 s' WHERE id = $1", dora
+    )
+    await until(lambda: _is_available(dispatch, dora, ("available", "break_expired")))
+    assert (await availability(dispatch, dan))[0] == "on_break"
+
+
+async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> None:
+    """The offer's delivery is locked by somebody else at the deadline, for longer than a command waits."""
+    await dispatch.set_policy(offer_timeout_seconds=1, expiry_policy="next_driver")
+    await dispatch.a_driver()
+    delivery_id = await dispatch.an_order()
+    offer_id = await until(lambda: dispatch.open_offer(delivery_id))
+    async with dispatch.node.database.pool.acquire() as blocker:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("SELECT FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id)
+        answer = await dispatch.decided(c.ExpireOffer(offer_id or "", new_id()))
+        assert isinstance(answer, Refusal)
+        await until(lambda: _resting(dispatch, offer_id or ""), within=8)
+        await transaction.rollback()
+    await until(lambda: _closed(dispatch, 1))
+
+
+def _resting(dispatch: Dispatch, offer_id: str) -> bool:
+    return ("offer", offer_id) in dispatch.dispatcher._deadlines._resting
+
+
+async def _is_available(dispatch: Dispatch, driver_id: str, wanted: tuple[str, str]) -> bool:
+    return await availability(dispatch, driver_id) == wanted
+
+
+async def _status(dispatch: Dispatch, delivery_id: str, wanted: str) -> bool:
+    return bool(await dispatch.one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == wanted)
+
+
+async def _closed(dispatch: Dispatch, count: int) -> bool:
+    return bool(await dispatch.one("SELECT count(*) FROM driver_offers WHERE status = 'EXPIRED'") >= count)
+
+
+async def _gone(dispatch: Dispatch, driver_id: str) -> bool:
+    return await dispatch.one("SELECT session_id FROM drivers WHERE id = $1", driver_id) is None

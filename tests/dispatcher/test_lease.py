@@ -1,0 +1,147 @@
+"""The dispatcher's lease on a real database: one holder, and another soon after that one is gone or cut off."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from server.dispatcher.lease import LASTS_SECONDS, NAME, Lease
+from server.ids import new_id
+from server.realtime.bus import Bus
+from server.settings import Settings
+from server.store.engine import Database
+from server.supervise import stop, supervised
+from tests.waiting import until
+
+
+class Candidate:
+    """A node as far as the lease is concerned. `kill` ends it without a word."""
+
+    def __init__(self, database: Database, bus: Bus) -> None:
+        self.node_id = new_id()
+        self.lease = Lease(self.node_id, database, bus)
+        self._tasks = [supervised("bus_reader", bus.read), supervised("bus_writer", bus.write)]
+        self._keeping = supervised("lease", self.lease.keep)
+
+    def ended(self) -> bool:
+        return self._keeping.done()
+
+    async def kill(self) -> None:
+        await stop(self._keeping)
+
+    async def close(self) -> None:
+        await stop(self._keeping, *self._tasks)
+
+
+Run = Callable[[], Awaitable[Candidate]]
+
+
+@pytest.fixture
+async def run(database: Database, settings: Settings) -> AsyncIterator[Run]:
+    async with AsyncExitStack() as running:
+
+        async def one() -> Candidate:
+            bus = Bus(settings.redis_url, settings.redis_prefix)
+            running.push_async_callback(bus.close)
+            candidate = Candidate(database, bus)
+            running.push_async_callback(candidate.close)
+            return candidate
+
+        yield one
+
+
+async def row(database: Database) -> Any:
+    return await database.pool.fetchrow(
+        "SELECT holder, expires_at > clock_timestamp() FROM leases WHERE name = $1", NAME
+    )
+
+
+async def test_one_of_two_holds_it(database: Database, run: Run) -> None:
+    first, second = await run(), await run()
+    await until(lambda: first.lease.held or second.lease.held)
+    holder, other = (first, second) if first.lease.held else (second, first)
+    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME)
+    await until(lambda: _later(database, renewed))
+    assert holder.lease.held
+    assert holder.lease.taken.is_set()
+    assert not other.lease.held
+    assert not other.lease.taken.is_set()
+    assert (await row(database))[0] == holder.node_id
+
+
+async def test_a_killed_holder_is_replaced_when_its_lease_runs_out(database: Database, run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    second = await run()
+    await until(lambda: _connections(database, 1))
+    await first.kill()
+    started = time.monotonic()
+    await until(lambda: second.lease.held)
+    assert LASTS_SECONDS - 1.1 < time.monotonic() - started < LASTS_SECONDS + 0.5
+
+
+async def test_a_lease_that_is_given_back_moves_at_once(run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    second = await run()
+    await first.lease.release()
+    assert not first.lease.held
+    await until(lambda: second.lease.held, within=1.5)
+
+
+async def test_who_gave_it_back_never_takes_it_again(database: Database, run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    await first.lease.release()
+    assert list(await row(database)) == [None, None]
+    await until(first.ended)
+
+
+async def test_a_holder_who_cannot_renew_stops_before_it_runs_out(database: Database, run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    async with database.pool.acquire() as blocker:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("SELECT FROM leases FOR UPDATE")
+        await until(lambda: not first.lease.held)
+        assert (await row(database))[1], "the row must still be valid when the holder has stopped"
+        await transaction.rollback()
+    await until(lambda: first.lease.held)
+
+
+async def test_a_holder_who_was_replaced_stops(database: Database, run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    await database.pool.execute(
+        "UPDATE leases SET holder = $1, expires_at = clock_timestamp() + interval '1 minute'", new_id()
+    )
+    await until(lambda: not first.lease.held, within=1.5)
+    assert not first.lease.taken.is_set()
+
+
+async def test_a_lost_connection_costs_nothing(database: Database, run: Run) -> None:
+    first = await run()
+    await until(lambda: first.lease.held)
+    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME)
+    await database.pool.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%INSERT INTO leases%'"
+        " AND pid <> pg_backend_pid()"
+    )
+    await until(lambda: _later(database, renewed))
+    assert first.lease.held
+
+
+async def _later(database: Database, renewed: Any) -> bool:
+    return bool(await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME) > renewed)
+
+
+async def _connections(database: Database, count: int) -> bool:
+    """Whether so many backends have asked how much of the lease is left."""
+    found = await database.pool.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%extract(epoch FROM expires_at%FROM leases%'"
+        " AND pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    return bool(found >= count)

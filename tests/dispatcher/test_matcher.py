@@ -1,0 +1,281 @@
+"""The matcher on a real database and Redis: who waits is offered to who is free, at once, whatever fails meanwhile."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch.policy import EscalationLevel
+from server.dispatcher.matcher import ROUNDS
+from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.waiting import until
+
+NORTH, EAST = PICKUP
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+async def offered(dispatch: Dispatch, delivery_id: str, within: float = 5.0) -> str:
+    """Whom the delivery was offered to."""
+    return await until(lambda: dispatch.offered_to(delivery_id), within) or ""
+
+
+async def failure_of(dispatch: Dispatch, delivery_id: str) -> str:
+    reason: str = await dispatch.one("SELECT failure_reason FROM unassigned_orders WHERE delivery_id = $1", delivery_id)
+    return reason
+
+
+async def test_an_order_is_offered_to_the_nearest_driver(dispatch: Dispatch) -> None:
+    await dispatch.a_driver(NORTH + 2 * KM)
+    near = await dispatch.a_driver(NORTH + KM)
+    assert await offered(dispatch, await dispatch.an_order()) == near
+
+
+async def test_without_redis_everything_is_found_in_the_database(start: StartDispatch) -> None:
+    dispatch = await start(redis_url=NOWHERE)
+    await dispatch.a_driver(NORTH + 2 * KM)
+    near = await dispatch.a_driver(NORTH + KM)
+    assert not dispatch.node.bus.connected
+    assert await offered(dispatch, await dispatch.an_order()) == near
+
+
+async def test_a_driver_whom_the_index_lost_is_found(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver()
+    bus = dispatch.node.bus
+    await until(lambda: bus.redis.zscore(bus.geo_key("default"), dan))
+    await bus.redis.zrem(bus.geo_key("default"), dan)
+    assert await offered(dispatch, await dispatch.an_order(), within=2) == dan
+
+
+async def test_ghosts_in_the_index_hide_nobody(dispatch: Dispatch) -> None:
+    """So many members that are no longer dispatchable that the search in the index sees nobody else."""
+    dan = await dispatch.a_driver(NORTH + 3 * KM)
+    bus = dispatch.node.bus
+    ghosts = [await dispatch.a_driver(NORTH + KM / 10) for _ in range(12)]
+    for ghost in ghosts:
+        await dispatch.done(c.EndShift(ghost, by(ghost)))
+    await until(lambda: bus.redis.zcard(bus.geo_key("default")))
+    places: list[Any] = [part for ghost in ghosts for part in (EAST, NORTH + KM / 10, ghost)]
+    await bus.redis.execute_command("GEOADD", bus.geo_key("default"), *places)
+    assert await offered(dispatch, await dispatch.an_order(), within=2) == dan
+
+
+async def test_nobody_is_found_across_a_zone_or_beyond_the_radius(dispatch: Dispatch) -> None:
+    await dispatch.a_driver(zone="harbour")
+    await dispatch.a_driver(NORTH + 6 * KM)
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    near = await dispatch.a_driver(NORTH + KM)
+    assert await offered(dispatch, delivery_id) == near
+
+
+async def test_an_order_near_a_pole_is_dispatched_too(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(89.0, 179.9)
+    assert await offered(dispatch, await dispatch.an_order(89.0, -179.9)) == dan
+
+
+async def test_a_driver_who_becomes_free_gets_the_order_that_waits(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver()
+    first = await dispatch.an_order()
+    await offered(dispatch, first)
+    second = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, second), "all_busy"))
+    offer_id = await dispatch.open_offer(first)
+    assert offer_id is not None
+    answer = await dispatch.done(c.AcceptOffer(offer_id, dan, first, by(dan)))
+    assert await dispatch.offered_to(second) is None
+    assert answer.assignment is not None
+    await dispatch.done(c.Complete(answer.assignment.id, dan, by(dan)))
+    assert await offered(dispatch, second) == dan
+
+
+async def test_a_driver_with_room_for_two_is_offered_the_second_after_the_first(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(capacity=2)
+    first, second = await dispatch.an_order(), await dispatch.an_order()
+    assert await offered(dispatch, first) == dan
+    offer_id = await dispatch.open_offer(first)
+    assert offer_id is not None
+    await dispatch.done(c.AcceptOffer(offer_id, dan, first, by(dan)))
+    assert await offered(dispatch, second) == dan
+
+
+async def test_a_position_that_is_heard_makes_a_driver_findable_within_a_second(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(NORTH + 30 * KM)
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    dispatch.node.positions.moved(dan, NORTH, EAST)
+    assert await offered(dispatch, delivery_id, within=1.2) == dan
+
+
+async def test_who_rejects_is_never_asked_again_and_the_next_is_at_once(dispatch: Dispatch) -> None:
+    dan, dora = await dispatch.a_driver(NORTH + KM), await dispatch.a_driver(NORTH + 2 * KM)
+    delivery_id = await dispatch.an_order()
+    assert await offered(dispatch, delivery_id) == dan
+    await dispatch.reject(delivery_id)
+    assert await offered(dispatch, delivery_id) == dora
+    await dispatch.reject(delivery_id)
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "all_excluded"))
+    assert await dispatch.offered_to(delivery_id) is None
+    another = await dispatch.an_order()
+    assert await offered(dispatch, another) == dan
+
+
+async def test_who_let_it_expire_is_asked_again_after_the_cooldown(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(offer_timeout_seconds=1, reoffer_cooldown_seconds=1, expiry_policy="next_driver")
+    dan = await dispatch.a_driver()
+    delivery_id = await dispatch.an_order()
+    first = await until(lambda: dispatch.open_offer(delivery_id))
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "all_excluded"))
+    again = await until(lambda: dispatch.open_offer(delivery_id))
+    assert again != first
+    assert await dispatch.offered_to(delivery_id) == dan
+    gap = await dispatch.one(
+        "SELECT max(created_at) - min(closed_at) FROM driver_offers WHERE delivery_id = $1", delivery_id
+    )
+    assert 1.0 <= gap.total_seconds() < 2.0
+
+
+async def test_the_driver_from_whom_an_order_was_taken_is_not_asked_again(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(NORTH + KM)
+    delivery_id = await dispatch.an_order()
+    await offered(dispatch, delivery_id)
+    offer_id = await dispatch.open_offer(delivery_id)
+    assert offer_id is not None
+    answer = await dispatch.done(c.AcceptOffer(offer_id, dan, offer_id, by(dan)))
+    dora = await dispatch.a_driver(NORTH + 2 * KM)
+    assert answer.assignment is not None
+    await dispatch.done(c.Reassign(answer.assignment.id, "flat tyre", delivery_id, delivery_id, ADA))
+    assert await offered(dispatch, delivery_id) == dora
+
+
+async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(dispatch: Dispatch) -> None:
+    """Dan's break is being committed while the matcher finds him: it sees him free, and the lock tells otherwise."""
+    dan, dora = await dispatch.a_driver(NORTH + KM), await dispatch.a_driver(NORTH + 2 * KM)
+    await until(lambda: dispatch.dispatcher.holds_lease)
+    async with dispatch.node.database.pool.acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("UPDATE drivers SET availability = 'paused' WHERE id = $1", dan)
+        delivery_id = await dispatch.an_order()
+        await until(
+            lambda: dispatch.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), within=2
+        )
+        await transaction.commit()
+    assert await offered(dispatch, delivery_id) == dora
+
+
+async def test_two_orders_and_two_drivers_are_paired_for_the_best_total(dispatch: Dispatch) -> None:
+    """Both orders have Dora nearest; only one of them has Dan in reach as well."""
+    await dispatch.set_policy(match_window_ms=300)
+    dora = await dispatch.a_driver(NORTH)
+    dan = await dispatch.a_driver(NORTH - 4 * KM)
+    far = await dispatch.an_order(NORTH + 3 * KM)
+    between = await dispatch.an_order(NORTH - KM)
+    assert await offered(dispatch, far) == dora
+    assert await offered(dispatch, between) == dan
+
+
+async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_served(dispatch: Dispatch) -> None:
+    orders = [await dispatch.an_order() for _ in range(12)]
+    drivers = [await dispatch.a_driver(NORTH + KM / 10 * i) for i in range(5)]
+    found = await until(lambda: _offers(dispatch, 5))
+    assert set(found.values()) == set(drivers)
+    assert Counter(found.values()).most_common(1)[0][1] == 1
+    assert set(found) == set(orders[:5])
+
+
+async def test_the_search_widens_with_the_ladder(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(escalation=(EscalationLevel(1, 1, ("widen_search",)),))
+    dan = await dispatch.a_driver(NORTH + 8 * KM)
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    assert await offered(dispatch, delivery_id) == dan
+
+
+async def test_a_window_gathers_before_it_matches(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(match_window_ms=400)
+    await dispatch.a_driver()
+    delivery_id = await dispatch.an_order()
+    await offered(dispatch, delivery_id)
+    waited = await dispatch.one(
+        "SELECT o.created_at - d.unassigned_since FROM deliveries d JOIN driver_offers o ON o.delivery_id = d.id"
+        " WHERE d.id = $1",
+        delivery_id,
+    )
+    assert 0.4 <= waited.total_seconds() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"), [("on_break", "no_driver_dispatchable"), ("offline", "no_driver_in_radius")]
+)
+async def test_the_failure_says_why_nobody_was_found(dispatch: Dispatch, state: Any, reason: str) -> None:
+    dan = await dispatch.a_driver()
+    await dispatch.done(c.SetAvailability(dan, state, "testing", ADA))
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), reason))
+
+
+async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatch) -> None:
+    orders = [await dispatch.an_order() for _ in range(150)]
+    await until(lambda: _noted(dispatch, "no_driver_in_radius", len(orders)))
+    for _ in range(3):
+        before = ROUNDS._value.get()
+        dispatch.dispatcher.wake()
+        await until(lambda before=before: ROUNDS._value.get() > before)  # type: ignore[misc]
+    attempts = await dispatch.node.database.pool.fetch("SELECT DISTINCT attempt_count FROM unassigned_orders")
+    assert [row[0] for row in attempts] == [1]
+    assert sum(len(commit.events) for commit in dispatch.commits) == 3 * len(orders)
+
+
+async def test_an_order_made_on_another_node_is_offered_by_the_holder(start: StartDispatch) -> None:
+    holder = await start()
+    await until(lambda: holder.dispatcher.holds_lease)
+    other = await start()
+    dan = await holder.a_driver()
+    delivery_id = await other.an_order()
+    assert await offered(holder, delivery_id, within=1.5) == dan
+    assert not other.dispatcher.holds_lease
+
+
+async def test_without_redis_another_nodes_order_is_found_by_polling(start: StartDispatch) -> None:
+    holder = await start(redis_url=NOWHERE)
+    await until(lambda: holder.dispatcher.holds_lease)
+    other = await start(redis_url=NOWHERE)
+    dan = await holder.a_driver()
+    delivery_id = await other.an_order()
+    assert await offered(holder, delivery_id, within=2) == dan
+
+
+async def test_orders_that_waited_for_a_node_are_offered_when_one_comes(start: StartDispatch) -> None:
+    first = await start()
+    dan = await first.a_driver()
+    await first.dispatcher.release()
+    delivery_id = await first.an_order()
+    second = await start()
+    assert await offered(second, delivery_id) == dan
+
+
+async def test_a_cancelled_order_is_no_longer_searched_for(dispatch: Dispatch) -> None:
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    await dispatch.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
+    await dispatch.a_driver()
+    another = await dispatch.an_order()
+    await offered(dispatch, another)
+    assert (await dispatch.events(delivery_id))[-1] == "delivery.cancelled"
+
+
+async def _is(value: Any, wanted: str) -> bool:
+    return bool(await value == wanted)
+
+
+async def _offers(dispatch: Dispatch, count: int) -> dict[str, str] | None:
+    rows = await dispatch.node.database.pool.fetch(
+        "SELECT delivery_id, driver_id FROM driver_offers WHERE status = 'PENDING'"
+    )
+    return dict(rows) if len(rows) == count else None
+
+
+async def _noted(dispatch: Dispatch, reason: str, count: int) -> bool:
+    found = await dispatch.one("SELECT count(*) FROM unassigned_orders WHERE failure_reason = $1", reason)
+    return bool(found == count)
