@@ -301,7 +301,7 @@ class Cut:
         return getattr(self._inner, name)
 
     async def execute(self, query: str, *args: Any, **options: Any) -> Any:
-        if query == "COMMIT":
+        if query.startswith("COMMIT"):
             await self._on_commit(self._inner)
             self._inner.terminate()
             raise asyncpg.ConnectionDoesNotExistError("the connection was closed in the middle of operation")
