@@ -4,9 +4,9 @@ Locks are taken by `lock_rows` (a function of the schema): deliveries by id, the
 read by later statements, once all locks are held; the last one returns the database's clock, the batch's `now`.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final, get_type_hints
 
 import msgspec
 from msgspec import Raw, Struct
@@ -66,36 +66,87 @@ class Named(Struct):
                 self.drivers.add(command.driver_id)
 
 
-LOCK = (
+LOCK: Final = (
     "SELECT deliveries::text[], drivers::text[] FROM lock_rows($1::text[]::uuid[], $2::text[]::uuid[],"
     " $3::text[]::uuid[], $4::text[]::uuid[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[])"
 )
-DELIVERIES = """
-SELECT d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
-       d.pickup_address, d.dropoff_lat, d.dropoff_lon, d.dropoff_address, d.prep_seconds, d.dispatch_at,
-       d.created_at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since,
-       d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version,
-       u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count, u.escalation_level,
-       u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by, u.acknowledged_at,
-       u.acknowledgement_note
-FROM deliveries d LEFT JOIN unassigned_orders u ON u.delivery_id = d.id WHERE d.id = ANY($1::text[]::uuid[])"""
-OFFERS = """
-SELECT id, delivery_id, driver_id, status, attempt, offer_payload, created_at, expires_at, received_at, closed_at,
-       closing_reason, auto_accepted, driver_response_time_ms, notification_sent_at, notification_method
-FROM driver_offers WHERE delivery_id = ANY($1::text[]::uuid[])"""
-ASSIGNMENTS = """
-SELECT id, delivery_id, driver_id, offer_id, status, source, created_at, picked_up_at, completed_at, ended_at,
-       end_reason, ended_by, version
-FROM assignments WHERE delivery_id = ANY($1::text[]::uuid[])"""
-DRIVERS = """
-SELECT t.now, t.xid, d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
-       d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-       d.socket_lost_at, d.expiries_in_a_row, d.stream_seq, d.open_offer_id, d.open_offer_delivery_id,
-       d.active_count, p.lat, p.lon, p.at, p.last_call_at
-FROM (SELECT date_trunc('milliseconds', clock_timestamp()) AS now, pg_current_xact_id()::text AS xid) t
-LEFT JOIN drivers d ON d.id = ANY($1::text[]::uuid[]) LEFT JOIN driver_positions p ON p.driver_id = d.id"""
-EXTERNAL_REFS = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
-POLICY = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
+# No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
+READ: Final = """
+SELECT date_trunc('milliseconds', clock_timestamp()), pg_current_xact_id()::text,
+(SELECT json_agg(json_build_array(
+    d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
+    d.pickup_address, d.dropoff_lat, d.dropoff_lon, d.dropoff_address, d.prep_seconds, d.dispatch_at,
+    d.created_at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since,
+    d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version,
+    (SELECT json_build_array(
+        u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count,
+        u.escalation_level, u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by,
+        u.acknowledged_at, u.acknowledgement_note) FROM unassigned_orders u WHERE u.delivery_id = d.id)))
+ FROM deliveries d WHERE d.id = ANY($1::text[]::uuid[])),
+(SELECT json_agg(json_build_array(
+    o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
+    o.received_at, o.closed_at, o.closing_reason, o.auto_accepted, o.driver_response_time_ms,
+    o.notification_sent_at, o.notification_method))
+ FROM driver_offers o WHERE o.delivery_id = ANY($1::text[]::uuid[])),
+(SELECT json_agg(json_build_array(
+    a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
+    a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version))
+ FROM assignments a WHERE a.delivery_id = ANY($1::text[]::uuid[])),
+(SELECT json_agg(json_build_array(
+    d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
+    d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
+    d.socket_lost_at, d.expiries_in_a_row, d.stream_seq, d.open_offer_id, d.open_offer_delivery_id, d.active_count,
+    (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
+ FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""
+EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
+POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
+
+
+def _rows_of(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":
+    """A decoder of rows that READ sends as arrays: the model's fields in order, some of them of another type
+    or (None) left out."""
+    types = {name: kind for name, kind in {**get_type_hints(model), **instead}.items() if kind is not None}
+    return msgspec.json.Decoder(list[tuple[tuple(types.values())]])  # type: ignore[misc]
+
+
+class _DeliveryColumns(Struct):
+    """A delivery as READ lays it out: the points as columns, its wait at the end."""
+
+    id: str
+    seller_id: str
+    seller_order_id: str
+    store_name: str
+    zone: str
+    status: str
+    pickup_lat: float
+    pickup_lon: float
+    pickup_address: str | None
+    dropoff_lat: float
+    dropoff_lon: float
+    dropoff_address: str | None
+    prep_seconds: int
+    dispatch_at: datetime
+    created_at: datetime
+    fingerprint: str
+    price_cents: int | None
+    driver_pay_cents: int | None
+    currency: str
+    notes: str | None
+    unassigned_since: datetime | None
+    current_offer_id: str | None
+    accepted_offer_id: str | None
+    offer_acceptance_count: int
+    widened_at: datetime | None
+    version: int
+    wait: Any
+
+
+_WAIT: Any = tuple[tuple(get_type_hints(Unassigned).values())]  # type: ignore[misc]
+_WHEREABOUTS: Any = tuple[float | None, float | None, datetime | None, datetime | None]
+_delivery_rows: Final = _rows_of(_DeliveryColumns, wait=_WAIT | None)
+_offer_rows: Final = _rows_of(Offer, payload=Raw)
+_assignment_rows: Final = _rows_of(Assignment)
+_driver_rows: Final = _rows_of(Driver, position=_WHEREABOUTS | None, last_call_at=None)
 
 
 class Loaded(Struct):
@@ -105,78 +156,76 @@ class Loaded(Struct):
     xid: str
 
 
-def delivery_of(row: Any) -> Delivery:
-    """A row of DELIVERIES as a delivery, without its offers and assignments yet."""
-    return Delivery(
-        *row[:6],
-        Point(row[6], row[7], row[8]),
-        Point(row[9], row[10], row[11]),
-        *row[12:26],
-        Unassigned(*row[26:38]) if row[26] is not None else None,
-        {},
-        {},
-    )
+def _delivery(row: Any) -> Delivery:
+    pickup, dropoff = Point(row[6], row[7], row[8]), Point(row[9], row[10], row[11])
+    wait = Unassigned(*row[26]) if row[26] is not None else None
+    return Delivery(*row[:6], pickup, dropoff, *row[12:26], wait, {}, {})  # type: ignore[call-arg]
 
 
-def offer_of(row: Any) -> Offer:
-    """A row of OFFERS as an offer; its payload stays JSON."""
-    return Offer(*row[:5], Raw(row[5].encode()), *row[6:15])
-
-
-def driver_of(row: Any) -> Driver:
-    """A row of DRIVERS (from its third column on) as a driver."""
-    position = Position(row[21], row[22], row[23]) if row[23] is not None else None
-    return Driver(*row[2:21], position, row[24])
+def _driver(row: Any) -> Driver:
+    driver = Driver(*row[:19])
+    if row[19] is not None:
+        lat, lon, at, driver.last_call_at = row[19]
+        if at is not None:
+            driver.position = Position(lat, lon, at)
+    return driver
 
 
 async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
-    """Lock and read everything that is named, inside the caller's transaction."""
+    """Lock and read everything that is named, inside the caller's transaction.
+
+    1. Lock, in one order.
+    2. Read what is locked as it is now, and the clock.
+    """
     deliveries: dict[str, Delivery | None] = {}
     drivers: dict[str, Driver | None] = {}
     for asked in (named.deliveries, named.whole_deliveries):
         deliveries.update(dict.fromkeys(asked))
     for asked in (named.drivers, named.whole_drivers):
         drivers.update(dict.fromkeys(asked))
-    locked_deliveries: list[str] = []
-    locked_drivers: list[str] = []
+    locked: tuple[list[str], list[str]] = ([], [])
     if deliveries or drivers or named.offers or named.assignments or named.seller_keys:
-        keys = list(named.seller_keys)
-        (found,) = await connection.fetch(
-            LOCK,
-            list(named.deliveries),
-            list(named.whole_deliveries),
-            list(named.drivers),
-            list(named.whole_drivers),
-            list(named.offers),
-            list(named.assignments),
-            [seller for seller, _ in keys],
-            [order for _, order in keys],
-        )
-        locked_deliveries, locked_drivers = found
-    if locked_deliveries:
-        await _read_deliveries(connection, locked_deliveries, deliveries)
+        locked = await _lock(connection, named)
     by_external_ref: dict[str, str] = {}
     if named.external_refs:
         by_external_ref = dict(await connection.fetch(EXTERNAL_REFS, list(named.external_refs)))
     if named.policy:
-        document = await connection.fetchval(POLICY)
-        policy = msgspec.json.decode(document, type=Policy)
-    rows = await connection.fetch(DRIVERS, locked_drivers)
-    for row in rows:
-        if row[2] is not None:
-            drivers[row[2]] = driver_of(row)
-    now: datetime = rows[0][0]
-    return Loaded(World(now, policy, deliveries, drivers, by_external_ref), rows[0][1])
-
-
-async def _read_deliveries(connection: Any, ids: Iterable[str], deliveries: dict[str, Delivery | None]) -> None:
-    for row in await connection.fetch(DELIVERIES, ids):
-        deliveries[row[0]] = delivery_of(row)
-    for row in await connection.fetch(OFFERS, ids):
+        policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
+    now, xid, *found = await connection.fetchrow(READ, *locked)
+    for row in _rows(_delivery_rows, found[0]):
+        deliveries[row[0]] = _delivery(row)
+    for row in _rows(_offer_rows, found[1]):
         delivery = deliveries[row[1]]
         assert delivery is not None
-        delivery.offers[row[0]] = offer_of(row)
-    for row in await connection.fetch(ASSIGNMENTS, ids):
+        delivery.offers[row[0]] = Offer(*row)
+    for row in _rows(_assignment_rows, found[2]):
         delivery = deliveries[row[1]]
         assert delivery is not None
         delivery.assignments[row[0]] = Assignment(*row)
+    for row in _rows(_driver_rows, found[3]):
+        drivers[row[0]] = _driver(row)
+    return Loaded(World(now, policy, deliveries, drivers, by_external_ref), xid)
+
+
+async def _lock(connection: Any, named: Named) -> tuple[list[str], list[str]]:
+    keys = list(named.seller_keys)
+    deliveries, drivers = await connection.fetchrow(
+        LOCK,
+        list(named.deliveries),
+        list(named.whole_deliveries),
+        list(named.drivers),
+        list(named.whole_drivers),
+        list(named.offers),
+        list(named.assignments),
+        [seller for seller, _ in keys],
+        [order for _, order in keys],
+    )
+    return deliveries, drivers
+
+
+def _rows(decoder: "msgspec.json.Decoder[list[Any]]", text: str | None) -> list[Any]:
+    """The rows in order of their ids, which is the order in which they came to be."""
+    return sorted(decoder.decode(text), key=_first) if text is not None else []
+
+
+_first = itemgetter(0)

@@ -1,21 +1,22 @@
 """Saving for the write path: everything a batch changed, and its events, in one statement.
 
-Each table's rows travel as arrays that the server unnests. Updates come before inserts where a partial unique
-index could see both: the insert reads the update's row count, which makes PostgreSQL finish the update first.
+Each table's rows travel as one JSON array, which costs both sides far less than an array a column. Updates come
+before inserts where a partial unique index could see both: the insert asks how many rows the update changed, which
+makes PostgreSQL finish the update first.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from server.dispatch.events import AvailabilityChanged, Event
+from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged
 from server.dispatch.model import Assignment, Delivery, Driver, Offer, Ticket, Unassigned
+from server.dispatch.policy import Policy
 from server.dispatch.world import World
 from server.ids import new_id
-from server.wire import to_json
 
 
 class StreamMessage(Struct, frozen=True):
@@ -27,39 +28,117 @@ class StreamMessage(Struct, frozen=True):
     body: str
 
 
-class Section(Struct, frozen=True):
-    """One table's part of the statement: `{rows}` in `sql` becomes the unnested parameters."""
+class NewDeliveryRow(Struct, frozen=True):
+    """A row of `deliveries`."""
 
-    name: str
-    sql: str
-    columns: tuple[tuple[str, str], ...]
-    values: Callable[[Any], tuple[Any, ...]]
-    after: str | None = None
+    id: str
+    seller_id: str
+    seller_order_id: str
+    store_name: str
+    zone: str
+    status: str
+    pickup_lat: float
+    pickup_lon: float
+    pickup_address: str | None
+    dropoff_lat: float
+    dropoff_lon: float
+    dropoff_address: str | None
+    prep_seconds: int
+    price_cents: int | None
+    driver_pay_cents: int | None
+    currency: str
+    notes: str | None
+    fingerprint: str
+    dispatch_at: datetime
+    created_at: datetime
+    unassigned_since: datetime | None
+    current_offer_id: str | None
+    accepted_offer_id: str | None
+    offer_acceptance_count: int
+    widened_at: datetime | None
+    version: int
 
 
-def _columns(spec: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, kind) for name, _, kind in (part.strip().partition(" ") for part in spec.split(",")))
+class DeliveryRow(Struct, frozen=True):
+    """What of a delivery changes."""
+
+    id: str
+    status: str
+    unassigned_since: datetime | None
+    current_offer_id: str | None
+    accepted_offer_id: str | None
+    offer_acceptance_count: int
+    widened_at: datetime | None
+    version: int
 
 
-def _insert(
-    name: str, table: str, spec: str, values: Callable[[Any], tuple[Any, ...]], after: str | None = None
-) -> Section:
-    columns = _columns(spec)
-    names = ", ".join(column for column, _ in columns)
-    return Section(name, f"INSERT INTO {table} ({names}) SELECT {names} FROM {{rows}}", columns, values, after)  # noqa: S608
+class OfferRow(Struct, frozen=True):
+    """What of an offer changes; by the time it is accepted or rejected, also under the names of that."""
+
+    id: str
+    status: str
+    received_at: datetime | None
+    closed_at: datetime | None
+    closing_reason: str | None
+    accepted_at: datetime | None
+    rejected_at: datetime | None
+    rejection_reason: str | None
+    driver_response_time_ms: int | None
+    auto_accepted: bool
 
 
-def _update(
-    name: str, table: str, key: str, spec: str, values: Callable[[Any], tuple[Any, ...]], extra: str = ""
-) -> Section:
-    columns = _columns(spec)
-    sets = ", ".join(f"{column} = u.{column}" for column, _ in columns if column != key)
-    sql = f"UPDATE {table} t SET {sets}{extra} FROM {{rows}} WHERE t.{key} = u.{key} RETURNING 1"  # noqa: S608
-    return Section(name, sql, columns, values)
+class NewOfferRow(OfferRow, frozen=True):
+    """A row of `driver_offers`."""
+
+    delivery_id: str
+    driver_id: str
+    attempt: int
+    offer_payload: Any
+    created_at: datetime
+    expires_at: datetime
+    notification_sent_at: datetime | None
+    notification_method: str | None
 
 
-def _delivery_values(d: Delivery) -> tuple[Any, ...]:
-    return (
+class EventRow(Struct, frozen=True):
+    """A row of `events`."""
+
+    at: datetime
+    type: str
+    actor_type: str
+    actor_id: str | None
+    delivery_id: str | None
+    driver_id: str | None
+    offer_id: str | None
+    assignment_id: str | None
+    data: dict[str, Any]
+
+
+class HistoryRow(Struct, frozen=True):
+    """A row of `driver_availability_history`."""
+
+    id: str
+    driver_id: str | None
+    from_state: str
+    to_state: str
+    reason: str
+    actor_id: str | None
+    actor_type: str
+    timestamp: datetime
+
+
+class PolicyRow(Struct, frozen=True):
+    """A row of `policy`."""
+
+    version: int
+    document: Policy
+    changed_by: str | None
+    reason: str | None
+    created_at: datetime
+
+
+def _new_delivery(d: Delivery) -> NewDeliveryRow:
+    return NewDeliveryRow(
         d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup.lat, d.pickup.lon,
         d.pickup.address, d.dropoff.lat, d.dropoff.lon, d.dropoff.address, d.prep_seconds, d.price_cents,
         d.driver_pay_cents, d.currency, d.notes, d.fingerprint, d.dispatch_at, d.created_at, d.unassigned_since,
@@ -67,28 +146,10 @@ def _delivery_values(d: Delivery) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _delivery_changes(d: Delivery) -> tuple[Any, ...]:
-    return (
+def _delivery(d: Delivery) -> DeliveryRow:
+    return DeliveryRow(
         d.id, d.status, d.unassigned_since, d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count,
         d.widened_at, d.version,
-    )  # fmt: skip
-
-
-def _wait_values(u: Unassigned) -> tuple[Any, ...]:
-    return (
-        u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count, u.escalation_level,
-        u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by, u.acknowledged_at,
-        u.acknowledgement_note,
-    )  # fmt: skip
-
-
-def _offer_values(o: Offer) -> tuple[Any, ...]:
-    accepted, rejected = o.status == "ACCEPTED", o.status == "REJECTED"
-    return (
-        o.id, o.delivery_id, o.driver_id, o.attempt, to_json(o.payload), o.created_at, o.expires_at,
-        o.notification_sent_at, o.notification_method, o.status, o.received_at, o.closed_at, o.closing_reason,
-        o.closed_at if accepted else None, o.closed_at if rejected else None, o.closing_reason if rejected else None,
-        o.response_ms, o.auto_accepted,
     )  # fmt: skip
 
 
@@ -100,190 +161,126 @@ def _offer_changes(o: Offer) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _assignment_values(a: Assignment) -> tuple[Any, ...]:
-    return (
-        a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
-        a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version,
+def _offer(o: Offer) -> OfferRow:
+    return OfferRow(*_offer_changes(o))
+
+
+def _new_offer(o: Offer) -> NewOfferRow:
+    return NewOfferRow(  # type: ignore[call-arg]
+        *_offer_changes(o), o.delivery_id, o.driver_id, o.attempt, o.payload, o.created_at, o.expires_at,
+        o.notification_sent_at, o.notification_method,
     )  # fmt: skip
 
 
-def _assignment_changes(a: Assignment) -> tuple[Any, ...]:
-    return (
-        a.id, a.status, a.picked_up_at, a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version,
-    )  # fmt: skip
+def _event(e: Event) -> EventRow:
+    return EventRow(
+        e.at, e.type, e.actor.type, e.actor.id, e.delivery_id, e.driver_id, e.offer_id, e.assignment_id, e.data()
+    )
 
 
-def _driver_changes(d: Driver) -> tuple[Any, ...]:
-    return (
-        d.id, d.availability, d.availability_until, d.availability_reason, d.availability_before,
-        d.last_availability_change, d.session_id, d.session_node, d.socket_lost_at, d.expiries_in_a_row,
-        d.stream_seq, d.open_offer_id, d.open_offer_delivery_id, d.active_count,
-    )  # fmt: skip
+def _history(e: AvailabilityChanged) -> HistoryRow:
+    return HistoryRow(new_id(), e.driver_id, e.from_, e.to, e.reason, e.actor.id, e.actor.type, e.at)
 
 
-def _driver_values(driver_and_now: tuple[Driver, datetime]) -> tuple[Any, ...]:
-    d, now = driver_and_now
-    return (d.name, d.external_ref, d.phone, d.zone, d.capacity, now, *_driver_changes(d))
+def _policy(e: PolicyChanged) -> PolicyRow:
+    return PolicyRow(e.policy.version, e.policy, e.actor.id, e.reason, e.at)
 
 
-def _event_values(e: Event) -> tuple[Any, ...]:
-    return (
-        e.at, e.type, e.actor.type, e.actor.id, e.delivery_id, e.driver_id, e.offer_id, e.assignment_id,
-        to_json(e.data()),
-    )  # fmt: skip
+class Section(Struct, frozen=True):
+    """One table's part of the statement. `{rows}` in `sql` becomes its parameter's rows, as `u`.
+
+    `row` makes what is sent out of what the world holds; None where that has the columns as its fields. `after` is
+    the section that has to be finished first, if it is there.
+    """
+
+    name: str
+    sql: str
+    row: Callable[[Any], Struct] | None
+    after: str | None = None
 
 
-def _history_values(e: AvailabilityChanged) -> tuple[Any, ...]:
-    return (new_id(), e.driver_id, e.from_, e.to, e.reason, e.actor.id, e.actor.type, e.at)
+def _rows(table: str) -> str:
+    return f"json_populate_recordset(NULL::{table}, {{rows}}::json) AS u"
 
 
-def _message_values(message_and_now: tuple[StreamMessage, datetime]) -> tuple[Any, ...]:
-    message, now = message_and_now
-    return (message.driver_id, message.seq, message.body, now)
+def _insert(
+    name: str,
+    table: str,
+    columns: Iterable[str],
+    row: Callable[[Any], Struct] | None = None,
+    *,
+    after: str | None = None,
+    computed: Mapping[str, str] | None = None,
+) -> Section:
+    sources = {column: f"u.{column}" for column in columns} | dict(computed or {})
+    sql = f"INSERT INTO {table} ({', '.join(sources)}) SELECT {', '.join(sources.values())} FROM {_rows(table)}"  # noqa: S608
+    return Section(name, sql, row, after)
 
 
-def _ticket_values(t: Ticket) -> tuple[Any, ...]:
-    return (
-        t.id, t.type, t.priority, t.title, t.description, t.delivery_id, t.zone, t.action_url, t.status, t.created_at,
-    )  # fmt: skip
+def _update(
+    name: str,
+    table: str,
+    key: str,
+    columns: Iterable[str],
+    row: Callable[[Any], Struct] | None = None,
+) -> Section:
+    sets = ", ".join(f"{column} = u.{column}" for column in columns if column != key)
+    return Section(name, f"UPDATE {table} t SET {sets} FROM {_rows(table)} WHERE t.{key} = u.{key} RETURNING 1", row)  # noqa: S608
 
 
-def _policy_values(version: tuple[Any, ...]) -> tuple[Any, ...]:
-    return version
+_WAIT: Final = Unassigned.__struct_fields__
+_ASSIGNMENT: Final = Assignment.__struct_fields__
+_ASSIGNMENT_CHANGES: Final = (
+    "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version",
+)  # fmt: skip
+_DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
+_DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in ("name", "external_ref", "phone", "zone", "capacity")]
 
-
-_DRIVER_CHANGES = (
-    "id uuid, availability text, availability_until timestamptz, availability_reason text, availability_before text,"
-    "last_availability_change timestamptz, session_id uuid, session_node uuid, socket_lost_at timestamptz,"
-    "expiries_in_a_row int, stream_seq bigint, open_offer_id uuid, open_offer_delivery_id uuid, active_count int"
+SECTIONS: Final = (
+    _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
+    _insert("new_deliveries", "deliveries", NewDeliveryRow.__struct_fields__, _new_delivery),
+    _update("changed_waits", "unassigned_orders", "delivery_id", _WAIT),
+    _insert("new_waits", "unassigned_orders", _WAIT),
+    _update("changed_offers", "driver_offers", "id", OfferRow.__struct_fields__, _offer),
+    _insert("new_offers", "driver_offers", NewOfferRow.__struct_fields__, _new_offer, after="changed_offers"),
+    _update("changed_assignments", "assignments", "id", _ASSIGNMENT_CHANGES),
+    _insert("new_assignments", "assignments", _ASSIGNMENT, after="changed_assignments"),
+    _update("changed_drivers", "drivers", "id", _DRIVER_CHANGES),
+    _insert("new_drivers", "drivers", _DRIVER, computed={"created_at": "u.last_availability_change"}),
+    _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
+    _insert("events", "events", EventRow.__struct_fields__, _event),
+    _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
+    _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
+    _insert("policy", "policy", PolicyRow.__struct_fields__, _policy),
 )
 
-SECTIONS = (
-    _update(
-        "changed_deliveries", "deliveries", "id",
-        "id uuid, status text, unassigned_since timestamptz, current_offer_id uuid, accepted_offer_id uuid,"
-        "offer_acceptance_count int, widened_at timestamptz, version int",
-        _delivery_changes,
-    ),
-    _insert(
-        "new_deliveries", "deliveries",
-        "id uuid, seller_id text, seller_order_id text, store_name text, zone text, status text, pickup_lat float8,"
-        "pickup_lon float8, pickup_address text, dropoff_lat float8, dropoff_lon float8, dropoff_address text,"
-        "prep_seconds int, price_cents int, driver_pay_cents int, currency text, notes text, fingerprint text,"
-        "dispatch_at timestamptz, created_at timestamptz, unassigned_since timestamptz, current_offer_id uuid,"
-        "accepted_offer_id uuid, offer_acceptance_count int, widened_at timestamptz, version int",
-        _delivery_values,
-    ),
-    _update(
-        "changed_waits", "unassigned_orders", "delivery_id",
-        "delivery_id uuid, failure_reason text, first_attempt_at timestamptz, last_attempt_at timestamptz,"
-        "attempt_count int, escalation_level int, escalation_status text, support_ticket_id uuid,"
-        "notification_sent_at timestamptz, acknowledged_by text, acknowledged_at timestamptz,"
-        "acknowledgement_note text",
-        _wait_values,
-    ),
-    _insert(
-        "new_waits", "unassigned_orders",
-        "delivery_id uuid, failure_reason text, first_attempt_at timestamptz, last_attempt_at timestamptz,"
-        "attempt_count int, escalation_level int, escalation_status text, support_ticket_id uuid,"
-        "notification_sent_at timestamptz, acknowledged_by text, acknowledged_at timestamptz,"
-        "acknowledgement_note text",
-        _wait_values,
-    ),
-    _update(
-        "changed_offers", "driver_offers", "id",
-        "id uuid, status text, received_at timestamptz, closed_at timestamptz, closing_reason text,"
-        "accepted_at timestamptz, rejected_at timestamptz, rejection_reason text, driver_response_time_ms int,"
-        "auto_accepted bool",
-        _offer_changes,
-    ),
-    _insert(
-        "new_offers", "driver_offers",
-        "id uuid, delivery_id uuid, driver_id uuid, attempt int, offer_payload jsonb, created_at timestamptz,"
-        "expires_at timestamptz, notification_sent_at timestamptz, notification_method text, status text,"
-        "received_at timestamptz, closed_at timestamptz, closing_reason text, accepted_at timestamptz,"
-        "rejected_at timestamptz, rejection_reason text, driver_response_time_ms int, auto_accepted bool",
-        _offer_values, "changed_offers",
-    ),
-    _update(
-        "changed_assignments", "assignments", "id",
-        "id uuid, status text, picked_up_at timestamptz, completed_at timestamptz, ended_at timestamptz,"
-        "end_reason text, ended_by text, version int",
-        _assignment_changes,
-    ),
-    _insert(
-        "new_assignments", "assignments",
-        "id uuid, delivery_id uuid, driver_id uuid, offer_id uuid, status text, source text, created_at timestamptz,"
-        "picked_up_at timestamptz, completed_at timestamptz, ended_at timestamptz, end_reason text, ended_by text,"
-        "version int",
-        _assignment_values, "changed_assignments",
-    ),
-    _update("changed_drivers", "drivers", "id", _DRIVER_CHANGES, _driver_changes),
-    _insert(
-        "new_drivers", "drivers",
-        "name text, external_ref text, phone text, zone text, capacity int, created_at timestamptz," + _DRIVER_CHANGES,
-        _driver_values,
-    ),
-    _insert(
-        "messages", "driver_messages", "driver_id uuid, seq bigint, body text, created_at timestamptz",
-        _message_values,
-    ),
-    _insert(
-        "events", "events",
-        "at timestamptz, type text, actor_type text, actor_id text, delivery_id uuid, driver_id uuid, offer_id uuid,"
-        "assignment_id uuid, data jsonb",
-        _event_values,
-    ),
-    _insert(
-        "history", "driver_availability_history",
-        'id uuid, driver_id uuid, from_state text, to_state text, reason text, actor_id text, actor_type text,'
-        '"timestamp" timestamptz',
-        _history_values,
-    ),
-    _insert(
-        "new_tickets", "support_tickets",
-        "id uuid, type text, priority text, title text, description text, delivery_id uuid, zone text,"
-        "action_url text, status text, created_at timestamptz",
-        _ticket_values,
-    ),
-    _insert(
-        "policy", "policy", "version int, document jsonb, changed_by text, reason text, created_at timestamptz",
-        _policy_values,
-    ),
-)  # fmt: skip
-
-# PostgreSQL casts an array of text faster than asyncpg encodes these types one by one.
-_SENT_AS_TEXT = {"uuid", "jsonb"}
+_encode = msgspec.json.Encoder().encode
 
 
 def statement(present: Iterable[str]) -> str:
-    """The SQL that saves exactly these sections; `$1…` are their columns in order."""
+    """The SQL that saves exactly these sections; `$1…` are their rows in order."""
     names = set(present)
-    parts, number = [], 0
+    parts: list[str] = []
     for section in SECTIONS:
-        if section.name not in names:
-            continue
-        arrays = []
-        for _, kind in section.columns:
-            number += 1
-            arrays.append(f"${number}::text[]::{kind}[]" if kind in _SENT_AS_TEXT else f"${number}::{kind}[]")
-        columns = ", ".join(column for column, _ in section.columns)
-        sql = section.sql.format(rows=f"unnest({', '.join(arrays)}) AS u({columns})")
-        if section.after in names:
-            sql += f" WHERE (SELECT count(*) FROM {section.after}) >= 0"  # noqa: S608
-        parts.append(f"{section.name} AS ({sql})")
+        if section.name in names:
+            sql = section.sql.format(rows=f"${len(parts) + 1}")
+            if section.after in names:
+                sql += f" WHERE (SELECT count(*) FROM {section.after}) >= 0"  # noqa: S608
+            parts.append(f"{section.name} AS ({sql})")
     return "WITH " + ",\n".join(parts) + "\nSELECT 1"
 
 
 _statements: dict[tuple[str, ...], str] = {}
 
 
-async def save(connection: Any, world: World, events: list[Event], messages: list[StreamMessage]) -> None:
-    """Write all that the world marks as new or changed, its events and messages, in the caller's transaction."""
-    now = world.now
-    rows: dict[str, Iterable[Any]] = {
+async def save(connection: Any, world: World, events: Sequence[Event], messages: Sequence[StreamMessage]) -> None:
+    """Write all that the world marks as new or changed, its events and messages, in the caller's transaction.
+
+    What other transactions may be inserting under the same unique key at the same time goes in order of that key.
+    """
+    rows: dict[str, Collection[Any]] = {
         "changed_deliveries": world.changed_deliveries.values(),
-        "new_deliveries": world.new_deliveries.values(),
+        "new_deliveries": sorted(world.new_deliveries.values(), key=lambda d: (d.seller_order_id, d.seller_id)),
         "changed_waits": world.changed_waits.values(),
         "new_waits": world.new_waits.values(),
         "changed_offers": world.changed_offers.values(),
@@ -291,23 +288,21 @@ async def save(connection: Any, world: World, events: list[Event], messages: lis
         "changed_assignments": world.changed_assignments.values(),
         "new_assignments": world.new_assignments.values(),
         "changed_drivers": world.changed_drivers.values(),
-        "new_drivers": [(driver, now) for driver in world.new_drivers.values()],
-        "messages": [(message, now) for message in messages],
+        "new_drivers": sorted(world.new_drivers.values(), key=lambda d: d.external_ref or ""),
+        "messages": messages,
         "events": events,
         "history": [event for event in events if type(event) is AvailabilityChanged],
         "new_tickets": world.new_tickets,
+        "policy": [world.new_policy] if world.new_policy is not None else [],
     }
-    if world.new_policy is not None:
-        policy, by = world.new_policy.policy, world.new_policy.actor
-        document = msgspec.json.encode(policy).decode()
-        rows["policy"] = [(policy.version, document, by.id, world.new_policy.reason, now)]
     present: list[str] = []
-    parameters: list[tuple[Any, ...]] = []
+    parameters: list[str] = []
     for section in SECTIONS:
-        values = [section.values(row) for row in rows.get(section.name, ())]
+        values = rows[section.name]
         if values:
+            row = section.row
             present.append(section.name)
-            parameters.extend(zip(*values, strict=True))
+            parameters.append(_encode([*values] if row is None else [row(value) for value in values]).decode())
     key = tuple(present)
     sql = _statements.get(key)
     if sql is None:
