@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar, cast
 
 import click
@@ -53,10 +53,8 @@ def say(line: str = "") -> None:
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
     """SIGTERM and SIGINT, which raise KeyboardInterrupt where nobody handles them, end this as a success."""
-    try:
+    with suppress(KeyboardInterrupt):
         yield
-    except KeyboardInterrupt:
-        say("callboard: ended")
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def progress(tally: Tally) -> str:
     """The numbers so far, in one line."""
     c = tally.counts
     return (
-        f"orders {c['placed']} ({tally.waiting()} waiting) · offers {c['offers']}, accepted {c['accepted']}, "
+        f"orders {c['placed']} ({tally.waiting} waiting) · offers {c['offers']}, accepted {c['accepted']}, "
         f"rejected {c['rejected']}, expired {c['expired']} · delivered {c['delivered']}"
     )
 
@@ -215,14 +215,14 @@ def amounts_to(tally: Tally, target_seconds: float | None = None) -> list[str]:
     """What it all amounted to, for people."""
     c = tally.counts
     door = tally.spans("placed_at", "delivered_at")
-    under_way = sum(o.accepted_at is not None and o.delivered_at is None for o in tally.orders.values())
-    fates = f"{c['delivered']} delivered, {under_way} under way, {tally.waiting()} without a driver"
+    under_way, there = tally.own(accepted=True, delivered=False), tally.own(accepted=True, delivered=True)
+    fates = f"{there} delivered, {under_way} under way, {tally.waiting} without a driver"
     answers = f"{c['accepted']} accepted, {c['rejected']} rejected, {c['expired']} expired"
     lines = [
         "",
         f"orders      {c['placed']} placed, {fates}",
         f"offers      {c['offers']} sent, {answers}, {c['withdrawn']} withdrawn",
-        f"by silence  {c['auto_accepted']} assigned when the offer expired",
+        f"by silence  {c['assigned_auto_accepted']} assigned when the offer expired",
         "",
         *table(
             [

@@ -12,9 +12,12 @@ KEPT: Final = 20_000
 
 
 class Order(Struct):
-    """One order's moments, in seconds of the loop's clock; `ready_at` is when the kitchen is done."""
+    """One order's moments, in seconds of the loop's clock; `ready_at` is when the kitchen is done.
 
-    placed_at: float
+    `placed_at` is None for an order that this simulation did not place.
+    """
+
+    placed_at: float | None
     ready_at: float
     accepted_at: float | None = None
     picked_up_at: float | None = None
@@ -22,7 +25,7 @@ class Order(Struct):
 
 
 class Tally:
-    """Counts of one simulation. Orders of others, which its drivers may also carry, are passed over."""
+    """Counts of one simulation, and its orders. Its drivers may also carry orders of others."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -45,8 +48,8 @@ class Tally:
 
     def assigned(self, delivery_id: str, at: float, source: str) -> None:
         """A driver has it, by accepting, by silence or by somebody's order."""
-        self.counts[source] += 1
-        order = self.orders.setdefault(delivery_id, Order(at, at))
+        self.counts[f"assigned_{source}"] += 1
+        order = self.orders.setdefault(delivery_id, Order(None, at))
         if order.accepted_at is None:
             order.accepted_at = at
 
@@ -62,9 +65,19 @@ class Tally:
         if (order := self.orders.get(delivery_id)) is not None:
             order.delivered_at = at
 
+    def own(self, *, accepted: bool, delivered: bool) -> int:
+        """How many of the simulation's own orders are so."""
+        return sum(
+            order.placed_at is not None
+            and (order.accepted_at is not None) == accepted
+            and (order.delivered_at is not None) == delivered
+            for order in self.orders.values()
+        )
+
+    @property
     def waiting(self) -> int:
-        """Orders that nobody has yet."""
-        return sum(order.accepted_at is None for order in self.orders.values())
+        """Own orders that nobody has yet."""
+        return self.own(accepted=False, delivered=False)
 
     def spans(self, start: str, end: str) -> list[float]:
         """Seconds from one moment of an order to another, of the orders that have both."""

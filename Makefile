@@ -1,0 +1,77 @@
+.POSIX:
+.PHONY: help venv demo serve test check lint types cover bench browser clean
+
+VENV = .venv
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip --disable-pip-version-check --quiet
+ARGS =
+
+help:
+	@echo 'make demo     a city of simulated drivers and orders on this machine (ARGS="--drivers 100")'
+	@echo 'make serve    the server, with a PostgreSQL and a Valkey of its own (ARGS="--port 8080")'
+	@echo 'make test     all tests (ARGS="tests/dispatch -k offer")'
+	@echo 'make check    what must pass before a commit: format, lint, types, migrations, tests, coverage'
+	@echo 'make bench    the benchmarks'
+	@echo 'make venv     a virtual environment with everything for working on Callboard'
+	@echo 'also: lint, types, cover, browser, clean'
+
+venv: $(VENV)/.dev
+
+demo: $(VENV)/.runtime
+	$(VENV)/bin/callboard demo $(ARGS)
+
+serve: $(VENV)/.runtime
+	$(VENV)/bin/callboard serve $(ARGS)
+
+test: $(VENV)/.dev browser
+	$(PY) -m pytest $(ARGS)
+
+check: lint types cover
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/.dev
+	$(VENV)/bin/mypy
+
+# Rules are covered to the last branch; of the rest the report says what is not.
+cover: $(VENV)/.dev browser
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(ARGS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
+	$(VENV)/bin/coverage report --include='server/dispatch/*' --fail-under=100
+
+bench: $(VENV)/.dev
+	$(PY) -m tests.bench $(ARGS)
+
+# Debian's Chromium where we may install it, Playwright's own elsewhere.
+browser: $(VENV)/.dev
+	@if command -v chromium >/dev/null 2>&1 && [ -d /usr/share/fonts/truetype/dejavu ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo 'installing chromium and fonts-dejavu-core'; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
+	else $(VENV)/bin/playwright install chromium; fi
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	@$(MAKE) $(PY)
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@$(MAKE) $(PY)
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.runtime $@
+
+$(PY):
+	@for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+		if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "making $(VENV) with $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo 'Callboard needs Python 3.11 or newer, with venv (on Debian: apt-get install python3-venv)' >&2; exit 1
