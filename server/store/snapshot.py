@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.realtime.replay import as_of
-from server.store.load import driver_of
+from server.store.rows import driver_of
 from server.wire import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
 
 MISSED_LIMIT: Final = 100
@@ -115,7 +115,7 @@ class Snapshots:
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
     now = row[1]
-    driver = driver_of(row)
+    driver = driver_of(row[2:25])
     offers = []
     if row[25] is not None:
         offer = Offer(*(*row[25:30], Raw(row[30].encode()), *row[31:33]))

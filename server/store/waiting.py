@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from server.dispatch.model import Assignment, Delivery, Driver
+from server.dispatch.model import Delivery, Driver
 from server.dispatch.policy import Policy
-from server.store.load import ASSIGNMENTS, DELIVERIES, DRIVERS, OFFERS, delivery_of, driver_of, offer_of
+from server.store.rows import read_rows
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
@@ -23,12 +23,13 @@ DISPATCHABLE: Final = """
 """The rule `offers.dispatchable` as SQL, of `drivers d` and `driver_positions p`, with the policy's freshness of a
 position and of a call in seconds as $1 and $2."""
 
-DISPATCHABLE_AMONG: Final = f"""
-SELECT d.id, d.zone, p.lat, p.lon
+_AMONG: Final = f"""
 FROM unnest($3::text[]::uuid[]) AS asked (id)
 JOIN drivers d ON d.id = asked.id JOIN driver_positions p ON p.driver_id = d.id
 WHERE {DISPATCHABLE}
-"""  # noqa: S608
+"""
+DISPATCHABLE_AMONG: Final = f"SELECT d.id, d.zone, p.lat, p.lon {_AMONG}"
+DISPATCHABLE_IDS_AMONG: Final = f"SELECT d.zone, string_agg(d.id::text, ',') {_AMONG} GROUP BY d.zone"
 _IN_BOXES: Final = """
 FROM unnest($3::text[], $4::float8[], $5::float8[], $6::float8[], $7::float8[]) AS b (zone, south, north, west, east)
 JOIN drivers d ON d.zone = b.zone
@@ -91,19 +92,8 @@ async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
 
 
 async def read_deliveries(pool: Pool, ids: Sequence[str]) -> dict[str, Delivery]:
-    """These deliveries with their offers and assignments. Read one table after the other: each row is as of its own
-    moment.
-    """
-    found: dict[str, Delivery] = {}
-    for row in await pool.fetch(DELIVERIES, ids, timeout=QUERY_TIMEOUT_SECONDS):
-        found[row[0]] = delivery_of(row)
-    for row in await pool.fetch(OFFERS, ids, timeout=QUERY_TIMEOUT_SECONDS):
-        if row[1] in found:
-            found[row[1]].offers[row[0]] = offer_of(row)
-    for row in await pool.fetch(ASSIGNMENTS, ids, timeout=QUERY_TIMEOUT_SECONDS):
-        if row[1] in found:
-            found[row[1]].assignments[row[0]] = Assignment(*row)
-    return found
+    """These deliveries with their offers and assignments."""
+    return (await read_rows(pool, ids, [], timeout=QUERY_TIMEOUT_SECONDS)).deliveries
 
 
 async def dispatchable_among(
@@ -111,6 +101,12 @@ async def dispatchable_among(
 ) -> list[tuple[str, str, float, float]]:
     """Those of them who are dispatchable now, as (id, zone, lat, lon) with their stored position."""
     return await pool.fetch(DISPATCHABLE_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
+
+
+async def dispatchable_ids(pool: Pool, policy: Policy, driver_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Those of them who are dispatchable now, by zone."""
+    rows = await pool.fetch(DISPATCHABLE_IDS_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
+    return {zone: ids.split(",") for zone, ids in rows}
 
 
 async def dispatchable_in(
@@ -139,9 +135,8 @@ async def nearest_drivers(
         NEAREST, box.zone, box.south, box.north, box.west, box.east, lat, lon, limit, timeout=QUERY_TIMEOUT_SECONDS
     )
     ids = {row[0] for row in rows} | set(among)
-    found = await pool.fetch(DRIVERS, list(ids), timeout=QUERY_TIMEOUT_SECONDS)
-    now: datetime = found[0][0]
-    return now, [driver_of(row) for row in found if row[2] is not None]
+    found = await read_rows(pool, [], list(ids), timeout=QUERY_TIMEOUT_SECONDS)
+    return found.now, list(found.drivers.values())
 
 
 def _freshness(policy: Policy) -> tuple[float, float]:
