@@ -6,8 +6,7 @@ from typing import Any, Final, get_args
 
 from msgspec import Raw, Struct
 
-from server.dispatch.model import Actor, Assignment, Delivery, DeliveryStatus
-from server.store.load import delivery_of
+from server.dispatch.model import Actor, Assignment, Delivery, DeliveryStatus, Point, Unassigned
 from server.store.reads import fetch, fetch_one
 
 _COLUMNS: Final = """
@@ -46,10 +45,10 @@ class TimelineEvent(Struct, frozen=True):
 
 def _delivery(row: Any) -> Delivery:
     """With its active or completed assignment only, and no offers."""
-    delivery = delivery_of(row)
-    if row[38] is not None:
-        delivery.assignments[row[38]] = Assignment(*row[38:51])
-    return delivery
+    pickup, dropoff = Point(*row[6:9]), Point(*row[9:12])
+    wait = Unassigned(*row[26:38]) if row[26] is not None else None
+    assignments = {row[38]: Assignment(*row[38:51])} if row[38] is not None else {}
+    return Delivery(*(*row[:6], pickup, dropoff, *row[12:26], wait, {}, assignments))
 
 
 async def read_delivery(pool: Any, delivery_id: str) -> Delivery | None:

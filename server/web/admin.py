@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -49,7 +50,7 @@ WHY: Final = Query(s.ReasonAsked)
         r.DRIVER_NOT_AVAILABLE.code,
     ),
 )
-async def reassign(request: Call, assignment_id: str) -> ASGIResponse:
+async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     wanted = await REASSIGNMENT.of(request)
     command = c.Reassign(
         assignment_id=id_in_path(assignment_id),
@@ -75,7 +76,7 @@ async def reassign(request: Call, assignment_id: str) -> ASGIResponse:
     answers={201: s.Moved, 200: s.Moved},
     refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code),
 )
-async def assign(request: Call, delivery_id: str) -> ASGIResponse:
+async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ASSIGNMENT.of(request)
     command = c.AssignDelivery(
         delivery_id=id_in_path(delivery_id),
@@ -109,7 +110,7 @@ def _moved(request: Call, done: Answer) -> s.Moved:
     body=AVAILABILITY,
     answers={200: DriverView},
 )
-async def set_availability(request: Call, driver_id: str) -> ASGIResponse:
+async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await AVAILABILITY.of(request)
     command = c.SetAvailability(
         driver_id=id_in_path(driver_id),
@@ -133,7 +134,7 @@ async def set_availability(request: Call, driver_id: str) -> ASGIResponse:
     answers={200: s.UnassignedView},
     refusals=(r.DELIVERY_NOT_WAITING.code,),
 )
-async def acknowledge(request: Call, delivery_id: str) -> ASGIResponse:
+async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ACKNOWLEDGEMENT.of(request)
     known = id_in_path(delivery_id)
     await _submit(request, c.Acknowledge(known, request.user.actor, wanted.note))

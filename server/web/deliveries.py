@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -131,7 +132,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     guard=CAN_READ,
     answers={200: DeliveryView},
 )
-async def get_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
     found = await read_delivery(node.database.pool, id_in_path(delivery_id))
     if found is None:
@@ -148,7 +149,7 @@ async def get_delivery(request: Call, delivery_id: str) -> ASGIResponse:
     query=TIMELINE,
     answers={200: list[s.TimelineItem]},
 )
-async def get_timeline(request: Call, delivery_id: str) -> ASGIResponse:
+async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     asked = TIMELINE.of(request)
     node: Node = request.app.state.node
     after = BY_NUMBER.key(asked.cursor)
@@ -181,7 +182,7 @@ def timeline_item(event: TimelineEvent) -> s.TimelineItem:
     guard=CAN_READ,
     answers={200: s.CandidatesView},
 )
-async def get_candidates(request: Call, delivery_id: str) -> ASGIResponse:
+async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
     with asking():
         found = await node.dispatcher.candidates(id_in_path(delivery_id))
@@ -200,7 +201,7 @@ async def get_candidates(request: Call, delivery_id: str) -> ASGIResponse:
     answers={201: s.OfferStarted, 200: s.OfferStarted},
     refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
 )
-async def assign_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     node: Node = request.app.state.node
     found = await node.dispatcher.search(id_in_path(delivery_id), request.user.actor)
@@ -226,7 +227,7 @@ def _started(offer: Offer) -> s.OfferStarted:
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code),
 )
-async def cancel_delivery(request: Call, delivery_id: str) -> ASGIResponse:
+async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await CANCELLATION.of(request)
     node: Node = request.app.state.node
     command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force)

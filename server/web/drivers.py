@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -127,7 +128,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
     guard=Guard("service", "viewer", "ops", "admin", driver=True),
     answers={200: DriverView},
 )
-async def get_driver(request: Call, driver_id: str) -> ASGIResponse:
+async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
     node: Node = request.app.state.node
     found = await read_driver(node.database.pool, known)
@@ -145,7 +146,7 @@ async def get_driver(request: Call, driver_id: str) -> ASGIResponse:
     body=TOKEN,
     answers={200: s.TokenView},
 )
-async def make_token(request: Call, driver_id: str) -> ASGIResponse:
+async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await TOKEN.of(request)
     node: Node = request.app.state.node
     known = id_in_path(driver_id)
@@ -164,7 +165,7 @@ async def make_token(request: Call, driver_id: str) -> ASGIResponse:
     body=LOCATION,
     answers={204: None},
 )
-async def move(request: Call, driver_id: str) -> ASGIResponse:
+async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     here = await LOCATION.of(request)
     known = await driver_of(request, driver_id)
     node: Node = request.app.state.node
@@ -193,7 +194,7 @@ async def move(request: Call, driver_id: str) -> ASGIResponse:
     guard=CAN_WATCH,
     answers={200: Hello},
 )
-async def get_state(request: Call, driver_id: str) -> ASGIResponse:
+async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
     node: Node = request.app.state.node
     snapshot = unless_refused(await node.snapshots.read(known))
@@ -209,7 +210,7 @@ async def get_state(request: Call, driver_id: str) -> ASGIResponse:
     body=NOTHING,
     answers={204: None},
 )
-async def confirm_receipt(request: Call, driver_id: str, offer_id: str) -> ASGIResponse:
+async def confirm_receipt(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     await _submit(request, c.ConfirmReceipt(id_in_path(offer_id), known, request.user.actor))
@@ -226,7 +227,7 @@ async def confirm_receipt(request: Call, driver_id: str, offer_id: str) -> ASGIR
     answers={200: s.DoneWithAssignment},
     refusals=(r.OFFER_NO_LONGER_OPEN.code, r.DRIVER_NOT_AVAILABLE.code),
 )
-async def accept_offer(request: Call, driver_id: str, offer_id: str) -> ASGIResponse:
+async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     await ACCEPTANCE.of(request)
     known = await driver_of(request, driver_id)
     command = c.AcceptOffer(id_in_path(offer_id), known, new_id(), request.user.actor)
@@ -243,7 +244,7 @@ async def accept_offer(request: Call, driver_id: str, offer_id: str) -> ASGIResp
     answers={200: s.Done},
     refusals=(r.OFFER_NO_LONGER_OPEN.code,),
 )
-async def reject_offer(request: Call, driver_id: str, offer_id: str) -> ASGIResponse:
+async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     why = await REJECTION.of(request)
     known = await driver_of(request, driver_id)
     await _submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason))
@@ -260,7 +261,7 @@ async def reject_offer(request: Call, driver_id: str, offer_id: str) -> ASGIResp
     answers={200: s.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
-async def pick_up(request: Call, driver_id: str, assignment_id: str) -> ASGIResponse:
+async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     command = c.PickUp(id_in_path(assignment_id), known, request.user.actor)
@@ -277,7 +278,7 @@ async def pick_up(request: Call, driver_id: str, assignment_id: str) -> ASGIResp
     answers={200: s.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
-async def complete(request: Call, driver_id: str, assignment_id: str) -> ASGIResponse:
+async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     command = c.Complete(id_in_path(assignment_id), known, request.user.actor)
@@ -294,7 +295,7 @@ async def complete(request: Call, driver_id: str, assignment_id: str) -> ASGIRes
     answers={200: s.BreakView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code,),
 )
-async def take_break(request: Call, driver_id: str) -> ASGIResponse:
+async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await BREAK.of(request)
     known = await driver_of(request, driver_id)
     command = c.TakeBreak(known, wanted.duration_minutes, request.user.actor, wanted.reason)
@@ -313,7 +314,7 @@ async def take_break(request: Call, driver_id: str) -> ASGIResponse:
     body=NOTHING,
     answers={200: s.StatusView},
 )
-async def end_shift(request: Call, driver_id: str) -> ASGIResponse:
+async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     return _with_status(await _submit(request, c.EndShift(known, request.user.actor)))
@@ -329,7 +330,7 @@ async def end_shift(request: Call, driver_id: str) -> ASGIResponse:
     answers={200: s.StatusView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code,),
 )
-async def pause(request: Call, driver_id: str) -> ASGIResponse:
+async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     return _with_status(await _submit(request, c.Pause(known, request.user.actor)))
@@ -344,7 +345,7 @@ async def pause(request: Call, driver_id: str) -> ASGIResponse:
     body=NOTHING,
     answers={200: s.StatusView},
 )
-async def resume(request: Call, driver_id: str) -> ASGIResponse:
+async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
     return _with_status(await _submit(request, c.Resume(known, request.user.actor)))
@@ -359,7 +360,7 @@ async def resume(request: Call, driver_id: str) -> ASGIResponse:
     query=PAGE,
     answers={200: list[s.HistoryItem]},
 )
-async def get_history(request: Call, driver_id: str) -> ASGIResponse:
+async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     asked = PAGE.of(request)
     known = await driver_of(request, driver_id)
     node: Node = request.app.state.node

@@ -67,9 +67,9 @@ class Body(Generic[T]):
         try:
             body = self._decode(raw)
         except msgspec.ValidationError as error:
-            raise invalid(mistakes_in(self.kind, raw, error)) from None
-        except (ValueError, RecursionError, OverflowError):
-            raise Problem(MALFORMED, "The body is not a JSON document in UTF-8.") from None
+            raise invalid(mistakes_in(self.kind, _untyped(raw), error)) from None
+        except (ValueError, RecursionError):
+            raise _malformed() from None
         if self.whole:
             missing = missing_in(self.kind, msgspec.json.decode(raw))
             if missing:
@@ -129,6 +129,20 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
         if encoding is not None and encoding.strip().lower() != b"identity":
             raise Problem(UNSUPPORTED, "Send the body as it is, without Content-Encoding.")
     return body
+
+
+def _untyped(raw: bytes) -> Any:
+    """What is not valid, whole: a mistake in a field is found before one in the JSON that follows. Raises 400."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.ValidationError, RecursionError):  # numbers too large, nesting too deep: JSON all the same
+        return None
+    except ValueError:
+        raise _malformed() from None
+
+
+def _malformed() -> Problem:
+    return Problem(MALFORMED, "The body is not a JSON document in UTF-8.")
 
 
 def _too_large() -> Problem:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.web import schemas as s
@@ -73,7 +74,7 @@ def key_view(key: ApiKey) -> s.ApiKeyView:
     guard=ADMIN,
     answers={204: None},
 )
-async def revoke_key(request: Call, key_id: str) -> ASGIResponse:
+async def revoke_key(request: Call, key_id: FromPath[str]) -> ASGIResponse:
     keys: ApiKeys = request.app.state.api_keys
     if not await keys.revoke(id_in_path(key_id)):
         raise not_found()

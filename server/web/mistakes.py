@@ -19,14 +19,8 @@ DEEPEST: Final = 4
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
-def mistakes_in(
-    kind: type, given: bytes | dict[str, Any], first: msgspec.ValidationError, *, strict: bool = True
-) -> list[FieldError]:
-    """The mistakes in what was `given` for a struct of this kind; `first` is the one that msgspec found."""
-    try:
-        value = msgspec.json.decode(given) if isinstance(given, bytes) else given
-    except (ValueError, RecursionError):
-        value = None
+def mistakes_in(kind: type, value: Any, first: msgspec.ValidationError, *, strict: bool = True) -> list[FieldError]:
+    """The mistakes in a value given for a struct of this kind; `first` is the one that msgspec found."""
     found: list[FieldError] = []
     if isinstance(value, dict):
         for mistake in _of_struct(kind, value, "", strict, DEEPEST):

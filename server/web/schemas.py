@@ -16,6 +16,7 @@ from server.wire import AssignmentView, DeliveryView, OfferView
 # Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
 _NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
 _SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+# Python's `$` also matches before a line's end: texts of a fixed length get their length beside the pattern.
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 INT4: Final = 2_147_483_647
 
@@ -27,9 +28,9 @@ Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=_NO_NUL)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
 DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=_NO_NUL)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
 Instant = Annotated[datetime, Meta(tz=True)]
-IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, extra_json_schema={"format": "uuid"})]
+IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Mode = Literal["offer", "assign"]

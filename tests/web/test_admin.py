@@ -1,0 +1,181 @@
+"""The HTTP API of the people in charge."""
+
+from typing import Any
+
+from server.ids import new_id
+from tests.waiting import until
+from tests.web.conftest import Check, Site
+
+
+async def test_reassigning_frees_the_driver_and_starts_a_new_search(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True)
+    delivery, assignment = await site.assignment(dan)
+    path = f"/admin/assignments/{assignment['id']}/reassign"
+    problem(await site.ada.post(path, json={"reason": "late", "version": 99}), 409, "version_changed")
+    moved = await site.ada.post(path, json={"reason": "late", "version": assignment["version"]})
+    assert moved.status_code == 200
+    assert moved.json().keys() == {"success", "delivery", "offer", "assignment"}
+    assert (moved.json()["success"], moved.json()["offer"], moved.json()["assignment"]) == (True, None, None)
+    assert (moved.json()["delivery"]["id"], moved.json()["delivery"]["status"]) == (delivery["id"], "READY")
+    problem(await site.ada.post(path, json={"reason": "late"}), 409, "assignment_not_active")
+    assert (await site.vic.get(f"/drivers/{dan.id}")).json()["busy"] is False
+
+
+async def test_reassigning_to_a_driver_offers_or_assigns(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True)
+    _, first = await site.assignment(dan)
+    dora = await site.driver("Dora", at_work=True)
+    path = f"/admin/assignments/{first['id']}/reassign"
+    problem(await site.ada.post(path, json={"reason": "x", "driverId": dan.id}), 409, "driver_not_available")
+    problem(await site.ada.post(path, json={"reason": "x", "driverId": new_id()}), 404, "not_found")
+    max_ = await site.driver("Max")
+    problem(await site.ada.post(path, json={"reason": "x", "driverId": max_.id}), 409, "driver_not_available")
+    moved = (await site.ada.post(path, json={"reason": "x", "driverId": dora.id.upper()})).json()
+    assert (moved["offer"]["id"], moved["assignment"]) == ((await dora.offer())["id"], None)
+    accepted = (await dora.post(f"/offers/{moved['offer']['id']}/accept")).json()["assignment"]
+    path = f"/admin/assignments/{accepted['id']}/reassign"
+    ben = await site.driver("Ben", at_work=True)
+    assigned = (await site.ada.post(path, json={"reason": "x", "driverId": ben.id, "mode": "assign"})).json()
+    assert assigned["offer"] is None
+    assert (assigned["assignment"]["driverId"], assigned["assignment"]["source"]) == (ben.id, "manual")
+    assert assigned["delivery"]["assignment"] == assigned["assignment"]
+
+
+async def test_after_pickup_reassigning_takes_force(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True)
+    _, assignment = await site.assignment(dan)
+    await dan.post(f"/assignments/{assignment['id']}/pickup")
+    path = f"/admin/assignments/{assignment['id']}/reassign"
+    problem(await site.ada.post(path, json={"reason": "crash"}), 409, "already_picked_up")
+    assert (await site.ada.post(path, json={"reason": "crash", "force": True})).status_code == 200
+
+
+async def test_a_reassignment_that_is_not_valid_is_refused(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True)
+    _, assignment = await site.assignment(dan)
+    path = f"/admin/assignments/{assignment['id']}/reassign"
+    bodies: list[tuple[Any, str]] = [
+        ({}, "reason"),
+        ({"reason": ""}, "reason"),
+        ({"reason": "\n"}, "reason"),
+        ({"reason": "x", "driverId": "dora"}, "driverId"),
+        ({"reason": "x", "driverId": dan.id + "\n"}, "driverId"),
+        ({"reason": "x", "mode": "ask"}, "mode"),
+        ({"reason": "x", "version": 0}, "version"),
+        ({"reason": "x", "version": 2**40}, "version"),
+        ({"reason": "x", "force": "yes"}, "force"),
+    ]
+    for body, field in bodies:
+        told = problem(await site.ada.post(path, json=body), 422, "invalid")
+        assert [error["field"] for error in told["errors"]] == [field]
+    for unknown in (new_id(), "7"):
+        answer = await site.ada.post(f"/admin/assignments/{unknown}/reassign", json={"reason": "x"})
+        problem(answer, 404, "not_found")
+
+
+async def test_ops_give_a_waiting_delivery_to_a_driver(site: Site, problem: Check) -> None:
+    delivery = await site.delivery(dispatchAt="2099-01-01T00:00:00Z")
+    dan = await site.driver(at_work=True)
+    path = f"/admin/deliveries/{delivery['id']}/assign"
+    offered = await site.alice.post(path, json={"driverId": dan.id, "reason": "knows the way"})
+    assert offered.status_code == 201
+    assert offered.json()["delivery"]["currentOfferId"] == offered.json()["offer"]["id"]
+    again = await site.alice.post(path, json={"driverId": dan.id, "reason": "knows the way"})
+    assert (again.status_code, again.json()["offer"]["id"]) == (200, offered.json()["offer"]["id"])
+    assigned = await site.alice.post(path, json={"driverId": dan.id, "reason": "in a hurry", "mode": "assign"})
+    assert assigned.status_code == 201
+    assert assigned.json()["assignment"]["source"] == "manual"
+    problem(await site.alice.post(path, json={"driverId": dan.id, "reason": "x"}), 409, "delivery_not_waiting")
+    other = await site.delivery()
+    path = f"/admin/deliveries/{other['id']}/assign"
+    problem(await site.alice.post(path, json={"driverId": dan.id, "reason": "x"}), 409, "driver_not_available")
+    problem(await site.alice.post(path, json={"driverId": new_id(), "reason": "x"}), 404, "not_found")
+    problem(await site.alice.post(path, json={"reason": "x"}), 422, "invalid")
+
+
+async def test_an_admin_sets_a_drivers_availability(site: Site, problem: Check) -> None:
+    dan = await site.driver(at_work=True)
+    path = f"/admin/drivers/{dan.id}/availability"
+    on_break = await site.ada.post(
+        path, json={"availability": "on_break", "reason": "told to rest", "durationMinutes": 1440}
+    )
+    assert on_break.status_code == 200
+    assert on_break.json()["availability"] == "on_break"
+    assert on_break.json()["availabilityUntil"] is not None
+    history = (await site.vic.get(f"/drivers/{dan.id}/availability/history")).json()["items"]
+    assert history[0]["actorType"] == "admin"
+    assert (history[0]["actorId"], history[0]["reason"]) == ("ada", "told to rest")
+    bodies: list[Any] = [
+        {"availability": "available"},
+        {"availability": "asleep", "reason": "x"},
+        {"availability": "on_break", "reason": "x", "durationMinutes": 0},
+        {"availability": "on_break", "reason": "x", "durationMinutes": 1441},
+    ]
+    for body in bodies:
+        problem(await site.ada.post(path, json=body), 422, "invalid")
+    body = {"availability": "offline", "reason": "x"}
+    problem(await site.ada.post(f"/admin/drivers/{new_id()}/availability", json=body), 404, "not_found")
+
+
+async def test_a_waiting_delivery_is_acknowledged_by_name(site: Site, problem: Check) -> None:
+    delivery = await site.delivery()
+    path = f"/admin/unassigned-orders/{delivery['id']}/acknowledge"
+    done = await site.alice.post(path, json={"note": "calling the store"})
+    assert done.status_code == 200
+    row = done.json()
+    assert row["acknowledgedBy"] == "alice"
+    assert row["acknowledgementNote"] == "calling the store"
+    assert row["acknowledgedAt"] is not None
+    assert (await site.vic.get("/admin/unassigned-orders")).json()["items"] == [row]
+    assert (await site.alice.post(path)).status_code == 200
+    problem(await site.alice.post(path, json={"note": "\x00"}), 422, "invalid")
+    await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "x"})
+    problem(await site.alice.post(path), 409, "delivery_not_waiting")
+    problem(await site.alice.post(f"/admin/unassigned-orders/{new_id()}/acknowledge"), 404, "not_found")
+
+
+async def test_the_policy_is_replaced_whole_and_by_its_version(site: Site, problem: Check) -> None:
+    policy = (await site.vic.get("/admin/policy")).json()
+    assert policy["version"] == 1
+    wanted = policy | {"offerTimeoutSeconds": 45}
+    changed = await site.ada.put("/admin/policy?reason=slow%20phones", json=wanted)
+    assert changed.status_code == 200
+    assert changed.json() == wanted | {"version": 2}
+    assert (await site.vic.get("/admin/policy")).json() == changed.json()
+    problem(await site.ada.put("/admin/policy", json=wanted), 409, "version_changed")
+    reason = await site.node.app.state.node.database.pool.fetchval("SELECT reason FROM policy WHERE version = 2")
+    assert reason == "slow phones"
+
+
+async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, problem: Check) -> None:
+    policy = (await site.vic.get("/admin/policy")).json()
+    ladder = policy["escalation"]
+
+    async def refused(change: dict[str, Any], *fields: str, without: str | None = None) -> None:
+        document = {key: value for key, value in (policy | change).items() if key != without}
+        told = problem(await site.ada.put("/admin/policy", json=document), 422, "invalid")
+        assert [error["field"] for error in told["errors"]] == list(fields)
+
+    await refused({"offerTimeoutSeconds": 601}, "offerTimeoutSeconds")
+    await refused({"offerTimeoutSeconds": 0, "searchRadiusKm": 0}, "offerTimeoutSeconds", "searchRadiusKm")
+    await refused({"currency": "USD\n"}, "currency")
+    await refused({"expiryPolicy": "shrug"}, "expiryPolicy")
+    await refused({"colour": "red"}, "colour")
+    await refused({}, "searchRadiusKm", without="searchRadiusKm")
+    await refused(
+        {"alerts": {"windowMinutes": 5}}, "alerts.minimumSample", "alerts.rejectedShare", "alerts.unassignedCount"
+    )
+    await refused({"wideSearchRadiusKm": 1}, "wideSearchRadiusKm")
+    await refused({"escalation": [ladder[0], ladder[0] | {"level": 2}]}, "escalation[1].afterSeconds")
+    await refused({"escalation": [ladder[0] | {"afterSeconds": 0}]}, "escalation[0].afterSeconds")
+    await refused({"escalation": [ladder[0] | {"actions": ["sing"]}]}, "escalation[0].actions[0]")
+    assert (await site.vic.get("/admin/policy")).json() == policy
+
+
+async def test_a_new_policy_counts_for_the_next_offer(site: Site) -> None:
+    policy = (await site.vic.get("/admin/policy")).json()
+    assert (await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": 300})).status_code == 200
+    dan = await site.driver(at_work=True)
+    await site.delivery()
+    offer = await until(dan.offer)
+    assert offer["remainingMs"] > 30_000
