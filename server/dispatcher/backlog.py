@@ -23,9 +23,10 @@ LOST_SECONDS: Final = 1.0
 class Wait:
     """A delivery that wants a driver and has no open offer.
 
-    `due` is when to search for it next, `complete` whether that search must read the database because the index had
-    nobody; `scanned` when it last did. `noted` and `noted_at` are the failure that is written down, `judged` when its
-    reason was last looked for. `since` is when it began to wait for this offer, `found_out` when we heard of it.
+    `due` is when to search for it next; `searched` whether that was done before; `complete` whether that search must
+    read the database because the index had nobody, and `scanned` when it last did. `noted` and `noted_at` are the
+    failure that is written down, `judged` when its reason was last looked for. `since` is when it began to wait for
+    this offer, `found_out` when we heard of it.
     """
 
     __slots__ = (
@@ -38,15 +39,17 @@ class Wait:
         "noted",
         "noted_at",
         "scanned",
+        "searched",
         "since",
     )
 
-    def __init__(self, delivery: Delivery, now: float, clock: DatabaseTime) -> None:
+    def __init__(self, delivery: Delivery, now: float, due: float, clock: DatabaseTime) -> None:
         self.delivery = delivery
-        self.due = self.found_out = self.since = now
+        self.due = due
+        self.found_out = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
-        self.complete = False
+        self.complete = self.searched = False
         self.scanned = float("-inf")
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
@@ -100,8 +103,11 @@ class Backlog:
         self.freed.clear()
         self.taken.clear()
 
-    def learn(self, deliveries: Iterable[Delivery], now: float) -> bool:
-        """Deliveries as they were committed; whether there is one to search for that was not known."""
+    def learn(self, deliveries: Iterable[Delivery], now: float, window_seconds: float = 0) -> bool:
+        """Deliveries as they were committed; whether there is one to search for that was not known.
+
+        The search for it begins when the window is over, or with the first that is.
+        """
         news = False
         for delivery in deliveries:
             if not wants_offer(delivery):
@@ -109,7 +115,7 @@ class Backlog:
                 continue
             known = self.waits.get(delivery.id)
             if known is None or known.delivery.version < delivery.version:
-                self.waits[delivery.id] = Wait(delivery, now, self._clock)
+                self.waits[delivery.id] = Wait(delivery, now, now + window_seconds, self._clock)
                 news = True
         return news
 
@@ -136,8 +142,10 @@ class Backlog:
         return (wait for delivery_id, wait in self.waits.items() if delivery_id not in self.offering)
 
     def due(self, now: float) -> list[Wait]:
-        """Those to search for now, the longest waiting first."""
+        """Those to search for now, the longest waiting first. If there is any, the new ones come along."""
         found = [wait for wait in self.idle() if wait.due <= now]
+        if found:
+            found += [wait for wait in self.idle() if wait.due > now and not wait.searched]
         if len(found) > 1:
             found.sort(key=_age)
         return found
@@ -151,7 +159,7 @@ class Backlog:
         by_zone: dict[str, list[Wait]] = {}
         if freed:
             for wait in self.idle():
-                if wait.due > now:
+                if wait.due > now and wait.searched:
                     by_zone.setdefault(wait.delivery.zone, []).append(wait)
         found = []
         for zone, waits in by_zone.items():

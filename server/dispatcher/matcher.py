@@ -18,6 +18,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.deliveries import SAME_FAILURE_NOTED_EVERY
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
+from server.dispatch.model import Delivery
 from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.lease import Lease
@@ -119,8 +120,12 @@ class Matcher:
 
     def committed(self, commit: Committed) -> None:
         """Deliveries that wait now, or no longer."""
-        if self._lease.held and self._backlog.learn(commit.deliveries, asyncio.get_running_loop().time()):
+        if self._lease.held and self._learn(commit.deliveries):
             self._something.set()
+
+    def _learn(self, deliveries: Iterable[Delivery]) -> bool:
+        window_seconds = self._policies.current.match_window_ms / 1000
+        return self._backlog.learn(deliveries, asyncio.get_running_loop().time(), window_seconds)
 
     def placed(self, zone: str, driver_id: str, place: Place | None) -> None:
         """A driver was committed as dispatchable at this place, or as not dispatchable."""
@@ -145,7 +150,7 @@ class Matcher:
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
 
     async def _pause(self) -> None:
-        """Until something happens or is due; then for the policy's window, to have more to choose from."""
+        """Until something happens or is due."""
         soonest = min(self._look_at, self._backlog.next_due())
         if self._retry_all:
             soonest = min(soonest, self._scan_at)
@@ -157,9 +162,6 @@ class Matcher:
                 async with asyncio.timeout(wait):
                     await self._something.wait()
         self._something.clear()
-        window = self._policies.current.match_window_ms
-        if window:
-            await asyncio.sleep(window / 1000)
 
     async def _round(self) -> None:
         """One round.
@@ -178,7 +180,8 @@ class Matcher:
         if self._retry_all and now >= self._scan_at:
             self._retry_all = False
             for wait in self._backlog.idle():
-                wait.complete, wait.due = True, min(wait.due, now)
+                if wait.searched:
+                    wait.complete, wait.due = True, min(wait.due, now)
         freed = self._backlog.begin_round()
         due = self._backlog.due(now)
         if len(due) > ROUND_LIMIT:
@@ -204,7 +207,7 @@ class Matcher:
             self._look_at = 0.0
         if unknown:
             found = await read_deliveries(self._database.pool, unknown[:ROUND_LIMIT])
-            self._backlog.learn(found.values(), asyncio.get_running_loop().time())
+            self._learn(found.values())
 
     async def _search(self, due: list[Wait], near: list[Wait], places: dict[str, Place], policy: Policy) -> None:
         """Steps 2 to 4. `places` are those of drivers who were freed."""
@@ -219,6 +222,8 @@ class Matcher:
         else:
             for wait in asked:
                 wait.complete = True
+        for wait in due:
+            wait.searched = True
         complete = [wait for wait in due if wait.complete]
         drivers = await self._finder.check(policy, places)
         if complete and loop.time() < self._scan_at:

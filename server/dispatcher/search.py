@@ -21,7 +21,7 @@ from server.dispatcher.timing import DatabaseTime
 from server.realtime.bus import Bus
 from server.realtime.positions import Positions
 from server.store.engine import Database
-from server.store.waiting import Box, dispatchable_among, dispatchable_in
+from server.store.waiting import Box, dispatchable_ids, dispatchable_in
 from server.wire import search_radius_km
 
 INDEX_SECONDS: Final = 0.1
@@ -29,8 +29,19 @@ INDEX_SECONDS: Final = 0.1
 INDEX_REST_SECONDS: Final = 1.0
 """How long Redis is not asked again after it failed or was slow."""
 FEWEST: Final = 8
-MOST: Final = 32
-"""How many candidates are asked for around a delivery: more when many are searched at once and may want the same."""
+MOST: Final = 16
+"""How many candidates are asked for around a delivery: more when many are searched at once and may want the same,
+and one more for each offer it has behind it.
+"""
+NEAREST: Final = """
+local found = {}
+for i = 2, #ARGV, 3 do
+    found[#found + 1] = redis.pcall('GEOSEARCH', KEYS[1], 'FROMLONLAT', ARGV[i], ARGV[i + 1], 'BYRADIUS', ARGV[i + 2],
+        'km', 'ASC', 'COUNT', ARGV[1], 'WITHCOORD')
+end
+return found
+"""
+"""Many searches in one zone's index as one command: how many each, then longitude, latitude and km of each."""
 UNSTORED_SECONDS: Final = 6.0
 """A position heard here so lately may not be in the database yet."""
 
@@ -61,6 +72,17 @@ class Around:
         self.places: dict[str, Place] = {}
         self.truncated: set[str] = set()
 
+    def add(self, deliveries: Sequence[Delivery], answer: Sequence[Any], count: int) -> None:
+        """What was shown around each of these when asked for so many."""
+        for delivery, members in zip(deliveries, answer, strict=True):
+            if not isinstance(members, list):  # an error: Redis knows no place so near a pole
+                self.truncated.add(delivery.id)
+                continue
+            if len(members) >= count:
+                self.truncated.add(delivery.id)
+            for member, (lon, lat) in members:
+                self.places[member.decode()] = (float(lat), float(lon))
+
 
 class Finder:
     """Finds dispatchable drivers on any node."""
@@ -81,42 +103,39 @@ class Finder:
         """The nearest members of the index around each pickup, in one round trip; None when Redis is of no use now."""
         if not self.index_usable:
             return None
-        count = min(MOST, FEWEST + len(deliveries))
-        pipeline = self._bus.redis.pipeline(transaction=False)
+        count = min(MOST, FEWEST + len(deliveries)) + max(len(delivery.offers) for delivery in deliveries)
+        by_zone: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
-            pipeline.execute_command(
-                "GEOSEARCH",
-                self._bus.geo_key(delivery.zone),
-                "FROMLONLAT",
-                delivery.pickup.lon,
-                delivery.pickup.lat,
-                "BYRADIUS",
-                radius_km(delivery, policy),
-                "km",
-                "ASC",
-                "COUNT",
-                count,
-                "WITHCOORD",
-            )
+            by_zone.setdefault(delivery.zone, []).append(delivery)
+        pipeline = self._bus.redis.pipeline(transaction=False)
+        for zone, of_zone in by_zone.items():
+            arguments: list[float] = []
+            for delivery in of_zone:
+                arguments += (delivery.pickup.lon, delivery.pickup.lat, radius_km(delivery, policy))
+            pipeline.execute_command("EVAL", NEAREST, 1, self._bus.geo_key(zone), count, *arguments)
         try:
             async with asyncio.timeout(INDEX_SECONDS):
-                answers = await pipeline.execute(raise_on_error=False)
+                answers = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("index_not_searched", reason=repr(error))
             self._ask_again_at = time.monotonic() + INDEX_REST_SECONDS
             INDEX_SEARCHES.labels("failed").inc(len(deliveries))
             return None
         INDEX_SEARCHES.labels("done").inc(len(deliveries))
-        return _around(deliveries, answers, count)
+        around = Around()
+        for of_zone, answer in zip(by_zone.values(), answers, strict=True):
+            around.add(of_zone, answer, count)
+        return around
 
     async def check(self, policy: Policy, places: Mapping[str, Place]) -> Drivers:
         """Those of these drivers who are dispatchable by the database, at the places given."""
-        drivers: Drivers = {}
-        if places:
-            for driver_id, zone, _, _ in await dispatchable_among(self._database.pool, policy, list(places)):
-                lat, lon = places[driver_id]
-                drivers.setdefault(zone, {})[driver_id] = Candidate(driver_id, lat, lon)
-        return drivers
+        if not places:
+            return {}
+        found = await dispatchable_ids(self._database.pool, policy, list(places))
+        return {
+            zone: {driver_id: Candidate(driver_id, *places[driver_id]) for driver_id in ids}
+            for zone, ids in found.items()
+        }
 
     async def in_database(self, deliveries: Iterable[Delivery], policy: Policy) -> Drivers:
         """Everybody who is dispatchable around these pickups, without Redis."""
@@ -139,19 +158,6 @@ class Finder:
         if latest is not None and latest.at > since:
             return Candidate(driver_id, latest.lat, latest.lon)
         return Candidate(driver_id, lat, lon)
-
-
-def _around(deliveries: Sequence[Delivery], answers: list[Any], count: int) -> Around:
-    around = Around()
-    for delivery, members in zip(deliveries, answers, strict=True):
-        if not isinstance(members, list):  # Redis knows no place so near a pole
-            around.truncated.add(delivery.id)
-            continue
-        if len(members) >= count:
-            around.truncated.add(delivery.id)
-        for member, (lon, lat) in members:
-            around.places[member.decode()] = (float(lat), float(lon))
-    return around
 
 
 def radius_km(delivery: Delivery, policy: Policy) -> float:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
+from msgspec import structs
 from redis.exceptions import RedisError
 
 from server.dispatch.events import (
@@ -160,7 +161,7 @@ class Geo:
     def _place(self, driver: Driver, now: datetime, policy: Policy) -> tuple[float, float] | None:
         stored, local = driver.position, self._latest(driver.id)
         if local is not None and (stored is None or local.at > stored.at):
-            driver = _seen_at(driver, local)
+            driver = structs.replace(driver, position=local)
         where = driver.position
         if where is None or dispatchable(driver, now, policy) is not None:
             return None
@@ -307,14 +308,6 @@ class Geo:
 
 def _waits(delivery: Delivery) -> bool:
     return delivery.status == "READY" and delivery.current_offer_id is None
-
-
-def _seen_at(driver: Driver, position: Position) -> Driver:
-    copied = Driver.__new__(Driver)
-    for name in driver.__struct_fields__:
-        setattr(copied, name, getattr(driver, name))
-    copied.position = position
-    return copied
 
 
 def _offer_json(offer_id: str, delivery_id: str, driver_id: str, expires_at: datetime) -> str:
