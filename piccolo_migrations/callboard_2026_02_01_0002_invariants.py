@@ -16,7 +16,7 @@ UNIQUE = (
     "CREATE UNIQUE INDEX driver_offers_one_pending_a_delivery ON driver_offers (delivery_id) WHERE status = 'PENDING'",
     "CREATE UNIQUE INDEX driver_offers_one_pending_a_driver ON driver_offers (driver_id) WHERE status = 'PENDING'",
     "CREATE UNIQUE INDEX assignments_one_active_a_delivery ON assignments (delivery_id) WHERE status = 'ACTIVE'",
-    "CREATE UNIQUE INDEX drivers_external_ref ON drivers (external_ref) WHERE external_ref IS NOT NULL",
+    "CREATE UNIQUE INDEX drivers_external_ref ON drivers (external_ref)",
     "CREATE UNIQUE INDEX alerts_one_unresolved ON alerts (kind, zone) WHERE resolved_at IS NULL",
     "CREATE UNIQUE INDEX users_name ON users (lower(name))",
     "CREATE UNIQUE INDEX api_keys_key_hash ON api_keys (key_hash)",

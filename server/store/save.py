@@ -303,6 +303,8 @@ async def save(connection: Any, world: World, events: Sequence[Event], messages:
             row = section.row
             present.append(section.name)
             parameters.append(_encode([*values] if row is None else [row(value) for value in values]).decode())
+    if not present:
+        return
     key = tuple(present)
     sql = _statements.get(key)
     if sql is None:

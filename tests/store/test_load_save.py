@@ -1,0 +1,263 @@
+"""What the events of a command make of a world is what the database holds afterwards, for every command."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.events import Event
+from server.dispatch.model import Delivery, Driver
+from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.world import World
+from server.ids import new_id
+from server.realtime.stream import tell
+from server.store.engine import Database
+from server.store.load import Named, load
+from server.store.save import StreamMessage, save
+from server.wire import to_json
+from tests.builders import (
+    ADA,
+    DAN,
+    DORA,
+    NOW,
+    SHOP,
+    SOUP,
+    a_delivery,
+    a_driver,
+    a_policy,
+    a_world,
+    an_assignment,
+    an_open_offer,
+    by,
+)
+from tests.dispatch import test_assignments, test_availability, test_deliveries, test_offers
+from tests.dispatch.cases import Case
+
+CASES: list[Case] = [
+    *test_assignments.DRIVING,
+    *test_assignments.ASSIGNING,
+    *test_assignments.REASSIGNING,
+    *test_availability.REGISTERING,
+    *test_availability.PRESENCE,
+    *test_availability.CHANGING,
+    *test_availability.DECIDING,
+    *test_deliveries.CREATING,
+    *test_deliveries.DISPATCHING,
+    *test_deliveries.SEARCHING,
+    *test_deliveries.CANCELLING,
+    *test_deliveries.ESCALATING,
+    *test_deliveries.ACKNOWLEDGING,
+    *test_offers.OFFERING,
+    *test_offers.ACCEPTING,
+    *test_offers.REJECTING,
+    *test_offers.RECEIVING,
+    *test_offers.EXPIRING,
+    Case(
+        "the policy is replaced",
+        given=a_world,
+        command=c.ChangePolicy(a_policy(search_radius_km=7.5), ADA, "it rains"),
+        then=[],
+    ),
+]
+"""Every case of the rules: a world and a command."""
+
+POSITION = "INSERT INTO driver_positions (driver_id, lat, lon, at, last_call_at) VALUES ($1, $2, $3, $4, $5)"
+EVENTS = """
+SELECT at, type, actor_type, actor_id, delivery_id, driver_id, offer_id, assignment_id, data
+FROM events ORDER BY id"""
+
+
+@asynccontextmanager
+async def undone(connection: Any) -> AsyncIterator[None]:
+    """Whatever is written inside is rolled back."""
+    await connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        await connection.execute("ROLLBACK")
+
+
+async def store(connection: Any, world: World) -> None:
+    """Write a given world as it stands, and the drivers whom its offers and assignments name besides."""
+    deliveries = [delivery for delivery in world.deliveries.values() if delivery is not None]
+    offers = [offer for delivery in deliveries for offer in delivery.offers.values()]
+    assignments = [assignment for delivery in deliveries for assignment in delivery.assignments.values()]
+    drivers = {driver.id: driver for driver in world.drivers.values() if driver is not None}
+    for driver_id in {row.driver_id for row in (*offers, *assignments)} - drivers.keys():
+        drivers[driver_id] = a_driver("Somebody", id=driver_id)
+    given = a_world(now=world.now)
+    given.new_deliveries = {delivery.id: delivery for delivery in deliveries}
+    given.new_waits = {d.id: d.unassigned for d in deliveries if d.unassigned is not None}
+    given.new_offers = {offer.id: offer for offer in offers}
+    given.new_assignments = {assignment.id: assignment for assignment in assignments}
+    given.new_drivers = drivers
+    await save(connection, given, [], [])
+    for driver in drivers.values():
+        p = driver.position
+        lat, lon, at = (p.lat, p.lon, p.at) if p is not None else (None, None, None)
+        await connection.execute(POSITION, driver.id, lat, lon, at, driver.last_call_at)
+
+
+async def reload(connection: Any, world: World) -> tuple[dict[str, Delivery | None], dict[str, Driver | None]]:
+    """The same rows as the world holds, from the database."""
+    named = Named(deliveries=set(world.deliveries), drivers=set(world.drivers))
+    loaded = (await load(connection, named, world.policy)).world
+    return loaded.deliveries, loaded.drivers
+
+
+def comparable(deliveries: dict[str, Delivery | None], drivers: dict[str, Driver | None]) -> Any:
+    """What a payload or a number is written as does not matter."""
+    return msgspec.json.decode(msgspec.json.encode([deliveries, drivers]))
+
+
+def apply(decided: Decided, world: World) -> tuple[list[Event], list[StreamMessage]]:
+    """As the write path does it."""
+    for event in decided.events:
+        world.apply(event)
+    messages = []
+    for driver_id, message in tell(decided.events, world):
+        driver = world.drivers[driver_id]
+        assert driver is not None
+        messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))
+    return list(decided.events), messages
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    connection = await Database(database_url).connect_for_writing()
+    yield connection
+    await connection.close()
+
+
+async def check(connection: Any, case: Case) -> bool:
+    """Store the world, load it, decide, save, load again; whether anything happened."""
+    given = case.given()
+    await store(connection, given)
+    named = Named()
+    named.add(case.command)
+    loaded = await load(connection, named, given.policy)
+    world = World(given.now, given.policy, loaded.world.deliveries, loaded.world.drivers, loaded.world.by_external_ref)
+    for rows, of_given in ((world.deliveries, given.deliveries), (world.drivers, given.drivers)):
+        for row_id, row in rows.items():
+            if row_id in of_given:
+                assert comparable({row_id: row}, {}) == comparable({row_id: of_given[row_id]}, {})
+    decided = decide(case.command, world)
+    if not isinstance(decided, Decided) or not decided.events:
+        return False
+    events, messages = apply(decided, world)
+    await save(connection, world, events, messages)
+    assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+    await check_events(connection, events)
+    stream = await connection.fetch("SELECT driver_id, seq, body FROM driver_messages ORDER BY driver_id, seq")
+    assert [tuple(row) for row in stream] == sorted((m.driver_id, m.seq, m.body) for m in messages)
+    return True
+
+
+async def check_events(connection: Any, events: Iterable[Event]) -> None:
+    stored = [tuple(row) for row in await connection.fetch(EVENTS)]
+    for row, event in zip(stored, events, strict=True):
+        assert row[:8] == (
+            event.at,
+            event.type,
+            event.actor.type,
+            event.actor.id,
+            event.delivery_id,
+            event.driver_id,
+            event.offer_id,
+            event.assignment_id,
+        )
+        assert msgspec.json.decode(row[8]) == msgspec.json.decode(msgspec.json.encode(event.data()))
+
+
+async def test_folding_the_events_gives_what_is_loaded_again(connection: Any) -> None:
+    """For every case of the rules. None needs a row that its command does not name: that happens only in races."""
+    happened = set()
+    for case in CASES:
+        try:
+            async with undone(connection):
+                if await check(connection, case):
+                    happened.add(type(case.command))
+        except BaseException as error:
+            error.add_note(f"the case: {case.name}")
+            raise
+    assert happened == set(get_args(c.Command))
+
+
+async def test_a_policy_is_there_for_the_next_to_decide(connection: Any) -> None:
+    async with undone(connection):
+        policy = a_policy(search_radius_km=7.5)
+        for version in (1, 2):
+            loaded = await load(connection, Named(policy=True), DEFAULT_POLICY)
+            assert loaded.world.policy.version == version
+            decided = decide(c.ChangePolicy(msgspec.structs.replace(policy, version=version), ADA), loaded.world)
+            assert isinstance(decided, Decided)
+            await save(connection, loaded.world, *apply(decided, loaded.world))
+        loaded = await load(connection, Named(policy=True), DEFAULT_POLICY)
+        assert loaded.world.policy == msgspec.structs.replace(policy, version=3)
+
+
+async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
+    """Soup goes from Dan to Dora and from one offer to the next in one batch, among many others."""
+    soup, dan, dora = a_delivery(), a_driver("Dan"), a_driver("Dora", capacity=2)
+    an_assignment(soup, dan)
+    others = [a_delivery(f"cake {number}") for number in range(50)]
+    async with undone(connection):
+        await store(connection, a_world(soup, dan, dora, *others))
+        world = (
+            await load(
+                connection, Named(deliveries={SOUP, *(o.id for o in others)}, drivers={DAN, DORA}), DEFAULT_POLICY
+            )
+        ).world
+        assignment_id = next(iter(soup.assignments))
+        events: list[Event] = []
+        messages: list[StreamMessage] = []
+        for command in (
+            c.Reassign(assignment_id, "ill", new_id(), new_id(), ADA, driver_id=DORA, direct=True),
+            *(c.CancelDelivery(other.id, "nobody wants it", ADA) for other in others),
+            c.CreateDelivery(new_id(), "shop", "B-1", "Bakery", "default", soup.pickup, soup.dropoff, 0, "f", SHOP),
+            c.RegisterDriver(new_id(), "Max", "default", 1, SHOP),
+            c.TakeBreak(DAN, 30, by(DAN)),
+        ):
+            decided = decide(command, world)
+            assert isinstance(decided, Decided), decided
+            more_events, more_messages = apply(decided, world)
+            events += more_events
+            messages += more_messages
+        await save(connection, world, events, messages)
+        assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+
+
+async def test_an_offer_may_follow_another_in_one_batch(connection: Any) -> None:
+    """The partial unique indexes see the first one closed before the second is open."""
+    soup, dan, dora = a_delivery(), a_driver("Dan"), a_driver("Dora")
+    offer = an_open_offer(soup, dan)
+    async with undone(connection):
+        await store(connection, a_world(soup, dan, dora))
+        loaded = await load(connection, Named(deliveries={SOUP}, drivers={DAN, DORA}), DEFAULT_POLICY)
+        world = World(NOW, DEFAULT_POLICY, loaded.world.deliveries, loaded.world.drivers)
+        events: list[Event] = []
+        for command in (
+            c.RejectOffer(offer.id, DAN, by(DAN)),
+            c.OfferDelivery(SOUP, DORA, new_id(), 52.5, 13.4),
+        ):
+            decided = decide(command, world)
+            assert isinstance(decided, Decided), decided
+            events += apply(decided, world)[0]
+        await save(connection, world, events, [])
+        assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+
+
+async def test_now_is_read_once_the_locks_are_held_in_utc_and_whole_milliseconds(connection: Any) -> None:
+    async with undone(connection):
+        begun = await connection.fetchval("SELECT pg_sleep(0.002), clock_timestamp()", column=1)
+        loaded = await load(connection, Named(drivers={DAN}), DEFAULT_POLICY)
+        assert loaded.world.now >= begun.replace(microsecond=begun.microsecond // 1000 * 1000)
+        assert loaded.world.now.isoformat().endswith("+00:00")
+        assert loaded.world.now.microsecond % 1000 == 0
+        assert loaded.world.drivers == {DAN: None}
+        assert loaded.xid == await connection.fetchval("SELECT pg_current_xact_id()::text")
