@@ -1,0 +1,105 @@
+// What every screen needs: the theme, the CSRF token on requests, the way to the login when a session is over.
+// Loaded before the page is drawn, so that the chosen theme is there from the first frame.
+(() => {
+  "use strict";
+
+  const KEY = "callboard.theme";
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+
+  const kept = () => {
+    try {
+      return localStorage.getItem(KEY);
+    } catch {
+      return null; // storage is forbidden: the system's theme, and the choice lasts as long as the page
+    }
+  };
+
+  const apply = (theme) => {
+    if (theme === "dark" || theme === "light") root.dataset.theme = theme;
+    else delete root.dataset.theme;
+  };
+
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
+
+  const toggle = () => {
+    const next = isDark() ? "light" : "dark";
+    const chosen = (next === "dark") === system.matches ? null : next;
+    apply(chosen);
+    try {
+      if (chosen) localStorage.setItem(KEY, chosen);
+      else localStorage.removeItem(KEY);
+    } catch {
+      // as above
+    }
+    document.dispatchEvent(new CustomEvent("callboard:theme", { detail: { dark: isDark() } }));
+  };
+
+  apply(kept());
+  addEventListener("storage", (event) => {
+    if (event.key === KEY) apply(event.newValue);
+  });
+
+  const csrfToken = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
+  const toLogin = () => {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  };
+
+  // JSON to and from the server. Resolves to {ok, status, body}; a session that is over leads to the login.
+  const send = async (method, url, body) => {
+    const response = await fetch(url, {
+      method,
+      headers: { "Content-Type": "application/json", "X-CSRF-Token": csrfToken(), Accept: "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+    });
+    if (response.status === 401) toLogin();
+    const text = await response.text();
+    let answer = null;
+    try {
+      answer = text ? JSON.parse(text) : null;
+    } catch {
+      // no JSON: the status says enough
+    }
+    return { ok: response.ok, status: response.status, body: answer };
+  };
+
+  document.addEventListener("htmx:config:request", (event) => {
+    const request = event.detail.ctx.request;
+    if (!["GET", "HEAD"].includes(request.method.toUpperCase())) request.headers["X-CSRF-Token"] = csrfToken();
+  });
+
+  document.addEventListener("click", (event) => {
+    const target = event.target instanceof Element ? event.target : null;
+    if (target?.closest("[data-theme-toggle]")) toggle();
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const menu = document.querySelector("details.menu[open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+
+  // A form that asks first says what for in data-confirm, and is sent once only.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.dataset.confirm && !confirm(form.dataset.confirm)) {
+      event.preventDefault();
+      return;
+    }
+    if (form.dataset.once === undefined) return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+  });
+
+  globalThis.callboard = { csrfToken, send, toLogin, isDark };
+})();
