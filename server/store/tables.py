@@ -329,6 +329,16 @@ class User(Table, tablename="users"):
     sessions_valid_from = _at(null=True)
 
 
+class PersonSession(Table, tablename="sessions"):
+    """A login of a person, until `expires_at` or until it is not used for long. Only the hash of the cookie is here."""
+
+    token_hash = Text(primary_key=True, default=None)
+    user_id = _uuid()
+    created_at = _at()
+    seen_at = _at()
+    expires_at = _at()
+
+
 class ApiKey(Table, tablename="api_keys"):
     """An order source's key: only its hash, and its first letters to know it by."""
 
@@ -376,6 +386,7 @@ TABLES: Final[list[type[Table]]] = [
     Alert,
     PolicyVersion,
     User,
+    PersonSession,
     ApiKey,
     Node,
     Lease,
