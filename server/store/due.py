@@ -12,6 +12,7 @@ QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 Kind = Literal["offer", "break", "dispatch", "escalation", "presence", "session"]
 
+# The nodes that sessions name are walked along their index: there are few of them, and many sessions.
 DUE: Final = """
 (SELECT 'offer' AS kind, id::text, NULL::text AS session_id, expires_at AS due_at
  FROM driver_offers WHERE status = 'PENDING' AND expires_at <= statement_timestamp() + make_interval(secs => $1)
@@ -44,10 +45,16 @@ UNION ALL
  WHERE due_at <= statement_timestamp() + make_interval(secs => $1)
  ORDER BY due_at LIMIT $2)
 UNION ALL
-(SELECT 'session', d.id::text, d.session_id::text, n.expires_at
- FROM drivers d LEFT JOIN nodes n ON n.id = d.session_node
- WHERE d.session_id IS NOT NULL AND (n.id IS NULL OR n.expires_at <= statement_timestamp())
- ORDER BY d.id LIMIT $2)
+(WITH RECURSIVE named AS (
+     (SELECT session_node FROM drivers WHERE session_node IS NOT NULL ORDER BY session_node LIMIT 1)
+     UNION ALL
+     SELECT (SELECT d.session_node FROM drivers d WHERE d.session_node > named.session_node
+             ORDER BY d.session_node LIMIT 1)
+     FROM named WHERE named.session_node IS NOT NULL)
+ SELECT 'session', d.id::text, d.session_id::text, n.expires_at
+ FROM named LEFT JOIN nodes n ON n.id = named.session_node JOIN drivers d ON d.session_node = named.session_node
+ WHERE n.id IS NULL OR n.expires_at <= statement_timestamp()
+ LIMIT $2)
 UNION ALL
 SELECT 'clock', NULL, NULL, clock_timestamp()
 """
