@@ -1,0 +1,241 @@
+"""The connections of a node: what they speak, what they bear, and that nobody waits for ever."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+from piccolo.engine.exceptions import TransactionError
+
+from server.embedded import Embedded
+from server.ids import new_id
+from server.store import engine as engine_module
+from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
+from server.store.tables import User
+from tests.conftest import short_folder
+from tests.waiting import until
+
+OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, pool_size=2)
+    await database.open()
+    yield database
+    await database.close()
+
+
+async def kill_backends(database_url: str) -> None:
+    """End every connection to the database from outside, as a restart or an administrator would."""
+    outside = await asyncpg.connect(database_url)
+    try:
+        await outside.execute(f"SELECT pg_terminate_backend(pid) FROM ({OTHERS}) AS others")
+        await until(lambda: _no_others(outside))
+    finally:
+        await outside.close()
+
+
+async def _no_others(connection: Any) -> bool:
+    return not await connection.fetch(OTHERS)
+
+
+async def works(database: Database) -> bool:
+    """Whether a query gets its answer."""
+    with suppress(*DATABASE_ERRORS):
+        return bool(await database.pool.fetchval("SELECT true"))
+    return False
+
+
+@pytest.mark.parametrize("where", ["pool", "writing", "apart", "piccolo"])
+async def test_ids_and_json_are_text_and_instants_are_in_utc_everywhere(database: Database, where: str) -> None:
+    open_one = {
+        "pool": database.pool.acquire,
+        "writing": database.connect_for_writing,
+        "apart": database.connect_apart,
+        "piccolo": database.get_new_connection,
+    }
+    connection = await open_one[where]()
+    an_id, at = new_id(), datetime(2026, 2, 1, 18, 0, 0, 123456, tzinfo=UTC)
+    row = await connection.fetchrow(
+        "SELECT $1::uuid, $2::uuid[], $3::timestamptz, '{\"a\": 1}'::jsonb, 5::text::xid8", an_id, [an_id, None], at
+    )
+    assert tuple(row) == (an_id, [an_id, None], at, '{"a": 1}', 5)
+    assert row[2].tzinfo is UTC
+    await (database.pool.release(connection) if where == "pool" else connection.close())
+
+
+async def test_the_write_path_gives_up_soon(database: Database) -> None:
+    connection = await database.connect_for_writing()
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    assert [await connection.fetchval(f"SHOW {name}") for name in names] == ["500ms", "5s", "2s"]
+    await connection.close()
+
+
+async def test_a_missing_connection_is_an_error_in_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "ACQUIRE_SECONDS", 0.1)
+    async with database.pool.acquire(), database.pool.acquire():
+        with pytest.raises(TimeoutError):
+            await database.pool.fetchval("SELECT 1")
+    assert await works(database)
+
+
+async def test_a_slow_answer_is_an_error_in_time_and_the_connection_is_of_use_again(database: Database) -> None:
+    for _ in range(2 * database.pool_size):
+        with pytest.raises(TimeoutError):
+            await database.pool.fetchval("SELECT pg_sleep(10)", timeout=0.05)
+    assert await works(database)
+
+
+async def test_a_transaction_left_open_ends_when_its_connection_goes_back(database: Database) -> None:
+    async with database.pool.acquire() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("UPDATE leases SET expires_at = now()")
+    assert await database.pool.fetchval("SELECT expires_at FROM leases") is None
+
+
+async def test_an_unreachable_server_is_an_error_at_once() -> None:
+    with pytest.raises(DatabaseUnreachable, match=r"^cannot reach PostgreSQL at 127\.0\.0\.1:1/callboard: "):
+        await Database("postgresql://callboard:secret@127.0.0.1:1/callboard").open()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://someone:secret@db.example:6432/orders?sslmode=require", "db.example:6432/orders"),
+        ("postgresql://callboard@/callboard?host=/var/run/x", "callboard in /var/run/x"),
+        ("postgresql:///callboard", "localhost:5432/callboard"),
+    ],
+)
+def test_a_place_is_named_without_secrets(url: str, expected: str) -> None:
+    assert place(url) == expected
+
+
+async def test_connections_that_were_cut_are_replaced(database: Database, database_url: str) -> None:
+    async with database.pool.acquire(), database.pool.acquire():
+        pass
+    await kill_backends(database_url)
+    await until(lambda: works(database))
+    assert await works(database)
+
+
+async def test_a_restart_of_the_server_is_survived() -> None:
+    """Errors while it is away come soon; once it is back everything works, on the same pool."""
+    with short_folder() as folder:
+        server = Embedded(folder, durable=False)
+        await asyncio.to_thread(server.start)
+        database = Database(server.database_url, pool_size=2)
+        try:
+            await database.open()
+            in_use = await database.pool.acquire()
+            await asyncio.to_thread(server.stop)
+            for _ in range(5):
+                started = time.monotonic()
+                assert not await works(database)
+                assert time.monotonic() - started < 2
+            with pytest.raises(DATABASE_ERRORS):
+                await in_use.fetchval("SELECT 1")
+            await database.pool.release(in_use)
+            await asyncio.to_thread(server.start)
+            await until(lambda: works(database))
+            assert all(await asyncio.gather(*[works(database) for _ in range(10)]))
+        finally:
+            await database.close()
+            await asyncio.to_thread(server.stop)
+
+
+async def test_closing_does_not_wait_for_somebody_who_does_not_let_go(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CLOSE_SECONDS", 0.1)
+    database = Database(database_url)
+    await database.open()
+    await database.pool.acquire()
+    async with asyncio.timeout(5):
+        await database.close()
+        await database.close()
+
+
+# Piccolo on it
+
+
+async def test_piccolos_tables_work_in_a_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User._meta, "_db", database)
+    async with database.transaction(allow_nested=False) as transaction:
+        await User.insert(User(id=new_id(), name="alice", password_hash="x", role="ops"))
+        assert await transaction.connection.fetchval("SELECT count(*) FROM users") == 1
+    (alice,) = await User.select(User.name, User.active, User.last_login_at)
+    assert alice == {"name": "alice", "active": True, "last_login_at": None}
+
+
+async def in_transaction(database: Database, *statements: str, then: type[Exception] | None = None) -> None:
+    """Run these in one transaction, and raise inside of it."""
+    async with database.transaction(allow_nested=False) as transaction:
+        for statement in statements:
+            await transaction.connection.execute(statement)
+        if then is not None:
+            raise then
+
+
+async def test_a_transaction_is_undone_by_an_error(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_transaction(database, "UPDATE leases SET expires_at = now()", then=ZeroDivisionError)
+    assert await database.pool.fetchval("SELECT expires_at FROM leases") is None
+
+
+async def test_transactions_do_not_nest_by_accident(database: Database) -> None:
+    async with database.transaction(allow_nested=False):
+        with pytest.raises(TransactionError):
+            database.transaction(allow_nested=False)
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+async def test_a_backend_lost_inside_a_transaction_costs_neither_connection_nor_task(
+    database: Database, database_url: str, error: type[Exception] | None
+) -> None:
+    """The caller's own error is kept; without one the lost commit is the error."""
+
+    async def cut_off() -> None:
+        async with database.transaction(allow_nested=False):
+            await kill_backends(database_url)
+            if error is not None:
+                raise error
+
+    for _ in range(2 * database.pool_size):
+        with pytest.raises(error or DATABASE_ERRORS):
+            await cut_off()
+        assert not database.transaction_exists()
+    await until(lambda: works(database))
+
+
+async def test_a_commit_that_fails_costs_neither_connection_nor_task(database: Database) -> None:
+    key = "driver_positions_driver_id_exists"
+    for _ in range(2 * database.pool_size):
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await in_transaction(
+                database,
+                f"ALTER TABLE driver_positions ALTER CONSTRAINT {key} DEFERRABLE INITIALLY DEFERRED",
+                f"INSERT INTO driver_positions (driver_id) VALUES ('{new_id()}')",
+            )
+        assert not database.transaction_exists()
+    assert await works(database)
+
+
+async def test_a_transaction_that_cannot_begin_gives_its_connection_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2 * database.pool_size):
+        transaction = database.transaction(allow_nested=False)
+
+        async def cut_off() -> None:
+            raise asyncpg.ConnectionDoesNotExistError
+
+        monkeypatch.setattr(transaction, "begin", cut_off, raising=False)
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+            async with transaction:
+                raise AssertionError("it did not begin")
+    assert await works(database)
