@@ -18,6 +18,8 @@ ACQUIRE_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 120.0
+EVERY_STATEMENT: Final = 10_000
+"""How many prepared statements a connection of the write path keeps: saves come in many shapes, each planned once."""
 
 DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What a statement raises while the server is away, restarting or overloaded: a loop catches these and goes on."""
@@ -190,15 +192,15 @@ class Database(PostgresEngine):
         """A new connection for the write path, configured to give up soon. Raises what asyncpg raises, OSError
         or TimeoutError; the caller closes it.
         """
-        return await self._connect(_WRITING, statement_cache_size=0x7FFF, max_cached_statement_lifetime=0)
+        return await self._connect(_WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
 
     async def connect_apart(self) -> Any:
         """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""
         return await self._connect(_READING)
 
     async def get_new_connection(self) -> Any:
-        """What Piccolo uses when there is no pool."""
-        return await self._connect(_SETTINGS)
+        """What Piccolo uses when there is no pool: for migrations, whose statements may take their time."""
+        return await self._connect(_SETTINGS, command_timeout=None)
 
     def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
         """A transaction on the pool, for housekeeping: `async with database.transaction(allow_nested=False) as t`,
@@ -207,13 +209,8 @@ class Database(PostgresEngine):
         return Transaction(self, allow_nested)
 
     async def _connect(self, settings: Mapping[str, str], **options: Any) -> Any:
-        connection = await asyncpg.connect(
-            self.url or None,
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            server_settings=settings,
-            **options,
-        )
+        options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
+        connection = await asyncpg.connect(self.url or None, server_settings=settings, **options)
         try:
             await _set_codecs(connection)
         except BaseException:

@@ -53,6 +53,10 @@ ALERT: Final = (
     " VALUES ('{id}', 'rejected', 'default', 1, 0, now())"
 )
 USER: Final = "INSERT INTO users (id, name, password_hash, role) VALUES ('{id}', '{name}', 'x', 'ops')"
+SESSION: Final = (
+    "INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)"
+    " VALUES ('hash', '{user}', now(), now(), now())"
+)
 KEY: Final = "INSERT INTO api_keys (id, name, key_hash, prefix) VALUES ('{id}', 'shop', 'hash', 'cb_1')"
 HOOK: Final = "INSERT INTO webhooks (id, url, events, secret) VALUES ('{id}', 'https://shop', '{{}}', 's')"
 POST: Final = (
@@ -94,6 +98,7 @@ BREAKING: Final[dict[str, str]] = {
     "api_keys_key_hash": KEY.format(id=new_id()),
     "webhook_deliveries_once": POST.format(id=new_id(), hook=WEBHOOK),
     "unassigned_orders_delivery_id_exists": WAIT.format(id=new_id()),
+    "sessions_user_id_exists": SESSION.format(user=new_id()),
     "driver_offers_delivery_id_exists": OFFERED.format(id=new_id(), delivery=new_id(), driver=DORA),
     "driver_offers_driver_id_exists": OFFERED.format(id=new_id(), delivery=CAKE, driver=new_id()),
     "assignments_delivery_id_exists": ASSIGNED.format(id=new_id(), delivery=new_id(), driver=DORA),
