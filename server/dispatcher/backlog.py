@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from server.dispatch.model import Delivery
+from server.dispatch.model import Delivery, Point
 from server.dispatch.offers import exclusion
 from server.dispatch.policy import Policy
 from server.dispatcher.reasons import LOST_RACE, distances_km
@@ -163,13 +163,13 @@ class Backlog:
                     by_zone.setdefault(wait.delivery.zone, []).append(wait)
         found = []
         for zone, waits in by_zone.items():
-            places = [place for of, place in freed.values() if of == zone]
+            places = [Point(*place) for of, place in freed.values() if of == zone]
             lats = [wait.delivery.pickup.lat for wait in waits]
             lons = [wait.delivery.pickup.lon for wait in waits]
             radii = np.array([radius_km(wait.delivery, policy) for wait in waits])
             reached = np.zeros(len(waits), dtype=bool)
-            for lat, lon in places:
-                reached |= distances_km(lat, lon, lats, lons) <= radii
+            for place in places:
+                reached |= distances_km(place, lats, lons) <= radii
             found += [wait for wait, reach in zip(waits, reached.tolist(), strict=True) if reach]
         return found
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -16,28 +16,26 @@ from prometheus_client import Counter, Histogram
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.deliveries import SAME_FAILURE_NOTED_EVERY
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
 from server.dispatch.model import Delivery
 from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
+from server.dispatcher.failures import Failures
 from server.dispatcher.lease import Lease
-from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among, reason_around
-from server.dispatcher.search import Drivers, Finder, Place, boxes, radius_km
+from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among
+from server.dispatcher.search import Drivers, Finder, Place, radius_km
 from server.dispatcher.timing import DatabaseTime
 from server.execute import Answer, Committed, Executor
 from server.ids import new_id
 from server.policies import Policies
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.waiting import others_in, read_deliveries, waiting_ids
+from server.store.waiting import read_deliveries, waiting_ids
 
 POLL_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 0.5
 """How soon a delivery that found nobody is searched for again: a position counts within a second."""
 COMPLETE_SECONDS: Final = 5.0
 """How often such a search reads the database even though Redis is there."""
-NOTE_SPACING_SECONDS: Final = 0.2
-NOTE_LIMIT: Final = 100
 AFTER_FAILURE_SECONDS: Final = 0.2
 REFUSED_SECONDS: Final = 1.0
 SCAN_SHARE: Final = 4
@@ -64,7 +62,6 @@ SEARCH_TIME: Final = Histogram(
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 OFFERS: Final = Counter("callboard_matcher_offers", "Offers submitted by the matcher, by outcome", ["outcome"])
-FAILED: Final = Counter("callboard_matcher_failed_searches", "Failures written down", ["reason"])
 OFFER_LATENCY: Final = Histogram(
     "callboard_ready_to_offered_seconds",
     "From a delivery wanting an offer to the offer being committed",
@@ -109,8 +106,7 @@ class Matcher:
         self._look_at = 0.0
         self._retry_all = False
         self._scan_at = 0.0
-        self._failures: dict[str, tuple[Wait, str | None]] = {}
-        self._note_at = 0.0
+        self._failures = Failures(database, executor, self._backlog)
 
     def wake(self) -> None:
         """Something may be matchable that no commit here told of."""
@@ -151,11 +147,9 @@ class Matcher:
 
     async def _pause(self) -> None:
         """Until something happens or is due."""
-        soonest = min(self._look_at, self._backlog.next_due())
+        soonest = min(self._look_at, self._backlog.next_due(), self._failures.next_due())
         if self._retry_all:
             soonest = min(soonest, self._scan_at)
-        if self._failures:
-            soonest = min(soonest, self._note_at)
         wait = soonest - asyncio.get_running_loop().time()
         if wait > 0:
             with contextlib.suppress(TimeoutError):
@@ -193,8 +187,8 @@ class Matcher:
             ROUNDS.inc()
             WAITING.observe(len(due) + len(near))
             SEARCH_TIME.observe(asyncio.get_running_loop().time() - started)
-        if self._failures and asyncio.get_running_loop().time() >= self._note_at:
-            await self._note_failures(policy)
+        if asyncio.get_running_loop().time() >= self._failures.next_due():
+            await self._failures.write(policy)
 
     async def _look(self, asked: float) -> None:
         """Who waits, by the database: learn of those unknown here, forget those who wait no longer."""
@@ -265,7 +259,8 @@ class Matcher:
                 reason = reason_among(matching.not_taken[wait.delivery.id], without)
                 if reason is None and len(free) < len(drivers) and _in_reach(wait, drivers, policy):
                     reason = ALL_BUSY
-                self._failed(wait, reason, now)
+                wait.complete, wait.scanned, wait.due = False, now, now + RETRY_SECONDS
+                self._failures.add(wait, reason, now)
             elif wait.delivery.id in looked.index:
                 wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
                 wait.due = now if wait.complete else now + RETRY_SECONDS
@@ -302,35 +297,6 @@ class Matcher:
             wait.due = now + REFUSED_SECONDS
         self._something.set()
 
-    def _failed(self, wait: Wait, reason: str | None, now: float) -> None:
-        """Everybody was looked at and nobody found. `reason` is None if nobody dispatchable was in the radius."""
-        wait.complete = False
-        wait.scanned = now
-        wait.due = now + RETRY_SECONDS
-        if now >= wait.judged + COMPLETE_SECONDS or (reason is not None and reason != wait.noted):
-            self._failures[wait.delivery.id] = (wait, reason)
-
-    async def _note_failures(self, policy: Policy) -> None:
-        """Write down why some of those who failed did, the oldest news first."""
-        now = asyncio.get_running_loop().time()
-        self._note_at = now + NOTE_SPACING_SECONDS
-        chosen = list(islice(self._failures, NOTE_LIMIT))
-        failures = [self._failures.pop(delivery_id) for delivery_id in chosen]
-        failures = [failure for failure in failures if self._backlog.still(failure[0])]
-        unknown = [wait.delivery for wait, reason in failures if reason is None]
-        others = await others_in(self._database.pool, policy, boxes(unknown, policy)) if unknown else {}
-        for wait, reason in failures:
-            delivery = wait.delivery
-            why = reason or reason_around(
-                delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy), others.get(delivery.zone)
-            )
-            wait.judged = now
-            again = now >= wait.noted_at + SAME_FAILURE_NOTED_EVERY.total_seconds()
-            if self._backlog.still(wait) and (again or why != wait.noted):
-                wait.noted, wait.noted_at = why, now
-                FAILED.labels(why).inc()
-                self._executor.submit(c.NoteFailedSearch(delivery.id, why))
-
 
 def _by_zone(*waits: Iterable[Wait]) -> dict[str, list[Wait]]:
     found: dict[str, list[Wait]] = {}
@@ -354,5 +320,5 @@ def _waiting(wait: Wait, excluded: dict[str, str], policy: Policy) -> Waiting:
 
 def _in_reach(wait: Wait, drivers: Sequence[Candidate], policy: Policy) -> bool:
     pickup = wait.delivery.pickup
-    km = distances_km(pickup.lat, pickup.lon, (d.lat for d in drivers), (d.lon for d in drivers))
+    km = distances_km(pickup, [driver.lat for driver in drivers], [driver.lon for driver in drivers])
     return bool((km <= radius_km(wait.delivery, policy)).any())

@@ -1,12 +1,16 @@
 """Why a search found nobody, in the words that ops read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from server.dispatch.model import Point
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.waiting import Others
+
+Floats = npt.NDArray[np.float64]
 
 ALL_BUSY: Final = "all_busy"
 ALL_EXCLUDED: Final = "all_excluded"
@@ -28,22 +32,20 @@ def reason_among(not_taken: Iterable[tuple[str, str]], excluded: Mapping[str, st
     return ALL_EXCLUDED if any(reason in excluded.values() for reason in reasons) else None
 
 
-def reason_around(lat: float, lon: float, radius_km: float, others: Others | None) -> str:
+def reason_around(pickup: Point, radius_km: float, others: Others | None) -> str:
     """The reason if nobody in the radius was dispatchable: they are occupied, or away, or there is nobody at all."""
     if others is None:
         return NONE_IN_RADIUS
-    near = distances_km(lat, lon, others.lats, others.lons) <= radius_km
+    near = distances_km(pickup, others.lats, others.lons) <= radius_km
     if not near.any():
         return NONE_IN_RADIUS
     return ALL_BUSY if np.asarray(others.occupied)[near].any() else NONE_DISPATCHABLE
 
 
-def distances_km(
-    lat: float, lon: float, lats: Iterable[float], lons: Iterable[float]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def distances_km(from_: Point, lats: Sequence[float], lons: Sequence[float]) -> Floats:
     """Great-circle distances from one place to many, all in degrees, by the haversine formula."""
-    phi, phis = np.radians(lat), np.radians(np.fromiter(lats, np.float64))
-    half = np.radians(np.fromiter(lons, np.float64) - lon) / 2
+    phi, phis = np.radians(from_.lat), np.radians(np.asarray(lats, dtype=np.float64))
+    half = np.radians(np.asarray(lons, dtype=np.float64) - from_.lon) / 2
     h = np.sin((phis - phi) / 2) ** 2 + np.cos(phi) * np.cos(phis) * np.sin(half) ** 2
-    km: np.ndarray[tuple[int], np.dtype[np.float64]] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, h)))
+    km: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, h)))
     return km

@@ -1,0 +1,72 @@
+"""Searches that found nobody, written down: why, at once when that is news, and seldom again.
+
+However many deliveries wait, few notes are written at a time, and one read tells the reasons of all of them.
+"""
+
+import asyncio
+from itertools import islice
+from typing import Final
+
+from prometheus_client import Counter
+
+from server.dispatch.commands import NoteFailedSearch
+from server.dispatch.deliveries import SAME_FAILURE_NOTED_EVERY
+from server.dispatch.policy import Policy
+from server.dispatcher.backlog import Backlog, Wait
+from server.dispatcher.reasons import reason_around
+from server.dispatcher.search import boxes, radius_km
+from server.execute import Executor
+from server.store.engine import Database
+from server.store.waiting import others_in
+
+JUDGE_SECONDS: Final = 5.0
+"""How often the reason of a failure is looked for again."""
+SPACING_SECONDS: Final = 0.2
+LIMIT: Final = 100
+
+NOTED: Final = Counter("callboard_matcher_failed_searches", "Failed searches written down", ["reason"])
+
+
+class Failures:
+    """What is to be written down, oldest first."""
+
+    def __init__(self, database: Database, executor: Executor, backlog: Backlog) -> None:
+        self._database = database
+        self._executor = executor
+        self._backlog = backlog
+        self._found: dict[str, tuple[Wait, str | None]] = {}
+        self._next_at = 0.0
+
+    def add(self, wait: Wait, reason: str | None, now: float) -> None:
+        """Nobody was found for it, though everybody was looked at. `reason` is None if nobody dispatchable was in its
+        radius: then who else is there tells.
+        """
+        news = reason is not None and reason != wait.noted
+        if news or now >= wait.judged + JUDGE_SECONDS:
+            self._found[wait.delivery.id] = (wait, reason)
+
+    def clear(self) -> None:
+        """Another node dispatches now."""
+        self._found.clear()
+
+    def next_due(self) -> float:
+        """When to write next, by the loop's clock."""
+        return self._next_at if self._found else float("inf")
+
+    async def write(self, policy: Policy) -> None:
+        """Write some of them. Raises what the database raises."""
+        now = asyncio.get_running_loop().time()
+        self._next_at = now + SPACING_SECONDS
+        taken = [self._found.pop(delivery_id) for delivery_id in list(islice(self._found, LIMIT))]
+        failures = [(wait, reason) for wait, reason in taken if self._backlog.still(wait)]
+        unknown = [wait.delivery for wait, reason in failures if reason is None]
+        others = await others_in(self._database.pool, policy, boxes(unknown, policy)) if unknown else {}
+        for wait, reason in failures:
+            delivery = wait.delivery
+            why = reason or reason_around(delivery.pickup, radius_km(delivery, policy), others.get(delivery.zone))
+            wait.judged = now
+            again = now >= wait.noted_at + SAME_FAILURE_NOTED_EVERY.total_seconds()
+            if self._backlog.still(wait) and (again or why != wait.noted):
+                wait.noted, wait.noted_at = why, now
+                NOTED.labels(why).inc()
+                self._executor.submit(NoteFailedSearch(delivery.id, why))

@@ -1,0 +1,124 @@
+"""Finding drivers: SQL that agrees with the rule, boxes that hold their circles, a Redis that stops answering."""
+
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from server.dispatch.offers import dispatchable
+from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.travel import haversine_km
+from server.dispatcher.search import INDEX_REST_SECONDS, box_around
+from server.dispatcher.timing import SAMPLES, DatabaseTime
+from server.ids import new_id
+from server.store.engine import Database
+from server.store.rows import read_rows
+from server.store.waiting import Box, dispatchable_ids, dispatchable_in, others_in
+from tests.dispatcher.conftest import KM, PICKUP, Dispatch
+from tests.waiting import until
+
+NORTH, EAST = PICKUP
+EVERYWHERE = Box("default", -90, 90, -180, 180)
+
+STATES: list[dict[str, Any]] = [
+    {"availability": availability, "active_count": active, "offered": offered, "seen": seen, "called": called}
+    | ({"session": True} if session else {})
+    for availability, active, offered, seen, called, session in product(
+        ("available", "on_break", "offline"), (0, 1), (False, True), (None, 10, 400), (None, 10, 100), (False, True)
+    )
+]
+
+
+async def insert(database: Database, state: dict[str, Any]) -> str:
+    driver_id, session = new_id(), new_id() if "session" in state else None
+    await database.pool.execute(
+        "INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change, session_id,"
+        " session_node, expiries_in_a_row, stream_seq, active_count, open_offer_id, open_offer_delivery_id)"
+        " VALUES ($1, 'Dan', 'default', 1, now(), $2, now(), $3, $3, 0, 0, $4, $5, $5)",
+        driver_id,
+        state["availability"],
+        session,
+        state["active_count"],
+        new_id() if state["offered"] else None,
+    )
+    seen = state["seen"]
+    await database.pool.execute(
+        "INSERT INTO driver_positions (driver_id, lat, lon, at, last_call_at) VALUES ($1, $2, $2,"
+        " now() - make_interval(secs => $3), now() - make_interval(secs => $4))",
+        driver_id,
+        None if seen is None else 50.0,
+        None if seen is None else float(seen),
+        None if state["called"] is None else float(state["called"]),
+    )
+    return driver_id
+
+
+async def test_the_database_calls_the_same_drivers_dispatchable_as_the_rule(database: Database) -> None:
+    ids = [await insert(database, state) for state in STATES]
+    rows = await read_rows(database.pool, [], ids)
+    free = {driver.id for driver in rows.drivers.values() if dispatchable(driver, rows.now, DEFAULT_POLICY) is None}
+    assert 0 < len(free) < len(ids)
+    assert set((await dispatchable_ids(database.pool, DEFAULT_POLICY, ids))["default"]) == free
+    found, lats, lons = (await dispatchable_in(database.pool, DEFAULT_POLICY, [EVERYWHERE]))["default"]
+    assert set(found) == free
+    assert set(lats) == set(lons) == {50.0}
+    others = (await others_in(database.pool, DEFAULT_POLICY, [EVERYWHERE]))["default"]
+    at_work = [d for d in rows.drivers.values() if d.availability != "offline" and d.position is not None]
+    assert len(others.lats) == len([d for d in at_work if d.id not in free])
+    assert sum(others.occupied) == len(
+        [d for d in at_work if d.availability == "available" and (d.busy or d.open_offer_id is not None)]
+    )
+
+
+@given(
+    lat=st.floats(-90, 90), lon=st.floats(-180, 180), other=st.floats(-90, 90), far=st.floats(-180, 180),
+    km=st.floats(0.1, 100),
+)  # fmt: skip
+def test_a_box_holds_all_of_its_circle(lat: float, lon: float, other: float, far: float, km: float) -> None:
+    near_lat, near_lon = lat + (other - lat) / 500, lon + (far - lon) / 500
+    assume(haversine_km(lat, lon, near_lat, near_lon) <= km)
+    south, north, west, east = box_around(lat, lon, km)
+    assert south <= near_lat <= north
+    assert west <= near_lon <= east
+
+
+@pytest.mark.parametrize(("lat", "lon"), [(10.0, 179.99), (-10.0, -179.99), (89.97, 0.0), (-89.97, 20.0)])
+def test_a_box_goes_all_the_way_round_where_it_must(lat: float, lon: float) -> None:
+    assert box_around(lat, lon, 5)[2:] == (-180, 180)
+
+
+async def test_redis_that_stops_answering_holds_up_nobody(dispatch: Dispatch) -> None:
+    """Nor does an answer that comes too late for its question get to be the answer to the next."""
+    await until(lambda: dispatch.dispatcher.holds_lease and dispatch.node.bus.connected)
+    dan = await dispatch.a_driver()
+    dora = await dispatch.a_driver(NORTH + 100 * KM)
+    finder = dispatch.dispatcher._matcher._finder
+    await dispatch.node.bus.redis.execute_command("CLIENT", "PAUSE", 600, "ALL")
+    first = await dispatch.an_order()
+    await until(lambda: dispatch.offered_to(first), within=1.5)
+    assert await dispatch.offered_to(first) == dan
+    assert not finder.index_usable
+    await until(lambda: finder.index_usable, within=INDEX_REST_SECONDS + 3)
+    second = await dispatch.an_order(NORTH + 100 * KM)
+    await until(lambda: dispatch.offered_to(second))
+    assert await dispatch.offered_to(second) == dora
+
+
+async def test_the_databases_time_is_never_ahead_of_what_it_said(database: Database) -> None:
+    clock = DatabaseTime()
+    for _ in range(5):
+        clock.heard(await database.pool.fetchval("SELECT clock_timestamp()"))
+        assert clock.now() <= await database.pool.fetchval("SELECT clock_timestamp()")
+
+
+async def test_a_clock_that_was_set_back_is_followed(database: Database) -> None:
+    clock = DatabaseTime()
+    now = await database.pool.fetchval("SELECT clock_timestamp()")
+    clock.heard(now + timedelta(hours=1))
+    for _ in range(SAMPLES):
+        clock.heard(now)
+    assert clock.now() - now < timedelta(minutes=1)
+    assert clock.on_loop(clock.now()) == pytest.approx(clock.on_loop(now), abs=60)
