@@ -24,7 +24,7 @@ from server.web.errors import (
     invalid,
     not_found,
 )
-from server.web.mistakes import missing_in, mistakes_in, nul_in
+from server.web.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
 
 BODY_LIMIT_BYTES: Final = 65_536
 JSON: Final = "application/json"
@@ -67,7 +67,7 @@ class Body(Generic[T]):
         try:
             body = self._decode(raw)
         except msgspec.ValidationError as error:
-            raise invalid(mistakes_in(self.kind, _untyped(raw), error)) from None
+            body = self._leniently(_untyped(raw), error)
         except (ValueError, RecursionError):
             raise _malformed() from None
         if self.whole:
@@ -80,6 +80,13 @@ class Body(Generic[T]):
             if found is not None:
                 raise invalid([FieldError(found, "must not hold the character NUL")])
         return body
+
+    def _leniently(self, value: Any, error: msgspec.ValidationError) -> T:
+        """The body if all that is wrong with it is that whole numbers are written `5.0`, as JSON allows."""
+        try:
+            return msgspec.convert(with_whole_numbers(value, self.kind), self.kind)
+        except msgspec.ValidationError:
+            raise invalid(mistakes_in(self.kind, value, error)) from None
 
 
 class Query(Generic[T]):

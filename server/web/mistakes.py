@@ -52,6 +52,26 @@ def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: 
                 yield FieldError(f"{at}{name}"[:200], "is not a field known here")
 
 
+def with_whole_numbers(value: Any, kind: Any) -> Any:
+    """The value with `5.0` as 5 wherever the type says that an integer, and no float, belongs there."""
+    inner = _struct_in(kind)
+    if isinstance(value, dict) and inner is not None:
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(inner)}
+        return {name: with_whole_numbers(item, types.get(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        item_kind = next(iter(get_args(kind)), None)
+        return [with_whole_numbers(item, item_kind) for item in value]
+    if isinstance(value, float) and value.is_integer() and int in _plain_types(kind):
+        return int(value)
+    return value
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    """The types in an annotation, without what bounds them."""
+    inside = get_args(annotation)
+    return set().union(*map(_plain_types, inside)) if inside else {annotation}
+
+
 def _struct_in(annotation: Any) -> type | None:
     """The struct that a field's type is, or may be."""
     for candidate in (annotation, *get_args(annotation)):

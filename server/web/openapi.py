@@ -179,7 +179,7 @@ def _query_parameters(told: Described) -> Iterator[Schema]:
     _, components = msgspec.json.schema_components([kind])
     for name, schema in components[kind.__name__]["properties"].items():
         described = {key: value for key, value in schema.items() if key != "description"}
-        parameter = {"name": name, "in": "query", "required": False, "schema": described}
+        parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": described}
         if "description" in schema:
             parameter["description"] = schema["description"]
         yield parameter

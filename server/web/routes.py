@@ -1,11 +1,13 @@
 """Everything that answers HTTP, put together into the application."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Any, Final
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
 from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
@@ -22,7 +24,20 @@ API: Final = (deliveries, drivers, admin, watching, keys, system, documents)
 def http_handlers() -> list[ControllerRouterHandler]:
     """Every handler and router of the HTTP side."""
     static = create_static_files_router(path="/static", directories=[STATIC], include_in_schema=False)
-    return [*(handler for module in API for handler in module.HANDLERS), system.Metrics, static]
+    api = [handler for module in API for handler in module.HANDLERS]
+    return [options_handler(api), *api, system.Metrics, static]
+
+
+def options_handler(handlers: Iterable[ControllerRouterHandler]) -> HTTPRouteHandler:
+    """The answer to OPTIONS; to be registered first, or Litestar makes its own, which names one handler's methods."""
+
+    async def options(request: Request[Any, Any, Any]) -> ASGIResponse:
+        found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])
+        allowed = ", ".join(sorted(found.methods))
+        return ASGIResponse(status_code=204, headers={"Allow": allowed})
+
+    paths = sorted({path for handler in handlers if isinstance(handler, HTTPRouteHandler) for path in handler.paths})
+    return HTTPRouteHandler(paths, http_method=["OPTIONS"], status_code=200, include_in_schema=False)(options)
 
 
 def configure(

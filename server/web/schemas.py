@@ -170,7 +170,7 @@ class NewApiKey(_Given, frozen=True):
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
-ZoneAsked = Annotated[str, Meta(max_length=64)]
+ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=_NO_NUL)]
 
 
 class PageAsked(_Asked, frozen=True):
@@ -217,7 +217,7 @@ class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
 class ReasonAsked(_Asked, frozen=True):
     """Why it is done."""
 
-    reason: Reason | UnsetType = UNSET
+    reason: DriversReason | UnsetType = UNSET
 
 
 class StatsAsked(_Asked, frozen=True):
