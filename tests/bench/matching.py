@@ -1,0 +1,240 @@
+"""Who gets whom: the pure function in many sizes, and one order among many drivers, in Redis and end to end."""
+
+import asyncio
+import gc
+import math
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import perf_counter
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+import redis.asyncio
+from scipy.optimize import linear_sum_assignment
+
+from server.dispatch.matching import Candidate, Waiting, match
+from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatcher.search import FEWEST, NEAREST
+from server.ids import new_id
+from tests.bench.figures import Result, at, short, spread, told
+from tests.bench.fleet import CENTRE, Shop, drivers, off_the_road, on_the_road, somewhere
+from tests.bench.orders import Load
+from tests.bench.stand import Failed, Servers, Stand, stand
+
+DRIVERS: Final = (100, 1_000, 2_000, 10_000, 100_000)
+WAITING: Final = (1, 10, 50, 200, 500)
+MANY: Final = 100_000
+CORNER: Final = 20
+"""Drivers on sockets, at the centre of the many: they alone get the orders, which are posted from where they stand."""
+CORNER_KM: Final = 0.5
+NOW: Final = datetime(2026, 2, 1, 18, 0, tzinfo=UTC)
+
+CROWD: Final = """
+WITH node AS (
+    INSERT INTO nodes (id, name, started_at, expires_at)
+    VALUES (gen_random_uuid(), 'bench', now(), now() + interval '1 day') RETURNING id
+), made AS (
+    INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
+        session_id, session_node, expiries_in_a_row, stream_seq, active_count)
+    SELECT gen_random_uuid(), 'crowd', 'default', 1, now(), 'available', now(), gen_random_uuid(), node.id, 0, 0, 0
+    FROM node, generate_series(1, $1) RETURNING id
+)
+INSERT INTO driver_positions (driver_id, lat, lon, at)
+SELECT id, $2 + km * sin(angle) / 111.2, $3 + km * cos(angle) / (111.2 * cos(radians($2))), now()
+FROM (SELECT id, sqrt($4 ^ 2 + ($5 ^ 2 - $4 ^ 2) * random()) AS km, 2 * pi() * random() AS angle FROM made) placed
+"""
+"""So many drivers with a session on another node, in a ring around a point."""
+
+
+async def run(servers: Servers, quick: bool) -> Result:
+    """The benchmark."""
+    many = 5_000 if quick else MANY
+    result = Result("matching", "Matching", {"drivers": many, "waiting": max(WAITING)})
+    result.figures["pure"] = _pure(quick)
+    result.limits["pure"] = {f"{w}x{d}": _parts(w, d) for w, d in ((200, 2_000), (1, MANY))}
+    result.figures["redis"], result.limits["redis"] = await _in_redis(servers, many)
+    await _end_to_end(result, servers, many, 3.0 if quick else 10.0)
+    _tell(result, many)
+    return result
+
+
+def _pure(quick: bool) -> list[dict[str, Any]]:
+    """Milliseconds of `match`, for every size: with drivers everywhere, and with all orders of one street."""
+    found = []
+    for number in DRIVERS:
+        if quick and number > 10_000:
+            continue
+        chance = random.Random(number)
+        free = [Candidate(new_id(), *somewhere(chance)) for _ in range(number)]
+        for waits in WAITING:
+            spread_out = [_waiting(*somewhere(chance)) for _ in range(waits)]
+            street = [_waiting(*somewhere(chance, 0.1)) for _ in range(waits)]
+            found.append(
+                {
+                    "drivers": number,
+                    "waiting": waits,
+                    "ms": _median_ms(partial(match, spread_out, free, NOW, DEFAULT_POLICY)),
+                    "oneStreetMs": _median_ms(partial(match, street, free, NOW, DEFAULT_POLICY)),
+                }
+            )
+        del free
+        gc.collect()
+    return found
+
+
+def _waiting(lat: float, lon: float) -> Waiting:
+    return Waiting(new_id(), lat, lon, NOW - timedelta(seconds=random.randrange(600)), 5.0, {})
+
+
+def _parts(waits: int, number: int) -> dict[str, float]:
+    """What numpy and scipy take for the same: all distances, and one assignment of full size."""
+    generator = np.random.default_rng(1)
+    x, y, px, py = (generator.random(n) for n in (number, number, waits, waits))
+
+    def distances() -> None:
+        for i in range(waits):
+            np.argmin((x - px[i]) ** 2 + (y - py[i]) ** 2)
+
+    costs = generator.random((waits, min(number, 2_000)))
+    return {
+        "distancesMs": _median_ms(distances),
+        "assignmentMs": _median_ms(lambda: linear_sum_assignment(costs)) if waits > 1 else 0.0,
+    }
+
+
+def _median_ms(work: Callable[[], object], within: float = 0.4, most: int = 15) -> float:
+    took: list[float] = []
+    began = perf_counter()
+    while len(took) < most and (not took or perf_counter() - began < within):
+        started = perf_counter()
+        work()
+        took.append(perf_counter() - started)
+    return round(1000 * at(sorted(took), 0.5), 3)
+
+
+async def _in_redis(servers: Servers, many: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The nearest of so many members around a point, as the matcher asks for them."""
+    chance = random.Random(4)
+    searched, pinged = [], []
+    async with redis.asyncio.from_url(servers.redis_url) as client:
+        await client.flushall()
+        for _ in range(0, many, 1000):
+            places: list[Any] = []
+            for _ in range(1000):
+                lat, lon = somewhere(chance)
+                places += (lon, lat, new_id())
+            await client.execute_command("GEOADD", "bench:geo", *places)  # type: ignore[no-untyped-call]
+        for _ in range(300):
+            lat, lon = somewhere(chance)
+            started = perf_counter()
+            (near,) = await client.execute_command(  # type: ignore[no-untyped-call]
+                "EVAL", NEAREST, 1, "bench:geo", FEWEST + 1, lon, lat, DEFAULT_POLICY.search_radius_km
+            )
+            searched.append(perf_counter() - started)
+            assert len(near) == FEWEST + 1
+            started = perf_counter()
+            await client.ping()
+            pinged.append(perf_counter() - started)
+        await client.flushall()
+    return {"drivers": many, "ms": spread(searched)}, {"pingMs": spread(pinged)}
+
+
+class Corner(Shop):
+    """Orders from where the drivers at the corner stand."""
+
+    def __init__(self, server: Stand, places: list[tuple[float, float]]) -> None:
+        super().__init__(server)
+        self._places = places
+
+    def order(self, place: tuple[float, float] | None = None) -> tuple[str, bytes]:
+        return super().order(place or random.choice(self._places))
+
+
+async def _end_to_end(result: Result, servers: Servers, many: int, seconds: float) -> None:
+    """One order at a time with so many drivers in the index: posted, found, offered, on the socket."""
+    async with stand(servers) as server:
+        fleet = await drivers(server, CORNER)
+        for number, driver in enumerate(fleet):
+            angle = 2 * math.pi * number / CORNER
+            driver.lat, driver.lon = CENTRE[0] + 0.0005 * math.sin(angle), CENTRE[1] + 0.0005 * math.cos(angle)
+        await on_the_road(server, fleet)
+        for name, crowd in (("few", 0), ("many", many)):
+            if crowd:
+                await _crowd(servers, server, crowd)
+            load = Load(server, fleet, Corner(server, [(d.lat, d.lon) for d in fleet]), pause=0.02)
+            await load.start(1)
+            await asyncio.sleep(1.5)
+            load.forget()
+            before = await server.metrics()
+            begin = server.meter.sample()
+            load.measuring = True
+            await asyncio.sleep(seconds)
+            load.measuring = False
+            result.windows[name] = server.meter.window(begin)
+            after = await server.metrics()
+            await load.stop()
+            result.errors.update(load.errors)
+            search = "callboard_matcher_search_seconds"
+            rounds = after[f"{search}_count"] - before[f"{search}_count"]
+            result.figures[name] = {
+                "driversInIndex": crowd + CORNER,
+                "orders": len(load.wholes),
+                "ms": load.latencies(),
+                "searchMs": round(1000 * (after[f"{search}_sum"] - before[f"{search}_sum"]) / max(1.0, rounds), 3),
+            }
+        off_the_road(fleet)
+
+
+async def _crowd(servers: Servers, server: Stand, number: int) -> None:
+    """Put them into the database, and wait until the server has put them into its index."""
+    connection = await asyncpg.connect(server.database_url)
+    try:
+        await connection.execute(CROWD, number, *map(float, CENTRE), CORNER_KM, 4.0, timeout=120)
+        await connection.execute("ANALYZE drivers, driver_positions", timeout=60)
+    finally:
+        await connection.close()
+    async with redis.asyncio.from_url(servers.redis_url) as client:
+        deadline = perf_counter() + 60
+        while await client.zcard("callboard:drivers:geo:default") < number + CORNER:
+            if perf_counter() > deadline:
+                raise Failed("the geo index was not filled within a minute")
+            await asyncio.sleep(0.25)
+
+
+def _tell(result: Result, many: int) -> None:
+    sizes = {(row["waiting"], row["drivers"]): row for row in result.figures["pure"]}
+    row, parts = sizes[200, 2_000], result.limits["pure"]["200x2000"]
+    slower = max(row["ms"], row["oneStreetMs"])
+    result.line(
+        "200 waiting, 2,000 drivers",
+        f"{short(row['ms'])} ms; all from one street {short(row['oneStreetMs'])} ms",
+        "150 ms",
+        slower < 150,
+        limit=f"numpy's distances {short(parts['distancesMs'])}, "
+        f"scipy's assignment of 200 x 2,000 {short(parts['assignmentMs'])} ms",
+    )
+    largest = sizes.get((1, MANY))
+    if largest is not None:
+        alone = result.limits["pure"][f"1x{MANY}"]["distancesMs"]
+        result.line(
+            f"1 waiting, {MANY:,} drivers, without an index",
+            f"{short(largest['ms'])} ms",
+            limit=f"numpy's distances {short(alone)} ms",
+        )
+    result.line(
+        f"1 order, {many:,} drivers in Redis: the nearest of them",
+        told(result.figures["redis"]["ms"]),
+        limit=f"a ping {told(result.limits['redis']['pingMs'])}",
+    )
+    ms = result.figures["many"]["ms"]["postToOffer"]
+    result.line(
+        f"the same end to end, order posted to offer; search {short(result.figures['many']['searchMs'])} ms",
+        told(ms),
+        "20 ms",
+        bool(ms["n"]) and ms["p50"] < 20,
+        limit=f"{CORNER} drivers: {told(result.figures['few']['ms']['postToOffer'])}",
+        window="many",
+    )
