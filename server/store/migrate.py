@@ -25,6 +25,14 @@ LOCK_KEY: Final = 0x63616C6C626F6172
 LOCK_SECONDS: Final = 120
 OLDEST_SERVER: Final = 14
 
+# Transactions are numbered by the server. Restored into another one, events bear numbers that it has yet to give out:
+# readers would wait for those, and then miss what is written meanwhile.
+_FROM_ELSEWHERE: Final = "SELECT EXISTS (SELECT FROM events WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))"
+_RENUMBER: Final = (
+    "UPDATE event_cursors SET xid = '1' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())",
+    "UPDATE events SET xid = '1' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())",
+)
+
 _CONF: Final = "server.store._conf_of_this_migration"
 _one_at_a_time = threading.Lock()
 
@@ -34,9 +42,10 @@ class MigrationFailed(Exception):
 
 
 async def migrate(url: str) -> None:
-    """Run the migrations that this database has not seen. Quick when there are none; prints nothing.
+    """Run the migrations that this database has not seen, and make sense of one that was restored from elsewhere.
 
-    Processes that start together wait for one another. Raises DatabaseUnreachable or MigrationFailed.
+    Quick when there is nothing to do; prints nothing. Processes that start together wait for one another. Raises
+    DatabaseUnreachable or MigrationFailed.
     """
     # Piccolo finds its engine through process-wide state, and reads and imports files: all that in a thread.
     await asyncio.to_thread(_in_this_thread, url)
@@ -80,6 +89,8 @@ async def _migrate(url: str) -> None:
             raise MigrationFailed(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this is PostgreSQL {version}")
         if await pending_migrations(connection):
             await _run(database)
+        if await connection.fetchval(_FROM_ELSEWHERE):
+            await _renumber(connection)
     except DATABASE_ERRORS as error:
         raise MigrationFailed(f"migrating {place(url)}: {_one_line(error)}") from error
     finally:
@@ -89,11 +100,22 @@ async def _migrate(url: str) -> None:
 async def _run(database: Database) -> None:
     with _piccolo_uses(database), contextlib.redirect_stdout(io.StringIO()) as said:
         async with database.transaction(allow_nested=False) as transaction:
-            await transaction.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
-            await transaction.connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY, timeout=LOCK_SECONDS)
+            await _lock(transaction.connection)
             result = await run_forwards("all")
             if not result.success:
                 raise MigrationFailed(result.message or said.getvalue().strip().rpartition("\n")[2])
+
+
+async def _renumber(connection: Any) -> None:
+    async with connection.transaction():
+        await _lock(connection)
+        for statement in _RENUMBER:
+            await connection.execute(statement)
+
+
+async def _lock(connection: Any) -> None:
+    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
 
 
 @contextlib.contextmanager

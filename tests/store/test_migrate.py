@@ -110,6 +110,23 @@ async def test_a_database_ahead_of_this_code_is_left_alone(database_url: str) ->
     await migrate(database_url)
 
 
+async def test_events_restored_into_another_server_come_before_all_that_follow(database_url: str) -> None:
+    """A dump brings along transaction numbers that the new server has yet to give out."""
+    connection = await asyncpg.connect(database_url)
+    event = "INSERT INTO events (xid, at, type, actor_type, data) VALUES (%s, now(), '%s', 'system', '{}')"
+    await connection.execute(event % ("'900000000000'", "first"))
+    await connection.execute(event % ("'900000000001'", "second"))
+    await connection.execute("INSERT INTO event_cursors VALUES ('outbox', '900000000000', 1)")
+    await connection.execute(event % ("pg_current_xact_id()", "third"))
+    await migrate(database_url)
+    read = """
+        SELECT e.type FROM events e, event_cursors c
+        WHERE (e.xid, e.id) > (c.xid, c.event_id) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY e.xid, e.id"""
+    assert [row[0] for row in await connection.fetch(read)] == ["second", "third"]
+    await connection.close()
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
