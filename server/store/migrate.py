@@ -25,13 +25,8 @@ LOCK_KEY: Final = 0x63616C6C626F6172
 LOCK_SECONDS: Final = 120
 OLDEST_SERVER: Final = 14
 
-# Transactions are numbered by the server. Restored into another one, events bear numbers that it has yet to give out:
-# readers would wait for those, and then miss what is written meanwhile.
+# Numbers of transactions that this server has yet to give out: the events came with a dump of another one's.
 _FROM_ELSEWHERE: Final = "SELECT EXISTS (SELECT FROM events WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))"
-_RENUMBER: Final = (
-    "UPDATE event_cursors SET xid = '1' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())",
-    "UPDATE events SET xid = '1' WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())",
-)
 
 _CONF: Final = "server.store._conf_of_this_migration"
 _one_at_a_time = threading.Lock()
@@ -109,8 +104,7 @@ async def _run(database: Database) -> None:
 async def _renumber(connection: Any) -> None:
     async with connection.transaction():
         await _lock(connection)
-        for statement in _RENUMBER:
-            await connection.execute(statement)
+        await connection.execute("SELECT number_restored_events_anew()")
 
 
 async def _lock(connection: Any) -> None:
