@@ -7,6 +7,7 @@ from litestar import Litestar
 
 from server.node import Node
 from server.settings import Settings
+from server.web.board import board_handlers
 from server.web.driver_socket import driver_socket
 from server.web.routes import configure
 
@@ -25,4 +26,4 @@ def create_app(settings: Settings) -> Litestar:
         finally:
             await node.stop()
 
-    return configure(settings, route_handlers=[driver_socket], lifespan=[life])
+    return configure(settings, route_handlers=[driver_socket, *board_handlers()], lifespan=[life])

@@ -11,6 +11,8 @@ from typing import Final
 
 import structlog
 
+from server.board import Feed
+from server.board.render import Renderer, environment
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
@@ -101,6 +103,14 @@ class Node:
             policies=self.policies,
             positions=self.positions,
         )
+        self.feed = Feed(
+            pool=pool,
+            policies=self.policies,
+            clock=self.clock,
+            bus=self.bus,
+            alone=lambda: self.alone,
+            renderer=Renderer(environment(self.settings.time_zone), lambda: self.policies.current),
+        )
         self.geo.holds_lease = lambda: self.dispatcher.holds_lease
         self.geo.wakers.append(self.dispatcher.wake)
         self.positions.appeared.append(self._appeared)
@@ -110,6 +120,7 @@ class Node:
             self.hub.committed,
             self.geo.committed,
             self.dispatcher.committed,
+            self.feed.committed,
             self._tell_policy,
             log_commit,
         ]
@@ -131,6 +142,7 @@ class Node:
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
             *self.dispatcher.tasks(),
+            *self.feed.tasks(),
         )
         log.info("node_started", nodeId=self.node_id)
 
@@ -138,7 +150,8 @@ class Node:
         self._tasks += [supervised(name, run) for name, run in tasks]
 
     async def drain(self) -> None:
-        """Send the drivers elsewhere and let another node dispatch."""
+        """Send the drivers elsewhere, end the boards' streams and let another node dispatch."""
+        self.feed.close()
         await asyncio.gather(self.hub.drain(), self.dispatcher.release())
 
     async def stop(self) -> None:

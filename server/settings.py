@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -64,6 +65,12 @@ class Settings(BaseModel):
     secure_cookies: bool = False
     """Set behind TLS: session cookies are then sent over https only."""
 
+    time_zone: str = "UTC"
+    """The organisation's, for the times on its screens; the API speaks UTC."""
+    map_tiles: str = ""
+    """A tile server's address with {z}, {x} and {y}; without one the maps have no background."""
+    map_attribution: str = ""
+
     @property
     def embedded(self) -> bool:
         """Whether PostgreSQL and Valkey are ours to start."""
@@ -85,6 +92,23 @@ class Settings(BaseModel):
         if value and len(value.encode()) < SECRET_BYTES:
             raise ValueError(f"must be at least {SECRET_BYTES} bytes long, as for `openssl rand -hex 32`")
         return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _time_zone(cls, value: str) -> str:
+        if value != "UTC":
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("map_tiles")
+    @classmethod
+    def _map_tiles(cls, value: str) -> str:
+        if value and not all(part in value for part in ("{z}", "{x}", "{y}")):
+            raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
+        return _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
 
     @field_validator("data")
     @classmethod

@@ -1,0 +1,203 @@
+"""What is sent to open boards: numbered messages, a bounded memory of them, and a bounded queue a viewer.
+
+It knows bytes and numbers only. Nobody waits for a viewer: one who falls behind is told to look again.
+"""
+
+import asyncio
+import re
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+KEPT_MESSAGES: Final = 1_000
+KEPT_BYTES: Final = 8 << 20
+"""How far back a board that was cut off can catch up without reading everything again."""
+BEHIND_BYTES: Final = 1 << 20
+"""A viewer for whom so much lies ready has fallen behind."""
+
+VIEWERS: Final = Gauge("callboard_board_viewers", "Open streams of boards and of pages of one delivery or driver")
+MESSAGES: Final = Counter("callboard_board_messages", "Messages made for boards, each once whatever the viewers")
+RESYNCS: Final = Counter("callboard_board_resyncs", "Times a viewer was told to read everything again", ["why"])
+
+_POSITION: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
+_NEWLINES: Final = {10: 32, 13: 32}
+PADDING: Final = b": \n\n"
+"""A comment: keeps what lies between awake."""
+
+
+def event(data: str, *, name: str | None = None, position: str | None = None) -> bytes:
+    """One message of a stream of server-sent events. Line breaks in `data` become spaces, as good in HTML."""
+    lines = [f"id: {position}\n"] if position is not None else []
+    if name is not None:
+        lines.append(f"event: {name}\n")
+    return "".join((*lines, "data: ", data.translate(_NEWLINES), "\n\n")).encode()
+
+
+class Viewer:
+    """One open stream. `about` is the id of the one delivery or driver it shows; None: it shows the board."""
+
+    __slots__ = ("_behind", "_chunks", "_closed", "_lost", "_size", "_something", "about")
+
+    def __init__(self, about: str | None, behind_bytes: int) -> None:
+        self.about = about
+        self._behind = behind_bytes
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._lost = False
+        self._closed = False
+        self._something = asyncio.Event()
+
+    def push(self, chunk: bytes) -> None:
+        """Send this after what lies ready; when that is too much already, forget it all and have them look again."""
+        if self._lost:
+            return
+        if self._size + len(chunk) > self._behind and self._chunks:
+            RESYNCS.labels("slow").inc()
+            self.lose()
+            return
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._something.set()
+
+    def lose(self) -> None:
+        """What this viewer shows can no longer be brought up to date: they are told to read it again."""
+        self._chunks.clear()
+        self._size = 0
+        self._lost = True
+        self._something.set()
+
+    def close(self) -> None:
+        """End the stream after what lies ready."""
+        self._closed = True
+        self._something.set()
+
+    async def take(self) -> list[bytes] | None:
+        """What lies ready, waiting for something; empty when this viewer is to look again; None at the end."""
+        while True:
+            await self._something.wait()
+            if self._lost:
+                self._lost = False
+                return []
+            if self._chunks:
+                chunks, self._chunks, self._size = self._chunks, [], 0
+                return chunks
+            if self._closed:
+                return None
+            self._something.clear()
+
+
+class Broadcast:
+    """All viewers of a node. Messages are numbered from 1 within an epoch; a position is `<epoch>-<number>`."""
+
+    def __init__(
+        self,
+        *,
+        kept_messages: int = KEPT_MESSAGES,
+        kept_bytes: int = KEPT_BYTES,
+        behind_bytes: int = BEHIND_BYTES,
+    ) -> None:
+        self._kept_messages = kept_messages
+        self._kept_bytes = kept_bytes
+        self._behind_bytes = behind_bytes
+        self._kept: deque[bytes] = deque()
+        self._size = 0
+        self._viewers: set[Viewer] = set()
+        self._open = True
+        self.epoch = secrets.token_hex(4)
+        self.number = 0
+
+    @property
+    def position(self) -> str:
+        """Where somebody is who has everything."""
+        return f"{self.epoch}-{self.number}"
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def begin(self) -> None:
+        """A new epoch: nothing sent before leads here. Whoever watches looks again."""
+        self.epoch = secrets.token_hex(4)
+        self.number = 0
+        self._kept.clear()
+        self._size = 0
+        for viewer in self._viewers:
+            RESYNCS.labels("epoch").inc()
+            viewer.lose()
+
+    def join(self, after: str | None, about: str | None = None) -> Viewer:
+        """A new viewer who has everything up to `after`: what they missed lies ready, or the word to look again."""
+        viewer = Viewer(about, self._behind_bytes)
+        missed = self.since(after) if about is None else None
+        if missed is None:
+            RESYNCS.labels("unknown_position" if about is None else "page").inc()
+            viewer.lose()
+        else:
+            for chunk in missed:
+                viewer.push(chunk)
+        self._viewers.add(viewer)
+        VIEWERS.inc()
+        if not self._open:
+            viewer.close()
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """The stream is over."""
+        if viewer in self._viewers:
+            self._viewers.remove(viewer)
+            VIEWERS.dec()
+
+    def since(self, position: str | None) -> list[bytes] | None:
+        """The messages after this position; None when it is of another epoch, too old, or never was."""
+        match = _POSITION.fullmatch(position or "")
+        if match is None or match[1] != self.epoch:
+            return None
+        missed = self.number - int(match[2])
+        if not 0 <= missed <= len(self._kept):
+            return None
+        return list(self._kept)[len(self._kept) - missed :]
+
+    def publish(self, html: str) -> None:
+        """Send this to every board, the same bytes to each, and remember it."""
+        self.number += 1
+        message = event(html, position=self.position)
+        MESSAGES.inc()
+        self._kept.append(message)
+        self._size += len(message)
+        while len(self._kept) > self._kept_messages or (self._size > self._kept_bytes and len(self._kept) > 1):
+            self._size -= len(self._kept.popleft())
+        for viewer in self._viewers:
+            if viewer.about is None:
+                viewer.push(message)
+
+    def touched(self, ids: Iterable[str]) -> None:
+        """Tell the pages of these deliveries and drivers that they changed."""
+        touched = set(ids)
+        message = event("", name="changed")
+        for viewer in self._viewers:
+            if viewer.about in touched:
+                viewer.push(message)
+
+    def say(self, message: bytes) -> None:
+        """Send this to everybody; it is not remembered."""
+        for viewer in self._viewers:
+            viewer.push(message)
+
+    def say_to_boards(self, message: bytes) -> None:
+        """Send this to every board; it is not remembered."""
+        for viewer in self._viewers:
+            if viewer.about is None:
+                viewer.push(message)
+
+    def close(self) -> None:
+        """End all streams, now and from now on."""
+        self._open = False
+        for viewer in self._viewers:
+            viewer.close()
+
+    async def stream(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        """What to send to this viewer, until the end."""
+        while (chunks := await viewer.take()) is not None:
+            yield b"".join(chunks) if chunks else event("", name="resync", position=self.position)

@@ -1,0 +1,71 @@
+"""Whom a person may give a delivery to: drivers around its pickup, ranked, each with what stands in the way."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.dispatch.model import Delivery, Driver
+from server.dispatch.offers import dispatchable, exclusion
+from server.dispatch.policy import Policy
+from server.dispatch.travel import haversine_km, travel_seconds
+from server.dispatcher.search import box_around
+from server.store.reads import asking
+from server.store.waiting import Box, nearest_drivers
+
+AROUND_LIMIT: Final = 60
+TOLD_LIMIT: Final = 25
+LEAST_KM: Final = 25.0
+HARD: Final = frozenset({"on_break", "paused", "shift_ended", "offline", "busy"})
+"""What nobody's choice overcomes; the rest is only why the search would not pick them."""
+
+
+class Choice(Struct, frozen=True):
+    """A driver, how far on the road and how many minutes from the pickup, and why the search would not pick them.
+
+    `possible`: a person can. `direct_only`: only without asking the driver, who has another offer open.
+    """
+
+    id: str
+    name: str
+    km: float | None
+    minutes: int | None
+    why: str | None
+    possible: bool
+    direct_only: bool
+
+
+async def choices(pool: Any, delivery: Delivery, policy: Policy, now_holding: str | None) -> list[Choice]:
+    """The nearest who can be chosen first, then the others. `now_holding` has it and is left out.
+
+    Raises DatabaseAway.
+    """
+    at = delivery.pickup
+    km = max(LEAST_KM, 2 * policy.wide_search_radius_km)
+    box = Box(delivery.zone, *box_around(at.lat, at.lon, km))
+    with asking():
+        now, drivers = await nearest_drivers(pool, box, at.lat, at.lon, AROUND_LIMIT)
+    told = [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
+    told.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))
+    return told[:TOLD_LIMIT]
+
+
+def _choice(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> Choice:
+    why = dispatchable(driver, now, policy) or exclusion(delivery, driver.id, now, policy)
+    offered_this = driver.open_offer_id is not None and driver.open_offer_id == delivery.current_offer_id
+    if offered_this:
+        why = "has_this_offer"
+    km = minutes = None
+    if driver.position is not None:
+        straight = haversine_km(delivery.pickup.lat, delivery.pickup.lon, driver.position.lat, driver.position.lon)
+        km = straight * policy.detour_factor
+        minutes = max(1, round(travel_seconds(km, policy) / 60))
+    return Choice(
+        id=driver.id,
+        name=driver.name,
+        km=km,
+        minutes=minutes,
+        why=why,
+        possible=why not in HARD,
+        direct_only=driver.open_offer_id is not None and not offered_this,
+    )

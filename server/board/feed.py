@@ -1,0 +1,400 @@
+"""The feed of the boards open on this node: it hears what changed, reads those rows, renders each once, and sends them.
+
+It learns of changes from commits here, from other nodes' hints, and from the events themselves once a second. While
+nobody watches it does nothing and knows nothing.
+"""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+from prometheus_client import Histogram
+
+from server.board import reads
+from server.board.broadcast import PADDING, Broadcast, Viewer, event
+from server.board.picture import Changes, Picture
+from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
+from server.board.stats import read_stats
+from server.execute import Committed
+from server.policies import Policies
+from server.realtime.bus import BOARD, Bus
+from server.realtime.clock import DatabaseClock
+from server.store.reads import DatabaseAway
+
+COALESCE_SECONDS: Final = 0.15
+POLL_SECONDS: Final = 1.0
+ALERTS_SECONDS: Final = 2.0
+MOVED_SECONDS: Final = 5.0
+MOVED_MARGIN: Final = timedelta(seconds=20)
+"""A position is written down some seconds after its time."""
+STATS_SECONDS: Final = 15.0
+FORGET_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 30.0
+"""How long the feed goes on after the last viewer: a page that is reloaded finds it warm."""
+PULSE_SECONDS: Final = 5.0
+COMMENT_EVERY: Final = 3
+"""A comment with every third pulse: every 15 s."""
+HINT_SECONDS: Final = 0.05
+AFTER_FAILURE_SECONDS: Final = 0.5
+READY_SECONDS: Final = 5.0
+AT_ONCE: Final = 50
+"""Rows rendered before others get their turn, when all of them are."""
+
+REFRESH_TIME: Final = Histogram(
+    "callboard_board_refresh_seconds",
+    "Reading what changed, rendering it and handing it to the viewers",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+DELIVERY_LISTS: Final[tuple[List, ...]] = ("waiting", "offers", "active")
+
+log = structlog.get_logger(__name__)
+
+
+class Page(Struct, frozen=True):
+    """The whole board as of `position`: each table's rows in order, the alerts, the headline, the zones there are."""
+
+    position: str
+    rows: dict[List, str]
+    alerts: str
+    headline: str
+    zones: list[str]
+
+
+class Feed:
+    """One node's feed. `tasks` are to be supervised, `committed` is a listener of the executor."""
+
+    def __init__(
+        self,
+        *,
+        pool: Any,
+        policies: Policies,
+        clock: DatabaseClock,
+        bus: Bus,
+        alone: Callable[[], bool],
+        renderer: Renderer,
+        broadcast: Broadcast | None = None,
+    ) -> None:
+        self.broadcast = broadcast or Broadcast()
+        self.renderer = renderer
+        self._pool = pool
+        self._policies = policies
+        self._clock = clock
+        self._bus = bus
+        self._alone = alone
+        self._picture = Picture()
+        self._rows: dict[List, dict[str, str]] = {name: {} for name in PREFIX}
+        self._alerts = self._headline = ""
+        self._stats = Stats(0)
+        self._policy_version = 0
+        self._deliveries: set[str] = set()
+        self._drivers: set[str] = set()
+        self._wanted = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._something = asyncio.Event()
+        self._all_again: asyncio.Future[None] | None = None
+        self._cursor = reads.Cursor("0", 0)
+        self._due: dict[str, float] = {}
+        self._last_wanted = 0.0
+        self._read_at = 0.0
+        self._hinting = False
+        bus.subscribe(BOARD, self._heard)
+
+    def tasks(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        """The loops, by name."""
+        return [("board_feed", self.run), ("board_pulse", self.pulse)]
+
+    # What changed.
+
+    def committed(self, commit: Committed) -> None:
+        """Something was committed here: other nodes' boards may want to know, and our own."""
+        if not self._hinting and not self._alone():
+            self._hinting = True
+            asyncio.get_running_loop().call_later(HINT_SECONDS, self._hint)
+        if self._wanted.is_set():
+            for happened in commit.events:
+                if happened.delivery_id is not None:
+                    self._deliveries.add(happened.delivery_id)
+                if happened.driver_id is not None:
+                    self._drivers.add(happened.driver_id)
+            self._something.set()
+
+    def _hint(self) -> None:
+        self._hinting = False
+        self._bus.hint(BOARD)
+
+    def _heard(self, _payload: bytes = b"") -> None:
+        """Something was committed, perhaps elsewhere."""
+        if self._wanted.is_set() and not self._alone():
+            self._due["news"] = 0.0
+            self._something.set()
+
+    # Who watches.
+
+    async def join(self, after: str | None, about: str | None = None) -> Viewer:
+        """A new viewer, once there is something to see. Raises DatabaseAway."""
+        await self._awake()
+        viewer = self.broadcast.join(after, about)
+        viewer.push(self._pulse())
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """A stream is over."""
+        self.broadcast.leave(viewer)
+        self._last_wanted = time.monotonic()
+
+    async def page(self, *, epoch: str | None = None) -> Page:
+        """The whole board now. `epoch` is the viewer's: if it is another node's, everything is read again first,
+        so that nothing is older here than there. Raises DatabaseAway.
+        """
+        await self._awake()
+        if epoch is not None and epoch != self.broadcast.epoch:
+            if self._all_again is None:
+                self._all_again = asyncio.get_running_loop().create_future()
+                self._something.set()
+            await self._in_time(asyncio.shield(self._all_again))
+        picture, rows = self._picture, self._rows
+        order: dict[List, Iterable[str]] = {
+            "waiting": (d.id for d in picture.waiting()),
+            "offers": (d.id for d in picture.offered()),
+            "active": (d.id for d in picture.under_way()),
+            "drivers": (d.id for d in sorted(picture.drivers.values(), key=lambda d: (d.name, d.id))),
+        }
+        return Page(
+            self.broadcast.position,
+            {name: "\n".join(rows[name][key] for key in keys if key in rows[name]) for name, keys in order.items()},
+            self._alerts,
+            self._headline,
+            sorted({d.zone for d in picture.deliveries.values()} | {d.zone for d in picture.drivers.values()}),
+        )
+
+    def close(self) -> None:
+        """The node stops: end all streams."""
+        self.broadcast.close()
+
+    async def _awake(self) -> None:
+        self._last_wanted = time.monotonic()
+        self._wanted.set()
+        await self._in_time(self._ready.wait())
+
+    async def _in_time(self, awaited: Awaitable[Any]) -> None:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await awaited
+        except TimeoutError:
+            raise DatabaseAway("the board cannot be read now") from None
+
+    @property
+    def _watched(self) -> bool:
+        return len(self.broadcast) > 0 or time.monotonic() - self._last_wanted < IDLE_SECONDS
+
+    # The loops.
+
+    async def run(self) -> None:
+        """While somebody watches: read everything once, then what changes."""
+        while True:
+            await self._wanted.wait()
+            try:
+                if await self._tried(self._begin):
+                    while self._watched:
+                        await self._wait()
+                        await self._tried(self._refresh)
+            finally:
+                if not self._watched:
+                    self._wanted.clear()
+                self._forget()
+
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await work()
+            return True
+        except DatabaseAway as error:
+            log.warning("board_not_read", reason=str(error))
+            await asyncio.sleep(AFTER_FAILURE_SECONDS)
+            return False
+
+    async def _begin(self) -> None:
+        self._forget()
+        self.broadcast.begin()
+        self._policy_version = self._policies.current.version
+        self._cursor = await reads.start(self._pool)
+        deliveries = await reads.open_deliveries(self._pool)
+        drivers = await reads.shown_drivers(self._pool)
+        self._picture.alerts = await reads.alerts(self._pool)
+        self._stats = await read_stats(self._pool, self._clock.now())
+        self._picture.learn(deliveries, drivers)
+        for count, delivery in enumerate(list(self._picture.deliveries.values())):
+            self._keep(delivery.id, self.renderer.delivery(delivery, 0))
+            await _yield_every(count)
+        for count, driver in enumerate(list(self._picture.drivers.values())):
+            self._rows["drivers"][driver.id] = self.renderer.driver(driver, self._picture.seen.get(driver.id), 0)
+            await _yield_every(count)
+        self._alerts = self.renderer.alerts(self._picture.alerts, 0)
+        self._headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
+        now = time.monotonic()
+        self._read_at = now
+        self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
+        self._due["forget"] = now + FORGET_SECONDS
+        self._ready.set()
+
+    def _forget(self) -> None:
+        self._ready.clear()
+        self._picture = Picture()
+        self._rows = {name: {} for name in PREFIX}
+        self._deliveries.clear()
+        self._drivers.clear()
+
+    async def _wait(self) -> None:
+        """Until something changed, and a moment longer for what comes with it; or until something is due."""
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._until_due()):
+                await self._something.wait()
+            await asyncio.sleep(COALESCE_SECONDS)
+        except TimeoutError:
+            pass
+        self._something.clear()
+
+    def _until_due(self) -> float:
+        return max(0.0, min(self._due.values()) - time.monotonic())
+
+    def _is_due(self, what: str, every: float) -> bool:
+        now = time.monotonic()
+        if now < self._due[what]:
+            return False
+        self._due[what] = now + every
+        return True
+
+    async def _refresh(self) -> None:
+        """1. What happened, here and elsewhere. 2. Those rows. 3. Numbers and alerts, when due. 4. Send what is new."""
+        started = time.monotonic()
+        everything, self._all_again = self._all_again, None
+        changes = Changes()
+        headline_due = False
+        try:
+            if self._is_due("news", POLL_SECONDS):
+                await self._hear_news()
+            deliveries, self._deliveries = self._deliveries, set()
+            drivers, self._drivers = self._drivers, set()
+            try:
+                if everything is not None:
+                    changes = await self._read_everything()
+                elif deliveries or drivers:
+                    changes = await self._read_these(deliveries, drivers)
+            except DatabaseAway:
+                self._deliveries |= deliveries
+                self._drivers |= drivers
+                raise
+            if self._is_due("alerts", ALERTS_SECONDS):
+                alerts = await reads.alerts(self._pool)
+                headline_due |= alerts != self._picture.alerts
+                self._picture.alerts = alerts
+            if self._is_due("stats", STATS_SECONDS):
+                self._stats = await read_stats(self._pool, self._clock.now())
+                headline_due = True
+            moved = await self._read_moved() if self._is_due("moved", MOVED_SECONDS) else set()
+            self._read_at = time.monotonic()
+            if changes or headline_due or self._policy_version != self._policies.current.version:
+                self._publish(changes)
+            self.broadcast.touched(deliveries | drivers | moved)
+            if self._is_due("forget", FORGET_SECONDS):
+                for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
+                    self._rows["drivers"].pop(driver_id, None)
+            if changes:
+                REFRESH_TIME.observe(time.monotonic() - started)
+        finally:
+            if everything is not None and not everything.done():
+                everything.set_result(None)
+
+    async def _hear_news(self) -> None:
+        more = True
+        while more:
+            news = await reads.news(self._pool, self._cursor)
+            self._cursor, more = news.cursor, news.more
+            self._deliveries |= news.deliveries
+            self._drivers |= news.drivers
+
+    async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
+        found = await reads.deliveries(self._pool, deliveries) if deliveries else []
+        them = await reads.drivers(self._pool, drivers) if drivers else []
+        return self._picture.learn(found, them)
+
+    async def _read_everything(self) -> Changes:
+        found = await reads.open_deliveries(self._pool)
+        left = set(self._picture.deliveries) - {delivery.id for delivery in found}
+        if left:
+            found += await reads.deliveries(self._pool, left)
+        return self._picture.learn(found, await reads.shown_drivers(self._pool))
+
+    async def _read_moved(self) -> set[str]:
+        found = await reads.moved(self._pool, self._clock.now() - MOVED_MARGIN)
+        told = []
+        for driver_id, seen in found.items():
+            if driver_id in self._picture.drivers and self._picture.see(driver_id, seen) and seen.at is not None:
+                told.append((driver_id, seen.lat, seen.lon, milliseconds(seen.at)))
+        if told:
+            self.broadcast.say_to_boards(event(json.dumps(told, separators=(",", ":")), name="moved"))
+        return {driver_id for driver_id, *_ in told}
+
+    # What is sent.
+
+    def _keep(self, delivery_id: str, made: dict[List, str]) -> list[List]:
+        """Keep these rows of a delivery; the tables it left."""
+        left: list[List] = []
+        for name in DELIVERY_LISTS:
+            if name in made:
+                self._rows[name][delivery_id] = made[name]
+            elif self._rows[name].pop(delivery_id, None) is not None:
+                left.append(name)
+        return left
+
+    def _publish(self, changes: Changes) -> None:
+        rev = self.broadcast.number + 1
+        pieces: list[str] = []
+        if self._policy_version != self._policies.current.version:
+            # Ages mean something else under another ladder.
+            self._policy_version = self._policies.current.version
+            known = {delivery.id for delivery in changes.deliveries}
+            changes.deliveries += [d for d in self._picture.waiting() if d.id not in known]
+        for delivery in itertools.chain(changes.over, changes.deliveries):
+            made = self.renderer.delivery(delivery, rev)
+            for left in self._keep(delivery.id, made):
+                target = f"#{PREFIX[left]}-{delivery.id}"
+                if left == "offers":
+                    pieces.append(partial_of(target, "delete"))
+                else:
+                    pieces.append(partial_of(target, "outerMorph", self.renderer.over(delivery, rev, left)))
+            pieces += [partial_of(f"#{PREFIX[name]}-{delivery.id}", "outerMorph", row) for name, row in made.items()]
+        for driver in changes.drivers:
+            row = self.renderer.driver(driver, self._picture.seen.get(driver.id), rev)
+            self._rows["drivers"][driver.id] = row
+            pieces.append(partial_of(f"#v-{driver.id}", "outerMorph", row))
+        alerts = self.renderer.alerts(self._picture.alerts, 0)
+        if alerts != self._alerts:
+            self._alerts = alerts
+            pieces.append(partial_of("#alerts", "outerMorph", alerts))
+        headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
+        if headline != self._headline:
+            self._headline = headline
+            pieces.append(partial_of("#headline", "outerMorph", headline))
+        if pieces:
+            self.broadcast.publish("".join(pieces))
+
+    async def pulse(self) -> None:
+        """Every few seconds the clock, and how fresh what is shown is; now and then a comment."""
+        for count in itertools.count(1):
+            await asyncio.sleep(PULSE_SECONDS)
+            if len(self.broadcast):
+                self.broadcast.say(self._pulse() + (PADDING if count % COMMENT_EVERY == 0 else b""))
+
+    def _pulse(self) -> bytes:
+        return event(pulse(self._clock.now(), self._read_at), name="pulse")
+
+
+async def _yield_every(count: int) -> None:
+    if count % AT_ONCE == AT_ONCE - 1:
+        await asyncio.sleep(0)

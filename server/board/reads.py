@@ -1,0 +1,223 @@
+"""What the board shows, read in few statements over sets of rows: never one a row, never one a viewer."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.store.reads import fetch, fetch_one
+
+SHOWN_LIMIT: Final = 5_000
+"""Of deliveries and of drivers: the longest waiting, and who changed last."""
+OFF_SHIFT_HOURS: Final = 12
+"""How long somebody who went home or was lost is still shown."""
+NEWS_LIMIT: Final = 5_000
+
+_DELIVERY: Final = """
+SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon, d.dropoff_lat,
+       d.dropoff_lon, d.pickup_address, d.created_at, d.unassigned_since, d.widened_at,
+       coalesce(u.failure_reason, ''), coalesce(u.attempt_count, 0), coalesce(u.escalation_level, 0),
+       u.acknowledged_by, u.acknowledgement_note,
+       o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
+       (o.offer_payload ->> 'estimatedDistanceKm')::float8,
+       a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version
+FROM deliveries d
+LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
+LEFT JOIN driver_offers o ON o.id = d.current_offer_id
+LEFT JOIN drivers od ON od.id = o.driver_id
+LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
+LEFT JOIN drivers ad ON ad.id = a.driver_id"""
+DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
+OPEN_DELIVERIES: Final = f"""{_DELIVERY}
+WHERE d.status IN ('READY', 'ASSIGNED', 'PICKED_UP')
+ORDER BY d.unassigned_since NULLS LAST, a.created_at LIMIT $1"""
+
+_DRIVER: Final = """
+SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.availability_until,
+       d.availability_reason, d.session_id IS NOT NULL, d.socket_lost_at, d.open_offer_delivery_id, d.active_count,
+       p.lat, p.lon, p.at, p.last_call_at
+FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
+DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
+SHOWN_DRIVERS: Final = f"""{_DRIVER}
+WHERE d.availability IN ('available', 'on_break', 'paused')
+   OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS})
+ORDER BY d.last_availability_change DESC LIMIT $1"""
+MOVED: Final = """
+SELECT driver_id, lat, lon, at, last_call_at FROM driver_positions WHERE at > $1 OR last_call_at > $1"""
+
+ALERTS: Final = """
+SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts
+WHERE resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '15 minutes'
+ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""
+ACKNOWLEDGE_ALERT: Final = """
+UPDATE alerts SET acknowledged_by = $2, acknowledged_at = clock_timestamp()
+WHERE id = $1 AND acknowledged_by IS NULL RETURNING id"""
+ALERT_ACKNOWLEDGED_BY: Final = "SELECT acknowledged_by FROM alerts WHERE id = $1"
+
+# A serial is no cursor: a lower number can be committed later. A transaction below the oldest one that still runs can
+# bring nothing new (docs/decisions.md).
+START: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+NEWS: Final = """
+SELECT xid::text, id, delivery_id, driver_id FROM events
+WHERE (xid, id) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid, id LIMIT $3"""
+
+
+class DeliveryRow(Struct, frozen=True):
+    """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km."""
+
+    id: str
+    order_id: str
+    store_name: str
+    zone: str
+    status: str
+    lat: float
+    lon: float
+    dropoff_lat: float
+    dropoff_lon: float
+    address: str | None
+    created_at: datetime
+    unassigned_since: datetime | None
+    widened_at: datetime | None
+    failure_reason: str
+    attempts: int
+    level: int
+    acknowledged_by: str | None
+    note: str | None
+    offer_id: str | None
+    offered_to: str | None
+    offered_to_name: str | None
+    attempt: int | None
+    offered_at: datetime | None
+    expires_at: datetime | None
+    received_at: datetime | None
+    offer_km: float | None
+    assignment_id: str | None
+    driver_id: str | None
+    driver_name: str | None
+    source: str | None
+    assigned_at: datetime | None
+    picked_up_at: datetime | None
+    version: int | None
+
+
+class DriverRow(Struct, frozen=True):
+    """A driver as the board shows them. Where they are stands apart: it changes all the time."""
+
+    id: str
+    name: str
+    zone: str
+    capacity: int
+    availability: str
+    since: datetime
+    until: datetime | None
+    reason: str | None
+    connected: bool
+    lost_at: datetime | None
+    offer_delivery_id: str | None
+    active: int
+
+    @property
+    def state(self) -> str:
+        """The availability, or `busy` for somebody available and at capacity."""
+        return "busy" if self.availability == "available" and self.active >= self.capacity else self.availability
+
+
+class Seen(Struct, frozen=True):
+    """Where a driver was at `at`, and when they last called."""
+
+    lat: float | None
+    lon: float | None
+    at: datetime | None
+    called_at: datetime | None
+
+
+class AlertRow(Struct, frozen=True):
+    """An alert that stands or was resolved a moment ago."""
+
+    id: str
+    kind: str
+    zone: str
+    value: float
+    threshold: float
+    raised_at: datetime
+    resolved_at: datetime | None
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+
+
+class Cursor(Struct, frozen=True):
+    """How far the events were read: the transaction and the event's number."""
+
+    xid: str
+    event_id: int
+
+
+class News(Struct, frozen=True):
+    """Deliveries and drivers that something happened to, and where to read on. `more`: there is more already."""
+
+    deliveries: set[str]
+    drivers: set[str]
+    cursor: Cursor
+    more: bool
+
+
+Drivers = list[tuple[DriverRow, Seen]]
+
+
+async def start(pool: Any) -> Cursor:
+    """Where to read events from, so that nothing is missed that a read made after this does not show."""
+    return Cursor((await fetch_one(pool, START))[0], 0)
+
+
+async def news(pool: Any, cursor: Cursor) -> News:
+    """What happened since, on whatever node."""
+    rows = await fetch(pool, NEWS, cursor.xid, cursor.event_id, NEWS_LIMIT)
+    if not rows:
+        return News(set(), set(), cursor, False)
+    deliveries = {row[2] for row in rows if row[2] is not None}
+    drivers = {row[3] for row in rows if row[3] is not None}
+    return News(deliveries, drivers, Cursor(rows[-1][0], rows[-1][1]), len(rows) == NEWS_LIMIT)
+
+
+async def open_deliveries(pool: Any) -> list[DeliveryRow]:
+    """Everything that waits for a driver or is on its way."""
+    return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
+
+
+async def deliveries(pool: Any, ids: Iterable[str]) -> list[DeliveryRow]:
+    """These, in whatever state."""
+    return [DeliveryRow(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
+
+
+async def shown_drivers(pool: Any) -> Drivers:
+    """Everybody at work, and who was until a short while ago."""
+    return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
+
+
+async def drivers(pool: Any, ids: Iterable[str]) -> Drivers:
+    """These, in whatever state."""
+    return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
+
+
+def _driver(row: Any) -> tuple[DriverRow, Seen]:
+    return DriverRow(*row[:12]), Seen(*row[12:])
+
+
+async def moved(pool: Any, since: datetime) -> dict[str, Seen]:
+    """Who moved or called since."""
+    return {row[0]: Seen(*row[1:]) for row in await fetch(pool, MOVED, since)}
+
+
+async def alerts(pool: Any) -> list[AlertRow]:
+    """What stands, the newest first, then what was just resolved."""
+    return [AlertRow(*row) for row in await fetch(pool, ALERTS)]
+
+
+async def acknowledge_alert(pool: Any, alert_id: str, by: str) -> str | None:
+    """Who has acknowledged it: `by`, or whoever was first. None if there is no such alert."""
+    if await fetch_one(pool, ACKNOWLEDGE_ALERT, alert_id, by) is not None:
+        return by
+    row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
+    return row[0] if row is not None else None

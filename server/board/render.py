@@ -1,0 +1,182 @@
+"""Rows and numbers as HTML. Everything is escaped by the templates; every row made here is counted."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from msgspec import Struct
+from prometheus_client import Counter
+
+from server.board import words as w
+from server.board.picture import UNDER_WAY, WAITING, Zone
+from server.board.reads import AlertRow, DeliveryRow, DriverRow, Seen
+from server.dispatch.model import Point
+from server.dispatch.policy import Policy
+from server.dispatch.travel import road_km
+from server.paths import TEMPLATES
+from server.wire import instant
+
+RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
+
+UNKNOWN: Final = Seen(None, None, None, None)
+List = Literal["waiting", "offers", "active", "drivers"]
+PREFIX: Final[dict[List, str]] = {"waiting": "d", "offers": "o", "active": "a", "drivers": "v"}
+
+
+class Stats(Struct, frozen=True):
+    """The numbers of a window as the headline says them; a state is `good`, `bad`, or empty for want of numbers."""
+
+    minutes: int
+    acceptance: str = "–"
+    acceptance_state: str = ""
+    response: str = "–"
+    response_state: str = ""
+    late: str = "–"
+    late_state: str = ""
+
+
+def milliseconds(at: datetime) -> int:
+    """Unix milliseconds, for the script that counts up and down."""
+    return round(at.timestamp() * 1000)
+
+
+def time_zone(name: str) -> tzinfo:
+    """The time zone of this name. Raises ZoneInfoNotFoundError or ValueError."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def environment(zone_name: str) -> Environment:
+    """The templates with the words and times of the screens as filters; `zone_name` is the organisation's."""
+    zone = time_zone(zone_name)
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+    )
+    env.filters.update(
+        ms=milliseconds,
+        instant=instant,
+        clock=partial(w.clock, zone=zone),
+        clock_seconds=partial(w.clock, zone=zone, seconds=True),
+        day_and_clock=partial(w.day_and_clock, zone=zone),
+        span=w.span,
+        money=w.money,
+        shape=w.shape,
+        next_level_at=w.next_level_at,
+        alert_value=alert_value,
+        outcome=outcome,
+        **{
+            name: partial(w.words, table)
+            for name, table in {
+                "failure": w.FAILURES,
+                "not_taken": w.NOT_TAKEN,
+                "state": w.STATES,
+                "source": w.SOURCES,
+                "status": w.STATUSES,
+                "offer_status": w.OFFERS,
+                "alert": w.ALERTS,
+                "availability_reason": w.AVAILABILITY_REASONS,
+                "event": w.EVENTS,
+                "level_action": w.LEVEL_ACTIONS,
+            }.items()
+        },
+    )
+    env.globals.update(time_zone=zone_name, reasons=w)
+    return env
+
+
+def alert_value(alert: AlertRow) -> str:
+    """The number and its threshold: a share in percent, a count as it is."""
+    if alert.kind.endswith("share"):
+        return f"{alert.value:.0%} (over {alert.threshold:.0%})"
+    return f"{alert.value:g} (over {alert.threshold:g})"
+
+
+def outcome(delivery: DeliveryRow) -> str:
+    """What became of a delivery that leaves its table."""
+    if delivery.status == "ASSIGNED":
+        return {"auto_accepted": "Assigned by silence to", "manual": "Assigned by hand to"}.get(
+            delivery.source or "", "Accepted by"
+        )
+    return w.words(w.STATUSES, delivery.status)
+
+
+class Renderer:
+    """Makes the rows of one node. `policy` is the one in force."""
+
+    def __init__(self, env: Environment, policy: Callable[[], Policy]) -> None:
+        self.env = env
+        self._policy = policy
+        env.filters["trip_km"] = self._trip_km
+        rows: Any = env.get_template("board/rows.html").module
+        self._macros: dict[str, Callable[..., Markup]] = {
+            name: getattr(rows, name) for name in ("waiting", "offer", "active", "driver", "over", "alerts")
+        }
+        headline: Any = env.get_template("board/headline.html").module
+        self._headline: Callable[..., Markup] = headline.headline
+
+    def _trip_km(self, d: DeliveryRow) -> str:
+        return f"{road_km(Point(d.lat, d.lon), Point(d.dropoff_lat, d.dropoff_lon), self._policy()):.1f}"
+
+    def delivery(self, d: DeliveryRow, rev: int) -> dict[List, str]:
+        """The rows of a delivery by the tables it stands in now."""
+        policy = self._policy()
+        made: dict[List, str] = {}
+        if d.status == WAITING:
+            made["waiting"] = self._macros["waiting"](d, rev, policy)
+            if d.offer_id is not None:
+                made["offers"] = self._macros["offer"](d, rev, policy)
+        elif d.status in UNDER_WAY:
+            made["active"] = self._macros["active"](d, rev, policy)
+        RENDERED.inc(len(made))
+        return made
+
+    def over(self, d: DeliveryRow, rev: int, left: List) -> str:
+        """The last word on a delivery in a table that it leaves."""
+        RENDERED.inc()
+        return self._macros["over"](d, rev, left)
+
+    def driver(self, d: DriverRow, seen: Seen | None, rev: int) -> str:
+        """The row of a driver."""
+        RENDERED.inc()
+        return self._macros["driver"](d, seen or UNKNOWN, rev, self._policy())
+
+    def alerts(self, alerts: Sequence[AlertRow], rev: int) -> str:
+        """The whole list of alerts: there are few."""
+        return self._macros["alerts"](alerts, rev)
+
+    def headline(self, zones: dict[str, Zone], stats: Stats, rev: int) -> str:
+        """The numbers of all zones, and those of each as data for whoever looks at one."""
+        told = {
+            name: {
+                "waiting": zone.waiting,
+                "offers": zone.offers,
+                "active": zone.active,
+                "alerts": zone.alerts,
+                "oldest": milliseconds(zone.oldest) if zone.oldest is not None else None,
+                "off": zone.states["offline"] + zone.states["shift_ended"],
+                **{state: zone.states[state] for state in ("available", "busy", "on_break", "paused")},
+            }
+            for name, zone in sorted(zones.items())
+            if name
+        }
+        return self._headline(zones[""], stats, rev, json.dumps(told, separators=(",", ":")))
+
+
+def partial_of(target: str, swap: str, html: str = "") -> str:
+    """One piece of a message: what htmx does with which element. `target` is a selector made here."""
+    return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def pulse(now: datetime, read_at: float) -> str:
+    """The server's clock, and how long ago the database was last read, both in milliseconds."""
+    return json.dumps({"now": milliseconds(now), "age": round((time.monotonic() - read_at) * 1000)})

@@ -1,0 +1,42 @@
+"""The numbers of the headline that look back over a window, against their targets."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from server.board.render import Stats
+from server.store.reads_admin import read_delivery_numbers, read_offer_numbers
+
+WINDOW_MINUTES: Final = 60
+ACCEPTANCE_TARGET: Final = 0.8
+RESPONSE_TARGET_MS: Final = 10_000
+LATE_TARGET: Final = 0.05
+"""Of deliveries that waited over five minutes. The three targets are the product's success metrics."""
+
+
+async def read_stats(pool: Any, now: datetime) -> Stats:
+    """Of the window that ends now. Raises DatabaseAway."""
+    since = now - timedelta(minutes=WINDOW_MINUTES)
+    offers = await read_offer_numbers(pool, since, None)
+    deliveries = await read_delivery_numbers(pool, since, None)
+    answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
+    acceptance = offers.accepted / answered if answered else None
+    late = deliveries.waited_over5_min / deliveries.wanted if deliveries.wanted else None
+    return Stats(
+        minutes=WINDOW_MINUTES,
+        acceptance=_percent(acceptance),
+        acceptance_state=_state(acceptance is not None and acceptance > ACCEPTANCE_TARGET, acceptance),
+        response=f"{offers.response_ms_avg / 1000:.1f} s" if offers.response_ms_avg is not None else "–",
+        response_state=_state((offers.response_ms_avg or 0) < RESPONSE_TARGET_MS, offers.response_ms_avg),
+        late=_percent(late),
+        late_state=_state((late or 0) < LATE_TARGET, late),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"
+
+
+def _state(good: bool, value: float | None) -> str:
+    if value is None:
+        return ""
+    return "good" if good else "bad"

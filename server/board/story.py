@@ -1,0 +1,125 @@
+"""What happened, told for people: a line for each event of a timeline, with names instead of ids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from server.board import words as w
+from server.dispatch.model import Actor
+from server.store.reads import fetch
+from server.store.reads_deliveries import TimelineEvent
+
+NAMES: Final = "SELECT id, name FROM drivers WHERE id = ANY($1::text[]::uuid[])"
+
+TONES: Final = {
+    "offer.accepted": "good",
+    "delivery.assigned": "good",
+    "delivery.delivered": "good",
+    "offer.rejected": "bad",
+    "offer.expired": "bad",
+    "delivery.cancelled": "bad",
+    "delivery.escalated": "warn",
+    "delivery.reassigned": "warn",
+    "ticket.created": "warn",
+    "delivery.search_failed": "warn",
+    "delivery.acknowledged": "hand",
+}
+
+
+class Line(Struct, frozen=True):
+    """One line of a timeline: `what` happened, `more` about it, by whom; `tone` for the eye, `driver` to link to."""
+
+    at: Any
+    what: str
+    more: str
+    by: str
+    tone: str
+    driver_id: str | None
+    driver: str | None
+
+
+async def names_of(pool: Any, ids: Iterable[str]) -> dict[str, str]:
+    """The names of these drivers."""
+    wanted = sorted(set(ids))
+    return {row[0]: row[1] for row in await fetch(pool, NAMES, wanted)} if wanted else {}
+
+
+async def tell(pool: Any, events: Sequence[TimelineEvent]) -> list[Line]:
+    """The events as lines, in the same order. Raises DatabaseAway."""
+    ids = {event.driver_id for event in events if event.driver_id is not None}
+    ids |= {event.actor.id for event in events if event.actor.type == "driver" and event.actor.id is not None}
+    names = await names_of(pool, ids)
+    return [_line(event, names) for event in events]
+
+
+def _line(event: TimelineEvent, names: Mapping[str, str]) -> Line:
+    data: dict[str, Any] = msgspec.json.decode(event.data)
+    driver = names.get(event.driver_id or "")
+    return Line(
+        event.at,
+        w.words(w.EVENTS, event.type),
+        " · ".join(part for part in _more(event.type, data) if part),
+        by(event.actor, names),
+        TONES.get(event.type, ""),
+        event.driver_id,
+        driver,
+    )
+
+
+def by(actor: Actor, names: Mapping[str, str]) -> str:
+    """Who did it."""
+    match actor.type:
+        case "system":
+            return "Callboard"
+        case "driver":
+            return names.get(actor.id or "", "the driver")
+        case "service":
+            return f"{actor.id or 'order source'} (order source)"
+        case _:
+            return f"{actor.id or actor.type} ({actor.type})"
+
+
+def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
+    """The rest of the story, from what the event carries."""
+    match kind:
+        case "delivery.created":
+            return [data.get("storeName", ""), f"zone {data.get('zone', '')}"]
+        case "delivery.ready":
+            return ["before its time, somebody asked"] if data.get("early") else []
+        case "delivery.search_failed":
+            return [w.words(w.FAILURES, data.get("reason"))]
+        case "offer.created":
+            return [f"attempt {data.get('attempt')}", *_offer(data.get("payload") or {}), data.get("reason") or ""]
+        case "offer.accepted":
+            return [_after(data)]
+        case "offer.rejected":
+            return [_after(data), data.get("reason") or "no reason given"]
+        case "offer.expired":
+            return ["assigned by silence" if data.get("autoAccepted") else "no answer"]
+        case "delivery.assigned":
+            return [w.words(w.SOURCES, data.get("source")), data.get("reason") or ""]
+        case "delivery.reassigned":
+            return [data.get("reason") or "", "after pickup" if data.get("forced") else ""]
+        case "delivery.escalated":
+            actions = ", ".join(w.words(w.LEVEL_ACTIONS, action) for action in data.get("actions", []))
+            return [f"level {data.get('level')}", actions]
+        case "ticket.created":
+            return [data.get("title") or "", f"priority {data.get('priority', '')}"]
+        case "driver.availability_changed":
+            return [w.words(w.STATES, data.get("to")), w.words(w.AVAILABILITY_REASONS, data.get("reason"))]
+        case _:
+            return [data.get("note") or data.get("reason") or ""]
+
+
+def _after(data: Mapping[str, Any]) -> str:
+    milliseconds = data.get("responseTimeMs")
+    return f"after {milliseconds / 1000:.1f} s" if milliseconds is not None else ""
+
+
+def _offer(payload: Mapping[str, Any]) -> list[str]:
+    if not payload:
+        return []
+    earning = w.money(payload.get("estimatedEarningCents"), payload.get("currency", ""))
+    return [f"{payload.get('estimatedDistanceKm', 0):.1f} km to the pickup", earning]

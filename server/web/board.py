@@ -1,0 +1,114 @@
+"""The live board: its page, its stream, its tables again after a gap, and where notifications lead."""
+
+from typing import Any, Final
+
+from litestar import get
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from server.board import Feed
+from server.board.broadcast import Viewer
+from server.board.render import partial_of
+from server.realtime.session import canonical
+from server.store.reads import fetch_one
+from server.web import board_actions, board_pages
+from server.web.board_screen import WATCHERS, feed_of, node_of, page
+from server.web.endpoint import Call, id_in_path
+from server.web.errors import not_found
+from server.web.shell import HTML, NO_STORE, screens, see_other, sessions_of
+
+POSITION_LIMIT: Final = 64
+
+ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
+DELIVERY_EXISTS: Final = "SELECT id FROM deliveries WHERE id = $1"
+
+
+@get("/board", guards=[WATCHERS], include_in_schema=False)
+async def board(request: Call) -> ASGIResponse:
+    """The whole board; which of its rows are shown, and how they are sorted, is the address's and the script's."""
+    feed = feed_of(request)
+    shown = await feed.page()
+    settings = node_of(request).settings
+    return await page(
+        request,
+        "board/board.html",
+        shown=shown,
+        kiosk=request.query_params.get("kiosk") == "1",
+        tiles=settings.map_tiles,
+        attribution=settings.map_attribution,
+    )
+
+
+@get("/board/rows", guards=[WATCHERS], include_in_schema=False)
+async def rows(request: Call) -> ASGIResponse:
+    """All tables, the headline and the alerts again, to be morphed into an open board."""
+    epoch = request.query_params.get("at", "")[:POSITION_LIMIT].partition("-")[0]
+    shown = await feed_of(request).page(epoch=epoch or None)
+    pieces = [partial_of(f"#rows-{name}", "innerMorph", html) for name, html in shown.rows.items()]
+    pieces.append(partial_of("#alerts", "outerMorph", shown.alerts))
+    pieces.append(partial_of("#headline", "outerMorph", shown.headline))
+    body = "".join(pieces).encode()
+    return ASGIResponse(body=body, headers=NO_STORE, media_type=HTML)
+
+
+class EventStream(ASGIStreamingResponse):
+    """A stream of server-sent events to one viewer, who is let go of whatever ends it. It ends with their access."""
+
+    def __init__(self, request: Call, feed: Feed, viewer: Viewer) -> None:
+        super().__init__(
+            iterator=feed.broadcast.stream(viewer),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        self._unwatch = sessions_of(request).watch(request, viewer.close)
+        self._feed = feed
+        self._viewer = viewer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the viewer goes or the stream is closed."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._unwatch()
+            self._feed.leave(self._viewer)
+
+
+@get("/board/stream", guards=[WATCHERS], include_in_schema=False)
+async def stream(request: Call) -> ASGIResponse:
+    """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
+
+    `?about=` is the id of the one delivery or driver whose page is open: only that it changed is told.
+    """
+    after = request.headers.get("last-event-id") or request.query_params.get("after")
+    about = canonical(request.query_params.get("about", ""))
+    feed = feed_of(request)
+    viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about)
+    return EventStream(request, feed, viewer)
+
+
+@get("/admin/orders/{order_id:str}", guards=[WATCHERS], include_in_schema=False)
+async def order(request: Call, order_id: FromPath[str]) -> ASGIResponse:
+    """Where tickets lead: the newest delivery under the seller's order id."""
+    if "\x00" in order_id:
+        raise not_found()
+    return _to_delivery(await fetch_one(node_of(request).database.pool, ORDER, order_id))
+
+
+@get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
+async def unassigned_order(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Where notifications lead."""
+    return _to_delivery(await fetch_one(node_of(request).database.pool, DELIVERY_EXISTS, id_in_path(delivery_id)))
+
+
+def _to_delivery(row: Any) -> ASGIResponse:
+    if row is None:
+        raise not_found()
+    return see_other(f"/board/deliveries/{row[0]}")
+
+
+def board_handlers() -> list[ControllerRouterHandler]:
+    """Everything under `/board`, and where notifications lead."""
+    handlers = [board, rows, stream, order, unassigned_order, *board_pages.HANDLERS, *board_actions.HANDLERS]
+    return [screens(handlers)]

@@ -1,0 +1,186 @@
+"""The pages of one delivery and of one driver: facts, a map, everything that happened; live."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.board.story import by, names_of, tell
+from server.board.words import next_level_at
+from server.dispatch.model import Actor, Driver, Point
+from server.dispatch.travel import road_km
+from server.store.reads import asking, fetch, fetch_one
+from server.store.reads_deliveries import read_timeline
+from server.store.reads_drivers import AvailabilityChange, read_driver, read_history
+from server.store.waiting import read_deliveries
+from server.web.board_screen import WATCHERS, fragment, node_of, page
+from server.web.endpoint import Call, id_in_path
+from server.web.errors import not_found
+from server.wire import driver_view, search_radius_km
+
+TIMELINE_LIMIT: Final = 2_000
+HISTORY_LIMIT: Final = 50
+
+OFFERS_OF: Final = """
+SELECT o.delivery_id, d.store_name, d.seller_order_id, o.status, o.auto_accepted, o.created_at, o.received_at,
+       o.closed_at, o.closing_reason, o.driver_response_time_ms
+FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT $2) e
+JOIN driver_offers o ON o.id = e.offer_id JOIN deliveries d ON d.id = o.delivery_id
+ORDER BY o.id DESC"""
+WORK_OF: Final = """
+SELECT a.id, a.delivery_id, d.store_name, d.seller_order_id, a.source, a.created_at, a.picked_up_at,
+       d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon
+FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
+WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY a.created_at"""
+# Found by way of the events, which are indexed by driver. What was withdrawn says nothing about the driver.
+ANSWERS_OF: Final = """
+WITH o AS (
+    SELECT status, auto_accepted, driver_response_time_ms AS ms
+    FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT 100) e
+    JOIN driver_offers o ON o.id = e.offer_id WHERE status IN ('ACCEPTED', 'REJECTED', 'EXPIRED'))
+SELECT count(*), count(*) FILTER (WHERE status = 'ACCEPTED'), count(*) FILTER (WHERE status = 'REJECTED'),
+       count(*) FILTER (WHERE status = 'EXPIRED' AND NOT auto_accepted), count(*) FILTER (WHERE auto_accepted),
+       avg(ms)::float8
+FROM o"""
+
+
+class OfferRow(Struct, frozen=True):
+    """One offer to a driver, and what came of it."""
+
+    delivery_id: str
+    store_name: str
+    order_id: str
+    status: str
+    auto_accepted: bool
+    created_at: datetime
+    received_at: datetime | None
+    closed_at: datetime | None
+    reason: str | None
+    response_ms: int | None
+
+
+class WorkRow(Struct, frozen=True):
+    """What a driver carries now."""
+
+    id: str
+    delivery_id: str
+    store_name: str
+    order_id: str
+    source: str
+    created_at: datetime
+    picked_up_at: datetime | None
+    lat: float
+    lon: float
+    dropoff_lat: float
+    dropoff_lon: float
+
+
+class Answers(Struct, frozen=True):
+    """How a driver answers: of the last hundred offers, but for those withdrawn."""
+
+    offers: int
+    accepted: int
+    rejected: int
+    missed: int
+    by_silence: int
+    response_ms: float | None
+
+
+@get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
+async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """A delivery's page."""
+    return await page(request, "board/delivery.html", **await _delivery(request, delivery_id))
+
+
+@get("/board/deliveries/{delivery_id:str}/now", guards=[WATCHERS], include_in_schema=False)
+async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """What of the page changes, again."""
+    return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
+
+
+async def _delivery(request: Call, text: str) -> dict[str, Any]:
+    known = id_in_path(text)
+    node = node_of(request)
+    pool, policy = node.database.pool, node.policies.current
+    with asking():
+        found = (await read_deliveries(pool, [known])).get(known)
+    if found is None:
+        raise not_found()
+    events = await read_timeline(pool, known, 0, TIMELINE_LIMIT) or []
+    offer, assignment = found.open_offer(), found.assignment()
+    ids = [part.driver_id for part in (offer, assignment) if part is not None]
+    names = await names_of(pool, ids)
+    where = await _place(request, ids[0]) if ids else None
+    wait = found.unassigned
+    return {
+        "d": found,
+        "tiles": node.settings.map_tiles,
+        "attribution": node.settings.map_attribution,
+        "now": node.clock.now(),
+        "policy": policy,
+        "wait": wait if found.status == "READY" else None,
+        "level": wait.escalation_level if wait is not None else 0,
+        "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
+        "offer": offer,
+        "assignment": assignment,
+        "names": names,
+        "driver_at": where,
+        "km": road_km(found.pickup, found.dropoff, policy),
+        "radius_km": search_radius_km(found.widened_at is not None, policy),
+        "story": list(reversed(await tell(pool, events))),
+    }
+
+
+async def _place(request: Call, driver_id: str) -> Point | None:
+    driver = await read_driver(node_of(request).database.pool, driver_id)
+    if driver is None or driver.position is None:
+        return None
+    return Point(driver.position.lat, driver.position.lon)
+
+
+@get("/board/drivers/{driver_id:str}", guards=[WATCHERS], include_in_schema=False)
+async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """A driver's page, for ops."""
+    return await page(request, "board/driver.html", **await _driver(request, driver_id))
+
+
+@get("/board/drivers/{driver_id:str}/now", guards=[WATCHERS], include_in_schema=False)
+async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """What of the page changes, again."""
+    return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))
+
+
+async def _driver(request: Call, text: str) -> dict[str, Any]:
+    known = id_in_path(text)
+    node = node_of(request)
+    pool = node.database.pool
+    driver = await read_driver(pool, known)
+    if driver is None:
+        raise not_found()
+    history = await read_history(pool, known, None, HISTORY_LIMIT) or []
+    answers = Answers(*await fetch_one(pool, ANSWERS_OF, known))
+    return {
+        "driver": driver,
+        "tiles": node.settings.map_tiles,
+        "attribution": node.settings.map_attribution,
+        "now": node.clock.now(),
+        "state": "busy" if driver.availability == "available" and driver.busy else driver.availability,
+        "last_seen": driver_view(driver).last_seen_at,
+        "work": [WorkRow(*row) for row in await fetch(pool, WORK_OF, known)],
+        "offers": [OfferRow(*row) for row in await fetch(pool, OFFERS_OF, known, HISTORY_LIMIT)],
+        "answers": answers,
+        "acceptance": answers.accepted / answers.offers if answers.offers else None,
+        "history": _history(history, driver),
+    }
+
+
+def _history(history: Sequence[AvailabilityChange], driver: Driver) -> list[tuple[AvailabilityChange, str]]:
+    return [(change, by(Actor(change.actor_type, change.actor_id), {driver.id: driver.name})) for change in history]
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [delivery_page, delivery_now, driver_page, driver_now]

@@ -1,0 +1,115 @@
+// Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. What is refused stands in
+// the dialog, and what was typed stays.
+import { announce } from "./notices.js";
+
+const dialog = document.getElementById("dialog");
+const body = document.getElementById("dialog-body");
+
+const PATHS = {
+  assign: (id) => `/board/deliveries/${id}/assign`,
+  reassign: (id) => `/board/deliveries/${id}/reassign`,
+  cancel: (id) => `/board/deliveries/${id}/cancel`,
+  acknowledge: (id) => `/board/deliveries/${id}/acknowledge`,
+  availability: (id) => `/board/drivers/${id}/availability`,
+  link: (id) => `/board/drivers/${id}/link`,
+};
+
+const mayBe = (kind) => {
+  const role = document.body.classList;
+  return role.contains("role-admin") || (kind === "ops" && role.contains("role-ops"));
+};
+const ADMINS = new Set(["reassign", "availability", "link", "move-all"]);
+export const may = (action) => mayBe(ADMINS.has(action) ? "admin" : "ops");
+
+export const openDialog = async (path) => {
+  body.textContent = "";
+  await globalThis.htmx.ajax("GET", path, { source: dialog, target: body, swap: "innerHTML" });
+  if (!body.childElementCount) return;
+  if (!dialog.open) dialog.showModal();
+  (body.querySelector("[autofocus]") ?? body.querySelector("input, button") ?? dialog).focus();
+};
+
+const post = (path, source) => globalThis.htmx.ajax("POST", path, { source, swap: "none" });
+
+export const act = (action, id, source) => {
+  if (!may(action)) return;
+  if (action === "search") post(`/board/deliveries/${id}/search`, source);
+  else if (action === "move-all") {
+    const ids = [...document.querySelectorAll(".work [data-delivery]")].map((row) => row.dataset.delivery);
+    openDialog(bulkPath("reassign", ids));
+  } else openDialog(PATHS[action](id));
+};
+
+export const bulkPath = (action, ids) =>
+  `/board/bulk/${action}?${new URLSearchParams(ids.map((id) => ["id", id]))}`;
+
+const sayInDialog = (text) => {
+  const place = document.getElementById("dialog-error");
+  if (!dialog.open || !place) return announce(text);
+  const line = document.createElement("p");
+  line.className = "error";
+  line.textContent = text;
+  place.replaceChildren(line);
+};
+
+// The API's errors are problems in JSON: their detail is for people.
+const detailOf = (text) => {
+  try {
+    return JSON.parse(text).detail;
+  } catch {
+    return new DOMParser().parseFromString(text, "text/html").body.textContent.trim();
+  }
+};
+
+export const startDialogs = () => {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button");
+    if (!button) return;
+    if (button.dataset.close !== undefined) return dialog.close();
+    if (button.dataset.do === "alert") return post(`/board/alerts/${button.dataset.alert}/acknowledge`, button);
+    if (button.dataset.do) act(button.dataset.do, button.closest("[data-id]").dataset.id, button);
+  });
+  document.addEventListener("board:done", (event) => {
+    if (dialog.open) dialog.close();
+    if (event.detail.said) announce(event.detail.said);
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.response.status < 400) return;
+    if (ctx.response.status === 401) return globalThis.callboard.toLogin();
+    const type = ctx.response.headers.get("Content-Type") ?? "";
+    const text = detailOf(ctx.text ?? "");
+    if (type.includes("json")) {
+      const line = document.createElement("p");
+      line.className = "error";
+      line.textContent = text;
+      ctx.text = line.outerHTML;
+    }
+    if (!dialog.contains(ctx.sourceElement)) announce(text);
+  });
+  document.addEventListener("htmx:error", (event) => {
+    const source = event.detail.ctx?.sourceElement;
+    if (source && (dialog.contains(source) || source.dataset.do)) sayInDialog("No answer from the server. Try again.");
+  });
+  // Somebody with an open offer can only be assigned, not asked.
+  dialog.addEventListener("change", (event) => {
+    const { name, dataset } = event.target;
+    if (name !== "driver") return;
+    const offer = dialog.querySelector('[name="mode"][value="offer"]');
+    const direct = dialog.querySelector('[name="mode"][value="assign"]');
+    if (!offer) return;
+    offer.disabled = dataset.directOnly !== undefined;
+    if (offer.disabled) direct.checked = true;
+  });
+  dialog.addEventListener("input", (event) => {
+    if (event.target.name !== "own_reason" || !event.target.value) return;
+    const other = dialog.querySelector('[name="reason"][value="other"]');
+    if (other && !dialog.querySelector('[name="reason"]:checked')) other.checked = true;
+  });
+  dialog.addEventListener("close", () => {
+    body.textContent = "";
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close(); // the backdrop
+  });
+};

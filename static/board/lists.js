@@ -1,0 +1,568 @@
+// The tables: which rows are shown and in what order, which one the keyboard is at, which are selected. All of that
+// stands in the address. The rows themselves are the model: what they are is in their data attributes.
+import { now, onTick, tickWithin } from "./clock.js";
+import { bulkPath, openDialog } from "./dialogs.js";
+import { readAgain } from "./live.js";
+import { escalated } from "./notices.js";
+
+const LISTS = ["waiting", "active", "offers", "drivers"];
+const OFF = new Set(["offline", "shift_ended"]);
+const STATES = { available: 0, busy: 1, on_break: 2, paused: 3, offline: 4, shift_ended: 5, assigned: 0, picked_up: 1 };
+const GONE_MS = 4000;
+const PICKS_IN_ADDRESS = 20;
+
+const SHOWS = {
+  waiting: ["waiting", () => true],
+  unoffered: ["waiting", (row) => row.offered === undefined],
+  late: ["waiting", (row) => Number(row.level) > 0],
+  unacknowledged: ["waiting", (row) => row.acknowledged === undefined],
+  offers: ["offers", () => true],
+  active: ["active", () => true],
+  alerts: ["alerts", () => true],
+  available: ["drivers", (row) => row.state === "available"],
+  busy: ["drivers", (row) => row.state === "busy"],
+  on_break: ["drivers", (row) => row.state === "on_break"],
+  paused: ["drivers", (row) => row.state === "paused"],
+  off: ["drivers", (row) => OFF.has(row.state)],
+};
+
+const SORTS = {
+  level: (a, b) => Number(b.dataset.level) - Number(a.dataset.level) || older(a, b),
+  since: (a, b) => older(a, b),
+  store: (a, b) => a.dataset.store.localeCompare(b.dataset.store) || older(a, b),
+  km: (a, b) => Number(b.dataset.km) - Number(a.dataset.km) || older(a, b),
+  tries: (a, b) => Number(b.dataset.tries) - Number(a.dataset.tries) || older(a, b),
+  state: (a, b) => STATES[a.dataset.state] - STATES[b.dataset.state] || older(a, b),
+  name: (a, b) => nameOf(a).localeCompare(nameOf(b)) || older(a, b),
+  load: (a, b) => Number(b.dataset.load) - Number(a.dataset.load) || older(a, b),
+  deadline: (a, b) => Number(a.dataset.deadline) - Number(b.dataset.deadline) || older(a, b),
+};
+const FIRST_SORT = { waiting: "level", active: "since", offers: "deadline", drivers: "state" };
+
+const older = (a, b) => Number(a.dataset.since) - Number(b.dataset.since) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+const nameOf = (row) => (row.driverName ??= row.querySelector("a").textContent);
+
+const state = { q: "", zone: "", show: "", row: "", sorts: { ...FIRST_SORT }, backwards: {}, picks: new Set() };
+const bodies = {};
+let compare = {};
+let writing = null;
+
+// The address.
+
+const readAddress = () => {
+  const asked = new URLSearchParams(location.search);
+  state.q = asked.get("q") ?? "";
+  state.zone = asked.get("zone") ?? "";
+  state.show = SHOWS[asked.get("show")] ? asked.get("show") : "";
+  state.row = asked.get("row") ?? "";
+  state.picks = new Set((asked.get("pick") ?? "").split(".").filter(Boolean));
+  for (const list of LISTS) {
+    const key = asked.get(`sort-${list}`) ?? (list === "waiting" ? asked.get("sort") : null) ?? FIRST_SORT[list];
+    const plain = key.replace(/^-/, "");
+    state.sorts[list] = SORTS[plain === "age" ? "since" : plain] ? (plain === "age" ? "since" : plain) : FIRST_SORT[list];
+    state.backwards[list] = key.startsWith("-");
+  }
+};
+
+const writeAddress = () => {
+  clearTimeout(writing);
+  writing = setTimeout(() => {
+    const address = new URL(location.href);
+    const put = (name, value) => (value ? address.searchParams.set(name, value) : address.searchParams.delete(name));
+    put("q", state.q);
+    put("zone", state.zone);
+    put("show", state.show);
+    put("row", state.row);
+    put("pick", state.picks.size && state.picks.size <= PICKS_IN_ADDRESS ? [...state.picks].join(".") : "");
+    address.searchParams.delete("sort");
+    for (const list of LISTS) {
+      const changed = state.sorts[list] !== FIRST_SORT[list] || state.backwards[list];
+      put(`sort-${list}`, changed ? (state.backwards[list] ? "-" : "") + state.sorts[list] : "");
+    }
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  }, 150);
+};
+
+// Which rows are shown.
+
+const words = (row) => {
+  if (row.wordsAs !== row.dataset.rev) {
+    row.wordsAs = row.dataset.rev;
+    row.words = [...row.querySelectorAll("th, .store, .who, .why, .state, .zone")]
+      .map((cell) => cell.textContent)
+      .join(" ")
+      .toLowerCase();
+  }
+  return row.words;
+};
+
+const isShown = (row, list) => {
+  const { dataset } = row;
+  if (state.zone && dataset.zone !== state.zone) return false;
+  const [showList, test] = SHOWS[state.show] ?? [];
+  if (showList === list && dataset.gone === undefined && !test(dataset)) return false;
+  if (list === "drivers" && showList !== "drivers" && OFF.has(dataset.state) && !state.q) return false;
+  return !state.q || state.q.toLowerCase().split(/\s+/).every((word) => words(row).includes(word));
+};
+
+const filter = (row, list) => {
+  const hidden = !isShown(row, list);
+  if (row.hidden !== hidden) row.hidden = hidden;
+};
+
+const filterAll = () => {
+  for (const list of LISTS) for (const row of bodies[list].rows) filter(row, list);
+  filterAlerts();
+  countSoon();
+};
+
+const filterAlerts = () => {
+  for (const alert of document.querySelectorAll("#alerts > [data-zone]")) {
+    alert.hidden = Boolean(state.zone) && alert.dataset.zone !== state.zone;
+  }
+};
+
+let counting = false;
+const countSoon = () => {
+  if (counting) return;
+  counting = true;
+  requestAnimationFrame(() => {
+    counting = false;
+    for (const list of LISTS) {
+      let shown = 0;
+      let total = 0;
+      for (const row of bodies[list].rows) {
+        if (row.dataset.gone !== undefined) continue;
+        total += 1;
+        if (!row.hidden) shown += 1;
+      }
+      const text = shown === total ? String(total) : `${shown} of ${total}`;
+      const count = document.querySelector(`[data-count="${list}"]`);
+      if (count.textContent !== text) count.textContent = text;
+      const empty = document.querySelector(`[data-empty="${list}"]`);
+      empty.hidden = bodies[list].rows.length > 0 && shown > 0;
+    }
+  });
+};
+
+// In what order.
+
+const chooseOrder = () => {
+  for (const list of LISTS) {
+    const by = SORTS[state.sorts[list]];
+    compare[list] = state.backwards[list] ? (a, b) => -by(a, b) : by;
+  }
+  for (const button of document.querySelectorAll("[data-sort][data-of]")) {
+    const { sort, of } = button.dataset;
+    const head = button.closest("th");
+    if (state.sorts[of] === sort) head.setAttribute("aria-sort", state.backwards[of] ? "ascending" : "descending");
+    else head.removeAttribute("aria-sort");
+  }
+};
+
+// A row that has the focus keeps it when it moves, where the browser can; else it gets it back.
+const move = (body, row, before) => {
+  if (body.moveBefore && row.parentNode === body) return body.moveBefore(row, before);
+  const focused = row.contains(document.activeElement) ? document.activeElement : null;
+  body.insertBefore(row, before);
+  focused?.focus({ preventScroll: true });
+};
+
+const sortAll = (list) => {
+  const body = bodies[list];
+  const rows = [...body.rows].filter((row) => row.dataset.gone === undefined).sort(compare[list]);
+  let at = body.firstElementChild;
+  for (const row of rows) {
+    if (row === at) at = at.nextElementSibling;
+    else move(body, row, at);
+  }
+};
+
+const place = (row, list) => {
+  const body = bodies[list];
+  if (row.dataset.gone !== undefined) return;
+  const by = compare[list];
+  if (row.parentNode === body) {
+    const before = sibling(row, "previousElementSibling");
+    const after = sibling(row, "nextElementSibling");
+    if ((!before || by(before, row) <= 0) && (!after || by(row, after) <= 0)) return;
+  }
+  const others = [...body.rows].filter((other) => other !== row && other.dataset.gone === undefined);
+  let low = 0;
+  let high = others.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (by(others[middle], row) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  move(body, row, others[low] ?? null);
+};
+
+const sibling = (row, which) => {
+  let other = row[which];
+  while (other && other.dataset.gone !== undefined) other = other[which];
+  return other;
+};
+
+// Where the keyboard is.
+
+const shownRows = () => LISTS.flatMap((list) => [...bodies[list].rows].filter((row) => !row.hidden));
+
+export const rowAt = () => {
+  const focused = document.activeElement?.closest?.("tbody[data-list] > tr");
+  if (focused) return focused;
+  const row = state.row ? document.getElementById(state.row) : null;
+  return row && !row.hidden ? row : null;
+};
+
+const goTo = (row, options) => {
+  for (const old of document.querySelectorAll('tr[aria-current="true"]')) old.removeAttribute("aria-current");
+  if (!row) return;
+  row.setAttribute("aria-current", "true");
+  state.row = row.id;
+  if (!row.contains(document.activeElement)) row.focus(options);
+  row.scrollIntoView({ block: "nearest" });
+  writeAddress();
+  document.dispatchEvent(new CustomEvent("board:row", { detail: { row } }));
+};
+
+export const step = (by) => {
+  if (!bodies.waiting) return;
+  const rows = shownRows();
+  const index = rows.indexOf(rowAt());
+  const next = rows[index < 0 ? (by > 0 ? 0 : rows.length - 1) : index + by];
+  if (next) goTo(next, { preventScroll: true });
+};
+
+export const focusRow = (id) => {
+  const row = document.getElementById(id);
+  if (row && !row.hidden) goTo(row);
+};
+
+// What is selected.
+
+const boxOf = (row) => row.querySelector(".pick input");
+
+export const togglePick = (row) => {
+  const box = row && boxOf(row);
+  if (!box) return;
+  box.checked = !box.checked;
+  pick(row, box.checked);
+};
+
+const pick = (row, picked) => {
+  if (picked) {
+    const list = row.parentNode.dataset.list;
+    // One kind at a time: what is done with orders is not done with drivers.
+    for (const id of state.picks) if (document.getElementById(id)?.parentNode.dataset.list !== list) unpick(id);
+    state.picks.add(row.id);
+  } else state.picks.delete(row.id);
+  row.toggleAttribute("data-picked", picked);
+  showBulk();
+};
+
+const unpick = (id) => {
+  state.picks.delete(id);
+  const row = document.getElementById(id);
+  row?.removeAttribute("data-picked");
+  const box = row && boxOf(row);
+  if (box) box.checked = false;
+};
+
+const showBulk = () => {
+  const bulk = document.getElementById("bulk");
+  for (const id of state.picks) if (!document.getElementById(id)) state.picks.delete(id);
+  const [first] = state.picks;
+  const list = first ? document.getElementById(first).parentNode.dataset.list : null;
+  bulk.hidden = !list;
+  document.getElementById("bulk-count").textContent = `${state.picks.size} selected`;
+  for (const group of bulk.querySelectorAll("[data-for]")) group.hidden = group.dataset.for !== list;
+  for (const all of document.querySelectorAll("[data-all]")) all.checked = all.checked && all.dataset.all === list;
+  writeAddress();
+};
+
+export const clearSelection = () => {
+  if (!bodies.waiting) return;
+  for (const id of [...state.picks]) unpick(id);
+  for (const row of document.querySelectorAll('tr[aria-current="true"]')) {
+    row.removeAttribute("aria-current");
+    if (row.contains(document.activeElement)) document.activeElement.blur();
+  }
+  state.row = "";
+  showBulk();
+};
+
+// What comes by the stream.
+
+const leave = (row) => {
+  if (!row.isConnected || row.dataset.gone === undefined) return;
+  const hadFocus = row.contains(document.activeElement) || state.row === row.id;
+  const next = sibling(row, "nextElementSibling") ?? sibling(row, "previousElementSibling");
+  row.remove();
+  state.picks.delete(row.id);
+  if (hadFocus) {
+    const reachable = next && !next.hidden ? next : null;
+    if (reachable && (document.activeElement === document.body || !document.activeElement)) {
+      goTo(reachable, { preventScroll: true });
+    } else if (state.row === row.id) state.row = "";
+  }
+  showBulk();
+  countSoon();
+};
+
+const flash = (row) => {
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden) return;
+  row.animate([{ backgroundColor: "var(--flash)" }, { backgroundColor: "transparent" }], { duration: 1600 });
+};
+
+const settle = (row, list, levelBefore) => {
+  row.driverName = undefined;
+  tickWithin(row);
+  if (row.dataset.gone !== undefined) {
+    row.goneTimer ??= setTimeout(leave, document.hidden ? 0 : GONE_MS, row);
+  } else {
+    clearTimeout(row.goneTimer);
+    row.goneTimer = undefined;
+    place(row, list);
+    if (list === "waiting") {
+      const level = Number(row.dataset.level);
+      if (levelBefore === null) flash(row);
+      else if (level > levelBefore) {
+        flash(row);
+        escalated(row);
+      }
+    }
+  }
+  filter(row, list);
+};
+
+const PREFIXES = { d: "waiting", a: "active", o: "offers", v: "drivers" };
+
+const receive = (tasks) => {
+  const touched = [];
+  for (const task of tasks) {
+    const row = task.fragment?.firstElementChild;
+    if (task.target) {
+      if (task.target.matches("tr") && task.swapSpec.style !== "delete") {
+        touched.push([task.target, task.target.parentNode.dataset.list, Number(task.target.dataset.level ?? 0)]);
+      }
+    } else if (row?.matches("tr") && row.dataset.gone === undefined) {
+      const list = PREFIXES[row.id[0]];
+      bodies[list].append(row);
+      touched.push([row, list, null]);
+    }
+  }
+  return touched;
+};
+
+const zoneNumbers = () => {
+  const headline = document.getElementById("headline");
+  if (!state.zone) return;
+  const numbers = JSON.parse(headline.dataset.zones)[state.zone];
+  if (!numbers) return;
+  for (const element of headline.querySelectorAll("[data-n]")) {
+    const key = element.dataset.n;
+    if (key !== "oldest") element.textContent = numbers[key];
+    else if (numbers.oldest === null) element.textContent = "–";
+    else {
+      const time = document.createElement("time");
+      time.dataset.since = numbers.oldest;
+      element.replaceChildren(time);
+    }
+  }
+  tickWithin(headline);
+};
+
+const markShow = () => {
+  const [list] = SHOWS[state.show] ?? [""];
+  document.getElementById("board").dataset.focus = list ?? "";
+  for (const link of document.querySelectorAll("#headline [data-show]")) {
+    if (link.dataset.show === state.show) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+};
+
+const settleHeadline = () => {
+  zoneNumbers();
+  markShow();
+  tickWithin(document.getElementById("headline"));
+};
+
+const moved = (event) => {
+  for (const [id, lat, lon, at] of JSON.parse(event.detail.data)) {
+    const row = document.getElementById(`v-${id}`);
+    if (!row) continue;
+    row.dataset.at = `${lat},${lon}`;
+    const seen = row.querySelector(".seen");
+    let time = seen.querySelector("time");
+    if (!time) {
+      time = document.createElement("time");
+      seen.replaceChildren(time);
+    }
+    time.dataset.since = at;
+  }
+  document.dispatchEvent(new CustomEvent("board:moved"));
+};
+
+const listen = () => {
+  const htmx = globalThis.htmx;
+  const stream = document.getElementById("stream");
+  const board = document.getElementById("board");
+  let touched = [];
+  stream.addEventListener("htmx:before:swap", (event) => {
+    touched = receive(event.detail.tasks);
+  });
+  stream.addEventListener("htmx:after:swap", () => {
+    for (const change of touched) settle(...change);
+    touched = [];
+    settleHeadline();
+    filterAlerts();
+    countSoon();
+    document.dispatchEvent(new CustomEvent("board:changed"));
+  });
+  stream.addEventListener("moved", moved);
+  board.addEventListener("htmx:after:swap", (event) => {
+    if (event.target !== board) return;
+    for (const list of LISTS) sortAll(list);
+    settleAll();
+  });
+  readAgain.push(async (position) => {
+    for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
+      let status = 0;
+      const noted = (event) => (status = event.detail.ctx.response.status);
+      board.addEventListener("htmx:after:request", noted);
+      await htmx.ajax("GET", `/board/rows?at=${position}`, { source: board, swap: "none" });
+      board.removeEventListener("htmx:after:request", noted);
+      if (status === 200) return;
+      await new Promise((done) => setTimeout(done, pause));
+    }
+  });
+};
+
+const settleAll = () => {
+  filterAll();
+  settleHeadline();
+  for (const id of state.picks) {
+    const row = document.getElementById(id);
+    const box = row && boxOf(row);
+    if (box) {
+      box.checked = true;
+      row.setAttribute("data-picked", "");
+    }
+  }
+  showBulk();
+  tickWithin(document.getElementById("board"));
+  document.dispatchEvent(new CustomEvent("board:changed"));
+};
+
+// What people do with the lists.
+
+const choose = (changes) => {
+  Object.assign(state, changes);
+  const form = document.getElementById("filters");
+  form.elements.zone.value = state.zone;
+  form.elements.show.value = state.show;
+  document.getElementById("clear").hidden = !(state.q || state.zone || state.show);
+  filterAll();
+  markShow();
+  writeAddress();
+};
+
+const chooseZone = async (zone) => {
+  choose({ zone });
+  if (zone) return settleHeadline();
+  // The numbers of all zones come from the server.
+  for (const work of readAgain) await work("");
+};
+
+const onClick = (event) => {
+  const target = event.target;
+  const sorter = target.closest("[data-sort][data-of]");
+  if (sorter) {
+    const { sort, of } = sorter.dataset;
+    state.backwards[of] = state.sorts[of] === sort && !state.backwards[of];
+    state.sorts[of] = sort;
+    chooseOrder();
+    sortAll(of);
+    return writeAddress();
+  }
+  const number = target.closest("#headline [data-show]");
+  if (number && !event.metaKey && !event.ctrlKey) {
+    event.preventDefault();
+    const { show, sort } = number.dataset;
+    choose({ show: state.show === show && !sort ? "" : show });
+    if (sort) {
+      state.sorts.waiting = "since";
+      state.backwards.waiting = false;
+      chooseOrder();
+      sortAll("waiting");
+    }
+    const [list] = SHOWS[state.show] ?? [];
+    return list && document.getElementById(`panel-${list}`)?.scrollIntoView({ block: "nearest" });
+  }
+  const bulk = target.closest("[data-bulk]");
+  if (bulk) {
+    return openDialog(bulkPath(bulk.dataset.bulk, [...state.picks].map((id) => document.getElementById(id).dataset.id)));
+  }
+  if (target.id === "bulk-none") return clearSelection();
+  if (target.id === "clear") {
+    document.getElementById("q").value = "";
+    choose({ q: "", show: "" });
+    if (state.zone) chooseZone("");
+  }
+};
+
+const onChange = (event) => {
+  const box = event.target;
+  if (box.dataset.all) {
+    const checked = box.checked;
+    clearSelection();
+    box.checked = checked;
+    for (const row of checked ? bodies[box.dataset.all].rows : []) {
+      if (row.hidden || row.dataset.gone !== undefined) continue;
+      boxOf(row).checked = true;
+      row.setAttribute("data-picked", "");
+      state.picks.add(row.id);
+    }
+    return showBulk();
+  }
+  if (box.matches(".pick input")) pick(box.closest("tr"), box.checked);
+};
+
+export const startLists = () => {
+  globalThis.htmx.config.morphIgnore.push("data-picked");
+  for (const list of LISTS) bodies[list] = document.getElementById(`rows-${list}`);
+  readAddress();
+  const form = document.getElementById("filters");
+  form.elements.q.value = state.q;
+  let typing;
+  form.elements.q.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => choose({ q: form.elements.q.value.trim() }), 60);
+  });
+  form.elements.zone.addEventListener("change", () => chooseZone(form.elements.zone.value));
+  form.elements.show.addEventListener("change", () => choose({ show: form.elements.show.value }));
+  form.addEventListener("submit", (event) => event.preventDefault());
+  const board = document.getElementById("board");
+  board.addEventListener("click", onClick);
+  board.addEventListener("change", onChange);
+  board.addEventListener("focusin", (event) => {
+    const row = event.target.closest("tbody[data-list] > tr");
+    if (row && row.id !== state.row) goTo(row);
+  });
+  chooseOrder();
+  for (const list of LISTS) sortAll(list);
+  choose({});
+  settleAll();
+  const chosen = state.row && document.getElementById(state.row);
+  if (chosen) goTo(chosen, { preventScroll: true });
+  listen();
+  // A row that left while the tab slept must not stay for ever.
+  onTick(() => {
+    if (document.hidden) return;
+    for (const row of document.querySelectorAll("tr[data-gone]")) {
+      row.goneAt ??= now();
+      if (now() - row.goneAt > GONE_MS + 2000) leave(row);
+    }
+  });
+};

@@ -1,0 +1,146 @@
+// The stream: how alive it is, and what to do when it is not. htmx reads it and swaps its rows; a message is not
+// swapped before everything that came before it was, nor before a full read that was called for.
+import { coarse, learnTime, now, onTick } from "./clock.js";
+import { announce } from "./notices.js";
+
+const SILENT_MS = 12_000; // the server says something every 5 s
+const STALE_READ_MS = 6_000;
+const SHOW_RECONNECTING_MS = 1_500;
+
+const stream = document.getElementById("stream");
+const badge = document.getElementById("badge");
+let connection = null;
+let open = false;
+let over = false;
+let heardAt = 0;
+let lostAt = performance.now();
+let readAge = 0;
+let triedAt = performance.now();
+let shown = "connecting";
+
+const WORDS = {
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  stale: "Stale",
+  over: "Logged out",
+};
+
+const show = (state, word) => {
+  if (badge.dataset.state !== state) badge.dataset.state = state;
+  const [, title, told] = badge.children;
+  if (title.textContent !== WORDS[state]) title.textContent = WORDS[state];
+  if (told.textContent !== word) told.textContent = word;
+  if (state === shown) return;
+  if (state === "live" && shown !== "connecting") announce("Live again.");
+  if (state === "reconnecting") announce("Connection lost. Reconnecting.");
+  if (state === "stale") announce("What is shown is out of date.");
+  shown = state;
+  document.body.dataset.live = state;
+};
+
+const refresh = () => {
+  if (over) return show("over", "");
+  const at = performance.now();
+  const age = heardAt ? at - heardAt : 0;
+  if (open) {
+    const stale = age + readAge;
+    return stale > STALE_READ_MS + 6_000 || readAge > STALE_READ_MS
+      ? show("stale", `${coarse(stale)} old`)
+      : show("live", "");
+  }
+  if (!heardAt && at - lostAt < 5_000) return show("connecting", "");
+  if (at - lostAt < SHOW_RECONNECTING_MS) return;
+  return show(at - lostAt > 60_000 ? "stale" : "reconnecting", heardAt ? `last word ${coarse(age)} ago` : "");
+};
+
+const heard = () => {
+  heardAt = performance.now();
+  if (!open) {
+    open = true;
+    refresh();
+  }
+};
+
+const lost = () => {
+  if (!open) return;
+  open = false;
+  lostAt = performance.now();
+};
+
+// End what hangs: htmx connects again by itself, or is asked to.
+const connectAgain = () => {
+  const at = performance.now();
+  if (over || at - triedAt < 3_000) return;
+  triedAt = at;
+  if (connection?.delayCanceller) connection.delayCanceller();
+  else if (connection?.reader) connection.reader.cancel();
+  else if (!stream._htmx?.sse) globalThis.htmx.trigger(stream, "board:connect");
+};
+
+const watch = () => {
+  const silent = performance.now() - (heardAt || lostAt);
+  if (open && silent > SILENT_MS) {
+    lost();
+    connectAgain();
+  } else if (!open && performance.now() - lostAt > 3_000) {
+    if (!stream._htmx?.sse) connectAgain();
+  }
+  refresh();
+};
+
+export const readAgain = [];
+
+const full = async (position) => {
+  for (const work of readAgain) await work(position);
+};
+
+export const startLive = () => {
+  stream.addEventListener("htmx:sse:before:connection", (event) => {
+    connection = event.detail.connection;
+  });
+  stream.addEventListener("htmx:sse:after:connection", (event) => {
+    connection = event.detail.connection;
+    triedAt = performance.now();
+  });
+  stream.addEventListener("htmx:sse:error", (event) => {
+    lost();
+    if (event.detail.status === 401 || event.detail.status === 403) {
+      over = true;
+      refresh();
+      globalThis.callboard.toLogin();
+    }
+  });
+  stream.addEventListener("htmx:sse:close", lost);
+  stream.addEventListener("htmx:sse:before:message", (event) => {
+    const { message, waitUntil } = event.detail;
+    heard();
+    if (message.event === "pulse") {
+      const pulse = JSON.parse(message.data);
+      learnTime(pulse.now);
+      readAge = pulse.age;
+      refresh();
+    } else if (message.event === "resync") waitUntil(full(message.id));
+  });
+  // A first connection that failed is an ordinary failed request: no stream yet, nobody tries again but us.
+  stream.addEventListener("htmx:response:error", (event) => {
+    if (event.detail.ctx.response.status === 401) globalThis.callboard.toLogin();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    const silent = performance.now() - heardAt;
+    if (!open || silent > 7_000) {
+      triedAt = 0;
+      if (open) lost();
+      connectAgain();
+    }
+    refresh();
+  });
+  addEventListener("online", () => {
+    triedAt = 0;
+    if (!open) connectAgain();
+  });
+  onTick(watch);
+  refresh();
+  document.body.dataset.started = String(now());
+};
