@@ -16,6 +16,7 @@ from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
 from server.store.engine import Database
+from tests.waiting import until
 
 SHOP = Actor("service", "shop")
 ADA = Actor("admin", "ada")
@@ -179,3 +180,23 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def believe(dispatch: Dispatch) -> None:
+    """This node thinks that it holds the lease, as one that was paused does until it looks."""
+    lease = dispatch.dispatcher._lease
+    lease._until = float("inf")
+    lease.taken.set()
+
+
+@pytest.fixture
+async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
+    """Two nodes that both dispatch."""
+    first = await start()
+    await until(lambda: first.dispatcher.holds_lease)
+    second = await start()
+    await second.dispatcher.release()
+    believe(second)
+    assert first.dispatcher.holds_lease
+    assert second.dispatcher.holds_lease
+    return first, second

@@ -3,36 +3,14 @@
 from collections import Counter
 from typing import Any
 
-import pytest
-
 from server.dispatch import commands as c
 from server.dispatch.policy import EscalationLevel
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
-from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, by
 from tests.waiting import until
 
 NORTH, EAST = PICKUP
-
-
-def believe(dispatch: Dispatch) -> None:
-    """This node thinks that it holds the lease, as one that was paused does until it looks."""
-    lease = dispatch.dispatcher._lease
-    lease._until = float("inf")
-    lease.taken.set()
-
-
-@pytest.fixture
-async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
-    """Two nodes that both dispatch."""
-    first = await start()
-    await until(lambda: first.dispatcher.holds_lease)
-    second = await start()
-    await second.dispatcher.release()
-    believe(second)
-    assert first.dispatcher.holds_lease
-    assert second.dispatcher.holds_lease
-    return first, second
 
 
 def told(dispatches: tuple[Dispatch, ...], **about: Any) -> Counter[str]:

@@ -1,5 +1,6 @@
 """The matcher on a real database and Redis: who waits is offered to who is free, at once, whatever fails meanwhile."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -182,6 +183,24 @@ async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_
     assert set(found.values()) == set(drivers)
     assert Counter(found.values()).most_common(1)[0][1] == 1
     assert set(found) == set(orders[:5])
+
+
+async def test_a_rush_is_paired_one_to_one(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(match_window_ms=1000)
+    drivers = await asyncio.gather(*(dispatch.a_driver(NORTH + KM / 100 * i) for i in range(150)))
+    orders = await asyncio.gather(*(dispatch.an_order(NORTH, EAST + KM / 100 * i) for i in range(150)))
+    found = await until(lambda: _offers(dispatch, 150), within=10)
+    assert set(found) == set(orders)
+    assert set(found.values()) == set(drivers)
+
+
+async def test_two_matchers_at_once_offer_every_order_once(two: tuple[Dispatch, Dispatch]) -> None:
+    drivers = await asyncio.gather(*(two[i % 2].a_driver(NORTH + KM / 100 * i) for i in range(30)))
+    orders = await asyncio.gather(*(two[i % 2].an_order(NORTH + KM / 100 * i) for i in range(30)))
+    found = await until(lambda: _offers(two[0], 30), within=10)
+    assert set(found) == set(orders)
+    assert set(found.values()) == set(drivers)
+    assert await two[0].one("SELECT count(*) FROM driver_offers") == 30
 
 
 async def test_the_search_widens_with_the_ladder(dispatch: Dispatch) -> None:
