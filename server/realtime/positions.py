@@ -16,6 +16,7 @@ from prometheus_client import Counter
 from server.dispatch.model import Position
 from server.realtime.bus import Bus, Command
 from server.realtime.clock import DatabaseClock
+from server.realtime.geo import GEO_LATITUDE
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
@@ -139,7 +140,7 @@ class Positions:
         for driver_id in self._moved:
             zone = self._zone_of(driver_id)
             seen = self._latest.get(driver_id)
-            if zone is not None and seen is not None:
+            if zone is not None and seen is not None and abs(seen.lat) <= GEO_LATITUDE:
                 by_zone.setdefault(zone, []).extend((seen.lon, seen.lat, driver_id))
         self._moved.clear()
         return [("GEOADD", self._bus.geo_key(zone), "XX", *places) for zone, places in by_zone.items()]
