@@ -1,0 +1,145 @@
+"""`callboard doctor`: what it finds, in words, and its exit code."""
+
+import resource
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from server.doctor import Finding, examine
+from server.settings import Settings
+from tests.builders import CAKE, DAN, DORA, NODE
+from tests.cli.conftest import Run, done
+
+A_DRIVER = """
+INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
+                     session_id, session_node, expiries_in_a_row, stream_seq, active_count)
+VALUES ($1, $2, 'default', 1, now(), 'available', now(), $3, $3, 0, 0, 0)
+"""
+A_PLACE = "INSERT INTO driver_positions (driver_id, lat, lon, at) VALUES ($1, 52.52, 13.405, now())"
+
+
+def told(findings: list[Finding], what: str) -> list[tuple[str, str]]:
+    """What was found about one thing."""
+    return [(finding.how, finding.told) for finding in findings if finding.what == what]
+
+
+def only(findings: list[Finding], what: str) -> tuple[str, str]:
+    """The one finding about it."""
+    [finding] = told(findings, what)
+    return finding
+
+
+async def a_dispatchable_driver(database: Any, driver_id: str) -> None:
+    await database.execute(A_DRIVER, driver_id, "Dan", CAKE)
+    await database.execute(A_PLACE, driver_id)
+
+
+@pytest.fixture
+async def valkey(redis_url: str) -> Any:
+    async with redis.asyncio.from_url(redis_url) as client:
+        yield client
+
+
+async def test_what_is_well_is_said_too(settings: Settings, database: Any) -> None:
+    findings = await examine(settings)
+    # The tests' own server runs without fsync, for speed.
+    assert [finding.what for finding in findings if finding.bad] == ["database"]
+    assert "fsync" in told(findings, "database")[1][1]
+    assert only(findings, "schema") == ("ok", "up to date")
+    assert only(findings, "secret")[0] == only(findings, "redis")[0] == only(findings, "clock")[0] == "ok"
+    assert only(findings, "people")[0] == "note"
+
+
+async def test_an_unmigrated_database(settings: Settings, empty_database_url: str) -> None:
+    findings = await examine(settings.with_changes(database_url=empty_database_url))
+    how, what = only(findings, "schema")
+    assert how == "bad"
+    assert "callboard migrate" in what
+    assert told(findings, "index") == []
+
+
+async def test_servers_out_of_reach(settings: Settings) -> None:
+    findings = await examine(
+        settings.with_changes(database_url="postgresql://u:hunter2@127.0.0.1:1/x", redis_url="redis://127.0.0.1:1")
+    )
+    assert only(findings, "database")[0] == only(findings, "redis")[0] == "bad"
+    assert "hunter2" not in str(findings)
+
+
+async def test_a_secret_that_is_easy_to_guess(settings: Settings) -> None:
+    findings = await examine(settings.with_changes(secret="secret" * 8, database_url="postgresql://127.0.0.1:1/x"))
+    assert only(findings, "secret")[0] == "bad"
+
+
+async def test_few_open_files_are_worth_a_word(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    findings = await examine(settings.with_changes(database_url="postgresql://127.0.0.1:1/x"))
+    how, what = only(findings, "files")
+    assert how == "note"
+    assert "ulimit -n" in what
+
+
+@pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server that keeps what it says; the tests' own does not."""
+    monkeypatch.setattr("server.doctor.CLOCK", "SELECT clock_timestamp(), true")
+
+
+@pytest.mark.usefixtures("durable")
+async def test_an_index_that_differs_is_found_and_rebuilt(
+    settings: Settings, database: Any, valkey: Any, redis_prefix: str
+) -> None:
+    await a_dispatchable_driver(database, DAN)
+    key = f"{redis_prefix}drivers:geo:default"
+    await valkey.geoadd(key, (13.4, 52.5, DORA))
+    how, what = only(await examine(settings), "index")
+    assert how == "bad"
+    assert what.startswith("2 drivers")
+    assert "--fix" in what
+    assert await valkey.zrange(key, 0, -1) == [DORA.encode()]
+
+    assert only(await examine(settings, fix=True), "index") == ("ok", "rebuilt: 1 drivers in Redis, as in PostgreSQL")
+    assert await valkey.zrange(key, 0, -1) == [DAN.encode()]
+    assert await valkey.hgetall(f"{redis_prefix}drivers:status") == {DAN.encode(): b"available"}
+    assert only(await examine(settings), "index") == ("ok", "1 drivers in Redis, as in PostgreSQL")
+
+
+@pytest.mark.usefixtures("durable")
+async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
+    assert only(await examine(settings), "nodes") == ("note", "none is running")
+    await database.execute(
+        "INSERT INTO nodes (id, name, started_at, expires_at) VALUES ($1, 'here', now(), now() + interval '1 min'), "
+        "($2, 'there', now(), now() - interval '1 min')",
+        NODE,
+        CAKE,
+    )
+    findings = await examine(settings)
+    assert told(findings, "nodes")[0] == ("ok", "1 running, 0 drivers connected")
+    assert told(findings, "nodes")[1][0] == "note"
+    assert only(findings, "lease") == ("bad", "nodes are running, but none of them dispatches")
+    await database.execute("UPDATE leases SET holder = $1, expires_at = now() + interval '1 min'", NODE)
+    assert only(await examine(settings), "lease")[0] == "ok"
+
+
+@pytest.mark.usefixtures("durable")
+async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.doctor.CLOCK", "SELECT clock_timestamp() + interval '5 s', true")
+    how, what = only(await examine(settings), "clock")
+    assert how == "note"
+    assert "5.0 s behind" in what
+
+
+async def test_as_a_process_it_exits_with_1_when_something_is_wrong(run: Run) -> None:
+    code, out, err = await done(run("doctor", redis_url="redis://127.0.0.1:1/0"))
+    assert (code, err) == (1, "")
+    assert "bad   redis      cannot be reached" in out
+    assert "ok    schema     up to date" in out
+
+
+async def test_with_servers_of_its_own_all_is_well(run_bare: Run, tmp_path: Any) -> None:
+    data = str(tmp_path / "data")
+    assert (await done(run_bare("migrate", data=data)))[0] == 0
+    code, out, err = await done(run_bare("doctor", data=data))
+    assert (code, "running as root" in err or err == "") == (0, True), out + err
+    assert "bad" not in out

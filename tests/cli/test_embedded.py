@@ -1,0 +1,166 @@
+"""PostgreSQL and Valkey under the data folder: started, shared, taken over, stopped."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+import redis
+
+from server.embedded import SOCKET_PATH_BYTES, Embedded, EmbeddedError
+from tests.cli.conftest import Run, done
+from tests.conftest import run_apart, short_folder
+from tests.waiting import until
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data folder with a short path, whose servers are gone afterwards."""
+    with short_folder() as folder:
+        data = folder / "data"
+        yield data
+        if data.exists():
+            with Embedded(data, durable=False):
+                pass
+
+
+def servers_of(data: Path) -> list[int]:
+    """The process ids of PostgreSQL's and Valkey's own main processes that use this folder."""
+    found = []
+    for process in psutil.process_iter(["name", "cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if process.info["name"] in ("postgres", "valkey-server") and str(data) in line:
+            found.append(process.pid)
+    return found
+
+
+def answer(embedded: Embedded) -> int:
+    """What PostgreSQL says to a simple question."""
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(embedded.database_url)
+        try:
+            result: int = await connection.fetchval("SELECT 6 * 7")
+            return result
+        finally:
+            await connection.close()
+
+    found: int = run_apart(ask)
+    return found
+
+
+def test_both_answer_and_both_end(data: Path) -> None:
+    with Embedded(data, durable=False) as embedded:
+        assert answer(embedded) == 42
+        with redis.Redis.from_url(embedded.redis_url) as client:
+            assert client.ping()
+        assert embedded.running()
+        assert len(servers_of(data)) == 2
+        mode = (data / "postgres").stat().st_mode
+        assert mode & 0o077 == 0
+    assert servers_of(data) == []
+    assert not embedded.running()
+
+
+def test_the_last_to_leave_stops_them(data: Path) -> None:
+    first, second = Embedded(data, durable=False), Embedded(data, durable=False)
+    first.start()
+    second.start()
+    first.stop()
+    assert answer(second) == 42
+    second.stop()
+    for child in first._children.values():
+        child.wait(timeout=5)  # both are in this process here, and only the first is their parent
+    assert servers_of(data) == []
+
+
+def test_stopping_twice_is_harmless(data: Path) -> None:
+    embedded = Embedded(data, durable=False)
+    embedded.stop()
+    embedded.start()
+    embedded.stop()
+    embedded.stop()
+
+
+def test_a_half_made_cluster_is_made_anew(data: Path) -> None:
+    (data / "postgres.new").mkdir(parents=True)
+    (data / "postgres.new" / "junk").write_text("from a start that was cut off")
+    with Embedded(data, durable=False) as embedded:
+        assert answer(embedded) == 42
+    assert not (data / "postgres.new").exists()
+
+
+def test_a_cluster_of_another_version_is_left_alone(data: Path) -> None:
+    with Embedded(data, durable=False):
+        pass
+    version = data / "postgres" / "PG_VERSION"
+    true = version.read_text()
+    version.write_text("11\n")
+    with pytest.raises(EmbeddedError, match=r"was made by PostgreSQL 11"):
+        Embedded(data, durable=False).start()
+    version.write_text(true)
+
+
+def test_a_folder_with_a_long_path_has_its_sockets_elsewhere() -> None:
+    with short_folder() as folder:
+        data = folder / ("long" * 30)
+        with Embedded(data, durable=False) as embedded:
+            assert len(embedded.redis_url) < SOCKET_PATH_BYTES + 10
+            assert answer(embedded) == 42
+        shutil.rmtree(embedded._postgres_socket.parent, ignore_errors=True)
+
+
+def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EmbeddedError, match="cannot use the data folder"):
+        Embedded(tmp_path / "file" / "data").start()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder somebody else's")
+def test_a_folder_of_somebody_elses_is_refused(data: Path) -> None:
+    data.mkdir()
+    (data / "valkey").mkdir()
+    os.chown(data / "valkey", 12345, 12345)
+    with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+        Embedded(data, durable=False).start()
+    assert servers_of(data) == []
+    (data / "valkey").rmdir()
+
+
+async def test_serve_without_urls_runs_them_and_stops_them(run_bare: Run, data: Path) -> None:
+    process = run_bare("serve", "--port", "0", data=str(data))
+    await process.ready()
+    assert len(servers_of(data)) == 2
+    assert await process.end() == 0
+    assert servers_of(data) == []
+
+
+async def test_after_a_kill_the_next_one_takes_them_over(run_bare: Run, data: Path) -> None:
+    process = run_bare("serve", "--port", "0", data=str(data))
+    await process.ready()
+    left = servers_of(data)
+    process.kill(signal.SIGKILL)
+    await until(lambda: process.code is not None)
+    assert servers_of(data) == left
+
+    later = run_bare("serve", "--port", "0", data=str(data))
+    await later.ready()
+    assert servers_of(data) == left
+    assert await later.end() == 0
+    await until(lambda: servers_of(data) == [])
+
+
+async def test_commands_share_them_with_a_server_that_runs(run_bare: Run, data: Path) -> None:
+    process = run_bare("serve", "--port", "0", data=str(data))
+    await process.ready()
+    before = servers_of(data)
+    code, out, _ = await done(run_bare("user", "add", "alice", "--role", "ops", data=str(data)))
+    assert (code, out.count("\n")) == (0, 1)
+    assert servers_of(data) == before
+    assert await process.end(signal.SIGINT) == 0
+    assert await asyncio.to_thread(servers_of, data) == []

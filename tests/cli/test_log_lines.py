@@ -1,0 +1,99 @@
+"""Log lines: one each, as JSON or for eyes, whoever logs."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from server.log_lines import write_logs
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root, raising = logging.getLogger(), logging.raiseExceptions
+    before, level = root.handlers[:], root.level
+    levels = {
+        name: logger.level
+        for name, logger in logging.root.manager.loggerDict.items()
+        if isinstance(logger, logging.Logger)
+    }
+    root.handlers[:] = []
+    yield
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+    logging.raiseExceptions = raising
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger):
+            logger.setLevel(levels.get(name, logging.NOTSET))
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_has_one_object_a_line_from_both_kinds_of_logger() -> None:
+    stream = io.StringIO()
+    write_logs("info", "json", stream)
+    structlog.get_logger().info("offer_created", deliveryId="1")
+    structlog.get_logger().debug("not_this")
+    logging.getLogger("some.library").warning("look at %s", "this\nand that")
+    first, second = lines(stream)
+    assert (first["event"], first["level"], first["deliveryId"]) == ("offer_created", "info", "1")
+    assert str(first["timestamp"]).endswith("Z")
+    assert (second["event"], second["level"]) == ("look at this\nand that", "warning")
+
+
+def test_an_exception_stays_on_its_line() -> None:
+    stream = io.StringIO()
+    write_logs("info", "json", stream)
+    try:
+        raise ValueError("odd")
+    except ValueError:
+        structlog.get_logger().exception("task_died", task="lane")
+        logging.getLogger("asyncio").exception("never retrieved")
+    for line in lines(stream):
+        assert line["level"] == "error"
+        assert "ValueError: odd" in str(line["exception"])
+
+
+def test_what_json_cannot_hold_is_written_as_text() -> None:
+    stream = io.StringIO()
+    write_logs("info", "json", stream)
+    structlog.get_logger().info("odd", value={1}, error=OSError("x"))
+    [line] = lines(stream)
+    assert line["error"] == "x"
+
+
+def test_libraries_chatter_is_not_passed_on() -> None:
+    stream = io.StringIO()
+    write_logs("info", "json", stream)
+    logging.getLogger("uvicorn.error").info("Started server process [1]")
+    logging.getLogger("httpx2").info("HTTP Request")
+    assert lines(stream) == []
+    write_logs("error", "json", stream)
+    logging.getLogger("uvicorn.error").warning("not at this level")
+    assert lines(stream) == []
+
+
+def test_for_eyes_there_are_no_colours_in_a_file() -> None:
+    stream = io.StringIO()
+    write_logs("debug", "console", stream)
+    structlog.get_logger().warning("redis_lost", reason="gone")
+    assert "\x1b" not in stream.getvalue()
+    assert "redis_lost" in stream.getvalue()
+    assert "reason=gone" in stream.getvalue()
+
+
+def test_a_reader_that_has_gone_away_stops_nobody() -> None:
+    stream = io.StringIO()
+    write_logs("info", "json", stream)
+    stream.close()
+    structlog.get_logger().info("offer_created")
+    logging.getLogger("some.library").warning("this")

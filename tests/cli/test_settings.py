@@ -1,0 +1,134 @@
+"""Settings: where they come from, what wins, and how every mistake is named at once."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from server.settings import BadSettings, Settings, kept_secret, load_settings
+
+SECRET = "0123456789abcdef0123456789abcdef"
+URLS = {"CALLBOARD_DATABASE_URL": "postgresql://h/x", "CALLBOARD_REDIS_URL": "redis://h"}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to read files from, and no setting in the environment."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("CALLBOARD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def mistakes(**options: object) -> list[str]:
+    with pytest.raises(BadSettings) as bad:
+        load_settings(**options)
+    return bad.value.mistakes
+
+
+def test_nothing_set_means_servers_of_our_own(folder: Path) -> None:
+    settings = load_settings()
+    assert settings.embedded
+    assert settings.data == folder / "var"
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
+
+
+def test_options_win_over_the_environment_over_dotenv_over_toml(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "callboard.toml").write_text('host = "toml"\nport = 1\nlog_level = "error"\nbatch_limit = 7\n')
+    (folder / ".env").write_text("CALLBOARD_HOST=dotenv\nCALLBOARD_PORT=2\nCALLBOARD_LOG_LEVEL=warning\nOTHER=1\n")
+    monkeypatch.setenv("CALLBOARD_HOST", "environment")
+    monkeypatch.setenv("CALLBOARD_PORT", "3")
+    settings = load_settings(host="option", port=None)
+    assert settings.host == "option"
+    assert settings.port == 3
+    assert settings.log_level == "warning"
+    assert settings.batch_limit == 7
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_PORT", "")
+    assert load_settings().port == 8000
+
+
+def test_levels_and_formats_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_LOG_LEVEL", " INFO")
+    monkeypatch.setenv("CALLBOARD_LOG_FORMAT", "Json")
+    settings = load_settings()
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+
+
+def test_every_mistake_is_named_by_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_LOG_FORMAT", "xml")
+    monkeypatch.setenv("CALLBOARD_SECRET", "short")
+    lines = mistakes(port=70000)
+    assert [line.split(":")[0] for line in sorted(lines)] == ["--port", "CALLBOARD_LOG_FORMAT", "CALLBOARD_SECRET"]
+    assert not any("short" in line.split(":", 1)[1].replace("at least", "") for line in lines if "SECRET" in line)
+
+
+def test_a_name_that_does_not_exist_in_the_file(folder: Path) -> None:
+    (folder / "callboard.toml").write_text("prot = 8000\n")
+    assert mistakes() == ["callboard.toml: prot: no such setting"]
+
+
+def test_a_file_that_is_no_toml(folder: Path) -> None:
+    (folder / "callboard.toml").write_text("port 8000\n")
+    [line] = mistakes()
+    assert line.startswith("callboard.toml: ")
+
+
+def test_urls_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", "sqlite:///x")
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", "memcached://h")
+    assert sorted(mistakes()) == [
+        "CALLBOARD_DATABASE_URL: must be a URL such as postgresql://user:password@host:5432/name",
+        "CALLBOARD_REDIS_URL: must be a URL such as redis://host:6379/0",
+    ]
+
+
+def test_both_urls_need_a_secret_and_one_needs_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", "redis://h")
+    assert [line.split(":")[0] for line in mistakes()] == ["CALLBOARD_DATABASE_URL", "CALLBOARD_SECRET"]
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", "postgresql://h/x")
+    assert [line.split(":")[0] for line in mistakes()] == ["CALLBOARD_SECRET"]
+    assert not load_settings(frozenset({"database"})).embedded
+    monkeypatch.setenv("CALLBOARD_SECRET", SECRET)
+    assert load_settings().secret == SECRET
+
+
+def test_what_is_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(database_url="postgresql://u:hunter2@h/x", redis_url="redis://:hunter2@h", secret=SECRET)
+    assert "hunter2" not in repr(settings)
+    assert SECRET not in repr(settings)
+
+
+def test_a_changed_copy_is_checked_too() -> None:
+    settings = Settings(secret=SECRET)
+    assert settings.with_changes(port=9).port == 9
+    with pytest.raises(ValueError, match="port"):
+        settings.with_changes(port=-1)
+
+
+def test_the_kept_secret_is_the_same_for_all_who_ask_at_once(folder: Path) -> None:
+    found: list[str] = []
+    threads = [threading.Thread(target=lambda: found.append(kept_secret(folder / "data"))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16
+    assert len(set(found)) == 1
+    assert [path.name for path in (folder / "data").iterdir()] == ["secret"]
+
+
+def test_a_kept_secret_that_is_damaged_is_not_used(folder: Path) -> None:
+    (folder / "secret").write_text("cut off")
+    with pytest.raises(BadSettings, match="delete it"):
+        kept_secret(folder)
+
+
+def test_a_folder_that_cannot_keep_a_secret(folder: Path) -> None:
+    (folder / "file").write_text("")
+    with pytest.raises(BadSettings, match="CALLBOARD_DATA"):
+        kept_secret(folder / "file" / "data")
