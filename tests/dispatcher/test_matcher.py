@@ -8,6 +8,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch.policy import EscalationLevel
+from server.dispatcher.failures import NOTED
 from server.dispatcher.matcher import ROUNDS
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
@@ -45,6 +46,8 @@ async def test_a_driver_whom_the_index_lost_is_found(dispatch: Dispatch) -> None
     bus = dispatch.node.bus
     await until(lambda: bus.redis.zscore(bus.geo_key("default"), dan))
     await bus.redis.zrem(bus.geo_key("default"), dan)
+    far = await dispatch.an_order(NORTH + 50 * KM)  # its round forgets who was just freed
+    await until(lambda: _is(failure_of(dispatch, far), "no_driver_in_radius"))
     assert await offered(dispatch, await dispatch.an_order(), within=2) == dan
 
 
@@ -237,6 +240,7 @@ async def test_the_failure_says_why_nobody_was_found(dispatch: Dispatch, state: 
 async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatch) -> None:
     orders = [await dispatch.an_order() for _ in range(150)]
     await until(lambda: _noted(dispatch, "no_driver_in_radius", len(orders)))
+    commands = NOTED.labels("no_driver_in_radius")._value.get()
     for _ in range(3):
         before = ROUNDS._value.get()
         dispatch.dispatcher.wake()
@@ -244,6 +248,7 @@ async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatc
     attempts = await dispatch.node.database.pool.fetch("SELECT DISTINCT attempt_count FROM unassigned_orders")
     assert [row[0] for row in attempts] == [1]
     assert sum(len(commit.events) for commit in dispatch.commits) == 3 * len(orders)
+    assert NOTED.labels("no_driver_in_radius")._value.get() == commands
 
 
 async def test_an_order_made_on_another_node_is_offered_by_the_holder(start: StartDispatch) -> None:
