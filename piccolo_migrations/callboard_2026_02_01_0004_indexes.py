@@ -25,9 +25,10 @@ INDEXES = (
     "CREATE INDEX drivers_session_node ON drivers (session_node) WHERE session_node IS NOT NULL",
     # Matching in SQL.
     "CREATE INDEX drivers_available ON drivers (zone) WHERE availability = 'available'",
-    # Lists, newest first. Not by (zone, id): where zones are few the planner would skip through it to find rows by id.
+    # Lists, newest first.
     """CREATE INDEX deliveries_open ON deliveries (status, id)
        WHERE status IN ('SCHEDULED', 'READY', 'ASSIGNED', 'PICKED_UP')""",
+    "CREATE INDEX deliveries_zone ON deliveries (zone, id)",
     "CREATE INDEX driver_availability_history_driver ON driver_availability_history (driver_id, timestamp, id)",
     "CREATE INDEX support_tickets_delivery ON support_tickets (delivery_id)",
     # The story of a delivery and of a driver; and of everything, in an order that a reader can trust.
