@@ -104,10 +104,10 @@ def alert_value(alert: AlertRow) -> str:
 def outcome(delivery: DeliveryRow) -> str:
     """What became of a delivery that leaves its table."""
     if delivery.status == "ASSIGNED":
-        return {"auto_accepted": "Assigned by silence to", "manual": "Assigned by hand to"}.get(
-            delivery.source or "", "Accepted by"
+        return {"auto_accepted": "assigned by silence to", "manual": "assigned by hand to"}.get(
+            delivery.source or "", "accepted by"
         )
-    return w.words(w.STATUSES, delivery.status)
+    return w.words(w.STATUSES, delivery.status).lower()
 
 
 class Renderer:

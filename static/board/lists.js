@@ -383,6 +383,12 @@ const markShow = () => {
 };
 
 const settleHeadline = () => {
+  const zones = Object.keys(JSON.parse(document.getElementById("headline").dataset.zones));
+  document.getElementById("board").toggleAttribute("data-one-zone", zones.length < 2);
+  const select = document.getElementById("zone");
+  const known = new Set([...select.options].map((option) => option.value));
+  for (const zone of zones) if (!known.has(zone)) select.add(new Option(zone));
+  if (state.zone && select.value !== state.zone) select.value = state.zone;
   zoneNumbers();
   markShow();
   tickWithin(document.getElementById("headline"));
