@@ -87,35 +87,35 @@ async def connect(database_url: str) -> AsyncIterator[Connect]:
         yield connect
 
 
-@pytest.mark.parametrize(
-    ("named", "deliveries", "drivers"),
-    [
-        ({}, [], []),
-        ({"deliveries": [SOUP, NOBODY]}, [SOUP], []),
-        ({"drivers": [DORA, DAN, NOBODY, DAN]}, [], [DAN, DORA]),
-        ({"whole_deliveries": [SOUP]}, [SOUP], [DAN]),
-        ({"whole_deliveries": [CAKE]}, [CAKE], [DORA]),
-        ({"whole_drivers": [DAN]}, [], [DAN]),
-        ({"whole_drivers": [DORA]}, [CAKE], [DORA]),
-        ({"offers": [OFFER_OF_CAKE]}, [CAKE], [DORA]),
-        ({"offers": [id_of(f"{CAKE}: offer 1")]}, [CAKE], [MAX]),
-        ({"offers": [NOBODY]}, [], []),
-        ({"assignments": [ASSIGNMENT_OF_SOUP, NOBODY]}, [SOUP], [DAN]),
-        ({"seller_keys": [("shop", "A-cake"), ("shop", "A-none"), ("other", "A-soup")]}, [CAKE], []),
-        (
-            {"seller_keys": [("shop", "A-soup")], "assignments": [ASSIGNMENT_OF_SOUP], "whole_drivers": [DORA]},
-            [SOUP, CAKE],
-            [DAN, DORA],
-        ),
-    ],
-)
-async def test_what_is_named_is_locked_and_nothing_else(
-    connect: Connect, named: dict[str, list[Any]], deliveries: list[str], drivers: list[str]
-) -> None:
+NAMED: list[tuple[dict[str, list[Any]], list[str], list[str]]] = [
+    ({}, [], []),
+    ({"deliveries": [SOUP, NOBODY]}, [SOUP], []),
+    ({"drivers": [DORA, DAN, NOBODY, DAN]}, [], [DAN, DORA]),
+    ({"whole_deliveries": [SOUP]}, [SOUP], [DAN]),
+    ({"whole_deliveries": [CAKE]}, [CAKE], [DORA]),
+    ({"whole_drivers": [DAN]}, [], [DAN]),
+    ({"whole_drivers": [DORA]}, [CAKE], [DORA]),
+    ({"offers": [OFFER_OF_CAKE]}, [CAKE], [DORA]),
+    ({"offers": [id_of(f"{CAKE}: offer 1")]}, [CAKE], [MAX]),
+    ({"offers": [NOBODY]}, [], []),
+    ({"assignments": [ASSIGNMENT_OF_SOUP, NOBODY]}, [SOUP], [DAN]),
+    ({"seller_keys": [("shop", "A-cake"), ("shop", "A-none"), ("other", "A-soup")]}, [CAKE], []),
+    (
+        {"seller_keys": [("shop", "A-soup")], "assignments": [ASSIGNMENT_OF_SOUP], "whole_drivers": [DORA]},
+        [SOUP, CAKE],
+        [DAN, DORA],
+    ),
+]
+"""What is named, and the deliveries and drivers that are locked for it."""
+
+
+async def test_what_is_named_is_locked_and_nothing_else(connect: Connect) -> None:
     mine, other = await connect(), await connect()
-    assert await lock(mine, **named) == (sorted(deliveries), sorted(drivers))
-    assert await free(other, "deliveries") == {SOUP, CAKE} - set(deliveries)
-    assert await free(other, "drivers") == {DAN, DORA, MAX} - set(drivers)
+    for named, deliveries, drivers in NAMED:
+        assert await lock(mine, **named) == (sorted(deliveries), sorted(drivers)), named
+        assert await free(other, "deliveries") == {SOUP, CAKE} - set(deliveries), named
+        assert await free(other, "drivers") == {DAN, DORA, MAX} - set(drivers), named
+        await mine.execute("ROLLBACK")
 
 
 async def test_deliveries_are_locked_before_drivers(connect: Connect) -> None:
