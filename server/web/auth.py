@@ -107,11 +107,17 @@ def mint_token(secret: str, role: Role, subject: str, seconds: float) -> tuple[s
 
 
 async def principal_of(connection: Connection) -> Principal:
-    """Who makes this request. Raises 401, or 503 when an API key cannot be looked up now."""
+    """Who makes this request, by the token or API key it brings, else by the cookie of a person's session.
+
+    Raises 401, 403 for an unsafe request with a cookie but without its CSRF token, or DatabaseAway.
+    """
     credentials = bearer(connection)
-    if credentials is None:
-        raise unauthorized("Send a token: `Authorization: Bearer ...`.")
     state = connection.app.state
+    if credentials is None:
+        person = await state.sessions.principal(connection)
+        if person is None:
+            raise unauthorized("Send a token: `Authorization: Bearer ...`.")
+        return cast(Principal, person)
     if credentials.startswith(KEY_PREFIX):
         principal = await state.api_keys.principal(credentials)
     else:

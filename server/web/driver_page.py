@@ -1,0 +1,7 @@
+"""The driver page."""
+
+from typing import Final
+
+from litestar.types import ControllerRouterHandler
+
+HANDLERS: Final[list[ControllerRouterHandler]] = []
