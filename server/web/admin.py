@@ -14,6 +14,7 @@ from server.dispatch.policy import Policy, contradictions
 from server.execute import Answer
 from server.ids import new_id
 from server.store.reads_admin import read_unassigned
+from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
 from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
@@ -42,7 +43,7 @@ WHY: Final = Query(s.ReasonAsked)
     summary="Take a delivery from its driver: for a new search, or for a driver of your choice.",
     guard=ADMIN,
     body=REASSIGNMENT,
-    answers={200: s.Moved},
+    answers={200: a.Moved},
     refusals=(
         r.ASSIGNMENT_NOT_ACTIVE.code,
         r.VERSION_CHANGED.code,
@@ -73,7 +74,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     summary="Give a waiting delivery to a driver of your choice.",
     guard=OPS,
     body=ASSIGNMENT,
-    answers={201: s.Moved, 200: s.Moved},
+    answers={201: a.Moved, 200: a.Moved},
     refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code),
 )
 async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -91,10 +92,10 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     return answer(_moved(request, done), 200 if done.decided.repeated else 201)
 
 
-def _moved(request: Call, done: Answer) -> s.Moved:
+def _moved(request: Call, done: Answer) -> a.Moved:
     node: Node = request.app.state.node
     assert done.delivery is not None
-    return s.Moved(
+    return a.Moved(
         delivery_view(done.delivery, node.policies.current),
         offer_view(done.offer, done.at) if done.offer is not None else None,
         assignment_view(done.assignment) if done.assignment is not None else None,
@@ -131,7 +132,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     summary="Say that you look after a waiting delivery.",
     guard=OPS,
     body=ACKNOWLEDGEMENT,
-    answers={200: s.UnassignedView},
+    answers={200: a.UnassignedView},
     refusals=(r.DELIVERY_NOT_WAITING.code,),
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:

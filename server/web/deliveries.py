@@ -22,6 +22,7 @@ from server.store.reads_deliveries import (
     read_delivery,
     read_timeline,
 )
+from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
 from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
@@ -147,7 +148,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     summary="Everything that happened to a delivery, oldest first.",
     guard=CAN_READ,
     query=TIMELINE,
-    answers={200: list[s.TimelineItem]},
+    answers={200: list[a.TimelineItem]},
 )
 async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     asked = TIMELINE.of(request)
@@ -161,12 +162,12 @@ async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     return answer(BY_NUMBER.page(found, asked.limit, lambda e: (e.id,), timeline_item))
 
 
-def timeline_item(event: TimelineEvent) -> s.TimelineItem:
+def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     """The view of an event of a delivery."""
-    return s.TimelineItem(
+    return a.TimelineItem(
         instant(event.at),
         event.type,
-        s.ActorView(event.actor.type, event.actor.id),
+        a.ActorView(event.actor.type, event.actor.id),
         event.data,
         event.driver_id if event.driver_id is not None else UNSET,
         event.offer_id if event.offer_id is not None else UNSET,
@@ -180,7 +181,7 @@ def timeline_item(event: TimelineEvent) -> s.TimelineItem:
     tag=TAG,
     summary="Whom a search would pick now, and why not the others.",
     guard=CAN_READ,
-    answers={200: s.CandidatesView},
+    answers={200: a.CandidatesView},
 )
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
@@ -188,7 +189,7 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
         found = await node.dispatcher.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
-    return answer(s.CandidatesView(found.taken, [s.NotTaken(*pair) for pair in found.not_taken]))
+    return answer(a.CandidatesView(found.taken, [a.NotTaken(*pair) for pair in found.not_taken]))
 
 
 @endpoint(
@@ -198,7 +199,7 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     summary="Search for a driver now and offer the delivery to the best one.",
     guard=CAN_WRITE,
     body=NOTHING,
-    answers={201: s.OfferStarted, 200: s.OfferStarted},
+    answers={201: a.OfferStarted, 200: a.OfferStarted},
     refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
 )
 async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -206,15 +207,15 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     node: Node = request.app.state.node
     found = await node.dispatcher.search(id_in_path(delivery_id), request.user.actor)
     if isinstance(found, NobodyFound):
-        reasons = [s.NotTaken(*pair) for pair in found.not_taken]
+        reasons = [a.NotTaken(*pair) for pair in found.not_taken]
         raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
     done = unless_refused(found)
     assert done.offer is not None
     return answer(_started(done.offer), 200 if done.decided.repeated else 201)
 
 
-def _started(offer: Offer) -> s.OfferStarted:
-    return s.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
+def _started(offer: Offer) -> a.OfferStarted:
+    return a.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
 
 
 @endpoint(

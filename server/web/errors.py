@@ -53,6 +53,10 @@ TOO_MANY: Final = Kind(429, "too_many_requests", "Too many requests")
 INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
 TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
 
+CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
+USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
+LAST_ADMIN: Final = Kind(409, "last_admin", "The last admin")
+
 CONFLICTS: Final = {
     code: Kind(409, code, title)
     for code, title in {
@@ -66,9 +70,11 @@ CONFLICTS: Final = {
         r.DRIVER_EXISTS.code: "The driver exists",
         r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
         r.VERSION_CHANGED.code: "Changed meanwhile",
+        USER_EXISTS.code: USER_EXISTS.title,
+        LAST_ADMIN.code: LAST_ADMIN.title,
     }.items()
 }
-"""The refusals of the rules that a caller can meet, by code."""
+"""The refusals that a caller can meet, by code."""
 
 OTHERS: Final = {
     kind.code: kind
@@ -77,6 +83,7 @@ OTHERS: Final = {
         BAD_REQUEST,
         UNAUTHORIZED,
         FORBIDDEN,
+        CSRF_FAILED,
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         TOO_LARGE,
@@ -87,7 +94,7 @@ OTHERS: Final = {
         TRY_AGAIN,
     )
 }
-_BY_STATUS: Final = {kind.status: kind for kind in OTHERS.values()}
+_BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | {400: BAD_REQUEST}
 
 
 class Problem(Exception):
@@ -147,8 +154,12 @@ def refused(refusal: Refusal, **more: Any) -> Problem:
             return try_again()
         case r.INTERNAL_ERROR.code:
             return Problem(INTERNAL, refusal.message)
-    kind = CONFLICTS.get(refusal.code) or Kind(409, refusal.code, "Refused")
-    return Problem(kind, refusal.message, **more)
+    return Problem(conflict(refusal.code), refusal.message, **more)
+
+
+def conflict(code: str) -> Kind:
+    """The kind of a 409 with this code."""
+    return CONFLICTS.get(code) or Kind(409, code, code.replace("_", " ").capitalize())
 
 
 def unless_refused(answer: T | Refusal) -> T:

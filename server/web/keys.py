@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.web import answers as a
 from server.web import schemas as s
 from server.web.api_keys import ApiKey, ApiKeys, shown
 from server.web.auth import Guard
@@ -27,13 +28,13 @@ PAGE: Final = Query(s.PageAsked)
     summary="Make an API key for an order source. It is shown this once.",
     guard=ADMIN,
     body=NEW_KEY,
-    answers={201: s.NewApiKeyView},
+    answers={201: a.NewApiKeyView},
 )
 async def make_key(request: Call) -> ASGIResponse:
     new = await NEW_KEY.of(request)
     keys: ApiKeys = request.app.state.api_keys
     key_id, key = await keys.make(new.name, request.user.subject)
-    return answer(s.NewApiKeyView(key_id, new.name, key, shown(key)), 201)
+    return answer(a.NewApiKeyView(key_id, new.name, key, shown(key)), 201)
 
 
 @endpoint(
@@ -43,7 +44,7 @@ async def make_key(request: Call) -> ASGIResponse:
     summary="API keys, the newest first, revoked ones too.",
     guard=WATCHERS,
     query=PAGE,
-    answers={200: list[s.ApiKeyView]},
+    answers={200: list[a.ApiKeyView]},
 )
 async def list_keys(request: Call) -> ASGIResponse:
     asked = PAGE.of(request)
@@ -53,9 +54,9 @@ async def list_keys(request: Call) -> ASGIResponse:
     return answer(BY_ID.page(found, asked.limit, lambda key: (key.id,), key_view))
 
 
-def key_view(key: ApiKey) -> s.ApiKeyView:
+def key_view(key: ApiKey) -> a.ApiKeyView:
     """The view of a key."""
-    return s.ApiKeyView(
+    return a.ApiKeyView(
         key.id,
         key.name,
         key.prefix,

@@ -13,9 +13,9 @@ from msgspec import UNSET, Struct, UnsetType
 
 from server import __version__
 from server.web import errors
+from server.web.answers import NotTaken
 from server.web.endpoint import JSON, Described
 from server.web.errors import FieldError, Kind
-from server.web.schemas import NotTaken
 
 Schema = dict[str, Any]
 
@@ -241,5 +241,5 @@ def _problem_response(kind: Kind) -> Schema:
 def _refused(codes: Iterable[str]) -> Schema:
     code = {"properties": {"code": {"enum": list(codes)}, "status": {"const": 409}}}
     schema = {"allOf": [{"$ref": REF + "Problem"}, code]}
-    told = "; ".join(f"`{code}`: {errors.CONFLICTS[code].title.lower()}" for code in codes)
+    told = "; ".join(f"`{code}`: {errors.conflict(code).title.lower()}" for code in codes)
     return {"description": f"Refused by the rules. {told}.", "content": {errors.MEDIA_TYPE: {"schema": schema}}}

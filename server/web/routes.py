@@ -1,31 +1,34 @@
 """Everything that answers HTTP, put together into the application."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
-from server.paths import STATIC
+from server.people import Passwords
 from server.settings import Settings
-from server.web import admin, deliveries, documents, drivers, keys, system, watching
+from server.supervise import stop, supervised
+from server.web import admin, deliveries, documents, driver_calls, drivers, keys, people_api, system, watching
 from server.web.api_keys import ApiKeys
+from server.web.assets import static_file
 from server.web.endpoint import BODY_LIMIT_BYTES
 from server.web.errors import exception_handlers
+from server.web.login import people_handlers
+from server.web.login_limits import LoginLimits
+from server.web.sessions import Sessions
 
-API: Final = (deliveries, drivers, admin, watching, keys, system, documents)
+API: Final = (deliveries, drivers, driver_calls, admin, watching, keys, people_api, system, documents)
 
 
 def http_handlers() -> list[ControllerRouterHandler]:
     """Every handler and router of the HTTP side."""
-    static = create_static_files_router(path="/static", directories=[STATIC], include_in_schema=False)
     api = [handler for module in API for handler in module.HANDLERS]
-    return [options_handler(api), *api, system.Metrics, static]
+    return [options_handler(api), *api, *people_handlers(), system.Metrics, static_file]
 
 
 def options_handler(handlers: Iterable[ControllerRouterHandler]) -> HTTPRouteHandler:
@@ -49,7 +52,7 @@ def configure(
     """The application with these handlers beside the HTTP ones. `lifespan` leaves the node in `state.node`."""
     app = Litestar(
         route_handlers=[*http_handlers(), *route_handlers],
-        lifespan=list(lifespan),
+        lifespan=[*lifespan, _keep_sessions],
         state=State({"settings": settings}),
         exception_handlers=exception_handlers(),
         middleware=[system.METRICS.middleware],
@@ -58,4 +61,16 @@ def configure(
         logging_config=None,
     )
     app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
+    app.state.sessions = Sessions(lambda: app.state.node.database.pool, settings.secret, secure=settings.secure_cookies)
+    app.state.passwords = Passwords()
+    app.state.login_limits = LoginLimits()
     return app
+
+
+@asynccontextmanager
+async def _keep_sessions(app: Litestar) -> AsyncIterator[None]:
+    keeping = supervised("sessions", app.state.sessions.keep)
+    try:
+        yield
+    finally:
+        await stop(keeping)

@@ -1,17 +1,15 @@
 """The bodies and queries of the HTTP API as strict structs: camelCase, every bound in the type.
 
-What is refused here never reaches the rules; what passes fits into the database. Answers that are no views of
-`server.wire` stand here too.
+What is refused here never reaches the rules; what passes fits into the database. Answers stand in `answers.py`.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus
+from server.dispatch.model import Availability, DeliveryStatus
 from server.realtime.messages import Lat, Lon
-from server.wire import AssignmentView, DeliveryView, OfferView
 
 # Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
 _NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
@@ -42,10 +40,6 @@ class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 class _Asked(Struct, frozen=True, rename="camel"):
     """A request's query."""
-
-
-class _Told(Struct, frozen=True, rename="camel"):
-    """An answer's body."""
 
 
 class Place(_Given, frozen=True):
@@ -225,197 +219,3 @@ class StatsAsked(_Asked, frozen=True):
 
     window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
     zone: ZoneAsked | UnsetType = UNSET
-
-
-class OfferStarted(_Told, frozen=True):
-    """The offer that stands."""
-
-    offer_id: Id
-    driver_id: Id
-    expires_at: InstantText
-
-
-class NotTaken(_Told, frozen=True):
-    """A driver who was not picked, and why."""
-
-    driver_id: Id
-    reason: str
-
-
-class CandidatesView(_Told, frozen=True):
-    """Who would be picked now, and who not, nearest first."""
-
-    taken: Id | None
-    not_taken: list[NotTaken]
-
-
-class ActorView(_Told, frozen=True):
-    """Who did it."""
-
-    type: ActorType
-    id: str | None
-
-
-class TimelineItem(_Told, frozen=True):
-    """One event of a delivery; `type` as in webhooks, reasons in `data`."""
-
-    at: InstantText
-    type: str
-    actor: ActorView
-    data: Raw
-    driver_id: Id | UnsetType = UNSET
-    offer_id: Id | UnsetType = UNSET
-    assignment_id: Id | UnsetType = UNSET
-
-
-class TokenView(_Told, frozen=True):
-    """A driver's token."""
-
-    token: str
-    expires_at: InstantText
-
-
-class Done(_Told, frozen=True):
-    """It is done."""
-
-    success: Literal[True] = True
-
-
-class DoneWithAssignment(_Told, frozen=True):
-    """It is done, and this is the assignment now."""
-
-    assignment: AssignmentView
-    success: Literal[True] = True
-
-
-class BreakView(_Told, frozen=True):
-    """On a break until then."""
-
-    break_until: InstantText
-    status: Literal["on_break"] = "on_break"
-
-
-class StatusView(_Told, frozen=True):
-    """The driver's availability now."""
-
-    status: Availability
-
-
-class HistoryItem(_Told, frozen=True):
-    """One change of availability."""
-
-    from_state: Availability
-    to_state: Availability
-    reason: str | None
-    actor_type: ActorType
-    actor_id: str | None
-    timestamp: InstantText
-
-
-class Moved(_Told, frozen=True):
-    """What a person's assigning led to: an offer, or an assignment at once."""
-
-    delivery: DeliveryView
-    offer: OfferView | None
-    assignment: AssignmentView | None
-    success: Literal[True] = True
-
-
-class UnassignedView(_Told, frozen=True):
-    """A delivery's wait for a driver."""
-
-    delivery_id: Id
-    seller_order_id: str
-    store_name: str
-    zone: str
-    failure_reason: str
-    first_attempt_at: InstantText
-    last_attempt_at: InstantText
-    attempt_count: int
-    escalation_level: int
-    escalation_status: EscalationStatus
-    next_escalation_at: InstantText | None
-    support_ticket_id: Id | None
-    acknowledged_by: str | None
-    acknowledged_at: InstantText | None
-    acknowledgement_note: str | None
-
-
-class TicketView(_Told, frozen=True):
-    """A support ticket."""
-
-    id: Id
-    type: str
-    priority: str
-    title: str
-    description: str
-    delivery_id: Id
-    zone: str
-    action_url: str
-    status: str
-    created_at: InstantText
-
-
-class AlertView(_Told, frozen=True):
-    """A zone's number that was worth waking somebody."""
-
-    id: Id
-    kind: str
-    zone: str
-    value: float
-    threshold: float
-    raised_at: InstantText
-    resolved_at: InstantText | None
-    acknowledged_by: str | None
-
-
-class StatsView(_Told, frozen=True):
-    """The numbers of a window; shares and times are null while there is nothing to divide by."""
-
-    window_minutes: int
-    zone: str | None
-    offers_sent: int
-    accepted: int
-    auto_accepted: int
-    rejected: int
-    expired: int
-    withdrawn: int
-    acceptance_rate: float | None
-    rejected_share: float | None
-    response_ms_avg: float | None
-    response_ms_p50: float | None
-    response_ms_p95: float | None
-    deliveries_created: int
-    deliveries_delivered: int
-    deliveries_cancelled: int
-    unassigned_now: int
-    unassigned_over5_min_share: Annotated[float | None, Meta(description="of deliveries created in the window")]
-    rejection_reasons: dict[str, int]
-
-
-class ApiKeyView(_Told, frozen=True):
-    """An API key, without the key itself."""
-
-    id: Id
-    name: str
-    prefix: str
-    created_by: str | None
-    created_at: InstantText
-    last_used_at: InstantText | None
-    revoked_at: InstantText | None
-
-
-class NewApiKeyView(_Told, frozen=True):
-    """A new API key: the only time that it is shown."""
-
-    id: Id
-    name: str
-    key: str
-    prefix: str
-
-
-class Listed(Struct, frozen=True, rename="camel"):
-    """A page of a list; `next_cursor` opens the next one, if there is any."""
-
-    items: list[Any]
-    next_cursor: str | None

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from server.dispatch.policy import Policy
 from server.store import reads_admin as reads
+from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
 from server.web.endpoint import Call, Query, answer, endpoint
@@ -33,7 +34,7 @@ STATS: Final = Query(s.StatsAsked)
     summary="Deliveries that wait for a driver, the oldest first; with `all` also those over, the newest first.",
     guard=WATCHERS,
     query=UNASSIGNED,
-    answers={200: list[s.UnassignedView]},
+    answers={200: list[a.UnassignedView]},
 )
 async def list_unassigned(request: Call) -> ASGIResponse:
     asked = UNASSIGNED.of(request)
@@ -46,9 +47,9 @@ async def list_unassigned(request: Call) -> ASGIResponse:
     )
 
 
-def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> s.UnassignedView:
+def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedView:
     """The view of a wait; its next level is due by the policy in force."""
-    return s.UnassignedView(
+    return a.UnassignedView(
         row.delivery_id,
         row.seller_order_id,
         row.store_name,
@@ -83,7 +84,7 @@ def _next_escalation_at(row: reads.UnassignedRow, policy: Policy) -> datetime | 
     summary="Support tickets, the newest first.",
     guard=WATCHERS,
     query=ZONE_PAGE,
-    answers={200: list[s.TicketView]},
+    answers={200: list[a.TicketView]},
 )
 async def list_tickets(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
@@ -92,9 +93,9 @@ async def list_tickets(request: Call) -> ASGIResponse:
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
 
 
-def ticket_view(row: reads.TicketRow) -> s.TicketView:
+def ticket_view(row: reads.TicketRow) -> a.TicketView:
     """The view of a ticket."""
-    return s.TicketView(
+    return a.TicketView(
         row.id,
         row.type,
         row.priority,
@@ -115,7 +116,7 @@ def ticket_view(row: reads.TicketRow) -> s.TicketView:
     summary="Alerts, the newest first; those without `resolvedAt` stand.",
     guard=WATCHERS,
     query=ZONE_PAGE,
-    answers={200: list[s.AlertView]},
+    answers={200: list[a.AlertView]},
 )
 async def list_alerts(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
@@ -124,9 +125,9 @@ async def list_alerts(request: Call) -> ASGIResponse:
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), alert_view))
 
 
-def alert_view(row: reads.AlertRow) -> s.AlertView:
+def alert_view(row: reads.AlertRow) -> a.AlertView:
     """The view of an alert."""
-    return s.AlertView(
+    return a.AlertView(
         row.id,
         row.kind,
         row.zone,
@@ -145,7 +146,7 @@ def alert_view(row: reads.AlertRow) -> s.AlertView:
     summary="The numbers of a window that ends now.",
     guard=WATCHERS,
     query=STATS,
-    answers={200: s.StatsView},
+    answers={200: a.StatsView},
 )
 async def get_stats(request: Call) -> ASGIResponse:
     asked = STATS.of(request)
@@ -153,13 +154,13 @@ async def get_stats(request: Call) -> ASGIResponse:
     return answer(await stats(node, asked.window_minutes, _zone(asked.zone)))
 
 
-async def stats(node: "Node", window_minutes: int, zone: str | None) -> s.StatsView:
+async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsView:
     """The numbers of the last so many minutes. Auto-accepts are told apart from real accepts everywhere."""
     since = node.clock.now() - timedelta(minutes=window_minutes)
     offers = await reads.read_offer_numbers(node.database.pool, since, zone)
     deliveries = await reads.read_delivery_numbers(node.database.pool, since, zone)
     answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
-    return s.StatsView(
+    return a.StatsView(
         window_minutes=window_minutes,
         zone=zone,
         offers_sent=offers.sent,

@@ -68,6 +68,10 @@ class Site:
         self.clients.append(client)
         return client
 
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.aclose()
+
     @property
     def roles(self) -> dict[str, httpx2.AsyncClient]:
         return {"service": self.shop, "viewer": self.vic, "ops": self.alice, "admin": self.ada}
@@ -117,8 +121,7 @@ class Site:
 async def site(node: StartNode) -> AsyncIterator[Site]:
     site = Site(await node())
     yield site
-    for client in site.clients:
-        await client.aclose()
+    await site.close()
 
 
 Check = Callable[[httpx2.Response, int, str], dict[str, Any]]

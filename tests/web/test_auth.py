@@ -11,7 +11,8 @@ from litestar.routes import HTTPRoute
 from server.ids import new_id
 from server.web.auth import VERIFIED_LIMIT, _verified, mint_token, verify_token
 from server.web.endpoint import Described
-from tests.conftest import SECRET
+from tests.conftest import SECRET, StartNode
+from tests.waiting import until
 from tests.web.conftest import Check, Site
 
 ALL = {"driver", "service", "viewer", "ops", "admin"}
@@ -55,6 +56,9 @@ ALLOWED = {
     "GET /admin/api-keys": READERS,
     "POST /admin/api-keys": {"admin"},
     "DELETE /admin/api-keys/{}": {"admin"},
+    "GET /admin/users": READERS,
+    "POST /admin/users": {"admin"},
+    "PATCH /admin/users/{}": {"admin"},
 }
 
 
@@ -177,3 +181,17 @@ async def test_an_api_key_is_an_order_sources_until_it_is_revoked(site: Site, pr
     problem(await shop.get("/admin/stats"), 403, "forbidden")
     assert (await site.ada.delete(f"/admin/api-keys/{key['id']}")).status_code == 204
     problem(await shop.get("/deliveries"), 401, "unauthorized")
+
+
+async def test_a_key_revoked_on_one_node_ends_on_the_others_within_two_seconds(site: Site, node: StartNode) -> None:
+    other = Site(await node())
+    key = (await site.ada.post("/admin/api-keys", json={"name": "roma"})).json()
+    shop = other.anonymous({"Authorization": f"Bearer {key['key']}"})
+
+    async def refused() -> bool:
+        return (await shop.get("/deliveries")).status_code == 401
+
+    assert not await refused()
+    await site.ada.delete(f"/admin/api-keys/{key['id']}")
+    await until(refused, within=2)
+    await other.close()

@@ -64,7 +64,6 @@ async def test_a_body_has_a_size_and_a_kind(site: Site, problem: Check) -> None:
 
 async def test_an_unknown_address_or_method_is_told_as_a_problem(site: Site, problem: Check) -> None:
     for path in (
-        "/",
         "/nowhere",
         "/deliveries/a/b/c/d",
         "/drivers//x/y/z/",
