@@ -1,0 +1,104 @@
+"""A driver's app's knowledge: the snapshot, and what follows folded into it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.simulate import wire as w
+from server.simulate.mirror import Mirror
+
+POINT = {"lat": 52.5, "lon": 13.4, "address": "1 Market Square"}
+
+
+def an_offer(offer_id: str = "o1") -> dict[str, Any]:
+    payload = {"pickupLocation": POINT, "dropoffLocation": POINT, "estimatedDistanceKm": 1.5, "new": True}
+    return {"id": offer_id, "deliveryId": "d1", "remainingMs": 30000, "payload": payload, "attempt": 1}
+
+
+def an_assignment(status: str = "ACTIVE") -> dict[str, Any]:
+    return {
+        "id": "a1",
+        "deliveryId": "d1",
+        "status": status,
+        "source": "accepted",
+        "pickedUpAt": None,
+        "pickup": POINT,
+        "dropoff": POINT,
+    }
+
+
+def a_message(kind: str, **fields: Any) -> Any:
+    return w.read(msgspec.json.encode({"type": kind} | fields))
+
+
+def a_hello(seq: int = 5, **fields: Any) -> Any:
+    whole: dict[str, Any] = {
+        "seq": seq,
+        "driver": {"id": "dan", "availability": "available"},
+        "offers": [],
+        "assignments": [],
+        "missed": [],
+        "resync": False,
+    }
+    return a_message("hello", **(whole | fields))
+
+
+@pytest.fixture
+def mirror() -> Mirror:
+    mirror = Mirror()
+    mirror.greet(a_hello())
+    return mirror
+
+
+def test_a_snapshot_replaces_what_was_known(mirror: Mirror) -> None:
+    mirror.fold(a_message("offer", seq=6, offer=an_offer()))
+    mirror.greet(a_hello(seq=9, resync=True, assignments=[an_assignment()]))
+    assert mirror.offers == {}
+    assert list(mirror.assignments) == ["a1"]
+    assert (mirror.seq, mirror.gaps) == (9, 0)
+
+
+def test_an_offer_comes_and_goes(mirror: Mirror) -> None:
+    mirror.fold(a_message("offer", seq=6, offer=an_offer()))
+    assert mirror.offers["o1"].payload.pickup_location.lat == 52.5
+    mirror.fold(a_message("offer_closed", seq=7, offerId="o1", deliveryId="d1", outcome="ACCEPTED", assignmentId="a1"))
+    mirror.fold(a_message("assignment", seq=8, assignment=an_assignment()))
+    assert mirror.offers == {}
+    assert list(mirror.assignments) == ["a1"]
+    mirror.fold(a_message("assignment", seq=9, assignment=an_assignment("COMPLETED")))
+    assert mirror.assignments == {}
+    mirror.fold(a_message("availability", seq=10, availability="on_break"))
+    assert mirror.availability == "on_break"
+    assert mirror.gaps == 0
+
+
+def test_a_number_skipped_or_doubled_is_a_gap(mirror: Mirror) -> None:
+    mirror.fold(a_message("availability", seq=7, availability="paused"))
+    mirror.fold(a_message("availability", seq=7, availability="paused"))
+    assert mirror.gaps == 2
+
+
+def test_what_was_missed_is_handed_over_in_order(mirror: Mirror) -> None:
+    missed = [
+        {"type": "offer", "seq": 6, "offer": an_offer()},
+        {"type": "offer_closed", "seq": 7, "offerId": "o1", "deliveryId": "d1", "outcome": "EXPIRED"},
+    ]
+    told = mirror.greet(a_hello(seq=7, missed=missed))
+    assert [message.seq for message in told] == [6, 7]
+    assert (mirror.gaps, mirror.offers) == (0, {})
+
+
+def test_a_resume_that_lacks_some_is_a_gap_and_a_resync_is_not(mirror: Mirror) -> None:
+    mirror.greet(a_hello(seq=8, missed=[]))
+    assert mirror.gaps == 1
+    mirror.greet(a_hello(seq=200, resync=True))
+    assert mirror.gaps == 1
+
+
+def test_what_is_not_known_here_is_passed_over() -> None:
+    assert a_message("fireworks", seq=1) is None
+    assert isinstance(a_message("ack", id="1", extra={"new": 1}), w.Ack)
+    for wrong in (b"{", b"[]", b'{"type":"offer"}'):
+        with pytest.raises(msgspec.MsgspecError):
+            w.read(wrong)

@@ -1,0 +1,139 @@
+"""Whole simulations in small, against a real node."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.simulate import run as r
+from server.simulate.access import Access
+from server.simulate.api import CallFailed
+from server.simulate.day import read_day
+from server.simulate.driver import Habits
+from server.simulate.run import Load, Window, run_city, run_day
+from tests.conftest import StartNode
+from tests.simulate.test_day import FILES
+
+QUICK = Habits(reply_seconds=(0.05, 0.3), rejects=0.1, ignores=0.0)
+
+
+async def statuses(node: Any, zone: str) -> dict[str, int]:
+    rows = await node.app.state.node.database.pool.fetch(
+        "SELECT status, count(*) FROM deliveries WHERE zone = $1 GROUP BY status", zone
+    )
+    return dict(map(tuple, rows))
+
+
+async def test_a_city_at_work(node: StartNode, access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(r, "DEMO_HABITS", QUICK)
+    running = await node()
+    said: list[str] = []
+    set_up: list[bool] = []
+    load = Load(drivers=8, orders_per_minute=40, speed=15, minutes=0.12, zone="city")
+    tally = await run_city(running.url, access, load, said.append, lambda: set_up.append(True), every=1.0, tidy=True)
+    assert set_up == [True]
+    assert tally.counts["placed"] > 10
+    assert tally.counts["assigned_accepted"] > 5
+    assert tally.counts["delivered"] > 0
+    assert tally.counts["connects"] == 8
+    assert tally.counts["stream_gaps"] == tally.counts["errors"] == tally.counts["drivers_failed"] == 0
+    assert tally.failures == []
+    assert any("connected" in line for line in said)
+    left = await statuses(running, "city")
+    assert left.keys() <= {"DELIVERED", "CANCELLED"}
+    online = await running.app.state.node.database.pool.fetchval(
+        "SELECT count(*) FROM drivers WHERE zone = 'city' AND availability <> 'shift_ended'"
+    )
+    assert online == 0
+
+
+async def test_the_same_drivers_come_again(node: StartNode, access: Access) -> None:
+    running = await node()
+    for _ in range(2):
+        load = Load(drivers=3, orders_per_minute=0, minutes=0.02, zone="again")
+        await run_city(running.url, access, load, lambda _: None, lambda: None, tidy=False)
+    assert await running.app.state.node.database.pool.fetchval("SELECT count(*) FROM drivers") == 3
+
+
+async def test_a_city_that_is_ended_leaves_no_task(node: StartNode, access: Access) -> None:
+    running = await node()
+    ready = asyncio.Event()
+    load = Load(drivers=3, orders_per_minute=600)
+    task = asyncio.create_task(run_city(running.url, access, load, lambda _: None, ready.set, tidy=False))
+    await asyncio.wait_for(ready.wait(), 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_token_that_may_not_list_drivers_registers_new_ones(node: StartNode, access: Access) -> None:
+    running = await node()
+    limited = Access(token=access.service())
+    load = Load(drivers=2, orders_per_minute=0, minutes=0.02)
+    await run_city(running.url, limited, load, lambda _: None, lambda: None, tidy=True)
+    assert await running.app.state.node.database.pool.fetchval("SELECT count(*) FROM drivers") == 2
+
+
+async def test_a_token_that_is_not_good_is_told_at_once(node: StartNode) -> None:
+    running = await node()
+    with pytest.raises(CallFailed) as failed:
+        await run_city(running.url, Access(token="bad"), Load(1, 1), lambda _: None, lambda: None, tidy=True)
+    assert failed.value.status == 401
+
+
+@pytest.fixture
+def quick_day(tmp_path: Path) -> Path:
+    """Two couriers and three orders close together; nobody waits at a door."""
+    files = FILES | {
+        "couriers.txt": "courier\tx\ty\ton_time\toff_time\nc1\t1\t2\t0\t600\nc2\t3\t4\t0\t600\n",
+        "orders.txt": "order\tx\ty\tplacement_time\trestaurant\tready_time\n"
+        + "".join(f"o{n}\t{n}\t{n}\t60\tr1\t60\n" for n in range(3)),
+        "instance_parameters.txt": FILES["instance_parameters.txt"].replace("320\t4\t3\t", "6000\t0\t0\t"),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+async def test_a_piece_of_a_real_day(
+    node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.1)
+    monkeypatch.setattr(r, "Habits", lambda: QUICK)
+    running = await node()
+    said: list[str] = []
+    # The minute's orders come at 3600, 3620 and 3640 s; this window has the second of them.
+    window = Window(read_day(quick_day), start=3618, seconds=6)
+    tally = await run_day(running.url, access, window, said.append)
+    assert said[0].startswith("1 orders and 2 couriers in zone day-")
+    zone = said[0].split()[-1]
+    assert tally.counts["placed"] == tally.counts["delivered"] == 1
+    assert len(tally.spans("placed_at", "picked_up_at")) == 1
+    assert await statuses(running, zone) == {"DELIVERED": 1}
+    rows = await running.app.state.node.database.pool.fetch("SELECT name, availability FROM drivers ORDER BY name")
+    assert [tuple(row) for row in rows] == [("Courier c1", "shift_ended"), ("Courier c2", "shift_ended")]
+
+
+async def test_a_courier_works_from_on_to_off(
+    node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
+    (quick_day / "couriers.txt").write_text("courier\tx\ty\ton_time\toff_time\nc1\t1\t2\t10\t20\nc2\t3\t4\t20\t30\n")
+    running = await node()
+    window = Window(read_day(quick_day), start=20 * 60 - 1.5, seconds=3)
+    await run_day(running.url, access, window, lambda _: None)
+    rows = await running.app.state.node.database.pool.fetch(
+        "SELECT d.name, h.to_state, h.timestamp FROM driver_availability_history h "
+        "JOIN drivers d ON d.id = h.driver_id ORDER BY d.name, h.timestamp"
+    )
+    assert [(row["name"], row["to_state"]) for row in rows] == [
+        ("Courier c1", "available"),
+        ("Courier c1", "shift_ended"),
+        ("Courier c2", "available"),
+        ("Courier c2", "shift_ended"),
+    ]
+    began, c1_off, c2_on, over = (row["timestamp"] for row in rows)
+    assert (c1_off - began).total_seconds() > 0.5
+    assert (c2_on - began).total_seconds() > 0.5
+    assert (over - c1_off).total_seconds() > 0.5
