@@ -202,8 +202,13 @@ def _from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Res
 
 
 def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return as_response(bug(request, error))
+
+
+def bug(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """500, with the reason in the log."""
     log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
-    return as_response(Problem(INTERNAL, r.INTERNAL_ERROR.message))
+    return Problem(INTERNAL, r.INTERNAL_ERROR.message)
 
 
 def exception_handlers() -> ExceptionHandlersMap:

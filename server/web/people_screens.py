@@ -42,13 +42,15 @@ async def add(request: Call) -> ASGIResponse:
     fields = await read_fields(request)
     name, role, password = fields.get("name", ""), fields.get("role", ""), fields.get("password", "")
     if role not in ROLES:
-        return await _people(request, 422, problem="Choose a role.", filled=fields)
+        return await _people(request, 422, problem="Choose a role.", filled_name=name)
     try:
         person = await made(request, name, cast(PersonRole, role), password or (generated := random_password()))
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
-        return await _people(request, problem.kind.status, problem=_in_words(problem), filled=fields)
+        return await _people(
+            request, problem.kind.status, problem=_in_words(problem), filled_name=name, filled_role=role
+        )
     if password:
         return see_other("/users", flash(request, "good", f"{person.name} can now log in as {person.role}."))
     return await _people(request, 201, fresh=(person, generated))
@@ -113,7 +115,7 @@ async def _found(request: Call, user_id: str) -> Person:
 async def _people(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
     with asking():
         everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
-    shown = {"problem": None, "filled": {}, "fresh": None, **context}
+    shown = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
     return screen(
         request, "users.html", status, nav="users", people=everybody, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
     )

@@ -25,7 +25,7 @@ from server.settings import Settings
 from server.store.reads import DatabaseAway
 from server.web.assets import asset
 from server.web.auth import Principal
-from server.web.errors import BAD_REQUEST, NOT_FOUND, Kind, Problem, as_response, try_again
+from server.web.errors import BAD_REQUEST, NOT_FOUND, Kind, Problem, as_response, bug, try_again
 from server.web.sessions import Session, Sessions
 
 HTML: Final = "text/html; charset=utf-8"
@@ -46,9 +46,13 @@ TITLES: Final = {
     401: "Log in to see this",
     403: "Your role may not do this",
     404: "There is nothing here",
+    500: "This went wrong",
     503: "Callboard cannot answer right now",
 }
-PLAIN: Final = {503: "The database does not answer. Try again in a moment."}
+PLAIN: Final = {
+    500: "The mistake is ours, and it is in the log.",
+    503: "The database does not answer. Try again in a moment.",
+}
 """What a screen says where the API speaks to programs."""
 
 Flash = tuple[str, str]
@@ -211,7 +215,16 @@ def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Respons
     return shown_error(request, Problem(kind, error.detail))
 
 
-ERRORS: Final[ExceptionHandlersMap] = {Problem: shown_error, DatabaseAway: _away, HTTPException: _framework}
+def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return shown_error(request, bug(request, error))
+
+
+ERRORS: Final[ExceptionHandlersMap] = {
+    Problem: shown_error,
+    DatabaseAway: _away,
+    HTTPException: _framework,
+    Exception: _bug,
+}
 
 
 # What protects a screen
