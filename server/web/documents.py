@@ -44,7 +44,7 @@ async def get_openapi(request: Request[Any, Any, Any]) -> ASGIResponse:
     state = request.app.state
     if "openapi" not in state:
         state.openapi = encode(openapi.document(request.app.routes))
-    return ASGIResponse(body=state.openapi, media_type="application/vnd.oai.openapi+json", headers=CACHED)
+    return ASGIResponse(body=state.openapi, headers=CACHED)
 
 
 @get("/asyncapi.json")

@@ -35,7 +35,9 @@ from server.wire import instant, instant_or_none
 ADMIN: Final = Guard("admin")
 
 UserName = Annotated[str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1])]
-Password = Annotated[str, Meta(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[-1])]
+Password = Annotated[
+    str, Meta(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[-1], extra_json_schema=s.NO_NUL)
+]
 
 log = structlog.get_logger(__name__)
 

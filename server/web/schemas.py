@@ -12,7 +12,7 @@ from server.dispatch.model import Availability, DeliveryStatus
 from server.realtime.messages import Lat, Lon
 
 # Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
-_NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
+NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
 _SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 # Python's `$` also matches before a line's end: texts of a fixed length get their length beside the pattern.
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -20,11 +20,11 @@ INT4: Final = 2_147_483_647
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_SOMETHING)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64, pattern=_SOMETHING)]
-Key = Annotated[str, Meta(max_length=200, extra_json_schema=_NO_NUL)]
-Address = Annotated[str, Meta(max_length=500, extra_json_schema=_NO_NUL)]
-Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=_NO_NUL)]
+Key = Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)]
+Address = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
+Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=NO_NUL)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
-DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=_NO_NUL)]
+DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -153,7 +153,7 @@ class AvailabilityWanted(_Given, frozen=True):
 class Acknowledgement(_Given, frozen=True):
     """A note for the colleagues."""
 
-    note: Annotated[str, Meta(max_length=1000, extra_json_schema=_NO_NUL)] | None = None
+    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 
 class NewApiKey(_Given, frozen=True):
@@ -164,7 +164,7 @@ class NewApiKey(_Given, frozen=True):
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
-ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=_NO_NUL)]
+ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
 
 
 class PageAsked(_Asked, frozen=True):

@@ -11,13 +11,18 @@ KNOWN: dict[str, list[str]] = json.loads(os.environ.get("CALLBOARD_KNOWN_IDS", "
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Ids are those in the database; a cursor is text that only the server makes; a ladder rises."""
+    """Ids are those in the database; a cursor is text that only the server makes; a ladder rises; names are printable."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation["parameters"] = [given for given in operation["parameters"] if given["name"] != "cursor"]
             for given in operation["parameters"]:
                 if given["name"] in KNOWN:
                     given["schema"] = {"type": "string", "enum": KNOWN[given["name"]]}
-    policy = raw_schema["paths"]["/admin/policy"]["put"]["requestBody"]["content"]["application/json"]
-    sound = {"escalation": {"maxItems": 1}, "wideSearchRadiusKm": {"const": 100}}
-    policy["schema"] = {"allOf": [policy["schema"], {"properties": sound}]}
+    sound_policy = {"escalation": {"maxItems": 1}, "wideSearchRadiusKm": {"const": 100}}
+    _narrow(raw_schema["paths"]["/admin/policy"]["put"], sound_policy)
+    _narrow(raw_schema["paths"]["/admin/users"]["post"], {"name": {"pattern": "^[a-z]{1,20}$"}})
+
+
+def _narrow(operation: dict[str, Any], properties: dict[str, Any]) -> None:
+    body = operation["requestBody"]["content"]["application/json"]
+    body["schema"] = {"allOf": [body["schema"], {"properties": properties}]}
