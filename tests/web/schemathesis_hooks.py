@@ -11,7 +11,7 @@ KNOWN: dict[str, list[str]] = json.loads(os.environ.get("CALLBOARD_KNOWN_IDS", "
 
 @schemathesis.hook
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
-    """Ids are those in the database; a cursor is text that only the server makes; a ladder rises; names are printable."""
+    """Ids are those in the database; only the server makes cursors; a ladder rises; names are printable."""
     for item in raw_schema["paths"].values():
         for operation in item.values():
             operation["parameters"] = [given for given in operation["parameters"] if given["name"] != "cursor"]

@@ -105,6 +105,12 @@ async def test_an_order_that_is_not_valid_is_refused_by_field(site: Site, proble
         assert told["errors"][0]["message"]
 
 
+async def test_a_whole_number_may_be_written_as_a_float(site: Site, problem: Check) -> None:
+    delivery = await site.delivery(prepSeconds=300.0, priceCents=1e3, pickup={"lat": 1, "lon": 2.0})
+    assert (delivery["prepSeconds"], delivery["priceCents"]) == (300, 1000)
+    problem(await site.shop.post("/deliveries", json=site.order(prepSeconds=300.5)), 422, "invalid")
+
+
 async def test_every_mistake_is_named_at_once(site: Site, problem: Check) -> None:
     order = {"storeName": 1, "pickup": {"lat": 91, "lat2": 1}, "dropoff": DROPOFF, "prepSeconds": -1, "x": 1}
     told = problem(await site.shop.post("/deliveries", json=order), 422, "invalid")
