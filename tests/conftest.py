@@ -166,13 +166,13 @@ async def node(settings: Settings) -> AsyncIterator[StartNode]:
 
 
 @asynccontextmanager
-async def running_node(settings: Settings) -> AsyncIterator[Node]:
-    """One node on the running loop, on a free port of 127.0.0.1."""
+async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]:
+    """One node on the running loop, on this port of 127.0.0.1, or on a free one."""
     from server.app import create_app
 
     app = create_app(settings)
     server = NodeServer(app, uvicorn_config(app, loop="none", timeout_graceful_shutdown=1))
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", port)
     serving = asyncio.create_task(server._serve([listener]), name="node")
     stopped = asyncio.Event()
 

@@ -87,6 +87,12 @@ export const startDialogs = () => {
     }
     if (!dialog.contains(ctx.sourceElement)) announce(text);
   });
+  // The button was disabled while it was sent, and lost the focus by that.
+  dialog.addEventListener("htmx:finally:request", () => {
+    requestAnimationFrame(() => {
+      if (dialog.open && document.activeElement === document.body) dialog.querySelector("[type=submit]")?.focus();
+    });
+  });
   document.addEventListener("htmx:error", (event) => {
     const source = event.detail.ctx?.sourceElement;
     if (source && (dialog.contains(source) || source.dataset.do)) sayInDialog("No answer from the server. Try again.");

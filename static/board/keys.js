@@ -23,7 +23,7 @@ export const startKeys = () => {
   document.getElementById("help")?.addEventListener("click", () => keys.showModal());
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.target.closest?.("dialog, .leaflet-container")) return;
+    if (document.querySelector("dialog[open]") || event.target.closest?.(".leaflet-container")) return;
     if (isTyping(event.target)) {
       if (event.key === "Escape") event.target.blur();
       return;

@@ -1,0 +1,447 @@
+"""The board in a real browser: what is seen, what is done by mouse and by keyboard, and what heals itself."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import PHONE, THEMES, People, Person, check_accessible, shoot
+from tests.conftest import StartNode, running_node
+from tests.driver_app import DriverApp, driver_app
+from tests.waiting import until
+from tests.web.conftest import Driver, Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+LIVE = re.compile("^Live")
+
+
+async def open_board(person: Person, query: str = "") -> Page:
+    page = await person.open(f"/board{query}")
+    await expect(page.locator("#badge")).to_have_text(LIVE)
+    return page
+
+
+async def offered(app: DriverApp, delivery: dict[str, Any]) -> str:
+    """The id of the offer of this delivery to this driver."""
+    message = await app.hear(lambda m: m["type"] == "offer" and m["offer"]["deliveryId"] == delivery["id"])
+    offer_id: str = message["offer"]["id"]
+    return offer_id
+
+
+async def test_an_order_appears_is_offered_and_leaves_as_the_driver_accepts(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    dan = await site.driver("Dan", at_work=True)
+    board = await open_board(vic)
+    async with driver_app(site.node.ws_url, dan.id) as app:
+        delivery = await site.delivery(storeName="Green Bowl")
+        row = board.locator(f"#d-{delivery['id']}")
+        await expect(row).to_contain_text("Green Bowl")
+        await expect(row.locator(".why")).to_contain_text("Dan")
+        await expect(row.locator(".why time")).to_have_text(re.compile(r"^0:[0-3]\d$"))
+        await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("not received")
+        offer_id = await offered(app, delivery)
+        await app.send("received", offerId=offer_id)
+        await expect(row.locator(".chain b.on").nth(1)).to_have_text("received")
+        await app.ask("accept", offerId=offer_id)
+        await expect(row).to_contain_text("accepted by Dan")
+        await expect(board.locator(f"#a-{delivery['id']}")).to_contain_text("Dan")
+        await expect(board.locator(f"#v-{dan.id} .state")).to_have_text("Busy")
+        await expect(board.locator('[data-n="active"]')).to_have_text("1")
+        await expect(row).to_have_count(0, timeout=8000)
+        await expect(board.locator(f"#o-{delivery['id']}")).to_have_count(0)
+
+
+async def two_drivers(site: Site) -> tuple[Driver, Driver, dict[str, Any]]:
+    """Dan has a delivery, Dora is free."""
+    dan = await site.driver("Dan", at_work=True)
+    delivery, _ = await site.assignment(dan, storeName="Green Bowl")
+    dora = await site.driver("Dora")
+    await dora.move(52.521, 13.405)
+    return dan, dora, delivery
+
+
+async def test_an_admin_reassigns_by_mouse(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    _, dora, delivery = await two_drivers(site)
+    board = await open_board(ada)
+    row = board.locator(f"#a-{delivery['id']}")
+    await row.hover()
+    await row.get_by_role("button", name="Reassign").click()
+    dialog = board.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Dan loses this delivery")
+    await dialog.get_by_role("radio", name="Vehicle trouble").check()
+    await dialog.get_by_role("radio", name="Dora").check()
+    await dialog.get_by_role("radio", name="Assign it without asking").check()
+    await dialog.get_by_role("button", name="Reassign").click()
+    await expect(board.locator("#said")).to_contain_text("assigned to Dora")
+    await expect(dialog).to_be_hidden()
+    await expect(row).to_contain_text("Dora")
+    assert (await dora.get()).json()["activeCount"] == 1
+
+
+async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    _, _, delivery = await two_drivers(site)
+    board = await open_board(ada)
+    keys = board.keyboard
+    await keys.press("/")
+    await keys.type("green")
+    await expect(board.locator("#q")).to_have_value("green")
+    await expect(board.locator('[data-count="drivers"]')).to_have_text(re.compile("^0 of"))
+    await keys.press("Escape")
+    await keys.press("j")
+    row = board.locator(f"#a-{delivery['id']}")
+    await expect(row).to_be_focused()
+    await keys.press("r")
+    dialog = board.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Dan loses this delivery")
+    await keys.press("Space")
+    await keys.press("Tab")
+    await keys.type("as agreed")
+    for _ in range(12):
+        await keys.press("Tab")
+        if await board.evaluate("document.activeElement.textContent") == "Reassign":
+            break
+    await keys.press("Enter")
+    await expect(dialog).to_be_hidden()
+    timeline = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    (taken,) = [event for event in timeline if event["type"] == "delivery.reassigned"]
+    assert taken["actor"] == {"type": "admin", "id": "ada"}
+    assert taken["data"]["reason"] == "Driver asked for it: as agreed"
+    await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
+
+
+async def test_what_is_refused_stands_in_the_dialog_and_what_was_typed_stays(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    ada.network_may_fail = True  # the browser logs a 409 as an error
+    _, _, delivery = await two_drivers(site)
+    board = await open_board(ada)
+    await board.locator(f"#a-{delivery['id']}").focus()
+    await board.keyboard.press("r")
+    dialog = board.get_by_role("dialog")
+    await dialog.get_by_label("In your own words").fill("too slow for this one")
+    first = await site.client("admin", "boss").post(
+        f"/admin/assignments/{await assignment_of(site, delivery)}/reassign", json={"reason": "mine"}
+    )
+    assert first.status_code == 200
+    await dialog.get_by_role("button", name="Reassign").click()
+    await expect(dialog.get_by_role("alert")).to_have_text("Somebody was first: already reassigned by boss.")
+    await expect(dialog.get_by_label("In your own words")).to_have_value("too slow for this one")
+    await board.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+
+
+async def assignment_of(site: Site, delivery: dict[str, Any]) -> str:
+    found: str = (await site.vic.get(f"/deliveries/{delivery['id']}")).json()["assignment"]["id"]
+    return found
+
+
+async def test_a_viewer_sees_no_controls_and_is_refused_by_the_server_too(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    vic.network_may_fail = True
+    _, _, delivery = await two_drivers(site)
+    waiting = await site.delivery()
+    board = await open_board(vic)
+    for row in (f"#d-{waiting['id']}", f"#a-{delivery['id']}"):
+        await board.locator(row).hover()
+        assert not await board.locator(f"{row} button").locator("visible=true").count()
+    await board.locator(f"#d-{waiting['id']}").focus()
+    await board.keyboard.press("a")
+    await board.keyboard.press("c")
+    await expect(board.get_by_role("dialog")).to_be_hidden()
+    status = await board.evaluate(
+        """async (id) => (await fetch(`/board/deliveries/${id}/cancel`, {method: "POST",
+            headers: {"X-CSRF-Token": callboard.csrfToken(), "Content-Type": "application/x-www-form-urlencoded"},
+            body: "reason=x"})).status""",
+        waiting["id"],
+    )
+    assert status == 403
+
+
+async def test_an_unsafe_request_without_the_csrf_token_is_refused(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    ada.network_may_fail = True
+    waiting = await site.delivery()
+    board = await open_board(ada)
+    status = await board.evaluate(
+        """async (id) => (await fetch(`/board/deliveries/${id}/cancel`, {method: "POST",
+            headers: {"Content-Type": "application/x-www-form-urlencoded"}, body: "reason=x"})).status""",
+        waiting["id"],
+    )
+    assert status == 403
+    await expect(board.locator(f"#d-{waiting['id']}")).to_be_visible()
+
+
+async def test_a_restart_of_the_server_heals_by_itself(node: StartNode, people: People, settings: Any) -> None:
+    first = await node()
+    site = Site(first)
+    vic = await people(first, "vic", "viewer")
+    vic.network_may_fail = True
+    before = await site.delivery(storeName="Before")
+    board = await open_board(vic)
+    await board.locator("#q").fill("o")
+    epoch = await board.evaluate("document.getElementById('stream').getAttribute('hx-sse:connect')")
+    await first.stop()
+    await expect(board.locator("#badge")).to_have_text(re.compile("^Reconnecting"), timeout=15000)
+    async with running_node(settings, first.port) as second:
+        after = Site(second)
+        made = await after.delivery(storeName="After noon")
+        await expect(board.locator(f"#d-{made['id']}")).to_be_visible(timeout=20000)
+        await expect(board.locator("#badge")).to_have_text(LIVE)
+        await expect(board.locator(f"#d-{before['id']}")).to_be_visible()
+        await expect(board.locator("#q")).to_have_value("o")
+        assert epoch
+        for client in (*site.clients, *after.clients):
+            await client.aclose()
+        await board.close()
+
+
+async def test_a_stream_that_was_cut_is_replayed_without_a_full_read(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    vic.network_may_fail = True
+    board = await open_board(vic)
+    full_reads: list[str] = []
+    board.on("request", lambda request: full_reads.append(request.url) if "/board/rows" in request.url else None)
+    await board.evaluate("document.getElementById('stream')._htmx.sse.reader.cancel()")
+    delivery = await site.delivery()
+    await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
+    assert not full_reads
+
+
+async def test_another_epoch_leads_to_one_full_read_and_typed_text_stays(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    delivery = await site.delivery(storeName="Green Bowl")
+    row = board.locator(f"#d-{delivery['id']}")
+    await expect(row).to_be_visible()
+    await row.locator(".pick input").check()
+    await board.locator("#q").fill("green")
+    reads: list[str] = []
+    board.on("request", lambda request: reads.append(request.url) if "/board/rows" in request.url else None)
+    site.node.app.state.node.feed.broadcast.begin()
+    await until(lambda: reads)
+    await expect(row.locator(".pick input")).to_be_checked()
+    await expect(board.locator("#q")).to_have_value("green")
+    await expect(board.locator("#badge")).to_have_text(LIVE)
+    another = await site.delivery(storeName="Green Grill")
+    await expect(board.locator(f"#d-{another['id']}")).to_be_visible()
+    assert len(reads) == 1
+
+
+async def test_a_hidden_tab_that_returns_is_up_to_date(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    other = await vic.context.new_page()
+    await other.bring_to_front()
+    await board.evaluate(
+        """() => { Object.defineProperty(document, "hidden", {value: true, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange")); }"""
+    )
+    delivery = await site.delivery()
+    await expect(board.locator(f"#d-{delivery['id']}")).to_be_attached()
+    await board.evaluate(
+        """() => { delete document.hidden; document.dispatchEvent(new Event("visibilitychange")); }"""
+    )
+    await board.bring_to_front()
+    await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
+    await expect(board.locator("#badge")).to_have_text(LIVE)
+
+
+async def test_filters_sort_and_the_current_row_stand_in_the_address(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    north = await site.delivery(zone="north", storeName="North Star")
+    south = await site.delivery(zone="south", storeName="Sushi Ko")
+    board = await open_board(vic)
+    await board.locator("#zone").select_option("north")
+    await expect(board.locator(f"#d-{south['id']}")).to_be_hidden()
+    await expect(board.locator('[data-n="waiting"]')).to_have_text("1")
+    await board.get_by_role("button", name="Store and order").first.click()
+    await board.locator(f"#d-{north['id']}").click()
+    await expect(board).to_have_url(re.compile(r"zone=north.*row=d-" + north["id"] + r".*sort-waiting=store"))
+    again = await open_board(vic, board.url.partition("/board")[2])
+    await expect(again.locator(f"#d-{south['id']}")).to_be_hidden()
+    await expect(again.locator(f"#d-{north['id']}")).to_have_attribute("aria-current", "true")
+    await again.locator("#headline [data-show=unassigned], #headline [data-show=waiting]").first.click()
+    await expect(again).to_have_url(re.compile("show=waiting"))
+
+
+async def test_worst_comes_first_and_a_new_level_moves_up(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    older, newer = await site.delivery(), await site.delivery()
+    board = await open_board(vic)
+    rows = board.locator("#rows-waiting tr")
+    await expect(rows.nth(0)).to_have_id(f"d-{older['id']}")
+    pool = site.node.app.state.node.database.pool
+    await pool.execute(
+        "UPDATE deliveries SET unassigned_since = unassigned_since - interval '6 minutes' WHERE id = $1", newer["id"]
+    )
+    await expect(rows.nth(0)).to_have_id(f"d-{newer['id']}", timeout=10000)
+    await expect(rows.nth(0).locator(".level")).to_have_text("Level 1")
+
+
+async def test_focus_and_typed_text_survive_a_flood_of_changes(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    deliveries = await asyncio.gather(*(site.delivery() for _ in range(60)))
+    board = await open_board(vic)
+    await expect(board.locator('[data-count="waiting"]')).to_have_text("60")
+    box = board.locator(f"#d-{deliveries[30]['id']} .pick input")
+    await box.check()
+    await board.locator("#q").focus()
+    feed = site.node.app.state.node.feed
+
+    async def flood() -> None:
+        for _ in range(15):
+            rev = feed.broadcast.number + 1
+            pieces = []
+            for row in feed._picture.waiting():
+                pieces.append(feed_piece(feed, row, rev))
+            feed.broadcast.publish("".join(pieces))
+            await asyncio.sleep(0.1)
+
+    flooding = asyncio.create_task(flood())
+    await board.keyboard.type("pizza roma", delay=60)
+    await flooding
+    await expect(board.locator("#q")).to_be_focused()
+    await expect(board.locator("#q")).to_have_value("pizza roma")
+    await expect(box).to_be_checked()
+
+
+def feed_piece(feed: Any, row: Any, rev: int) -> str:
+    html = feed.renderer.delivery(row, rev)["waiting"]
+    return f'<hx-partial hx-target="#d-{row.id}" hx-swap="outerMorph">{html}</hx-partial>'
+
+
+async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None:
+    alice = await people(site.node, "alice", "ops")
+    made = [await site.delivery() for _ in range(3)]
+    board = await open_board(alice)
+    await board.get_by_label("Select all unassigned deliveries shown").check()
+    await expect(board.locator("#bulk-count")).to_have_text("3 selected")
+    await board.locator("#bulk").get_by_role("button", name="Acknowledge").click()
+    await board.get_by_role("dialog").get_by_label("A note for your colleagues").fill("storm")
+    await board.get_by_role("dialog").get_by_role("button", name="I look after them").click()
+    await expect(board.locator("#said")).to_contain_text("3 done")
+    for delivery in made:
+        await expect(board.locator(f"#d-{delivery['id']} .ack")).to_have_text("alice")
+
+
+async def test_the_pages_of_one_delivery_and_driver_are_live(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    dan = await site.driver("Dan", at_work=True)
+    delivery = await site.delivery(storeName="Green Bowl")
+    page = await ada.open(f"/board/deliveries/{delivery['id']}")
+    await expect(page.locator("#badge")).to_have_text(LIVE)
+    await expect(page.locator(".facts")).to_contain_text("Dan")
+    other = await ada.open(f"/board/drivers/{dan.id}")
+    offer = await dan.offer()
+    await dan.post(f"/offers/{offer['id']}/accept")
+    await expect(page.locator(".status")).to_have_text("Driver on the way to the pickup")
+    await expect(page.locator(".timeline")).to_contain_text("Offer accepted")
+    await expect(other.locator(".status")).to_have_text("Busy")
+    await other.get_by_role("button", name="Set availability").click()
+    dialog = other.get_by_role("dialog")
+    await dialog.get_by_role("radio", name="Paused").check()
+    await dialog.get_by_role("radio", name="Asked by phone").check()
+    await dialog.get_by_role("button", name="Set").click()
+    await expect(other.locator(".status")).to_have_text("Paused")
+    await page.keyboard.press("r")
+    await expect(page.get_by_role("dialog")).to_contain_text("Dan loses this delivery")
+
+
+async def test_a_session_that_ended_leads_to_the_login(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    vic.network_may_fail = True
+    board = await open_board(vic)
+    await site.node.app.state.node.database.pool.execute("DELETE FROM sessions")
+    await expect(board).to_have_url(re.compile(r"/login\?next=%2Fboard"), timeout=20000)
+
+
+async def lively(site: Site) -> dict[str, dict[str, Any]]:
+    """A board with something of everything: levels, an offer, work under way, every availability, an alert."""
+    pool = site.node.app.state.node.database.pool
+    made: dict[str, dict[str, Any]] = {}
+    busy = await site.driver("Bo Lindqvist", at_work=True)
+    made["active"], _ = await site.assignment(busy, storeName="Lemon Tree", sellerOrderId="K-1041")
+    made["driver"] = {"id": busy.id}
+    await pool.execute(
+        "INSERT INTO alerts (id, kind, zone, value, threshold, raised_at) VALUES"
+        " ('01900000-0000-7000-8000-000000000001', 'unassigned_count', 'default', 12, 10, now() - interval '3 min')"
+    )
+    places = (("Green Bowl", 3), ("Saffron House", 8), ("Dumpling Yard", 17), ("Golden Noodle", 33))
+    for number, (store, minutes) in enumerate(places):
+        made[store] = await site.delivery(
+            storeName=store, sellerOrderId=f"K-10{50 + number}", pickup={"lat": 52.53 + number / 200, "lon": 13.4}
+        )
+        await pool.execute(
+            "UPDATE deliveries SET unassigned_since = unassigned_since - make_interval(mins => $2) WHERE id = $1",
+            made[store]["id"],
+            minutes,
+        )
+    for name, path, body in (
+        ("Pia Novak", "take-break", {"durationMinutes": 25}),
+        ("Quinn Ito", "pause", None),
+        ("Rosa Diaz", "end-shift", None),
+    ):
+        driver = await site.driver(name)
+        await driver.move(52.54, 13.41)
+        await driver.post(f"/availability/{path}", body)
+    await site.alice.post(f"/admin/unassigned-orders/{made['Golden Noodle']['id']}/acknowledge")
+
+    async def escalated() -> bool:
+        rows = (await site.vic.get("/admin/unassigned-orders")).json()["items"]
+        return sorted(row["escalationLevel"] for row in rows) == [0, 1, 2, 3]
+
+    await until(escalated, within=10)
+    dora = await site.driver("Dora Kim")
+    await dora.move(52.53, 13.401)
+    made["offered"] = {"id": (await dora.offer())["deliveryId"]}
+    return made
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_every_screen_is_accessible_in_both_themes(site: Site, people: People, theme: str) -> None:
+    ada = await people(site.node, "ada", "admin", color_scheme=theme)
+    made = await lively(site)
+    board = await open_board(ada)
+    await expect(board.locator("#rows-waiting .level[data-shape=top]")).to_have_text("Level 3")
+    await check_accessible(board, "board")
+    await shoot(board, f"board-{theme}")
+    await board.locator(f"#d-{made['Green Bowl']['id']}").focus()
+    await board.keyboard.press("a")
+    await expect(board.get_by_role("dialog")).to_contain_text("Assign order")
+    await check_accessible(board, "assign")
+    await shoot(board, f"board-assign-{theme}")
+    await board.keyboard.press("Escape")
+    await board.locator(f"#a-{made['active']['id']}").focus()
+    await board.keyboard.press("r")
+    await expect(board.get_by_role("dialog")).to_contain_text("loses this delivery")
+    await check_accessible(board, "reassign")
+    await shoot(board, f"board-reassign-{theme}")
+    await board.keyboard.press("Escape")
+    await board.keyboard.press("?")
+    await check_accessible(board, "keys")
+    await board.keyboard.press("Escape")
+    await board.close()
+    for name, path in (
+        ("delivery", f"/board/deliveries/{made['Golden Noodle']['id']}"),
+        ("driver", f"/board/drivers/{made['driver']['id']}"),
+        ("kiosk", "/board?kiosk=1"),
+    ):
+        page = await ada.open(path)
+        await expect(page.locator("#badge")).to_have_attribute("data-state", "live")
+        await check_accessible(page, name)
+        await shoot(page, f"{name}-{theme}")
+        await page.close()
+    phone = await people(site.node, "ada", "admin", color_scheme=theme, viewport=PHONE, has_touch=True, is_mobile=True)
+    page = await open_board(phone)
+    await check_accessible(page, "board on a phone")
+    await page.screenshot(path=f"test-results/screens/board-phone-{theme}.png", full_page=True)
+    await page.goto(f"{phone.url}/board/deliveries/{made['Golden Noodle']['id']}")
+    await expect(page.locator("#badge")).to_have_text(LIVE)
+    await check_accessible(page, "delivery on a phone")
+    await shoot(page, f"delivery-phone-{theme}")
+
+

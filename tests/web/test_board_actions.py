@@ -1,0 +1,300 @@
+"""The dialogs of the board and what they do: by whom, refused in plain words, and all of it in the history."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+
+from tests.waiting import until
+from tests.web.conftest import Driver, Site
+from tests.web.html_tree import Element, parse
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "HX-Request": "true"}
+
+
+async def post(client: httpx2.AsyncClient, path: str, **fields: Any) -> httpx2.Response:
+    return await client.post(path, content=urlencode(fields, doseq=True), headers=FORM)
+
+
+async def dialog(client: httpx2.AsyncClient, path: str) -> Element:
+    answer = await client.get(path, headers={"HX-Request": "true"})
+    assert answer.status_code == 200, answer.text
+    return parse(answer.text)
+
+
+def said(answer: httpx2.Response) -> str:
+    """What is announced once it is done."""
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["hx-reswap"] == "none"
+    told: str = answer.headers["hx-trigger"]
+    return told
+
+
+async def status_of(site: Site, delivery: dict[str, Any]) -> str:
+    status: str = (await site.vic.get(f"/deliveries/{delivery['id']}")).json()["status"]
+    return status
+
+
+async def events_of(site: Site, delivery: dict[str, Any]) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    return events
+
+
+@pytest.fixture
+async def dan_busy(site: Site) -> tuple[Driver, dict[str, Any], dict[str, Any]]:
+    """Dan, a delivery that he accepted, and its assignment."""
+    dan = await site.driver("Dan", at_work=True)
+    delivery, assignment = await site.assignment(dan)
+    return dan, delivery, assignment
+
+
+async def test_the_reassign_dialog_says_who_loses_what_and_ranks_who_could_have_it(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, delivery, assignment = dan_busy
+    near, far = await site.driver("Nora"), await site.driver("Fred")
+    await near.move(52.521, 13.405)
+    await far.move(52.55, 13.405)
+    await site.driver("Omar")
+
+    async def both() -> bool:
+        found = await dialog(site.ada, f"/board/deliveries/{delivery['id']}/reassign")
+        return len(found.every("label", class_="choice")) >= 3
+
+    await until(both)
+    shown = await dialog(site.ada, f"/board/deliveries/{delivery['id']}/reassign")
+    assert "Dan" in shown.one("p", class_="preview").text
+    assert shown.one("input", name="version")["value"] == str(assignment["version"])
+    choices = shown.every("label", class_="choice")
+    names = [choice.one(class_="name").text for choice in choices]
+    assert names[:3] == ["Search for the best driver", "Nora", "Fred"]
+    assert "Dan" not in names
+    assert choices[1].one(class_="way").text == "0.1 km · 1 min"
+    assert choices[1].one(class_="because").text == "free"
+
+
+async def test_reassigning_takes_it_from_the_driver_and_says_why_in_the_history(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    dan, delivery, assignment = dan_busy
+    answer = await post(
+        site.ada, f"/board/assignments/{assignment['id']}/reassign", reason="Vehicle trouble", version=1
+    )
+    assert delivery["sellerOrderId"] in said(answer)
+    taken = [event for event in await events_of(site, delivery) if event["type"] == "delivery.reassigned"]
+    assert taken[0]["actor"] == {"type": "admin", "id": "ada"}
+    assert taken[0]["data"]["reason"] == "Vehicle trouble"
+    assert (await dan.get()).json()["activeCount"] == 0
+
+
+async def test_the_second_of_two_admins_is_told_who_was_first(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, delivery, assignment = dan_busy
+    path = f"/board/assignments/{assignment['id']}/reassign"
+    said(await post(site.ada, path, reason="Driver is late", version=1))
+    second = await post(site.client("admin", "boss"), path, reason="Driver is late", version=1)
+    assert second.status_code == 409
+    assert parse(second.text).one("p").text == "Somebody was first: already reassigned by ada."
+    reassigned = [event for event in await events_of(site, delivery) if event["type"] == "delivery.reassigned"]
+    assert len(reassigned) == 1
+    late = await site.ada.get(f"/board/deliveries/{delivery['id']}/reassign")
+    assert late.status_code == 409
+    assert "already reassigned by ada" in parse(late.text).one("p").text
+
+
+async def test_an_older_version_is_refused_in_plain_words(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, delivery, assignment = dan_busy
+    refused = await post(site.ada, f"/board/assignments/{assignment['id']}/reassign", reason="Late", version=7)
+    assert refused.status_code == 409
+    assert parse(refused.text).one("p").text == "Somebody changed this meanwhile. Close this and look again."
+    assert await status_of(site, delivery) == "ASSIGNED"
+
+
+async def test_reassigning_to_a_chosen_driver_assigns_it_or_offers_it(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    _, delivery, assignment = dan_busy
+    nora = await site.driver("Nora", at_work=True)
+    answer = await post(
+        site.ada,
+        f"/board/assignments/{assignment['id']}/reassign",
+        reason="other",
+        own_reason="Nora is closer",
+        driver=nora.id,
+        mode="assign",
+        version=1,
+    )
+    assert "assigned to Nora" in said(answer)
+    now = (await site.vic.get(f"/deliveries/{delivery['id']}")).json()["assignment"]
+    assert (now["driverId"], now["source"]) == (nora.id, "manual")
+
+
+async def test_a_picked_up_delivery_asks_for_the_box_to_be_ticked(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    dan, delivery, assignment = dan_busy
+    assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    shown = await dialog(site.ada, f"/board/deliveries/{delivery['id']}/reassign")
+    assert "picked up" in shown.one("p", class_="preview").text
+    path = f"/board/assignments/{assignment['id']}/reassign"
+    version = shown.one("input", name="version")["value"]
+    refused = await post(site.ada, path, reason="Unwell", version=version)
+    assert refused.status_code == 409
+    assert "picked it up" in parse(refused.text).one("p").text
+    said(await post(site.ada, path, reason="Unwell", version=version, force=1))
+
+
+async def test_a_waiting_delivery_is_offered_to_a_chosen_driver_by_ops(site: Site) -> None:
+    nora = await site.driver("Nora")
+    await nora.move(52.9, 13.9)
+    delivery = await site.delivery()
+    shown = await dialog(site.alice, f"/board/deliveries/{delivery['id']}/assign")
+    assert [choice.one(class_="name").text for choice in shown.every("label", class_="choice")] == []
+    answer = await post(
+        site.alice, f"/board/deliveries/{delivery['id']}/assign", driver=nora.id, reason="Agreed by phone", mode="offer"
+    )
+    assert "offered to Nora" in said(answer)
+    assert (await nora.offer())["deliveryId"] == delivery["id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"reason": "Nearest driver"}, "Choose a driver."),
+        ({"driver": "nobody", "reason": "Nearest driver"}, "That is nobody we know."),
+        ({"driver": "01900000-0000-7000-8000-000000000000"}, "Say why: choose a reason or write your own."),
+        ({"driver": "01900000-0000-7000-8000-000000000000", "reason": "other"}, "Say why"),
+        ({"driver": "01900000-0000-7000-8000-000000000000", "reason": "x" * 501}, "500 characters"),
+    ],
+)
+async def test_what_is_missing_in_a_form_is_said(site: Site, fields: dict[str, str], words: str) -> None:
+    delivery = await site.delivery()
+    refused = await post(site.alice, f"/board/deliveries/{delivery['id']}/assign", **fields)
+    assert refused.status_code == 422
+    assert words in parse(refused.text).one("p").text
+
+
+async def test_a_driver_who_cannot_take_it_is_refused_in_plain_words(site: Site) -> None:
+    dan = await site.driver("Dan")
+    delivery = await site.delivery()
+    refused = await post(site.alice, f"/board/deliveries/{delivery['id']}/assign", driver=dan.id, reason="x")
+    assert refused.status_code == 409
+    assert parse(refused.text).one("p").text == "This driver cannot be given this delivery now: offline."
+
+
+async def test_searching_again_says_what_came_of_it(site: Site) -> None:
+    delivery = await site.delivery()
+    assert "nobody" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search"))
+    dan = await site.driver("Dan", at_work=True)
+    await dan.offer()
+    again = said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search"))
+    assert "offered" in again
+
+
+async def test_cancelling_and_acknowledging_stand_in_the_history_by_name(site: Site) -> None:
+    delivery = await site.delivery()
+    path = f"/board/deliveries/{delivery['id']}"
+    await dialog(site.alice, f"{path}/acknowledge")
+    said(await post(site.alice, f"{path}/acknowledge", note="calling the store"))
+    await dialog(site.alice, f"{path}/cancel")
+    said(await post(site.alice, f"{path}/cancel", reason="Store closed"))
+    by_type = {event["type"]: event for event in await events_of(site, delivery)}
+    assert by_type["delivery.acknowledged"]["actor"]["id"] == "alice"
+    assert by_type["delivery.acknowledged"]["data"]["note"] == "calling the store"
+    assert by_type["delivery.cancelled"]["data"]["reason"] == "Store closed"
+    refused = await post(site.alice, f"{path}/acknowledge", note="too late")
+    assert refused.status_code == 409
+    assert "not waiting" in parse(refused.text).one("p").text
+
+
+async def test_an_admin_sets_a_drivers_availability(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    shown = await dialog(site.ada, f"/board/drivers/{dan.id}/availability")
+    assert {box["value"] for box in shown.every("input", name="availability")} == {
+        "available", "on_break", "paused", "shift_ended", "offline",
+    }  # fmt: skip
+    path = f"/board/drivers/{dan.id}/availability"
+    said(await post(site.ada, path, availability="on_break", minutes="45", reason="Asked by phone"))
+    driver = (await dan.get()).json()
+    assert (driver["availability"], driver["availabilityReason"]) == ("on_break", "Asked by phone")
+    assert driver["availabilityUntil"] is not None
+    wrong = await post(site.ada, path, availability="asleep", reason="x")
+    assert wrong.status_code == 422
+
+
+async def test_a_selection_is_done_with_together_and_who_is_refused_is_told(site: Site) -> None:
+    one, two = await site.delivery(), await site.delivery()
+    over = await site.delivery()
+    await site.alice.post(f"/deliveries/{over['id']}/cancel", json={"reason": "x"})
+    ids = [delivery["id"] for delivery in (one, two, over)]
+    shown = await dialog(site.alice, f"/board/bulk/acknowledge?{urlencode({'id': ids}, doseq=True)}")
+    assert [box["value"] for box in shown.every("input", name="id")] == ids
+    told = said(await post(site.alice, "/board/bulk/acknowledge", id=ids, note="storm"))
+    assert "2 done" in told
+    assert "1 refused" in told
+    told = said(await post(site.alice, "/board/bulk/cancel", id=ids[:2], reason="Store closed"))
+    assert "2 done" in told
+    assert await status_of(site, one) == "CANCELLED"
+
+
+async def test_all_the_work_of_a_sick_driver_is_moved_in_one_go(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True, capacity=2)
+    first, _ = await site.assignment(dan)
+    second, _ = await site.assignment(dan)
+    ids = [first["id"], second["id"]]
+    assert "2 done" in said(await post(site.ada, "/board/bulk/reassign", id=ids, reason="Driver is unwell"))
+    assert (await dan.get()).json()["activeCount"] == 0
+
+
+ACTIONS = [
+    ("assign", "ops"),
+    ("search", "ops"),
+    ("cancel", "ops"),
+    ("acknowledge", "ops"),
+]
+
+
+@pytest.mark.parametrize(("action", "_role"), ACTIONS)
+async def test_a_viewer_is_refused_by_the_server_too(site: Site, action: str, _role: str) -> None:
+    delivery = await site.delivery()
+    path = f"/board/deliveries/{delivery['id']}/{action}"
+    assert (await post(site.vic, path, reason="x")).status_code == 403
+    assert (await post(site.shop, path, reason="x")).status_code == 403
+    assert (await post(site.nobody, path, reason="x")).status_code == 401
+    if action != "search":
+        assert (await site.vic.get(path)).status_code == 403
+    assert await status_of(site, delivery) == "READY"
+
+
+async def test_only_admins_reassign_and_set_availability(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    dan, delivery, assignment = dan_busy
+    for client in (site.alice, site.vic):
+        assert (await post(client, f"/board/assignments/{assignment['id']}/reassign", reason="x")).status_code == 403
+        assert (await client.get(f"/board/deliveries/{delivery['id']}/reassign")).status_code == 403
+        path = f"/board/drivers/{dan.id}/availability"
+        assert (await post(client, path, availability="paused", reason="x")).status_code == 403
+    assert (await post(site.alice, "/board/bulk/reassign", id=delivery["id"], reason="x")).status_code == 404
+    assert await status_of(site, delivery) == "ASSIGNED"
+
+
+async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
+    pool = site.node.app.state.node.database.pool
+    alert = "01900000-0000-7000-8000-000000000001"
+    await pool.execute(
+        "INSERT INTO alerts (id, kind, zone, value, threshold, raised_at)"
+        " VALUES ($1, 'unassigned_count', 'default', 12, 10, now())",
+        alert,
+    )
+    page = parse((await site.vic.get("/board")).text.replace("<!doctype html>", ""))
+    shown = page.one("li", id=f"al-{alert}")
+    assert "Orders unassigned" in shown.text
+    assert "12 (over 10)" in shown.text
+    assert "by alice" in said(await post(site.alice, f"/board/alerts/{alert}/acknowledge"))
+    assert "by alice" in said(await post(site.ada, f"/board/alerts/{alert}/acknowledge"))
+    assert (await post(site.alice, f"/board/alerts/{alert[:-1]}9/acknowledge")).status_code == 404

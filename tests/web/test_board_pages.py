@@ -1,0 +1,109 @@
+"""The pages of one delivery and of one driver, and the links that lead there."""
+
+import pytest
+
+from tests.waiting import until
+from tests.web.conftest import Site
+from tests.web.html_tree import Element, parse
+
+BROWSER = {"Accept": "text/html"}
+
+
+async def page(site: Site, path: str) -> Element:
+    answer = await site.vic.get(path, headers=BROWSER)
+    assert answer.status_code == 200, answer.text
+    return parse(answer.text.replace("<!doctype html>", ""))
+
+
+async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
+    offer = await dan.offer()
+    await dan.post(f"/offers/{offer['id']}/received")
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
+    shown = await page(site, f"/board/deliveries/{delivery['id']}")
+    assert shown.one("h1").text == f"Pizza Roma {delivery['sellerOrderId']}"
+    facts = {pair.one("dt").text: pair.one("dd").text for pair in shown.one(class_="facts").every("div")}
+    assert facts["Notes"] == "ring <twice>"
+    assert facts["Price"] == "12.50 USD"
+    assert facts["Pickup"] == "Torstr. 1"
+    lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
+    told = " | ".join(reversed(lines))
+    for part in ("Order created", "Offered Dan", "Offer shown on the driver's phone", "too far", "Cancelled closed"):
+        assert part in told
+    assert "alice (ops)" in lines[0]
+    assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
+
+
+async def test_a_drivers_page_tells_state_answers_and_history(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    await site.assignment(dan)
+    await dan.post("/availability/take-break", {"durationMinutes": 15})
+    shown = await page(site, f"/board/drivers/{dan.id}")
+    assert shown.one("h1").text == "Dan"
+    assert "On break" in shown.one("p", class_="status").text
+    assert "100 % of the last 1" in shown.one(class_="facts").text
+    assert len(shown.one("ul", class_="work").every("li")) == 1
+    offers, history = shown.every("ol", class_="timeline")
+    assert "Accepted Pizza Roma" in offers.text
+    assert [line.one("b").text for line in history.every("li")] == ["On break", "Available"]
+
+
+async def test_the_changing_part_of_a_page_comes_alone_too(site: Site) -> None:
+    delivery = await site.delivery()
+    dan = await site.driver("Dan")
+    for path in (f"/board/deliveries/{delivery['id']}/now", f"/board/drivers/{dan.id}/now"):
+        part = parse((await site.vic.get(path, headers={"HX-Request": "true"})).text)
+        assert part.every("h1")
+        assert not part.every("html")
+
+
+async def test_links_of_tickets_and_notifications_lead_to_the_delivery(site: Site) -> None:
+    delivery = await site.delivery(sellerOrderId="a/b c")
+    for path in ("/admin/orders/a%2Fb%20c", f"/admin/unassigned-orders/{delivery['id']}"):
+        answer = await site.vic.get(path)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == f"/board/deliveries/{delivery['id']}"
+    plain = await site.delivery(sellerOrderId="A-17")
+    answer = await site.vic.get("/admin/orders/A-17")
+    assert answer.headers["location"] == f"/board/deliveries/{plain['id']}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/board/deliveries/01900000-0000-7000-8000-000000000000",
+        "/board/drivers/01900000-0000-7000-8000-000000000000",
+        "/board/deliveries/nonsense",
+        "/admin/orders/none-such",
+        "/admin/unassigned-orders/01900000-0000-7000-8000-000000000000",
+    ],
+)
+async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
+    assert (await site.vic.get(path)).status_code == 404
+    shown = await site.vic.get(path, headers=BROWSER)
+    assert shown.status_code == 404
+    assert shown.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("path", ["/board", "/board/deliveries/01900000-0000-7000-8000-000000000000"])
+async def test_who_is_not_logged_in_is_led_to_the_login_and_back(site: Site, path: str) -> None:
+    answer = await site.nobody.get(path, headers=BROWSER)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/login?next={path.replace('/', '/')}"
+    assert (await site.nobody.get("/board/stream")).status_code == 401
+    assert (await site.shop.get(path)).status_code == 403
+
+
+async def test_candidates_are_ranked_by_the_way_and_told_why_not(site: Site) -> None:
+    delivery = await site.delivery()
+    await site.driver("Gone")
+    near = await site.driver("Near")
+    await near.move(52.5205, 13.405)
+
+    async def found() -> bool:
+        part = parse((await site.alice.get(f"/board/deliveries/{delivery['id']}/assign")).text)
+        return bool(part.every("label", class_="choice"))
+
+    await until(found)
