@@ -28,7 +28,8 @@ from server.realtime.geo import Geo
 from server.realtime.hub import Hub
 from server.realtime.positions import Positions
 from server.settings import Settings
-from server.store.engine import Database
+from server.store.engine import DATABASE_ERRORS, Database
+from server.store.prune import prune
 from server.store.snapshot import Snapshots
 from server.supervise import stop, supervised
 
@@ -39,6 +40,7 @@ QUERY_TIMEOUT_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 30.0
 """How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
 CLOSE_SECONDS: Final = 5.0
+PRUNE_SECONDS: Final = 3600.0
 
 BEAT: Final = """
 INSERT INTO nodes (id, name, started_at, expires_at)
@@ -141,6 +143,7 @@ class Node:
             ("hub_fetch", self.hub.fetch),
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
+            ("prune", self._prune),
             *self.dispatcher.tasks(),
             *self.feed.tasks(),
         )
@@ -212,6 +215,16 @@ class Node:
                 self.geo.wake_matcher()
         except Exception as error:
             log.warning("dispatchable_not_read", reason=repr(error))
+
+    async def _prune(self) -> None:
+        """Once an hour, on the node that dispatches, let go of rows that nobody will ask for again."""
+        while True:
+            await asyncio.sleep(PRUNE_SECONDS)
+            if self.dispatcher.holds_lease:
+                try:
+                    log.info("pruned", rows=await prune(self.database.pool))
+                except DATABASE_ERRORS as error:
+                    log.warning("prune_failed", reason=repr(error))
 
     async def _live(self) -> None:
         loop = asyncio.get_running_loop()

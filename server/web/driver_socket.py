@@ -7,12 +7,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs
 
 from litestar import Litestar
+from litestar.enums import ScopeType
 from litestar.handlers import asgi
-from litestar.types import Receive, Scope, Send
+from litestar.types import Receive, Scope
 from msgspec import Struct
 
 from server.dispatch.commands import Command, ConnectDriver
@@ -21,7 +22,7 @@ from server.dispatch.refusals import NOT_FOUND, Refusal
 from server.execute import Answer
 from server.ids import is_id
 from server.realtime import messages as m
-from server.realtime.hub import Socket
+from server.realtime.hub import AsgiSend, Socket
 from server.realtime.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
 from server.serve import PING_SECONDS
 from server.store.snapshot import Snapshot
@@ -49,7 +50,7 @@ class Handshake(Struct, frozen=True):
 
 def read_handshake(scope: Scope) -> Handshake:
     """The token stands in `Authorization`, or among the subprotocols. A `lastSeq` that is no number never was."""
-    offered = list(scope.get("subprotocols", ()))
+    offered = cast("list[str]", scope.get("subprotocols", []))
     token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), None)
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -65,9 +66,9 @@ def read_handshake(scope: Scope) -> Handshake:
 
 
 @asgi("/ws/driver", copy_scope=False)
-async def driver_socket(scope: Scope, receive: Receive, send: Send) -> None:
+async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     """Accept, find out who it is, say hello, then read until the end."""
-    if scope["type"] != "websocket":
+    if scope["type"] != ScopeType.WEBSOCKET:
         await _refuse_http(send)
         return
     app: Litestar = scope["litestar_app"]
@@ -97,7 +98,7 @@ async def driver_socket(scope: Scope, receive: Receive, send: Send) -> None:
         node.positions.forget(socket.driver_id)
 
 
-async def _refuse_http(send: Send) -> None:
+async def _refuse_http(send: AsgiSend) -> None:
     body = to_json(
         {
             "type": "about:blank",
@@ -112,7 +113,7 @@ async def _refuse_http(send: Send) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _close(send: Callable[[Any], Awaitable[None]], why: CloseCode) -> None:
+async def _close(send: AsgiSend, why: CloseCode) -> None:
     await send({"type": "websocket.close", "code": why.code, "reason": why.reason})
 
 
