@@ -141,7 +141,7 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
             clock, durable = await connection.fetchrow(CLOCK)
             took_ms = (time.perf_counter() - began) * 1000
             ahead = clock.timestamp() - (before + took_ms / 2000)
-            name = f"PostgreSQL {version.major}.{version.minor}"
+            name = f"PostgreSQL {version.major}.{version.micro}"
             if version.major < OLDEST_SERVER:
                 return [bad("database", f"{name} at {where} is too old: {OLDEST_SERVER} or newer is needed")]
             findings = [ok("database", f"{name} at {where}, answers in {took_ms:.1f} ms")]

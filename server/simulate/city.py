@@ -21,7 +21,7 @@ OPENING_SECONDS: Final = 300.0
 METRES_PER_SECOND: Final = 11.0
 HANDOVER_SECONDS: Final = 10.0
 REPLY_SECONDS: Final = 6.0
-USE: Final = 0.65
+USE: Final = 0.57
 """How much of their time drivers are to be busy, on average: at the peak nearly all of them are."""
 RIDE_METRES: Final = range(250, 3001)
 TO_PICKUP_METRES: Final = 350.0
