@@ -117,7 +117,7 @@ class Pending:
         return {key for key in named if key is not None}
 
 
-_KEY_FIELDS = ("delivery_id", "driver_id", "offer_id", "assignment_id", "seller_order_id", "external_ref")
+_KEY_FIELDS = ("delivery_id", "driver_id", "offer_id", "assignment_id", "alert_id", "seller_order_id", "external_ref")
 
 
 class Batch:

@@ -16,6 +16,9 @@ from server.wire import instant
 WIDE_SEARCH: Final = "widen_search"
 LOUDEST: Final = frozenset({"notify_critical", "cancel"})
 
+LOUD: Final = (e.DeliveryEscalated, e.AlertRaised)
+"""What is logged above `info`."""
+
 log = structlog.get_logger("callboard.dispatch")
 
 Fields = dict[str, Any]
@@ -43,6 +46,15 @@ def _escalated(event: e.DeliveryEscalated) -> Line:
     if WIDE_SEARCH in event.actions:
         return "warning", "unassigned_order_wide_search", fields
     return "warning", "unassigned_order_5min", fields
+
+
+def _alert(name: str, level: str, value: Callable[[Any], float]) -> Callable[[Any], Line]:
+    def line(event: Any) -> Line:
+        a = event.alert
+        fields = {"alertId": a.id, "kind": a.kind, "zone": a.zone, "value": value(event), "threshold": a.threshold}
+        return level, name, fields
+
+    return line
 
 
 def _policy_changed(event: e.PolicyChanged) -> Line:
@@ -82,6 +94,9 @@ LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.DriverDisconnected: _plain("driver_disconnected", "debug", ("sessionId", "session_id")),
     e.AvailabilityChanged: _availability_changed,
     e.ExpiriesForgiven: _plain("expiries_forgiven", "debug"),
+    e.AlertRaised: _alert("alert_raised", "warning", lambda event: event.alert.value),
+    e.AlertResolved: _alert("alert_resolved", "info", lambda event: event.value),
+    e.AlertAcknowledged: _alert("alert_acknowledged", "info", lambda event: event.alert.value),
     e.PolicyChanged: _policy_changed,
 }
 IDS: Final = (
@@ -112,7 +127,7 @@ def log_commit(committed: Committed) -> None:
     """A listener of the executor: the news of one commit as lines."""
     loud_only = not log.is_enabled_for(logging.INFO)
     for event in committed.events:
-        if loud_only and type(event) is not e.DeliveryEscalated:
+        if loud_only and type(event) not in LOUD:
             continue
         level, name, fields = line_of(event)
         getattr(log, level)(name, **fields)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from server.dispatch.model import SYSTEM, Actor, Availability, Point
+from server.dispatch.model import SYSTEM, Actor, AlertKind, Availability, Point
 from server.dispatch.policy import Policy
 
 
@@ -251,6 +251,32 @@ class SetAvailability(Struct, frozen=True):
     duration_minutes: int | None = None
 
 
+class RaiseAlert(Struct, frozen=True):
+    """The watch: a zone's number went over its threshold. `new_alert_id` names the alert if none stands yet."""
+
+    new_alert_id: str
+    kind: AlertKind
+    zone: str
+    value: float
+    threshold: float
+    actor: Actor = SYSTEM
+
+
+class ResolveAlert(Struct, frozen=True):
+    """The watch: the number is back well below its threshold; `value` is what it is now."""
+
+    alert_id: str
+    value: float
+    actor: Actor = SYSTEM
+
+
+class AcknowledgeAlert(Struct, frozen=True):
+    """Somebody in ops looks after this alert."""
+
+    alert_id: str
+    actor: Actor
+
+
 class ChangePolicy(Struct, frozen=True):
     """An admin replaces the policy; `policy.version` must be the current one."""
 
@@ -286,5 +312,8 @@ Command = (
     | Pause
     | Resume
     | SetAvailability
+    | RaiseAlert
+    | ResolveAlert
+    | AcknowledgeAlert
     | ChangePolicy
 )

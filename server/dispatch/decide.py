@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.dispatch import assignments, availability, deliveries, offers
+from server.dispatch import alerts, assignments, availability, deliveries, offers
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -48,6 +48,9 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.Pause: availability.pause,
     c.Resume: availability.resume,
     c.SetAvailability: availability.set_availability,
+    c.RaiseAlert: alerts.raise_alert,
+    c.ResolveAlert: alerts.resolve_alert,
+    c.AcknowledgeAlert: alerts.acknowledge_alert,
     c.ChangePolicy: change_policy,
 }
 

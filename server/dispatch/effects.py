@@ -202,6 +202,22 @@ def _forgiven(world: "World", event: e.ExpiriesForgiven) -> None:
     world.touch_driver(_id(event.driver_id)).expiries_in_a_row = 0
 
 
+def _alert_raised(world: "World", event: e.AlertRaised) -> None:
+    world.add_alert(event.alert)
+
+
+def _alert_resolved(world: "World", event: e.AlertResolved) -> None:
+    alert = world.touch_alert(event.alert.id)
+    alert.value = event.value
+    alert.resolved_at = event.at
+
+
+def _alert_acknowledged(world: "World", event: e.AlertAcknowledged) -> None:
+    alert = world.touch_alert(event.alert.id)
+    alert.acknowledged_by = event.actor.id or event.actor.type
+    alert.acknowledged_at = event.at
+
+
 def _policy_changed(world: "World", event: e.PolicyChanged) -> None:
     world.policy = event.policy
     world.new_policy = event
@@ -230,5 +246,8 @@ EFFECTS: dict[type[e.Event], Callable[["World", Any], None]] = {
     e.DriverDisconnected: _disconnected,
     e.AvailabilityChanged: _availability_changed,
     e.ExpiriesForgiven: _forgiven,
+    e.AlertRaised: _alert_raised,
+    e.AlertResolved: _alert_resolved,
+    e.AlertAcknowledged: _alert_acknowledged,
     e.PolicyChanged: _policy_changed,
 }

@@ -11,6 +11,7 @@ from msgspec import Struct
 from server.dispatch.instants import instant, instant_or_none
 from server.dispatch.model import (
     Actor,
+    Alert,
     Assignment,
     Availability,
     Delivery,
@@ -282,6 +283,46 @@ class ExpiriesForgiven(Event, frozen=True, kw_only=True):
     """A driver who was available all along says so: unanswered offers are counted anew."""
 
     type: ClassVar[str] = "driver.expiries_forgiven"
+
+
+class AlertRaised(Event, frozen=True, kw_only=True):
+    """A zone's number went over its threshold; `alert` is the new row."""
+
+    type: ClassVar[str] = "alert.raised"
+    alert: Alert
+
+    def data(self) -> dict[str, Any]:
+        a = self.alert
+        return {"alertId": a.id, "kind": a.kind, "zone": a.zone, "value": a.value, "threshold": a.threshold}
+
+
+class AlertResolved(Event, frozen=True, kw_only=True):
+    """The number is back; `alert` is the row as it stood, `value` what the number is now."""
+
+    type: ClassVar[str] = "alert.resolved"
+    alert: Alert
+    value: float
+
+    def data(self) -> dict[str, Any]:
+        a = self.alert
+        return {
+            "alertId": a.id,
+            "kind": a.kind,
+            "zone": a.zone,
+            "value": self.value,
+            "threshold": a.threshold,
+            "raisedAt": instant(a.raised_at),
+        }
+
+
+class AlertAcknowledged(Event, frozen=True, kw_only=True):
+    """Somebody in ops looks after the alert."""
+
+    type: ClassVar[str] = "alert.acknowledged"
+    alert: Alert
+
+    def data(self) -> dict[str, Any]:
+        return {"alertId": self.alert.id, "kind": self.alert.kind, "zone": self.alert.zone}
 
 
 class PolicyChanged(Event, frozen=True, kw_only=True):

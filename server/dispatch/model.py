@@ -14,6 +14,7 @@ AssignmentStatus = Literal["ACTIVE", "COMPLETED", "REASSIGNED", "CANCELLED"]
 AssignmentSource = Literal["accepted", "auto_accepted", "manual"]
 Availability = Literal["available", "on_break", "paused", "shift_ended", "offline"]
 EscalationStatus = Literal["PENDING", "ASSIGNED", "CANCELLED"]
+AlertKind = Literal["rejected_share", "unassigned_count"]
 ActorType = Literal["driver", "admin", "ops", "service", "system"]
 
 
@@ -215,3 +216,17 @@ class Ticket(Struct, frozen=True):
     action_url: str
     created_at: datetime
     status: str = "open"
+
+
+class Alert(Struct):
+    """A zone's number that went over its threshold, from when it was raised until it is back well below."""
+
+    id: str
+    kind: AlertKind
+    zone: str
+    value: float
+    threshold: float
+    raised_at: datetime
+    resolved_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledged_at: datetime | None = None

@@ -27,6 +27,7 @@ DRIVER_NOT_AVAILABLE = Refusal("driver_not_available", "This driver cannot be gi
 DRIVER_EXISTS = Refusal("driver_exists", "A driver with this externalRef exists.")
 ASSIGNMENT_NOT_ACTIVE = Refusal("assignment_not_active", "This assignment is no longer active.")
 VERSION_CHANGED = Refusal("version_changed", "Somebody changed this meanwhile; look again.")
+ALERT_OVER = Refusal("alert_over", "This alert does not stand (any more).")
 NOT_ESCALATED = Refusal("escalation_not_due", "No level of escalation is due.")
 BREAK_NOT_OVER = Refusal("break_not_over", "This break is not over.")
 STILL_PRESENT = Refusal("still_present", "This driver is present.")

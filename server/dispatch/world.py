@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from server.dispatch import events as e
 from server.dispatch.effects import EFFECTS
-from server.dispatch.model import Assignment, Delivery, Driver, Offer, Ticket, Unassigned
+from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, OFFER
 
@@ -32,7 +32,8 @@ class World:
     """What one batch has locked and loaded, as of `now` (the database's clock, read once all locks were held).
 
     `deliveries` and `drivers` map every locked id to its row, or to None where there is no such row. Offers and
-    assignments live in their deliveries. The `new_*` and `changed_*` collections are what the batch has to save.
+    assignments live in their deliveries. `alerts` holds those that stand, if a command is about any. The `new_*` and
+    `changed_*` collections are what the batch has to save.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class World:
         deliveries: dict[str, Delivery | None],
         drivers: dict[str, Driver | None],
         by_external_ref: dict[str, str] | None = None,
+        alerts: dict[str, Alert] | None = None,
     ) -> None:
         self.now = now
         self.policy = policy
         self.deliveries = deliveries
         self.drivers = drivers
         self.by_external_ref = {} if by_external_ref is None else by_external_ref
+        self.alerts = {} if alerts is None else alerts
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
         for delivery in deliveries.values():
@@ -64,6 +67,8 @@ class World:
         self.new_drivers: dict[str, Driver] = {}
         self.changed_drivers: dict[str, Driver] = {}
         self.new_tickets: list[Ticket] = []
+        self.new_alerts: dict[str, Alert] = {}
+        self.changed_alerts: dict[str, Alert] = {}
         self.new_policy: e.PolicyChanged | None = None
 
     def _index(self, delivery: Delivery) -> None:
@@ -98,6 +103,11 @@ class World:
         delivery = self._its_delivery(assignment_id)
         assignment = delivery.assignments.get(assignment_id) if delivery is not None else None
         return None if delivery is None or assignment is None else (delivery, assignment)
+
+    def standing_alert(self, alert_id: str) -> Alert | None:
+        """The alert, unless it is over or there is none. Commands about alerts lock all that stand."""
+        alert = self.alerts.get(alert_id)
+        return alert if alert is not None and alert.resolved_at is None else None
 
     def _its_delivery(self, of: str) -> Delivery | None:
         delivery_id = self._delivery_of.get(of)
@@ -175,6 +185,13 @@ class World:
             self.changed_waits[delivery.id] = wait
         return wait
 
+    def touch_alert(self, alert_id: str) -> Alert:
+        """The alert of an event, marked for saving."""
+        alert = self.alerts[alert_id]
+        if alert_id not in self.new_alerts:
+            self.changed_alerts[alert_id] = alert
+        return alert
+
     # The row an event brings is copied: the event tells how it began, whatever becomes of it.
 
     def add_offer(self, offer: Offer) -> None:
@@ -195,6 +212,10 @@ class World:
         assert delivery.status == BEGINS[e.DeliveryCreated]
         self.deliveries[delivery.id] = self.new_deliveries[delivery.id] = replace(delivery, offers={}, assignments={})
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id
+
+    def add_alert(self, alert: Alert) -> None:
+        """A new alert."""
+        self.alerts[alert.id] = self.new_alerts[alert.id] = replace(alert)
 
     def add_driver(self, driver: Driver) -> None:
         """A new driver."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from server.dispatch import commands as c
-from server.dispatch.model import Delivery, Driver
+from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import Policy
 from server.dispatch.world import World
 from server.store.rows import READ_IN_TRANSACTION, rows_of
@@ -32,6 +32,7 @@ class Named(Struct):
     seller_keys: set[tuple[str, str]] = msgspec.field(default_factory=set)
     external_refs: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
+    alerts: bool = False
 
     def add(self, command: c.Command) -> None:
         """Name what this command is about."""
@@ -61,6 +62,8 @@ class Named(Struct):
             case c.RegisterDriver():
                 if command.external_ref is not None:
                     self.external_refs.add(command.external_ref)
+            case c.RaiseAlert() | c.ResolveAlert() | c.AcknowledgeAlert():
+                self.alerts = True
             case c.ChangePolicy():
                 self.policy = True
             case _:
@@ -73,6 +76,10 @@ LOCK: Final = (
 )
 REPLAN_SECONDS: Final = 10.0
 EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
+# They are few, and locked last: after deliveries and drivers. Two that raise the same one at once meet in the index.
+ALERTS: Final = """
+SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at
+FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
 POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
@@ -104,11 +111,12 @@ async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
         by_external_ref = dict(await connection.fetch(EXTERNAL_REFS, list(named.external_refs)))
     if named.policy:
         policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
+    alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
     rows = rows_of(await connection.fetchrow(READ_IN_TRANSACTION, *locked))
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    return Loaded(World(rows.now, policy, deliveries, drivers, by_external_ref), rows.xid)
+    return Loaded(World(rows.now, policy, deliveries, drivers, by_external_ref, alerts), rows.xid)
 
 
 _planned_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()

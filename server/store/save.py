@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged
-from server.dispatch.model import Assignment, Delivery, Driver, Offer, Ticket, Unassigned
+from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
 from server.dispatch.policy import Policy
 from server.dispatch.world import World
 from server.ids import new_id
@@ -233,6 +233,7 @@ _ASSIGNMENT: Final = Assignment.__struct_fields__
 _ASSIGNMENT_CHANGES: Final = (
     "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version",
 )  # fmt: skip
+_ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
 _DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in ("name", "external_ref", "phone", "zone", "capacity")]
 
@@ -251,6 +252,8 @@ SECTIONS: Final = (
     _insert("events", "events", EventRow.__struct_fields__, _event),
     _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
+    _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
+    _insert("new_alerts", "alerts", _ALERT, after="changed_alerts"),
     _insert("policy", "policy", PolicyRow.__struct_fields__, _policy),
 )
 
@@ -293,6 +296,8 @@ async def save(connection: Any, world: World, events: Sequence[Event], messages:
         "events": events,
         "history": [event for event in events if type(event) is AvailabilityChanged],
         "new_tickets": world.new_tickets,
+        "changed_alerts": world.changed_alerts.values(),
+        "new_alerts": world.new_alerts.values(),
         "policy": [world.new_policy] if world.new_policy is not None else [],
     }
     present: list[str] = []

@@ -11,7 +11,7 @@ from server.dispatch import commands as c
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
-from server.dispatch.model import Delivery, Driver
+from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import World
 from server.ids import new_id
@@ -35,10 +35,11 @@ from tests.builders import (
     an_open_offer,
     by,
 )
-from tests.dispatch import test_assignments, test_availability, test_deliveries, test_offers
+from tests.dispatch import test_alerts, test_assignments, test_availability, test_deliveries, test_offers
 from tests.dispatch.cases import Case
 
 CASES: list[Case] = [
+    *test_alerts.ALERTING,
     *test_assignments.DRIVING,
     *test_assignments.ASSIGNING,
     *test_assignments.REASSIGNING,
@@ -66,6 +67,8 @@ CASES: list[Case] = [
 ]
 """Every case of the rules: a world and a command."""
 
+ALERTS = """
+SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts"""
 POSITION = "INSERT INTO driver_positions (driver_id, lat, lon, at, last_call_at) VALUES ($1, $2, $3, $4, $5)"
 EVENTS = """
 SELECT at, type, actor_type, actor_id, delivery_id, driver_id, offer_id, assignment_id, data
@@ -96,6 +99,7 @@ async def store(connection: Any, world: World) -> None:
     given.new_offers = {offer.id: offer for offer in offers}
     given.new_assignments = {assignment.id: assignment for assignment in assignments}
     given.new_drivers = drivers
+    given.new_alerts = world.alerts
     await save(connection, given, [], [])
     for driver in drivers.values():
         p = driver.position
@@ -141,9 +145,11 @@ async def check(connection: Any, case: Case) -> bool:
     named = Named()
     named.add(case.command)
     loaded = await load(connection, named, given.policy)
-    world = World(given.now, given.policy, loaded.world.deliveries, loaded.world.drivers, loaded.world.by_external_ref)
-    for rows, of_given in ((world.deliveries, given.deliveries), (world.drivers, given.drivers)):
-        for row_id, row in rows.items():
+    rows, alerts = loaded.world, loaded.world.alerts
+    world = World(given.now, given.policy, rows.deliveries, rows.drivers, rows.by_external_ref, alerts)
+    assert alerts == {key: alert for key, alert in given.alerts.items() if named.alerts and not alert.resolved_at}
+    for found, of_given in ((world.deliveries, given.deliveries), (world.drivers, given.drivers)):
+        for row_id, row in found.items():
             if row_id in of_given:
                 assert comparable({row_id: row}, {}) == comparable({row_id: of_given[row_id]}, {})
     decided = decide(case.command, world)
@@ -152,6 +158,8 @@ async def check(connection: Any, case: Case) -> bool:
     events, messages = apply(decided, world)
     await save(connection, world, events, messages)
     assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+    stored = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)}
+    assert stored.items() >= (world.new_alerts | world.changed_alerts).items()
     await check_events(connection, events)
     stream = await connection.fetch("SELECT driver_id, seq, body FROM driver_messages ORDER BY driver_id, seq")
     assert [tuple(row) for row in stream] == sorted((m.driver_id, m.seq, m.body) for m in messages)
