@@ -65,6 +65,22 @@
     return { ok: response.ok, status: response.status, body: answer };
   };
 
+  // Copies what a field holds; without the right to, it is selected for the person to copy.
+  const copyFrom = async (button) => {
+    const field = document.querySelector(button.dataset.copy);
+    field.select();
+    try {
+      await navigator.clipboard.writeText(field.value);
+      const label = button.textContent;
+      button.textContent = "Copied";
+      setTimeout(() => {
+        button.textContent = label;
+      }, 2000);
+    } catch {
+      field.focus();
+    }
+  };
+
   document.addEventListener("htmx:config:request", (event) => {
     const request = event.detail.ctx.request;
     if (!["GET", "HEAD"].includes(request.method.toUpperCase())) request.headers["X-CSRF-Token"] = csrfToken();
@@ -73,6 +89,8 @@
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (target?.closest("[data-theme-toggle]")) toggle();
+    const copy = target?.closest("[data-copy]");
+    if (copy) copyFrom(copy);
     for (const menu of document.querySelectorAll("details.menu[open]")) {
       if (!menu.contains(target)) menu.open = false;
     }

@@ -1,0 +1,71 @@
+// Sound, vibration and notifications for an offer. Browsers allow sound only after the driver touched the page.
+
+const PATTERN = [180, 90, 180, 90, 360];
+const EVERY_MS = 2_600;
+const NOTES = [
+  [880, 0],
+  [1174.7, 0.16],
+  [1568, 0.32],
+];
+
+export class Alarm {
+  constructor() {
+    this.wanted = true;
+    this._context = null;
+    this._timer = null;
+    const unlock = () => this._unlock();
+    addEventListener("pointerdown", unlock, { passive: true });
+    addEventListener("keydown", unlock);
+  }
+
+  // Whether a sound would be heard.
+  get audible() {
+    return this.wanted && this._context?.state === "running";
+  }
+
+  start() {
+    if (this._timer !== null) return;
+    this._once();
+    this._timer = setInterval(() => this._once(), EVERY_MS);
+  }
+
+  stop() {
+    if (this._timer === null) return;
+    clearInterval(this._timer);
+    this._timer = null;
+    navigator.vibrate?.(0);
+  }
+
+  // A short sign that something changed.
+  nudge() {
+    if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(120);
+    this._note(660, 0, 0.08);
+  }
+
+  _once() {
+    // Without a touch before, browsers refuse to vibrate and complain in the console.
+    if (navigator.userActivation?.hasBeenActive) navigator.vibrate?.(PATTERN);
+    for (const [frequency, at] of NOTES) this._note(frequency, at, 0.22);
+  }
+
+  _unlock() {
+    if (!this.wanted || typeof AudioContext === "undefined") return;
+    this._context ??= new AudioContext();
+    if (this._context.state === "suspended") this._context.resume();
+  }
+
+  _note(frequency, at, seconds) {
+    if (!this.audible) return;
+    const begin = this._context.currentTime + at;
+    const tone = this._context.createOscillator();
+    const volume = this._context.createGain();
+    tone.type = "triangle";
+    tone.frequency.value = frequency;
+    volume.gain.setValueAtTime(0, begin);
+    volume.gain.linearRampToValueAtTime(0.25, begin + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.001, begin + seconds);
+    tone.connect(volume).connect(this._context.destination);
+    tone.start(begin);
+    tone.stop(begin + seconds);
+  }
+}

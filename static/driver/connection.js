@@ -1,0 +1,191 @@
+// The socket to the server: opened, watched, opened again. It knows the protocol's envelope, not what messages mean.
+//
+// States: "connecting", "online" (after `hello`), "offline" (waiting to try again), and those that last:
+// "superseded", "refused", "expired", "outdated".
+
+const FIRST_PAUSE_MS = 400;
+const LONGEST_PAUSE_MS = 20_000;
+const STEADY_MS = 5_000;
+const HELLO_WITHIN_MS = 10_000;
+const PONG_WITHIN_MS = 4_000;
+const ANSWER_WITHIN_MS = 10_000;
+const LASTING = { 4101: "refused", 4102: "expired", 4103: "superseded", 4104: "outdated" };
+
+export class Refused extends Error {
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class Connection {
+  // `lastSeq()` is where the stream ended, `heard(message)` gets every message, `changed(state)` every new state,
+  // `pingEvery()` how often to ask whether the server is there, in milliseconds.
+  constructor({ url, token, lastSeq, heard, changed, pingEvery }) {
+    this.state = "connecting";
+    this._options = { url, token, lastSeq, heard, changed, pingEvery };
+    this._failures = 0;
+    this._waiting = new Map();
+    this._number = 0;
+    this._awake = () => this._look();
+    addEventListener("online", this._awake);
+    addEventListener("offline", this._awake);
+    addEventListener("pageshow", this._awake);
+    document.addEventListener("visibilitychange", this._awake);
+  }
+
+  open() {
+    clearTimeout(this._retry);
+    this._drop();
+    this._set("connecting");
+    const seq = this._options.lastSeq();
+    const socket = new WebSocket(
+      seq === null ? this._options.url : `${this._options.url}?lastSeq=${seq}`,
+      ["callboard.v1", `bearer.${this._options.token}`],
+    );
+    this._socket = socket;
+    this._pauseMs = null;
+    this._watch = setTimeout(() => this._lost(socket, 0), HELLO_WITHIN_MS);
+    socket.onmessage = (event) => this._received(socket, event.data);
+    socket.onclose = (event) => this._lost(socket, event.code);
+  }
+
+  close() {
+    clearTimeout(this._retry);
+    this._drop();
+    removeEventListener("online", this._awake);
+    removeEventListener("offline", this._awake);
+    removeEventListener("pageshow", this._awake);
+    document.removeEventListener("visibilitychange", this._awake);
+  }
+
+  // Start over with a new `hello`.
+  reopen() {
+    this._failures = 0;
+    this.open();
+  }
+
+  // Send without waiting for an answer. Whether it was sent.
+  tell(message) {
+    if (this.state !== "online") return false;
+    this._socket.send(JSON.stringify(message));
+    return true;
+  }
+
+  // Send and wait: the `result` of the ack. Throws Refused, with the code "offline" or "no_answer" where nobody knows.
+  ask(message) {
+    return new Promise((resolve, reject) => {
+      const id = `m${++this._number}`;
+      if (!this.tell({ ...message, id })) {
+        reject(new Refused("offline", "You are offline."));
+        return;
+      }
+      const timer = setTimeout(() => {
+        this._waiting.delete(id);
+        reject(new Refused("no_answer", "The server does not answer."));
+        this.reopen();
+      }, ANSWER_WITHIN_MS);
+      this._waiting.set(id, { resolve, reject, timer });
+    });
+  }
+
+  _received(socket, text) {
+    if (socket !== this._socket) return;
+    const message = JSON.parse(text);
+    if (message.type === "hello") {
+      clearTimeout(this._watch);
+      this._steady = setTimeout(() => {
+        this._failures = 0;
+      }, STEADY_MS);
+      this._options.heard(message);
+      this._set("online");
+      this._scheduleProbe();
+      return;
+    }
+    if (message.type === "goodbye") this._pauseMs = message.reconnectAfterMs;
+    if (message.type === "pong") {
+      clearTimeout(this._pongDue);
+      this._pongDue = null;
+    }
+    if (message.type === "ack" || message.type === "error") this._answered(message);
+    this._options.heard(message);
+  }
+
+  _answered(message) {
+    const waiting = this._waiting.get(message.id);
+    if (!waiting) return;
+    this._waiting.delete(message.id);
+    clearTimeout(waiting.timer);
+    if (message.type === "ack") waiting.resolve(message.result ?? null);
+    else waiting.reject(new Refused(message.code, message.message));
+  }
+
+  // Back from sleep, from the background, or the network came or went.
+  _look() {
+    if (this.state in LASTING_STATES) return;
+    if (this.state === "online") {
+      if (navigator.onLine === false) this._lost(this._socket, 0);
+      else if (document.visibilityState === "visible") this._probe();
+    } else if (navigator.onLine !== false && this.state === "offline") {
+      this._failures = 0;
+      this.open();
+    }
+  }
+
+  _scheduleProbe() {
+    clearTimeout(this._probing);
+    this._probing = setTimeout(() => {
+      this._probe();
+      this._scheduleProbe();
+    }, this._options.pingEvery());
+  }
+
+  // Is anybody there? A socket can look open for minutes after its network is gone.
+  _probe() {
+    if (this._pongDue || !this.tell({ type: "ping" })) return;
+    const socket = this._socket;
+    this._pongDue = setTimeout(() => this._lost(socket, 0), PONG_WITHIN_MS);
+  }
+
+  _drop() {
+    clearTimeout(this._watch);
+    clearTimeout(this._steady);
+    clearTimeout(this._probing);
+    clearTimeout(this._pongDue);
+    this._pongDue = null;
+    const socket = this._socket;
+    this._socket = null;
+    if (socket) {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    for (const { reject, timer } of this._waiting.values()) {
+      clearTimeout(timer);
+      reject(new Refused("offline", "The connection was lost before the answer came."));
+    }
+    this._waiting.clear();
+  }
+
+  _lost(socket, code) {
+    if (socket !== this._socket || socket === null) return;
+    const pauseMs = this._pauseMs;
+    this._drop();
+    if (code in LASTING) {
+      this._set(LASTING[code]);
+      return;
+    }
+    this._set("offline");
+    if (navigator.onLine === false) return; // the browser says when it is back
+    const backoff = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this._failures++);
+    const pause = pauseMs ?? backoff * (0.5 + Math.random() / 2);
+    this._retry = setTimeout(() => this.open(), pause);
+  }
+
+  _set(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this._options.changed(state);
+  }
+}
+
+const LASTING_STATES = Object.fromEntries(Object.values(LASTING).map((state) => [state, true]));

@@ -1,0 +1,287 @@
+// The driver page: the socket, the state, the screen and the phone put together.
+
+import { Alarm } from "./alarm.js";
+import { Connection } from "./connection.js";
+import { Place } from "./place.js";
+import { askBreak, askLeave, askPlace } from "./dialogs.js";
+import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
+import { keep, kept, takeFromAddress, tokenIn } from "./token.js";
+import { View } from "./view.js";
+
+const NOTICE_MS = 9_000;
+const DRAW_EVERY_MS = 250;
+const PING_MS = 12_000;
+const PING_WITH_OFFER_MS = 4_000;
+
+const $ = (id) => document.getElementById(id);
+const now = () => ({ mono: performance.now(), wall: Date.now() });
+
+let state = start();
+let connection = null;
+let phase = "start";
+let since = performance.now(); // of the connection's state
+const busyWith = new Set();
+const received = new Set();
+const alarm = new Alarm();
+const view = new View((action, ...detail) => ACTIONS[action]?.(...detail));
+const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
+
+// Into the socket
+
+const enter = () => {
+  connection?.close();
+  connection = null;
+  state = start();
+  received.clear();
+  const token = kept();
+  if (!token) {
+    phase = "gate";
+    draw();
+    return;
+  }
+  phase = "inside";
+  connection = new Connection({
+    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/driver`,
+    token,
+    lastSeq: () => state.seq,
+    heard,
+    changed,
+    pingEvery: () => (openOffer(state, now()) ? PING_WITH_OFFER_MS : PING_MS),
+  });
+  since = performance.now();
+  connection.open();
+  draw();
+};
+
+const heard = (message) => {
+  try {
+    adopt(fold(state, message, now()));
+  } catch (error) {
+    if (!(error instanceof Gap)) throw error;
+    connection.reopen();
+    return;
+  }
+  if (message.type === "hello") {
+    received.clear();
+    place.repeat();
+  }
+  draw();
+};
+
+// The next state; what it says for the first time goes away by itself.
+const adopt = (next) => {
+  for (const notice of next.notices) {
+    if (state.notices.includes(notice)) continue;
+    setTimeout(() => ACTIONS.dismiss(notice.id), NOTICE_MS);
+    if (notice.kind === "work" || notice.kind === "bad") alarm.nudge();
+  }
+  state = next;
+};
+
+const changed = (next) => {
+  since = performance.now();
+  if (["superseded", "refused", "expired", "outdated"].includes(next)) {
+    phase = next;
+    state = start();
+  }
+  keepAwake();
+  draw();
+};
+
+// Out of the hands
+
+const ask = async (what, message) => {
+  if (busyWith.has(what)) return;
+  busyWith.add(what);
+  draw();
+  try {
+    await connection.ask(message);
+  } catch (error) {
+    // What becomes of an answer that was lost stands in the next `hello`.
+    if (error.code === "offer_no_longer_open") forgetOffer(message.offerId);
+    else adopt(say(state, "bad", SAID[error.code] ?? error.message));
+  } finally {
+    busyWith.delete(what);
+    draw();
+  }
+};
+
+const SAID = { offline: "That was not sent: you are offline.", try_again: "That did not work. Try again." };
+
+const forgetOffer = (offerId) => {
+  const { [offerId]: _, ...offers } = state.offers;
+  adopt(say({ ...state, offers }, "info", "This offer is over."));
+};
+
+const ACTIONS = {
+  accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
+  reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
+  picked_up: (assignmentId) => ask(`picked_up ${assignmentId}`, { type: "picked_up", assignmentId }),
+  completed: (assignmentId) => ask(`completed ${assignmentId}`, { type: "completed", assignmentId }),
+  resume: () => ask("resume", { type: "resume" }),
+  pause: () => ask("pause", { type: "pause" }),
+  break: async () => {
+    const durationMinutes = await askBreak();
+    if (durationMinutes !== null) ask("break", { type: "take_break", durationMinutes });
+  },
+  leave: async () => {
+    if (await askLeave()) ask("leave", { type: "end_shift" });
+  },
+  dismiss: (id) => {
+    state = unsay(state, id);
+    draw();
+  },
+  "over-superseded": enter,
+  "over-refused": () => ACTIONS.forget(),
+  "over-expired": () => ACTIONS.forget(),
+  "over-outdated": () => location.reload(),
+  forget: () => {
+    keep(null);
+    enter();
+  },
+};
+
+// On the screen
+
+const draw = () => {
+  const at = now();
+  view.draw(
+    state,
+    { connection: connection?.state, since, place, busyWith, phase, sound: alarm.wanted, audible: alarm.audible },
+    at,
+  );
+  const offered = view.offerShown;
+  if (offered === null) alarm.stop();
+  else {
+    if (alarm.wanted) alarm.start();
+    if (!received.has(offered)) shown(offered);
+    if (!drawing) spin();
+  }
+};
+
+// The driver sees the offer, or is called to the phone.
+const shown = (offerId) => {
+  if (document.visibilityState === "visible") {
+    if (connection.tell({ type: "received", offerId })) received.add(offerId);
+  } else notify(offerId);
+};
+
+let drawing = false;
+const spin = () => {
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    if (view.offerShown !== null) draw();
+  });
+};
+setInterval(draw, DRAW_EVERY_MS);
+document.addEventListener("visibilitychange", () => {
+  keepAwake();
+  draw();
+});
+
+// The phone
+
+let worker = null;
+let notified = null;
+const notify = (offerId) => {
+  if (!worker || notified === offerId || globalThis.Notification?.permission !== "granted") return;
+  notified = offerId;
+  const { offer } = state.offers[offerId];
+  const seconds = Math.round(remaining(state.offers[offerId], now()) / 1000);
+  worker.showNotification(`New offer: ${offer.payload.pickupStoreName}`, {
+    body: `${seconds} seconds to answer`,
+    tag: "offer",
+    renotify: true,
+    requireInteraction: true,
+  });
+};
+
+let lock = null;
+const keepAwake = async () => {
+  const wanted = connection?.state === "online" && document.visibilityState === "visible";
+  if (!wanted || lock || !navigator.wakeLock) return;
+  try {
+    lock = await navigator.wakeLock.request("screen");
+    lock.addEventListener("release", () => {
+      lock = null;
+    });
+  } catch {
+    lock = null; // low battery, or not allowed
+  }
+};
+
+$("locate").addEventListener("click", () => (place.state === "off" ? place.watch() : byHand()));
+$("by-hand").addEventListener("click", () => byHand());
+const byHand = async () => {
+  const chosen = await askPlace(place.here, state, now());
+  if (chosen) place.put(chosen.lat, chosen.lon);
+};
+
+$("sound").addEventListener("click", () => {
+  alarm.wanted = !alarm.wanted;
+  if (!alarm.wanted) alarm.stop();
+  $("sound").setAttribute("aria-pressed", String(alarm.wanted));
+  $("sound").textContent = alarm.wanted ? "Sound is on" : "Sound is off";
+  draw();
+});
+$("forget").addEventListener("click", () => ACTIONS.forget());
+$("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const token = tokenIn($("link").value);
+  $("enter-error").hidden = token !== null;
+  if (token === null) return;
+  $("link").value = "";
+  keep(token);
+  enter();
+});
+
+if (globalThis.Notification?.permission === "default") {
+  $("notify").hidden = false;
+  $("notify").addEventListener("click", async () => {
+    await Notification.requestPermission();
+    $("notify").hidden = true;
+  });
+}
+addEventListener("beforeinstallprompt", (event) => {
+  event.preventDefault();
+  $("install").hidden = false;
+  $("install").onclick = () => {
+    $("install").hidden = true;
+    event.prompt();
+  };
+});
+addEventListener("hashchange", () => {
+  takeFromAddress();
+  enter();
+});
+
+// Start
+
+const locate = async () => {
+  const query = new URLSearchParams(location.search);
+  const [lat, lon] = ["lat", "lon"].map((name) => Number.parseFloat(query.get(name)));
+  if (Math.abs(lat) <= 90 && Math.abs(lon) <= 180) {
+    place.put(lat, lon);
+    return;
+  }
+  try {
+    const permission = await navigator.permissions.query({ name: "geolocation" });
+    if (permission.state === "granted") place.watch();
+    else if (permission.state === "denied") place.refuse();
+  } catch {
+    // the browser does not tell: the button asks
+  }
+};
+
+takeFromAddress();
+enter();
+locate();
+if ("serviceWorker" in navigator) {
+  navigator.serviceWorker
+    .register("/driver/sw.js", { scope: "/driver" })
+    .then((registration) => {
+      worker = registration;
+    })
+    .catch(() => {}); // without it the page works, only not offline
+}

@@ -1,0 +1,182 @@
+// What a driver knows: the messages of the socket folded into one state. Pure: no DOM, no socket, no clock of its own.
+//
+// `now` is a moment as `{mono, wall}`: milliseconds of the monotonic clock and of the device's calendar. Some devices
+// stop the first while they sleep, people set the second: of what passed on each, the longer time counts.
+
+export const start = () => ({
+  seq: null,
+  driver: null,
+  offers: {}, // by id: {offer, at}, `at` being when its remainingMs was true
+  assignments: {}, // the active ones by id
+  clock: null, // {server, at}: what the server's clock said when
+  notices: [], // what the driver should hear of, oldest first: {id, kind, text}
+  noticed: 0,
+});
+
+const passed = (since, now) => Math.max(now.mono - since.mono, now.wall - since.wall, 0);
+
+// Milliseconds that an offer still has; never below 0.
+export const remaining = ({ offer, at }, now) => Math.max(0, offer.remainingMs - passed(at, now));
+
+// The whole time an offer was given, in milliseconds.
+export const allotted = ({ offer }) =>
+  Math.max(offer.remainingMs, Date.parse(offer.expiresAt) - Date.parse(offer.createdAt), 1);
+
+// The server's time in Unix milliseconds.
+export const serverNow = (state, now) => (state.clock ? state.clock.server + passed(state.clock.at, now) : now.wall);
+
+// The offer to show: of those that still run, the one that ends first.
+export const openOffer = (state, now) =>
+  Object.values(state.offers)
+    .filter((entry) => remaining(entry, now) > 0)
+    .sort((a, b) => remaining(a, now) - remaining(b, now))[0] ?? null;
+
+// Assignments in the order in which they were made.
+export const work = (state) =>
+  Object.values(state.assignments).sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
+
+export const heardClock = (state, serverTime, now) => ({ ...state, clock: { server: Date.parse(serverTime), at: now } });
+
+export const say = (state, kind, text) => ({
+  ...state,
+  noticed: state.noticed + 1,
+  notices: [...state.notices.slice(-4), { id: state.noticed + 1, kind, text }],
+});
+
+export const unsay = (state, id) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) });
+
+// A message is out of its order: something is missing, only a new `hello` helps.
+export class Gap extends Error {}
+
+// The state after a message. Throws Gap.
+export const fold = (state, message, now) => {
+  switch (message.type) {
+    case "hello":
+      return greeted(state, message, now);
+    case "pong":
+      return heardClock(state, message.serverTime, now);
+    case "offer":
+    case "offer_closed":
+    case "assignment":
+    case "availability":
+      if (state.seq !== null && message.seq <= state.seq) return state; // heard before
+      if (state.seq === null || message.seq !== state.seq + 1) throw new Gap(`${state.seq} then ${message.seq}`);
+      return { ...told(state, message, now), seq: message.seq };
+    default:
+      return state; // a message of a newer server
+  }
+};
+
+// The snapshot is the truth; what was missed is gone through first, for what it has to say.
+const greeted = (before, hello, now) => {
+  let state = before;
+  for (const message of hello.missed) state = told(state, message, now);
+  if (hello.resync) state = say(state, "info", "Much has happened while you were away: this is how things stand.");
+  return heardClock(
+    {
+      ...state,
+      seq: hello.seq,
+      driver: hello.driver,
+      offers: Object.fromEntries(hello.offers.map((offer) => [offer.id, { offer, at: now }])),
+      assignments: Object.fromEntries(hello.assignments.map((assignment) => [assignment.id, assignment])),
+    },
+    hello.serverTime,
+    now,
+  );
+};
+
+const told = (state, message, now) => {
+  switch (message.type) {
+    case "offer":
+      return { ...state, offers: { ...state.offers, [message.offer.id]: { offer: message.offer, at: now } } };
+    case "offer_closed": {
+      const { [message.offerId]: closed, ...offers } = state.offers;
+      const notice = closingNotice(message);
+      const next = { ...state, offers };
+      return notice ? say(next, ...notice) : next;
+    }
+    case "assignment":
+      return assigned(state, message.assignment);
+    case "availability": {
+      const driver = {
+        ...state.driver,
+        availability: message.availability,
+        availabilityUntil: message.until ?? null,
+        availabilityReason: message.reason ?? null,
+      };
+      const notice = availabilityNotice(message);
+      const next = { ...state, driver };
+      return notice ? say(next, ...notice) : next;
+    }
+    default:
+      return state;
+  }
+};
+
+const assigned = (state, assignment) => {
+  const { [assignment.id]: before, ...others } = state.assignments;
+  const active = assignment.status === "ACTIVE";
+  const assignments = active ? { ...others, [assignment.id]: assignment } : others;
+  const activeCount = Object.keys(assignments).length;
+  const driver = state.driver && { ...state.driver, activeCount, busy: activeCount >= state.driver.capacity };
+  const next = { ...state, assignments, driver };
+  if (active && !before) {
+    if (assignment.source === "manual") {
+      return say(next, "work", `Your dispatcher gave you a delivery from ${assignment.storeName}.`);
+    }
+    if (assignment.source === "auto_accepted") {
+      return say(next, "work", `The delivery from ${assignment.storeName} is yours: the offer ran out unanswered.`);
+    }
+  }
+  const why = assignment.endReason ? `: ${assignment.endReason}` : "";
+  if (assignment.status === "REASSIGNED") {
+    return say(next, "bad", `The delivery from ${assignment.storeName} was taken from you${why}.`);
+  }
+  if (assignment.status === "CANCELLED") {
+    return say(next, "bad", `The delivery from ${assignment.storeName} was cancelled${why}.`);
+  }
+  if (assignment.status === "COMPLETED") return say(next, "good", `Delivered: ${assignment.storeName}.`);
+  return next;
+};
+
+const WITHDRAWN = {
+  cancelled: "The order was cancelled.",
+  assigned_by_hand: "Your dispatcher settled the offer by hand.",
+  driver_full: "The offer was withdrawn: you have enough to do.",
+  on_break: null, // these three are the driver's own doing
+  paused: null,
+  shift_ended: null,
+};
+
+const closingNotice = (closed) => {
+  if (closed.outcome === "EXPIRED" && !closed.assignmentId) return ["info", "The offer ran out."];
+  if (closed.outcome !== "WITHDRAWN") return null;
+  const told = closed.reason in WITHDRAWN ? WITHDRAWN[closed.reason] : "The offer was withdrawn.";
+  return told && ["info", told];
+};
+
+const OWN_REASONS = new Set([
+  "driver_requested",
+  "driver_paused",
+  "driver_shift_end",
+  "driver_resumed",
+  "break_expired",
+  "unresponsive",
+  "connection_lost",
+  "reconnected",
+  "first_seen",
+  "never_seen",
+]);
+
+// Somebody else's reason for the driver's availability, if it is one.
+export const foreignReason = (driver) => foreign(driver.availabilityReason);
+
+const foreign = (reason) => (reason && !OWN_REASONS.has(reason) ? reason : null);
+
+const availabilityNotice = (message) => {
+  if (message.reason === "unresponsive") {
+    return ["bad", "You are paused: several offers in a row had no answer. Resume when you are back."];
+  }
+  if (message.reason === "break_expired") return ["info", "Your break is over."];
+  return foreign(message.reason) && ["bad", `Your dispatcher changed your availability: ${message.reason}.`];
+};

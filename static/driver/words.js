@@ -1,0 +1,50 @@
+// What the driver page says: states, reasons, amounts, distances, times.
+
+export const STATES = {
+  available: ["You are available", "Waiting for an offer."],
+  busy: ["You are on a delivery", "Offers come again when it is done."],
+  on_break: ["You are on a break", "It ends by itself in"],
+  paused: ["You are paused", "No offers until you resume."],
+  shift_ended: ["Your shift has ended", "Thank you. Start again whenever you like."],
+  offline: ["You are not on shift", "Start to get offers."],
+  unreachable: ["No connection", "Offers cannot reach you right now."],
+};
+
+export const REJECTIONS = ["Too far", "Pays too little", "Takes too long", "Something with my vehicle", "I don't go there", "Other"];
+
+export const LASTING = {
+  superseded: [
+    "Callboard is open somewhere else",
+    "A newer tab or another device of yours is the active one. Offers come there.",
+    "Use it here",
+  ],
+  refused: ["This link is over", "It is not good any more. Ask your dispatcher for a new one.", "Enter another link"],
+  expired: ["This link is over", "Its time is up. Ask your dispatcher for a new one.", "Enter another link"],
+  outdated: ["This page is out of date", "Load it again to go on.", "Load again"],
+};
+
+export const money = (cents, currency) => {
+  try {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(cents / 100);
+  } catch {
+    return `${(cents / 100).toFixed(2)} ${currency}`;
+  }
+};
+
+export const km = (distance) => `${distance < 10 ? distance.toFixed(1) : Math.round(distance)} km`;
+
+export const clock = (instant) =>
+  new Date(instant).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+
+// 75000 ms as 1:15, hours in front if there are any. Rounded up: 0:00 is over.
+export const countdown = (ms) => {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  const two = (n) => String(n).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
+};
+
+export const address = (point) => point.address || `${point.lat.toFixed(4)}, ${point.lon.toFixed(4)}`;
+
+// Opens the phone's navigation where there is one.
+export const mapLink = ({ lat, lon }) => `https://www.google.com/maps/dir/?api=1&destination=${lat},${lon}`;
