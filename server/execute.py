@@ -28,6 +28,7 @@ from server.dispatch.world import NeedsRows, World
 from server.metrics import BATCH_SIZE, COMMANDS, QUEUE_WAIT, REFUSALS, RERUNS, TRANSACTION_TIME
 from server.realtime.stream import tell
 from server.store.load import Named, load
+from server.store.outbox import OutboxRow, outbox_rows
 from server.store.save import StreamMessage, save
 from server.wire import to_json
 
@@ -79,7 +80,9 @@ class Answer(Struct):
 
 
 class Committed(Struct):
-    """News of one commit: its events in order, every row it changed or made, and the messages for drivers."""
+    """News of one commit: its events in order, every row it changed or made, and the messages for drivers; and
+    whether webhooks hear of it.
+    """
 
     at: datetime
     events: list[Event]
@@ -87,6 +90,7 @@ class Committed(Struct):
     drivers: list[Driver]
     messages: list[StreamMessage]
     policy: Policy | None
+    for_webhooks: bool = False
 
 
 class Database(Protocol):
@@ -129,6 +133,7 @@ class Batch:
         self.deferred: list[Pending] = []
         self.events: list[Event] = []
         self.messages: list[StreamMessage] = []
+        self.outbox: list[OutboxRow] = []
 
     def decide(self, world: World) -> None:
         """Decide one by one in order of arrival; later ones see the effects of earlier ones.
@@ -181,6 +186,7 @@ class Batch:
             [*world.new_drivers.values(), *world.changed_drivers.values()],
             self.messages,
             world.new_policy.policy if world.new_policy is not None else None,
+            bool(self.outbox),
         )
 
 
@@ -359,7 +365,9 @@ class Executor:
             loaded = await load(connection, named, self._policy())
             batch.decide(loaded.world)
             if batch.events:
-                await save(connection, loaded.world, batch.events, batch.messages)
+                if loaded.heard:
+                    batch.outbox = outbox_rows(batch.events, loaded.world)
+                await save(connection, loaded.world, batch.events, batch.messages, batch.outbox)
         chain = connection is self._connection and bool(self._queue)
         if not batch.events:
             await self._end(connection, "ROLLBACK", chain)

@@ -84,10 +84,11 @@ POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
 class Loaded(Struct):
-    """A world to decide in, and the transaction that holds its locks."""
+    """A world to decide in, the transaction that holds its locks, and whether any webhook is to hear of it."""
 
     world: World
     xid: str
+    heard: bool
 
 
 async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
@@ -116,7 +117,7 @@ async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    return Loaded(World(rows.now, policy, deliveries, drivers, by_external_ref, alerts), rows.xid)
+    return Loaded(World(rows.now, policy, deliveries, drivers, by_external_ref, alerts), rows.xid, rows.heard)
 
 
 _planned_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()

@@ -38,18 +38,21 @@ _ROWS: Final = """
     (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
  FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""
 _NOW: Final = "date_trunc('milliseconds', clock_timestamp())"
-READ: Final = f"SELECT {_NOW}, NULL::text, {_ROWS}"
-READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_ROWS}"
+_HEARD: Final = "EXISTS (SELECT FROM webhooks WHERE active)"
+READ: Final = f"SELECT {_NOW}, NULL::text, false, {_ROWS}"
+READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_HEARD}, {_ROWS}"
 
 
 class Rows(Struct):
     """Deliveries with all of theirs, and drivers, as of one moment, and the database's time right before it.
 
-    `xid` is the number of the transaction they were read in, if it was asked for.
+    `xid` is the number of the transaction they were read in, and `heard` whether any webhook is active, if that was
+    asked for.
     """
 
     now: datetime
     xid: str | None
+    heard: bool
     deliveries: dict[str, Delivery]
     drivers: dict[str, Driver]
 
@@ -63,7 +66,7 @@ async def read_rows(
 
 def rows_of(answer: Any) -> Rows:
     """What READ or READ_IN_TRANSACTION answered."""
-    now, xid, *found = answer
+    now, xid, heard, *found = answer
     deliveries = {row[0]: _delivery(row) for row in _decode(_delivery_rows, found[0])}
     for row in _decode(_offer_rows, found[1]):
         if row[1] in deliveries:
@@ -72,7 +75,7 @@ def rows_of(answer: Any) -> Rows:
         if row[1] in deliveries:
             deliveries[row[1]].assignments[row[0]] = Assignment(*row)
     drivers = {row[0]: driver_of([*row[:19], *(row[19] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
-    return Rows(now, xid, deliveries, drivers)
+    return Rows(now, xid, heard, deliveries, drivers)
 
 
 def driver_of(columns: Sequence[Any]) -> Driver:

@@ -17,6 +17,8 @@ from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ti
 from server.dispatch.policy import Policy
 from server.dispatch.world import World
 from server.ids import new_id
+from server.store.notices import NoticeRow, notice_rows
+from server.store.outbox import EVERYTHING, RETRY_HOURS, OutboxRow
 
 
 class StreamMessage(Struct, frozen=True):
@@ -237,6 +239,12 @@ _ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
 _DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in ("name", "external_ref", "phone", "zone", "capacity")]
 
+_OUTBOX: Final = f"""
+INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, retry_until)
+SELECT gen_random_uuid(), w.id, u.key, u.type, u.body, now() + make_interval(hours => {RETRY_HOURS})
+FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
+ORDER BY u.seq"""  # noqa: S608
+
 SECTIONS: Final = (
     _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
     _insert("new_deliveries", "deliveries", NewDeliveryRow.__struct_fields__, _new_delivery),
@@ -250,6 +258,8 @@ SECTIONS: Final = (
     _insert("new_drivers", "drivers", _DRIVER, computed={"created_at": "u.last_availability_change"}),
     _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
     _insert("events", "events", EventRow.__struct_fields__, _event),
+    Section("outbox", _OUTBOX, None),
+    _insert("notices", "notices", NoticeRow.__struct_fields__),
     _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
@@ -276,8 +286,15 @@ def statement(present: Iterable[str]) -> str:
 _statements: dict[tuple[str, ...], str] = {}
 
 
-async def save(connection: Any, world: World, events: Sequence[Event], messages: Sequence[StreamMessage]) -> None:
-    """Write all that the world marks as new or changed, its events and messages, in the caller's transaction.
+async def save(
+    connection: Any,
+    world: World,
+    events: Sequence[Event],
+    messages: Sequence[StreamMessage],
+    outbox: Sequence[OutboxRow] = (),
+) -> None:
+    """Write all that the world marks as new or changed, its events and messages and what webhooks hear, in the
+    caller's transaction.
 
     What other transactions may be inserting under the same unique key at the same time goes in order of that key.
     """
@@ -294,6 +311,8 @@ async def save(connection: Any, world: World, events: Sequence[Event], messages:
         "new_drivers": sorted(world.new_drivers.values(), key=lambda d: d.external_ref or ""),
         "messages": messages,
         "events": events,
+        "outbox": outbox,
+        "notices": notice_rows(events, world),
         "history": [event for event in events if type(event) is AvailabilityChanged],
         "new_tickets": world.new_tickets,
         "changed_alerts": world.changed_alerts.values(),

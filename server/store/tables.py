@@ -272,10 +272,16 @@ class Webhook(Table, tablename="webhooks"):
     active = Boolean(default=True)
     created_by = _text(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
+    previous_secret = _text(null=True)
+    previous_secret_until = _at(null=True)
+    deleted_at = _at(null=True)
 
 
 class WebhookDelivery(Table, tablename="webhook_deliveries"):
-    """One message for one webhook, until it is delivered or parked; its id is the `webhook-id` of every attempt."""
+    """One message for one webhook, until it is delivered or parked; its id is the `webhook-id` of every attempt.
+
+    Messages of one `key` (a delivery, a driver or an alert) go out in order of `seq`. `body` lacks the message's id.
+    """
 
     id = UUID(primary_key=True, default=None)
     webhook_id = _uuid()
@@ -289,6 +295,44 @@ class WebhookDelivery(Table, tablename="webhook_deliveries"):
     delivered_at = _at(null=True)
     parked_at = _at(null=True)
     last_status = _int(null=True)
+    last_error = _text(null=True)
+    seq = BigSerial()
+    key = Text(default="")
+    retry_until = _at(null=True)
+
+
+class WebhookAttempt(Table, tablename="webhook_attempts"):
+    """One try to deliver a message: the answer's status, or why there was none."""
+
+    id = BigSerial(primary_key=True)
+    webhook_delivery_id = _uuid()
+    attempt = _int()
+    at = _at()
+    status = _int(null=True)
+    ms = _int()
+    error = _text(null=True)
+
+
+class Notice(Table, tablename="notices"):
+    """What ops were told: on every board, and on `channel` if there is one; what became of it, and who saw it."""
+
+    id = UUID(primary_key=True, default=None)
+    kind = _text()
+    severity = _text()
+    zone = _text()
+    delivery_id = _uuid(null=True)
+    alert_id = _uuid(null=True)
+    text = _text()
+    link = _text()
+    created_at = _at()
+    acknowledged_by = _text(null=True)
+    acknowledged_at = _at(null=True)
+    channel = _text(null=True)
+    attempts = Integer(default=0)
+    next_attempt_at = _at(null=True)
+    locked_until = _at(null=True)
+    sent_at = _at(null=True)
+    failed_at = _at(null=True)
     last_error = _text(null=True)
 
 
@@ -383,6 +427,8 @@ TABLES: Final[list[type[Table]]] = [
     EventCursor,
     Webhook,
     WebhookDelivery,
+    WebhookAttempt,
+    Notice,
     Alert,
     PolicyVersion,
     User,

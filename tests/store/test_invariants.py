@@ -62,6 +62,11 @@ HOOK: Final = "INSERT INTO webhooks (id, url, events, secret) VALUES ('{id}', 'h
 POST: Final = (
     "INSERT INTO webhook_deliveries (id, webhook_id, event_id, type, body) VALUES ('{id}', '{hook}', 1, 't', '')"
 )
+TRY: Final = "INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, ms) VALUES ('{post}', 1, now(), 5)"
+NOTICE: Final = (
+    "INSERT INTO notices (id, kind, severity, zone, text, link, created_at)"
+    " VALUES ('{id}', 'alert.raised', 'warning', 'default', 'Wake up', '/board', now())"
+)
 
 WHOLE: Final = (
     DRIVER.format(id=DAN, ref="d1", active=0),
@@ -84,6 +89,7 @@ WHOLE: Final = (
     KEY.format(id=new_id()),
     HOOK.format(id=WEBHOOK),
     POST.format(id=new_id(), hook=WEBHOOK),
+    NOTICE.format(id=new_id()),
 )
 
 BREAKING: Final[dict[str, str]] = {
@@ -153,6 +159,8 @@ BREAKING: Final[dict[str, str]] = {
     "events_actor_type_check": "UPDATE events SET actor_type = 'viewer'",
     "webhook_deliveries_attempts_check": "UPDATE webhook_deliveries SET attempts = -1",
     "webhook_deliveries_over_check": "UPDATE webhook_deliveries SET delivered_at = now(), parked_at = now()",
+    "webhook_attempts_webhook_delivery_id_exists": TRY.format(post=new_id()),
+    "notices_severity_check": "UPDATE notices SET severity = 'loud'",
     "policy_version_check": "UPDATE policy SET version = 0",
     "users_role_check": "UPDATE users SET role = 'driver'",
     "users_name_check": "UPDATE users SET name = ''",

@@ -110,12 +110,17 @@ async def read_whole(connection: Any, prepared: str) -> list[str]:
     return [node["Relation Name"] for node in scans(json.loads(text)[0]["Plan"]) if "Index Cond" not in node]
 
 
+WHOLE = {"outbox": ["webhooks"]}
+"""What may be: there are a few dozen webhooks at most, and each is asked whether it wants to hear."""
+
+
 async def test_saving_looks_its_rows_up_once_there_are_more_than_a_few(writing: Any) -> None:
     await grow(writing, 200)
     await writing.execute("ANALYZE")
     for section in SECTIONS:
         await writing.execute(f"PREPARE {section.name} AS {statement([section.name])}")
-        assert await read_whole(writing, section.name) == [], section.name
+        whole = WHOLE.get(section.name, [])
+        assert await read_whole(writing, section.name) == whole, section.name
 
 
 async def test_loading_lets_go_of_old_plans_now_and_then(writing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
