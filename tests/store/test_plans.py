@@ -38,6 +38,10 @@ MORE = (
     INSERT INTO assignments (id, delivery_id, driver_id, status, source, created_at, version)
     SELECT id, delivery_id, driver_id, 'ACTIVE', 'manual', now(), 1 FROM driver_offers
     ON CONFLICT DO NOTHING""",
+    """
+    INSERT INTO alerts (id, kind, zone, value, threshold, raised_at)
+    SELECT id, 'unassigned_count', id, 1, 0, now()
+    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int))""",
     "INSERT INTO driver_positions (driver_id) SELECT id FROM drivers ON CONFLICT DO NOTHING",
 )
 READ_SO_FAR = """
