@@ -84,10 +84,14 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
             await db.open()
         except DatabaseUnreachable as error:
             return [*findings, bad("database", str(error))]
-        findings += await _database(settings, db)
-        if not any(finding.bad for finding in findings):
+        database_findings = await _database(settings, db)
+        findings += database_findings
+        if any(finding.what == "schema" and not finding.bad for finding in database_findings):
             findings += await _nodes(db)
-            findings += await _index(settings, db, bus, fix=fix)
+            if any(finding.bad for finding in redis_findings):
+                findings.append(note("index", "not looked at without Redis"))
+            else:
+                findings += await _index(db, bus, fix=fix)
         elif fix:
             findings.append(bad("index", "was not rebuilt: first mend what is said above"))
         return findings
@@ -179,6 +183,7 @@ def _people(admins: int) -> Finding:
 
 
 async def _nodes(db: Database) -> list[Finding]:
+    """Who runs, and who dispatches."""
     alive, dead, sockets = await db.pool.fetchrow(NODES)
     if not alive:
         return [note("nodes", "none is running")]
@@ -192,7 +197,7 @@ async def _nodes(db: Database) -> list[Finding]:
     return findings
 
 
-async def _index(settings: Settings, db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
+async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
     """The GEO index against PostgreSQL. Commits go on meanwhile, so a difference counts if it is there twice."""
     policies = Policies(db.pool)
     await policies.refresh()

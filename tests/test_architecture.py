@@ -14,7 +14,7 @@ SERVER = Path(__file__).parent.parent / "server"
 # `web, dispatcher -> execute -> store, realtime -> dispatch`, and beside them what needs nothing of ours but dispatch.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("dispatch",),
-    ("embedded", "ids", "log_lines", "metrics", "paths", "people", "serve", "settings", "supervise", "wire"),
+    ("account", "embedded", "ids", "log_lines", "metrics", "paths", "people", "serve", "settings", "supervise", "wire"),
     ("store", "realtime"),
     ("execute",),
     ("policies", "logs"),

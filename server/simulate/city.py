@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.simulate.driver import Habits, Pace
+from server.simulate.habits import Habits, Pace
 from server.simulate.places import Place, Plane
 
 ORIGIN: Final = Place(59.4370, 24.7536)

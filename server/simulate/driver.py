@@ -9,10 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
-
 from server.simulate import wire as w
 from server.simulate.client import DriverClient, Refused
+from server.simulate.habits import Habits, Pace
 from server.simulate.places import Leg, Place, standing
 from server.simulate.tally import Tally
 
@@ -21,28 +20,6 @@ STANDING_REPORT_SECONDS: Final = 20.0
 PAUSED_SECONDS: Final = (20.0, 60.0)
 REASONS: Final = ("too_far", "restaurant_is_slow", "low_pay", "wrong_direction", "vehicle_trouble")
 HOUR: Final = 3600.0
-
-
-class Pace(Struct, frozen=True):
-    """How fast a driver rides and hands over."""
-
-    metres_per_second: float
-    pickup_seconds: float
-    dropoff_seconds: float
-
-
-class Habits(Struct, frozen=True):
-    """How a driver behaves; the `_per_hour` are means."""
-
-    reply_seconds: tuple[float, float] = (1.5, 9.0)
-    rejects: float = 0.07
-    ignores: float = 0.03
-    breaks_per_hour: float = 0.0
-    break_minutes: tuple[int, int] = (5, 15)
-    losses_per_hour: float = 0.0
-    loss_seconds: tuple[float, float] = (4.0, 70.0)
-    shift_ends_per_hour: float = 0.0
-    away_seconds: tuple[float, float] = (120.0, 480.0)
 
 
 class SimulatedDriver:

@@ -22,7 +22,8 @@ from server.simulate.city import (
     rate_factor,
 )
 from server.simulate.crew import Crew
-from server.simulate.driver import Habits, Pace, SimulatedDriver
+from server.simulate.driver import SimulatedDriver
+from server.simulate.habits import Habits, Pace
 from server.simulate.orders import OrderDesk
 from server.simulate.places import Place, Plane
 from server.simulate.tally import Tally, span, table

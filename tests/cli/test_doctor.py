@@ -80,13 +80,6 @@ async def test_few_open_files_are_worth_a_word(settings: Settings, monkeypatch: 
     assert "ulimit -n" in what
 
 
-@pytest.fixture
-def durable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a server that keeps what it says; the tests' own does not."""
-    monkeypatch.setattr("server.doctor.CLOCK", "SELECT clock_timestamp(), true")
-
-
-@pytest.mark.usefixtures("durable")
 async def test_an_index_that_differs_is_found_and_rebuilt(
     settings: Settings, database: Any, valkey: Any, redis_prefix: str
 ) -> None:
@@ -105,7 +98,6 @@ async def test_an_index_that_differs_is_found_and_rebuilt(
     assert only(await examine(settings), "index") == ("ok", "1 drivers in Redis, as in PostgreSQL")
 
 
-@pytest.mark.usefixtures("durable")
 async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
     assert only(await examine(settings), "nodes") == ("note", "none is running")
     await database.execute(
@@ -122,7 +114,6 @@ async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
     assert only(await examine(settings), "lease")[0] == "ok"
 
 
-@pytest.mark.usefixtures("durable")
 async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.doctor.CLOCK", "SELECT clock_timestamp() + interval '5 s', true")
     how, what = only(await examine(settings), "clock")

@@ -10,7 +10,7 @@ from server.simulate import run as r
 from server.simulate.access import Access
 from server.simulate.api import CallFailed
 from server.simulate.day import read_day
-from server.simulate.driver import Habits
+from server.simulate.habits import Habits
 from server.simulate.run import Load, Window, run_city, run_day
 from tests.conftest import StartNode
 from tests.simulate.test_day import FILES
