@@ -122,6 +122,8 @@ class Feed:
                     self._deliveries.add(happened.delivery_id)
                 if happened.driver_id is not None:
                     self._drivers.add(happened.driver_id)
+                if happened.type.startswith("alert."):
+                    self._due["alerts"] = 0.0
             self._something.set()
 
     def _hint(self) -> None:
@@ -299,7 +301,7 @@ class Feed:
             moved = await self._read_moved() if self._is_due("moved", MOVED_SECONDS) else set()
             self._read_at = time.monotonic()
             if changes or headline_due or self._policy_version != self._policies.current.version:
-                self._publish(changes)
+                await self._publish(changes)
             self.broadcast.touched(deliveries | drivers | moved)
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
@@ -317,6 +319,8 @@ class Feed:
             self._cursor, more = news.cursor, news.more
             self._deliveries |= news.deliveries
             self._drivers |= news.drivers
+            if news.alerts:
+                self._due["alerts"] = 0.0
 
     async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []
@@ -352,7 +356,8 @@ class Feed:
                 left.append(name)
         return left
 
-    def _publish(self, changes: Changes) -> None:
+    async def _publish(self, changes: Changes) -> None:
+        """Render what changed and send it as one message. Others get their turn in between: there may be much."""
         rev = self.broadcast.number + 1
         pieces: list[str] = []
         if self._policy_version != self._policies.current.version:
@@ -360,7 +365,8 @@ class Feed:
             self._policy_version = self._policies.current.version
             known = {delivery.id for delivery in changes.deliveries}
             changes.deliveries += [d for d in self._picture.waiting() if d.id not in known]
-        for delivery in itertools.chain(changes.over, changes.deliveries):
+        for count, delivery in enumerate(itertools.chain(changes.over, changes.deliveries)):
+            await _yield_every(count)
             made = self.renderer.delivery(delivery, rev)
             for left in self._keep(delivery.id, made):
                 target = f"#{PREFIX[left]}-{delivery.id}"
@@ -369,7 +375,8 @@ class Feed:
                 else:
                     pieces.append(partial_of(target, "outerMorph", self.renderer.over(delivery, rev, left)))
             pieces += [partial_of(f"#{PREFIX[name]}-{delivery.id}", "outerMorph", row) for name, row in made.items()]
-        for driver in changes.drivers:
+        for count, driver in enumerate(changes.drivers):
+            await _yield_every(count)
             row = self.renderer.driver(driver, self._picture.seen.get(driver.id), rev)
             self._rows["drivers"][driver.id] = row
             pieces.append(partial_of(f"#v-{driver.id}", "outerMorph", row))

@@ -50,16 +50,13 @@ ALERTS: Final = """
 SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts
 WHERE resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '15 minutes'
 ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""
-ACKNOWLEDGE_ALERT: Final = """
-UPDATE alerts SET acknowledged_by = $2, acknowledged_at = clock_timestamp()
-WHERE id = $1 AND acknowledged_by IS NULL RETURNING id"""
 ALERT_ACKNOWLEDGED_BY: Final = "SELECT acknowledged_by FROM alerts WHERE id = $1"
 
 # A serial is no cursor: a lower number can be committed later. A transaction below the oldest one that still runs can
 # bring nothing new (docs/decisions.md).
 START: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 NEWS: Final = """
-SELECT xid::text, id, delivery_id, driver_id FROM events
+SELECT xid::text, id, delivery_id, driver_id, type LIKE 'alert.%' FROM events
 WHERE (xid, id) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid, id LIMIT $3"""
 
@@ -159,6 +156,7 @@ class News(Struct, frozen=True):
 
     deliveries: set[str]
     drivers: set[str]
+    alerts: bool
     cursor: Cursor
     more: bool
 
@@ -175,10 +173,11 @@ async def news(pool: Any, cursor: Cursor) -> News:
     """What happened since, on whatever node."""
     rows = await fetch(pool, NEWS, cursor.xid, cursor.event_id, NEWS_LIMIT)
     if not rows:
-        return News(set(), set(), cursor, False)
+        return News(set(), set(), False, cursor, False)
     deliveries = {row[2] for row in rows if row[2] is not None}
     drivers = {row[3] for row in rows if row[3] is not None}
-    return News(deliveries, drivers, Cursor(rows[-1][0], rows[-1][1]), len(rows) == NEWS_LIMIT)
+    cursor = Cursor(rows[-1][0], rows[-1][1])
+    return News(deliveries, drivers, any(row[4] for row in rows), cursor, len(rows) == NEWS_LIMIT)
 
 
 async def open_deliveries(pool: Any) -> list[DeliveryRow]:
@@ -215,9 +214,7 @@ async def alerts(pool: Any) -> list[AlertRow]:
     return [AlertRow(*row) for row in await fetch(pool, ALERTS)]
 
 
-async def acknowledge_alert(pool: Any, alert_id: str, by: str) -> str | None:
-    """Who has acknowledged it: `by`, or whoever was first. None if there is no such alert."""
-    if await fetch_one(pool, ACKNOWLEDGE_ALERT, alert_id, by) is not None:
-        return by
+async def alert_acknowledged_by(pool: Any, alert_id: str) -> str | None:
+    """Who looks after this alert, if anybody does."""
     row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
     return row[0] if row is not None else None

@@ -227,11 +227,12 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
 
 @post("/board/alerts/{alert_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
 async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after an alert."""
-    actor = request.user.actor
-    by = await reads.acknowledge_alert(node_of(request).database.pool, id_in_path(alert_id), actor.id or actor.type)
-    if by is None:
-        raise not_found()
+    """Somebody looks after an alert; whoever was first keeps it."""
+    known = id_in_path(alert_id)
+    answer = await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    by = await reads.alert_acknowledged_by(node_of(request).database.pool, known)
     return done(f"Alert acknowledged by {by}.")
 
 

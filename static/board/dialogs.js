@@ -22,9 +22,16 @@ const ADMINS = new Set(["reassign", "availability", "link", "move-all"]);
 export const may = (action) => mayBe(ADMINS.has(action) ? "admin" : "ops");
 
 export const openDialog = async (path) => {
+  // A fragment that is shared with other screens brings no title of its own.
   body.textContent = "";
   await globalThis.htmx.ajax("GET", path, { source: dialog, target: body, swap: "innerHTML" });
   if (!body.childElementCount) return;
+  if (!body.querySelector("#dialog-title")) {
+    const title = document.createElement("h2");
+    title.id = "dialog-title";
+    title.textContent = "Sign-in link";
+    body.prepend(title);
+  }
   if (!dialog.open) dialog.showModal();
   (body.querySelector("[autofocus]") ?? body.querySelector("input, button") ?? dialog).focus();
 };

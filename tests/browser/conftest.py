@@ -1,6 +1,7 @@
 """A real Chromium against a real node: people who are logged in, each with a window that is watched for complaints."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ THEMES: tuple[Theme, ...] = ("dark", "light")
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    if not Path(CHROMIUM).exists():
+    if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no {CHROMIUM}")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -107,7 +108,6 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 
 async def shoot(page: Page, name: str) -> None:
     """Keep a picture of the screen for people to look at."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
     await page.screenshot(path=SCREENS / f"{name}.png")
 
 

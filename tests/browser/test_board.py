@@ -242,9 +242,7 @@ async def test_a_hidden_tab_that_returns_is_up_to_date(site: Site, people: Peopl
     )
     delivery = await site.delivery()
     await expect(board.locator(f"#d-{delivery['id']}")).to_be_attached()
-    await board.evaluate(
-        """() => { delete document.hidden; document.dispatchEvent(new Event("visibilitychange")); }"""
-    )
+    await board.evaluate("""() => { delete document.hidden; document.dispatchEvent(new Event("visibilitychange")); }""")
     await board.bring_to_front()
     await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
     await expect(board.locator("#badge")).to_have_text(LIVE)
@@ -295,10 +293,7 @@ async def test_focus_and_typed_text_survive_a_flood_of_changes(site: Site, peopl
     async def flood() -> None:
         for _ in range(15):
             rev = feed.broadcast.number + 1
-            pieces = []
-            for row in feed._picture.waiting():
-                pieces.append(feed_piece(feed, row, rev))
-            feed.broadcast.publish("".join(pieces))
+            feed.broadcast.publish("".join(feed_piece(feed, row, rev) for row in feed._picture.waiting()))
             await asyncio.sleep(0.1)
 
     flooding = asyncio.create_task(flood())
@@ -438,10 +433,8 @@ async def test_every_screen_is_accessible_in_both_themes(site: Site, people: Peo
     phone = await people(site.node, "ada", "admin", color_scheme=theme, viewport=PHONE, has_touch=True, is_mobile=True)
     page = await open_board(phone)
     await check_accessible(page, "board on a phone")
-    await page.screenshot(path=f"test-results/screens/board-phone-{theme}.png", full_page=True)
+    await shoot(page, f"board-phone-{theme}")
     await page.goto(f"{phone.url}/board/deliveries/{made['Golden Noodle']['id']}")
     await expect(page.locator("#badge")).to_have_text(LIVE)
     await check_accessible(page, "delivery on a phone")
     await shoot(page, f"delivery-phone-{theme}")
-
-

@@ -297,4 +297,5 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
     assert "12 (over 10)" in shown.text
     assert "by alice" in said(await post(site.alice, f"/board/alerts/{alert}/acknowledge"))
     assert "by alice" in said(await post(site.ada, f"/board/alerts/{alert}/acknowledge"))
-    assert (await post(site.alice, f"/board/alerts/{alert[:-1]}9/acknowledge")).status_code == 404
+    over = await post(site.alice, f"/board/alerts/{alert[:-1]}9/acknowledge")
+    assert over.status_code in (404, 409)
