@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"some of {', '.join(BENCHMARKS)}, with commas between")
     parser.add_argument("--out", type=Path, help="where to write the JSON, as docs/bench.json")
     parser.add_argument("--quick", action="store_true", help="small numbers: does it run at all?")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for a quiet machine before each")
     options = parser.parse_args()
     names = [name.strip() for name in options.only.split(",") if name.strip()] or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
@@ -49,7 +50,7 @@ def main() -> int:
             "quick": options.quick,
             "machine": machine.facts(started.data),
         }
-        results, complete = uvloop.run(_run(started, names, options.quick))
+        results, complete = uvloop.run(_run(started, names, options.quick, options.patience))
     run["loadAverage"] = [round(load, 2) for load in os.getloadavg()]
     print(as_markdown(run, results))
     if options.out is not None:
@@ -57,11 +58,11 @@ def main() -> int:
     return 0 if complete else 1
 
 
-async def _run(started: Servers, names: list[str], quick: bool) -> tuple[list[Result], bool]:
+async def _run(started: Servers, names: list[str], quick: bool, patience: float) -> tuple[list[Result], bool]:
     results: list[Result] = []
     complete = True
     for name in names:
-        others = await machine.quiet(2.0 if quick else 30.0)
+        others = await machine.quiet(0.0 if quick else patience)
         print(f"{name}: others use {others:.2f} cores", file=sys.stderr, flush=True)
         began = time.perf_counter()
         try:

@@ -60,6 +60,8 @@ class Meter:
         times = psutil.cpu_times()
         busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "steal", 0.0)
         busy -= getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+        if os.nice(0) <= 0:
+            busy -= getattr(times, "nice", 0.0)  # it gives way to us
         own = resource.getrusage(resource.RUSAGE_SELF)
         trees = {name: tree_seconds(root) for name, root in self.roots.items()}
         return Sample(time.perf_counter(), trees, own.ru_utime + own.ru_stime, busy, getattr(times, "steal", 0.0))
