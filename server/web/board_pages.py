@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.board.candidates import choices
 from server.board.story import by, names_of, tell
 from server.board.words import next_level_at
 from server.dispatch.model import Actor, Driver, Point
@@ -117,13 +118,15 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     names = await names_of(pool, ids)
     where = await _place(request, ids[0]) if ids else None
     wait = found.unassigned
+    waits = found.status == "READY"
     return {
         "d": found,
         "tiles": node.settings.map_tiles,
         "attribution": node.settings.map_attribution,
         "now": node.clock.now(),
         "policy": policy,
-        "wait": wait if found.status == "READY" else None,
+        "wait": wait if waits else None,
+        "around": await choices(pool, found, policy, None) if waits else [],
         "level": wait.escalation_level if wait is not None else 0,
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,

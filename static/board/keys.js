@@ -1,6 +1,7 @@
 // The keyboard. Off while somebody types, in dialogs, and with Ctrl, Alt or Meta.
 import { act } from "./dialogs.js";
-import { clearSelection, rowAt, step, togglePick } from "./lists.js";
+import { rowAt, step } from "./lists.js";
+import { clearSelection, togglePick } from "./picks.js";
 
 const isTyping = (element) =>
   element?.isContentEditable ||

@@ -1,87 +1,15 @@
-// The tables: which rows are shown and in what order, which one the keyboard is at, which are selected. All of that
-// stands in the address. The rows themselves are the model: what they are is in their data attributes.
+// The tables: which rows are shown and in what order, and which one the keyboard is at. The rows themselves are the
+// model: what they are is in their data attributes.
+import { LISTS, OFF, SHOWS, SORTS, readAddress, state, writeAddress } from "./address.js";
 import { now, onTick, tickWithin } from "./clock.js";
 import { bulkPath, openDialog } from "./dialogs.js";
 import { readAgain } from "./live.js";
 import { escalated } from "./notices.js";
+import { boxOf, clearSelection, pick, showBulk } from "./picks.js";
 
-const LISTS = ["waiting", "active", "offers", "drivers"];
-const OFF = new Set(["offline", "shift_ended"]);
-const STATES = { available: 0, busy: 1, on_break: 2, paused: 3, offline: 4, shift_ended: 5, assigned: 0, picked_up: 1 };
 const GONE_MS = 4000;
-const PICKS_IN_ADDRESS = 20;
-
-const SHOWS = {
-  waiting: ["waiting", () => true],
-  unoffered: ["waiting", (row) => row.offered === undefined],
-  late: ["waiting", (row) => Number(row.level) > 0],
-  unacknowledged: ["waiting", (row) => row.acknowledged === undefined],
-  offers: ["offers", () => true],
-  active: ["active", () => true],
-  alerts: ["alerts", () => true],
-  available: ["drivers", (row) => row.state === "available"],
-  busy: ["drivers", (row) => row.state === "busy"],
-  on_break: ["drivers", (row) => row.state === "on_break"],
-  paused: ["drivers", (row) => row.state === "paused"],
-  off: ["drivers", (row) => OFF.has(row.state)],
-};
-
-const SORTS = {
-  level: (a, b) => Number(b.dataset.level) - Number(a.dataset.level) || older(a, b),
-  since: (a, b) => older(a, b),
-  store: (a, b) => a.dataset.store.localeCompare(b.dataset.store) || older(a, b),
-  km: (a, b) => Number(b.dataset.km) - Number(a.dataset.km) || older(a, b),
-  tries: (a, b) => Number(b.dataset.tries) - Number(a.dataset.tries) || older(a, b),
-  state: (a, b) => STATES[a.dataset.state] - STATES[b.dataset.state] || older(a, b),
-  name: (a, b) => nameOf(a).localeCompare(nameOf(b)) || older(a, b),
-  load: (a, b) => Number(b.dataset.load) - Number(a.dataset.load) || older(a, b),
-  deadline: (a, b) => Number(a.dataset.deadline) - Number(b.dataset.deadline) || older(a, b),
-};
-const FIRST_SORT = { waiting: "level", active: "since", offers: "deadline", drivers: "state" };
-
-const older = (a, b) => Number(a.dataset.since) - Number(b.dataset.since) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
-const nameOf = (row) => (row.driverName ??= row.querySelector("a").textContent);
-
-const state = { q: "", zone: "", show: "", row: "", sorts: { ...FIRST_SORT }, backwards: {}, picks: new Set() };
 const bodies = {};
-let compare = {};
-let writing = null;
-
-// The address.
-
-const readAddress = () => {
-  const asked = new URLSearchParams(location.search);
-  state.q = asked.get("q") ?? "";
-  state.zone = asked.get("zone") ?? "";
-  state.show = SHOWS[asked.get("show")] ? asked.get("show") : "";
-  state.row = asked.get("row") ?? "";
-  state.picks = new Set((asked.get("pick") ?? "").split(".").filter(Boolean));
-  for (const list of LISTS) {
-    const key = asked.get(`sort-${list}`) ?? (list === "waiting" ? asked.get("sort") : null) ?? FIRST_SORT[list];
-    const plain = key.replace(/^-/, "");
-    state.sorts[list] = SORTS[plain === "age" ? "since" : plain] ? (plain === "age" ? "since" : plain) : FIRST_SORT[list];
-    state.backwards[list] = key.startsWith("-");
-  }
-};
-
-const writeAddress = () => {
-  clearTimeout(writing);
-  writing = setTimeout(() => {
-    const address = new URL(location.href);
-    const put = (name, value) => (value ? address.searchParams.set(name, value) : address.searchParams.delete(name));
-    put("q", state.q);
-    put("zone", state.zone);
-    put("show", state.show);
-    put("row", state.row);
-    put("pick", state.picks.size && state.picks.size <= PICKS_IN_ADDRESS ? [...state.picks].join(".") : "");
-    address.searchParams.delete("sort");
-    for (const list of LISTS) {
-      const changed = state.sorts[list] !== FIRST_SORT[list] || state.backwards[list];
-      put(`sort-${list}`, changed ? (state.backwards[list] ? "-" : "") + state.sorts[list] : "");
-    }
-    if (address.href !== location.href) history.replaceState(history.state, "", address);
-  }, 150);
-};
+const compare = {};
 
 // Which rows are shown.
 
@@ -237,59 +165,6 @@ export const step = (by) => {
 export const focusRow = (id) => {
   const row = document.getElementById(id);
   if (row && !row.hidden) goTo(row);
-};
-
-// What is selected.
-
-const boxOf = (row) => row.querySelector(".pick input");
-
-export const togglePick = (row) => {
-  const box = row && boxOf(row);
-  if (!box) return;
-  box.checked = !box.checked;
-  pick(row, box.checked);
-};
-
-const pick = (row, picked) => {
-  if (picked) {
-    const list = row.parentNode.dataset.list;
-    // One kind at a time: what is done with orders is not done with drivers.
-    for (const id of state.picks) if (document.getElementById(id)?.parentNode.dataset.list !== list) unpick(id);
-    state.picks.add(row.id);
-  } else state.picks.delete(row.id);
-  row.toggleAttribute("data-picked", picked);
-  showBulk();
-};
-
-const unpick = (id) => {
-  state.picks.delete(id);
-  const row = document.getElementById(id);
-  row?.removeAttribute("data-picked");
-  const box = row && boxOf(row);
-  if (box) box.checked = false;
-};
-
-const showBulk = () => {
-  const bulk = document.getElementById("bulk");
-  for (const id of state.picks) if (!document.getElementById(id)) state.picks.delete(id);
-  const [first] = state.picks;
-  const list = first ? document.getElementById(first).parentNode.dataset.list : null;
-  bulk.hidden = !list;
-  document.getElementById("bulk-count").textContent = `${state.picks.size} selected`;
-  for (const group of bulk.querySelectorAll("[data-for]")) group.hidden = group.dataset.for !== list;
-  for (const all of document.querySelectorAll("[data-all]")) all.checked = all.checked && all.dataset.all === list;
-  writeAddress();
-};
-
-export const clearSelection = () => {
-  if (!bodies.waiting) return;
-  for (const id of [...state.picks]) unpick(id);
-  for (const row of document.querySelectorAll('tr[aria-current="true"]')) {
-    row.removeAttribute("aria-current");
-    if (row.contains(document.activeElement)) document.activeElement.blur();
-  }
-  state.row = "";
-  showBulk();
 };
 
 // What comes by the stream.

@@ -147,7 +147,7 @@ const bounds = () => {
 
 const fit = () => {
   const all = bounds();
-  if (all.isValid()) map.fitBounds(all.pad(0.08), { maxZoom: 15, animate: false });
+  if (all.isValid()) map.fitBounds(all.pad(0.05), { maxZoom: 15, animate: false });
 };
 
 const fitOnce = () => {
@@ -184,6 +184,9 @@ export const startMap = () => {
   map = L().map(place, {
     attributionControl: Boolean(place.dataset.tiles),
     zoomControl: true,
+    zoomSnap: 0.25,
+    zoomDelta: 1,
+    wheelPxPerZoomLevel: 120,
     preferCanvas: true,
     zoomAnimation: !still,
     fadeAnimation: false,

@@ -102,8 +102,9 @@ async def test_candidates_are_ranked_by_the_way_and_told_why_not(site: Site) -> 
     near = await site.driver("Near")
     await near.move(52.5205, 13.405)
 
-    async def found() -> bool:
-        part = parse((await site.alice.get(f"/board/deliveries/{delivery['id']}/assign")).text)
-        return bool(part.every("label", class_="choice"))
+    async def around() -> list[str]:
+        shown = await page(site, f"/board/deliveries/{delivery['id']}")
+        return [line.text for line in shown.one("ul", class_="around").every("li") if line.every("a")]
 
-    await until(found)
+    lines = await until(around)
+    assert lines[0].startswith("Near 0.1 km · 1 min")
