@@ -29,15 +29,15 @@ BUILD_PREFIX: Final = "b-"
 PACKED: Final = frozenset({".css", ".html", ".js", ".json", ".md", ".svg", ".txt", ".webmanifest"})
 WORTH_PACKING_BYTES: Final = 1024
 KINDS: Final = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".html": "text/html",
     ".ico": "image/x-icon",
-    ".js": "text/javascript; charset=utf-8",
+    ".js": "text/javascript",
     ".json": "application/json",
-    ".md": "text/markdown; charset=utf-8",
+    ".md": "text/markdown",
     ".png": "image/png",
     ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
+    ".txt": "text/plain",
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
@@ -75,10 +75,10 @@ _kept: "OrderedDict[tuple[Path, int, int], Asset]" = OrderedDict()
 
 def read_asset(name: str) -> Asset | None:
     """The file of this name under `static/`, None if there is none. It is read again when it changed."""
-    path = (STATIC / name).resolve()
-    if not path.is_relative_to(STATIC.resolve()):
-        return None
     try:
+        path = (STATIC / name).resolve()
+        if not path.is_relative_to(STATIC.resolve()):
+            return None
         stat = path.stat()
         if not path.is_file():
             return None
@@ -128,4 +128,7 @@ async def static_file(request: Request[Any, None, State], path: FromPath[Path]) 
         if "gzip" in request.headers.get("accept-encoding", ""):
             body = found.packed
             headers["Content-Encoding"] = "gzip"
-    return ASGIResponse(body=body, headers=headers, media_type=found.kind, is_head_response=is_head)
+    if is_head:
+        headers["Content-Length"] = str(len(body))
+        return ASGIResponse(headers=headers, media_type=found.kind, is_head_response=True)
+    return ASGIResponse(body=body, headers=headers, media_type=found.kind)

@@ -92,7 +92,7 @@ def _manifest() -> bytes:
 async def service_worker() -> ASGIResponse:
     """Keeps the page's files; another build is another worker."""
     headers = {**ASK_AGAIN, "Service-Worker-Allowed": "/driver"}
-    return ASGIResponse(body=_worker(), headers=headers, media_type="text/javascript; charset=utf-8")
+    return ASGIResponse(body=_worker(), headers=headers, media_type="text/javascript")
 
 
 @cache

@@ -192,7 +192,7 @@ def _from_database(_: Request[Any, Any, Any], __: DatabaseAway) -> Response[Any]
     return as_response(try_again())
 
 
-def _from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     """What the framework itself refuses, before any handler of ours runs."""
     if error.status_code >= 500:
         return _from_bug(request, error)
@@ -216,6 +216,6 @@ def exception_handlers() -> ExceptionHandlersMap:
     return {
         Problem: _from_problem,
         DatabaseAway: _from_database,
-        HTTPException: _from_litestar,
+        HTTPException: from_litestar,
         Exception: _from_bug,
     }

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from litestar import Litestar, Request
 from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
@@ -21,6 +22,7 @@ from server.web.errors import exception_handlers
 from server.web.login import people_handlers
 from server.web.login_limits import LoginLimits
 from server.web.sessions import Sessions
+from server.web.shell import unknown_address
 
 API: Final = (deliveries, drivers, driver_calls, admin, watching, keys, people_api, system, documents)
 
@@ -54,7 +56,7 @@ def configure(
         route_handlers=[*http_handlers(), *route_handlers],
         lifespan=[*lifespan, _keep_sessions],
         state=State({"settings": settings}),
-        exception_handlers=exception_handlers(),
+        exception_handlers={**exception_handlers(), NotFoundException: unknown_address},
         middleware=[system.METRICS.middleware],
         request_max_body_size=BODY_LIMIT_BYTES,
         openapi_config=None,

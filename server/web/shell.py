@@ -25,10 +25,10 @@ from server.settings import Settings
 from server.store.reads import DatabaseAway
 from server.web.assets import asset
 from server.web.auth import Principal
-from server.web.errors import BAD_REQUEST, NOT_FOUND, Kind, Problem, as_response, bug, try_again
+from server.web.errors import BAD_REQUEST, NOT_FOUND, Kind, Problem, as_response, bug, from_litestar, try_again
 from server.web.sessions import Session, Sessions
 
-HTML: Final = "text/html; charset=utf-8"
+HTML: Final = "text/html"
 NO_STORE: Final = {"Cache-Control": "no-store", "Vary": "Cookie"}
 FLASH_COOKIE: Final = "callboard_flash"
 FLASH_SECONDS: Final = 30
@@ -213,6 +213,16 @@ def _away(request: Request[Any, Any, Any], _: DatabaseAway) -> Response[Any]:
 def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     kind = NOT_FOUND if error.status_code == 404 else Kind(error.status_code, BAD_REQUEST.code, BAD_REQUEST.title)
     return shown_error(request, Problem(kind, error.detail))
+
+
+def unknown_address(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """404 for the application: a screen for a person with an old link. No middleware runs there."""
+    if not wants_screen(request):
+        return from_litestar(request, error)
+    shown = _framework(request, error)
+    settings: Settings = request.app.state.settings
+    shown.headers.update({"Content-Security-Policy": content_security_policy(settings.map_tiles), **PROTECTION})
+    return shown
 
 
 def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

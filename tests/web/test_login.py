@@ -1,0 +1,176 @@
+"""Logging in: who gets in, where to, with what cookie; and that nothing tells whether a name exists."""
+
+import time
+from statistics import median
+from typing import Any
+
+import pytest
+
+from server.web.shell import local_path
+from tests.conftest import StartNode
+from tests.web.conftest import Check, Site
+from tests.web.people import HTML, PASSWORD, Browser, add, logged_in
+
+
+async def test_the_login_leads_to_the_page_that_was_asked_for(site: Site) -> None:
+    await add(site.node, "Ada", "admin")
+    browser = Browser(site.anonymous())
+    asked = await browser.see("/users?x=1&y=%2F")
+    assert asked.status_code == 303
+    assert asked.headers["location"] == "/login?next=/users%3Fx%3D1%26y%3D%252F"
+    form = await browser.see(asked.headers["location"])
+    assert form.status_code == 200
+    assert 'name="next" value="/users?x=1&amp;y=%2F"' in form.text
+    done = await browser.log_in("ada", next="/users?x=1&y=%2F")
+    assert done.status_code == 303
+    assert done.headers["location"] == "/users?x=1&y=%2F"
+    assert (await browser.see("/users")).status_code == 200
+    for path, leads in {"/login": "/board", "/login?next=/users": "/users", "/": "/board"}.items():
+        assert (await browser.see(path)).headers["location"] == leads
+
+
+async def test_without_a_login_the_start_is_the_login(site: Site) -> None:
+    assert (await Browser(site.anonymous()).see("/")).headers["location"] == "/login"
+
+
+async def test_the_cookie_is_for_the_server_alone(site: Site, node: StartNode) -> None:
+    await add(site.node, "alice", "ops")
+    cookie = (await Browser(site.anonymous()).log_in("alice")).headers["set-cookie"]
+    name, _, attributes = cookie.partition("; ")
+    assert name.startswith("callboard=")
+    assert {part.lower() for part in attributes.split("; ")} >= {"httponly", "samesite=lax", "path=/"}
+    assert "secure" not in attributes.lower()
+    assert "domain" not in attributes.lower()
+
+    behind_tls = Site(await node(secure_cookies=True))
+    cookie = (await Browser(behind_tls.anonymous()).log_in("alice")).headers["set-cookie"]
+    assert cookie.startswith("__Host-callboard=")
+    assert "secure" in cookie.lower()
+    proxied = {**HTML, "X-Forwarded-Proto": "https"}
+    answer = await site.anonymous().post("/login", data={"name": "alice", "password": PASSWORD}, headers=proxied)
+    assert "secure" in answer.headers["set-cookie"].lower()
+    await behind_tls.close()
+
+
+async def test_a_wrong_name_a_wrong_password_and_a_locked_out_person_look_the_same(site: Site) -> None:
+    await add(site.node, "alice", "ops")
+    gone = await add(site.node, "gone", "ops")
+    assert (await site.ada.patch(f"/admin/users/{gone}", json={"active": False})).status_code == 200
+    pages = set()
+    tries = {"alice": "wrong password", "nobody": PASSWORD, "gone": PASSWORD, "": "", "al\0ice": PASSWORD}
+    for name, password in tries.items():
+        answer = await Browser(site.anonymous()).log_in(name, password)
+        assert answer.status_code == 401
+        assert "set-cookie" not in answer.headers
+        pages.add(answer.text.replace(f'value="{name}"', 'value=""').replace("al�ice", ""))
+    assert len({page.replace(" autofocus", "") for page in pages}) == 1
+    assert "Name or password is wrong." in pages.pop()
+
+
+async def test_a_name_that_nobody_has_takes_as_long(site: Site) -> None:
+    await add(site.node, "alice", "ops")
+    site.node.app.state.login_limits.begin = lambda *_: None
+
+    async def seconds(name: str) -> float:
+        started = time.perf_counter()
+        await site.anonymous().post("/login", json={"name": name, "password": "wrong password"})
+        return time.perf_counter() - started
+
+    there, nowhere = [], []
+    for n in range(7):
+        there.append(await seconds("alice"))
+        nowhere.append(await seconds(f"nobody-{n}"))
+    assert 0.4 < median(there) / median(nowhere) < 2.5
+
+
+@pytest.mark.parametrize("name", ["alice", "nobody"])
+async def test_too_many_tries_are_told_to_wait(site: Site, name: str, problem: Check) -> None:
+    await add(site.node, "alice", "ops")
+    browser = Browser(site.anonymous())
+    answers = [await browser.log_in(name, "wrong password") for _ in range(8)]
+    assert {answer.status_code for answer in answers} == {401}
+    limited = await browser.log_in(name)
+    assert limited.status_code == 429
+    assert int(limited.headers["retry-after"]) > 0
+    assert "Too many" in limited.text
+    told = await site.anonymous().post("/login", json={"name": name, "password": PASSWORD})
+    problem(told, 429, "too_many_requests")
+    assert int(told.headers["retry-after"]) > 0
+
+
+async def test_a_login_from_another_site_is_refused(site: Site) -> None:
+    await add(site.node, "alice", "ops")
+    fields = {"name": "alice", "password": PASSWORD}
+    client = site.anonymous()
+    for header in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": site.node.url},
+    ):
+        answer = await client.post("/login", data=fields, headers={**HTML, **header})
+        assert answer.status_code == 403, header
+        assert "set-cookie" not in answer.headers
+    for header in ({"Origin": site.node.url}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
+        assert (await client.post("/login", data=fields, headers={**HTML, **header})).status_code == 303
+
+
+async def test_a_session_brought_along_is_never_the_new_one(site: Site) -> None:
+    """Fixation: whoever planted a cookie, or looked over a shoulder, holds nothing after the login."""
+    browser = await logged_in(site, "alice", "ops")
+    before = browser.cookie
+    await add(site.node, "Ada", "admin")
+    assert (await browser.log_in("Ada")).status_code == 303
+    assert browser.cookie != before
+    thief = site.anonymous({"Cookie": f"callboard={before}"})
+    assert (await thief.get("/deliveries")).status_code == 401
+    planted = Browser(site.anonymous({"Cookie": "callboard=planted"}))
+    answer = await planted.log_in("Ada")
+    assert "planted" not in answer.headers["set-cookie"]
+
+
+async def test_programs_log_in_with_json(site: Site, problem: Check) -> None:
+    await add(site.node, "Ada", "admin")
+    client = site.anonymous()
+    answer = await client.post("/login", json={"name": "ada", "password": PASSWORD})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["name"], told["role"]) == ("Ada", "admin")
+    made = await client.post("/drivers", json={"name": "Dan"}, headers={"X-CSRF-Token": told["csrfToken"]})
+    assert made.status_code == 201
+    problem(await client.post("/login", json={"name": "ada", "password": "wrong password"}), 401, "unauthorized")
+    problem(await client.post("/login", json={"name": "ada"}), 422, "invalid")
+    problem(await client.post("/login", content=b"{"), 400, "malformed")
+
+
+@pytest.mark.parametrize("content", [b"name=%00&password=%ff", b"&&&", b"name", b"=" * 5000, b"a=1&" * 300])
+async def test_forms_of_any_kind_are_answered(site: Site, content: bytes) -> None:
+    headers = {**HTML, "Content-Type": "application/x-www-form-urlencoded"}
+    assert (await site.nobody.post("/login", content=content, headers=headers)).status_code in (400, 401)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "board", "//evil.example", "/\\evil.example", "/\t/evil.example", "/\n/evil.example",
+        "https://evil.example",
+        "javascript:alert(1)", "/login", "/login?next=/login", "/logout", "/\x00", "/é",
+        "/" + "x" * 3000, "\\/evil", " /board",
+    ],
+)  # fmt: skip
+def test_nothing_leads_to_another_site(text: str | None) -> None:
+    assert local_path(text, "/board") == "/board"
+
+
+@pytest.mark.parametrize("text", ["/", "/users", "/board?show=waiting&sort=age#x", "/board/deliveries/1?next=//evil"])
+def test_paths_of_ours_are_kept(text: str) -> None:
+    assert local_path(text, "/board") == text
+
+
+async def test_the_log_holds_no_password(site: Site, capsys: Any) -> None:
+    await add(site.node, "alice", "ops")
+    await Browser(site.anonymous()).log_in("alice", "a-very-wrong-password")
+    await Browser(site.anonymous()).log_in("alice")
+    said = capsys.readouterr()
+    assert PASSWORD not in said.out + said.err
+    assert "a-very-wrong-password" not in said.out + said.err
