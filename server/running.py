@@ -19,6 +19,7 @@ from server.serve import listen, run_node
 from server.settings import Settings, kept_secret
 from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed
+from server.simulate.city import ORIGIN
 from server.simulate.crew import Crew
 from server.simulate.run import Load, Window, amounts_to, run_city, run_day
 from server.simulate.tally import Tally
@@ -129,7 +130,9 @@ def serve_a_city(settings: Settings, load: Load) -> None:
         access = Access(mint=mint_with(complete.secret))
 
         async def beside() -> None:
-            link = f"{url}/driver#token={await _demo_driver(url, access, load.zone)}"
+            # The city is nowhere near this machine: the page is told where its driver is.
+            where = f"lat={ORIGIN.lat}&lon={ORIGIN.lon}"
+            link = f"{url}/driver?{where}#token={await _demo_driver(url, access, load.zone)}"
             welcome = [
                 "",
                 "The city is open.",
