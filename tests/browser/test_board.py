@@ -344,6 +344,35 @@ async def test_the_pages_of_one_delivery_and_driver_are_live(site: Site, people:
     await expect(other.locator(".status")).to_have_text("Paused")
     await page.keyboard.press("r")
     await expect(page.get_by_role("dialog")).to_contain_text("Dan loses this delivery")
+    await other.get_by_role("button", name="Sign-in link").click()
+    await expect(other.get_by_role("dialog", name="Sign-in link")).to_contain_text("For Dan")
+    await check_accessible(other, "the link of a driver")
+
+
+async def test_ops_offers_a_waiting_delivery_by_keyboard(site: Site, people: People) -> None:
+    alice = await people(site.node, "alice", "ops")
+    dora = await site.driver("Dora")
+    await dora.move(52.9, 13.9)
+    delivery = await site.delivery(pickup={"lat": 52.75, "lon": 13.6})
+    board = await open_board(alice)
+    await board.locator(f"#d-{delivery['id']}").focus()
+
+    async def asked() -> bool:
+        await board.keyboard.press("a")
+        await expect(board.get_by_role("dialog")).to_contain_text("Assign order")
+        if await board.get_by_role("radio", name="Dora").count():
+            return True
+        await board.keyboard.press("Escape")
+        return False
+
+    await until(asked)
+    await expect(board.get_by_role("radio", name="Dora")).to_be_focused()
+    await board.keyboard.press("Space")
+    await board.get_by_role("radio", name="Agreed by phone").focus()
+    await board.keyboard.press("Space")
+    await board.keyboard.press("Enter")
+    await expect(board.locator("#said")).to_contain_text("offered to Dora")
+    await expect(board.locator(f"#d-{delivery['id']} .why")).to_contain_text("Dora")
 
 
 async def test_a_session_that_ended_leads_to_the_login(site: Site, people: People) -> None:
