@@ -13,7 +13,8 @@ STATEMENTS = (
     "CREATE INDEX webhook_attempts_delivery ON webhook_attempts (webhook_delivery_id, id)",
     # Told one after another: a message waits for those of its webhook and key before it.
     f"CREATE INDEX webhook_deliveries_order ON webhook_deliveries (webhook_id, key, seq) WHERE {OPEN}",
-    f"CREATE INDEX webhook_deliveries_open ON webhook_deliveries (webhook_id, seq) WHERE {OPEN}",
+    f"CREATE INDEX webhook_deliveries_open ON webhook_deliveries (webhook_id, next_attempt_at) WHERE {OPEN}",
+    "CREATE INDEX webhook_deliveries_parked ON webhook_deliveries (webhook_id) WHERE parked_at IS NOT NULL",
     # The log of a webhook, newest first.
     "CREATE INDEX webhook_deliveries_log ON webhook_deliveries (webhook_id, seq DESC)",
     "CREATE INDEX notices_unsent ON notices (next_attempt_at) WHERE next_attempt_at IS NOT NULL",

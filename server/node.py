@@ -21,6 +21,7 @@ from server.execute import Committed, Executor
 from server.ids import new_id
 from server.logs import log_commit
 from server.metrics import LOOP_LAG
+from server.notify import Notify
 from server.policies import Policies
 from server.realtime.bus import DISPATCH, POLICY, Bus, node_channel
 from server.realtime.clock import DatabaseClock
@@ -105,6 +106,14 @@ class Node:
             policies=self.policies,
             positions=self.positions,
         )
+        self.notify = Notify(
+            settings=self.settings,
+            database=self.database,
+            lease=self.dispatcher.lease,
+            executor=self.executor,
+            policies=self.policies,
+            bus=self.bus,
+        )
         self.feed = Feed(
             pool=pool,
             policies=self.policies,
@@ -123,6 +132,7 @@ class Node:
             self.geo.committed,
             self.dispatcher.committed,
             self.feed.committed,
+            self.notify.committed,
             self._tell_policy,
             log_commit,
         ]
@@ -146,6 +156,7 @@ class Node:
             ("prune", self._prune),
             *self.dispatcher.tasks(),
             *self.feed.tasks(),
+            *self.notify.tasks(),
         )
         log.info("node_started", nodeId=self.node_id)
 
@@ -167,6 +178,7 @@ class Node:
         except Exception as error:
             log.warning("node_stopped_in_a_hurry", reason=repr(error))
         await stop(*self._tasks)
+        await self.notify.close()
         await self.bus.close()
         await self.database.close()
 

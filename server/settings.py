@@ -65,6 +65,13 @@ class Settings(BaseModel):
     secure_cookies: bool = False
     """Set behind TLS: session cookies are then sent over https only."""
 
+    public_url: str = ""
+    """Where people reach the board, such as https://board.example; for links in notices."""
+    webhooks_allow_private: bool = False
+    """Whether webhooks may lead to this machine and to private networks."""
+    slack_webhook_url: str = Field("", repr=False)
+    """A Slack-compatible incoming webhook for the notices of ops."""
+
     time_zone: str = "UTC"
     """The organisation's, for the times on its screens; the API speaks UTC."""
     map_tiles: str = ""
@@ -109,6 +116,16 @@ class Settings(BaseModel):
         if value and not all(part in value for part in ("{z}", "{x}", "{y}")):
             raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
         return _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        return _of_scheme(value, "https://board.example", "https", "http")
+
+    @field_validator("slack_webhook_url")
+    @classmethod
+    def _slack_webhook_url(cls, value: str) -> str:
+        return _of_scheme(value, "https://hooks.slack.com/services/...", "https", "http")
 
     @field_validator("data")
     @classmethod

@@ -52,6 +52,11 @@ class Dispatcher:
         geo.placed.append(self._matcher.placed)
 
     @property
+    def lease(self) -> Lease:
+        """For other work that one node at a time does."""
+        return self._lease
+
+    @property
     def holds_lease(self) -> bool:
         """Whether this node dispatches now."""
         return self._lease.held

@@ -31,6 +31,13 @@ class NoticeRow(Struct, frozen=True):
     created_at: datetime
 
 
+def noteworthy(event: e.Event) -> bool:
+    """Whether a notice is made of this event."""
+    if isinstance(event, e.DeliveryEscalated):
+        return not NOTIFYING.isdisjoint(event.actions)
+    return isinstance(event, e.AlertRaised | e.AlertResolved)
+
+
 def notice_rows(events: Iterable[e.Event], world: World) -> list[NoticeRow]:
     """The notices of a batch: levels of escalation that say so, alerts raised and resolved."""
     rows = []

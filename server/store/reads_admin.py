@@ -27,9 +27,9 @@ TICKETS: Final = """
 SELECT id, type, priority, title, description, delivery_id, zone, action_url, status, created_at
 FROM support_tickets WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3"""
-ALERTS: Final = """
-SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by
-FROM alerts WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
+_ALERT: Final = "SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by FROM alerts"
+ALERT: Final = f"{_ALERT} WHERE id = $1"
+ALERTS: Final = f"""{_ALERT} WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3"""
 
 # $1 the start of the window, $2 the zone or NULL, $3 the earliest an offer was made that can have ended in it.
@@ -166,6 +166,12 @@ async def read_all_unassigned(pool: Any, zone: str | None, before: str | None, l
 async def read_tickets(pool: Any, zone: str | None, before: str | None, limit: int) -> list[TicketRow]:
     """Newest first, those before the ticket `before`."""
     return [TicketRow(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
+
+
+async def read_alert(pool: Any, alert_id: str) -> AlertRow | None:
+    """One alert, which may be over."""
+    row = await fetch_one(pool, ALERT, alert_id)
+    return AlertRow(*row) if row is not None else None
 
 
 async def read_alerts(pool: Any, zone: str | None, before: str | None, limit: int) -> list[AlertRow]:

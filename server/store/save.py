@@ -259,7 +259,7 @@ SECTIONS: Final = (
     _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
     _insert("events", "events", EventRow.__struct_fields__, _event),
     Section("outbox", _OUTBOX, None),
-    _insert("notices", "notices", NoticeRow.__struct_fields__),
+    _insert("notices", "notices", NoticeRow.__struct_fields__, computed={"next_attempt_at": "now()"}),
     _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),

@@ -200,3 +200,69 @@ class NewApiKeyView(_Told, frozen=True):
     name: str
     key: str
     prefix: str
+
+
+class WebhookView(_Told, frozen=True):
+    """A webhook, without its secret. Until `previousSecretUntil` messages are signed with the old secret too."""
+
+    id: Id
+    url: str
+    events: list[str]
+    active: bool
+    created_by: str | None
+    created_at: InstantText
+    previous_secret_until: InstantText | None
+
+
+class WebhookWithSecret(WebhookView, frozen=True, kw_only=True):
+    """A webhook with a new secret: the only time that it is shown."""
+
+    secret: str
+
+
+class WebhookAttemptView(_Told, frozen=True):
+    """One try to deliver a message: the status of the answer, or why there was none."""
+
+    attempt: int
+    at: InstantText
+    status: int | None
+    ms: int
+    error: str | None
+
+
+class WebhookMessageView(_Told, frozen=True):
+    """A message for a webhook; its id is the `webhook-id` of every attempt. The newest attempts come first."""
+
+    id: Id
+    webhook_id: Id
+    type: str
+    status: Literal["pending", "delivered", "parked"]
+    created_at: InstantText
+    attempts: int
+    next_attempt_at: InstantText | None
+    delivered_at: InstantText | None
+    parked_at: InstantText | None
+    last_status: int | None
+    last_error: str | None
+    log: list[WebhookAttemptView]
+
+
+class NoticeView(_Told, frozen=True):
+    """What ops were told, and what became of it: `received` once somebody acknowledged it."""
+
+    id: Id
+    kind: str
+    severity: Literal["info", "warning", "critical"]
+    zone: str
+    delivery_id: Id | None
+    alert_id: Id | None
+    text: str
+    link: str
+    status: Literal["pending", "sent", "received", "failed"]
+    channel: str | None
+    created_at: InstantText
+    sent_at: InstantText | None
+    failed_at: InstantText | None
+    last_error: str | None
+    acknowledged_by: str | None
+    acknowledged_at: InstantText | None

@@ -55,6 +55,8 @@ TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
 
 CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
 USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
+TOO_MANY_WEBHOOKS: Final = Kind(409, "too_many_webhooks", "Too many webhooks")
+WEBHOOK_NOT_ACTIVE: Final = Kind(409, "webhook_not_active", "The webhook is not active")
 LAST_ADMIN: Final = Kind(409, "last_admin", "The last admin")
 
 CONFLICTS: Final = {
@@ -70,6 +72,9 @@ CONFLICTS: Final = {
         r.DRIVER_EXISTS.code: "The driver exists",
         r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
         r.VERSION_CHANGED.code: "Changed meanwhile",
+        r.ALERT_OVER.code: "The alert is over",
+        TOO_MANY_WEBHOOKS.code: TOO_MANY_WEBHOOKS.title,
+        WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
         USER_EXISTS.code: USER_EXISTS.title,
         LAST_ADMIN.code: LAST_ADMIN.title,
     }.items()

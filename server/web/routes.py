@@ -14,7 +14,19 @@ from litestar.types import ControllerRouterHandler
 from server.people import Passwords
 from server.settings import Settings
 from server.supervise import stop, supervised
-from server.web import admin, deliveries, documents, driver_calls, drivers, keys, people_api, system, watching
+from server.web import (
+    admin,
+    alerting,
+    deliveries,
+    documents,
+    driver_calls,
+    drivers,
+    keys,
+    people_api,
+    system,
+    watching,
+    webhooks,
+)
 from server.web.api_keys import ApiKeys
 from server.web.assets import static_file
 from server.web.endpoint import BODY_LIMIT_BYTES
@@ -24,7 +36,19 @@ from server.web.login_limits import LoginLimits
 from server.web.sessions import Sessions
 from server.web.shell import unknown_address
 
-API: Final = (deliveries, drivers, driver_calls, admin, watching, keys, people_api, system, documents)
+API: Final = (
+    deliveries,
+    drivers,
+    driver_calls,
+    admin,
+    watching,
+    alerting,
+    webhooks,
+    keys,
+    people_api,
+    system,
+    documents,
+)
 
 
 def http_handlers() -> list[ControllerRouterHandler]:

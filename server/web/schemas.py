@@ -162,6 +162,44 @@ class NewApiKey(_Given, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOMETHING)]
 
 
+WebhookUrl = Annotated[str, Meta(min_length=8, max_length=2000, extra_json_schema=NO_NUL | {"format": "uri"})]
+EventType = Literal[
+    "*",
+    "delivery.created",
+    "delivery.assigned",
+    "delivery.picked_up",
+    "delivery.delivered",
+    "delivery.cancelled",
+    "delivery.reassigned",
+    "delivery.escalated",
+    "offer.created",
+    "offer.accepted",
+    "offer.rejected",
+    "offer.expired",
+    "offer.withdrawn",
+    "driver.availability_changed",
+    "ticket.created",
+    "alert.raised",
+    "alert.resolved",
+]
+EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
+
+
+class NewWebhook(_Given, frozen=True):
+    """An address to be told of what happens: of these types, or of everything (`*`)."""
+
+    url: WebhookUrl
+    events: EventTypes = ("*",)
+
+
+class WebhookChange(_Given, frozen=True):
+    """What is to be different; `active` false stops it without forgetting it."""
+
+    url: WebhookUrl | None = None
+    events: EventTypes | None = None
+    active: bool | None = None
+
+
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
 ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
@@ -219,3 +257,9 @@ class StatsAsked(_Asked, frozen=True):
 
     window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
     zone: ZoneAsked | UnsetType = UNSET
+
+
+class WebhookMessagesAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of a webhook's messages."""
+
+    status: Literal["pending", "delivered", "parked"] | UnsetType = UNSET

@@ -1,0 +1,99 @@
+"""Where outgoing calls may go: not to this machine, not into private networks, unless the settings allow it.
+
+A name is resolved once, its addresses are checked, and the connection is made to a checked address: a name that answers
+differently a moment later gains nothing. Redirects are not followed.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpcore2
+
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+NOT_ALLOWED: Final = "the address is private or of this machine"
+
+
+class AddressNotAllowed(httpcore2.ConnectError):
+    """The name leads to no address that may be called."""
+
+
+def is_public(address: str) -> bool:
+    """Whether this is an address of the open internet. One that carries an IPv4 address is judged by that."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inside = _inside(ip)
+        if inside is not None:
+            return is_public(str(inside))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
+
+
+def _inside(ip: IPv6Address) -> IPv4Address | None:
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    if ip.sixtofour is not None:
+        return ip.sixtofour
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return None
+
+
+def mistake_in(url: str, *, allow_private: bool) -> str | None:
+    """What is wrong with a URL to be called, as far as that can be told without asking for its name; or None."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("https", "http") or not host:
+        return "must be an https or http URL such as https://shop.example/hooks"
+    if any(character <= " " or character == "\x7f" for character in url) or port == 0:
+        return "is not a URL"
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return "must not hold a user, a password or a fragment"
+    if allow_private:
+        return None
+    try:
+        public = is_public(host)
+    except ValueError:
+        public = host.rstrip(".") != "localhost" and not host.rstrip(".").endswith(".localhost")
+    return None if public else "must not lead to a private address"
+
+
+class CheckedNetwork(httpcore2.AnyIOBackend):
+    """Connections to checked addresses only."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first checked address that answers. Raises ConnectError."""
+        addresses = [address for address in await _resolve(host, port) if is_public(address)]
+        if not addresses:
+            raise AddressNotAllowed(NOT_ALLOWED)
+        for number, address in enumerate(addresses, start=1):
+            try:
+                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
+            except httpcore2.ConnectError:
+                if number == len(addresses):
+                    raise
+        raise AssertionError("there was an address")
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
+        """Never."""
+        raise AddressNotAllowed(NOT_ALLOWED)
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise httpcore2.ConnectError(f"the name {host} is not known: {error}") from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -1,0 +1,194 @@
+"""The outbox: messages for webhooks, signed, in order for each delivery, tried for a day, then parked.
+
+It runs on the node that holds the lease; two at once are harmless, since every message is claimed. A receiver that is
+slow or gone takes up its own few calls and nobody else's.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import prometheus_client as p
+import structlog
+from msgspec import Struct
+from standardwebhooks import Webhook
+
+from server.dispatcher.lease import Lease
+from server.execute import Committed
+from server.notify.sender import TIMEOUT_SECONDS, Result, Sender
+from server.realtime.bus import Bus
+from server.store.engine import DATABASE_ERRORS
+from server.store.webhooks import Attempt, Claimed, claim, record
+
+CHANNEL: Final = "outbox"
+PER_WEBHOOK: Final = 8
+"""Calls under way to one webhook, each for another delivery."""
+LOCK_SECONDS: Final = TIMEOUT_SECONDS + 10.0
+POLL_SECONDS: Final = 1.0
+SPACING_SECONDS: Final = 0.005
+"""The least time between two claims: under load they grow instead of multiplying."""
+FIRST_RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY_SECONDS: Final = 3600.0
+JITTER: Final = 0.2
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 30.0
+AGENT: Final = "Callboard-Webhooks/1"
+
+ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by what became of them", ["outcome"])
+CALL_TIME: Final = p.Histogram(
+    "callboard_webhook_seconds", "How long a call to a webhook took", buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
+)
+PARKED: Final = p.Counter("callboard_webhook_messages_parked", "Messages given up after a day")
+UNDER_WAY: Final = p.Gauge("callboard_webhook_calls", "Calls to webhooks under way")
+
+log = structlog.get_logger(__name__)
+
+
+class Pause(Struct):
+    """A receiver that is down is left alone, longer from failure to failure, until `until` on the loop's clock."""
+
+    failures: int
+    until: float
+
+
+class Outbox:
+    """`run` is to be supervised."""
+
+    def __init__(self, *, pool: Any, lease: Lease, bus: Bus, sender: Sender) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._bus = bus
+        self._sender = sender
+        self._under_way: Counter[str] = Counter()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._pauses: dict[str, Pause] = {}
+        self._something = asyncio.Event()
+        bus.subscribe(CHANNEL, self.wake)
+
+    def wake(self, _payload: bytes = b"") -> None:
+        """There may be something to send."""
+        self._something.set()
+
+    def committed(self, commit: Committed) -> None:
+        """Webhooks hear of what was committed here."""
+        if commit.for_webhooks:
+            self.look()
+
+    def look(self) -> None:
+        """There is something to send, for whoever holds the lease."""
+        if self._lease.held:
+            self.wake()
+        else:
+            self._bus.hint(CHANNEL)
+
+    async def run(self) -> None:
+        """Claim what is due and send it, for ever."""
+        try:
+            while True:
+                if not self._lease.held:
+                    await self._lease.taken.wait()
+                self._something.clear()
+                try:
+                    claimed = await claim(self._pool, self._used(), PER_WEBHOOK, LOCK_SECONDS)
+                except DATABASE_ERRORS as error:
+                    log.warning("outbox_not_read", reason=repr(error))
+                    claimed = []
+                for message in claimed:
+                    self._send(message)
+                await asyncio.sleep(SPACING_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._something.wait()
+        finally:
+            calls = list(self._calls)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    def _used(self) -> dict[str, int]:
+        """What of each webhook's room is taken: all of it during a pause, all but one call right after."""
+        now = asyncio.get_running_loop().time()
+        used = dict(self._under_way)
+        for webhook_id, pause in self._pauses.items():
+            room = 0 if pause.until > now else 1
+            used[webhook_id] = max(used.get(webhook_id, 0), PER_WEBHOOK - room)
+            if self._under_way[webhook_id]:
+                used[webhook_id] = PER_WEBHOOK
+        return used
+
+    def _send(self, message: Claimed) -> None:
+        self._under_way[message.webhook_id] += 1
+        call = asyncio.create_task(self._deliver(message), name="webhook")
+        self._calls.add(call)
+        UNDER_WAY.set(len(self._calls))
+        call.add_done_callback(lambda _: self._sent(message, call))
+
+    def _sent(self, message: Claimed, call: "asyncio.Task[None]") -> None:
+        self._calls.discard(call)
+        UNDER_WAY.set(len(self._calls))
+        self._under_way[message.webhook_id] -= 1
+        if not self._under_way[message.webhook_id]:
+            del self._under_way[message.webhook_id]
+        self._something.set()
+        if not call.cancelled() and call.exception() is not None:
+            log.error("webhook_call_failed", messageId=message.id, exc_info=call.exception())
+
+    async def _deliver(self, message: Claimed) -> None:
+        at = datetime.now(UTC)
+        body = body_of(message)
+        result = await self._sender.post(message.url, body.encode(), headers_of(message, body, at))
+        ATTEMPTS.labels(result.outcome).inc()
+        CALL_TIME.observe(result.ms / 1000)
+        self._judge(message.webhook_id, result)
+        attempt = Attempt(at, result.status, result.ms, result.error)
+        again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
+        try:
+            parked = await record(self._pool, message, attempt, again)
+        except DATABASE_ERRORS as error:
+            log.warning("webhook_attempt_not_recorded", messageId=message.id, reason=repr(error))
+            return
+        if result.error is not None:
+            told = {"webhookId": message.webhook_id, "messageId": message.id, "attempt": message.attempt}
+            if parked:
+                PARKED.inc()
+                log.error("webhook_message_parked", **told, reason=result.error)
+            else:
+                log.info("webhook_attempt_failed", **told, reason=result.error)
+
+    def _judge(self, webhook_id: str, result: Result) -> None:
+        """A receiver that is down gets a pause; any other answer ends it."""
+        if not result.receiver_is_down:
+            self._pauses.pop(webhook_id, None)
+            return
+        pause = self._pauses.setdefault(webhook_id, Pause(0, 0.0))
+        loop = asyncio.get_running_loop()
+        if pause.until <= loop.time():
+            pause.failures += 1
+            seconds = min(FIRST_PAUSE_SECONDS * 2 ** (pause.failures - 1), LONGEST_PAUSE_SECONDS)
+            pause.until = loop.time() + seconds
+
+
+def retry_seconds(attempt: int) -> float:
+    """How long after its `attempt`th failure a message is tried again: doubling up to an hour, with jitter."""
+    seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LONGEST_RETRY_SECONDS)
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def body_of(message: Claimed) -> str:
+    """The whole body: the id of the message before what was stored of it."""
+    return f'{{"id":"{message.id}",{message.body[1:]}'
+
+
+def headers_of(message: Claimed, body: str, at: datetime) -> dict[str, str]:
+    """The headers of Standard Webhooks. For a day after a rotation both secrets sign."""
+    secrets = [message.secret] if message.previous_secret is None else [message.secret, message.previous_secret]
+    return {
+        "content-type": "application/json",
+        "user-agent": AGENT,
+        "webhook-id": message.id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message.id, at, body) for secret in secrets),
+    }

@@ -1,0 +1,267 @@
+"""Webhooks and their messages: who wants to hear, what is due, what became of it. One statement each."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.store.outbox import RETRY_HOURS
+from server.store.reads import fetch, fetch_one
+
+WEBHOOKS_LIMIT: Final = 50
+"""Webhooks there are at most; each has connections of its own."""
+TWO_SECRETS_HOURS: Final = 24
+"""How long after a rotation messages are signed with the old secret too."""
+OUTBOX_TIMEOUT_SECONDS: Final = 5.0
+
+_OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
+
+_WEBHOOK: Final = "id, url, events, active, created_by, created_at, previous_secret_until"
+WEBHOOKS: Final = f"""
+SELECT {_WEBHOOK} FROM webhooks
+WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2"""  # noqa: S608
+ADD: Final = f"""
+INSERT INTO webhooks (id, url, events, secret, active, created_by)
+SELECT $1, $2, $3, $4, true, $5
+WHERE (SELECT count(*) FROM webhooks WHERE deleted_at IS NULL) < {WEBHOOKS_LIMIT}
+RETURNING {_WEBHOOK}"""  # noqa: S608
+CHANGE: Final = f"""
+UPDATE webhooks SET url = coalesce($2, url), events = coalesce($3, events), active = coalesce($4, active)
+WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
+# What was not told yet never will be.
+REMOVE: Final = f"""
+WITH gone AS (
+    UPDATE webhooks SET active = false, deleted_at = clock_timestamp() WHERE id = $1 AND deleted_at IS NULL
+    RETURNING id),
+parked AS (
+    UPDATE webhook_deliveries d SET parked_at = clock_timestamp(), last_error = 'the webhook was removed'
+    FROM gone WHERE d.webhook_id = gone.id AND {_OPEN} RETURNING d.id)
+SELECT id, (SELECT count(*) FROM parked) FROM gone"""  # noqa: S608
+ROTATE: Final = f"""
+UPDATE webhooks SET secret = $2, previous_secret = secret,
+    previous_secret_until = clock_timestamp() + make_interval(hours => {TWO_SECRETS_HOURS})
+WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
+
+_POST: Final = """
+SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
+       d.last_status, d.last_error, d.seq,
+       ARRAY(SELECT json_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status, 'ms', a.ms,
+                                      'error', a.error)
+             FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50)
+FROM webhook_deliveries d"""
+POSTS: Final = f"""{_POST}
+WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
+  AND ($3::text IS NULL OR $3 = CASE WHEN d.delivered_at IS NOT NULL THEN 'delivered'
+                                     WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
+ORDER BY d.seq DESC LIMIT $4"""
+POST: Final = f"{_POST} WHERE d.id = $1"
+EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1 AND deleted_at IS NULL"
+# By hand it goes to the end of the line, and is tried for a day again.
+REDELIVER: Final = f"""
+UPDATE webhook_deliveries d
+SET delivered_at = NULL, parked_at = NULL, locked_until = NULL, next_attempt_at = clock_timestamp(),
+    retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS}),
+    seq = CASE WHEN {_OPEN} THEN seq ELSE nextval(pg_get_serial_sequence('webhook_deliveries', 'seq')) END
+FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
+RETURNING d.id"""  # noqa: S608
+
+# Of each webhook as many as it has room for. A message waits until those of its key before it are delivered or parked,
+# and is left to whoever has claimed it.
+CLAIM: Final = """
+WITH due AS MATERIALIZED (
+    SELECT c.id, w.url, w.secret,
+           CASE WHEN w.previous_secret_until > statement_timestamp() THEN w.previous_secret END AS previous_secret
+    FROM webhooks w
+    LEFT JOIN unnest($1::text[]::uuid[], $2::int[]) AS used (webhook_id, count) ON used.webhook_id = w.id
+    CROSS JOIN LATERAL (
+        SELECT h.id FROM webhook_deliveries h
+        WHERE h.webhook_id = w.id AND h.delivered_at IS NULL AND h.parked_at IS NULL
+          AND h.next_attempt_at <= statement_timestamp()
+          AND (h.locked_until IS NULL OR h.locked_until <= statement_timestamp())
+          AND NOT EXISTS (
+              SELECT FROM webhook_deliveries b
+              WHERE b.webhook_id = h.webhook_id AND b.key = h.key AND b.seq < h.seq
+                AND b.delivered_at IS NULL AND b.parked_at IS NULL)
+        ORDER BY h.next_attempt_at, h.seq LIMIT greatest(0, $3 - coalesce(used.count, 0))
+        FOR UPDATE SKIP LOCKED) c
+    WHERE w.active
+)
+UPDATE webhook_deliveries d
+SET attempts = d.attempts + 1, locked_until = statement_timestamp() + make_interval(secs => $4)
+FROM due WHERE d.id = due.id
+RETURNING d.id, d.webhook_id, d.type, d.body, d.attempts, due.url, due.secret, due.previous_secret"""
+# Only whoever made the attempt may say what became of it: after a claim ran out, another has begun the next one.
+RECORD: Final = f"""
+WITH told AS (
+    UPDATE webhook_deliveries SET
+        locked_until = NULL, last_status = $4, last_error = $6,
+        delivered_at = CASE WHEN $7::boolean THEN clock_timestamp() END,
+        next_attempt_at = clock_timestamp() + make_interval(secs => $8::float8),
+        parked_at = CASE WHEN NOT $7 AND clock_timestamp() + make_interval(secs => $8)
+                              > coalesce(retry_until, created_at + make_interval(hours => {RETRY_HOURS}))
+                    THEN clock_timestamp() END
+    WHERE id = $1 AND attempts = $2 AND {_OPEN}
+    RETURNING id, parked_at IS NOT NULL AS parked)
+, tried AS (
+    INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, status, ms, error)
+    SELECT id, $2, $3, $4, $5, $6 FROM told)
+SELECT parked FROM told"""  # noqa: S608
+BACKLOG: Final = f"""
+SELECT (SELECT count(*) FROM webhook_deliveries WHERE {_OPEN}),
+       (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
+        FROM webhook_deliveries WHERE {_OPEN}),
+       (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL)"""  # noqa: S608
+
+
+class WebhookRow(Struct, frozen=True):
+    """A webhook without its secret."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    created_by: str | None
+    created_at: datetime
+    previous_secret_until: datetime | None
+
+
+class PostRow(Struct, frozen=True):
+    """A message for a webhook; `attempts_made` are JSON, the newest first."""
+
+    id: str
+    webhook_id: str
+    type: str
+    key: str
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    delivered_at: datetime | None
+    parked_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    seq: int
+    attempts_made: list[str]
+
+
+class Claimed(Struct, frozen=True):
+    """A message that is ours to send now, for the `attempt`th time."""
+
+    id: str
+    webhook_id: str
+    type: str
+    body: str
+    attempt: int
+    url: str
+    secret: str
+    previous_secret: str | None
+
+
+class Attempted(Struct, frozen=True):
+    """One of the attempts that were made for a message."""
+
+    attempt: int
+    at: datetime
+    status: int | None
+    ms: int
+    error: str | None
+
+
+class Attempt(Struct, frozen=True):
+    """What became of one try. `error` is None for one that was taken."""
+
+    at: datetime
+    status: int | None
+    ms: int
+    error: str | None
+
+
+class Backlog(Struct, frozen=True):
+    """Messages not delivered yet, the age of the oldest in seconds, and those given up."""
+
+    open: int
+    oldest_seconds: float | None
+    parked: int
+
+
+async def read_webhooks(pool: Any, before: str | None, limit: int) -> list[WebhookRow]:
+    """Newest first, those before the webhook `before`."""
+    return [WebhookRow(*row) for row in await fetch(pool, WEBHOOKS, before, limit)]
+
+
+async def add_webhook(
+    pool: Any, webhook_id: str, url: str, events: list[str], secret: str, by: str
+) -> WebhookRow | None:
+    """The new webhook, or None if there are too many."""
+    row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def change_webhook(
+    pool: Any, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
+) -> WebhookRow | None:
+    """The webhook with what is given replaced, or None if there is none."""
+    row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def remove_webhook(pool: Any, webhook_id: str) -> bool:
+    """Whether there was such a webhook; its log stays, what it was not told yet is parked."""
+    return await fetch_one(pool, REMOVE, webhook_id) is not None
+
+
+async def rotate_secret(pool: Any, webhook_id: str, secret: str) -> WebhookRow | None:
+    """The webhook, from now on signed with this secret, and for a day with the old one too; None if there is none."""
+    row = await fetch_one(pool, ROTATE, webhook_id, secret)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def read_posts(
+    pool: Any, webhook_id: str, before: int | None, status: str | None, limit: int
+) -> list[PostRow] | None:
+    """The messages of a webhook, newest first, those before `before`; None if there is no such webhook."""
+    found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
+    return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
+
+
+async def read_post(pool: Any, post_id: str) -> PostRow | None:
+    """One message."""
+    row = await fetch_one(pool, POST, post_id)
+    return PostRow(*row) if row is not None else None
+
+
+async def redeliver(pool: Any, post_id: str) -> bool:
+    """Send it (again) now, whatever became of it. False if there is no such message, or its webhook is not active."""
+    return await fetch_one(pool, REDELIVER, post_id) is not None
+
+
+async def claim(pool: Any, used: Mapping[str, int], per_webhook: int, lock_seconds: float) -> list[Claimed]:
+    """What is due and has room: `used` counts what is under way of each webhook. Raises what the database raises."""
+    rows = await pool.fetch(
+        CLAIM, list(used), list(used.values()), per_webhook, lock_seconds, timeout=OUTBOX_TIMEOUT_SECONDS
+    )
+    return [Claimed(*row) for row in rows]
+
+
+async def record(pool: Any, claimed: Claimed, attempt: Attempt, retry_seconds: float) -> bool | None:
+    """Note what became of an attempt; tried again in so many seconds. Whether it was parked; None if it is not ours
+    any more. Raises what the database raises.
+    """
+    parked: bool | None = await pool.fetchval(
+        RECORD,
+        claimed.id,
+        claimed.attempt,
+        attempt.at,
+        attempt.status,
+        attempt.ms,
+        attempt.error,
+        attempt.error is None,
+        retry_seconds,
+        timeout=OUTBOX_TIMEOUT_SECONDS,
+    )
+    return parked
+
+
+async def read_backlog(pool: Any) -> Backlog:
+    """How much is still to be told. Raises DatabaseAway."""
+    return Backlog(*await fetch_one(pool, BACKLOG))

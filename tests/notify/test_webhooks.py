@@ -1,0 +1,257 @@
+"""Webhooks over real sockets: signed, in order, again until they are taken, each receiver for itself."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.notify import outbox, sender
+from server.notify.outbox import retry_seconds
+from tests.conftest import StartNode
+from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
+from tests.waiting import until
+from tests.web.conftest import Site
+
+
+async def test_a_receiver_hears_what_happens_in_order_signed_and_with_the_delivery(
+    site: Site, receiver: Receiver
+) -> None:
+    webhook = await a_webhook(site, receiver)
+    delivery = await site.delivery()
+    await cancel(site, delivery)
+    created, cancelled = await receiver.messages(2)
+    assert receiver.types() == ["delivery.created", "delivery.cancelled"]
+    assert created.headers["content-type"] == "application/json"
+    assert created.verified_by(webhook["secret"])
+    assert cancelled.verified_by(webhook["secret"])
+    assert not created.verified_by("whsec_" + "A" * 44)
+    message = cancelled.message
+    assert message["id"] == cancelled.id != created.id
+    assert message["timestamp"] == message["data"]["at"]
+    told = message["data"]
+    assert told["type"] == "delivery.cancelled"
+    assert told["actor"] == {"type": "service", "id": "corner-shop"}
+    assert told["data"] == {"reason": "sold out"}
+    assert told["deliveryId"] == delivery["id"]
+    assert told["delivery"] == (await site.shop.get(f"/deliveries/{delivery['id']}")).json()
+
+
+async def test_a_receiver_hears_only_what_it_asked_for(site: Site, receiver: Receiver) -> None:
+    await a_webhook(site, receiver, "delivery.cancelled", "driver.availability_changed")
+    driver = await site.driver(at_work=True)
+    delivery = await site.delivery()
+    await cancel(site, delivery)
+    await receiver.messages(2)
+    assert sorted(receiver.types()) == ["delivery.cancelled", "driver.availability_changed"]
+    (changed,) = (heard for heard in receiver.heard if heard.message["type"] == "driver.availability_changed")
+    assert changed.message["data"]["driverId"] == driver.id
+    assert "delivery" not in changed.message["data"]
+
+
+async def test_the_customers_notice_is_the_assignment(site: Site, receiver: Receiver) -> None:
+    await a_webhook(site, receiver, "delivery.assigned")
+    driver = await site.driver(at_work=True)
+    delivery, assignment = await site.assignment(driver)
+    (heard,) = await receiver.messages(1)
+    assert heard.message["data"]["assignmentId"] == assignment["id"]
+    assert heard.message["data"]["delivery"]["assignment"]["driverId"] == driver.id
+    assert heard.message["data"]["delivery"]["id"] == delivery["id"]
+
+
+async def test_what_is_refused_is_sent_again_with_the_same_id_until_it_is_taken(site: Site, receiver: Receiver) -> None:
+    webhook = await a_webhook(site, receiver)
+    receiver.answers = [500, 404, 301]
+    receiver.headers = {"Location": "http://127.0.0.1:1/elsewhere"}
+    delivery = await site.delivery()
+    await cancel(site, delivery)
+    await receiver.messages(5)
+    first, *others, last = receiver.heard
+    assert [heard.id for heard in others] == [first.id] * 3, "the same message again, and nothing before it is taken"
+    assert others[-1].body == first.body
+    assert last.message["type"] == "delivery.cancelled"
+    assert {heard.path for heard in receiver.heard} == {"/hooks"}, "a redirect was followed"
+
+    async def both_delivered() -> Any:
+        found = await log_of(site, webhook)
+        return found if all(message["status"] == "delivered" for message in found) else None
+
+    second, refused = await until(both_delivered)
+    assert (refused["id"], refused["attempts"], refused["lastStatus"]) == (first.id, 4, 200)
+    assert [attempt["status"] for attempt in refused["log"]] == [200, 301, 404, 500]
+    assert refused["log"][-1]["error"] == "answered 500: not like this"
+    assert refused["log"][-1]["attempt"] == 1
+    assert refused["log"][0]["error"] is None
+    assert all(attempt["ms"] >= 0 for attempt in refused["log"])
+    assert second["attempts"] == 1
+
+
+async def test_a_receiver_that_was_gone_hears_all_of_it_in_order_once_it_is_back(
+    site: Site, receiver: Receiver
+) -> None:
+    webhook = await a_webhook(site, receiver)
+    await receiver.stop()
+    deliveries = [await site.delivery() for _ in range(5)]
+    for delivery in deliveries:
+        await cancel(site, delivery)
+
+    async def tried() -> Any:
+        found = await log_of(site, webhook, status="pending")
+        return len(found) == 10 and [message for message in found if message["attempts"] >= 2]
+
+    (unreachable, *_) = await until(tried)
+    assert unreachable["lastStatus"] is None
+    assert unreachable["lastError"]
+    await receiver.start()
+    await receiver.messages(10)
+    for delivery in deliveries:
+        mine = [
+            heard.message["type"] for heard in receiver.heard if heard.message["data"]["deliveryId"] == delivery["id"]
+        ]
+        assert mine == ["delivery.created", "delivery.cancelled"]
+
+
+async def test_a_slow_receiver_delays_nobody_but_itself(site: Site, receiver: Receiver, other: Receiver) -> None:
+    receiver.hold = asyncio.Event()
+    await a_webhook(site, receiver)
+    await a_webhook(site, other)
+    deliveries = [await site.delivery() for _ in range(outbox.PER_WEBHOOK + 4)]
+    await other.messages(len(deliveries), within=4)
+    await until(lambda: receiver.waiting == outbox.PER_WEBHOOK)
+    for delivery in deliveries:
+        await cancel(site, delivery)
+    await other.messages(2 * len(deliveries), within=4)
+    assert receiver.most_waiting == outbox.PER_WEBHOOK
+    assert len({heard.message["data"]["deliveryId"] for heard in receiver.heard}) == len(receiver.heard), (
+        "two messages of one delivery at once"
+    )
+    receiver.hold.set()
+    await receiver.messages(2 * len(deliveries))
+
+
+async def test_one_that_never_answers_is_given_up_at_the_deadline(
+    site: Site, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "TIMEOUT_SECONDS", 0.2)
+    receiver.hold = asyncio.Event()
+    webhook = await a_webhook(site, receiver)
+    await site.delivery()
+
+    async def timed_out() -> Any:
+        return [message for message in await log_of(site, webhook) if message["attempts"] and message["log"]]
+
+    ((message),) = await until(timed_out)
+    assert message["lastError"] == "no answer within 0.2 s"
+
+
+async def test_what_nobody_took_for_a_day_is_parked_shown_and_sent_again_by_hand(
+    site: Site, receiver: Receiver
+) -> None:
+    webhook = await a_webhook(site, receiver)
+    receiver.status = 500
+    delivery = await site.delivery()
+    (refused,) = await receiver.messages(1)
+    pool = site.node.app.state.node.database.pool
+    await pool.execute("UPDATE webhook_deliveries SET retry_until = now() - interval '1 s'")
+
+    async def parked() -> Any:
+        return await log_of(site, webhook, status="parked")
+
+    (message,) = await until(parked)
+    assert message["id"] == refused.id
+    assert message["parkedAt"]
+    assert message["nextAttemptAt"] is None
+    receiver.status = 200
+    await cancel(site, delivery)
+    await until(lambda: "delivery.cancelled" in receiver.types())
+    again = await site.ada.post(f"/admin/webhook-deliveries/{message['id']}/redeliver")
+    assert again.status_code == 200, again.text
+    assert again.json()["status"] == "pending"
+    await until(lambda: receiver.types()[-1] == "delivery.created")
+    assert receiver.heard[-1].id == refused.id
+
+    async def delivered() -> Any:
+        return len(await log_of(site, webhook, status="delivered")) == 2
+
+    await until(delivered)
+
+
+async def test_a_rotated_secret_leaves_no_gap(site: Site, receiver: Receiver) -> None:
+    webhook = await a_webhook(site, receiver, "delivery.created")
+    rotated = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/rotate-secret")).json()
+    assert rotated["secret"] != webhook["secret"]
+    assert rotated["previousSecretUntil"] is not None
+    await site.delivery()
+    (during,) = await receiver.messages(1)
+    assert during.verified_by(webhook["secret"])
+    assert during.verified_by(rotated["secret"])
+    pool = site.node.app.state.node.database.pool
+    await pool.execute("UPDATE webhooks SET previous_secret_until = now() - interval '1 s'")
+    await site.delivery()
+    after = (await receiver.messages(2))[-1]
+    assert not after.verified_by(webhook["secret"])
+    assert after.verified_by(rotated["secret"])
+
+
+async def test_a_removed_webhook_hears_no_more(site: Site, receiver: Receiver, other: Receiver) -> None:
+    webhook = await a_webhook(site, receiver)
+    await a_webhook(site, other)
+    receiver.status = 500
+    await site.delivery()
+    await receiver.messages(1)
+    assert (await site.ada.delete(f"/admin/webhooks/{webhook['id']}")).status_code == 204
+    assert [item["url"] for item in (await site.vic.get("/admin/webhooks")).json()["items"]] == [other.url]
+    heard = len(receiver.heard)
+    await site.delivery()
+    await other.messages(2)
+    pool = site.node.app.state.node.database.pool
+    assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL") == 1
+    assert len(receiver.heard) <= heard + 1, "a call that was under way may still have ended"
+
+
+async def test_a_webhook_that_is_stopped_is_told_later_what_it_missed_only_while_it_was_active(
+    site: Site, receiver: Receiver, other: Receiver
+) -> None:
+    webhook = await a_webhook(site, receiver)
+    await a_webhook(site, other)
+    stopped = await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": False})
+    assert stopped.json()["active"] is False
+    await site.delivery()
+    await other.messages(1)
+    await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": True})
+    second = await site.delivery()
+    (heard,) = await receiver.messages(1)
+    assert heard.message["data"]["deliveryId"] == second["id"]
+
+
+async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: Receiver) -> None:
+    first = Site(await node(webhooks_allow_private=True))
+    await until(lambda: first.node.app.state.node.dispatcher.holds_lease)
+    second = Site(await node(webhooks_allow_private=True))
+    await a_webhook(second, receiver)
+    delivery = await second.delivery()
+    await receiver.messages(1)
+    receiver.status = 503
+    await cancel(second, delivery)
+    await receiver.messages(2)
+    await first.close()
+    await first.node.stop()
+    receiver.status = 200
+    await until(lambda: second.node.app.state.node.dispatcher.holds_lease)
+    calls = await receiver.messages(3, within=30)
+    assert calls[2].id == calls[1].id
+    await second.close()
+
+
+async def test_without_a_webhook_nothing_is_written(site: Site) -> None:
+    await site.delivery()
+    pool = site.node.app.state.node.database.pool
+    assert await pool.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
+
+
+def test_retries_come_ever_later_up_to_an_hour_and_never_all_at_once() -> None:
+    outbox_first = outbox.FIRST_RETRY_SECONDS
+    for attempt in range(1, 100):
+        seconds = {retry_seconds(attempt) for _ in range(20)}
+        middle = min(outbox_first * 2 ** (attempt - 1), 3600)
+        assert len(seconds) > 1
+        assert all(0.8 * middle <= one <= 1.2 * middle for one in seconds)
