@@ -12,9 +12,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 10.0
 """A task that lived this long starts its backoff anew."""
 
-ALIVE = Gauge(
-    "callboard_task_alive", "1 while the background task runs, 0 while it waits to restart", ["task"]
-)
+ALIVE = Gauge("callboard_task_alive", "1 while the background task runs, 0 while it waits to restart", ["task"])
 DEATHS = Counter("callboard_task_deaths", "Times a background task died of an exception", ["task"])
 
 log = structlog.get_logger(__name__)
