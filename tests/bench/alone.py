@@ -4,7 +4,6 @@ by comparison. `statements` is the time its SQL statements take, one after the o
 
 import asyncio
 import inspect
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -82,6 +81,13 @@ class Lane:
         """Seconds in statements so far."""
         return sum(connection.seconds for connection in self._connections)
 
+    async def one(self, command: c.Command) -> Answer:
+        """Submit it; its answer. Raises Failed at a refusal."""
+        answer = await self.executor.submit(command)
+        if not isinstance(answer, Answer):
+            raise Failed(f"the write path alone: {answer.code}")
+        return answer
+
     async def all(self, commands: Sequence[c.Command]) -> list[Answer]:
         """Submit them at once; their answers. Raises Failed at a refusal."""
         answers = await asyncio.gather(*map(self.executor.submit, commands))
@@ -133,7 +139,7 @@ async def in_step(servers: Servers, size: int, seconds: float, batch_limit: int 
                 steps[name].statements.append(found.spent() - spent)
             return answers
 
-        meter = Meter(server=os.getpid(), database=servers.database_pid)
+        meter = Meter(database=servers.database_pid)
         count, until = 0, perf_counter() + 60.0
         begin = meter.sample()
         while perf_counter() < until:
@@ -173,16 +179,16 @@ async def in_flight(
             nonlocal done
             while running:
                 driver = free.pop(0)
-                (made,) = await found.all([_create()])
-                (offered,) = await found.all([_offer(made, driver)])
-                (accepted,) = await found.all([_accept(offered)])
-                await found.all([_complete(accepted)])
+                made = await found.one(_create())
+                offered = await found.one(_offer(made, driver))
+                accepted = await found.one(_accept(offered))
+                await found.one(_complete(accepted))
                 free.append(driver)
                 done += 1
 
         async def measure() -> tuple[int, float, Window]:
             nonlocal running
-            meter = Meter(server=os.getpid(), database=servers.database_pid)
+            meter = Meter(database=servers.database_pid)
             await asyncio.sleep(min(2.0, seconds / 2))
             begin, before, spent = meter.sample(), done, found.spent()
             await asyncio.sleep(seconds)
@@ -206,7 +212,7 @@ async def _together(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
 
 def _cpu(window: Window, cycles: int) -> dict[str, float | None]:
     used = window.us_per(cycles)
-    return {"writePath": used["server"], "database": used["database"]}
+    return {"writePath": used["load"], "database": used["database"]}
 
 
 def _create() -> c.Command:

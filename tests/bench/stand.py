@@ -163,12 +163,17 @@ async def started(command: list[str], folder: Path, environment: dict[str, str])
                 if found is not None:
                     break
             else:
-                raise Failed(f"the server ended at start: {b' '.join(said[-3:]).decode(errors='replace').strip()}")
+                raise Failed(f"the server ended at start: {_last_words(said, folder / 'server.log')}")
         listening = asyncio.create_task(_listen(process.stderr))
         yield int(found[1]), process.pid
     finally:
         await _end(process)
     await listening
+
+
+def _last_words(said: list[bytes], log: Path) -> str:
+    lines = [*log.read_bytes().splitlines()[-3:], *said[-2:]]
+    return " ".join(line.decode(errors="replace").strip() for line in lines)[-2000:]
 
 
 async def _listen(stream: asyncio.StreamReader) -> None:
