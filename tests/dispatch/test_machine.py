@@ -316,6 +316,13 @@ class Dispatch(RuleBasedStateMachine):
         """Any pick, even a foolish one: the rules decide again."""
         self.do(c.OfferDelivery(self.delivery_id(number), driver_id, next(self.ids), 52.52, 13.4))
 
+    @precondition(lambda self: self.declined)
+    @rule()
+    def the_search_forgets_who_said_no(self) -> None:
+        """Drivers who declined, or lost the delivery to a reassignment: a buggy search would try them again."""
+        for delivery_id, driver_id in sorted(self.declined):
+            self.do(c.OfferDelivery(delivery_id, driver_id, next(self.ids), 52.52, 13.4))
+
     @rule()
     def the_search_matches(self) -> None:
         """What the matcher does; each of its pairs is one the rules agree to."""
