@@ -390,10 +390,9 @@ async def lively(site: Site) -> dict[str, dict[str, Any]]:
     busy = await site.driver("Bo Lindqvist", at_work=True)
     made["active"], _ = await site.assignment(busy, storeName="Lemon Tree", sellerOrderId="K-1041")
     made["driver"] = {"id": busy.id}
-    await pool.execute(
-        "INSERT INTO alerts (id, kind, zone, value, threshold, raised_at) VALUES"
-        " ('01900000-0000-7000-8000-000000000001', 'unassigned_count', 'default', 12, 10, now() - interval '3 min')"
-    )
+    policy = (await site.ada.get("/admin/policy")).json()
+    policy["alerts"] |= {"unassignedCount": 2}
+    assert (await site.ada.put("/admin/policy", json=policy)).status_code == 200
     places = (("Green Bowl", 3), ("Saffron House", 8), ("Dumpling Yard", 17), ("Golden Noodle", 33))
     for number, (store, minutes) in enumerate(places):
         made[store] = await site.delivery(
@@ -419,6 +418,11 @@ async def lively(site: Site) -> dict[str, dict[str, Any]]:
         return sorted(row["escalationLevel"] for row in rows) == [0, 1, 2, 3]
 
     await until(escalated, within=10)
+
+    async def alerted() -> bool:
+        return bool((await site.vic.get("/admin/alerts")).json()["items"])
+
+    await until(alerted, within=20)
     dora = await site.driver("Dora Kim")
     await dora.move(52.53, 13.401)
     made["offered"] = {"id": (await dora.offer())["deliveryId"]}
