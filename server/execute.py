@@ -182,7 +182,7 @@ class Batch:
         return Committed(
             world.now,
             self.events,
-            [*world.new_deliveries.values(), *world.changed_deliveries.values()],
+            [*world.new_deliveries.values(), *_changed_deliveries(world)],
             [*world.new_drivers.values(), *world.changed_drivers.values()],
             self.messages,
             world.new_policy.policy if world.new_policy is not None else None,
@@ -198,6 +198,16 @@ def _keys_in(world: World, pending: Pending) -> set[str]:
         if found is not None:
             keys |= {found[0].id, found[1].driver_id}
     return keys
+
+
+def _changed_deliveries(world: World) -> Iterable[Delivery]:
+    """Those that changed, and those of which only the record of their wait did."""
+    changed = dict(world.changed_deliveries)
+    for delivery_id in world.changed_waits:
+        delivery = world.deliveries[delivery_id]
+        if delivery is not None:
+            changed.setdefault(delivery_id, delivery)
+    return changed.values()
 
 
 def _answer(decided: Decided, world: World) -> Answer:

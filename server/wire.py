@@ -9,6 +9,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import Struct
 
+from server.dispatch.instants import instant as instant
+from server.dispatch.instants import instant_or_none as instant_or_none
 from server.dispatch.model import (
     Assignment,
     AssignmentSource,
@@ -22,16 +24,6 @@ from server.dispatch.model import (
     Point,
 )
 from server.dispatch.policy import Policy
-
-
-def instant(at: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds: `2026-02-01T10:00:00.000Z`. `at` must be in UTC."""
-    return at.isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def instant_or_none(at: datetime | None) -> str | None:
-    """As `instant`, None for None."""
-    return None if at is None else at.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_instant(text: str) -> datetime:
