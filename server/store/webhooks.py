@@ -56,7 +56,7 @@ WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
                                      WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
 ORDER BY d.seq DESC LIMIT $4"""
 POST: Final = f"{_POST} WHERE d.id = $1"
-EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1 AND deleted_at IS NULL"
+EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1"
 # By hand it goes to the end of the line, and is tried for a day again.
 REDELIVER: Final = f"""
 UPDATE webhook_deliveries d
@@ -219,7 +219,7 @@ async def rotate_secret(pool: Any, webhook_id: str, secret: str) -> WebhookRow |
 async def read_posts(
     pool: Any, webhook_id: str, before: int | None, status: str | None, limit: int
 ) -> list[PostRow] | None:
-    """The messages of a webhook, newest first, those before `before`; None if there is no such webhook."""
+    """The messages of a webhook, newest first, those before `before`; None if there never was such a webhook."""
     found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
     return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
 

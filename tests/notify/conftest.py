@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,9 @@ from standardwebhooks import Webhook
 from server.notify import outbox
 from tests.conftest import StartNode
 from tests.waiting import until
-from tests.web.conftest import Site
+from tests.web.conftest import Site, problem
+
+__all__ = ["problem"]
 
 
 class Heard:
@@ -101,9 +103,6 @@ class Receiver:
 
     def types(self) -> list[str]:
         return [heard.message["type"] for heard in self.heard]
-
-
-StartReceiver = Callable[[], Any]
 
 
 @pytest.fixture
