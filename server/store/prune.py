@@ -8,7 +8,7 @@ BATCH: Final = 5_000
 # Streams: a driver's app that has been away for longer starts from its snapshot alone.
 PRUNED: Final = {
     "driver_messages": "created_at < statement_timestamp() - interval '7 days'",
-    "webhook_deliveries": "coalesce(delivered_at, parked_at) < statement_timestamp() - interval '30 days'",
+    "webhook_deliveries": "delivered_at < statement_timestamp() - interval '30 days'",
     "sessions": "expires_at < statement_timestamp() - interval '1 day'",
     "nodes": "expires_at < statement_timestamp() - interval '1 hour'",
 }
