@@ -113,7 +113,8 @@ async def driver_link(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     if driver is None:
         raise not_found()
     token, _ = mint_token(node.settings.secret, "driver", driver.id, hours * 3600)
-    link = f"{request.base_url}driver#token={token}"
+    home = node.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+    link = f"{home}/driver#token={token}"
     template = "driver_link_fragment.html" if "hx-request" in request.headers else "driver_link.html"
     return screen(request, template, nav="board", name=driver.name, hours=hours, link=link, code=qr_code(link))
 

@@ -50,6 +50,7 @@ TITLES: Final = {
     503: "Callboard cannot answer right now",
 }
 PLAIN: Final = {
+    404: "The address may be old, or not typed right.",
     500: "The mistake is ours, and it is in the log.",
     503: "The database does not answer. Try again in a moment.",
 }

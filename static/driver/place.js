@@ -12,6 +12,7 @@ export class Place {
     this._send = send;
     this._changed = changed;
     this._sentAt = -Infinity;
+    this._isNews = false;
     setInterval(() => this._again(), SEND_EVERY_MS);
   }
 
@@ -32,6 +33,7 @@ export class Place {
           ...(coords.heading != null && !Number.isNaN(coords.heading) && { heading: coords.heading }),
           ...(coords.speed != null && { speedKmh: Math.min(500, Math.max(0, coords.speed * 3.6)) }),
         };
+        this._isNews = true;
         this._set("device");
         this._pass();
       },
@@ -70,12 +72,15 @@ export class Place {
 
   _pass() {
     if (!this.known || performance.now() - this._sentAt < SEND_EVERY_MS) return;
-    if (this._send({ type: "location", ...this.here })) this._sentAt = performance.now();
+    if (!this._send({ type: "location", ...this.here })) return;
+    this._sentAt = performance.now();
+    this._isNews = false;
   }
 
-  // Whoever stands still is told of by no device, but their position must not grow old.
+  // What came too soon after the last one. And whoever stands still is told of by no device, but their position must
+  // not grow old.
   _again() {
-    if (performance.now() - this._sentAt >= STANDING_STILL_MS) this._pass();
+    if (this._isNews || performance.now() - this._sentAt >= STANDING_STILL_MS) this._pass();
   }
 
   _set(state) {

@@ -1,0 +1,71 @@
+"""A driver's phone: the driver page in a small window with touch, watched for complaints."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.browser.conftest import Person
+from tests.driver_app import token
+from tests.web.conftest import Driver, Site
+
+SIZE = {"width": 360, "height": 740}
+HERE = "lat=52.519&lon=13.404"
+
+
+@dataclass
+class Phone:
+    """The page, and what is on it."""
+
+    owner: Person
+    page: Page
+    driver: Driver
+
+    @property
+    def context(self) -> BrowserContext:
+        return self.owner.context
+
+    @property
+    def line(self) -> Locator:
+        return self.page.locator("#line")
+
+    @property
+    def offer(self) -> Locator:
+        return self.page.get_by_role("alertdialog")
+
+    @property
+    def sign(self) -> Locator:
+        return self.page.locator("#sign")
+
+    async def online(self) -> None:
+        await expect(self.line).to_have_text("Online", timeout=15_000)
+
+    async def shows(self, state: str) -> None:
+        """The big sign shows this state."""
+        await expect(self.sign).to_have_attribute("data-state", state)
+
+    async def press(self, name: str) -> None:
+        await self.page.get_by_role("button", name=name, exact=True).click()
+
+
+def link(site: Site, driver: Driver, query: str = HERE, seconds: float = 3600) -> str:
+    """The link of a driver who is at a place; without a query the device is asked."""
+    return f"/driver{'?' if query else ''}{query}#token={token('driver', driver.id, seconds=seconds)}"
+
+
+@asynccontextmanager
+async def phone(
+    chromium: Browser, site: Site, driver: Driver, *, query: str = HERE, seconds: float = 3600, **context: Any
+) -> AsyncIterator[Phone]:
+    """A phone that has opened the driver's link. What its console complained of fails the test at the end."""
+    options = {"viewport": SIZE, "is_mobile": True, "has_touch": True, "locale": "en-GB", "color_scheme": "light"}
+    opened = await chromium.new_context(**options | context)
+    owner = Person(driver.id, "viewer", opened, site.node.url)
+    try:
+        page = await owner.open(link(site, driver, query, seconds))
+        yield Phone(owner, page, driver)
+        owner.check()
+    finally:
+        await opened.close()

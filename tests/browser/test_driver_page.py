@@ -1,0 +1,448 @@
+"""The driver page on a phone: offers answered with a thumb, and never one that is over; it heals by itself."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import THEMES, check_accessible, shoot
+from tests.browser.phone import HERE, SIZE, Phone, link, phone
+from tests.conftest import StartNode, running_node
+from tests.waiting import until
+from tests.web.conftest import Driver, Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+ORDER: dict[str, Any] = {"storeName": "Trattoria da Enzo", "driverPayCents": 720, "currency": "EUR", "prepSeconds": 300}
+
+
+async def offer_lasts(site: Site, seconds: int, **changes: Any) -> None:
+    """Offers from now on, and what else the policy says."""
+    policy = (await site.ada.get("/admin/policy")).json()
+    changed = await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": seconds} | changes)
+    assert changed.status_code == 200, changed.text
+
+
+async def value(site: Site, query: str, *args: Any) -> Any:
+    return await site.node.app.state.node.database.pool.fetchval(query, *args)
+
+
+async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await expect(dans.page.locator("#name")).to_have_text("Dan")
+        assert dans.page.url == f"{site.node.url}/driver?{HERE}"
+        await dans.shows("available")
+        await dans.page.goto(f"{site.node.url}/driver")
+        await dans.online()
+        await dans.page.get_by_label("Menu").click()
+        await dans.press("Remove me from this device")
+        await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
+        await dans.page.reload()
+        await dans.page.get_by_label("Or paste the link here").fill("https://example.org/")
+        await dans.press("Start")
+        await expect(dans.page.get_by_role("alert")).to_have_text("That is not a driver's link.")
+        await dans.page.get_by_label("Or paste the link here").fill(site.node.url + link(site, dan))
+        await dans.press("Start")
+        await dans.online()
+
+
+async def test_the_token_goes_to_no_address(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        asked: list[str] = []
+        dans.page.on("request", lambda request: asked.append(request.url))
+        dans.page.on("websocket", lambda socket: asked.append(socket.url))
+        await dans.page.goto(site.node.url + link(site, dan))
+        await dans.page.reload()
+        await dans.online()
+        assert any("/ws/driver" in url for url in asked)
+        assert not any("eyJ" in url.partition("#")[0] for url in asked)
+
+
+async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        delivery = await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await expect(dans.offer.get_by_role("heading", name="Trattoria da Enzo")).to_be_focused()
+        await expect(dans.offer).to_contain_text("€7.20")
+        await expect(dans.offer).to_contain_text(re.compile(r"0\.\d km"))
+        await expect(dans.offer).to_contain_text("Torstr. 1")
+        map_link = dans.offer.get_by_role("link", name="Map to the pickup")
+        assert "52.52,13.405" in (await map_link.get_attribute("href") or "")
+        await until(lambda: value(site, "SELECT received_at FROM driver_offers"))
+        await dans.press("Accept")
+        await expect(dans.offer).to_be_hidden()
+        job = dans.page.get_by_role("article")
+        await expect(job).to_contain_text("On the way to the pickup")
+        await dans.shows("busy")
+        await dans.press("Picked up")
+        await expect(job).to_contain_text("On the way to the customer")
+        await dans.press("Delivered")
+        await expect(job).to_have_count(0)
+        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo.")
+        await dans.shows("available")
+        assert (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["status"] == "DELIVERED"
+
+
+async def test_an_offer_is_rejected_with_a_reason_and_does_not_come_again(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        delivery = await site.delivery(**ORDER)
+        await dans.offer.get_by_role("button", name="Reject").click()
+        await dans.press("Back to the offer")
+        await dans.offer.get_by_role("button", name="Reject").click()
+        await dans.page.keyboard.press("Escape")
+        await expect(dans.offer.get_by_role("button", name="Accept")).to_be_visible()
+        await dans.offer.get_by_role("button", name="Reject").click()
+        await dans.press("Pays too little")
+        await expect(dans.offer).to_be_hidden()
+        timeline = (await site.ada.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+        [rejected] = [item for item in timeline if item["type"] == "offer.rejected"]
+        assert rejected["data"]["reason"] == "Pays too little"
+        await dans.shows("available")
+
+
+async def test_the_ring_shrinks_with_the_time(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        left = dans.page.locator("#offer-left")
+        first = int(await left.inner_text())
+        assert 25 <= first <= 30
+        gone = "Number(document.getElementById('ring').style.strokeDashoffset)"
+        before = await dans.page.evaluate(gone)
+        await expect(left).to_have_text(str(first - 2))
+        assert 0.04 < await dans.page.evaluate(gone) - before < 0.12
+
+
+async def test_an_offer_that_ran_out_is_gone_the_moment_it_did(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    await offer_lasts(site, 2, expiryPolicy="next_driver")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        # Longer than the server would take to say so: the page watches the time itself.
+        await dans.page.evaluate("WebSocket.prototype.close = () => {}")
+        await expect(dans.offer).to_be_hidden(timeout=2500)
+        await expect(dans.page.locator("#notices")).to_contain_text("The offer ran out.")
+        assert await value(site, "SELECT status FROM driver_offers") == "EXPIRED"
+
+
+async def test_an_offer_that_was_taken_away_is_gone_at_once(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        delivery = await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "the shop is closed"})
+        await expect(dans.offer).to_be_hidden()
+        await expect(dans.page.locator("#notices")).to_contain_text("The order was cancelled.")
+
+
+async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    await offer_lasts(site, 2)
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await site.delivery(**ORDER)
+        await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo", timeout=8000)
+        await expect(dans.page.locator("#notices")).to_contain_text("is yours: the offer ran out unanswered")
+        await expect(dans.offer).to_be_hidden()
+
+
+async def test_what_dispatch_does_with_a_delivery_is_said(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        delivery = await site.delivery(**ORDER)
+        await dans.press("Accept")
+        await expect(dans.page.get_by_role("article")).to_be_visible()
+        assignment = (await site.ada.get(f"/deliveries/{delivery['id']}")).json()["assignment"]
+        moved = await site.ada.post(f"/admin/assignments/{assignment['id']}/reassign", json={"reason": "flat tyre"})
+        assert moved.status_code == 200
+        await expect(dans.page.get_by_role("article")).to_have_count(0)
+        await expect(dans.page.locator("#notices")).to_contain_text("was taken from you: flat tyre.")
+        set_by = {"availability": "paused", "reason": "vehicle check"}
+        assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=set_by)).status_code == 200
+        await dans.shows("paused")
+        await expect(dans.sign).to_contain_text("vehicle check")
+
+
+async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await dans.press("Take a break")
+        await dans.press("45 min")
+        await dans.press("Start break")
+        await dans.shows("on_break")
+        await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^4[45]:\d\d$"))
+        await dans.press("Other length")
+        await dans.page.get_by_label("Minutes, 5 to 120").fill("3")
+        await dans.press("Start break")
+        await expect(dans.page.locator("#break")).to_be_visible()
+        await dans.page.get_by_label("Minutes, 5 to 120").fill("90")
+        await dans.press("Start break")
+        await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^1:(29|30):\d\d$"))
+        await dans.press("Back to work")
+        await dans.shows("available")
+        await dans.press("Pause")
+        await dans.shows("paused")
+        await dans.press("Resume")
+        await dans.shows("available")
+        await dans.press("End shift")
+        await dans.press("Back")
+        await dans.shows("available")
+        await dans.press("End shift")
+        await dans.page.locator("#leave").get_by_role("button", name="End shift").click()
+        await dans.shows("shift_ended")
+        await dans.press("Start shift")
+        await dans.shows("available")
+        history = (await site.ada.get(f"/drivers/{dan.id}/availability/history")).json()["items"]
+        assert [item["toState"] for item in history[:3]] == ["available", "shift_ended", "available"]
+
+
+async def test_a_question_that_is_open_makes_way_for_an_offer(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await dans.press("Take a break")
+        await expect(dans.page.locator("#break")).to_be_visible()
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await expect(dans.page.locator("#break")).to_be_hidden()
+        await dans.press("Accept")
+        await expect(dans.page.get_by_role("article")).to_be_visible()
+
+
+async def test_without_a_network_it_says_so_and_shows_no_offer_that_may_be_over(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        first = await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await dans.context.set_offline(True)
+        await expect(dans.offer).to_be_hidden()
+        await expect(dans.line).to_have_text("Offline")
+        await expect(dans.page.get_by_role("alert")).to_contain_text("You are offline.")
+        await expect(dans.page.get_by_role("button", name="Take a break")).to_be_disabled()
+        await dans.context.set_offline(False)
+        await dans.online()
+        await expect(dans.offer).to_be_visible()
+
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await site.alice.post(f"/deliveries/{first['id']}/cancel", json={"reason": "too late"})
+        await dans.context.set_offline(False)
+        await dans.online()
+        await expect(dans.page.locator("#notices")).to_contain_text("The order was cancelled.")
+        await expect(dans.offer).to_be_hidden()
+
+
+async def test_a_restarted_server_is_found_again(chromium: Browser, site: Site, node: StartNode) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        port, settings = site.node.port, site.node.settings
+        await site.node.stop()
+        await expect(dans.line).to_have_text("Offline", timeout=10_000)
+        async with running_node(settings, port) as again:
+            site.node = again
+            await dans.online()
+            await site.delivery(**ORDER)
+            await dans.press("Accept")
+            await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo")
+
+
+async def test_a_connection_that_only_looks_open_is_found_out(chromium: Browser, site: Site) -> None:
+    """After sleep or in a dead spot the browser still calls the socket open."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(
+            "const send = WebSocket.prototype.send;"
+            "globalThis.deaf = false;"
+            "WebSocket.prototype.send = function (text) { if (!globalThis.deaf) send.call(this, text); };"
+        )
+        await dans.page.reload()
+        await dans.online()
+        session = await value(site, "SELECT session_id FROM drivers")
+        await dans.page.evaluate("globalThis.deaf = true; document.dispatchEvent(new Event('visibilitychange'))")
+        await until(lambda: _another(site, session), within=15)
+        await dans.page.evaluate("globalThis.deaf = false")
+        await dans.online()
+
+
+async def _another(site: Site, session: str) -> bool:
+    return bool(await value(site, "SELECT session_id FROM drivers") not in (None, session))
+
+
+async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        newer = await dans.owner.open(f"/driver?{HERE}")
+        await expect(newer.locator("#line")).to_have_text("Online")
+        await expect(dans.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await site.delivery(**ORDER)
+        await expect(newer.get_by_role("alertdialog")).to_be_visible()
+        await expect(dans.offer).to_be_hidden()
+        await dans.page.bring_to_front()
+        await dans.press("Use it here")
+        await expect(dans.offer).to_be_visible()
+        await expect(newer.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+
+
+@pytest.mark.parametrize("why", ["its time is up", "it was never good"])
+async def test_a_link_that_is_over_is_said_to_be(chromium: Browser, site: Site, why: str) -> None:
+    dan = await site.driver("Dan")
+    stranger = Driver("01a20d95-bd15-7304-adfd-8e3a9c15409e", dan.client)
+    whose, seconds = (dan, 3) if why == "its time is up" else (stranger, 3600)
+    async with phone(chromium, site, whose, seconds=seconds) as dans:
+        await expect(dans.page.get_by_role("heading", name="This link is over")).to_be_visible(timeout=10_000)
+        await dans.press("Enter another link")
+        await expect(dans.page.get_by_label("Or paste the link here")).to_be_visible()
+
+
+async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    at = {"latitude": 52.51, "longitude": 13.4, "accuracy": 12}
+    async with phone(chromium, site, dan, query="", permissions=["geolocation"], geolocation=at) as dans:
+        await dans.online()
+        await expect(dans.page.locator("#whereabouts")).to_be_hidden()
+        where = "SELECT lat FROM driver_positions WHERE driver_id = $1"
+        await until(lambda: _near(site, where, dan, 52.51))
+        await dans.context.set_geolocation({"latitude": 52.52, "longitude": 13.4, "accuracy": 12})
+        await until(lambda: _near(site, where, dan, 52.52), within=15)
+
+
+async def _near(site: Site, query: str, driver: Driver, wanted: float) -> bool:
+    return await value(site, query, driver.id) == pytest.approx(wanted)
+
+
+async def test_where_the_device_does_not_tell_the_driver_can(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, query="") as dans:
+        await dans.online()
+        await expect(dans.page.locator("#whereabouts")).to_contain_text("No offers come without your position.")
+        await dans.press("Share it")
+        await expect(dans.page.locator("#whereabouts")).to_contain_text("not shared")
+        await dans.press("Set by hand")
+        await dans.page.get_by_label("Latitude").fill("52.519")
+        await dans.page.get_by_label("Longitude").fill("13.404")
+        await dans.press("I am here")
+        await expect(dans.page.locator("#whereabouts")).to_be_hidden()
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+
+
+async def test_the_page_opens_without_a_network(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        await dans.page.evaluate("navigator.serviceWorker.ready.then(() => null)")
+        await until(lambda: dans.page.evaluate("navigator.serviceWorker.controller !== null"))
+        await dans.context.set_offline(True)
+        await dans.page.reload()
+        await expect(dans.line).to_have_text("Offline")
+        await expect(dans.page.get_by_role("alert")).to_contain_text("You are offline.")
+        await dans.context.set_offline(False)
+        await dans.online()
+
+
+async def test_nobody_is_told_to_have_seen_an_offer_in_the_background(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(
+            "globalThis.away = false;"
+            "Object.defineProperty(document, 'visibilityState', { get: () => (away ? 'hidden' : 'visible') });"
+        )
+        await dans.page.reload()
+        await dans.online()
+        await dans.page.evaluate("globalThis.away = true")
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await asyncio.gather(*(dans.driver.get("/state") for _ in range(3)))
+        assert await value(site, "SELECT received_at FROM driver_offers") is None
+        await dans.page.evaluate("globalThis.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+        await until(lambda: value(site, "SELECT received_at FROM driver_offers"))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, site: Site, theme: str) -> None:
+    dora = await site.driver("Dora Lindqvist")
+
+    async def look(name: str) -> None:
+        await check_accessible(doras.page, f"{name} {theme}")
+        wide = await doras.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= SIZE["width"], name
+        await shoot(doras.page, f"driver-{name}-{theme}")
+
+    async with phone(chromium, site, dora, color_scheme=theme, reduced_motion="reduce", device_scale_factor=2) as doras:
+        doras.owner.network_may_fail = True
+        await doras.online()
+        await look("available")
+        await doras.page.get_by_label("Menu").click()
+        await look("menu")
+        await doras.page.get_by_label("Menu").click()
+        await doras.press("Take a break")
+        await look("break-question")
+        await doras.press("Start break")
+        await doras.shows("on_break")
+        await look("break")
+        await doras.press("Back to work")
+        await doras.shows("available")
+        await site.delivery(**ORDER, dropoff={"lat": 52.53, "lon": 13.41, "address": "Kastanienallee 77, 3rd floor"})
+        await expect(doras.offer).to_be_visible()
+        await look("offer")
+        await fits(doras, "Accept")
+        await doras.offer.get_by_role("button", name="Reject").click()
+        await look("reasons")
+        await fits(doras, "Back to the offer")
+        await doras.press("Back to the offer")
+        await doras.press("Accept")
+        await expect(doras.page.get_by_role("article")).to_be_visible()
+        await look("delivery")
+        await fits(doras, "Picked up")
+        await doras.press("Picked up")
+        await expect(doras.page.get_by_role("article")).to_contain_text("On the way to the customer")
+        await look("delivery-picked-up")
+        await doras.context.set_offline(True)
+        await expect(doras.line).to_have_text("Offline")
+        await look("offline")
+        await doras.context.set_offline(False)
+        await doras.online()
+        await doras.press("Delivered")
+        await doras.press("Pause")
+        await doras.shows("paused")
+        await look("paused")
+        await doras.press("End shift")
+        await look("leave-question")
+        await doras.page.locator("#leave").get_by_role("button", name="End shift").click()
+        await doras.shows("shift_ended")
+        await look("shift-ended")
+        newer = await doras.owner.open("/driver")
+        await expect(doras.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await doras.page.bring_to_front()
+        await look("superseded")
+        await newer.close()
+
+
+async def fits(on: Phone, button: str) -> None:
+    """The button is whole on the screen, large enough for a thumb, without scrolling."""
+    box = await on.page.get_by_role("button", name=button, exact=True).bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= SIZE["height"]
+    assert box["height"] >= 48

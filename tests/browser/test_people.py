@@ -1,0 +1,154 @@
+"""Logging in, the frame of the screens, and people's own screen, in a real browser, by keyboard."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import PASSWORD, THEMES, People, Person, check_accessible, shoot
+from tests.web.conftest import Site
+from tests.web.people import add
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+DESK = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+async def anybody(chromium: Browser, site: Site) -> Any:
+    """Opens windows of somebody who is not logged in."""
+    windows: list[Person] = []
+
+    async def window(**context: Any) -> Person:
+        opened = await chromium.new_context(**{"viewport": DESK, "color_scheme": "light"} | context)
+        windows.append(Person("anybody", "viewer", opened, site.node.url))
+        return windows[-1]
+
+    yield window
+    for opened in windows:
+        await opened.context.close()
+    for opened in windows:
+        opened.check()
+
+
+async def test_a_person_logs_in_by_keyboard_and_out_again(site: Site, anybody: Any) -> None:
+    await add(site.node, "Ada", "admin")
+    person = await anybody()
+    person.network_may_fail = True  # a refused login is an error to the console
+    page = await person.open("/users")
+    await expect(page).to_have_url(f"{person.url}/login?next=/users")
+    await expect(page.get_by_label("Name")).to_be_focused()
+    await page.keyboard.type("ada")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("not the password")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+    await expect(page.get_by_label("Password")).to_be_focused()
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(f"{person.url}/users")
+    menu = page.locator("details.menu summary")
+    await menu.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Log out", exact=True)).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Log out", exact=True)).to_be_hidden()
+    await expect(menu).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Log out", exact=True).click()
+    await expect(page).to_have_url(f"{person.url}/login")
+    await page.goto(f"{person.url}/users")
+    await expect(page).to_have_url(f"{person.url}/login?next=/users")
+
+
+async def test_the_theme_follows_the_system_until_somebody_chooses(site: Site, people: People) -> None:
+    ada = await people(site.node, "Ada", "admin", color_scheme="light", viewport=DESK)
+    page = await ada.open("/users")
+    background = "getComputedStyle(document.body).backgroundColor"
+    light = await page.evaluate(background)
+    await page.emulate_media(color_scheme="dark")
+    dark = await page.evaluate(background)
+    assert dark != light
+    await page.get_by_role("button", name="Dark or light").click()
+    assert await page.evaluate(background) == light
+    await page.reload()
+    assert await page.evaluate(background) == light
+    await page.get_by_role("button", name="Dark or light").click()
+    assert await page.evaluate(background) == dark
+    await page.emulate_media(color_scheme="light")
+    assert await page.evaluate(background) == light
+
+
+async def test_an_admin_adds_somebody_who_then_logs_in(site: Site, people: People, anybody: Any) -> None:
+    ada = await people(site.node, "Ada", "admin", viewport=DESK)
+    page = await ada.open("/users")
+    await page.get_by_label("Name", exact=True).fill("Max")
+    await page.get_by_role("radio", name="viewer").check()
+    await page.get_by_role("button", name="Add").click()
+    password = await page.locator(".secret").inner_text()
+    window = await anybody()
+    theirs = await window.open("/login?next=/board")
+    await theirs.get_by_label("Name").fill("max")
+    await theirs.get_by_label("Password").fill(password)
+    await theirs.get_by_role("button", name="Log in").click()
+    await expect(theirs.locator("summary .tag")).to_have_text("viewer")
+    await expect(theirs.get_by_role("link", name="People")).to_have_count(0)
+    await page.get_by_role("link", name="Change Max").click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    await page.get_by_role("button", name="Deactivate").click()
+    await expect(page.get_by_text("Max cannot log in any more.")).to_be_visible()
+    await theirs.goto(f"{site.node.url}/board")
+    await expect(theirs).to_have_url(f"{site.node.url}/login?next=/board")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_the_screens_of_people_are_accessible(site: Site, people: People, anybody: Any, theme: str) -> None:
+    window = await anybody(color_scheme=theme)
+    window.network_may_fail = True
+    login = await window.open("/login")
+    for name, viewport in {"": DESK, "-phone": PHONE}.items():
+        await login.set_viewport_size(viewport)
+        await login.get_by_label("Name").fill("nobody")
+        await login.get_by_label("Password").fill("not the password")
+        await login.get_by_role("button", name="Log in").click()
+        await expect(login.get_by_role("alert")).to_be_visible()
+        await check_accessible(login, f"login {theme}")
+        await shoot(login, f"login{name}-{theme}")
+
+    ada = await people(site.node, "Ada", "admin", color_scheme=theme, viewport=DESK)
+    ada.network_may_fail = True
+    await add(site.node, "Alice", "ops")
+    gone = await add(site.node, "Otto", "viewer")
+    await site.ada.patch(f"/admin/users/{gone}", json={"active": False})
+    dan = await site.driver("Dan")
+    page = await ada.open("/users")
+    for name, viewport in {"": DESK, "-phone": PHONE}.items():
+        await page.set_viewport_size(viewport)
+        for screen, path in {
+            "users": "/users",
+            "user": f"/users/{gone}",
+            "driver-link": f"/board/drivers/{dan.id}/link",
+            "error": "/nowhere",
+        }.items():
+            await page.goto(ada.url + path)
+            if screen == "users":
+                await page.get_by_label("Name", exact=True).fill("ADA")
+                await page.get_by_role("button", name="Add").click()
+                await expect(page.get_by_role("alert")).to_have_text("There is a user called ADA already.")
+            await check_accessible(page, f"{screen} {theme}")
+            await shoot(page, f"{screen}{name}-{theme}")
+        await page.goto(f"{ada.url}/users")
+        await page.locator("details.menu summary").click()
+        await check_accessible(page, f"menu {theme}")
+
+
+async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> None:
+    ada = await people(site.node, "Ada", "admin", permissions=["clipboard-read", "clipboard-write"])
+    dan = await site.driver("Dan")
+    page = await ada.open(f"/board/drivers/{dan.id}/link")
+    await page.get_by_role("button", name="Copy the link").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    link = await page.get_by_label("Link").input_value()
+    assert await page.evaluate("navigator.clipboard.readText()") == link
+    assert link.startswith(f"{ada.url}/driver#token=")
