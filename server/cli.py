@@ -32,6 +32,7 @@ DRIVERS: Final = click.IntRange(1, 100_000)
 RATE: Final = click.FloatRange(0, 100_000)
 SPEED: Final = click.FloatRange(0.1, 100)
 
+AHEAD_HELP: Final = "Look for drivers so many minutes before an order is ready.  [default: when it is placed]"
 SPEED_HELP: Final = "How much faster orders come and drivers move."
 
 
@@ -148,6 +149,7 @@ def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float)
 @click.option("--zone", default="default", show_default=True, help="The zone of drivers and orders.")
 @click.option("--day", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A real day to replay.")
 @click.option("--from", "start", help="Where in the day to start, as HH:MM.  [default: the busiest time]")
+@click.option("--ahead", type=click.FloatRange(0, 1440), help=AHEAD_HELP)
 @click.option("--port", type=PORT, help="Port of the server started for --day without --url.  [default: 8000]")
 def simulate(
     url: str | None,
@@ -159,6 +161,7 @@ def simulate(
     zone: str,
     day: Path | None,
     start: str | None,
+    ahead: float | None,
     port: int | None,
 ) -> None:
     """Put load on a server: a simulated city, or (--day) a window of a real day, in real time.
@@ -170,7 +173,7 @@ def simulate(
         raise click.UsageError("--url: missing; or give --day to replay one on a server of our own")
     if url is not None and not url.startswith(("http://", "https://")):
         raise click.UsageError("--url: must be a URL such as http://127.0.0.1:8000")
-    window = None if day is None else _window(day, start, 60.0 if minutes is None else minutes)
+    window = None if day is None else _window(day, start, minutes or 60.0, ahead)
     if window is not None and speed != 1:
         raise click.UsageError("--speed: a real day is replayed in real time")
     from server.running import replay_here, simulate_there
@@ -185,7 +188,7 @@ def simulate(
         simulate_there(url, _access(token), window or Load(drivers, orders_per_minute, speed, minutes, zone))
 
 
-def _window(folder: Path, start: str | None, minutes: float) -> "Window":
+def _window(folder: Path, start: str | None, minutes: float, ahead: float | None) -> "Window":
     from server.simulate.day import BadDay, minutes_of, read_day
     from server.simulate.run import Window
 
@@ -196,7 +199,7 @@ def _window(folder: Path, start: str | None, minutes: float) -> "Window":
         raise click.UsageError(f"--day: {bad}") from None
     except ValueError as bad:
         raise click.UsageError(f"--from: {bad}") from None
-    return Window(day, begin, minutes * 60)
+    return Window(day, begin, minutes * 60, None if ahead is None else ahead * 60)
 
 
 def _access(token: str) -> "Access":

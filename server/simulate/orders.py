@@ -1,6 +1,7 @@
 """Orders placed as they come: each in a task of its own, so that a slow answer never holds up the next one."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -24,14 +25,29 @@ class OrderDesk:
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def place(self, store_name: str, pickup: Place, dropoff: Place, prep_seconds: float, **more: Any) -> None:
-        """Place an order now. Beyond a few hundred unanswered ones it is not even tried."""
+    def place(
+        self,
+        store_name: str,
+        pickup: Place,
+        dropoff: Place,
+        prep_seconds: float,
+        *,
+        dispatch_in: float = 0.0,
+        **more: Any,
+    ) -> None:
+        """Place an order now that wants a driver in `dispatch_in` seconds.
+
+        Beyond a few hundred unanswered ones it is not even tried.
+        """
         if len(self._tasks) >= UNDER_WAY:
             self._tally.counts["not_placed"] += 1
             return
         self._number += 1
         number = f"{self._run}-{self._number}"
-        task = asyncio.create_task(self._place(number, store_name, pickup, dropoff, prep_seconds, more))
+        if dispatch_in > 0:
+            more["dispatchAt"] = (datetime.now(UTC) + timedelta(seconds=dispatch_in)).isoformat()
+        work = self._place(number, store_name, pickup, dropoff, prep_seconds, dispatch_in, more)
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -42,6 +58,7 @@ class OrderDesk:
         pickup: Place,
         dropoff: Place,
         prep_seconds: float,
+        dispatch_in: float,
         more: dict[str, Any],
     ) -> None:
         at = asyncio.get_running_loop().time()
@@ -53,17 +70,19 @@ class OrderDesk:
                 pickup,
                 dropoff,
                 zone=self._zone,
-                prepSeconds=round(prep_seconds),
+                prepSeconds=round(prep_seconds - max(0.0, dispatch_in)),  # it counts from dispatchAt
                 **more,
             )
         except CallFailed as failed:
             self._tally.counts["not_placed"] += 1
             self._tally.failures.append(str(failed))
         else:
-            self._tally.placed(delivery_id, at, at + prep_seconds)
+            self._tally.placed(delivery_id, at, at + prep_seconds, at + max(0.0, dispatch_in))
 
-    async def close(self) -> None:
-        """Stop: what is not answered yet is dropped."""
+    async def close(self, *, patience_seconds: float) -> None:
+        """Stop: what is not answered by then is dropped, and an order that nobody knows of may exist."""
+        if self._tasks and patience_seconds:
+            await asyncio.wait(self._tasks, timeout=patience_seconds)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

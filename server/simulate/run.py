@@ -30,6 +30,7 @@ from server.simulate.tally import Tally, span, table
 
 CONNECT_SPREAD_SECONDS: Final = 3.0
 CONNECTS_PER_SECOND: Final = 200.0
+PATIENCE_SECONDS: Final = 3.0
 
 ODD: Final = ("not_placed", "refused", "unanswered", "errors", "stream_gaps", "drivers_failed")
 """What is worth a word when it happened at all."""
@@ -48,11 +49,15 @@ class Load(Struct, frozen=True):
 
 
 class Window(Struct, frozen=True):
-    """A piece of a real day to replay: `start` and `seconds` in seconds of that day."""
+    """A piece of a real day to replay: `start` and `seconds` in seconds of that day.
+
+    Drivers are looked for `ahead` seconds before an order is ready; None: when it is placed.
+    """
 
     day: d.Day
     start: float
     seconds: float
+    ahead: float | None = None
     origin: Place = ORIGIN
 
 
@@ -74,7 +79,7 @@ async def _stage(url: str, access: Access, zone: str, *, tidy: bool) -> AsyncIte
         try:
             yield stage
         finally:
-            await stage.desk.close()
+            await stage.desk.close(patience_seconds=PATIENCE_SECONDS if tidy else 0)
             if tidy:
                 await stage.crew.send_home()
                 await stage.desk.cancel_open()
@@ -163,7 +168,7 @@ async def run_day(url: str, access: Access, window: Window, say: Say, *, every: 
                 stage.crew.client_of(driver_id), stage.tally, plane.place(*courier.start), ride, Habits()
             )
             working.append(asyncio.create_task(_shift(stage, driver, began + courier.on, began + courier.off)))
-        working.append(asyncio.create_task(_replay_orders(stage, day, plane, began)))
+        working.append(asyncio.create_task(_replay_orders(stage, day, plane, began, window.ahead)))
         await _until_over(working, window.seconds / 60)
         stage.tally.counts["stream_gaps"] = stage.crew.gaps
         return stage.tally
@@ -177,7 +182,7 @@ async def _shift(stage: Stage, driver: SimulatedDriver, on: float, off: float) -
     driver.go_home()
 
 
-async def _replay_orders(stage: Stage, day: d.Day, plane: Plane, began: float) -> None:
+async def _replay_orders(stage: Stage, day: d.Day, plane: Plane, began: float, ahead: float | None) -> None:
     loop = asyncio.get_running_loop()
     for order in day.orders:
         await asyncio.sleep(max(0.0, began + order.placed - loop.time()))
@@ -186,6 +191,7 @@ async def _replay_orders(stage: Stage, day: d.Day, plane: Plane, began: float) -
             plane.place(*order.pickup),
             plane.place(*order.dropoff),
             order.ready - order.placed,
+            dispatch_in=0.0 if ahead is None else order.ready - order.placed - ahead,
             notes=f"order {order.name} of {day.name}",
         )
 
@@ -227,7 +233,7 @@ def amounts_to(tally: Tally, target_seconds: float | None = None) -> list[str]:
         "",
         *table(
             [
-                ("placed to accepted", tally.spans("placed_at", "accepted_at")),
+                ("dispatched to accepted", tally.spans("dispatched_at", "accepted_at")),
                 ("placed to picked up", tally.spans("placed_at", "picked_up_at")),
                 ("ready to picked up", [max(0.0, s) for s in tally.spans("ready_at", "picked_up_at")]),
                 ("placed to delivered", door),

@@ -14,10 +14,12 @@ KEPT: Final = 20_000
 class Order(Struct):
     """One order's moments, in seconds of the loop's clock; `ready_at` is when the kitchen is done.
 
-    `placed_at` is None for an order that this simulation did not place.
+    `placed_at` is None for an order that this simulation did not place; `dispatched_at` is when it is to get a
+    driver.
     """
 
     placed_at: float | None
+    dispatched_at: float
     ready_at: float
     accepted_at: float | None = None
     picked_up_at: float | None = None
@@ -33,11 +35,11 @@ class Tally:
         self.reply_seconds: list[float] = []
         self.failures: list[str] = []
 
-    def placed(self, delivery_id: str, at: float, ready_at: float) -> None:
+    def placed(self, delivery_id: str, at: float, ready_at: float, dispatched_at: float) -> None:
         """An order was placed; its delivery may have been accepted meanwhile."""
         self.counts["placed"] += 1
-        order = self.orders.setdefault(delivery_id, Order(at, ready_at))
-        order.placed_at, order.ready_at = at, ready_at
+        order = self.orders.setdefault(delivery_id, Order(at, dispatched_at, ready_at))
+        order.placed_at, order.dispatched_at, order.ready_at = at, dispatched_at, ready_at
         if len(self.orders) > KEPT:
             self.orders.pop(next(iter(self.orders)))
 
@@ -49,7 +51,7 @@ class Tally:
     def assigned(self, delivery_id: str, at: float, source: str) -> None:
         """A driver has it, by accepting, by silence or by somebody's order."""
         self.counts[f"assigned_{source}"] += 1
-        order = self.orders.setdefault(delivery_id, Order(None, at))
+        order = self.orders.setdefault(delivery_id, Order(None, at, at))
         if order.accepted_at is None:
             order.accepted_at = at
 
@@ -80,8 +82,9 @@ class Tally:
         return self.own(accepted=False, delivered=False)
 
     def spans(self, start: str, end: str) -> list[float]:
-        """Seconds from one moment of an order to another, of the orders that have both."""
-        pairs = ((getattr(order, start), getattr(order, end)) for order in self.orders.values())
+        """Seconds from one moment of an order to another, of the own orders that have both."""
+        own = (order for order in self.orders.values() if order.placed_at is not None)
+        pairs = ((getattr(order, start), getattr(order, end)) for order in own)
         return [later - earlier for earlier, later in pairs if earlier is not None and later is not None]
 
 

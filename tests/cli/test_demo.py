@@ -66,7 +66,7 @@ async def test_load_on_a_server_that_runs_somewhere(run: Run, run_bare: Run) -> 
     arguments = ("--drivers", "3", "--orders-per-minute", "60", "--speed", "10", "--minutes", "0.1")
     code, out, err = await done(run_bare("simulate", "--url", url, *arguments, secret=SECRET))
     assert code == 0, err
-    assert "placed to accepted" in out
+    assert "dispatched to accepted" in out
     assert f"3 drivers are registered at {url}" in err
 
     code, out, err = await done(run_bare("simulate", "--url", url, "--token", "bad", "--minutes", "0.1"))

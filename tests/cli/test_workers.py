@@ -1,5 +1,6 @@
 """`serve --workers`: nodes on one port, started again when they die, gone when their parent is."""
 
+import asyncio
 import signal
 import socket
 import time
@@ -9,7 +10,8 @@ import httpx2
 import psutil
 import pytest
 
-from server.workers import REUSE_PORT, Port
+from server.settings import Settings
+from server.workers import REUSE_PORT, Port, Workers
 from tests.cli.conftest import Process, Run, done
 from tests.waiting import until
 
@@ -91,3 +93,16 @@ def test_a_shared_port_is_not_shared_with_strangers() -> None:
         stranger.listen()
         with pytest.raises(OSError, match="in use"):
             Port("127.0.0.1", stranger.getsockname()[1])
+
+
+async def test_where_ports_do_not_balance_workers_share_a_socket(settings: Settings) -> None:
+    ready = asyncio.Event()
+    port = Port("127.0.0.1", 0, reuse=False)
+    workers = Workers(settings, port, 2, ready.set)
+    running = asyncio.create_task(workers.run())
+    try:
+        await asyncio.wait_for(ready.wait(), 30)
+        assert all(await asyncio.gather(*(is_up(f"http://127.0.0.1:{port.number}") for _ in range(8))))
+    finally:
+        workers.stop()
+        await running

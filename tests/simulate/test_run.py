@@ -30,7 +30,7 @@ async def test_a_city_at_work(node: StartNode, access: Access, monkeypatch: pyte
     running = await node()
     said: list[str] = []
     set_up: list[bool] = []
-    load = Load(drivers=8, orders_per_minute=40, speed=15, minutes=0.12, zone="city")
+    load = Load(drivers=8, orders_per_minute=25, speed=15, minutes=0.12, zone="city")
     tally = await run_city(running.url, access, load, said.append, lambda: set_up.append(True), every=1.0, tidy=True)
     assert set_up == [True]
     assert tally.counts["placed"] > 10
@@ -113,6 +113,23 @@ async def test_a_piece_of_a_real_day(
     assert await statuses(running, zone) == {"DELIVERED": 1}
     rows = await running.app.state.node.database.pool.fetch("SELECT name, availability FROM drivers ORDER BY name")
     assert [tuple(row) for row in rows] == [("Courier c1", "shift_ended"), ("Courier c2", "shift_ended")]
+
+
+async def test_drivers_are_looked_for_so_long_before_an_order_is_ready(
+    node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
+    text = (quick_day / "orders.txt").read_text().replace("\t60\n", "\t75\n")
+    (quick_day / "orders.txt").write_text(text)
+    running = await node()
+    window = Window(read_day(quick_day), start=3599.5, seconds=2, ahead=600)
+    tally = await run_day(running.url, access, window, lambda _: None)
+    assert (tally.counts["placed"], tally.counts["offers"]) == (1, 0)
+    row = await running.app.state.node.database.pool.fetchrow(
+        "SELECT extract(epoch FROM dispatch_at - created_at), prep_seconds, notes FROM deliveries"
+    )
+    assert float(row[0]) == pytest.approx(300, abs=2)
+    assert tuple(row)[1:] == (600, f"order o0 of {quick_day.name}")
 
 
 async def test_a_courier_works_from_on_to_off(

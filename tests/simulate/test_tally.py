@@ -26,13 +26,13 @@ def test_a_table_says_how_many_there_are() -> None:
 
 def an_evening() -> Tally:
     tally = Tally()
-    tally.placed("soup", at=0, ready_at=60)
+    tally.placed("soup", at=0, ready_at=60, dispatched_at=0)
     tally.assigned("soup", at=5, source="accepted")
     tally.picked_up("soup", at=100)
     tally.delivered("soup", at=300)
-    tally.placed("cake", at=10, ready_at=10)
+    tally.placed("cake", at=10, ready_at=10, dispatched_at=10)
     tally.assigned("cake", at=40, source="auto_accepted")
-    tally.placed("tea", at=20, ready_at=20)
+    tally.placed("tea", at=20, ready_at=20, dispatched_at=20)
     return tally
 
 
@@ -54,10 +54,17 @@ def test_an_order_of_somebody_elses_is_carried_but_not_measured() -> None:
     assert tally.ready_at("unheard of") < 0
 
 
+def test_the_wait_for_a_driver_counts_from_when_one_was_looked_for() -> None:
+    tally = Tally()
+    tally.placed("soup", at=0, ready_at=900, dispatched_at=600)
+    tally.assigned("soup", at=605, source="accepted")
+    assert tally.spans("dispatched_at", "accepted_at") == [5]
+
+
 def test_an_order_may_be_assigned_before_its_own_answer_is_there() -> None:
     tally = Tally()
     tally.assigned("soup", at=2, source="accepted")
-    tally.placed("soup", at=1, ready_at=5)
+    tally.placed("soup", at=1, ready_at=5, dispatched_at=1)
     assert tally.spans("placed_at", "accepted_at") == [1]
 
 
