@@ -34,7 +34,7 @@ IMPURE_STANDARD = {
     "select", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "time_ns"}
-STATE_TABLES = "deliveries|driver_offers|assignments|drivers|unassigned_orders|support_tickets|policy|events"
+STATE_TABLES = "deliveries|driver_offers|assignments|drivers|unassigned_orders|support_tickets|alerts|policy|events"
 
 
 @cache
