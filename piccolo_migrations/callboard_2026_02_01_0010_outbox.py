@@ -15,6 +15,8 @@ STATEMENTS = (
     f"CREATE INDEX webhook_deliveries_order ON webhook_deliveries (webhook_id, key, seq) WHERE {OPEN}",
     f"CREATE INDEX webhook_deliveries_open ON webhook_deliveries (webhook_id, next_attempt_at) WHERE {OPEN}",
     "CREATE INDEX webhook_deliveries_parked ON webhook_deliveries (webhook_id) WHERE parked_at IS NOT NULL",
+    # In its place.
+    "DROP INDEX webhook_deliveries_due",
     # The log of a webhook, newest first.
     "CREATE INDEX webhook_deliveries_log ON webhook_deliveries (webhook_id, seq DESC)",
     "CREATE INDEX notices_unsent ON notices (next_attempt_at) WHERE next_attempt_at IS NOT NULL",

@@ -21,7 +21,7 @@ from server.execute import Committed
 from server.notify.sender import TIMEOUT_SECONDS, Result, Sender
 from server.realtime.bus import Bus
 from server.store.engine import DATABASE_ERRORS
-from server.store.webhooks import Attempt, Claimed, claim, record
+from server.store.webhooks import Attempt, Claimed, claim, hasten, record
 
 CHANNEL: Final = "outbox"
 PER_WEBHOOK: Final = 8
@@ -65,6 +65,7 @@ class Outbox:
         self._under_way: Counter[str] = Counter()
         self._calls: set[asyncio.Task[None]] = set()
         self._pauses: dict[str, Pause] = {}
+        self._back: set[str] = set()
         self._something = asyncio.Event()
         bus.subscribe(CHANNEL, self.wake)
 
@@ -92,12 +93,9 @@ class Outbox:
                     await self._lease.taken.wait()
                 self._something.clear()
                 try:
-                    claimed = await claim(self._pool, self._used(), PER_WEBHOOK, LOCK_SECONDS)
+                    await self._round()
                 except DATABASE_ERRORS as error:
                     log.warning("outbox_not_read", reason=repr(error))
-                    claimed = []
-                for message in claimed:
-                    self._send(message)
                 await asyncio.sleep(SPACING_SECONDS)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
@@ -107,6 +105,16 @@ class Outbox:
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
+
+    async def _round(self) -> None:
+        for webhook_id in list(self._back):
+            if not await hasten(self._pool, webhook_id):
+                self._back.discard(webhook_id)
+        claimed, again = await claim(self._pool, self._used(), PER_WEBHOOK, LOCK_SECONDS)
+        for message in claimed:
+            self._send(message)
+        if again or self._back:
+            self._something.set()
 
     def _used(self) -> dict[str, int]:
         """What of each webhook's room is taken: all of it during a pause, all but one call right after."""
@@ -159,9 +167,10 @@ class Outbox:
                 log.info("webhook_attempt_failed", **told, reason=result.error)
 
     def _judge(self, webhook_id: str, result: Result) -> None:
-        """A receiver that is down gets a pause; any other answer ends it."""
+        """A receiver that is down gets a pause; any other answer ends it, and what waited for it may go."""
         if not result.receiver_is_down:
-            self._pauses.pop(webhook_id, None)
+            if self._pauses.pop(webhook_id, None) is not None:
+                self._back.add(webhook_id)
             return
         pause = self._pauses.setdefault(webhook_id, Pause(0, 0.0))
         loop = asyncio.get_running_loop()

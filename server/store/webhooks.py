@@ -14,6 +14,9 @@ WEBHOOKS_LIMIT: Final = 50
 TWO_SECRETS_HOURS: Final = 24
 """How long after a rotation messages are signed with the old secret too."""
 OUTBOX_TIMEOUT_SECONDS: Final = 5.0
+LOOKED_AT: Final = 64
+"""Due messages of a webhook that one claim looks at."""
+HASTENED: Final = 500
 
 _OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 
@@ -66,31 +69,51 @@ SET delivered_at = NULL, parked_at = NULL, locked_until = NULL, next_attempt_at 
 FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
 RETURNING d.id"""  # noqa: S608
 
-# Of each webhook as many as it has room for. A message waits until those of its key before it are delivered or parked,
-# and is left to whoever has claimed it.
-CLAIM: Final = """
-WITH due AS MATERIALIZED (
-    SELECT c.id, w.url, w.secret,
-           CASE WHEN w.previous_secret_until > statement_timestamp() THEN w.previous_secret END AS previous_secret
+# Of each webhook as many as it has room for, out of the few that have been due for longest: however long the line is,
+# little of it is read. A message waits until those of its key before it are delivered or parked; one that was looked at
+# in vain is put off until the first of those is due, and brought forward when that one is done (in RECORD).
+CLAIM: Final = f"""
+WITH looked AS MATERIALIZED (
+    SELECT c.id, c.webhook_id, c.key, c.seq, $3 - coalesce(used.count, 0) AS room
     FROM webhooks w
     LEFT JOIN unnest($1::text[]::uuid[], $2::int[]) AS used (webhook_id, count) ON used.webhook_id = w.id
     CROSS JOIN LATERAL (
-        SELECT h.id FROM webhook_deliveries h
-        WHERE h.webhook_id = w.id AND h.delivered_at IS NULL AND h.parked_at IS NULL
-          AND h.next_attempt_at <= statement_timestamp()
+        SELECT h.id, h.webhook_id, h.key, h.seq FROM webhook_deliveries h
+        WHERE h.webhook_id = w.id AND {_OPEN} AND h.next_attempt_at <= statement_timestamp()
           AND (h.locked_until IS NULL OR h.locked_until <= statement_timestamp())
-          AND NOT EXISTS (
-              SELECT FROM webhook_deliveries b
-              WHERE b.webhook_id = h.webhook_id AND b.key = h.key AND b.seq < h.seq
-                AND b.delivered_at IS NULL AND b.parked_at IS NULL)
-        ORDER BY h.next_attempt_at, h.seq LIMIT greatest(0, $3 - coalesce(used.count, 0))
-        FOR UPDATE SKIP LOCKED) c
-    WHERE w.active
-)
-UPDATE webhook_deliveries d
-SET attempts = d.attempts + 1, locked_until = statement_timestamp() + make_interval(secs => $4)
-FROM due WHERE d.id = due.id
-RETURNING d.id, d.webhook_id, d.type, d.body, d.attempts, due.url, due.secret, due.previous_secret"""
+        ORDER BY h.next_attempt_at LIMIT CASE WHEN coalesce(used.count, 0) < $3 THEN $5::int ELSE 0 END) c
+    WHERE w.active),
+judged AS MATERIALIZED (
+    SELECT l.id, l.webhook_id, l.seq, l.room,
+           (SELECT b.next_attempt_at FROM webhook_deliveries b
+            WHERE b.webhook_id = l.webhook_id AND b.key = l.key AND b.seq < l.seq AND {_OPEN}
+            ORDER BY b.seq LIMIT 1) AS after
+    FROM looked l),
+first AS MATERIALIZED (
+    SELECT id FROM (
+        SELECT id, room, row_number() OVER (PARTITION BY webhook_id ORDER BY seq) AS place
+        FROM judged WHERE after IS NULL) AS ready
+    WHERE place <= room),
+ours AS MATERIALIZED (
+    SELECT id FROM webhook_deliveries d
+    WHERE id = ANY (ARRAY(SELECT id FROM first)) AND {_OPEN}
+      AND (locked_until IS NULL OR locked_until <= statement_timestamp())
+    FOR UPDATE SKIP LOCKED),
+put_off AS (
+    UPDATE webhook_deliveries d SET next_attempt_at = greatest(
+        (SELECT j.after FROM judged j WHERE j.id = d.id), statement_timestamp() + interval '1 second')
+    WHERE d.id = ANY (ARRAY(SELECT id FROM judged WHERE after IS NOT NULL)) AND {_OPEN}
+    RETURNING 1),
+claimed AS (
+    UPDATE webhook_deliveries d
+    SET attempts = attempts + 1, locked_until = statement_timestamp() + make_interval(secs => $4)
+    WHERE d.id = ANY (ARRAY(SELECT id FROM ours))
+    RETURNING d.id, d.webhook_id, d.type, d.body, d.attempts)
+SELECT p.count, m.*
+FROM (SELECT count(*) AS count FROM put_off) p LEFT JOIN (
+    SELECT c.id, c.webhook_id, c.type, c.body, c.attempts, w.url, w.secret,
+           CASE WHEN w.previous_secret_until > statement_timestamp() THEN w.previous_secret END
+    FROM claimed c JOIN webhooks w ON w.id = c.webhook_id) m ON true"""  # noqa: S608
 # Only whoever made the attempt may say what became of it: after a claim ran out, another has begun the next one.
 RECORD: Final = f"""
 WITH told AS (
@@ -102,11 +125,24 @@ WITH told AS (
                               > coalesce(retry_until, created_at + make_interval(hours => {RETRY_HOURS}))
                     THEN clock_timestamp() END
     WHERE id = $1 AND attempts = $2 AND {_OPEN}
-    RETURNING id, parked_at IS NOT NULL AS parked)
-, tried AS (
+    RETURNING id, webhook_id, key, seq, parked_at IS NOT NULL AS parked),
+tried AS (
     INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, status, ms, error)
-    SELECT id, $2, $3, $4, $5, $6 FROM told)
+    SELECT id, $2, $3, $4, $5, $6 FROM told),
+next AS (
+    UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
+    WHERE id = (
+        SELECT n.id FROM webhook_deliveries n JOIN told t ON n.webhook_id = t.webhook_id AND n.key = t.key
+        WHERE n.seq > t.seq AND {_OPEN} AND ($7 OR t.parked) ORDER BY n.seq LIMIT 1))
 SELECT parked FROM told"""  # noqa: S608
+# A receiver is back: what was put off because it was not there need not wait any longer.
+HASTEN: Final = f"""
+UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
+WHERE id = ANY (ARRAY(
+    SELECT id FROM webhook_deliveries
+    WHERE webhook_id = $1 AND {_OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
+      AND (locked_until IS NULL OR locked_until <= statement_timestamp())
+    ORDER BY next_attempt_at LIMIT $2))"""  # noqa: S608
 BACKLOG: Final = f"""
 SELECT (SELECT count(*) FROM webhook_deliveries WHERE {_OPEN}),
        (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
@@ -235,12 +271,22 @@ async def redeliver(pool: Any, post_id: str) -> bool:
     return await fetch_one(pool, REDELIVER, post_id) is not None
 
 
-async def claim(pool: Any, used: Mapping[str, int], per_webhook: int, lock_seconds: float) -> list[Claimed]:
-    """What is due and has room: `used` counts what is under way of each webhook. Raises what the database raises."""
+async def claim(
+    pool: Any, used: Mapping[str, int], per_webhook: int, lock_seconds: float
+) -> tuple[list[Claimed], bool]:
+    """What is due and has room, and whether it is worth looking again at once: `used` counts what is under way of each
+    webhook. Raises what the database raises.
+    """
     rows = await pool.fetch(
-        CLAIM, list(used), list(used.values()), per_webhook, lock_seconds, timeout=OUTBOX_TIMEOUT_SECONDS
+        CLAIM, list(used), list(used.values()), per_webhook, lock_seconds, LOOKED_AT, timeout=OUTBOX_TIMEOUT_SECONDS
     )
-    return [Claimed(*row) for row in rows]
+    return [Claimed(*row[1:]) for row in rows if row[1] is not None], rows[0][0] > 0
+
+
+async def hasten(pool: Any, webhook_id: str) -> bool:
+    """Make what waits for this webhook due, in steps: whether there may be more. Raises what the database raises."""
+    done = await pool.execute(HASTEN, webhook_id, HASTENED, timeout=OUTBOX_TIMEOUT_SECONDS)
+    return int(done.rpartition(" ")[2]) == HASTENED
 
 
 async def record(pool: Any, claimed: Claimed, attempt: Attempt, retry_seconds: float) -> bool | None:
