@@ -384,7 +384,7 @@ class Hub:
                 self.fetch_for(socket)
 
     def _reclaim(self, socket: Socket) -> None:
-        """This node was taken for dead and its sessions for lost; the driver is nowhere else, so they are still here."""
+        """This node was taken for dead and its sessions for lost; the driver is nowhere else, so still here."""
         socket.connected = False
         task = asyncio.create_task(self._connect_again(socket))
         self._partings.add(task)
@@ -433,7 +433,7 @@ class Hub:
         """Tell every driver to come back elsewhere, close, and wait until all of them are known to be gone."""
         self.draining = True
         for socket in list(self.sockets.values()):
-            wait_ms = random.randint(*SPREAD_MS)  # noqa: S311
+            wait_ms = random.randint(*SPREAD_MS)
             socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
             socket.close(RESTARTING)
         await self._empty.wait()

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.dispatch.model import Availability
-from server.wire import DriverView, DrivenAssignmentView, OfferView
+from server.wire import DrivenAssignmentView, DriverView, OfferView
 
 MessageId = Annotated[str, Meta(max_length=64)]
 Id = Annotated[str, Meta(max_length=36)]

@@ -5,7 +5,7 @@ Nothing here takes a lock that `execute` takes; a position never waits for the w
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from server.dispatch.model import Position
 from server.realtime.bus import Bus, Command
-from server.realtime.clock import DatabaseClock
+from server.realtime.clock import DatabaseClock, to_millisecond
 from server.realtime.geo import GEO_LATITUDE
 
 TO_REDIS_SECONDS: Final = 0.25
@@ -54,11 +54,11 @@ class Pool(Protocol):
 
 
 class Seen(Struct, frozen=True):
-    """One position: degrees, the database's time, degrees from north, km/h, metres."""
+    """One position: degrees, Unix seconds by the database's clock, degrees from north, km/h, metres."""
 
     lat: float
     lon: float
-    at: datetime
+    at: float
     heading: float | None = None
     speed_kmh: float | None = None
     accuracy_m: float | None = None
@@ -87,7 +87,8 @@ class Positions:
         self._zone_of = zone_of
         self._fresh_seconds = fresh_seconds
         self._latest: dict[str, Seen] = {}
-        self._stored_at: dict[str, datetime] = {}
+        self._stored_at: dict[str, float] = {}
+        self._received = 0
         self._moved: set[str] = set()
         self._unstored: set[str] = set()
         self._urgent: set[str] = set()
@@ -106,9 +107,9 @@ class Positions:
         accuracy_m: float | None = None,
     ) -> None:
         """A driver says where they are: `at` by their own clock, never later than now. An older word is dropped."""
-        RECEIVED.inc()
-        now = self._clock.now()
-        seen_at = now if at is None or at > now else at
+        self._received += 1
+        now = self._clock.seconds()
+        seen_at = now if at is None else min(now, at.timestamp())
         before = self._latest.get(driver_id)
         if before is not None and before.at > seen_at:
             return
@@ -116,7 +117,7 @@ class Positions:
         self._moved.add(driver_id)
         self._unstored.add(driver_id)
         stored = self._stored_at.get(driver_id)
-        if stored is None or now - stored > timedelta(seconds=self._fresh_seconds() / 2):
+        if stored is None or now - stored > self._fresh_seconds() / 2:
             self._urgent.add(driver_id)
 
     def called(self, driver_id: str) -> None:
@@ -126,7 +127,7 @@ class Positions:
     def latest(self, driver_id: str) -> Position | None:
         """The newest position heard here, if any."""
         seen = self._latest.get(driver_id)
-        return Position(seen.lat, seen.lon, seen.at) if seen is not None else None
+        return Position(seen.lat, seen.lon, _instant(seen.at)) if seen is not None else None
 
     def forget(self, driver_id: str) -> None:
         """The driver's socket here is gone: what is stored already need not be kept."""
@@ -152,6 +153,8 @@ class Positions:
         while True:
             await asyncio.sleep(TO_REDIS_SECONDS)
             if self._moved:
+                RECEIVED.inc(self._received)
+                self._received = 0
                 self._bus.wake()
             everything = loop.time() >= store_all_at or not self._bus.connected
             if everything:
@@ -183,7 +186,7 @@ class Positions:
                 await self._pool.execute(
                     WRITE,
                     [driver_id for driver_id, _ in rows],
-                    *zip(*((s.lat, s.lon, s.at, s.heading, s.speed_kmh, s.accuracy_m) for _, s in rows), strict=True),
+                    *zip(*(_columns(seen) for _, seen in rows), strict=True),
                     timeout=QUERY_TIMEOUT_SECONDS,
                 )
         except BaseException:
@@ -196,3 +199,11 @@ class Positions:
         if urgent:
             for appeared in self.appeared:
                 appeared(urgent)
+
+
+def _columns(seen: Seen) -> tuple[Any, ...]:
+    return seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m
+
+
+def _instant(seconds: float) -> datetime:
+    return to_millisecond(datetime.fromtimestamp(seconds, UTC))

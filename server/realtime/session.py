@@ -118,8 +118,8 @@ class Session:
         self._held: dict[int, str] | None = None
         self._asked_after = -1
 
-    def frame(self, text: str, now: float, wall: datetime) -> Effects:
-        """A text frame has arrived. `wall` is the server's time, for `pong`.
+    def frame(self, text: str, now: float, wall: Callable[[], datetime]) -> Effects:
+        """A text frame has arrived. `wall` tells the server's time, for `pong`.
 
         1. Too many: close. 2. Not a message of the contract: an error, and after ten in a row a close.
         3. An id of something that cannot exist: `not_found`. 4. Else what the message asks for.
@@ -149,7 +149,7 @@ class Session:
         self._malformed = 0
         if type(message) is m.Ping:
             reply_id = message.id if message.id is not None else UNSET
-            return (Send(to_json(m.Pong(id=reply_id, server_time=instant(wall)))),)
+            return (Send(to_json(m.Pong(id=reply_id, server_time=instant(wall())))),)
         command = self._command(message)
         if command is None:
             return (self._error(NOT_FOUND, message.id),)

@@ -43,7 +43,8 @@ def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]
             offer = offer_view(event.offer, world.now)
             told.append((driver_id, m.OfferMade(seq=_next(world, driver_id), offer=offer)))
         elif kind in _OUTCOMES:
-            assert event.offer_id is not None and event.delivery_id is not None
+            assert event.offer_id is not None
+            assert event.delivery_id is not None
             reason = getattr(event, "reason", None)
             told.append(
                 (

@@ -164,7 +164,7 @@ async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[An
         if text is None:
             _carry_out(node, socket, session.binary_frame(now()))
         else:
-            _carry_out(node, socket, session.frame(text, now(), node.clock.now()))
+            _carry_out(node, socket, session.frame(text, now(), node.clock.now))
         if socket.in_flight >= IN_FLIGHT_LIMIT:
             socket.room = asyncio.get_running_loop().create_future()
             await socket.room

@@ -26,7 +26,7 @@ def session() -> Session:
 
 
 def say(session: Session, now: float = 0.0, **message: object) -> Effects:
-    return session.frame(json.dumps(message), now, NOW)
+    return session.frame(json.dumps(message), now, lambda: NOW)
 
 
 def heard(effect: object) -> dict[str, object]:
@@ -118,7 +118,7 @@ def test_ping_is_answered_at_once(session: Session) -> None:
     ],
 )
 def test_a_malformed_frame_gets_an_error(session: Session, frame: str) -> None:
-    (error,) = session.frame(frame, 0.0, NOW)
+    (error,) = session.frame(frame, 0.0, lambda: NOW)
     assert heard(error)["code"] == "invalid"
 
 
@@ -131,13 +131,13 @@ def test_an_error_carries_the_id_of_the_frame_if_it_can_be_made_out(session: Ses
 
 def test_ten_malformed_frames_in_a_row_close_with_4104(session: Session) -> None:
     for _ in range(9):
-        assert len(session.frame("{", 0.0, NOW)) == 1
+        assert len(session.frame("{", 0.0, lambda: NOW)) == 1
     assert session.binary_frame(0.0)[-1] == Close(s.PROTOCOL_VIOLATION)
 
 
 def test_a_good_frame_starts_the_count_of_malformed_ones_anew(session: Session) -> None:
     for _ in range(9):
-        session.frame("{", 0.0, NOW)
+        session.frame("{", 0.0, lambda: NOW)
     say(session, type="ping")
     for _ in range(9):
         assert len(session.binary_frame(0.0)) == 1
@@ -145,7 +145,7 @@ def test_a_good_frame_starts_the_count_of_malformed_ones_anew(session: Session) 
 
 
 def test_a_frame_over_the_limit_closes_with_1009(session: Session) -> None:
-    assert session.frame("x" * 65_537, 0.0, NOW) == (Close(s.TOO_BIG),)
+    assert session.frame("x" * 65_537, 0.0, lambda: NOW) == (Close(s.TOO_BIG),)
 
 
 def test_bursts_are_allowed_and_floods_are_not(session: Session) -> None:
