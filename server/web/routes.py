@@ -23,6 +23,7 @@ from server.web import (
     drivers,
     keys,
     people_api,
+    policy_screen,
     system,
     watching,
     webhooks,
@@ -34,7 +35,7 @@ from server.web.errors import exception_handlers
 from server.web.login import people_handlers
 from server.web.login_limits import LoginLimits
 from server.web.sessions import Sessions
-from server.web.shell import unknown_address
+from server.web.shell import screens, unknown_address
 
 API: Final = (
     deliveries,
@@ -54,7 +55,14 @@ API: Final = (
 def http_handlers() -> list[ControllerRouterHandler]:
     """Every handler and router of the HTTP side."""
     api = [handler for module in API for handler in module.HANDLERS]
-    return [options_handler(api), *api, *people_handlers(), system.Metrics, static_file]
+    return [
+        options_handler(api),
+        *api,
+        *people_handlers(),
+        screens(policy_screen.HANDLERS),
+        system.Metrics,
+        static_file,
+    ]
 
 
 def options_handler(handlers: Iterable[ControllerRouterHandler]) -> HTTPRouteHandler:

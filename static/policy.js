@@ -1,0 +1,30 @@
+// The policy's form after it was sent: the eye and the keyboard go to what needs them; a server away is told.
+(() => {
+  "use strict";
+
+  const AWAY = "Callboard cannot answer right now. Nothing was saved, and what you typed is still here: try again.";
+
+  document.addEventListener("htmx:after:swap", () => {
+    const form = document.getElementById("policy-form");
+    const wrong = form?.querySelector('[aria-invalid="true"]') ?? form?.querySelector("#policy-said [role=alert]");
+    const next = wrong ?? form?.querySelector("[autofocus]");
+    if (!next) return;
+    next.focus({ preventScroll: true });
+    next.scrollIntoView({ block: "center" });
+  });
+
+  const away = () => {
+    const told = document.createElement("p");
+    told.className = "said bad";
+    told.setAttribute("role", "alert");
+    told.textContent = AWAY;
+    document.getElementById("policy-said").replaceChildren(told);
+    told.scrollIntoView({ block: "center" });
+  };
+  document.addEventListener("htmx:error", away);
+  document.addEventListener("htmx:response:error", (event) => {
+    const status = event.detail.ctx?.response?.status ?? 0;
+    if (status === 401) globalThis.callboard.toLogin();
+    else if (status >= 500) away();
+  });
+})();

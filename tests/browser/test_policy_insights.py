@@ -1,0 +1,59 @@
+"""The policy and the insights in a real browser: by keyboard, for a screen reader, in both themes, on a phone."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import PHONE, THEMES, WIDE, People, check_accessible, shoot
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+
+async def test_an_admin_changes_the_policy_by_keyboard(site: Site, people: People) -> None:
+    ada = await people(site.node, "Ada", "admin")
+    ada.network_may_fail = True  # a refused form is an error to the console
+    page = await ada.open("/policy")
+    timeout = page.get_by_label("Time to answer an offer")
+    await timeout.focus()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("0")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("Not saved: 2 fields to look at.")
+    await expect(timeout).to_be_focused()
+    await expect(timeout).to_have_accessible_description("s (1 to 600) A whole number from 1 to 600.")
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("45")
+    await page.get_by_role("button", name="Add a level").press("Enter")
+    await expect(page.get_by_role("group", name="Rung 4")).to_be_visible()
+    await expect(page.get_by_role("group", name="Rung 4").get_by_label("after")).to_be_focused()
+    await page.get_by_role("group", name="Rung 4").get_by_label("cancelled").press("Space")
+    await page.get_by_label("Why").fill("a slow evening")
+    await page.get_by_label("Why").press("Enter")
+    await expect(page.get_by_text("Saved as version 2.")).to_be_visible()
+    await expect(timeout).to_have_value("45")
+    policy = (await site.ada.get("/admin/policy")).json()
+    assert (policy["offerTimeoutSeconds"], policy["escalation"][3]["actions"]) == (45, ["cancel"])
+    await page.get_by_role("link", name="Go back to version 1").click()
+    await expect(page.get_by_label("Why")).to_have_value("Back to version 1")
+    await check_accessible(page, "policy-back")
+    await shoot(page, "policy-back")
+    page = await ada.open("/policy")
+    await page.get_by_label("Search radius", exact=True).fill("50")
+    await page.get_by_label("Search radius", exact=True).press("Enter")
+    await expect(page.get_by_label("Wide search radius")).to_be_focused()
+    await check_accessible(page, "policy-wrong")
+    await shoot(page, "policy-wrong")
+
+
+async def test_the_policy_reads_in_both_themes_and_on_a_phone(site: Site, people: People) -> None:
+    for theme in THEMES:
+        for place, viewport in (("wide", WIDE), ("phone", PHONE)):
+            ada = await people(site.node, "Ada", "admin", color_scheme=theme, viewport=viewport)
+            page = await ada.open("/policy")
+            await check_accessible(page, f"policy-{place}-{theme}")
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await page.screenshot(path=f"test-results/screens/policy-{place}-{theme}.png", full_page=True)
+    vic = await people(site.node, "Vic", "viewer")
+    page = await vic.open("/policy")
+    await check_accessible(page, "policy-viewer")
+    await shoot(page, "policy-viewer")
