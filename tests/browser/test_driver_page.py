@@ -53,14 +53,18 @@ async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Si
 async def test_the_token_goes_to_no_address(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
-        asked: list[str] = []
-        dans.page.on("request", lambda request: asked.append(request.url))
-        dans.page.on("websocket", lambda socket: asked.append(socket.url))
-        await dans.page.goto(site.node.url + link(site, dan))
-        await dans.page.reload()
         await dans.online()
+        asked: list[str] = []
+        page = await dans.context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        await page.goto(site.node.url + link(site, dan))
+        await expect(page.locator("#line")).to_have_text("Online")
+        await page.reload()
+        await expect(page.locator("#line")).to_have_text("Online")
         assert any("/ws/driver" in url for url in asked)
         assert not any("eyJ" in url.partition("#")[0] for url in asked)
+        assert "eyJ" not in page.url
 
 
 async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser, site: Site) -> None:
