@@ -35,6 +35,7 @@ LONGEST_RETRY_SECONDS: Final = 3600.0
 JITTER: Final = 0.2
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 1.0
 AGENT: Final = "Callboard-Webhooks/1"
 
 ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by what became of them", ["outcome"])
@@ -101,7 +102,13 @@ class Outbox:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._something.wait()
         finally:
-            calls = list(self._calls)
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Let calls that are under way end, for a moment: one that is cut off is made again by the next node."""
+        calls = list(self._calls)
+        if calls:
+            await asyncio.wait(calls, timeout=CLOSE_SECONDS)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)

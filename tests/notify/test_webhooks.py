@@ -165,7 +165,7 @@ async def test_what_nobody_took_for_a_day_is_parked_shown_and_sent_again_by_hand
     await until(lambda: "delivery.cancelled" in receiver.types())
     again = await site.ada.post(f"/admin/webhook-deliveries/{message['id']}/redeliver")
     assert again.status_code == 200, again.text
-    assert again.json()["status"] == "pending"
+    assert again.json()["id"] == refused.id
     await until(lambda: receiver.types()[-1] == "delivery.created")
     assert receiver.heard[-1].id == refused.id
 
@@ -240,6 +240,51 @@ async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: R
     calls = await receiver.messages(3, within=30)
     assert calls[2].id == calls[1].id
     await second.close()
+
+
+async def test_two_nodes_that_both_think_they_hold_the_lease_call_once(node: StartNode, receiver: Receiver) -> None:
+    first = Site(await node(webhooks_allow_private=True))
+    await until(lambda: first.node.app.state.node.dispatcher.holds_lease)
+    second = Site(await node(webhooks_allow_private=True))
+    lease = second.node.app.state.node.dispatcher.lease
+    await lease.release()
+    lease._until = float("inf")
+    lease.taken.set()
+    webhook = await a_webhook(first, receiver)
+    deliveries = await asyncio.gather(*(site.delivery() for site in (first, second) for _ in range(20)))
+    await asyncio.gather(
+        *(cancel(site, delivery) for site, delivery in zip((first, second) * 20, deliveries, strict=True))
+    )
+
+    async def delivered() -> Any:
+        found = await log_of(first, webhook, limit=200)
+        return len(found) == 80 and all(message["status"] == "delivered" for message in found)
+
+    await until(delivered, within=20)
+    assert len(receiver.heard) == len({heard.id for heard in receiver.heard}) == 80
+    for delivery in deliveries:
+        mine = [heard.message for heard in receiver.heard if heard.message["data"]["deliveryId"] == delivery["id"]]
+        assert [message["type"] for message in mine] == ["delivery.created", "delivery.cancelled"]
+    for site in (first, second):
+        await site.close()
+
+
+async def test_a_long_line_for_one_that_was_gone_is_soon_done_once_it_is_back(site: Site, receiver: Receiver) -> None:
+    """Hours of backoff do not outlast the outage; and what is put off behind another comes right after it."""
+    webhook = await a_webhook(site, receiver)
+    receiver.status = 503
+    deliveries = [await site.delivery() for _ in range(30)]
+    for delivery in deliveries:
+        await cancel(site, delivery)
+    pool = site.node.app.state.node.database.pool
+    await until(lambda: len(receiver.heard) >= 3)
+    await pool.execute("UPDATE webhook_deliveries SET next_attempt_at = now() + interval '1 h' WHERE attempts = 0")
+    receiver.status = 200
+
+    async def delivered() -> Any:
+        return len(await log_of(site, webhook, status="delivered", limit=200)) == 60
+
+    await until(delivered, within=15)
 
 
 async def test_without_a_webhook_nothing_is_written(site: Site) -> None:
