@@ -171,27 +171,27 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
     from server.app import create_app
 
     app = create_app(settings)
-    server = NodeServer(app, uvicorn_config(app, loop="none", timeout_graceful_shutdown=1))
+    started = asyncio.Event()
+    server = NodeServer(app, uvicorn_config(app, loop="none", timeout_graceful_shutdown=1), started.set)
     listener = listen("127.0.0.1", port)
     serving = asyncio.create_task(server._serve([listener]), name="node")
-    stopped = asyncio.Event()
 
     class RunningNode(Node):
         async def stop(self) -> None:
             server.should_exit = True
             await asyncio.wait([serving])
-            stopped.set()
 
+    starting = asyncio.create_task(started.wait())
     running = RunningNode(app, settings, server, listener.getsockname()[1])
     try:
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
+        await asyncio.wait([starting, serving], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             listener.close()
             await serving
             raise AssertionError("the node ended at start")
         yield running
     finally:
+        starting.cancel()
         await running.stop()
         await asyncio.gather(serving)
 

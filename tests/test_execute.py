@@ -1,4 +1,4 @@
-"""The one write path on a real database: batches, races with real commits, poisoned and blocked commands, lost COMMITs."""
+"""The one write path on a real database: batches, races, poisoned and blocked commands, lost COMMITs."""
 
 import asyncio
 from collections import Counter
