@@ -1,12 +1,14 @@
-"""Reading what alerts are judged by: each zone's numbers now and over a window, and the alerts that stand."""
+"""Reading what alerts are judged by: each zone's numbers, the alerts that stand, and what is behind one."""
 
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
 from server.dispatch.alerts import ZoneNumbers
+from server.dispatch.model import DeliveryStatus
 from server.store.reads import fetch
-from server.store.reads_admin import LONGEST_OFFER
+from server.store.reads_admin import LONGEST_OFFER, AlertRow
 
 # An offer that ended in the window was made at most the longest offer before it: a range of the table's end.
 NUMBERS: Final = """
@@ -29,6 +31,23 @@ SELECT coalesce(e.zone, w.zone), coalesce(w.waiting, 0), coalesce(w.long, 0), co
        coalesce(e.auto_accepted, 0), coalesce(e.rejected, 0), coalesce(e.expired, 0), e.response_ms
 FROM ended e FULL JOIN waiting w ON w.zone = e.zone"""
 STANDING: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM alerts WHERE resolved_at IS NULL"
+
+# What is behind an alert: of a zone now, and of the window before the alert was over (or now).
+WAITING_NOW: Final = """
+SELECT id, seller_order_id, store_name, status, 0 FROM deliveries
+WHERE status = 'READY' AND zone = $1 ORDER BY unassigned_since LIMIT $2"""
+_REJECTED: Final = """
+FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id JOIN drivers r ON r.id = o.driver_id
+WHERE o.created_at >= $3::timestamptz - make_interval(mins => $4, secs => $5) AND o.status = 'REJECTED' AND d.zone = $1
+  AND o.closed_at BETWEEN $3 - make_interval(mins => $4) AND $3"""
+REJECTED_DELIVERIES: Final = f"""
+SELECT d.id, d.seller_order_id, d.store_name, d.status, count(*) {_REJECTED}
+GROUP BY d.id ORDER BY count(*) DESC, d.id DESC LIMIT $2"""
+REJECTING_DRIVERS: Final = f"""
+SELECT r.id, r.name, count(*),
+       mode() WITHIN GROUP (ORDER BY coalesce(nullif(o.rejection_reason, ''), 'none_given')) {_REJECTED}
+GROUP BY r.id ORDER BY count(*) DESC, r.id DESC LIMIT $2"""
+BEHIND_LIMIT: Final = 50
 
 
 class ZoneRow(Struct, frozen=True):
@@ -72,3 +91,35 @@ async def read_zones(pool: Any, window_minutes: int) -> list[ZoneRow]:
 async def read_standing(pool: Any) -> list[Standing]:
     """The alerts that stand. Raises DatabaseAway."""
     return [Standing(*row) for row in await fetch(pool, STANDING)]
+
+
+class DeliveryBehind(Struct, frozen=True):
+    """A delivery behind an alert, and how often it was rejected in the window."""
+
+    id: str
+    seller_order_id: str
+    store_name: str
+    status: DeliveryStatus
+    rejections: int
+
+
+class DriverBehind(Struct, frozen=True):
+    """A driver behind an alert: how many offers they rejected in the window, and the reason they gave most often."""
+
+    id: str
+    name: str
+    rejections: int
+    reason: str
+
+
+async def read_behind(
+    pool: Any, alert: AlertRow, now: datetime, window_minutes: int
+) -> tuple[list[DeliveryBehind], list[DriverBehind]]:
+    """The deliveries and the drivers behind an alert, the worst first. Raises DatabaseAway."""
+    if alert.kind == "unassigned_count":
+        waiting = await fetch(pool, WAITING_NOW, alert.zone, BEHIND_LIMIT)
+        return [DeliveryBehind(*row) for row in waiting], []
+    about = (alert.zone, BEHIND_LIMIT, alert.resolved_at or now, window_minutes, LONGEST_OFFER.total_seconds())
+    deliveries = await fetch(pool, REJECTED_DELIVERIES, *about)
+    drivers = await fetch(pool, REJECTING_DRIVERS, *about)
+    return [DeliveryBehind(*row) for row in deliveries], [DriverBehind(*row) for row in drivers]

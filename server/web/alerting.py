@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Final
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.store import notices_sent as store
 from server.store.reads_admin import read_alert
+from server.store.watch import read_behind
 from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
@@ -47,6 +48,32 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     if isinstance(done, Refusal):
         raise refused(done)
     return answer(alert_view(row))
+
+
+@endpoint(
+    "GET",
+    "/admin/alerts/{alert_id:str}",
+    tag=TAG,
+    summary="An alert, and the deliveries and drivers behind it.",
+    guard=WATCHERS,
+    answers={200: a.AlertWithReasons},
+)
+async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    row = await read_alert(node.database.pool, id_in_path(alert_id))
+    if row is None:
+        raise not_found()
+    window = node.policies.current.alerts.window_minutes
+    deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
+    return answer(
+        a.AlertWithReasons(
+            **structs.asdict(alert_view(row)),
+            deliveries=[
+                a.DeliveryBehindView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
+            ],
+            drivers=[a.DriverBehindView(d.id, d.name, d.rejections, d.reason) for d in drivers],
+        )
+    )
 
 
 @endpoint(
@@ -109,4 +136,4 @@ async def acknowledge_notice(request: Call, notice_id: FromPath[str]) -> ASGIRes
     return answer(notice_view(row))
 
 
-HANDLERS: Final[list[HTTPRouteHandler]] = [acknowledge_alert, list_notices, acknowledge_notice]
+HANDLERS: Final[list[HTTPRouteHandler]] = [get_alert, acknowledge_alert, list_notices, acknowledge_notice]

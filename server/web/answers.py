@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from server.dispatch.model import ActorType, Availability, EscalationStatus
+from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus
 from server.wire import AssignmentView, DeliveryView, OfferView
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -155,6 +155,32 @@ class AlertView(_Told, frozen=True):
     raised_at: InstantText
     resolved_at: InstantText | None
     acknowledged_by: str | None
+
+
+class DeliveryBehindView(_Told, frozen=True):
+    """A delivery behind an alert; how often it was rejected in the window."""
+
+    delivery_id: Id
+    seller_order_id: str
+    store_name: str
+    status: DeliveryStatus
+    rejections: int
+
+
+class DriverBehindView(_Told, frozen=True):
+    """A driver behind an alert: offers rejected in the window, and the reason given most often."""
+
+    driver_id: Id
+    name: str
+    rejections: int
+    reason: str
+
+
+class AlertWithReasons(AlertView, frozen=True, kw_only=True):
+    """An alert and what is behind it, the worst first: deliveries that wait, or offers that were rejected."""
+
+    deliveries: list[DeliveryBehindView]
+    drivers: list[DriverBehindView]
 
 
 class StatsView(_Told, frozen=True):

@@ -46,6 +46,10 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
         (raised,) = await receiver.messages(1)
         assert raised.message["type"] == "alert.raised"
         assert raised.message["data"]["data"]["alertId"] == alert["id"]
+        behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+        assert behind["kind"] == "unassigned_count"
+        assert [item["deliveryId"] for item in behind["deliveries"]] == [item["id"] for item in deliveries]
+        assert behind["drivers"] == []
         await cancel(site, deliveries[0])
         await look(site)
         assert (await alerts(site))[0]["resolvedAt"] is None, "two are no more than two, but not well below it"
@@ -81,6 +85,9 @@ async def test_too_many_rejections_and_then_too_little_to_tell_from(site: Site) 
     (alert,) = await alerts(site)
     assert (alert["kind"], alert["threshold"]) == ("rejected_share", 0.5)
     assert alert["value"] == pytest.approx(4 / 6)
+    behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+    assert behind["drivers"] == [{"driverId": driver.id, "name": "Dan", "rejections": 4, "reason": "none_given"}]
+    assert [(item["deliveryId"], item["rejections"]) for item in behind["deliveries"]] == [(delivery["id"], 4)]
     metrics = (await site.nobody.get("/metrics")).text
     assert 'callboard_rejected_share{zone="default"} 0.66' in metrics
     assert 'callboard_alerts_standing{kind="rejected_share",zone="default"} 1.0' in metrics
@@ -115,6 +122,8 @@ async def test_an_alert_is_acknowledged_by_name_once(site: Site, problem: Check)
     assert (await site.ada.post(path)).json()["acknowledgedBy"] == "alice"
     problem(await site.alice.post(f"/admin/alerts/{new_id()}/acknowledge"), 404, "not_found")
     problem(await site.alice.post("/admin/alerts/what/acknowledge"), 404, "not_found")
+    problem(await site.alice.get(f"/admin/alerts/{new_id()}"), 404, "not_found")
+    problem(await site.shop.get(f"/admin/alerts/{alert['id']}"), 403, "forbidden")
     await cancel(site, delivery)
     await look(site)
     problem(await site.alice.post(path), 409, "alert_over")
