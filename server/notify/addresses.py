@@ -7,6 +7,8 @@ differently a moment later gains nothing. Redirects are not followed.
 import asyncio
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 import httpcore2
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+RESOLVING_AT_ONCE: Final = 16
 NOT_ALLOWED: Final = "the address is private or of this machine"
 
 
@@ -63,8 +66,14 @@ def mistake_in(url: str, *, allow_private: bool) -> str | None:
     return None if public else "must not lead to a private address"
 
 
-class CheckedNetwork(httpcore2.AnyIOBackend):
-    """Connections to checked addresses only."""
+class Network(httpcore2.AnyIOBackend):
+    """Connections by name, to checked addresses only unless `allow_private`. A name that takes long to resolve takes
+    one thread, however many calls ask for it.
+    """
+
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._asking: dict[tuple[str, int], asyncio.Task[list[str]]] = {}
 
     async def connect_tcp(
         self,
@@ -74,8 +83,8 @@ class CheckedNetwork(httpcore2.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first checked address that answers. Raises ConnectError."""
-        addresses = [address for address in await _resolve(host, port) if is_public(address)]
+        """Connect to the first address that answers, of those that may be called. Raises ConnectError."""
+        addresses = [found for found in await self._addresses(host, port) if self._allow_private or is_public(found)]
         if not addresses:
             raise AddressNotAllowed(NOT_ALLOWED)
         for number, address in enumerate(addresses, start=1):
@@ -86,14 +95,33 @@ class CheckedNetwork(httpcore2.AnyIOBackend):
                     raise
         raise AssertionError("there was an address")
 
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        asked = self._asking.get((host, port))
+        if asked is None:
+            asked = self._asking[host, port] = asyncio.create_task(_resolve(host, port), name="resolve")
+            asked.add_done_callback(lambda done: self._answered((host, port), done))
+        return await asyncio.shield(asked)
+
+    def _answered(self, asked: tuple[str, int], done: "asyncio.Task[list[str]]") -> None:
+        del self._asking[asked]
+        if not done.cancelled():
+            done.exception()  # whoever still waits for it raises it
+
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         """Never."""
         raise AddressNotAllowed(NOT_ALLOWED)
 
 
 async def _resolve(host: str, port: int) -> list[str]:
+    loop = asyncio.get_running_loop()
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(_threads(), partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
         raise httpcore2.ConnectError(f"the name {host} is not known: {error}") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Apart from the loop's own, which others wait for."""
+    return ThreadPoolExecutor(RESOLVING_AT_ONCE, thread_name_prefix="resolve")

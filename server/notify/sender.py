@@ -9,7 +9,7 @@ import httpcore2
 import httpx2
 from msgspec import Struct
 
-from server.notify.addresses import AddressNotAllowed, CheckedNetwork
+from server.notify.addresses import AddressNotAllowed, Network
 
 TIMEOUT_SECONDS: Final = 10.0
 """From the name's resolution to the answer's last byte that is looked at."""
@@ -46,7 +46,7 @@ class Sender:
             max_connections=None,
             max_keepalive_connections=CONNECTIONS_KEPT,
             keepalive_expiry=KEPT_SECONDS,
-            network_backend=httpcore2.AnyIOBackend() if allow_private else CheckedNetwork(),
+            network_backend=Network(allow_private=allow_private),
         )
         self._client = httpx2.AsyncClient(
             transport=transport, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False

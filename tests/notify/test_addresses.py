@@ -142,6 +142,29 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
     await sender.close()
 
 
+async def test_a_name_that_takes_long_to_resolve_is_asked_for_once(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    answer = asyncio.Event()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        await answer.wait()
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(addresses, "_resolve", resolve)
+    sender = Sender(allow_private=True)
+    url = f"http://slow.example:{receiver.port}/hooks"
+    calls = [asyncio.create_task(sender.post(url, b"{}", {})) for _ in range(5)]
+    await until(lambda: bool(asked))
+    calls[0].cancel()
+    answer.set()
+    assert [(await call).status for call in calls[1:]] == [200] * 4
+    assert asked == ["slow.example"]
+    await sender.close()
+
+
 async def test_a_name_that_nobody_knows(receiver: Receiver) -> None:
     for allow_private in (True, False):
         sender = Sender(allow_private=allow_private)
