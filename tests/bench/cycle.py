@@ -1,7 +1,6 @@
 """From an order's POST to its completion, over real sockets: at rest and with many in flight."""
 
 import asyncio
-import random
 
 from tests.bench import alone, transport
 from tests.bench.figures import Result, short, told
@@ -45,9 +44,7 @@ async def run(servers: Servers, quick: bool) -> Result:
 async def _measure(
     result: Result, name: str, server: Stand, fleet: list[Driver], in_flight: int, seconds: float, warm_up: float
 ) -> None:
-    load = Load(
-        server, fleet, Shop(server, seed=random.randrange(1 << 30)), pause=PAUSE_SECONDS if in_flight == 1 else 0
-    )
+    load = Load(server, fleet, Shop(server), pause=PAUSE_SECONDS if in_flight == 1 else 0)
     await load.start(in_flight)
     await asyncio.sleep(warm_up)
     load.forget()

@@ -205,17 +205,22 @@ async def each(items: Iterable[Any], width: int, work: Callable[[Any], Awaitable
             group.create_task(worker())
 
 
-class Shop:
-    """Makes orders, each with a name that its offer will carry."""
+_shops = count(1)
 
-    def __init__(self, stand: Stand, *, seed: int = 2) -> None:
+
+class Shop:
+    """Makes orders, each with a name that its offer will carry; no two shops of a run use the same."""
+
+    def __init__(self, stand: Stand) -> None:
+        number = next(_shops)
         self._head = head("POST", "/deliveries", stand.service)
-        self._chance = random.Random(seed)
+        self._chance = random.Random(number)
+        self._name = f"shop {number} order"
         self._numbers = count(1)
 
     def order(self, place: tuple[float, float] | None = None) -> tuple[str, bytes]:
         """A new order's name and the bytes of its request."""
-        name = f"order {next(self._numbers)}"
+        name = f"{self._name} {next(self._numbers)}"
         lat, lon = place or somewhere(self._chance)
         drop_lat, drop_lon = somewhere(self._chance)
         body = (
