@@ -242,6 +242,23 @@ async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: R
     await second.close()
 
 
+async def test_a_commit_on_any_node_is_told_at_once(
+    node: StartNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hint: the poll would take a minute."""
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 60.0)
+    holder = Site(await node(webhooks_allow_private=True))
+    await until(lambda: holder.node.app.state.node.dispatcher.holds_lease)
+    other = Site(await node(webhooks_allow_private=True))
+    await until(lambda: other.node.app.state.node.bus.connected)
+    await a_webhook(other, receiver, "delivery.created")
+    for count, site in enumerate((other, holder, other), start=1):
+        await site.delivery()
+        await receiver.messages(count, within=3)
+    for site in (holder, other):
+        await site.close()
+
+
 async def test_two_nodes_that_both_think_they_hold_the_lease_call_once(node: StartNode, receiver: Receiver) -> None:
     first = Site(await node(webhooks_allow_private=True))
     await until(lambda: first.node.app.state.node.dispatcher.holds_lease)
