@@ -27,6 +27,8 @@ CHANNEL: Final = "outbox"
 PER_WEBHOOK: Final = 8
 """Calls under way to one webhook, each for another delivery."""
 LOCK_SECONDS: Final = TIMEOUT_SECONDS + 10.0
+RECORDING_AT_ONCE: Final = 3
+"""Connections taken at most from those that answers are read with."""
 POLL_SECONDS: Final = 1.0
 SPACING_SECONDS: Final = 0.005
 """The least time between two claims: under load they grow instead of multiplying."""
@@ -67,6 +69,7 @@ class Outbox:
         self._calls: set[asyncio.Task[None]] = set()
         self._pauses: dict[str, Pause] = {}
         self._back: set[str] = set()
+        self._recording = asyncio.Semaphore(RECORDING_AT_ONCE)
         self._something = asyncio.Event()
         bus.subscribe(CHANNEL, self.wake)
 
@@ -161,7 +164,8 @@ class Outbox:
         attempt = Attempt(at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
         try:
-            parked = await record(self._pool, message, attempt, again)
+            async with self._recording:
+                parked = await record(self._pool, message, attempt, again)
         except DATABASE_ERRORS as error:
             log.warning("webhook_attempt_not_recorded", messageId=message.id, reason=repr(error))
             return
