@@ -1,6 +1,7 @@
 """Whole simulations: the city for as long as it is wanted, and the window of a real day."""
 
 import asyncio
+import copy
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -102,8 +103,7 @@ async def run_city(
             asyncio.create_task(_progress(stage, say, every)),
         ]
         await _until_over(working, load.minutes)
-        stage.tally.counts["stream_gaps"] = stage.crew.gaps
-        return stage.tally
+        return _result(stage)
 
 
 async def _until_over(working: list[asyncio.Task[None]], minutes: float | None) -> None:
@@ -170,8 +170,7 @@ async def run_day(url: str, access: Access, window: Window, say: Say, *, every: 
             working.append(asyncio.create_task(_shift(stage, driver, began + courier.on, began + courier.off)))
         working.append(asyncio.create_task(_replay_orders(stage, day, plane, began, window.ahead)))
         await _until_over(working, window.seconds / 60)
-        stage.tally.counts["stream_gaps"] = stage.crew.gaps
-        return stage.tally
+        return _result(stage)
 
 
 async def _shift(stage: Stage, driver: SimulatedDriver, on: float, off: float) -> None:
@@ -194,6 +193,13 @@ async def _replay_orders(stage: Stage, day: d.Day, plane: Plane, began: float, a
             dispatch_in=0.0 if ahead is None else order.ready - order.placed - ahead,
             notes=f"order {order.name} of {day.name}",
         )
+
+
+def _result(stage: Stage) -> Tally:
+    """The numbers as they are now: what clearing up does afterwards is no part of them."""
+    tally = copy.deepcopy(stage.tally)
+    tally.counts["stream_gaps"] = stage.crew.gaps
+    return tally
 
 
 async def _progress(stage: Stage, say: Say, every: float) -> None:

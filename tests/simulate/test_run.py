@@ -132,6 +132,22 @@ async def test_drivers_are_looked_for_so_long_before_an_order_is_ready(
     assert tuple(row)[1:] == (600, f"order o0 of {quick_day.name}")
 
 
+async def test_what_clearing_up_does_is_no_part_of_the_numbers(
+    node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(r, "CONNECT_SPREAD_SECONDS", 0.0)
+    monkeypatch.setattr(r, "Habits", lambda: QUICK)
+    parameters = quick_day / "instance_parameters.txt"
+    parameters.write_text(parameters.read_text().replace("6000\t0\t0\t", "6000\t4\t4\t"))
+    running = await node()
+    window = Window(read_day(quick_day), start=3618, seconds=4)
+    tally = await run_day(running.url, access, window, lambda _: None)
+    assert (tally.counts["assigned_accepted"], tally.counts["delivered"]) == (1, 0)
+    assert tally.own(accepted=True, delivered=False) == 1
+    rows = await running.app.state.node.database.pool.fetch("SELECT status FROM deliveries")
+    assert [row["status"] for row in rows] == ["DELIVERED"]
+
+
 async def test_a_courier_works_from_on_to_off(
     node: StartNode, access: Access, quick_day: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
