@@ -21,6 +21,7 @@ from server.web import (
     documents,
     driver_calls,
     drivers,
+    insights,
     keys,
     people_api,
     policy_screen,
@@ -59,7 +60,7 @@ def http_handlers() -> list[ControllerRouterHandler]:
         options_handler(api),
         *api,
         *people_handlers(),
-        screens(policy_screen.HANDLERS),
+        screens([*policy_screen.HANDLERS, *insights.HANDLERS]),
         system.Metrics,
         static_file,
     ]
@@ -98,6 +99,7 @@ def configure(
     app.state.sessions = Sessions(lambda: app.state.node.database.pool, settings.secret, secure=settings.secure_cookies)
     app.state.passwords = Passwords()
     app.state.login_limits = LoginLimits()
+    app.state.insights = insights.InsightsReader()
     return app
 
 

@@ -3,8 +3,9 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import PHONE, THEMES, WIDE, People, check_accessible, shoot
+from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, check_accessible, shoot
 from tests.web.conftest import Site
+from tests.web.offers_made import make_offers
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -52,8 +53,39 @@ async def test_the_policy_reads_in_both_themes_and_on_a_phone(site: Site, people
             page = await ada.open("/policy")
             await check_accessible(page, f"policy-{place}-{theme}")
             assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            await page.screenshot(path=f"test-results/screens/policy-{place}-{theme}.png", full_page=True)
+            await page.screenshot(path=SCREENS / f"policy-{place}-{theme}.png", full_page=True)
     vic = await people(site.node, "Vic", "viewer")
     page = await vic.open("/policy")
     await check_accessible(page, "policy-viewer")
     await shoot(page, "policy-viewer")
+
+
+async def test_the_insights_are_drawn_and_read_in_both_themes_and_on_a_phone(site: Site, people: People) -> None:
+    await make_offers(site.node.app.state.node.database.pool, 600, 20 * 3600)
+    for theme in THEMES:
+        for place, viewport in (("wide", WIDE), ("phone", PHONE)):
+            vic = await people(site.node, "Vic", "viewer", color_scheme=theme, viewport=viewport)
+            page = await vic.open("/insights")
+            await expect(page.locator(".plot canvas")).to_have_count(7)
+            await check_accessible(page, f"insights-{place}-{theme}")
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            await page.screenshot(path=SCREENS / f"insights-{place}-{theme}.png", full_page=True)
+    await page.get_by_role("button", name="Dark or light").click()
+    await expect(page.locator(".plot canvas")).to_have_count(7)
+    page = await vic.open("/insights?window=7d&zone=north")
+    await page.locator(".table summary").first.press("Enter")
+    await expect(page.get_by_role("columnheader", name="Acceptance").first).to_be_visible()
+    await check_accessible(page, "insights-table")
+    await page.get_by_role("combobox", name="Zone").select_option("All zones")
+    await page.get_by_role("button", name="Show").press("Enter")
+    await expect(page).to_have_url(f"{vic.url}/insights?window=7d&zone=")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Over time as CSV").click()
+    assert (await download.value).suggested_filename == "callboard-7d-time.csv"
+
+
+async def test_insights_of_nothing_say_so(site: Site, people: People) -> None:
+    vic = await people(site.node, "Vic", "viewer")
+    page = await vic.open("/insights")
+    await expect(page.locator(".plot-empty")).to_have_count(7)
+    await check_accessible(page, "insights-empty")

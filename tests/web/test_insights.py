@@ -1,0 +1,172 @@
+"""The insights: the success metrics of a window, and the same numbers as CSV."""
+
+import csv
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import httpx2
+
+from server.store.reads_insights import DeliveryGroup, OfferGroup
+from server.web.insights_numbers import WINDOWS, insights_of, start_of
+from tests.web.conftest import Check, Site
+from tests.web.html_tree import Element, parse
+from tests.web.offers_made import make_offers
+from tests.web.people import logged_in
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
+TWELVE_HOURS = 12 * 3600
+
+
+def ended(hour: datetime, **counts: int) -> OfferGroup:
+    zero = dict.fromkeys(("accepted", "auto_accepted", "rejected", "expired", "answered"), 0)
+    return OfferGroup("hour", hour, None, None, None, **zero | counts, ms=counts.get("answered", 0) * 4000.0)
+
+
+def answered(second: int, accepted: int, rejected: int = 0) -> OfferGroup:
+    return OfferGroup("second", None, second, None, None, accepted, 0, rejected, 0, accepted + rejected, 0)
+
+
+def rows_of(answer: httpx2.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    return list(csv.DictReader(answer.text.splitlines()))
+
+
+async def made(site: Site, count: int = 200) -> None:
+    await make_offers(site.node.app.state.node.database.pool, count, TWELVE_HOURS)
+
+
+def tile(page: Element, label: str) -> Element:
+    return next(tile for tile in page.every("div", class_="tile") if tile.one("dt").text == label)
+
+
+def test_every_part_of_a_window_is_there_also_where_the_clocks_change() -> None:
+    for now in (NOW, datetime(2026, 10, 25, 9, 5, tzinfo=UTC), datetime(2026, 3, 29, 9, 5, tzinfo=UTC)):
+        hours = insights_of(WINDOWS["24h"], now, BERLIN, [], []).over_time
+        assert len(hours) == 25
+        assert all(later[0] - earlier[0] == timedelta(hours=1) for earlier, later in pairwise(hours))
+        days = [at.astimezone(BERLIN) for at, _ in insights_of(WINDOWS["7d"], now, BERLIN, [], []).over_time]
+        assert [day.hour for day in days] == [0] * 8
+        assert [day.date() - days[0].date() for day in days] == [timedelta(days=n) for n in range(8)]
+    assert start_of(NOW, ZoneInfo("Asia/Kolkata"), by_day=False) == NOW
+
+
+def test_what_was_counted_is_put_where_it_belongs() -> None:
+    noon = datetime(2026, 11, 24, 11, tzinfo=UTC)
+    offers = [
+        ended(noon, accepted=8, auto_accepted=2, rejected=4, expired=2, answered=12),
+        ended(noon - timedelta(hours=24), accepted=2, answered=2),
+    ]
+    found = insights_of(WINDOWS["7d"], NOW, BERLIN, offers, [DeliveryGroup(noon, None, 20, 1)])
+    assert (found.total.offers, found.total.acceptance) == (18, 10 / 18)
+    assert (found.total.response_seconds, found.total.late_share) == (4.0, 0.05)
+    assert found.hours[12][1].offers == 18
+    assert [tally.offers for _, tally in found.over_time] == [0, 0, 0, 0, 0, 0, 2, 16]
+    assert found.over_time[0][1].acceptance is None
+
+
+def test_another_time_to_answer_catches_what_was_quicker() -> None:
+    groups = [ended(NOW, accepted=9, expired=1, answered=9), answered(4, 6), answered(5, 2), answered(29, 1)]
+    found = insights_of(WINDOWS["24h"], NOW, BERLIN, groups, [])
+    caught = {row.seconds: row for row in found.timeouts(25)}
+    assert [(caught[at].answered, caught[at].share) for at in (5, 10, 25, 30)] == [
+        (6, 0.6),
+        (8, 0.8),
+        (8, 0.8),
+        (9, 0.9),
+    ]
+    assert [at for at, row in caught.items() if row.is_current] == [25]
+    assert [row.is_known for row in found.timeouts(25)] == [True] * 5 + [False] * 5
+    assert (found.within(0.5), found.within(0.95)) == (5, 30)
+    assert [(part.seconds, part.accepted) for part in found.answers()] == [
+        (0, 6), (5, 2), (10, 0), (15, 0), (20, 0), (25, 1),
+    ]  # fmt: skip
+
+
+async def test_the_screen_shows_the_metrics_against_their_targets(site: Site) -> None:
+    await made(site)
+    vic = await logged_in(site, "Vic", "viewer")
+    answer = await vic.see("/insights")
+    assert answer.status_code == 200, answer.text
+    page = parse(answer.text)
+    acceptance = tile(page, "Acceptance")
+    assert acceptance.one("b").text == "73.7 %"  # 140 of the 190 that were not withdrawn
+    assert (acceptance["data-state"], acceptance.one(class_="tag").text) == ("bad", "✕ off target")
+    assert tile(page, "Assigned by silence").one("b").text == "10"
+    assert tile(page, "Unassigned over 5 min").one("b").text == "4.0 %"
+    assert tile(page, "Unassigned over 5 min")["data-state"] == "good"
+    reasons = page.one("section", aria_labelledby="h-reasons").every("tr")[1:]
+    assert [[cell.text for cell in row.children if isinstance(cell, Element)] for row in reasons] == [
+        ["=1+1", "10", "33.3 %"], ["none given", "10", "33.3 %"], ["too far", "10", "33.3 %"],
+    ]  # fmt: skip
+    over_time = page.one("table", id="t-time").one("tbody").every("tr")
+    assert len(over_time) == 25
+    assert sum("data-acceptance" in row for row in over_time) >= 12
+    for plot in page.every("div", class_="plot"):
+        assert page.one("table", id=plot["data-table"])
+
+
+async def test_the_zone_and_the_window_stand_in_the_address(site: Site) -> None:
+    await made(site)
+    vic = await logged_in(site, "Vic", "viewer")
+    page = parse((await vic.see("/insights?window=7d&zone=north")).text)
+    chosen = [option.text for option in page.every("option") if "selected" in option]
+    assert chosen == ["7 days", "north"]
+    assert [option.text for option in page.every("select")[1].every("option")] == [
+        "All zones", "east", "north", "south",
+    ]  # fmt: skip
+    assert len(page.one("table", id="t-time").one("tbody").every("tr")) == 8
+    assert tile(page, "Acceptance").one("small").text.endswith(" of 64 offers")
+    for link in page.every("a"):
+        if link["href"].endswith(".csv") or ".csv?" in link["href"]:
+            assert "window=7d" in link["href"]
+            assert (await vic.see(link["href"])).status_code == 200
+    odd = await vic.see("/insights?window=forever&zone=%00%3Cb%3E")
+    assert odd.status_code == 200
+    assert "<b>" not in odd.text.partition("<main")[2].partition("</form>")[0]
+
+
+async def test_every_table_is_a_file_that_no_spreadsheet_runs(site: Site, problem: Check) -> None:
+    await made(site)
+    rows = {
+        name: rows_of(await site.vic.get(f"/insights/{name}.csv"))
+        for name in ("time", "hours", "zones", "reasons", "responses", "timeouts")
+    }
+    assert sum(int(row["accepted"]) for row in rows["time"]) == 140
+    assert sum(int(row["autoAccepted"]) for row in rows["hours"]) == 10
+    assert {row["zone"] for row in rows["zones"]} == {"north", "south", "east"}
+    assert {row["reason"]: row["rejected"] for row in rows["reasons"]} == {
+        "too_far": "10", "'=1+1": "10", "none_given": "10",
+    }  # fmt: skip
+    assert sum(int(row["accepted"]) + int(row["rejected"]) for row in rows["responses"]) == 170
+    [current] = [row for row in rows["timeouts"] if row["isCurrent"] == "true"]
+    assert (current["offerTimeoutSeconds"], current["answeredInTime"]) == ("30", "170")
+    assert float(current["answeredShare"]) == round(170 / 190, 4)
+    problem(await site.vic.get("/insights/secrets.csv"), 404, "not_found")
+    problem(await site.nobody.get("/insights/time.csv"), 401, "unauthorized")
+    problem(await site.shop.get("/insights"), 403, "forbidden")
+
+
+async def test_the_numbers_are_those_of_the_api(site: Site) -> None:
+    await made(site)
+    stats = (await site.vic.get("/admin/stats?windowMinutes=1440")).json()
+    rows = rows_of(await site.vic.get("/insights/time.csv"))
+    for key, name in (
+        ("accepted", "accepted"),
+        ("autoAccepted", "autoAccepted"),
+        ("rejected", "rejected"),
+        ("expired", "expired"),
+    ):
+        assert sum(int(row[name]) for row in rows) == stats[key]
+    wanted, late = (sum(int(row[name]) for row in rows) for name in ("deliveriesWanted", "unassignedOver5Min"))
+    assert late / wanted == stats["unassignedOver5MinShare"]
+
+
+async def test_an_empty_house_has_no_numbers_and_no_mistakes(site: Site) -> None:
+    vic = await logged_in(site, "Vic", "viewer")
+    page = parse((await vic.see("/insights?window=90d")).text)
+    assert tile(page, "Acceptance").one("b").text == "–"
+    assert "data-state" not in tile(page, "Acceptance")
+    assert rows_of(await site.vic.get("/insights/responses.csv")) == []
