@@ -4,7 +4,7 @@
 
   const page = document.querySelector(".insights");
   const HEIGHT = 200;
-  const STEPS = [1, 2, 3, 4, 5, 10, 15, 20, 30, 60, 120, 300]; // between marks that are no instants
+  const STEPS = { hours: [1, 2, 3, 4, 6, 12], seconds: [5, 10, 15, 20, 30, 60, 120, 300] }; // between marks
   const timeZone = page.dataset.timeZone;
   const moment = new Intl.DateTimeFormat("en-GB", {
     timeZone,
@@ -107,7 +107,7 @@
           y: { range: [0, unit === "%" && most > 50 ? 100 : most * 1.1 || 1] },
         },
         axes: [
-          { ...axis, space: 60, incrs: isTime ? undefined : STEPS, values: (_, splits) => splits.map(written) },
+          { ...axis, space: 60, incrs: isTime ? undefined : isHour ? STEPS.hours : STEPS.seconds, values: (_, splits) => splits.map(written) },
           { ...axis, size: 60, values: (_, splits) => splits.map((value) => (unit ? `${value} ${unit}` : value)) },
         ],
         series: series(place, isTime),

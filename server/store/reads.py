@@ -38,12 +38,12 @@ def asking() -> Iterator[None]:
         raise DatabaseAway(type(error).__name__) from error
 
 
-async def fetch(pool: Any, query: str, *args: Any) -> list[Any]:
+async def fetch(pool: Any, query: str, *args: Any, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> list[Any]:
     """The rows. Raises DatabaseAway; also when the pool is closed."""
     if pool is None:
         raise DatabaseAway("closed")
     with asking():
-        rows: list[Any] = await pool.fetch(query, *args, timeout=QUERY_TIMEOUT_SECONDS)
+        rows: list[Any] = await pool.fetch(query, *args, timeout=timeout_seconds)
     return rows
 
 

@@ -10,6 +10,9 @@ from msgspec import Struct
 from server.store.reads import fetch
 from server.store.reads_admin import LONGEST_OFFER
 
+SCAN_TIMEOUT_SECONDS: Final = 15.0
+"""For a quarter of a large city. Whoever asks lets one of these run at a time."""
+
 Kind = Literal["hour", "second", "reason", "zone"]
 
 _KINDS: Final[dict[int, Kind]] = {7: "hour", 11: "second", 13: "reason", 14: "zone"}
@@ -103,13 +106,15 @@ class DeliveryGroup(Struct, frozen=True):
 
 async def read_offer_groups(pool: Any, since: datetime, zone: str | None, time_zone: str) -> list[OfferGroup]:
     """Of the offers that ended since then."""
-    rows = await fetch(pool, OFFERS, since, zone, since - LONGEST_OFFER, time_zone)
+    earliest = since - LONGEST_OFFER
+    rows = await fetch(pool, OFFERS, since, zone, earliest, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
     return [OfferGroup(_KINDS[kind], *rest) for kind, *rest in rows]
 
 
 async def read_delivery_groups(pool: Any, since: datetime, zone: str | None, time_zone: str) -> list[DeliveryGroup]:
     """Of the deliveries created since then."""
-    return [DeliveryGroup(*rest) for _, *rest in await fetch(pool, DELIVERIES, since, zone, time_zone)]
+    rows = await fetch(pool, DELIVERIES, since, zone, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
+    return [DeliveryGroup(*rest) for _, *rest in rows]
 
 
 async def read_zones(pool: Any) -> list[str]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KEPT_SECONDS: Final = 10.0
 KEPT_LIMIT: Final = 50
-WAIT_SECONDS: Final = 12.0
+WAIT_SECONDS: Final = 30.0
 ZONE_LIMIT: Final = 200
 RESPONSE_TARGET_SECONDS: Final = RESPONSE_TARGET_MS / 1000
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")

@@ -14,11 +14,11 @@ VALUES ('01a20d95-bd15-7304-adfd-8e3a9c15409e', 'Dan', 'north', 1, now(), 'offli
 MADE: Final = (
     """
     CREATE TABLE made AS
-    SELECT n, n % 20 AS kind, gen_random_uuid() AS delivery_id, gen_random_uuid() AS offer_id,
+    SELECT n, n % 20 AS kind, uuidv7(-age) AS delivery_id, uuidv7(-age) AS offer_id,
            (ARRAY['north', 'south', 'east'])[1 + n % 3] AS zone,
-           now() - make_interval(secs => $2::float8 * (n + 1) / $1::int - 1) AS at,
-           2000 + (n::bigint * 7919 % 18000)::int AS ms
-    FROM generate_series(0, $1::int - 1) n ORDER BY n DESC""",
+           now() - age AS at, 2000 + (n::bigint * 7919 % 18000)::int AS ms
+    FROM (SELECT n, make_interval(secs => $2::float8 * (n + 1) / $1::int - 1) AS age
+          FROM generate_series(0, $1::int - 1) n) ORDER BY n DESC""",
     """
     INSERT INTO deliveries (id, seller_order_id, store_name, zone, status, pickup_lat, pickup_lon, dropoff_lat,
                             dropoff_lon, prep_seconds, currency, fingerprint, dispatch_at, created_at,
@@ -41,7 +41,7 @@ MADE: Final = (
                            ELSE interval '30 s' END AS closed FROM made)""",
     """
     INSERT INTO assignments (id, delivery_id, driver_id, offer_id, status, source, created_at, completed_at, version)
-    SELECT gen_random_uuid(), o.delivery_id, driver_id, o.id, 'COMPLETED',
+    SELECT uuidv7(closed_at - now()), o.delivery_id, driver_id, o.id, 'COMPLETED',
            CASE WHEN auto_accepted THEN 'auto_accepted' ELSE 'accepted' END, closed_at, closed_at, 1
     FROM driver_offers o JOIN made m ON m.offer_id = o.id WHERE m.kind < 15""",
     """

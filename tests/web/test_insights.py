@@ -105,7 +105,7 @@ async def test_the_screen_shows_the_metrics_against_their_targets(site: Site) ->
     assert len(over_time) == 25
     assert sum("data-acceptance" in row for row in over_time) >= 12
     for plot in page.every("div", class_="plot"):
-        assert page.one("table", id=plot["data-table"])
+        assert page.one(id=plot["data-table"]).tag == "table"
 
 
 async def test_the_zone_and_the_window_stand_in_the_address(site: Site) -> None:
