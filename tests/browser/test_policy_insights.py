@@ -46,6 +46,30 @@ async def test_an_admin_changes_the_policy_by_keyboard(site: Site, people: Peopl
     await shoot(page, "policy-wrong")
 
 
+async def test_a_server_that_is_away_is_told_and_what_was_typed_stays(site: Site, people: People) -> None:
+    ada = await people(site.node, "Ada", "admin")
+    ada.network_may_fail = True
+    page = await ada.open("/policy")
+    await page.route("**/policy", lambda route: route.fulfill(status=503, content_type="text/plain", body="away"))
+    await page.get_by_label("Average speed").fill("30")
+    await page.get_by_label("Why").fill("bicycles")
+    await page.get_by_label("Why").press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("Nothing was saved")
+    await page.unroute("**/policy")
+    await expect(page.get_by_label("Average speed")).to_have_value("30")
+    other = await people(site.node, "Eve", "admin")
+    page_of_eve = await other.open("/policy")
+    await page_of_eve.get_by_label("Average speed").fill("20")
+    await page_of_eve.get_by_label("Why").fill("snow")
+    await page_of_eve.get_by_role("button", name="Save as version 2").last.press("Enter")
+    await expect(page_of_eve.get_by_text("Saved as version 2.")).to_be_visible()
+    await page.get_by_label("Why").press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("Not saved: Eve changed the policy")
+    await expect(page.get_by_label("Average speed")).to_have_value("30")
+    await page.get_by_role("link", name="Begin again from version 2").press("Enter")
+    await expect(page.get_by_label("Average speed")).to_have_value("20")
+
+
 async def test_the_policy_reads_in_both_themes_and_on_a_phone(site: Site, people: People) -> None:
     for theme in THEMES:
         for place, viewport in (("wide", WIDE), ("phone", PHONE)):
