@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from time import perf_counter
 
+import msgspec
+
 from tests.bench.figures import spread
 from tests.bench.fleet import Ack, Driver, Error, Message, OfferMade, Shop
 from tests.bench.stand import Stand
@@ -41,7 +43,7 @@ class Slot:
         if not self.under_way:
             return
         if status != 201:
-            self.give_up(f"POST /deliveries: {status} {body[:100].decode(errors='replace')}")
+            self.give_up(f"POST /deliveries: {status} {_code(body)}")
             return
         self._posted = True
         if self._done:
@@ -78,6 +80,13 @@ class Slot:
         self._load.errors[why] += 1
         self._posted = self._done = True
         self._finish()
+
+
+def _code(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body).get("code", ""))
+    except (msgspec.DecodeError, AttributeError):
+        return ""
 
 
 class Load:
