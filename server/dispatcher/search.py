@@ -34,14 +34,28 @@ MOST: Final = 16
 and one more for each offer it has behind it.
 """
 NEAREST: Final = """
-local found = {}
-for i = 2, #ARGV, 3 do
-    found[#found + 1] = redis.pcall('GEOSEARCH', KEYS[1], 'FROMLONLAT', ARGV[i], ARGV[i + 1], 'BYRADIUS', ARGV[i + 2],
-        'km', 'ASC', 'COUNT', ARGV[1], 'WITHCOORD')
+local found, count, near = {}, tonumber(ARGV[1]), tonumber(ARGV[2])
+for i = 3, #ARGV, 3 do
+    local most, km, members = tonumber(ARGV[i + 2]), near / 2, nil
+    repeat
+        km = math.min(km * 2, most)
+        members = redis.pcall('GEOSEARCH', KEYS[1], 'FROMLONLAT', ARGV[i], ARGV[i + 1], 'BYRADIUS', tostring(km),
+            'km', 'ASC', 'COUNT', count, 'WITHCOORD')
+    until members.err or #members >= count or km >= most
+    found[#found + 1] = members
+    near = km
 end
+found[#found + 1] = tostring(near)
 return found
 """
-"""Many searches in one zone's index as one command: how many each, then longitude, latitude and km of each."""
+"""Many searches in one zone's index as one command: how many each, how many km to look around first, then longitude,
+latitude and km at most of each. Redis reads all within the radius before it counts, so the circle grows only until it
+holds enough. The last answer is how far the last search went.
+"""
+FIRST_KM: Final = 1.0
+SHRINK: Final = 0.7
+"""What a search begins with, of what the last one in its zone needed."""
+LEAST_KM: Final = 0.05
 UNSTORED_SECONDS: Final = 6.0
 """A position heard here so lately may not be in the database yet."""
 
@@ -93,6 +107,7 @@ class Finder:
         self._positions = positions
         self._clock = clock
         self._ask_again_at = 0.0
+        self._near_km: dict[str, float] = {}
 
     @property
     def index_usable(self) -> bool:
@@ -112,7 +127,8 @@ class Finder:
             arguments: list[float] = []
             for delivery in of_zone:
                 arguments += (delivery.pickup.lon, delivery.pickup.lat, radius_km(delivery, policy))
-            pipeline.execute_command("EVAL", NEAREST, 1, self._bus.geo_key(zone), count, *arguments)
+            near = self._near_km.get(zone, FIRST_KM)
+            pipeline.execute_command("EVAL", NEAREST, 1, self._bus.geo_key(zone), count, near, *arguments)
         try:
             async with asyncio.timeout(INDEX_SECONDS):
                 answers = await pipeline.execute()
@@ -123,8 +139,9 @@ class Finder:
             return None
         INDEX_SEARCHES.labels("done").inc(len(deliveries))
         around = Around()
-        for of_zone, answer in zip(by_zone.values(), answers, strict=True):
+        for (zone, of_zone), (*answer, near) in zip(by_zone.items(), answers, strict=True):
             around.add(of_zone, answer, count)
+            self._near_km[zone] = max(SHRINK * float(near), LEAST_KM)
         return around
 
     async def check(self, policy: Policy, places: Mapping[str, Place]) -> Drivers:
