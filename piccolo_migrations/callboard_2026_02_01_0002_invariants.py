@@ -11,6 +11,8 @@ ACTORS = "('driver', 'admin', 'ops', 'service', 'system')"
 UNIQUE = (
     # A driver's stream has one message a number.
     "ALTER TABLE driver_messages DROP CONSTRAINT driver_messages_pkey, ADD PRIMARY KEY (driver_id, seq)",
+    # Events are read in an order that a reader can trust: a lower number may be committed after a higher one was read.
+    "ALTER TABLE events DROP CONSTRAINT events_pkey, ADD PRIMARY KEY (xid, id)",
     # Led by the order's id: ops look orders up by it alone.
     "CREATE UNIQUE INDEX deliveries_seller_key ON deliveries (seller_order_id, seller_id)",
     "CREATE UNIQUE INDEX driver_offers_one_pending_a_delivery ON driver_offers (delivery_id) WHERE status = 'PENDING'",

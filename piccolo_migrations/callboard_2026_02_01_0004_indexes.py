@@ -31,10 +31,9 @@ INDEXES = (
     "CREATE INDEX deliveries_zone ON deliveries (zone, id)",
     "CREATE INDEX driver_availability_history_driver ON driver_availability_history (driver_id, timestamp, id)",
     "CREATE INDEX support_tickets_delivery ON support_tickets (delivery_id)",
-    # The story of a delivery and of a driver; and of everything, in an order that a reader can trust.
+    # The story of a delivery, and the offers made to a driver.
     "CREATE INDEX events_delivery ON events (delivery_id, id) WHERE delivery_id IS NOT NULL",
-    "CREATE INDEX events_driver ON events (driver_id, id) WHERE driver_id IS NOT NULL",
-    "CREATE INDEX events_order ON events (xid, id)",
+    "CREATE INDEX events_offers_of_driver ON events (driver_id, id) WHERE type = 'offer.created'",
     # Windows of time over tables that grow at their end.
     "CREATE INDEX driver_offers_created ON driver_offers USING brin (created_at) WITH (autosummarize = on)",
     "CREATE INDEX deliveries_created ON deliveries USING brin (created_at) WITH (autosummarize = on)",

@@ -93,6 +93,10 @@ WHOLE: Final = (
 )
 
 BREAKING: Final[dict[str, str]] = {
+    "events_pkey": (
+        "INSERT INTO events (id, xid, at, type, actor_type, data)"
+        " SELECT id, xid, at, type, actor_type, data FROM events LIMIT 1"
+    ),
     "driver_messages_pkey": MESSAGE.format(driver=DAN, seq=1),
     "deliveries_seller_key": DELIVERY.format(id=new_id(), order="A-1", status="READY", since="now()"),
     "driver_offers_one_pending_a_delivery": OFFERED.format(id=new_id(), delivery=SOUP, driver=DORA),
