@@ -17,6 +17,8 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
+from server.gathered import HttpProtocol, WebSocketProtocol
+
 BACKLOG: Final = 4096
 MAX_FRAME_BYTES: Final = 65_536
 PING_SECONDS: Final = 20.0
@@ -35,8 +37,8 @@ def uvicorn_config(app: Litestar, **changes: Any) -> uvicorn.Config:
     options: dict[str, Any] = {
         "app": app,
         "loop": "uvloop",
-        "http": "httptools",
-        "ws": "websockets-sansio",
+        "http": HttpProtocol,
+        "ws": WebSocketProtocol,
         "ws_max_size": MAX_FRAME_BYTES,
         "ws_per_message_deflate": False,
         "ws_ping_interval": PING_SECONDS,

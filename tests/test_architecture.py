@@ -14,7 +14,20 @@ SERVER = Path(__file__).parent.parent / "server"
 # `web, dispatcher -> execute -> store, realtime -> dispatch`, and beside them what needs nothing of ours but dispatch.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("dispatch",),
-    ("account", "embedded", "ids", "log_lines", "metrics", "paths", "people", "serve", "settings", "supervise", "wire"),
+    (
+        "account",
+        "embedded",
+        "gathered",
+        "ids",
+        "log_lines",
+        "metrics",
+        "paths",
+        "people",
+        "serve",
+        "settings",
+        "supervise",
+        "wire",
+    ),
     ("store", "realtime"),
     ("execute",),
     ("policies", "logs"),

@@ -1,8 +1,10 @@
 """How an instant is written wherever dispatch has to write one as text."""
 
 from datetime import datetime
+from functools import lru_cache
 
 
+@lru_cache(4096)
 def instant(at: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-02-01T10:00:00.000Z`. `at` must be in UTC."""
     return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

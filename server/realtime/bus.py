@@ -22,7 +22,7 @@ BOARD = "board"
 POLICY = "policy"
 
 WRITE_TIMEOUT_SECONDS = 1.0
-WRITE_SPACING_SECONDS = 0.004
+WRITE_SPACING_SECONDS = 0.01
 """The least time between two pipelines: under load they grow instead of multiplying."""
 SILENCE_SECONDS = 3.0
 LONGEST_PAUSE_SECONDS = 1.0
