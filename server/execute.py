@@ -319,7 +319,7 @@ class Executor:
         BATCH_SIZE.observe(len(pendings))
         begun, self._begun = self._begun, False
         try:
-            batch, committed = await self._transact(self._connection, pendings, begun=begun)
+            batch, world = await self._transact(self._connection, pendings, begun=begun)
         except asyncio.CancelledError:
             for pending in pendings:
                 pending.answer(r.TRY_AGAIN)
@@ -335,7 +335,8 @@ class Executor:
                 await self._roll_back(self._connection)
                 self._rerun(pendings)
         else:
-            self._publish(committed)
+            # Told on the loop's next turn: by then the next batch is on its way to the database.
+            asyncio.get_running_loop().call_soon(self._tell, batch, world)
             self._queue.extendleft(reversed(batch.deferred))
 
     def _refuse_overdue_soon(self) -> None:
@@ -343,7 +344,9 @@ class Executor:
             self._sweep.cancel()
         self._refuse_overdue()
 
-    def _publish(self, committed: Committed | None) -> None:
+    def _tell(self, batch: Batch, world: World) -> None:
+        """After the commit: answer everybody, then publish."""
+        committed = batch.finish(world)
         if committed is None:
             return
         for listener in self.listeners:
@@ -354,8 +357,8 @@ class Executor:
 
     async def _transact(
         self, connection: Any, pendings: list[Pending], *, begun: bool = False
-    ) -> tuple[Batch, Committed | None]:
-        """Lock + load, decide, save, commit; then answer. Raises what PostgreSQL raises, with nobody answered.
+    ) -> tuple[Batch, World]:
+        """Lock + load, decide, save, commit. Raises what PostgreSQL raises; nobody is answered yet.
 
         On the lane, when more commands wait already, the commit begins the next transaction in the same round trip.
         """
@@ -383,9 +386,8 @@ class Executor:
             await self._end(connection, "ROLLBACK", chain)
         elif not await self._commit(connection, chain, loaded.xid, loaded.world.now, len(batch.events)):
             raise asyncpg.ConnectionDoesNotExistError("the connection was lost and the transaction rolled back")
-        committed = batch.finish(loaded.world)
         TRANSACTION_TIME.observe(time.monotonic() - started)
-        return batch, committed
+        return batch, loaded.world
 
     async def _end(self, connection: Any, how: str, chain: bool) -> None:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
@@ -483,8 +485,7 @@ class Executor:
             try:
                 if connection is None or connection.is_closed():
                     connection = await self._database.connect_for_writing()
-                _, committed = await self._transact(connection, [pending])
-                self._publish(committed)
+                self._tell(*await self._transact(connection, [pending]))
             except asyncio.CancelledError:
                 pending.answer(r.TRY_AGAIN)
                 raise
