@@ -319,7 +319,7 @@ class Executor:
         BATCH_SIZE.observe(len(pendings))
         begun, self._begun = self._begun, False
         try:
-            batch, world = await self._transact(self._connection, pendings, begun=begun)
+            batch, committed = await self._transact(self._connection, pendings, begun=begun)
         except asyncio.CancelledError:
             for pending in pendings:
                 pending.answer(r.TRY_AGAIN)
@@ -335,8 +335,7 @@ class Executor:
                 await self._roll_back(self._connection)
                 self._rerun(pendings)
         else:
-            # Told on the loop's next turn: by then the next batch is on its way to the database.
-            asyncio.get_running_loop().call_soon(self._tell, batch, world)
+            self._publish(committed)
             self._queue.extendleft(reversed(batch.deferred))
 
     def _refuse_overdue_soon(self) -> None:
@@ -344,9 +343,7 @@ class Executor:
             self._sweep.cancel()
         self._refuse_overdue()
 
-    def _tell(self, batch: Batch, world: World) -> None:
-        """After the commit: answer everybody, then publish."""
-        committed = batch.finish(world)
+    def _publish(self, committed: Committed | None) -> None:
         if committed is None:
             return
         for listener in self.listeners:
@@ -357,8 +354,8 @@ class Executor:
 
     async def _transact(
         self, connection: Any, pendings: list[Pending], *, begun: bool = False
-    ) -> tuple[Batch, World]:
-        """Lock + load, decide, save, commit. Raises what PostgreSQL raises; nobody is answered yet.
+    ) -> tuple[Batch, Committed | None]:
+        """Lock + load, decide, save, commit; then answer. Raises what PostgreSQL raises, with nobody answered.
 
         On the lane, when more commands wait already, the commit begins the next transaction in the same round trip.
         """
@@ -386,8 +383,9 @@ class Executor:
             await self._end(connection, "ROLLBACK", chain)
         elif not await self._commit(connection, chain, loaded.xid, loaded.world.now, len(batch.events)):
             raise asyncpg.ConnectionDoesNotExistError("the connection was lost and the transaction rolled back")
+        committed = batch.finish(loaded.world)
         TRANSACTION_TIME.observe(time.monotonic() - started)
-        return batch, loaded.world
+        return batch, committed
 
     async def _end(self, connection: Any, how: str, chain: bool) -> None:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
@@ -485,7 +483,8 @@ class Executor:
             try:
                 if connection is None or connection.is_closed():
                     connection = await self._database.connect_for_writing()
-                self._tell(*await self._transact(connection, [pending]))
+                _, committed = await self._transact(connection, [pending])
+                self._publish(committed)
             except asyncio.CancelledError:
                 pending.answer(r.TRY_AGAIN)
                 raise
