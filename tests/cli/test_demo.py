@@ -49,7 +49,7 @@ async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
 
 
 async def test_a_second_demo_has_its_own_login_and_the_same_drivers(run: Run, database: Any) -> None:
-    for name in ("admin", "demo", "demo"):
+    for name in ("admin", "demo"):
         process = run("demo", "--port", "0", "--drivers", "2", "--orders-per-minute", "0")
         said = await opened(process)
         assert said["login"].startswith(f"{name} / ")
