@@ -242,6 +242,8 @@ class Feed:
         self._read_at = now
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
         self._due["forget"] = now + FORGET_SECONDS
+        # Reading may have taken longer than anybody is away: whoever asked for it must find it still here.
+        self._last_wanted = now
         self._ready.set()
 
     def _forget(self) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import gzip
+import time
+from typing import Any
 
 import pytest
 
+from server.board import reads
 from server.board.broadcast import Broadcast
 from server.board.render import RENDERED
 from tests.conftest import StartNode
@@ -191,6 +194,23 @@ async def test_nobody_watching_costs_nothing(site: Site, monkeypatch: pytest.Mon
     await site.delivery()
     assert rendered() == before
     assert not feed._picture.deliveries
+    assert len((await open_board(site)).one(id="rows-waiting").every("tr")) == 1
+
+
+async def test_a_first_read_that_takes_longer_than_the_idle_time_is_still_shown(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = site.node.app.state.node.feed
+    await site.delivery()
+    monkeypatch.setattr("server.board.feed.IDLE_SECONDS", 0.05)
+    read = reads.open_deliveries
+
+    async def slowly(pool: Any) -> Any:
+        since = feed._last_wanted
+        await until(lambda: time.monotonic() > since + 0.1)
+        return await read(pool)
+
+    monkeypatch.setattr("server.board.reads.open_deliveries", slowly)
     assert len((await open_board(site)).one(id="rows-waiting").every("tr")) == 1
 
 
