@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "wire",
     ),
     ("store", "realtime"),
-    ("execute",),
+    ("batch", "execute"),
     ("policies", "logs"),
     ("dispatcher", "notify"),
     ("board",),
@@ -160,7 +160,8 @@ def test_only_the_world_is_given_events() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("world.apply", "self.world.apply")
     }
-    assert callers == {"server/execute.py"}
+    assert callers == {"server/batch.py"}
+    assert {named(path) for path in modules() if "server.batch" in imports(path)} == {"server/execute.py"}
 
 
 def test_the_state_of_dispatch_is_written_in_one_place() -> None:
