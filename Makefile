@@ -1,10 +1,12 @@
 .POSIX:
-.PHONY: help venv demo serve test check lint types cover bench browser clean
+.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit browser clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check --quiet
 ARGS =
+# One worker more than there are cores, since tests wait a lot; each has servers of its own.
+SHARED = -n auto --maxprocesses 4 --dist worksteal
 
 help:
 	@echo 'make demo     a city of simulated drivers and orders on this machine (ARGS="--drivers 100")'
@@ -12,6 +14,10 @@ help:
 	@echo 'make test     all tests (ARGS="tests/dispatch -k offer")'
 	@echo 'make check    what must pass before a commit: format, lint, types, migrations, tests, coverage'
 	@echo 'make bench    the benchmarks'
+	@echo 'make torture  nodes, servers and networks fail under load, and every promise is checked (ARGS="--minutes 10")'
+	@echo 'make load     20,000 drivers at once, a burst of orders, a node lost, churn (ARGS="--minutes 60")'
+	@echo 'make abuse    hostile clients of every kind, with twenty times the examples of the tests (ARGS="-k socket")'
+	@echo 'make audit    whether a pinned version has a known hole; needs a network, and says so without one'
 	@echo 'make venv     a virtual environment with everything for working on Callboard'
 	@echo 'also: lint, types, cover, browser, clean'
 
@@ -24,7 +30,7 @@ serve: $(VENV)/.runtime
 	$(VENV)/bin/callboard serve $(ARGS)
 
 test: $(VENV)/.dev browser
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SHARED) $(ARGS)
 
 check: lint types cover
 
@@ -38,13 +44,29 @@ types: $(VENV)/.dev
 # Rules are covered to the last branch; of the rest the report says what is not.
 cover: $(VENV)/.dev browser
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest $(ARGS)
+	$(VENV)/bin/coverage run -m pytest $(SHARED) $(ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 	$(VENV)/bin/coverage report --include='server/dispatch/*' --fail-under=100
 
 bench: $(VENV)/.dev
 	$(PY) -m tests.bench $(ARGS)
+
+torture: $(VENV)/.dev
+	$(PY) -m tests.torture $(ARGS)
+
+load: $(VENV)/.dev
+	$(PY) -m tests.torture.load $(ARGS)
+
+abuse: $(VENV)/.dev
+	THOROUGHNESS=20 $(PY) -m pytest tests/abuse tests/web/test_schemathesis.py $(ARGS)
+
+# Exit code 1: there are holes. 2: it could not be found out.
+audit: $(VENV)/.dev
+	$(PY) -m pip --disable-pip-version-check check
+	@[ -x $(VENV)/audit/bin/pip-audit ] || { $(PY) -m venv $(VENV)/audit && \
+		$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.10,<3'; }
+	$(PY) -m tests.audit $(VENV)/audit/bin/pip-audit
 
 # Debian's Chromium where we may install it, Playwright's own elsewhere.
 browser: $(VENV)/.dev

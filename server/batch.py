@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -17,9 +17,10 @@ from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import NeedsRows, World
 from server.metrics import COMMANDS, REFUSALS
-from server.realtime.stream import tell
+from server.realtime.stream import Told, tell
 from server.store.outbox import OutboxRow
 from server.store.save import StreamMessage
+from server.store.stream_notices import StreamNoticeRow, stream_notice
 from server.wire import to_json
 
 ROUNDS_FOR_ROWS: Final = 8
@@ -69,11 +70,19 @@ class Pending:
 
     def names(self) -> set[str]:
         """The ids by which this command names its rows, as far as it tells."""
-        named = {getattr(self.command, name, None) for name in _KEY_FIELDS}
-        return {key for key in named if key is not None}
+        kind = type(self.command)
+        fields = _keys_of.get(kind)
+        if fields is None:
+            fields = _keys_of[kind] = tuple(name for name in _KEY_FIELDS if name in kind.__struct_fields__)
+        named = {getattr(self.command, name) for name in fields}
+        named.discard(None)
+        return named
 
 
-_KEY_FIELDS = ("delivery_id", "driver_id", "offer_id", "assignment_id", "alert_id", "seller_order_id", "external_ref")
+_KEY_FIELDS: Final = (
+    "delivery_id", "driver_id", "offer_id", "assignment_id", "alert_id", "seller_order_id", "external_ref",
+)  # fmt: skip
+_keys_of: dict[type, tuple[str, ...]] = {}
 
 
 class Batch:
@@ -85,6 +94,7 @@ class Batch:
         self.deferred: list[Pending] = []
         self.events: list[Event] = []
         self.messages: list[StreamMessage] = []
+        self.stream_notices: list[StreamNoticeRow] = []
         self.outbox: list[OutboxRow] = []
 
     def decide(self, world: World) -> None:
@@ -94,7 +104,7 @@ class Batch:
         names the same rows.
         """
         held: set[str] = set()
-        told: list[tuple[str, Any]] = []
+        told: list[Told] = []
         for pending in self.pendings:
             if held and held & _keys_in(world, pending):
                 self.deferred.append(pending)
@@ -115,10 +125,13 @@ class Batch:
                     world.apply(event)
                 self.events.extend(decision.events)
                 told.extend(tell(decision.events, world))
-        for driver_id, message in told:
+        for driver_id, message, event in told:
             driver = world.drivers[driver_id]
             assert driver is not None
             self.messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))
+            notice = stream_notice(event, message.seq, world)
+            if notice is not None:
+                self.stream_notices.append(notice)
 
     def finish(self, world: World) -> Committed | None:
         """After the commit: answer everybody. What was changed, if anything was."""

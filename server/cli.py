@@ -131,7 +131,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 @click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
 def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float) -> None:
     """Serve, with a simulated city of drivers and orders on real websockets."""
-    settings = load_settings(port=port)
+    # What is said to whoever watches stays on the screen.
+    settings = load_settings(port=port, usual={"log_level": "warning"})
     _write_logs(settings)
     from server.running import serve_a_city
     from server.simulate.run import Load
@@ -304,6 +305,35 @@ def doctor(fix: bool) -> None:
         click.echo(finding.line)
     if any(finding.bad for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+@callboard.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def prune(dry_run: bool) -> None:
+    """Remove what was kept long enough (CALLBOARD_KEEP_…), which a node does every hour by itself.
+
+    How many rows of which tables is printed on standard output.
+    """
+    from server.running import database, with_servers
+    from server.store.prune import prune as remove
+    from server.store.prune import would_go
+
+    with with_servers(load_settings(frozenset({"database"}))) as settings:
+        _write_logs(settings.with_changes(log_level="error"))
+
+        async def rows() -> tuple[dict[str, int], dict[str, str]]:
+            async with database(settings) as db:
+                if dry_run:
+                    return await would_go(db, settings), {}
+                run = await remove(db.pool, settings)
+                return run.rows, run.failed
+
+        gone, failed = asyncio.run(rows())
+    for table, count in gone.items():
+        click.echo(f"{count:12,}  {table}")
+    if failed:
+        told = "; ".join(f"{step}: {reason}" for step, reason in failed.items())
+        raise click.ClickException(f"not everything was removed: {told}")
 
 
 if __name__ == "__main__":

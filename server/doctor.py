@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from server.realtime.geo import DISPATCHABLE_IDS, Geo
 from server.settings import SECRET_BYTES, Settings
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
+from server.store.prune import would_go
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0
@@ -25,6 +27,8 @@ LATENCY_MS: Final = 20.0
 FILES_WANTED: Final = 4096
 FIX_SECONDS: Final = 15.0
 REBUILD_ROUNDS: Final = 20
+STILL_THERE: Final = timedelta(days=1)
+"""For so long what is to be removed may still be there."""
 
 NODES: Final = """
 SELECT count(*) FILTER (WHERE expires_at > clock_timestamp()) AS alive,
@@ -74,7 +78,7 @@ def bad(what: str, told: str) -> Finding:
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     """Look at everything, in the order in which one thing needs the other."""
-    findings = [_secret(settings), _files()]
+    findings = [*_secrets(settings), _files()]
     bus = Bus(settings.redis_url, settings.redis_prefix)
     db = Database(settings.database_url, pool_size=4)
     try:
@@ -88,6 +92,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         findings += database_findings
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
             findings += await _nodes(db)
+            findings.append(await _kept(settings, db))
             if any(finding.bad for finding in redis_findings):
                 findings.append(note("index", "not looked at without Redis"))
             else:
@@ -100,12 +105,20 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         await bus.close()
 
 
-def _secret(settings: Settings) -> Finding:
-    length = len(settings.secret.encode())
+def _secrets(settings: Settings) -> list[Finding]:
+    findings = [_secret("CALLBOARD_SECRET", settings.secret)]
+    if settings.secret_accepted:
+        other = _secret("CALLBOARD_SECRET_ACCEPTED", settings.secret_accepted)
+        findings.append(other if other.bad else note("secret", "tokens of CALLBOARD_SECRET_ACCEPTED are good as well"))
+    return findings
+
+
+def _secret(name: str, secret: str) -> Finding:
+    length = len(secret.encode())
     if length < SECRET_BYTES:
-        return bad("secret", f"CALLBOARD_SECRET has {length} bytes; it needs at least {SECRET_BYTES}")
-    if len(set(settings.secret)) < 8:
-        return bad("secret", "CALLBOARD_SECRET is easy to guess; make one with `openssl rand -hex 32`")
+        return bad("secret", f"{name} has {length} bytes; it needs at least {SECRET_BYTES}")
+    if len(set(secret)) < 8:
+        return bad("secret", f"{name} is easy to guess; make one with `openssl rand -hex 32`")
     return ok("secret", f"{length} bytes")
 
 
@@ -195,6 +208,19 @@ async def _nodes(db: Database) -> list[Finding]:
     else:
         findings.append(bad("lease", "nodes are running, but none of them dispatches"))
     return findings
+
+
+async def _kept(settings: Settings, db: Database) -> Finding:
+    """What should have been removed a day ago."""
+    try:
+        now = await db.pool.fetchval("SELECT clock_timestamp()")
+        left = await would_go(db, settings, now=now - STILL_THERE)
+    except DATABASE_ERRORS as error:
+        return note("kept", f"cannot be counted: {_one_line(error)}")
+    told = ", ".join(f"{rows} {table}" for table, rows in left.items() if rows)
+    if told:
+        return note("kept", f"older than they should get: {told}; a node removes them, or `callboard prune`")
+    return ok("kept", "nothing is older than it should get")
 
 
 async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:

@@ -6,8 +6,7 @@ uvloop writes every piece at once, and uvicorn hands a response's head, its body
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from server.bounds import BoundedHttp, BoundedWebSocket
 
 LIMIT_BYTES: Final = 65_536
 """So much is written without waiting for the turn's end, so that a slow client is noticed."""
@@ -40,6 +39,8 @@ class Gathered:
         """Write what there is."""
         if self._pieces:
             pieces, self._pieces, self._size = self._pieces, [], 0
+            if self._beneath.is_closing():
+                return  # the client has gone meanwhile
             self._beneath.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def close(self) -> None:
@@ -53,15 +54,15 @@ def gathered(transport: Any) -> Any:
     return transport if isinstance(transport, Gathered) else Gathered(transport)
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, writing once a turn."""
+class HttpProtocol(BoundedHttp):
+    """uvicorn's with bounds, writing once a turn."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(gathered(transport))
 
 
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, writing once a turn."""
+class WebSocketProtocol(BoundedWebSocket):
+    """uvicorn's with bounds, writing once a turn."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(gathered(transport))

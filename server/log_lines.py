@@ -1,6 +1,8 @@
 """How log lines are written: one a line on standard output, for eyes or as JSON. What is logged is others' business."""
 
+import json
 import logging
+import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -21,6 +23,10 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 CHATTY: Final = ("uvicorn", "asyncio", "httpx2", "httpcore2", "websockets", "piccolo", "litestar")
 """Libraries whose lines below `warning` tell nobody anything."""
+
+
+OBEYED: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What JSON may hold as it is, but terminals obey and some readers take for the end of a line."""
 
 
 class _Lines:
@@ -72,10 +78,37 @@ def _stamp(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[st
 
 
 def _as_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
-    return msgspec.json.encode(line, enc_hook=str).decode()
+    """One line of JSON in which no reader of lines and no terminal finds anything to obey."""
+    try:
+        text = msgspec.json.encode(line, enc_hook=str).decode()
+    except (UnicodeEncodeError, ValueError, RecursionError):  # half a character; what is logged must never raise
+        text = json.dumps({key: str(value) for key, value in line.items()})
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _for_eyes(stream: TextIO) -> Processor:
-    return structlog.dev.ConsoleRenderer(
+    renderer = structlog.dev.ConsoleRenderer(
         colors=stream.isatty(), pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
     )
+
+    def render(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
+        harmless = {key: _harmless(value, key == "exception") for key, value in line.items()}
+        return str(renderer(logger, name, harmless))
+
+    return render
+
+
+def _harmless(value: Any, is_traceback: bool) -> Any:
+    """The value without what a terminal obeys; a traceback keeps its lines."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    if text.isprintable():
+        return value
+    return "".join(one if one.isprintable() or (is_traceback and one == "\n") else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

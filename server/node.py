@@ -28,9 +28,11 @@ from server.realtime.clock import DatabaseClock
 from server.realtime.geo import Geo
 from server.realtime.hub import Hub
 from server.realtime.positions import Positions
+from server.realtime.receipts import Receipts
 from server.settings import Settings
-from server.store.engine import DATABASE_ERRORS, Database
-from server.store.prune import prune
+from server.store.engine import Database
+from server.store.insight_days import InsightDays
+from server.store.prune import Pruner
 from server.store.snapshot import Snapshots
 from server.supervise import stop, supervised
 
@@ -41,7 +43,6 @@ QUERY_TIMEOUT_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 30.0
 """How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
 CLOSE_SECONDS: Final = 5.0
-PRUNE_SECONDS: Final = 3600.0
 
 BEAT: Final = """
 INSERT INTO nodes (id, name, started_at, expires_at)
@@ -151,9 +152,11 @@ class Node:
             ("snapshots", self.snapshots.run),
             ("hub_poll", self.hub.poll),
             ("hub_fetch", self.hub.fetch),
+            ("receipts", Receipts(pool, self.hub).keep),
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
-            ("prune", self._prune),
+            ("prune", Pruner(pool, self.settings, self._dispatches).run),
+            ("insight_days", InsightDays(pool, self.settings, self._dispatches).run),
             *self.dispatcher.tasks(),
             *self.feed.tasks(),
             *self.notify.tasks(),
@@ -213,6 +216,9 @@ class Node:
         if commit.policy is not None:
             self.bus.hint(POLICY)
 
+    def _dispatches(self) -> bool:
+        return self.dispatcher.holds_lease
+
     def _appeared(self, driver_ids: list[str]) -> None:
         self._run_once(self._add_dispatchable(driver_ids))
 
@@ -227,16 +233,6 @@ class Node:
                 self.geo.wake_matcher()
         except Exception as error:
             log.warning("dispatchable_not_read", reason=repr(error))
-
-    async def _prune(self) -> None:
-        """Once an hour, on the node that dispatches, let go of rows that nobody will ask for again."""
-        while True:
-            await asyncio.sleep(PRUNE_SECONDS)
-            if self.dispatcher.holds_lease:
-                try:
-                    log.info("pruned", rows=await prune(self.database.pool))
-                except DATABASE_ERRORS as error:
-                    log.warning("prune_failed", reason=repr(error))
 
     async def _live(self) -> None:
         loop = asyncio.get_running_loop()

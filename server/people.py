@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal, Protocol
 
 from argon2 import PasswordHasher
@@ -183,8 +184,7 @@ class Passwords:
 
     def __init__(self) -> None:
         self._room = asyncio.Semaphore(HASHES_AT_ONCE)
-        # Of a password that nobody has: compared with where there is no user, so that both take the same time.
-        self._nobodys = _hasher.hash(secrets.token_hex(16))
+        self._nobodys = _nobodys()
 
     async def person_of(self, db: Queries, name: str, password: str) -> str | None:
         """The id of the active person with this name and password, now logged in; None else.
@@ -201,6 +201,12 @@ class Passwords:
             await db.fetchval(REHASHED, row[0], hashed, await hash_password(password))
         logged_in: str | None = await db.fetchval(LOGGED_IN, row[0])
         return logged_in
+
+
+@cache
+def _nobodys() -> str:
+    """Of a password that nobody has: compared with where there is no user, so that both take the same time."""
+    return _hasher.hash(secrets.token_hex(16))
 
 
 def _verify(hashed: str, password: str) -> bool:

@@ -1,6 +1,6 @@
 """Runs a node under uvicorn by our own code: signals, draining, socket options.
 
-It knows the application only as something with an optional `state.drain`.
+It knows the application only as something with `state.settings` and an optional `state.drain`.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
+from server.bounds import allow_files, look_at
 from server.gathered import HttpProtocol, WebSocketProtocol
 
 BACKLOG: Final = 4096
@@ -72,6 +73,12 @@ class NodeServer(uvicorn.Server):
         if self.started and self._on_started is not None:
             self._on_started()
 
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; once a second whoever is over their time is hung up on."""
+        if counter % 10 == 0:
+            look_at(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let the application say goodbye, then close; bounded at every step."""
         for listener in self.servers:
@@ -114,7 +121,9 @@ def run_node(app: Litestar, listener: socket.socket, on_started: Callable[[], No
         if on_started is not None:
             on_started()
 
-    server = NodeServer(app, uvicorn_config(app), started)
+    allow_files()
+    config = uvicorn_config(app, forwarded_allow_ips=app.state.settings.trusted_proxies)
+    server = NodeServer(app, config, started)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve([listener]))

@@ -4,7 +4,11 @@ Every mistake is named at once. Nothing here opens a connection or starts anythi
 """
 
 import os
+import re
 import secrets
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -21,6 +25,8 @@ from pydantic_settings import (
 PREFIX: Final = "CALLBOARD_"
 TOML_FILE: Final = "callboard.toml"
 SECRET_BYTES: Final = 32
+P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Private keys of the curve are below it."""
 
 Need = Literal["database", "redis", "secret"]
 EVERYTHING: Final[frozenset[Need]] = frozenset({"database", "redis", "secret"})
@@ -46,6 +52,8 @@ class Settings(BaseModel):
     database_url: str = Field("", repr=False)
     redis_url: str = Field("", repr=False)
     secret: str = Field("", repr=False)
+    secret_accepted: str = Field("", repr=False)
+    """While the secret is changed: the other one, whose tokens are good as well. Nothing is signed with it."""
     data: Path = Path("var")
 
     host: str = "127.0.0.1"
@@ -64,6 +72,17 @@ class Settings(BaseModel):
     """When set, `/metrics` wants it as a bearer token."""
     secure_cookies: bool = False
     """Set behind TLS: session cookies are then sent over https only."""
+    trusted_proxies: str = "127.0.0.1,::1"
+    """The addresses or networks, with commas between, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+
+    keep_deliveries_days: int = Field(400, ge=1, le=36_500)
+    """For how long deliveries that are over are kept, with their offers, assignments, tickets, notices and events."""
+    keep_history_days: int = Field(400, ge=1, le=36_500)
+    """The same for what is nobody's delivery: changes of availability, events of drivers, alerts, parked messages."""
+    keep_messages_days: int = Field(7, ge=1, le=36_500)
+    """The same for the messages of drivers' streams. Who was away for longer starts from a snapshot."""
+    keep_webhooks_days: int = Field(30, ge=1, le=36_500)
+    """The same for what webhooks were told, and the attempts it took."""
 
     public_url: str = ""
     """Where people reach the board, such as https://board.example; for links in notices."""
@@ -72,11 +91,21 @@ class Settings(BaseModel):
     slack_webhook_url: str = Field("", repr=False)
     """A Slack-compatible incoming webhook for the notices of ops."""
 
+    vapid_private_key: str = Field("", repr=False)
+    """Signs web push, as 32 bytes in base64url; without one, all nodes use one that is kept in the database."""
+    vapid_subject: str = ""
+    """Whom push services write to when something is wrong: mailto:ops@fleet.example or an https URL."""
+
     time_zone: str = "UTC"
     """The organisation's, for the times on its screens; the API speaks UTC."""
     map_tiles: str = ""
     """A tile server's address with {z}, {x} and {y}; without one the maps have no background."""
     map_attribution: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Those whose tokens are good; the first one signs."""
+        return (self.secret, self.secret_accepted) if self.secret_accepted else (self.secret,)
 
     @property
     def embedded(self) -> bool:
@@ -93,7 +122,7 @@ class Settings(BaseModel):
     def _redis_url(cls, value: str) -> str:
         return _of_scheme(value, "redis://host:6379/0", "redis", "rediss", "unix")
 
-    @field_validator("secret")
+    @field_validator("secret", "secret_accepted")
     @classmethod
     def _secret(cls, value: str) -> str:
         if value and len(value.encode()) < SECRET_BYTES:
@@ -117,6 +146,16 @@ class Settings(BaseModel):
             raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
         return _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _trusted_proxies(cls, value: str) -> str:
+        try:
+            for part in value.split(","):
+                ip_network(part.strip())
+        except ValueError:
+            raise ValueError("must be addresses or networks such as 10.0.0.5,10.1.0.0/16") from None
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
@@ -126,6 +165,20 @@ class Settings(BaseModel):
     @classmethod
     def _slack_webhook_url(cls, value: str) -> str:
         return _of_scheme(value, "https://hooks.slack.com/services/...", "https", "http")
+
+    @field_validator("vapid_private_key")
+    @classmethod
+    def _vapid_private_key(cls, value: str) -> str:
+        if value and not _is_p256_key(value):
+            raise ValueError("must be a private key of P-256: 32 bytes in base64url")
+        return value.rstrip("=")
+
+    @field_validator("vapid_subject")
+    @classmethod
+    def _vapid_subject(cls, value: str) -> str:
+        if value and re.fullmatch(r"mailto:[^@\s]+@[^@\s]+|https://[^/\s]+\S*", value) is None:
+            raise ValueError("must be an address such as mailto:ops@fleet.example or https://fleet.example")
+        return value
 
     @field_validator("data")
     @classmethod
@@ -163,9 +216,18 @@ class _Sourced(BaseSettings, Settings):
         return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
 
 
+def _is_p256_key(text: str) -> bool:
+    if re.fullmatch(r"[\w-]{43}=?", text, re.ASCII) is None:
+        return False
+    return 0 < int.from_bytes(urlsafe_b64decode(text[:43] + "="), "big") < P256_ORDER
+
+
 def _of_scheme(value: str, example: str, *schemes: str) -> str:
     try:
-        scheme = urlsplit(value).scheme
+        parts = urlsplit(value)
+        scheme = parts.scheme
+        for host in parts.netloc.rpartition("@")[2].split(","):  # of a database there may be several
+            _ = urlsplit(f"//{host}").port  # raises for what is no number
     except ValueError:
         scheme = ""
     if value and scheme not in schemes:
@@ -173,15 +235,20 @@ def _of_scheme(value: str, example: str, *schemes: str) -> str:
     return value
 
 
-def load_settings(needs: frozenset[Need] = EVERYTHING, **options: Any) -> Settings:
+def load_settings(
+    needs: frozenset[Need] = EVERYTHING, *, usual: Mapping[str, Any] | None = None, **options: Any
+) -> Settings:
     """Read every source; `options` are the command line's and win over all of them (None: not given).
 
-    With neither URL set the missing URLs and secret are not a mistake: embedded mode provides them.
+    `usual` is what counts where no source says anything. With neither URL set the missing URLs and secret are not a
+    mistake: embedded mode provides them.
     Raises BadSettings.
     """
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        settings = Settings(**_Sourced(**given).model_dump())
+        found = _Sourced(**given)
+        unsaid = {name: value for name, value in (usual or {}).items() if name not in found.model_fields_set}
+        settings = Settings(**found.model_dump() | unsaid)
     except ValidationError as error:
         raise BadSettings([_line(problem, given) for problem in error.errors(include_url=False)]) from None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import structlog
 
 from server.serve import listen
 from server.settings import Settings
+from server.siblings import Siblings
 
 REUSE_PORT: Final = sys.platform == "linux"
 """Linux spreads connections over all sockets of a port evenly, which is what long-lived websockets need: with one
@@ -76,6 +78,7 @@ class Workers:
         self._waiting_for = set(range(count))
         self._processes: dict[int, SpawnProcess] = {}
         self._failed = False
+        self._meeting = ""
 
     def stop(self) -> None:
         """Have all workers end; `run` returns when they have."""
@@ -83,12 +86,13 @@ class Workers:
 
     async def run(self) -> None:
         """Keep the workers running until `stop`. Raises WorkersFailed."""
-        keepers = [asyncio.create_task(self._keep(i), name=f"worker-{i}") for i in range(self._count)]
-        try:
-            await self._stopping.wait()
-        finally:
-            self._stopping.set()
-            await self._end(keepers)
+        with tempfile.TemporaryDirectory(prefix="callboard-", ignore_cleanup_errors=True) as self._meeting:
+            keepers = [asyncio.create_task(self._keep(i), name=f"worker-{i}") for i in range(self._count)]
+            try:
+                await self._stopping.wait()
+            finally:
+                self._stopping.set()
+                await self._end(keepers)
         if self._failed:
             raise WorkersFailed
 
@@ -122,7 +126,9 @@ class Workers:
         loop = asyncio.get_running_loop()
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.get_context("spawn").Process(
-            target=work, args=(self._settings, self._port.for_worker(), theirs), name=f"callboard-{index}"
+            target=work,
+            args=(self._settings, self._port.for_worker(), Siblings(self._meeting, index, self._count), theirs),
+            name=f"callboard-{index}",
         )
         process.start()
         theirs.close()
@@ -166,7 +172,7 @@ class Workers:
         await asyncio.gather(*keepers)
 
 
-def work(settings: Settings, port: socket.socket | tuple[str, int], ready: Connection) -> None:
+def work(settings: Settings, port: socket.socket | tuple[str, int], siblings: Siblings, ready: Connection) -> None:
     """A worker's whole life, in its own process. It ends with its parent, however that ended."""
     from server.app import create_app
     from server.log_lines import write_logs
@@ -177,7 +183,7 @@ def work(settings: Settings, port: socket.socket | tuple[str, int], ready: Conne
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     write_logs(settings.log_level, settings.log_format)
     listener = port if isinstance(port, socket.socket) else listen(*port, shared=True)
-    if not run_node(create_app(settings), listener, lambda: ready.send(True)):
+    if not run_node(create_app(settings, siblings), listener, lambda: ready.send(True)):
         sys.exit(1)
 
 

@@ -1,7 +1,9 @@
 """Real servers for the tests: one embedded PostgreSQL and Valkey a session, a cloned database a test."""
 
 import asyncio
+import gc
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +26,7 @@ from server.settings import Settings
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
+MEMORY_NEEDED_BYTES = 2 * 2**30
 _numbers = count(1)
 
 
@@ -78,19 +81,39 @@ def run_apart(work: Callable[[], Awaitable[Any]]) -> Any:
 
 
 @contextmanager
-def short_folder() -> Iterator[Path]:
+def short_folder(home: Path = Path("/tmp")) -> Iterator[Path]:
     """A temporary folder whose path leaves room for a Unix socket's 107 bytes."""
-    folder = Path(tempfile.mkdtemp(prefix="cb-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="cb-", dir=home))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def home_of_servers() -> Path:
+    """In memory where there is room: a database a test is hundreds of files, which disks make and remove slowly."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > MEMORY_NEEDED_BYTES:
+        return memory
+    return Path("/tmp")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: most tests wait most of the time."""
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Fast, not durable: a test of durability starts an `Embedded` of its own."""
-    with short_folder() as folder, Embedded(folder, durable=False) as embedded:
+    with short_folder(home_of_servers()) as folder, Embedded(folder, durable=False) as embedded:
         yield Servers(embedded.database_url, embedded.redis_url)
 
 
@@ -172,7 +195,9 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
 
     app = create_app(settings)
     started = asyncio.Event()
-    server = NodeServer(app, uvicorn_config(app, loop="none", timeout_graceful_shutdown=1), started.set)
+    proxies = settings.trusted_proxies
+    config = uvicorn_config(app, loop="none", timeout_graceful_shutdown=1, forwarded_allow_ips=proxies)
+    server = NodeServer(app, config, started.set)
     listener = listen("127.0.0.1", port)
     serving = asyncio.create_task(server._serve([listener]), name="node")
 

@@ -51,7 +51,7 @@ class DriverApp:
     async def send(self, kind: str, **fields: Any) -> None:
         await self.connection.send(json.dumps({"type": kind} | fields))
 
-    async def hear(self, wanted: str | Callable[[Heard], Any], within: float = 5.0) -> Heard:
+    async def hear(self, wanted: str | Callable[[Heard], Any], within: float = 60.0) -> Heard:
         """The first message, past ones included, that is of this type or that the function likes."""
         likes = (lambda m: m["type"] == wanted) if isinstance(wanted, str) else wanted
         async with asyncio.timeout(within), self._news:
@@ -73,7 +73,7 @@ class DriverApp:
         await self.connection.close()
         await asyncio.wait([self._reading])
 
-    async def until_closed(self, within: float = 10.0) -> int | None:
+    async def until_closed(self, within: float = 60.0) -> int | None:
         """Wait until the server hangs up; its close code."""
         await asyncio.wait([self._reading], timeout=within)
         assert self._reading.done(), f"still open after {within} s; heard {self.heard}"

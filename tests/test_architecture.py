@@ -16,6 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dispatch",),
     (
         "account",
+        "bounds",
         "embedded",
         "gathered",
         "ids",
@@ -23,13 +24,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "metrics",
         "paths",
         "people",
+        "pings",
         "serve",
         "settings",
+        "siblings",
         "supervise",
         "wire",
     ),
     ("store", "realtime"),
-    ("batch", "execute"),
+    ("batch", "transact", "execute"),
     ("policies", "logs"),
     ("dispatcher", "notify"),
     ("board",),
@@ -161,7 +164,11 @@ def test_only_the_world_is_given_events() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("world.apply", "self.world.apply")
     }
     assert callers == {"server/batch.py"}
-    assert {named(path) for path in modules() if "server.batch" in imports(path)} == {"server/execute.py"}
+    assert {named(path) for path in modules() if "server.transact" in imports(path)} == {"server/execute.py"}
+    assert {named(path) for path in modules() if "server.batch" in imports(path)} == {
+        "server/execute.py",
+        "server/transact.py",
+    }
 
 
 def test_the_state_of_dispatch_is_written_in_one_place() -> None:
@@ -174,7 +181,7 @@ def test_one_place_opens_write_transactions_on_it() -> None:
     """Migrations have their own, before anything else runs; the engine only lends Piccolo its kind of them."""
     opening = re.compile(r"['\"]BEGIN\b|\.transaction\(")
     openers = {named(path) for path in modules() if opening.search(code_of(path))}
-    assert openers <= {"server/execute.py", "server/store/migrate.py"}
+    assert openers <= {"server/transact.py", "server/store/migrate.py"}
 
 
 def code_of(path: Path) -> str:

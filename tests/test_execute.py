@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -17,6 +18,8 @@ from server.execute import Answer, Committed, Executor
 from server.ids import new_id
 from server.store.engine import Database
 from server.supervise import stop, supervised
+from tests.relay import slow_to_hang_up
+from tests.waiting import until
 
 SHOP = Actor("service", "shop")
 ALICE = Actor("ops", "alice")
@@ -343,3 +346,27 @@ async def test_two_admins_with_one_version_of_the_policy_make_one_change(databas
     finally:
         for node in nodes:
             await node.close()
+
+
+async def test_a_lane_whose_server_said_goodbye_and_has_not_hung_up_takes_another_connection(
+    database: Database, database_url: str
+) -> None:
+    lanes = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'ROLLBACK' AND pid <> pg_backend_pid()"
+    )
+    async with slow_to_hang_up(database_url) as relay:
+        through_it = Database(relay.url, pool_size=2)
+        await through_it.open()
+        dispatch = Dispatch(through_it)
+        try:
+            await dispatch.a_delivery()
+            await dispatch.executor.submit(accept(new_id(), new_id()))
+            assert len(await database.pool.fetch(lanes)) == 1
+            await until(lambda: relay.ended == 1)
+            before = REGISTRY.get_sample_value("callboard_batches_rerun_total")
+            await dispatch.a_delivery()
+            assert REGISTRY.get_sample_value("callboard_batches_rerun_total") == before
+            assert await database.pool.fetchval("SELECT count(*) FROM deliveries") == 2
+        finally:
+            await dispatch.close()
+            await through_it.close()

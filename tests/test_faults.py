@@ -1,45 +1,25 @@
 """What fails, and what still works: Redis gone and back, PostgreSQL restarted, a node killed."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from server.embedded import Embedded
 from server.settings import Settings
 from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder
 from tests.driver_app import driver_app, token
+from tests.own_servers import OwnServers
 from tests.realtime.test_live_sockets import a_driver, an_order, call, ready, until_driver
 from tests.waiting import until
-
-
-class OwnServers:
-    """A PostgreSQL and a Valkey of the test's own, which it may stop and start."""
-
-    def __init__(self, embedded: Embedded) -> None:
-        self.embedded = embedded
-
-    def kill_redis(self) -> None:
-        child = self.embedded._children["valkey"]
-        child.kill()
-        child.wait()
-
-    async def start_redis(self) -> None:
-        await asyncio.to_thread(self.embedded._start_valkey)
-
-    async def restart_postgres(self) -> None:
-        child = self.embedded._children["postgres"]
-        os.kill(child.pid, signal.SIGINT)
-        await asyncio.to_thread(child.wait)
-        await asyncio.to_thread(self.embedded._start_postgres)
 
 
 @pytest.fixture
@@ -122,11 +102,11 @@ async def test_while_postgres_restarts_sockets_stay_and_loops_resume(
     async with driver_app(here.ws_url, dan) as app:
         await ready(app)
         await one_cycle(here, app)
-        restarting = asyncio.create_task(own_servers.restart_postgres())
-        await until(lambda: here.app.state.node.executor._connection is None or restarting.done())
-        answer = await app.ask("resume")
+        await own_servers.stop_postgres()
+        asked = asyncio.create_task(app.ask("resume"))
+        await own_servers.start_postgres()
+        answer = await asked
         assert answer["type"] == "ack" or answer["code"] == "try_again"
-        await restarting
         await one_cycle(here, app)
         assert app.closed is None
         await until_health(here, "ok")
@@ -136,7 +116,7 @@ async def until_health(node: Node, status: str) -> None:
     async def look() -> bool:
         return bool((await health(node))[1]["status"] == status)
 
-    await until(look, within=10)
+    await until(look)
 
 
 async def test_the_sockets_of_a_dead_node_count_as_lost_at_its_expiry(node: StartNode) -> None:
@@ -177,3 +157,20 @@ async def test_a_service_token_is_no_driver(node: StartNode) -> None:
         headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
         answer = await client.post(f"/drivers/{dan}/availability/pause", headers=headers)
     assert answer.status_code == 403
+
+
+async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = (await node()).app.state.node
+
+    async def refused(*_: Any) -> Any:
+        raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
+
+    await until(lambda: here.dispatcher.holds_lease and here.bus.connected)
+    with capture_logs() as lines, monkeypatch.context() as while_it_lasts:
+        while_it_lasts.setattr(here.geo, "reconcile", refused)
+        for come_back in here.bus.on_reconnect:
+            come_back()
+        await until(lambda: [line for line in lines if line["event"] in ("reconcile_failed", "task_died")])
+    assert "task_died" not in [line["event"] for line in lines]

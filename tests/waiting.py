@@ -8,8 +8,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], within: float = 5.0, every: float = 0.01) -> T:
-    """Ask until the answer is true and return it. Fails after `within` seconds, naming the condition."""
+async def until(condition: Callable[[], T | Awaitable[T]], within: float = 60.0, every: float = 0.01) -> T:
+    """Ask until the answer is true and return it. Fails after `within` seconds, naming the condition.
+
+    How long it took is no part of a test: a busy machine may be slow.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:

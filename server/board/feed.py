@@ -35,6 +35,8 @@ MOVED_MARGIN: Final = timedelta(seconds=20)
 """A position is written down some seconds after its time."""
 STATS_SECONDS: Final = 15.0
 FORGET_SECONDS: Final = 60.0
+TOPICS: Final = {"watch": 5.0, "webhooks": 2.0}
+"""Screens that are about no one delivery or driver, and how often at most they are told to look again."""
 IDLE_SECONDS: Final = 30.0
 """How long the feed goes on after the last viewer: a page that is reloaded finds it warm."""
 PULSE_SECONDS: Final = 5.0
@@ -242,6 +244,7 @@ class Feed:
         self._read_at = now
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
         self._due["forget"] = now + FORGET_SECONDS
+        self._due |= {topic: now + every for topic, every in TOPICS.items()}
         # Reading may have taken longer than anybody is away: whoever asked for it must find it still here.
         self._last_wanted = now
         self._ready.set()
@@ -295,7 +298,9 @@ class Feed:
                 raise
             if self._is_due("alerts", ALERTS_SECONDS):
                 alerts = await reads.alerts(self._pool)
-                headline_due |= alerts != self._picture.alerts
+                if alerts != self._picture.alerts:
+                    headline_due = True
+                    self._due["watch"] = 0.0
                 self._picture.alerts = alerts
             if self._is_due("stats", STATS_SECONDS):
                 self._stats = await read_stats(self._pool, self._clock.now())
@@ -304,7 +309,8 @@ class Feed:
             self._read_at = time.monotonic()
             if changes or headline_due or self._policy_version != self._policies.current.version:
                 await self._publish(changes)
-            self.broadcast.touched(deliveries | drivers | moved)
+            topics = {topic for topic, every in TOPICS.items() if self._is_due(topic, every)}
+            self.broadcast.touched(deliveries | drivers | moved | topics)
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
                     self._rows["drivers"].pop(driver_id, None)

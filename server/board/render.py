@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,7 @@ def time_zone(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
+@cache
 def environment(zone_name: str) -> Environment:
     """The templates with the words and times of the screens as filters; `zone_name` is the organisation's."""
     zone = time_zone(zone_name)
@@ -68,6 +69,7 @@ def environment(zone_name: str) -> Environment:
         clock=partial(w.clock, zone=zone),
         clock_seconds=partial(w.clock, zone=zone, seconds=True),
         day_and_clock=partial(w.day_and_clock, zone=zone),
+        lately=partial(w.lately, zone=zone),
         span=w.span,
         money=w.money,
         shape=w.shape,

@@ -8,8 +8,11 @@ from msgspec import Struct
 
 from server.board import words as w
 from server.dispatch.model import Actor
+from server.store.notice_record import Notice
 from server.store.reads import fetch
 from server.store.reads_deliveries import TimelineEvent
+
+OFFER_OVER: Final = ("offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn")
 
 NAMES: Final = "SELECT id, name FROM drivers WHERE id = ANY($1::text[]::uuid[])"
 
@@ -29,7 +32,9 @@ TONES: Final = {
 
 
 class Line(Struct, frozen=True):
-    """One line of a timeline: `what` happened, `more` about it, by whom; `tone` for the eye, `driver` to link to."""
+    """One line of a timeline: `what` happened, `more` about it, by whom; `tone` for the eye, `driver` to link to, and
+    who was told of it.
+    """
 
     at: Any
     what: str
@@ -38,6 +43,8 @@ class Line(Struct, frozen=True):
     tone: str
     driver_id: str | None
     driver: str | None
+    kind: str
+    told: list[Notice]
 
 
 async def names_of(pool: Any, ids: Iterable[str]) -> dict[str, str]:
@@ -46,12 +53,30 @@ async def names_of(pool: Any, ids: Iterable[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in await fetch(pool, NAMES, wanted)} if wanted else {}
 
 
-async def tell(pool: Any, events: Sequence[TimelineEvent]) -> list[Line]:
-    """The events as lines, in the same order. Raises DatabaseAway."""
+async def tell(pool: Any, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[Line]:
+    """The events as lines, in the same order, each with the notices made of it. Raises DatabaseAway."""
     ids = {event.driver_id for event in events if event.driver_id is not None}
     ids |= {event.actor.id for event in events if event.actor.type == "driver" and event.actor.id is not None}
     names = await names_of(pool, ids)
-    return [_line(event, names) for event in events]
+    lines = [_line(event, names) for event in events]
+    for notice in notices:
+        place = _made_of(notice, events)
+        if place is not None:
+            lines[place].told.append(notice)
+    return lines
+
+
+def _made_of(notice: Notice, events: Sequence[TimelineEvent]) -> int | None:
+    """Which event a notice was made of: the one of its offer, else of its kind (and driver) the nearest in time."""
+    kinds = OFFER_OVER if notice.kind == "offer.closed" else (notice.kind,)
+    of_kind = [
+        place
+        for place, event in enumerate(events)
+        if event.type in kinds
+        and (notice.source != "offer" or event.offer_id == notice.id)
+        and notice.driver_id in (None, event.driver_id)
+    ]
+    return min(of_kind, key=lambda place: abs(events[place].at - notice.at), default=None)
 
 
 def _line(event: TimelineEvent, names: Mapping[str, str]) -> Line:
@@ -65,6 +90,8 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> Line:
         TONES.get(event.type, ""),
         event.driver_id,
         driver,
+        event.type,
+        [],
     )
 
 

@@ -159,12 +159,19 @@ def span(seconds: float) -> str:
 
 def clock(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
     """The time of day in the organisation's time zone."""
-    return at.astimezone(zone).strftime("%H:%M:%S" if seconds else "%H:%M")
+    local = at.astimezone(zone)
+    return f"{local.hour:02}:{local.minute:02}:{local.second:02}" if seconds else f"{local.hour:02}:{local.minute:02}"
 
 
 def day_and_clock(at: datetime, zone: tzinfo) -> str:
     """The day and the time in the organisation's time zone."""
     return at.astimezone(zone).strftime("%a %d %b %H:%M:%S")
+
+
+def lately(at: datetime, zone: tzinfo) -> str:
+    """The time of day, to the second, if it was today, else the day and the minute."""
+    here = at.astimezone(zone)
+    return here.strftime("%H:%M:%S" if here.date() == datetime.now(zone).date() else "%d %b %H:%M")
 
 
 def money(cents: int | None, currency: str) -> str:

@@ -134,7 +134,8 @@ class Asking:
         policy = self._policies.current
         radius, pickup = radius_km(delivery, policy), delivery.pickup
         around = await self._finder.in_index([delivery], policy)
-        shown = around.places if around is not None else {}
+        found = around.drivers[delivery.zone] if around is not None else {}
+        shown = {driver_id: (driver.lat, driver.lon) for driver_id, driver in found.items()}
         box = Box(delivery.zone, *box_around(pickup.lat, pickup.lon, radius))
         now, drivers = await nearest_drivers(
             self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=list(shown)

@@ -20,6 +20,10 @@ LOST_SECONDS: Final = 1.0
 """How long a driver whom a delivery lost to a race is not tried for it again."""
 
 
+TAKEN_SECONDS: Final = 0.25
+"""How long a commit here is believed more than an index that shows a driver as free."""
+
+
 class Wait:
     """A delivery that wants a driver and has no open offer.
 
@@ -93,8 +97,8 @@ class Backlog:
         """Drivers of those offers."""
         self.freed: dict[str, tuple[str, Place]] = {}
         """Drivers who became dispatchable since the last round began: id -> zone and place."""
-        self.taken: set[str] = set()
-        """Drivers who stopped being dispatchable since the last round began, whatever it read of them."""
+        self.taken: dict[str, float] = {}
+        """Drivers who stopped being dispatchable, and when, while the index may not show it yet."""
         self._clock = clock
 
     def forget(self) -> None:
@@ -119,22 +123,30 @@ class Backlog:
                 news = True
         return news
 
-    def placed(self, zone: str, driver_id: str, place: Place | None) -> None:
+    def placed(self, zone: str, driver_id: str, place: Place | None, now: float) -> None:
         """A driver, as committed: dispatchable at this place (latitude first), or not dispatchable."""
         if place is None:
-            self.taken.add(driver_id)
+            self.taken[driver_id] = now
             self.freed.pop(driver_id, None)
         else:
-            self.taken.discard(driver_id)
+            self.taken.pop(driver_id, None)
             self.freed[driver_id] = (zone, place)
 
-    def begin_round(self) -> dict[str, tuple[str, Place]]:
-        """Who was freed since the last round began; from now on those who are taken are remembered anew."""
-        freed, self.freed, self.taken = self.freed, {}, set()
+    def begin_round(self, now: float) -> dict[str, tuple[str, Place]]:
+        """Who was freed since the last round began. Those who were taken long before are forgotten."""
+        freed, self.freed = self.freed, {}
+        since = now - TAKEN_SECONDS
+        self.taken = {driver_id: at for driver_id, at in self.taken.items() if at > since}
         return freed
 
+    def found_free(self, driver_ids: Iterable[str], asked: float) -> None:
+        """The database said at `asked` or later that they are dispatchable: what was committed before is the past."""
+        for driver_id in driver_ids:
+            if self.taken.get(driver_id, asked) < asked:
+                del self.taken[driver_id]
+
     def free(self, driver_id: str) -> bool:
-        """Whether nothing that happened since the round began speaks against a driver that it read as dispatchable."""
+        """Whether nothing that happened lately speaks against a driver who was found as dispatchable."""
         return driver_id not in self.taken and driver_id not in self.reserved
 
     def idle(self) -> Iterator[Wait]:

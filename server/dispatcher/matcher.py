@@ -22,6 +22,7 @@ from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.failures import Failures
 from server.dispatcher.lease import Lease
+from server.dispatcher.pace import Pace
 from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among
 from server.dispatcher.search import Drivers, Finder, Place, radius_km
 from server.dispatcher.timing import DatabaseTime
@@ -32,12 +33,12 @@ from server.store.engine import DATABASE_ERRORS, Database
 from server.store.waiting import read_deliveries, waiting_ids
 
 POLL_SECONDS: Final = 1.0
-RETRY_SECONDS: Final = 0.5
-"""How soon a delivery that found nobody is searched for again: a position counts within a second."""
 COMPLETE_SECONDS: Final = 5.0
-"""How often such a search reads the database even though Redis is there."""
+"""How often a search in vain reads the database even though Redis is there."""
 AFTER_FAILURE_SECONDS: Final = 0.2
 REFUSED_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
+"""How long the database is asked about everybody found, after somebody was found who could not be asked."""
 SCAN_SHARE: Final = 4
 """A scan of the drivers that took so long is followed by so many times that without one."""
 
@@ -106,6 +107,8 @@ class Matcher:
         self._look_at = 0.0
         self._retry_all = False
         self._scan_at = 0.0
+        self._pace = Pace()
+        self._check_until = 0.0
         self._failures = Failures(database, executor, self._backlog)
 
     def wake(self) -> None:
@@ -126,7 +129,7 @@ class Matcher:
     def placed(self, zone: str, driver_id: str, place: Place | None) -> None:
         """A driver was committed as dispatchable at this place, or as not dispatchable."""
         if self._lease.held:
-            self._backlog.placed(zone, driver_id, place)
+            self._backlog.placed(zone, driver_id, place, asyncio.get_running_loop().time())
             if place is not None and self._backlog.waits:
                 self._something.set()
 
@@ -163,8 +166,10 @@ class Matcher:
         1. Once a second, and when woken without a reason, the database tells who waits.
         2. Deliveries that are due are searched for: in the index; in the database if Redis is away, or if the index
            had nobody for them. Drivers who were freed count for those who wait near them without a search.
-        3. Whoever is found is checked in the database, and matched zone by zone.
-        4. Pairs become offers, all at once. Who found nobody is searched for again, and that is written down.
+        3. Whoever is found is matched zone by zone. When the index was wrong lately, the database says first who of
+           them is dispatchable.
+        4. Pairs become offers, all at once; the rules look again under lock. Who found nobody is searched for again,
+           and that is written down.
         """
         started = asyncio.get_running_loop().time()
         policy = self._policies.current
@@ -176,17 +181,20 @@ class Matcher:
             for wait in self._backlog.idle():
                 if wait.searched:
                     wait.complete, wait.due = True, min(wait.due, now)
-        freed = self._backlog.begin_round()
+        freed = self._backlog.begin_round(now)
         due = self._backlog.due(now)
         if len(due) > ROUND_LIMIT:
             due = due[:ROUND_LIMIT]
             self._something.set()
         near = self._backlog.near(freed, now, policy)
         if due or near:
-            await self._search(due, near, {driver_id: place for driver_id, (_, place) in freed.items()}, policy)
+            await self._search(due, near, _candidates(freed), policy)
+            took = asyncio.get_running_loop().time() - started
+            if due:
+                self._pace.learn(took, len(due), len(self._backlog.waits))
             ROUNDS.inc()
             WAITING.observe(len(due) + len(near))
-            SEARCH_TIME.observe(asyncio.get_running_loop().time() - started)
+            SEARCH_TIME.observe(took)
         if asyncio.get_running_loop().time() >= self._failures.next_due():
             await self._failures.write(policy)
 
@@ -203,14 +211,15 @@ class Matcher:
             found = await read_deliveries(self._database.pool, unknown[:ROUND_LIMIT])
             self._learn(found.values())
 
-    async def _search(self, due: list[Wait], near: list[Wait], places: dict[str, Place], policy: Policy) -> None:
-        """Steps 2 to 4. `places` are those of drivers who were freed."""
+    async def _search(self, due: list[Wait], near: list[Wait], drivers: Drivers, policy: Policy) -> None:
+        """Steps 2 to 4. `drivers` are those who were freed."""
         loop = asyncio.get_running_loop()
         looked = Looked()
         asked = [wait for wait in due if not wait.complete]
         around = await self._finder.in_index([wait.delivery for wait in asked], policy) if asked else None
         if around is not None:
-            places = around.places | places
+            for zone, found in around.drivers.items():
+                drivers[zone] = found | drivers.get(zone, {})
             looked.index = {wait.delivery.id for wait in asked}
             looked.truncated = around.truncated
         else:
@@ -219,7 +228,10 @@ class Matcher:
         for wait in due:
             wait.searched = True
         complete = [wait for wait in due if wait.complete]
-        drivers = await self._finder.check(policy, places)
+        asked_at = loop.time()
+        if asked_at < self._check_until:
+            drivers = await self._finder.check(policy, drivers)
+            self._backlog.found_free(chain.from_iterable(drivers.values()), asked_at)
         if complete and loop.time() < self._scan_at:
             for wait in complete:
                 wait.due = self._scan_at
@@ -236,6 +248,7 @@ class Matcher:
         loop = asyncio.get_running_loop()
         started = loop.time()
         for zone, found in (await self._finder.in_database((wait.delivery for wait in waits), policy)).items():
+            self._backlog.found_free(found, started)
             drivers[zone] = found | drivers.get(zone, {})
         self._scan_at = loop.time() + SCAN_SHARE * (loop.time() - started)
 
@@ -259,11 +272,11 @@ class Matcher:
                 reason = reason_among(matching.not_taken[wait.delivery.id], without)
                 if reason is None and len(free) < len(drivers) and _in_reach(wait, drivers, policy):
                     reason = ALL_BUSY
-                wait.complete, wait.scanned, wait.due = False, now, now + RETRY_SECONDS
+                wait.complete, wait.scanned, wait.due = False, now, self._pace.next(now)
                 self._failures.add(wait, reason, now)
             elif wait.delivery.id in looked.index:
                 wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
-                wait.due = now if wait.complete else now + RETRY_SECONDS
+                wait.due = now if wait.complete else self._pace.next(now)
 
     async def _matched(self, waiting: list[Waiting], drivers: list[Candidate], policy: Policy) -> Matching:
         at = self._clock.now()
@@ -289,13 +302,21 @@ class Matcher:
             self._backlog.drop(wait)
             return
         OFFERS.labels(outcome.code).inc()
-        if outcome.code == r.DRIVER_NOT_AVAILABLE.code:
+        if outcome.code in (r.DRIVER_NOT_AVAILABLE.code, r.NOT_FOUND.code):
+            self._check_until = now + CHECK_SECONDS
             self._backlog.lose(wait, driver_id, now)
-        elif outcome in (r.DELIVERY_NOT_WAITING, r.NOT_FOUND):
+        elif outcome == r.DELIVERY_NOT_WAITING:
             self._backlog.drop(wait)
         else:
             wait.due = now + REFUSED_SECONDS
         self._something.set()
+
+
+def _candidates(freed: dict[str, tuple[str, Place]]) -> Drivers:
+    found: Drivers = {}
+    for driver_id, (zone, place) in freed.items():
+        found.setdefault(zone, {})[driver_id] = Candidate(driver_id, *place)
+    return found
 
 
 def _by_zone(*waits: Iterable[Wait]) -> dict[str, list[Wait]]:

@@ -1,24 +1,26 @@
-"""Who is free around waiting deliveries: from the geo index, checked again in the database, or from the database alone.
+"""Who is free around waiting deliveries: from the geo index, checked in the database if need be, or from that alone.
 
 It finds candidates; which of them gets what is decided by `match`, and again by the rules under lock.
 """
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter, Histogram
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from server.dispatch.matching import Candidate
 from server.dispatch.model import Delivery
 from server.dispatch.policy import Policy
 from server.dispatcher.timing import DatabaseTime
 from server.realtime.bus import Bus
+from server.realtime.pipe import Command
 from server.realtime.positions import Positions
 from server.store.engine import Database
 from server.store.waiting import Box, dispatchable_ids, dispatchable_in
@@ -26,6 +28,8 @@ from server.wire import search_radius_km
 
 INDEX_SECONDS: Final = 0.1
 """The longest a search waits for Redis."""
+UNREAD_SECONDS: Final = 0.02
+"""And so much longer: a loop that was busy itself finds the answer there, but its timers come before it is read."""
 INDEX_REST_SECONDS: Final = 1.0
 """How long Redis is not asked again after it failed or was slow."""
 FEWEST: Final = 8
@@ -78,16 +82,17 @@ Place = tuple[float, float]
 
 
 class Around:
-    """What the geo index shows around deliveries: places by driver, and where there may be more than it told."""
+    """What the geo index shows around deliveries: drivers, and where there may be more than it told."""
 
-    __slots__ = ("places", "truncated")
+    __slots__ = ("drivers", "truncated")
 
     def __init__(self) -> None:
-        self.places: dict[str, Place] = {}
+        self.drivers: Drivers = {}
         self.truncated: set[str] = set()
 
-    def add(self, deliveries: Sequence[Delivery], answer: Sequence[Any], count: int) -> None:
-        """What was shown around each of these when asked for so many."""
+    def add(self, zone: str, deliveries: Sequence[Delivery], answer: Sequence[Any], count: int) -> None:
+        """What was shown around each of these, which are of one zone, when asked for so many."""
+        drivers = self.drivers.setdefault(zone, {})
         for delivery, members in zip(deliveries, answer, strict=True):
             if not isinstance(members, list):  # an error: Redis knows no place so near a pole
                 self.truncated.add(delivery.id)
@@ -95,7 +100,9 @@ class Around:
             if len(members) >= count:
                 self.truncated.add(delivery.id)
             for member, (lon, lat) in members:
-                self.places[member.decode()] = (float(lat), float(lon))
+                driver_id = member.decode()
+                if driver_id not in drivers:
+                    drivers[driver_id] = Candidate(driver_id, float(lat), float(lon))
 
 
 class Finder:
@@ -106,6 +113,7 @@ class Finder:
         self._bus = bus
         self._positions = positions
         self._clock = clock
+        self._pipe = bus.pipe()
         self._ask_again_at = 0.0
         self._near_km: dict[str, float] = {}
 
@@ -122,16 +130,19 @@ class Finder:
         by_zone: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
             by_zone.setdefault(delivery.zone, []).append(delivery)
-        pipeline = self._bus.redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for zone, of_zone in by_zone.items():
             arguments: list[float] = []
             for delivery in of_zone:
                 arguments += (delivery.pickup.lon, delivery.pickup.lat, radius_km(delivery, policy))
             near = self._near_km.get(zone, FIRST_KM)
-            pipeline.execute_command("EVAL", NEAREST, 1, self._bus.geo_key(zone), count, near, *arguments)
+            commands.append(("EVAL", NEAREST, 1, self._bus.geo_key(zone), count, near, *arguments))
         try:
-            async with asyncio.timeout(INDEX_SECONDS):
-                answers = await pipeline.execute()
+            async with _patience(INDEX_SECONDS):
+                answers = await self._pipe.send(commands)
+            for answer in answers:
+                if isinstance(answer, ResponseError):
+                    raise answer
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("index_not_searched", reason=repr(error))
             self._ask_again_at = time.monotonic() + INDEX_REST_SECONDS
@@ -140,19 +151,17 @@ class Finder:
         INDEX_SEARCHES.labels("done").inc(len(deliveries))
         around = Around()
         for (zone, of_zone), (*answer, near) in zip(by_zone.items(), answers, strict=True):
-            around.add(of_zone, answer, count)
+            around.add(zone, of_zone, answer, count)
             self._near_km[zone] = max(SHRINK * float(near), LEAST_KM)
         return around
 
-    async def check(self, policy: Policy, places: Mapping[str, Place]) -> Drivers:
-        """Those of these drivers who are dispatchable by the database, at the places given."""
-        if not places:
+    async def check(self, policy: Policy, drivers: Drivers) -> Drivers:
+        """Those of these who are dispatchable by the database, in the zone that it knows them in."""
+        known = {driver_id: driver for of_zone in drivers.values() for driver_id, driver in of_zone.items()}
+        if not known:
             return {}
-        found = await dispatchable_ids(self._database.pool, policy, list(places))
-        return {
-            zone: {driver_id: Candidate(driver_id, *places[driver_id]) for driver_id in ids}
-            for zone, ids in found.items()
-        }
+        found = await dispatchable_ids(self._database.pool, policy, list(known))
+        return {zone: {driver_id: known[driver_id] for driver_id in ids} for zone, ids in found.items()}
 
     async def in_database(self, deliveries: Iterable[Delivery], policy: Policy) -> Drivers:
         """Everybody who is dispatchable around these pickups, without Redis."""
@@ -175,6 +184,18 @@ class Finder:
         if latest is not None and latest.at > since:
             return Candidate(driver_id, latest.lat, latest.lon)
         return Candidate(driver_id, lat, lon)
+
+
+@contextlib.asynccontextmanager
+async def _patience(seconds: float) -> AsyncIterator[None]:
+    """A timeout that looks once more at what has arrived before it runs out."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds, lambda: limit.reschedule(loop.time() + UNREAD_SECONDS))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def radius_km(delivery: Delivery, policy: Policy) -> float:

@@ -9,13 +9,23 @@ import socket
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpcore2
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+_NOT_CALLED: Final = tuple(
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's own services, as its machines see them
+        "192.88.99.0/24",  # relays from IPv4 to IPv6, gone
+        "3fff::/20",  # for documentation; older Pythons do not know
+        "fec0::/10",  # a site's own, from before fc00::/7
+    )
+)
+"""What counts as an address of the open internet, and is none that a customer's receiver has."""
 RESOLVING_AT_ONCE: Final = 16
 NOT_ALLOWED: Final = "the address is private or of this machine"
 
@@ -31,6 +41,8 @@ def is_public(address: str) -> bool:
         inside = _inside(ip)
         if inside is not None:
             return is_public(str(inside))
+    if any(ip in network for network in _NOT_CALLED):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved and not ip.is_unspecified
 
 

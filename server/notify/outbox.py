@@ -5,10 +5,8 @@ slow or gone takes up its own few calls and nobody else's.
 """
 
 import asyncio
-import contextlib
 import random
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import prometheus_client as p
@@ -18,6 +16,7 @@ from standardwebhooks import Webhook
 
 from server.dispatcher.lease import Lease
 from server.execute import Committed
+from server.notify.calls import Calls
 from server.notify.sender import TIMEOUT_SECONDS, Result, Sender
 from server.realtime.bus import Bus
 from server.store.engine import DATABASE_ERRORS
@@ -29,15 +28,12 @@ PER_WEBHOOK: Final = 8
 LOCK_SECONDS: Final = TIMEOUT_SECONDS + 10.0
 RECORDING_AT_ONCE: Final = 3
 """Connections taken at most from those that answers are read with."""
-POLL_SECONDS: Final = 1.0
 SPACING_SECONDS: Final = 0.005
-"""The least time between two claims: under load they grow instead of multiplying."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
 JITTER: Final = 0.2
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
-CLOSE_SECONDS: Final = 1.0
 AGENT: Final = "Callboard-Webhooks/1"
 
 ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by what became of them", ["outcome"])
@@ -66,55 +62,36 @@ class Outbox:
         self._bus = bus
         self._sender = sender
         self._under_way: Counter[str] = Counter()
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls = Calls("webhook", lease, self._round, spacing_seconds=SPACING_SECONDS)
         self._pauses: dict[str, Pause] = {}
         self._back: set[str] = set()
         self._recording = asyncio.Semaphore(RECORDING_AT_ONCE)
-        self._something = asyncio.Event()
         bus.subscribe(CHANNEL, self.wake)
 
-    def wake(self, _payload: bytes = b"") -> None:
-        """There may be something to send."""
-        self._something.set()
+    def wake(self, webhook_id: bytes = b"") -> None:
+        """There may be something to send; to this webhook even if it is being left alone."""
+        pause = self._pauses.get(webhook_id.decode("utf-8", "replace"))
+        if pause is not None:
+            pause.until = 0.0
+        self._calls.wake()
 
     def committed(self, commit: Committed) -> None:
         """Webhooks hear of what was committed here."""
         if commit.for_webhooks:
             self.look()
 
-    def look(self) -> None:
-        """There is something to send, for whoever holds the lease."""
+    def look(self, webhook_id: str = "") -> None:
+        """There is something to send, for whoever holds the lease: to this webhook, somebody wants it tried now."""
         if self._lease.held:
-            self.wake()
+            self.wake(webhook_id.encode())
+        elif webhook_id:
+            self._bus.publish(CHANNEL, webhook_id)
         else:
             self._bus.hint(CHANNEL)
 
     async def run(self) -> None:
         """Claim what is due and send it, for ever."""
-        try:
-            while True:
-                if not self._lease.held:
-                    await self._lease.taken.wait()
-                self._something.clear()
-                try:
-                    await self._round()
-                except DATABASE_ERRORS as error:
-                    log.warning("outbox_not_read", reason=repr(error))
-                await asyncio.sleep(SPACING_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._something.wait()
-        finally:
-            await self._finish()
-
-    async def _finish(self) -> None:
-        """Let calls that are under way end, for a moment: one that is cut off is made again by the next node."""
-        calls = list(self._calls)
-        if calls:
-            await asyncio.wait(calls, timeout=CLOSE_SECONDS)
-            for call in calls:
-                call.cancel()
-            await asyncio.gather(*calls, return_exceptions=True)
+        await self._calls.run()
 
     async def _round(self) -> None:
         for webhook_id in list(self._back):
@@ -124,7 +101,7 @@ class Outbox:
         for message in claimed:
             self._send(message)
         if again or self._back:
-            self._something.set()
+            self._calls.wake()
 
     def _used(self) -> dict[str, int]:
         """What of each webhook's room is taken: all of it during a pause, all but one call right after."""
@@ -139,29 +116,22 @@ class Outbox:
 
     def _send(self, message: Claimed) -> None:
         self._under_way[message.webhook_id] += 1
-        call = asyncio.create_task(self._deliver(message), name="webhook")
-        self._calls.add(call)
+        self._calls.start(self._deliver(message)).add_done_callback(lambda _: self._sent(message))
         UNDER_WAY.set(len(self._calls))
-        call.add_done_callback(lambda _: self._sent(message, call))
 
-    def _sent(self, message: Claimed, call: "asyncio.Task[None]") -> None:
-        self._calls.discard(call)
+    def _sent(self, message: Claimed) -> None:
         UNDER_WAY.set(len(self._calls))
         self._under_way[message.webhook_id] -= 1
         if not self._under_way[message.webhook_id]:
             del self._under_way[message.webhook_id]
-        self._something.set()
-        if not call.cancelled() and call.exception() is not None:
-            log.error("webhook_call_failed", messageId=message.id, exc_info=call.exception())
 
     async def _deliver(self, message: Claimed) -> None:
-        at = datetime.now(UTC)
         body = body_of(message)
-        result = await self._sender.post(message.url, body.encode(), headers_of(message, body, at))
+        result = await self._sender.post(message.url, body.encode(), headers_of(message, body))
         ATTEMPTS.labels(result.outcome).inc()
         CALL_TIME.observe(result.ms / 1000)
         self._judge(message.webhook_id, result)
-        attempt = Attempt(at, result.status, result.ms, result.error)
+        attempt = Attempt(message.at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
         try:
             async with self._recording:
@@ -202,13 +172,15 @@ def body_of(message: Claimed) -> str:
     return f'{{"id":"{message.id}",{message.body[1:]}'
 
 
-def headers_of(message: Claimed, body: str, at: datetime) -> dict[str, str]:
-    """The headers of Standard Webhooks. For a day after a rotation both secrets sign."""
+def headers_of(message: Claimed, body: str) -> dict[str, str]:
+    """The headers of Standard Webhooks. For a day after a rotation both secrets sign. The time is the database's, since
+    receivers refuse what a node whose clock is off by minutes would say.
+    """
     secrets = [message.secret] if message.previous_secret is None else [message.secret, message.previous_secret]
     return {
         "content-type": "application/json",
         "user-agent": AGENT,
         "webhook-id": message.id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(Webhook(secret).sign(message.id, at, body) for secret in secrets),
+        "webhook-timestamp": str(int(message.at.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret).sign(message.id, message.at, body) for secret in secrets),
     }

@@ -11,11 +11,10 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from server.realtime.pipe import Command, Pipe, client
 
 DISPATCH = "dispatch"
 BOARD = "board"
@@ -32,8 +31,6 @@ DROPPED = Counter("callboard_redis_dropped", "Redis commands given up because Re
 
 log = structlog.get_logger(__name__)
 
-Command = tuple[Any, ...]
-
 
 def node_channel(node_id: str) -> str:
     """The channel of driver messages for the sockets of one node."""
@@ -47,13 +44,8 @@ class Bus:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        never = Retry(NoBackoff(), 0)
-        self.redis: Redis = Redis.from_url(
-            url, retry=never, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=0
-        )
-        self._listening: Redis = Redis.from_url(
-            url, retry=never, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=15
-        )
+        self.redis = client(url, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=0)
+        self._listening = client(url, socket_timeout=None, socket_connect_timeout=1.0, health_check_interval=15)
         self.prefix = prefix
         self.status_key = prefix + "drivers:status"
         self.geo_prefix = prefix + "drivers:geo:"
@@ -65,6 +57,14 @@ class Bus:
         self._commands: list[Command] = []
         self._hints: set[str] = set()
         self._something = asyncio.Event()
+        self._pipes: list[Pipe] = []
+        self._writing = self.pipe()
+
+    def pipe(self) -> Pipe:
+        """A connection for many commands at once whose answers matter; closed with the bus."""
+        pipe = Pipe(self.redis)
+        self._pipes.append(pipe)
+        return pipe
 
     def geo_key(self, zone: str) -> str:
         """The GEO set of a zone's dispatchable drivers."""
@@ -116,15 +116,11 @@ class Bus:
             await asyncio.sleep(WRITE_SPACING_SECONDS)
 
     async def _write(self, commands: list[Command]) -> bool:
-        pipeline = self.redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                await pipeline.execute(raise_on_error=False)
+                await self._writing.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("redis_write_failed", reason=repr(error), commands=len(commands))
-            await self._drop_connections()
             return False
         return True
 
@@ -183,15 +179,9 @@ class Bus:
         self.connected = connected
         CONNECTED.set(connected)
 
-    async def _drop_connections(self) -> None:
-        """A connection given up halfway may still hold answers: none of them is used again."""
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
-            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                await self.redis.connection_pool.disconnect()
-
     async def close(self) -> None:
         """Let go of the connections; `read` and `write` have ended before."""
-        for client in (self.redis, self._listening):
+        for close in (*(pipe.close for pipe in self._pipes), self.redis.aclose, self._listening.aclose):
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                    await client.aclose()
+                    await close()

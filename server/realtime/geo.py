@@ -26,8 +26,10 @@ from server.dispatch.events import (
 from server.dispatch.model import Delivery, Driver, Position
 from server.dispatch.offers import dispatchable
 from server.dispatch.policy import Policy
-from server.realtime.bus import BOARD, DISPATCH, Bus, Command, node_channel
+from server.realtime.bus import BOARD, DISPATCH, Bus, node_channel
 from server.realtime.hints import NodeHint, write_hint
+from server.realtime.pipe import Command
+from server.store.engine import DATABASE_ERRORS
 from server.store.waiting import DISPATCHABLE, dispatchable_among
 from server.wire import instant, to_json
 
@@ -92,7 +94,8 @@ class Geo:
 
     `latest` gives the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint
     need not leave this process; `wakers` are called here when somebody became dispatchable outside a commit. `placed`
-    hears of every driver in a commit: zone, id, and latitude and longitude if they are dispatchable.
+    hears of every driver in a commit, and of those whom a position made dispatchable: zone, id, and latitude and
+    longitude if they are dispatchable.
     """
 
     def __init__(
@@ -219,6 +222,8 @@ class Geo:
         rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
         for driver_id, zone, lat, lon in rows:
             self._places[zone][driver_id] = (lat, lon)
+            for placed in self.placed:
+                placed(zone, driver_id, (lat, lon))
         if rows:
             self._bus.wake()
         return bool(rows)
@@ -300,7 +305,7 @@ class Geo:
                     continue
                 try:
                     await (self.refill() if came_back else self.reconcile())
-                except (RedisError, OSError, TimeoutError) as error:
+                except (RedisError, *DATABASE_ERRORS) as error:
                     log.warning("reconcile_failed", reason=repr(error))
         finally:
             self._bus.on_reconnect.remove(back.set)

@@ -17,6 +17,7 @@ from server.dispatch.events import DriverConnected, Event
 from server.dispatch.model import Actor
 from server.dispatch.refusals import TRY_AGAIN, Refusal
 from server.ids import new_id
+from server.pings import Pings
 from server.realtime import messages as m
 from server.realtime.clock import DatabaseClock
 from server.realtime.hints import read_hint
@@ -53,10 +54,11 @@ Message = dict[str, Any]
 AsgiSend = Callable[[Message], Awaitable[None]]
 
 BEHIND = """
-SELECT d.id::text, d.session_id::text, d.stream_seq > s.seq AS behind
+SELECT s.driver_id::text, d.session_id::text, d.stream_seq > s.seq AS behind,
+    d.id IS NULL OR d.stream_seq < s.seq AS ahead
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS s (driver_id, session_id, seq)
-JOIN drivers d ON d.id = s.driver_id
-WHERE d.stream_seq > s.seq OR d.session_id IS DISTINCT FROM s.session_id
+LEFT JOIN drivers d ON d.id = s.driver_id
+WHERE d.id IS NULL OR d.stream_seq <> s.seq OR d.session_id IS DISTINCT FROM s.session_id
 """
 ROWS_AFTER = """
 SELECT m.driver_id::text, m.seq, m.body
@@ -116,13 +118,15 @@ class Socket:
         "connected",
         "driver_id",
         "in_flight",
+        "known_seq",
+        "pings",
         "room",
         "session",
         "session_id",
         "zone",
     )
 
-    def __init__(self, hub: "Hub", driver_id: str, send: AsgiSend, now: float) -> None:
+    def __init__(self, hub: "Hub", driver_id: str, send: AsgiSend, pings: Pings, now: float) -> None:
         self.driver_id = driver_id
         self.session_id = new_id()
         self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
@@ -130,6 +134,9 @@ class Socket:
         self.connected = False
         self.closed: CloseCode | None = None
         self.in_flight = 0
+        self.known_seq = -1
+        """The number up to which the driver said that they have everything."""
+        self.pings = pings
         self.room: asyncio.Future[None] | None = None
         self._hub = hub
         self._send = send
@@ -184,6 +191,11 @@ class Socket:
     def deliver(self, seq: int, body: str) -> None:
         """A message of the driver's stream, live or read from the database."""
         self.apply(self.session.message(seq, body))
+
+    def has_written(self, seq: int) -> bool:
+        """Whether the message of this number went out, in `hello` or by itself."""
+        last = self.session.last_seq
+        return last is not None and last >= seq and self._waiting is None and self.closed is None
 
     def close_at(self, when: float) -> None:
         """Close with 4102 at this time of the loop's clock."""
@@ -271,12 +283,12 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, driver_id: str, send: AsgiSend) -> Socket:
+    def open(self, driver_id: str, send: AsgiSend, pings: Pings) -> Socket:
         """A new socket for the running handler; an older one of the same driver here is superseded at once."""
         older = self.sockets.get(driver_id)
         if older is not None:
             older.close(SUPERSEDED)
-        socket = Socket(self, driver_id, send, asyncio.get_running_loop().time())
+        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time())
         self.sockets[driver_id] = socket
         self._handlers += 1
         self._empty.clear()
@@ -372,11 +384,16 @@ class Hub:
             timeout=QUERY_TIMEOUT_SECONDS,
         )
         compared = {s.driver_id: s for s in known}
-        for driver_id, session_id, behind in rows:
+        for driver_id, session_id, behind, ahead in rows:
             socket = compared[driver_id]
             if socket.closed is not None:
                 continue
-            if session_id is None:
+            if ahead:
+                # The database has forgotten what was sent: a fail-over to a standby that was behind. Numbers will be
+                # given out again, so only a new `hello` is true.
+                log.warning("stream_went_back", driverId=driver_id)
+                socket.close(RESTARTING)
+            elif session_id is None:
                 self._reclaim(socket)
             elif session_id != socket.session_id:
                 socket.close(SUPERSEDED)
@@ -434,6 +451,7 @@ class Hub:
         self.draining = True
         for socket in list(self.sockets.values()):
             wait_ms = random.randint(*SPREAD_MS)
-            socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
+            if socket.session.last_seq is not None:  # greeted: `hello` is the first thing a driver hears
+                socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
             socket.close(RESTARTING)
         await self._empty.wait()

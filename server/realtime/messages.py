@@ -171,6 +171,8 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
+Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged
+"""The messages of a driver's stream."""
 ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | Ack | Error | Pong | Goodbye
 
 decode = msgspec.json.Decoder(FromDriver).decode

@@ -14,9 +14,10 @@ from msgspec import Struct
 from prometheus_client import Counter
 
 from server.dispatch.model import Position
-from server.realtime.bus import Bus, Command
+from server.realtime.bus import Bus
 from server.realtime.clock import DatabaseClock, to_millisecond
 from server.realtime.geo import GEO_LATITUDE
+from server.realtime.pipe import Command
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0

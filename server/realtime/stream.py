@@ -10,6 +10,8 @@ from server.dispatch.world import World
 from server.realtime import messages as m
 from server.wire import driven_assignment_view, instant, offer_view
 
+Told = tuple[str, m.Numbered, e.Event]
+"""A driver, what they are told, and of which event."""
 Outcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
 
 _OUTCOMES: dict[type[e.Event], Outcome] = {
@@ -27,12 +29,12 @@ _OF_ASSIGNMENTS = (
 )
 
 
-def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]]:
-    """The messages of one command's events, each with its driver, numbered in their streams.
+def tell(events: Sequence[e.Event], world: World) -> list[Told]:
+    """The messages of one command's events, each with its driver and event, numbered in their streams.
 
     Called once all these events are applied: an assignment is shown as it is after the last of them, once.
     """
-    told: list[tuple[str, m.ToDriver]] = []
+    told: list[Told] = []
     for index, event in enumerate(events):
         driver_id = event.driver_id
         if driver_id is None:
@@ -41,7 +43,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]
         if kind is e.OfferCreated:
             assert isinstance(event, e.OfferCreated)
             offer = offer_view(event.offer, world.now)
-            told.append((driver_id, m.OfferMade(seq=_next(world, driver_id), offer=offer)))
+            told.append((driver_id, m.OfferMade(seq=_next(world, driver_id), offer=offer), event))
         elif kind in _OUTCOMES:
             assert event.offer_id is not None
             assert event.delivery_id is not None
@@ -57,6 +59,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]
                         reason=UNSET if reason is None else reason,
                         assignment_id=UNSET if event.assignment_id is None else event.assignment_id,
                     ),
+                    event,
                 )
             )
         elif kind in _OF_ASSIGNMENTS:
@@ -66,7 +69,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]
             assert found is not None
             delivery, assignment = found
             view = driven_assignment_view(assignment, delivery)
-            told.append((driver_id, m.AssignmentChanged(seq=_next(world, driver_id), assignment=view)))
+            told.append((driver_id, m.AssignmentChanged(seq=_next(world, driver_id), assignment=view), event))
         elif kind is e.AvailabilityChanged:
             assert isinstance(event, e.AvailabilityChanged)
             told.append(
@@ -78,6 +81,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[tuple[str, m.ToDriver]
                         until=UNSET if event.until is None else instant(event.until),
                         reason=event.reason,
                     ),
+                    event,
                 )
             )
     return told

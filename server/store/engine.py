@@ -8,10 +8,13 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
+
+from server.store.servers import DATABASE_ERRORS, Servers, place
+
+__all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
 
 CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 5.0
@@ -20,9 +23,6 @@ CLOSE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 120.0
 EVERY_STATEMENT: Final = 10_000
 """How many prepared statements a connection of the write path keeps: saves come in many shapes, each planned once."""
-
-DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What a statement raises while the server is away, restarting or overloaded: a loop catches these and goes on."""
 
 _SETTINGS: Final = {
     "application_name": "callboard",
@@ -64,16 +64,6 @@ class DatabaseUnreachable(Exception):
         """For this URL, because of this error."""
         reason = " ".join(str(error).split()) or type(error).__name__
         return cls(f"cannot reach PostgreSQL at {place(url)}: {reason}")
-
-
-def place(url: str) -> str:
-    """Where a database URL points, fit for people's eyes: `host:port/name` or `name in /path`."""
-    parts = urlsplit(url)
-    name = parts.path.strip("/") or parts.username or ""
-    host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
-    if host.startswith("/"):
-        return f"{name} in {host}"
-    return f"{host or 'localhost'}:{parts.port or 5432}/{name}"
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -144,6 +134,7 @@ class Database(PostgresEngine):
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
+        self._servers = Servers(url)
         self.pool_size = pool_size
         super().__init__({"dsn": url or None}, extensions=())
 
@@ -156,7 +147,7 @@ class Database(PostgresEngine):
     async def open(self) -> None:
         """Make the pool and try it once. Raises DatabaseUnreachable."""
         pool = _Pool(
-            self.url,
+            connect=self._servers.connect,
             min_size=0,
             max_size=self.pool_size,
             max_queries=50_000,
@@ -210,7 +201,7 @@ class Database(PostgresEngine):
 
     async def _connect(self, settings: Mapping[str, str], **options: Any) -> Any:
         options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
-        connection = await asyncpg.connect(self.url or None, server_settings=settings, **options)
+        connection = await self._servers.connect(server_settings=settings, **options)
         try:
             await _set_codecs(connection)
         except BaseException:

@@ -43,7 +43,12 @@ async def migrate(url: str) -> None:
     DatabaseUnreachable or MigrationFailed.
     """
     # Piccolo finds its engine through process-wide state, and reads and imports files: all that in a thread.
-    await asyncio.to_thread(_in_this_thread, url)
+    runs = _Run(url)
+    try:
+        await asyncio.to_thread(runs.to_the_end)
+    except asyncio.CancelledError:
+        runs.cancel()
+        raise
 
 
 def known_migrations() -> set[str]:
@@ -67,9 +72,39 @@ async def pending_migrations(connection: Any) -> list[str]:
     return sorted(known - {row["name"] for row in ran})
 
 
-def _in_this_thread(url: str) -> None:
-    with _one_at_a_time:
-        asyncio.run(_migrate(url))
+class _Run:
+    """A migration in a thread of its own, that whoever waits for it may give up."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._gate = threading.Lock()
+        self._given_up = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def to_the_end(self) -> None:
+        """Do it. Raises what `migrate` raises, or CancelledError."""
+        with _one_at_a_time:
+            asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        with self._gate:
+            if self._given_up:
+                return
+            self._loop = asyncio.get_running_loop()
+            self._task = asyncio.current_task()
+        try:
+            await _migrate(self._url)
+        finally:
+            with self._gate:
+                self._task = None
+
+    def cancel(self) -> None:
+        """Nobody waits any more, and it must not either; what was not committed is undone."""
+        with self._gate:
+            self._given_up = True
+            if self._task is not None and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)
 
 
 async def _migrate(url: str) -> None:

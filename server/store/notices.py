@@ -77,7 +77,8 @@ def told(alert: Alert, value: float) -> str:
     """The number of an alert as a sentence."""
     if alert.kind == "rejected_share":
         return f"Zone {alert.zone}: {value:.0%} of offers are rejected (threshold {alert.threshold:.0%})."
-    return f"Zone {alert.zone}: {value:g} orders are without a driver (threshold {alert.threshold:g})."
+    orders = "order is" if value == 1 else "orders are"
+    return f"Zone {alert.zone}: {value:g} {orders} without a driver (threshold {alert.threshold:g})."
 
 
 def _alert(alert: Alert, kind: str, severity: Severity, text: str, at: datetime) -> NoticeRow:

@@ -1,26 +1,19 @@
-"""Notices after they were made: what is to be sent on, what became of it, who has seen it."""
+"""Ops' notices after they were made: what is to be sent on, what became of it, who has seen it."""
 
-from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from msgspec import Struct
 
 from server.store.notices import Severity
-from server.store.reads import fetch, fetch_one
+from server.store.reads import fetch_one
 
 TIMEOUT_SECONDS: Final = 5.0
 
-_NOTICE: Final = """
-id, kind, severity, zone, delivery_id, alert_id, text, link, created_at, acknowledged_by, acknowledged_at, channel,
-attempts, sent_at, failed_at, last_error"""
-NOTICES: Final = f"""
-SELECT {_NOTICE} FROM notices
-WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"""  # noqa: S608
 # The first who said so keeps it.
-ACKNOWLEDGE: Final = f"""
+ACKNOWLEDGE: Final = """
 UPDATE notices SET acknowledged_by = coalesce(acknowledged_by, $2),
     acknowledged_at = coalesce(acknowledged_at, clock_timestamp())
-WHERE id = $1 RETURNING {_NOTICE}"""  # noqa: S608
+WHERE id = $1 RETURNING id"""
 CLAIM: Final = """
 WITH due AS MATERIALIZED (
     SELECT id FROM notices
@@ -43,36 +36,6 @@ UPDATE notices SET locked_until = NULL, last_error = $3,
 WHERE id = $1 AND attempts = $2 AND sent_at IS NULL AND failed_at IS NULL"""
 
 
-class NoticeSent(Struct, frozen=True):
-    """A notice with what became of it."""
-
-    id: str
-    kind: str
-    severity: Severity
-    zone: str
-    delivery_id: str | None
-    alert_id: str | None
-    text: str
-    link: str
-    created_at: datetime
-    acknowledged_by: str | None
-    acknowledged_at: datetime | None
-    channel: str | None
-    attempts: int
-    sent_at: datetime | None
-    failed_at: datetime | None
-    last_error: str | None
-
-    @property
-    def status(self) -> Literal["pending", "sent", "received", "failed"]:
-        """What became of it; seen by somebody is more than sent."""
-        if self.acknowledged_at is not None:
-            return "received"
-        if self.sent_at is not None:
-            return "sent"
-        return "failed" if self.failed_at is not None else "pending"
-
-
 class ToSend(Struct, frozen=True):
     """A notice that is ours to send now, for the `attempt`th time."""
 
@@ -83,15 +46,9 @@ class ToSend(Struct, frozen=True):
     attempt: int
 
 
-async def read_notices(pool: Any, zone: str | None, before: str | None, limit: int) -> list[NoticeSent]:
-    """Newest first, those before the notice `before`. Raises DatabaseAway."""
-    return [NoticeSent(*row) for row in await fetch(pool, NOTICES, zone, before, limit)]
-
-
-async def acknowledge_notice(pool: Any, notice_id: str, by: str) -> NoticeSent | None:
-    """The notice, seen by `by` or by whoever was first; None if there is none. Raises DatabaseAway."""
-    row = await fetch_one(pool, ACKNOWLEDGE, notice_id, by)
-    return NoticeSent(*row) if row is not None else None
+async def acknowledge_notice(pool: Any, notice_id: str, by: str) -> bool:
+    """It is seen by `by`, or was by whoever was first; False if there is no such notice. Raises DatabaseAway."""
+    return await fetch_one(pool, ACKNOWLEDGE, notice_id, by) is not None
 
 
 async def claim_notices(pool: Any, channel: str, limit: int, lock_seconds: float) -> list[ToSend]:

@@ -1,29 +1,273 @@
-"""Letting go of rows that nobody will ask for again. Events, and the state of dispatch, are never touched."""
+"""Letting go of what was kept long enough, in small steps beside the work, and only of what is over.
 
+A step is one short statement: it finds its rows by an index, the oldest first, and waits for nobody's lock. What a run
+did not get to, or an error left behind, the next run finds again.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-BATCH: Final = 5_000
-"""Rows deleted in one statement: a fraction of a second."""
+import prometheus_client as p
+import structlog
+from msgspec import Struct
 
-# Streams: a driver's app that has been away for longer starts from its snapshot alone.
-PRUNED: Final = {
-    "driver_messages": "created_at < statement_timestamp() - interval '7 days'",
-    "webhook_deliveries": "delivered_at < statement_timestamp() - interval '30 days'",
-    "sessions": "expires_at < statement_timestamp() - interval '1 day'",
-    "nodes": "expires_at < statement_timestamp() - interval '1 hour'",
-}
+from server.settings import Settings
+from server.store.engine import DATABASE_ERRORS, Database
+
+BATCH: Final = 1_000
+"""Rows that one statement deletes at most."""
+DELIVERIES: Final = 100
+"""Deliveries that go in one transaction, each with some twenty rows of its own."""
+DRIVERS: Final = 100
+"""Drivers whose messages or history one statement looks at, and how many it takes `OF_A_DRIVER`."""
+OF_A_DRIVER: Final = 20
+
+STATEMENT_SECONDS: Final = 5.0
+COUNT_SECONDS: Final = 300
+REST_SECONDS: Final = 0.05
+REST_FACTOR: Final = 4.0
+"""A statement is followed by a pause so many times as long as it took."""
+FIRST_SECONDS: Final = 60.0
+EVERY_SECONDS: Final = 3600.0
+AGAIN_SECONDS: Final = 300.0
+"""After a run that an error or the loss of the lease cut short."""
+
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+SLACK: Final = timedelta(days=1)
+"""How far the clocks that gave ids their order may have been off. What a row itself says of its age counts too."""
+
+PRUNED: Final = p.Counter("callboard_pruned_rows", "Rows removed because they were kept long enough", ["table"])
+FAILED: Final = p.Counter("callboard_prune_failures", "Steps of removing that an error cut short", ["step"])
+STATEMENT_TIME: Final = p.Histogram(
+    "callboard_prune_statement_seconds",
+    "How long a statement that removes took",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+FINISHED: Final = p.Gauge("callboard_prune_last_timestamp_seconds", "When a run was last finished, in Unix time")
+
+log = structlog.get_logger(__name__)
 
 
-async def prune(pool: Any) -> int:
-    """Delete what is due, in small steps that a later call goes on with after an error; how many rows."""
-    total = 0
-    for table, over in PRUNED.items():
-        deleted = BATCH
-        while deleted == BATCH:
-            done = await pool.execute(
-                f"DELETE FROM {table} WHERE ctid = ANY"  # noqa: S608 - the tables are those above
-                f" (ARRAY(SELECT ctid FROM {table} WHERE {over} LIMIT {BATCH}))"
-            )
-            deleted = int(done.rpartition(" ")[2])
-            total += deleted
-    return total
+class Step(Struct, frozen=True):
+    """One kind of rows: for how long they are kept, and how a batch of them goes.
+
+    `remove` gets $1 the instant before which rows are old, $2 where to go on (first: `begin`), and if it asks for it $3
+    an id above all those of that time. It answers where to go on, None at the end, and the rows gone of each table.
+    `count` gets $1, and $2 that id, and answers how many of each table would go.
+    """
+
+    name: str
+    kept: Callable[[Settings], timedelta]
+    remove: str
+    count: str
+    begin: str = FIRST_ID
+
+
+def _days(setting: str) -> Callable[[Settings], timedelta]:
+    return lambda settings: timedelta(days=getattr(settings, setting))
+
+
+_DELIVERIES: Final = _days("keep_deliveries_days")
+_HISTORY: Final = _days("keep_history_days")
+_MESSAGES: Final = _days("keep_messages_days")
+_WEBHOOKS: Final = _days("keep_webhooks_days")
+
+
+def _rows(name: str, kept: Callable[[Settings], timedelta], table: str, column: str, kind: str, old: str) -> Step:
+    """Rows of a table that are `old`, walked along an index on `column`."""
+    remove = f"""
+WITH due AS MATERIALIZED (
+    SELECT ctid AS place, {column} AS at FROM {table} t
+    WHERE {column} >= $2::text::{kind} AND {old.format(below="$3::text::uuid")} ORDER BY {column} LIMIT {BATCH}),
+gone AS (
+    DELETE FROM {table} t WHERE ctid = ANY (ARRAY(SELECT place FROM due)) AND {old.format(below="$3::text::uuid")}
+    RETURNING 1)
+SELECT CASE WHEN (SELECT count(*) FROM due) = {BATCH}
+            THEN (SELECT at::text FROM due ORDER BY at DESC LIMIT 1) END AS next,
+       (SELECT count(*) FROM gone) AS {table}"""  # noqa: S608 - the tables are those below
+    count = f"SELECT count(*) AS {table} FROM {table} t WHERE {old.format(below='$2::text::uuid')}"  # noqa: S608
+    return Step(name, kept, remove, count, {"uuid": FIRST_ID, "timestamptz": "-infinity"}[kind])
+
+
+def _of_drivers(name: str, kept: Callable[[Settings], timedelta], table: str, oldest: str, at: str) -> Step:
+    """Rows of a table that belong to drivers, driver by driver; `oldest` finds the first few of `who`."""
+    remove = f"""
+WITH who AS MATERIALIZED (SELECT id FROM drivers WHERE id > $2::text::uuid ORDER BY id LIMIT {DRIVERS}),
+due AS MATERIALIZED (SELECT who.id, f.place FROM who CROSS JOIN LATERAL ({oldest}) AS f WHERE f.old),
+gone AS (DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT place FROM due)) RETURNING 1)
+SELECT CASE WHEN EXISTS (SELECT FROM due GROUP BY id HAVING count(*) = {OF_A_DRIVER}) THEN $2::text
+            ELSE (SELECT id::text FROM who ORDER BY id DESC LIMIT 1) END AS next,
+       (SELECT count(*) FROM gone) AS {table}"""  # noqa: S608
+    return Step(name, kept, remove, f"SELECT count(*) AS {table} FROM {table} WHERE {at} < $1")  # noqa: S608
+
+
+# A finished delivery goes with all that is its own, in one transaction, once nothing has happened to it for long.
+_OVER: Final = """
+WITH over AS MATERIALIZED (
+    SELECT d.id FROM deliveries d
+    WHERE d.id < $2::text::uuid AND d.status IN ('DELIVERED', 'CANCELLED') AND d.created_at < $1 AND d.dispatch_at < $1
+      AND coalesce((SELECT max(e.at) FROM events e WHERE e.delivery_id = d.id) < $1, true))
+SELECT (SELECT count(*) FROM over) AS deliveries,
+       (SELECT count(*) FROM unassigned_orders WHERE delivery_id IN (SELECT id FROM over)) AS unassigned_orders,
+       (SELECT count(*) FROM driver_offers WHERE delivery_id IN (SELECT id FROM over)) AS driver_offers,
+       (SELECT count(*) FROM assignments WHERE delivery_id IN (SELECT id FROM over)) AS assignments,
+       (SELECT count(*) FROM support_tickets WHERE delivery_id IN (SELECT id FROM over)) AS support_tickets,
+       (SELECT count(*) FROM notices WHERE delivery_id IN (SELECT id FROM over)) AS notices,
+       (SELECT count(*) FROM events WHERE delivery_id IN (SELECT id FROM over)) AS events"""
+
+_REMOVE_DELIVERIES: Final = f"""
+SELECT last_id::text AS next, deliveries, unassigned_orders, driver_offers, assignments, support_tickets, notices,
+       events
+FROM remove_deliveries($2::text::uuid, $3::text::uuid, $1, {DELIVERIES})"""  # noqa: S608
+
+# From the front of a stream, so that what stays has no gap.
+_OLDEST_MESSAGES: Final = f"""
+    SELECT place, bool_and(created_at < $1) OVER (ORDER BY seq) AS old FROM (
+        SELECT ctid AS place, seq, created_at FROM driver_messages
+        WHERE driver_id = who.id ORDER BY seq LIMIT {OF_A_DRIVER}) AS m"""  # noqa: S608
+_OLDEST_CHANGES: Final = f"""
+    SELECT ctid AS place, true AS old FROM driver_availability_history
+    WHERE driver_id = who.id AND timestamp < $1 ORDER BY timestamp, id LIMIT {OF_A_DRIVER}"""  # noqa: S608
+
+STEPS: Final = (
+    Step(
+        "deliveries",
+        _DELIVERIES,
+        _REMOVE_DELIVERIES,
+        _OVER,
+    ),
+    # Those of a delivery go with it.
+    _rows("events", _HISTORY, "events", "at", "timestamptz", "delivery_id IS NULL AND at < $1"),
+    _of_drivers(
+        "availability", _HISTORY, "driver_availability_history", _OLDEST_CHANGES, '"timestamp"'
+    ),
+    _rows("alerts", _HISTORY, "alerts", "id", "uuid", "id < {below} AND resolved_at < $1"),
+    _rows("notices", _HISTORY, "notices", "id", "uuid", "id < {below} AND created_at < $1 AND next_attempt_at IS NULL"),
+    _of_drivers(
+        "messages", _MESSAGES, "driver_messages", _OLDEST_MESSAGES, "created_at"
+    ),
+    # With their attempts. What nobody took stays as long as the history: somebody may want to send it after all.
+    _rows("told", _WEBHOOKS, "webhook_deliveries", "delivered_at", "timestamptz", "delivered_at < $1"),
+    _rows("parked", _HISTORY, "webhook_deliveries", "parked_at", "timestamptz", "parked_at < $1"),
+    _rows(
+        "webhooks", _HISTORY, "webhooks", "id", "uuid",
+        "id < {below} AND deleted_at < $1"
+        " AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = t.id)",
+    ),
+    _rows(
+        "pushed", _DELIVERIES, "driver_notices", "created_at", "timestamptz",
+        "created_at < $1 AND next_attempt_at IS NULL",
+    ),
+    _rows("told_drivers", _DELIVERIES, "stream_notices", "id", "uuid", "id < {below} AND created_at < $1"),
+    # There are never many of these; the counts of a day go with it.
+    _rows("insights", _HISTORY, "insight_days", "since", "timestamptz", "until < $1"),
+    _rows("phones", lambda _: timedelta(days=1), "push_subscriptions", "expires_at", "timestamptz", "expires_at < $1"),
+    _rows("sessions", lambda _: timedelta(days=1), "sessions", "expires_at", "timestamptz", "expires_at < $1"),
+    _rows("nodes", lambda _: timedelta(hours=1), "nodes", "expires_at", "timestamptz", "expires_at < $1"),
+)  # fmt: skip
+
+
+class Run(Struct, frozen=True):
+    """What a run removed of each table, the steps that errors cut short and by what, and whether it came to its end."""
+
+    rows: Counter[str]
+    failed: dict[str, str]
+    finished: bool
+
+
+async def prune(
+    pool: Any, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
+) -> Run:
+    """Remove all that is old at `now` (by default the database's), as long as `go_on` says so.
+
+    A step that fails leaves the rest of its rows for the next run. Raises what the database raises if it cannot even
+    tell the time.
+    """
+    now = now or await pool.fetchval("SELECT clock_timestamp()", timeout=STATEMENT_SECONDS)
+    rows: Counter[str] = Counter()
+    failed = {}
+    for step in STEPS:
+        try:
+            await _take(pool, step, now - step.kept(settings), go_on, rows)
+        except DATABASE_ERRORS as error:
+            FAILED.labels(step.name).inc()
+            log.warning("prune_failed", step=step.name, reason=repr(error))
+            failed[step.name] = repr(error)
+    return Run(rows, failed, not failed and go_on())
+
+
+async def _take(pool: Any, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]) -> None:
+    """One statement after another, each followed by a rest."""
+    place: str | None = step.begin
+    while place is not None and go_on():
+        arguments = [before, place, id_above(before)][: 3 if "$3" in step.remove else 2]
+        began = time.monotonic()
+        answer = await pool.fetchrow(step.remove, *arguments, timeout=STATEMENT_SECONDS)
+        took = time.monotonic() - began
+        STATEMENT_TIME.observe(took)
+        place = answer["next"]
+        for table, gone in list(answer.items())[1:]:
+            rows[table] += gone
+            PRUNED.labels(table).inc(gone)
+        await asyncio.sleep(max(REST_SECONDS, REST_FACTOR * took) if place is not None else 0)
+
+
+async def would_go(database: Database, settings: Settings, *, now: datetime | None = None) -> dict[str, int]:
+    """How many rows of each table are old at `now` (by default the database's). Reads some tables whole: for people
+    who ask, not for every hour. Raises what the database raises.
+    """
+    connection = await database.connect_apart()
+    try:
+        await connection.execute(f"SET statement_timeout = '{COUNT_SECONDS}s'")
+        now = now or await connection.fetchval("SELECT clock_timestamp()")
+        rows: Counter[str] = Counter()
+        for step in STEPS:
+            before = now - step.kept(settings)
+            arguments = [before, id_above(before)][: 2 if "$2" in step.count else 1]
+            rows.update(dict(await connection.fetchrow(step.count, *arguments, timeout=COUNT_SECONDS)))
+        return dict(rows)
+    finally:
+        await connection.close()
+
+
+def id_above(at: datetime) -> str:
+    """An id above all that were made until then, or a day later by a clock that was wrong."""
+    milliseconds = max(0, int((at + SLACK).timestamp() * 1000))
+    head = f"{milliseconds:012x}"
+    return f"{head[:8]}-{head[8:]}-7000-8000-000000000000"
+
+
+class Pruner:
+    """Once an hour, on the node that holds the lease, a run. `run` is to be supervised."""
+
+    def __init__(self, pool: Any, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._holds_lease = holds_lease
+
+    async def run(self) -> None:
+        """Go on for ever. Whoever takes the lease over begins soon."""
+        pause = FIRST_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = FIRST_SECONDS
+            if self._holds_lease():
+                pause = EVERY_SECONDS if await self.once() else AGAIN_SECONDS
+
+    async def once(self) -> bool:
+        """Whether all was gone through."""
+        began = time.monotonic()
+        try:
+            run = await prune(self._pool, self._settings, go_on=self._holds_lease)
+        except DATABASE_ERRORS as error:
+            log.warning("prune_failed", step="clock", reason=repr(error))
+            return False
+        counts = {table: gone for table, gone in run.rows.items() if gone}
+        log.info("pruned", rows=counts, seconds=round(time.monotonic() - began, 1), finished=run.finished)
+        if run.finished:
+            FINISHED.set(time.time())
+        return run.finished

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.dispatch.model import EscalationStatus
+from server.dispatch.model import Delivery, EscalationStatus
 from server.store.reads import fetch, fetch_one
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
@@ -14,20 +14,25 @@ LONGEST_OFFER: Final = timedelta(minutes=11)
 _UNASSIGNED: Final = """
 SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.unassigned_since, u.failure_reason, u.first_attempt_at,
        u.last_attempt_at, u.attempt_count, u.escalation_level, u.escalation_status, u.support_ticket_id,
-       u.acknowledged_by, u.acknowledged_at, u.acknowledgement_note
-FROM unassigned_orders u JOIN deliveries d ON d.id = u.delivery_id"""
-UNASSIGNED: Final = f"{_UNASSIGNED} WHERE d.id = $1"
+       u.acknowledged_by, u.acknowledged_at, u.acknowledgement_note, r.name
+FROM unassigned_orders u JOIN deliveries d ON d.id = u.delivery_id
+LEFT JOIN driver_offers o ON o.id = d.current_offer_id LEFT JOIN drivers r ON r.id = o.driver_id"""
 WAITING_PAGE: Final = f"""{_UNASSIGNED}
 WHERE d.status = 'READY' AND ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR d.id > $2)
 ORDER BY d.id LIMIT $3"""
 ALL_PAGE: Final = f"""{_UNASSIGNED}
 WHERE ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR u.delivery_id < $2)
 ORDER BY u.delivery_id DESC LIMIT $3"""
+# A ticket closes with the wait that it was made for.
 TICKETS: Final = """
-SELECT id, type, priority, title, description, delivery_id, zone, action_url, status, created_at
-FROM support_tickets WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
-ORDER BY id DESC LIMIT $3"""
-_ALERT: Final = "SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by FROM alerts"
+SELECT t.id, t.type, t.priority, t.title, t.description, t.delivery_id, t.zone, t.action_url,
+       CASE WHEN d.status = 'READY' AND u.support_ticket_id = t.id THEN t.status ELSE 'closed' END, t.created_at
+FROM support_tickets t JOIN deliveries d ON d.id = t.delivery_id
+LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id
+WHERE ($1::text IS NULL OR t.zone = $1) AND ($2::uuid IS NULL OR t.id < $2)
+ORDER BY t.id DESC LIMIT $3"""
+_ALERT: Final = """
+SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts"""
 ALERT: Final = f"{_ALERT} WHERE id = $1"
 ALERTS: Final = f"""{_ALERT} WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3"""
@@ -59,8 +64,10 @@ FROM o"""
 DELIVERY_NUMBERS: Final = """
 WITH d AS MATERIALIZED (
     SELECT status, greatest(created_at, least(dispatch_at, clock_timestamp())) AS wanted_at,
-           (SELECT min(at) FROM events e
-            WHERE e.delivery_id = d.id AND e.type IN ('delivery.assigned', 'delivery.cancelled')) AS settled_at
+           coalesce((SELECT min(a.created_at) FROM assignments a WHERE a.delivery_id = d.id),
+                    CASE WHEN status = 'CANCELLED' THEN (
+                        SELECT min(e.at) FROM events e
+                        WHERE e.delivery_id = d.id AND e.type = 'delivery.cancelled') END) AS settled_at
     FROM deliveries d WHERE created_at >= $1 AND ($2::text IS NULL OR zone = $2)
 )
 SELECT count(*),
@@ -74,7 +81,7 @@ FROM d"""
 
 
 class UnassignedRow(Struct, frozen=True):
-    """A delivery's wait for a driver; `unassigned_since` is None once it is over."""
+    """A delivery's wait for a driver; `unassigned_since` is None once it is over, `offered_to` who is asked now."""
 
     delivery_id: str
     seller_order_id: str
@@ -91,6 +98,7 @@ class UnassignedRow(Struct, frozen=True):
     acknowledged_by: str | None
     acknowledged_at: datetime | None
     acknowledgement_note: str | None
+    offered_to: str | None = None
 
 
 class TicketRow(Struct, frozen=True):
@@ -119,6 +127,7 @@ class AlertRow(Struct, frozen=True):
     raised_at: datetime
     resolved_at: datetime | None
     acknowledged_by: str | None
+    acknowledged_at: datetime | None
 
 
 class OfferNumbers(Struct, frozen=True):
@@ -147,10 +156,27 @@ class DeliveryNumbers(Struct, frozen=True):
     unassigned_now: int
 
 
-async def read_unassigned(pool: Any, delivery_id: str) -> UnassignedRow | None:
-    """The wait of one delivery, which may be over."""
-    row = await fetch_one(pool, UNASSIGNED, delivery_id)
-    return UnassignedRow(*row) if row is not None else None
+def wait_of(delivery: Delivery) -> UnassignedRow:
+    """The wait of a delivery that was read already, and has one."""
+    wait = delivery.unassigned
+    assert wait is not None
+    return UnassignedRow(
+        delivery.id,
+        delivery.seller_order_id,
+        delivery.store_name,
+        delivery.zone,
+        delivery.unassigned_since,
+        wait.failure_reason,
+        wait.first_attempt_at,
+        wait.last_attempt_at,
+        wait.attempt_count,
+        wait.escalation_level,
+        wait.escalation_status,
+        wait.support_ticket_id,
+        wait.acknowledged_by,
+        wait.acknowledged_at,
+        wait.acknowledgement_note,
+    )
 
 
 async def read_waiting(pool: Any, zone: str | None, after: str | None, limit: int) -> list[UnassignedRow]:

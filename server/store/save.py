@@ -19,6 +19,7 @@ from server.dispatch.world import World
 from server.ids import new_id
 from server.store.notices import NoticeRow, notice_rows
 from server.store.outbox import EVERYTHING, RETRY_HOURS, OutboxRow
+from server.store.stream_notices import StreamNoticeRow
 
 
 class StreamMessage(Struct, frozen=True):
@@ -260,6 +261,7 @@ SECTIONS: Final = (
     _insert("events", "events", EventRow.__struct_fields__, _event),
     Section("outbox", _OUTBOX, None),
     _insert("notices", "notices", NoticeRow.__struct_fields__, computed={"next_attempt_at": "now()"}),
+    _insert("stream_notices", "stream_notices", StreamNoticeRow.__struct_fields__),
     _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
@@ -292,9 +294,10 @@ async def save(
     events: Sequence[Event],
     messages: Sequence[StreamMessage],
     outbox: Sequence[OutboxRow] = (),
+    stream_notices: Sequence[StreamNoticeRow] = (),
 ) -> None:
-    """Write all that the world marks as new or changed, its events and messages and what webhooks hear, in the
-    caller's transaction.
+    """Write all that the world marks as new or changed, its events and messages, what webhooks hear and the notices
+    among the messages, in the caller's transaction.
 
     What other transactions may be inserting under the same unique key at the same time goes in order of that key.
     """
@@ -313,6 +316,7 @@ async def save(
         "events": events,
         "outbox": outbox,
         "notices": notice_rows(events, world),
+        "stream_notices": stream_notices,
         "history": [event for event in events if type(event) is AvailabilityChanged],
         "new_tickets": world.new_tickets,
         "changed_alerts": world.changed_alerts.values(),

@@ -7,13 +7,13 @@ import asyncio
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-import asyncpg
 from msgspec import Raw, Struct
 
 from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.realtime.replay import as_of
 from server.store.rows import driver_of
+from server.store.servers import DATABASE_ERRORS
 from server.wire import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
 
 MISSED_LIMIT: Final = 100
@@ -87,7 +87,7 @@ class Snapshots:
             answers: list[Snapshot | Refusal] = [TRY_AGAIN] * len(asked)
             try:
                 answers = await self._answer([(driver_id, seq) for driver_id, seq, _ in asked])
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except DATABASE_ERRORS:
                 pass  # each of them is told to try again
             finally:
                 for (_, _, future), answer in zip(asked, answers, strict=True):

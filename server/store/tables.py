@@ -311,6 +311,7 @@ class WebhookAttempt(Table, tablename="webhook_attempts"):
     status = _int(null=True)
     ms = _int()
     error = _text(null=True)
+    webhook_id = _uuid(null=True)
 
 
 class Notice(Table, tablename="notices"):
@@ -336,6 +337,64 @@ class Notice(Table, tablename="notices"):
     last_error = _text(null=True)
 
 
+class PushKey(Table, tablename="push_keys"):
+    """What signs web push, the same for all nodes: browsers subscribe to its public half."""
+
+    name = Text(primary_key=True, default=None)
+    private_key = _text()
+    created_at = _at()
+
+
+class PushSubscription(Table, tablename="push_subscriptions"):
+    """A browser of a driver's that can be reached while it shows no page; as good as the token that made it."""
+
+    id = UUID(primary_key=True, default=None)
+    driver_id = _uuid()
+    endpoint = _text()
+    p256dh = _text()
+    auth = _text()
+    created_at = _at()
+    expires_at = _at()
+    last_at = _at(null=True)
+    last_status = _int(null=True)
+    last_error = _text(null=True)
+
+
+class DriverNotice(Table, tablename="driver_notices"):
+    """What a driver was told of an offer through one subscription, or was to be told, until the offer's deadline."""
+
+    id = UUID(primary_key=True, default=None)
+    kind = _text()
+    driver_id = _uuid()
+    delivery_id = _uuid()
+    offer_id = _uuid()
+    subscription_id = _uuid()
+    created_at = _at()
+    expires_at = _at()
+    attempts = Integer(default=0)
+    next_attempt_at = _at(null=True)
+    locked_until = _at(null=True)
+    sent_at = _at(null=True)
+    received_at = _at(null=True)
+    failed_at = _at(null=True)
+    last_status = _int(null=True)
+    last_error = _text(null=True)
+
+
+class StreamNotice(Table, tablename="stream_notices"):
+    """A message of a driver's stream that tells what others did: when it went out on a socket, when it got there."""
+
+    id = UUID(primary_key=True, default=None)
+    kind = _text()
+    driver_id = _uuid()
+    seq = BigInt(default=None)
+    delivery_id = _uuid(null=True)
+    text = _text()
+    created_at = _at()
+    sent_at = _at(null=True)
+    received_at = _at(null=True)
+
+
 class Alert(Table, tablename="alerts"):
     """A zone's number that went over its threshold, until it comes back."""
 
@@ -348,6 +407,36 @@ class Alert(Table, tablename="alerts"):
     resolved_at = _at(null=True)
     acknowledged_by = _text(null=True)
     acknowledged_at = _at(null=True)
+
+
+class InsightDay(Table, tablename="insight_days"):
+    """A day of a time zone that is over, and was counted."""
+
+    id = BigSerial(primary_key=True)
+    time_zone = _text()
+    since = _at()
+    until = _at()
+
+
+class InsightCount(Table, tablename="insight_counts"):
+    """What was counted of a day in one zone, by the hour, by the seconds that answers took, or by a reason (`part`)."""
+
+    id = BigSerial(primary_key=True)
+    time_zone = _text()
+    since = _at()
+    part = _text()
+    zone = _text()
+    hour = _at(null=True)
+    second = _int(null=True)
+    reason = _text(null=True)
+    accepted = _int()
+    auto_accepted = _int()
+    rejected = _int()
+    expired = _int()
+    answered = _int()
+    ms = _float()
+    wanted = _int()
+    late = _int()
 
 
 class PolicyVersion(Table, tablename="policy"):
@@ -429,7 +518,13 @@ TABLES: Final[list[type[Table]]] = [
     WebhookDelivery,
     WebhookAttempt,
     Notice,
+    PushKey,
+    PushSubscription,
+    DriverNotice,
+    StreamNotice,
     Alert,
+    InsightDay,
+    InsightCount,
     PolicyVersion,
     User,
     PersonSession,

@@ -36,6 +36,24 @@ STANDING: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM alert
 WAITING_NOW: Final = """
 SELECT id, seller_order_id, store_name, status, 0 FROM deliveries
 WHERE status = 'READY' AND zone = $1 ORDER BY unassigned_since LIMIT $2"""
+# Of one that is over: who waited when it was raised, by the last word that each delivery had on that until then.
+WAITING_THEN: Final = """
+SELECT d.id, d.seller_order_id, d.store_name, d.status, 0 FROM deliveries d
+WHERE d.zone = $1 AND d.created_at BETWEEN $3::timestamptz - interval '1 day' AND $3
+  AND (SELECT e.type FROM events e
+       WHERE e.delivery_id = d.id AND e.at <= $3
+         AND e.type IN ('delivery.ready', 'delivery.reassigned', 'delivery.assigned', 'delivery.cancelled')
+       ORDER BY e.id DESC LIMIT 1) IN ('delivery.ready', 'delivery.reassigned')
+ORDER BY d.id LIMIT $2"""
+# Who was asked for these and did not take them.
+NOT_TAKING: Final = """
+SELECT r.id, r.name, count(*),
+       mode() WITHIN GROUP (ORDER BY CASE WHEN o.status = 'EXPIRED' THEN 'no_answer'
+                                          ELSE coalesce(nullif(o.rejection_reason, ''), 'none_given') END)
+FROM driver_offers o JOIN drivers r ON r.id = o.driver_id
+WHERE o.delivery_id = ANY ($1::text[]::uuid[]) AND o.closed_at <= $3
+  AND (o.status = 'REJECTED' OR (o.status = 'EXPIRED' AND NOT o.auto_accepted))
+GROUP BY r.id ORDER BY count(*) DESC, r.id DESC LIMIT $2"""
 _REJECTED: Final = """
 FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id JOIN drivers r ON r.id = o.driver_id
 WHERE o.created_at >= $3::timestamptz - make_interval(mins => $4, secs => $5) AND o.status = 'REJECTED' AND d.zone = $1
@@ -104,7 +122,7 @@ class DeliveryBehind(Struct, frozen=True):
 
 
 class DriverBehind(Struct, frozen=True):
-    """A driver behind an alert: how many offers they rejected in the window, and the reason they gave most often."""
+    """A driver behind an alert: how many offers they did not take, and the reason they gave most often."""
 
     id: str
     name: str
@@ -115,10 +133,18 @@ class DriverBehind(Struct, frozen=True):
 async def read_behind(
     pool: Any, alert: AlertRow, now: datetime, window_minutes: int
 ) -> tuple[list[DeliveryBehind], list[DriverBehind]]:
-    """The deliveries and the drivers behind an alert, the worst first. Raises DatabaseAway."""
+    """The deliveries and the drivers behind an alert, the worst first. Raises DatabaseAway.
+
+    1. Too many orders without a driver: those that wait, or waited when it was raised if it is over; and who was asked
+       for them and did not take them.
+    2. Too many offers rejected: the deliveries and the drivers of those that were, in the window till now or its end.
+    """
     if alert.kind == "unassigned_count":
-        waiting = await fetch(pool, WAITING_NOW, alert.zone, BEHIND_LIMIT)
-        return [DeliveryBehind(*row) for row in waiting], []
+        over = alert.resolved_at is not None
+        then = (alert.raised_at,) if over else ()
+        waiting = await fetch(pool, WAITING_THEN if over else WAITING_NOW, alert.zone, BEHIND_LIMIT, *then)
+        asked = await fetch(pool, NOT_TAKING, [row[0] for row in waiting], BEHIND_LIMIT, alert.resolved_at or now)
+        return [DeliveryBehind(*row) for row in waiting], [DriverBehind(*row) for row in asked]
     about = (alert.zone, BEHIND_LIMIT, alert.resolved_at or now, window_minutes, LONGEST_OFFER.total_seconds())
     deliveries = await fetch(pool, REJECTED_DELIVERIES, *about)
     drivers = await fetch(pool, REJECTING_DRIVERS, *about)

@@ -1,4 +1,4 @@
-"""Webhooks and their messages: who wants to hear, what is due, what became of it. One statement each."""
+"""Webhooks and their line of messages: who wants to hear, what is due, what became of it. One statement each."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,7 +18,7 @@ LOOKED_AT: Final = 64
 """Due messages of a webhook that one claim looks at."""
 HASTENED: Final = 500
 
-_OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
+OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 
 _WEBHOOK: Final = "id, url, events, active, created_by, created_at, previous_secret_until"
 WEBHOOKS: Final = f"""
@@ -39,35 +39,12 @@ WITH gone AS (
     RETURNING id),
 parked AS (
     UPDATE webhook_deliveries d SET parked_at = clock_timestamp(), last_error = 'the webhook was removed'
-    FROM gone WHERE d.webhook_id = gone.id AND {_OPEN} RETURNING d.id)
+    FROM gone WHERE d.webhook_id = gone.id AND {OPEN} RETURNING d.id)
 SELECT id, (SELECT count(*) FROM parked) FROM gone"""  # noqa: S608
 ROTATE: Final = f"""
 UPDATE webhooks SET secret = $2, previous_secret = secret,
     previous_secret_until = clock_timestamp() + make_interval(hours => {TWO_SECRETS_HOURS})
 WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
-
-_POST: Final = """
-SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
-       d.last_status, d.last_error, d.seq,
-       ARRAY(SELECT json_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status, 'ms', a.ms,
-                                      'error', a.error)
-             FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50)
-FROM webhook_deliveries d"""
-POSTS: Final = f"""{_POST}
-WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
-  AND ($3::text IS NULL OR $3 = CASE WHEN d.delivered_at IS NOT NULL THEN 'delivered'
-                                     WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
-ORDER BY d.seq DESC LIMIT $4"""
-POST: Final = f"{_POST} WHERE d.id = $1"
-EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1"
-# By hand it goes to the end of the line, and is tried for a day again.
-REDELIVER: Final = f"""
-UPDATE webhook_deliveries d
-SET delivered_at = NULL, parked_at = NULL, locked_until = NULL, next_attempt_at = clock_timestamp(),
-    retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS}),
-    seq = CASE WHEN {_OPEN} THEN seq ELSE nextval(pg_get_serial_sequence('webhook_deliveries', 'seq')) END
-FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
-RETURNING d.id"""  # noqa: S608
 
 # Of each webhook as many as it has room for, out of the few that have been due for longest: however long the line is,
 # little of it is read. A message waits until those of its key before it are delivered or parked; one that was looked at
@@ -79,14 +56,14 @@ WITH looked AS MATERIALIZED (
     LEFT JOIN unnest($1::text[]::uuid[], $2::int[]) AS used (webhook_id, count) ON used.webhook_id = w.id
     CROSS JOIN LATERAL (
         SELECT h.id, h.webhook_id, h.key, h.seq FROM webhook_deliveries h
-        WHERE h.webhook_id = w.id AND {_OPEN} AND h.next_attempt_at <= statement_timestamp()
+        WHERE h.webhook_id = w.id AND {OPEN} AND h.next_attempt_at <= statement_timestamp()
           AND (h.locked_until IS NULL OR h.locked_until <= statement_timestamp())
         ORDER BY h.next_attempt_at LIMIT CASE WHEN coalesce(used.count, 0) < $3 THEN $5::int ELSE 0 END) c
     WHERE w.active),
 judged AS MATERIALIZED (
     SELECT l.id, l.webhook_id, l.seq, l.room,
            (SELECT b.next_attempt_at FROM webhook_deliveries b
-            WHERE b.webhook_id = l.webhook_id AND b.key = l.key AND b.seq < l.seq AND {_OPEN}
+            WHERE b.webhook_id = l.webhook_id AND b.key = l.key AND b.seq < l.seq AND {OPEN}
             ORDER BY b.seq LIMIT 1) AS after
     FROM looked l),
 first AS MATERIALIZED (
@@ -96,13 +73,13 @@ first AS MATERIALIZED (
     WHERE place <= room),
 ours AS MATERIALIZED (
     SELECT id FROM webhook_deliveries d
-    WHERE id = ANY (ARRAY(SELECT id FROM first)) AND {_OPEN}
+    WHERE id = ANY (ARRAY(SELECT id FROM first)) AND {OPEN}
       AND (locked_until IS NULL OR locked_until <= statement_timestamp())
     FOR UPDATE SKIP LOCKED),
 put_off AS (
     UPDATE webhook_deliveries d SET next_attempt_at = greatest(
         (SELECT j.after FROM judged j WHERE j.id = d.id), statement_timestamp() + interval '1 second')
-    WHERE d.id = ANY (ARRAY(SELECT id FROM judged WHERE after IS NOT NULL)) AND {_OPEN}
+    WHERE d.id = ANY (ARRAY(SELECT id FROM judged WHERE after IS NOT NULL)) AND {OPEN}
     RETURNING 1),
 claimed AS (
     UPDATE webhook_deliveries d
@@ -112,7 +89,7 @@ claimed AS (
 SELECT p.count, m.*
 FROM (SELECT count(*) AS count FROM put_off) p LEFT JOIN (
     SELECT c.id, c.webhook_id, c.type, c.body, c.attempts, w.url, w.secret,
-           CASE WHEN w.previous_secret_until > statement_timestamp() THEN w.previous_secret END
+           CASE WHEN w.previous_secret_until > statement_timestamp() THEN w.previous_secret END, clock_timestamp()
     FROM claimed c JOIN webhooks w ON w.id = c.webhook_id) m ON true"""  # noqa: S608
 # Only whoever made the attempt may say what became of it: after a claim ran out, another has begun the next one.
 RECORD: Final = f"""
@@ -124,30 +101,30 @@ WITH told AS (
         parked_at = CASE WHEN NOT $7 AND clock_timestamp() + make_interval(secs => $8)
                               > coalesce(retry_until, created_at + make_interval(hours => {RETRY_HOURS}))
                     THEN clock_timestamp() END
-    WHERE id = $1 AND attempts = $2 AND {_OPEN}
+    WHERE id = $1 AND attempts = $2 AND {OPEN}
     RETURNING id, webhook_id, key, seq, parked_at IS NOT NULL AS parked),
 tried AS (
-    INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, status, ms, error)
-    SELECT id, $2, $3, $4, $5, $6 FROM told),
+    INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, status, ms, error)
+    SELECT id, webhook_id, $2, $3, $4, $5, $6 FROM told),
 next AS (
     UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
     WHERE id = (
         SELECT n.id FROM webhook_deliveries n JOIN told t ON n.webhook_id = t.webhook_id AND n.key = t.key
-        WHERE n.seq > t.seq AND {_OPEN} AND ($7 OR t.parked) ORDER BY n.seq LIMIT 1))
+        WHERE n.seq > t.seq AND {OPEN} AND ($7 OR t.parked) ORDER BY n.seq LIMIT 1))
 SELECT parked FROM told"""  # noqa: S608
 # A receiver is back: what was put off because it was not there need not wait any longer.
 HASTEN: Final = f"""
 UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
 WHERE id = ANY (ARRAY(
     SELECT id FROM webhook_deliveries
-    WHERE webhook_id = $1 AND {_OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
+    WHERE webhook_id = $1 AND {OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
       AND (locked_until IS NULL OR locked_until <= statement_timestamp())
     ORDER BY next_attempt_at LIMIT $2))"""  # noqa: S608
 BACKLOG: Final = f"""
-SELECT (SELECT count(*) FROM webhook_deliveries WHERE {_OPEN}),
+SELECT (SELECT count(*) FROM webhook_deliveries WHERE {OPEN}),
        (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
-        FROM webhook_deliveries WHERE {_OPEN}),
-       (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL)"""  # noqa: S608
+        FROM webhook_deliveries WHERE {OPEN}),
+       (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL AND type <> 'webhook.test')"""  # noqa: S608
 
 
 class WebhookRow(Struct, frozen=True):
@@ -162,26 +139,8 @@ class WebhookRow(Struct, frozen=True):
     previous_secret_until: datetime | None
 
 
-class PostRow(Struct, frozen=True):
-    """A message for a webhook; `attempts_made` are JSON, the newest first."""
-
-    id: str
-    webhook_id: str
-    type: str
-    key: str
-    created_at: datetime
-    attempts: int
-    next_attempt_at: datetime
-    delivered_at: datetime | None
-    parked_at: datetime | None
-    last_status: int | None
-    last_error: str | None
-    seq: int
-    attempts_made: list[str]
-
-
 class Claimed(Struct, frozen=True):
-    """A message that is ours to send now, for the `attempt`th time."""
+    """A message that is ours to send now, for the `attempt`th time; `at` by the database's clock."""
 
     id: str
     webhook_id: str
@@ -191,16 +150,7 @@ class Claimed(Struct, frozen=True):
     url: str
     secret: str
     previous_secret: str | None
-
-
-class Attempted(Struct, frozen=True):
-    """One of the attempts that were made for a message."""
-
-    attempt: int
     at: datetime
-    status: int | None
-    ms: int
-    error: str | None
 
 
 class Attempt(Struct, frozen=True):
@@ -250,25 +200,6 @@ async def rotate_secret(pool: Any, webhook_id: str, secret: str) -> WebhookRow |
     """The webhook, from now on signed with this secret, and for a day with the old one too; None if there is none."""
     row = await fetch_one(pool, ROTATE, webhook_id, secret)
     return WebhookRow(*row) if row is not None else None
-
-
-async def read_posts(
-    pool: Any, webhook_id: str, before: int | None, status: str | None, limit: int
-) -> list[PostRow] | None:
-    """The messages of a webhook, newest first, those before `before`; None if there never was such a webhook."""
-    found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
-    return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
-
-
-async def read_post(pool: Any, post_id: str) -> PostRow | None:
-    """One message."""
-    row = await fetch_one(pool, POST, post_id)
-    return PostRow(*row) if row is not None else None
-
-
-async def redeliver(pool: Any, post_id: str) -> bool:
-    """Send it (again) now, whatever became of it. False if there is no such message, or its webhook is not active."""
-    return await fetch_one(pool, REDELIVER, post_id) is not None
 
 
 async def claim(

@@ -13,12 +13,12 @@ from server.dispatch.events import PolicyChanged
 from server.dispatch.policy import Policy, contradictions
 from server.execute import Answer
 from server.ids import new_id
-from server.store.reads_admin import read_unassigned
+from server.store.reads_admin import wait_of
 from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
 from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
-from server.web.errors import FieldError, invalid, not_found, unless_refused
+from server.web.errors import FieldError, invalid, unless_refused
 from server.web.watching import TAG, WATCHERS, unassigned_view
 from server.wire import DriverView, assignment_view, delivery_view, driver_view, offer_view
 
@@ -137,13 +137,11 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ACKNOWLEDGEMENT.of(request)
-    known = id_in_path(delivery_id)
-    await _submit(request, c.Acknowledge(known, request.user.actor, wanted.note))
+    command = c.Acknowledge(id_in_path(delivery_id), request.user.actor, wanted.note)
+    done = await _submit(request, command)
+    assert done.delivery is not None
     node: Node = request.app.state.node
-    row = await read_unassigned(node.database.pool, known)
-    if row is None:
-        raise not_found()
-    return answer(unassigned_view(row, node.policies.current))
+    return answer(unassigned_view(wait_of(done.delivery), node.policies.current))
 
 
 @endpoint(

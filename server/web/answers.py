@@ -11,11 +11,11 @@ Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
-class _Told(Struct, frozen=True, rename="camel"):
+class Told(Struct, frozen=True, rename="camel"):
     """An answer's body."""
 
 
-class OfferStarted(_Told, frozen=True):
+class OfferStarted(Told, frozen=True):
     """The offer that stands."""
 
     offer_id: Id
@@ -23,28 +23,28 @@ class OfferStarted(_Told, frozen=True):
     expires_at: InstantText
 
 
-class NotTaken(_Told, frozen=True):
+class NotTaken(Told, frozen=True):
     """A driver who was not picked, and why."""
 
     driver_id: Id
     reason: str
 
 
-class CandidatesView(_Told, frozen=True):
+class CandidatesView(Told, frozen=True):
     """Who would be picked now, and who not, nearest first."""
 
     taken: Id | None
     not_taken: list[NotTaken]
 
 
-class ActorView(_Told, frozen=True):
+class ActorView(Told, frozen=True):
     """Who did it."""
 
     type: ActorType
     id: str | None
 
 
-class TimelineItem(_Told, frozen=True):
+class TimelineItem(Told, frozen=True):
     """One event of a delivery; `type` as in webhooks, reasons in `data`."""
 
     at: InstantText
@@ -56,40 +56,66 @@ class TimelineItem(_Told, frozen=True):
     assignment_id: Id | UnsetType = UNSET
 
 
-class TokenView(_Told, frozen=True):
+class TokenView(Told, frozen=True):
     """A driver's token."""
 
     token: str
     expires_at: InstantText
 
 
-class Done(_Told, frozen=True):
+class PushKeyView(Told, frozen=True):
+    """The key that browsers subscribe to, as `applicationServerKey` in base64url."""
+
+    key: str
+
+
+class PushSubscriptionView(Told, frozen=True):
+    """A browser that is told of offers while its app is closed, until `expiresAt`, and how the last message fared:
+    without `lastError` the push service took it. Of the endpoint only the service is shown.
+    """
+
+    id: Id
+    service: str
+    created_at: InstantText
+    expires_at: InstantText
+    last_at: InstantText | None
+    last_status: int | None
+    last_error: str | None
+
+
+class PushSubscriptionsView(Told, frozen=True):
+    """A driver's subscriptions, the newest first."""
+
+    items: list[PushSubscriptionView]
+
+
+class Done(Told, frozen=True):
     """It is done."""
 
     success: Literal[True] = True
 
 
-class DoneWithAssignment(_Told, frozen=True):
+class DoneWithAssignment(Told, frozen=True):
     """It is done, and this is the assignment now."""
 
     assignment: AssignmentView
     success: Literal[True] = True
 
 
-class BreakView(_Told, frozen=True):
+class BreakView(Told, frozen=True):
     """On a break until then."""
 
     break_until: InstantText
     status: Literal["on_break"] = "on_break"
 
 
-class StatusView(_Told, frozen=True):
+class StatusView(Told, frozen=True):
     """The driver's availability now."""
 
     status: Availability
 
 
-class HistoryItem(_Told, frozen=True):
+class HistoryItem(Told, frozen=True):
     """One change of availability."""
 
     from_state: Availability
@@ -100,7 +126,7 @@ class HistoryItem(_Told, frozen=True):
     timestamp: InstantText
 
 
-class Moved(_Told, frozen=True):
+class Moved(Told, frozen=True):
     """What a person's assigning led to: an offer, or an assignment at once."""
 
     delivery: DeliveryView
@@ -109,7 +135,7 @@ class Moved(_Told, frozen=True):
     success: Literal[True] = True
 
 
-class UnassignedView(_Told, frozen=True):
+class UnassignedView(Told, frozen=True):
     """A delivery's wait for a driver."""
 
     delivery_id: Id
@@ -129,7 +155,7 @@ class UnassignedView(_Told, frozen=True):
     acknowledgement_note: str | None
 
 
-class TicketView(_Told, frozen=True):
+class TicketView(Told, frozen=True):
     """A support ticket."""
 
     id: Id
@@ -144,7 +170,7 @@ class TicketView(_Told, frozen=True):
     created_at: InstantText
 
 
-class AlertView(_Told, frozen=True):
+class AlertView(Told, frozen=True):
     """A zone's number that was worth waking somebody."""
 
     id: Id
@@ -155,9 +181,10 @@ class AlertView(_Told, frozen=True):
     raised_at: InstantText
     resolved_at: InstantText | None
     acknowledged_by: str | None
+    acknowledged_at: InstantText | None
 
 
-class DeliveryBehindView(_Told, frozen=True):
+class DeliveryBehindView(Told, frozen=True):
     """A delivery behind an alert; how often it was rejected in the window."""
 
     delivery_id: Id
@@ -167,8 +194,8 @@ class DeliveryBehindView(_Told, frozen=True):
     rejections: int
 
 
-class DriverBehindView(_Told, frozen=True):
-    """A driver behind an alert: offers rejected in the window, and the reason given most often."""
+class DriverBehindView(Told, frozen=True):
+    """A driver behind an alert: offers that they did not take, and the reason given most often."""
 
     driver_id: Id
     name: str
@@ -183,7 +210,7 @@ class AlertWithReasons(AlertView, frozen=True, kw_only=True):
     drivers: list[DriverBehindView]
 
 
-class StatsView(_Told, frozen=True):
+class StatsView(Told, frozen=True):
     """The numbers of a window; shares and times are null while there is nothing to divide by."""
 
     window_minutes: int
@@ -207,7 +234,7 @@ class StatsView(_Told, frozen=True):
     rejection_reasons: dict[str, int]
 
 
-class ApiKeyView(_Told, frozen=True):
+class ApiKeyView(Told, frozen=True):
     """An API key, without the key itself."""
 
     id: Id
@@ -219,7 +246,7 @@ class ApiKeyView(_Told, frozen=True):
     revoked_at: InstantText | None
 
 
-class NewApiKeyView(_Told, frozen=True):
+class NewApiKeyView(Told, frozen=True):
     """A new API key: the only time that it is shown."""
 
     id: Id
@@ -228,67 +255,28 @@ class NewApiKeyView(_Told, frozen=True):
     prefix: str
 
 
-class WebhookView(_Told, frozen=True):
-    """A webhook, without its secret. Until `previousSecretUntil` messages are signed with the old secret too."""
+class NoticeView(Told, frozen=True):
+    """Who was told what, and what became of it. `received`: somebody in ops acknowledged it (or what it is about), a
+    webhook's receiver took it, a driver's app confirmed it or is known to have it.
+    """
 
     id: Id
-    url: str
-    events: list[str]
-    active: bool
-    created_by: str | None
-    created_at: InstantText
-    previous_secret_until: InstantText | None
-
-
-class WebhookWithSecret(WebhookView, frozen=True, kw_only=True):
-    """A webhook with a new secret: the only time that it is shown."""
-
-    secret: str
-
-
-class WebhookAttemptView(_Told, frozen=True):
-    """One try to deliver a message: the status of the answer, or why there was none."""
-
-    attempt: int
-    at: InstantText
-    status: int | None
-    ms: int
-    error: str | None
-
-
-class WebhookMessageView(_Told, frozen=True):
-    """A message for a webhook; its id is the `webhook-id` of every attempt. The newest attempts come first."""
-
-    id: Id
-    webhook_id: Id
-    type: str
-    status: Literal["pending", "delivered", "parked"]
-    created_at: InstantText
-    attempts: int
-    next_attempt_at: InstantText | None
-    delivered_at: InstantText | None
-    parked_at: InstantText | None
-    last_status: int | None
-    last_error: str | None
-    log: list[WebhookAttemptView]
-
-
-class NoticeView(_Told, frozen=True):
-    """What ops were told, and what became of it: `received` once somebody acknowledged it."""
-
-    id: Id
+    to: Literal["ops", "customer", "driver"]
     kind: str
     severity: Literal["info", "warning", "critical"]
-    zone: str
+    zone: str | None
     delivery_id: Id | None
+    driver_id: Id | None
     alert_id: Id | None
+    webhook_id: Id | None
     text: str
-    link: str
+    link: str | None
     status: Literal["pending", "sent", "received", "failed"]
     channel: str | None
     created_at: InstantText
     sent_at: InstantText | None
+    received_at: InstantText | None
     failed_at: InstantText | None
+    attempts: int
     last_error: str | None
     acknowledged_by: str | None
-    acknowledged_at: InstantText | None

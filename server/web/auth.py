@@ -45,18 +45,18 @@ class Principal(Struct, frozen=True):
         return Actor(cast(ActorType, self.role), self.subject)
 
 
-_verified: "OrderedDict[tuple[str, str], Principal]" = OrderedDict()
+_verified: "OrderedDict[tuple[str, tuple[str, ...]], Principal]" = OrderedDict()
 
 
-def verify_token(token: str, secret: str) -> Principal | None:
-    """Whose token this is, if it is good: signed with `secret`, not expired, with a role and a subject.
+def verify_token(token: str, secrets: tuple[str, ...]) -> Principal | None:
+    """Whose token this is, if it is good: signed with one of `secrets`, not expired, with a role and a subject.
 
     Tokens found good are remembered until they expire, the latest used ones longest.
     """
-    key = (token, secret)
+    key = (token, secrets)
     known = _verified.get(key)
     if known is None:
-        known = _verify(token, secret)
+        known = next((found for secret in secrets if (found := _verify(token, secret)) is not None), None)
         if known is None:
             return None
         _verified[key] = known
@@ -121,7 +121,7 @@ async def principal_of(connection: Connection) -> Principal:
     if credentials.startswith(KEY_PREFIX):
         principal = await state.api_keys.principal(credentials)
     else:
-        principal = verify_token(credentials, state.settings.secret)
+        principal = verify_token(credentials, state.settings.secrets)
     if principal is None:
         raise unauthorized("This token is not good, or no longer.")
     return cast(Principal, principal)

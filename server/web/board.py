@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from server.board import Feed
 from server.board.broadcast import Viewer
+from server.board.feed import TOPICS
 from server.board.render import partial_of
 from server.realtime.session import canonical
 from server.store.reads import fetch_one
@@ -79,10 +80,12 @@ class EventStream(ASGIStreamingResponse):
 async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
-    `?about=` is the id of the one delivery or driver whose page is open: only that it changed is told.
+    `?about=` is the id of the one delivery or driver whose page is open, or the topic of a screen: only that it changed
+    is told.
     """
     after = request.headers.get("last-event-id") or request.query_params.get("after")
-    about = canonical(request.query_params.get("about", ""))
+    asked = request.query_params.get("about", "")
+    about = asked if asked in TOPICS else canonical(asked)
     feed = feed_of(request)
     viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about)
     return EventStream(request, feed, viewer)

@@ -15,6 +15,7 @@ from server.board.story import by, names_of, tell
 from server.board.words import next_level_at
 from server.dispatch.model import Actor, Driver, Point
 from server.dispatch.travel import road_km
+from server.store.notice_record import read_about
 from server.store.reads import asking, fetch, fetch_one
 from server.store.reads_deliveries import read_timeline
 from server.store.reads_drivers import AvailabilityChange, read_driver, read_history
@@ -25,6 +26,7 @@ from server.web.errors import not_found
 from server.wire import driver_view, search_radius_km
 
 TIMELINE_LIMIT: Final = 2_000
+NOTICES_LIMIT: Final = 500
 HISTORY_LIMIT: Final = 50
 
 OFFERS_OF: Final = """
@@ -113,6 +115,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     if found is None:
         raise not_found()
     events = await read_timeline(pool, known, 0, TIMELINE_LIMIT) or []
+    notices = await read_about(pool, known, NOTICES_LIMIT)
     offer, assignment = found.open_offer(), found.assignment()
     ids = [part.driver_id for part in (offer, assignment) if part is not None]
     names = await names_of(pool, ids)
@@ -135,7 +138,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "driver_at": where,
         "km": road_km(found.pickup, found.dropoff, policy),
         "radius_km": search_radius_km(found.widened_at is not None, policy),
-        "story": list(reversed(await tell(pool, events))),
+        "story": list(reversed(await tell(pool, events, notices))),
     }
 
 

@@ -46,15 +46,15 @@ def feed_of(request: Request[Any, Any, Any]) -> "Feed":
     return node_of(request).feed
 
 
-async def page(request: Call, template: str, **context: Any) -> ASGIResponse:
+async def page(request: Call, template: str, status: int = 200, *, nav: str = "board", **context: Any) -> ASGIResponse:
     """A whole screen, packed if it is large and the browser can unpack it."""
     template_found = feed_of(request).renderer.env.get_template(template)
-    body = template_found.render(**shell(request), nav="board", **context).encode()
+    body = template_found.render(**shell(request), nav=nav, **context).encode()
     headers = dict(NO_STORE)
     if len(body) >= WORTH_PACKING_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Cookie"}
-    return ASGIResponse(body=body, headers=headers, media_type=HTML)
+    return ASGIResponse(body=body, status_code=status, headers=headers, media_type=HTML)
 
 
 def fragment(request: Call, template: str, **context: Any) -> ASGIResponse:
@@ -82,14 +82,15 @@ def in_plain_words(refusal: Refusal) -> str:
 
 def refused_fragment(refusal: Refusal) -> ASGIResponse:
     """409 (404, 503) with the reason in plain words."""
-    return _error(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
+    return error_fragment(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
 
 
 def invalid_fragment(text: str) -> ASGIResponse:
     """422: what is wrong with the form."""
-    return _error(text, 422)
+    return error_fragment(text, 422)
 
 
-def _error(text: str, status: int) -> ASGIResponse:
+def error_fragment(text: str, status: int) -> ASGIResponse:
+    """What went wrong, in a sentence."""
     body = Markup('<p class="error">{}</p>').format(text)
     return ASGIResponse(body=body.encode(), status_code=status, headers=NO_STORE, media_type=HTML)

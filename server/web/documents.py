@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from server.web import asyncapi, openapi
 from server.web.endpoint import encode
+from server.web.shell import PROTECTION
 
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -31,11 +32,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+PAGE_HEADERS: Final = {**PROTECTION, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
 CACHED: Final = {"Cache-Control": "no-cache"}
 
 

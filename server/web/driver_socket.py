@@ -21,6 +21,7 @@ from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
 from server.execute import Answer
 from server.ids import is_id
+from server.pings import PINGS, Pings
 from server.realtime import messages as m
 from server.realtime.hub import AsgiSend, Socket
 from server.realtime.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
@@ -76,20 +77,19 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     await receive()
     handshake = read_handshake(scope)
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
-    principal = verify_token(handshake.token, node.settings.secret) if handshake.token else None
+    principal = verify_token(handshake.token, node.settings.secrets) if handshake.token else None
     if principal is None or principal.role != "driver" or not is_id(principal.subject):
         await _close(send, UNAUTHORIZED)
         return
     if node.hub.draining:
         await _close(send, RESTARTING)
         return
-    socket = node.hub.open(principal.subject, send)
+    socket = node.hub.open(principal.subject, send, _pings(scope))
     try:
         socket.close_at(asyncio.get_running_loop().time() + principal.expires_at - time.time())
-        if await _greet(node, socket, handshake.last_seq):
-            await _read(node, socket, receive)
-        while socket.closed is not None and (await receive())["type"] != "websocket.disconnect":
-            pass
+        gone = await _greet(node, socket, handshake.last_seq) and await _read(node, socket, receive)
+        while not gone:
+            gone = (await receive())["type"] == "websocket.disconnect"
     except asyncio.CancelledError:
         if socket.closed is None:
             raise  # else the hub gave up on a client that does not read its own close
@@ -113,6 +113,11 @@ async def _refuse_http(send: AsgiSend) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+def _pings(scope: Scope) -> Pings:
+    extensions: Any = scope["extensions"] or {}
+    return extensions.get(PINGS) or Pings()
+
+
 async def _close(send: AsgiSend, why: CloseCode) -> None:
     await send({"type": "websocket.close", "code": why.code, "reason": why.reason})
 
@@ -132,6 +137,8 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
         return False
     node.learn_zone(snapshot.driver.id, snapshot.driver.zone)
     socket.connected = True
+    if last_seq is not None and last_seq <= snapshot.seq:
+        socket.known_seq = last_seq
     socket.send(to_json(hello(socket.session_id, snapshot)))
     socket.apply(socket.session.greeted(snapshot.seq))
     return True
@@ -152,14 +159,16 @@ def hello(session_id: str, snapshot: Snapshot) -> m.Hello:
     )
 
 
-async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> None:
-    """One frame after another, until the socket is closed by either side."""
+async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
+    """One frame after another, until the socket is closed by either side. Whether the end of it was heard: if both
+    hang up at once, the network says so only once.
+    """
     now = asyncio.get_running_loop().time
     session = socket.session
     while socket.closed is None:
         message: Message = await receive()
         if message["type"] == "websocket.disconnect":
-            return
+            return True
         text = message.get("text")
         if text is None:
             _carry_out(node, socket, session.binary_frame(now()))
@@ -168,6 +177,7 @@ async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[An
         if socket.in_flight >= IN_FLIGHT_LIMIT:
             socket.room = asyncio.get_running_loop().create_future()
             await socket.room
+    return False
 
 
 def _carry_out(node: "Node", socket: Socket, effects: Effects) -> None:

@@ -201,9 +201,14 @@ def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     """What the framework itself refuses, before any handler of ours runs."""
     if error.status_code >= 500:
         return _from_bug(request, error)
-    kind = _BY_STATUS.get(error.status_code, BAD_REQUEST)
+    kind = kind_of(error.status_code)
     detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
     return as_response(Problem(kind, detail.get(kind.status, error.detail), error.headers))
+
+
+def kind_of(status: int) -> Kind:
+    """The kind of what the framework refuses with this status."""
+    return _BY_STATUS.get(status, BAD_REQUEST)
 
 
 def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

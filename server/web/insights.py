@@ -19,7 +19,7 @@ from litestar.response.base import ASGIResponse
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
 from server.board.words import words
 from server.store.reads import asking
-from server.store.reads_insights import read_delivery_groups, read_offer_groups, read_zones
+from server.store.reads_insights import read_groups, read_zones
 from server.web.board_screen import WATCHERS, node_of
 from server.web.endpoint import Call
 from server.web.errors import not_found
@@ -67,9 +67,7 @@ async def _read(node: "Node", window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
     local = ZoneInfo(time_zone)
     since = window.start(now, local)
-    offers = await read_offer_groups(pool, since, zone, time_zone)
-    deliveries = await read_delivery_groups(pool, since, zone, time_zone)
-    return insights_of(window, now, local, offers, deliveries)
+    return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
 
 
 def _asked(request: Call) -> tuple[Window, str | None]:

@@ -3,17 +3,19 @@
 Pure: what was counted in the database comes in, what the screen and its CSV files show comes out.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from server.store.reads_insights import DeliveryGroup, OfferGroup
+from server.store.reads_insights import Group, start_of
 
 TIMEOUTS: Final = (5, 10, 15, 20, 30, 45, 60, 90, 120)
 BIN_SECONDS: Final = 5
+REASONS: Final = 50
 
 
 class Window(Struct, frozen=True):
@@ -78,7 +80,7 @@ class Tally(Struct):
         """Deliveries that waited over five minutes of those that wanted a driver."""
         return self.late / self.wanted if self.wanted else None
 
-    def add_offers(self, group: OfferGroup) -> None:
+    def add(self, group: Group) -> None:
         """Count these in."""
         self.accepted += group.accepted
         self.auto_accepted += group.auto_accepted
@@ -86,9 +88,6 @@ class Tally(Struct):
         self.expired += group.expired
         self.answered += group.answered
         self.ms += group.ms
-
-    def add_deliveries(self, group: DeliveryGroup) -> None:
-        """Count these in."""
         self.wanted += group.wanted
         self.late += group.late
 
@@ -156,12 +155,6 @@ class Insights(Struct, frozen=True):
         return found
 
 
-def start_of(at: datetime, zone: ZoneInfo, *, by_day: bool) -> datetime:
-    """The beginning, in UTC, of the hour or day of this time zone that it lies in."""
-    local = at.astimezone(zone).replace(minute=0, second=0, microsecond=0)
-    return (local.replace(hour=0) if by_day else local).astimezone(UTC)
-
-
 def _parts(since: datetime, until: datetime, zone: ZoneInfo, *, by_day: bool) -> Iterator[datetime]:
     """The beginnings of the hours or days between. No day is longer than 25 hours, none shorter than 23."""
     at = since
@@ -170,37 +163,27 @@ def _parts(since: datetime, until: datetime, zone: ZoneInfo, *, by_day: bool) ->
         at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
 
 
-def insights_of(
-    window: Window,
-    now: datetime,
-    zone: ZoneInfo,
-    offers: Sequence[OfferGroup],
-    deliveries: Sequence[DeliveryGroup],
-) -> Insights:
+def insights_of(window: Window, now: datetime, zone: ZoneInfo, groups: Sequence[Group]) -> Insights:
     """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
     since = window.start(now, zone)
     total = Tally()
     parts = {at: Tally() for at in _parts(since, now, zone, by_day=window.by_day)}
     hours = [Tally() for _ in range(24)]
     zones: dict[str, Tally] = {}
-    reasons: list[tuple[str, int]] = []
+    reasons: Counter[str] = Counter()
     seconds: dict[int, tuple[int, int]] = {}
-    for group in offers:
-        if group.hour is not None:
-            for tally in (total, _part(parts, group.hour, zone, window), hours[group.hour.astimezone(zone).hour]):
-                tally.add_offers(group)
+    for group in groups:
+        if group.reason is not None:
+            reasons[group.reason] += group.rejected
         elif group.second is not None:
-            seconds[group.second] = (group.accepted, group.rejected)
-        elif group.reason is not None:
-            reasons.append((group.reason, group.rejected))
-        elif group.zone is not None:
-            zones.setdefault(group.zone, Tally()).add_offers(group)
-    for wait in deliveries:
-        if wait.hour is not None:
-            for tally in (total, _part(parts, wait.hour, zone, window), hours[wait.hour.astimezone(zone).hour]):
-                tally.add_deliveries(wait)
-        elif wait.zone is not None:
-            zones.setdefault(wait.zone, Tally()).add_deliveries(wait)
+            accepted, rejected = seconds.get(group.second, (0, 0))
+            seconds[group.second] = (accepted + group.accepted, rejected + group.rejected)
+        else:
+            if group.hour is not None:
+                for tally in (total, _part(parts, group.hour, zone, window), hours[group.hour.astimezone(zone).hour]):
+                    tally.add(group)
+            if group.zone is not None:
+                zones.setdefault(group.zone, Tally()).add(group)
     return Insights(
         since,
         now,
@@ -209,7 +192,7 @@ def insights_of(
         list(parts.items()),
         list(enumerate(hours)),
         sorted(zones.items()),
-        reasons,
+        sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS],
         seconds,
     )
 

@@ -160,7 +160,7 @@ def is_from_here(request: Request[Any, Any, Any]) -> bool:
 
 
 def address_of(request: Request[Any, Any, Any]) -> str:
-    """Where a request comes from; behind a proxy on this machine what it says."""
+    """Where a request comes from; behind a trusted proxy what it says."""
     return request.client.host if request.client is not None else ""
 
 

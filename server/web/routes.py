@@ -16,6 +16,7 @@ from server.settings import Settings
 from server.supervise import stop, supervised
 from server.web import (
     admin,
+    alert_screen,
     alerting,
     deliveries,
     documents,
@@ -23,10 +24,15 @@ from server.web import (
     drivers,
     insights,
     keys,
+    notice_screen,
+    noticing,
     people_api,
     policy_screen,
+    push,
     system,
+    wait_screen,
     watching,
+    webhook_screen,
     webhooks,
 )
 from server.web.api_keys import ApiKeys
@@ -42,15 +48,18 @@ API: Final = (
     deliveries,
     drivers,
     driver_calls,
+    push,
     admin,
     watching,
     alerting,
+    noticing,
     webhooks,
     keys,
     people_api,
     system,
     documents,
 )
+SCREENS: Final = (policy_screen, insights, alert_screen, notice_screen, wait_screen, webhook_screen)
 
 
 def http_handlers() -> list[ControllerRouterHandler]:
@@ -60,8 +69,8 @@ def http_handlers() -> list[ControllerRouterHandler]:
         options_handler(api),
         *api,
         *people_handlers(),
-        screens([*policy_screen.HANDLERS, *insights.HANDLERS]),
-        system.Metrics,
+        screens([handler for module in SCREENS for handler in module.HANDLERS]),
+        system.metrics,
         static_file,
     ]
 
@@ -96,7 +105,9 @@ def configure(
         logging_config=None,
     )
     app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
-    app.state.sessions = Sessions(lambda: app.state.node.database.pool, settings.secret, secure=settings.secure_cookies)
+    app.state.sessions = Sessions(
+        lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies
+    )
     app.state.passwords = Passwords()
     app.state.login_limits = LoginLimits()
     app.state.insights = insights.InsightsReader()

@@ -124,6 +124,21 @@ class BreakWanted(_Given, frozen=True):
     reason: DriversReason | None = None
 
 
+class PushKeys(_Given, frozen=True):
+    """A browser's keys, in base64url: `p256dh` a point of P-256, `auth` 16 bytes."""
+
+    p256dh: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Za-z0-9_-]+=*$")]
+    auth: Annotated[str, Meta(min_length=1, max_length=40, pattern="^[A-Za-z0-9_-]+=*$")]
+
+
+class NewPushSubscription(_Given, frozen=True):
+    """What a browser's `PushSubscription` gives as JSON."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema={"format": "uri", **NO_NUL})]
+    keys: PushKeys
+    expiration_time: float | None = None  # the push service says when it is over
+
+
 class Reassignment(_Given, frozen=True):
     """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw."""
 
@@ -263,3 +278,30 @@ class WebhookMessagesAsked(PageAsked, frozen=True, kw_only=True):
     """A page of a webhook's messages."""
 
     status: Literal["pending", "delivered", "parked"] | UnsetType = UNSET
+
+
+class NoticesAsked(_Asked, frozen=True):
+    """A page of notices, of the last so many hours."""
+
+    limit: Limit = 50
+    cursor: Annotated[str, Meta(max_length=600, description="`nextCursor` of the page before")] | UnsetType = UNSET
+    to: Literal["ops", "customer", "driver"] | UnsetType = UNSET
+    kind: (
+        Literal[
+            "delivery.escalated",
+            "ticket.created",
+            "alert.raised",
+            "alert.resolved",
+            "delivery.assigned",
+            "offer.created",
+            "offer.closed",
+            "delivery.reassigned",
+            "delivery.cancelled",
+            "driver.availability_changed",
+        ]
+        | UnsetType
+    ) = UNSET
+    status: Literal["pending", "sent", "received", "failed"] | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+    delivery_id: IdGiven | UnsetType = UNSET
+    hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET

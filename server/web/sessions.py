@@ -87,9 +87,9 @@ class Session(Struct, frozen=True):
 class Sessions:
     """The sessions as this process knows them. `pool` gives the pool of the database, once it is open."""
 
-    def __init__(self, pool: Callable[[], Any], secret: str, *, secure: bool) -> None:
+    def __init__(self, pool: Callable[[], Any], secrets_: tuple[str, ...], *, secure: bool) -> None:
         self._pool = pool
-        self._csrf_key = hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest()
+        self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
         self._good: dict[str, tuple[Session, float]] = {}
         self._asking: dict[str, asyncio.Task[Session | None]] = {}
@@ -245,15 +245,13 @@ class Sessions:
     def csrf_token(self, session: Session) -> str:
         """A token for the pages of this session: another one each time, all of them good as long as it lasts."""
         nonce = secrets.token_urlsafe(12)
-        return f"{nonce}.{self._signature(nonce, session)}"
-
-    def _signature(self, nonce: str, session: Session) -> str:
-        signed = hmac.digest(self._csrf_key, f"{nonce}.{session.token}".encode(), "sha256")
-        return signed.hex()
+        return f"{nonce}.{_signature(self._csrf_keys[0], nonce, session)}"
 
     def _is_csrf_token(self, text: str, session: Session) -> bool:
         nonce, _, signature = text.partition(".")
-        return text.isascii() and hmac.compare_digest(signature, self._signature(nonce, session))
+        return text.isascii() and any(
+            hmac.compare_digest(signature, _signature(key, nonce, session)) for key in self._csrf_keys
+        )
 
     async def check_csrf(self, connection: Connection, session: Session) -> None:
         """That a request brings a CSRF token of its session. Raises 403."""
@@ -267,6 +265,10 @@ class Sessions:
                 given = (await read_fields(cast("Request[Any, Any, Any]", connection))).get(CSRF_FIELD)
         if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")
+
+
+def _signature(key: bytes, nonce: str, session: Session) -> str:
+    return hmac.digest(key, f"{nonce}.{session.token}".encode(), "sha256").hex()
 
 
 def _hash(token: str) -> str:

@@ -25,7 +25,7 @@ from server.settings import Settings
 from server.store.reads import DatabaseAway
 from server.web.assets import asset
 from server.web.auth import Principal
-from server.web.errors import BAD_REQUEST, NOT_FOUND, Kind, Problem, as_response, bug, from_litestar, try_again
+from server.web.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
 from server.web.sessions import Session, Sessions
 
 HTML: Final = "text/html"
@@ -36,7 +36,13 @@ FLASH_LIMIT: Final = 3000
 NEXT_LIMIT: Final = 2000
 LOGIN: Final = "/login"
 
-_EVERYBODYS: Final = (("board", "Board"), ("insights", "Insights"), ("policy", "Policy"))
+_EVERYBODYS: Final = (
+    ("board", "Board"),
+    ("alerts", "Alerts"),
+    ("insights", "Insights"),
+    ("policy", "Policy"),
+    ("webhooks", "Webhooks"),
+)
 NAVIGATION: Final = {
     "viewer": _EVERYBODYS,
     "ops": _EVERYBODYS,
@@ -212,7 +218,7 @@ def _away(request: Request[Any, Any, Any], _: DatabaseAway) -> Response[Any]:
 
 
 def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    kind = NOT_FOUND if error.status_code == 404 else Kind(error.status_code, BAD_REQUEST.code, BAD_REQUEST.title)
+    kind = kind_of(error.status_code)
     return shown_error(request, Problem(kind, error.detail))
 
 

@@ -5,15 +5,17 @@ import time
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from litestar import Request
+from litestar import Request, get
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.plugins.prometheus import PrometheusConfig, PrometheusController, PrometheusMiddleware
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.dispatcher.lease import NAME as LEASE
+from server.siblings import exposition
 from server.store.reads import DatabaseAway, fetch_one
 from server.web.auth import Connection, bearer
 from server.web.endpoint import answer, endpoint
@@ -94,11 +96,11 @@ async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
         raise unauthorized("Send the metrics token: `Authorization: Bearer ...`.")
 
 
-class Metrics(PrometheusController):
-    """Everything that this process counts."""
-
-    guards = [may_scrape]  # noqa: RUF012
-    include_in_schema = False
+@get("/metrics", guards=[may_scrape], include_in_schema=False)
+async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Everything that this process counts, and the other workers of this port."""
+    text = await exposition(request.app.state.siblings)
+    return ASGIResponse(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class CountedRequests(PrometheusMiddleware):

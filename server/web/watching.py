@@ -136,6 +136,7 @@ def alert_view(row: reads.AlertRow) -> a.AlertView:
         instant(row.raised_at),
         instant_or_none(row.resolved_at),
         row.acknowledged_by,
+        instant_or_none(row.acknowledged_at),
     )
 
 

@@ -58,7 +58,10 @@ export const writeAddress = () => {
   clearTimeout(writing);
   writing = setTimeout(() => {
     const address = new URL(location.href);
-    const put = (name, value) => (value ? address.searchParams.set(name, value) : address.searchParams.delete(name));
+    const put = (name, value) => {
+      address.searchParams.delete(name); // and to the end: one view has one address, however one came to it
+      if (value) address.searchParams.set(name, value);
+    };
     put("q", state.q);
     put("zone", state.zone);
     put("show", state.show);

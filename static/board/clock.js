@@ -36,7 +36,7 @@ export const coarse = (ms) => {
 };
 
 const isCoarse = (time) => {
-  time.coarse ??= Boolean(time.closest('[data-list="drivers"], [data-list="active"], .alerts, .facts, .timeline, .work'));
+  time.coarse ??= !time.closest(".exact") && Boolean(time.closest('[data-list="drivers"], [data-list="active"], .alerts, .facts, .timeline, .work, .coarse'));
   return time.coarse;
 };
 

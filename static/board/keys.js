@@ -2,12 +2,7 @@
 import { act } from "./dialogs.js";
 import { rowAt, step } from "./lists.js";
 import { clearSelection, togglePick } from "./picks.js";
-
-const isTyping = (element) =>
-  element?.isContentEditable ||
-  element?.tagName === "TEXTAREA" ||
-  element?.tagName === "SELECT" ||
-  (element?.tagName === "INPUT" && !["checkbox", "radio", "button"].includes(element.type));
+import { isTyping } from "./typing.js";
 
 const target = (action) => {
   const page = document.querySelector(`#now [data-do="${action}"]`);

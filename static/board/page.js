@@ -26,6 +26,6 @@ export const startPage = () => {
     }, GATHER_MS);
   };
 
-  document.getElementById("stream").addEventListener("changed", soon);
+  document.getElementById("stream")?.addEventListener("changed", soon);
   readAgain.push(read);
 };

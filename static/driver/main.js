@@ -3,6 +3,7 @@
 import { Alarm } from "./alarm.js";
 import { Connection } from "./connection.js";
 import { Place } from "./place.js";
+import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
 import { keep, kept, takeFromAddress, tokenIn } from "./token.js";
@@ -24,6 +25,7 @@ const busyWith = new Set();
 const received = new Set();
 const alarm = new Alarm();
 const view = new View((action, ...detail) => ACTIONS[action]?.(...detail));
+const push = new Push({ changed: () => draw(), failed: () => adopt(say(state, "bad", NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
 
 // Into the socket
@@ -64,6 +66,8 @@ const heard = (message) => {
   if (message.type === "hello") {
     received.clear();
     place.repeat();
+    push.entered(kept(), message.driver.id);
+    if (!openOffer(state, now())) unnotify();
   }
   draw();
 };
@@ -108,6 +112,8 @@ const ask = async (what, message) => {
 
 const SAID = { offline: "That was not sent: you are offline.", try_again: "That did not work. Try again." };
 
+const NO_PUSH = "This browser cannot be notified now: offers reach you only while this page is open.";
+
 const forgetOffer = (offerId) => {
   const { [offerId]: _, ...offers } = state.offers;
   adopt(say({ ...state, offers }, "info", "This offer is over."));
@@ -136,6 +142,7 @@ const ACTIONS = {
   "over-expired": () => ACTIONS.forget(),
   "over-outdated": () => location.reload(),
   forget: () => {
+    push.turnOff({ forget: true });
     keep(null);
     enter();
   },
@@ -147,10 +154,14 @@ const draw = () => {
   const at = now();
   view.draw(
     state,
-    { connection: connection?.state, since, place, busyWith, phase, sound: alarm.wanted, audible: alarm.audible },
+    { connection: connection?.state, since, place, busyWith, phase, sound: alarm.wanted, audible: alarm.audible, push: push.state },
     at,
   );
   const offered = view.offerShown;
+  if (offered !== lately) {
+    if (lately !== null) unnotify(lately);
+    lately = offered;
+  }
   if (offered === null) alarm.stop();
   else {
     if (alarm.wanted) alarm.start();
@@ -162,7 +173,9 @@ const draw = () => {
 // The driver sees the offer, or is called to the phone.
 const shown = (offerId) => {
   if (document.visibilityState === "visible") {
-    if (connection.tell({ type: "received", offerId })) received.add(offerId);
+    if (!connection.tell({ type: "received", offerId })) return;
+    received.add(offerId);
+    unnotify(offerId);
   } else notify(offerId);
 };
 
@@ -176,25 +189,37 @@ const spin = () => {
 };
 setInterval(draw, DRAW_EVERY_MS);
 document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "hidden") push.left(place.known ? place.here : null);
   keepAwake();
   draw();
 });
 
 // The phone
 
+const TAG = "offer"; // the service worker's too
 let worker = null;
 let notified = null;
+let lately = null; // the offer that was shown last
 const notify = (offerId) => {
-  if (!worker || notified === offerId || globalThis.Notification?.permission !== "granted") return;
+  if (!worker || notified === offerId || push.silenced || globalThis.Notification?.permission !== "granted") return;
   notified = offerId;
   const { offer } = state.offers[offerId];
   const seconds = Math.round(remaining(state.offers[offerId], now()) / 1000);
   worker.showNotification(`New offer: ${offer.payload.pickupStoreName}`, {
     body: `${seconds} seconds to answer`,
-    tag: "offer",
+    tag: TAG,
     renotify: true,
     requireInteraction: true,
+    data: { offerId },
   });
+};
+
+// What was shown of an offer (or of any), by this page or by the service worker, is seen or over.
+const unnotify = async (offerId = null) => {
+  const registration = await navigator.serviceWorker?.getRegistration("/driver");
+  for (const shown of (await registration?.getNotifications({ tag: TAG })) ?? []) {
+    if (offerId === null || shown.data?.offerId === offerId) shown.close();
+  }
 };
 
 let lock = null;
@@ -236,13 +261,8 @@ $("enter").addEventListener("submit", (event) => {
   enter();
 });
 
-if (globalThis.Notification?.permission === "default") {
-  $("notify").hidden = false;
-  $("notify").addEventListener("click", async () => {
-    await Notification.requestPermission();
-    $("notify").hidden = true;
-  });
-}
+$("notify").addEventListener("click", () => (push.state === "on" ? push.turnOff() : push.turnOn()));
+$("call-me").addEventListener("click", () => push.turnOn());
 addEventListener("beforeinstallprompt", (event) => {
   event.preventDefault();
   $("install").hidden = false;
@@ -282,6 +302,7 @@ if ("serviceWorker" in navigator) {
     .register("/driver/sw.js", { scope: "/driver" })
     .then((registration) => {
       worker = registration;
+      push.registered(registration);
     })
     .catch(() => {}); // without it the page works, only not offline
 }

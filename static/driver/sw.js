@@ -49,3 +49,94 @@ addEventListener("notificationclick", (event) => {
   };
   event.waitUntil(show());
 });
+
+// Offers that come while no page has a socket. What is shown of one goes when it is over; TAG is the page's too.
+
+const TAG = "offer";
+const PASS = "callboard-pass";
+const PASS_KEY = "/driver/pass";
+const LONGEST_WATCH_MS = 240_000; // browsers end what takes longer
+
+addEventListener("push", (event) => {
+  const message = event.data?.json();
+  if (message?.type === "offer") event.waitUntil(offered(message));
+  if (message?.type === "offer_closed") event.waitUntil(closed(message));
+});
+
+const offered = async (offer) => {
+  const token = await pass();
+  // Clocks of phones may be wrong: where ours says that it is over, the server knows.
+  const left = Date.parse(offer.expiresAt) - Date.now();
+  const remaining = left > 0 ? left : await remainingOf(offer, token);
+  if (remaining <= 0) return over(offer.offerId);
+  await registration.showNotification(`New offer: ${offer.storeName}`, {
+    body: `${km(offer.distanceKm)} · ${money(offer)} · answer by ${clock(Date.now() + remaining)}`,
+    icon: "/static/icons/callboard-192.png",
+    tag: TAG,
+    renotify: true,
+    requireInteraction: true,
+    data: { offerId: offer.offerId },
+  });
+  await shown(offer, token);
+  await new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
+  return over(offer.offerId);
+};
+
+const closed = async (end) => {
+  await over(end.offerId);
+  await shown(end, await pass());
+};
+
+// What a phone shows in a pocket nobody has seen: only the page says that the offer was received.
+const shown = (message, token) => ask(token, "POST", `/drivers/${message.driverId}/pushes/${message.pushId}/shown`);
+
+const over = async (offerId) => {
+  for (const shown of await registration.getNotifications({ tag: TAG })) {
+    if (shown.data?.offerId === offerId) shown.close();
+  }
+};
+
+const remainingOf = async (offer, token) => {
+  const state = await ask(token, "GET", `/drivers/${offer.driverId}/state`);
+  return state?.offers.find((open) => open.id === offer.offerId)?.remainingMs ?? 0;
+};
+
+// The browser changed where it is reached.
+addEventListener("pushsubscriptionchange", (event) => {
+  const again = async () => {
+    const token = await pass();
+    const { applicationServerKey } = event.oldSubscription?.options ?? {};
+    if (!token || !applicationServerKey) return;
+    const wanted = { userVisibleOnly: true, applicationServerKey };
+    const subscription = event.newSubscription ?? (await registration.pushManager.subscribe(wanted));
+    const { sub } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    await ask(token, "POST", `/drivers/${sub}/push-subscriptions`, subscription);
+  };
+  event.waitUntil(again());
+});
+
+// The token, if a page has left one.
+const pass = async () => (await (await caches.open(PASS)).match(PASS_KEY))?.text();
+
+// The answer, or null: nothing here waits for it to succeed.
+const ask = async (token, method, path, body) => {
+  if (!token) return null;
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body) headers["Content-Type"] = "application/json";
+  try {
+    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    return response.ok && response.status !== 204 ? await response.json() : null;
+  } catch {
+    return null;
+  }
+};
+
+const km = (distance) => `${distance < 10 ? distance.toFixed(1) : Math.round(distance)} km`;
+const clock = (at) => new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const money = ({ earningCents, currency }) => {
+  try {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(earningCents / 100);
+  } catch {
+    return `${(earningCents / 100).toFixed(2)} ${currency}`;
+  }
+};

@@ -66,6 +66,7 @@ export class View {
     text($("name"), state.driver?.name ?? "Callboard");
     this.drawLine(about, now);
     this.drawPlace(about, inside);
+    this.drawPush(about, inside);
     this.drawWork(inside ? work(state) : [], about);
     if (inside) this.drawDuty(state, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
@@ -104,6 +105,14 @@ export class View {
     show($("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
+  drawPush({ push }, inside) {
+    show($("notify"), inside && push !== "unsupported");
+    text($("notify"), w.PUSH[push] ?? "");
+    set($("notify"), "aria-pressed", push === "blocked" ? null : String(push === "on"));
+    $("notify").disabled = push === "blocked" || push === "working";
+    $("call-me").disabled = push === "working";
+  }
+
   drawDuty(state, about, now) {
     const { driver } = state;
     const shown = shownState(driver);
@@ -116,6 +125,7 @@ export class View {
     text($("duty-text"), [reason && `Reason: ${reason}.`, endless ? null : told].filter(Boolean).join(" "));
     show($("duty-time"), until !== null);
     if (until !== null) text($("duty-time"), w.countdown(until - serverNow(state, now)));
+    show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
     show($("hush"), shown === "available" && about.sound && !about.audible);
     const buttons = CONTROLS[shown];
     ["do-main", "do-second", "do-third"].forEach((id, place) => {

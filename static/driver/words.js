@@ -10,6 +10,14 @@ export const STATES = {
   unreachable: ["No connection", "Offers cannot reach you right now."],
 };
 
+export const PUSH = {
+  unasked: "Get offers with the page closed",
+  off: "Get offers with the page closed",
+  working: "Turning notifications on…",
+  on: "Notifications are on",
+  blocked: "The browser blocks notifications",
+};
+
 export const REJECTIONS = ["Too far", "Pays too little", "Takes too long", "Something with my vehicle", "I don't go there", "Other"];
 
 export const LASTING = {

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from server.dispatch.matching import Candidate, Waiting, match
 from server.dispatch.policy import DEFAULT_POLICY
-from server.dispatcher.search import FEWEST, NEAREST
+from server.dispatcher.search import FEWEST, FIRST_KM, LEAST_KM, NEAREST, SHRINK
 from server.ids import new_id
 from tests.bench.figures import Result, at, short, spread, told
 from tests.bench.fleet import CENTRE, Shop, drivers, off_the_road, on_the_road, somewhere
@@ -118,7 +118,7 @@ def _median_ms(work: Callable[[], object], within: float = 0.4, most: int = 15) 
 async def _in_redis(servers: Servers, many: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The nearest of so many members around a point, as the matcher asks for them."""
     chance = random.Random(4)
-    searched, pinged = [], []
+    searched, pinged, first_km = [], [], FIRST_KM
     async with redis.asyncio.from_url(servers.redis_url) as client:
         await client.flushall()
         for _ in range(0, many, 1000):
@@ -130,10 +130,11 @@ async def _in_redis(servers: Servers, many: int) -> tuple[dict[str, Any], dict[s
         for _ in range(300):
             lat, lon = somewhere(chance)
             started = perf_counter()
-            (near,) = await client.execute_command(  # type: ignore[no-untyped-call]
-                "EVAL", NEAREST, 1, "bench:geo", FEWEST + 1, lon, lat, DEFAULT_POLICY.search_radius_km
+            near, km = await client.execute_command(  # type: ignore[no-untyped-call]
+                "EVAL", NEAREST, 1, "bench:geo", FEWEST + 1, first_km, lon, lat, DEFAULT_POLICY.search_radius_km
             )
             searched.append(perf_counter() - started)
+            first_km = max(SHRINK * float(km), LEAST_KM)
             assert len(near) == FEWEST + 1
             started = perf_counter()
             await client.ping()

@@ -138,7 +138,10 @@ class Http(asyncio.Protocol):
         """Send it; `answered` gets status and body, or status 0 when the connection was lost."""
         assert self._answered is None
         self._answered = answered
-        self._transport.write(request)
+        if self.closed:
+            self._finish(0, b"connection lost")
+        else:
+            self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         if self._rest:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from server.people import PersonRole, add_person
 from tests.conftest import Node, StartNode
@@ -22,6 +22,8 @@ PASSWORD = "correct horse battery"
 WIDE = {"width": 1600, "height": 950}
 PHONE = {"width": 390, "height": 844}
 NETWORK = re.compile(r"net::ERR_|Failed to load resource|htmx:sse:error|Failed to fetch|network error|NetworkError")
+
+expect.set_options(timeout=30_000)
 
 Theme = Literal["dark", "light"]
 THEMES: tuple[Theme, ...] = ("dark", "light")

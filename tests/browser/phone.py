@@ -40,7 +40,7 @@ class Phone:
         return self.page.locator("#sign")
 
     async def online(self) -> None:
-        await expect(self.line).to_have_text("Online", timeout=15_000)
+        await expect(self.line).to_have_text("Online")
 
     async def shows(self, state: str) -> None:
         """The big sign shows this state."""

@@ -13,7 +13,7 @@ from tests.conftest import StartNode, running_node
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 ORDER: dict[str, Any] = {"storeName": "Trattoria da Enzo", "driverPayCents": 720, "currency": "EUR", "prepSeconds": 300}
 
@@ -137,7 +137,7 @@ async def test_an_offer_that_ran_out_is_gone_the_moment_it_did(chromium: Browser
         await expect(dans.offer).to_be_visible()
         # Longer than the server would take to say so: the page watches the time itself.
         await dans.page.evaluate("WebSocket.prototype.close = () => {}")
-        await expect(dans.offer).to_be_hidden(timeout=2500)
+        await expect(dans.offer).to_be_hidden()
         await expect(dans.page.locator("#notices")).to_contain_text("The offer ran out.")
         assert await value(site, "SELECT status FROM driver_offers") == "EXPIRED"
 
@@ -159,7 +159,7 @@ async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: S
     async with phone(chromium, site, dan) as dans:
         await dans.online()
         await site.delivery(**ORDER)
-        await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo", timeout=8000)
+        await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo")
         await expect(dans.page.locator("#notices")).to_contain_text("is yours: the offer ran out unanswered")
         await expect(dans.offer).to_be_hidden()
 
@@ -261,7 +261,7 @@ async def test_a_restarted_server_is_found_again(chromium: Browser, site: Site, 
         await dans.online()
         port, settings = site.node.port, site.node.settings
         await site.node.stop()
-        await expect(dans.line).to_have_text("Offline", timeout=10_000)
+        await expect(dans.line).to_have_text("Offline")
         async with running_node(settings, port) as again:
             site.node = again
             await dans.online()
@@ -283,7 +283,7 @@ async def test_a_connection_that_only_looks_open_is_found_out(chromium: Browser,
         await dans.online()
         session = await value(site, "SELECT session_id FROM drivers")
         await dans.page.evaluate("globalThis.deaf = true; document.dispatchEvent(new Event('visibilitychange'))")
-        await until(lambda: _another(site, session), within=15)
+        await until(lambda: _another(site, session))
         await dans.page.evaluate("globalThis.deaf = false")
         await dans.online()
 
@@ -314,7 +314,7 @@ async def test_a_link_that_is_over_is_said_to_be(chromium: Browser, site: Site, 
     stranger = Driver("01a20d95-bd15-7304-adfd-8e3a9c15409e", dan.client)
     whose, seconds = (dan, 3) if why == "its time is up" else (stranger, 3600)
     async with phone(chromium, site, whose, seconds=seconds) as dans:
-        await expect(dans.page.get_by_role("heading", name="This link is over")).to_be_visible(timeout=10_000)
+        await expect(dans.page.get_by_role("heading", name="This link is over")).to_be_visible()
         await dans.press("Enter another link")
         await expect(dans.page.get_by_label("Or paste the link here")).to_be_visible()
 
@@ -328,7 +328,7 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
         where = "SELECT lat FROM driver_positions WHERE driver_id = $1"
         await until(lambda: _near(site, where, dan, 52.51))
         await dans.context.set_geolocation({"latitude": 52.52, "longitude": 13.4, "accuracy": 12})
-        await until(lambda: _near(site, where, dan, 52.52), within=15)
+        await until(lambda: _near(site, where, dan, 52.52))
 
 
 async def _near(site: Site, query: str, driver: Driver, wanted: float) -> bool:

@@ -10,7 +10,7 @@ from server.paths import STATIC
 from tests.driver_app import driver_app
 from tests.web.conftest import Site
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 SOURCE = (STATIC / "driver" / "state.js").read_text()
 NOW = {"mono": 1000, "wall": 1_800_000_000_000}

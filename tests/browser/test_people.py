@@ -9,7 +9,7 @@ from tests.browser.conftest import PASSWORD, THEMES, People, Person, check_acces
 from tests.web.conftest import Site
 from tests.web.people import add
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
@@ -95,9 +95,11 @@ async def test_an_admin_adds_somebody_who_then_logs_in(site: Site, people: Peopl
     await expect(theirs.locator("summary .tag")).to_have_text("viewer")
     await expect(theirs.get_by_role("link", name="People")).to_have_count(0)
     await page.get_by_role("link", name="Change Max").click()
+    window.network_may_fail = True  # the stream is refused from now on, which is an error to the console
     page.on("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="Deactivate").click()
     await expect(page.get_by_text("Max cannot log in any more.")).to_be_visible()
+    await expect(theirs).to_have_url(f"{site.node.url}/login?next=%2Fboard")  # their board sees to it by itself
     await theirs.goto(f"{site.node.url}/board")
     await expect(theirs).to_have_url(f"{site.node.url}/login?next=/board")
 

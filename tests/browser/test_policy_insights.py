@@ -7,7 +7,7 @@ from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, check_a
 from tests.web.conftest import Site
 from tests.web.offers_made import make_offers
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 async def test_an_admin_changes_the_policy_by_keyboard(site: Site, people: People) -> None:

@@ -10,15 +10,16 @@ import jwt
 import pytest
 from argon2 import PasswordHasher
 
-from tests.cli.conftest import Process, Run, done
+from tests.cli.conftest import Run, done
 from tests.conftest import SECRET
+from tests.process import Process
 from tests.simulate.test_day import FILES
 from tests.waiting import until
 
 
 async def opened(process: Process) -> dict[str, str]:
     """What the demo says once it is set up: board, login, driver."""
-    await until(lambda: "end     Ctrl-C" in process.err or process.code is not None, within=30)
+    await until(lambda: "end     Ctrl-C" in process.err or process.code is not None)
     assert process.code is None, process.err
     lines = [line.split(maxsplit=1) for line in process.err.splitlines() if line.startswith("  ")]
     return {line[0]: line[1] for line in lines if len(line) == 2}
@@ -26,7 +27,7 @@ async def opened(process: Process) -> dict[str, str]:
 
 async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
     arguments = ("--drivers", "6", "--orders-per-minute", "60", "--speed", "5")
-    process = run("demo", "--port", "0", *arguments, log_format="json")
+    process = run("demo", "--port", "0", *arguments, log_format="json", log_level="info")
     said = await opened(process)
 
     name, password = said["login"].split(" / ")
@@ -53,6 +54,7 @@ async def test_a_second_demo_has_its_own_login_and_the_same_drivers(run: Run, da
         process = run("demo", "--port", "0", "--drivers", "2", "--orders-per-minute", "0")
         said = await opened(process)
         assert said["login"].startswith(f"{name} / ")
+        assert process.out == "", "nothing pushes what was said from the screen"
         assert await process.end() == 0
     password = said["login"].split(" / ")[1]
     hashed = await database.fetchval("SELECT password_hash FROM users WHERE name = 'demo'")
@@ -74,7 +76,7 @@ async def test_load_on_a_server_that_runs_somewhere(run: Run, run_bare: Run) -> 
     assert "does not accept this token" in err
 
     endless = run_bare("simulate", "--url", url, "--drivers", "2", secret=SECRET)
-    await until(lambda: "are registered" in endless.err, within=20)
+    await until(lambda: "are registered" in endless.err)
     assert await endless.end(signal.SIGINT) == 0
 
 

@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 import structlog
@@ -97,3 +99,44 @@ def test_a_reader_that_has_gone_away_stops_nobody() -> None:
     stream.close()
     structlog.get_logger().info("offer_created")
     logging.getLogger("some.library").warning("this")
+
+
+HOSTILE = (
+    'a"b',
+    'a\n{"event":"forged"}',
+    "a\r\nb",
+    "\x1b[2J\x1b[31mred",
+    "\x9b31m",
+    "\x00",
+    "\x7f",
+    "a\u2028b",
+    "\u202egnp.exe",
+    "half \ud800",
+    '","event":"forged","x":"',
+    "\\",
+)
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_nothing_that_is_logged_ends_a_line_or_is_obeyed_by_a_terminal(format_: Literal["json", "console"]) -> None:
+    for text in HOSTILE:
+        stream = io.StringIO()
+        write_logs("info", format_, stream)
+        structlog.get_logger().info("offer_rejected", reason=text, nested={"x": [text]}, error=ValueError(text))
+        logging.getLogger("some.library").warning("library says %s", text)
+        try:
+            raise ValueError(text)
+        except ValueError:
+            structlog.get_logger().exception("task_died", task=text)
+        written = stream.getvalue()
+        assert all(one.isprintable() or one == "\n" for one in written), repr(written)
+        lines_ = written.splitlines()
+        if format_ == "json":
+            assert [json.loads(line)["event"] for line in lines_[:1]] == ["offer_rejected"]
+            assert len(lines_) == 3
+            assert [json.loads(line)["event"] == "forged" for line in lines_] == [False] * 3
+            if "\ud800" not in text:
+                assert json.loads(lines_[0])["reason"] == text
+        else:
+            assert len([line for line in lines_ if re.match(r"\d{4}-\d\d-\d\dT\S+ \[", line)]) == 3
+            assert "task_died" in lines_[2]

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 from argon2 import PasswordHasher
 
-from tests.cli.conftest import Process, Run, done
+from tests.cli.conftest import Run, done
+from tests.process import Process
 
 
 def first_password(process: Process) -> str | None:

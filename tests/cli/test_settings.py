@@ -47,6 +47,17 @@ def test_options_win_over_the_environment_over_dotenv_over_toml(folder: Path, mo
     assert settings.batch_limit == 7
 
 
+def test_what_is_usual_counts_where_nothing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = {"log_level": "warning"}
+    assert load_settings(usual=usual).log_level == "warning"
+    assert load_settings(usual=usual, log_level="error").log_level == "error"
+    monkeypatch.setenv("CALLBOARD_LOG_LEVEL", "info")
+    assert load_settings(usual=usual).log_level == "info"
+    monkeypatch.delenv("CALLBOARD_LOG_LEVEL")
+    (folder / "callboard.toml").write_text('log_level = "debug"\n')
+    assert load_settings(usual=usual).log_level == "debug"
+
+
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_PORT", "")
     assert load_settings().port == 8000
@@ -132,3 +143,35 @@ def test_a_folder_that_cannot_keep_a_secret(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(BadSettings, match="CALLBOARD_DATA"):
         kept_secret(folder / "file" / "data")
+
+
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().trusted_proxies == "127.0.0.1,::1"
+    monkeypatch.setenv("CALLBOARD_TRUSTED_PROXIES", "10.0.0.5, 10.1.0.0/16,fd00::/8")
+    assert load_settings().trusted_proxies == "10.0.0.5, 10.1.0.0/16,fd00::/8"
+    for wrong in ("*", "proxy.internal", "10.0.0.5,", "10.0.0.5/16"):
+        monkeypatch.setenv("CALLBOARD_TRUSTED_PROXIES", wrong)
+        assert mistakes() == ["CALLBOARD_TRUSTED_PROXIES: must be addresses or networks such as 10.0.0.5,10.1.0.0/16"]
+
+
+KEY = "tHr0ughTheStreets_byNight-AndDay-2026-xxxxQ"
+
+
+def test_the_key_of_web_push_is_one_of_its_curve_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_VAPID_PRIVATE_KEY", KEY + "=")
+    assert load_settings().vapid_private_key == KEY
+    assert KEY not in repr(load_settings())
+    for wrong in ("key", KEY[:-1], KEY + "A", "A" * 43, "_" * 43, KEY[:-1] + "+"):
+        monkeypatch.setenv("CALLBOARD_VAPID_PRIVATE_KEY", wrong)
+        told = "CALLBOARD_VAPID_PRIVATE_KEY: must be a private key of P-256: 32 bytes in base64url"
+        assert mistakes() == [told], wrong
+
+
+def test_push_services_can_write_to_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for good in ("mailto:ops@fleet.example", "https://fleet.example/contact"):
+        monkeypatch.setenv("CALLBOARD_VAPID_SUBJECT", good)
+        assert load_settings().vapid_subject == good
+    for wrong in ("ops@fleet.example", "mailto:ops", "http://fleet.example", "https://"):
+        monkeypatch.setenv("CALLBOARD_VAPID_SUBJECT", wrong)
+        told = "must be an address such as mailto:ops@fleet.example or https://fleet.example"
+        assert mistakes() == [f"CALLBOARD_VAPID_SUBJECT: {told}"], wrong

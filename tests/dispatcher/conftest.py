@@ -150,7 +150,7 @@ async def dispatching(settings: Settings) -> AsyncIterator[Dispatch]:
     try:
         yield dispatch
     finally:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await node.drain()
             await node.stop()
 

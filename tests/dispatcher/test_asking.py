@@ -120,7 +120,7 @@ async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(idle: Dispatc
         await transaction.start()
         await other.execute("UPDATE drivers SET availability = 'paused' WHERE id = $1", dan)
         searching = asyncio.create_task(idle.dispatcher.search(delivery_id))
-        await until(lambda: idle.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), within=2)
+        await until(lambda: idle.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
         await transaction.commit()
     answer = await searching
     assert isinstance(answer, Answer)

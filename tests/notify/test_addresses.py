@@ -42,6 +42,19 @@ PRIVATE = (
     "2002:a00:1::1",
     "64:ff9b::7f00:1",
     "64:ff9b::10.0.0.1",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "2001:0:7f00:1::",
+    "3fff::1",
+    "fec0::1",
+    "100.100.100.200",
+    "168.63.129.16",
+    "::ffff:168.63.129.16",
+    "192.0.0.1",
+    "192.88.99.1",
 )
 PUBLIC = ("1.1.1.1", "93.184.216.34", "172.32.0.1", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1")
 
@@ -100,13 +113,65 @@ def test_an_ordinary_address() -> None:
     assert mistake_in("https://shop.example:8443/hooks?key=1", allow_private=False) is None
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1"])
+WAYS_OF_WRITING_THIS_MACHINE = (
+    "127.0.0.1", "localhost", "LOCALHOST", "localhost.", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1",
+    "0177.0.0.1", "017700000001", "0", "0.0.0.0", "127.0.0.1.", "①②⑦.0.0.1", "127。0。0。1", "[::1]", "[::]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::127.0.0.1]",
+    "%31%32%37.0.0.1", "127.0.0.1%00.example", "user@127.0.0.1", "127.0.0.1#@shop.example",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("host", WAYS_OF_WRITING_THIS_MACHINE)
 async def test_no_way_of_writing_this_machine_gets_through(receiver: Receiver, host: str) -> None:
     sender = Sender(allow_private=False)
     result = await sender.post(f"http://{host}:{receiver.port}/hooks", b"{}", {})
     assert result.status is None
     assert result.outcome in ("not_allowed", "unreachable")
     assert receiver.heard == []
+    await sender.close()
+
+
+async def test_a_redirect_is_an_answer_and_not_a_way(receiver: Receiver) -> None:
+    """Else a public address could send the call on to a private one, after all was checked."""
+    receiver.headers = {"location": f"http://127.0.0.1:{receiver.port}/elsewhere"}
+    sender = Sender(allow_private=True)
+    for status in (301, 302, 303, 307, 308):
+        receiver.answers = [status]
+        result = await sender.post(receiver.url, b"{}", {})
+        assert (result.status, result.outcome) == (status, "refused")
+    assert {heard.path for heard in receiver.heard} == {"/hooks"}
+    await sender.close()
+
+
+async def test_no_proxy_of_the_environment_makes_the_calls(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would resolve the names again, and may stand in the private network."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, receiver.url)
+    sender = Sender(allow_private=False)
+    assert (await sender.post("http://127.0.0.1:1/hooks", b"{}", {})).outcome == "not_allowed"
+    assert receiver.heard == []
+    await sender.close()
+
+
+async def test_a_name_that_leads_elsewhere_a_moment_later_is_asked_and_checked_again(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rebinding between two calls: every connection is checked, whatever was found good before."""
+    answers = [["127.0.0.1"], ["127.0.0.1"]]
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return answers.pop(0)
+
+    monkeypatch.setattr(addresses, "_resolve", resolve)
+    good = {"127.0.0.1"}
+    monkeypatch.setattr(addresses, "is_public", lambda address: address in good)
+    sender = Sender(allow_private=False)
+    receiver.headers = {"connection": "close"}
+    url = f"http://rebind.example:{receiver.port}/hooks"
+    assert (await sender.post(url, b"{}", {})).status == 200
+    good.clear()
+    assert (await sender.post(url, b"{}", {})).outcome == "not_allowed"
+    assert len(receiver.heard) == 1
     await sender.close()
 
 

@@ -61,7 +61,13 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
     assert receiver.types() == ["alert.raised", "alert.resolved"]
     told = [(line["event"], line["log_level"], line["alertId"]) for line in lines if line["event"].startswith("alert_")]
     assert told == [("alert_raised", "warning", alert["id"]), ("alert_resolved", "info", alert["id"])]
-    notices = (await site.vic.get("/admin/notices")).json()["items"]
+    behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+    assert [item["deliveryId"] for item in behind["deliveries"]] == [item["id"] for item in deliveries], (
+        "who waited when it was raised, though two are cancelled by now"
+    )
+    notices = [
+        notice for notice in (await site.vic.get("/admin/notices")).json()["items"] if notice["channel"] != "webhook"
+    ]
     assert [notice["kind"] for notice in notices] == ["alert.resolved", "alert.raised"]
     assert notices[1]["text"] == "Zone default: 3 orders are without a driver (threshold 2)."
     assert notices[1]["alertId"] == alert["id"]
@@ -98,6 +104,24 @@ async def test_too_many_rejections_and_then_too_little_to_tell_from(site: Site) 
     (over,) = await alerts(site)
     assert over["resolvedAt"] is not None
     assert "callboard_alerts_standing{" not in (await site.nobody.get("/metrics")).text
+
+
+async def test_behind_orders_that_wait_are_the_drivers_who_did_not_take_them(site: Site) -> None:
+    await set_alerts(site, unassignedCount=0)
+    dan = await site.driver("Dan", at_work=True)
+    delivery = await site.delivery()
+    offer = await dan.offer()
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await look(site)
+    (alert,) = await alerts(site)
+    behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+    assert behind["drivers"] == [{"driverId": dan.id, "name": "Dan", "rejections": 1, "reason": "too far"}]
+    await cancel(site, delivery)
+    await look(site)
+    over = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+    assert over["resolvedAt"]
+    assert [item["deliveryId"] for item in over["deliveries"]] == [delivery["id"]]
+    assert over["drivers"] == behind["drivers"]
 
 
 async def test_the_watch_looks_by_itself_when_thresholds_change(site: Site) -> None:

@@ -9,8 +9,9 @@ import asyncpg
 import httpx2
 import pytest
 
-from tests.cli.conftest import ROOT, Process
+from tests.cli.conftest import ROOT
 from tests.conftest import SECRET
+from tests.process import Process
 from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, token
 
@@ -110,4 +111,4 @@ async def levels(database: Any, delivery_id: str, expected: list[int]) -> None:
     async def reached() -> bool:
         return await levels_of(database, delivery_id) == expected
 
-    await until(reached, within=15)
+    await until(reached)

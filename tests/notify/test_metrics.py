@@ -29,6 +29,48 @@ async def test_every_metric_of_the_rules_is_there(site: Site) -> None:
     assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= told
 
 
+def expressions() -> list[str]:
+    """The expressions of the rules, each on one line."""
+    found = re.findall(r"expr: >?\s*(.+?)(?=\n +(?:for|labels):)", RULES.read_text(), re.DOTALL)
+    assert len(found) == RULES.read_text().count("- alert:")
+    return [" ".join(expression.split()) for expression in found]
+
+
+def labels_of(metric: str) -> set[str]:
+    """The labels that a metric of ours is told with."""
+    collector: Any = prometheus_client.REGISTRY._names_to_collectors[metric]
+    return {*collector._labelnames, *(["le"] if metric.endswith("_bucket") else [])}
+
+
+async def test_every_label_of_the_rules_is_one_of_the_metrics_own(site: Site) -> None:
+    """A selector or a grouping by a label that is not there matches nothing, for ever and in silence."""
+    code = "".join(path.read_text() for path in (Path(__file__).parent.parent.parent / "server").rglob("*.py"))
+    seen = 0
+    for expression in expressions():
+        for metric, selector in re.findall(r"\b(callboard_\w+)\{([^}]*)\}", expression):
+            for label, values in re.findall(r'(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"', selector):
+                assert label in labels_of(metric), (metric, label)
+                for value in values.split("|"):
+                    assert value.isdigit() or f'"{value}"' in code, (metric, label, value)
+                seen += 1
+        for grouping in re.findall(r"\b(?:by|without|on) \(([^)]*)\)", expression):
+            for metric in re.findall(r"\bcallboard_\w+", expression):
+                missing = {label.strip() for label in grouping.split(",")} - labels_of(metric) - {"instance"}
+                assert not missing, (metric, missing)
+                seen += 1
+    assert seen > 10
+
+
+def test_what_a_rule_says_of_its_labels_is_left_by_its_expression() -> None:
+    """An annotation that names a label which the expression has summed away says nothing."""
+    text = RULES.read_text()
+    for expression, rule in zip(expressions(), text.split("- alert:")[1:], strict=True):
+        for label in re.findall(r"\$labels\.(\w+)", rule):
+            aggregated = re.match(r"(?:histogram_quantile\([^,]+, )?(sum|max|min|avg)\b", expression)
+            grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+            assert not aggregated or any(label in by for by in grouped), (expression, label)
+
+
 def test_every_rule_says_what_to_do() -> None:
     text = RULES.read_text()
     alerts = re.findall(r"- alert: (\w+)", text)

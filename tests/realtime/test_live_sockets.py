@@ -1,6 +1,7 @@
 """Drivers' sockets on real nodes: hello, acks after commits, resume, supersede, close codes, slow readers, restarts."""
 
 import asyncio
+import gc
 import json
 import socket as sockets
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 import websockets
+from websockets.server import ServerProtocol
 
+from server.gathered import HttpProtocol, WebSocketProtocol
 from server.ids import new_id
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
@@ -285,3 +288,64 @@ async def test_when_a_socket_ends_nothing_of_it_stays(node: StartNode) -> None:
     hub = here.app.state.node.hub
     await until(lambda: not hub.sockets and not hub._partings)
     await until(lambda: len(asyncio.all_tasks()) <= tasks + 1)
+
+
+async def test_when_a_socket_ends_nothing_is_left_for_the_collector_of_garbage(node: StartNode) -> None:
+    """It seldom looks, so a driver who comes and goes would cost as much memory as many who stay."""
+    here = await node()
+    dan = await a_driver(here)
+
+    def left() -> int:
+        return sum(type(it) in (HttpProtocol, WebSocketProtocol, ServerProtocol) for it in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        for _ in range(3):
+            async with driver_app(here.ws_url, dan) as app:
+                await app.hear("hello")
+                assert left() > before
+        await until(lambda: left() <= before)
+    finally:
+        gc.enable()
+
+
+async def test_a_database_that_forgot_what_was_sent_makes_its_drivers_start_anew(node: StartNode) -> None:
+    """As after a fail-over to a standby that had not heard the last commits: their numbers are given out again."""
+    here = await node()
+    dan = await a_driver(here)
+    pool = here.app.state.node.database.pool
+    async with driver_app(here.ws_url, dan) as app:
+        await ready(app)
+        seq = (await app.ask("pause") and await app.hear("availability"))["seq"]
+        await pool.execute(
+            "WITH forgotten AS (DELETE FROM driver_messages WHERE driver_id = $1 AND seq = $2)"
+            " UPDATE drivers SET stream_seq = $2 - 1 WHERE id = $1",
+            dan,
+            seq,
+        )
+        await until(lambda: app.closed is not None)
+        assert app.closed == 4203
+    async with driver_app(here.ws_url, dan, last_seq=seq) as app:
+        hello = await app.hear("hello")
+        assert (hello["seq"], hello["missed"], hello["resync"]) == (seq - 1, [], True)
+
+
+async def test_a_database_that_forgot_a_driver_ends_their_socket(node: StartNode) -> None:
+    here = await node()
+    dan = await a_driver(here)
+    async with driver_app(here.ws_url, dan) as app:
+        await app.hear("hello")
+        pool = here.app.state.node.database.pool
+        await pool.execute(
+            "WITH messages AS (DELETE FROM driver_messages WHERE driver_id = $1),"
+            " history AS (DELETE FROM driver_availability_history WHERE driver_id = $1),"
+            " positions AS (DELETE FROM driver_positions WHERE driver_id = $1) DELETE FROM drivers WHERE id = $1",
+            dan,
+        )
+        await until(lambda: app.closed is not None)
+        assert app.closed == 4203
+    async with driver_app(here.ws_url, dan) as app:
+        await until(lambda: app.closed is not None)
+        assert app.closed == 4101

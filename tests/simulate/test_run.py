@@ -68,7 +68,7 @@ async def test_a_city_that_is_ended_leaves_no_task(node: StartNode, access: Acce
     ready = asyncio.Event()
     load = Load(drivers=3, orders_per_minute=600)
     task = asyncio.create_task(run_city(running.url, access, load, lambda _: None, ready.set, tidy=False))
-    await asyncio.wait_for(ready.wait(), 10)
+    await asyncio.wait_for(ready.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

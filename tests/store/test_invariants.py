@@ -10,7 +10,8 @@ from server.ids import new_id
 from server.store.engine import Database
 from tests.builders import CAKE, DAN, DORA, SOUP, id_of
 
-OFFER, ASSIGNMENT, TICKET, WEBHOOK = id_of("offer"), id_of("assignment"), id_of("ticket"), id_of("webhook")
+OFFER, ASSIGNMENT, TICKET = id_of("offer"), id_of("assignment"), id_of("ticket")
+WEBHOOK, PHONE = id_of("webhook"), id_of("phone")
 
 # Soup is offered to Dan, who is on his socket. Cake is Dora's.
 DRIVER: Final = (
@@ -57,6 +58,11 @@ SESSION: Final = (
     "INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)"
     " VALUES ('hash', '{user}', now(), now(), now())"
 )
+DAY: Final = "INSERT INTO insight_days (time_zone, since, until) VALUES ('UTC', '2026-02-01Z', '2026-02-02Z')"
+COUNTS: Final = (
+    "INSERT INTO insight_counts (time_zone, since, part, zone, accepted, auto_accepted, rejected, expired, answered,"
+    " ms, wanted, late) VALUES ('UTC', '{since}Z', 'hour', 'default', 0, 0, 0, 0, 0, 0, 0, 0)"
+)
 KEY: Final = "INSERT INTO api_keys (id, name, key_hash, prefix) VALUES ('{id}', 'shop', 'hash', 'cb_1')"
 HOOK: Final = "INSERT INTO webhooks (id, url, events, secret) VALUES ('{id}', 'https://shop', '{{}}', 's')"
 POST: Final = (
@@ -66,6 +72,18 @@ TRY: Final = "INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, ms
 NOTICE: Final = (
     "INSERT INTO notices (id, kind, severity, zone, text, link, created_at)"
     " VALUES ('{id}', 'alert.raised', 'warning', 'default', 'Wake up', '/board', now())"
+)
+SUBSCRIPTION: Final = (
+    "INSERT INTO push_subscriptions (id, driver_id, endpoint, p256dh, auth, created_at, expires_at)"
+    " VALUES ('{id}', '{driver}', 'https://push/1', 'k', 'a', now(), now())"
+)
+PUSH: Final = (
+    "INSERT INTO driver_notices (id, kind, driver_id, delivery_id, offer_id, subscription_id, created_at, expires_at)"
+    f" VALUES ('{{id}}', 'offer.created', '{DAN}', '{SOUP}', '{OFFER}', '{PHONE}', now(), now())"
+)
+TOLD: Final = (
+    "INSERT INTO stream_notices (id, kind, driver_id, seq, text, created_at)"
+    f" VALUES ('{{id}}', 'driver.availability_changed', '{DAN}', 1, 'Now paused.', now())"
 )
 
 WHOLE: Final = (
@@ -85,11 +103,16 @@ WHOLE: Final = (
     MESSAGE.format(driver=DAN, seq=1),
     POSITION.format(driver=DAN),
     ALERT.format(id=new_id()),
+    DAY,
+    COUNTS.format(since="2026-02-01"),
     USER.format(id=new_id(), name="alice"),
     KEY.format(id=new_id()),
     HOOK.format(id=WEBHOOK),
     POST.format(id=new_id(), hook=WEBHOOK),
     NOTICE.format(id=new_id()),
+    SUBSCRIPTION.format(id=PHONE, driver=DAN),
+    PUSH.format(id=new_id()),
+    TOLD.format(id=new_id()),
 )
 
 BREAKING: Final[dict[str, str]] = {
@@ -107,6 +130,10 @@ BREAKING: Final[dict[str, str]] = {
     "users_name": USER.format(id=new_id(), name="Alice"),
     "api_keys_key_hash": KEY.format(id=new_id()),
     "webhook_deliveries_once": POST.format(id=new_id(), hook=WEBHOOK),
+    "push_subscriptions_endpoint_unique": SUBSCRIPTION.format(id=new_id(), driver=DORA),
+    "driver_notices_once": PUSH.format(id=new_id()),
+    "driver_notices_kind_check": "UPDATE driver_notices SET kind = 'offer.praised'",
+    "stream_notices_kind_check": "UPDATE stream_notices SET kind = 'offer.created'",
     "unassigned_orders_delivery_id_exists": WAIT.format(id=new_id()),
     "sessions_user_id_exists": SESSION.format(user=new_id()),
     "driver_offers_delivery_id_exists": OFFERED.format(id=new_id(), delivery=new_id(), driver=DORA),
@@ -165,6 +192,8 @@ BREAKING: Final[dict[str, str]] = {
     "webhook_deliveries_over_check": "UPDATE webhook_deliveries SET delivered_at = now(), parked_at = now()",
     "webhook_attempts_webhook_delivery_id_exists": TRY.format(post=new_id()),
     "notices_severity_check": "UPDATE notices SET severity = 'loud'",
+    "insight_days_once": DAY,
+    "insight_counts_day_exists": COUNTS.format(since="2026-02-03"),
     "policy_version_check": "UPDATE policy SET version = 0",
     "users_role_check": "UPDATE users SET role = 'driver'",
     "users_name_check": "UPDATE users SET name = ''",

@@ -124,7 +124,7 @@ def apply(decided: Decided, world: World) -> tuple[list[Event], list[StreamMessa
     for event in decided.events:
         world.apply(event)
     messages = []
-    for driver_id, message in tell(decided.events, world):
+    for driver_id, message, _ in tell(decided.events, world):
         driver = world.drivers[driver_id]
         assert driver is not None
         messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))

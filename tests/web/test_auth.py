@@ -1,4 +1,4 @@
-"""Who may call what: tokens, roles, owners; and that nothing else leaks."""
+"""Tokens and keys, good ones and bad; and that nothing else leaks. For who may call what see tests/abuse."""
 
 import time
 from typing import Any
@@ -6,104 +6,12 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from litestar.routes import HTTPRoute
 
 from server.ids import new_id
 from server.web.auth import VERIFIED_LIMIT, _verified, mint_token, verify_token
-from server.web.endpoint import Described
 from tests.conftest import SECRET, StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
-
-ALL = {"driver", "service", "viewer", "ops", "admin"}
-READERS = {"viewer", "ops", "admin"}
-
-# Section 2 and 3 of the contract, line by line. "owner" is the driver of the path, "driver" any other.
-ALLOWED = {
-    "POST /deliveries": {"service", "ops", "admin"},
-    "GET /deliveries": {"service"} | READERS,
-    "GET /deliveries/{}": {"service"} | READERS,
-    "GET /deliveries/{}/timeline": {"service"} | READERS,
-    "GET /deliveries/{}/candidates": {"service"} | READERS,
-    "POST /deliveries/{}/assign": {"service", "ops", "admin"},
-    "POST /deliveries/{}/cancel": {"service", "ops", "admin"},
-    "POST /drivers": {"service", "admin"},
-    "GET /drivers": READERS,
-    "GET /drivers/{}": {"owner", "service"} | READERS,
-    "POST /drivers/{}/token": {"service", "admin"},
-    "POST /drivers/{}/location": {"owner", "admin"},
-    "GET /drivers/{}/state": {"owner"} | READERS,
-    "POST /drivers/{}/offers/{}/received": {"owner", "admin"},
-    "POST /drivers/{}/offers/{}/accept": {"owner", "admin"},
-    "POST /drivers/{}/offers/{}/reject": {"owner", "admin"},
-    "POST /drivers/{}/assignments/{}/pickup": {"owner", "admin"},
-    "POST /drivers/{}/assignments/{}/complete": {"owner", "admin"},
-    "POST /drivers/{}/availability/take-break": {"owner", "admin"},
-    "POST /drivers/{}/availability/end-shift": {"owner", "admin"},
-    "POST /drivers/{}/availability/pause": {"owner", "admin"},
-    "POST /drivers/{}/availability/resume": {"owner", "admin"},
-    "GET /drivers/{}/availability/history": {"owner"} | READERS,
-    "POST /admin/assignments/{}/reassign": {"admin"},
-    "POST /admin/deliveries/{}/assign": {"ops", "admin"},
-    "POST /admin/drivers/{}/availability": {"admin"},
-    "GET /admin/unassigned-orders": READERS,
-    "POST /admin/unassigned-orders/{}/acknowledge": {"ops", "admin"},
-    "GET /admin/tickets": READERS,
-    "GET /admin/alerts": READERS,
-    "GET /admin/alerts/{}": READERS,
-    "POST /admin/alerts/{}/acknowledge": {"ops", "admin"},
-    "GET /admin/notices": READERS,
-    "POST /admin/notices/{}/acknowledge": {"ops", "admin"},
-    "GET /admin/webhooks": READERS,
-    "POST /admin/webhooks": {"admin"},
-    "PATCH /admin/webhooks/{}": {"admin"},
-    "DELETE /admin/webhooks/{}": {"admin"},
-    "POST /admin/webhooks/{}/rotate-secret": {"admin"},
-    "GET /admin/webhooks/{}/deliveries": READERS,
-    "POST /admin/webhook-deliveries/{}/redeliver": {"admin"},
-    "GET /admin/stats": READERS,
-    "GET /admin/policy": READERS,
-    "PUT /admin/policy": {"admin"},
-    "GET /admin/api-keys": READERS,
-    "POST /admin/api-keys": {"admin"},
-    "DELETE /admin/api-keys/{}": {"admin"},
-    "GET /admin/users": READERS,
-    "POST /admin/users": {"admin"},
-    "PATCH /admin/users/{}": {"admin"},
-}
-
-
-def declared(site: Site) -> set[str]:
-    """Every handler with a guard that the application has, as the keys above."""
-    found = set()
-    for route in site.node.app.routes:
-        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
-            described = handler.opt.get("described")
-            if isinstance(described, Described) and described.roles is not None:
-                path = "".join("{}" if part.startswith("{") else part for part in _split(route.path))
-                found |= {f"{method} {path}" for method in handler.http_methods}
-    return found
-
-
-def _split(path: str) -> list[str]:
-    return [piece for part in path.split("/")[1:] for piece in ("/", part)]
-
-
-async def test_every_endpoint_lets_exactly_its_roles_pass(site: Site, problem: Check) -> None:
-    assert declared(site) == set(ALLOWED)
-    dan = await site.driver()
-    callers = site.roles | {"owner": dan.client, "driver": (await site.driver("Dora")).client}
-    for endpoint, allowed in ALLOWED.items():
-        method, template = endpoint.split()
-        path = template.replace("{}", dan.id, 1).replace("{}", new_id())
-        problem(await site.nobody.request(method, path), 401, "unauthorized")
-        for role, client in callers.items():
-            answer = await client.request(method, path)
-            if role in allowed:
-                assert answer.status_code not in (401, 403), (endpoint, role, answer.text)
-                assert answer.status_code < 500, (endpoint, role, answer.text)
-            else:
-                problem(answer, 403, "forbidden")
 
 
 def minted(claims: dict[str, Any], key: str = SECRET, algorithm: str = "HS256") -> str:
@@ -139,7 +47,7 @@ BAD_TOKENS: dict[str, str] = {
 
 
 async def test_a_token_that_is_not_good_is_nobodys(site: Site, problem: Check) -> None:
-    assert verify_token(minted(GOOD), SECRET) is not None
+    assert verify_token(minted(GOOD), (SECRET,)) is not None
     details = set()
     for why, token in BAD_TOKENS.items():
         answer = await site.anonymous({"Authorization": f"Bearer {token}"}).get("/deliveries")
@@ -163,11 +71,11 @@ async def test_who_may_not_call_learns_nothing(site: Site, problem: Check) -> No
 
 def test_a_good_token_is_remembered_only_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     token, expires_at = mint_token(SECRET, "ops", "alice", 60)
-    assert verify_token(token, SECRET) is verify_token(token, SECRET)
-    assert verify_token(token, "another-secret-of-at-least-32-bytes!") is None
+    assert verify_token(token, (SECRET,)) is verify_token(token, (SECRET,))
+    assert verify_token(token, ("another-secret-of-at-least-32-bytes!",)) is None
     monkeypatch.setattr(time, "time", lambda: expires_at)
-    assert verify_token(token, SECRET) is None
-    assert (token, SECRET) not in _verified
+    assert verify_token(token, (SECRET,)) is None
+    assert (token, (SECRET,)) not in _verified
 
 
 def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +83,7 @@ def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> 
     _verified.clear()
     tokens = [mint_token(SECRET, "ops", f"alice-{n}", 60)[0] for n in range(4)]
     for token in (*tokens[:3], tokens[0], tokens[3]):
-        assert verify_token(token, SECRET) is not None
+        assert verify_token(token, (SECRET,)) is not None
     assert [token for token, _ in _verified] == [tokens[2], tokens[0], tokens[3]]
     assert VERIFIED_LIMIT > 3
 
@@ -204,5 +112,5 @@ async def test_a_key_revoked_on_one_node_ends_on_the_others_within_two_seconds(s
 
     assert not await refused()
     await site.ada.delete(f"/admin/api-keys/{key['id']}")
-    await until(refused, within=2)
+    await until(refused)
     await other.close()

@@ -295,7 +295,7 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
         page = parse((await site.vic.get("/board")).text.replace("<!doctype html>", ""))
         return [line for line in page.one("ul", id="alerts").every("li") if "data-zone" in line]
 
-    (shown,) = await until(raised, within=15)
+    (shown,) = await until(raised)
     alert = shown["id"].removeprefix("al-")
     assert "Orders unassigned" in shown.text
     assert "(over 1)" in shown.text

@@ -15,7 +15,7 @@ def told(messages: list[bytes]) -> list[str]:
 
 
 async def next_of(stream: AsyncIterator[bytes]) -> str:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         return (await anext(stream)).decode()
 
 

@@ -282,7 +282,7 @@ async def test_a_call_makes_a_driver_present_for_the_search(site: Site) -> None:
     async def offered() -> Any:
         return (await site.vic.get(f"/deliveries/{delivery['id']}")).json()["currentOfferId"]
 
-    await until(offered, within=2)
+    await until(offered)
 
 
 async def test_a_drivers_id_in_capitals_is_theirs(site: Site) -> None:

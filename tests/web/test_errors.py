@@ -98,7 +98,7 @@ async def raw(site: Site, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.node.port)
     writer.write(request)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await reader.read(65_536)
     finally:
         writer.close()

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import httpx2
 
-from server.store.reads_insights import DeliveryGroup, OfferGroup
-from server.web.insights_numbers import WINDOWS, insights_of, start_of
+from server.store.reads_insights import Group, start_of
+from server.web.insights_numbers import WINDOWS, insights_of
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import Element, parse
 from tests.web.offers_made import make_offers
@@ -19,13 +19,13 @@ NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
 TWELVE_HOURS = 12 * 3600
 
 
-def ended(hour: datetime, **counts: int) -> OfferGroup:
-    zero = dict.fromkeys(("accepted", "auto_accepted", "rejected", "expired", "answered"), 0)
-    return OfferGroup("hour", hour, None, None, None, **zero | counts, ms=counts.get("answered", 0) * 4000.0)
+def ended(hour: datetime, **counts: int) -> Group:
+    zero = dict.fromkeys(("accepted", "auto_accepted", "rejected", "expired", "answered", "wanted", "late"), 0)
+    return Group("hour", None, hour, None, None, **zero | counts, ms=counts.get("answered", 0) * 4000.0)
 
 
-def answered(second: int, accepted: int, rejected: int = 0) -> OfferGroup:
-    return OfferGroup("second", None, second, None, None, accepted, 0, rejected, 0, accepted + rejected, 0)
+def answered(second: int, accepted: int, rejected: int = 0) -> Group:
+    return Group("second", "north", None, second, None, accepted, 0, rejected, 0, accepted + rejected, 0, 0, 0)
 
 
 def rows_of(answer: httpx2.Response) -> list[dict[str, str]]:
@@ -44,10 +44,10 @@ def tile(page: Element, label: str) -> Element:
 
 def test_every_part_of_a_window_is_there_also_where_the_clocks_change() -> None:
     for now in (NOW, datetime(2026, 10, 25, 9, 5, tzinfo=UTC), datetime(2026, 3, 29, 9, 5, tzinfo=UTC)):
-        hours = insights_of(WINDOWS["24h"], now, BERLIN, [], []).over_time
+        hours = insights_of(WINDOWS["24h"], now, BERLIN, []).over_time
         assert len(hours) == 25
         assert all(later[0] - earlier[0] == timedelta(hours=1) for earlier, later in pairwise(hours))
-        days = [at.astimezone(BERLIN) for at, _ in insights_of(WINDOWS["7d"], now, BERLIN, [], []).over_time]
+        days = [at.astimezone(BERLIN) for at, _ in insights_of(WINDOWS["7d"], now, BERLIN, []).over_time]
         assert [day.hour for day in days] == [0] * 8
         assert [day.date() - days[0].date() for day in days] == [timedelta(days=n) for n in range(8)]
     assert start_of(NOW, ZoneInfo("Asia/Kolkata"), by_day=False) == NOW
@@ -59,7 +59,7 @@ def test_what_was_counted_is_put_where_it_belongs() -> None:
         ended(noon, accepted=8, auto_accepted=2, rejected=4, expired=2, answered=12),
         ended(noon - timedelta(hours=24), accepted=2, answered=2),
     ]
-    found = insights_of(WINDOWS["7d"], NOW, BERLIN, offers, [DeliveryGroup(noon, None, 20, 1)])
+    found = insights_of(WINDOWS["7d"], NOW, BERLIN, [*offers, ended(noon, wanted=20, late=1)])
     assert (found.total.offers, found.total.acceptance) == (18, 10 / 18)
     assert (found.total.response_seconds, found.total.late_share) == (4.0, 0.05)
     assert found.hours[12][1].offers == 18
@@ -69,7 +69,7 @@ def test_what_was_counted_is_put_where_it_belongs() -> None:
 
 def test_another_time_to_answer_catches_what_was_quicker() -> None:
     groups = [ended(NOW, accepted=9, expired=1, answered=9), answered(4, 6), answered(5, 2), answered(29, 1)]
-    found = insights_of(WINDOWS["24h"], NOW, BERLIN, groups, [])
+    found = insights_of(WINDOWS["24h"], NOW, BERLIN, groups)
     caught = {row.seconds: row for row in found.timeouts(25)}
     assert [(caught[at].answered, caught[at].share) for at in (5, 10, 25, 30)] == [
         (6, 0.6),

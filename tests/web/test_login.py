@@ -52,6 +52,20 @@ async def test_the_cookie_is_for_the_server_alone(site: Site, node: StartNode) -
     await behind_tls.close()
 
 
+async def test_what_a_proxy_says_counts_only_of_those_that_are_trusted(site: Site, node: StartNode) -> None:
+    """Otherwise anybody could have tries without end, or a cookie that their browser never sends again."""
+    strange = Site(await node(trusted_proxies="10.0.0.0/8"))
+    said = {**HTML, "X-Forwarded-For": "203.0.113.7, 198.51.100.9", "X-Forwarded-Proto": "https"}
+    await add(site.node, "alice", "ops")
+    for here, cookie, address in ((site, "__Host-callboard=", "198.51.100.9"), (strange, "callboard=", "127.0.0.1")):
+        client = here.anonymous()
+        answer = await client.post("/login", data={"name": "alice", "password": PASSWORD}, headers=said)
+        assert answer.headers["set-cookie"].startswith(cookie)
+        await client.post("/login", data={"name": "nobody", "password": PASSWORD}, headers=said)
+        assert [*here.node.app.state.login_limits._addresses._buckets] == [address]
+    await strange.close()
+
+
 async def test_a_wrong_name_a_wrong_password_and_a_locked_out_person_look_the_same(site: Site) -> None:
     await add(site.node, "alice", "ops")
     gone = await add(site.node, "gone", "ops")

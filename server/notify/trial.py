@@ -1,0 +1,35 @@
+"""A test of a webhook: one signed message, sent at once by whichever node is asked, past the line of those that wait.
+
+It stands in the log like any other message, and is never tried again by itself.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from server.dispatch.model import Actor
+from server.ids import new_id
+from server.notify.outbox import body_of, headers_of
+from server.notify.sender import Sender
+from server.store.outbox import Happened, Message
+from server.store.reads import asking
+from server.store.webhook_log import TEST, keep_test, to_test
+from server.store.webhooks import Attempt
+from server.wire import instant, to_json
+
+
+async def try_out(pool: Any, sender: Sender, webhook_id: str, actor: Actor) -> tuple[str | None, bool]:
+    """The id of the message, None if there is no such webhook; and whether the receiver took it. Raises
+    DatabaseAway.
+    """
+
+    def told(at: datetime) -> str:
+        return to_json(Message(TEST, instant(at), Happened(instant(at), TEST, actor, {"webhookId": webhook_id})))
+
+    message = await to_test(pool, webhook_id, new_id(), told)
+    if message is None:
+        return None, False
+    body = body_of(message)
+    result = await sender.post(message.url, body.encode(), headers_of(message, body))
+    with asking():
+        await keep_test(pool, message, Attempt(message.at, result.status, result.ms, result.error))
+    return message.id, result.error is None

@@ -1,0 +1,101 @@
+"""The PostgreSQL servers that a database URL names, and connections to the one of them that takes writes.
+
+A URL may name several, as `postgresql://user@db1:5432,db2:5432/name`: a primary, and standbys that may take its place.
+"""
+
+import asyncio
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+SERVER_SECONDS: Final = 1.5
+"""How long one of several servers may take to answer before the next one is tried."""
+
+DATABASE_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What a statement raises while the server is away, restarting or overloaded: a loop catches these and goes on.
+
+An InternalClientError is what asyncpg says when the server has said goodbye and has not hung up yet.
+"""
+
+
+class TakesNoWrites(OSError):
+    """The server answers, but it is a standby, or read-only."""
+
+
+class Servers:
+    """Connects to whichever of the servers takes writes; the one that did last is tried first."""
+
+    def __init__(self, url: str) -> None:
+        self._urls: list[str | None] = [*each_server(url)] if url else [None]
+        self._first = 0
+
+    async def connect(self, **options: Any) -> Any:
+        """A connection that asyncpg makes with these options. Raises one of DATABASE_ERRORS: the last server's."""
+        failed: BaseException | None = None
+        for at in [*range(self._first, len(self._urls)), *range(self._first)]:
+            try:
+                connection = await self._connect(self._urls[at], options)
+            except (*DATABASE_ERRORS, asyncio.CancelledError) as error:
+                self._first = (at + 1) % len(self._urls)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
+                failed = error
+            else:
+                self._first = at
+                return connection
+        assert failed is not None
+        raise failed
+
+    async def _connect(self, url: str | None, options: dict[str, Any]) -> Any:
+        alone = len(self._urls) == 1
+        try:
+            async with asyncio.timeout(None if alone else SERVER_SECONDS):
+                return await asyncpg.connect(url, target_session_attrs="read-write", **options)
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise TakesNoWrites("it takes no writes: it is a standby, or read-only") from None
+
+
+def each_server(url: str) -> list[str]:
+    """The URL once for each server it names, otherwise the same."""
+    parts = urlsplit(url)
+    person, at, named = parts.netloc.rpartition("@")
+    if named:
+        return [urlunsplit(parts._replace(netloc=f"{person}{at}{server}")) for server in named.split(",")]
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    hosts, ports = query.get("host", "").split(","), query.get("port", "").split(",")
+    if len(hosts) == 1:
+        return [url]
+    if len(ports) == 1:
+        ports *= len(hosts)
+    return [
+        f"{url.partition('?')[0]}?{urlencode({**query, 'host': host, 'port': port or '5432'})}"
+        for host, port in zip(hosts, ports, strict=False)
+    ]
+
+
+def place(url: str) -> str:
+    """Where a database URL points, fit for people's eyes: `host:port/name`, with several hosts, or `name in /path`."""
+    parts = urlsplit(url)
+    name = parts.path.strip("/") or parts.username or ""
+    servers = [_server(one) for one in each_server(url)]
+    if servers[0].startswith("/"):
+        return f"{name} in {servers[0]}"
+    return f"{','.join(servers)}/{name}"
+
+
+def _server(url: str) -> str:
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    named = parts.netloc.rpartition("@")[2]
+    host = unquote(named) or query.get("host", "localhost")
+    if host.startswith("/"):
+        return host
+    has_port = host.rpartition("]")[2].count(":") == 1
+    return host if has_port else f"{host}:{query.get('port') or 5432}"

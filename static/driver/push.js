@@ -1,0 +1,154 @@
+// Web push: offers reach this device while the page is closed, if the driver says so. The service worker shows them.
+//
+// States: "unsupported", "unasked", "off", "working", "on", "blocked" (by the browser's settings).
+
+const WANTED = "callboard.driver.push"; // "on" or "off", once the driver has decided
+const PASS = "callboard-pass"; // the token, where the service worker finds it
+const PASS_KEY = "/driver/pass";
+const SUBSCRIBED_WITHIN_MS = 20_000;
+
+export class Push {
+  // `changed()` is called for every new state, `failed()` when the browser or the server did not do it.
+  constructor({ changed, failed }) {
+    this.state = "unsupported";
+    this._options = { changed, failed };
+    this._registration = null;
+    this._who = null;
+    this._subscription = null; // where the server knows it: its address there
+  }
+
+  // The driver does not want to be notified, whatever the browser allows.
+  get silenced() {
+    return this._decided() === "off";
+  }
+
+  // The service worker is there.
+  registered(registration) {
+    if (!("PushManager" in globalThis) || !("Notification" in globalThis)) return;
+    this._registration = registration;
+    this._settle();
+    this._resume();
+  }
+
+  // This driver is in, with this token.
+  entered(token, driverId) {
+    if (this._who?.token === token) return;
+    this._who = { token, driverId };
+    this._resume();
+  }
+
+  // The driver asks for it: the one moment in which browsers let us ask back.
+  async turnOn() {
+    if ((await Notification.requestPermission()) === "granted") {
+      this._decide("on");
+      await this._subscribe();
+    } else this._settle();
+  }
+
+  // Also when the driver leaves this device. The browser forgets it even if the server cannot be told.
+  async turnOff({ forget = false } = {}) {
+    this._decide(forget ? null : "off");
+    const { _who: who, _subscription: path } = this;
+    this._subscription = null;
+    if (forget) this._who = null;
+    this._settle();
+    const subscription = await this._registration?.pushManager.getSubscription();
+    await Promise.allSettled([
+      who && path && call(who.token, "DELETE", path),
+      subscription?.unsubscribe(),
+      globalThis.caches?.delete(PASS),
+    ]);
+  }
+
+  // The page goes out of sight, and its socket may follow: a call keeps the driver within reach for a while.
+  left(here) {
+    if (this.state !== "on") return;
+    const { token, driverId } = this._who;
+    const said = here
+      ? call(token, "POST", `/drivers/${driverId}/location`, here)
+      : call(token, "GET", `/drivers/${driverId}`);
+    said.catch(() => {}); // nobody is left to be told
+  }
+
+  // Said again at each start: what the server knows ends with the token that said so.
+  _resume() {
+    const ready = this._registration && this._who && Notification.permission === "granted";
+    if (ready && this._decided() === "on") this._subscribe();
+  }
+
+  async _subscribe() {
+    this._set("working");
+    try {
+      const { token, driverId } = this._who;
+      const { key } = await call(token, "GET", "/drivers/push-key");
+      const { pushManager } = this._registration;
+      let subscription = await pushManager.getSubscription();
+      if (subscription && encoded(subscription.options.applicationServerKey) !== key) {
+        await subscription.unsubscribe();
+        subscription = null;
+      }
+      const wanted = { userVisibleOnly: true, applicationServerKey: decoded(key) };
+      subscription ??= await soon(pushManager.subscribe(wanted));
+      const path = `/drivers/${driverId}/push-subscriptions`;
+      const { id } = await call(token, "POST", path, subscription);
+      if (this._who?.token !== token) return;
+      this._subscription = `${path}/${id}`;
+      await (await caches.open(PASS)).put(PASS_KEY, new Response(token));
+      this._set("on");
+    } catch {
+      this._settle();
+      this._options.failed();
+    }
+  }
+
+  _settle() {
+    if (!this._registration) return;
+    const decided = this._decided();
+    if (Notification.permission === "denied") this._set("blocked");
+    else if (decided === null) this._set("unasked");
+    else this._set(this._subscription ? "on" : "off");
+  }
+
+  _set(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this._options.changed();
+  }
+
+  _decided() {
+    try {
+      return localStorage.getItem(WANTED);
+    } catch {
+      return null;
+    }
+  }
+
+  _decide(what) {
+    try {
+      if (what === null) localStorage.removeItem(WANTED);
+      else localStorage.setItem(WANTED, what);
+    } catch {
+      // it lasts as long as the page
+    }
+  }
+}
+
+// Browsers whose push service is out of reach keep on trying for ever.
+const soon = (work) =>
+  Promise.race([
+    work,
+    new Promise((_, reject) => setTimeout(() => reject(new Error("no push service")), SUBSCRIBED_WITHIN_MS)),
+  ]);
+
+const call = async (token, method, path, body) => {
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive: true });
+  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+  return response.status === 204 ? null : response.json();
+};
+
+const encoded = (bytes) =>
+  btoa(String.fromCharCode(...new Uint8Array(bytes ?? []))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+
+const decoded = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (letter) => letter.charCodeAt(0));

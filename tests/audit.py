@@ -1,0 +1,47 @@
+"""Asks whether any pinned version has a known hole: `python -m tests.audit PIP_AUDIT` where there is a network.
+
+pip-audit counts what it could not look up as good. Here that is an answer of its own: nobody knows.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PINS = Path(__file__).parent.parent / "constraints.txt"
+GOOD, HOLES, UNKNOWN = 0, 1, 2
+
+
+def verdict(found: dict[str, Any]) -> tuple[int, list[str]]:
+    """The exit code and what to say, from pip-audit's JSON."""
+    told = []
+    asked = found["dependencies"]
+    unknown = [one for one in asked if "skip_reason" in one]
+    for one in asked:
+        for hole in one.get("vulns", ()):
+            mended = ", ".join(hole["fix_versions"]) or "no version yet"
+            told.append(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+    if told:
+        return HOLES, told
+    if unknown or not asked:
+        names = ", ".join(one["name"] for one in unknown)
+        return UNKNOWN, [f"NOT CHECKED: {len(unknown)} of {len(asked)} packages could not be looked up: {names}"]
+    return GOOD, [f"{len(asked)} packages, none of them with a known hole"]
+
+
+def main(pip_audit: str, pins: Path = PINS) -> int:
+    """Ask, say what was found, and return the exit code."""
+    command = [pip_audit, "-r", str(pins), "--no-deps", "--disable-pip", "-f", "json", "--progress-spinner", "off"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        code, told = verdict(json.loads(asked.stdout))
+    except ValueError:
+        last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        code, told = UNKNOWN, [f"NOT CHECKED: pip-audit could not ask, for want of a network? {last[:300]}"]
+    print("\n".join(told))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

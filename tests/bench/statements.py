@@ -1,0 +1,174 @@
+"""Every statement that reads the large tables again and again, with arguments that find something: for their plans."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from server.board import reads as board
+from server.dispatch.policy import DEFAULT_POLICY
+from server.realtime import geo, hub
+from server.store import (
+    due,
+    insight_days,
+    load,
+    notice_record,
+    notices_sent,
+    prune,
+    reads_admin,
+    reads_deliveries,
+    reads_drivers,
+    reads_insights,
+    reads_watch,
+    rows,
+    snapshot,
+    stream_notices,
+    waiting,
+    watch,
+    webhook_log,
+    webhooks,
+)
+from server.store.migrate import _FROM_ELSEWHERE
+from server.web import board as board_page
+from server.web import board_pages
+
+LARGE: Final = (
+    "deliveries", "unassigned_orders", "driver_offers", "assignments", "support_tickets", "events", "driver_messages",
+    "driver_availability_history", "notices", "stream_notices", "webhook_deliveries",
+    "webhook_attempts",
+)  # fmt: skip
+"""What grows with the work. Drivers do not: there are as many as people."""
+
+SAMPLE: Final = """
+SELECT now(), (SELECT array_agg(id::text) FROM (SELECT id FROM deliveries ORDER BY id DESC LIMIT 50) d),
+       (SELECT array_agg(id::text) FROM (SELECT id FROM drivers ORDER BY id LIMIT 50) d),
+       (SELECT array_agg(id::text) FROM (SELECT id FROM driver_offers ORDER BY id DESC LIMIT 50) o),
+       (SELECT array_agg(id::text) FROM (SELECT id FROM assignments ORDER BY id DESC LIMIT 50) a),
+       (SELECT seller_order_id FROM deliveries ORDER BY id DESC LIMIT 1),
+       (SELECT (array_agg(xid::text))[1] FROM (SELECT xid FROM events ORDER BY xid DESC LIMIT 1) e)"""
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+WINDOWS: Final = {"1 h": 1, "24 h": 24, "7 d": 24 * 7}
+
+
+class Sample:
+    """Rows to ask for."""
+
+    def __init__(self, row: Any) -> None:
+        self.now: datetime = row[0]
+        self.deliveries: list[str] = row[1]
+        self.drivers: list[str] = row[2]
+        self.offers: list[str] = row[3]
+        self.assignments: list[str] = row[4]
+        self.order: str = row[5]
+        self.xid: str = row[6]
+
+
+Statement = tuple[str, str, tuple[Any, ...]]
+
+
+def reading(s: Sample) -> Iterator[Statement]:
+    """Name, SQL and arguments of what the pool's connections run."""
+    fresh = (float(DEFAULT_POLICY.position_fresh_seconds), float(DEFAULT_POLICY.call_presence_seconds))
+    box = (["north"], [52.45], [52.55], [13.3], [13.5])
+    for name, hours in WINDOWS.items():
+        since = s.now - timedelta(hours=hours)
+        for zone in (None, "north"):
+            where = f"{name}, {zone or 'all zones'}"
+            yield f"stats: offers, {where}", reads_admin.OFFER_NUMBERS, (since, zone, since - reads_admin.LONGEST_OFFER)
+            yield f"stats: deliveries, {where}", reads_admin.DELIVERY_NUMBERS, (since, zone)
+    day = s.now - timedelta(days=1)
+    yield "insights: counted, 24 h", reads_insights.COUNTED, (day, s.now, None, "UTC")
+    midnight = s.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight - timedelta(days=number) for number in range(1, 91)]
+    yield "insights: added up, 90 d", reads_insights.ADDED_UP, ("UTC", days, None)
+    yield "insights: days", reads_insights.DAYS, ("UTC", s.now - timedelta(days=90))
+    yield "insights: zones", reads_insights.ZONES, ()
+    yield "insights: first delivery", insight_days.FIRST_DELIVERY, ()
+    yield "unassigned: waiting", reads_admin.WAITING_PAGE, (None, None, 50)
+    yield "unassigned: waiting, a zone", reads_admin.WAITING_PAGE, ("north", None, 50)
+    yield "unassigned: all", reads_admin.ALL_PAGE, (None, None, 50)
+    yield "unassigned: all, a zone", reads_admin.ALL_PAGE, ("north", None, 50)
+    yield "tickets", reads_admin.TICKETS, (None, None, 50)
+    yield "tickets, a zone", reads_admin.TICKETS, ("north", None, 50)
+    yield "alerts", reads_admin.ALERTS, (None, None, 50)
+    yield "delivery", reads_deliveries.ONE, (s.deliveries[0],)
+    yield "delivery: timeline", reads_deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
+    for conditions, args in (
+        ((), ()),
+        (("zone = $2",), ("north",)),
+        (("status = 'READY'",), ()),
+        (("status = 'DELIVERED'", "zone = $2"), ("north",)),
+        (("status = 'CANCELLED'", "zone = $2", "id < $3"), ("north", s.deliveries[-1])),
+    ):
+        page = reads_deliveries._page(tuple(conditions))
+        yield f"deliveries: {' and '.join(conditions) or 'all'}", page, (50, *args)
+    yield "drivers", reads_drivers.PAGE, (None, None, None, 50)
+    yield "drivers: history", reads_drivers.HISTORY, (s.drivers[0], None, None, 50)
+    yield "driver's page: offers", board_pages.OFFERS_OF, (s.drivers[0], 50)
+    yield "driver's page: answers", board_pages.ANSWERS_OF, (s.drivers[0],)
+    yield "driver's page: work", board_pages.WORK_OF, (s.drivers[0],)
+    yield "order by the seller's number", board_page.ORDER, (s.order,)
+    yield "board: open deliveries", board.OPEN_DELIVERIES, (board.SHOWN_LIMIT,)
+    yield "board: deliveries", board.DELIVERIES, (s.deliveries,)
+    yield "board: drivers", board.SHOWN_DRIVERS, (board.SHOWN_LIMIT,)
+    yield "board: these drivers", board.DRIVERS, (s.drivers,)
+    yield "board: moved", board.MOVED, (s.now - timedelta(seconds=25),)
+    yield "board: news", board.NEWS, (s.xid, 0, board.NEWS_LIMIT)
+    yield "board: alerts", board.ALERTS, ()
+    yield "watch: zones", watch.NUMBERS, (60, reads_admin.LONGEST_OFFER.total_seconds())
+    yield "watch: standing", watch.STANDING, ()
+    behind = ("north", 50, s.now, 60, reads_admin.LONGEST_OFFER.total_seconds())
+    yield "watch: waiting in a zone", watch.WAITING_NOW, behind[:2]
+    yield "watch: rejected deliveries", watch.REJECTED_DELIVERIES, behind
+    yield "watch: rejecting drivers", watch.REJECTING_DRIVERS, behind
+    yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0)
+    yield "matcher: waiting", waiting.WAITING, (500,)
+    yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
+    yield "matcher: in boxes", waiting.DISPATCHABLE_IN_BOXES, (*fresh, *box)
+    yield "matcher: others in boxes", waiting.OTHERS_IN_BOXES, (*fresh, *box)
+    yield "matcher: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
+    yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
+    yield "index: dispatchable", geo.DISPATCHABLE_IDS, fresh
+    yield "index: open offers", geo.OPEN_OFFERS, ()
+    yield "socket: hello", snapshot.SNAPSHOT, (s.drivers, [1] * len(s.drivers), 100)
+    yield "socket: behind", hub.BEHIND, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
+    yield "socket: rows after", hub.ROWS_AFTER, (s.drivers, [2**40] * len(s.drivers))
+    yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
+    yield "outbox: claim", webhooks.CLAIM, ([], [], 8, 30.0, 64)
+    yield "outbox: backlog", webhooks.BACKLOG, ()
+    yield "notices: claim", notices_sent.CLAIM, (20, "board", 30.0)
+    yield from _screens(s, day)
+    yield "start: events from elsewhere", _FROM_ELSEWHERE, ()
+    for step in prune.STEPS:
+        before = s.now - timedelta(days=400)
+        arguments = (before, step.begin, prune.id_above(before))
+        yield f"prune: {step.name}", step.remove, arguments[: 3 if "$3" in step.remove else 2]
+
+
+def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
+    """What the screens of alerts, notices, tickets and webhooks ask."""
+    asked = {
+        "24 h": notice_record.Asked(since=day),
+        "24 h, failed": notice_record.Asked(since=day, outcome="failed"),
+        "24 h, a zone": notice_record.Asked(since=day, zone="north"),
+        "a delivery": notice_record.Asked(delivery_id=s.deliveries[0]),
+    }
+    for source in notice_record.SOURCES:
+        for which, one in asked.items():
+            sql, values = notice_record.page_of(source, one, None, 60)
+            yield f"record: {source}, {which}", sql, tuple(values)
+        sql, values = notice_record.counts_of(source, asked["24 h"])
+        yield f"record: {source}, counted", sql, tuple(values)
+    yield "alerts: open", reads_watch.OPEN_ALERTS, ()
+    yield "alerts: over", reads_watch.PAST_ALERTS, (None, 30)
+    yield "alerts: waited then", watch.WAITING_THEN, ("north", 50, s.now)
+    yield "alerts: did not take them", watch.NOT_TAKING, (s.deliveries, 50, s.now)
+    yield "tickets: told", reads_watch.TICKETS, (None, None, 100)
+    yield "webhooks: how they fare", webhook_log.WEBHOOK_FARES, (None,)
+
+
+def writing(s: Sample) -> Iterator[Statement]:
+    """The same of what the write path's connections run before they save."""
+    few = [ids[:8] for ids in (s.deliveries, s.drivers, s.offers, s.assignments)]
+    yield "lock", load.LOCK, (few[0], few[0], few[1], few[1], few[2], few[3], ["shop"], [s.order])
+    yield "read", rows.READ_IN_TRANSACTION, (few[0], few[1])
+    yield "alerts", load.ALERTS, ()

@@ -1,0 +1,142 @@
+"""Looking after webhooks: how each fares, trying one out, and sending all that was given up again."""
+
+from typing import Any
+
+import prometheus_client
+
+from server.ids import new_id
+from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
+from tests.waiting import until
+from tests.web.conftest import Check, Site
+
+
+async def fares(site: Site, webhook: dict[str, Any]) -> dict[str, Any]:
+    found = await site.vic.get(f"/admin/webhooks/{webhook['id']}")
+    assert found.status_code == 200, found.text
+    told: dict[str, Any] = found.json()
+    return told
+
+
+async def park(site: Site, webhook: dict[str, Any]) -> None:
+    """All that waits is given up, also what comes meanwhile."""
+    pool = site.node.app.state.node.database.pool
+
+    async def parked() -> bool:
+        await pool.execute(
+            "UPDATE webhook_deliveries SET retry_until = now() - interval '1 s', next_attempt_at = now()"
+        )
+        return not await log_of(site, webhook, status="pending")
+
+    await until(parked, every=0.1)
+
+
+async def test_a_webhook_tells_how_it_fares(site: Site, receiver: Receiver, problem: Check) -> None:
+    webhook = await a_webhook(site, receiver, "delivery.created")
+    told = await fares(site, webhook)
+    assert "secret" not in told
+    assert (told["waiting"], told["waitingSince"], told["parked"], told["attempts"], told["ms"]) == (
+        0,
+        None,
+        0,
+        0,
+        None,
+    )
+    receiver.answers = [500]
+    await site.delivery()
+    await receiver.messages(2)
+
+    async def taken() -> Any:
+        now = await fares(site, webhook)
+        return now if now["taken"] else None
+
+    told = await until(taken)
+    assert (told["attempts"], told["taken"], told["waiting"]) == (2, 1, 0)
+    assert told["ms"] >= 0
+    await receiver.stop()
+    await site.delivery()
+
+    async def waits() -> Any:
+        now = await fares(site, webhook)
+        return now if now["waiting"] and now["attempts"] > 2 else None
+
+    assert (await until(waits))["waitingSince"]
+    await receiver.start()
+    problem(await site.vic.get(f"/admin/webhooks/{new_id()}"), 404, "not_found")
+    problem(await site.vic.get("/admin/webhooks/what"), 404, "not_found")
+
+
+async def test_a_test_is_signed_sent_at_once_and_stands_in_the_log(site: Site, receiver: Receiver) -> None:
+    webhook = await a_webhook(site, receiver, "delivery.created")
+    await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": False})
+    tested = await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")
+    assert tested.status_code == 200, tested.text
+    told = tested.json()
+    assert (told["type"], told["status"], told["attempts"], told["lastStatus"]) == ("webhook.test", "delivered", 1, 200)
+    (heard,) = receiver.heard
+    assert heard.id == told["id"] == heard.message["id"]
+    assert heard.verified_by(webhook["secret"])
+    assert heard.message["data"]["actor"] == {"type": "admin", "id": "ada"}
+    assert heard.message["data"]["data"] == {"webhookId": webhook["id"]}
+    assert [message["id"] for message in await log_of(site, webhook)] == [told["id"]]
+
+
+async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_given_up(
+    site: Site, receiver: Receiver, problem: Check
+) -> None:
+    webhook = await a_webhook(site, receiver)
+    receiver.status = 404
+    told = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
+    assert (told["status"], told["lastError"]) == ("parked", "answered 404: not like this")
+    await receiver.stop()
+    told = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
+    assert told["lastStatus"] is None
+    assert told["lastError"]
+    now = await fares(site, webhook)
+    assert (now["parked"], now["attempts"], now["taken"]) == (0, 2, 0)
+    assert (await site.ada.post(f"/admin/webhooks/{webhook['id']}/redeliver-parked")).json() == {"redelivered": 0}
+    await site.node.app.state.node.notify.watch.look()
+    assert prometheus_client.REGISTRY.get_sample_value("callboard_webhook_messages_parked_now") == 0
+    await receiver.start()
+    problem(await site.ada.post(f"/admin/webhooks/{new_id()}/test"), 404, "not_found")
+    problem(await site.ada.post("/admin/webhooks/what/test"), 404, "not_found")
+    await site.ada.delete(f"/admin/webhooks/{webhook['id']}")
+    problem(await site.ada.post(f"/admin/webhooks/{webhook['id']}/test"), 404, "not_found")
+
+
+async def test_all_that_was_given_up_goes_out_again_in_order(site: Site, receiver: Receiver, problem: Check) -> None:
+    webhook = await a_webhook(site, receiver)
+    path = f"/admin/webhooks/{webhook['id']}/redeliver-parked"
+    receiver.status = 500
+    deliveries = [await site.delivery() for _ in range(3)]
+    for delivery in deliveries:
+        await cancel(site, delivery)
+    await park(site, webhook)
+    assert (await fares(site, webhook))["parked"] == 6
+    await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": False})
+    problem(await site.ada.post(path), 409, "webhook_not_active")
+    await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": True})
+    receiver.status = 200
+    receiver.heard.clear()
+    assert (await site.ada.post(path)).json() == {"redelivered": 6}
+    await receiver.messages(6)
+    for delivery in deliveries:
+        about = [h.message["type"] for h in receiver.heard if h.message["data"]["deliveryId"] == delivery["id"]]
+        assert about == ["delivery.created", "delivery.cancelled"]
+    assert (await site.ada.post(path)).json() == {"redelivered": 0}
+    problem(await site.ada.post(f"/admin/webhooks/{new_id()}/redeliver-parked"), 404, "not_found")
+
+
+async def test_what_a_person_sends_again_does_not_wait_out_a_pause(site: Site, receiver: Receiver) -> None:
+    webhook = await a_webhook(site, receiver)
+    receiver.status = 503
+    await site.delivery()
+    await park(site, webhook)
+    outbox = site.node.app.state.node.notify.outbox
+    pause = outbox._pauses[webhook["id"]]
+    pause.until = float("inf")
+    receiver.status = 200
+    receiver.heard.clear()
+    (message,) = await log_of(site, webhook)
+    await site.ada.post(f"/admin/webhook-deliveries/{message['id']}/redeliver")
+    await receiver.messages(1)
+    await until(lambda: webhook["id"] not in outbox._pauses)

@@ -1,0 +1,79 @@
+"""A PostgreSQL and a Valkey of one's own, to be stopped, killed and frozen."""
+
+import asyncio
+import signal
+import subprocess
+
+import psutil  # type: ignore[import-untyped]
+
+from server.embedded import Embedded
+
+
+class OwnServers:
+    """The servers of an `Embedded` that has started. What blocks is done in a thread."""
+
+    def __init__(self, embedded: Embedded) -> None:
+        self.embedded = embedded
+
+    @property
+    def postgres_runs(self) -> bool:
+        """Whether its process is there."""
+        return _runs(self.embedded._children.get("postgres"))
+
+    @property
+    def redis_runs(self) -> bool:
+        """Whether its process is there."""
+        return _runs(self.embedded._children.get("valkey"))
+
+    @property
+    def postgres_pid(self) -> int:
+        """The postmaster's process id."""
+        return self.embedded._children["postgres"].pid
+
+    @property
+    def redis_pid(self) -> int:
+        """Valkey's process id."""
+        return self.embedded._children["valkey"].pid
+
+    def kill_redis(self) -> None:
+        """At once; what it held is gone."""
+        child = self.embedded._children["valkey"]
+        child.kill()
+        child.wait()
+
+    async def start_redis(self) -> None:
+        """Until it answers; empty."""
+        await asyncio.to_thread(self.embedded._start_valkey)
+
+    async def stop_postgres(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT as `pg_ctl stop -m fast`; SIGQUIT as `-m immediate`: a crash, recovered from at the next start."""
+        child = self.embedded._children["postgres"]
+        child.send_signal(how)
+        await asyncio.to_thread(child.wait)
+
+    async def start_postgres(self) -> None:
+        """Until it answers."""
+        await asyncio.to_thread(self.embedded._start_postgres)
+
+    async def restart_postgres(self) -> None:
+        """The planned way."""
+        await self.stop_postgres()
+        await self.start_postgres()
+
+    def signal_postgres(self, number: signal.Signals) -> None:
+        """To the postmaster and every process of its."""
+        for process in self._of_postgres():
+            try:
+                process.send_signal(number)
+            except psutil.NoSuchProcess:
+                continue
+
+    def _of_postgres(self) -> list[psutil.Process]:
+        if not self.postgres_runs:
+            return []
+        postmaster = psutil.Process(self.postgres_pid)
+        return [postmaster, *postmaster.children(recursive=True)]
+
+
+def _runs(child: subprocess.Popen[bytes] | None) -> bool:
+    return child is not None and child.poll() is None

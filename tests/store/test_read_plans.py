@@ -1,0 +1,34 @@
+"""What is asked again and again finds its rows by an index, however much work lies behind."""
+
+import asyncpg
+import pytest
+
+from server.settings import Settings
+from server.store.engine import Database
+from server.store.insight_days import InsightDays
+from tests.bench.history import make_evening, make_history
+from tests.bench.plans import plans
+from tests.bench.statements import SAMPLE, Sample, reading, writing
+
+
+@pytest.mark.slow
+async def test_nothing_reads_a_table_whole_that_grows_with_the_work(settings: Settings) -> None:
+    connection = await asyncpg.connect(settings.database_url)
+    await make_history(connection, offers=20_000, days=12, drivers=100)
+    await make_evening(connection, 300)
+    await connection.execute("ANALYZE")
+    sample = Sample(await connection.fetchrow(SAMPLE))
+    await connection.close()
+    database = Database(settings.database_url)
+    reader, writer = await database.connect_apart(), await database.connect_for_writing()
+    await database.open()
+    await InsightDays(database.pool, settings, lambda: True).count()
+    found = [*await plans(reader, reading(sample)), *await plans(writer, writing(sample))]
+    assert {plan.name: plan.whole for plan in found if plan.whole} == {}
+    assert len(found) > 60
+    await reader.execute("DROP INDEX driver_offers_created")
+    offers = [statement for statement in reading(sample) if statement[0] == "stats: offers, 1 h, all zones"]
+    assert [plan.whole for plan in await plans(reader, offers)] == [["driver_offers"]], "it would be noticed"
+    for connection in (reader, writer):
+        await connection.close()
+    await database.close()

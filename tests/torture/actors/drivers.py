@@ -1,0 +1,278 @@
+"""Drivers: they answer in time, late, twice, on two sockets, or not at all; vanish and come back; rest and go home."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from server.ids import new_id
+from tests.bench.fleet import somewhere
+from tests.bench.wire import TEXT, frame
+from tests.torture.actors.phone import Message, Phone, weighted
+from tests.torture.actors.scene import Caller, Scene, now_and_then
+
+ANSWERS: Final = {
+    "accept": 6.0,
+    "accept_twice": 1.5,
+    "accept_and_reject": 1.0,
+    "accept_on_two_sockets": 1.0,
+    "accept_over_http": 1.0,
+    "accept_both_ways": 1.0,
+    "accept_and_vanish": 1.0,
+    "accept_late": 1.5,
+    "reject": 2.0,
+    "reject_late": 0.5,
+    "let_expire": 2.0,
+    "vanish": 0.7,
+}
+"""What a driver does with an offer, and how often."""
+RADIUS_KM: Final = 2.0
+STORM: Final = 6
+COMPLETE_EVERY_SECONDS: Final = 4.0
+CALM_SECONDS: Final = 0.5
+
+
+class Driver:
+    """One driver. `live` as a task, until the scene is over; what is in hand is carried on meanwhile."""
+
+    def __init__(self, scene: Scene, name: str, driver_id: str) -> None:
+        self.id = driver_id
+        self.name = name
+        self._scene = scene
+        self._chance = scene.chance(name)
+        history = scene.histories.of(name)
+        self.phone = Phone(scene, history, driver_id, self._heard)
+        self._caller = Caller(scene, history, scene.chance(f"{name}/http"), "driver", driver_id)
+        self._place = somewhere(self._chance, RADIUS_KM)
+        self._seen: set[str] = set()
+        self._away = 0.0
+        self._marks = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def live(self) -> None:
+        """The whole run."""
+        deeds = (
+            (5.0, self._report),
+            (1.0, self._rest_and_return),
+            (1.0, self._storm),
+            (1.0, self._tunnel),
+            (1.0, self._another_socket),
+            (0.7, self._stop_reading),
+            (0.7, self._talk_nonsense),
+            (0.7, self._look_over_http),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(now_and_then(self._scene, self._chance, (0.5, 4.0), deeds))
+            tasks.create_task(self._settle())
+            await self._scene.over.wait()
+            for task in self._tasks:
+                task.cancel()
+            self.phone.switch_off()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _mark(self) -> str:
+        self._marks += 1
+        return f"{self.name}-{self._marks}"
+
+    # The socket
+
+    async def _stay_connected(self) -> None:
+        while not self._scene.over.is_set():
+            calm = self._scene.calm.is_set()
+            if self._away and not calm:
+                away, self._away = self._away, 0.0
+                await self._scene.rest(away, self._scene.calm)
+            opened = await self.phone.open(
+                self._scene.any_node(self._chance), resume=calm or self._chance.random() < 0.85
+            )
+            if opened:
+                await self.phone.stay_on()
+            await self._scene.rest(self._chance.uniform(0.05, 0.8))
+
+    def _heard(self, message: Message) -> None:
+        for offer in list(self.phone.offers.values()):
+            if offer["id"] not in self._seen:
+                self._seen.add(offer["id"])
+                self._start(self._answer(offer))
+        for assignment in list(self.phone.assignments.values()):
+            if assignment["id"] not in self._seen:
+                self._seen.add(assignment["id"])
+                self._start(self._carry_out(assignment["id"]))
+        match message:
+            case {"type": "hello"}:
+                self._say_where()
+            case {"type": "error", "code": "try_again", "id": str()} if self._chance.random() < 0.7:
+                self._start(self._ask_again())
+            case _:
+                pass
+
+    def _say_where(self) -> None:
+        lat, lon = self._place
+        self.phone.send("location", answered=self._chance.random() < 0.3, lat=lat, lon=lon)
+
+    async def _ask_again(self) -> None:
+        """An app that was told to try again does: with whatever is open still."""
+        await self._scene.rest(self._chance.uniform(0.2, 1.0))
+        for offer_id in self.phone.offers:
+            self.phone.send("accept", offerId=offer_id)
+
+    # Offers
+
+    async def _answer(self, offer: Message) -> None:
+        chance, offer_id = self._chance, offer["id"]
+        left = offer["remainingMs"] / 1000
+        calm = self._scene.calm.is_set()
+        if calm or chance.random() < 0.8:
+            self.phone.send("received", answered=chance.random() < 0.5, offerId=offer_id)
+        plan = "accept" if calm else weighted(chance, ANSWERS)
+        if plan in ("accept_late", "reject_late"):
+            await self._scene.rest(left + chance.uniform(-0.1, 0.6))
+        else:
+            await self._scene.rest(chance.uniform(0.0, min(1.5, 0.6 * left)))
+        match plan:
+            case "accept" | "accept_late":
+                self.phone.send("accept", offerId=offer_id)
+            case "accept_twice":
+                self.phone.send("accept", offerId=offer_id)
+                await self._scene.rest(chance.choice((0.0, 0.3, 3.0)))
+                self.phone.send("accept", offerId=offer_id)
+            case "accept_and_reject":
+                kinds = ["accept", "reject"]
+                chance.shuffle(kinds)
+                for kind in kinds:
+                    reason: dict[str, Any] = {"reason": self._mark()} if kind == "reject" else {}
+                    self.phone.send(kind, offerId=offer_id, **reason)
+            case "accept_on_two_sockets":
+                first = self.phone.line
+                await self.phone.open(self._scene.any_node(chance))
+                self.phone.send("accept", line=first, offerId=offer_id)
+                self.phone.send("accept", offerId=offer_id)
+            case "accept_over_http":
+                await self._over_http(offer_id, "accept")
+            case "accept_both_ways":
+                self.phone.send("accept", offerId=offer_id)
+                await self._over_http(offer_id, "accept")
+            case "accept_and_vanish":
+                self.phone.send("accept", offerId=offer_id)
+                await self._scene.rest(chance.choice((0.0, 0.002, 0.02)))
+                self._vanish(chance.uniform(0.1, 9.0))
+            case "reject" | "reject_late":
+                if chance.random() < 0.8:
+                    self.phone.send("reject", offerId=offer_id, reason=self._mark())
+                else:
+                    await self._over_http(offer_id, "reject", {"reason": self._mark()})
+            case "vanish":
+                self._vanish(chance.uniform(0.1, 9.0))
+
+    async def _over_http(self, offer_id: str, what: str, body: Any = None) -> None:
+        await self._caller.call("POST", f"/drivers/{self.id}/offers/{offer_id}/{what}", body)
+
+    def _vanish(self, seconds: float) -> None:
+        self._away = seconds
+        self.phone.hang_up()
+
+    # Assignments
+
+    async def _carry_out(self, assignment_id: str) -> None:
+        """Pick up, hand over; said again for as long as it is still in hand."""
+        chance = self._chance
+        await self._pause(0.2, 3.0)
+        if chance.random() < 0.85:
+            for _ in range(chance.choice((1, 1, 1, 2))):
+                if chance.random() < 0.85:
+                    self.phone.send("picked_up", assignmentId=assignment_id)
+                else:
+                    await self._caller.call("POST", f"/drivers/{self.id}/assignments/{assignment_id}/pickup")
+            await self._pause(0.2, 3.0)
+        while assignment_id in self.phone.assignments and not self._scene.over.is_set():
+            for _ in range(chance.choice((1, 1, 1, 2))):
+                if chance.random() < 0.85:
+                    self.phone.send("completed", assignmentId=assignment_id)
+                else:
+                    await self._caller.call("POST", f"/drivers/{self.id}/assignments/{assignment_id}/complete")
+            await self._scene.rest(COMPLETE_EVERY_SECONDS)
+
+    async def _pause(self, least: float, most: float) -> None:
+        seconds = self._chance.uniform(least, most)
+        await self._scene.rest(min(seconds, CALM_SECONDS) if self._scene.calm.is_set() else seconds)
+
+    # Everything else
+
+    async def _report(self) -> None:
+        lat, lon = self._place
+        self._place = (lat + self._chance.uniform(-0.001, 0.001), lon + self._chance.uniform(-0.001, 0.001))
+        self._say_where()
+        self.phone.send("ping")
+
+    async def _rest_and_return(self) -> None:
+        """Off duty one way or another, and back; over the socket or over HTTP."""
+        chance = self._chance
+        kind = chance.choice(("take_break", "take_break", "end_shift", "pause"))
+        fields: dict[str, Any] = {}
+        if kind == "take_break":
+            fields = {"durationMinutes": chance.randint(5, 120), "reason": self._mark()}
+        if chance.random() < 0.75:
+            self.phone.send(kind, **fields)
+        else:
+            path = kind.replace("_", "-")
+            await self._caller.call("POST", f"/drivers/{self.id}/availability/{path}", fields or None)
+        await self._scene.rest(chance.uniform(0.1, 6.0), self._scene.calm)
+        if chance.random() < 0.75:
+            self.phone.send("resume")
+        else:
+            await self._caller.call("POST", f"/drivers/{self.id}/availability/resume")
+
+    async def _storm(self) -> None:
+        """Connect and hang up, again and again, hardly waiting for anything."""
+        for _ in range(self._chance.randint(2, STORM)):
+            resume = self._chance.random() < 0.7
+            await self.phone.open(self._scene.any_node(self._chance), resume=resume, patient=False)
+            await self._scene.rest(self._chance.choice((0.0, 0.01, 0.1)))
+            self.phone.hang_up()
+
+    async def _tunnel(self) -> None:
+        self._vanish(self._chance.uniform(0.2, 12.0))
+
+    async def _another_socket(self) -> None:
+        await self.phone.open(self._scene.any_node(self._chance))
+
+    async def _stop_reading(self) -> None:
+        line = self.phone.line
+        if line is not None and line.usable:
+            line.stop_reading()
+            await self._scene.rest(self._chance.uniform(1.0, 10.0), self._scene.calm)
+            line.read_on()
+
+    async def _talk_nonsense(self) -> None:
+        """What no app should send: ids of nothing and of others, no JSON, an unknown kind, too many at once."""
+        match self._chance.randrange(5):
+            case 0:
+                self.phone.send("accept", offerId=new_id())
+            case 1:
+                self.phone.send("completed", assignmentId=new_id())
+            case 2:
+                self.phone.send("fly", to="the moon")
+            case 3:
+                if self.phone.line is not None and self.phone.line.usable:
+                    self.phone.line.send(b"{not json")
+                    self.phone.line._write(frame(TEXT + 1, b"\x00\x01"))
+            case _:
+                for _ in range(130):
+                    self.phone.send("ping")
+
+    async def _look_over_http(self) -> None:
+        await self._caller.call("GET", f"/drivers/{self.id}/state")
+
+    async def _settle(self) -> None:
+        """Once it is calm: ready for work, where the work is, for as long as it takes."""
+        await self._scene.calm.wait()
+        while not self._scene.over.is_set():
+            if self.phone.connected:
+                self._say_where()
+                if self.phone.availability != "available":
+                    self.phone.send("resume")
+            await self._scene.rest(2.0)

@@ -1,0 +1,75 @@
+"""The order source: it orders, repeats itself, orders ahead, changes its mind, and asks to have a driver searched."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from server.wire import instant
+from tests.bench.fleet import somewhere
+from tests.torture.actors.drivers import RADIUS_KM
+from tests.torture.actors.scene import NOWHERE, ZONE, Caller, Scene
+
+LATE_SECONDS = (1.0, 12.0)
+"""How far ahead a scheduled delivery is ordered."""
+
+
+class Shop:
+    """Orders at `a_second` on average, until it is calm."""
+
+    def __init__(self, scene: Scene, name: str, a_second: float) -> None:
+        self.name = name
+        self._scene = scene
+        self._chance = scene.chance(name)
+        self._a_second = a_second
+        history = scene.histories.of(name)
+        self._caller = Caller(scene, history, scene.chance(f"{name}/http"), "service", name)
+        self._numbers = count(1)
+        self._marks = count(1)
+
+    async def live(self) -> None:
+        """Orders, each followed by what comes of it; all of it is done when this ends."""
+        async with asyncio.TaskGroup() as tasks:
+            while not self._scene.calm.is_set():
+                tasks.create_task(self._order())
+                await self._scene.rest(self._chance.expovariate(self._a_second), self._scene.calm)
+
+    def _body(self) -> dict[str, Any]:
+        chance, number = self._chance, next(self._numbers)
+        (lat, lon), (to_lat, to_lon) = somewhere(chance, RADIUS_KM), somewhere(chance, RADIUS_KM)
+        body: dict[str, Any] = {
+            "sellerId": self.name,
+            "sellerOrderId": f"{self.name}-{number}",
+            "storeName": f"store {chance.randrange(20)}",
+            "pickup": {"lat": lat, "lon": lon},
+            "dropoff": {"lat": to_lat, "lon": to_lon},
+            "zone": NOWHERE if number % 12 == 1 else ZONE,
+            "priceCents": chance.randint(500, 5000),
+        }
+        if chance.random() < 0.2:
+            body["dispatchAt"] = instant(datetime.now(UTC) + timedelta(seconds=chance.uniform(*LATE_SECONDS)))
+        return body
+
+    async def _order(self) -> None:
+        chance, body = self._chance, self._body()
+        times = chance.choice((1, 1, 1, 1, 2, 3))
+        answers = await asyncio.gather(*(self._caller.call("POST", "/deliveries", body) for _ in range(times)))
+        tries = 0
+        while all(status in (0, 503) for status, _ in answers) and chance.random() < 0.9 and tries < 10:
+            tries += 1
+            await self._scene.rest(chance.uniform(0.3, 2.0))
+            answers.append(await self._caller.call("POST", "/deliveries", body))
+        if chance.random() < 0.05:
+            await self._caller.call("POST", "/deliveries", {**body, "priceCents": 1})
+        made = next((answer for status, answer in answers if status in (200, 201)), None)
+        if made is None:
+            return
+        delivery = f"/deliveries/{made['id']}"
+        if chance.random() < 0.1:
+            await self._scene.rest(chance.uniform(0.0, 2.0), self._scene.calm)
+            await self._caller.call("POST", f"{delivery}/assign")
+        if chance.random() < 0.15 or (body["zone"] == NOWHERE and chance.random() < 0.3):
+            await self._scene.rest(chance.uniform(0.0, 12.0), self._scene.calm)
+            for _ in range(chance.choice((1, 1, 2))):
+                reason = f"{self.name}-c{next(self._marks)}"
+                await self._caller.call("POST", f"{delivery}/cancel", {"reason": reason})

@@ -1,0 +1,250 @@
+"""The promise of events: folded from the first to the last they give the rows that are there."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from server.dispatch import events as e
+from server.dispatch.model import (
+    SYSTEM,
+    Actor,
+    Assignment,
+    AssignmentSource,
+    Availability,
+    Delivery,
+    Driver,
+    Offer,
+    Ticket,
+)
+from server.dispatch.policy import Policy
+from server.dispatch.world import World
+from server.wire import parse_instant
+from tests.dispatch.invariants import broken_invariants
+from tests.torture.evidence import Database, EventRow, Evidence
+from tests.torture.promises.verdict import Verdict
+
+RETURNS: Final = frozenset({"first_seen", "reconnected"})
+NOT_FOLDED: Final = frozenset({"alert.raised", "alert.resolved", "alert.acknowledged", "policy.changed"})
+"""About no delivery and no driver."""
+
+
+def folded(evidence: Evidence) -> Verdict:
+    """Begin with nothing, apply every event, compare. What an event says of a new row must be what the row began as."""
+    verdict = Verdict("the rows are what their events make of nothing")
+    database = evidence.database
+    rebuild = _Rebuild(database)
+    world = World(database.now, Policy(), {}, {})
+    for row in database.events:
+        if row.type in NOT_FOLDED:
+            continue
+        verdict.checked += 1
+        try:
+            event = rebuild.event(row)
+            rebuild.begin(world, row, event)
+            world.apply(event)
+        except (AssertionError, KeyError, AttributeError, TypeError, ValueError) as error:
+            verdict.must(False, f"event {row.id} ({row.type}) cannot have happened: {type(error).__name__} {error}")
+    for delivery_id in database.deliveries.keys() | world.deliveries.keys():
+        found, made = database.deliveries.get(delivery_id), world.deliveries.get(delivery_id)
+        differs = differences(found, made)
+        verdict.must(not differs, f"delivery {delivery_id}: rows and events differ: {differs}")
+    for driver_id in database.drivers.keys() | world.drivers.keys():
+        differs = differences(_known(database.drivers.get(driver_id)), _known(world.drivers.get(driver_id)))
+        verdict.must(not differs, f"driver {driver_id}: rows and events differ: {differs}")
+    _tickets(verdict, database)
+    _availability(verdict, database)
+    whole = World(database.now, Policy(), dict(database.deliveries), dict(database.drivers))
+    for wrong in broken_invariants(whole, whole=True):
+        verdict.must(False, wrong)
+    verdict.told.append(f"{len(database.events)} events")
+    return verdict
+
+
+def differences(found: Struct | None, made: Struct | None) -> list[str]:
+    """Where two rows differ, by field."""
+    if found is None or made is None:
+        return [] if found is made else ["there is no row" if found is None else "there is no event"]
+    left, right = (msgspec.json.decode(msgspec.json.encode(row)) for row in (found, made))
+    return _compare(left, right, "")
+
+
+def _compare(left: Any, right: Any, path: str) -> list[str]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        return [
+            difference
+            for key in left.keys() | right.keys()
+            for difference in _compare(left.get(key), right.get(key), f"{path}.{key}")
+        ]
+    return [] if left == right else [f"{path.removeprefix('.')} {left!r}, by the events {right!r}"]
+
+
+def _known(driver: Driver | None) -> Driver | None:
+    """What of a driver events tell."""
+    if driver is None:
+        return None
+    return structs.replace(
+        driver,
+        session_node=None,
+        stream_seq=0,
+        position=None,
+        last_call_at=None,
+        socket_lost_at=None,
+    )
+
+
+def _tickets(verdict: Verdict, database: Database) -> None:
+    opened = Counter(row.data["ticketId"] for row in database.events if row.type == "ticket.created")
+    there = Counter(ticket.id for ticket in database.tickets)
+    verdict.must(opened == there, f"tickets by the events {opened - there}, tickets by the rows {there - opened}")
+
+
+def _availability(verdict: Verdict, database: Database) -> None:
+    """The history of availability has every change once."""
+    changed: Counter[Any] = Counter(
+        (row.driver_id, row.data["from"], row.data["to"], row.data["reason"], row.actor_type, row.actor_id, row.at)
+        for row in database.events
+        if row.type == "driver.availability_changed"
+    )
+    kept: Counter[Any] = Counter(
+        (row.driver_id, row.from_state, row.to_state, row.reason, row.actor_type, row.actor_id, row.timestamp)
+        for row in database.availability_history
+    )
+    for missing in (changed - kept).elements():
+        verdict.must(False, f"not in the history of availability: {missing}")
+    for extra in (kept - changed).elements():
+        verdict.must(False, f"in the history of availability, but no event: {extra}")
+    verdict.checked += kept.total()
+
+
+class _Rebuild:
+    """Events out of their rows. What a row of `events` does not hold is taken from the row it made, as it began."""
+
+    def __init__(self, database: Database) -> None:
+        self._deliveries = database.deliveries
+        self._drivers = database.drivers
+        self._made_in: dict[str, str] = {}
+        self._tickets = {ticket.id: ticket for ticket in database.tickets}
+
+    def begin(self, world: World, row: EventRow, event: e.Event) -> None:
+        """A row is new as long as the transaction lasts that made it: its version does not rise until then."""
+        if isinstance(event, e.DeliveryCreated):
+            assert event.delivery_id not in world.deliveries, "made twice"
+        if isinstance(event, e.DriverRegistered):
+            assert event.driver_id not in world.drivers, "registered twice"
+        for row_id, new in ((row.delivery_id, world.new_deliveries), (row.assignment_id, world.new_assignments)):
+            if row_id is not None and self._made_in.setdefault(row_id, row.xid) != row.xid:
+                new.pop(row_id, None)
+
+    def event(self, row: EventRow) -> e.Event:
+        """Raises KeyError and the like for a row that names what is not there."""
+        common: dict[str, Any] = {
+            "at": row.at,
+            "actor": Actor(row.actor_type, row.actor_id),  # type: ignore[arg-type]
+            "delivery_id": row.delivery_id,
+            "driver_id": row.driver_id,
+            "offer_id": row.offer_id,
+            "assignment_id": row.assignment_id,
+        }
+        kind = e.EVENT_TYPES[row.type]
+        special = self._SPECIAL.get(kind)
+        return kind(**common, **(special(self, row) if special is not None else {}))
+
+    def _created(self, row: EventRow) -> dict[str, Any]:
+        d = self._deliveries[_id(row.delivery_id)]
+        began = Delivery(
+            d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, "SCHEDULED", d.pickup, d.dropoff,
+            d.prep_seconds, d.dispatch_at, row.at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency,
+            d.notes,
+        )  # fmt: skip
+        return {"delivery": began}
+
+    def _offered(self, row: EventRow) -> dict[str, Any]:
+        o = self._deliveries[_id(row.delivery_id)].offers[_id(row.offer_id)]
+        began = Offer(
+            id=o.id,
+            delivery_id=_id(row.delivery_id),
+            driver_id=_id(row.driver_id),
+            status="PENDING",
+            attempt=row.data["attempt"],
+            payload=msgspec.Raw(msgspec.json.encode(row.data["payload"])),
+            created_at=row.at,
+            expires_at=parse_instant(row.data["expiresAt"]),
+            notification_sent_at=o.notification_sent_at,
+            notification_method=o.notification_method,
+        )
+        return {"offer": began, "reason": row.data.get("reason")}
+
+    def _assigned(self, row: EventRow) -> dict[str, Any]:
+        source: AssignmentSource = row.data["source"]
+        began = Assignment(
+            _id(row.assignment_id), _id(row.delivery_id), _id(row.driver_id), row.offer_id, "ACTIVE", source, row.at
+        )
+        return {"assignment": began, "reason": row.data.get("reason")}
+
+    def _ticket(self, row: EventRow) -> dict[str, Any]:
+        ticket: Ticket = self._tickets[row.data["ticketId"]]
+        assert ticket.delivery_id == row.delivery_id, "the ticket is about another delivery"
+        return {"ticket": ticket}
+
+    def _registered(self, row: EventRow) -> dict[str, Any]:
+        d = self._drivers[_id(row.driver_id)]
+        began = Driver(
+            d.id, d.name, d.zone, d.capacity, "offline", row.at, d.external_ref, d.phone,
+            availability_reason="never_seen", availability_before="available",
+        )  # fmt: skip
+        return {"driver": began}
+
+    def _changed(self, row: EventRow) -> dict[str, Any]:
+        was: Availability = row.data["from"]
+        reason = row.data["reason"]
+        lapsed = reason == "connection_lost" and row.actor_type == SYSTEM.type
+        by_choice = row.actor_type != SYSTEM.type and reason not in RETURNS
+        until = row.data["until"]
+        return {
+            "from_": was,
+            "to": row.data["to"],
+            "reason": reason,
+            "until": parse_instant(until) if until is not None else None,
+            "before": was if lapsed else None,
+            "forgiven": row.data["to"] == "available" and by_choice,
+        }
+
+    _SPECIAL: Final[dict[type[e.Event], Callable[["_Rebuild", EventRow], dict[str, Any]]]] = {
+        e.DeliveryCreated: _created,
+        e.DeliveryReady: lambda _, row: {"early": row.data.get("early", False)},
+        e.SearchFailed: lambda _, row: {"reason": row.data["reason"]},
+        e.OfferCreated: _offered,
+        e.OfferAccepted: lambda _, row: {"response_ms": row.data["responseTimeMs"]},
+        e.OfferRejected: lambda _, row: {
+            "response_ms": row.data["responseTimeMs"],
+            "reason": row.data["reason"],
+        },
+        e.OfferExpired: lambda _, row: {"auto_accepted": row.data["autoAccepted"]},
+        e.OfferWithdrawn: lambda _, row: {"reason": row.data["reason"]},
+        e.DeliveryAssigned: _assigned,
+        e.DeliveryCancelled: lambda _, row: {"reason": row.data["reason"]},
+        e.DeliveryReassigned: lambda _, row: {"reason": row.data["reason"], "forced": row.data["forced"]},
+        e.DeliveryEscalated: lambda _, row: {
+            "level": row.data["level"],
+            "actions": tuple(row.data["actions"]),
+            "minutes_since_creation": row.data["minutesSinceCreation"],
+        },
+        e.EscalationAcknowledged: lambda _, row: {"note": row.data["note"]},
+        e.TicketCreated: _ticket,
+        e.DriverRegistered: _registered,
+        e.DriverConnected: lambda _, row: {
+            "session_id": row.data["sessionId"],
+            "node_id": "",
+            "superseded": row.data["superseded"],
+        },
+        e.DriverDisconnected: lambda _, row: {"session_id": row.data["sessionId"], "lost_at": row.at},
+        e.AvailabilityChanged: _changed,
+    }
+
+
+def _id(named: str | None) -> str:
+    assert named is not None, "it names nothing"
+    return named

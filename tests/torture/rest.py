@@ -1,0 +1,156 @@
+"""Measurements at rest: what the nodes, the database and Redis hold once nobody wants anything any more."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import psutil  # type: ignore[import-untyped]
+import redis.asyncio
+
+from server.dispatch.policy import Policy
+from server.store.waiting import DISPATCHABLE
+from tests.torture.actors.drivers import Driver
+from tests.torture.actors.scene import ZONE, Caller
+from tests.torture.evidence import Rest, Use
+
+POOL_SIZE: Final = 8
+"""`database_pool_size` as the nodes have it by default."""
+LANES: Final = 8
+"""Connections of a node besides its pool at most: the write lane, reruns, the lease, questions."""
+INDEX_SECONDS: Final = 20.0
+"""How long the index of Redis may take to be reconciled: it is looked at every 5 s."""
+FINDABLE_LOOKS: Final = 10
+"""Seconds for which a delivery must wait although there is a driver for it, to count as forgotten."""
+
+_SAMPLE: Final = re.compile(r"^(\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
+_TASK: Final = re.compile(r'task="([^"]*)"')
+_DISPATCHABLE: Final = f"""
+SELECT d.id::text FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
+WHERE {DISPATCHABLE} AND d.zone = '{ZONE}'"""
+_USE: Final = """
+SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%'),
+       count(*) FILTER (WHERE wait_event_type = 'Lock'),
+       (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+        WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+          AND a.xact_start < clock_timestamp() - interval '1 second')
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+
+
+async def use(admin: Caller, pids: Sequence[int], database_url: str) -> Use:
+    """What is held now."""
+    sockets, dead = [], []
+    for node in range(len(pids)):
+        _, text = await admin.call("GET", "/metrics", node=node)
+        samples = [(name, labels, float(value)) for name, labels, value in _SAMPLE.findall(str(text))]
+        sockets.append(round(sum(value for name, _, value in samples if name == "callboard_sockets")))
+        for name, labels, value in samples:
+            if name == "callboard_task_alive" and not value and (found := _TASK.search(labels)):
+                dead.append(f"{found[1]} of node {node}")
+    processes = [psutil.Process(pid) for pid in pids]
+    connection = await asyncpg.connect(database_url)
+    try:
+        connections, idle, waiting, locks = await connection.fetchrow(_USE)
+    finally:
+        await connection.close()
+    return Use(
+        sockets=sockets,
+        files=[process.num_fds() for process in processes],
+        threads=[process.num_threads() for process in processes],
+        dead_tasks=dead,
+        connections=connections,
+        idle_in_transaction=idle,
+        waiting_for_locks=waiting,
+        locks=locks,
+    )
+
+
+async def settled_use(admin: Caller, pids: Sequence[int], database_url: str) -> Use:
+    """The same once nothing is under way at this very moment, or after so many looks."""
+    for _ in range(20):
+        found = await use(admin, pids, database_url)
+        if not (any(found.sockets) or found.idle_in_transaction or found.waiting_for_locks or found.locks):
+            break
+        await asyncio.sleep(0.5)
+    return found
+
+
+async def measure(
+    drivers: Iterable[Driver],
+    admin: Caller,
+    database_url: str,
+    redis_url: str,
+    before: Use,
+    nodes: int,
+) -> Rest:
+    """Everything but the use afterwards, with the drivers' sockets open."""
+    drivers = list(drivers)
+    connection = await asyncpg.connect(database_url)
+    try:
+        geo, dispatchable = await _indexed(connection, redis_url)
+        sessions = dict(await connection.fetch("SELECT id::text, session_id::text FROM drivers"))
+    finally:
+        await connection.close()
+    shown = await _all(admin, "/drivers?limit=200")
+    waiting = await _all(admin, "/admin/unassigned-orders?limit=200")
+    findable = {row["deliveryId"] for row in waiting}
+    for _ in range(FINDABLE_LOOKS):
+        findable = {delivery_id for delivery_id in findable if await _findable(admin, delivery_id)}
+        if not findable:
+            break
+        await asyncio.sleep(1.0)
+    return Rest(
+        open_sessions={d.id: d.phone.session if d.phone.connected else None for d in drivers},
+        sessions=sessions,
+        connected={row["id"]: row["connected"] for row in shown},
+        last_seqs={d.id: d.phone.last_seq for d in drivers},
+        geo=geo,
+        dispatchable=dispatchable,
+        waiting_shown={row["deliveryId"] for row in waiting},
+        findable=findable,
+        before=before,
+        after=before,
+        connections_allowed=nodes * (POOL_SIZE + LANES),
+    )
+
+
+async def _findable(admin: Caller, delivery_id: str) -> bool:
+    """Whether it waits without an offer although the search would have somebody for it."""
+    candidates = await admin.insist("GET", f"/deliveries/{delivery_id}/candidates")
+    delivery = await admin.insist("GET", f"/deliveries/{delivery_id}")
+    waits = delivery["status"] == "READY" and delivery["currentOfferId"] is None
+    return candidates["taken"] is not None and waits
+
+
+async def _indexed(connection: Any, redis_url: str) -> tuple[set[str], set[str]]:
+    """Who is in the index of Redis, and who should be: as soon as the two agree, or after a while as they are."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + INDEX_SECONDS
+    async with redis.asyncio.from_url(redis_url) as client:
+        while True:
+            policy = await connection.fetchval("SELECT document FROM policy ORDER BY version DESC LIMIT 1")
+            dispatchable = {row[0] for row in await connection.fetch(_DISPATCHABLE, *_freshness(policy))}
+            members: list[Any] = await client.zrange(f"callboard:drivers:geo:{ZONE}", 0, -1)
+            geo = {member.decode() for member in members}
+            if geo == dispatchable or loop.time() > deadline:
+                return geo, dispatchable
+            await asyncio.sleep(0.5)
+
+
+def _freshness(document: str) -> tuple[float, float]:
+    policy = msgspec.json.decode(document, type=Policy)
+    return float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
+
+
+async def _all(admin: Caller, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        page = await admin.insist("GET", path + cursor)
+        found += page["items"]
+        if not page.get("nextCursor"):
+            return found
+        cursor = f"&cursor={page['nextCursor']}"

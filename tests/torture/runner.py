@@ -1,0 +1,193 @@
+"""One run: prepare, make trouble under faults, calm down, measure at rest, gather the evidence."""
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import asyncpg
+from msgspec import Struct
+
+from tests.torture import rest
+from tests.torture.actors.drivers import Driver
+from tests.torture.actors.hooks import Hook
+from tests.torture.actors.people import People
+from tests.torture.actors.scene import Caller, Scene
+from tests.torture.actors.shop import Shop
+from tests.torture.evidence import Database, Evidence, Fault, read_database
+from tests.torture.history import Histories
+
+ORDERS_A_DRIVER: Final = 0.08
+"""A second, on average: about what drivers can carry who also do other things."""
+TOLD_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 90.0
+"""How long it may take, once it is calm, until every delivery in reach is delivered and every webhook told."""
+
+# Deliveries nobody can take stay open: those without drivers in their zone, and those whom all have turned down.
+_OPEN: Final = """
+SELECT (SELECT count(*) FROM deliveries d WHERE status IN ('SCHEDULED', 'ASSIGNED', 'PICKED_UP')
+           OR (status = 'READY' AND current_offer_id IS NOT NULL)) AS deliveries,
+       (SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL) AS messages,
+       (SELECT count(*) FROM drivers WHERE availability_until < clock_timestamp() + interval '70 s'
+           AND availability = 'on_break') AS breaks"""
+
+
+class Actor(Protocol):
+    """Somebody who takes part from the beginning to the end."""
+
+    async def live(self) -> None: ...
+
+
+class Node(Protocol):
+    """A server process."""
+
+    @property
+    def pid(self) -> int: ...
+
+
+class Stage(Protocol):
+    """What the actors play on: nodes, and where they keep things."""
+
+    urls: list[str]
+    database_url: str
+    redis_url: str
+    secret: str
+    complaints: list[str]
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+
+Storm = Callable[[Any, random.Random, Sequence[str], float], Awaitable[Sequence[tuple[str, float, float]]]]
+
+
+class Plan(Struct, frozen=True):
+    """What to run. `faults` are names; none for peace."""
+
+    seed: int
+    seconds: float
+    drivers: int = 20
+    nodes: int = 3
+    faults: tuple[str, ...] = ()
+    folder: Path | None = None
+
+
+async def run(plan: Plan, stage: AbstractAsyncContextManager[Any], storm: Storm | None) -> Evidence:
+    """Everything of one run, from the start of the servers to their end."""
+    histories = Histories(plan.folder)
+    try:
+        async with stage as there:
+            return await _Run(plan, there, histories).whole(storm)
+    finally:
+        histories.close()
+
+
+class _Run:
+    def __init__(self, plan: Plan, stage: Stage, histories: Histories) -> None:
+        self._plan = plan
+        self._stage = stage
+        self._scene = Scene(stage.urls, stage.secret, plan.seed, histories)
+        self._histories = histories
+        self._admin = Caller(self._scene, histories.of("checker"), self._scene.chance("checker"), "admin", "checker")
+        self._people = People(self._scene)
+        self._hooks = [
+            Hook(self._scene, "hook-all", ["*"]),
+            Hook(self._scene, "hook-some", ["delivery.created", "delivery.assigned", "delivery.delivered"]),
+        ]
+        self._shops = [Shop(self._scene, f"shop-{n}", plan.drivers * ORDERS_A_DRIVER / 2) for n in (1, 2)]
+
+    async def whole(self, storm: Storm | None) -> Evidence:
+        drivers = await self._prepare()
+        pids = [node.pid for node in self._stage.nodes]
+        before = await rest.use(self._admin, pids, self._stage.database_url)
+        _say(f"{self._plan.drivers} drivers, {self._plan.seconds:g} s of trouble")
+        faults: list[Fault] = []
+        async with asyncio.TaskGroup() as tasks:
+            actors: list[Actor] = [*drivers, *self._shops, self._people, *self._hooks]
+            for actor in actors:
+                tasks.create_task(actor.live())
+            began = time.monotonic()
+            if storm is not None and self._plan.faults:
+                chance = self._scene.chance("storm")
+                until = asyncio.get_running_loop().time() + self._plan.seconds
+                try:
+                    found = await storm(self._stage, chance, self._plan.faults, until)
+                except AssertionError as error:
+                    self._stage.complaints.append(f"after the faults: {error}")
+                else:
+                    faults = [Fault(*fault) for fault in found]
+            await self._scene.rest(max(0.0, self._plan.seconds - (time.monotonic() - began)))
+            _say("calm")
+            self._scene.calm.set()
+            await self._settle()
+            _say("measuring at rest")
+            at_rest = await rest.measure(
+                drivers,
+                self._admin,
+                self._stage.database_url,
+                self._stage.redis_url,
+                before,
+                self._plan.nodes,
+            )
+            database = await read_database(self._stage.database_url)
+            await self._until_told(database)
+            entries = self._histories.entries()
+            self._scene.over.set()
+        at_rest.after = await rest.settled_use(
+            self._admin, [node.pid for node in self._stage.nodes], self._stage.database_url
+        )
+        for hook in self._hooks:
+            await hook.stop()
+        self._stage.complaints += self._stage.unforeseen()
+        return Evidence(database, entries, faults, at_rest, self._stage.complaints)
+
+    async def _prepare(self) -> list[Driver]:
+        """Webhooks before anything that they are to hear of; the policy; the drivers."""
+        for hook in self._hooks:
+            await hook.prepare(self._admin)
+        await self._people.prepare()
+        office = Caller(self._scene, self._histories.of("office"), self._scene.chance("office"), "service", "office")
+        drivers = []
+        for number in range(1, self._plan.drivers + 1):
+            capacity = 2 if number % 4 == 0 else 1
+            body = {"name": f"driver {number}", "externalRef": f"driver-{number}", "capacity": capacity}
+            made = await office.insist("POST", "/drivers", body)
+            drivers.append(Driver(self._scene, f"driver-{number}", made["id"]))
+        return drivers
+
+    async def _settle(self) -> None:
+        """Until nothing is under way any more, or for as long as that may take."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SETTLE_SECONDS
+        quiet = 0
+        left = None
+        while quiet < 3 and loop.time() < deadline:
+            await asyncio.sleep(1.0)
+            connection = await asyncpg.connect(self._stage.database_url)
+            try:
+                left = await connection.fetchrow(_OPEN)
+            finally:
+                await connection.close()
+            quiet = quiet + 1 if not any(left) else 0
+        if quiet < 3 and left is not None:
+            _say(f"not settled after {SETTLE_SECONDS:g} s: {dict(left)}")
+
+    async def _until_told(self, database: Database) -> None:
+        """Until webhooks have heard of all that is in the database, or for as long as that may take."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + TOLD_SECONDS
+        left = {row.id for row in database.webhook_messages}
+        while loop.time() < deadline:
+            for hook in self._hooks:
+                left -= {heard.id for heard in hook.heard}
+            if not left:
+                return
+            await asyncio.sleep(0.2)
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
