@@ -10,12 +10,12 @@ from typing import Any, Final
 import prometheus_client as p
 import structlog
 
+from server.dispatch.notices import is_for_ops
 from server.dispatcher.lease import Lease
 from server.execute import Committed
 from server.notify.outbox import retry_seconds
 from server.notify.sender import Sender
 from server.store.engine import DATABASE_ERRORS
-from server.store.notices import noteworthy
 from server.store.notices_sent import ToSend, claim_notices, record_notice, show_notices
 from server.wire import to_json
 
@@ -45,7 +45,7 @@ class Notices:
 
     def committed(self, commit: Committed) -> None:
         """There may be a notice."""
-        if any(noteworthy(event) for event in commit.events):
+        if any(is_for_ops(event) for event in commit.events):
             self._something.set()
 
     async def run(self) -> None:

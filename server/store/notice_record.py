@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
-from server.store.notices import Severity
+from server.dispatch.notices import Severity
 from server.store.reads import fetch
 from server.store.stream_notices import LONGEST_HOURS
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.store.notices import Severity
+from server.dispatch.notices import Severity
 from server.store.reads import fetch_one
 
 TIMEOUT_SECONDS: Final = 5.0

@@ -11,6 +11,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.dispatch import events as e
+from server.dispatch.notices import driver_notice
 from server.dispatch.world import World
 from server.ids import new_id
 
@@ -51,32 +52,12 @@ class UnheardNotice(Struct, frozen=True):
 
 
 def stream_notice(event: e.Event, seq: int, world: World) -> StreamNoticeRow | None:
-    """The notice that a driver's message of this event is; None if it tells them of what they did themselves, or of
-    how their connection is.
-    """
-    driver_id = event.driver_id
-    assert driver_id is not None
-    if event.actor.type == "driver" and event.actor.id == driver_id:
+    """The notice that this message of the event's driver is, if it is one."""
+    told = driver_notice(event, world)
+    if told is None:
         return None
-    match event:
-        case e.DeliveryAssigned():
-            why = event.reason or ("no answer in time" if event.assignment.source == "auto_accepted" else None)
-            told = f"Given {_order(event, world)}" + (f": {why}." if why else ".")
-        case e.DeliveryReassigned():
-            told = f"No longer theirs: {_order(event, world)}: {event.reason}."
-        case e.DeliveryCancelled():
-            told = f"Cancelled: {_order(event, world)}: {event.reason}."
-        case e.AvailabilityChanged() if event.reason != "connection_lost":
-            told = f"Now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
-        case _:
-            return None
-    return StreamNoticeRow(new_id(), event.type, driver_id, seq, event.delivery_id, told, event.at)
-
-
-def _order(event: e.Event, world: World) -> str:
-    assert event.delivery_id is not None
-    delivery = world.locked_delivery(event.delivery_id)
-    return f"order {delivery.seller_order_id} of {delivery.store_name}"
+    assert event.driver_id is not None
+    return StreamNoticeRow(new_id(), event.type, event.driver_id, seq, event.delivery_id, told, event.at)
 
 
 async def unheard_notices(pool: Any, node_id: str) -> list[UnheardNotice]:

@@ -10,15 +10,9 @@ import pytest
 
 from server import serve
 from server.bounds import BoundedWebSocket
-from server.dispatch.events import AvailabilityChanged
-from server.dispatch.model import SYSTEM
-from server.dispatch.policy import DEFAULT_POLICY
-from server.dispatch.world import World
 from server.ids import new_id
 from server.pings import Pings
 from server.realtime.receipts import Receipts
-from server.store.stream_notices import stream_notice
-from tests.builders import NOW
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.notify.test_record import outcome, record
@@ -216,10 +210,3 @@ def test_only_the_pong_of_the_ping_answers_it() -> None:
     socket.ping_sent_at = 6.0
     socket.handle_pong(SimpleNamespace(data=b"this"))
     assert socket._pings.answered_sent_at == 5.0
-
-
-@pytest.mark.parametrize(("reason", "told"), [("unresponsive", "Now paused: unresponsive."), ("connection_lost", None)])
-def test_how_the_connection_is_is_no_notice(reason: str, told: str | None) -> None:
-    event = AvailabilityChanged(at=NOW, actor=SYSTEM, driver_id=new_id(), from_="available", to="paused", reason=reason)
-    notice = stream_notice(event, 7, World(NOW, DEFAULT_POLICY, {}, {}))
-    assert (notice and (notice.text, notice.seq)) == (told and (told, 7))

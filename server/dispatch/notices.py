@@ -1,0 +1,90 @@
+"""Who is told of an event by name, and in which words: people in ops, and drivers of what others did to them."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from server.dispatch import events as e
+from server.dispatch.effects import NOTIFYING
+from server.dispatch.model import Alert
+from server.dispatch.world import World
+
+Severity = Literal["info", "warning", "critical"]
+
+CRITICAL: Final = "notify_critical"
+
+
+class OpsNotice(Struct, frozen=True):
+    """What people in ops are told; of a delivery or of an alert."""
+
+    severity: Severity
+    zone: str
+    text: str
+    delivery_id: str | None = None
+    alert_id: str | None = None
+
+
+def is_for_ops(event: e.Event) -> bool:
+    """Whether people in ops are told of this event."""
+    if isinstance(event, e.DeliveryEscalated):
+        return not NOTIFYING.isdisjoint(event.actions)
+    return isinstance(event, e.AlertRaised | e.AlertResolved)
+
+
+def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
+    """A level of escalation that says so, an alert raised or resolved; None of anything else."""
+    match event:
+        case e.DeliveryEscalated() if is_for_ops(event):
+            return _escalated(event, world)
+        case e.AlertRaised(alert=alert):
+            return OpsNotice("warning", alert.zone, _number(alert, alert.value), alert_id=alert.id)
+        case e.AlertResolved(alert=alert, value=value):
+            return OpsNotice("info", alert.zone, f"Over: {_number(alert, value)}", alert_id=alert.id)
+        case _:
+            return None
+
+
+def driver_notice(event: e.Event, world: World) -> str | None:
+    """What the event's driver is told of it, beside offers; None if they did it themselves, or if it only says how
+    their connection is.
+    """
+    if event.actor.type == "driver" and event.actor.id == event.driver_id:
+        return None
+    match event:
+        case e.DeliveryAssigned():
+            why = event.reason or ("no answer in time" if event.assignment.source == "auto_accepted" else None)
+            return f"Given {_order(event, world)}" + (f": {why}." if why else ".")
+        case e.DeliveryReassigned():
+            return f"No longer theirs: {_order(event, world)}: {event.reason}."
+        case e.DeliveryCancelled():
+            return f"Cancelled: {_order(event, world)}: {event.reason}."
+        case e.AvailabilityChanged() if event.reason != "connection_lost":
+            return f"Now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
+        case _:
+            return None
+
+
+def _escalated(event: e.DeliveryEscalated, world: World) -> OpsNotice:
+    assert event.delivery_id is not None
+    delivery = world.locked_delivery(event.delivery_id)
+    ending = ", and is cancelled" if "cancel" in event.actions else ""
+    return OpsNotice(
+        "critical" if CRITICAL in event.actions else "warning",
+        delivery.zone,
+        f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) has no driver,"
+        f" {event.minutes_since_creation} min after it was made (level {event.level}){ending}.",
+        delivery_id=delivery.id,
+    )
+
+
+def _number(alert: Alert, value: float) -> str:
+    if alert.kind == "rejected_share":
+        return f"Zone {alert.zone}: {value:.0%} of offers are rejected (threshold {alert.threshold:.0%})."
+    orders = "order is" if value == 1 else "orders are"
+    return f"Zone {alert.zone}: {value:g} {orders} without a driver (threshold {alert.threshold:g})."
+
+
+def _order(event: e.Event, world: World) -> str:
+    assert event.delivery_id is not None
+    delivery = world.locked_delivery(event.delivery_id)
+    return f"order {delivery.seller_order_id} of {delivery.store_name}"

@@ -1,0 +1,97 @@
+"""Who is told of an event by name, and in which words."""
+
+from typing import Any
+
+import pytest
+
+from server.dispatch import events as e
+from server.dispatch.model import SYSTEM, Actor
+from server.dispatch.notices import OpsNotice, driver_notice, is_for_ops, ops_notice
+from server.dispatch.world import World
+from tests.builders import ADA, ALICE, DAN, NOW, SOUP, a_delivery, a_driver, a_world, an_assignment, by, id_of
+from tests.dispatch.test_alerts import an_alert
+
+ALERT = id_of("alert")
+NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver, 7 min after it was made (level 2)"
+
+
+def the_world() -> World:
+    return a_world(a_delivery(), a_driver())
+
+
+def escalated(*actions: str) -> e.Event:
+    return e.DeliveryEscalated(
+        at=NOW, actor=SYSTEM, delivery_id=SOUP, level=2, actions=actions, minutes_since_creation=7
+    )
+
+
+OPS: list[tuple[e.Event, OpsNotice | None]] = [
+    (escalated("notify_ops"), OpsNotice("warning", "default", f"{NO_DRIVER}.", SOUP)),
+    (escalated("widen_search", "notify_critical"), OpsNotice("critical", "default", f"{NO_DRIVER}.", SOUP)),
+    (
+        escalated("notify_critical", "cancel"),
+        OpsNotice("critical", "default", f"{NO_DRIVER}, and is cancelled.", SOUP),
+    ),
+    (escalated("widen_search"), None),
+    (
+        e.AlertRaised(at=NOW, actor=SYSTEM, alert=an_alert()),
+        OpsNotice("warning", "default", "Zone default: 11 orders are without a driver (threshold 10).", None, ALERT),
+    ),
+    (
+        e.AlertResolved(at=NOW, actor=SYSTEM, alert=an_alert(), value=1.0),
+        OpsNotice("info", "default", "Over: Zone default: 1 order is without a driver (threshold 10).", None, ALERT),
+    ),
+    (
+        e.AlertRaised(
+            at=NOW, actor=SYSTEM, alert=an_alert(kind="rejected_share", zone="north", value=0.254, threshold=0.2)
+        ),
+        OpsNotice("warning", "north", "Zone north: 25% of offers are rejected (threshold 20%).", None, ALERT),
+    ),
+    (e.AlertAcknowledged(at=NOW, actor=ALICE, alert=an_alert()), None),
+]
+
+
+@pytest.mark.parametrize(("event", "notice"), OPS)
+def test_ops_are_told_of_levels_that_say_so_and_of_alerts(event: e.Event, notice: OpsNotice | None) -> None:
+    assert ops_notice(event, the_world()) == notice
+    assert is_for_ops(event) == (notice is not None)
+
+
+def changed(reason: str, actor: Actor, to: Any = "on_break") -> e.Event:
+    return e.AvailabilityChanged(at=NOW, actor=actor, driver_id=DAN, from_="available", to=to, reason=reason)
+
+
+def assigned(source: str, actor: Actor, reason: str | None = None) -> e.Event:
+    assignment = an_assignment(a_delivery(), a_driver(), source=source)
+    return e.DeliveryAssigned(
+        at=NOW, actor=actor, delivery_id=SOUP, driver_id=DAN, assignment=assignment, reason=reason
+    )
+
+
+def reassigned(actor: Actor) -> e.Event:
+    return e.DeliveryReassigned(at=NOW, actor=actor, delivery_id=SOUP, driver_id=DAN, reason="flat tyre")
+
+
+ORDER = "order A-soup of Green Bowl"
+DRIVERS: list[tuple[e.Event, str | None]] = [
+    (assigned("accepted", by(DAN)), None),
+    (assigned("manual", ADA), f"Given {ORDER}."),
+    (assigned("manual", ADA, "agreed by phone"), f"Given {ORDER}: agreed by phone."),
+    (assigned("auto_accepted", SYSTEM), f"Given {ORDER}: no answer in time."),
+    (reassigned(ADA), f"No longer theirs: {ORDER}: flat tyre."),
+    (reassigned(by(id_of("Dora"))), f"No longer theirs: {ORDER}: flat tyre."),
+    (
+        e.DeliveryCancelled(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, reason="sold out"),
+        f"Cancelled: {ORDER}: sold out.",
+    ),
+    (changed("break", by(DAN)), None),
+    (changed("lunch_of_all", ALICE), "Now on break: lunch of all."),
+    (changed("unresponsive", SYSTEM, "paused"), "Now paused: unresponsive."),
+    (changed("connection_lost", SYSTEM, "offline"), None),
+    (e.DriverDisconnected(at=NOW, actor=SYSTEM, driver_id=DAN, session_id=id_of("session"), lost_at=NOW), None),
+]
+
+
+@pytest.mark.parametrize(("event", "told"), DRIVERS)
+def test_drivers_are_told_of_what_others_did_to_them(event: e.Event, told: str | None) -> None:
+    assert driver_notice(event, the_world()) == told
