@@ -18,6 +18,7 @@ from tests.web.conftest import Site
 CHROMIUM = shutil.which("chromium")
 """Debian's; without it Playwright's own, if that is installed."""
 SCREENS = Path("test-results/screens")
+LONG_SECONDS = 600
 PASSWORD = "correct horse battery"
 WIDE = {"width": 1600, "height": 950}
 PHONE = {"width": 390, "height": 844}
@@ -101,10 +102,18 @@ async def people(chromium: Browser) -> AsyncIterator[People]:
 
 @pytest.fixture
 async def site(node: StartNode) -> AsyncIterator[Site]:
+    """A node whose offers stay open: how fast the browser is on a busy machine is no part of a test."""
     site = Site(await node())
+    await offer_lasts(site, LONG_SECONDS)
     yield site
-    for client in site.clients:
-        await client.aclose()
+    await site.close()
+
+
+async def offer_lasts(site: Site, seconds: int, **changes: Any) -> None:
+    """Offers from now on, and what else the policy says."""
+    policy = (await site.ada.get("/admin/policy")).json()
+    changed = await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": seconds} | changes)
+    assert changed.status_code == 200, changed.text
 
 
 async def shoot(page: Page, name: str) -> None:

@@ -40,13 +40,18 @@ async def test_an_order_appears_is_offered_and_leaves_as_the_driver_accepts(site
         row = board.locator(f"#d-{delivery['id']}")
         await expect(row).to_contain_text("Green Bowl")
         await expect(row.locator(".why")).to_contain_text("Dan")
-        await expect(row.locator(".why time")).to_have_text(re.compile(r"^0:[0-3]\d$"))
+        await expect(row.locator(".why time")).to_have_text(re.compile(r"^\d:\d\d$"))
         await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("not received")
         offer_id = await offered(app, delivery)
         await app.send("received", offerId=offer_id)
         await expect(row.locator(".chain b.on").nth(1)).to_have_text("received")
+        # Shown for a few seconds only: looked for in every frame.
+        left = asyncio.create_task(
+            board.wait_for_function("(id) => document.getElementById(id)?.textContent.includes('accepted by Dan')",
+                                    arg=f"d-{delivery['id']}")
+        )  # fmt: skip
         await app.ask("accept", offerId=offer_id)
-        await expect(row).to_contain_text("accepted by Dan")
+        await left
         await expect(board.locator(f"#a-{delivery['id']}")).to_contain_text("Dan")
         await expect(board.locator(f"#v-{dan.id} .state")).to_have_text("Busy")
         await expect(board.locator('[data-n="active"]')).to_have_text("1")
@@ -289,16 +294,12 @@ async def test_focus_and_typed_text_survive_a_flood_of_changes(site: Site, peopl
     await box.check()
     await board.locator("#q").focus()
     feed = site.node.app.state.node.feed
-
-    async def flood() -> None:
-        for _ in range(15):
+    for letter in "pizza roma":
+        await board.keyboard.type(letter)
+        for _ in range(2):
             rev = feed.broadcast.number + 1
             feed.broadcast.publish("".join(feed_piece(feed, row, rev) for row in feed._picture.waiting()))
-            await asyncio.sleep(0.1)
-
-    flooding = asyncio.create_task(flood())
-    await board.keyboard.type("pizza roma", delay=60)
-    await flooding
+    await expect(board.locator("#rows-waiting tr").first).to_have_attribute("data-rev", str(feed.broadcast.number))
     await expect(board.locator("#q")).to_be_focused()
     await expect(board.locator("#q")).to_have_value("pizza roma")
     await expect(box).to_be_checked()

@@ -14,10 +14,10 @@ import pytest
 from playwright.async_api import Browser, CDPSession, Page, expect
 
 from server.ids import new_id
-from tests.browser.conftest import THEMES, check_accessible, shoot
+from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
 from tests.browser.phone import SIZE, phone
 from tests.browser.phone import Phone as Screen
-from tests.browser.test_driver_page import ORDER, offer_lasts, value
+from tests.browser.test_driver_page import ORDER, value
 from tests.conftest import StartNode
 from tests.phone import Phone
 from tests.receiver import Receiver
@@ -62,6 +62,7 @@ async def service() -> AsyncIterator[Receiver]:
 async def site(node: StartNode) -> AsyncIterator[Site]:
     """A node that may call this machine."""
     site = Site(await node(webhooks_allow_private=True))
+    await offer_lasts(site, LONG_SECONDS)
     yield site
     await site.close()
 
@@ -170,14 +171,20 @@ async def is_empty(pocket: Away) -> bool:
 
 async def test_what_is_shown_of_an_offer_goes_at_its_deadline(chromium: Browser, site: Site, service: Receiver) -> None:
     dan = await site.driver("Dan")
-    await offer_lasts(site, 4, expiryPolicy="next_driver")
+    await offer_lasts(site, 200)
     async with phone(chromium, site, dan) as dans:
         mine = await opted_in(dans, service)
         pocket = await away(dans, site)
+        [worker] = dans.context.service_workers
+        await worker.evaluate("globalThis.setTimeout = (ring, ms) => (globalThis.deadline = { ring, ms })")
         await site.delivery(**ORDER)
         await until(lambda: mine.heard)
         await pocket.pushed(mine.messages[0])
         await until(pocket.shown)
+        left = await until(lambda: worker.evaluate("globalThis.deadline?.ms"))
+        assert 0 < left <= 200_000
+        assert await pocket.shown()
+        await worker.evaluate("deadline.ring()")
         await until(lambda: is_empty(pocket))
 
 

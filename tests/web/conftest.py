@@ -64,7 +64,7 @@ class Site:
         return self.anonymous({"Authorization": f"Bearer {token(role, subject)}"})
 
     def anonymous(self, headers: dict[str, str] | None = None) -> httpx2.AsyncClient:
-        client = httpx2.AsyncClient(base_url=self.node.url, headers=headers, timeout=10, verify=False)
+        client = httpx2.AsyncClient(base_url=self.node.url, headers=headers, timeout=60, verify=False)
         self.clients.append(client)
         return client
 
