@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 import redis.asyncio
 from litestar import Litestar
@@ -28,6 +29,12 @@ SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
 MEMORY_NEEDED_BYTES = 2 * 2**30
 _numbers = count(1)
+
+# How long an example takes is no part of a test.
+hypothesis.settings.register_profile(
+    "callboard", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("callboard")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]
 
 from tests.waiting import until
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class Process:
@@ -72,7 +72,7 @@ class Process:
         assert self.code is not None
         return self.code
 
-    async def end(self, number: int = signal.SIGTERM, within: float = 20.0) -> int:
+    async def end(self, number: int = signal.SIGTERM, within: float = START_SECONDS) -> int:
         """Tell it to end; its exit code."""
         self.kill(number)
         return await self.ended(within)
@@ -94,7 +94,7 @@ class Process:
         if self._popen.poll() is None:
             self._popen.terminate()
             try:
-                self._popen.wait(10)
+                self._popen.wait(60)
             except subprocess.TimeoutExpired:
                 self._popen.kill()
                 self._popen.wait()

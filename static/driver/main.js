@@ -205,22 +205,29 @@ const notify = (offerId) => {
   notified = offerId;
   const { offer } = state.offers[offerId];
   const seconds = Math.round(remaining(state.offers[offerId], now()) / 1000);
-  worker.showNotification(`New offer: ${offer.payload.pickupStoreName}`, {
+  const options = {
     body: `${seconds} seconds to answer`,
     tag: TAG,
     renotify: true,
     requireInteraction: true,
     data: { offerId },
-  });
+  };
+  alone(() => worker.showNotification(`New offer: ${offer.payload.pickupStoreName}`, options));
 };
 
 // What was shown of an offer (or of any), by this page or by the service worker, is seen or over.
 const unnotify = async (offerId = null) => {
   const registration = await navigator.serviceWorker?.getRegistration("/driver");
-  for (const shown of (await registration?.getNotifications({ tag: TAG })) ?? []) {
-    if (offerId === null || shown.data?.offerId === offerId) shown.close();
-  }
+  if (!registration) return;
+  await alone(async () => {
+    for (const shown of await registration.getNotifications({ tag: TAG })) {
+      if (offerId === null || shown.data?.offerId === offerId) shown.close();
+    }
+  });
 };
+
+// The service worker says why.
+const alone = (work) => navigator.locks.request(TAG, work);
 
 let lock = null;
 const keepAwake = async () => {

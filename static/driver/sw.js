@@ -69,14 +69,15 @@ const offered = async (offer) => {
   const left = Date.parse(offer.expiresAt) - Date.now();
   const remaining = left > 0 ? left : await remainingOf(offer, token);
   if (remaining <= 0) return over(offer.offerId);
-  await registration.showNotification(`New offer: ${offer.storeName}`, {
+  const options = {
     body: `${km(offer.distanceKm)} · ${money(offer)} · answer by ${clock(Date.now() + remaining)}`,
     icon: "/static/icons/callboard-192.png",
     tag: TAG,
     renotify: true,
     requireInteraction: true,
     data: { offerId: offer.offerId },
-  });
+  };
+  await alone(() => registration.showNotification(`New offer: ${offer.storeName}`, options));
   await shown(offer, token);
   await new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
   return over(offer.offerId);
@@ -90,11 +91,15 @@ const closed = async (end) => {
 // What a phone shows in a pocket nobody has seen: only the page says that the offer was received.
 const shown = (message, token) => ask(token, "POST", `/drivers/${message.driverId}/pushes/${message.pushId}/shown`);
 
-const over = async (offerId) => {
-  for (const shown of await registration.getNotifications({ tag: TAG })) {
-    if (shown.data?.offerId === offerId) shown.close();
-  }
-};
+const over = (offerId) =>
+  alone(async () => {
+    for (const shown of await registration.getNotifications({ tag: TAG })) {
+      if (shown.data?.offerId === offerId) shown.close();
+    }
+  });
+
+// Chromium forgets what is shown while its list is read: it stays on the screen, and nobody could close it any more.
+const alone = (work) => navigator.locks.request(TAG, work);
 
 const remainingOf = async (offer, token) => {
   const state = await ask(token, "GET", `/drivers/${offer.driverId}/state`);

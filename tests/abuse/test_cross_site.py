@@ -250,7 +250,7 @@ PIECES = [*"/\\\t\n\r .:@?#%&;[]", "http", "evil.example", "%2f", "%5c", "\u2028
 
 
 @seed(20_260_201)
-@settings(max_examples=500 * THOROUGHNESS, deadline=None, database=None)
+@settings(max_examples=500 * THOROUGHNESS, database=None)
 @given(
     st.one_of(
         st.text(max_size=40),

@@ -120,7 +120,7 @@ async def test_text_stays_text_in_what_the_board_is_sent(site: Site) -> None:
     assert lists.status_code < 500
     harmless("/board/rows", lists.text, wrapped=True)
     token = await ada.csrf_token("/board")
-    async with ada.client.stream("GET", "/board/stream", timeout=20) as stream:
+    async with ada.client.stream("GET", "/board/stream", timeout=60) as stream:
         lines = stream.aiter_lines()
         heard: list[str] = []
 

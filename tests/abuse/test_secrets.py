@@ -72,7 +72,7 @@ async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first
         token, _ = mint_token(node_secret, role, subject, 3600)
         return kept.keep(f"the token of {role}", token)
 
-    async with httpx2.AsyncClient(base_url=url, timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
 
         async def call(method: str, path: str, *, shows: bool = False, **more: Any) -> httpx2.Response:
             answer = await client.request(method, path, **more)

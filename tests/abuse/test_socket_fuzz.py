@@ -113,7 +113,6 @@ def messages(draw: st.DrawFn) -> str:
 WALL = datetime(2026, 2, 1, tzinfo=UTC)
 THOROUGH = settings(
     max_examples=150 * THOROUGHNESS,
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],

@@ -102,10 +102,11 @@ class Away:
         )
 
     async def shown(self) -> list[dict[str, Any]]:
-        """The notifications on the phone."""
+        """The notifications on the phone; asked in turn with who shows them, or Chromium may forget one."""
         found: list[dict[str, Any]] = await self._page.evaluate(
-            """async () => (await (await navigator.serviceWorker.getRegistration("/driver")).getNotifications())
-               .map(({ title, body, tag, requireInteraction }) => ({ title, body, tag, requireInteraction }))"""
+            """() => navigator.locks.request("offer", async () =>
+               (await (await navigator.serviceWorker.getRegistration("/driver")).getNotifications())
+               .map(({ title, body, tag, requireInteraction }) => ({ title, body, tag, requireInteraction })))"""
         )
         return found
 

@@ -75,7 +75,7 @@ def test_the_last_to_leave_stops_them(data: Path) -> None:
     assert answer(second) == 42
     second.stop()
     for child in first._children.values():
-        child.wait(timeout=5)  # both are in this process here, and only the first is their parent
+        child.wait(timeout=60)  # both are in this process here, and only the first is their parent
     assert servers_of(data) == []
 
 

@@ -411,7 +411,5 @@ def unsaved(saved: tuple[Any, Any], world: World) -> list[str]:
     return found
 
 
-Dispatch.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Dispatch.TestCase.settings = settings(max_examples=100, stateful_step_count=60, suppress_health_check=list(HealthCheck))
 TestDispatch = Dispatch.TestCase

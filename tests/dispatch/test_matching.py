@@ -1,7 +1,5 @@
 """Matching: the nearest for one, the best total for many, and nobody starves."""
 
-import time
-from datetime import timedelta
 from itertools import permutations
 from typing import Any
 
@@ -145,7 +143,7 @@ def test_the_date_line_divides_nobody() -> None:
 places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     orders=st.lists(
         st.tuples(places, st.sampled_from([0, 10, 300, 1200]), st.sets(st.integers(0, 3), max_size=2)), max_size=3
@@ -205,18 +203,12 @@ def best(waiting: list[Waiting], candidates: list[Candidate]) -> float:
     return max(totals)
 
 
-@pytest.mark.parametrize(("orders", "drivers", "limit_ms"), [(200, 2_000, 150), (1, 100_000, 20)])
-def test_it_is_fast_enough_to_run_whenever_something_changes(orders: int, drivers: int, limit_ms: float) -> None:
-    """Best of three, and three times the aim, so that a busy machine does not fail it."""
+@pytest.mark.parametrize(("orders", "drivers"), [(200, 2_000), (1, 100_000)])
+def test_everybody_finds_somebody_in_a_large_city(orders: int, drivers: int) -> None:
+    """How long it takes is told by `make bench`."""
     waiting = [
         order(f"order {n}", (n * 7 % 100) / 25, age=n % 1800, **{f"driver {n}": "asked_recently"})
         for n in range(orders)
     ]
     candidates = [Candidate(f"driver {n}", 52 + (n * 31 % 1000) / 25 * KM, 13 + n % 7 * KM) for n in range(drivers)]
-    took = []
-    for _ in range(3):
-        started = time.perf_counter()
-        found = matched(waiting, candidates)
-        took.append(timedelta(seconds=time.perf_counter() - started) / timedelta(milliseconds=1))
-        assert len(found.pairs) == orders
-    assert min(took) < 3 * limit_ms
+    assert len(matched(waiting, candidates).pairs) == orders

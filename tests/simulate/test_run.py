@@ -36,7 +36,7 @@ async def test_a_city_at_work(node: StartNode, access: Access, monkeypatch: pyte
     ready = asyncio.Event()
     load = Load(drivers=8, orders_per_minute=25, speed=15, zone="city")
     city = asyncio.create_task(run_city(running.url, access, load, said.append, ready.set, every=0.5, tidy=True))
-    await until(lambda: tally.counts["delivered"] >= 5 or city.done(), within=40)
+    await until(lambda: tally.counts["delivered"] >= 5 or city.done())
     assert ready.is_set()
     city.cancel()
     with pytest.raises(asyncio.CancelledError):

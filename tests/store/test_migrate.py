@@ -74,7 +74,7 @@ async def test_piccolo_is_left_as_it_was_found(empty_database_url: str) -> None:
 
 def test_five_processes_that_start_together_all_succeed(empty_database_url: str) -> None:
     processes = [start_migrating(empty_database_url) for _ in range(5)]
-    said = [process.communicate(timeout=50) for process in processes]
+    said = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 5, said
     assert said == [(b"", b"")] * 5
 
@@ -85,7 +85,7 @@ def test_it_works_from_a_wheel_and_from_any_folder(empty_database_url: str, tmp_
     bundle = installed / "server" / "_bundle"
     shutil.copytree(ROOT / "piccolo_migrations", bundle / "piccolo_migrations")
     process = start_migrating(empty_database_url, installed, tmp_path)
-    said = process.communicate(timeout=50)
+    said = process.communicate(timeout=120)
     assert (process.returncode, *said) == (0, b"", b"")
 
 

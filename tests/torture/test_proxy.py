@@ -32,7 +32,7 @@ class Line:
         await self._writer.drain()
 
     async def hear(self, size: int) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self._reader.readexactly(size)
 
     async def echo(self, text: bytes) -> bytes:
@@ -59,7 +59,7 @@ class Line:
         self._writer.write_eof()
 
     async def rest(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self._reader.read()
 
     async def close(self) -> None:

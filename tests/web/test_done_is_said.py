@@ -27,7 +27,7 @@ async def nothing_can_be_read(site: Site) -> AsyncIterator[None]:
     pool = site.node.app.state.node.database.pool
     async with AsyncExitStack() as taken:
         for _ in range(CONNECTIONS):
-            await taken.enter_async_context(pool.acquire(timeout=10))
+            await taken.enter_async_context(pool.acquire(timeout=60))
         yield
 
 

@@ -214,7 +214,7 @@ async def test_an_open_stream_ends_with_its_session(site: Site) -> None:
     browser = await logged_in(site, "alice", "ops")
     elsewhere = Browser(site.anonymous())
     await elsewhere.log_in("alice")
-    async with browser.client.stream("GET", "/board/stream", timeout=20) as stream:
+    async with browser.client.stream("GET", "/board/stream", timeout=60) as stream:
         assert stream.status_code == 200
         chunks = stream.aiter_raw()
         await anext(chunks)

@@ -133,7 +133,7 @@ async def test_the_docs_show_the_api_in_a_browser(site: Site) -> None:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requested.append(request.url))
         await page.goto(f"{site.node.url}/docs")
-        await page.get_by_text("Create a delivery").first.wait_for(timeout=20_000)
+        await page.get_by_text("Create a delivery").first.wait_for(timeout=60_000)
         await browser.close()
     assert complaints == []
     assert all(url.startswith((site.node.url, "data:")) for url in requested)
