@@ -14,7 +14,7 @@ export class Alarm {
     this._context = null;
     this._timer = null;
     const unlock = () => this._unlock();
-    addEventListener("pointerdown", unlock, { passive: true });
+    addEventListener("pointerup", unlock, { passive: true }); // not before: what is redrawn under a finger loses its tap
     addEventListener("keydown", unlock);
   }
 

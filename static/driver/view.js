@@ -126,7 +126,8 @@ export class View {
     show($("duty-time"), until !== null);
     if (until !== null) text($("duty-time"), w.countdown(until - serverNow(state, now)));
     show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
-    show($("hush"), shown === "available" && about.sound && !about.audible);
+    show($("hush"), shown === "available" && about.sound);
+    set($("hush"), "data-done", about.audible ? "" : null);
     const buttons = CONTROLS[shown];
     ["do-main", "do-second", "do-third"].forEach((id, place) => {
       const [label, action, kind] = buttons[place] ?? [];

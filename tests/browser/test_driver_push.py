@@ -254,6 +254,19 @@ async def test_a_tap_on_the_notification_opens_the_page(chromium: Browser, site:
         assert opened == ["/driver", 0]
 
 
+async def test_the_first_tap_moves_nothing_that_may_be_tapped(chromium: Browser, site: Site) -> None:
+    """It lets the page make sounds, and the hint that asks for it goes."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        ask, hint = dans.page.get_by_role("button", name=ASK), dans.page.locator("#hush")
+        await expect(hint).to_be_visible()
+        before = await ask.bounding_box()
+        await dans.page.locator("#name").click()
+        await expect(hint).to_be_hidden()
+        assert await ask.bounding_box() == before
+
+
 async def test_a_driver_who_has_enough_of_it_turns_it_off(chromium: Browser, site: Site, service: Receiver) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
