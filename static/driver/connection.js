@@ -97,8 +97,9 @@ export class Connection {
       this._steady = setTimeout(() => {
         this._failures = 0;
       }, STEADY_MS);
+      this.state = "online"; // before it is heard: what it leads to may be sent at once
       this._options.heard(message);
-      this._set("online");
+      if (this.state === "online") this._options.changed("online");
       this._scheduleProbe();
       return;
     }

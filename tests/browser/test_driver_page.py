@@ -342,6 +342,18 @@ async def _near(site: Site, query: str, driver: Driver, wanted: float) -> bool:
     return await value(site, query, driver.id) == pytest.approx(wanted)
 
 
+async def test_the_position_goes_out_with_every_new_connection(chromium: Browser, site: Site) -> None:
+    """And not with the clock that repeats it later."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await dans.page.add_init_script("globalThis.setInterval = () => 0")
+        await until(lambda: value(site, "SELECT at FROM driver_positions"))
+        before = await value(site, "DELETE FROM driver_positions RETURNING at")
+        await dans.page.reload()
+        await until(lambda: value(site, "SELECT at > $1 FROM driver_positions", before))
+
+
 async def test_where_the_device_does_not_tell_the_driver_can(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan, query="") as dans:
