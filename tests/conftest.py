@@ -197,7 +197,11 @@ async def node(settings: Settings) -> AsyncIterator[StartNode]:
 
 @asynccontextmanager
 async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]:
-    """One node on the running loop, on this port of 127.0.0.1, or on a free one."""
+    """One node on the running loop, on this port of 127.0.0.1, or on a free one.
+
+    Without asyncio's debug mode, which a third of the time would go to: the tests of the parts have it.
+    """
+    asyncio.get_running_loop().set_debug(False)
     from server.app import create_app
 
     app = create_app(settings)
