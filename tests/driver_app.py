@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import jwt
@@ -88,12 +88,17 @@ class DriverApp:
 async def driver_app(
     ws_url: str, driver_id: str, *, last_seq: int | None = None, bearer: str | None = None, **options: Any
 ) -> AsyncIterator[DriverApp]:
-    """Connect as this driver; hang up at the end."""
+    """Connect as this driver, who has their `hello` or was told why not; hang up at the end.
+
+    What happens afterwards comes as messages of its own: a `hello` would hold what happened before it.
+    """
     query = "" if last_seq is None else f"?lastSeq={last_seq}"
     headers = {"Authorization": f"Bearer {bearer or token('driver', driver_id)}"}
     connection = await websockets.connect(f"{ws_url}/ws/driver{query}", additional_headers=headers, **options)
     app = DriverApp(connection)
     try:
+        with suppress(AssertionError):  # closed
+            await app.hear(lambda _: True)
         yield app
     finally:
         await app.hang_up()
