@@ -257,8 +257,12 @@ class Matcher:
         now = asyncio.get_running_loop().time()
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
         excluded = [wait.excluded(now, self._clock, policy) for wait in waits]
-        waiting = [_waiting(wait, without, policy) for wait, without in zip(waits, excluded, strict=True)]
-        matching = await self._matched(waiting, free, policy)
+        matching = await self._matched(waits, excluded, free, policy)
+        passed = self._passed_over(waits, matching.pairs, now, policy)
+        if passed:
+            waits = waits + passed
+            excluded += [wait.excluded(now, self._clock, policy) for wait in passed]
+            matching = await self._matched(waits, excluded, free, policy)
         pairs = {pair.delivery_id: pair for pair in matching.pairs}
         for wait, without in zip(waits, excluded, strict=True):
             if self._backlog.waits.get(wait.delivery.id) is not wait:
@@ -278,7 +282,21 @@ class Matcher:
                 wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
                 wait.due = now if wait.complete else self._pace.next(now)
 
-    async def _matched(self, waiting: list[Waiting], drivers: list[Candidate], policy: Policy) -> Matching:
+    def _passed_over(self, waits: list[Wait], pairs: Sequence[Pair], now: float, policy: Policy) -> list[Wait]:
+        """Who was searched for in vain before, within reach of a driver whom a search found before they were said to
+        be free: a younger order's search, as a rule.
+        """
+        if not pairs:
+            return []
+        zone = waits[0].delivery.zone
+        near = self._backlog.near({pair.driver_id: (zone, (pair.lat, pair.lon)) for pair in pairs}, now, policy)
+        known = {wait.delivery.id for wait in waits}
+        return [wait for wait in near if wait.delivery.id not in known]
+
+    async def _matched(
+        self, waits: list[Wait], excluded: list[dict[str, str]], drivers: list[Candidate], policy: Policy
+    ) -> Matching:
+        waiting = [_waiting(wait, without, policy) for wait, without in zip(waits, excluded, strict=True)]
         at = self._clock.now()
         if len(waiting) * len(drivers) < LARGE:
             return match(waiting, drivers, at, policy)

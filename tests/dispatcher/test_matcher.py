@@ -244,6 +244,25 @@ async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_
     assert set(found) == set(orders[:5])
 
 
+async def test_whom_a_young_orders_search_finds_goes_to_the_order_that_waited_longer(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody has said yet that the driver is free, and the old order is not searched for meanwhile."""
+    monkeypatch.setattr(pace, "RETRY_SECONDS", 600.0)
+    matcher = dispatch.dispatcher._matcher
+    old = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, old), "no_driver_in_radius"))
+    monkeypatch.setattr(matcher._backlog, "placed", lambda *_: None)
+    matcher._scan_at = float("inf")
+    dan = await dispatch.a_driver()
+    bus = dispatch.node.bus
+    await until(lambda: bus.redis.zscore(bus.geo_key("default"), dan))
+    assert await dispatch.offered_to(old) is None
+    young = await dispatch.an_order()
+    assert await offered(dispatch, old) == dan
+    assert await dispatch.offered_to(young) is None
+
+
 async def test_a_rush_is_paired_one_to_one(dispatch: Dispatch) -> None:
     await dispatch.set_policy(match_window_ms=1000)
     drivers = await asyncio.gather(*(dispatch.a_driver(NORTH + KM / 100 * i) for i in range(150)))
