@@ -75,6 +75,14 @@ class Slot:
         self.under_way = False
         self._load.next(self)
 
+    def stuck(self) -> str:
+        """Why it leads nowhere, as far as is known here."""
+        socket = self._driver.socket if self._driver is not None else None
+        closed = (
+            f": its driver's socket was closed, {socket.close_code}" if socket is not None and socket.closed else ""
+        )
+        return f"an order was stuck{closed}"
+
     def give_up(self, why: str) -> None:
         """This order leads nowhere."""
         self._load.errors[why] += 1
@@ -137,7 +145,7 @@ class Load:
             await asyncio.sleep(1.0)
             for slot in self._slots:
                 if slot.under_way and perf_counter() - slot.began > STUCK_SECONDS:
-                    slot.give_up("an order was stuck")
+                    slot.give_up(slot.stuck())
 
     def next(self, slot: Slot) -> None:
         """This slot is free."""
