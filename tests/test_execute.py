@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -28,10 +30,10 @@ ALICE = Actor("ops", "alice")
 class Dispatch:
     """An executor at work, what it made public, and short words for the commands of these tests."""
 
-    def __init__(self, database: Database, **options: Any) -> None:
+    def __init__(self, database: Database, *, writes: Any = None, **options: Any) -> None:
         self.database = database
         self.policy: Policy = DEFAULT_POLICY
-        self.executor = Executor(database, lambda: self.policy, **options)
+        self.executor = Executor(writes or database, lambda: self.policy, **options)
         self.commits: list[Committed] = []
         self.executor.listeners.append(self.commits.append)
         self._lane = supervised("lane", self.executor.run)
@@ -271,10 +273,109 @@ async def test_a_command_that_needs_a_row_outside_the_locked_set_is_decided_with
     assert await dispatch.one("SELECT count(*) FROM drivers WHERE open_offer_id IS NOT NULL") == 0
 
 
-async def test_a_full_queue_says_try_again(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.execute.QUEUE_LIMIT", 3)
-    answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(5)))
-    assert [answer == r.TRY_AGAIN for answer in answers] == [False, False, False, True, True]
+async def test_a_full_queue_says_try_again(database: Database) -> None:
+    dispatch = Dispatch(database, queue_limit=3)
+    try:
+        answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(5)))
+        assert [answer == r.TRY_AGAIN for answer in answers] == [False, False, False, True, True]
+    finally:
+        await dispatch.close()
+
+
+@asynccontextmanager
+async def locked(database: Database, statement: str, *args: Any) -> AsyncIterator[asyncpg.Connection]:
+    """Another session that holds the locks of a statement, until the block ends or it rolls back."""
+    holder = await asyncpg.connect(database.url)
+    try:
+        await holder.execute("BEGIN")
+        await holder.execute(statement, *args)
+        yield holder
+    finally:
+        await holder.close()
+
+
+async def test_while_a_table_is_locked_every_command_is_answered_within_its_limit(database: Database) -> None:
+    dispatch = Dispatch(database, wait_limit_seconds=1.0)
+    try:
+        with capture_logs() as lines:
+            async with locked(database, "LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"):
+                answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(200)))
+                assert answers == [r.TRY_AGAIN] * 200
+        blocked = [line for line in lines if line["event"] == "rerun_blocked"]
+        # An attempt takes half a second and four run at a time: most were refused while they waited for their turn.
+        assert len(blocked) < 40
+        await until(lambda: dispatch.executor.waiting == 0)
+        assert isinstance(await dispatch.executor.submit(a_creation()), Answer)
+    finally:
+        await dispatch.close()
+
+
+async def test_commands_that_are_run_alone_count_for_the_limit_of_the_queue(database: Database) -> None:
+    dispatch = Dispatch(database, queue_limit=50, wait_limit_seconds=600.0)
+    try:
+        async with locked(database, "LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"):
+            taken = [dispatch.executor.submit(a_creation()) for _ in range(40)]
+            await until(lambda: len(dispatch.executor._alone) == 40)
+            more = [dispatch.executor.submit(a_creation()) for _ in range(20)]
+            assert [future.done() for future in more] == [False] * 10 + [True] * 10
+        for future in [*taken, *more[:10]]:
+            assert isinstance(await future, Answer)
+        await until(lambda: dispatch.executor.waiting == 0)
+    finally:
+        await dispatch.close()
+
+
+async def test_a_command_that_is_run_alone_outlives_lost_connections_as_the_lane_does(database: Database) -> None:
+    connect = database.connect_for_writing
+    refused = iter([False, *[True] * 6])
+
+    class Refusing:
+        async def connect_for_writing(self) -> Any:
+            if next(refused, False):
+                raise ConnectionRefusedError("for a moment")
+            return await connect()
+
+    dispatch = Dispatch(database, writes=Refusing(), wait_limit_seconds=600.0)
+    try:
+        answers = await asyncio.gather(
+            *(dispatch.executor.submit(c) for c in (a_creation(), a_creation(order="NUL \x00 is no text")))
+        )
+        assert isinstance(answers[0], Answer)
+        assert answers[1] == r.INTERNAL_ERROR
+        assert next(refused, None) is None
+    finally:
+        await dispatch.close()
+
+
+@pytest.mark.parametrize("first", ["delivery", "driver"])
+async def test_a_command_that_names_two_blocked_rows_comes_after_the_earlier_commands_of_both(
+    database: Database, first: str
+) -> None:
+    dispatch = Dispatch(database, wait_limit_seconds=600.0)
+    try:
+        driver_id, delivery_id = await dispatch.a_driver(), await dispatch.a_delivery()
+        with capture_logs() as lines:
+            async with (
+                locked(database, "SELECT FROM deliveries WHERE id = $1 FOR UPDATE", delivery_id) as delivery,
+                locked(database, "SELECT FROM drivers WHERE id = $1 FOR UPDATE", driver_id) as driver,
+            ):
+                earlier = {
+                    "delivery": dispatch.executor.submit(c.Acknowledge(delivery_id, ALICE)),
+                    "driver": dispatch.executor.submit(c.EndShift(driver_id, Actor("driver", driver_id))),
+                }
+                await until(lambda: len(dispatch.executor._alone) == 2)
+                both = dispatch.executor.submit(
+                    c.AssignDelivery(delivery_id, driver_id, "near", True, new_id(), new_id(), ALICE)
+                )
+                await {"delivery": delivery, "driver": driver}[first].execute("ROLLBACK")
+                assert isinstance(await earlier.pop(first), Answer)
+                seen = len(lines)
+                await until(lambda: len([line for line in lines[seen:] if line["event"] == "rerun_blocked"]) >= 2)
+                assert not [line for line in lines if line.get("command") == "AssignDelivery"]
+            assert isinstance(await earlier.popitem()[1], Answer)
+            assert await both == r.driver_not_available("shift_ended")
+    finally:
+        await dispatch.close()
 
 
 async def test_after_closing_commands_are_refused_and_taken_ones_are_answered(database: Database) -> None:
@@ -324,8 +425,7 @@ async def test_a_lost_answer_to_commit_is_found_out(database: Database, carried_
             connection = await connect()
             return Cut(connection, commit) if next(cuts, False) else connection
 
-    dispatch = Dispatch(database)
-    dispatch.executor._database = Cutting()
+    dispatch = Dispatch(database, writes=Cutting())
     try:
         answer = await dispatch.done(a_creation("order-1"))
         assert not answer.decided.repeated
