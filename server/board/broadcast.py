@@ -172,6 +172,10 @@ class Broadcast:
             if viewer.about is None:
                 viewer.push(message)
 
+    def watched(self) -> set[str]:
+        """The deliveries, drivers and topics whose pages are open."""
+        return {viewer.about for viewer in self._viewers if viewer.about is not None}
+
     def touched(self, ids: Iterable[str]) -> None:
         """Tell the pages of these deliveries and drivers that they changed."""
         touched = set(ids)

@@ -42,7 +42,6 @@ IDLE_SECONDS: Final = 30.0
 PULSE_SECONDS: Final = 5.0
 COMMENT_EVERY: Final = 3
 """A comment with every third pulse: every 15 s."""
-HINT_SECONDS: Final = 0.05
 AFTER_FAILURE_SECONDS: Final = 0.5
 READY_SECONDS: Final = 5.0
 AT_ONCE: Final = 50
@@ -100,11 +99,11 @@ class Feed:
         self._ready = asyncio.Event()
         self._something = asyncio.Event()
         self._all_again: asyncio.Future[None] | None = None
-        self._cursor = reads.Cursor("0", 0)
+        self._snapshot = ""
+        self._too_much = False
         self._due: dict[str, float] = {}
         self._last_wanted = 0.0
         self._read_at = 0.0
-        self._hinting = False
         bus.subscribe(BOARD, self._heard)
 
     def tasks(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
@@ -114,10 +113,7 @@ class Feed:
     # What changed.
 
     def committed(self, commit: Committed) -> None:
-        """Something was committed here: other nodes' boards may want to know, and our own."""
-        if not self._hinting and not self._alone():
-            self._hinting = True
-            asyncio.get_running_loop().call_later(HINT_SECONDS, self._hint)
+        """Something was committed here. Other nodes' boards hear of it by the index of drivers (realtime/geo.py)."""
         if self._wanted.is_set():
             for happened in commit.events:
                 if happened.delivery_id is not None:
@@ -127,10 +123,6 @@ class Feed:
                 if happened.type.startswith("alert."):
                     self._due["alerts"] = 0.0
             self._something.set()
-
-    def _hint(self) -> None:
-        self._hinting = False
-        self._bus.hint(BOARD)
 
     def _heard(self, _payload: bytes = b"") -> None:
         """Something was committed, perhaps elsewhere."""
@@ -154,7 +146,7 @@ class Feed:
 
     async def page(self, *, epoch: str | None = None) -> Page:
         """The whole board now. `epoch` is the viewer's: if it is another node's, everything is read again first,
-        so that nothing is older here than there. Raises DatabaseAway.
+        so that nothing is older here than there. Raises DatabaseAway, also when that read fails.
         """
         await self._awake()
         if epoch is not None and epoch != self.broadcast.epoch:
@@ -226,7 +218,8 @@ class Feed:
         self._forget()
         self.broadcast.begin()
         self._policy_version = self._policies.current.version
-        self._cursor = await reads.start(self._pool)
+        started = time.monotonic()
+        self._snapshot = await reads.start(self._pool)
         deliveries = await reads.open_deliveries(self._pool)
         drivers = await reads.shown_drivers(self._pool)
         self._picture.alerts = await reads.alerts(self._pool)
@@ -241,7 +234,7 @@ class Feed:
         self._alerts = self.renderer.alerts(self._picture.alerts, 0)
         self._headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
         now = time.monotonic()
-        self._read_at = now
+        self._read_at = started
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
         self._due["forget"] = now + FORGET_SECONDS
         self._due |= {topic: now + every for topic, every in TOPICS.items()}
@@ -255,6 +248,7 @@ class Feed:
         self._rows = {name: {} for name in PREFIX}
         self._deliveries.clear()
         self._drivers.clear()
+        self._too_much = False
 
     async def _wait(self) -> None:
         """Until something changed, and a moment longer for what comes with it; or until something is due."""
@@ -282,14 +276,17 @@ class Feed:
         everything, self._all_again = self._all_again, None
         changes = Changes()
         headline_due = False
+        heard = self._is_due("news", POLL_SECONDS)
         try:
-            if self._is_due("news", POLL_SECONDS):
+            if heard:
                 await self._hear_news()
             deliveries, self._deliveries = self._deliveries, set()
             drivers, self._drivers = self._drivers, set()
             try:
-                if everything is not None:
+                too_much = self._too_much
+                if everything is not None or too_much:
                     changes = await self._read_everything()
+                    self._too_much = False
                 elif deliveries or drivers:
                     changes = await self._read_these(deliveries, drivers)
             except DatabaseAway:
@@ -306,29 +303,34 @@ class Feed:
                 self._stats = await read_stats(self._pool, self._clock.now())
                 headline_due = True
             moved = await self._read_moved() if self._is_due("moved", MOVED_SECONDS) else set()
-            self._read_at = time.monotonic()
+            if heard:
+                self._read_at = started
             if changes or headline_due or self._policy_version != self._policies.current.version:
                 await self._publish(changes)
             topics = {topic for topic, every in TOPICS.items() if self._is_due(topic, every)}
-            self.broadcast.touched(deliveries | drivers | moved | topics)
+            touched = self.broadcast.watched() if too_much else deliveries | drivers | moved | topics
+            self.broadcast.touched(touched)
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
                     self._rows["drivers"].pop(driver_id, None)
             if changes:
                 REFRESH_TIME.observe(time.monotonic() - started)
+            if everything is not None:
+                everything.set_result(None)
         finally:
             if everything is not None and not everything.done():
-                everything.set_result(None)
+                everything.set_exception(DatabaseAway("the board could not be read again"))
+                everything.exception()  # nobody may wait for it any more
 
     async def _hear_news(self) -> None:
-        more = True
-        while more:
-            news = await reads.news(self._pool, self._cursor)
-            self._cursor, more = news.cursor, news.more
-            self._deliveries |= news.deliveries
-            self._drivers |= news.drivers
-            if news.alerts:
-                self._due["alerts"] = 0.0
+        """What happened on any node since the last look."""
+        news = await reads.news(self._pool, self._snapshot)
+        self._snapshot = news.snapshot
+        self._deliveries |= news.deliveries
+        self._drivers |= news.drivers
+        if news.alerts:
+            self._due["alerts"] = 0.0
+        self._too_much = self._too_much or news.everything
 
     async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []

@@ -12,7 +12,8 @@ SHOWN_LIMIT: Final = 5_000
 """Of deliveries and of drivers: the longest waiting, and who changed last."""
 OFF_SHIFT_HOURS: Final = 12
 """How long somebody who went home or was lost is still shown."""
-NEWS_LIMIT: Final = 5_000
+NEWS_LIMIT: Final = 20_000
+"""Events looked at one by one; after more of them everything is read again."""
 
 _DELIVERY: Final = """
 SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon, d.dropoff_lat,
@@ -52,13 +53,20 @@ WHERE resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '15 minu
 ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""
 ALERT_ACKNOWLEDGED_BY: Final = "SELECT acknowledged_by FROM alerts WHERE id = $1"
 
-# A serial is no cursor: a lower number can be committed later. A transaction below the oldest one that still runs can
-# bring nothing new (docs/decisions.md).
-START: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+# A serial is no cursor: a lower number can be committed later. Nor is the oldest transaction that still runs: any
+# transaction of the whole cluster holds that back. What the last snapshot could not see, and this one can, is new
+# (docs/decisions.md).
+START: Final = "SELECT pg_current_snapshot()::text"
 NEWS: Final = """
-SELECT xid::text, id, delivery_id, driver_id, type LIKE 'alert.%' FROM events
-WHERE (xid, id) > ($1::text::xid8, $2) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, id LIMIT $3"""
+WITH fresh AS (
+    (SELECT delivery_id, driver_id, type FROM events WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot))
+    UNION ALL
+    (SELECT delivery_id, driver_id, type FROM events
+     WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
+    LIMIT $2)
+SELECT pg_current_snapshot()::text, count(*), array_agg(delivery_id::text) FILTER (WHERE delivery_id IS NOT NULL),
+       array_agg(driver_id::text) FILTER (WHERE driver_id IS NOT NULL), bool_or(type LIKE 'alert.%')
+FROM fresh"""
 
 
 class DeliveryRow(Struct, frozen=True):
@@ -144,40 +152,38 @@ class AlertRow(Struct, frozen=True):
     acknowledged_at: datetime | None
 
 
-class Cursor(Struct, frozen=True):
-    """How far the events were read: the transaction and the event's number."""
-
-    xid: str
-    event_id: int
-
-
 class News(Struct, frozen=True):
-    """Deliveries and drivers that something happened to, and where to read on. `more`: there is more already."""
+    """Deliveries and drivers that something happened to, and the snapshot to read on from.
+
+    `everything`: too much happened to name it, or the database went back in time; read the whole board again.
+    """
 
     deliveries: set[str]
     drivers: set[str]
     alerts: bool
-    cursor: Cursor
-    more: bool
+    snapshot: str
+    everything: bool
 
 
 Drivers = list[tuple[DriverRow, Seen]]
 
 
-async def start(pool: Any) -> Cursor:
-    """Where to read events from, so that nothing is missed that a read made after this does not show."""
-    return Cursor((await fetch_one(pool, START))[0], 0)
+async def start(pool: Any) -> str:
+    """The snapshot to read events from, so that nothing is missed that a read made after this does not show."""
+    snapshot: str = (await fetch_one(pool, START))[0]
+    return snapshot
 
 
-async def news(pool: Any, cursor: Cursor) -> News:
-    """What happened since, on whatever node."""
-    rows = await fetch(pool, NEWS, cursor.xid, cursor.event_id, NEWS_LIMIT)
-    if not rows:
-        return News(set(), set(), False, cursor, False)
-    deliveries = {row[2] for row in rows if row[2] is not None}
-    drivers = {row[3] for row in rows if row[3] is not None}
-    cursor = Cursor(rows[-1][0], rows[-1][1])
-    return News(deliveries, drivers, any(row[4] for row in rows), cursor, len(rows) == NEWS_LIMIT)
+async def news(pool: Any, snapshot: str) -> News:
+    """What was committed since this snapshot, on whatever node, whatever transactions are still open."""
+    now, count, deliveries, drivers, alerts = await fetch_one(pool, NEWS, snapshot, NEWS_LIMIT + 1)
+    everything = count > NEWS_LIMIT or _end(now) < _end(snapshot)
+    return News(set(deliveries or ()), set(drivers or ()), bool(alerts) or everything, now, everything)
+
+
+def _end(snapshot: str) -> int:
+    """The number that the next transaction had, of `xmin:xmax:xip_list`."""
+    return int(snapshot.split(":")[1])
 
 
 async def open_deliveries(pool: Any) -> list[DeliveryRow]:

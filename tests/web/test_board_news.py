@@ -1,0 +1,142 @@
+"""What other nodes commit shows on a board whatever transactions are open, and the badge knows its age."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.board import reads
+from server.store.reads import DatabaseAway
+from tests.conftest import Servers, StartNode
+from tests.waiting import until
+from tests.web.board_stream import board_stream, position_of
+from tests.web.conftest import Site
+from tests.web.html_tree import parse
+
+NOWHERE = "redis://127.0.0.1:1/0"
+INSERT = "INSERT INTO events (at, type, actor_type, delivery_id, data) VALUES (now(), $1, 'system', $2, '{}')"
+IDS = [f"0193d1b0-0000-7000-8000-{n:012}" for n in range(10)]
+
+
+@asynccontextmanager
+async def open_write(url: str) -> AsyncIterator[Any]:
+    """A connection with a write transaction that stays open: it holds back the oldest snapshot of the cluster."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT pg_current_xact_id()")
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("redis", [None, NOWHERE], ids=["by hints", "by polling"])
+async def test_an_open_transaction_in_another_database_holds_no_board_back(
+    node: StartNode, servers: Servers, redis: str | None
+) -> None:
+    changes = {} if redis is None else {"redis_url": redis}
+    elsewhere = Site(await node(**changes))
+    # Who makes the offers commits too, and hears of that at home: not the node of this board.
+    await until(lambda: elsewhere.node.app.state.node.dispatcher.holds_lease)
+    here = Site(await node(**changes))
+    page = parse((await here.vic.get("/board")).text)
+    async with open_write(servers.postgres_url), board_stream(here.vic, after=position_of(page)) as stream:
+        made = await elsewhere.delivery()
+        row = await stream.hear_row(f"d-{made['id']}")
+        assert row.cell("level").text == "Waiting"
+    await here.close()
+    await elsewhere.close()
+
+
+async def test_an_event_shows_as_soon_as_it_is_committed_and_once(database_url: str, servers: Servers) -> None:
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    async with open_write(servers.postgres_url), open_write(database_url) as early:
+        await early.execute(INSERT, "delivery.created", IDS[0])
+        snapshot = await reads.start(pool)
+        late = await asyncpg.connect(database_url)
+        await late.execute(INSERT, "alert.raised", IDS[1])
+        first = await reads.news(pool, snapshot)
+        assert (first.deliveries, first.alerts, first.everything) == ({IDS[1]}, True, False)
+        assert not (await reads.news(pool, first.snapshot)).deliveries
+        # The lower number is committed last.
+        await early.execute("COMMIT")
+        second = await reads.news(pool, first.snapshot)
+        assert (second.deliveries, second.alerts) == ({IDS[0]}, False)
+        assert not (await reads.news(pool, second.snapshot)).deliveries
+        await late.close()
+    await pool.close()
+
+
+async def test_more_news_than_can_be_named_and_a_database_gone_back_in_time_mean_everything(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await asyncpg.create_pool(database_url, min_size=1, max_size=1)
+    monkeypatch.setattr(reads, "NEWS_LIMIT", 2)
+    snapshot = await reads.start(pool)
+    for happened in IDS[:3]:
+        await pool.execute(INSERT, "delivery.created", happened)
+    assert (await reads.news(pool, snapshot)).everything
+    lowest, end, running = (await reads.start(pool)).split(":")
+    assert (await reads.news(pool, f"{lowest}:{int(end) + 1000}:{running}")).everything
+    await pool.close()
+
+
+async def test_a_board_catches_up_after_more_news_than_can_be_named(
+    node: StartNode, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Site(await node())
+    page = parse((await site.vic.get("/board")).text)
+    watched = await site.delivery()
+    monkeypatch.setattr(reads, "NEWS_LIMIT", 0)
+    async with (
+        board_stream(site.vic, after=position_of(page)) as stream,
+        board_stream(site.vic, about=watched["id"]) as about,
+    ):
+        made = await elsewhere.delivery()
+        await stream.hear_row(f"d-{made['id']}")
+        await about.hear_named("changed")
+    await elsewhere.close()
+
+
+async def test_who_comes_from_another_node_gets_no_older_picture_when_the_read_fails(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await site.vic.get("/board")).status_code == 200
+    failed = asyncio.Event()
+
+    async def away(_pool: Any) -> Any:
+        failed.set()
+        raise DatabaseAway("for the test")
+
+    monkeypatch.setattr(reads, "open_deliveries", away)
+    answer = await site.vic.get("/board/rows", params={"at": "0badbeef-3"})
+    assert failed.is_set()
+    assert answer.status_code == 503, answer.text
+    monkeypatch.undo()
+    assert (await site.vic.get("/board/rows", params={"at": "0badbeef-3"})).status_code == 200
+
+
+async def test_the_age_of_the_board_is_that_of_the_last_look_at_what_others_did(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Our own commits show, but that is no sign that others' would."""
+    page = parse((await site.vic.get("/board")).text)
+    feed = site.node.app.state.node.feed
+    looked = asyncio.Event()
+
+    async def away(_pool: Any, _snapshot: str) -> Any:
+        looked.set()
+        raise DatabaseAway("for the test")
+
+    monkeypatch.setattr(reads, "news", away)
+    await asyncio.wait_for(looked.wait(), 60)
+    age = feed._read_at
+    async with board_stream(site.vic, after=position_of(page)) as stream:
+        made = await site.delivery()
+        await stream.hear_row(f"d-{made['id']}")
+        assert feed._read_at == age
+        monkeypatch.undo()
+        await until(lambda: feed._read_at > age)
