@@ -74,7 +74,8 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     1. Only a delivery that waits, or is scheduled: then it waits from now on.
     2. The driver must be available, of the zone, and have room; for an offer also without another offer.
     3. Offered to them already: the same offer.
-    4. An open offer to somebody else is withdrawn. A direct assignment that fills the driver withdraws theirs.
+    4. The version the sender saw, if they say which.
+    5. An open offer to somebody else is withdrawn. A direct assignment that fills the driver withdraws theirs.
     """
     delivery = world.delivery(command.delivery_id)
     driver = world.driver(command.driver_id)
@@ -85,13 +86,15 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     why = _cannot_take(driver, delivery, command.direct)
     if why is not None:
         return r.driver_not_available(why)
+    offer = delivery.open_offer()
+    if offer is not None and offer.driver_id == driver.id and not command.direct:
+        return Decided((), delivery.id, offer.id, None, driver.id, repeated=True)
+    if command.version is not None and command.version != delivery.version:
+        return r.VERSION_CHANGED
     happened: list[e.Event] = []
     if delivery.status == "SCHEDULED":
         happened.append(e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id, early=True))
-    offer = delivery.open_offer()
     if offer is not None:
-        if offer.driver_id == driver.id and not command.direct:
-            return Decided((), delivery.id, offer.id, None, driver.id, repeated=True)
         world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "assigned_by_hand", command.actor))
     return _give(world, delivery, driver, command, happened)

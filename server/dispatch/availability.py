@@ -179,10 +179,15 @@ def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
 
 
 def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Refusal:
-    """An admin's decision, from any state to any; a break ends by itself if it has a duration."""
+    """An admin's decision, from any state to any; a break ends by itself if it has a duration.
+
+    Refused if the availability changed after what the admin saw, if they say what that was.
+    """
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if command.changed_at is not None and command.changed_at != driver.last_availability_change:
+        return r.VERSION_CHANGED
     until = None
     if command.availability == "on_break" and command.duration_minutes is not None:
         until = world.now + timedelta(minutes=command.duration_minutes)

@@ -110,12 +110,16 @@ class Complete(Struct, frozen=True):
 
 
 class CancelDelivery(Struct, frozen=True):
-    """Nobody wants this delivery any more. After pickup only an admin with `force`."""
+    """Nobody wants this delivery any more. After pickup only an admin with `force`.
+
+    `version` here and below is that of the row which the sender decided on; None does not compare.
+    """
 
     delivery_id: str
     reason: str
     actor: Actor
     force: bool = False
+    version: int | None = None
 
 
 class AssignDelivery(Struct, frozen=True):
@@ -128,6 +132,7 @@ class AssignDelivery(Struct, frozen=True):
     new_offer_id: str
     new_assignment_id: str
     actor: Actor
+    version: int | None = None
 
 
 class Reassign(Struct, frozen=True):
@@ -158,6 +163,7 @@ class Acknowledge(Struct, frozen=True):
     delivery_id: str
     actor: Actor
     note: str | None = None
+    version: int | None = None
 
 
 class RegisterDriver(Struct, frozen=True):
@@ -242,13 +248,17 @@ class Resume(Struct, frozen=True):
 
 
 class SetAvailability(Struct, frozen=True):
-    """An admin decides a driver's availability; `duration_minutes` ends a break by itself."""
+    """An admin decides a driver's availability; `duration_minutes` ends a break by itself.
+
+    `changed_at` is the driver's last change of availability that the admin saw; None does not compare.
+    """
 
     driver_id: str
     availability: Availability
     reason: str
     actor: Actor
     duration_minutes: int | None = None
+    changed_at: datetime | None = None
 
 
 class RaiseAlert(Struct, frozen=True):

@@ -79,7 +79,10 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
 
 
 def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refusal:
-    """Until pickup; after it only an admin with `force`. Cancelled before: harmless."""
+    """Until pickup; after it only an admin with `force`; the version the sender saw, if they say which.
+
+    Cancelled before: harmless.
+    """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -87,6 +90,8 @@ def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refu
         return Decided((), delivery.id, repeated=True)
     if delivery.status == "DELIVERED":
         return r.ALREADY_DELIVERED
+    if command.version is not None and command.version != delivery.version:
+        return r.VERSION_CHANGED
     if delivery.status == "PICKED_UP" and not (command.force and command.actor.type == "admin"):
         return r.ALREADY_PICKED_UP
     return Decided(_cancelled(world, delivery, command.reason, command.actor), delivery.id)
@@ -170,7 +175,10 @@ def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level
 
 
 def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
-    """By name, at any level, while the delivery waits. Said before and nothing new to note: harmless."""
+    """By name, at any level, while the delivery waits; the version the sender saw, if they say which.
+
+    Said before and nothing new to note: harmless.
+    """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -180,6 +188,8 @@ def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
     by_them = wait.acknowledged_by == (command.actor.id or command.actor.type)
     if by_them and command.note in (None, wait.acknowledgement_note):
         return Decided((), delivery.id, repeated=True)
+    if command.version is not None and command.version != delivery.version:
+        return r.VERSION_CHANGED
     acknowledged = e.EscalationAcknowledged(
         at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note
     )

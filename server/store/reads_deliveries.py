@@ -1,5 +1,6 @@
 """Reading deliveries: one, a page of them, and what happened to one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, get_args
@@ -28,6 +29,10 @@ EXISTS: Final = "SELECT 1 FROM deliveries WHERE id = $1"
 TIMELINE: Final = """
 SELECT id, at, type, actor_type, actor_id, driver_id, offer_id, assignment_id, data
 FROM events WHERE delivery_id = $1 AND id > $2 ORDER BY id LIMIT $3"""
+
+LAST_EVENTS: Final = """
+SELECT d.id, (SELECT e.id FROM events e WHERE e.delivery_id = d.id ORDER BY e.id DESC LIMIT 1)
+FROM unnest($1::text[]::uuid[]) AS d (id)"""
 
 
 class TimelineEvent(Struct, frozen=True):
@@ -90,6 +95,12 @@ async def read_timeline(pool: Any, delivery_id: str, after: int, limit: int) -> 
     if not rows and await fetch_one(pool, EXISTS, delivery_id) is None:
         return None
     return [_timeline_event(row) for row in rows]
+
+
+async def last_events(pool: Any, delivery_ids: Sequence[str]) -> dict[str, int]:
+    """The number of each delivery's last event; 0 if there is none."""
+    rows = await fetch(pool, LAST_EVENTS, list(delivery_ids))
+    return {row[0]: row[1] or 0 for row in rows}
 
 
 def _timeline_event(row: Any) -> TimelineEvent:

@@ -75,7 +75,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     guard=OPS,
     body=ASSIGNMENT,
     answers={201: a.Moved, 200: a.Moved},
-    refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code),
+    refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code, r.VERSION_CHANGED.code),
 )
 async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ASSIGNMENT.of(request)
@@ -87,6 +87,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         new_offer_id=new_id(),
         new_assignment_id=new_id(),
         actor=request.user.actor,
+        version=wanted.version,
     )
     done = await _submit(request, command)
     return answer(_moved(request, done), 200 if done.decided.repeated else 201)
@@ -133,11 +134,11 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     guard=OPS,
     body=ACKNOWLEDGEMENT,
     answers={200: a.UnassignedView},
-    refusals=(r.DELIVERY_NOT_WAITING.code,),
+    refusals=(r.DELIVERY_NOT_WAITING.code, r.VERSION_CHANGED.code),
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ACKNOWLEDGEMENT.of(request)
-    command = c.Acknowledge(id_in_path(delivery_id), request.user.actor, wanted.note)
+    command = c.Acknowledge(id_in_path(delivery_id), request.user.actor, wanted.note, wanted.version)
     done = await _submit(request, command)
     assert done.delivery is not None
     node: Node = request.app.state.node

@@ -14,7 +14,7 @@ from server.board.feed import TOPICS
 from server.board.render import partial_of
 from server.realtime.session import canonical
 from server.store.reads import fetch_one
-from server.web import board_actions, board_pages
+from server.web import board_actions, board_bulk, board_pages
 from server.web.board_screen import WATCHERS, feed_of, node_of, page
 from server.web.endpoint import Call, id_in_path
 from server.web.errors import not_found
@@ -36,6 +36,7 @@ async def board(request: Call) -> ASGIResponse:
         request,
         "board/board.html",
         shown=shown,
+        bulk_limit=board_bulk.BULK_LIMIT,
         kiosk=request.query_params.get("kiosk") == "1",
         tiles=settings.map_tiles,
         attribution=settings.map_attribution,
@@ -114,5 +115,6 @@ def _to_delivery(row: Any) -> ASGIResponse:
 
 def board_handlers() -> list[ControllerRouterHandler]:
     """Everything under `/board`, and where notifications lead."""
-    handlers = [board, rows, stream, order, unassigned_order, *board_pages.HANDLERS, *board_actions.HANDLERS]
+    handlers = [board, rows, stream, order, unassigned_order, *board_pages.HANDLERS]
+    handlers += [*board_actions.HANDLERS, *board_bulk.HANDLERS]
     return [screens(handlers)]

@@ -4,8 +4,8 @@ A dialog is a fragment; its form is posted back by htmx. Done: the dialog closes
 Refused: the reason in plain words stands in the dialog, and what was typed stays.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
@@ -22,33 +22,43 @@ from server.dispatch.refusals import Refusal
 from server.dispatcher import NobodyFound
 from server.execute import Answer
 from server.ids import new_id
-from server.realtime.session import canonical
 from server.store.reads import asking
 from server.store.reads_drivers import read_driver
-from server.store.waiting import read_deliveries
-from server.web.board_form import Form, FormInvalid, read_form
+from server.web.board_bulk import BREAK_MINUTES
+from server.web.board_form import Form, FormInvalid, read_form, wanted_availability
 from server.web.board_screen import (
     ADMIN,
     OPS,
     done,
+    error_fragment,
     fragment,
-    in_plain_words,
     invalid_fragment,
     node_of,
     refused_fragment,
 )
+from server.web.board_seen import (
+    Moved,
+    Seen,
+    SeenDriver,
+    carry_out,
+    carry_out_for,
+    parse_seen,
+    parse_seen_driver,
+    read_seen,
+    seen_driver,
+)
 from server.web.endpoint import Call, id_in_path
 from server.web.errors import not_found
 
-BULK_LIMIT: Final = 200
-BREAK_MINUTES: Final = (15, 30, 45, 60, 90, 120)
+UNREADABLE: Final = "This dialog cannot be read. Close it and open it again."
 
 
-async def _delivery(request: Call, text: str) -> Delivery:
-    """The delivery in the path with its offers and assignments. Raises 404 or DatabaseAway."""
+async def _shown(request: Call, text: str) -> tuple[Delivery, Seen]:
+    """The delivery in the path with its offers and assignments, and what its dialog's form carries. Raises 404 or
+    DatabaseAway.
+    """
     delivery_id = id_in_path(text)
-    with asking():
-        found = await read_deliveries(node_of(request).database.pool, [delivery_id])
+    found = await read_seen(node_of(request).database.pool, [delivery_id])
     if delivery_id not in found:
         raise not_found()
     return found[delivery_id]
@@ -56,6 +66,28 @@ async def _delivery(request: Call, text: str) -> Delivery:
 
 async def _submit(request: Call, command: c.Command) -> Answer | Refusal:
     return await node_of(request).executor.submit(command)
+
+
+async def _carry_out(
+    request: Call, form: Form, delivery_id: str, command: Callable[[int | None], c.Command]
+) -> Answer | Refusal | Moved:
+    """To the order as the dialog showed it; without a dialog, to the order as it is."""
+    text = form.text("seen")
+    if not text:
+        return await _submit(request, command(None))
+    seen = parse_seen(text)
+    if seen is None or seen.delivery_id != delivery_id:
+        raise FormInvalid(UNREADABLE)
+    node = node_of(request)
+    return await carry_out(
+        node.database.pool, node.executor, seen, lambda now: command(now.version), request.user.actor
+    )
+
+
+def _not_done(answer: Refusal | Moved) -> ASGIResponse:
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    return error_fragment(f"Not changed: {answer.what}.", 409)
 
 
 def _name_of(answer: Answer) -> str:
@@ -68,10 +100,10 @@ def _name_of(answer: Answer) -> str:
 @get("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], include_in_schema=False)
 async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """The candidates, ranked, with distance and minutes, and why not the others."""
-    delivery = await _delivery(request, delivery_id)
+    delivery, seen = await _shown(request, delivery_id)
     node = node_of(request)
     ranked = await choices(node.database.pool, delivery, node.policies.current, None)
-    return fragment(request, "board/dialogs/assign.html", delivery=delivery, choices=ranked)
+    return fragment(request, "board/dialogs/assign.html", delivery=delivery, seen=seen, choices=ranked)
 
 
 @post("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], status_code=200, include_in_schema=False)
@@ -82,13 +114,17 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         form = await read_form(request)
         driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
         reason = form.reason()
+        actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
+        answer = await _carry_out(
+            request,
+            form,
+            known,
+            lambda version: c.AssignDelivery(known, driver_id, reason, direct, offer_id, assignment_id, actor, version),
+        )
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
-    answer = await _submit(
-        request, c.AssignDelivery(known, driver_id, reason, direct, new_id(), new_id(), request.user.actor)
-    )
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
     assert answer.delivery is not None
     what = "assigned" if direct else "offered"
     return done(f"Order {answer.delivery.seller_order_id} {what} to {_name_of(answer)}.")
@@ -100,7 +136,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 @get("/board/deliveries/{delivery_id:str}/reassign", guards=[ADMIN], include_in_schema=False)
 async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Who loses what, why, and optionally who gets it."""
-    delivery = await _delivery(request, delivery_id)
+    delivery, seen = await _shown(request, delivery_id)
     assignment = delivery.active_assignment()
     node = node_of(request)
     if assignment is None:
@@ -112,6 +148,7 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         request,
         "board/dialogs/reassign.html",
         delivery=delivery,
+        seen=seen,
         assignment=assignment,
         driver=driver,
         choices=ranked,
@@ -179,10 +216,10 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 @get("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], include_in_schema=False)
 async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Why, and what it means for whom."""
-    delivery = await _delivery(request, delivery_id)
+    delivery, seen = await _shown(request, delivery_id)
     assignment = delivery.active_assignment()
     driver = await read_driver(node_of(request).database.pool, assignment.driver_id) if assignment else None
-    return fragment(request, "board/dialogs/cancel.html", delivery=delivery, driver=driver)
+    return fragment(request, "board/dialogs/cancel.html", delivery=delivery, seen=seen, driver=driver)
 
 
 @post("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], status_code=200, include_in_schema=False)
@@ -191,12 +228,14 @@ async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     known = id_in_path(delivery_id)
     try:
         form = await read_form(request)
-        reason = form.reason()
+        reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
+        answer = await _carry_out(
+            request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
+        )
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
-    answer = await _submit(request, c.CancelDelivery(known, reason, request.user.actor, form.ticked("force")))
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
     assert answer.delivery is not None
     return done(f"Order {answer.delivery.seller_order_id} cancelled.")
 
@@ -207,7 +246,8 @@ async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 @get("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], include_in_schema=False)
 async def acknowledge_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A note for the colleagues."""
-    return fragment(request, "board/dialogs/acknowledge.html", delivery=await _delivery(request, delivery_id))
+    delivery, seen = await _shown(request, delivery_id)
+    return fragment(request, "board/dialogs/acknowledge.html", delivery=delivery, seen=seen)
 
 
 @post("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
@@ -215,12 +255,13 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     """Somebody looks after it."""
     known = id_in_path(delivery_id)
     try:
-        note = (await read_form(request)).note()
+        form = await read_form(request)
+        note, actor = form.note(), request.user.actor
+        answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
-    answer = await _submit(request, c.Acknowledge(known, request.user.actor, note))
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
     assert answer.delivery is not None
     return done(f"Order {answer.delivery.seller_order_id} acknowledged.")
 
@@ -245,7 +286,9 @@ async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIRe
     driver = await read_driver(node_of(request).database.pool, id_in_path(driver_id))
     if driver is None:
         raise not_found()
-    return fragment(request, "board/dialogs/availability.html", driver=driver, minutes=BREAK_MINUTES)
+    return fragment(
+        request, "board/dialogs/availability.html", driver=driver, seen=seen_driver(driver), minutes=BREAK_MINUTES
+    )
 
 
 @post("/board/drivers/{driver_id:str}/availability", guards=[ADMIN], status_code=200, include_in_schema=False)
@@ -254,93 +297,34 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     known = id_in_path(driver_id)
     try:
         form = await read_form(request)
-        wanted = _availability(form)
+        availability, reason, minutes = wanted_availability(form)
+        seen = _driver_seen(form, known)
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
-    answer = await _submit(request, c.SetAvailability(known, wanted[0], wanted[1], request.user.actor, wanted[2]))
+    node, actor = node_of(request), request.user.actor
+
+    def command(now: SeenDriver | None) -> c.Command:
+        return c.SetAvailability(known, availability, reason, actor, minutes, now.changed_at if now else None)
+
+    answer: Answer | Refusal | Moved
+    if seen is None:
+        answer = await _submit(request, command(None))
+    else:
+        answer = await carry_out_for(node.database.pool, node.executor, seen, command, actor)
+    if isinstance(answer, Moved):
+        return error_fragment(f"Not changed: {answer.what}.", 409)
     if isinstance(answer, Refusal):
         return refused_fragment(answer)
     assert answer.driver is not None
     return done(f"{answer.driver.name}: {answer.driver.availability.replace('_', ' ')}.")
 
 
-def _availability(form: Form) -> tuple[Any, str, int | None]:
-    availability = form.availability()
-    minutes = form.whole_number("minutes") if availability == "on_break" else None
-    if minutes is not None and not 1 <= minutes <= 1440:
-        raise FormInvalid("A break has 1 to 1440 minutes.")
-    return availability, form.reason(), minutes
-
-
-# Many at once.
-
-
-@get("/board/bulk/{action:str}", guards=[OPS], include_in_schema=False)
-async def bulk_dialog(request: Call, action: FromPath[str]) -> ASGIResponse:
-    """One dialog for a selection."""
-    ids = _ids(request.query_params.getall("id", []))
-    if action not in BULK or (action in ADMINS_BULK and request.user.role != "admin"):
-        raise not_found()
-    return fragment(request, "board/dialogs/bulk.html", action=action, ids=ids, minutes=BREAK_MINUTES)
-
-
-@post("/board/bulk/{action:str}", guards=[OPS], status_code=200, include_in_schema=False)
-async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
-    """The same command for each of a selection; those that are refused are named, the others are done."""
-    if action not in BULK or (action in ADMINS_BULK and request.user.role != "admin"):
-        raise not_found()
-    try:
-        form = await read_form(request)
-        ids = _ids(form.all("id"))
-        if not ids:
-            raise FormInvalid("Nothing is selected.")
-        commands = await _commands(request, action, ids, form)
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
-    waiting = [node_of(request).executor.submit(command) for command in commands]
-    answers = [await answer for answer in waiting]
-    refused = [in_plain_words(answer) for answer in answers if isinstance(answer, Refusal)]
-    count = len(answers) - len(refused)
-    if not count and refused:
-        return refused_fragment(Refusal("refused", f"None of {len(refused)}: {refused[0]}"))
-    said = f"{BULK[action]}: {count} done"
-    return done(f"{said}, {len(refused)} refused: {refused[0]}" if refused else f"{said}.")
-
-
-BULK: Final = {
-    "acknowledge": "Acknowledge",
-    "cancel": "Cancel",
-    "reassign": "Reassign",
-    "availability": "Set availability",
-}
-ADMINS_BULK: Final = frozenset({"reassign", "availability"})
-
-
-async def _commands(request: Call, action: str, ids: Sequence[str], form: Form) -> list[c.Command]:
-    actor = request.user.actor
-    if action == "acknowledge":
-        note = form.note()
-        return [c.Acknowledge(delivery_id, actor, note) for delivery_id in ids]
-    if action == "cancel":
-        reason = form.reason()
-        return [c.CancelDelivery(delivery_id, reason, actor, form.ticked("force")) for delivery_id in ids]
-    if action == "availability":
-        availability, reason, minutes = _availability(form)
-        return [c.SetAvailability(driver_id, availability, reason, actor, minutes) for driver_id in ids]
-    reason = form.reason()
-    with asking():
-        found = await read_deliveries(node_of(request).database.pool, list(ids))
-    held = [a for delivery in found.values() if (a := delivery.active_assignment()) is not None]
-    if not held:
-        raise FormInvalid("None of them is with a driver any more.")
-    return [
-        c.Reassign(a.id, reason, new_id(), new_id(), actor, force=form.ticked("force"), version=a.version) for a in held
-    ]
-
-
-def _ids(given: Sequence[str]) -> list[str]:
-    known = [canonical(text) for text in given[:BULK_LIMIT]]
-    return [text for text in known if text is not None]
+def _driver_seen(form: Form, driver_id: str) -> SeenDriver | None:
+    text = form.text("seen")
+    seen = parse_seen_driver(text) if text else None
+    if text and (seen is None or seen.driver_id != driver_id):
+        raise FormInvalid(UNREADABLE)
+    return seen
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [
@@ -356,6 +340,4 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     acknowledge_alert,
     availability_dialog,
     set_availability,
-    bulk_dialog,
-    bulk,
 ]

@@ -96,6 +96,15 @@ class Form:
         return cast(Availability, text)
 
 
+def wanted_availability(form: Form) -> tuple[Availability, str, int | None]:
+    """Which, why, and for how many minutes if it is a break. Raises FormInvalid."""
+    availability = form.availability()
+    minutes = form.whole_number("minutes") if availability == "on_break" else None
+    if minutes is not None and not 1 <= minutes <= 1440:
+        raise FormInvalid("A break has 1 to 1440 minutes.")
+    return availability, form.reason(), minutes
+
+
 async def read_form(request: Request[Any, Any, Any]) -> Form:
     """The form in the body. Raises FormInvalid, or 413."""
     body = b""

@@ -226,12 +226,12 @@ def _started(offer: Offer) -> a.OfferStarted:
     guard=CAN_WRITE,
     body=CANCELLATION,
     answers={200: DeliveryView},
-    refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code),
+    refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code, r.VERSION_CHANGED.code),
 )
 async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await CANCELLATION.of(request)
     node: Node = request.app.state.node
-    command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force)
+    command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force, why.version)
     done = unless_refused(await node.executor.submit(command))
     assert done.delivery is not None
     return answer(delivery_view(done.delivery, node.policies.current))

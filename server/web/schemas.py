@@ -25,6 +25,7 @@ Address = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
 Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=NO_NUL)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
 DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
+VersionSeen = Annotated[int, Meta(ge=1, le=INT4)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -68,10 +69,11 @@ class NewDelivery(_Given, frozen=True):
 
 
 class Cancellation(_Given, frozen=True):
-    """Why; `force` cancels after pickup, for an admin."""
+    """Why; `force` cancels after pickup, for an admin. `version` is what the caller saw."""
 
     reason: Reason
     force: bool = False
+    version: VersionSeen | None = None
 
 
 class NewDriver(_Given, frozen=True):
@@ -146,15 +148,18 @@ class Reassignment(_Given, frozen=True):
     driver_id: IdGiven | None = None
     mode: Mode = "offer"
     force: bool = False
-    version: Annotated[int, Meta(ge=1, le=INT4)] | None = None
+    version: VersionSeen | None = None
 
 
 class ManualAssignment(_Given, frozen=True):
-    """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them."""
+    """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them. `version` is what the
+    caller saw of the delivery.
+    """
 
     driver_id: IdGiven
     reason: Reason
     mode: Mode = "offer"
+    version: VersionSeen | None = None
 
 
 class AvailabilityWanted(_Given, frozen=True):
@@ -166,8 +171,9 @@ class AvailabilityWanted(_Given, frozen=True):
 
 
 class Acknowledgement(_Given, frozen=True):
-    """A note for the colleagues."""
+    """A note for the colleagues. `version` is what the caller saw of the delivery."""
 
+    version: VersionSeen | None = None
     note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 

@@ -1,6 +1,7 @@
 // Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. What is refused stands in
 // the dialog, and what was typed stays.
 import { announce } from "./notices.js";
+import { dropPicks } from "./picks.js";
 
 const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
@@ -80,6 +81,17 @@ export const startDialogs = () => {
     if (dialog.open) dialog.close();
     if (event.detail.said) announce(event.detail.said);
   });
+  // Of many: the form gives way to a line for each; what was done is selected no more.
+  document.addEventListener("board:result", (event) => {
+    dropPicks(event.detail.done);
+    announce(event.detail.said);
+  });
+  dialog.addEventListener("htmx:after:swap", () => {
+    const result = document.getElementById("dialog-result");
+    if (!result?.childElementCount) return;
+    for (const form of dialog.querySelectorAll("form")) form.hidden = true;
+    result.querySelector("[data-close]").focus();
+  });
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
     if (ctx.response.status < 400) return;
@@ -97,7 +109,7 @@ export const startDialogs = () => {
   // The button was disabled while it was sent, and lost the focus by that.
   dialog.addEventListener("htmx:finally:request", () => {
     requestAnimationFrame(() => {
-      if (dialog.open && document.activeElement === document.body) dialog.querySelector("[type=submit]")?.focus();
+      if (dialog.open && document.activeElement === document.body) (dialog.querySelector("#dialog-result [data-close]") ?? dialog.querySelector("[type=submit]"))?.focus();
     });
   });
   document.addEventListener("htmx:error", (event) => {

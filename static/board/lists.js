@@ -4,7 +4,7 @@ import { LISTS, OFF, SHOWS, SORTS, readAddress, state, writeAddress } from "./ad
 import { now, onTick, tickWithin } from "./clock.js";
 import { bulkPath, openDialog } from "./dialogs.js";
 import { readAgain } from "./live.js";
-import { escalated } from "./notices.js";
+import { announce, escalated } from "./notices.js";
 import { boxOf, clearSelection, pick, showBulk } from "./picks.js";
 
 const GONE_MS = 4000;
@@ -194,6 +194,7 @@ const settle = (row, list, levelBefore) => {
   row.driverName = undefined;
   tickWithin(row);
   if (row.dataset.gone !== undefined) {
+    if (state.picks.has(row.id)) pick(row, false);
     row.goneTimer ??= setTimeout(leave, document.hidden ? 0 : GONE_MS, row);
   } else {
     clearTimeout(row.goneTimer);
@@ -395,6 +396,10 @@ const onClick = (event) => {
   }
   const bulk = target.closest("[data-bulk]");
   if (bulk) {
+    const limit = Number(bulk.closest("#bulk").dataset.limit);
+    if (state.picks.size > limit) {
+      return announce(`${state.picks.size} are selected. ${limit} at most can be changed at once.`);
+    }
     return openDialog(bulkPath(bulk.dataset.bulk, [...state.picks].map((id) => document.getElementById(id).dataset.id)));
   }
   if (target.id === "bulk-none") return clearSelection();

@@ -29,6 +29,14 @@ const unpick = (id) => {
   if (box) box.checked = false;
 };
 
+// Orders or drivers by their own ids, for which something was done.
+export const dropPicks = (ids) => {
+  if (!document.getElementById("bulk")) return;
+  const done = new Set(ids);
+  for (const id of [...state.picks]) if (done.has(document.getElementById(id)?.dataset.id)) unpick(id);
+  showBulk();
+};
+
 export const showBulk = () => {
   const bulk = document.getElementById("bulk");
   for (const id of state.picks) if (!document.getElementById(id)) state.picks.delete(id);

@@ -319,9 +319,67 @@ async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None
     await board.locator("#bulk").get_by_role("button", name="Acknowledge").click()
     await board.get_by_role("dialog").get_by_label("A note for your colleagues").fill("storm")
     await board.get_by_role("dialog").get_by_role("button", name="I look after them").click()
-    await expect(board.locator("#said")).to_contain_text("3 done")
+    await expect(board.get_by_role("dialog").get_by_role("status")).to_contain_text("3 done.")
+    await expect(board.get_by_role("dialog").get_by_role("button", name="Close", exact=True).last).to_be_focused()
+    await board.keyboard.press("Enter")
+    await expect(board.get_by_role("dialog")).to_be_hidden()
+    await expect(board.locator("#bulk")).to_be_hidden()
     for delivery in made:
         await expect(board.locator(f"#d-{delivery['id']} .ack")).to_have_text("alice")
+
+
+async def test_what_moved_while_the_dialog_was_open_has_a_line_and_stays_selected(site: Site, people: People) -> None:
+    ada = await people(site.node, "ada", "admin")
+    dan = await site.driver("Dan", at_work=True, capacity=3)
+    (first, _), (second, taken), (third, kept) = [
+        await site.assignment(dan, sellerOrderId=f"A-100{number}") for number in (1, 2, 3)
+    ]
+    dora = await site.driver("Dora")
+    await dora.move(52.521, 13.405)
+    board = await open_board(ada)
+    await expect(board.locator('[data-count="active"]')).to_have_text("3")
+    await board.get_by_label("Select all deliveries under way shown").check()
+    await board.locator("#bulk").get_by_role("button", name="Reassign").click()
+    dialog = board.get_by_role("dialog")
+    await expect(dialog.locator(".selected > li")).to_have_count(3)
+    await expect(dialog.locator(".selected")).to_contain_text("with Dan")
+    wanted = {"reason": "closer", "driverId": dora.id, "mode": "assign"}
+    given = await site.client("admin", "Bea").post(f"/admin/assignments/{taken['id']}/reassign", json=wanted)
+    assert given.status_code == 200
+    assert (await dan.post(f"/assignments/{kept['id']}/complete")).status_code == 200
+    await dialog.get_by_role("radio", name="Driver is late").check()
+    await dialog.get_by_role("button", name="Reassign them").click()
+    result = dialog.get_by_role("status")
+    await expect(result).to_contain_text("1 done, 2 not changed.")
+    await expect(result.locator("li")).to_have_count(3)
+    await expect(result).to_contain_text("A-1001 reassigned")
+    await expect(result).to_contain_text("A-1002 not changed: Bea already gave it to Dora")
+    await expect(result).to_contain_text("A-1003 not changed: Dan delivered it meanwhile")
+    await check_accessible(board, "the result of many")
+    await shoot(board, "board-result")
+    await board.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await expect(board.locator(f"#a-{second['id']} .who")).to_have_text("Dora")
+    await expect(board.locator(f"#a-{second['id']} .pick input")).to_be_checked()
+    await expect(board.locator("#bulk-count")).to_have_text("1 selected")
+    await expect(board.locator(f"#d-{first['id']} .pick input")).not_to_be_checked()
+    await expect(board.locator(f"#a-{third['id']}")).to_have_count(0)
+
+
+async def test_what_was_cancelled_is_selected_no_more(site: Site, people: People) -> None:
+    alice = await people(site.node, "alice", "ops")
+    delivery = await site.delivery()
+    board = await open_board(alice)
+    await board.locator(f"#d-{delivery['id']} .pick input").check()
+    await expect(board.locator("#bulk-count")).to_have_text("1 selected")
+    # The row is shown for a few seconds only: looked for in every frame.
+    dropped = asyncio.create_task(
+        board.wait_for_function(
+            "() => document.querySelector('tr[data-gone]') && document.getElementById('bulk').hidden"
+        )
+    )
+    await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "x"})
+    await dropped
 
 
 async def test_the_pages_of_one_delivery_and_driver_are_live(site: Site, people: People) -> None:

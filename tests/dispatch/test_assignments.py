@@ -111,9 +111,9 @@ DRIVING = [
 ]
 
 
-def assign(driver_id: str = DAN, *, direct: bool = False) -> c.AssignDelivery:
+def assign(driver_id: str = DAN, *, direct: bool = False, version: int | None = None) -> c.AssignDelivery:
     """Alice picks a driver for soup."""
-    return c.AssignDelivery(SOUP, driver_id, "knows the way", direct, NEW_OFFER, NEW_ASSIGNMENT, ALICE)
+    return c.AssignDelivery(SOUP, driver_id, "knows the way", direct, NEW_OFFER, NEW_ASSIGNMENT, ALICE, version)
 
 
 def waiting(*others: Any, status: str = "READY", **of_dan: Any) -> Callable[[], World]:
@@ -199,6 +199,15 @@ ASSIGNING = [
         afterwards=lambda w: w.known_driver(DORA).open_offer_id is None and soup(w).current_offer_id == NEW_OFFER,
     ),
     Case("an offer to the same driver stands", given=held_out(DAN), command=assign(), then=[]),
+    Case("also with the version of before", held_out(DAN), assign(version=9), []),
+    Case("the version that the person saw is the right one", waiting(), assign(version=1), [OFFERED]),
+    Case("any other is refused", waiting(), assign(version=2), "version_changed"),
+    Case(
+        "a colleague's offer to another driver is not taken back",
+        given=held_out(DORA),
+        command=assign(version=9),
+        then="version_changed",
+    ),
     Case(
         "unless they are not to be asked any more",
         given=held_out(DAN),

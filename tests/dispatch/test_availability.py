@@ -382,6 +382,18 @@ DECIDING = [
         then=[changes("offline", "offline", "storm", before=None)],
         afterwards=lambda w: dan(w).availability_before is None,
     ),
+    Case(
+        "the last change that the admin saw is the right one",
+        given=is_(last_availability_change=NOW - minutes(3)),
+        command=c.SetAvailability(DAN, "paused", "storm", ADA, changed_at=NOW - minutes(3)),
+        then=[changes("available", "paused", "storm")],
+    ),
+    Case(
+        "any other is refused",
+        given=is_(last_availability_change=NOW - minutes(1)),
+        command=c.SetAvailability(DAN, "paused", "storm", ADA, changed_at=NOW - minutes(3)),
+        then="version_changed",
+    ),
     Case("decided already is harmless", lapsed(None), set_("offline"), []),
     Case(
         "an admin's break ends by itself",

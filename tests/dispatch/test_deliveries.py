@@ -240,6 +240,19 @@ CANCELLING = [
         ),
     ),
     Case("cancelled again is harmless", CANCELLED, CANCEL, []),
+    Case("also with the version of before", CANCELLED, c.CancelDelivery(SOUP, "sold out", SHOP, version=9), []),
+    Case(
+        "the version that the sender saw is the right one",
+        given=a_board(version=3),
+        command=c.CancelDelivery(SOUP, "sold out", SHOP, version=3),
+        then=[happens(e.DeliveryCancelled)],
+    ),
+    Case(
+        "any other is refused",
+        given=a_board(version=3),
+        command=c.CancelDelivery(SOUP, "sold out", SHOP, version=2),
+        then="version_changed",
+    ),
     Case("what is delivered stays delivered", DELIVERED, CANCEL, "already_delivered"),
     Case("what is picked up is not cancelled", PICKED_UP, CANCEL, "already_picked_up"),
     Case(
@@ -403,6 +416,14 @@ ACKNOWLEDGING = [
         then=[happens(e.EscalationAcknowledged)],
         afterwards=lambda w: soup(w).unassigned.acknowledged_by == "ada",
     ),
+    Case("again with the version of before: harmless", acknowledged(), c.Acknowledge(SOUP, ALICE, version=9), []),
+    Case(
+        "the version that somebody saw is the right one",
+        given=a_board(version=3),
+        command=c.Acknowledge(SOUP, ALICE, version=3),
+        then=[happens(e.EscalationAcknowledged)],
+    ),
+    Case("any other is refused", a_board(version=3), c.Acknowledge(SOUP, ALICE, version=2), "version_changed"),
     Case("what has a driver needs nobody else", on_its_way(), c.Acknowledge(SOUP, ALICE), "delivery_not_waiting"),
     Case("nothing is not found", lambda: a_world(absent=[SOUP]), c.Acknowledge(SOUP, ALICE), "not_found"),
 ]

@@ -179,3 +179,24 @@ async def test_a_new_policy_counts_for_the_next_offer(site: Site) -> None:
     await site.delivery()
     offer = await until(dan.offer)
     assert offer["remainingMs"] > 30_000
+
+
+async def test_a_version_that_is_no_longer_that_of_the_delivery_is_refused(site: Site, problem: Check) -> None:
+    dora = await site.driver("Dora")
+    await dora.move(52.9, 13.9)
+    order = await site.delivery()
+    old = {"version": order["version"] + 7}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        (f"/deliveries/{order['id']}/cancel", {"reason": "x"}),
+        (f"/admin/unassigned-orders/{order['id']}/acknowledge", {}),
+        (f"/admin/deliveries/{order['id']}/assign", {"reason": "x", "driverId": dora.id}),
+    ]
+    for path, body in calls:
+        problem(await site.alice.post(path, json=body | old), 409, "version_changed")
+        problem(await site.alice.post(path, json=body | {"version": 0}), 422, "invalid")
+    assert (await site.vic.get(f"/deliveries/{order['id']}")).json() == order
+    acknowledged = await site.alice.post(calls[1][0], json={"version": order["version"]})
+    assert acknowledged.status_code == 200, acknowledged.text
+    now = (await site.vic.get(f"/deliveries/{order['id']}")).json()["version"]
+    cancelled = await site.alice.post(calls[0][0], json={"reason": "x", "version": now})
+    assert cancelled.json()["status"] == "CANCELLED"

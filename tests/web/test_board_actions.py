@@ -1,11 +1,13 @@
 """The dialogs of the board and what they do: by whom, refused in plain words, and all of it in the history."""
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
 import pytest
 
+from server.web.board_bulk import BULK_LIMIT
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 from tests.web.html_tree import Element, parse
@@ -227,18 +229,38 @@ async def test_an_admin_sets_a_drivers_availability(site: Site) -> None:
     assert wrong.status_code == 422
 
 
-async def test_a_selection_is_done_with_together_and_who_is_refused_is_told(site: Site) -> None:
-    one, two = await site.delivery(), await site.delivery()
-    over = await site.delivery()
+async def bulk_dialog(client: httpx2.AsyncClient, action: str, ids: list[str]) -> list[str]:
+    """The dialog for these: what its form carries."""
+    shown = await dialog(client, f"/board/bulk/{action}?{urlencode({'id': ids}, doseq=True)}")
+    return [box["value"] for box in shown.every("input", name="seen")]
+
+
+def lines(answer: httpx2.Response) -> list[str]:
+    """What became of each of a selection, sorted."""
+    assert answer.status_code == 200, answer.text
+    return sorted(" ".join(line.text.split()) for line in parse(f"<div>{answer.text}</div>").every("li"))
+
+
+def deselected(answer: httpx2.Response) -> set[str]:
+    """The ids that are selected no more."""
+    return set(json.loads(answer.headers["hx-trigger"])["board:result"]["done"])
+
+
+async def test_a_selection_is_done_with_together_and_each_has_a_line(site: Site) -> None:
+    one, two, over = [await site.delivery(sellerOrderId=f"A-{number}") for number in (1, 2, 3)]
     await site.alice.post(f"/deliveries/{over['id']}/cancel", json={"reason": "x"})
     ids = [delivery["id"] for delivery in (one, two, over)]
-    shown = await dialog(site.alice, f"/board/bulk/acknowledge?{urlencode({'id': ids}, doseq=True)}")
-    assert [box["value"] for box in shown.every("input", name="id")] == ids
-    told = said(await post(site.alice, "/board/bulk/acknowledge", id=ids, note="storm"))
-    assert "2 done" in told
-    assert "1 refused" in told
-    told = said(await post(site.alice, "/board/bulk/cancel", id=ids[:2], reason="Store closed"))
-    assert "2 done" in told
+    seen = await bulk_dialog(site.alice, "acknowledge", ids)
+    answer = await post(site.alice, "/board/bulk/acknowledge", seen=seen, note="storm")
+    assert lines(answer) == [
+        "A-1 acknowledged",
+        "A-2 acknowledged",
+        "A-3 not changed: this delivery is not waiting for a driver any more",
+    ]
+    assert deselected(answer) == {one["id"], two["id"]}
+    seen = await bulk_dialog(site.alice, "cancel", ids[:2])
+    answer = await post(site.alice, "/board/bulk/cancel", seen=seen, reason="Store closed")
+    assert lines(answer) == ["A-1 cancelled", "A-2 cancelled"]
     assert await status_of(site, one) == "CANCELLED"
 
 
@@ -246,9 +268,130 @@ async def test_all_the_work_of_a_sick_driver_is_moved_in_one_go(site: Site) -> N
     dan = await site.driver("Dan", at_work=True, capacity=2)
     first, _ = await site.assignment(dan)
     second, _ = await site.assignment(dan)
-    ids = [first["id"], second["id"]]
-    assert "2 done" in said(await post(site.ada, "/board/bulk/reassign", id=ids, reason="Driver is unwell"))
+    seen = await bulk_dialog(site.ada, "reassign", [first["id"], second["id"]])
+    answer = await post(site.ada, "/board/bulk/reassign", seen=seen, reason="Driver is unwell")
+    assert [line.partition(" ")[2] for line in lines(answer)] == ["reassigned", "reassigned"]
     assert (await dan.get()).json()["activeCount"] == 0
+
+
+async def test_what_colleagues_and_drivers_did_meanwhile_is_not_taken_back(site: Site) -> None:
+    """Three under way, the dialog opened; then one is delivered and one given to another driver by a colleague."""
+    dan = await site.driver("Dan", at_work=True, capacity=3)
+    moving, given, left = [await site.assignment(dan, sellerOrderId=f"A-100{number}") for number in (1, 2, 3)]
+    dora = await site.driver("Dora")
+    await dora.move(52.521, 13.405)
+    ids = [delivery["id"] for delivery, _ in (moving, given, left)]
+    seen = await bulk_dialog(site.ada, "reassign", ids)
+    assert (await dan.post(f"/assignments/{moving[1]['id']}/complete")).status_code == 200
+    colleague = site.client("admin", "Bea")
+    wanted = {"reason": "closer", "driverId": dora.id, "mode": "assign"}
+    moved = await colleague.post(f"/admin/assignments/{given[1]['id']}/reassign", json=wanted)
+    assert moved.status_code == 200, moved.text
+    answer = await post(site.ada, "/board/bulk/reassign", seen=seen, reason="Driver is late")
+    assert lines(answer) == [
+        "A-1001 not changed: Dan delivered it meanwhile",
+        "A-1002 not changed: Bea already gave it to Dora",
+        "A-1003 reassigned",
+    ]
+    assert deselected(answer) == {left[0]["id"]}
+    assert "1 done, 2 not changed." in answer.text
+    now = (await site.vic.get(f"/deliveries/{given[0]['id']}")).json()["assignment"]
+    assert now["driverId"] == dora.id
+
+
+async def test_what_a_colleague_decided_is_not_cancelled_but_what_the_search_did_is_no_obstacle(site: Site) -> None:
+    """Both wait; then one is acknowledged by a colleague, and the search offers the other to a driver."""
+    hers, searched = [await site.delivery(sellerOrderId=f"A-{number}") for number in (1, 2)]
+    seen = await bulk_dialog(site.alice, "cancel", [hers["id"], searched["id"]])
+    bea = site.client("ops", "Bea")
+    assert (await bea.post(f"/admin/unassigned-orders/{hers['id']}/acknowledge")).status_code == 200
+    dan = await site.driver("Dan", at_work=True)
+    before = searched["version"]
+    offer = await dan.offer()
+    if offer["deliveryId"] != searched["id"]:
+        assert (await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})).status_code == 200
+
+    async def changed() -> bool:
+        found: int = (await site.vic.get(f"/deliveries/{searched['id']}")).json()["version"]
+        return found > before
+
+    await until(changed)
+    answer = await post(site.alice, "/board/bulk/cancel", seen=seen, reason="Store closed")
+    assert lines(answer) == ["A-1 not changed: Bea already acknowledged it", "A-2 cancelled"]
+    assert await status_of(site, hers) == "READY"
+
+
+async def test_a_single_dialog_takes_nothing_back_either(site: Site) -> None:
+    order = await site.delivery()
+    path = f"/board/deliveries/{order['id']}"
+    dan, dora = await site.driver("Dan"), await site.driver("Dora")
+    for driver in (dan, dora):
+        await driver.move(52.9, 13.9)
+    forms = {
+        action: (await dialog(site.alice, f"{path}/{action}")).one("input", name="seen")["value"]
+        for action in ("assign", "acknowledge", "cancel")
+    }
+    bea = site.client("ops", "Bea")
+    offered = await bea.post(f"/admin/deliveries/{order['id']}/assign", json={"driverId": dora.id, "reason": "phone"})
+    assert offered.status_code == 201, offered.text
+    for action, fields in {
+        "assign": {"driver": dan.id, "reason": "x"},
+        "acknowledge": {},
+        "cancel": {"reason": "x"},
+    }.items():
+        refused = await post(site.alice, f"{path}/{action}", seen=forms[action], **fields)
+        assert refused.status_code == 409
+        assert parse(refused.text).one("p").text == "Not changed: Bea already offered it to Dora."
+    assert (await dora.offer())["deliveryId"] == order["id"]
+    wrong = await post(site.alice, f"{path}/cancel", seen="x.y", reason="x")
+    assert wrong.status_code == 422
+
+
+async def test_availability_is_not_set_over_a_colleagues_or_the_drivers_own_decision(site: Site) -> None:
+    names = ("Dan", "Dora", "Max")
+    drivers = [await site.driver(name, at_work=True) for name in names]
+    _, dora, other = drivers
+    seen = await bulk_dialog(site.ada, "availability", [driver.id for driver in drivers])
+    single = (await dialog(site.ada, f"/board/drivers/{dora.id}/availability")).one("input", name="seen")["value"]
+    bea = site.client("admin", "Bea")
+    wanted = {"availability": "shift_ended", "reason": "sick"}
+    assert (await bea.post(f"/admin/drivers/{dora.id}/availability", json=wanted)).status_code == 200
+    assert (await other.post("/availability/take-break", {"durationMinutes": 30})).status_code == 200
+    answer = await post(site.ada, "/board/bulk/availability", seen=seen, availability="paused", reason="Storm")
+    assert lines(answer) == [
+        "Dan set to paused",
+        "Dora not changed: Bea already set “shift ended”",
+        "Max not changed: chose “on break” meanwhile",
+    ]
+    refused = await post(
+        site.ada, f"/board/drivers/{dora.id}/availability", seen=single, availability="paused", reason="Storm"
+    )
+    assert refused.status_code == 409
+    assert (await dora.get()).json()["availability"] == "shift_ended"
+
+
+async def test_more_than_the_limit_is_refused_before_anything_is_done(site: Site) -> None:
+    order = await site.delivery()
+    ids = [order["id"]] + [f"01900000-0000-7000-8000-{number:012}" for number in range(BULK_LIMIT)]
+    refused = await site.alice.get(f"/board/bulk/cancel?{urlencode({'id': ids}, doseq=True)}")
+    assert refused.status_code == 422
+    said_so = f"{BULK_LIMIT + 1} are selected. {BULK_LIMIT} at most can be changed at once: nothing was done."
+    assert parse(refused.text).one("p").text == said_so
+    (seen,) = await bulk_dialog(site.alice, "cancel", [order["id"]])
+    forms = [seen, *(f"{known}.1.1" for known in ids[1:])]
+    refused = await post(site.alice, "/board/bulk/cancel", seen=forms, reason="x")
+    assert refused.status_code == 422
+    assert parse(refused.text).one("p").text == said_so
+    assert await status_of(site, order) == "READY"
+
+
+@pytest.mark.parametrize(
+    "seen", ["", "x", "01900000-0000-7000-8000-000000000009", "01900000-0000-7000-8000-000000000009.1.x"]
+)
+async def test_a_form_that_cannot_be_read_does_nothing(site: Site, seen: str) -> None:
+    for action in ("cancel", "reassign", "availability"):
+        refused = await post(site.ada, f"/board/bulk/{action}", seen=seen, reason="x", availability="paused")
+        assert refused.status_code == 422
 
 
 ACTIONS = [
@@ -280,7 +423,7 @@ async def test_only_admins_reassign_and_set_availability(
         assert (await client.get(f"/board/deliveries/{delivery['id']}/reassign")).status_code == 403
         path = f"/board/drivers/{dan.id}/availability"
         assert (await post(client, path, availability="paused", reason="x")).status_code == 403
-    assert (await post(site.alice, "/board/bulk/reassign", id=delivery["id"], reason="x")).status_code == 404
+    assert (await post(site.alice, "/board/bulk/reassign", seen=delivery["id"], reason="x")).status_code == 404
     assert await status_of(site, delivery) == "ASSIGNED"
 
 
