@@ -2,7 +2,7 @@
 document can be made from the same words. Bodies and queries are decoded strictly, straight into structs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -190,12 +190,15 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 _JSON: Final = (b"content-type", JSON.encode())
 
 
-def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> ASGIResponse:
+def answer(
+    content: Any, status: int = 200, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+) -> ASGIResponse:
     """`content`, a struct or a dict of such, as JSON."""
     body = encode(content)
     told = [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE]
     if headers:
-        told += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        given = headers.items() if isinstance(headers, Mapping) else headers
+        told += [(name.lower().encode(), value.encode()) for name, value in given]
     return Reply(body, status, told)
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from server.people import Passwords, PersonRole
 from server.store.reads import asking
 from server.web import driver_page, people_screens
+from server.web.devices import Devices
 from server.web.endpoint import Body, answer
 from server.web.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.fields import FORM_TYPE, read_fields
@@ -77,7 +78,8 @@ async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     credentials = await CREDENTIALS.of(request)
     session = await _let_in(request, credentials.name, credentials.password)
     csrf_token = sessions_of(request).csrf_token(session)
-    return answer(LoggedIn(session.name, session.role, csrf_token), headers=_set_cookie(request, session.token))
+    told = LoggedIn(session.name, session.role, csrf_token)
+    return answer(told, headers=_logged_in(request, session, credentials.name))
 
 
 async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -92,7 +94,7 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
         return screen(
             request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=told
         )
-    return see_other(wanted, headers=_set_cookie(request, session.token))
+    return see_other(wanted, headers=_logged_in(request, session, name))
 
 
 async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> Session:
@@ -103,10 +105,11 @@ async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> 
     state, sessions, address = request.app.state, sessions_of(request), address_of(request)
     limits: LoginLimits = state.login_limits
     passwords: Passwords = state.passwords
-    wait = limits.begin(name, address, time.monotonic())
-    if wait is not None:
+    devices: Devices = state.devices
+    begun = limits.begin(name, address, time.monotonic(), devices.known(request, name))
+    if isinstance(begun, int):
         log.warning("login_limited", address=address)
-        raise too_many(wait)
+        raise too_many(begun)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
             with asking():
@@ -116,7 +119,7 @@ async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> 
     if person is None:
         log.warning("login_refused", address=address)
         raise unauthorized(WRONG)
-    limits.succeeded(name, address, time.monotonic())
+    limits.succeeded(begun, time.monotonic())
     brought = request.cookies.get(sessions.cookie_name(request))
     if brought:
         await sessions.close(brought)
@@ -139,7 +142,7 @@ async def log_out(request: Request[Any, Any, Any]) -> ASGIResponse:
         else:
             await sessions.close(session.token)
         log.info("logged_out", name=session.name)
-    headers = _set_cookie(request, None)
+    headers = {"Set-Cookie": _session_cookie(request, None)}
     return (
         see_other(LOGIN, headers=headers)
         if wants_screen(request)
@@ -164,8 +167,17 @@ def address_of(request: Request[Any, Any, Any]) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def _set_cookie(request: Request[Any, Any, Any], token: str | None) -> dict[str, str]:
-    """The header that keeps the session's token in the browser, or removes it."""
+def _logged_in(request: Request[Any, Any, Any], session: Session, name: str) -> list[tuple[str, str]]:
+    """The headers that keep the session's token in the browser, and make the browser known for this name."""
+    devices: Devices = request.app.state.devices
+    return [
+        ("Set-Cookie", _session_cookie(request, session.token)),
+        ("Set-Cookie", devices.cookie(request, name).to_header(header="")),
+    ]
+
+
+def _session_cookie(request: Request[Any, Any, Any], token: str | None) -> str:
+    """The cookie that keeps the session's token in the browser, or removes it."""
     sessions = sessions_of(request)
     cookie = Cookie(
         sessions.cookie_name(request),
@@ -175,7 +187,7 @@ def _set_cookie(request: Request[Any, Any, Any], token: str | None) -> dict[str,
         samesite="lax",
         secure=sessions.is_secure(request),
     )
-    return {"Set-Cookie": cookie.to_header(header="")}
+    return cookie.to_header(header="")
 
 
 def people_handlers() -> list[ControllerRouterHandler]:

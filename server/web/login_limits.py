@@ -1,6 +1,9 @@
-"""How often somebody may try to log in: counted by name and by address, in this process, in bounded memory.
+"""How often somebody may try to log in: counted in this process, in bounded memory. It knows no clock and no request;
+instants are monotonic seconds.
 
-It knows no clock and no request; instants are monotonic seconds.
+A stranger's wrong passwords must not keep the right person out. So a name and a network are counted together, a network
+for all names, and a name for all networks only where it was never logged in to: a device that was logged in before, or
+a network, is not held to account for what others do. (OWASP, "Device Cookies".)
 """
 
 from collections import OrderedDict
@@ -10,10 +13,15 @@ from typing import Final
 
 from msgspec import Struct
 
-NAME_TRIES: Final = 8
+PAIR_TRIES: Final = 8
+"""For one name from one network, and for one name from one known device."""
 ADDRESS_TRIES: Final = 30
+"""From one network, for whatever names."""
 WINDOW_SECONDS: Final = 300.0
 """After so long without a try everything is forgotten; tries come back evenly meanwhile."""
+NAME_TRIES: Final = 300
+"""For one name, from all devices and networks together that were never logged in to it."""
+NAME_WINDOW_SECONDS: Final = 3600.0
 KEPT_LIMIT: Final = 20_000
 IPV6_PREFIX: Final = 64
 
@@ -46,10 +54,6 @@ class Tries:
         while len(self._buckets) > self._kept:
             self._buckets.popitem(last=False)
 
-    def forgive(self, key: str) -> None:
-        """It was they: nothing is held against this key."""
-        self._buckets.pop(key, None)
-
     def give_back(self, key: str, now: float) -> None:
         """The last try did not count."""
         bucket = self._buckets.get(key)
@@ -69,29 +73,66 @@ class Tries:
 
 
 class LoginLimits:
-    """Tries by name and by address. A try counts when it begins, so that many at once are no way around."""
+    """Tries by device, by name and network, by network, and by name. A try counts when it begins, so that many at once
+    are no way around.
+    """
 
     def __init__(self) -> None:
-        self._names = Tries(NAME_TRIES)
+        self._devices = Tries(PAIR_TRIES)
+        self._pairs = Tries(PAIR_TRIES)
         self._addresses = Tries(ADDRESS_TRIES)
+        self._names = Tries(NAME_TRIES, NAME_WINDOW_SECONDS)
+        self._known: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, name: str, address: str, now: float) -> int | None:
-        """Take a try. The whole seconds to wait instead, if there is none."""
-        name, address = _name(name), _network(address)
-        wait = max(self._names.wait_seconds(name, now), self._addresses.wait_seconds(address, now))
+    def begin(self, name: str, address: str, now: float, device: str | None = None) -> "Try | int":
+        """Take a try. The whole seconds to wait instead, if there is none.
+
+        1. The network is charged whatever comes of it. 2. A `device` that was logged in to this name has tries of its
+        own. 3. Everybody else needs one of the network, one of the name from this network, and, unless this network was
+        logged in to the name before, one of the name.
+        """
+        name, network = normalized(name), _network(address)
+        pair = f"{network} {name}"
+        wait = self._addresses.wait_seconds(network, now)
+        self._addresses.take(network, now)
+        if device is not None and self._devices.wait_seconds(device, now) == 0.0:
+            return self._take(pair, (self._devices, device), (self._addresses, network), now=now)
+        wait = max(wait, self._pairs.wait_seconds(pair, now))
+        known = pair in self._known
+        if not known:
+            wait = max(wait, self._names.wait_seconds(name, now))
         if wait > 0.0:
             return max(1, ceil(wait))
-        self._names.take(name, now)
-        self._addresses.take(address, now)
-        return None
+        taken = [(self._pairs, pair)] if known else [(self._pairs, pair), (self._names, name)]
+        return self._take(pair, *taken, (self._addresses, network), now=now)
 
-    def succeeded(self, name: str, address: str, now: float) -> None:
-        """The password was right. The address is still held to account for its other tries."""
-        self._names.forgive(_name(name))
-        self._addresses.give_back(_network(address), now)
+    def _take(self, pair: str, *taken: tuple[Tries, str], now: float) -> "Try":
+        for tries, key in taken[:-1]:  # the network's is taken already
+            tries.take(key, now)
+        return Try(pair, taken)
+
+    def succeeded(self, begun: "Try", now: float) -> None:
+        """The password was right: this try did not count, and the network is known for this name from now on.
+
+        Nothing else is forgiven, or a stranger could see by it that somebody has this name.
+        """
+        for tries, key in begun.taken:
+            tries.give_back(key, now)
+        self._known[begun.pair] = None
+        self._known.move_to_end(begun.pair)
+        while len(self._known) > KEPT_LIMIT:
+            self._known.popitem(last=False)
 
 
-def _name(name: str) -> str:
+class Try(Struct, frozen=True):
+    """A try that was begun: the name with its network, and what was taken for it."""
+
+    pair: str
+    taken: tuple[tuple[Tries, str], ...]
+
+
+def normalized(name: str) -> str:
+    """A name as it is counted: in whatever case it was typed."""
     return name.strip().lower()[:200]
 
 

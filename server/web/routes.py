@@ -37,6 +37,7 @@ from server.web import (
 )
 from server.web.api_keys import ApiKeys
 from server.web.assets import static_file
+from server.web.devices import Devices
 from server.web.endpoint import BODY_LIMIT_BYTES
 from server.web.errors import exception_handlers
 from server.web.login import people_handlers
@@ -110,6 +111,7 @@ def configure(
     )
     app.state.passwords = Passwords()
     app.state.login_limits = LoginLimits()
+    app.state.devices = Devices(app.state.sessions, settings.secrets)
     app.state.insights = insights.InsightsReader()
     return app
 

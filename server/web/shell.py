@@ -5,7 +5,7 @@ screens stand under `screens()`.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -134,9 +134,10 @@ def rendered(request: Request[Any, Any, Any], template: str, **context: Any) -> 
     return environment(settings.time_zone).get_template(template).render(**shell(request), **context)
 
 
-def see_other(path: str, headers: Mapping[str, str] | None = None) -> ASGIResponse:
+def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> ASGIResponse:
     """303 to a path of ours."""
-    return ASGIResponse(status_code=303, headers={**NO_STORE, **(headers or {}), "Location": path}, media_type=HTML)
+    more = headers.items() if isinstance(headers, Mapping) else headers
+    return ASGIResponse(status_code=303, headers=[*NO_STORE.items(), *more, ("Location", path)], media_type=HTML)
 
 
 # Messages for the next screen

@@ -1,9 +1,11 @@
 """Logging in: who gets in, where to, with what cookie; and that nothing tells whether a name exists."""
 
+import time
 from typing import Any
 
 import pytest
 from argon2 import extract_parameters
+from litestar.connection import ASGIConnection
 
 from server import people
 from server.web.shell import local_path
@@ -112,6 +114,74 @@ async def test_too_many_tries_are_told_to_wait(site: Site, name: str, problem: C
     told = await site.anonymous().post("/login", json={"name": name, "password": PASSWORD})
     problem(told, 429, "too_many_requests")
     assert int(told.headers["retry-after"]) > 0
+
+
+def at(address: str) -> dict[str, str]:
+    """What the trusted proxy in front says about where somebody is."""
+    return {**HTML, "X-Forwarded-For": address}
+
+
+async def test_a_strangers_wrong_passwords_keep_nobody_out(site: Site, node: StartNode) -> None:
+    await add(site.node, "admin", "admin")
+    client, right, wrong = (
+        site.anonymous(),
+        {"name": "admin", "password": PASSWORD},
+        {"name": "admin", "password": "wrong password"},
+    )
+    tried = [(await client.post("/login", data=wrong, headers=at("203.0.113.7"))).status_code for _ in range(20)]
+    assert tried == [401] * 8 + [429] * 12
+    assert (await client.post("/login", data=right, headers=at("203.0.113.7"))).status_code == 429
+    hers = site.anonymous()
+    assert (await hers.post("/login", data=right, headers=at("198.51.100.9"))).status_code == 303
+
+    limits = site.node.app.state.login_limits
+    for number in range(600):
+        limits.begin("admin", f"10.1.{number // 250}.{number % 250}", time.monotonic())
+    guess = await site.anonymous().post("/login", data=right, headers=at("10.2.0.1"))
+    assert guess.status_code == 429, "guessing from many networks ends"
+    assert (await site.anonymous().post("/login", data=right, headers=at("198.51.100.9"))).status_code == 303
+    assert (await hers.post("/login", data=right, headers=at("10.2.0.2"))).status_code == 303, "her browser is known"
+    other = Site(await node())
+    for number in range(600):
+        other.node.app.state.login_limits.begin("admin", f"10.1.{number // 250}.{number % 250}", time.monotonic())
+    mark = {"Cookie": f"callboard_device={hers.cookies['callboard_device']}"}
+    for more, status in (({}, 429), (mark, 303)):
+        answer = await other.anonymous().post("/login", data=right, headers=at("10.2.0.3") | more)
+        assert answer.status_code == status, "on every node"
+    await other.close()
+
+
+async def test_a_browsers_mark_is_good_for_the_names_it_was_logged_in_to(site: Site) -> None:
+    devices, client = site.node.app.state.devices, site.anonymous()
+    for name in ("alice", "bob", "carol", "dora"):
+        await add(site.node, name, "ops")
+        assert (await client.post("/login", data={"name": name, "password": PASSWORD}, headers=HTML)).status_code == 303
+    kept = client.cookies["callboard_device"]
+    assert "alice" not in kept
+
+    def known(name: str, cookie: str) -> str | None:
+        scope = {"type": "http", "scheme": "http", "headers": [(b"cookie", f"callboard_device={cookie}".encode())]}
+        return devices.known(ASGIConnection(scope), name)
+
+    assert all(known(name, kept) for name in ("alice", "bob", "carol", "DORA"))
+    assert known("eve", kept) is None
+    called = known("alice", kept)
+    again = await client.post("/login", data={"name": "Alice", "password": PASSWORD}, headers=HTML)
+    assert again.status_code == 303
+    assert known("alice", client.cookies["callboard_device"]) == called, "its tries go on"
+    mark = kept.split("~")[0]
+    called_, since, signature = mark.split(".")
+    for bad in (
+        "",
+        "~~~",
+        "a.b.c",
+        "é.1.x",
+        f"{called_}x.{since}.{signature}",
+        f"{called_}.{int(since) + 1}.{signature}",
+        f"{called_}.{since}.{signature[:-1]}",
+        f"{mark}~" * 20,
+    ):
+        assert known("dora", bad) is None, bad
 
 
 async def test_a_login_from_another_site_is_refused(site: Site) -> None:
