@@ -21,6 +21,11 @@ def present(driver: Driver, now: datetime, policy: Policy) -> bool:
     )
 
 
+def connected(driver: Driver, world: World) -> bool:
+    """A socket open on a node that lives."""
+    return driver.session_id is not None and driver.session_node not in world.dead_nodes
+
+
 def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
     """An authenticated call of theirs less than `callPresenceSeconds` ago."""
     called = driver.last_call_at
@@ -54,7 +59,7 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
         return r.NOT_FOUND
     if driver.session_id == command.session_id:
         return Decided(driver_id=driver.id, repeated=True)
-    connected = e.DriverConnected(
+    came = e.DriverConnected(
         at=world.now,
         actor=command.actor,
         driver_id=driver.id,
@@ -62,8 +67,9 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
         node_id=command.node_id,
         superseded=driver.session_id,
         superseded_node=driver.session_node,
+        unbroken=connected(driver, world),
     )
-    return Decided((connected, *_return(driver, command.actor, world.now)), driver_id=driver.id)
+    return Decided((came, *_return(driver, command.actor, world.now)), driver_id=driver.id)
 
 
 def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.Refusal:

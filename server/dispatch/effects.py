@@ -179,6 +179,8 @@ def _connected(world: "World", event: e.DriverConnected) -> None:
     driver.session_id = event.session_id
     driver.session_node = event.node_id
     driver.socket_lost_at = None
+    if not event.unbroken:
+        driver.connected_since = event.at
 
 
 def _disconnected(world: "World", event: e.DriverDisconnected) -> None:
@@ -186,6 +188,7 @@ def _disconnected(world: "World", event: e.DriverDisconnected) -> None:
     driver.session_id = None
     driver.session_node = None
     driver.socket_lost_at = event.lost_at
+    driver.connected_since = None
 
 
 def _availability_changed(world: "World", event: e.AvailabilityChanged) -> None:

@@ -238,13 +238,14 @@ class DriverRegistered(Event, frozen=True, kw_only=True):
 
 
 class DriverConnected(Event, frozen=True, kw_only=True):
-    """A socket became the driver's current one; `superseded` was it before."""
+    """A socket became the driver's current one; `superseded` was it before, `unbroken` if it was still good."""
 
     type: ClassVar[str] = "driver.connected"
     session_id: str
     node_id: str
     superseded: str | None = None
     superseded_node: str | None = None
+    unbroken: bool = False
 
     def data(self) -> dict[str, Any]:
         return {"sessionId": self.session_id, "superseded": self.superseded}

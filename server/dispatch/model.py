@@ -172,7 +172,9 @@ class Driver(Struct):
 
     `availability_before` is the state a return brings back: set while `offline` was nobody's choice.
     `open_offer_id` and `open_offer_delivery_id` name their PENDING offer; `active_count` their ACTIVE assignments.
-    `stream_seq` is the number of the last message in their stream. Position and last call are read-only here.
+    `connected_since` is when their unbroken time on sockets began, one following another without a gap; None without a
+    socket, or if it is not known. `stream_seq` is the number of the last message in their stream. Position and last
+    call are read-only here.
     """
 
     id: str
@@ -189,6 +191,7 @@ class Driver(Struct):
     session_id: str | None = None
     session_node: str | None = None
     socket_lost_at: datetime | None = None
+    connected_since: datetime | None = None
     expiries_in_a_row: int = 0
     stream_seq: int = 0
     open_offer_id: str | None = None

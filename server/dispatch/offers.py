@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.availability import called_lately, present
+from server.dispatch.availability import called_lately, connected
 from server.dispatch.decided import Decided
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.policy import Policy
@@ -62,7 +62,7 @@ def created(
 ) -> e.OfferCreated:
     """The event of a new offer to a driver who is `at` (lat, lon)."""
     now = world.now
-    connected = driver.session_id is not None
+    on_socket = driver.session_id is not None
     offer = Offer(
         id=offer_id,
         delivery_id=delivery.id,
@@ -72,8 +72,8 @@ def created(
         payload=offer_payload(delivery, at[0], at[1], world.policy, now),
         created_at=now,
         expires_at=now + timedelta(seconds=world.policy.offer_timeout_seconds),
-        notification_sent_at=now if connected else None,
-        notification_method="websocket" if connected else None,
+        notification_sent_at=now if on_socket else None,
+        notification_method="websocket" if on_socket else None,
     )
     return e.OfferCreated(
         at=now,
@@ -252,8 +252,23 @@ def _assigns_at_deadline(offer: Offer, driver: Driver, world: World) -> bool:
         and offer.received_at is not None
         and driver.availability == "available"
         and not driver.busy
-        and present(driver, world.now, world.policy)
+        and _phone_is_there(offer, driver, world)
     )
+
+
+def _phone_is_there(offer: Offer, driver: Driver, world: World) -> bool:
+    """Whether the driver could have answered until the deadline, so that their silence means something.
+
+    1. With a session: its node lives, and they have been on sockets without a gap since before the deadline.
+    2. Without one, who lost it since the offer was made: no, whatever they called meanwhile.
+    3. Who had none all the while is there by calls.
+    """
+    if driver.session_id is not None:
+        since = driver.connected_since
+        return connected(driver, world) and (since is None or since <= offer.expires_at)
+    if driver.socket_lost_at is not None and driver.socket_lost_at >= offer.created_at:
+        return False
+    return called_lately(driver, world.now, world.policy)
 
 
 def _expire(world: World, delivery: Delivery, offer: Offer, driver: Driver, new_assignment_id: str) -> Decided:

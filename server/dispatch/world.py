@@ -4,7 +4,7 @@ Deciding reads it and returns events; `World.apply` alone turns events into stat
 A row outside the locked set is never guessed at: asking for one raises `NeedsRows`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -32,7 +32,8 @@ class World:
     """What one batch has locked and loaded, as of `now` (the database's clock, read once all locks were held).
 
     `deliveries` and `drivers` map every locked id to its row, or to None where there is no such row. Offers and
-    assignments live in their deliveries. `alerts` holds those that stand, if a command is about any. The `new_*` and
+    assignments live in their deliveries. `alerts` holds those that stand, if a command is about any. `dead_nodes` are
+    those nodes of the drivers' sessions that live no more, whether or not their sessions are ended yet. The `new_*` and
     `changed_*` collections are what the batch has to save.
     """
 
@@ -44,6 +45,7 @@ class World:
         drivers: dict[str, Driver | None],
         by_external_ref: dict[str, str] | None = None,
         alerts: dict[str, Alert] | None = None,
+        dead_nodes: Collection[str] = (),
     ) -> None:
         self.now = now
         self.policy = policy
@@ -51,6 +53,7 @@ class World:
         self.drivers = drivers
         self.by_external_ref = {} if by_external_ref is None else by_external_ref
         self.alerts = {} if alerts is None else alerts
+        self.dead_nodes = frozenset(dead_nodes)
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
         for delivery in deliveries.values():

@@ -117,7 +117,8 @@ async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    return Loaded(World(rows.now, policy, deliveries, drivers, by_external_ref, alerts), rows.xid, rows.heard)
+    world = World(rows.now, policy, deliveries, drivers, by_external_ref, alerts, rows.dead_nodes)
+    return Loaded(world, rows.xid, rows.heard)
 
 
 _planned_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()

@@ -11,8 +11,8 @@ from server.store.reads import fetch, fetch_one
 _COLUMNS: Final = """
 SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
        d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-       d.socket_lost_at, d.expiries_in_a_row, d.stream_seq, d.open_offer_id, d.open_offer_delivery_id,
-       d.active_count, p.lat, p.lon, p.at, p.last_call_at"""
+       d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
+       d.open_offer_delivery_id, d.active_count, p.lat, p.lon, p.at, p.last_call_at"""
 _JOIN: Final = " LEFT JOIN driver_positions p ON p.driver_id = d.id"
 
 ONE: Final = f"{_COLUMNS}\nFROM drivers d{_JOIN} WHERE d.id = $1"
@@ -42,8 +42,8 @@ class AvailabilityChange(Struct, frozen=True):
 
 
 def _driver(row: Any) -> Driver:
-    position = Position(row[19], row[20], row[21]) if row[21] is not None else None
-    return Driver(*(*row[:19], position, row[22]))
+    position = Position(row[20], row[21], row[22]) if row[22] is not None else None
+    return Driver(*(*row[:20], position, row[23]))
 
 
 async def read_driver(pool: Any, driver_id: str) -> Driver | None:

@@ -34,25 +34,31 @@ _ROWS: Final = """
 (SELECT json_agg(json_build_array(
     d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
     d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-    d.socket_lost_at, d.expiries_in_a_row, d.stream_seq, d.open_offer_id, d.open_offer_delivery_id, d.active_count,
+    d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
+    d.open_offer_delivery_id, d.active_count,
     (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
  FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""
 _NOW: Final = "date_trunc('milliseconds', clock_timestamp())"
 _HEARD: Final = "EXISTS (SELECT FROM webhooks WHERE active)"
-READ: Final = f"SELECT {_NOW}, NULL::text, false, {_ROWS}"
-READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_HEARD}, {_ROWS}"
+_DEAD_NODES: Final = """
+(SELECT array_agg(DISTINCT d.session_node) FROM drivers d
+ WHERE d.id = ANY($2::text[]::uuid[]) AND d.session_node IS NOT NULL
+   AND (SELECT n.expires_at > clock_timestamp() FROM nodes n WHERE n.id = d.session_node) IS NOT TRUE)"""
+READ: Final = f"SELECT {_NOW}, NULL::text, false, NULL::uuid[], {_ROWS}"
+READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_HEARD}, {_DEAD_NODES}, {_ROWS}"
 
 
 class Rows(Struct):
     """Deliveries with all of theirs, and drivers, as of one moment, and the database's time right before it.
 
-    `xid` is the number of the transaction they were read in, and `heard` whether any webhook is active, if that was
-    asked for.
+    If asked for, `xid` is the number of the transaction they were read in, `heard` whether any webhook is active, and
+    `dead_nodes` are those of the drivers' sessions that live no more.
     """
 
     now: datetime
     xid: str | None
     heard: bool
+    dead_nodes: list[str]
     deliveries: dict[str, Delivery]
     drivers: dict[str, Driver]
 
@@ -66,7 +72,7 @@ async def read_rows(
 
 def rows_of(answer: Any) -> Rows:
     """What READ or READ_IN_TRANSACTION answered."""
-    now, xid, heard, *found = answer
+    now, xid, heard, dead_nodes, *found = answer
     deliveries = {row[0]: _delivery(row) for row in _decode(_delivery_rows, found[0])}
     for row in _decode(_offer_rows, found[1]):
         if row[1] in deliveries:
@@ -74,15 +80,15 @@ def rows_of(answer: Any) -> Rows:
     for row in _decode(_assignment_rows, found[2]):
         if row[1] in deliveries:
             deliveries[row[1]].assignments[row[0]] = Assignment(*row)
-    drivers = {row[0]: driver_of([*row[:19], *(row[19] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
-    return Rows(now, xid, heard, deliveries, drivers)
+    drivers = {row[0]: driver_of([*row[:20], *(row[20] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
+    return Rows(now, xid, heard, dead_nodes or [], deliveries, drivers)
 
 
 def driver_of(columns: Sequence[Any]) -> Driver:
     """A driver of their columns in the model's order as far as `active_count`, then lat, lon, at, last_call_at."""
-    lat, lon, at, last_call_at = columns[19:23]
+    lat, lon, at, last_call_at = columns[20:24]
     position = Position(lat, lon, at) if at is not None else None
-    return Driver(*columns[:19], position, last_call_at)  # type: ignore[call-arg]
+    return Driver(*columns[:20], position, last_call_at)  # type: ignore[call-arg]
 
 
 def _rows_like(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":

@@ -24,8 +24,8 @@ SNAPSHOT: Final = """
 SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
        d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
        d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-       d.socket_lost_at, d.expiries_in_a_row, d.stream_seq, d.open_offer_id, d.open_offer_delivery_id,
-       d.active_count, p.lat, p.lon, p.at, p.last_call_at,
+       d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
+       d.open_offer_delivery_id, d.active_count, p.lat, p.lon, p.at, p.last_call_at,
        o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
        a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
        a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version,
@@ -108,23 +108,23 @@ class Snapshots:
             snapshot = answers[index]
             if isinstance(snapshot, Refusal):
                 snapshot = answers[index] = _snapshot(row, asked[index][1])
-            if row[33] is not None:
+            if row[34] is not None:
                 snapshot.assignments.append(_driven(row))
         return answers
 
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
     now = row[1]
-    driver = driver_of(row[2:25])
+    driver = driver_of(row[2:26])
     offers = []
-    if row[25] is not None:
-        offer = Offer(*(*row[25:30], Raw(row[30].encode()), *row[31:33]))
+    if row[26] is not None:
+        offer = Offer(*(*row[26:31], Raw(row[31].encode()), *row[32:34]))
         offers.append(offer_view(offer, now))
     seq = driver.stream_seq
     missed: list[Raw] = []
     resync = False
     if last_seq is not None and last_seq != seq:
-        bodies = row[53] if last_seq >= 0 else None
+        bodies = row[54] if last_seq >= 0 else None
         resync = bodies is None or len(bodies) != seq - last_seq
         if bodies and not resync:
             missed = [Raw(as_of(body, now).encode()) for body in bodies]
@@ -132,10 +132,10 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
 
 
 def _driven(row: Any) -> DrivenAssignmentView:
-    assignment = Assignment(*row[33:46])
-    pickup, dropoff = Point(*row[46:49]), Point(*row[49:52])
+    assignment = Assignment(*row[34:47])
+    pickup, dropoff = Point(*row[47:50]), Point(*row[50:53])
     at: datetime = assignment.created_at
     delivery = Delivery(
-        assignment.delivery_id, "", "", row[52], "", "ASSIGNED", pickup, dropoff, 0, at, at, ""
+        assignment.delivery_id, "", "", row[53], "", "ASSIGNED", pickup, dropoff, 0, at, at, ""
     )  # only what a driver is shown of it
     return driven_assignment_view(assignment, delivery)

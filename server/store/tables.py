@@ -92,6 +92,7 @@ class Driver(Table, tablename="drivers"):
     session_id = _uuid(null=True)
     session_node = _uuid(null=True)
     socket_lost_at = _at(null=True)
+    connected_since = _at(null=True)
     expiries_in_a_row = _int()
     stream_seq = BigInt(default=None)
     open_offer_id = _uuid(null=True)

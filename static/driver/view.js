@@ -164,6 +164,9 @@ export class View {
     const picked = assignment.pickedUpAt !== null;
     text(article.querySelector("h2"), assignment.storeName);
     text(article.querySelector(".stage"), picked ? "On the way to the customer" : "On the way to the pickup");
+    const given = article.querySelector(".given");
+    text(given, w.GIVEN[assignment.source] ?? "");
+    show(given, assignment.source in w.GIVEN);
     const [pickup, dropoff] = article.querySelectorAll("li");
     drawStop(pickup, assignment.pickup, `Map to the pickup at ${assignment.storeName}`);
     drawStop(dropoff, assignment.dropoff, `Map to the drop-off from ${assignment.storeName}`);

@@ -18,6 +18,12 @@ export const PUSH = {
   blocked: "The browser blocks notifications",
 };
 
+// By the source of an assignment that the driver did not ask for.
+export const GIVEN = {
+  auto_accepted: "Given to you because you did not answer",
+  manual: "Given to you by dispatch",
+};
+
 export const REJECTIONS = ["Too far", "Pays too little", "Takes too long", "Something with my vehicle", "I don't go there", "Other"];
 
 export const LASTING = {

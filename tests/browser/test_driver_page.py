@@ -171,6 +171,38 @@ async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: S
         await expect(dans.offer).to_be_hidden()
 
 
+@pytest.mark.parametrize("theme", THEMES)
+async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser, site: Site, theme: str) -> None:
+    dan = await site.driver("Dan", capacity=3)
+    async with phone(chromium, site, dan, color_scheme=theme) as dans:
+        await dans.online()
+        jobs = dans.page.get_by_role("article")
+        await site.delivery(**ORDER, sellerOrderId="asked for")
+        await dans.press("Accept")
+        await expect(jobs).to_have_count(1)
+        await expect(jobs.locator(".given")).to_be_hidden()
+        delivery = await site.delivery(**ORDER | {"storeName": "By Hand"})
+        await expect(dans.offer).to_be_visible()
+        given = {"driverId": dan.id, "reason": "agreed by phone", "mode": "assign"}
+        answer = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=given)
+        assert answer.status_code == 201, answer.text
+        by_hand = jobs.filter(has_text="By Hand")
+        await expect(by_hand.locator(".given")).to_have_text("Given to you by dispatch")
+        await offer_lasts(site, 2)
+        await site.delivery(**ORDER | {"storeName": "By Silence"})
+        by_silence = jobs.filter(has_text="By Silence")
+        words = "Given to you because you did not answer"
+        await expect(by_silence.locator(".given")).to_have_text(words)
+        await dans.page.reload()
+        await dans.online()
+        await expect(by_silence.locator(".given")).to_have_text(words)
+        await expect(by_hand.locator(".given")).to_have_text("Given to you by dispatch")
+        await expect(jobs.locator(".given").filter(visible=True)).to_have_count(2)
+        await check_accessible(dans.page, f"given {theme}")
+        await by_silence.scroll_into_view_if_needed()
+        await shoot(dans.page, f"driver-given-{theme}")
+
+
 async def test_what_dispatch_does_with_a_delivery_is_said(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:

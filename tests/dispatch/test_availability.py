@@ -1,6 +1,8 @@
 """The rules of availability and presence: shifts, breaks, pauses, sockets that come and go, and their ends."""
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,6 +65,22 @@ def lapsed(before: str | None = "available", **of_dan: Any) -> Callable[[], Worl
     """Dan, offline: since he lapsed, or for good if `before` is None."""
     row = {"availability": "offline", "availability_reason": "connection_lost", "availability_before": before}
     return gone(**row | of_dan)
+
+
+def on_dead_node() -> Callable[[], World]:
+    """Dan, connected for minutes to a node that died."""
+
+    def given() -> World:
+        world = a_world(a_driver(connected_since=NOW - minutes(5)))
+        world.dead_nodes = frozenset({NODE})
+        return world
+
+    return given
+
+
+def connected_since(expected: datetime | None, world: World) -> bool:
+    """Whether Dan's unbroken time on sockets began then."""
+    return dan(world).connected_since == expected
 
 
 def looking(**of_dan: Any) -> Callable[[], World]:
@@ -186,6 +204,28 @@ PRESENCE = [
         command=c.DisconnectDriver(DAN, SESSION),
         then=[happens(e.DriverDisconnected, session_id=SESSION, lost_at=NOW)],
         afterwards=lambda w: (dan(w).session_id, dan(w).session_node, dan(w).socket_lost_at) == (None, None, NOW),
+    ),
+    *(
+        Case(
+            words,
+            given=given,
+            command=CONNECT,
+            then=[happens(e.DriverConnected, unbroken=unbroken)],
+            afterwards=partial(connected_since, since),
+        )
+        for words, given, unbroken, since in (
+            ("who comes back is connected since then", gone(44), False, NOW),
+            ("a newer socket breaks nothing", is_(connected_since=NOW - minutes(5)), True, NOW - minutes(5)),
+            ("nor one after a socket of nobody knows when", is_(), True, None),
+            ("one after a dead node's is a new beginning", on_dead_node(), False, NOW),
+        )
+    ),
+    Case(
+        "who lost their socket is connected since nothing",
+        given=is_(connected_since=NOW - minutes(5)),
+        command=c.DisconnectDriver(DAN, SESSION),
+        then=[happens(e.DriverDisconnected)],
+        afterwards=partial(connected_since, None),
     ),
     Case(
         "a dead node's were lost when it died",

@@ -1,7 +1,7 @@
 """Random commands, repeats, late answers and jumps of the clock: what must hold after every step, holds."""
 
 import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -15,7 +15,7 @@ from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Waiting, match
-from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Point, Position
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Point, Position
 from server.dispatch.offers import dispatchable, exclusion
 from server.dispatch.policy import EscalationLevel, Policy
 from server.dispatch.refusals import Refusal
@@ -54,6 +54,8 @@ class Dispatch(RuleBasedStateMachine):
         self.by_external_ref: dict[str, str] = {}
         self.ids = (id_of(f"made {number}") for number in count())
         self.declined: set[tuple[str, str]] = set()
+        self.on_socket_since: dict[str, datetime] = {}
+        self.socket_lost: dict[str, datetime] = {}
         self.remember()
 
     # Doing
@@ -104,6 +106,12 @@ class Dispatch(RuleBasedStateMachine):
                 self.declined.add((event.delivery_id or "", event.driver_id or ""))
             if isinstance(event, e.OfferExpired) and event.auto_accepted:
                 assert found[1].received_at is not None
+                self.judge_silence(found[1])
+        if isinstance(event, e.DriverConnected):
+            self.on_socket_since.setdefault(event.driver_id or "", world.now)
+        if isinstance(event, e.DriverDisconnected):
+            del self.on_socket_since[event.driver_id or ""]
+            self.socket_lost[event.driver_id or ""] = event.lost_at
         if isinstance(event, e.OfferCreated) and event.actor == SYSTEM:
             assert (event.delivery_id, event.driver_id) not in self.declined, "offered again to who said no"
         if isinstance(event, e.DeliveryReassigned):
@@ -113,6 +121,15 @@ class Dispatch(RuleBasedStateMachine):
             assert delivery is not None
             assert delivery.unassigned is not None
             assert event.level > delivery.unassigned.escalation_level, "a level reached twice"
+
+    def judge_silence(self, offer: Offer) -> None:
+        """Nobody is given an order at the deadline who had a socket while the offer ran, and none then."""
+        since = self.on_socket_since.get(offer.driver_id)
+        lost = self.socket_lost.get(offer.driver_id)
+        if since is not None:
+            assert since <= offer.expires_at, "they came after the deadline"
+        else:
+            assert lost is None or lost < offer.created_at, "their phone was gone"
 
     # Choosing
 
@@ -293,14 +310,24 @@ class Dispatch(RuleBasedStateMachine):
         if on_time:
             self.the_clock_sweeps()
 
-    @rule(answer=st.sampled_from(["late accept", "late reject", "received", "nothing"]))
-    def an_offer_is_let_go_by(self, answer: str) -> None:
+    @rule(
+        answer=st.sampled_from(["late accept", "late reject", "received", "nothing"]),
+        phone=st.sampled_from(["stays", "stays", "goes", "goes and calls", "is away for a moment", "is back too late"]),
+    )
+    def an_offer_is_let_go_by(self, answer: str, phone: str) -> None:
         self.the_search_matches()
         offers = self.open_offers()
         if answer != "nothing":
             for offer_id, driver_id in offers:
                 self.do(c.ConfirmReceipt(offer_id, driver_id, by(driver_id)))
-        self.now += timedelta(seconds=30)
+        self.now += timedelta(seconds=15)
+        if phone != "stays":
+            self.phones_leave([driver_id for _, driver_id in offers], phone)
+        self.now += timedelta(seconds=15)
+        if phone == "is back too late":
+            self.now += timedelta(seconds=1)
+            for _, driver_id in offers:
+                self.do(c.ConnectDriver(driver_id, id_of("s2"), NODE, by(driver_id)))
         self.phones_report(PLACES[0])
         for offer_id, driver_id in offers:
             match answer:
@@ -309,6 +336,19 @@ class Dispatch(RuleBasedStateMachine):
                 case "late reject":
                     self.do(c.RejectOffer(offer_id, driver_id, by(driver_id)))
             self.do(c.ExpireOffer(offer_id, next(self.ids)))
+
+    def phones_leave(self, driver_ids: list[str], how: str) -> None:
+        for driver_id in driver_ids:
+            driver = self.drivers[driver_id]
+            assert driver is not None
+            if driver.session_id is not None:
+                self.do(c.DisconnectDriver(driver_id, driver.session_id))
+            if how == "goes and calls":
+                driver.last_call_at = self.now
+                self.remember()
+                self.do(c.SeeDriver(driver_id, by(driver_id)))
+            if how == "is away for a moment":
+                self.do(c.ConnectDriver(driver_id, id_of("s1"), NODE, by(driver_id)))
 
     @precondition(lambda self: self.deliveries)
     @rule(driver_id=drivers, number=pick)

@@ -15,6 +15,7 @@ from server.dispatch.world import NeedsRows, World
 from tests.builders import (
     DAN,
     DORA,
+    NODE,
     NOW,
     PICKUP,
     SOUP,
@@ -34,6 +35,7 @@ from tests.builders import (
 from tests.dispatch.cases import Case, check, happens, name_of
 
 OFFER = id_of(f"{SOUP}: offer 1")
+OTHER_NODE = id_of("other node")
 NEW_OFFER, NEW_ASSIGNMENT = id_of("new offer"), id_of("new assignment")
 
 OFFER_SOUP_TO_DAN = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon)
@@ -67,6 +69,20 @@ def offered(
         return a_world(soup, dan, policy=policy)
 
     return given
+
+
+LOST: dict[str, Any] = {"session_id": None, "session_node": None}
+
+
+def with_dead(node_id: str, given: Callable[[], World]) -> Callable[[], World]:
+    """The same, this node being dead."""
+
+    def dead() -> World:
+        world = given()
+        world.dead_nodes = frozenset({node_id})
+        return world
+
+    return dead
 
 
 def closed(status: str, *, age: timedelta = timedelta(minutes=1), **of_offer: Any) -> Callable[[], World]:
@@ -448,28 +464,82 @@ EXPIRING = [
         then=NOBODY,
     ),
     Case(
-        "who lost their socket 44 s ago is still present",
-        given=offered(DUE, session_id=None, session_node=None, socket_lost_at=NOW - seconds(44)),
-        command=EXPIRE,
-        then=AUTO,
-    ),
-    Case(
-        "who lost it 45 s ago is not",
-        given=offered(DUE, session_id=None, session_node=None, socket_lost_at=NOW - seconds(45)),
+        "who lost their socket a second before the deadline is not asked by silence",
+        given=offered(DUE, **LOST, socket_lost_at=NOW - seconds(1)),
         command=EXPIRE,
         then=NOBODY,
     ),
     Case(
-        "unless they called since",
-        given=offered(
-            DUE,
-            session_id=None,
-            session_node=None,
-            socket_lost_at=NOW - minutes(5),
-            last_call_at=NOW - seconds(60),
-        ),
+        "nor who lost it as the offer came",
+        given=offered(DUE, **LOST, socket_lost_at=NOW - DUE),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "nor who called since: their phone had a socket, and has none",
+        given=offered(DUE, **LOST, socket_lost_at=NOW - seconds(20), last_call_at=NOW - seconds(1)),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "who was back before the deadline is there",
+        given=offered(DUE, connected_since=NOW - seconds(1)),
         command=EXPIRE,
         then=AUTO,
+    ),
+    Case(
+        "at the deadline itself as well",
+        given=offered(DUE, connected_since=NOW),
+        command=EXPIRE,
+        then=AUTO,
+    ),
+    Case(
+        "who came after the deadline was not, however late it is looked at",
+        given=offered(DUE + seconds(20), connected_since=NOW - seconds(19)),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "nor whose node died",
+        given=with_dead(NODE, offered(DUE)),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "even if they call: they cannot have seen the rest of the offer",
+        given=with_dead(NODE, offered(DUE, last_call_at=NOW)),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "another node's death is of no interest",
+        given=with_dead(OTHER_NODE, offered(DUE)),
+        command=EXPIRE,
+        then=AUTO,
+    ),
+    Case(
+        "who had no socket while the offer ran is there by a call",
+        given=offered(DUE, **LOST, socket_lost_at=NOW - minutes(5), last_call_at=NOW - seconds(60)),
+        command=EXPIRE,
+        then=AUTO,
+    ),
+    Case(
+        "also who never had one",
+        given=offered(DUE, **LOST, last_call_at=NOW - seconds(89)),
+        command=EXPIRE,
+        then=AUTO,
+    ),
+    Case(
+        "but not by a call of long ago",
+        given=offered(DUE, **LOST, last_call_at=NOW - seconds(90)),
+        command=EXPIRE,
+        then=NOBODY,
+    ),
+    Case(
+        "nor by a socket lost a moment before the offer was made",
+        given=offered(DUE, **LOST, socket_lost_at=NOW - DUE - seconds(1)),
+        command=EXPIRE,
+        then=NOBODY,
     ),
     Case(
         "who is offline gets nothing without a word",

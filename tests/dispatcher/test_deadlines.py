@@ -1,6 +1,7 @@
 """The deadlines on a real database: each kind is kept, to the moment, and once even if two nodes keep them."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,6 +61,28 @@ async def test_a_received_offer_is_assigned_at_its_deadline(two: tuple[Dispatch,
     await dispatch.done(c.ConfirmReceipt(offer_id, dan, by(dan)))
     await until(lambda: dispatch.one("SELECT count(*) FROM assignments WHERE source = 'auto_accepted'"))
     assert told(two, delivery_id=delivery_id)["delivery.assigned"] == 1
+
+
+async def test_the_silence_of_a_driver_whose_node_died_is_no_yes(dispatch: Dispatch) -> None:
+    """Whichever is looked at first, the offer's deadline or the dead node's sessions."""
+    elsewhere = new_id()
+    await dispatch.execute(
+        "INSERT INTO nodes (id, name, started_at, expires_at) VALUES ($1, 'n', now(), now() + interval '1 day')",
+        elsewhere,
+    )
+    drivers = [await dispatch.a_driver(NORTH + number) for number in range(8)]
+    orders = [await dispatch.an_order(NORTH + number) for number in range(8)]
+    for dan, delivery_id in zip(drivers, orders, strict=True):
+        await until(partial(dispatch.open_offer, delivery_id))
+        await dispatch.done(c.ConnectDriver(dan, new_id(), elsewhere, by(dan)))
+        await dispatch.done(c.ConfirmReceipt(await dispatch.open_offer(delivery_id) or "", dan, by(dan)))
+    await dispatch.execute(
+        "WITH died AS (UPDATE nodes SET expires_at = clock_timestamp() WHERE id = $1)"
+        " UPDATE driver_offers SET expires_at = clock_timestamp() WHERE status = 'PENDING'",
+        elsewhere,
+    )
+    await until(lambda: _closed(dispatch, len(orders)))
+    assert await dispatch.one("SELECT count(*) FROM driver_offers WHERE auto_accepted") == 0
 
 
 async def test_many_offers_expire_and_none_early(dispatch: Dispatch) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import gc
 import json
 import socket as sockets
+from contextlib import AsyncExitStack
 from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 import websockets
@@ -349,3 +351,72 @@ async def test_a_database_that_forgot_a_driver_ends_their_socket(node: StartNode
     async with driver_app(here.ws_url, dan) as app:
         await until(lambda: app.closed is not None)
         assert app.closed == 4101
+
+
+async def the_deadline_comes(node: Node, offer_id: str) -> None:
+    """The offer's deadline is now, however long the test took to get here."""
+    await node.app.state.node.database.pool.execute(
+        "UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id
+    )
+
+
+async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_the_next_driver(node: StartNode) -> None:
+    here = await node()
+    dan, dora = await a_driver(here), await a_driver(here, "Dora")
+    async with driver_app(here.ws_url, dan) as dans, driver_app(here.ws_url, dora) as doras:
+        await ready(dans)
+        await doras.hear("hello")
+        await an_order(here)
+        offer = (await dans.hear("offer"))["offer"]
+        assert (await dans.ask("received", offerId=offer["id"]))["type"] == "ack"
+        assert (await doras.ask("location", **THERE))["type"] == "ack"
+        await dans.hang_up()
+        await until_driver(here, dan, lambda d: not d["connected"])
+        await the_deadline_comes(here, offer["id"])
+        assert (await doras.hear("offer"))["offer"]["deliveryId"] == offer["deliveryId"]
+    driver = await call(here, "GET", f"/drivers/{dan}")
+    assert (driver["availability"], driver["activeCount"]) == ("available", 0)
+
+
+@pytest.mark.parametrize("how", ["stays", "comes back", "opens a newer socket"])
+async def test_an_order_is_given_to_a_silent_phone_that_is_there(node: StartNode, how: str) -> None:
+    first, second = await node(), await node()
+    dan = await a_driver(first)
+    async with AsyncExitStack() as phones:
+        app = await phones.enter_async_context(driver_app(first.ws_url, dan))
+        await ready(app)
+        await an_order(first)
+        offer = (await app.hear("offer"))["offer"]
+        assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
+        if how == "comes back":
+            await app.hang_up()
+            await until_driver(first, dan, lambda d: not d["connected"])
+        if how != "stays":
+            app = await phones.enter_async_context(driver_app(second.ws_url, dan))
+            await app.hear("hello")
+        await the_deadline_comes(first, offer["id"])
+        assert (await app.hear("assignment"))["assignment"]["source"] == "auto_accepted"
+
+
+async def test_silence_is_no_yes_when_the_whole_server_was_away_at_the_deadline(node: StartNode) -> None:
+    """Dan's phone is back before anybody looks at the deadline."""
+    first = await node()
+    dan = await a_driver(first)
+    async with driver_app(first.ws_url, dan) as app:
+        await ready(app)
+        await an_order(first)
+        offer = (await app.hear("offer"))["offer"]
+        assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
+        await first.stop()
+    connection = await asyncpg.connect(first.settings.database_url)
+    await connection.execute("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer["id"])
+    await connection.close()
+    second = await node()
+    async with driver_app(second.ws_url, dan) as app:
+        await app.hear("hello")
+        pool = second.app.state.node.database.pool
+        closed = "SELECT status, auto_accepted FROM driver_offers WHERE id = $1 AND closed_at IS NOT NULL"
+        ended = await until(lambda: pool.fetchrow(closed, offer["id"]))
+        assert tuple(ended) == ("EXPIRED", False)
+        delivery = await call(second, "GET", f"/deliveries/{offer['deliveryId']}")
+        assert (delivery["status"], delivery["assignment"]) == ("READY", None)

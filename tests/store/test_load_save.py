@@ -29,11 +29,13 @@ from tests.builders import (
     SOUP,
     a_delivery,
     a_driver,
+    a_driver_gone,
     a_policy,
     a_world,
     an_assignment,
     an_open_offer,
     by,
+    id_of,
 )
 from tests.dispatch import test_alerts, test_assignments, test_availability, test_deliveries, test_offers
 from tests.dispatch.cases import Case
@@ -258,6 +260,25 @@ async def test_an_offer_may_follow_another_in_one_batch(connection: Any) -> None
             events += apply(decided, world)[0]
         await save(connection, world, events, [])
         assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+
+
+async def test_the_dead_nodes_of_sessions_are_known(connection: Any) -> None:
+    dead, alive, unknown = id_of("dead"), id_of("alive"), id_of("unknown")
+    drivers = [a_driver(name, session_node=id_of(name), session_id=new_id()) for name in ("dead", "alive", "unknown")]
+    gone = a_driver_gone("Dora")
+    async with undone(connection):
+        await store(connection, a_world(*drivers, gone))
+        for node_id, left in ((dead, 0), (alive, 60), (id_of("somebody else's"), 0)):
+            await connection.execute(
+                "INSERT INTO nodes (id, name, started_at, expires_at)"
+                " VALUES ($1, 'n', now(), clock_timestamp() + make_interval(secs => $2))",
+                node_id,
+                left,
+            )
+        named = Named(drivers={driver.id for driver in (*drivers, gone)})
+        assert (await load(connection, named, DEFAULT_POLICY)).world.dead_nodes == {dead, unknown}
+        only = Named(drivers={id_of("alive"), DORA})
+        assert (await load(connection, only, DEFAULT_POLICY)).world.dead_nodes == frozenset()
 
 
 async def test_now_is_read_once_the_locks_are_held_in_utc_and_whole_milliseconds(connection: Any) -> None:

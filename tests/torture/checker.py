@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tests.torture.evidence import Evidence
-from tests.torture.promises import answers, endings, exclusive, fold, notices, rest, streams, timely, webhooks
+from tests.torture.promises import answers, endings, exclusive, fold, notices, rest, silence, streams, timely, webhooks
 from tests.torture.promises.verdict import SHOWN, Verdict
 
 PROMISES: Final[tuple[Callable[[Evidence], Verdict], ...]] = (
     exclusive.one_driver,
     exclusive.one_offer,
+    silence.silence,
     answers.answers,
     streams.streams,
     notices.notices,

@@ -279,6 +279,14 @@ def lapsed_while_connected(evidence: Evidence) -> None:
     drop("driver.disconnected", of=DAN)(evidence)
 
 
+def given_to_a_lost_phone(evidence: Evidence) -> None:
+    """Dora lost her socket while cake was offered to her, and cake was hers by silence."""
+    say("offer.expired", of=CAKE_ID, autoAccepted=True)(evidence)
+    events = evidence.database.events
+    index = place(evidence, "offer.expired", of=CAKE_ID)
+    events.insert(index, structs.replace(events[index], type="driver.disconnected", data={"sessionId": id_of("hers")}))
+
+
 def told_backwards(evidence: Evidence) -> None:
     """The messages of soup came in the wrong order."""
     entries = evidence.entries["hook"]

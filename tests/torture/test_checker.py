@@ -28,6 +28,7 @@ from tests.torture.forging import (
     extra_history,
     first_offer,
     ghost_level,
+    given_to_a_lost_phone,
     given_up,
     gone,
     heard,
@@ -72,7 +73,20 @@ from tests.torture.forging import (
     without_assignment,
 )
 from tests.torture.history import Answered, Asked, Closed, Heard
-from tests.torture.promises import answers, endings, exclusive, fold, notices, rest, streams, timely, webhooks
+from tests.torture.promises import (
+    answers,
+    endings,
+    exclusive,
+    fold,
+    notices,
+    rest,
+    streams,
+    timely,
+    webhooks,
+)
+from tests.torture.promises import (
+    silence as silences,
+)
 from tests.torture.promises.verdict import Verdict
 
 Promise = Callable[[Evidence], Verdict]
@@ -93,6 +107,9 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("two open offers of a driver", "driver", two_offers_of_a_driver),
         ("offered while offered", "beside", repeat("offer.created", of=CAKE_ID)),
         ("the end of another offer", "was not open (events)", change("offer.rejected", offer_id=id_of("x"))),
+    ],
+    silences.silence: [
+        ("an order given to a phone that had gone", "who lost their socket", given_to_a_lost_phone),
     ],
     answers.answers: [
         ("an acked accept is lost", "is not there", without_assignment),

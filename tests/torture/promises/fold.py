@@ -92,6 +92,7 @@ def _known(driver: Driver | None) -> Driver | None:
         position=None,
         last_call_at=None,
         socket_lost_at=None,
+        connected_since=None,
     )
 
 
