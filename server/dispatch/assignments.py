@@ -5,7 +5,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.model import Actor, Assignment, Delivery, Driver
-from server.dispatch.offers import assigned, created, withdrawn
+from server.dispatch.offers import assigned, created, dispatched, withdrawn
 from server.dispatch.world import World
 
 
@@ -71,7 +71,7 @@ def _not_active(assignment: Assignment) -> r.Refusal:
 def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refusal:
     """A person's pick for a delivery without a driver; what others rejected or let expire does not bind it.
 
-    1. Only a delivery that waits, or is scheduled: then it waits from now on.
+    1. Only a delivery that waits, or, `early`, is scheduled: then it waits from now on.
     2. The driver must be available, of the zone, and have room; for an offer also without another offer.
     3. Offered to them already: the same offer.
     4. The version the sender saw, if they say which.
@@ -83,6 +83,8 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
         return r.NOT_FOUND
     if delivery.status not in ("SCHEDULED", "READY"):
         return r.DELIVERY_NOT_WAITING
+    if delivery.status == "SCHEDULED" and not command.early:
+        return r.DELIVERY_NOT_DUE
     why = _cannot_take(driver, delivery, command.direct)
     if why is not None:
         return r.driver_not_available(why)
@@ -93,7 +95,7 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
         return r.VERSION_CHANGED
     happened: list[e.Event] = []
     if delivery.status == "SCHEDULED":
-        happened.append(e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id, early=True))
+        happened.append(dispatched(world, delivery, command.actor))
     if offer is not None:
         world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "assigned_by_hand", command.actor))

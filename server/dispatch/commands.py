@@ -33,15 +33,14 @@ class CreateDelivery(Struct, frozen=True):
 
 
 class DispatchDelivery(Struct, frozen=True):
-    """Make a SCHEDULED delivery READY: because its time has come, or at once if `early`."""
+    """Make a SCHEDULED delivery READY, because its time has come."""
 
     delivery_id: str
     actor: Actor = SYSTEM
-    early: bool = False
 
 
 class OfferDelivery(Struct, frozen=True):
-    """The matcher's pick: offer this delivery to this driver from where they were seen."""
+    """A search's pick: offer this delivery to this driver from where they were seen. `early`: a SCHEDULED one too."""
 
     delivery_id: str
     driver_id: str
@@ -49,6 +48,7 @@ class OfferDelivery(Struct, frozen=True):
     lat: float
     lon: float
     actor: Actor = SYSTEM
+    early: bool = False
 
 
 class NoteFailedSearch(Struct, frozen=True):
@@ -123,7 +123,10 @@ class CancelDelivery(Struct, frozen=True):
 
 
 class AssignDelivery(Struct, frozen=True):
-    """A person picks the driver of a waiting delivery: as an offer, or directly (`direct`)."""
+    """A person picks the driver of a waiting delivery: as an offer, or directly (`direct`).
+
+    `early`: a SCHEDULED one too, which waits from then on.
+    """
 
     delivery_id: str
     driver_id: str
@@ -133,6 +136,7 @@ class AssignDelivery(Struct, frozen=True):
     new_assignment_id: str
     actor: Actor
     version: int | None = None
+    early: bool = True
 
 
 class Reassign(Struct, frozen=True):

@@ -48,7 +48,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
 
 
 def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.Refusal:
-    """SCHEDULED becomes READY when its time has come, or `early` because somebody asks."""
+    """SCHEDULED becomes READY when its time has come."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -56,10 +56,9 @@ def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.
         return Decided((), delivery.id, repeated=True)
     if delivery.status != "SCHEDULED":
         return r.DELIVERY_NOT_WAITING
-    early = delivery.dispatch_at > world.now
-    if early and not command.early:
+    if delivery.dispatch_at > world.now:
         return r.DELIVERY_NOT_DUE
-    ready = e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id, early=early)
+    ready = e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id)
     return Decided((ready,), delivery.id)
 
 

@@ -119,11 +119,15 @@ def assigned(
 
 
 def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusal:
-    """The search's pick, checked again under lock: the delivery still waits, the driver can still be asked."""
+    """The search's pick, checked again under lock: the delivery still waits, the driver can still be asked.
+
+    A SCHEDULED delivery is dispatched by its first offer if that is to be `early`, so that nothing changes without one.
+    """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
-    if delivery.status != "READY" or delivery.current_offer_id is not None:
+    scheduled = delivery.status == "SCHEDULED" and command.early
+    if not (delivery.status == "READY" or scheduled) or delivery.current_offer_id is not None:
         return r.DELIVERY_NOT_WAITING
     driver = world.driver(command.driver_id)
     if driver is None:
@@ -134,7 +138,14 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     if why is not None:
         return r.driver_not_available(why)
     event = created(world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor)
-    return Decided((event,), delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
+    happened = (dispatched(world, delivery, command.actor), event) if scheduled else (event,)
+    return Decided(happened, delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
+
+
+def dispatched(world: World, delivery: Delivery, actor: Actor) -> e.DeliveryReady:
+    """The event of a SCHEDULED delivery that waits from now on because somebody asks."""
+    early = delivery.dispatch_at > world.now
+    return e.DeliveryReady(at=world.now, actor=actor, delivery_id=delivery.id, early=early)
 
 
 def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:

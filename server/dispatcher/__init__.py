@@ -83,9 +83,11 @@ class Dispatcher:
             self._matcher.wake()
             self._deadlines.look_now()
 
-    async def search(self, delivery_id: str, actor: Actor = SYSTEM) -> Answer | NobodyFound | Refusal:
+    async def search(
+        self, delivery_id: str, actor: Actor = SYSTEM, *, early: bool = True
+    ) -> Answer | NobodyFound | Refusal:
         """Search for this delivery now, on any node. See `Asking.search`."""
-        return await self._asking.search(delivery_id, actor)
+        return await self._asking.search(delivery_id, actor, early=early)
 
     async def candidates(self, delivery_id: str) -> Candidates | None:
         """Whom a search would take now and whom not; None if there is no such delivery."""

@@ -61,45 +61,46 @@ class Asking:
         self._policies = policies
         self._finder = finder
 
-    async def search(self, delivery_id: str, actor: Actor = SYSTEM) -> Answer | NobodyFound | r.Refusal:
-        """Search now and offer to the best.
+    async def search(
+        self, delivery_id: str, actor: Actor = SYSTEM, *, early: bool = True
+    ) -> Answer | NobodyFound | r.Refusal:
+        """Search now and offer to the best. Only an offer changes anything.
 
-        The offer that is open already counts as `repeated`. A scheduled delivery is dispatched now. A driver lost to
-        a race: the next one. TRY_AGAIN when the database does not answer.
+        The offer that is open already counts as `repeated`. A scheduled delivery is dispatched with the offer; unless
+        `early`, DELIVERY_NOT_DUE. A driver lost to a race: the next one. TRY_AGAIN when the database does not answer.
         """
         try:
-            return await self._search(delivery_id, actor)
+            return await self._search(delivery_id, actor, early)
         except DATABASE_ERRORS:
             return r.TRY_AGAIN
 
-    async def _search(self, delivery_id: str, actor: Actor) -> Answer | NobodyFound | r.Refusal:
+    async def _search(self, delivery_id: str, actor: Actor, early: bool) -> Answer | NobodyFound | r.Refusal:
         delivery = await self._read(delivery_id)
         if delivery is None:
             return r.NOT_FOUND
         if delivery.open_offer() is not None:
             return _offered(delivery, repeated=True)
-        if delivery.status == "SCHEDULED":
-            answer = await self._executor.submit(c.DispatchDelivery(delivery_id, actor, early=True))
-            if isinstance(answer, r.Refusal):
-                return answer
-            delivery = answer.delivery or delivery
+        if delivery.status == "SCHEDULED" and not early:
+            return r.DELIVERY_NOT_DUE
         lost: dict[str, str] = {}
         for _ in range(ATTEMPTS):
             if delivery.open_offer() is not None:  # the matcher was quicker
                 return _offered(delivery, repeated=False)
-            if not wants_offer(delivery):
+            if delivery.status != "SCHEDULED" and not wants_offer(delivery):
                 return r.DELIVERY_NOT_WAITING
             pair, not_taken = await self._look(delivery, lost)
-            command: c.Command
             if pair is None:
-                nobody = NobodyFound(_why_nobody(not_taken), not_taken)
-                command = c.NoteFailedSearch(delivery_id, nobody.failure_reason, actor)
-            else:
-                command = c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor)
-            answer = await self._executor.submit(command)
+                now = await self._read(delivery_id)
+                if now is None or now.version == delivery.version:
+                    return NobodyFound(_why_nobody(not_taken), not_taken)
+                delivery = now  # something happened to it meanwhile, such as the matcher's offer
+                continue
+            answer = await self._executor.submit(
+                c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor, early)
+            )
             if not isinstance(answer, r.Refusal):
-                return answer if pair is not None else nobody
-            if pair is not None and answer.code == r.DRIVER_NOT_AVAILABLE.code:
+                return answer
+            if answer.code == r.DRIVER_NOT_AVAILABLE.code:
                 lost[pair.driver_id] = LOST_RACE
             elif answer != r.DELIVERY_NOT_WAITING:
                 return answer

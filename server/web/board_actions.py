@@ -113,13 +113,15 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     try:
         form = await read_form(request)
         driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
-        reason = form.reason()
+        reason, early = form.reason(), form.ticked("early")
         actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
         answer = await _carry_out(
             request,
             form,
             known,
-            lambda version: c.AssignDelivery(known, driver_id, reason, direct, offer_id, assignment_id, actor, version),
+            lambda version: c.AssignDelivery(
+                known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early
+            ),
         )
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
@@ -198,11 +200,23 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
 # Search again.
 
 
+@get("/board/deliveries/{delivery_id:str}/search", guards=[OPS], include_in_schema=False)
+async def search_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Whether a scheduled order is to be dispatched now."""
+    delivery, _ = await _shown(request, delivery_id)
+    return fragment(request, "board/dialogs/search.html", delivery=delivery)
+
+
 @post("/board/deliveries/{delivery_id:str}/search", guards=[OPS], status_code=200, include_in_schema=False)
 async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """One search now."""
+    """One search now; a scheduled order is dispatched by it only if the dialog said so."""
+    known = id_in_path(delivery_id)
+    try:
+        early = (await read_form(request)).ticked("early")
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
     with asking():
-        found = await node_of(request).dispatcher.search(id_in_path(delivery_id), request.user.actor)
+        found = await node_of(request).dispatcher.search(known, request.user.actor, early=early)
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NobodyFound):
@@ -332,6 +346,7 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     assign,
     reassign_dialog,
     reassign,
+    search_dialog,
     search,
     cancel_dialog,
     cancel,

@@ -7,6 +7,7 @@ const dialog = document.getElementById("dialog");
 const body = document.getElementById("dialog-body");
 
 const PATHS = {
+  search: (id) => `/board/deliveries/${id}/search`,
   assign: (id) => `/board/deliveries/${id}/assign`,
   reassign: (id) => `/board/deliveries/${id}/reassign`,
   cancel: (id) => `/board/deliveries/${id}/cancel`,
@@ -41,7 +42,9 @@ const post = (path, source) => globalThis.htmx.ajax("POST", path, { source, swap
 
 export const act = (action, id, source) => {
   if (!may(action)) return;
-  if (action === "search") post(`/board/deliveries/${id}/search`, source);
+  // What is scheduled for later is dispatched only after a question.
+  const asks = document.querySelector(`[data-id="${id}"] [data-do="search"][data-asks]`);
+  if (action === "search" && !asks) post(`/board/deliveries/${id}/search`, source);
   else if (action === "move-all") {
     const ids = [...document.querySelectorAll(".work [data-delivery]")].map((row) => row.dataset.delivery);
     openDialog(bulkPath("reassign", ids));

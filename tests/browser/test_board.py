@@ -87,6 +87,23 @@ async def test_an_admin_reassigns_by_mouse(site: Site, people: People) -> None:
     assert (await dora.get()).json()["activeCount"] == 1
 
 
+async def test_tomorrows_order_is_searched_for_only_after_a_question(site: Site, people: People) -> None:
+    alice = await people(site.node, "alice", "ops")
+    delivery = await site.delivery(dispatchAt="2099-01-01T09:00:00Z")
+    page = await alice.open(f"/board/deliveries/{delivery['id']}")
+    await page.get_by_role("button", name="Assign").click()
+    await expect(page.get_by_label("Dispatch it now")).to_be_visible()
+    await shoot(page, "assign-scheduled")
+    await page.get_by_role("button", name="Back").click()
+    await page.get_by_role("button", name="Search now").click()
+    dialog = page.locator("#dialog")
+    await expect(dialog).to_contain_text("This order is scheduled for")
+    await shoot(page, "search-scheduled")
+    await dialog.get_by_role("button", name="Search now").click()
+    await expect(dialog).to_be_hidden()
+    await expect(page.locator(".status")).to_have_text("Scheduled")
+
+
 async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -> None:
     ada = await people(site.node, "ada", "admin")
     _, _, delivery = await two_drivers(site)

@@ -183,6 +183,12 @@ ASSIGNING = [
         command=assign(direct=True),
         then=[happens(e.DeliveryReady, early=True, actor=ALICE), ASSIGNED],
     ),
+    Case(
+        "a scheduled delivery stays scheduled unless that is wanted",
+        given=waiting(status="SCHEDULED"),
+        command=c.AssignDelivery(SOUP, DAN, "near", True, NEW_OFFER, NEW_ASSIGNMENT, ALICE, early=False),
+        then="delivery_not_due",
+    ),
     Case("a pick may have said no before", given=declined, command=assign(), then=[OFFERED]),
     Case(
         "a pick may have told nobody where they are: then they count as at the pickup",

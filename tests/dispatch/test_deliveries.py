@@ -151,13 +151,7 @@ DISPATCHING = [
         command=c.DispatchDelivery(SOUP),
         then="delivery_not_due",
     ),
-    Case(
-        "unless somebody asks for it now",
-        given=a_board(status="SCHEDULED"),
-        command=c.DispatchDelivery(SOUP, SHOP, early=True),
-        then=[happens(e.DeliveryReady, early=True, actor=SHOP)],
-    ),
-    Case("what waits already goes on waiting", a_board(), c.DispatchDelivery(SOUP, SHOP, early=True), []),
+    Case("what waits already goes on waiting", a_board(), c.DispatchDelivery(SOUP, SHOP), []),
     Case("what is on its way does not wait", on_its_way(), c.DispatchDelivery(SOUP), "delivery_not_waiting"),
     Case("nothing is not found", lambda: a_world(absent=[SOUP]), c.DispatchDelivery(SOUP), "not_found"),
 ]

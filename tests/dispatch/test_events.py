@@ -83,7 +83,7 @@ ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
                 ("delivery.ready", {}),
             ],
         ),
-        (waiting(status="SCHEDULED"), c.DispatchDelivery(SOUP, SHOP, True), [("delivery.ready", {"early": True})]),
+        (waiting(status="SCHEDULED", dispatch_at=NOW), c.DispatchDelivery(SOUP, SHOP), [("delivery.ready", {})]),
         (
             waiting(),
             c.NoteFailedSearch(SOUP, "no_driver_available"),

@@ -66,9 +66,13 @@ class Dispatch(RuleBasedStateMachine):
     def do(self, command: c.Command) -> Decided | Refusal:
         """Decide and apply; check what is true of every decision; then say it again."""
         world = self.world()
-        before = copy.deepcopy(world)
+        before, command_before = copy.deepcopy(world), copy.deepcopy(command)
         decided = decide(command, world)
-        assert state(world) == state(before), "deciding changed the world"
+        assert vars(world) == vars(before), "deciding changed the world"
+        assert command == command_before, "deciding changed the command"
+        if isinstance(decided, Refusal):
+            assert (self.deliveries, self.drivers) == self.saved, "a refusal changed rows"
+            assert nothing_to_save(world), "a refusal left something to save"
         if isinstance(decided, Decided):
             for event in decided.events:
                 self.judge(event, world)
@@ -244,10 +248,12 @@ class Dispatch(RuleBasedStateMachine):
                 self.do(c.CancelDelivery(delivery.id, "changed their mind", actor, force))
 
     @precondition(lambda self: self.deliveries)
-    @rule(number=pick, driver_id=drivers, direct=st.booleans())
-    def assign(self, number: int, driver_id: str, direct: bool) -> None:
-        new_offer, new_assignment = next(self.ids), next(self.ids)
-        self.do(c.AssignDelivery(self.delivery_id(number), driver_id, "near", direct, new_offer, new_assignment, ALICE))
+    @rule(number=pick, driver_id=drivers, direct=st.booleans(), early=st.booleans())
+    def assign(self, number: int, driver_id: str, direct: bool, early: bool) -> None:
+        delivery_id = self.delivery_id(number)
+        self.do(
+            c.AssignDelivery(delivery_id, driver_id, "near", direct, next(self.ids), next(self.ids), ALICE, early=early)
+        )
 
     @precondition(lambda self: self.assignments())
     @rule(number=pick, taker=st.none() | drivers, direct=st.booleans(), force=st.booleans(), stale=st.booleans())
@@ -402,9 +408,22 @@ class Dispatch(RuleBasedStateMachine):
             self.do(c.LapsePresence(driver_id))
 
     @precondition(lambda self: self.deliveries)
-    @rule(number=pick)
-    def dispatched_early(self, number: int) -> None:
-        self.do(c.DispatchDelivery(self.delivery_id(number), SHOP, early=True))
+    @rule(number=pick, driver_id=drivers, early=st.booleans())
+    def somebody_asks_for_a_search(self, number: int, driver_id: str, early: bool) -> None:
+        """A scheduled delivery is dispatched by its offer, or not at all."""
+        delivery_id = self.delivery_id(number)
+        status = self.status(delivery_id)
+        decided = self.do(c.OfferDelivery(delivery_id, driver_id, next(self.ids), 52.52, 13.4, SHOP, early))
+        if isinstance(decided, Refusal) or decided.repeated:
+            assert self.status(delivery_id) == status
+        else:
+            assert status == "READY" or early
+            assert self.status(delivery_id) == "READY"
+
+    def status(self, delivery_id: str) -> str:
+        delivery = self.deliveries[delivery_id]
+        assert delivery is not None
+        return delivery.status
 
     @invariant()
     def nothing_is_broken(self) -> None:
@@ -414,6 +433,11 @@ class Dispatch(RuleBasedStateMachine):
 def state(world: World) -> tuple[Any, ...]:
     """All that a world knows."""
     return world.deliveries, world.drivers, world.policy, world.by_seller_key, world.by_external_ref
+
+
+def nothing_to_save(world: World) -> bool:
+    """Whether a batch would write nothing at all."""
+    return not any(value for name, value in vars(world).items() if name.startswith(("new_", "changed_")))
 
 
 def unsaved(saved: tuple[Any, Any], world: World) -> list[str]:

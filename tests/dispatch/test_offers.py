@@ -18,6 +18,7 @@ from tests.builders import (
     NODE,
     NOW,
     PICKUP,
+    SHOP,
     SOUP,
     a_closed_offer,
     a_delivery,
@@ -39,6 +40,7 @@ OTHER_NODE = id_of("other node")
 NEW_OFFER, NEW_ASSIGNMENT = id_of("new offer"), id_of("new assignment")
 
 OFFER_SOUP_TO_DAN = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon)
+EARLY = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon, SHOP, early=True)
 ACCEPT = c.AcceptOffer(OFFER, DAN, NEW_ASSIGNMENT, by(DAN))
 REJECT = c.RejectOffer(OFFER, DAN, by(DAN), "too far")
 RECEIVED = c.ConfirmReceipt(OFFER, DAN, by(DAN))
@@ -48,9 +50,9 @@ IN_TIME = seconds(29)
 DUE = seconds(30)
 
 
-def waiting(**of_driver: Any) -> Callable[[], World]:
-    """Soup waits; Dan is about."""
-    return lambda: a_world(a_delivery(), a_driver(**of_driver))
+def waiting(status: str = "READY", **of_driver: Any) -> Callable[[], World]:
+    """Soup waits, or as said; Dan is about."""
+    return lambda: a_world(a_delivery(status=status), a_driver(**of_driver))
 
 
 def offered(
@@ -123,6 +125,25 @@ def soup(world: World) -> Delivery:
 
 
 OFFERING = [
+    Case(
+        "a scheduled delivery is dispatched by the offer that somebody asks for",
+        given=waiting(status="SCHEDULED"),
+        command=EARLY,
+        then=[happens(e.DeliveryReady, early=True, actor=SHOP), happens(e.OfferCreated, driver_id=DAN, actor=SHOP)],
+        afterwards=lambda w: soup(w).status == "READY" and list(w.new_waits) == [SOUP],
+    ),
+    Case(
+        "the search alone offers nothing before its time",
+        given=waiting(status="SCHEDULED"),
+        command=OFFER_SOUP_TO_DAN,
+        then="delivery_not_waiting",
+    ),
+    Case(
+        "a scheduled delivery stays scheduled when its driver cannot be asked",
+        given=waiting(status="SCHEDULED", availability="paused"),
+        command=EARLY,
+        then="driver_not_available: paused",
+    ),
     Case(
         "a waiting delivery is offered for the policy's timeout",
         given=waiting(),

@@ -86,8 +86,18 @@ async def test_nobody_found_says_who_is_around_and_why_not(idle: Dispatch) -> No
     ]
     assert found.failure_reason == "no_driver_dispatchable"
     assert far not in dict(found.not_taken)
-    reason = await idle.one("SELECT failure_reason FROM unassigned_orders WHERE delivery_id = $1", delivery_id)
-    assert reason == "no_driver_dispatchable"
+    assert await idle.events(delivery_id) == ["delivery.created", "delivery.ready"]
+
+
+async def test_a_scheduled_order_for_which_nobody_is_found_stays_scheduled(idle: Dispatch) -> None:
+    later = await idle.one("SELECT clock_timestamp()") + timedelta(hours=1)
+    delivery_id = await idle.an_order(dispatch_at=later)
+    before = await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id)
+    assert isinstance(await idle.dispatcher.search(delivery_id, SHOP), NobodyFound)
+    await idle.a_driver()
+    assert await idle.dispatcher.search(delivery_id, SHOP, early=False) == r.DELIVERY_NOT_DUE
+    assert await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id) == before
+    assert await idle.events(delivery_id) == ["delivery.created"]
 
 
 async def test_drivers_who_are_busy_or_asked_already_are_told_apart(idle: Dispatch) -> None:

@@ -299,6 +299,31 @@ async def test_what_colleagues_and_drivers_did_meanwhile_is_not_taken_back(site:
     assert now["driverId"] == dora.id
 
 
+async def test_tomorrows_order_is_dispatched_only_after_a_question(site: Site) -> None:
+    dan = await site.driver(at_work=True)
+    delivery = await site.delivery(dispatchAt="2099-01-01T09:00:00Z")
+    path = f"/board/deliveries/{delivery['id']}"
+    page = await site.alice.get(path, headers={"Accept": "text/html"})
+    assert "data-asks" in page.text
+    for asked in ("search", "assign"):
+        shown = await dialog(site.alice, f"{path}/{asked}")
+        assert "01 Jan" in shown.one("p", class_="preview").text
+    picked = {"driver": dan.id, "reason": "near", "mode": "offer"}
+    for refused in (await post(site.alice, f"{path}/search"), await post(site.alice, f"{path}/assign", **picked)):
+        assert refused.status_code == 409
+        assert "scheduled for later" in refused.text
+    assert await status_of(site, delivery) == "SCHEDULED"
+    assert "Offered" in said(await post(site.alice, f"{path}/search", early="1"))
+    assert await status_of(site, delivery) == "READY"
+
+
+async def test_tomorrows_order_stays_tomorrows_when_nobody_is_found(site: Site) -> None:
+    delivery = await site.delivery(dispatchAt="2099-01-01T09:00:00Z")
+    assert "nobody" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search", early="1"))
+    assert await status_of(site, delivery) == "SCHEDULED"
+    assert [event["type"] for event in await events_of(site, delivery)] == ["delivery.created"]
+
+
 async def test_what_a_colleague_decided_is_not_cancelled_but_what_the_search_did_is_no_obstacle(site: Site) -> None:
     """Both wait; then one is acknowledged by a colleague, and the search offers the other to a driver."""
     hers, searched = [await site.delivery(sellerOrderId=f"A-{number}") for number in (1, 2)]

@@ -1,0 +1,186 @@
+"""A call that is refused changes nothing: no row of any table, whatever the endpoint and the refusal."""
+
+from typing import Any
+
+import httpx2
+
+from server.ids import new_id
+from server.store.webhooks import WEBHOOKS_LIMIT
+from server.web.routes import API
+from tests.web.conftest import Driver, Site
+from tests.web.people import add
+
+REASON = {"reason": "why not"}
+VOLATILE = frozenset({"nodes", "leases", "driver_positions"})
+"""Who lives, and where drivers were: written all the time, whatever is asked."""
+TABLES = """
+SELECT relname::text FROM pg_class
+WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::regnamespace ORDER BY relname"""
+
+
+def declared() -> set[tuple[str, str, str]]:
+    """Every 409 that an endpoint promises: method, path, code."""
+    found = set()
+    for module in API:
+        for handler in module.HANDLERS:
+            described = handler.opt.get("described")
+            for code in described.refusals if described is not None else ():
+                (method,), (path,) = handler.http_methods, handler.paths
+                found.add((str(method), path.replace(":str", ""), code))
+    return found
+
+
+class Refusing:
+    """Sends calls that must be refused, and compares all rows before and after."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.pool = site.node.app.state.node.database.pool
+        self.seen: set[tuple[str, str, str]] = set()
+
+    async def rows(self) -> dict[str, list[str]]:
+        tables = [row[0] for row in await self.pool.fetch(TABLES)]
+        assert {"deliveries", "drivers", "events", "unassigned_orders", "users"} < set(tables)
+        return {
+            table: [row[0] for row in await self.pool.fetch(f'SELECT t::text FROM "{table}" t ORDER BY t::text')]
+            for table in tables
+            if table not in VOLATILE
+        }
+
+    async def refuse(
+        self, client: httpx2.AsyncClient, method: str, path: str, code: str, body: Any = None, **ids: str
+    ) -> None:
+        before = await self.rows()
+        answer = await client.request(method, path.format(**ids), json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, code), f"{method} {path}: {answer.text}"
+        after = await self.rows()
+        assert [table for table in before if after[table] != before[table]] == [], f"{method} {path}: {code}"
+        self.seen.add((method, path, code))
+
+
+async def offered(site: Site, driver: Driver, **changes: Any) -> tuple[dict[str, Any], str]:
+    """A delivery that is offered to the only driver who is free, and the offer's id."""
+    delivery = await site.delivery(**changes)
+    started = await site.shop.post(f"/deliveries/{delivery['id']}/assign")
+    assert started.status_code == 201, started.text
+    assert started.json()["driverId"] == driver.id
+    return delivery, started.json()["offerId"]
+
+
+async def assigned(site: Site, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
+    delivery, offer_id = await offered(site, driver)
+    accepted = await driver.post(f"/offers/{offer_id}/accept")
+    assert accepted.status_code == 200, accepted.text
+    return delivery, accepted.json()["assignment"]
+
+
+async def test_no_refusal_changes_a_row(site: Site) -> None:
+    """Nobody dispatches meanwhile, so that only the calls could change anything."""
+    await site.node.app.state.node.dispatcher.release()
+    refusing = Refusing(site)
+    refuse, shop, alice, ada = refusing.refuse, site.shop, site.alice, site.ada
+    assign, cancel = "/deliveries/{delivery_id}/assign", "/deliveries/{delivery_id}/cancel"
+
+    # Nobody is near: for an order that waits, and for tomorrow's.
+    waiting = await site.delivery(sellerOrderId="order")
+    tomorrow = await site.delivery(dispatchAt="2099-01-01T00:00:00Z")
+    for delivery in (waiting, tomorrow):
+        await refuse(shop, "POST", assign, "no_driver_available", delivery_id=delivery["id"])
+    assert (await shop.get(f"/deliveries/{tomorrow['id']}")).json()["status"] == "SCHEDULED"
+    dan = await site.driver("Dan", at_work=True, externalRef="dan")
+    assert (await dan.post("/availability/pause")).status_code == 200
+    given = {"driverId": dan.id, "reason": "near"}
+    manual = "/admin/deliveries/{delivery_id}/assign"
+    for delivery in (waiting, tomorrow):
+        await refuse(shop, "POST", assign, "no_driver_available", delivery_id=delivery["id"])
+        for mode in ("offer", "assign"):
+            body = given | {"mode": mode}
+            await refuse(alice, "POST", manual, "driver_not_available", body, delivery_id=delivery["id"])
+    assert (await dan.post("/availability/resume")).status_code == 200
+    for delivery in (waiting, tomorrow):
+        stale = given | {"version": delivery["version"] + 1}
+        await refuse(alice, "POST", manual, "version_changed", stale, delivery_id=delivery["id"])
+
+    differs = site.order(sellerOrderId="order", storeName="Another")
+    await refuse(shop, "POST", "/deliveries", "delivery_differs", differs)
+    await refuse(shop, "POST", "/drivers", "driver_exists", {"name": "Max", "externalRef": "dan"})
+    acknowledge = "/admin/unassigned-orders/{delivery_id}/acknowledge"
+    stale = {"version": waiting["version"] + 1}
+    await refuse(alice, "POST", acknowledge, "version_changed", stale, delivery_id=waiting["id"])
+    await refuse(alice, "POST", cancel, "version_changed", REASON | stale, delivery_id=waiting["id"])
+    await refuse(alice, "POST", acknowledge, "delivery_not_waiting", {}, delivery_id=tomorrow["id"])
+
+    # An offer that is over, and one to a driver who is full.
+    delivery, offer_id = await offered(site, dan)
+    await refusing.pool.execute("UPDATE drivers SET active_count = capacity WHERE id = $1", dan.id)
+    answer = "/drivers/{driver_id}/offers/{offer_id}"
+    ids = {"driver_id": dan.id, "offer_id": offer_id}
+    await refuse(dan.client, "POST", f"{answer}/accept", "driver_not_available", **ids)
+    await refusing.pool.execute("UPDATE drivers SET active_count = 0 WHERE id = $1", dan.id)
+    assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
+    for what in ("accept", "reject"):
+        await refuse(dan.client, "POST", f"{answer}/{what}", "offer_no_longer_open", **ids)
+
+    # With a driver, on the way, over.
+    dora = await site.driver("Dora")
+    delivery, assignment = await assigned(site, dan)
+    ids = {"delivery_id": delivery["id"], "assignment_id": assignment["id"]}
+    reassign = "/admin/assignments/{assignment_id}/reassign"
+    for wanted in ({}, {"driverId": dora.id}):
+        stale = REASON | wanted | {"version": assignment["version"] + 1}
+        await refuse(ada, "POST", reassign, "version_changed", stale, **ids)
+    for target in (dan, dora):
+        for mode in ("offer", "assign"):
+            body = REASON | {"driverId": target.id, "mode": mode}
+            await refuse(ada, "POST", reassign, "driver_not_available", body, **ids)
+    await refuse(alice, "POST", assign, "delivery_not_waiting", **ids)
+    await refuse(alice, "POST", manual, "delivery_not_waiting", given, **ids)
+    await refuse(alice, "POST", acknowledge, "delivery_not_waiting", {}, **ids)
+    assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    await refuse(shop, "POST", cancel, "already_picked_up", REASON, **ids)
+    await refuse(ada, "POST", reassign, "already_picked_up", REASON, **ids)
+    forced = REASON | {"driverId": dora.id, "force": True}
+    await refuse(ada, "POST", reassign, "driver_not_available", forced, **ids)
+    assert (await dan.post(f"/assignments/{assignment['id']}/complete")).status_code == 200
+    await refuse(shop, "POST", cancel, "already_delivered", REASON, **ids)
+    await refuse(ada, "POST", reassign, "assignment_not_active", REASON, **ids)
+    delivery, lost = await assigned(site, dan)
+    assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
+    for what in ("pickup", "complete"):
+        path = "/drivers/{driver_id}/assignments/{assignment_id}/" + what
+        await refuse(dan.client, "POST", path, "assignment_not_active", driver_id=dan.id, assignment_id=lost["id"])
+
+    # A driver who went home.
+    assert (await dan.post("/availability/end-shift")).status_code == 200
+    path = "/drivers/{driver_id}/availability/"
+    await refuse(dan.client, "POST", path + "pause", "driver_not_available", driver_id=dan.id)
+    body = {"durationMinutes": 30}
+    await refuse(dan.client, "POST", path + "take-break", "driver_not_available", body, driver_id=dan.id)
+
+    # Policy, alerts, webhooks, people.
+    policy = (await ada.get("/admin/policy")).json()
+    await refuse(ada, "PUT", "/admin/policy", "version_changed", policy | {"version": policy["version"] + 1})
+    alert_id = new_id()
+    await refusing.pool.execute(
+        "INSERT INTO alerts (id, kind, zone, value, threshold, raised_at, resolved_at)"
+        " VALUES ($1, 'unassigned_count', 'default', 12, 10, now() - interval '1 minute', now())",
+        alert_id,
+    )
+    await refuse(alice, "POST", "/admin/alerts/{alert_id}/acknowledge", "alert_over", alert_id=alert_id)
+    url = {"url": "https://shop.example/hooks"}
+    made = [(await ada.post("/admin/webhooks", json=url)).json()["id"] for _ in range(WEBHOOKS_LIMIT)]
+    await refuse(ada, "POST", "/admin/webhooks", "too_many_webhooks", url)
+    await site.delivery()
+    message_id = str(await refusing.pool.fetchval("SELECT id FROM webhook_deliveries WHERE webhook_id = $1", made[0]))
+    assert (await ada.patch(f"/admin/webhooks/{made[0]}", json={"active": False})).status_code == 200
+    path = "/admin/webhook-deliveries/{message_id}/redeliver"
+    await refuse(ada, "POST", path, "webhook_not_active", message_id=message_id)
+    path = "/admin/webhooks/{webhook_id}/redeliver-parked"
+    await refuse(ada, "POST", path, "webhook_not_active", webhook_id=made[0])
+    only = await add(site.node, "Ada", "admin")
+    eve = {"name": "ada", "role": "ops", "password": "correct horse"}
+    await refuse(ada, "POST", "/admin/users", "user_exists", eve)
+    for change in ({"active": False}, {"role": "ops"}):
+        await refuse(ada, "PATCH", "/admin/users/{user_id}", "last_admin", change, user_id=only)
+
+    assert refusing.seen == declared(), "every refusal that an endpoint promises is tried here"
