@@ -8,6 +8,7 @@ import re
 import secrets
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -38,6 +39,11 @@ class BadSettings(Exception):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
         self.mistakes = mistakes
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of this name; UTC needs no zone files. Raises ZoneInfoNotFoundError, ValueError or OSError."""
+    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 def _lower(value: Any) -> Any:
@@ -132,11 +138,10 @@ class Settings(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _time_zone(cls, value: str) -> str:
-        if value != "UTC":
-            try:
-                ZoneInfo(value)
-            except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
+        try:
+            zone_of(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
         return value
 
     @field_validator("map_tiles")

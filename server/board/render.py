@@ -3,10 +3,9 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from functools import cache, partial
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -20,6 +19,7 @@ from server.dispatch.model import Point
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
+from server.settings import zone_of
 from server.wire import instant
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
@@ -46,15 +46,10 @@ def milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def time_zone(name: str) -> tzinfo:
-    """The time zone of this name. Raises ZoneInfoNotFoundError or ValueError."""
-    return UTC if name == "UTC" else ZoneInfo(name)
-
-
 @cache
 def environment(zone_name: str) -> Environment:
     """The templates with the words and times of the screens as filters; `zone_name` is the organisation's."""
-    zone = time_zone(zone_name)
+    zone = zone_of(zone_name)
     env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 
-from server.settings import Settings
+from server.settings import Settings, zone_of
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads_insights import COUNTED, start_of
 
@@ -80,7 +79,7 @@ class InsightDays:
         now, first = await self._pool.fetchrow(FIRST_DELIVERY, timeout=STATEMENT_SECONDS)
         if first is None:
             return []
-        zone = ZoneInfo(self._time_zone)
+        zone = zone_of(self._time_zone)
         earliest = max(now - BACK, first)
         known = {row[0] for row in await self._pool.fetch(DAYS, self._time_zone, now - BACK, timeout=STATEMENT_SECONDS)}
         found = []

@@ -5,9 +5,8 @@ Days that are over were counted once (insight_days.py) and are added up from the
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -135,7 +134,7 @@ def between(
         since = max(since, day[1])
 
 
-def start_of(at: datetime, zone: ZoneInfo, *, by_day: bool) -> datetime:
+def start_of(at: datetime, zone: tzinfo, *, by_day: bool) -> datetime:
     """The beginning, in UTC, of the hour or day of this time zone that it lies in."""
     local = at.astimezone(zone).replace(minute=0, second=0, microsecond=0)
     return (local.replace(hour=0) if by_day else local).astimezone(UTC)

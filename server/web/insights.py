@@ -7,9 +7,8 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
@@ -18,6 +17,7 @@ from litestar.response.base import ASGIResponse
 
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
 from server.board.words import words
+from server.settings import zone_of
 from server.store.reads import asking
 from server.store.reads_insights import read_groups, read_zones
 from server.web.board_screen import WATCHERS, node_of
@@ -65,7 +65,7 @@ class InsightsReader:
 
 async def _read(node: "Node", window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
-    local = ZoneInfo(time_zone)
+    local = zone_of(time_zone)
     since = window.start(now, local)
     return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
 
@@ -101,11 +101,11 @@ async def insights_screen(request: Call) -> ASGIResponse:
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,
-        moment=_moments(ZoneInfo(node.settings.time_zone), window),
+        moment=_moments(zone_of(node.settings.time_zone), window),
     )
 
 
-def _moments(zone: ZoneInfo, window: Window) -> Callable[[datetime], str]:
+def _moments(zone: tzinfo, window: Window) -> Callable[[datetime], str]:
     """How the beginning of a part of the window is written."""
     return lambda at: at.astimezone(zone).strftime("%d %b" if window.by_day else "%d %b, %H:%M")
 

@@ -5,9 +5,8 @@ Pure: what was counted in the database comes in, what the screen and its CSV fil
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -26,7 +25,7 @@ class Window(Struct, frozen=True):
     length: timedelta
     by_day: bool
 
-    def start(self, now: datetime, zone: ZoneInfo) -> datetime:
+    def start(self, now: datetime, zone: tzinfo) -> datetime:
         """The beginning of the hour or day in which it begins."""
         return start_of(now - self.length, zone, by_day=self.by_day)
 
@@ -155,7 +154,7 @@ class Insights(Struct, frozen=True):
         return found
 
 
-def _parts(since: datetime, until: datetime, zone: ZoneInfo, *, by_day: bool) -> Iterator[datetime]:
+def _parts(since: datetime, until: datetime, zone: tzinfo, *, by_day: bool) -> Iterator[datetime]:
     """The beginnings of the hours or days between. No day is longer than 25 hours, none shorter than 23."""
     at = since
     while at <= until:
@@ -163,7 +162,7 @@ def _parts(since: datetime, until: datetime, zone: ZoneInfo, *, by_day: bool) ->
         at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
 
 
-def insights_of(window: Window, now: datetime, zone: ZoneInfo, groups: Sequence[Group]) -> Insights:
+def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Group]) -> Insights:
     """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
     since = window.start(now, zone)
     total = Tally()
@@ -197,6 +196,6 @@ def insights_of(window: Window, now: datetime, zone: ZoneInfo, groups: Sequence[
     )
 
 
-def _part(parts: dict[datetime, Tally], hour: datetime, zone: ZoneInfo, window: Window) -> Tally:
+def _part(parts: dict[datetime, Tally], hour: datetime, zone: tzinfo, window: Window) -> Tally:
     """Where an hour belongs; the database's clock may be a moment ahead of ours."""
     return parts.setdefault(start_of(hour, zone, by_day=window.by_day), Tally())

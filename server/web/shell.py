@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,7 +20,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Message, Receive, Scope, Send
 
 from server.paths import TEMPLATES
-from server.settings import Settings
+from server.settings import Settings, zone_of
 from server.store.reads import DatabaseAway
 from server.web.assets import asset
 from server.web.auth import Principal
@@ -77,7 +76,7 @@ def environment(zone_name: str) -> Environment:
         undefined=StrictUndefined,
         auto_reload=False,
     )
-    zone = ZoneInfo(zone_name)
+    zone = zone_of(zone_name)
 
     def day_and_clock(at: datetime | None) -> str:
         return "" if at is None else at.astimezone(zone).strftime("%d %b %Y, %H:%M")

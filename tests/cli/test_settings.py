@@ -1,6 +1,10 @@
 """Settings: where they come from, what wins, and how every mistake is named at once."""
 
+import os
+import subprocess
+import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,14 +12,13 @@ import pytest
 from server.settings import BadSettings, Settings, kept_secret, load_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 URLS = {"CALLBOARD_DATABASE_URL": "postgresql://h/x", "CALLBOARD_REDIS_URL": "redis://h"}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to read files from, and no setting in the environment."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("CALLBOARD_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -175,3 +178,47 @@ def test_push_services_can_write_to_somebody(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("CALLBOARD_VAPID_SUBJECT", wrong)
         told = "must be an address such as mailto:ops@fleet.example or https://fleet.example"
         assert mistakes() == [f"CALLBOARD_VAPID_SUBJECT: {told}"], wrong
+
+
+WITHOUT_ZONES = """
+import sys
+sys.modules["tzdata"] = None
+from datetime import UTC, datetime
+from server.board.render import environment as board
+from server.settings import Settings, zone_of
+from server.store.reads_insights import start_of
+from server.web.shell import environment as screens
+
+settings = Settings()
+for environment in (board, screens):
+    environment(settings.time_zone)
+print(start_of(datetime(2026, 2, 1, 10, tzinfo=UTC), zone_of("UTC"), by_day=True))
+try:
+    Settings(time_zone="Europe/Berlin")
+except ValueError as error:
+    print("must be the name of a time zone" in str(error))
+"""
+
+
+def without_zone_files(program: str) -> str:
+    """What a program prints on a machine that has none."""
+    environment = {**os.environ, "PYTHONTZPATH": "", "PYTHONPATH": str(PROJECT.parent)}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_utc_needs_no_zone_files() -> None:
+    assert without_zone_files(WITHOUT_ZONES).splitlines() == ["2026-02-01 00:00:00+00:00", "True"]
+
+
+def test_every_other_zone_comes_along() -> None:
+    program = "from server.settings import Settings; print(Settings(time_zone='America/Argentina/Ushuaia').time_zone)"
+    assert without_zone_files(program) == "America/Argentina/Ushuaia\n"
+    assert [need for need in tomllib.loads(PROJECT.read_text())["project"]["dependencies"] if need.startswith("tzdata")]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlni", "../etc/passwd", "x" * 300, " "])
+def test_a_zone_that_there_is_not_is_a_clear_error(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_TIME_ZONE", zone)
+    assert mistakes() == ["CALLBOARD_TIME_ZONE: must be the name of a time zone such as Europe/Berlin"]
