@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit browser clean
+.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit release browser clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -18,6 +18,7 @@ help:
 	@echo 'make load     20,000 drivers at once, a burst of orders, a node lost, churn (ARGS="--minutes 60")'
 	@echo 'make abuse    hostile clients of every kind, with twenty times the examples of the tests (ARGS="-k socket")'
 	@echo 'make audit    whether a pinned version has a known hole; needs a network, and says so without one'
+	@echo 'make release  wheel and sdist in dist/, each checked, and the wheel tried out in an empty environment'
 	@echo 'make venv     a virtual environment with everything for working on Callboard'
 	@echo 'also: lint, types, cover, browser, clean'
 
@@ -67,6 +68,12 @@ audit: $(VENV)/.dev
 	@[ -x $(VENV)/audit/bin/pip-audit ] || { $(PY) -m venv $(VENV)/audit && \
 		$(VENV)/audit/bin/python -m pip --disable-pip-version-check --quiet install 'pip-audit>=2.10,<3'; }
 	$(PY) -m tests.audit $(VENV)/audit/bin/pip-audit
+
+# Tools of their own, so that what builds a release is no part of what it needs.
+release: $(VENV)/.dev
+	@[ -x $(VENV)/release/bin/twine ] || { $(PY) -m venv $(VENV)/release && \
+		$(VENV)/release/bin/python -m pip --disable-pip-version-check --quiet install 'build>=1.3,<2' 'twine>=7,<8'; }
+	$(PY) -m tests.release $(VENV)/release/bin/python
 
 # Debian's Chromium where we may install it, Playwright's own elsewhere.
 browser: $(VENV)/.dev
