@@ -1,12 +1,17 @@
-"""The documents for those who run it: every setting is told of, every rule and log line they name exists."""
+"""The documents and the files around the code: what they name exists, and they agree with one another."""
 
+import configparser
 import re
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
+from server import __version__
 from server.settings import PREFIX, Settings
+from tests.release import changelog_faults
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -23,6 +28,10 @@ NOT_OURS = {
 """Words of PostgreSQL and of proxies."""
 SERVER = "\n".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
 RULES = (DOCS / "alert-rules.yml").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+DOTENV = (ROOT / ".env.example").read_text()
+SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 
 
 def runbooks() -> dict[str, str]:
@@ -64,7 +73,7 @@ def test_what_they_say_to_look_for_exists() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for path in DOCS.glob("*.md"):
+    for path in DOCUMENTS:
         for target, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", path.read_text()):
             found = path.parent / target if target else path
             assert found.exists(), f"{path.name}: {target}"
@@ -72,3 +81,125 @@ def test_links_between_documents_lead_somewhere() -> None:
                 titles = re.findall(r"^#+ (.+)$", found.read_text(), flags=re.MULTILINE)
                 slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
                 assert anchor in slugs, f"{path.name}: {target}#{anchor}"
+
+
+def code_in(text: str) -> str:
+    """What stands in code spans and code blocks."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return "\n".join([*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))])
+
+
+def yaml_of(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_that_is_named_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)", code_in(path.read_text()))) <= targets
+
+
+def test_a_stranger_sees_the_board_and_the_two_commands_first() -> None:
+    opening = (ROOT / "README.md").read_text()[:1500]
+    assert opening.startswith("# Callboard\n\nCallboard is ")
+    assert opening.index("](docs/board.png)") < opening.index("```sh\nmake demo") < opening.index("\nmake test")
+    assert (DOCS / "board.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert changelog_faults((ROOT / "CHANGELOG.md").read_text(), __version__) == []
+
+
+def test_the_workflow_runs_what_ci_runs_on_linux_and_macos() -> None:
+    job = yaml_of(".github/workflows/ci.yml")["jobs"]["check"]
+    assert {row["os"].split("-")[0] for row in job["strategy"]["matrix"]["include"]} == {"ubuntu", "macos"}
+    assert "bash .ci/run" in [step.get("run") for step in job["steps"]]
+    assert "make check" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("name", ["bug", "idea"])
+def test_an_issue_form_has_unique_fields(name: str) -> None:
+    """GitHub shows no form at all when something required is missing in it."""
+    form = yaml_of(f".github/ISSUE_TEMPLATE/{name}.yml")
+    assert form["name"]
+    assert form["description"]
+    fields = [field for field in form["body"] if field["type"] != "markdown"]
+    assert len({field["id"] for field in fields}) == len(fields) > 0
+    for field in fields:
+        assert field["attributes"]["label"]
+        assert field["type"] != "dropdown" or field["attributes"]["options"]
+
+
+def instructions(name: str) -> list[str]:
+    """The arguments of one kind of instruction in the Dockerfile, in order."""
+    whole = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE))
+    return re.findall(rf"^{name} (.+)$", whole, flags=re.MULTILINE)
+
+
+def test_what_the_image_copies_is_there_and_reaches_the_builder() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_through = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert "*" in ignored
+    copied = {source for line in instructions("COPY") if "--from" not in line for source in line.split()[:-1]}
+    copied = {source.removeprefix("./") for source in copied}
+    assert {"constraints.txt", "pyproject.toml", "server", "templates", "static", "piccolo_migrations"} <= copied
+    assert copied == let_through
+    for source in copied:
+        assert (ROOT / source).exists(), source
+
+
+def test_the_image_has_stages_pins_a_user_a_volume_and_a_health_check() -> None:
+    assert len(instructions("FROM")) == 2
+    assert any("--constraint constraints.txt" in line for line in instructions("RUN"))
+    assert instructions("USER") == ["callboard"]
+    settings = dict(re.findall(r"\b(CALLBOARD_\w+)=(\S+)", " ".join(instructions("ENV"))))
+    assert settings.keys() <= SETTINGS
+    assert instructions("VOLUME") == [settings["CALLBOARD_DATA"]]
+    assert instructions("EXPOSE") == [settings["CALLBOARD_PORT"]]
+    (check,) = instructions("HEALTHCHECK")
+    assert "'/health/ready'" in check
+
+
+def test_the_settings_of_compose_exist_and_its_secrets_are_in_the_example() -> None:
+    compose = yaml_of("compose.yaml")
+    services = compose["services"]
+    assert services.keys() == {"callboard", "postgres", "valkey"}
+    callboard = services["callboard"]
+    assert callboard["image"] == f"callboard:{__version__}"
+    assert callboard["environment"].keys() <= SETTINGS
+    assert {name: needs["condition"] for name, needs in callboard["depends_on"].items()} == {
+        "postgres": "service_healthy",
+        "valkey": "service_healthy",
+    }
+    for name in callboard["depends_on"]:
+        assert services[name]["healthcheck"]["test"]
+    assert Settings(
+        database_url=callboard["environment"]["CALLBOARD_DATABASE_URL"].replace(
+            "${POSTGRES_PASSWORD:?set it in .env}", "0a"
+        ),
+        redis_url=callboard["environment"]["CALLBOARD_REDIS_URL"],
+    )
+    volumes = [volume for service in services.values() for volume in service.get("volumes", ())]
+    assert {volume.split(":")[0] for volume in volumes} == compose["volumes"].keys()
+    in_example = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", DOTENV, flags=re.MULTILINE))
+    asked_for = dict(re.findall(r"\$\{(\w+)(:\?)?", (ROOT / "compose.yaml").read_text()))
+    assert asked_for.keys() <= in_example.keys()
+    for name, required in asked_for.items():
+        assert not required or in_example[name] == "", f"{name}: an example is no secret"
+    assert in_example.keys() - asked_for.keys() <= SETTINGS
+
+
+def test_the_editor_keeps_what_the_linter_wants() -> None:
+    parser = configparser.ConfigParser()
+    parser.read_string("[top]\n" + (ROOT / ".editorconfig").read_text())
+    assert "line-length = " + parser["*.py"]["max_line_length"] in (ROOT / "pyproject.toml").read_text()
+    assert parser["Makefile"]["indent_style"] == "tab"
+
+
+def test_the_rules_of_writing_come_with_ten_pairs_that_keep_them() -> None:
+    text = (DOCS / "writing.md").read_text()
+    pairs = re.findall(r"^\| (.+?) \| (.+?) \| \d", text, flags=re.MULTILINE)
+    assert len(pairs) >= 10
+    for before, after in pairs:
+        assert before != after
+        assert not re.search(r"\b(told|stands?|hung up|let go|in vain|fares|mend|whom)\b", after), after
