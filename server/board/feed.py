@@ -19,6 +19,7 @@ from prometheus_client import Histogram
 from server.board import reads
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
 from server.board.picture import Changes, Picture
+from server.board.reads import DeliveryRow, DriverRow
 from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
 from server.board.stats import read_stats
 from server.execute import Committed
@@ -159,7 +160,9 @@ class Feed:
             "waiting": (d.id for d in picture.waiting()),
             "offers": (d.id for d in picture.offered()),
             "active": (d.id for d in picture.under_way()),
-            "drivers": (d.id for d in sorted(picture.drivers.values(), key=lambda d: (d.name, d.id))),
+            "drivers": (
+                d.id for d in sorted(picture.drivers.values(), key=lambda d: (d.id not in picture.gone, d.name, d.id))
+            ),
         }
         return Page(
             self.broadcast.position,
@@ -225,11 +228,12 @@ class Feed:
         self._picture.alerts = await reads.alerts(self._pool)
         self._stats = await read_stats(self._pool, self._clock.now())
         self._picture.learn(deliveries, drivers)
+        self._picture.mark_gone(self._clock.now(), self._policies.current)
         for count, delivery in enumerate(list(self._picture.deliveries.values())):
-            self._keep(delivery.id, self.renderer.delivery(delivery, 0))
+            self._keep(delivery.id, self._delivery(delivery, 0))
             await _yield_every(count)
         for count, driver in enumerate(list(self._picture.drivers.values())):
-            self._rows["drivers"][driver.id] = self.renderer.driver(driver, self._picture.seen.get(driver.id), 0)
+            self._rows["drivers"][driver.id] = self._driver(driver, 0)
             await _yield_every(count)
         self._alerts = self.renderer.alerts(self._picture.alerts, 0)
         self._headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
@@ -305,10 +309,12 @@ class Feed:
             moved = await self._read_moved() if self._is_due("moved", MOVED_SECONDS) else set()
             if heard:
                 self._read_at = started
+            marked = self._picture.mark_gone(self._clock.now(), self._policies.current)
+            changes.add(marked)
             if changes or headline_due or self._policy_version != self._policies.current.version:
                 await self._publish(changes)
             topics = {topic for topic, every in TOPICS.items() if self._is_due(topic, every)}
-            touched = self.broadcast.watched() if too_much else deliveries | drivers | moved | topics
+            touched = self.broadcast.watched() if too_much else deliveries | drivers | moved | topics | marked.ids
             self.broadcast.touched(touched)
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
@@ -356,6 +362,13 @@ class Feed:
 
     # What is sent.
 
+    def _delivery(self, delivery: DeliveryRow, rev: int) -> dict[List, str]:
+        return self.renderer.delivery(delivery, self._picture.gone_with(delivery), rev)
+
+    def _driver(self, driver: DriverRow, rev: int) -> str:
+        picture = self._picture
+        return self.renderer.driver(driver, picture.seen.get(driver.id), picture.gone.get(driver.id), rev)
+
     def _keep(self, delivery_id: str, made: dict[List, str]) -> list[List]:
         """Keep these rows of a delivery; the tables it left."""
         left: list[List] = []
@@ -377,7 +390,7 @@ class Feed:
             changes.deliveries += [d for d in self._picture.waiting() if d.id not in known]
         for count, delivery in enumerate(itertools.chain(changes.over, changes.deliveries)):
             await _yield_every(count)
-            made = self.renderer.delivery(delivery, rev)
+            made = self._delivery(delivery, rev)
             for left in self._keep(delivery.id, made):
                 target = f"#{PREFIX[left]}-{delivery.id}"
                 if left == "offers":
@@ -387,7 +400,7 @@ class Feed:
             pieces += [partial_of(f"#{PREFIX[name]}-{delivery.id}", "outerMorph", row) for name, row in made.items()]
         for count, driver in enumerate(changes.drivers):
             await _yield_every(count)
-            row = self.renderer.driver(driver, self._picture.seen.get(driver.id), rev)
+            row = self._driver(driver, rev)
             self._rows["drivers"][driver.id] = row
             pieces.append(partial_of(f"#v-{driver.id}", "outerMorph", row))
         alerts = self.renderer.alerts(self._picture.alerts, 0)

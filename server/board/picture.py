@@ -11,20 +11,32 @@ from msgspec import Struct
 
 from server.board.reads import AlertRow, DeliveryRow, DriverRow, Drivers, Seen
 from server.board.words import STATES
+from server.dispatch.availability import Contact
+from server.dispatch.policy import Policy
 
 WAITING = "READY"
 UNDER_WAY = ("ASSIGNED", "PICKED_UP")
 
 
 class Zone(Struct, rename="camel"):
-    """The numbers of one zone, or of all. `oldest` is since when the longest waiting delivery waits."""
+    """The numbers of one zone, or of all. `oldest` is since when the longest waiting delivery waits, `gone` counts the
+    deliveries under way whose driver has gone.
+    """
 
     waiting: int = 0
     offers: int = 0
     active: int = 0
+    gone: int = 0
     alerts: int = 0
     oldest: datetime | None = None
     states: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(STATES, 0))
+
+
+class Gone(Struct, frozen=True):
+    """A driver who has gone with work in hand: since when nothing was heard of them, and where to call them."""
+
+    since: datetime
+    phone: str | None
 
 
 class Changes(Struct):
@@ -37,6 +49,17 @@ class Changes(Struct):
     def __bool__(self) -> bool:
         return bool(self.deliveries or self.drivers or self.over)
 
+    def add(self, others: "Changes") -> None:
+        """Take in rows that are not among these yet."""
+        deliveries, drivers = ({row.id for row in rows} for rows in (self.deliveries, self.drivers))
+        self.deliveries += [row for row in others.deliveries if row.id not in deliveries]
+        self.drivers += [row for row in others.drivers if row.id not in drivers]
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all deliveries and drivers among them."""
+        return {row.id for rows in (self.deliveries, self.drivers, self.over) for row in rows}
+
 
 class Picture:
     """Everything on the board. Drivers' places and calls change all the time and make no row new."""
@@ -45,6 +68,7 @@ class Picture:
         self.deliveries: dict[str, DeliveryRow] = {}
         self.drivers: dict[str, DriverRow] = {}
         self.seen: dict[str, Seen] = {}
+        self.gone: dict[str, Gone] = {}
         self.alerts: list[AlertRow] = []
 
     def learn(self, deliveries: Iterable[DeliveryRow], drivers: Drivers) -> Changes:
@@ -72,6 +96,29 @@ class Picture:
         self.seen[driver_id] = seen
         return seen != before
 
+    def mark_gone(self, now: datetime, policy: Policy) -> Changes:
+        """Who has gone with work in hand, as of now. The rows that are about somebody gone since, or back."""
+        gone: dict[str, Gone] = {}
+        for driver in self.drivers.values():
+            if driver.active and not driver.connected:
+                seen = self.seen.get(driver.id)
+                contact = Contact(driver.connected, driver.lost_at, seen.called_at if seen is not None else None)
+                since = contact.gone_since(now, policy, driver.since)
+                if since is not None:
+                    gone[driver.id] = Gone(since, driver.phone)
+        before, self.gone = self.gone, gone
+        changed = {who for who in gone.keys() | before.keys() if gone.get(who) != before.get(who)}
+        if not changed:
+            return Changes()
+        return Changes(
+            [delivery for delivery in self.deliveries.values() if delivery.driver_id in changed],
+            [self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers],
+        )
+
+    def gone_with(self, delivery: DeliveryRow) -> Gone | None:
+        """Whether the driver of a delivery has gone with it."""
+        return self.gone.get(delivery.driver_id) if delivery.driver_id is not None else None
+
     def waiting(self) -> list[DeliveryRow]:
         """Who waits for a driver, worst first: by level, then by age."""
         rows = [d for d in self.deliveries.values() if d.status == WAITING]
@@ -79,9 +126,9 @@ class Picture:
         return rows
 
     def under_way(self) -> list[DeliveryRow]:
-        """What is assigned or picked up, the longest first."""
+        """What is assigned or picked up: first where the driver has gone, then the longest."""
         rows = [d for d in self.deliveries.values() if d.status in UNDER_WAY]
-        rows.sort(key=lambda d: (d.assigned_at or d.created_at, d.id))
+        rows.sort(key=lambda d: (self.gone_with(d) is None, d.assigned_at or d.created_at, d.id))
         return rows
 
     def offered(self) -> list[DeliveryRow]:
@@ -109,6 +156,7 @@ class Picture:
                     counted.offers += delivery.offer_id is not None
                 else:
                     counted.active += 1
+                    counted.gone += self.gone_with(delivery) is not None
         for driver in self.drivers.values():
             zone = zones.get(driver.zone) or zones.setdefault(driver.zone, Zone())
             everything.states[driver.state] += 1
@@ -120,10 +168,14 @@ class Picture:
         return zones
 
     def forget_gone(self, now: datetime, hours: int) -> list[str]:
-        """Drop drivers who have been off shift so long that nobody looks for them; their ids."""
+        """Drop drivers who have been off shift so long, without work, that nobody looks for them; their ids."""
         limit = now - timedelta(hours=hours)
-        gone = [d.id for d in self.drivers.values() if d.availability in ("offline", "shift_ended") and d.since < limit]
-        for driver_id in gone:
+        off = [
+            d.id
+            for d in self.drivers.values()
+            if d.availability in ("offline", "shift_ended") and d.since < limit and not d.active
+        ]
+        for driver_id in off:
             del self.drivers[driver_id]
             self.seen.pop(driver_id, None)
-        return gone
+        return off

@@ -9,9 +9,9 @@ from msgspec import Struct
 from server.store.reads import fetch, fetch_one
 
 SHOWN_LIMIT: Final = 5_000
-"""Of deliveries and of drivers: the longest waiting, and who changed last."""
+"""Of deliveries and of drivers: the longest waiting, and those with work, then who changed last."""
 OFF_SHIFT_HOURS: Final = 12
-"""How long somebody who went home or was lost is still shown."""
+"""How long somebody who went home or was lost, and carries nothing, is still shown."""
 NEWS_LIMIT: Final = 20_000
 """Events looked at one by one; after more of them everything is read again."""
 
@@ -37,13 +37,13 @@ ORDER BY d.unassigned_since NULLS LAST, a.created_at LIMIT $1"""
 _DRIVER: Final = """
 SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.availability_until,
        d.availability_reason, d.session_id IS NOT NULL, d.socket_lost_at, d.open_offer_delivery_id, d.active_count,
-       p.lat, p.lon, p.at, p.last_call_at
+       d.phone, p.lat, p.lon, p.at, p.last_call_at
 FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
 DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
 SHOWN_DRIVERS: Final = f"""{_DRIVER}
-WHERE d.availability IN ('available', 'on_break', 'paused')
+WHERE d.availability IN ('available', 'on_break', 'paused') OR d.active_count > 0
    OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS})
-ORDER BY d.last_availability_change DESC LIMIT $1"""
+ORDER BY d.active_count > 0 DESC, d.last_availability_change DESC LIMIT $1"""
 MOVED: Final = """
 SELECT driver_id, lat, lon, at, last_call_at FROM driver_positions WHERE at > $1 OR last_call_at > $1"""
 
@@ -122,6 +122,7 @@ class DriverRow(Struct, frozen=True):
     lost_at: datetime | None
     offer_delivery_id: str | None
     active: int
+    phone: str | None
 
     @property
     def state(self) -> str:
@@ -197,7 +198,7 @@ async def deliveries(pool: Any, ids: Iterable[str]) -> list[DeliveryRow]:
 
 
 async def shown_drivers(pool: Any) -> Drivers:
-    """Everybody at work, and who was until a short while ago."""
+    """Everybody at work or with work, and who was until a short while ago."""
     return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
 
 
@@ -207,7 +208,7 @@ async def drivers(pool: Any, ids: Iterable[str]) -> Drivers:
 
 
 def _driver(row: Any) -> tuple[DriverRow, Seen]:
-    return DriverRow(*row[:12]), Seen(*row[12:])
+    return DriverRow(*row[:13]), Seen(*row[13:])
 
 
 async def moved(pool: Any, since: datetime) -> dict[str, Seen]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from prometheus_client import Counter
 
 from server.board import words as w
-from server.board.picture import UNDER_WAY, WAITING, Zone
+from server.board.picture import UNDER_WAY, WAITING, Gone, Zone
 from server.board.reads import AlertRow, DeliveryRow, DriverRow, Seen
 from server.dispatch.model import Point
 from server.dispatch.policy import Policy
@@ -81,6 +81,7 @@ def environment(zone_name: str) -> Environment:
                 "status": w.STATUSES,
                 "offer_status": w.OFFERS,
                 "alert": w.ALERTS,
+                "risk": w.RISKS,
                 "availability_reason": w.AVAILABILITY_REASONS,
                 "event": w.EVENTS,
                 "level_action": w.LEVEL_ACTIONS,
@@ -124,8 +125,8 @@ class Renderer:
     def _trip_km(self, d: DeliveryRow) -> str:
         return f"{road_km(Point(d.lat, d.lon), Point(d.dropoff_lat, d.dropoff_lon), self._policy()):.1f}"
 
-    def delivery(self, d: DeliveryRow, rev: int) -> dict[List, str]:
-        """The rows of a delivery by the tables it stands in now."""
+    def delivery(self, d: DeliveryRow, gone: Gone | None, rev: int) -> dict[List, str]:
+        """The rows of a delivery, whose driver may be gone, by the tables it stands in now."""
         policy = self._policy()
         made: dict[List, str] = {}
         if d.status == WAITING:
@@ -133,7 +134,7 @@ class Renderer:
             if d.offer_id is not None:
                 made["offers"] = self._macros["offer"](d, rev, policy)
         elif d.status in UNDER_WAY:
-            made["active"] = self._macros["active"](d, rev, policy)
+            made["active"] = self._macros["active"](d, gone, rev, policy)
         RENDERED.inc(len(made))
         return made
 
@@ -142,10 +143,10 @@ class Renderer:
         RENDERED.inc()
         return self._macros["over"](d, rev, left)
 
-    def driver(self, d: DriverRow, seen: Seen | None, rev: int) -> str:
-        """The row of a driver."""
+    def driver(self, d: DriverRow, seen: Seen | None, gone: Gone | None, rev: int) -> str:
+        """The row of a driver, who may be gone with work."""
         RENDERED.inc()
-        return self._macros["driver"](d, seen or UNKNOWN, rev, self._policy())
+        return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy())
 
     def alerts(self, alerts: Sequence[AlertRow], rev: int) -> str:
         """The whole list of alerts: there are few."""
@@ -158,6 +159,7 @@ class Renderer:
                 "waiting": zone.waiting,
                 "offers": zone.offers,
                 "active": zone.active,
+                "gone": zone.gone,
                 "alerts": zone.alerts,
                 "oldest": milliseconds(zone.oldest) if zone.oldest is not None else None,
                 "off": zone.states["offline"] + zone.states["shift_ended"],

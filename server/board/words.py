@@ -66,6 +66,7 @@ ALERTS: Final = {
     "rejected_share": "Offers rejected",
     "unassigned_count": "Orders unassigned",
 }
+RISKS: Final = {"driver_gone": "Driver gone"}
 AVAILABILITY_REASONS: Final = {
     "never_seen": "never seen",
     "connection_lost": "connection lost",

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -13,12 +15,36 @@ from server.dispatch.world import World
 
 def present(driver: Driver, now: datetime, policy: Policy) -> bool:
     """A socket open, or lost less than `presenceLapseSeconds` ago, or a call within `callPresenceSeconds`."""
-    lost = driver.socket_lost_at
-    return (
-        driver.session_id is not None
-        or (lost is not None and now - lost < timedelta(seconds=policy.presence_lapse_seconds))
-        or called_lately(driver, now, policy)
-    )
+    return gone_since(driver, now, policy) is None
+
+
+def gone_since(driver: Driver, now: datetime, policy: Policy) -> datetime | None:
+    """Since when nothing is heard of a driver who is not present; None of one who is."""
+    contact = Contact(driver.session_id is not None, driver.socket_lost_at, driver.last_call_at)
+    return contact.gone_since(now, policy, driver.last_availability_change)
+
+
+class Contact(Struct, frozen=True):
+    """What was heard of a driver: whether they have a socket, when they lost the last one, when they last called."""
+
+    connected: bool
+    lost_at: datetime | None
+    called_at: datetime | None
+
+    def gone_since(self, now: datetime, policy: Policy, known_since: datetime) -> datetime | None:
+        """Since when nothing is heard of a driver who is not present; None of one who is.
+
+        That is their last socket or call, or `known_since` of one who never had either.
+        """
+        if self.connected or _within(self.lost_at, now, policy.presence_lapse_seconds):
+            return None
+        if _within(self.called_at, now, policy.call_presence_seconds):
+            return None
+        return max((at for at in (self.lost_at, self.called_at) if at is not None), default=known_since)
+
+
+def _within(at: datetime | None, now: datetime, seconds: int) -> bool:
+    return at is not None and now - at < timedelta(seconds=seconds)
 
 
 def connected(driver: Driver, world: World) -> bool:
@@ -28,8 +54,7 @@ def connected(driver: Driver, world: World) -> bool:
 
 def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
     """An authenticated call of theirs less than `callPresenceSeconds` ago."""
-    called = driver.last_call_at
-    return called is not None and now - called < timedelta(seconds=policy.call_presence_seconds)
+    return _within(driver.last_call_at, now, policy.call_presence_seconds)
 
 
 def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:

@@ -11,9 +11,11 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.board.candidates import choices
+from server.board.picture import Gone
 from server.board.story import by, names_of, tell
 from server.board.words import next_level_at
-from server.dispatch.model import Actor, Driver, Point
+from server.dispatch.availability import gone_since
+from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.notice_record import read_about
 from server.store.reads import asking, fetch, fetch_one
@@ -119,7 +121,8 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     offer, assignment = found.open_offer(), found.assignment()
     ids = [part.driver_id for part in (offer, assignment) if part is not None]
     names = await names_of(pool, ids)
-    where = await _place(request, ids[0]) if ids else None
+    driver = await read_driver(pool, ids[0]) if ids else None
+    carried = found.active_assignment() is not None
     wait = found.unassigned
     waits = found.status == "READY"
     return {
@@ -135,18 +138,18 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "offer": offer,
         "assignment": assignment,
         "names": names,
-        "driver_at": where,
+        "driver_at": driver.position if driver is not None else None,
+        "gone": _gone(request, driver) if driver is not None and carried else None,
         "km": road_km(found.pickup, found.dropoff, policy),
         "radius_km": search_radius_km(found.widened_at is not None, policy),
         "story": list(reversed(await tell(pool, events, notices))),
     }
 
 
-async def _place(request: Call, driver_id: str) -> Point | None:
-    driver = await read_driver(node_of(request).database.pool, driver_id)
-    if driver is None or driver.position is None:
-        return None
-    return Point(driver.position.lat, driver.position.lon)
+def _gone(request: Call, driver: Driver) -> Gone | None:
+    node = node_of(request)
+    since = gone_since(driver, node.clock.now(), node.policies.current)
+    return Gone(since, driver.phone) if since is not None else None
 
 
 @get("/board/drivers/{driver_id:str}", guards=[WATCHERS], include_in_schema=False)
@@ -176,6 +179,7 @@ async def _driver(request: Call, text: str) -> dict[str, Any]:
         "attribution": node.settings.map_attribution,
         "now": node.clock.now(),
         "state": "busy" if driver.availability == "available" and driver.busy else driver.availability,
+        "gone": _gone(request, driver) if driver.active_count else None,
         "last_seen": driver_view(driver).last_seen_at,
         "work": [WorkRow(*row) for row in await fetch(pool, WORK_OF, known)],
         "offers": [OfferRow(*row) for row in await fetch(pool, OFFERS_OF, known, HISTORY_LIMIT)],

@@ -12,6 +12,7 @@ export const SHOWS = {
   unacknowledged: ["waiting", (row) => row.acknowledged === undefined],
   offers: ["offers", () => true],
   active: ["active", () => true],
+  gone: ["active", (row) => row.driverGone !== undefined],
   alerts: ["alerts", () => true],
   available: ["drivers", (row) => row.state === "available"],
   busy: ["drivers", (row) => row.state === "busy"],

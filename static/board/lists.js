@@ -24,13 +24,17 @@ const words = (row) => {
   return row.words;
 };
 
+const matches = (row) => !state.q || state.q.toLowerCase().split(/\s+/).every((word) => words(row).includes(word));
+
+// Who has gone with work is shown whatever state is asked for, and who carries something even off shift.
 const isShown = (row, list) => {
   const { dataset } = row;
   if (state.zone && dataset.zone !== state.zone) return false;
   const [showList, test] = SHOWS[state.show] ?? [];
+  if (list === "drivers" && dataset.driverGone !== undefined) return matches(row);
   if (showList === list && dataset.gone === undefined && !test(dataset)) return false;
-  if (list === "drivers" && showList !== "drivers" && OFF.has(dataset.state) && !state.q) return false;
-  return !state.q || state.q.toLowerCase().split(/\s+/).every((word) => words(row).includes(word));
+  if (list === "drivers" && showList !== "drivers" && OFF.has(dataset.state) && dataset.load === "0" && !state.q) return false;
+  return matches(row);
 };
 
 const filter = (row, list) => {
@@ -75,10 +79,13 @@ const countSoon = () => {
 
 // In what order.
 
+const goneFirst = (by) => (a, b) =>
+  (b.dataset.driverGone !== undefined) - (a.dataset.driverGone !== undefined) || by(a, b);
+
 const chooseOrder = () => {
   for (const list of LISTS) {
     const by = SORTS[state.sorts[list]];
-    compare[list] = state.backwards[list] ? (a, b) => -by(a, b) : by;
+    compare[list] = goneFirst(state.backwards[list] ? (a, b) => -by(a, b) : by);
   }
   for (const button of document.querySelectorAll("[data-sort][data-of]")) {
     const { sort, of } = button.dataset;
@@ -238,6 +245,7 @@ const zoneNumbers = () => {
   if (!numbers) return;
   for (const element of headline.querySelectorAll("[data-n]")) {
     const key = element.dataset.n;
+    if (key === "gone") element.closest("li").toggleAttribute("data-none", !numbers.gone);
     if (key !== "oldest") element.textContent = numbers[key];
     else if (numbers.oldest === null) element.textContent = "–";
     else {

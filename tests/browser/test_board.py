@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.conftest import PHONE, THEMES, People, Person, check_accessible, shoot
+from tests.browser.conftest import PHONE, THEMES, People, Person, check_accessible, offer_lasts, shoot
 from tests.conftest import StartNode, running_node
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
@@ -547,3 +547,80 @@ async def test_every_screen_is_accessible_in_both_themes(site: Site, people: Peo
     await expect(page.locator("#badge")).to_have_text(LIVE)
     await check_accessible(page, "delivery on a phone")
     await shoot(page, f"delivery-phone-{theme}")
+
+
+WHOLE = """(part) => part.getBoundingClientRect().right <= part.closest("td").getBoundingClientRect().right"""
+
+
+async def two_under_way(site: Site) -> tuple[Driver, Driver, dict[str, Any], dict[str, Any]]:
+    """Dora has had an order for longer; Dan, who has one too, has ended his shift and is heard of no more."""
+    dora = await site.driver("Dora Lindqvist", at_work=True)
+    hers, _ = await site.assignment(dora, storeName="Falafel Stop")
+    dan = await site.driver("Dan Okafor", at_work=True, phone="+372 555 0101")
+    his, _ = await site.assignment(dan, storeName="Noodle Bar North")
+    assert (await dan.post("/availability/end-shift")).status_code == 200
+    pool = site.node.app.state.node.database.pool
+    await until(lambda: pool.fetchval("SELECT last_call_at FROM driver_positions WHERE driver_id = $1", dan.id))
+    return dan, dora, his, hers
+
+
+async def test_who_has_gone_with_an_order_stands_on_top_and_no_filter_hides_them(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    dan, dora, his, hers = await two_under_way(site)
+    board = await open_board(vic)
+    rows = board.locator("#rows-active > tr")
+    await expect(rows.first).to_have_id(f"a-{hers['id']}")
+    await expect(board.locator(f"#v-{dan.id}")).to_be_visible()  # off shift, and carries something
+    await expect(board.locator('[data-n="gone"]')).to_be_hidden()
+    async with driver_app(site.node.ws_url, dora.id) as app:
+        await app.hear("hello")
+        await offer_lasts(site, 600, callPresenceSeconds=1)
+        row = board.locator(f"#a-{his['id']}")
+        await expect(row.locator(".driver-gone")).to_have_text(re.compile(r"^Driver gone \d+ s$"))
+        await expect(rows.first).to_have_id(f"a-{his['id']}")
+        await expect(row.get_by_role("link", name="+372 555 0101")).to_have_attribute("href", "tel:+372 555 0101")
+        await expect(board.locator("#rows-drivers > tr").first).to_have_id(f"v-{dan.id}")
+        await board.locator('#headline [data-show="gone"]').click()
+        await expect(board.locator('[data-count="active"]')).to_have_text("1 of 2")
+        await expect(rows.filter(visible=True)).to_have_count(1)
+        await board.locator("#show").select_option("available")
+        await expect(board.locator(f"#v-{dan.id}")).to_be_visible()
+        await expect(board.locator(f"#v-{dora.id}")).to_be_hidden()
+        await board.locator("#q").fill("dora")
+        await expect(board.locator(f"#v-{dan.id}")).to_be_hidden()
+        await board.locator("#clear").click()
+        await board.locator('[data-sort="since"][data-of="active"]').click()
+        await expect(rows.first).to_have_id(f"a-{his['id']}")
+        await offer_lasts(site, 600, callPresenceSeconds=600)
+        await expect(row.locator(".driver-gone")).to_have_count(0)
+        await expect(board.locator('[data-n="gone"]')).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_driver_who_has_gone_is_seen_on_every_screen(site: Site, people: People, theme: Any) -> None:
+    dan, dora, his, _ = await two_under_way(site)
+    async with driver_app(site.node.ws_url, dora.id) as app:
+        await app.hear("hello")
+        await offer_lasts(site, 600, callPresenceSeconds=1)
+        for name, width, height, query in (
+            ("1600", 1600, 950, ""),
+            ("1280", 1280, 720, ""),
+            ("phone", PHONE["width"], PHONE["height"], ""),
+            ("wall", 1920, 1080, "?kiosk=1"),
+        ):
+            size = {"width": width, "height": height}
+            vic = await people(site.node, "vic", "viewer", color_scheme=theme, viewport=size)
+            board = await open_board(vic, query)
+            for row in (board.locator(f"#v-{dan.id}"), board.locator(f"#a-{his['id']}")):
+                await row.scroll_into_view_if_needed()
+                for part in (row.locator(".driver-gone"), row.get_by_role("link", name="+372 555 0101")):
+                    await expect(part).to_be_in_viewport()
+                    assert await part.evaluate(WHOLE), f"{name}: cut off"
+            await check_accessible(board, f"gone {name} {theme}")
+            await shoot(board, f"gone-{name}-{theme}")
+            await board.close()
+        for name, path in (("delivery", f"deliveries/{his['id']}"), ("driver", f"drivers/{dan.id}")):
+            page = await vic.open(f"/board/{path}")
+            await expect(page.locator(".at-risk")).to_contain_text("Driver gone")
+            await check_accessible(page, f"gone {name} {theme}")
+            await shoot(page, f"gone-{name}-{theme}")

@@ -9,7 +9,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.availability import present
+from server.dispatch.availability import gone_since, present
 from server.dispatch.decide import decide
 from server.dispatch.model import SYSTEM, Driver
 from server.dispatch.policy import DEFAULT_POLICY
@@ -511,3 +511,20 @@ def test_withdrawing_waits_for_the_delivery_that_is_offered() -> None:
 )
 def test_presence_is_a_socket_or_one_lost_just_now_or_a_call(driver: Driver, is_present: bool) -> None:
     assert present(driver, NOW, DEFAULT_POLICY) is is_present
+
+
+@pytest.mark.parametrize(
+    ("driver", "since"),
+    [
+        (a_driver(), None),
+        (a_driver_gone(since=seconds(44)), None),
+        (a_driver_gone(since=seconds(45)), NOW - seconds(45)),
+        (a_driver_gone(since=minutes(5), last_call_at=NOW - seconds(89)), None),
+        (a_driver_gone(since=minutes(5), last_call_at=NOW - minutes(3)), NOW - minutes(3)),
+        (a_driver_gone(since=minutes(3), last_call_at=NOW - minutes(5)), NOW - minutes(3)),
+        (a_driver_gone(socket_lost_at=None, last_call_at=NOW - minutes(5)), NOW - minutes(5)),
+        (a_driver_gone(socket_lost_at=None), NOW - minutes(60)),
+    ],
+)
+def test_who_is_not_present_is_gone_since_they_were_last_heard_of(driver: Driver, since: datetime | None) -> None:
+    assert gone_since(driver, NOW, DEFAULT_POLICY) == since
