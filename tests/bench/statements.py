@@ -112,7 +112,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "board: drivers", board.SHOWN_DRIVERS, (board.SHOWN_LIMIT,)
     yield "board: these drivers", board.DRIVERS, (s.drivers,)
     yield "board: moved", board.MOVED, (s.now - timedelta(seconds=25),)
-    yield "board: news", board.NEWS, (s.xid, 0, board.NEWS_LIMIT)
+    yield "board: news", board.NEWS, (f"{s.xid}:{s.xid}:", board.NEWS_LIMIT + 1)
     yield "board: alerts", board.ALERTS, ()
     yield "watch: zones", watch.NUMBERS, (60, reads_admin.LONGEST_OFFER.total_seconds())
     yield "watch: standing", watch.STANDING, ()
