@@ -174,3 +174,25 @@ async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
             come_back()
         await until(lambda: [line for line in lines if line["event"] in ("reconcile_failed", "task_died")])
     assert "task_died" not in [line["event"] for line in lines]
+
+
+async def test_whoever_waits_when_a_node_stops_is_told_to_try_again(node: StartNode) -> None:
+    here = await node()
+    executor = here.app.state.node.executor
+    async with httpx2.AsyncClient(base_url=here.url, timeout=60) as client:
+        holder = await asyncpg.connect(here.settings.database_url)
+        try:
+            await holder.execute("BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE")
+            place = {"lat": 52.5, "lon": 13.4}
+            body = {"sellerOrderId": "1", "storeName": "x", "pickup": place, "dropoff": place}
+            headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
+            asked = asyncio.create_task(client.post("/deliveries", json=body, headers=headers))
+            await until(lambda: executor.waiting == 1)
+            here.server.should_exit = True
+            answer = await asked
+        finally:
+            await holder.close()
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["code"] == "try_again"

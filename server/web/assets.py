@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Request
+from litestar import Request, get
 from litestar.datastructures import State
-from litestar.handlers import route
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
@@ -105,7 +104,7 @@ def read_asset(name: str) -> Asset | None:
     return found
 
 
-@route("/static/{path:path}", http_method=["GET", "HEAD"], include_in_schema=False)
+@get("/static/{path:path}", include_in_schema=False)
 async def static_file(request: Request[Any, None, State], path: FromPath[Path]) -> ASGIResponse:
     """A file under `static/`, with or without the build in front of its name."""
     first, _, rest = path.as_posix().lstrip("/").partition("/")
@@ -119,7 +118,6 @@ async def static_file(request: Request[Any, None, State], path: FromPath[Path]) 
         "Last-Modified": found.modified,
         "X-Content-Type-Options": "nosniff",
     }
-    is_head = request.method == "HEAD"
     if request.headers.get("if-none-match") == found.tag:
         return ASGIResponse(status_code=304, headers=headers)
     body = found.body
@@ -128,7 +126,4 @@ async def static_file(request: Request[Any, None, State], path: FromPath[Path]) 
         if "gzip" in request.headers.get("accept-encoding", ""):
             body = found.packed
             headers["Content-Encoding"] = "gzip"
-    if is_head:
-        headers["Content-Length"] = str(len(body))
-        return ASGIResponse(headers=headers, media_type=found.kind, is_head_response=True)
     return ASGIResponse(body=body, headers=headers, media_type=found.kind)

@@ -6,6 +6,7 @@ Nothing that a client sends ends in a 500; what does is a bug of ours, and is lo
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -176,8 +177,18 @@ def unless_refused(answer: T | Refusal) -> T:
 
 def as_response(problem: Problem) -> Response[dict[str, Any]]:
     """The problem on the wire."""
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(_content(problem), status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_body(problem: Problem) -> bytes:
+    """The problem as bytes, where no response of Litestar's can be made."""
+    return msgspec.json.encode(_content(problem))
+
+
+def _content(problem: Problem) -> dict[str, Any]:
     kind = problem.kind
-    content = {
+    return {
         "type": TYPE_PREFIX + kind.code,
         "title": kind.title,
         "status": kind.status,
@@ -185,8 +196,6 @@ def as_response(problem: Problem) -> Response[dict[str, Any]]:
         "code": kind.code,
         **problem.more,
     }
-    headers = {"Cache-Control": "no-store", **problem.headers}
-    return Response(content, status_code=kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _from_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
@@ -203,7 +212,17 @@ def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         return _from_bug(request, error)
     kind = kind_of(error.status_code)
     detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
-    return as_response(Problem(kind, detail.get(kind.status, error.detail), error.headers))
+    return as_response(Problem(kind, detail.get(kind.status, error.detail), _with_head(error.headers)))
+
+
+def _with_head(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """What is allowed, with HEAD, which works wherever GET does."""
+    told = dict(headers or {})
+    for name, value in told.items():
+        if name.lower() == "allow":
+            methods = {method.strip() for method in value.split(",")}
+            told[name] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    return told
 
 
 def kind_of(status: int) -> Kind:

@@ -36,6 +36,7 @@ from server.web import (
     webhooks,
 )
 from server.web.api_keys import ApiKeys
+from server.web.application import Application
 from server.web.assets import static_file
 from server.web.devices import Devices
 from server.web.endpoint import BODY_LIMIT_BYTES
@@ -81,7 +82,8 @@ def options_handler(handlers: Iterable[ControllerRouterHandler]) -> HTTPRouteHan
 
     async def options(request: Request[Any, Any, Any]) -> ASGIResponse:
         found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])
-        allowed = ", ".join(sorted(found.methods))
+        methods = {str(method) for method in found.methods}
+        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
         return ASGIResponse(status_code=204, headers={"Allow": allowed})
 
     paths = sorted({path for handler in handlers if isinstance(handler, HTTPRouteHandler) for path in handler.paths})
@@ -95,7 +97,7 @@ def configure(
     lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
 ) -> Litestar:
     """The application with these handlers beside the HTTP ones. `lifespan` leaves the node in `state.node`."""
-    app = Litestar(
+    app = Application(
         route_handlers=[*http_handlers(), *route_handlers],
         lifespan=[*lifespan, _keep_sessions],
         state=State({"settings": settings}),

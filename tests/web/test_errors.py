@@ -7,6 +7,7 @@ import pytest
 
 from server.dispatch import refusals
 from server.dispatch.refusals import Refusal
+from server.ids import new_id
 from server.web import errors
 from tests.web.conftest import Check, Site
 
@@ -75,10 +76,15 @@ async def test_an_unknown_address_or_method_is_told_as_a_problem(site: Site, pro
         problem(await site.ada.get(path), 404, "not_found")
     answer = await site.ada.delete("/deliveries")
     problem(answer, 405, "method_not_allowed")
-    assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
-    for method in ("PATCH", "HEAD", "TRACE", "MKCOL"):
+    assert {"GET", "HEAD", "POST"} <= set(answer.headers["allow"].split(", "))
+    for method in ("PATCH", "TRACE", "MKCOL"):
         assert (await site.ada.request(method, "/deliveries")).status_code == 405
-    assert (await site.ada.options("/deliveries")).status_code == 204
+    options = await site.ada.options("/deliveries")
+    assert options.status_code == 204
+    assert options.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    only_post = await site.ada.options(f"/deliveries/{new_id()}/cancel")
+    assert only_post.headers["allow"] == "OPTIONS, POST"
+    assert (await site.ada.head(f"/deliveries/{new_id()}/cancel")).status_code == 405
 
 
 async def test_what_the_rules_refuse_is_a_conflict_but_for_three(problem: Check) -> None:
