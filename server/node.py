@@ -67,6 +67,8 @@ class Node:
         self._zones: dict[str, str] = {}
         self._called: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._written_at = float("-inf")
+        self._writing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the connections and run the background tasks. Raises what the database raises."""
@@ -246,10 +248,27 @@ class Node:
             except Exception as error:
                 log.warning("heartbeat_failed", reason=repr(error))
 
+    async def takes_writes(self) -> bool:
+        """Whether the database takes writes: it took the last beat, or takes one now. Never raises."""
+        if time.monotonic() - self._written_at < 2 * BEAT_SECONDS:
+            return True
+        if self._writing is None or self._writing.done():  # one question however many ask
+            self._writing = asyncio.create_task(self._beat(), name="beat")
+        try:
+            await asyncio.shield(self._writing)
+        except Exception:
+            return False
+        return True
+
     async def _beat(self) -> None:
         asked = time.time()
-        said, others = await self.database.pool.fetchrow(
-            BEAT, self.node_id, platform.node(), DEAD_AFTER_SECONDS, timeout=QUERY_TIMEOUT_SECONDS
-        )
+        try:
+            said, others = await self.database.pool.fetchrow(
+                BEAT, self.node_id, platform.node(), DEAD_AFTER_SECONDS, timeout=QUERY_TIMEOUT_SECONDS
+            )
+        except BaseException:
+            self._written_at = float("-inf")
+            raise
+        self._written_at = time.monotonic()
         self.clock.learn(said, asked, time.time())
         self.alone = others == 0

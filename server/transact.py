@@ -54,6 +54,11 @@ log = structlog.get_logger(__name__)
 class Database(Protocol):
     """Where write connections come from."""
 
+    @property
+    def generation(self) -> int: ...
+
+    def retire(self) -> None: ...
+
     async def connect_for_writing(self) -> Any: ...
 
 
@@ -64,14 +69,20 @@ class Writer:
         self._database = database
         self._policy = policy
         self._connection: Any = None
+        self._generation = 0
         self._begun = False
 
     async def connect(self) -> None:
-        """See to it that there is a connection. Raises what PostgreSQL and the network raise."""
+        """See to it that there is a connection, to the server that takes writes. Raises what PostgreSQL and the network
+        raise.
+        """
+        if self._generation != self._database.generation and not self._begun:
+            await self.hang_up()
         if self._connection is None or self._connection.is_closed():
             self._begun = False
             async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
                 self._connection = await self._database.connect_for_writing()
+            self._generation = self._database.generation
 
     async def transact(
         self, pendings: list[Pending], more: Callable[[], bool] = lambda: False
@@ -80,6 +91,14 @@ class Writer:
 
         When `more` commands wait at the end, the commit begins the next transaction in the same round trip.
         """
+        try:
+            return await self._transact(pendings, more)
+        except asyncpg.ReadOnlySQLTransactionError:
+            if self._generation == self._database.generation:
+                self._database.retire()
+            raise
+
+    async def _transact(self, pendings: list[Pending], more: Callable[[], bool]) -> tuple[Batch, Committed | None]:
         started = time.monotonic()
         begun, self._begun = self._begun, False
         named = _named_by(pendings)

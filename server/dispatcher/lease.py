@@ -9,6 +9,7 @@ import contextlib
 from typing import Any, Final
 
 import structlog
+from asyncpg import ReadOnlySQLTransactionError
 from prometheus_client import Gauge
 
 from server.realtime.bus import Bus
@@ -50,6 +51,7 @@ class Lease:
         self._database = database
         self._bus = bus
         self._connection: Any = None
+        self._generation = 0
         self._one_at_a_time = asyncio.Lock()
         self._until = 0.0
         self._expiry: asyncio.TimerHandle | None = None
@@ -70,6 +72,8 @@ class Lease:
                     pause = await self._once()
                 except DATABASE_ERRORS as error:
                     log.warning("lease_not_renewed", reason=repr(error), held=self.held)
+                    if isinstance(error, ReadOnlySQLTransactionError) and self._generation == self._database.generation:
+                        self._database.retire()
                     self._hang_up()
                     pause = AFTER_FAILURE_SECONDS
                 self._look.clear()
@@ -85,9 +89,12 @@ class Lease:
         async with self._one_at_a_time:
             if self._over.is_set():
                 return 0.0
+            if self._generation != self._database.generation:
+                self._hang_up()
             if self._connection is None or self._connection.is_closed():
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._connection = await self._database.connect_apart()
+                self._generation = self._database.generation
             asked = loop.time()
             async with asyncio.timeout(STATEMENT_SECONDS):
                 if not self.held:

@@ -5,9 +5,9 @@ a connection that the server dropped is replaced at its next use.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
@@ -79,7 +79,40 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
-    """A pool in which nobody waits for ever for a connection, nor for its return."""
+    """A pool in which nobody waits for ever for a connection, nor for its return.
+
+    A server that takes no writes any more is not asked for reads either: all connections are replaced.
+    """
+
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        return await self._asked(super().execute, args, options)
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        return await self._asked(super().fetch, args, options)
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        return await self._asked(super().fetchrow, args, options)
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        return await self._asked(super().fetchval, args, options)
+
+    async def _asked(self, how: Callable[..., Awaitable[Any]], args: Any, options: Any) -> Any:
+        generation = self.generation
+        try:
+            return await how(*args, **options)
+        except asyncpg.ReadOnlySQLTransactionError:
+            if generation == self.generation:
+                self.retire()
+            raise
+
+    @property
+    def generation(self) -> int:
+        """Which connections are in use: a higher number each time that all are replaced."""
+        return cast(int, self._generation)
+
+    def retire(self) -> None:
+        """Replace every connection at its next use."""
+        self._generation += 1
 
     def acquire(self, *, timeout: float | None = None) -> Any:
         return super().acquire(timeout=ACQUIRE_SECONDS if timeout is None else timeout)
@@ -134,9 +167,21 @@ class Database(PostgresEngine):
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
-        self._servers = Servers(url)
+        self._servers = Servers(url, self.retire)
+        self._retired = 0
         self.pool_size = pool_size
         super().__init__({"dsn": url or None}, extensions=())
+
+    @property
+    def generation(self) -> int:
+        """Rises when connections that are kept are to be replaced: the server may have changed."""
+        return self._retired + (self.pool.generation if self.pool is not None else 0)
+
+    def retire(self) -> None:
+        """All connections are to be replaced: the server they go to takes no writes any more, or another one does."""
+        self._retired += 1
+        if self.pool is not None:
+            self.pool.retire()
 
     async def check_version(self) -> None:
         """Nothing: constructing an engine must not connect. `migrate` checks the version."""

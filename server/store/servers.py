@@ -4,6 +4,7 @@ A URL may name several, as `postgresql://user@db1:5432,db2:5432/name`: a primary
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -30,11 +31,16 @@ class TakesNoWrites(OSError):
 
 
 class Servers:
-    """Connects to whichever of the servers takes writes; the one that did last is tried first."""
+    """Connects to whichever of the servers takes writes; the one that did last is tried first.
 
-    def __init__(self, url: str) -> None:
+    `on_move` is called when that is another one than before.
+    """
+
+    def __init__(self, url: str, on_move: Callable[[], None] = lambda: None) -> None:
         self._urls: list[str | None] = [*each_server(url)] if url else [None]
         self._first = 0
+        self._last: int | None = None
+        self._on_move = on_move
 
     async def connect(self, **options: Any) -> Any:
         """A connection that asyncpg makes with these options. Raises one of DATABASE_ERRORS: the last server's."""
@@ -49,6 +55,9 @@ class Servers:
                 failed = error
             else:
                 self._first = at
+                moved, self._last = self._last not in (None, at), at
+                if moved:
+                    self._on_move()
                 return connection
         assert failed is not None
         raise failed

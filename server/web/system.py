@@ -28,7 +28,8 @@ TAG: Final = "System"
 CHECK_SECONDS: Final = 1.0
 
 SOMEBODY_DISPATCHES: Final = """
-SELECT coalesce((SELECT holder IS NOT NULL AND expires_at > clock_timestamp() FROM leases WHERE name = $1), false)"""
+SELECT coalesce((SELECT holder IS NOT NULL AND expires_at > clock_timestamp() FROM leases WHERE name = $1), false),
+    current_setting('transaction_read_only') = 'on'"""
 
 State = Literal["up", "down"]
 
@@ -72,12 +73,16 @@ async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 
 async def health(node: "Node") -> Health:
-    """The state of a node: without the database, or while it stops, it is down."""
+    """The state of a node: without a database that takes writes, or while it stops, it is down."""
     database: State = "up"
     dispatched = False
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            dispatched = (await fetch_one(node.database.pool, SOMEBODY_DISPATCHES, LEASE))[0]
+            dispatched, read_only = await fetch_one(node.database.pool, SOMEBODY_DISPATCHES, LEASE)
+            if read_only:
+                node.database.retire()
+            if read_only or not (node.hub.draining or await node.takes_writes()):
+                database = "down"
     except (DatabaseAway, TimeoutError):
         database = "down"
     redis: State = "up" if node.bus.connected else "down"

@@ -107,6 +107,8 @@ async def lane(servers: Servers, drivers: int, batch_limit: int) -> AsyncIterato
         connections: list[Timed] = []
 
         class Source:
+            generation, retire = 0, database.retire
+
             async def connect_for_writing(self) -> Any:
                 connections.append(Timed(await database.connect_for_writing()))
                 return connections[-1]
