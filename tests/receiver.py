@@ -48,6 +48,7 @@ class Receiver:
         self.hold: asyncio.Event | None = None
         self.waiting = 0
         self.most_waiting = 0
+        self.connections = 0
         self.port = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -71,6 +72,7 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
+        self.connections += 1
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while line := await reader.readline():
                 path = line.split()[1].decode()

@@ -35,7 +35,7 @@ class Notify:
     ) -> None:
         pool = self._pool = database.pool
         self._senders = (Sender(allow_private=settings.webhooks_allow_private), Sender(allow_private=True))
-        self.outbox = Outbox(pool=pool, lease=lease, bus=bus, sender=self._senders[0])
+        self.outbox = Outbox(database=database, lease=lease, bus=bus, sender=self._senders[0])
         self.push = Push(pool=pool, lease=lease, bus=bus, sender=self._senders[0], settings=settings)
         self.watch = Watch(pool=pool, lease=lease, executor=executor, policies=policies)
         # The operator's own word names this receiver: it may be anywhere.

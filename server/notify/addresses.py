@@ -6,14 +6,15 @@ differently a moment later gains nothing. Redirects are not followed.
 
 import asyncio
 import socket
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-import httpcore2
+Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _NOT_CALLED: Final = tuple(
@@ -30,7 +31,7 @@ RESOLVING_AT_ONCE: Final = 16
 NOT_ALLOWED: Final = "the address is private or of this machine"
 
 
-class AddressNotAllowed(httpcore2.ConnectError):
+class AddressNotAllowed(OSError):
     """The name leads to no address that may be called."""
 
 
@@ -78,7 +79,7 @@ def mistake_in(url: str, *, allow_private: bool) -> str | None:
     return None if public else "must not lead to a private address"
 
 
-class Network(httpcore2.AnyIOBackend):
+class Network:
     """Connections by name, to checked addresses only unless `allow_private`. A name that takes long to resolve takes
     one thread, however many calls ask for it.
     """
@@ -87,24 +88,25 @@ class Network(httpcore2.AnyIOBackend):
         self._allow_private = allow_private
         self._asking: dict[tuple[str, int], asyncio.Task[list[str]]] = {}
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        """Connect to the first address that answers, of those that may be called. Raises ConnectError."""
+    async def connect(
+        self, protocol: Callable[[], Protocol], host: str, port: int, context: ssl.SSLContext | None
+    ) -> Protocol:
+        """Connect to the first address that answers, of those that may be called; with a context by TLS, whose
+        certificate has to be for `host`. Raises OSError, of which AddressNotAllowed is one.
+        """
         addresses = [found for found in await self._addresses(host, port) if self._allow_private or is_public(found)]
         if not addresses:
             raise AddressNotAllowed(NOT_ALLOWED)
+        loop = asyncio.get_running_loop()
+        name = host if context is not None else None
         for number, address in enumerate(addresses, start=1):
             try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore2.ConnectError:
+                _, connected = await loop.create_connection(protocol, address, port, ssl=context, server_hostname=name)
+            except OSError:
                 if number == len(addresses):
                     raise
+            else:
+                return connected
         raise AssertionError("there was an address")
 
     async def _addresses(self, host: str, port: int) -> list[str]:
@@ -119,17 +121,13 @@ class Network(httpcore2.AnyIOBackend):
         if not done.cancelled():
             done.exception()  # whoever still waits for it raises it
 
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
-        """Never."""
-        raise AddressNotAllowed(NOT_ALLOWED)
-
 
 async def _resolve(host: str, port: int) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.run_in_executor(_threads(), partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
-        raise httpcore2.ConnectError(f"the name {host} is not known: {error}") from error
+        raise OSError(f"the name {host} is not known: {error}") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -23,14 +23,23 @@ class Calls:
     """Rounds and the calls they start. `run` is to be supervised.
 
     `take` claims what is due and starts its calls; rounds are at least `spacing_seconds` apart, so that under load they
-    grow instead of multiplying.
+    grow instead of multiplying. `leave` is called whenever rounds end: when the lease is another's, and at the end.
     """
 
-    def __init__(self, name: str, lease: Lease, take: Callable[[], Awaitable[None]], *, spacing_seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        lease: Lease,
+        take: Callable[[], Awaitable[None]],
+        *,
+        spacing_seconds: float,
+        leave: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._name = name
         self._lease = lease
         self._take = take
         self._spacing_seconds = spacing_seconds
+        self._leave = leave
         self._under_way: set[asyncio.Task[None]] = set()
         self._something = asyncio.Event()
 
@@ -60,6 +69,8 @@ class Calls:
         try:
             while True:
                 if not self._lease.held:
+                    if self._leave is not None:
+                        await self._leave()
                     await self._lease.taken.wait()
                 self._something.clear()
                 try:
@@ -71,9 +82,9 @@ class Calls:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._something.wait()
         finally:
-            await self._finish()
+            await (self._leave or self.finish)()
 
-    async def _finish(self) -> None:
+    async def finish(self) -> None:
         """Let calls that are under way end, for a moment: one that is cut off is made again by the next node."""
         calls = list(self._under_way)
         if calls:

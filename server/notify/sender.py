@@ -1,13 +1,18 @@
-"""One outgoing call: a POST with a deadline for all of it, and what came back as one line. It never raises."""
+"""One outgoing call: a POST with a deadline for all of it, and what came back as one line. It never raises.
+
+Connections are kept and used again, one call at a time on each. Calls are written and answers are read right on the
+loop's transports (httptools parses): a general client costs several times as much for each call.
+"""
 
 import asyncio
 import ssl
 import time
+from collections import deque
 from collections.abc import Mapping
-from functools import cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Final, cast
 
-import httpcore2
+import httptools
 import httpx2
 from msgspec import Struct
 
@@ -16,9 +21,13 @@ from server.notify.addresses import AddressNotAllowed, Network
 TIMEOUT_SECONDS: Final = 10.0
 """From the name's resolution to the answer's last byte that is looked at."""
 EXCERPT_BYTES: Final = 500
-CONNECTIONS_KEPT: Final = 20
+LONGEST_HEAD_BYTES: Final = 65_536
+"""Of an answer, until its headers are complete."""
+CONNECTIONS_KEPT: Final = 64
+"""At rest, to one place."""
 KEPT_SECONDS: Final = 30.0
 LONGEST_WAIT_ASKED_SECONDS: Final = 3600.0
+AGENT: Final = "Callboard/1"
 
 
 class Result(Struct, frozen=True):
@@ -36,23 +45,39 @@ class Result(Struct, frozen=True):
         return self.status is None or self.status == 429 or self.status >= 500
 
 
+class Place(Struct, frozen=True):
+    """Where a URL leads: calls to the same place may use the same connections."""
+
+    secure: bool
+    host: str
+    port: int
+
+
+class Answer(Struct):
+    """As much of an answer as is looked at."""
+
+    status: int = 0
+    excerpt: bytes = b""
+    retry_after: bytes = b""
+    keep: bool = False
+    """Whether another call may follow on this connection."""
+
+
+class ConnectionEnded(OSError):
+    """The other side hung up, or said what is no HTTP; `unheard` if it did so before the first byte of an answer."""
+
+    def __init__(self, what: str, *, unheard: bool = False) -> None:
+        super().__init__(what)
+        self.unheard = unheard
+
+
 class Sender:
     """Connections for outgoing calls. No proxies, no redirects; with `allow_private` to any address at all."""
 
     def __init__(self, *, allow_private: bool) -> None:
-        context = _tls()
-        transport = httpx2.AsyncHTTPTransport(verify=context, trust_env=False)
-        # The transport has no parameter for the network below it.
-        transport._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=None,
-            max_keepalive_connections=CONNECTIONS_KEPT,
-            keepalive_expiry=KEPT_SECONDS,
-            network_backend=Network(allow_private=allow_private),
-        )
-        self._client = httpx2.AsyncClient(
-            transport=transport, timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False
-        )
+        self._network = Network(allow_private=allow_private)
+        self._kept: dict[Place, deque[_Connection]] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, within: float | None = None) -> Result:
         """Send it, within so many seconds."""
@@ -60,37 +85,204 @@ class Sender:
         started = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
-                status, excerpt, retry_after = await self._post(url, body, headers)
-        except (TimeoutError, httpx2.TimeoutException):
+                answer = await self._post(url, body, headers)
+        except TimeoutError:
             return Result(None, _ms(started), f"no answer within {seconds:.3g} s", outcome="timeout")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            refused = isinstance(error.__cause__, AddressNotAllowed)
+        except (httpx2.InvalidURL, OSError, ValueError) as error:
+            refused = isinstance(error, AddressNotAllowed)
             return Result(None, _ms(started), _line(error), outcome="not_allowed" if refused else "unreachable")
-        if 200 <= status < 300:
-            return Result(status, _ms(started), None)
-        told = f"answered {status}" + (f": {excerpt}" if excerpt else "")
-        return Result(status, _ms(started), told, retry_after, "refused")
+        if 200 <= answer.status < 300:
+            return Result(answer.status, _ms(started), None)
+        excerpt = " ".join(answer.excerpt[:EXCERPT_BYTES].decode("utf-8", "replace").split()).replace("\x00", "\ufffd")
+        said = f"answered {answer.status}" + (f": {excerpt}" if excerpt else "")
+        return Result(answer.status, _ms(started), said, _retry_after(answer.retry_after), "refused")
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, str, float | None]:
-        async with self._client.stream("POST", url, content=body, headers=dict(headers)) as response:
-            taken = 200 <= response.status_code < 300
-            excerpt = b""
-            async for chunk in response.aiter_raw():
-                excerpt += chunk
-                if len(excerpt) >= EXCERPT_BYTES:
-                    break
-            text = "" if taken else " ".join(excerpt[:EXCERPT_BYTES].decode("utf-8", "replace").split())
-            return response.status_code, text.replace("\x00", "\ufffd"), _retry_after(response.headers)
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        place, head = _target(url)
+        request = _request(head, headers, body)
+        kept = self._kept.get(place)
+        if kept:
+            connection = kept.pop()
+            try:
+                return await self._ask(place, connection, request)
+            except ConnectionEnded as ended:
+                # It may have been closed while it was at rest. Nobody answered, so nothing is lost by asking again.
+                if not ended.unheard:
+                    raise
+        context = _tls() if place.secure else None
+        connection = await self._network.connect(_Connection, place.host, place.port, context)
+        return await self._ask(place, connection, request)
+
+    async def _ask(self, place: Place, connection: "_Connection", request: bytes) -> Answer:
+        try:
+            answer = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        if answer.keep:
+            self._keep(place, connection)
+        else:
+            connection.close()
+        return answer
+
+    def _keep(self, place: Place, connection: "_Connection") -> None:
+        kept = self._kept.setdefault(place, deque())
+        kept.append(connection)
+        if len(kept) > CONNECTIONS_KEPT:
+            kept.popleft().close()
+        connection.kept_since = time.monotonic()
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what nobody used for long. The ones used last are taken first, so the others are on the left."""
+        self._sweeping = None
+        old = time.monotonic() - KEPT_SECONDS
+        for place, kept in list(self._kept.items()):
+            while kept and (kept[0].kept_since <= old or kept[0].closed):
+                kept.popleft().close()
+            if not kept:
+                del self._kept[place]
+        if self._kept:
+            self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS / 4, self._sweep)
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        await self._client.aclose()
+        """Close the connections that are at rest."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        for kept in self._kept.values():
+            for connection in kept:
+                connection.close()
+        self._kept.clear()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, for one call after another."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.kept_since = 0.0
+        self._transport: asyncio.Transport
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._answer = Answer()
+        self._parser: httptools.HttpResponseParser
+        self._head_bytes = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    async def ask(self, request: bytes) -> Answer:
+        """Send a request and wait for the answer. Raises ConnectionEnded."""
+        if self.closed:
+            raise ConnectionEnded("the connection was closed", unheard=True)
+        self._answer = Answer()
+        self._head_bytes = 0
+        self._in_head = True
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def close(self) -> None:
+        """Hang up."""
+        self.closed = True
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiting is None or self._waiting.done():
+            self.close()  # nobody asked for this
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._finish(keep=False)
+        except httptools.HttpParserError as error:
+            self._fail(ConnectionEnded(f"no HTTP: {error}"))
+        if self._in_head and self._head_bytes > LONGEST_HEAD_BYTES:
+            self._fail(ConnectionEnded("the headers have no end"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        if not self._in_head:
+            self._finish(keep=False)  # the answer's end may be said by hanging up
+        else:
+            what = str(exc) if exc else "the other side hung up without an answer"
+            self._fail(ConnectionEnded(what, unheard=self._head_bytes == 0))
+
+    def on_message_begin(self) -> None:
+        self._answer = Answer()
+        self._in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == 11 and name.lower() == b"retry-after":
+            self._answer.retry_after = value
+
+    def on_headers_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+        self._answer.keep = self._parser.should_keep_alive()
+        if self._answer.status >= 200:
+            self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        if len(self._answer.excerpt) < EXCERPT_BYTES:
+            self._answer.excerpt += body
+        if len(self._answer.excerpt) >= EXCERPT_BYTES:
+            self._finish(keep=False)  # what follows is not read
+
+    def on_message_complete(self) -> None:
+        if self._answer.status >= 200:  # before it there may be others, as 103
+            self._finish(keep=self._answer.keep)
+
+    def _finish(self, *, keep: bool) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._answer.keep = keep and not self.closed
+            self._waiting.set_result(self._answer)
+
+    def _fail(self, error: ConnectionEnded) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+
+
+@lru_cache(maxsize=256)
+def _target(url: str) -> tuple[Place, bytes]:
+    """Where to connect, and how a request begins. Raises InvalidURL or ValueError."""
+    parsed = httpx2.URL(url)
+    host = parsed.raw_host.decode("ascii")
+    if parsed.scheme not in ("http", "https") or not host:
+        raise ValueError("no address to call")
+    secure = parsed.scheme == "https"
+    path = parsed.raw_path or b"/"
+    head = b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: */*\r\n" % (path, parsed.netloc)
+    if any(byte < 0x20 and byte not in b"\r\n" for byte in head) or head.count(b"\n") != 3:
+        raise ValueError("no address to call")
+    return Place(secure, host, parsed.port or (443 if secure else 80)), head
+
+
+def _request(head: bytes, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The bytes of a call. Raises ValueError for a header that is none."""
+    lines = []
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value or "\x00" in value:
+            raise ValueError(f"the header {name} holds the end of a line")
+        lines.append(f"{name}: {value}\r\n")
+    if not any(name.lower() == "user-agent" for name in headers):
+        lines.append(f"user-agent: {AGENT}\r\n")
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, "".join(lines).encode("latin-1"), len(body), body)
 
 
 @cache
 def _tls() -> ssl.SSLContext:
     """Reading the certificates takes tens of milliseconds."""
-    return httpx2.create_ssl_context(trust_env=False)
+    context = httpx2.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _ms(started: float) -> int:
@@ -98,13 +290,13 @@ def _ms(started: float) -> int:
 
 
 def _line(error: BaseException) -> str:
-    told = " ".join(str(error).split())[:EXCERPT_BYTES].replace("\x00", "\ufffd")
-    return told or type(error).__name__
+    said = " ".join(str(error).split())[:EXCERPT_BYTES].replace("\x00", "\ufffd")
+    return said or type(error).__name__
 
 
-def _retry_after(headers: httpx2.Headers) -> float | None:
+def _retry_after(value: bytes) -> float | None:
     try:
-        asked = float(headers.get("retry-after", ""))
+        asked = float(value)
     except ValueError:
         return None
     return min(asked, LONGEST_WAIT_ASKED_SECONDS) if asked > 0 else None

@@ -29,7 +29,7 @@ async def try_out(pool: Any, sender: Sender, webhook_id: str, actor: Actor) -> t
     if message is None:
         return None, False
     body = body_of(message)
-    result = await sender.post(message.url, body.encode(), headers_of(message, body))
+    result = await sender.post(message.url, body.encode(), headers_of(message, message.at, body))
     with asking():
         await keep_test(pool, message, Attempt(message.at, result.status, result.ms, result.error))
     return message.id, result.error is None

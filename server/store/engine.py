@@ -54,6 +54,12 @@ _WRITING: Final = _SETTINGS | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+_OUTBOX: Final = _WRITING | {
+    # What it reads is in the order of an index; sorting would mean to read all that is in line.
+    "enable_sort": "off",
+    "enable_bitmapscan": "off",
+    "enable_material": "off",
+}
 
 
 class DatabaseUnreachable(Exception):
@@ -229,6 +235,10 @@ class Database(PostgresEngine):
         or TimeoutError; the caller closes it.
         """
         return await self._connect(_WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
+
+    async def connect_for_outbox(self) -> Any:
+        """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""
+        return await self._connect(_OUTBOX)
 
     async def connect_apart(self) -> Any:
         """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""

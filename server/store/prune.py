@@ -77,20 +77,36 @@ _MESSAGES: Final = _days("keep_messages_days")
 _WEBHOOKS: Final = _days("keep_webhooks_days")
 
 
-def _rows(name: str, kept: Callable[[Settings], timedelta], table: str, column: str, kind: str, old: str) -> Step:
-    """Rows of a table that are `old`, walked along an index on `column`."""
+def _rows(
+    name: str,
+    kept: Callable[[Settings], timedelta],
+    table: str,
+    column: str,
+    kind: str,
+    old: str,
+    parts: tuple[str, str] | None = None,
+) -> Step:
+    """Rows of a table that are `old`, walked along an index on `column`; with them go their `parts`, which are in
+    another table and refer to them by a column.
+    """
+    also = ""
+    if parts is not None:
+        also = f",\nparts AS (DELETE FROM {parts[0]} WHERE {parts[1]} = ANY (ARRAY(SELECT id FROM gone)))"  # noqa: S608
     remove = f"""
 WITH due AS MATERIALIZED (
     SELECT ctid AS place, {column} AS at FROM {table} t
     WHERE {column} >= $2::text::{kind} AND {old.format(below="$3::text::uuid")} ORDER BY {column} LIMIT {BATCH}),
 gone AS (
     DELETE FROM {table} t WHERE ctid = ANY (ARRAY(SELECT place FROM due)) AND {old.format(below="$3::text::uuid")}
-    RETURNING 1)
+    RETURNING {"id" if parts else "1"}){also}
 SELECT CASE WHEN (SELECT count(*) FROM due) = {BATCH}
             THEN (SELECT at::text FROM due ORDER BY at DESC LIMIT 1) END AS next,
        (SELECT count(*) FROM gone) AS {table}"""  # noqa: S608 - the tables are those below
     count = f"SELECT count(*) AS {table} FROM {table} t WHERE {old.format(below='$2::text::uuid')}"  # noqa: S608
     return Step(name, kept, remove, count, {"uuid": FIRST_ID, "timestamptz": "-infinity"}[kind])
+
+
+_ATTEMPTS: Final = ("webhook_attempts", "webhook_delivery_id")
 
 
 def _of_drivers(name: str, kept: Callable[[Settings], timedelta], table: str, oldest: str, at: str) -> Step:
@@ -151,8 +167,8 @@ STEPS: Final = (
         "messages", _MESSAGES, "driver_messages", _OLDEST_MESSAGES, "created_at"
     ),
     # With their attempts. What nobody took stays as long as the history: somebody may want to send it after all.
-    _rows("told", _WEBHOOKS, "webhook_deliveries", "delivered_at", "timestamptz", "delivered_at < $1"),
-    _rows("parked", _HISTORY, "webhook_deliveries", "parked_at", "timestamptz", "parked_at < $1"),
+    _rows("told", _WEBHOOKS, "webhook_deliveries", "delivered_at", "timestamptz", "delivered_at < $1", _ATTEMPTS),
+    _rows("parked", _HISTORY, "webhook_deliveries", "parked_at", "timestamptz", "parked_at < $1", _ATTEMPTS),
     _rows(
         "webhooks", _HISTORY, "webhooks", "id", "uuid",
         "id < {below} AND deleted_at < $1"

@@ -264,7 +264,7 @@ class EventCursor(Table, tablename="event_cursors"):
 
 
 class Webhook(Table, tablename="webhooks"):
-    """Where a customer wants to be told, and of what."""
+    """Where a customer wants to be told, and of what. `sender` alone sends its messages, until `sender_until`."""
 
     id = UUID(primary_key=True, default=None)
     url = _text()
@@ -276,6 +276,8 @@ class Webhook(Table, tablename="webhooks"):
     previous_secret = _text(null=True)
     previous_secret_until = _at(null=True)
     deleted_at = _at(null=True)
+    sender = _text(null=True)
+    sender_until = _at(null=True)
 
 
 class WebhookDelivery(Table, tablename="webhook_deliveries"):
@@ -286,13 +288,11 @@ class WebhookDelivery(Table, tablename="webhook_deliveries"):
 
     id = UUID(primary_key=True, default=None)
     webhook_id = _uuid()
-    event_id = BigInt(default=None, null=True)
     type = _text()
     body = _text()
     created_at = Timestamptz(default=TimestamptzNow())
     attempts = Integer(default=0)
     next_attempt_at = Timestamptz(default=TimestamptzNow())
-    locked_until = _at(null=True)
     delivered_at = _at(null=True)
     parked_at = _at(null=True)
     last_status = _int(null=True)

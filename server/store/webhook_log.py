@@ -35,7 +35,7 @@ ORDER BY d.seq DESC LIMIT $4"""
 POST: Final = f"{_POST} WHERE d.id = $1"
 EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1"
 _AGAIN: Final = f"""
-delivered_at = NULL, parked_at = NULL, locked_until = NULL, next_attempt_at = clock_timestamp(),
+delivered_at = NULL, parked_at = NULL, next_attempt_at = clock_timestamp(),
     retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})"""
 # By hand it goes to the end of the line, and is tried for a day again.
 REDELIVER: Final = f"""
@@ -194,7 +194,7 @@ async def read_fares(pool: Any, webhook_id: str | None = None) -> Sequence[Fares
 async def to_test(pool: Any, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
     """A message to be sent now, with what its body is at that time; None if there is no such webhook."""
     row = await fetch_one(pool, TO_TEST, webhook_id)
-    return Claimed(message_id, webhook_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
+    return Claimed(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
 
 
 async def keep_test(pool: Any, message: Claimed, attempt: Attempt) -> None:

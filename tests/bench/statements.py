@@ -133,7 +133,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "socket: behind", hub.BEHIND, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
     yield "socket: rows after", hub.ROWS_AFTER, (s.drivers, [2**40] * len(s.drivers))
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
-    yield "outbox: claim", webhooks.CLAIM, ([], [], 8, 30.0, 64)
+    yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
     yield "outbox: backlog", webhooks.BACKLOG, ()
     yield "notices: claim", notices_sent.CLAIM, (20, "board", 30.0)
     yield from _screens(s, day)

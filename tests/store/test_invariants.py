@@ -65,9 +65,7 @@ COUNTS: Final = (
 )
 KEY: Final = "INSERT INTO api_keys (id, name, key_hash, prefix) VALUES ('{id}', 'shop', 'hash', 'cb_1')"
 HOOK: Final = "INSERT INTO webhooks (id, url, events, secret) VALUES ('{id}', 'https://shop', '{{}}', 's')"
-POST: Final = (
-    "INSERT INTO webhook_deliveries (id, webhook_id, event_id, type, body) VALUES ('{id}', '{hook}', 1, 't', '')"
-)
+POST: Final = "INSERT INTO webhook_deliveries (id, webhook_id, type, body) VALUES ('{id}', '{hook}', 't', '')"
 TRY: Final = "INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, ms) VALUES ('{post}', 1, now(), 5)"
 NOTICE: Final = (
     "INSERT INTO notices (id, kind, severity, zone, text, link, created_at)"
@@ -129,7 +127,6 @@ BREAKING: Final[dict[str, str]] = {
     "alerts_one_unresolved": ALERT.format(id=new_id()),
     "users_name": USER.format(id=new_id(), name="Alice"),
     "api_keys_key_hash": KEY.format(id=new_id()),
-    "webhook_deliveries_once": POST.format(id=new_id(), hook=WEBHOOK),
     "push_subscriptions_endpoint_unique": SUBSCRIPTION.format(id=new_id(), driver=DORA),
     "driver_notices_once": PUSH.format(id=new_id()),
     "driver_notices_kind_check": "UPDATE driver_notices SET kind = 'offer.praised'",
@@ -142,7 +139,6 @@ BREAKING: Final[dict[str, str]] = {
     "assignments_driver_id_exists": ASSIGNED.format(id=new_id(), delivery=SOUP, driver=new_id()),
     "support_tickets_delivery_id_exists": A_TICKET.format(id=new_id(), delivery=new_id()),
     "driver_positions_driver_id_exists": POSITION.format(driver=new_id()),
-    "webhook_deliveries_webhook_id_exists": POST.format(id=new_id(), hook=new_id()),
     "drivers_availability_check": "UPDATE drivers SET availability = 'busy'",
     "drivers_availability_before_check": "UPDATE drivers SET availability_before = 'busy'",
     "drivers_capacity_check": f"UPDATE drivers SET capacity = 0 WHERE id = '{DAN}'",
@@ -190,7 +186,6 @@ BREAKING: Final[dict[str, str]] = {
     "events_actor_type_check": "UPDATE events SET actor_type = 'viewer'",
     "webhook_deliveries_attempts_check": "UPDATE webhook_deliveries SET attempts = -1",
     "webhook_deliveries_over_check": "UPDATE webhook_deliveries SET delivered_at = now(), parked_at = now()",
-    "webhook_attempts_webhook_delivery_id_exists": TRY.format(post=new_id()),
     "notices_severity_check": "UPDATE notices SET severity = 'loud'",
     "insight_days_once": DAY,
     "insight_counts_day_exists": COUNTS.format(since="2026-02-03"),

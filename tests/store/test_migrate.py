@@ -158,7 +158,8 @@ async def test_tables_and_the_database_are_the_same(database_url: str) -> None:
         database_url,
         "SELECT c.relname, a.attname, a.atttypid::regtype::text, NOT a.attnotnull FROM pg_attribute a"
         " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = 'public' AND c.relkind = 'r' AND a.attnum > 0 AND c.relname <> 'migration'",
+        " WHERE n.nspname = 'public' AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped"
+        " AND c.relname <> 'migration'",
     )
     names = {
         "UUID": "uuid",

@@ -154,7 +154,7 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
     pool = site.node.app.state.node.database.pool
     dan = await site.driver("Dan", at_work=True)
     delivery, _ = await site.assignment(dan)
-    await pool.execute("UPDATE webhook_deliveries SET parked_at = now(), locked_until = NULL")
+    await pool.execute("UPDATE webhook_deliveries SET parked_at = now()")
     ada = await logged_in(site, "Ada", "admin")
     row = (await see(ada, f"{path}?status=parked")).one("tbody").one("tr")
     assert row.one(class_="about-cell").one("a")["href"] == f"/board/deliveries/{delivery['id']}"
@@ -174,7 +174,7 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
     said = await send(ada, again, headers=HTMX)
     assert said.status_code == 200
     assert "The message goes out again" in said.headers["hx-trigger"]
-    await pool.execute("UPDATE webhook_deliveries SET parked_at = now(), locked_until = NULL, delivered_at = NULL")
+    await pool.execute("UPDATE webhook_deliveries SET parked_at = now(), delivered_at = NULL")
     done = await send(ada, path, do="redeliver")
     assert done.headers["location"] == path
     assert "1 message goes out again." in (await see(ada, path)).one(class_="flash").text

@@ -5,9 +5,9 @@ from typing import Final
 from tests.torture.evidence import Evidence
 from tests.torture.promises.verdict import Verdict
 
-FILES_MORE: Final = 40
-"""Open files of a node beyond those it had before: connections to the database (8 in its pool), to two webhooks
-(8 each) and to Redis, which it may keep for a while.
+FILES_MORE: Final = 57
+"""Open files of a node beyond those it had before: connections to the database (8 in its pool, one for webhooks), to
+two webhooks (16 each) and to Redis, which it may keep for a while.
 """
 THREADS_MORE: Final = 12
 """Threads of a node beyond those it had before: those that wait for blocking work, of which Python keeps some."""
