@@ -1,7 +1,7 @@
 // The socket to the server: opened, watched, opened again. It knows the protocol's envelope, not what messages mean.
 //
 // States: "connecting", "online" (after `hello`), "offline" (waiting to try again), and those that last:
-// "superseded", "refused", "expired", "outdated".
+// "superseded", "refused", "expired", "outdated"; "closed" once the page has closed it.
 
 const FIRST_PAUSE_MS = 400;
 const LONGEST_PAUSE_MS = 20_000;
@@ -52,6 +52,7 @@ export class Connection {
 
   close() {
     clearTimeout(this._retry);
+    this.state = "closed";
     this._drop();
     removeEventListener("online", this._awake);
     removeEventListener("offline", this._awake);

@@ -1,12 +1,14 @@
 // The driver page: the socket, the state, the screen and the phone put together.
 
+import { Actions, UNDO_MS } from "./actions.js";
 import { Alarm } from "./alarm.js";
 import { Connection } from "./connection.js";
+import { Guard } from "./guard.js";
 import { Place } from "./place.js";
 import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
-import { keep, kept, takeFromAddress, tokenIn } from "./token.js";
+import { keep, kept, takeFromAddress, tokenIn, whose } from "./token.js";
 import { View } from "./view.js";
 
 const NOTICE_MS = 9_000;
@@ -25,6 +27,7 @@ const busyWith = new Set();
 const received = new Set();
 const alarm = new Alarm();
 const view = new View((action, ...detail) => ACTIONS[action]?.(...detail));
+const actions = new Actions({ changed: () => draw(), refused: (action, error) => adopt(say(state, "bad", refusal(action, error))) });
 const push = new Push({ changed: () => draw(), failed: () => adopt(say(state, "bad", NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
 
@@ -35,6 +38,7 @@ const enter = () => {
   connection = null;
   state = start();
   received.clear();
+  actions.load(now());
   const token = kept();
   if (!token) {
     phase = "gate";
@@ -62,6 +66,9 @@ const heard = (message) => {
     if (!(error instanceof Gap)) throw error;
     connection.reopen();
     return;
+  }
+  for (const { type, assignment } of [message, ...(message.missed ?? [])]) {
+    if (type === "assignment" && assignment.status === "COMPLETED") actions.completed(assignment.id);
   }
   if (message.type === "hello") {
     received.clear();
@@ -112,6 +119,11 @@ const ask = async (what, message) => {
 
 const SAID = { offline: "That was not sent: you are offline.", try_again: "That did not work. Try again." };
 
+const refusal = ({ storeName }, { code, message }) =>
+  code === "assignment_not_active" || code === "not_found"
+    ? `“Delivered” was not taken for ${storeName}: it is no longer yours. If you handed it over, tell your dispatcher.`
+    : `“Delivered” was not taken for ${storeName}: ${message}`;
+
 const NO_PUSH = "This browser cannot be notified now: offers reach you only while this page is open.";
 
 const forgetOffer = (offerId) => {
@@ -123,7 +135,21 @@ const ACTIONS = {
   accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
   picked_up: (assignmentId) => ask(`picked_up ${assignmentId}`, { type: "picked_up", assignmentId }),
-  completed: (assignmentId) => ask(`completed ${assignmentId}`, { type: "completed", assignmentId }),
+  completed: async (assignmentId) => {
+    const assignment = state.assignments[assignmentId];
+    if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
+    busyWith.add(`completed ${assignmentId}`);
+    const { driverId, storeName } = assignment;
+    await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
+    busyWith.delete(`completed ${assignmentId}`);
+    draw();
+    view.whisper(`Delivered: ${storeName}. You can undo it for ${UNDO_MS / 1000} seconds.`);
+  },
+  undo: async (assignmentId) => {
+    const undone = await actions.undo(state.driver.id, assignmentId);
+    draw();
+    view.whisper(undone ? "Undone: not delivered yet." : "It is being sent: too late to undo.");
+  },
   resume: () => ask("resume", { type: "resume" }),
   pause: () => ask("pause", { type: "pause" }),
   break: async () => {
@@ -152,11 +178,27 @@ const ACTIONS = {
 
 const draw = () => {
   const at = now();
+  const token = kept();
   view.draw(
     state,
-    { connection: connection?.state, since, place, busyWith, phase, sound: alarm.wanted, audible: alarm.audible, push: push.state },
+    {
+      connection: connection?.state,
+      since,
+      place,
+      busyWith,
+      phase,
+      sound: alarm.wanted,
+      audible: alarm.audible,
+      push: push.state,
+      actions,
+      saved: token === null ? actions.all : actions.of(whose(token)),
+    },
     at,
   );
+  if (connection?.state === "online" && state.driver) {
+    const current = connection;
+    actions.settle(state.driver.id, (message) => current.ask(message), at);
+  }
   const offered = view.offerShown;
   if (offered !== lately) {
     if (lately !== null) unnotify(lately);
@@ -301,6 +343,7 @@ const locate = async () => {
   }
 };
 
+new Guard({ early: () => view.whisper("That button has only just come. Press it again.") });
 takeFromAddress();
 enter();
 locate();

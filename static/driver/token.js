@@ -27,6 +27,15 @@ export const tokenIn = (text) => {
   return found ? found[1] : null;
 };
 
+// Whose it is: the driver's id, null if it does not say.
+export const whose = (token) => {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
+  } catch {
+    return null;
+  }
+};
+
 // Take it out of the address, so that it is in no history and no screenshot.
 export const takeFromAddress = () => {
   const token = tokenIn(location.hash);

@@ -1,6 +1,7 @@
 // What is seen, as a function of what is known. It changes elements only where they differ; it decides nothing.
 
 import * as w from "./words.js";
+import { UNDO_MS } from "./actions.js";
 import { allotted, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
@@ -21,14 +22,14 @@ const set = (element, name, value) => {
 // The state that the driver sees: availability, or what keeps offers away.
 export const shownState = (driver) => (driver.availability === "available" && driver.busy ? "busy" : driver.availability);
 
-// What the buttons below do in a state: [label, action, kind].
+// What the driver can do in a state, each in a place of its own: [break, pause, resume]; and to end the shift.
 const CONTROLS = {
-  available: [["Take a break", "break"], ["Pause", "pause"], ["End shift", "leave"]],
-  busy: [["No more after this", "pause"], ["Take a break", "break"], ["End shift", "leave"]],
-  on_break: [["Back to work", "resume", "primary"], ["Other length", "break"], ["End shift", "leave"]],
-  paused: [["Resume", "resume", "primary"], ["Take a break", "break"], ["End shift", "leave"]],
-  shift_ended: [["Start shift", "resume", "primary"]],
-  offline: [["Start shift", "resume", "primary"]],
+  available: ["Take a break", "Pause", null],
+  busy: ["Take a break", "No more after this", null],
+  on_break: ["Other length", null, "Back to work"],
+  paused: ["Take a break", null, "Resume"],
+  shift_ended: [null, null, "Start shift"],
+  offline: [null, null, "Start shift"],
 };
 
 export class View {
@@ -36,7 +37,7 @@ export class View {
   constructor(act) {
     this.act = act;
     this.offerShown = null;
-    for (const id of ["do-main", "do-second", "do-third"]) {
+    for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
       $(id).addEventListener("click", (event) => act(event.currentTarget.dataset.action));
     }
     $("accept").addEventListener("click", () => act("accept", this.offerShown));
@@ -50,7 +51,7 @@ export class View {
     });
   }
 
-  // `about` is what is not in the state: {connection, since, place, busyWith, sound, audible, phase}.
+  // `about` is what is not in the state: {connection, since, place, busyWith, sound, audible, phase, actions}.
   draw(state, about, now) {
     set(document.body, "data-view", about.phase);
     this.offline = about.phase === "inside" && about.connection !== "online" && now.mono - about.since > OFFLINE_AFTER_MS;
@@ -60,14 +61,15 @@ export class View {
     if (lasting) this.drawLasting(about.phase, lasting);
     const inside = about.phase === "inside" && state.driver !== null;
     show($("duty"), inside);
-    show($("controls"), inside);
+    if (!inside) show($("controls"), false);
     show($("forget"), about.phase !== "gate");
     show($("line"), about.phase === "inside");
     text($("name"), state.driver?.name ?? "Callboard");
     this.drawLine(about, now);
     this.drawPlace(about, inside);
     this.drawPush(about, inside);
-    this.drawWork(inside ? work(state) : [], about);
+    this.drawWork(inside ? work(state) : [], about, now);
+    this.drawSaved(state, about, inside);
     if (inside) this.drawDuty(state, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
     this.drawNotices(state.notices);
@@ -128,42 +130,44 @@ export class View {
     show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
     show($("hush"), shown === "available" && about.sound);
     set($("hush"), "data-done", about.audible ? "" : null);
-    const buttons = CONTROLS[shown];
-    ["do-main", "do-second", "do-third"].forEach((id, place) => {
-      const [label, action, kind] = buttons[place] ?? [];
-      show($(id), Boolean(label));
-      text($(id), label ?? "");
-      set($(id), "data-action", action ?? null);
-      $(id).classList.toggle("primary", kind === "primary");
-      $(id).disabled = about.connection !== "online";
-      set($(id), "aria-busy", about.busyWith.has(action) ? "true" : null);
-    });
-    show($("do-second").parentElement, buttons.length > 1);
+    const [rest, pause, resume] = CONTROLS[shown];
+    for (const [id, label] of [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && "End shift"]]) {
+      const press = $(id);
+      show(press, Boolean(label));
+      if (label) text(press, label);
+      press.disabled = about.connection !== "online";
+      set(press, "aria-busy", about.busyWith.has(press.dataset.action) ? "true" : null);
+    }
+    show($("controls"), rest !== null);
   }
 
-  drawWork(assignments, about) {
+  drawWork(assignments, about, now) {
     const list = $("jobs");
     const wanted = new Map(assignments.map((assignment) => [assignment.id, assignment]));
     for (const article of [...list.children]) {
-      if (!wanted.has(article.dataset.id)) article.remove();
+      if (wanted.has(article.dataset.id)) continue;
+      if (article.contains(document.activeElement)) $("main").focus({ preventScroll: true });
+      article.remove();
     }
     assignments.forEach((assignment, place) => {
       let article = [...list.children].find((child) => child.dataset.id === assignment.id);
       if (!article) {
         article = $("job").content.firstElementChild.cloneNode(true);
         article.dataset.id = assignment.id;
-        const press = article.querySelector("button");
-        press.addEventListener("click", () => this.act(press.dataset.action, assignment.id));
+        for (const press of article.querySelectorAll("button")) {
+          press.addEventListener("click", () => this.act(press.dataset.action, assignment.id));
+        }
         list.insertBefore(article, list.children[place] ?? null);
       }
-      this.drawJob(article, assignment, about);
+      this.drawJob(article, assignment, about, now);
     });
   }
 
-  drawJob(article, assignment, about) {
+  drawJob(article, assignment, about, now) {
     const picked = assignment.pickedUpAt !== null;
+    const done = about.actions.standing(assignment.driverId, assignment.id, now);
     text(article.querySelector("h2"), assignment.storeName);
-    text(article.querySelector(".stage"), picked ? "On the way to the customer" : "On the way to the pickup");
+    text(article.querySelector(".stage"), done ? "Delivered" : picked ? "On the way to the customer" : "On the way to the pickup");
     const given = article.querySelector(".given");
     text(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
@@ -171,11 +175,48 @@ export class View {
     drawStop(pickup, assignment.pickup, `Map to the pickup at ${assignment.storeName}`);
     drawStop(dropoff, assignment.dropoff, `Map to the drop-off from ${assignment.storeName}`);
     pickup.classList.toggle("done", picked);
-    const press = article.querySelector("button");
-    const action = picked ? "completed" : "picked_up";
-    set(press, "data-action", action);
-    text(press, picked ? "Delivered" : "Picked up");
-    press.disabled = about.connection !== "online" || about.busyWith.has(`${action} ${assignment.id}`);
+    dropoff.classList.toggle("done", done !== null);
+    this.drawSteps(article, assignment, picked, done, about);
+  }
+
+  // Two steps side by side, so that no step's button is where another's was. What is done says so in its place.
+  drawSteps(article, { id, storeName, pickedUpAt }, picked, done, about) {
+    const [first, second] = article.querySelectorAll(".steps > div");
+    const [pickUp, undo] = first.querySelectorAll("button");
+    const deliver = second.querySelector("button");
+    const mayUndo = done !== null && !done.tried;
+    const focused = [pickUp, undo, deliver].find((press) => press === document.activeElement);
+    show(pickUp, !picked);
+    pickUp.disabled = about.connection !== "online";
+    set(pickUp, "aria-busy", about.busyWith.has(`picked_up ${id}`) ? "true" : null);
+    show(undo, mayUndo);
+    set(undo, "aria-label", `Undo: not delivered, ${storeName}`);
+    show(deliver, picked && !done);
+    const [pickedText, doneText] = [first, second].map((step) => step.querySelector("p"));
+    show(pickedText, picked && !mayUndo);
+    text(pickedText, picked ? `Picked up at ${w.clock(pickedUpAt)}` : "");
+    show(doneText, !picked || done !== null);
+    text(doneText, done ? w.delivered(done, about.connection === "online") : "Then deliver");
+    second.classList.toggle("waiting", Boolean(done));
+    if (done) second.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
+    if (focused?.hidden) {
+      const next = [undo, deliver, pickUp].find((press) => !press.hidden) ?? $("main");
+      next.focus({ preventScroll: true });
+    }
+  }
+
+  // Deliveries that are kept on this phone and have no card here that says so.
+  drawSaved(state, about, inside) {
+    const hidden = about.saved.filter(({ assignmentId }) => !inside || !state.assignments[assignmentId]);
+    const asked = about.phase !== "inside";
+    show($("saved"), hidden.length > 0);
+    text($("saved"), hidden.length ? w.saved(hidden, asked) : "");
+  }
+
+  // For those who listen: what eyes see on the buttons.
+  whisper(told) {
+    const again = $("said").textContent === told;
+    text($("said"), again ? `${told}\u00a0` : told); // the same words twice would be no news
   }
 
   drawOffer(entry, about, now) {
@@ -184,7 +225,8 @@ export class View {
       if (this.offerShown !== null) {
         this.offerShown = null;
         show(box, false);
-        $("app").inert = false;
+        delete box.dataset.id;
+        this.coverApp(false);
         $("main").focus({ preventScroll: true });
       }
       return;
@@ -195,8 +237,9 @@ export class View {
       this.offerShown = offer.id;
       for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close("");
       this.fillOffer(offer);
+      box.dataset.id = offer.id;
       show(box, true);
-      $("app").inert = true;
+      this.coverApp(true);
       this.askWhy(false);
       box.scrollTop = 0;
     }
@@ -207,6 +250,11 @@ export class View {
     const rejecting = about.busyWith.has(`reject ${offer.id}`);
     for (const press of box.querySelectorAll("button")) press.disabled = busy || rejecting;
     text($("accept"), busy ? "Accepting…" : "Accept");
+  }
+
+  // All but the notices, which come to those who look at an offer too.
+  coverApp(yes) {
+    for (const part of $("app").children) part.inert = yes && part.id !== "notices";
   }
 
   fillOffer({ payload }) {
@@ -248,10 +296,6 @@ export class View {
       gone.addEventListener("click", () => this.act("dismiss", notice.id));
       element.append(told, gone);
       list.append(element);
-    }
-    if (notices.length) {
-      const top = this.offerShown === null ? $("main").getBoundingClientRect().top : 0;
-      list.style.top = `${Math.max(top, 0) + 8}px`;
     }
   }
 }

@@ -58,6 +58,18 @@ export const countdown = (ms) => {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 };
 
+// How a delivery that the driver has ended stands on its way to the server.
+export const delivered = ({ left, tried }, online) => {
+  if (left > 0) return `Delivered. Sent in ${Math.ceil(left / 1000)} s`;
+  return tried && online ? "Sending…" : "Saved, not sent yet";
+};
+
+export const saved = (actions, signedOut) => {
+  const what = actions.length === 1 ? "1 delivery is" : `${actions.length} deliveries are`;
+  const then = signedOut ? "Open your own link again and it is sent." : "It is sent by itself.";
+  return `Saved on this phone, not sent yet: ${what} marked as delivered. ${then}`;
+};
+
 export const address = (point) => point.address || `${point.lat.toFixed(4)}, ${point.lon.toFixed(4)}`;
 
 // Opens the phone's navigation where there is one.

@@ -47,7 +47,19 @@ class Phone:
         await expect(self.sign).to_have_attribute("data-state", state)
 
     async def press(self, name: str) -> None:
-        await self.page.get_by_role("button", name=name, exact=True).click()
+        await tap(self.page.get_by_role("button", name=name, exact=True))
+
+
+async def tap(button: Locator) -> None:
+    """Press a button as people do who have looked: not in the moment in which it came, when it takes no press."""
+    await settled(button)
+    await button.click()
+
+
+async def settled(button: Locator) -> None:
+    """The button is there and takes a press."""
+    await expect(button).to_be_visible()
+    await expect(button).not_to_have_attribute("data-settling", "")
 
 
 def link(site: Site, driver: Driver, query: str = HERE, seconds: float = 3600) -> str:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import THEMES, check_accessible, offer_lasts, shoot
-from tests.browser.phone import HERE, SIZE, Phone, link, phone
+from tests.browser.phone import HERE, SIZE, Phone, link, phone, tap
 from tests.conftest import StartNode, running_node
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
@@ -31,7 +31,7 @@ async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Si
         await dans.shows("available")
         await dans.page.goto(f"{site.node.url}/driver")
         await dans.online()
-        await dans.page.get_by_label("Menu").click()
+        await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
         await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
         await dans.page.reload()
@@ -92,12 +92,12 @@ async def test_an_offer_is_rejected_with_a_reason_and_does_not_come_again(chromi
     async with phone(chromium, site, dan) as dans:
         await dans.online()
         delivery = await site.delivery(**ORDER)
-        await dans.offer.get_by_role("button", name="Reject").click()
+        await tap(dans.offer.get_by_role("button", name="Reject"))
         await dans.press("Back to the offer")
-        await dans.offer.get_by_role("button", name="Reject").click()
+        await tap(dans.offer.get_by_role("button", name="Reject"))
         await dans.page.keyboard.press("Escape")
         await expect(dans.offer.get_by_role("button", name="Accept")).to_be_visible()
-        await dans.offer.get_by_role("button", name="Reject").click()
+        await tap(dans.offer.get_by_role("button", name="Reject"))
         await dans.press("Pays too little")
         await expect(dans.offer).to_be_hidden()
         timeline = (await site.ada.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
@@ -247,7 +247,7 @@ async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: S
         await dans.press("Back")
         await dans.shows("available")
         await dans.press("End shift")
-        await dans.page.locator("#leave").get_by_role("button", name="End shift").click()
+        await tap(dans.page.locator("#leave").get_by_role("button", name="End shift"))
         await dans.shows("shift_ended")
         await dans.press("Start shift")
         await dans.shows("available")
@@ -449,9 +449,9 @@ async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, s
         doras.owner.network_may_fail = True
         await doras.online()
         await look("available")
-        await doras.page.get_by_label("Menu").click()
+        await tap(doras.page.get_by_label("Menu"))
         await look("menu")
-        await doras.page.get_by_label("Menu").click()
+        await tap(doras.page.get_by_label("Menu"))
         await doras.press("Take a break")
         await look("break-question")
         await doras.press("Start break")
@@ -463,7 +463,7 @@ async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, s
         await expect(doras.offer).to_be_visible()
         await look("offer")
         await fits(doras, "Accept")
-        await doras.offer.get_by_role("button", name="Reject").click()
+        await tap(doras.offer.get_by_role("button", name="Reject"))
         await look("reasons")
         await fits(doras, "Back to the offer")
         await doras.press("Back to the offer")
@@ -485,7 +485,7 @@ async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, s
         await look("paused")
         await doras.press("End shift")
         await look("leave-question")
-        await doras.page.locator("#leave").get_by_role("button", name="End shift").click()
+        await tap(doras.page.locator("#leave").get_by_role("button", name="End shift"))
         await doras.shows("shift_ended")
         await look("shift-ended")
         newer = await doras.owner.open("/driver")

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, CDPSession, Page, expect
 
 from server.ids import new_id
 from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
-from tests.browser.phone import SIZE, phone
+from tests.browser.phone import SIZE, phone, tap
 from tests.browser.phone import Phone as Screen
 from tests.browser.test_driver_page import ORDER, value
 from tests.conftest import StartNode
@@ -276,11 +276,11 @@ async def test_a_driver_who_has_enough_of_it_turns_it_off(chromium: Browser, sit
         await dans.page.bring_to_front()
         await dans.page.reload()
         await dans.online()
-        await dans.page.get_by_label("Menu").click()
+        await tap(dans.page.get_by_label("Menu"))
         on = dans.page.get_by_role("button", name="Notifications are on")
         await expect(on).to_have_attribute("aria-pressed", "true")
         assert len(await subscriptions(dan)) == 1, "said again at each start, and the same"
-        await on.click()
+        await tap(on)
         await expect(dans.page.locator("#notify")).to_have_text(ASK)
         await until(lambda: is_unsubscribed(dan))
         await until(lambda: is_locked(pocket))
@@ -298,7 +298,7 @@ async def test_nothing_of_a_driver_stays_on_a_device_they_left(
         await opted_in(dans, service)
         pocket = await away(dans, site, close=False)
         await dans.page.bring_to_front()
-        await dans.page.get_by_label("Menu").click()
+        await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
         await until(lambda: is_unsubscribed(dan))
         await until(lambda: is_locked(pocket))
@@ -320,7 +320,7 @@ async def test_a_browser_without_a_push_service_says_so(chromium: Browser, site:
         await dans.online()
         await dans.press(ASK)
         await expect(dans.page.locator("#notices")).to_contain_text("offers reach you only while this page is open")
-        await dans.page.get_by_label("Menu").click()
+        await tap(dans.page.get_by_label("Menu"))
         await expect(dans.page.locator("#notify")).to_have_text(ASK)
         await site.delivery(**ORDER)
         await expect(dans.offer).to_be_visible()
@@ -360,12 +360,12 @@ async def test_the_question_and_its_answers_fit_the_phone(
         await expect(dans.page.get_by_role("button", name=ASK)).to_be_visible()
         await look(dans, "asked")
         await dans.press(ASK)
-        await dans.page.get_by_label("Menu").click()
+        await tap(dans.page.get_by_label("Menu"))
         await expect(dans.page.locator("#notify")).to_have_text("The browser blocks notifications")
         await look(dans, "blocked")
     dora = await site.driver("Dora Lindqvist")
     async with phone(chromium, site, dora, **options) as doras:
         await opted_in(doras, service)
-        await doras.page.get_by_label("Menu").click()
+        await tap(doras.page.get_by_label("Menu"))
         await expect(doras.page.locator("#notify")).to_have_text("Notifications are on")
         await look(doras, "on")

@@ -1,0 +1,654 @@
+"""Cold, wet thumbs: no tap presses what has only just come, and *Delivered* can be undone.
+
+The page's own clock is moved where time has to pass; its seconds are no part of a test.
+"""
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
+
+from tests.browser.conftest import THEMES, check_accessible, shoot
+from tests.browser.phone import HERE, Phone, link, phone, settled, tap
+from tests.browser.test_driver_page import ORDER, value
+from tests.waiting import until
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SIZES: dict[str, ViewportSize] = {
+    "320": {"width": 320, "height": 568},
+    "390": {"width": 390, "height": 844},
+    "side": {"width": 844, "height": 390},
+    "tablet": {"width": 768, "height": 1024},
+    "tablet-side": {"width": 1024, "height": 768},
+}
+UNDO_SECONDS = 8
+
+
+async def stop_clock(on: Phone) -> None:
+    """From now on the page's time passes only by `pass_time`. Its network goes on."""
+    await on.page.clock.install()
+    await on.page.reload()
+    await on.online()
+    await on.page.clock.pause_at(await on.page.evaluate("Date.now() + 1000"))
+
+
+async def pass_time(on: Phone, ms: int) -> None:
+    await on.page.clock.run_for(ms)
+
+
+async def pressed_at(page: Page, box: Any) -> None:
+    """A finger in the middle of where something is, or was."""
+    await page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def button(on: Phone, name: str) -> Locator:
+    return on.page.get_by_role("button", name=name, exact=True)
+
+
+def undo(on: Phone) -> Locator:
+    return on.page.get_by_role("button", name="Undo")
+
+
+async def accepted(on: Phone, site: Site, *, picked_up: bool = False, **changes: Any) -> dict[str, Any]:
+    """A delivery in hand; `picked_up` by another way than the page's."""
+    delivery = await site.delivery(**ORDER | changes)
+    offer = await on.driver.offer()
+    assignment = (await on.driver.post(f"/offers/{offer['id']}/accept")).json()["assignment"]
+    if picked_up:
+        assert (await on.driver.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    card = on.page.get_by_role("article").filter(has_text=changes.get("storeName", "Trattoria da Enzo"))
+    await expect(card).to_contain_text("On the way to the customer" if picked_up else "On the way to the pickup")
+    return delivery | {"assignment": assignment}
+
+
+async def status(site: Site, delivery: dict[str, Any]) -> str:
+    answer: str = (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["status"]
+    return answer
+
+
+async def kept(page: Page) -> list[dict[str, Any]]:
+    """What the phone keeps of actions that the server has not answered."""
+    actions: list[dict[str, Any]] = await page.evaluate(
+        """() => new Promise((resolve, reject) => {
+             const request = indexedDB.open("callboard.driver");
+             request.onerror = () => reject(request.error);
+             request.onsuccess = () => {
+               const all = request.result.transaction("actions").objectStore("actions").getAll();
+               all.onsuccess = () => { request.result.close(); resolve(all.result); };
+             };
+           })"""
+    )
+    return actions
+
+
+SENT = """
+globalThis.sent = [];
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) { sent.push(JSON.parse(text).type); send.call(this, text); };
+"""
+
+
+async def sent(page: Page, kind: str) -> int:
+    """How often the page has sent this since it was loaded."""
+    times: int = await page.evaluate("(kind) => sent.filter((type) => type === kind).length", kind)
+    return times
+
+
+async def delivered_times(site: Site) -> int:
+    times: int = await value(site, "SELECT count(*) FROM events WHERE type = 'delivery.delivered'")
+    return times
+
+
+async def test_two_taps_on_picked_up_do_not_deliver(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        delivery = await accepted(dans, site)
+        await pass_time(dans, 700)
+        before = await button(dans, "Picked up").bounding_box()
+        await pressed_at(dans.page, before)
+        await expect(button(dans, "Delivered")).to_be_visible()
+        await pass_time(dans, 250)
+        await pressed_at(dans.page, before)
+        await pressed_at(dans.page, await button(dans, "Delivered").bounding_box())
+        await pass_time(dans, 600)
+        assert await kept(dans.page) == []
+        await expect(button(dans, "Delivered")).to_be_visible()
+        assert await status(site, delivery) == "PICKED_UP"
+
+
+async def test_a_tap_as_an_offer_comes_does_not_accept_it(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        await pass_time(dans, 700)
+        was = [await button(dans, name).bounding_box() for name in ("End shift", "Pause", "Take a break")]
+        await site.delivery(**ORDER)
+        await expect(dans.offer).to_be_visible()
+        await pass_time(dans, 500)
+        for box in (*was, await button(dans, "Accept").bounding_box()):
+            await pressed_at(dans.page, box)
+        assert await sent(dans.page, "accept") == 0
+        await expect(dans.page.locator("#said")).to_contain_text("Press it again.")
+        await expect(dans.page.locator("#reasons")).to_be_hidden()
+        await pass_time(dans, 200)
+        await pressed_at(dans.page, await button(dans, "Accept").bounding_box())
+        await expect(dans.page.get_by_role("article")).to_be_visible()
+        assert await sent(dans.page, "accept") == 1
+
+
+async def test_a_key_that_is_still_held_does_not_press_the_next_button(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        await accepted(dans, site)
+        await pass_time(dans, 700)
+        await button(dans, "Picked up").focus()
+        await dans.page.keyboard.down("Enter")
+        await expect(button(dans, "Delivered")).to_be_focused()
+        await pass_time(dans, 900)
+        await dans.page.keyboard.down("Enter")  # it repeats
+        await dans.page.keyboard.up("Enter")
+        await expect(dans.page.locator("#said")).to_contain_text("Press it again.")
+        assert await kept(dans.page) == []
+        await dans.page.keyboard.press("Enter")
+        await expect(undo(dans)).to_be_focused()
+        await expect(undo(dans)).to_have_accessible_name("Undo: not delivered, Trattoria da Enzo")
+        assert len(await kept(dans.page)) == 1
+
+
+async def test_a_finger_on_one_offer_does_not_accept_the_next(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        first = await site.delivery(**ORDER)
+        await site.delivery(**ORDER | {"storeName": "Sushi Mori"})
+        await expect(dans.offer).to_contain_text("Trattoria da Enzo")
+        await pass_time(dans, 700)
+        box = await button(dans, "Accept").bounding_box()
+        assert box is not None
+        await dans.page.mouse.move(box["x"] + 20, box["y"] + 20)
+        await dans.page.mouse.down()
+        await site.alice.post(f"/deliveries/{first['id']}/cancel", json={"reason": "sold out"})
+        await expect(dans.offer).to_contain_text("Sushi Mori")
+        await pass_time(dans, 900)
+        await dans.page.mouse.up()
+        await expect(dans.page.locator("#said")).to_contain_text("Press it again.")
+        assert await sent(dans.page, "accept") == 0
+        await button(dans, "Accept").click()
+        await expect(dans.page.get_by_role("article")).to_contain_text("Sushi Mori")
+
+
+async def test_a_screen_reader_that_presses_without_a_finger_is_heard(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        await pass_time(dans, 700)
+        await tap(button(dans, "Take a break"))
+        await expect(dans.page.locator("#break")).to_be_visible()
+        click = "(button) => button.click()"
+        await button(dans, "45 min").evaluate(click)
+        await expect(button(dans, "45 min")).to_have_attribute("aria-pressed", "false")
+        await pass_time(dans, 700)
+        await button(dans, "45 min").evaluate(click)
+        await expect(button(dans, "45 min")).to_have_attribute("aria-pressed", "true")
+
+
+async def test_scrolling_and_counting_down_keep_no_button_from_being_pressed(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
+        await stop_clock(dans)
+        await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.page.mouse.wheel(0, 200)
+        await until(lambda: dans.page.evaluate("scrollY > 20"))
+        await dans.page.evaluate("dispatchEvent(new Event('resize'))")
+        assert await dans.page.locator("[data-settling]").count() == 0
+        await button(dans, "Delivered").click()
+        await expect(undo(dans)).to_be_visible()
+        await pass_time(dans, 700)
+        for _ in range(3):
+            await pass_time(dans, 1000)
+            assert await dans.page.locator("[data-settling]").count() == 0
+
+
+async def test_delivered_is_sent_after_its_time_and_once(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        card = dans.page.get_by_role("article")
+        await expect(card).to_contain_text(f"Delivered. Sent in {UNDO_SECONDS} s")
+        await pass_time(dans, 7000)
+        assert await sent(dans.page, "completed") == 0
+        assert await status(site, delivery) == "PICKED_UP"
+        await pass_time(dans, 1500)
+        await expect(card).to_have_count(0)
+        await until(lambda: nothing_kept(dans.page))
+        await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo.")
+        await dans.shows("available")
+        await pass_time(dans, 3000)
+        assert await sent(dans.page, "completed") == 1
+        assert await status(site, delivery) == "DELIVERED"
+
+
+async def nothing_kept(page: Page) -> bool:
+    return await kept(page) == []
+
+
+async def test_delivered_is_taken_back(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        [action] = await kept(dans.page)
+        assignment = delivery["assignment"]["id"]
+        assert (action["driverId"], action["type"], action["assignmentId"]) == (dan.id, "completed", assignment)
+        assert action["due"] - action["at"] == UNDO_SECONDS * 1000
+        await pass_time(dans, 3000)
+        await undo(dans).click()
+        await expect(button(dans, "Delivered")).to_be_visible()
+        await expect(dans.page.locator("#said")).to_contain_text("Undone")
+        await pass_time(dans, 9000)
+        assert (await kept(dans.page), await sent(dans.page, "completed")) == ([], 0)
+        assert await status(site, delivery) == "PICKED_UP"
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        assert len(await kept(dans.page)) == 1
+
+
+@pytest.mark.parametrize("away_ms", [2000, 60_000])
+async def test_a_page_that_closes_before_it_is_sent_sends_it_when_it_opens(
+    chromium: Browser, site: Site, away_ms: int
+) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        at = await dans.page.evaluate("Date.now()")
+        await dans.page.close()
+        assert await status(site, delivery) == "PICKED_UP"
+        page = await dans.context.new_page()
+        await page.add_init_script(SENT)
+        await page.clock.install(time=(at + away_ms) / 1000)
+        await page.goto(f"{site.node.url}/driver?{HERE}")
+        await expect(page.locator("#line")).to_have_text("Online")
+        if away_ms < UNDO_SECONDS * 1000:
+            await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+            await page.clock.run_for(UNDO_SECONDS * 1000)
+        await expect(page.get_by_role("article")).to_have_count(0)
+        await until(lambda: nothing_kept(page))
+        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+        assert await sent(page, "completed") == 1
+
+
+async def test_a_calendar_that_is_set_back_holds_nothing_back(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        at = await dans.page.evaluate("Date.now()")
+        await dans.page.close()
+        page = await dans.context.new_page()
+        await page.clock.install(time=at / 1000 - 3600)
+        await page.goto(f"{site.node.url}/driver?{HERE}")
+        await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        await page.clock.run_for(UNDO_SECONDS * 1000 + 500)
+        await expect(page.get_by_role("article")).to_have_count(0)
+        assert await status(site, delivery) == "DELIVERED"
+
+
+async def test_without_a_connection_it_is_saved_and_sent_later(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.context.set_offline(True)
+        await pass_time(dans, 2000)
+        await expect(dans.line).to_have_text("Offline")
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        card = dans.page.get_by_role("article")
+        await expect(card).to_contain_text("Sent in 8 s")
+        await pass_time(dans, 60_000)
+        await expect(card).to_contain_text("Saved, not sent yet")
+        await expect(undo(dans)).to_be_visible()
+        await dans.context.set_offline(False)
+        await dans.page.clock.resume()
+        await dans.online()
+        await expect(card).to_have_count(0)
+        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+
+
+async def test_an_answer_that_was_lost_is_no_second_delivery(chromium: Browser, site: Site) -> None:
+    """Sent, committed, and the connection gone before the ack: it is sent again, and the server knows it."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.add_init_script(
+            """
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (text) {
+              send.call(this, text);
+              if (sessionStorage.heard || JSON.parse(text).type !== "completed") return;
+              this.onmessage = null; // nothing it says is heard any more
+            };
+            """
+        )
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await pass_time(dans, 8500)
+        await until(lambda: has_status(site, delivery, "DELIVERED"))
+        card = dans.page.get_by_role("article")
+        await expect(card).to_contain_text("Sending…")
+        await expect(undo(dans)).to_have_count(0)
+        [action] = await kept(dans.page)
+        assert action["tried"] is True
+        await dans.page.evaluate("sessionStorage.heard = 1")
+        await dans.page.clock.resume()
+        await dans.page.reload()
+        await dans.online()
+        await until(lambda: nothing_kept(dans.page))
+        await expect(card).to_have_count(0)
+        await expect(dans.page.locator("#notices")).not_to_contain_text("not taken")
+        assert await delivered_times(site) == 1
+
+
+async def has_status(site: Site, delivery: dict[str, Any], wanted: str) -> bool:
+    return await status(site, delivery) == wanted
+
+
+async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        path = f"/admin/assignments/{delivery['assignment']['id']}/reassign"
+        moved = await site.ada.post(path, json={"reason": "flat tyre", "force": True})
+        assert moved.status_code == 200
+        notices = dans.page.locator("#notices")
+        await expect(notices).to_contain_text("was taken from you: flat tyre.")
+        await expect(dans.page.locator("#saved")).to_contain_text("not sent yet")
+        await pass_time(dans, 8500)
+        await expect(notices).to_contain_text("it is no longer yours. If you handed it over, tell your dispatcher.")
+        await expect(dans.page.locator("#saved")).to_be_hidden()
+        await until(lambda: nothing_kept(dans.page))
+        assert await delivered_times(site) == 0
+
+
+async def test_another_driver_on_the_same_phone_sends_nothing_of_the_first(chromium: Browser, site: Site) -> None:
+    dan, dora = await site.driver("Dan"), await site.driver("Dora")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await dans.page.goto("about:blank")
+        await dans.page.goto(site.node.url + link(site, dora))
+        await expect(dans.page.locator("#name")).to_have_text("Dora")
+        await pass_time(dans, 9000)
+        assert await sent(dans.page, "completed") == 0
+        await expect(dans.page.locator("#saved")).to_be_hidden()
+        await tap_after(dans, dans.page.get_by_label("Menu"))
+        await tap_after(dans, button(dans, "Remove me from this device"))
+        await expect(dans.page.locator("#saved")).to_contain_text("1 delivery is marked as delivered")
+        await dans.page.goto("about:blank")
+        await dans.page.goto(site.node.url + link(site, dan))
+        await expect(dans.page.locator("#name")).to_have_text("Dan")
+        await pass_time(dans, 1000)
+        await until(lambda: nothing_kept(dans.page))
+        assert (await status(site, delivery), await delivered_times(site)) == ("DELIVERED", 1)
+
+
+async def tap_after(on: Phone, what: Locator) -> None:
+    await pass_time(on, 700)
+    await tap(what)
+
+
+async def test_a_newer_tab_takes_over_what_is_not_sent(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        newer = await dans.context.new_page()
+        await newer.goto(f"{site.node.url}/driver?{HERE}")
+        await expect(newer.get_by_role("button", name="Undo")).to_be_visible()
+        await pass_time(dans, 700)  # in both tabs
+        await tap(newer.get_by_role("button", name="Undo"))
+        await expect(newer.get_by_role("button", name="Delivered")).to_be_visible()
+        await expect(dans.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await pass_time(dans, 60_000)
+        await dans.page.bring_to_front()
+        await tap_after(dans, button(dans, "Use it here"))
+        await expect(button(dans, "Delivered")).to_be_visible()
+        assert await sent(dans.page, "completed") == 0
+        assert await status(site, delivery) == "PICKED_UP"
+
+
+async def test_each_delivery_in_hand_has_its_own_time(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan", capacity=2)
+    async with phone(chromium, site, dan) as dans:
+        await stop_clock(dans)
+        first = await accepted(dans, site, picked_up=True)
+        second = await accepted(dans, site, picked_up=True, storeName="Sushi Mori")
+        await pass_time(dans, 700)
+        cards = dans.page.get_by_role("article")
+        enzo, mori = cards.filter(has_text="Trattoria da Enzo"), cards.filter(has_text="Sushi Mori")
+        await enzo.get_by_role("button", name="Delivered").click()
+        await expect(enzo).to_contain_text("Sent in 8 s")
+        await pass_time(dans, 4000)
+        await mori.get_by_role("button", name="Delivered").click()
+        await expect(mori).to_contain_text("Sent in 8 s")
+        await pass_time(dans, 4500)
+        await expect(enzo).to_have_count(0)
+        assert (await status(site, first), await status(site, second)) == ("DELIVERED", "PICKED_UP")
+        await pass_time(dans, 700)
+        await mori.get_by_role("button", name="Undo").click()
+        await pass_time(dans, 10_000)
+        assert await status(site, second) == "PICKED_UP"
+
+
+async def test_where_nothing_can_be_kept_it_is_sent_all_the_same(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script("IDBFactory.prototype.open = () => { throw new Error('forbidden'); };")
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await pass_time(dans, 8500)
+        await expect(dans.page.get_by_role("article")).to_have_count(0)
+        assert await status(site, delivery) == "DELIVERED"
+
+
+FINAL = """
+() => {
+  const whole = { left: 0, top: 0, right: innerWidth, bottom: innerHeight };
+  const names = { "do-pause": 1, "do-leave": 1, "do-resume": 1, "accept": 1 };
+  const dock = document.getElementById("controls");
+  const found = [];
+  for (const button of document.querySelectorAll("button")) {
+    const { action } = button.dataset;
+    const final = names[button.id] || ["picked_up", "completed"].includes(action) || button.value === "go"
+      || button.closest("#reasons .chips");
+    if (!final || !button.checkVisibility() || button.closest("[inert]") || button.disabled) continue;
+    if (document.querySelector("dialog:modal") && !button.closest("dialog")) continue;
+    const { left, top, right, bottom } = button.getBoundingClientRect();
+    const cover = dock.checkVisibility() && button.closest("main") && dock.getBoundingClientRect();
+    const hides = cover && cover.left < right && cover.right > left;
+    found.push({
+      name: button.textContent, left: Math.max(left, 0), right: Math.min(right, whole.right), top,
+      bottom: Math.min(bottom, hides ? cover.top : whole.bottom), whole: bottom <= whole.bottom && top >= 0,
+    });
+  }
+  return found.filter(({ top, bottom }) => bottom > top);
+}
+"""
+
+
+NEVER_SUCCESSIVE = [
+    {"leave", "break-length"},
+    *({rest, job} for rest in ("on-break", "paused", "ended") for job in ("to-pickup", "to-customer", "delivered")),
+]
+"""The second of these is measured with a delivery in hand, the first without."""
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_no_finality_is_where_another_was(chromium: Browser, site: Site, size: str) -> None:
+    """Measured in every state of a shift. Buttons of one name are one: it is the same in every state."""
+    dan = await site.driver("Dan Okafor")
+    found: dict[str, list[dict[str, Any]]] = {}
+    options: dict[str, Any] = {"viewport": SIZES[size], "reduced_motion": "reduce"}
+
+    async def measure(state: str) -> list[str]:
+        await expect(dans.page.locator("[data-settling]")).to_have_count(0)
+        found[state] = await dans.page.evaluate(FINAL)
+        wide = await dans.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= SIZES[size]["width"], state
+        await check_accessible(dans.page, f"{state} {size}")
+        await shoot(dans.page, f"driver-thumbs-{state}-{size}")
+        return [one["name"] for one in found[state]]
+
+    async with phone(chromium, site, dan, **options) as dans:
+        await dans.online()
+        assert await measure("available") == ["Pause", "End shift"]
+        await dans.press("End shift")
+        assert await measure("leave") == ["End shift"]
+        await dans.press("Back")
+        await dans.press("Take a break")
+        assert await measure("break-length") == ["Start break"]
+        await dans.press("Start break")
+        await dans.shows("on_break")
+        assert await measure("on-break") == ["Back to work", "End shift"]
+        await dans.press("Back to work")
+        await dans.shows("available")
+        await dans.press("Pause")
+        await dans.shows("paused")
+        assert await measure("paused") == ["Resume", "End shift"]
+        await dans.press("Resume")
+        await dans.shows("available")
+        where = {"lat": 52.53, "lon": 13.41, "address": "Kastanienallee 77, 3rd floor, at the back"}
+        await site.delivery(**ORDER, dropoff=where)
+        await expect(dans.offer).to_be_visible()
+        assert await measure("offer") == ["Accept"]
+        assert found["offer"][0]["whole"]
+        await dans.press("Reject")
+        assert len(await measure("reasons")) == 6
+        assert all(chip["whole"] for chip in found["reasons"])
+        await dans.press("Back to the offer")
+        await dans.press("Accept")
+        await settled(button(dans, "Picked up"))
+        assert await measure("to-pickup") == ["Picked up", "No more after this", "End shift"]
+        await dans.press("Picked up")
+        await settled(button(dans, "Delivered"))
+        assert await measure("to-customer") == ["Delivered", "No more after this", "End shift"]
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        assert await measure("delivered") == ["No more after this", "End shift"]
+        await dans.press("End shift")
+        await tap(dans.page.locator("#leave").get_by_role("button", name="End shift"))
+        await expect(dans.page.get_by_role("article")).to_have_count(0)
+        await dans.shows("shift_ended")
+        assert await measure("ended") == ["Start shift"]
+
+    same = {frozenset(pair) for pair in combinations(("Resume", "Back to work", "Start shift"), 2)}
+    same.add(frozenset(("Pause", "No more after this")))
+    places = [(state, one) for state, all_of_it in found.items() for one in all_of_it]
+    chips = {one["name"] for one in found["reasons"]}
+    for (here, one), (there, other) in combinations(places, 2):
+        names = frozenset((one["name"], other["name"]))
+        if here == there or (len(names) == 1 and {here, there} != {"available", "leave"}) or names in same:
+            continue
+        if {here, there} in NEVER_SUCCESSIVE:
+            continue
+        if names & chips and not {here, there} <= {"reasons", "offer", "available", "leave", "break-length"}:
+            continue  # none follows on the other
+        apart = (
+            one["right"] <= other["left"]
+            or other["right"] <= one["left"]
+            or one["bottom"] <= other["top"]
+            or other["bottom"] <= one["top"]
+        )
+        assert apart, f"{one} of {here} and {other} of {there}"
+
+
+FREEZE = """
+const mono = performance.now.bind(performance);
+const wall = Date.now;
+let frozen = null;
+globalThis.freeze = (later) => { frozen = { mono: mono() + later, wall: wall() + later }; };
+performance.now = () => frozen?.mono ?? mono();
+Date.now = () => frozen?.wall ?? wall();
+"""
+"""The page's timers go on, and what it reads from its clocks stands still: time to look at what passes."""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_what_waits_to_be_sent_is_accessible_and_covers_nothing(
+    chromium: Browser, site: Site, theme: str
+) -> None:
+    dan = await site.driver("Dan")
+    options: dict[str, Any] = {"color_scheme": theme, "reduced_motion": "reduce", "viewport": SIZES["320"]}
+    async with phone(chromium, site, dan, **options) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.add_init_script(FREEZE)
+        await dans.page.reload()
+        await dans.online()
+        await accepted(dans, site, picked_up=True)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await dans.page.evaluate("freeze(0)")
+        await check_accessible(dans.page, f"undo {theme}")
+        await shoot(dans.page, f"driver-thumbs-undo-{theme}")
+        set_by = {"availability": "paused", "reason": "vehicle check"}
+        assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=set_by)).status_code == 200
+        await expect(dans.page.locator("#notices")).to_contain_text("vehicle check")
+        boxes = await dans.page.evaluate(
+            "() => [...document.querySelectorAll('.notice, .bar, #jobs, #duty, #controls')].map((element) => {"
+            "const { left, top, right, bottom } = element.getBoundingClientRect();"
+            "return [element.className || element.id, left, top, right, bottom]; })"
+        )
+        [notice] = [box for box in boxes if box[0] == "notice"]
+        for name, left, top, right, bottom in boxes:
+            if name != "notice":
+                assert notice[3] <= left or notice[1] >= right or notice[4] <= top or notice[2] >= bottom, name
+        await shoot(dans.page, f"driver-thumbs-notice-{theme}")
+        await dans.context.set_offline(True)
+        await dans.page.evaluate("freeze(20_000)")
+        await expect(dans.page.get_by_role("article")).to_contain_text("Saved, not sent yet")
+        await check_accessible(dans.page, f"saved {theme}")
+        await shoot(dans.page, f"driver-thumbs-saved-{theme}")
