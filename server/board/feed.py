@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 from msgspec import Struct
@@ -18,10 +18,11 @@ from prometheus_client import Histogram
 
 from server.board import reads
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
-from server.board.picture import Changes, Picture
+from server.board.picture import UNDER_WAY, WAITING, Changes, Picture, Table
 from server.board.reads import DeliveryRow, DriverRow
 from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
 from server.board.stats import read_stats
+from server.board.tally import Tally
 from server.execute import Committed
 from server.policies import Policies
 from server.realtime.bus import BOARD, Bus
@@ -36,6 +37,9 @@ MOVED_MARGIN: Final = timedelta(seconds=20)
 """A position is written down some seconds after its time."""
 STATS_SECONDS: Final = 15.0
 FORGET_SECONDS: Final = 60.0
+"""How often drivers long gone are dropped and everything is counted anew."""
+FILL_SECONDS: Final = 3.0
+"""How often at most tables that lost many rows are filled up, where there are more."""
 TOPICS: Final = {"watch": 5.0, "webhooks": 2.0}
 """Screens that are about no one delivery or driver, and how often at most they are told to look again."""
 IDLE_SECONDS: Final = 30.0
@@ -53,6 +57,7 @@ REFRESH_TIME: Final = Histogram(
     "Reading what changed, rendering it and handing it to the viewers",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
+STATUSES_OF: Final[dict[Literal["waiting", "active"], list[str]]] = {"waiting": [WAITING], "active": list(UNDER_WAY)}
 DELIVERY_LISTS: Final[tuple[List, ...]] = ("waiting", "offers", "active")
 
 log = structlog.get_logger(__name__)
@@ -65,6 +70,7 @@ class Page(Struct, frozen=True):
     rows: dict[List, str]
     alerts: str
     headline: str
+    cuts: dict[Table, str]
     zones: list[str]
 
 
@@ -92,6 +98,7 @@ class Feed:
         self._picture = Picture()
         self._rows: dict[List, dict[str, str]] = {name: {} for name in PREFIX}
         self._alerts = self._headline = ""
+        self._cuts: dict[Table, str] = {}
         self._stats = Stats(0)
         self._policy_version = 0
         self._deliveries: set[str] = set()
@@ -169,8 +176,26 @@ class Feed:
             {name: "\n".join(rows[name][key] for key in keys if key in rows[name]) for name, keys in order.items()},
             self._alerts,
             self._headline,
-            sorted({d.zone for d in picture.deliveries.values()} | {d.zone for d in picture.drivers.values()}),
+            dict(self._cuts),
+            sorted(zone for zone in picture.zones() if zone),
         )
+
+    async def beyond(self, zone: str, words: list[str]) -> dict[List, str]:
+        """Rows of a zone (empty: of any) with all these words (lower case) that no table shows, because it is
+        cut: at most `reads.BEYOND_LIMIT` a table. They are as of now, not kept up to date. Raises DatabaseAway.
+        """
+        await self._awake()
+        picture = self._picture
+        made: dict[List, str] = {}
+        cuts: dict[Table, bool] = {table: shown < total for table, (shown, total) in picture.cuts().items()}
+        for table, statuses in STATUSES_OF.items():
+            if cuts[table]:
+                rows = await reads.deliveries_beyond(self._pool, statuses, zone, words, list(picture.deliveries))
+                made[table] = "\n".join([self._delivery(row, 0)[table] for row in rows])
+        if cuts["drivers"]:
+            drivers = await reads.drivers_beyond(self._pool, zone, words, list(picture.drivers))
+            made["drivers"] = "\n".join([self.renderer.driver(driver, seen, None, 0) for driver, seen in drivers])
+        return made
 
     def close(self) -> None:
         """The node stops: end all streams."""
@@ -223,11 +248,12 @@ class Feed:
         self._policy_version = self._policies.current.version
         started = time.monotonic()
         self._snapshot = await reads.start(self._pool)
+        await self._count_anew()
         deliveries = await reads.open_deliveries(self._pool)
         drivers = await reads.shown_drivers(self._pool)
         self._picture.alerts = await reads.alerts(self._pool)
         self._stats = await read_stats(self._pool, self._clock.now())
-        self._picture.learn(deliveries, drivers)
+        self._picture.learn_all(deliveries, drivers)
         self._picture.mark_gone(self._clock.now(), self._policies.current)
         for count, delivery in enumerate(list(self._picture.deliveries.values())):
             self._keep(delivery.id, self._delivery(delivery, 0))
@@ -237,10 +263,11 @@ class Feed:
             await _yield_every(count)
         self._alerts = self.renderer.alerts(self._picture.alerts, 0)
         self._headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
+        self._cuts = self._rendered_cuts()
         now = time.monotonic()
         self._read_at = started
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
-        self._due["forget"] = now + FORGET_SECONDS
+        self._due |= {"forget": now + FORGET_SECONDS, "fill": now + FILL_SECONDS}
         self._due |= {topic: now + every for topic, every in TOPICS.items()}
         # Reading may have taken longer than anybody is away: whoever asked for it must find it still here.
         self._last_wanted = now
@@ -288,7 +315,8 @@ class Feed:
             drivers, self._drivers = self._drivers, set()
             try:
                 too_much = self._too_much
-                if everything is not None or too_much:
+                fill = self._is_due("fill", FILL_SECONDS) and self._picture.room()
+                if everything is not None or too_much or fill:
                     changes = await self._read_everything()
                     self._too_much = False
                 elif deliveries or drivers:
@@ -319,6 +347,7 @@ class Feed:
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
                     self._rows["drivers"].pop(driver_id, None)
+                await self._count_anew()
             if changes:
                 REFRESH_TIME.observe(time.monotonic() - started)
             if everything is not None:
@@ -338,17 +367,31 @@ class Feed:
             self._due["alerts"] = 0.0
         self._too_much = self._too_much or news.everything
 
+    async def _count_anew(self) -> None:
+        tally = Tally()
+        deliveries, drivers = await reads.counted(self._pool)
+        for count, delivery in enumerate(deliveries):
+            tally.delivery(delivery)
+            await _yield_every(count)
+        for count, driver in enumerate(drivers):
+            tally.driver(driver)
+            await _yield_every(count)
+        self._picture.tally = tally
+
     async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []
         them = await reads.drivers(self._pool, drivers) if drivers else []
         return self._picture.learn(found, them)
 
     async def _read_everything(self) -> Changes:
+        await self._count_anew()
         found = await reads.open_deliveries(self._pool)
         left = set(self._picture.deliveries) - {delivery.id for delivery in found}
         if left:
             found += await reads.deliveries(self._pool, left)
-        return self._picture.learn(found, await reads.shown_drivers(self._pool))
+        changes = self._picture.learn_all(found, await reads.shown_drivers(self._pool))
+        changes.counts = True
+        return changes
 
     async def _read_moved(self) -> set[str]:
         found = await reads.moved(self._pool, self._clock.now() - MOVED_MARGIN)
@@ -388,12 +431,13 @@ class Feed:
             self._policy_version = self._policies.current.version
             known = {delivery.id for delivery in changes.deliveries}
             changes.deliveries += [d for d in self._picture.waiting() if d.id not in known]
-        for count, delivery in enumerate(itertools.chain(changes.over, changes.deliveries)):
+        for count, delivery in enumerate(itertools.chain(changes.over, changes.cut, changes.deliveries)):
             await _yield_every(count)
-            made = self._delivery(delivery, rev)
+            shown = delivery.id in self._picture.deliveries
+            made = self._delivery(delivery, rev) if shown else {}
             for left in self._keep(delivery.id, made):
                 target = f"#{PREFIX[left]}-{delivery.id}"
-                if left == "offers":
+                if left == "offers" or (not shown and delivery.status == WAITING):
                     pieces.append(partial_of(target, "delete"))
                 else:
                     pieces.append(partial_of(target, "outerMorph", self.renderer.over(delivery, rev, left)))
@@ -411,8 +455,15 @@ class Feed:
         if headline != self._headline:
             self._headline = headline
             pieces.append(partial_of("#headline", "outerMorph", headline))
+        for table, cut in self._rendered_cuts().items():
+            if cut != self._cuts[table]:
+                self._cuts[table] = cut
+                pieces.append(partial_of(f"#cut-{table}", "outerMorph", cut))
         if pieces:
             self.broadcast.publish("".join(pieces))
+
+    def _rendered_cuts(self) -> dict[Table, str]:
+        return {table: self.renderer.cut(table, *counts) for table, counts in self._picture.cuts().items()}
 
     async def pulse(self) -> None:
         """Every few seconds the clock, and how fresh what is shown is; now and then a comment."""

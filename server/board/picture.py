@@ -5,31 +5,23 @@ It holds what was read and says what is new in it; it reads and renders nothing.
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from server.board import reads
 from server.board.reads import AlertRow, DeliveryRow, DriverRow, Drivers, Seen
-from server.board.words import STATES
+from server.board.tally import ALL, Tally, Zone
 from server.dispatch.availability import Contact
 from server.dispatch.policy import Policy
 
 WAITING = "READY"
 UNDER_WAY = ("ASSIGNED", "PICKED_UP")
+FILL_BELOW = 0.9
+"""The share of its rows that a table may lose before more are read."""
 
-
-class Zone(Struct, rename="camel"):
-    """The numbers of one zone, or of all. `oldest` is since when the longest waiting delivery waits, `gone` counts the
-    deliveries under way whose driver has gone.
-    """
-
-    waiting: int = 0
-    offers: int = 0
-    active: int = 0
-    gone: int = 0
-    alerts: int = 0
-    oldest: datetime | None = None
-    states: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(STATES, 0))
+Table = Literal["waiting", "active", "drivers"]
 
 
 class Gone(Struct, frozen=True):
@@ -40,14 +32,18 @@ class Gone(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """Rows that are new or differ from before, and ids of deliveries that are on the board no more."""
+    """Rows that are new or differ from before, and deliveries that are on the board no more: because they are over or
+    under way (`over`), or because so many wait longer (`cut`). `counts`: numbers changed.
+    """
 
     deliveries: list[DeliveryRow] = msgspec.field(default_factory=list)
     drivers: list[DriverRow] = msgspec.field(default_factory=list)
     over: list[DeliveryRow] = msgspec.field(default_factory=list)
+    cut: list[DeliveryRow] = msgspec.field(default_factory=list)
+    counts: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.deliveries or self.drivers or self.over)
+        return bool(self.deliveries or self.drivers or self.over or self.cut or self.counts)
 
     def add(self, others: "Changes") -> None:
         """Take in rows that are not among these yet."""
@@ -58,11 +54,15 @@ class Changes(Struct):
     @property
     def ids(self) -> set[str]:
         """Of all deliveries and drivers among them."""
-        return {row.id for rows in (self.deliveries, self.drivers, self.over) for row in rows}
+        return {row.id for rows in (self.deliveries, self.drivers, self.over, self.cut) for row in rows}
 
 
 class Picture:
-    """Everything on the board. Drivers' places and calls change all the time and make no row new."""
+    """Everything on the board. Drivers' places and calls change all the time and make no row new.
+
+    Where there is more than a table shows, `learn` keeps those that belong to it: `shown` knows the ids in each, and
+    `_edge` since when the last of them waits or is under way. `tally` counts all there is.
+    """
 
     def __init__(self) -> None:
         self.deliveries: dict[str, DeliveryRow] = {}
@@ -70,25 +70,75 @@ class Picture:
         self.seen: dict[str, Seen] = {}
         self.gone: dict[str, Gone] = {}
         self.alerts: list[AlertRow] = []
+        self.tally = Tally()
+        self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
+        self._edge: dict[Table, datetime | None] = {"waiting": None, "active": None}
 
     def learn(self, deliveries: Iterable[DeliveryRow], drivers: Drivers) -> Changes:
         """Take in rows as they are now. A delivery that neither waits nor is under way leaves the board."""
         changes = Changes()
         for delivery in deliveries:
+            changes.counts |= self.tally.delivery(delivery.counted)
             before = self.deliveries.get(delivery.id)
-            if delivery.status == WAITING or delivery.status in UNDER_WAY:
+            table = table_of(delivery)
+            if table is not None and self._belongs(delivery, table):
                 if delivery != before:
+                    self._leave(delivery.id)
+                    self.shown[table].add(delivery.id)
                     self.deliveries[delivery.id] = delivery
                     changes.deliveries.append(delivery)
             elif before is not None:
+                self._leave(delivery.id)
                 del self.deliveries[delivery.id]
-                changes.over.append(delivery)
+                (changes.cut if table == "waiting" else changes.over).append(delivery)
         for driver, seen in drivers:
+            changes.counts |= self.tally.driver(driver.counted)
+            if driver.id not in self.drivers and not driver.active and len(self.drivers) >= reads.SHOWN_LIMIT:
+                continue
             self.see(driver.id, seen)
             if driver != self.drivers.get(driver.id):
                 self.drivers[driver.id] = driver
                 changes.drivers.append(driver)
         return changes
+
+    def learn_all(self, deliveries: list[DeliveryRow], drivers: Drivers) -> Changes:
+        """Take in a full read: what belongs to the tables from now on, and rows that were there before."""
+        for table in self._edge:
+            mine = sorted(since(d) for d in deliveries if table_of(d) == table)
+            self._edge[table] = mine[reads.SHOWN_LIMIT - 1] if len(mine) >= reads.SHOWN_LIMIT else None
+        return self.learn(deliveries, drivers)
+
+    def _belongs(self, delivery: DeliveryRow, table: Table) -> bool:
+        if delivery.offer_id is not None or delivery.id in self.shown[table]:
+            return True
+        edge = self._edge[table]
+        if edge is not None:
+            return since(delivery) <= edge
+        if len(self.shown[table]) < reads.SHOWN_LIMIT:
+            return True
+        # One too many: from now on who comes later is counted only, until a full read.
+        edge = self._edge[table] = max(since(self.deliveries[shown]) for shown in self.shown[table])
+        return since(delivery) <= edge
+
+    def _leave(self, delivery_id: str) -> None:
+        for shown in self.shown.values():
+            shown.discard(delivery_id)
+
+    def room(self) -> bool:
+        """Whether a full read would fill tables that rows have left, while there is more."""
+        limit = reads.SHOWN_LIMIT
+        return any(
+            shown < total and (shown <= limit * FILL_BELOW or total <= limit) for shown, total in self.cuts().values()
+        )
+
+    def cuts(self) -> dict[Table, tuple[int, int]]:
+        """How many rows each table shows, of how many."""
+        everywhere = self.tally.everywhere
+        return {
+            "waiting": (len(self.shown["waiting"]), everywhere.waiting),
+            "active": (len(self.shown["active"]), everywhere.active),
+            "drivers": (len(self.drivers), self.tally.drivers),
+        }
 
     def see(self, driver_id: str, seen: Seen) -> bool:
         """Where a driver is now. Whether that is news."""
@@ -103,9 +153,9 @@ class Picture:
             if driver.active and not driver.connected:
                 seen = self.seen.get(driver.id)
                 contact = Contact(driver.connected, driver.lost_at, seen.called_at if seen is not None else None)
-                since = contact.gone_since(now, policy, driver.since)
-                if since is not None:
-                    gone[driver.id] = Gone(since, driver.phone)
+                gone_since = contact.gone_since(now, policy, driver.since)
+                if gone_since is not None:
+                    gone[driver.id] = Gone(gone_since, driver.phone)
         before, self.gone = self.gone, gone
         changed = {who for who in gone.keys() | before.keys() if gone.get(who) != before.get(who)}
         if not changed:
@@ -143,28 +193,13 @@ class Picture:
 
     def zones(self) -> dict[str, Zone]:
         """The numbers of every zone, and of all of them under an empty name."""
-        zones: dict[str, Zone] = {"": Zone()}
-        everything = zones[""]
-        for delivery in self.deliveries.values():
-            zone = zones.get(delivery.zone) or zones.setdefault(delivery.zone, Zone())
-            for counted in (everything, zone):
-                if delivery.status == WAITING:
-                    counted.waiting += 1
-                    since = delivery.unassigned_since
-                    if since is not None and (counted.oldest is None or since < counted.oldest):
-                        counted.oldest = since
-                    counted.offers += delivery.offer_id is not None
-                else:
-                    counted.active += 1
-                    counted.gone += self.gone_with(delivery) is not None
-        for driver in self.drivers.values():
-            zone = zones.get(driver.zone) or zones.setdefault(driver.zone, Zone())
-            everything.states[driver.state] += 1
-            zone.states[driver.state] += 1
-        for alert in self.standing_alerts():
-            zone = zones.get(alert.zone) or zones.setdefault(alert.zone, Zone())
-            everything.alerts += 1
-            zone.alerts += 1
+        zones = self.tally.zones(alert.zone for alert in self.standing_alerts())
+        if self.gone:
+            for delivery_id in self.shown["active"]:
+                delivery = self.deliveries[delivery_id]
+                if self.gone_with(delivery) is not None:
+                    zones[ALL].gone += 1
+                    zones[delivery.zone].gone += 1
         return zones
 
     def forget_gone(self, now: datetime, hours: int) -> list[str]:
@@ -178,4 +213,17 @@ class Picture:
         for driver_id in off:
             del self.drivers[driver_id]
             self.seen.pop(driver_id, None)
+            self.tally.forget_driver(driver_id)
         return off
+
+
+def table_of(delivery: DeliveryRow) -> Table | None:
+    """Where a delivery is shown; None once it is over, or before it waits."""
+    if delivery.status == WAITING:
+        return "waiting"
+    return "active" if delivery.status in UNDER_WAY else None
+
+
+def since(delivery: DeliveryRow) -> datetime:
+    """Since when it waits, or is under way."""
+    return (delivery.unassigned_since if delivery.status == WAITING else delivery.assigned_at) or delivery.created_at

@@ -9,7 +9,12 @@ from msgspec import Struct
 from server.store.reads import fetch, fetch_one
 
 SHOWN_LIMIT: Final = 5_000
-"""Of deliveries and of drivers: the longest waiting, and those with work, then who changed last."""
+"""Of a table: the longest waiting deliveries, those the longest under way, drivers with work before others at work.
+Whatever is offered is shown beside them. Everything is counted (board/tally.py)."""
+COUNTED_AT_ONCE: Final = 5_000
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+BEYOND_LIMIT: Final = 200
+"""Rows found beyond those shown."""
 OFF_SHIFT_HOURS: Final = 12
 """How long somebody who went home or was lost, and carries nothing, is still shown."""
 NEWS_LIMIT: Final = 20_000
@@ -30,9 +35,23 @@ LEFT JOIN drivers od ON od.id = o.driver_id
 LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
 LEFT JOIN drivers ad ON ad.id = a.driver_id"""
 DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
+_OPEN: Final = "status IN ('READY', 'ASSIGNED', 'PICKED_UP')"
 OPEN_DELIVERIES: Final = f"""{_DELIVERY}
-WHERE d.status IN ('READY', 'ASSIGNED', 'PICKED_UP')
-ORDER BY d.unassigned_since NULLS LAST, a.created_at LIMIT $1"""
+WHERE d.{_OPEN} AND d.id IN (
+    (SELECT id FROM deliveries WHERE status = 'READY' ORDER BY unassigned_since, id LIMIT $1)
+    UNION ALL
+    (SELECT delivery_id FROM driver_offers WHERE status = 'PENDING' ORDER BY expires_at LIMIT $1)
+    UNION ALL
+    (SELECT delivery_id FROM assignments WHERE status = 'ACTIVE' ORDER BY created_at, delivery_id LIMIT $1))"""  # noqa: S608 - constants
+COUNTED_DELIVERIES: Final = f"""
+SELECT id, zone, status, unassigned_since, current_offer_id IS NOT NULL FROM deliveries
+WHERE {_OPEN} AND id > $1 ORDER BY id LIMIT $2"""  # noqa: S608 - constants
+BEYOND_DELIVERIES: Final = f"""{_DELIVERY}
+WHERE d.status = ANY($1::text[]) AND ($2 = '' OR d.zone = $2)
+  AND NOT EXISTS (SELECT FROM unnest($3::text[]) word
+                  WHERE position(word IN lower(concat_ws(' ', d.store_name, d.seller_order_id, d.zone, ad.name))) = 0)
+  AND NOT EXISTS (SELECT FROM unnest($4::text[]) known WHERE known::uuid = d.id)
+ORDER BY coalesce(a.created_at, d.unassigned_since), d.id LIMIT $5"""  # noqa: S608 - constants
 
 _DRIVER: Final = """
 SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.availability_until,
@@ -40,10 +59,21 @@ SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_cha
        d.phone, p.lat, p.lon, p.at, p.last_call_at
 FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
 DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
+_SHOWN: Final = f"""(d.availability IN ('available', 'on_break', 'paused') OR d.active_count > 0
+   OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS}))"""
 SHOWN_DRIVERS: Final = f"""{_DRIVER}
-WHERE d.availability IN ('available', 'on_break', 'paused') OR d.active_count > 0
-   OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS})
-ORDER BY d.active_count > 0 DESC, d.last_availability_change DESC LIMIT $1"""
+WHERE {_SHOWN}
+ORDER BY d.active_count > 0 DESC, d.availability NOT IN ('available', 'on_break', 'paused'),
+         d.last_availability_change DESC, d.id LIMIT $1"""
+COUNTED_DRIVERS: Final = f"""
+SELECT d.id, d.zone, d.availability, d.active_count, d.capacity FROM drivers d
+WHERE {_SHOWN} AND d.id > $1 ORDER BY d.id LIMIT $2"""  # noqa: S608 - constants
+BEYOND_DRIVERS: Final = f"""{_DRIVER}
+WHERE {_SHOWN} AND ($1 = '' OR d.zone = $1)
+  AND NOT EXISTS (SELECT FROM unnest($2::text[]) word
+                  WHERE position(word IN lower(concat_ws(' ', d.name, d.zone))) = 0)
+  AND NOT EXISTS (SELECT FROM unnest($3::text[]) known WHERE known::uuid = d.id)
+ORDER BY d.name, d.id LIMIT $4"""  # noqa: S608 - constants
 MOVED: Final = """
 SELECT driver_id, lat, lon, at, last_call_at FROM driver_positions WHERE at > $1 OR last_call_at > $1"""
 
@@ -106,6 +136,39 @@ class DeliveryRow(Struct, frozen=True):
     picked_up_at: datetime | None
     version: int | None
 
+    @property
+    def counted(self) -> "CountedDelivery":
+        """What of it is counted."""
+        return CountedDelivery(self.id, self.zone, self.status, self.unassigned_since, self.offer_id is not None)
+
+
+class CountedDelivery(Struct, frozen=True):
+    """What of a delivery is counted."""
+
+    id: str
+    zone: str
+    status: str
+    since: datetime | None
+    offered: bool
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for a driver."""
+        return self.status == "READY"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or is under way."""
+        return self.status in ("READY", "ASSIGNED", "PICKED_UP")
+
+
+class CountedDriver(Struct, frozen=True):
+    """What of a driver is counted."""
+
+    id: str
+    zone: str
+    state: str
+
 
 class DriverRow(Struct, frozen=True):
     """A driver as the board shows them. Where they are stands apart: it changes all the time."""
@@ -127,7 +190,16 @@ class DriverRow(Struct, frozen=True):
     @property
     def state(self) -> str:
         """The availability, or `busy` for somebody available and at capacity."""
-        return "busy" if self.availability == "available" and self.active >= self.capacity else self.availability
+        return _state(self.availability, self.active, self.capacity)
+
+    @property
+    def counted(self) -> CountedDriver:
+        """What of them is counted."""
+        return CountedDriver(self.id, self.zone, self.state)
+
+
+def _state(availability: str, active: int, capacity: int) -> str:
+    return "busy" if availability == "available" and active >= capacity else availability
 
 
 class Seen(Struct, frozen=True):
@@ -188,7 +260,7 @@ def _end(snapshot: str) -> int:
 
 
 async def open_deliveries(pool: Any) -> list[DeliveryRow]:
-    """Everything that waits for a driver or is on its way."""
+    """What is shown of all that waits for a driver or is on its way."""
     return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
 
 
@@ -200,6 +272,37 @@ async def deliveries(pool: Any, ids: Iterable[str]) -> list[DeliveryRow]:
 async def shown_drivers(pool: Any) -> Drivers:
     """Everybody at work or with work, and who was until a short while ago."""
     return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
+
+
+async def counted(pool: Any) -> tuple[list[CountedDelivery], list[CountedDriver]]:
+    """All open deliveries and all drivers that are shown or would be, in as many statements as it takes."""
+    deliveries = [CountedDelivery(*row) for row in await _all(pool, COUNTED_DELIVERIES)]
+    drivers = [CountedDriver(row[0], row[1], _state(*row[2:])) for row in await _all(pool, COUNTED_DRIVERS)]
+    return deliveries, drivers
+
+
+async def _all(pool: Any, query: str) -> list[Any]:
+    rows: list[Any] = []
+    while True:
+        found = await fetch(pool, query, rows[-1][0] if rows else FIRST_ID, COUNTED_AT_ONCE)
+        rows += found
+        if len(found) < COUNTED_AT_ONCE:
+            return rows
+
+
+async def deliveries_beyond(
+    pool: Any, statuses: list[str], zone: str, words: list[str], known: list[str]
+) -> list[DeliveryRow]:
+    """The oldest with one of these statuses, in this zone (empty: any), with all these words (in lower case), apart
+    from the known ids.
+    """
+    rows = await fetch(pool, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
+    return [DeliveryRow(*row) for row in rows]
+
+
+async def drivers_beyond(pool: Any, zone: str, words: list[str], known: list[str]) -> Drivers:
+    """Drivers by name, in this zone (empty: any), with all these words (in lower case), apart from the known ids."""
+    return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
 
 
 async def drivers(pool: Any, ids: Iterable[str]) -> Drivers:

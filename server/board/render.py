@@ -13,8 +13,9 @@ from msgspec import Struct
 from prometheus_client import Counter
 
 from server.board import words as w
-from server.board.picture import UNDER_WAY, WAITING, Gone, Zone
+from server.board.picture import UNDER_WAY, WAITING, Gone, Table
 from server.board.reads import AlertRow, DeliveryRow, DriverRow, Seen
+from server.board.tally import Zone
 from server.dispatch.model import Point
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
@@ -120,6 +121,8 @@ class Renderer:
             name: getattr(rows, name) for name in ("waiting", "offer", "active", "driver", "over", "alerts")
         }
         headline: Any = env.get_template("board/headline.html").module
+        cuts: Any = env.get_template("board/cuts.html").module
+        self._cut: Callable[..., Markup] = cuts.cut
         self._headline: Callable[..., Markup] = headline.headline
 
     def _trip_km(self, d: DeliveryRow) -> str:
@@ -151,6 +154,10 @@ class Renderer:
     def alerts(self, alerts: Sequence[AlertRow], rev: int) -> str:
         """The whole list of alerts: there are few."""
         return self._macros["alerts"](alerts, rev)
+
+    def cut(self, table: Table, shown: int, total: int) -> str:
+        """What a table says when it does not show all there is."""
+        return self._cut(table, shown, total)
 
     def headline(self, zones: dict[str, Zone], stats: Stats, rev: int) -> str:
         """The numbers of all zones, and those of each as data for whoever looks at one."""

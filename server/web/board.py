@@ -21,6 +21,7 @@ from server.web.errors import not_found
 from server.web.shell import HTML, NO_STORE, screens, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
+TEXT_LIMIT: Final = 100
 
 ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
 DELIVERY_EXISTS: Final = "SELECT id FROM deliveries WHERE id = $1"
@@ -51,8 +52,21 @@ async def rows(request: Call) -> ASGIResponse:
     pieces = [partial_of(f"#rows-{name}", "innerMorph", html) for name, html in shown.rows.items()]
     pieces.append(partial_of("#alerts", "outerMorph", shown.alerts))
     pieces.append(partial_of("#headline", "outerMorph", shown.headline))
+    pieces += [partial_of(f"#cut-{table}", "outerMorph", html) for table, html in shown.cuts.items()]
     body = "".join(pieces).encode()
     return ASGIResponse(body=body, headers=NO_STORE, media_type=HTML)
+
+
+@get("/board/beyond", guards=[WATCHERS], include_in_schema=False)
+async def beyond(request: Call) -> ASGIResponse:
+    """Rows in a zone (`?zone=`), or with some words (`?q=`), that the tables do not show because there are so many:
+    in a `tbody` for each table that is cut.
+    """
+    zone = request.query_params.get("zone", "")[:TEXT_LIMIT].replace("\x00", "")
+    words = request.query_params.get("q", "")[:TEXT_LIMIT].replace("\x00", "").lower().split()
+    found = await feed_of(request).beyond(zone, words)
+    html = "".join(f'<tbody data-list="{table}">{rows}</tbody>' for table, rows in found.items())
+    return ASGIResponse(body=f"<table>{html}</table>".encode(), headers=NO_STORE, media_type=HTML)
 
 
 class EventStream(ASGIStreamingResponse):
@@ -115,6 +129,6 @@ def _to_delivery(row: Any) -> ASGIResponse:
 
 def board_handlers() -> list[ControllerRouterHandler]:
     """Everything under `/board`, and where notifications lead."""
-    handlers = [board, rows, stream, order, unassigned_order, *board_pages.HANDLERS]
+    handlers = [board, rows, beyond, stream, order, unassigned_order, *board_pages.HANDLERS]
     handlers += [*board_actions.HANDLERS, *board_bulk.HANDLERS]
     return [screens(handlers)]

@@ -1,6 +1,7 @@
 // The tables: which rows are shown and in what order, and which one the keyboard is at. The rows themselves are the
 // model: what they are is in their data attributes.
 import { LISTS, OFF, SHOWS, SORTS, readAddress, state, writeAddress } from "./address.js";
+import { lookBeyondSoon } from "./beyond.js";
 import { now, onTick, tickWithin } from "./clock.js";
 import { bulkPath, openDialog } from "./dialogs.js";
 import { readAgain } from "./live.js";
@@ -68,6 +69,7 @@ const countSoon = () => {
         total += 1;
         if (!row.hidden) shown += 1;
       }
+      total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0));
       const text = shown === total ? String(total) : `${shown} of ${total}`;
       const count = document.querySelector(`[data-count="${list}"]`);
       if (count.textContent !== text) count.textContent = text;
@@ -219,6 +221,32 @@ const settle = (row, list, levelBefore) => {
   filter(row, list);
 };
 
+// Rows found beyond those shown join the table while they are looked for.
+const adopt = (found) => {
+  for (const list of LISTS) {
+    const rows = found.get(list) ?? [];
+    const ids = new Set(rows.map((row) => row.id));
+    for (const old of bodies[list].querySelectorAll("tr[data-beyond]")) {
+      if (ids.has(old.id)) continue;
+      old.remove();
+      state.picks.delete(old.id);
+    }
+    for (const row of rows) {
+      const old = document.getElementById(row.id);
+      if (old && (old.dataset.beyond === undefined || old.html === row.outerHTML)) continue;
+      row.html = row.outerHTML;
+      row.dataset.beyond = "";
+      const focused = old?.contains(document.activeElement);
+      if (old) old.replaceWith(row);
+      else bodies[list].append(row);
+      if (focused) row.focus({ preventScroll: true });
+      settle(row, list, Infinity);
+    }
+  }
+  markPicks();
+  countSoon();
+};
+
 const PREFIXES = { d: "waiting", a: "active", o: "offers", v: "drivers" };
 
 const receive = (tasks) => {
@@ -341,9 +369,7 @@ const inOrderOf = (body, fragment) => {
   fragment.replaceChildren(...rows);
 };
 
-const settleAll = () => {
-  filterAll();
-  settleHeadline();
+const markPicks = () => {
   for (const id of state.picks) {
     const row = document.getElementById(id);
     const box = row && boxOf(row);
@@ -353,6 +379,13 @@ const settleAll = () => {
     }
   }
   showBulk();
+};
+
+const settleAll = () => {
+  filterAll();
+  settleHeadline();
+  markPicks();
+  lookBeyondSoon(adopt);
   tickWithin(document.getElementById("board"));
   document.dispatchEvent(new CustomEvent("board:changed"));
 };
@@ -368,6 +401,7 @@ const choose = (changes) => {
   filterAll();
   markShow();
   writeAddress();
+  lookBeyondSoon(adopt);
 };
 
 const chooseZone = async (zone) => {

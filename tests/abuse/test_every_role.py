@@ -88,6 +88,7 @@ ALLOWED: dict[str, set[str] | None] = {
     # Screens and what they are made of
     "GET /board": READERS,
     "GET /board/rows": READERS,
+    "GET /board/beyond": READERS,
     "GET /board/stream": READERS,
     "GET /board/deliveries/{}": READERS,
     "GET /board/deliveries/{}/now": READERS,

@@ -327,6 +327,39 @@ def feed_piece(feed: Any, row: Any, rev: int) -> str:
     return f'<hx-partial hx-target="#d-{row.id}" hx-swap="outerMorph">{html}</hx-partial>'
 
 
+async def test_a_table_that_is_cut_says_so_and_a_zone_or_words_find_the_others(
+    site: Site, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.board.reads.SHOWN_LIMIT", 3)
+    alice = await people(site.node, "alice", "ops")
+    for number in range(3):
+        await site.delivery(zone="near", storeName=f"Near {number}")
+    far = [await site.delivery(zone="far", storeName=f"Far {number}") for number in range(2)]
+    board = await open_board(alice)
+    rows = board.locator("#rows-waiting tr:visible")
+    await expect(rows).to_have_count(3)
+    await expect(board.locator("#cut-waiting")).to_contain_text("Showing the 3 longest waiting of 5.")
+    await expect(board.locator('[data-count="waiting"]')).to_have_text("3 of 5")
+    await expect(board.locator('[data-n="waiting"]')).to_have_text("5")
+    await board.select_option("#zone", "far")
+    await expect(rows).to_have_count(2)
+    await expect(board.locator("#beyond")).to_have_text("2 more found beyond the rows shown.")
+    await expect(board.locator('[data-n="waiting"]')).to_have_text("2")
+    await shoot(board, "board-cut")
+    # What is found is worked on like any other row, also after everything was read again.
+    site.node.app.state.node.feed.broadcast.begin()
+    await expect(rows).to_have_count(2)
+    await board.locator(f"#d-{far[1]['id']}").get_by_role("button", name="Ack").click()
+    await board.get_by_role("dialog").get_by_role("button", name="I look after it").click()
+    await expect(board.locator(f"#d-{far[1]['id']} .ack")).to_have_text("alice")
+    await board.select_option("#zone", "")
+    await expect(board.locator("#beyond")).to_have_text("")
+    await expect(rows).to_have_count(3)
+    await board.fill("#q", "far 0")
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("Far 0")
+
+
 async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None:
     alice = await people(site.node, "alice", "ops")
     made = [await site.delivery() for _ in range(3)]

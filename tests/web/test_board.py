@@ -137,6 +137,7 @@ async def test_another_epoch_leads_to_a_resync_with_where_one_is_then(site: Site
         pieces = {piece["hx-target"]: piece for piece in parse(again.text).every("hx-partial")}
         assert set(pieces) == {
             "#rows-waiting", "#rows-active", "#rows-offers", "#rows-drivers", "#alerts", "#headline",
+            "#cut-waiting", "#cut-active", "#cut-drivers",
         }  # fmt: skip
         assert pieces["#rows-waiting"]["hx-swap"] == "innerMorph"
         rows = parse((await site.vic.get("/board/rows", params={"at": "0badbeef-3"})).text)
