@@ -7,7 +7,7 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from typing import Final
 
 from prometheus_client import Counter, Gauge
@@ -36,13 +36,21 @@ def event(data: str, *, name: str | None = None, position: str | None = None) ->
     return "".join((*lines, "data: ", data.translate(_NEWLINES), "\n\n")).encode()
 
 
+def _changed(ids: Iterable[str]) -> bytes:
+    """Which of what a viewer shows changed."""
+    return event(" ".join(sorted(ids)), name="changed")
+
+
 class Viewer:
-    """One open stream. `about` is the id of the one delivery or driver it shows; None: it shows the board."""
+    """One open stream, of one page or of all pages of a browser. `board`: one of them is the board; `about` are the ids
+    of the deliveries and drivers, and the topics, of the others.
+    """
 
-    __slots__ = ("_behind", "_chunks", "_closed", "_lost", "_size", "_something", "about")
+    __slots__ = ("_behind", "_chunks", "_closed", "_lost", "_size", "_something", "about", "board")
 
-    def __init__(self, about: str | None, behind_bytes: int) -> None:
-        self.about = about
+    def __init__(self, about: Iterable[str], behind_bytes: int, *, board: bool) -> None:
+        self.about = frozenset(about)
+        self.board = board
         self._behind = behind_bytes
         self._chunks: list[bytes] = []
         self._size = 0
@@ -127,14 +135,18 @@ class Broadcast:
             RESYNCS.labels("epoch").inc()
             viewer.lose()
 
-    def join(self, after: str | None, about: str | None = None) -> Viewer:
-        """A new viewer who has everything up to `after`: what they missed lies ready, or the word to look again."""
-        viewer = Viewer(about, self._behind_bytes)
-        missed = self.since(after) if about is None else None
+    def join(self, after: str | None, about: Collection[str] = (), *, board: bool = True) -> Viewer:
+        """A new viewer whose board has everything up to `after`: what they missed lies ready, or the word to look
+        again. What they show beside the board may have changed meanwhile: that lies ready too.
+        """
+        viewer = Viewer(about, self._behind_bytes, board=board)
+        missed = self.since(after) if board else None
         if missed is None:
-            RESYNCS.labels("unknown_position" if about is None else "page").inc()
+            RESYNCS.labels("unknown_position" if board else "page").inc()
             viewer.lose()
         else:
+            if about:
+                viewer.push(_changed(viewer.about))
             for chunk in missed:
                 viewer.push(chunk)
         self._viewers.add(viewer)
@@ -169,20 +181,19 @@ class Broadcast:
         while len(self._kept) > self._kept_messages or (self._size > self._kept_bytes and len(self._kept) > 1):
             self._size -= len(self._kept.popleft())
         for viewer in self._viewers:
-            if viewer.about is None:
+            if viewer.board:
                 viewer.push(message)
 
     def watched(self) -> set[str]:
         """The deliveries, drivers and topics whose pages are open."""
-        return {viewer.about for viewer in self._viewers if viewer.about is not None}
+        return {about for viewer in self._viewers for about in viewer.about}
 
     def touched(self, ids: Iterable[str]) -> None:
         """Tell the pages of these deliveries and drivers that they changed."""
         touched = set(ids)
-        message = event("", name="changed")
         for viewer in self._viewers:
-            if viewer.about in touched:
-                viewer.push(message)
+            if changed := viewer.about & touched:
+                viewer.push(_changed(changed))
 
     def say(self, message: bytes) -> None:
         """Send this to everybody; it is not remembered."""
@@ -192,7 +203,7 @@ class Broadcast:
     def say_to_boards(self, message: bytes) -> None:
         """Send this to every board; it is not remembered."""
         for viewer in self._viewers:
-            if viewer.about is None:
+            if viewer.board:
                 viewer.push(message)
 
     def close(self) -> None:

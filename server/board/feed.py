@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import timedelta
 from typing import Any, Final, Literal
 
@@ -140,10 +140,10 @@ class Feed:
 
     # Who watches.
 
-    async def join(self, after: str | None, about: str | None = None) -> Viewer:
+    async def join(self, after: str | None, about: Collection[str] = (), *, board: bool = True) -> Viewer:
         """A new viewer, once there is something to see. Raises DatabaseAway."""
         await self._awake()
-        viewer = self.broadcast.join(after, about)
+        viewer = self.broadcast.join(after, about, board=board)
         viewer.push(self._pulse())
         return viewer
 

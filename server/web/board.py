@@ -22,6 +22,7 @@ from server.web.shell import HTML, NO_STORE, screens, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
 TEXT_LIMIT: Final = 100
+ABOUT_LIMIT: Final = 200
 
 ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
 DELIVERY_EXISTS: Final = "SELECT id FROM deliveries WHERE id = $1"
@@ -69,6 +70,12 @@ async def beyond(request: Call) -> ASGIResponse:
     return ASGIResponse(body=f"<table>{html}</table>".encode(), headers=NO_STORE, media_type=HTML)
 
 
+def _session_header(request: Call) -> dict[str, str]:
+    """Whose stream it is: pages of another session of the same browser must not take it for theirs."""
+    session = request.scope["state"].get("session")
+    return {"X-Session": sessions_of(request).mark(session)} if session is not None else {}
+
+
 class EventStream(ASGIStreamingResponse):
     """A stream of server-sent events to one viewer, who is let go of whatever ends it. It ends with their access."""
 
@@ -76,7 +83,7 @@ class EventStream(ASGIStreamingResponse):
         super().__init__(
             iterator=feed.broadcast.stream(viewer),
             media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **_session_header(request)},
         )
         self._unwatch = sessions_of(request).watch(request, viewer.close)
         self._feed = feed
@@ -95,14 +102,15 @@ class EventStream(ASGIStreamingResponse):
 async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
-    `?about=` is the id of the one delivery or driver whose page is open, or the topic of a screen: only that it changed
-    is told.
+    `?about=` are the ids of the deliveries and drivers whose pages are open, and the topics of screens, with commas:
+    only that they changed is told. The board comes too without any of them, or with `?board=1`.
     """
     after = request.headers.get("last-event-id") or request.query_params.get("after")
-    asked = request.query_params.get("about", "")
-    about = asked if asked in TOPICS else canonical(asked)
+    asked = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]
+    about = {known for one in asked if (known := one if one in TOPICS else canonical(one))}
+    board = not about or request.query_params.get("board") == "1"
     feed = feed_of(request)
-    viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about)
+    viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about, board=board)
     return EventStream(request, feed, viewer)
 
 

@@ -242,6 +242,10 @@ class Sessions:
         """The prefix keeps other hosts of the domain from setting it."""
         return SECURE_COOKIE if self.is_secure(connection) else COOKIE
 
+    def mark(self, session: Session) -> str:
+        """Tells this session from others, and nothing else: pages and streams carry it."""
+        return hashlib.sha256(b"callboard mark\0" + session.token.encode()).hexdigest()[:16]
+
     def csrf_token(self, session: Session) -> str:
         """A token for the pages of this session: another one each time, all of them good as long as it lasts."""
         nonce = secrets.token_urlsafe(12)

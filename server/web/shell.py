@@ -104,6 +104,7 @@ def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
         "person": principal.subject if principal is not None else None,
         "role": principal.role if principal is not None else None,
         "csrf_token": sessions_of(request).csrf_token(session) if session is not None else None,
+        "session_mark": sessions_of(request).mark(session) if session is not None else None,
         "navigation": NAVIGATION.get(principal.role, ()) if principal is not None else (),
         "asset": asset,
         "flashes": flashes_of(request),

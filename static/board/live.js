@@ -2,6 +2,7 @@
 // swapped before everything that came before it was, nor before a full read that was called for.
 import { coarse, learnTime, now, onTick } from "./clock.js";
 import { announce } from "./notices.js";
+import { alone, remember, shareStream } from "./shared.js";
 
 const SILENT_MS = 12_000; // the server says something every 5 s
 const STALE_READ_MS = 6_000;
@@ -17,6 +18,7 @@ let lostAt = performance.now();
 let readAge = 0;
 let triedAt = performance.now();
 let shown = "connecting";
+let resting = false;
 
 const WORDS = {
   connecting: "Connecting",
@@ -71,11 +73,20 @@ const lost = () => {
 // End what hangs: htmx connects again by itself, or is asked to.
 const connectAgain = () => {
   const at = performance.now();
-  if (over || at - triedAt < 3_000) return;
+  if (over || resting || at - triedAt < 3_000) return;
   triedAt = at;
   if (connection?.delayCanceller) connection.delayCanceller();
   else if (connection?.reader) connection.reader.cancel();
   else if (!stream._htmx?.sse) globalThis.htmx.trigger(stream, "board:connect");
+};
+
+// Where no stream is shared, a tab that nobody sees leaves the connection to others.
+const rest = () => {
+  resting = document.hidden && alone();
+  if (resting && open) {
+    lost();
+    connection?.reader?.cancel();
+  }
 };
 
 const watch = () => {
@@ -96,8 +107,10 @@ const full = async (position) => {
 };
 
 export const startLive = () => {
+  shareStream();
   stream.addEventListener("htmx:sse:before:connection", (event) => {
     connection = event.detail.connection;
+    if (resting) event.preventDefault();
   });
   stream.addEventListener("htmx:sse:after:connection", (event) => {
     connection = event.detail.connection;
@@ -115,6 +128,7 @@ export const startLive = () => {
   stream.addEventListener("htmx:sse:before:message", (event) => {
     const { message, waitUntil } = event.detail;
     heard();
+    if (message.id) remember(message.id);
     if (message.event === "pulse") {
       const pulse = JSON.parse(message.data);
       learnTime(pulse.now);
@@ -127,6 +141,7 @@ export const startLive = () => {
     if (event.detail.ctx.response.status === 401) globalThis.callboard.toLogin();
   });
   document.addEventListener("visibilitychange", () => {
+    rest();
     if (document.hidden) return;
     const silent = performance.now() - heardAt;
     if (!open || silent > 7_000) {
@@ -136,11 +151,26 @@ export const startLive = () => {
     }
     refresh();
   });
+  // Back from where the browser keeps pages that were left: what it held is gone.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    triedAt = 0;
+    if (open) lost();
+    connectAgain();
+    refresh();
+  });
   addEventListener("online", () => {
     triedAt = 0;
     if (!open) connectAgain();
   });
   onTick(watch);
   refresh();
+  const connect = () => {
+    rest();
+    if (!resting) globalThis.htmx.trigger(stream, "board:connect");
+  };
+  // htmx knows the stream once the page is read.
+  if (document.readyState === "complete") connect();
+  else document.addEventListener("DOMContentLoaded", connect);
   document.body.dataset.started = String(now());
 };

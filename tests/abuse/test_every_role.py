@@ -106,6 +106,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /board/deliveries/{}/acknowledge": ACTORS,
     "POST /board/deliveries/{}/acknowledge": ACTORS,
     "GET /board/deliveries/{}/reassign": ADMIN,
+    "GET /board/deliveries/{}/search": ACTORS,
     "POST /board/deliveries/{}/search": ACTORS,
     "POST /board/assignments/{}/reassign": ADMIN,
     "POST /board/alerts/{}/acknowledge": ACTORS,
@@ -154,7 +155,6 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /health/ready": EVERYBODY,
     "GET /metrics": EVERYBODY,
     "GET /static/{}": EVERYBODY,
-    "HEAD /static/{}": EVERYBODY,
 }
 
 ROLES = ("owner", "driver", "service", "key", "viewer", "ops", "admin")

@@ -323,7 +323,7 @@ async def test_focus_and_typed_text_survive_a_flood_of_changes(site: Site, peopl
 
 
 def feed_piece(feed: Any, row: Any, rev: int) -> str:
-    html = feed.renderer.delivery(row, rev)["waiting"]
+    html = feed.renderer.delivery(row, None, rev)["waiting"]
     return f'<hx-partial hx-target="#d-{row.id}" hx-swap="outerMorph">{html}</hx-partial>'
 
 

@@ -123,12 +123,12 @@ async def test_a_new_epoch_resyncs_everybody() -> None:
 
 async def test_a_page_of_one_hears_only_that_it_changed() -> None:
     broadcast = Broadcast()
-    page = broadcast.join(None, "this-one")
+    page = broadcast.join(None, {"this-one"}, board=False)
     assert await page.take() == []
     broadcast.publish("a row")
     broadcast.touched({"another"})
     broadcast.touched({"this-one"})
-    assert await page.take() == [b"event: changed\ndata: \n\n"]
+    assert await page.take() == [b"event: changed\ndata: this-one\n\n"]
 
 
 async def test_closing_ends_every_stream_and_every_later_one() -> None:
@@ -142,7 +142,7 @@ async def test_closing_ends_every_stream_and_every_later_one() -> None:
 
 
 async def test_a_viewer_waits_until_there_is_something() -> None:
-    viewer = Viewer(None, 100)
+    viewer = Viewer((), 100, board=True)
     taking = asyncio.create_task(viewer.take())
     await asyncio.sleep(0)
     assert not taking.done()

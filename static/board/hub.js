@@ -1,0 +1,221 @@
+// The one stream of a browser: it takes what pages want to hear, asks the server for all of it at once, and hands each
+// its part. It runs in a shared worker, or in one tab for the others.
+//
+// A page's port is sent {open, status, session} once, then {chunk} with whole messages of the stream, and {end} when the
+// page has to ask again. It sends {subscribe: {board, about, after, session}}, {ack} with how many chunks it took, and {bye}.
+
+const GATHER_MS = 30; // tabs that are opened or restored together
+const SILENT_MS = 12_000; // the server says something every 5 s
+const GONE_MS = 30_000; // a page acknowledges every pulse
+const BEHIND_CHARS = 1 << 20;
+
+const numberOf = (position) => Number(position.slice(position.indexOf("-") + 1));
+const epochOf = (position) => position.slice(0, position.indexOf("-"));
+
+const parse = (block) => {
+  const message = { event: "", data: "", id: "" };
+  for (const line of block.split("\n")) {
+    const colon = line.indexOf(": ");
+    if (colon > 0) message[line.slice(0, colon)] = line.slice(colon + 2);
+  }
+  return message;
+};
+
+export class Hub {
+  pages = new Map(); // port -> what it wants and how far it is
+  #fetch;
+  #connection = null;
+  #asked = ""; // for what
+  #session = null;
+  #position = "";
+  #heardAt = 0;
+  #timer = null;
+
+  // `fetch` that asks the server itself.
+  constructor(fetch) {
+    this.#fetch = fetch;
+    setInterval(() => this.#look(), 2000);
+  }
+
+  // What a page says.
+  hear(port, message) {
+    if (message.subscribe) {
+      const { board, about, after, session } = message.subscribe;
+      this.pages.set(port, { board, about, position: after, session, open: false, sent: [], size: 0, ackedAt: Date.now() });
+      this.#soon(GATHER_MS);
+    } else if (message.bye) {
+      if (this.pages.delete(port)) this.#soon(GATHER_MS);
+    } else if (message.ack) {
+      const page = this.pages.get(port);
+      if (!page) return;
+      page.ackedAt = Date.now();
+      for (const size of page.sent.splice(0, message.ack)) page.size -= size;
+    }
+  }
+
+  #soon(pause) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#settle(), pause);
+  }
+
+  #wanted() {
+    const about = new Set();
+    let board = false;
+    for (const page of this.pages.values()) {
+      if (page.about) about.add(page.about);
+      board ||= page.board;
+    }
+    const query = new URLSearchParams();
+    if (about.size) query.set("about", [...about].sort().join(","));
+    if (board) query.set("board", "1");
+    return query.toString();
+  }
+
+  // The stream is the one that is wanted, or is opened again.
+  #settle() {
+    const wanted = this.#wanted();
+    if (!this.pages.size) return this.#hangUp();
+    const fresh = [...this.pages.values()].filter((page) => !page.open);
+    const late = fresh.some((page) => page.board && this.#isBehind(page));
+    const other = fresh.some((page) => page.session !== this.#session);
+    // What no page is about any more may stay in the question until the next one comes, but for the board's many rows.
+    const enough = wanted === this.#asked || (!fresh.length && wanted.includes("board=") === this.#asked.includes("board="));
+    if (this.#connection?.open && enough && !late && !other) {
+      for (const [port, page] of this.pages) if (!page.open) this.#welcome(port, page, 200);
+      return;
+    }
+    this.#connect(wanted);
+  }
+
+  #isBehind(page) {
+    return epochOf(page.position) === epochOf(this.#position) && numberOf(page.position) < numberOf(this.#position);
+  }
+
+  #hangUp() {
+    this.#connection?.abort.abort();
+    this.#connection = null;
+    this.#asked = "";
+  }
+
+  // From where all boards can go on. Where they come from different epochs, the stream's own counts.
+  #from() {
+    const boards = [...this.pages.values()].filter((page) => page.board && page.position);
+    const epoch = epochOf(this.#position || boards[0]?.position || "-");
+    const positions = boards.map((page) => page.position).filter((position) => epochOf(position) === epoch);
+    positions.sort((a, b) => numberOf(a) - numberOf(b));
+    return positions[0] ?? this.#position;
+  }
+
+  async #connect(wanted) {
+    this.#hangUp();
+    const connection = { abort: new AbortController(), open: false };
+    this.#connection = connection;
+    this.#asked = wanted;
+    const from = this.#from();
+    const connecting = setTimeout(() => connection.abort.abort(), 8000);
+    let response;
+    try {
+      response = await this.#fetch(`/board/stream?${wanted}`, {
+        headers: { Accept: "text/event-stream", ...(from ? { "Last-Event-ID": from } : {}) },
+        signal: connection.abort.signal,
+        cache: "no-store",
+        redirect: "manual",
+      });
+    } catch {
+      response = null;
+    }
+    clearTimeout(connecting);
+    if (this.#connection !== connection) return;
+    if (!response?.ok) return this.#failed(response?.status || 503);
+    this.#session = response.headers.get("X-Session");
+    this.#position ||= from;
+    this.#heardAt = Date.now();
+    connection.open = true;
+    for (const [port, page] of this.pages) {
+      if (page.open && page.session !== this.#session) this.#drop(port); // it asks again, and is told whose stream this is
+      else this.#welcome(port, page, 200);
+    }
+    await this.#read(connection, response.body.getReader());
+  }
+
+  #welcome(port, page, status) {
+    if (!page.open) {
+      page.open = true;
+      port.postMessage({ open: true, status, session: this.#session });
+    }
+    // Its board was read on another node, or before that one was started again: it is read again.
+    const strange = page.board && this.#position && epochOf(page.position) !== epochOf(this.#position);
+    if (strange) {
+      page.position = this.#position;
+      this.#send(port, page, `id: ${this.#position}\nevent: resync\ndata: `);
+    }
+  }
+
+  // Every page asks again by itself, as it would on a connection of its own.
+  #failed(status) {
+    this.#hangUp();
+    for (const [port, page] of this.pages) port.postMessage(page.open ? { end: true } : { open: true, status, session: null });
+    this.pages.clear();
+    this.#position = "";
+  }
+
+  async #read(connection, reader) {
+    const decoder = new TextDecoder();
+    let rest = "";
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (this.#connection !== connection) return;
+        if (done) break;
+        this.#heardAt = Date.now();
+        const blocks = (rest + decoder.decode(value, { stream: true })).split("\n\n");
+        rest = blocks.pop();
+        for (const block of blocks) this.#dispatch(block);
+      }
+    } catch {
+      // cut off: as if it had ended
+    }
+    if (this.#connection === connection) this.#failed(503);
+  }
+
+  #dispatch(block) {
+    const message = parse(block);
+    if (message.id) this.#position = message.id;
+    const touched = message.event === "changed" ? new Set(message.data.split(" ")) : null;
+    for (const [port, page] of this.pages) {
+      if (!page.open) continue;
+      if (message.event === "resync") {
+        page.position = message.id;
+        this.#send(port, page, block);
+      } else if (touched) {
+        if (touched.has(page.about)) this.#send(port, page, block);
+      } else if (message.event === "pulse" || block.startsWith(":")) this.#send(port, page, block);
+      else if (page.board) {
+        if (message.id) {
+          if (numberOf(message.id) <= numberOf(page.position)) continue;
+          page.position = message.id;
+        }
+        this.#send(port, page, block);
+      }
+    }
+  }
+
+  #send(port, page, block) {
+    if (page.size + block.length > BEHIND_CHARS && page.sent.length) return this.#drop(port);
+    page.sent.push(block.length);
+    page.size += block.length;
+    port.postMessage({ chunk: `${block}\n\n` });
+  }
+
+  #drop(port) {
+    this.pages.delete(port);
+    port.postMessage({ end: true });
+  }
+
+  #look() {
+    const at = Date.now();
+    for (const [port, page] of this.pages) if (page.sent.length && at - page.ackedAt > GONE_MS) this.#drop(port);
+    if (!this.pages.size) return this.#hangUp();
+    if (this.#connection?.open && at - this.#heardAt > SILENT_MS) this.#failed(503);
+  }
+}

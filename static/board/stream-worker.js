@@ -1,0 +1,12 @@
+// The shared worker that holds the one stream of all tabs.
+import { Hub } from "./hub.js";
+
+const hub = new Hub(fetch.bind(globalThis));
+
+addEventListener("connect", ({ ports: [port] }) => {
+  port.addEventListener("message", ({ data }) => {
+    hub.hear(port, data);
+    if (data.bye) port.close();
+  });
+  port.start();
+});
