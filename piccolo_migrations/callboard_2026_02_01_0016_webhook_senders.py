@@ -1,4 +1,7 @@
-"""Who sends a webhook's messages, until when; and no more of what nobody filled in or locks any longer."""
+"""Who sends a webhook's messages, until when; and no more of a column that nobody filled in.
+
+`webhook_deliveries.locked_until` is not used any more. It stays until no node of the release before can still run.
+"""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns import Text, Timestamptz
@@ -18,7 +21,6 @@ async def forwards() -> MigrationManager:
             column_class=column_class,
             params=dict(OPTIONAL),
         )
-    # With the first of them goes a unique index that held one entry for every message and no value.
-    for name in ("event_id", "locked_until"):
-        manager.drop_column(table_class_name="WebhookDelivery", tablename="webhook_deliveries", column_name=name)
+    # With it goes a unique index that held one entry for every message and no value.
+    manager.drop_column(table_class_name="WebhookDelivery", tablename="webhook_deliveries", column_name="event_id")
     return manager

@@ -293,6 +293,7 @@ class WebhookDelivery(Table, tablename="webhook_deliveries"):
     created_at = Timestamptz(default=TimestamptzNow())
     attempts = Integer(default=0)
     next_attempt_at = Timestamptz(default=TimestamptzNow())
+    locked_until = _at(null=True)
     delivered_at = _at(null=True)
     parked_at = _at(null=True)
     last_status = _int(null=True)
