@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from prometheus_client import Histogram
 
 from server.board import reads
@@ -28,10 +29,14 @@ from server.policies import Policies
 from server.realtime.bus import BOARD, Bus
 from server.realtime.clock import DatabaseClock
 from server.store.reads import DatabaseAway
+from server.store.watch import read_numbers_now
 
 COALESCE_SECONDS: Final = 0.15
 POLL_SECONDS: Final = 1.0
 ALERTS_SECONDS: Final = 2.0
+NUMBERS_SECONDS: Final = 5.0
+NUMBERS_REST_FACTOR: Final = 20
+"""Of alerts: how often they are counted, and how long is paused after counting that took long."""
 MOVED_SECONDS: Final = 5.0
 MOVED_MARGIN: Final = timedelta(seconds=20)
 """A position is written down some seconds after its time."""
@@ -100,6 +105,8 @@ class Feed:
         self._alerts = self._headline = ""
         self._cuts: dict[Table, str] = {}
         self._stats = Stats(0)
+        self._numbers: dict[str, float] = {}
+        self._numbers_due = 0.0
         self._policy_version = 0
         self._deliveries: set[str] = set()
         self._drivers: set[str] = set()
@@ -251,7 +258,7 @@ class Feed:
         await self._count_anew()
         deliveries = await reads.open_deliveries(self._pool)
         drivers = await reads.shown_drivers(self._pool)
-        self._picture.alerts = await reads.alerts(self._pool)
+        self._picture.alerts = await self._read_alerts()
         self._stats = await read_stats(self._pool, self._clock.now())
         self._picture.learn_all(deliveries, drivers)
         self._picture.mark_gone(self._clock.now(), self._policies.current)
@@ -326,7 +333,7 @@ class Feed:
                 self._drivers |= drivers
                 raise
             if self._is_due("alerts", ALERTS_SECONDS):
-                alerts = await reads.alerts(self._pool)
+                alerts = await self._read_alerts()
                 if alerts != self._picture.alerts:
                     headline_due = True
                     self._due["watch"] = 0.0
@@ -377,6 +384,17 @@ class Feed:
             tally.driver(driver)
             await _yield_every(count)
         self._picture.tally = tally
+
+    async def _read_alerts(self) -> list[reads.AlertRow]:
+        """The alerts with their numbers now, which are counted anew less often than alerts come and go."""
+        alerts = await reads.alerts(self._pool)
+        standing = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
+        started = time.monotonic()
+        if started >= self._numbers_due or any(alert_id not in self._numbers for alert_id, _, _ in standing):
+            self._numbers = await read_numbers_now(self._pool, standing, self._policies.current.alerts)
+            took = time.monotonic() - started
+            self._numbers_due = started + max(NUMBERS_SECONDS, NUMBERS_REST_FACTOR * took)
+        return [replace(alert, now=self._numbers.get(alert.id)) for alert in alerts]
 
     async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []
@@ -438,7 +456,10 @@ class Feed:
             for left in self._keep(delivery.id, made):
                 target = f"#{PREFIX[left]}-{delivery.id}"
                 if left == "offers" or (not shown and delivery.status == WAITING):
-                    pieces.append(partial_of(target, "delete"))
+                    # The row names itself: a board that holds still has it apart from its table.
+                    pieces.append(
+                        partial_of(target, "delete", f'<tr id="{PREFIX[left]}-{delivery.id}" data-gone></tr>')
+                    )
                 else:
                     pieces.append(partial_of(target, "outerMorph", self.renderer.over(delivery, rev, left)))
             pieces += [partial_of(f"#{PREFIX[name]}-{delivery.id}", "outerMorph", row) for name, row in made.items()]

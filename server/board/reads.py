@@ -212,7 +212,9 @@ class Seen(Struct, frozen=True):
 
 
 class AlertRow(Struct, frozen=True):
-    """An alert that stands or was resolved a moment ago."""
+    """An alert that stands or was resolved a moment ago. `value` is the number that raised it, or the last one of one
+    that is resolved; `now` is the number at present, if that was read.
+    """
 
     id: str
     kind: str
@@ -223,6 +225,7 @@ class AlertRow(Struct, frozen=True):
     resolved_at: datetime | None
     acknowledged_by: str | None
     acknowledged_at: datetime | None
+    now: float | None = None
 
 
 class News(Struct, frozen=True):

@@ -94,10 +94,11 @@ def environment(zone_name: str) -> Environment:
 
 
 def alert_value(alert: AlertRow) -> str:
-    """The number and its threshold: a share in percent, a count as it is."""
-    if alert.kind.endswith("share"):
-        return f"{alert.value:.0%} (over {alert.threshold:.0%})"
-    return f"{alert.value:g} (over {alert.threshold:g})"
+    """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
+    form = ".0%" if alert.kind.endswith("share") else "g"
+    if alert.now is None or alert.resolved_at is not None:
+        return f"{alert.value:{form}} (over {alert.threshold:{form}})"
+    return f"{alert.now:{form}} now · raised at {alert.value:{form}} (over {alert.threshold:{form}})"
 
 
 def outcome(delivery: DeliveryRow) -> str:

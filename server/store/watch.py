@@ -1,12 +1,14 @@
 """Reading what alerts are judged by: each zone's numbers, the alerts that stand, and what is behind one."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
 
-from server.dispatch.alerts import ZoneNumbers
+from server.dispatch.alerts import ZoneNumbers, measure
 from server.dispatch.model import DeliveryStatus
+from server.dispatch.policy import AlertPolicy
 from server.store.reads import fetch
 from server.store.reads_admin import LONGEST_OFFER, AlertRow
 
@@ -104,6 +106,22 @@ async def read_zones(pool: Any, window_minutes: int) -> list[ZoneRow]:
     """Every zone in which anything waits or ended in the window. Raises DatabaseAway."""
     rows = await fetch(pool, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
     return [ZoneRow(*row) for row in rows]
+
+
+async def read_numbers_now(
+    pool: Any, standing: Iterable[tuple[str, str, str]], policy: AlertPolicy
+) -> dict[str, float]:
+    """The number now of each alert that stands, given as (id, kind, zone): by id. Raises DatabaseAway."""
+    wanted = list(standing)
+    if not wanted:
+        return {}
+    zones = {row.zone: row.numbers for row in await read_zones(pool, policy.window_minutes)}
+    numbers = {
+        (measured.kind, zone): measured.value
+        for zone in {zone for _, _, zone in wanted}
+        for measured in measure(zones.get(zone, ZoneNumbers(zone)), policy)
+    }
+    return {alert_id: numbers[kind, zone] for alert_id, kind, zone in wanted if (kind, zone) in numbers}  # type: ignore[index]
 
 
 async def read_standing(pool: Any) -> list[Standing]:

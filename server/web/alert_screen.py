@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from server.board import reads
 from server.dispatch import commands as c
-from server.dispatch.alerts import RESOLVES_BELOW, ZoneNumbers, measure
+from server.dispatch.alerts import RESOLVES_BELOW
 from server.dispatch.refusals import Refusal
 from server.realtime.session import canonical
 from server.store import notice_record as record
 from server.store.reads_watch import AlertTold, read_alert_told, read_open_alerts, read_past_alerts
-from server.store.watch import DeliveryBehind, DriverBehind, read_behind, read_zones
+from server.store.watch import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
 from server.web.board_screen import OPS, WATCHERS, in_plain_words, node_of
 from server.web.endpoint import Call, id_in_path
 from server.web.errors import Problem, not_found, refused
@@ -46,13 +46,12 @@ class Standing(Struct, frozen=True):
 async def _standing(request: Call, alerts: list[AlertTold]) -> list[Standing]:
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current.alerts
-    zones: dict[str, ZoneNumbers] = {}
-    if any(alert.resolved_at is None for alert in alerts):
-        zones = {row.zone: row.numbers for row in await read_zones(pool, policy.window_minutes)}
+    numbers = await read_numbers_now(
+        pool, [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None], policy
+    )
     standing = []
     for alert in alerts:
-        measured = {one.kind: one.value for one in measure(zones.get(alert.zone, ZoneNumbers(alert.zone)), policy)}
-        now = measured.get(alert.kind) if alert.resolved_at is None else None  # type: ignore[call-overload]
+        now = numbers.get(alert.id)
         deliveries, drivers = await read_behind(pool, alert, node.clock.now(), policy.window_minutes)
         standing.append(Standing(alert, now, deliveries, drivers))
     return standing

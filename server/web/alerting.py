@@ -17,7 +17,7 @@ from server.web import answers as a
 from server.web.auth import Guard
 from server.web.endpoint import Call, answer, endpoint, id_in_path
 from server.web.errors import not_found, refused
-from server.web.watching import TAG, WATCHERS, alert_view
+from server.web.watching import TAG, WATCHERS, alert_numbers, alert_view
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -41,13 +41,14 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     if not isinstance(done, Refusal) and done.decided.events:
         (acknowledged,) = done.decided.events
         assert isinstance(acknowledged, AlertAcknowledged)
-        return answer(alert_view(AlertRow(*structs.astuple(acknowledged.alert))))
+        alert = AlertRow(*structs.astuple(acknowledged.alert))
+        return answer(alert_view(alert, await alert_numbers(node, [alert])))
     row = await read_alert(node.database.pool, known)
     if row is None:
         raise not_found()
     if isinstance(done, Refusal):
         raise refused(done)
-    return answer(alert_view(row))
+    return answer(alert_view(row, await alert_numbers(node, [row])))
 
 
 @endpoint(
@@ -67,7 +68,7 @@ async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
     return answer(
         a.AlertWithReasons(
-            **structs.asdict(alert_view(row)),
+            **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
             deliveries=[
                 a.DeliveryBehindView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
             ],

@@ -171,7 +171,9 @@ class TicketView(Told, frozen=True):
 
 
 class AlertView(Told, frozen=True):
-    """A zone's number that was worth waking somebody."""
+    """A zone's number that was worth waking somebody. `value` is the one that raised it, or the last one of one that is
+    resolved; `currentValue` is the number now, null for one that is resolved.
+    """
 
     id: Id
     kind: str
@@ -182,6 +184,7 @@ class AlertView(Told, frozen=True):
     resolved_at: InstantText | None
     acknowledged_by: str | None
     acknowledged_at: InstantText | None
+    current_value: float | None
 
 
 class DeliveryBehindView(Told, frozen=True):

@@ -1,5 +1,6 @@
 """The HTTP API of what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from server.dispatch.policy import Policy
 from server.store import reads_admin as reads
+from server.store.watch import read_numbers_now
 from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
@@ -122,11 +124,18 @@ async def list_alerts(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node: Node = request.app.state.node
     found = await reads.read_alerts(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
-    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), alert_view))
+    numbers = await alert_numbers(node, found)
+    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
 
-def alert_view(row: reads.AlertRow) -> a.AlertView:
-    """The view of an alert."""
+async def alert_numbers(node: "Node", alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
+    """The numbers now of those of the alerts that stand, by id. Raises DatabaseAway."""
+    standing = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
+    return await read_numbers_now(node.database.pool, standing, node.policies.current.alerts)
+
+
+def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView:
+    """The view of an alert, with its number now."""
     return a.AlertView(
         row.id,
         row.kind,
@@ -137,6 +146,7 @@ def alert_view(row: reads.AlertRow) -> a.AlertView:
         instant_or_none(row.resolved_at),
         row.acknowledged_by,
         instant_or_none(row.acknowledged_at),
+        numbers.get(row.id),
     )
 
 

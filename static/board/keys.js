@@ -1,5 +1,6 @@
 // The keyboard. Off while somebody types, in dialogs, and with Ctrl, Alt or Meta.
 import { act } from "./dialogs.js";
+import { takeChanges } from "./hold.js";
 import { rowAt, step } from "./lists.js";
 import { clearSelection, togglePick } from "./picks.js";
 import { isTyping } from "./typing.js";
@@ -9,7 +10,7 @@ const target = (action) => {
   if (page) return [page.closest("[data-id]").dataset.id, page];
   const row = rowAt();
   const button = row?.querySelector(`[data-do="${action}"]`);
-  return button ? [row.dataset.id, button] : null;
+  return button && !button.disabled ? [row.dataset.id, button] : null;
 };
 
 const ACTIONS = { a: "assign", r: "reassign", s: "search", c: "acknowledge" };
@@ -30,6 +31,7 @@ export const startKeys = () => {
     else if (key === "j") step(1);
     else if (key === "k") step(-1);
     else if (key === "x") togglePick(rowAt());
+    else if (key === "." && document.getElementById("board")) takeChanges();
     else if (key === "Escape") clearSelection();
     else if (key === "Enter" && event.target.matches?.("tr")) event.target.querySelector("a[href]")?.click();
     else if (ACTIONS[key]) {

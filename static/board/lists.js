@@ -4,6 +4,7 @@ import { LISTS, OFF, SHOWS, SORTS, readAddress, state, writeAddress } from "./ad
 import { lookBeyondSoon } from "./beyond.js";
 import { now, onTick, tickWithin } from "./clock.js";
 import { bulkPath, openDialog } from "./dialogs.js";
+import { incomingOf, isHeld, pointsAt, startHold, takeChanges, tellChanges } from "./hold.js";
 import { readAgain } from "./live.js";
 import { announce, escalated } from "./notices.js";
 import { boxOf, clearSelection, pick, showBulk } from "./picks.js";
@@ -40,6 +41,7 @@ const isShown = (row, list) => {
 
 const filter = (row, list) => {
   const hidden = !isShown(row, list);
+  if (isHeld(list)) return;
   if (row.hidden !== hidden) row.hidden = hidden;
 };
 
@@ -50,9 +52,12 @@ const filterAll = () => {
 };
 
 const filterAlerts = () => {
+  let open = 0;
   for (const alert of document.querySelectorAll("#alerts > [data-zone]")) {
     alert.hidden = Boolean(state.zone) && alert.dataset.zone !== state.zone;
+    if (!alert.hidden && alert.dataset.resolved === undefined) open += 1;
   }
+  document.querySelector("#alerts > .empty").hidden = open > 0;
 };
 
 let counting = false;
@@ -68,6 +73,10 @@ const countSoon = () => {
         if (row.dataset.gone !== undefined) continue;
         total += 1;
         if (!row.hidden) shown += 1;
+      }
+      for (const row of incomingOf(list).values()) {
+        total += 1;
+        if (isShown(row, list)) shown += 1;
       }
       total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0));
       const text = shown === total ? String(total) : `${shown} of ${total}`;
@@ -152,12 +161,12 @@ export const rowAt = () => {
   return row && !row.hidden ? row : null;
 };
 
-const goTo = (row, options) => {
+const goTo = (row, options, focus = true) => {
   for (const old of document.querySelectorAll('tr[aria-current="true"]')) old.removeAttribute("aria-current");
   if (!row) return;
   row.setAttribute("aria-current", "true");
   state.row = row.id;
-  if (!row.contains(document.activeElement)) row.focus(options);
+  if (focus && !row.contains(document.activeElement)) row.focus(options);
   row.scrollIntoView({ block: "nearest" });
   writeAddress();
   document.dispatchEvent(new CustomEvent("board:row", { detail: { row } }));
@@ -179,15 +188,16 @@ export const focusRow = (id) => {
 // What comes by the stream.
 
 const leave = (row) => {
-  if (!row.isConnected || row.dataset.gone === undefined) return;
-  const hadFocus = row.contains(document.activeElement) || state.row === row.id;
+  if (!row.isConnected || row.dataset.gone === undefined || isHeld(row.parentNode.dataset.list)) return;
+  const hadFocus = row.contains(document.activeElement);
+  const wasAt = hadFocus || state.row === row.id;
   const next = sibling(row, "nextElementSibling") ?? sibling(row, "previousElementSibling");
   row.remove();
   state.picks.delete(row.id);
-  if (hadFocus) {
+  if (wasAt) {
     const reachable = next && !next.hidden ? next : null;
     if (reachable && (document.activeElement === document.body || !document.activeElement)) {
-      goTo(reachable, { preventScroll: true });
+      goTo(reachable, { preventScroll: true }, hadFocus);
     } else if (state.row === row.id) state.row = "";
   }
   showBulk();
@@ -204,11 +214,11 @@ const settle = (row, list, levelBefore) => {
   tickWithin(row);
   if (row.dataset.gone !== undefined) {
     if (state.picks.has(row.id)) pick(row, false);
-    row.goneTimer ??= setTimeout(leave, document.hidden ? 0 : GONE_MS, row);
+    if (!isHeld(list)) row.goneTimer ??= setTimeout(leave, document.hidden ? 0 : GONE_MS, row);
   } else {
     clearTimeout(row.goneTimer);
     row.goneTimer = undefined;
-    place(row, list);
+    if (!isHeld(list)) place(row, list);
     if (list === "waiting") {
       const level = Number(row.dataset.level);
       if (levelBefore === null) flash(row);
@@ -228,6 +238,10 @@ const adopt = (found) => {
     const ids = new Set(rows.map((row) => row.id));
     for (const old of bodies[list].querySelectorAll("tr[data-beyond]")) {
       if (ids.has(old.id)) continue;
+      if (isHeld(list)) {
+        grey(old, "not found any more");
+        continue;
+      }
       old.remove();
       state.picks.delete(old.id);
     }
@@ -236,6 +250,10 @@ const adopt = (found) => {
       if (old && (old.dataset.beyond === undefined || old.html === row.outerHTML)) continue;
       row.html = row.outerHTML;
       row.dataset.beyond = "";
+      if (!old && isHeld(list)) {
+        wait(row, list);
+        continue;
+      }
       const focused = old?.contains(document.activeElement);
       if (old) old.replaceWith(row);
       else bodies[list].append(row);
@@ -243,8 +261,78 @@ const adopt = (found) => {
       settle(row, list, Infinity);
     }
   }
+  reviewHeld();
   markPicks();
   countSoon();
+};
+
+// What waits in a list that holds still: rows that would come or go, by themselves or for the filters, and of the others
+// the fewest that would have to move for the list to be in order.
+const review = (list) => {
+  const changes = new Set();
+  for (const row of incomingOf(list).values()) if (isShown(row, list)) changes.add(row.id);
+  const rows = [];
+  for (const row of bodies[list].rows) {
+    if (row.dataset.gone !== undefined ? !row.hidden : row.hidden === isShown(row, list)) changes.add(row.id);
+    else if (!row.hidden) rows.push(row);
+  }
+  const stay = inOrder(rows, compare[list]);
+  for (const row of rows) if (!stay.has(row)) changes.add(row.id);
+  tellChanges(list, changes);
+};
+
+const reviewHeld = () => {
+  for (const list of LISTS) if (isHeld(list)) review(list);
+};
+
+// The longest run of rows that are in order among themselves (patience sorting).
+const inOrder = (rows, by) => {
+  const ends = [];
+  const before = new Map();
+  for (const row of rows) {
+    let low = 0;
+    let high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (by(ends[middle], row) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    before.set(row, ends[low - 1]);
+    ends[low] = row;
+  }
+  const run = new Set();
+  for (let row = ends.at(-1); row; row = before.get(row)) run.add(row);
+  return run;
+};
+
+// A row that is over keeps its place and height while its list is held; nothing can be done with it.
+const grey = (row, what) => {
+  row.dataset.gone = "";
+  for (const button of row.querySelectorAll("button, input")) button.disabled = true;
+  const cell = row.querySelector(".chained, .stage, .why, .line");
+  if (cell && what) cell.textContent = what;
+  if (state.picks.has(row.id)) pick(row, false);
+};
+
+const wait = (row, list) => {
+  const before = incomingOf(list).get(row.id);
+  incomingOf(list).set(row.id, row);
+  if (list === "waiting" && before && Number(row.dataset.level) > Number(before.dataset.level)) escalated(row);
+};
+
+// A list that is held no longer, and the rows that waited for it.
+const apply = (list, rows) => {
+  const body = bodies[list];
+  body.append(...rows);
+  for (const row of [...body.rows]) {
+    row.style.minHeight = "";
+    leave(row);
+  }
+  sortAll(list);
+  for (const row of body.rows) filter(row, list);
+  for (const row of rows) tickWithin(row);
+  countSoon();
+  if (rows.length) document.dispatchEvent(new CustomEvent("board:changed"));
 };
 
 const PREFIXES = { d: "waiting", a: "active", o: "offers", v: "drivers" };
@@ -253,17 +341,45 @@ const receive = (tasks) => {
   const touched = [];
   for (const task of tasks) {
     const row = task.fragment?.firstElementChild;
+    if (task.target?.id === "alerts" && holdAlerts(task, row)) continue;
+    const held = task.target?.matches("tr") && isHeld(task.target.parentNode.dataset.list);
+    if (held && task.swapSpec.style === "delete") {
+      grey(task.target, task.target.id[0] === "o" ? "offer over" : "not shown any more");
+      task.target = null;
+      continue;
+    }
+    if (held && row?.dataset.gone !== undefined) task.target.style.minHeight = `${task.target.offsetHeight}px`;
     if (task.target) {
       if (task.target.matches("tr") && task.swapSpec.style !== "delete") {
         touched.push([task.target, task.target.parentNode.dataset.list, Number(task.target.dataset.level ?? 0)]);
       }
-    } else if (row?.matches("tr") && row.dataset.gone === undefined) {
+    } else if (row?.matches("tr")) {
       const list = PREFIXES[row.id[0]];
-      bodies[list].append(row);
-      touched.push([row, list, null]);
+      if (row.dataset.gone !== undefined) incomingOf(list).delete(row.id);
+      else if (isHeld(list)) wait(row, list);
+      else {
+        bodies[list].append(row);
+        touched.push([row, list, null]);
+      }
     }
   }
   return touched;
+};
+
+// While a pointer is among the alerts their numbers change; alerts that come or go wait until it is not.
+let laterAlerts = null;
+const idsOf = (list) => [...list.querySelectorAll("[data-zone]")].map((alert) => alert.id).join();
+const holdAlerts = (task, alerts) => {
+  laterAlerts = pointsAt("alerts") && idsOf(task.target) !== idsOf(alerts) ? alerts : null;
+  if (laterAlerts) task.target = null;
+  return laterAlerts !== null;
+};
+const applyAlerts = () => {
+  if (!laterAlerts || pointsAt("alerts")) return;
+  document.getElementById("alerts").replaceWith(laterAlerts);
+  laterAlerts = null;
+  filterAlerts();
+  tickWithin(document.getElementById("alerts"));
 };
 
 const zoneNumbers = () => {
@@ -273,7 +389,10 @@ const zoneNumbers = () => {
   if (!numbers) return;
   for (const element of headline.querySelectorAll("[data-n]")) {
     const key = element.dataset.n;
-    if (key === "gone") element.closest("li").toggleAttribute("data-none", !numbers.gone);
+    const item = element.closest("li");
+    if (key === "gone") item.toggleAttribute("data-none", !numbers.gone);
+    if (key === "alerts") item.toggleAttribute("data-zero", !numbers.alerts);
+    if (key === "paused") item.toggleAttribute("data-zero", !numbers.paused);
     if (key !== "oldest") element.textContent = numbers[key];
     else if (numbers.oldest === null) element.textContent = "–";
     else {
@@ -333,6 +452,7 @@ const listen = () => {
   stream.addEventListener("htmx:after:swap", () => {
     for (const change of touched) settle(...change);
     touched = [];
+    reviewHeld();
     settleHeadline();
     filterAlerts();
     countSoon();
@@ -341,12 +461,20 @@ const listen = () => {
   stream.addEventListener("moved", moved);
   board.addEventListener("htmx:before:swap", (event) => {
     if (event.target !== board) return;
-    for (const { target, fragment } of event.detail.tasks) if (target?.dataset.list) inOrderOf(target, fragment);
+    for (const { target, fragment } of event.detail.tasks) {
+      if (!target?.dataset.list) continue;
+      if (isHeld(target.dataset.list)) keepStill(target, fragment);
+      inOrderOf(target, fragment);
+    }
   });
   board.addEventListener("htmx:after:swap", (event) => {
     if (event.target !== board) return;
-    for (const list of LISTS) sortAll(list);
+    for (const list of LISTS) {
+      if (!isHeld(list)) sortAll(list);
+      else for (const row of bodies[list].rows) settle(row, list, Number(row.dataset.level ?? 0));
+    }
     settleAll();
+    reviewHeld();
   });
   readAgain.push(async (position) => {
     for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
@@ -367,6 +495,24 @@ const inOrderOf = (body, fragment) => {
   const rows = [...fragment.children];
   rows.sort((a, b) => (places.get(a.id) ?? places.size) - (places.get(b.id) ?? places.size));
   fragment.replaceChildren(...rows);
+};
+
+// Everything was read again while the list is held: what is new waits, and what is no longer there stays, greyed.
+const keepStill = (body, fragment) => {
+  const list = body.dataset.list;
+  const incoming = incomingOf(list);
+  const fresh = new Set([...fragment.children].map((row) => row.id));
+  for (const id of [...incoming.keys()]) if (!fresh.has(id)) incoming.delete(id);
+  for (const row of [...fragment.children]) {
+    if (body.querySelector(`#${CSS.escape(row.id)}`)) continue;
+    row.remove();
+    wait(row, list);
+  }
+  for (const row of body.rows) {
+    if (fresh.has(row.id)) continue;
+    if (row.dataset.gone === undefined && row.dataset.beyond === undefined) grey(row, "over");
+    fragment.append(row.cloneNode(true));
+  }
 };
 
 const markPicks = () => {
@@ -393,12 +539,15 @@ const settleAll = () => {
 // What people do with the lists.
 
 const choose = (changes) => {
+  takeChanges();
   Object.assign(state, changes);
   const form = document.getElementById("filters");
   form.elements.zone.value = state.zone;
   form.elements.show.value = state.show;
   document.getElementById("clear").hidden = !(state.q || state.zone || state.show);
-  filterAll();
+  for (const list of LISTS) for (const row of bodies[list].rows) row.hidden = !isShown(row, list);
+  filterAlerts();
+  countSoon();
   markShow();
   writeAddress();
   lookBeyondSoon(adopt);
@@ -418,6 +567,7 @@ const onClick = (event) => {
     const { sort, of } = sorter.dataset;
     state.backwards[of] = state.sorts[of] === sort && !state.backwards[of];
     state.sorts[of] = sort;
+    takeChanges([of]);
     chooseOrder();
     sortAll(of);
     return writeAddress();
@@ -490,12 +640,13 @@ export const startLists = () => {
     const row = event.target.closest("tbody[data-list] > tr");
     if (row && row.id !== state.row) goTo(row);
   });
+  startHold(apply, applyAlerts);
   chooseOrder();
   for (const list of LISTS) sortAll(list);
   choose({});
   settleAll();
   const chosen = state.row && document.getElementById(state.row);
-  if (chosen) goTo(chosen, { preventScroll: true });
+  if (chosen) goTo(chosen, { preventScroll: true }, false);
   listen();
   // A row that left while the tab slept must not stay for ever.
   onTick(() => {

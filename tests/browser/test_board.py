@@ -236,13 +236,14 @@ async def test_a_stream_that_was_cut_is_replayed_without_a_full_read(site: Site,
 async def test_another_epoch_leads_to_one_full_read_and_typed_text_stays(site: Site, people: People) -> None:
     vic = await people(site.node, "vic", "viewer")
     board = await open_board(vic)
+    reads: list[str] = []
+    board.on("request", lambda request: reads.append(request.url) if "/board/rows" in request.url else None)
     delivery = await site.delivery(storeName="Green Bowl")
     row = board.locator(f"#d-{delivery['id']}")
     await expect(row).to_be_visible()
     await row.locator(".pick input").check()
+    await board.locator("#q").hover()
     await board.locator("#q").fill("green")
-    reads: list[str] = []
-    board.on("request", lambda request: reads.append(request.url) if "/board/rows" in request.url else None)
     site.node.app.state.node.feed.broadcast.begin()
     await until(lambda: reads)
     await expect(row.locator(".pick input")).to_be_checked()
@@ -278,7 +279,7 @@ async def test_filters_sort_and_the_current_row_stand_in_the_address(site: Site,
     await board.locator("#zone").select_option("north")
     await expect(board.locator(f"#d-{south['id']}")).to_be_hidden()
     await expect(board.locator('[data-n="waiting"]')).to_have_text("1")
-    await board.get_by_role("button", name="Store and order").first.click()
+    await board.get_by_role("button", name="Store", exact=True).first.click()
     await board.locator(f"#d-{north['id']}").click()
     await expect(board).to_have_url(re.compile(r"zone=north.*row=d-" + north["id"] + r".*sort-waiting=store"))
     again = await open_board(vic, board.url.partition("/board")[2])
@@ -490,6 +491,258 @@ async def test_a_session_that_ended_leads_to_the_login(site: Site, people: Peopl
     board = await open_board(vic)
     await site.node.app.state.node.database.pool.execute("DELETE FROM sessions")
     await expect(board).to_have_url(re.compile(r"/login\?next=%2Fboard"))
+
+
+NUMBERS = """() => [...document.querySelectorAll(".panels .number .ref, .panels .gone .ref")].map((ref) => {
+    const cell = ref.closest("th, td"), within = ref.closest(".scroll").getBoundingClientRect();
+    const outer = cell.getBoundingClientRect(), lines = [...ref.getClientRects()];
+    const cut = cell.scrollWidth > cell.clientWidth + 1 ||
+        lines.some((line) => line.left < outer.left || line.right > outer.right || line.right > within.right ||
+            line.top < outer.top - 1 || line.bottom > outer.bottom + 1);
+    const bottom = Math.min(within.bottom, innerHeight);
+    const seen = lines.filter((line) => line.top > within.top + 40 && line.bottom < bottom);
+    const covered = seen.some((line) => document.elementFromPoint(line.right - 2, line.bottom - 4) !== ref);
+    return [ref.textContent, cut, covered];
+})"""
+
+
+async def evening(site: Site) -> None:
+    """Orders with numbers of every length: waiting, offered, under way; stores with long names; two zones."""
+    for number, name in enumerate(("Xenia Adamopoulou", "Bo Lindqvist")):
+        driver = await site.driver(name, zone="north", at_work=True)
+        await site.assignment(driver, zone="north", sellerOrderId=f"127047c3-{number}", storeName="Noodle Bar Harbour")
+    await site.driver("Farid Rahimi", zone="north", at_work=True)
+    for number in ("A" * 40, "127047c3-17", "7", "B" * 100, "Order of the harbour 12"):
+        await site.delivery(zone="north", sellerOrderId=number, storeName="Noodle Bar Northern Harbour")
+        await site.delivery(
+            sellerOrderId=number + "x"[len(number) // 100 :], storeName="Falafel Stop", sellerId="other"
+        )
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "query"),
+    [(1280, 720, ""), (1600, 900, ""), (1920, 1080, ""), (1920, 1080, "?kiosk=1"), (900, 900, ""), (390, 844, "")],
+)
+async def test_an_orders_number_is_never_cut(site: Site, people: People, width: int, height: int, query: str) -> None:
+    await evening(site)
+    phone = {"has_touch": True, "is_mobile": True} if width < 700 else {}
+    ada = await people(site.node, "ada", "admin", viewport={"width": width, "height": height}, **phone)
+    board = await open_board(ada, query)
+    await expect(board.locator("#rows-offers tr")).to_have_count(1)
+    await expect(board.locator("#rows-waiting tr")).to_have_count(10)
+    if not query and not phone:
+        await board.locator("#rows-waiting tr").nth(1).hover()
+    numbers = await board.evaluate(NUMBERS)
+    assert len(numbers) == 13
+    assert [number for number, cut, covered in numbers if cut or covered] == []
+    long = board.locator("#rows-waiting .ref", has_text="A" * 40).first
+    assert await long.evaluate("ref => ref.scrollWidth <= ref.parentNode.clientWidth")
+
+
+async def test_everything_is_inside_its_panel_on_a_small_laptop(site: Site, people: People) -> None:
+    await evening(site)
+    ada = await people(site.node, "ada", "admin", viewport={"width": 1280, "height": 720})
+    board = await open_board(ada)
+    await expect(board.locator("#rows-active tr")).to_have_count(2)
+    for name in ("waiting", "active", "drivers"):
+        await board.locator(f"#rows-{name} tr").first.hover()
+        outside = await board.evaluate(
+            """(name) => {
+                const panel = document.getElementById(`panel-${name}`).getBoundingClientRect();
+                return [...document.querySelectorAll(`#rows-${name} tr:first-child button`)]
+                    .map((button) => [button.textContent, button.getBoundingClientRect()])
+                    .filter(([_, box]) => box.width === 0 || box.right > panel.right || box.left < panel.left)
+                    .map(([text]) => text);
+            }""",
+            name,
+        )
+        assert outside == [], name
+    rows = await board.evaluate(
+        "() => new Set([...document.querySelectorAll('#headline .group')].map((group) => group.offsetTop)).size"
+    )
+    assert rows == 1
+    sideways = (
+        "() => [...document.querySelectorAll('.panel .scroll')].map((list) => list.scrollWidth - list.clientWidth)"
+    )
+    assert await board.evaluate(sideways) == [0, 0, 0, 0]
+
+
+SHIFTS = """() => {
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) for (const { node } of entry.sources) {
+            const element = node?.nodeType === 1 ? node : node?.parentElement;
+            // Words within a row may change with what becomes of the order; rows and all around them stay.
+            if (element?.closest(".panels") && !element.closest("td, th")) window.shifts.push(element.id);
+        }
+    }).observe({ type: "layout-shift", buffered: false });
+}"""
+PLACES = """(list) => [...document.querySelectorAll(`#rows-${list} tr`)].map((row) => {
+    const box = row.getBoundingClientRect();
+    return [row.id, box.top, box.height];
+})"""
+
+
+async def older(site: Site, delivery: dict[str, Any], minutes: int) -> None:
+    await site.node.app.state.node.database.pool.execute(
+        "UPDATE deliveries SET unassigned_since = unassigned_since - make_interval(mins => $2) WHERE id = $1",
+        delivery["id"],
+        minutes,
+    )
+
+
+async def test_no_row_moves_under_a_still_pointer_while_75_orders_change(site: Site, people: People) -> None:
+    made = await asyncio.gather(*(site.delivery() for _ in range(40)))
+    alice = await people(site.node, "alice", "ops")
+    board = await open_board(alice)
+    await expect(board.locator('[data-count="waiting"]')).to_have_text("40")
+    at = board.locator("#rows-waiting tr").nth(4)
+    aimed = await at.get_attribute("data-id")
+    await at.hover()
+    first = await board.locator("#rows-waiting tr").evaluate_all(
+        "rows => rows.slice(0, 3).map((row) => row.dataset.id)"
+    )
+    before = await board.evaluate(PLACES, "waiting")
+    await board.evaluate(SHIFTS)
+    # 20 are over, three of them above the pointer; 15 climb past the 5 others; 40 are new, and the oldest of all.
+    gone = [*first, *[d["id"] for d in made if d["id"] not in first and d["id"] != aimed][:17]]
+    climb = [d for d in made if d["id"] not in gone and d["id"] != aimed][-15:]
+    await asyncio.gather(*(site.shop.post(f"/deliveries/{over}/cancel", json={"reason": "x"}) for over in gone))
+    new = await asyncio.gather(*(site.delivery() for _ in range(40)))
+    await asyncio.gather(*(older(site, delivery, 6) for delivery in (*climb, *new)))
+    await at.hover(position={"x": 300, "y": 9})  # on a busy machine all this takes longer than a pointer may rest
+    await site.alice.post(f"/admin/unassigned-orders/{aimed}/acknowledge")
+    button = board.locator('[data-take="waiting"]')
+    await expect(button).to_contain_text("65 changes wait")
+    await expect(board.locator(f"#d-{climb[0]['id']} .level")).to_have_text("Level 1")
+    await expect(board.locator(f"#d-{aimed} .ack")).to_have_text("alice")
+    assert await board.evaluate(PLACES, "waiting") == before
+    assert await board.evaluate("window.shifts") == []
+    await expect(board.locator('[data-count="waiting"]')).to_have_text("60")
+    over = board.locator(f"#d-{first[0]}")
+    await expect(over).to_contain_text("cancelled")
+    await expect(over.locator("button")).to_have_count(0)
+    # What is pressed belongs to the order that was aimed at.
+    await at.get_by_role("button", name="Cancel").click()
+    number = next(delivery["sellerOrderId"] for delivery in made if delivery["id"] == aimed)
+    await expect(board.get_by_role("dialog")).to_contain_text(f"Cancel order {number}")
+    await check_accessible(board, "a board that holds still")
+    await board.keyboard.press("Escape")
+    assert await board.evaluate(PLACES, "waiting") == before
+    # A key takes them, though the pointer is still there.
+    await board.keyboard.press(".")
+    await expect(button).to_be_hidden()
+    await expect(board.locator("#rows-waiting tr")).to_have_count(60)
+    shown = await board.locator("#rows-waiting tr").evaluate_all("rows => rows.map((row) => Number(row.dataset.level))")
+    assert shown == [1] * 55 + [0] * 5
+
+
+async def test_a_row_with_the_focus_holds_its_list_and_leaving_it_applies_what_waits(
+    site: Site, people: People
+) -> None:
+    mine, other = await site.delivery(), await site.delivery()
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    await expect(board.locator("#rows-waiting tr")).to_have_count(2)
+    await board.keyboard.press("j")
+    await expect(board.locator(f"#d-{mine['id']}")).to_be_focused()
+    await site.shop.post(f"/deliveries/{mine['id']}/cancel", json={"reason": "x"})
+    new = await site.delivery()
+    button = board.locator('[data-take="waiting"]')
+    await expect(button).to_contain_text("2 changes wait")
+    await expect(board.locator(f"#d-{mine['id']}")).to_be_focused()
+    await expect(board.locator(f"#d-{mine['id']}")).to_contain_text("cancelled")
+    # What came and is over before anybody saw it leaves nothing.
+    await site.shop.post(f"/deliveries/{new['id']}/cancel", json={"reason": "x"})
+    await expect(button).to_contain_text("1 change waits")
+    # A full read, as after a restart, changes nothing either.
+    newer = await site.delivery()
+    await expect(button).to_contain_text("2 changes wait")
+    site.node.app.state.node.feed.broadcast.begin()
+    last = await site.delivery()
+    await expect(button).to_contain_text("3 changes wait")
+    ids = [row[0] for row in await board.evaluate(PLACES, "waiting")]
+    assert ids == [f"d-{mine['id']}", f"d-{other['id']}"]
+    await board.keyboard.press("Escape")
+    for delivery in (other, newer, last):
+        await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
+    await expect(board.locator(f"#d-{mine['id']}")).to_have_count(0)
+    await expect(button).to_be_hidden()
+
+
+async def test_a_filter_applies_at_once_and_a_click_takes_what_waits(site: Site, people: People) -> None:
+    made = await site.delivery(storeName="Green Bowl")
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    await board.locator(f"#d-{made['id']}").hover()
+    red = await site.delivery(storeName="Red Bowl")
+    button = board.locator('[data-take="waiting"]')
+    await expect(button).to_contain_text("1 change waits")
+    await board.locator("#q").evaluate("q => { q.value = 'red'; q.dispatchEvent(new Event('input')); }")
+    await expect(board.locator(f"#d-{red['id']}")).to_be_visible()
+    await expect(board.locator(f"#d-{made['id']}")).to_be_hidden()
+    await site.delivery(storeName="Red Grill")
+    await expect(button).to_contain_text("1 change waits")
+    await button.click()
+    await expect(board.locator("#rows-waiting tr:visible")).to_have_count(2)
+
+
+async def test_a_pointer_left_on_a_wall_does_not_hold_it_for_ever(site: Site, people: People) -> None:
+    made = await site.delivery()
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic, "?kiosk=1")
+    await board.locator(f"#d-{made['id']}").hover()
+    new = await site.delivery()
+    await expect(board.locator('[data-take="waiting"]')).to_contain_text("1 change waits")
+    await expect(board.locator(f"#d-{new['id']}")).to_be_visible(timeout=90_000)
+
+
+async def test_the_panels_keep_their_places_as_offers_come_and_go(site: Site, people: People) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    dan = await site.driver("Dan", at_work=True)
+    board = await open_board(vic)
+    boxes = "() => [...document.querySelectorAll('.panel')].map((p) => JSON.stringify(p.getBoundingClientRect()))"
+    before = await board.evaluate(boxes)
+    delivery = await site.delivery()
+    offer = await dan.offer()
+    await expect(board.locator(f"#o-{delivery['id']}")).to_be_visible()
+    await board.locator(f"#d-{delivery['id']} .pick input").check()
+    await expect(board.locator("#bulk")).to_be_visible()
+    assert await board.evaluate(boxes) == before
+    await board.locator(f"#o-{delivery['id']}").hover()
+    await dan.post(f"/offers/{offer['id']}/accept")
+    await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("offer over")
+    assert await board.evaluate(boxes) == before
+    await board.locator("#h-map").hover()
+    await expect(board.locator(f"#o-{delivery['id']}")).to_have_count(0)
+
+
+async def test_an_alert_shows_its_number_now_and_none_is_not_red(site: Site, people: People) -> None:
+    policy = (await site.ada.get("/admin/policy")).json()
+    policy["alerts"] |= {"unassignedCount": 1}
+    assert (await site.ada.put("/admin/policy", json=policy)).status_code == 200
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic)
+    number = board.locator('[data-n="alerts"]')
+    plain = await number.evaluate("b => getComputedStyle(b).color")
+    await expect(board.locator("#alerts")).to_contain_text("No open alerts.")
+    for _ in range(2):
+        await site.delivery(zone="north")
+    await expect(board.locator("#alerts")).to_contain_text("2 now · raised at 2 (over 1)")
+    for _ in range(3):
+        await site.delivery(zone="north")
+    await site.delivery(zone="south")
+    await expect(board.locator("#alerts")).to_contain_text("5 now · raised at 2 (over 1)")
+    (alert,) = (await site.vic.get("/admin/alerts")).json()["items"]
+    assert (alert["value"], alert["currentValue"]) == (2, 5)
+    one = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
+    assert (one["value"], one["currentValue"]) == (2, 5)
+    assert await number.evaluate("b => getComputedStyle(b).color") != plain
+    await board.locator("#zone").select_option("south")
+    await expect(number).to_have_text("0")
+    await expect(board.locator("#alerts .empty")).to_have_text("No open alerts.")
+    await expect(board.locator("#alerts .empty")).to_be_visible()
+    assert await number.evaluate("b => getComputedStyle(b).color") == plain
 
 
 async def lively(site: Site) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,7 @@ async def test_the_page_shows_who_waits_and_why_nobody_comes(site: Site) -> None
     delivery = await site.delivery(storeName="<b>Pizza & Roma</b>", zone="north")
     page = await open_board(site)
     row = page.one("tr", id=f"d-{delivery['id']}")
-    assert row.cell("what").text == f"<b>Pizza & Roma</b> {delivery['sellerOrderId']}"
+    assert (row.cell("number").text, row.cell("store").text) == (delivery["sellerOrderId"], "<b>Pizza & Roma</b>")
     assert row.cell("level").text == "Waiting"
     assert row.cell("level")["data-shape"] == "calm"
     assert row["data-zone"] == "north"
@@ -57,7 +57,7 @@ async def test_an_order_appears_on_open_boards_and_changes_as_its_offer_does(sit
         assert [part.text for part in row.cell("chain").every("b")] == ["sent", "not received", "no answer"]
         offer = (await app.hear("offer"))["offer"]
         in_flight = await stream.hear_row(f"o-{delivery['id']}")
-        assert in_flight.cell("what").text == "Dan"
+        assert in_flight.cell("who").text == "Dan"
         await app.send("received", offerId=offer["id"])
         row = await stream.hear_row(row_id, lambda row: "received" in [b.text for b in row.every("b")])
         accepted = await app.ask("accept", offerId=offer["id"])

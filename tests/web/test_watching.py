@@ -83,6 +83,7 @@ async def test_alerts_are_listed_with_those_that_stand(site: Site, problem: Chec
         "resolvedAt": None,
         "acknowledgedBy": None,
         "acknowledgedAt": None,
+        "currentValue": 0,
     }
     problem(await site.vic.get("/admin/alerts?limit=x"), 422, "invalid")
 
