@@ -231,14 +231,18 @@ const settle = (row, list, levelBefore) => {
   filter(row, list);
 };
 
-// Rows found beyond those shown join the table while they are looked for.
+// Rows found beyond those shown join the table while they are looked for: at once for a filter that was just chosen, also
+// in a list that holds still.
+let justChosen = false;
 const adopt = (found) => {
+  const atOnce = justChosen;
+  justChosen = false;
   for (const list of LISTS) {
     const rows = found.get(list) ?? [];
     const ids = new Set(rows.map((row) => row.id));
     for (const old of bodies[list].querySelectorAll("tr[data-beyond]")) {
       if (ids.has(old.id)) continue;
-      if (isHeld(list)) {
+      if (isHeld(list) && !atOnce) {
         grey(old, "not found any more");
         continue;
       }
@@ -250,7 +254,7 @@ const adopt = (found) => {
       if (old && (old.dataset.beyond === undefined || old.html === row.outerHTML)) continue;
       row.html = row.outerHTML;
       row.dataset.beyond = "";
-      if (!old && isHeld(list)) {
+      if (!old && isHeld(list) && !atOnce) {
         wait(row, list);
         continue;
       }
@@ -262,6 +266,7 @@ const adopt = (found) => {
     }
   }
   reviewHeld();
+  if (atOnce && found.size) takeChanges();
   markPicks();
   countSoon();
 };
@@ -539,6 +544,7 @@ const settleAll = () => {
 // What people do with the lists.
 
 const choose = (changes) => {
+  justChosen = true;
   takeChanges();
   Object.assign(state, changes);
   const form = document.getElementById("filters");
