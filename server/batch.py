@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from server.dispatch import refusals as r
 from server.dispatch.commands import Command
@@ -76,6 +76,7 @@ class Pending:
             fields = _keys_of[kind] = tuple(name for name in _KEY_FIELDS if name in kind.__struct_fields__)
         named = {getattr(self.command, name) for name in fields}
         named.discard(None)
+        named.discard(UNSET)
         return named
 
 
@@ -136,10 +137,11 @@ class Batch:
     def finish(self, world: World) -> Committed | None:
         """After the commit: answer everybody. What was changed, if anything was."""
         for pending, decision in self.decided:
-            if isinstance(decision, Refusal):
-                REFUSALS.labels(decision.code).inc()
-                pending.answer(decision)
-            else:
+            refusal = decision if isinstance(decision, Refusal) else decision.refusal
+            if refusal is not None:
+                REFUSALS.labels(refusal.code).inc()
+                pending.answer(refusal)
+            elif isinstance(decision, Decided):
                 pending.answer(_answer(decision, world))
         COMMANDS.inc(len(self.decided))
         if not self.events:

@@ -17,6 +17,7 @@ from server.dispatch import refusals as r
 from server.dispatch.commands import Command
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
+from server.dispatch.transitions import KNOWN_WORDS
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
 from server.transact import AGAIN, LOST, RECONNECT_SECONDS, Database, Writer, is_lost
 
@@ -39,7 +40,8 @@ class Executor:
 
     `listeners` hear of every commit, on the loop, right after it; they must not block. `run` is to be supervised.
     A command that waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit`
-    of them wait. Once its transaction began, a command waits for what becomes of it.
+    of them wait. Once its transaction began, a command waits for what becomes of it. `known_words` tells what every
+    node that lives can read (dispatch/transitions.py).
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Executor:
         batch_limit: int = 128,
         queue_limit: int = QUEUE_LIMIT,
         wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
+        known_words: Callable[[], int] = lambda: KNOWN_WORDS,
     ) -> None:
         self.listeners: list[Callable[[Committed], None]] = []
         self._database = database
         self._policy = policy
+        self._known_words = known_words
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._wait_limit = wait_limit_seconds
@@ -65,7 +69,7 @@ class Executor:
         self._last_alone: dict[str, asyncio.Task[None]] = {}
         self._writers: asyncio.Queue[Writer] = asyncio.Queue()
         for _ in range(RERUN_WIDTH):
-            self._writers.put_nowait(Writer(database, policy))
+            self._writers.put_nowait(Writer(database, policy, known_words))
         self._spare_connections = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -104,7 +108,7 @@ class Executor:
 
     async def run(self) -> None:
         """The lane: one batch after another, for ever."""
-        writer = Writer(self._database, self._policy)
+        writer = Writer(self._database, self._policy, self._known_words)
         try:
             while True:
                 if self._spare_connections and not self._alone:

@@ -16,7 +16,17 @@ from server.wire import instant
 WIDE_SEARCH: Final = "widen_search"
 LOUDEST: Final = frozenset({"notify_critical", "cancel"})
 
-LOUD: Final = (e.DeliveryEscalated, e.AlertRaised)
+LOUD: Final = (
+    e.DeliveryEscalated,
+    e.AlertRaised,
+    e.DeliveryReleased,
+    e.DeliveryFailed,
+    e.DeliveryReturning,
+    e.PinWrong,
+    e.LateReport,
+    e.DeliveryAtRisk,
+    e.RiskEscalated,
+)
 """What is logged above `info`."""
 
 log = structlog.get_logger("callboard.dispatch")
@@ -57,6 +67,11 @@ def _alert(name: str, level: str, value: Callable[[Any], float]) -> Callable[[An
     return line
 
 
+def _risk_escalated(event: e.RiskEscalated) -> Line:
+    level = "error" if LOUDEST.intersection(event.actions) else "warning"
+    return level, "delivery_risk_escalated", {"risk": event.risk, "level": event.level}
+
+
 def _policy_changed(event: e.PolicyChanged) -> Line:
     return "info", "policy_changed", {"version": event.policy.version, "reason": event.reason}
 
@@ -69,6 +84,9 @@ def _plain(name: str, level: str = "info", *fields: tuple[str, str]) -> Callable
 
 
 REASON: Final = ("reason", "reason")
+NOTE: Final = ("note", "note")
+RISK: Final = ("risk", "risk")
+DEED: Final = (("distanceKm", "distance_km"), REASON)
 RESPONSE: Final = ("responseTimeMs", "response_ms")
 
 LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
@@ -78,18 +96,36 @@ LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.OfferCreated: _offer_created,
     e.OfferReceived: _plain("offer_received", "debug"),
     e.OfferAccepted: _plain("offer_accepted", "info", RESPONSE),
-    e.OfferRejected: _plain("offer_rejected", "info", RESPONSE, REASON),
+    e.OfferRejected: _plain("offer_rejected", "info", RESPONSE, REASON, NOTE),
     e.OfferExpired: _plain("offer_expired", "info", ("autoAccepted", "auto_accepted")),
     e.OfferWithdrawn: _plain("offer_withdrawn", "info", REASON),
     e.DeliveryAssigned: lambda event: ("info", "delivery_assigned", {"source": event.assignment.source}),
-    e.DeliveryPickedUp: _plain("delivery_picked_up"),
-    e.DeliveryDelivered: _plain("delivery_delivered"),
+    e.DeliveryArrived: _plain("delivery_arrived", "info", ("where", "where"), *DEED),
+    e.DeliveryPickedUp: _plain("delivery_picked_up", "info", *DEED),
+    e.DeliveryDelivered: _plain("delivery_delivered", "info", *DEED),
+    e.DeliveryReleased: _plain("delivery_released", "warning", REASON, NOTE),
+    e.DeliveryFailed: _plain("delivery_failed", "warning", REASON, NOTE),
+    e.DeliveryReturning: _plain("delivery_returning", "warning", REASON, NOTE),
+    e.DeliveryReturned: _plain("delivery_returned"),
+    e.ProofAdded: lambda event: ("info", "proof_added", {"proofId": event.proof.id, "kind": event.proof.kind}),
+    e.PinWrong: _plain("pin_wrong", "warning", ("tries", "tries")),
+    e.LateReport: _plain("late_report", "warning", ("what", "what"), ("nowWith", "now_with"), REASON, NOTE),
+    e.DeliveryChanged: lambda event: ("info", "delivery_changed", {"fields": event.data()["fields"]}),
+    e.DeliveryRestored: _plain("delivery_restored"),
+    e.DeliveryRetried: _plain("delivery_retried", "info", REASON),
+    e.DeliveryAtRisk: _plain("delivery_at_risk", "warning", RISK),
+    e.DeliveryRecovered: _plain("delivery_recovered", "info", RISK),
+    e.RiskEscalated: _risk_escalated,
+    e.RiskAcknowledged: _plain("risk_acknowledged"),
     e.DeliveryCancelled: _plain("delivery_cancelled", "info", REASON),
     e.DeliveryReassigned: _plain("assignment_reassigned", "info", REASON, ("forced", "forced")),
     e.DeliveryEscalated: _escalated,
     e.EscalationAcknowledged: _plain("unassigned_order_acknowledged"),
     e.TicketCreated: lambda event: ("info", "ticket_created", {"ticketId": event.ticket.id}),
     e.DriverRegistered: _plain("driver_registered"),
+    e.DriverChanged: lambda event: ("info", "driver_changed", {"fields": event.data()["fields"]}),
+    e.DriverDeactivated: _plain("driver_deactivated"),
+    e.DriverReactivated: _plain("driver_reactivated"),
     e.DriverConnected: _plain("driver_connected", "debug", ("sessionId", "session_id")),
     e.DriverDisconnected: _plain("driver_disconnected", "debug", ("sessionId", "session_id")),
     e.AvailabilityChanged: _availability_changed,

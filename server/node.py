@@ -16,6 +16,7 @@ from server.board.render import Renderer, environment
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
+from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatcher import Dispatcher
 from server.execute import Committed, Executor
 from server.ids import new_id
@@ -45,10 +46,11 @@ SEEN_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 5.0
 
 BEAT: Final = """
-INSERT INTO nodes (id, name, started_at, expires_at)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+INSERT INTO nodes (id, name, started_at, expires_at, words)
+VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3), $4)
 ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
-RETURNING clock_timestamp(), (SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1)
+RETURNING clock_timestamp(), (SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1),
+    (SELECT min(words) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1)
 """
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,8 @@ class Node:
         self.settings = settings
         self.node_id = new_id()
         self.alone = False
+        self.known_words = 0
+        """What every node that lives can read: nothing new until it is known who lives."""
         self.clock = DatabaseClock()
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
@@ -76,7 +80,12 @@ class Node:
         pool = self.database.pool
         self.policies = Policies(pool)
         await self.policies.refresh()
-        self.executor = Executor(self.database, lambda: self.policies.current, batch_limit=self.settings.batch_limit)
+        self.executor = Executor(
+            self.database,
+            lambda: self.policies.current,
+            batch_limit=self.settings.batch_limit,
+            known_words=lambda: self.known_words,
+        )
         self.snapshots = Snapshots(pool)
         self.positions = Positions(
             pool,
@@ -263,8 +272,13 @@ class Node:
     async def _beat(self) -> None:
         asked = time.time()
         try:
-            said, others = await self.database.pool.fetchrow(
-                BEAT, self.node_id, platform.node(), DEAD_AFTER_SECONDS, timeout=QUERY_TIMEOUT_SECONDS
+            said, others, words = await self.database.pool.fetchrow(
+                BEAT,
+                self.node_id,
+                platform.node(),
+                DEAD_AFTER_SECONDS,
+                KNOWN_WORDS,
+                timeout=QUERY_TIMEOUT_SECONDS,
             )
         except BaseException:
             self._written_at = float("-inf")
@@ -272,3 +286,4 @@ class Node:
         self._written_at = time.monotonic()
         self.clock.learn(said, asked, time.time())
         self.alone = others == 0
+        self.known_words = KNOWN_WORDS if words is None else min(KNOWN_WORDS, words)

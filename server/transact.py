@@ -15,6 +15,7 @@ import structlog
 
 from server.batch import Batch, Committed, Pending
 from server.dispatch.policy import Policy
+from server.dispatch.transitions import KNOWN_WORDS
 from server.metrics import TRANSACTION_TIME
 from server.store.load import Named, load
 from server.store.outbox import outbox_rows
@@ -65,9 +66,12 @@ class Database(Protocol):
 class Writer:
     """A connection for writing, and the transactions on it, one after another. It connects when it is first needed."""
 
-    def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, database: Database, policy: Callable[[], Policy], known_words: Callable[[], int] = lambda: KNOWN_WORDS
+    ) -> None:
         self._database = database
         self._policy = policy
+        self._known_words = known_words
         self._connection: Any = None
         self._generation = 0
         self._begun = False
@@ -106,7 +110,7 @@ class Writer:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
             if not begun:
                 await self._connection.execute("BEGIN")
-            loaded = await load(self._connection, named, self._policy())
+            loaded = await load(self._connection, named, self._policy(), self._known_words())
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.heard:
@@ -187,6 +191,8 @@ def _named_by(pendings: list[Pending]) -> Named:
         for needs in pending.needed or ():
             if needs.delivery_id is not None:
                 named.whole_deliveries.add(needs.delivery_id)
+            if needs.posted and needs.delivery_id is not None:
+                named.posted.add(needs.delivery_id)
             if needs.driver_id is not None:
                 named.drivers.add(needs.driver_id)
     return named

@@ -4,10 +4,10 @@ Answers, messages and pages are all built from these views. This module knows no
 """
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from server.dispatch.instants import instant as instant
 from server.dispatch.instants import instant_or_none as instant_or_none
@@ -21,9 +21,13 @@ from server.dispatch.model import (
     Driver,
     Offer,
     OfferPayload,
-    Point,
+    Place,
+    ProofKind,
+    RiskCode,
+    WarningCode,
 )
 from server.dispatch.policy import Policy
+from server.dispatch.risks import worst
 
 
 def parse_instant(text: str) -> datetime:
@@ -48,6 +52,13 @@ def to_json(value: Any) -> str:
     return _encoder.encode(value).decode()
 
 
+class ArrivedView(Struct, frozen=True):
+    """When the driver said that they were at the store and at the door."""
+
+    pickup: str | None = None
+    dropoff: str | None = None
+
+
 class AssignmentView(Struct, frozen=True, rename="camel"):
     """An assignment as the contract shows it."""
 
@@ -62,14 +73,30 @@ class AssignmentView(Struct, frozen=True, rename="camel"):
     ended_at: str | None
     end_reason: str | None
     version: int
+    end_note: str | None
+    failed_at: str | None
+    arrived_at: ArrivedView
 
 
 class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel", kw_only=True):
-    """An assignment with what its driver needs to carry it out."""
+    """An assignment with what its driver needs to carry it out.
 
-    pickup: Point
-    dropoff: Point
+    Once the job is over, the places are points with an address, and what is UNSET is not there: notes, people, pay.
+    """
+
+    pickup: Place
+    dropoff: Place
     store_name: str
+    seller_order_id: str
+    delivery_status: DeliveryStatus
+    ready_at: str
+    promised_at: str | None
+    requirements: tuple[str, ...]
+    notes: str | UnsetType | None = UNSET
+    driver_pay_cents: int | UnsetType | None = UNSET
+    tip_cents: int | UnsetType | None = UNSET
+    currency: str | UnsetType = UNSET
+    proof_required: tuple[ProofKind, ...] | UnsetType = UNSET
 
 
 class OfferView(Struct, frozen=True, rename="camel"):
@@ -84,8 +111,31 @@ class OfferView(Struct, frozen=True, rename="camel"):
     payload: OfferPayload
 
 
+class RiskView(Struct, frozen=True):
+    """Something that may keep a delivery from arriving in time."""
+
+    code: RiskCode
+    since: str
+
+
+class FailureView(Struct, frozen=True, rename="camel"):
+    """Why a delivery could not be handed over, by whom and when."""
+
+    reason: str | None
+    note: str | None
+    at: str
+    driver_id: str
+
+
+class ProofView(Struct, frozen=True, rename="camel"):
+    """A photo or signature of the handover."""
+
+    id: str
+    kind: str
+
+
 class DeliveryView(Struct, frozen=True, rename="camel"):
-    """A delivery with its active or completed assignment."""
+    """A delivery with its active or completed assignment. `pin` is there only for whom it is for."""
 
     id: str
     seller_id: str
@@ -93,8 +143,8 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     store_name: str
     zone: str
     status: DeliveryStatus
-    pickup: Point
-    dropoff: Point
+    pickup: Place
+    dropoff: Place
     prep_seconds: int
     dispatch_at: str
     price_cents: int | None
@@ -110,6 +160,23 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     search_radius_km: float
     assignment: AssignmentView | None
     version: int
+    requirements: tuple[str, ...]
+    promised_at: str | None
+    proof_required: tuple[ProofKind, ...]
+    tip_cents: int | None
+    ready_at: str
+    held_until: str | None
+    estimated_pickup_at: str | None
+    estimated_delivery_at: str | None
+    arrived_at: ArrivedView
+    risk: RiskCode | None
+    risks: list[RiskView]
+    risk_level: int
+    warnings: tuple[WarningCode, ...]
+    tracking_url: str | None
+    failure: FailureView | None
+    proofs: list[ProofView]
+    pin: str | UnsetType | None = UNSET
 
 
 class LocationView(Struct, frozen=True, rename="camel"):
@@ -137,6 +204,10 @@ class DriverView(Struct, frozen=True, rename="camel"):
     connected: bool
     location: LocationView | None
     last_seen_at: str | None
+    vehicle: str | None
+    tags: tuple[str, ...]
+    active: bool
+    shift_ends_at: str | None
 
 
 def assignment_view(a: Assignment) -> AssignmentView:
@@ -153,11 +224,25 @@ def assignment_view(a: Assignment) -> AssignmentView:
         instant_or_none(a.ended_at),
         a.end_reason,
         a.version,
+        a.end_note,
+        instant_or_none(a.failed_at),
+        arrived_view(a),
     )
 
 
+def arrived_view(a: Assignment | None) -> ArrivedView:
+    """The view of where the driver has been."""
+    if a is None or (a.arrived_pickup_at is None and a.arrived_dropoff_at is None):
+        return _NOWHERE
+    return ArrivedView(instant_or_none(a.arrived_pickup_at), instant_or_none(a.arrived_dropoff_at))
+
+
+_NOWHERE: Final = ArrivedView()
+
+
 def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
-    """The view of an assignment for the driver who carries it out."""
+    """The view of an assignment for the driver who carries it out, or did."""
+    at_it = a.status == "ACTIVE"
     return DrivenAssignmentView(
         a.id,
         a.delivery_id,
@@ -170,10 +255,27 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
         instant_or_none(a.ended_at),
         a.end_reason,
         a.version,
-        pickup=d.pickup,
-        dropoff=d.dropoff,
+        a.end_note,
+        instant_or_none(a.failed_at),
+        arrived_view(a),
+        pickup=d.pickup if at_it else _point(d.pickup),
+        dropoff=d.dropoff if at_it else _point(d.dropoff),
         store_name=d.store_name,
+        seller_order_id=d.seller_order_id,
+        delivery_status=d.status,
+        ready_at=instant(d.is_ready_at()),
+        promised_at=instant_or_none(d.promised_at),
+        requirements=d.requirements,
+        notes=d.notes if at_it else UNSET,
+        driver_pay_cents=d.driver_pay_cents if at_it else UNSET,
+        tip_cents=d.tip_cents if at_it else UNSET,
+        currency=d.currency if at_it else UNSET,
+        proof_required=d.details.proof_required if at_it else UNSET,
     )
+
+
+def _point(place: Place) -> Place:
+    return Place(place.lat, place.lon, place.address)
 
 
 def offer_view(o: Offer, now: datetime) -> OfferView:
@@ -195,9 +297,12 @@ def search_radius_km(widened: bool, policy: Policy) -> float:
     return policy.wide_search_radius_km if widened else policy.search_radius_km
 
 
-def delivery_view(d: Delivery, policy: Policy) -> DeliveryView:
+def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> DeliveryView:
     """The view of a delivery under the policy in force."""
     assignment = d.assignment()
+    last = d.last_assignment()
+    details = d.details
+    came_to_nothing = d.status in ("FAILED", "RETURNING", "RETURNED") and last is not None
     return DeliveryView(
         d.id,
         d.seller_id,
@@ -222,7 +327,34 @@ def delivery_view(d: Delivery, policy: Policy) -> DeliveryView:
         search_radius_km(d.widened_at is not None, policy),
         assignment_view(assignment) if assignment is not None else None,
         d.version,
+        d.requirements,
+        instant_or_none(d.promised_at),
+        details.proof_required,
+        d.tip_cents,
+        instant(d.is_ready_at()),
+        instant_or_none(d.held_until),
+        instant_or_none(d.estimated_pickup_at),
+        instant_or_none(d.estimated_delivery_at),
+        arrived_view(assignment),
+        worst(d),
+        [RiskView(risk.code, instant(risk.since)) for risk in d.risks],
+        d.risk_level,
+        details.warnings,
+        None,
+        _failure(last) if last is not None and came_to_nothing else None,
+        _proofs(last),
+        details.pin if with_pin or details.pin is None else UNSET,
     )
+
+
+def _failure(a: Assignment) -> FailureView | None:
+    return FailureView(a.end_reason, a.end_note, instant(a.failed_at), a.driver_id) if a.failed_at is not None else None
+
+
+def _proofs(a: Assignment | None) -> list[ProofView]:
+    if a is None or a.details is None:
+        return []
+    return [ProofView(proof.id, proof.kind) for proof in a.details.proofs]
 
 
 def driver_view(d: Driver) -> DriverView:
@@ -244,4 +376,8 @@ def driver_view(d: Driver) -> DriverView:
         d.session_id is not None,
         LocationView(p.lat, p.lon, instant(p.at)) if p is not None else None,
         instant(max(seen)) if seen else None,
+        d.vehicle,
+        d.tags,
+        d.active,
+        instant_or_none(d.shift_ends_at),
     )

@@ -16,7 +16,7 @@ from server.dispatch.model import (
     Driver,
     Offer,
     OfferPayload,
-    Point,
+    Place,
     Position,
     Unassigned,
 )
@@ -26,8 +26,8 @@ from server.dispatch.world import World
 NOW = datetime(2026, 2, 1, 18, 0, tzinfo=UTC)
 """A Sunday evening."""
 
-PICKUP = Point(52.5200, 13.4050, "1 Market Square")
-DROPOFF = Point(52.5300, 13.4200, "7 Garden Street")
+PICKUP = Place(52.5200, 13.4050, "1 Market Square")
+DROPOFF = Place(52.5300, 13.4200, "7 Garden Street")
 
 
 def id_of(name: str) -> str:

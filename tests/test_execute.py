@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.model import Actor, Point
+from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.refusals import Refusal
 from server.execute import Answer, Committed, Executor
@@ -69,7 +70,7 @@ class Dispatch:
 
 
 def a_creation(order: str | None = None, fingerprint: str = "f") -> c.CreateDelivery:
-    here, there = Point(52.5, 13.4), Point(52.51, 13.41)
+    here, there = Place(52.5, 13.4), Place(52.51, 13.41)
     return c.CreateDelivery(new_id(), "shop", order or new_id(), "Pizza", "default", here, there, 0, fingerprint, SHOP)
 
 
@@ -159,8 +160,10 @@ async def test_later_commands_of_a_batch_see_the_effects_of_earlier_ones(dispatc
 async def test_the_same_order_twice_in_one_batch_is_one_delivery(dispatch: Dispatch) -> None:
     answers = await asyncio.gather(*(dispatch.done(a_creation("order-1")) for _ in range(5)))
     assert len({answer.decided.delivery_id for answer in answers}) == 1
-    differs = await dispatch.executor.submit(a_creation("order-1", fingerprint="other"))
-    assert differs == r.DELIVERY_DIFFERS
+    other = msgspec.structs.replace(a_creation("order-1", fingerprint="other"), store_name="Sushi")
+    differs = await dispatch.executor.submit(other)
+    assert isinstance(differs, Refusal)
+    assert (differs.code, differs.more["fields"]) == ("delivery_differs", ["storeName"])
 
 
 async def test_the_same_order_on_many_nodes_is_one_delivery(database: Database) -> None:
@@ -264,7 +267,9 @@ async def test_a_command_that_needs_a_row_outside_the_locked_set_is_decided_with
     delivery_id = await dispatch.a_delivery()
     await dispatch.an_open_offer(dan, delivery_id)
     answers = await asyncio.gather(
-        dispatch.executor.submit(c.AssignDelivery(delivery_id, dora, "closer", False, new_id(), new_id(), ALICE)),
+        dispatch.executor.submit(
+            c.AssignDelivery(delivery_id, dora, "closer", False, new_id(), new_id(), ALICE, replace_offer=True)
+        ),
         dispatch.executor.submit(c.EndShift(dora, Actor("driver", dora))),
         dispatch.executor.submit(c.CancelDelivery(delivery_id, "no", ALICE)),
     )
@@ -473,3 +478,163 @@ async def test_a_lane_whose_server_said_goodbye_and_has_not_hung_up_takes_anothe
         finally:
             await dispatch.close()
             await through_it.close()
+
+
+# The whole job: what two people say at once has one outcome, on whichever nodes they say it.
+
+
+async def with_a_job(node: Dispatch, *, picked_up: bool = False) -> tuple[str, str, str]:
+    """A delivery in a driver's hands: delivery, driver, assignment."""
+    driver_id, delivery_id = await node.a_driver(), await node.a_delivery()
+    offer_id = await node.an_open_offer(driver_id, delivery_id)
+    job = (await node.done(accept(offer_id, driver_id))).decided.assignment_id
+    assert job is not None
+    if picked_up:
+        await node.done(c.PickUp(job, driver_id, Actor("driver", driver_id)))
+    return delivery_id, driver_id, job
+
+
+async def two_nodes(database: Database) -> AsyncIterator[tuple[Dispatch, Dispatch]]:
+    nodes = Dispatch(database), Dispatch(database)
+    try:
+        yield nodes
+    finally:
+        for node in nodes:
+            await node.close()
+
+
+@pytest.fixture
+async def nodes(database: Database) -> AsyncIterator[tuple[Dispatch, Dispatch]]:
+    async for both in two_nodes(database):
+        yield both
+
+
+def code_of(answer: Answer | Refusal) -> str | None:
+    return answer.code if isinstance(answer, Refusal) else None
+
+
+RACES = 15
+
+
+async def test_release_against_pickup_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+    for _ in range(RACES):
+        delivery_id, driver_id, job = await with_a_job(nodes[0])
+        driver = Actor("driver", driver_id)
+        released, picked_up = await asyncio.gather(
+            nodes[0].executor.submit(c.Release(job, driver_id, "unwell", driver)),
+            nodes[1].executor.submit(c.PickUp(job, driver_id, driver)),
+        )
+        status, late = await nodes[0].database.pool.fetchrow(
+            "SELECT status, (SELECT count(*) FROM events WHERE delivery_id = d.id AND type = 'delivery.late_report')"
+            " FROM deliveries d WHERE id = $1",
+            delivery_id,
+        )
+        outcome = (code_of(released), code_of(picked_up), status, late)
+        assert outcome in (
+            (None, "assignment_not_active", "READY", 1),
+            ("already_picked_up", None, "PICKED_UP", 0),
+        )
+
+
+async def test_failed_against_reassign_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+    for _ in range(RACES):
+        delivery_id, driver_id, job = await with_a_job(nodes[0], picked_up=True)
+        driver = Actor("driver", driver_id)
+        failed, taken = await asyncio.gather(
+            nodes[0].executor.submit(c.Fail(job, driver_id, "refused", driver)),
+            nodes[1].executor.submit(c.Reassign(job, "too slow", new_id(), new_id(), ALICE, force=True)),
+        )
+        status = await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id)
+        assert (code_of(failed), code_of(taken), status) in (
+            (None, "assignment_not_active", "FAILED"),
+            ("assignment_not_active", None, "READY"),
+        )
+        assert await nodes[0].one("SELECT active_count FROM drivers WHERE id = $1", driver_id) == 0
+
+
+async def test_a_change_against_an_accept_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+    """Accepted first, the change is by an old version; changed first, that offer is over and another one is open."""
+    for _ in range(RACES):
+        driver_id, delivery_id = await nodes[0].a_driver(), await nodes[0].a_delivery()
+        offer_id = await nodes[0].an_open_offer(driver_id, delivery_id)
+        version = await nodes[0].one("SELECT version FROM deliveries WHERE id = $1", delivery_id)
+        elsewhere = Place(52.52, 13.42)
+        changed, accepted = await asyncio.gather(
+            nodes[0].executor.submit(c.ChangeDelivery(delivery_id, version, new_id(), SHOP, dropoff=elsewhere)),
+            nodes[1].executor.submit(accept(offer_id, driver_id)),
+        )
+        status, open_offer = await nodes[0].database.pool.fetchrow(
+            "SELECT status, current_offer_id IS NOT NULL FROM deliveries WHERE id = $1", delivery_id
+        )
+        assert (code_of(changed), code_of(accepted), status, open_offer) in (
+            ("version_changed", None, "ASSIGNED", False),
+            (None, "offer_no_longer_open", "READY", True),
+        )
+
+
+async def test_the_same_action_online_and_offline_is_done_once(nodes: tuple[Dispatch, Dispatch]) -> None:
+    """By the socket on one node and by a call on the other, after the phone was without a network."""
+    for _ in range(RACES):
+        delivery_id, driver_id, job = await with_a_job(nodes[0])
+        driver, deed = Actor("driver", driver_id), c.Deed(action_id=new_id())
+        answers = await asyncio.gather(
+            *(node.done(c.Arrive(job, driver_id, "pickup", driver, deed)) for node in (*nodes, *nodes))
+        )
+        assert sum(not answer.decided.repeated for answer in answers) == 1
+        arrived = await nodes[0].one(
+            "SELECT count(*) FROM events WHERE delivery_id = $1 AND type = 'delivery.arrived'", delivery_id
+        )
+        assert arrived == 1
+
+
+async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tuple[Dispatch, Dispatch]) -> None:
+    driver_id = await nodes[0].a_driver()
+    creation = msgspec.structs.replace(a_creation(), proof_required=("pin",), pin="0417")
+    delivery_id = (await nodes[0].done(creation)).decided.delivery_id or ""
+    job = (await nodes[0].done(accept(await nodes[0].an_open_offer(driver_id, delivery_id), driver_id))).decided
+    assert job.assignment_id is not None
+    driver, deed = Actor("driver", driver_id), c.Deed(action_id=new_id())
+    command = c.Complete(job.assignment_id, driver_id, driver, deed, "0418")
+    answers = await asyncio.gather(*(node.executor.submit(command) for node in (*nodes, *nodes)))
+    assert set(map(code_of, answers)) == {"pin_wrong"}
+    query = "SELECT (details->>'pinTries')::int FROM assignments WHERE id = $1"
+    assert await nodes[0].one(query, job.assignment_id) == 1
+    assert await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "ASSIGNED"
+
+
+async def test_a_risk_is_raised_once_whoever_watches(nodes: tuple[Dispatch, Dispatch]) -> None:
+    delivery_id, driver_id, _ = await with_a_job(nodes[0])
+    await nodes[0].database.pool.execute(
+        "UPDATE drivers SET session_id = NULL, session_node = NULL, socket_lost_at = now() - interval '1 hour'"
+        " WHERE id = $1",
+        driver_id,
+    )
+    await nodes[0].database.pool.execute("UPDATE assignments SET created_at = now() - interval '1 hour'")
+    await asyncio.gather(*(node.done(c.RaiseRisk(delivery_id, "driver_gone")) for node in (*nodes, *nodes)))
+    raised = await nodes[0].one("SELECT count(*) FROM events WHERE type = 'delivery.at_risk'")
+    assert raised == 1
+
+
+async def test_the_same_order_in_other_words_is_found_to_be_the_same(dispatch: Dispatch) -> None:
+    """What was posted is read only when the fingerprint differs, in a batch of its own."""
+    first = await dispatch.done(a_creation("order-1"))
+    again = await dispatch.done(a_creation("order-1", fingerprint="other words"))
+    assert again.decided.repeated
+    assert again.decided.delivery_id == first.decided.delivery_id
+    other = msgspec.structs.replace(a_creation("order-1", fingerprint="other"), notes="no onions")
+    differs = await dispatch.executor.submit(other)
+    assert differs == r.delivery_differs(first.decided.delivery_id or "", ["notes"])
+
+
+async def test_new_states_are_written_only_when_every_node_knows_them(database: Database) -> None:
+    words = [0]
+    dispatch = Dispatch(database, known_words=lambda: words[0])
+    try:
+        delivery_id, driver_id, job = await with_a_job(dispatch)
+        release = c.Release(job, driver_id, "unwell", Actor("driver", driver_id))
+        assert code_of(await dispatch.executor.submit(release)) == "not_yet_supported"
+        words[0] = 1
+        assert code_of(await dispatch.executor.submit(release)) is None
+    finally:
+        await dispatch.close()
+    assert await database.pool.fetchval("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "READY"

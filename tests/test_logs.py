@@ -29,7 +29,7 @@ def test_every_event_has_a_line() -> None:
 def test_answers_of_drivers_are_told_with_their_time_and_reason() -> None:
     rejected = e.OfferRejected(at=AT, actor=DAN, **IDS, response_ms=1200, reason="too far")
     assert logs.line_of(rejected) == (
-        "info", "offer_rejected", TOLD | {"responseTimeMs": 1200, "reason": "too far"} | BY_DAN,
+        "info", "offer_rejected", TOLD | {"responseTimeMs": 1200, "reason": "too far", "note": None} | BY_DAN,
     )  # fmt: skip
     accepted = e.OfferAccepted(at=AT, actor=DAN, **IDS, response_ms=7)
     assert logs.line_of(accepted) == ("info", "offer_accepted", TOLD | {"responseTimeMs": 7} | BY_DAN)

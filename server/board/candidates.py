@@ -6,7 +6,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.dispatch.model import Delivery, Driver
-from server.dispatch.offers import dispatchable, exclusion
+from server.dispatch.offers import dispatchable, exclusion, unfit
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, travel_seconds
 from server.dispatcher.search import box_around
@@ -51,7 +51,8 @@ async def choices(pool: Any, delivery: Delivery, policy: Policy, now_holding: st
 
 
 def _choice(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> Choice:
-    why = dispatchable(driver, now, policy) or exclusion(delivery, driver.id, now, policy)
+    why = dispatchable(driver, now, policy) or unfit(delivery, driver, now, policy)
+    why = why or exclusion(delivery, driver.id, now, policy)
     offered_this = driver.open_offer_id is not None and driver.open_offer_id == delivery.current_offer_id
     if offered_this:
         why = "has_this_offer"

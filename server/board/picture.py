@@ -17,7 +17,7 @@ from server.dispatch.availability import Contact
 from server.dispatch.policy import Policy
 
 WAITING = "READY"
-UNDER_WAY = ("ASSIGNED", "PICKED_UP")
+UNDER_WAY = ("ASSIGNED", "PICKED_UP", "RETURNING")
 FILL_BELOW = 0.9
 """The share of its rows that a table may lose before more are read."""
 

@@ -35,7 +35,7 @@ LEFT JOIN drivers od ON od.id = o.driver_id
 LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
 LEFT JOIN drivers ad ON ad.id = a.driver_id"""
 DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
-_OPEN: Final = "status IN ('READY', 'ASSIGNED', 'PICKED_UP')"
+_OPEN: Final = "status IN ('READY', 'ASSIGNED', 'PICKED_UP', 'RETURNING')"
 OPEN_DELIVERIES: Final = f"""{_DELIVERY}
 WHERE d.{_OPEN} AND d.id IN (
     (SELECT id FROM deliveries WHERE status = 'READY' ORDER BY unassigned_since, id LIMIT $1)

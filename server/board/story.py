@@ -122,7 +122,7 @@ def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
         case "offer.accepted":
             return [_after(data)]
         case "offer.rejected":
-            return [_after(data), data.get("reason") or "no reason given"]
+            return [_after(data), _why(data) or "no reason given"]
         case "offer.expired":
             return ["assigned by silence" if data.get("autoAccepted") else "no answer"]
         case "delivery.assigned":
@@ -137,7 +137,16 @@ def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
         case "driver.availability_changed":
             return [w.words(w.STATES, data.get("to")), w.words(w.AVAILABILITY_REASONS, data.get("reason"))]
         case _:
-            return [data.get("note") or data.get("reason") or ""]
+            return [_why(data)]
+
+
+def _why(data: Mapping[str, Any]) -> str:
+    """A reason in words: the code, unless it says nothing beside a note."""
+    reason, note = data.get("reason"), data.get("note")
+    if note and reason in (None, "other"):
+        return str(note)
+    said = str(reason or "").replace("_", " ")
+    return f"{said}: {note}" if note else said
 
 
 def _after(data: Mapping[str, Any]) -> str:

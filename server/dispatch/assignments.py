@@ -1,81 +1,28 @@
-"""The rules of assignments: pickup and completion by the driver, assigning and reassigning by a person."""
+"""The rules of assigning by hand: a person picks a driver, or takes a delivery from one."""
+
+from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
+from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Assignment, Delivery, Driver
-from server.dispatch.offers import assigned, created, dispatched, withdrawn
+from server.dispatch.deeds import not_active, recovered
+from server.dispatch.model import Assignment, Delivery, Driver, Place
+from server.dispatch.offers import assigned, created, dispatched, unfit, withdrawn
+from server.dispatch.travel import delivery_at, pickup_at, to_milliseconds
 from server.dispatch.world import World
-
-
-def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
-    """The driver has the goods. Said before: harmless."""
-    found = world.assignment(command.assignment_id)
-    if found is None or found[1].driver_id != command.driver_id:
-        return r.NOT_FOUND
-    delivery, assignment = found
-    shown = Decided((), delivery.id, None, assignment.id, assignment.driver_id, repeated=True)
-    if assignment.status == "COMPLETED":
-        return shown
-    if assignment.status != "ACTIVE":
-        return _not_active(assignment)
-    if assignment.picked_up_at is not None:
-        return shown
-    world.known_driver(assignment.driver_id)
-    event = _picked_up(world, assignment, command.actor)
-    return Decided((event,), delivery.id, None, assignment.id, assignment.driver_id)
-
-
-def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
-    """The goods are handed over; of an assignment not picked up yet: both at once. Said before: harmless."""
-    found = world.assignment(command.assignment_id)
-    if found is None or found[1].driver_id != command.driver_id:
-        return r.NOT_FOUND
-    delivery, assignment = found
-    if assignment.status == "COMPLETED":
-        return Decided((), delivery.id, None, assignment.id, assignment.driver_id, repeated=True)
-    if assignment.status != "ACTIVE":
-        return _not_active(assignment)
-    world.known_driver(assignment.driver_id)
-    happened: list[e.Event] = []
-    if assignment.picked_up_at is None:
-        happened.append(_picked_up(world, assignment, command.actor))
-    happened.append(
-        e.DeliveryDelivered(
-            at=world.now,
-            actor=command.actor,
-            delivery_id=delivery.id,
-            driver_id=assignment.driver_id,
-            assignment_id=assignment.id,
-        )
-    )
-    return Decided(tuple(happened), delivery.id, None, assignment.id, assignment.driver_id)
-
-
-def _picked_up(world: World, assignment: Assignment, actor: Actor) -> e.DeliveryPickedUp:
-    return e.DeliveryPickedUp(
-        at=world.now,
-        actor=actor,
-        delivery_id=assignment.delivery_id,
-        driver_id=assignment.driver_id,
-        assignment_id=assignment.id,
-    )
-
-
-def _not_active(assignment: Assignment) -> r.Refusal:
-    what = assignment.status.lower()
-    return r.assignment_not_active(f"{what} by {assignment.ended_by}" if assignment.ended_by else what)
 
 
 def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refusal:
     """A person's pick for a delivery without a driver; what others rejected or let expire does not bind it.
 
     1. Only a delivery that waits, or, `early`, is scheduled: then it waits from now on.
-    2. The driver must be available, of the zone, and have room; for an offer also without another offer.
+    2. The driver must be available, of the zone, right for it, and have room; for an offer also without another offer.
     3. Offered to them already: the same offer.
     4. The version the sender saw, if they say which.
-    5. An open offer to somebody else is withdrawn. A direct assignment that fills the driver withdraws theirs.
+    5. An open offer is withdrawn only if they say so. A direct assignment that fills the driver withdraws theirs.
+    6. An address that needed a look has had it.
     """
     delivery = world.delivery(command.delivery_id)
     driver = world.driver(command.driver_id)
@@ -85,7 +32,7 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
         return r.DELIVERY_NOT_WAITING
     if delivery.status == "SCHEDULED" and not command.early:
         return r.DELIVERY_NOT_DUE
-    why = _cannot_take(driver, delivery, command.direct)
+    why = _cannot_take(driver, delivery, command.direct, world)
     if why is not None:
         return r.driver_not_available(why)
     offer = delivery.open_offer()
@@ -97,30 +44,39 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     if delivery.status == "SCHEDULED":
         happened.append(dispatched(world, delivery, command.actor))
     if offer is not None:
+        if not command.replace_offer:
+            return r.OFFER_OPEN
         world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "assigned_by_hand", command.actor))
+    if delivery.at_risk("check_address"):
+        happened.append(recovered(world, delivery, None, "check_address"))
     return _give(world, delivery, driver, command, happened)
 
 
 def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
-    """An admin takes a delivery from its driver.
+    """A dispatcher takes a delivery from its driver.
 
-    1. The assignment must be active, and still the version the admin saw.
-    2. After pickup only with `force`.
-    3. A target must be somebody else, available, of the zone, with room; for an offer also without another offer.
-    4. The old driver is freed, told, and not asked again; a new clock starts; the target, if any, gets it.
+    1. The assignment must be active, and still the version they saw.
+    2. After pickup only with `force`: then it is picked up where the goods are, which is with their driver.
+    3. A target must be somebody else, available, of the zone, right for it, with room; for an offer also without
+       another offer.
+    4. The old driver is freed, not asked again, and paused if they say so; a new clock starts; the target, if any,
+       gets it.
     """
     found = world.assignment(command.assignment_id)
     if found is None:
         return r.NOT_FOUND
     delivery, assignment = found
     if assignment.status != "ACTIVE":
-        return _not_active(assignment)
+        return not_active(assignment, delivery)
     if command.version is not None and command.version != assignment.version:
         return r.VERSION_CHANGED
     if assignment.picked_up_at is not None and not command.force:
         return r.ALREADY_PICKED_UP
-    world.known_driver(assignment.driver_id)
+    had = world.known_driver(assignment.driver_id)
+    pickup, store = None, None
+    if assignment.picked_up_at is not None:
+        pickup, store = where_the_goods_are(delivery, had), delivery.details.store or delivery.pickup
     happened: list[e.Event] = [
         e.DeliveryReassigned(
             at=world.now,
@@ -130,8 +86,12 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
             assignment_id=assignment.id,
             reason=command.reason,
             forced=assignment.picked_up_at is not None,
+            pickup=pickup,
+            store=store,
         )
     ]
+    if command.pause_driver and had.availability == "available":
+        happened.extend(change_to(world, had, "paused", command.reason, command.actor).events)
     if command.driver_id is None:
         return Decided(tuple(happened), delivery.id)
     driver = world.driver(command.driver_id)
@@ -139,13 +99,23 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
         return r.NOT_FOUND
     if driver.id == assignment.driver_id:
         return r.driver_not_available("they have it now")
-    why = _cannot_take(driver, delivery, command.direct)
+    if pickup is not None:
+        delivery = replace(delivery, pickup=pickup)
+    why = _cannot_take(driver, delivery, command.direct, world)
     if why is not None:
         return r.driver_not_available(why)
     return _give(world, delivery, driver, command, happened)
 
 
-def _cannot_take(driver: Driver, delivery: Delivery, direct: bool) -> str | None:
+def where_the_goods_are(delivery: Delivery, driver: Driver) -> Place:
+    """With the driver who has them: where they were seen last, or else at the door. By name and phone."""
+    last = driver.position or delivery.dropoff
+    return Place(last.lat, last.lon, None, driver.name, driver.phone)
+
+
+def _cannot_take(driver: Driver, delivery: Delivery, direct: bool, world: World) -> str | None:
+    if not driver.active:
+        return "deactivated"
     if driver.zone != delivery.zone:
         return "zone_differs"
     if driver.availability != "available":
@@ -153,7 +123,9 @@ def _cannot_take(driver: Driver, delivery: Delivery, direct: bool) -> str | None
     if driver.busy:
         return "busy"
     offered_another = driver.open_offer_id is not None and driver.open_offer_id != delivery.current_offer_id
-    return "has_open_offer" if offered_another and not direct else None
+    if offered_another and not direct:
+        return "has_open_offer"
+    return unfit(delivery, driver, world.now, world.policy)
 
 
 def _give(
@@ -163,10 +135,11 @@ def _give(
     command: c.AssignDelivery | c.Reassign,
     happened: list[e.Event],
 ) -> Decided:
+    at = (driver.position or delivery.pickup).lat, (driver.position or delivery.pickup).lon
     if not command.direct:
-        at = (driver.position or delivery.pickup).lat, (driver.position or delivery.pickup).lon
         happened.append(created(world, delivery, driver, command.new_offer_id, at, command.actor, command.reason))
         return Decided(tuple(happened), delivery.id, command.new_offer_id, None, driver.id)
+    due = to_milliseconds(pickup_at(delivery, at, world.policy, world.now))
     assignment = Assignment(
         id=command.new_assignment_id,
         delivery_id=delivery.id,
@@ -175,8 +148,10 @@ def _give(
         status="ACTIVE",
         source="manual",
         created_at=world.now,
+        pickup_due_at=due,
     )
-    happened.append(assigned(world, delivery, assignment, command.actor, command.reason))
+    expected = delivery_at(delivery, due, world.policy)
+    happened.append(assigned(world, delivery, assignment, command.actor, command.reason, expected))
     fills = driver.active_count + 1 >= driver.capacity
     if fills and driver.open_offer_id is not None and driver.open_offer_delivery_id != delivery.id:
         assert driver.open_offer_delivery_id is not None

@@ -52,6 +52,13 @@ def connected(driver: Driver, world: World) -> bool:
     return driver.session_id is not None and driver.session_node not in world.dead_nodes
 
 
+def last_contact(driver: Driver) -> datetime | None:
+    """When they were last heard of, by socket or by call; None while a socket is open, or if they never were."""
+    if driver.session_id is not None:
+        return None
+    return max((at for at in (driver.socket_lost_at, driver.last_call_at) if at is not None), default=None)
+
+
 def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
     """An authenticated call of theirs less than `callPresenceSeconds` ago."""
     return _within(driver.last_call_at, now, policy.call_presence_seconds)
@@ -59,8 +66,9 @@ def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
 
 def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:
     """A new driver, offline until first seen. One `external_ref` names one driver."""
-    if command.external_ref is not None and command.external_ref in world.by_external_ref:
-        return r.DRIVER_EXISTS
+    known = world.by_external_ref.get(command.external_ref) if command.external_ref is not None else None
+    if known is not None:
+        return r.driver_exists(known)
     driver = Driver(
         id=command.driver_id,
         name=command.name,
@@ -70,6 +78,9 @@ def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refu
         last_availability_change=world.now,
         external_ref=command.external_ref,
         phone=command.phone,
+        vehicle=command.vehicle,
+        tags=command.tags,
+        shift_ends_at=command.shift_ends_at,
         availability_reason="never_seen",
         availability_before="available",
     )
@@ -82,6 +93,8 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
     if driver.session_id == command.session_id:
         return Decided(driver_id=driver.id, repeated=True)
     came = e.DriverConnected(
@@ -120,6 +133,8 @@ def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
     happened = _return(driver, command.actor, world.now)
     return Decided(happened, driver_id=driver.id, repeated=not happened)
 
@@ -184,7 +199,9 @@ def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
-    return _change(world, driver, "shift_ended", "driver_shift_end", command.actor)
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
+    return change_to(world, driver, "shift_ended", "driver_shift_end", command.actor)
 
 
 def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
@@ -192,10 +209,12 @@ def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
     if driver.availability == "available" and driver.expiries_in_a_row:
         forgiven = e.ExpiriesForgiven(at=world.now, actor=command.actor, driver_id=driver.id)
         return Decided((forgiven,), driver_id=driver.id)
-    return _change(world, driver, "available", "driver_resumed", command.actor)
+    return change_to(world, driver, "available", "driver_resumed", command.actor)
 
 
 def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
@@ -206,7 +225,7 @@ def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
     until = driver.availability_until
     if driver.availability != "on_break" or until is None or until > world.now:
         return r.BREAK_NOT_OVER
-    return _change(world, driver, "available", "break_expired", command.actor)
+    return change_to(world, driver, "available", "break_expired", command.actor)
 
 
 def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Refusal:
@@ -217,12 +236,14 @@ def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Re
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
     if command.changed_at is not None and command.changed_at != driver.last_availability_change:
         return r.VERSION_CHANGED
     until = None
     if command.availability == "on_break" and command.duration_minutes is not None:
         until = world.now + timedelta(minutes=command.duration_minutes)
-    return _change(world, driver, command.availability, command.reason, command.actor, until)
+    return change_to(world, driver, command.availability, command.reason, command.actor, until)
 
 
 def _step_back(
@@ -236,14 +257,16 @@ def _step_back(
     driver = world.driver(driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if not driver.active:
+        return r.DRIVER_DEACTIVATED
     if driver.availability == "shift_ended":
         return r.driver_not_available("shift_ended")
     if driver.availability == "offline" and driver.availability_before is None:
         return r.driver_not_available("offline")
-    return _change(world, driver, to, reason, actor, until)
+    return change_to(world, driver, to, reason, actor, until)
 
 
-def _change(
+def change_to(
     world: World,
     driver: Driver,
     to: Availability,

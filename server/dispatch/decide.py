@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.dispatch import alerts, assignments, availability, deliveries, offers
+from server.dispatch import alerts, assignments, availability, deeds, deliveries, drivers, offers, risks
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -23,6 +23,11 @@ def change_policy(command: c.ChangePolicy, world: World) -> Decided | r.Refusal:
 
 _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.CreateDelivery: deliveries.create_delivery,
+    c.ChangeDelivery: deliveries.change_delivery,
+    c.MarkReady: deliveries.mark_ready,
+    c.DelayDelivery: deliveries.delay_delivery,
+    c.RestoreDelivery: deliveries.restore_delivery,
+    c.RetryDelivery: deliveries.retry_delivery,
     c.DispatchDelivery: deliveries.dispatch_delivery,
     c.OfferDelivery: offers.offer_delivery,
     c.NoteFailedSearch: deliveries.note_failed_search,
@@ -30,14 +35,22 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.RejectOffer: offers.reject_offer,
     c.ConfirmReceipt: offers.confirm_receipt,
     c.ExpireOffer: offers.expire_offer,
-    c.PickUp: assignments.pick_up,
-    c.Complete: assignments.complete,
+    c.Arrive: deeds.arrive,
+    c.PickUp: deeds.pick_up,
+    c.Complete: deeds.complete,
+    c.Release: deeds.release,
+    c.Fail: deeds.fail,
+    c.AddProof: deeds.add_proof,
+    c.ReleaseGone: deeds.release_gone,
     c.CancelDelivery: deliveries.cancel_delivery,
     c.AssignDelivery: assignments.assign_delivery,
     c.Reassign: assignments.reassign,
     c.Escalate: deliveries.escalate,
     c.Acknowledge: deliveries.acknowledge,
     c.RegisterDriver: availability.register_driver,
+    c.ChangeDriver: drivers.change_driver,
+    c.DeactivateDriver: drivers.deactivate_driver,
+    c.ReactivateDriver: drivers.reactivate_driver,
     c.ConnectDriver: availability.connect_driver,
     c.DisconnectDriver: availability.disconnect_driver,
     c.SeeDriver: availability.see_driver,
@@ -48,6 +61,9 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.Pause: availability.pause,
     c.Resume: availability.resume,
     c.SetAvailability: availability.set_availability,
+    c.RaiseRisk: risks.raise_risk,
+    c.ClearRisk: risks.clear_risk,
+    c.EscalateRisk: risks.escalate_risk,
     c.RaiseAlert: alerts.raise_alert,
     c.ResolveAlert: alerts.resolve_alert,
     c.AcknowledgeAlert: alerts.acknowledge_alert,

@@ -1,27 +1,52 @@
-"""The rules of deliveries: creating, dispatching, searching in vain, cancelling, escalating, acknowledging."""
+"""The rules of deliveries: creating, changing, dispatching, searching in vain, cancelling, restoring, escalating."""
 
 from datetime import timedelta
+from typing import Any, Final
+
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
+from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Delivery, Ticket
-from server.dispatch.offers import withdrawn
+from server.dispatch.deeds import recovered
+from server.dispatch.model import (
+    GOODS_ON_THE_WAY,
+    NO_DETAILS,
+    OVER,
+    SYSTEM,
+    UNDER_WAY,
+    Actor,
+    Delivery,
+    Driver,
+    OrderDetails,
+    ProofKind,
+    Ticket,
+)
+from server.dispatch.offers import created, dispatchable, unfit, wants_offer, withdrawn
+from server.dispatch.risks import at_risk
+from server.dispatch.sameness import differing, posted, posted_before
+from server.dispatch.travel import trip_km
 from server.dispatch.world import World
 
 SAME_FAILURE_NOTED_EVERY = timedelta(seconds=60)
 
 
 def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refusal:
-    """A new delivery, waiting at once if its time has come. The same order again is the same delivery."""
+    """A new delivery, waiting at once if its time has come.
+
+    1. The same order again is the same delivery: by its fingerprint, or else by what it means.
+    2. What the policy computes as pay is in the policy's currency: in another one the pay must be said.
+    3. A trip longer than `maxTripKm` is taken for a wrong address, and waits for somebody to look.
+    """
     known = world.by_seller_key.get((command.seller_id, command.seller_order_id))
     if known is not None:
-        delivery = world.delivery(known)
-        assert delivery is not None
-        if delivery.fingerprint != command.fingerprint:
-            return r.DELIVERY_DIFFERS
-        return Decided((), delivery.id, repeated=True)
+        return _again(command, world, known)
+    currency = command.currency or world.policy.currency
+    if currency != world.policy.currency and command.driver_pay_cents is None:
+        return r.PAY_REQUIRED
     delivery = Delivery(
         id=command.delivery_id,
         seller_id=command.seller_id,
@@ -37,14 +62,236 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
         fingerprint=command.fingerprint,
         price_cents=command.price_cents,
         driver_pay_cents=command.driver_pay_cents,
-        currency=command.currency or world.policy.currency,
+        currency=currency,
         notes=command.notes,
+        requirements=command.requirements,
+        tip_cents=command.tip_cents,
+        promised_at=command.promised_at,
+        details=_details(command),
     )
-    created = e.DeliveryCreated(at=world.now, actor=command.actor, delivery_id=delivery.id, delivery=delivery)
-    if delivery.dispatch_at > world.now:
-        return Decided((created,), delivery.id)
-    ready = e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id)
-    return Decided((created, ready), delivery.id)
+    if trip_km(delivery, world.policy) > world.policy.max_trip_km:
+        delivery.details = replace(delivery.details, warnings=("trip_too_long",))
+    happened: list[e.Event] = [
+        e.DeliveryCreated(
+            at=world.now,
+            actor=command.actor,
+            delivery_id=delivery.id,
+            delivery=delivery,
+            posted=posted(command, currency),
+        )
+    ]
+    if delivery.dispatch_at <= world.now:
+        happened.append(e.DeliveryReady(at=world.now, actor=command.actor, delivery_id=delivery.id))
+    if delivery.needs_check():
+        happened.append(at_risk(world, delivery, None, "check_address", world.now))
+    return Decided(tuple(happened), delivery.id)
+
+
+def _details(command: c.CreateDelivery) -> OrderDetails:
+    if not command.proof_required and command.pin is None:
+        return NO_DETAILS
+    return OrderDetails(command.proof_required, _pin(command.pin, command.proof_required, command.spare_pin))
+
+
+def _pin(pin: str | None, required: tuple[ProofKind, ...], spare: str | None) -> str | None:
+    return spare if pin is None and "pin" in required else pin
+
+
+def _again(command: c.CreateDelivery, world: World, known: str) -> Decided | r.Refusal:
+    delivery = world.locked_delivery(known)
+    if delivery.fingerprint != command.fingerprint:
+        first = world.posted(known)
+        if first is None:
+            first = posted_before(delivery)
+        fields = differing(first, posted(command, first["currency"]))
+        if fields:
+            return r.delivery_differs(known, fields)
+    return Decided((), known, repeated=True)
+
+
+SIMPLE: Final = (
+    "store_name", "pickup", "dropoff", "prep_seconds", "dispatch_at", "price_cents", "driver_pay_cents", "currency",
+    "notes", "requirements", "promised_at", "tip_cents",
+)  # fmt: skip
+LATER_BY: Final = timedelta(minutes=5)
+"""By how much the goods may be ready later, or sooner, than an open offer says."""
+
+
+def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refusal:
+    """What was ordered is changed, by somebody who knows it as it is now.
+
+    1. Not what is over; not the pickup once the goods are on the way; not the pay's currency without the pay.
+    2. A trip that is too long after the change waits for somebody to look, one that is no longer does not.
+    3. An open offer which no longer says what is true is withdrawn, and the same driver asked first.
+    4. A driver who has it hears it.
+    """
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    if delivery.status in OVER:
+        return r.DELIVERY_OVER
+    if command.version != delivery.version:
+        return r.VERSION_CHANGED
+    changes = _changes(command, delivery, world)
+    if "pickup" in changes and delivery.status in GOODS_ON_THE_WAY:
+        return r.ALREADY_PICKED_UP
+    if not changes:
+        return Decided((), delivery.id, repeated=True)
+    after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
+    if after.currency != world.policy.currency and after.driver_pay_cents is None:
+        return r.PAY_REQUIRED
+    return _changed(world, delivery, changes, command.new_offer_id, command.actor)
+
+
+def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dict[str, tuple[Any, Any]]:
+    changes: dict[str, tuple[Any, Any]] = {}
+    for name in SIMPLE:
+        old, new = getattr(delivery, name), getattr(command, name)
+        if new is not UNSET and new != old:
+            changes[name] = (old, new)
+    if delivery.ready_at is not None and ("prep_seconds" in changes or "dispatch_at" in changes):
+        changes["ready_at"] = (delivery.ready_at, None)
+    details = delivery.details
+    required = details.proof_required if command.proof_required is UNSET else command.proof_required
+    pin = details.pin if command.pin is UNSET else command.pin
+    details = replace(details, proof_required=required, pin=_pin(pin, required, command.spare_pin))
+    if "pickup" in changes or "dropoff" in changes:
+        after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
+        long = trip_km(after, world.policy) > world.policy.max_trip_km
+        details = replace(details, warnings=("trip_too_long",) if long else (), checked=False)
+        if "pickup" in changes:
+            details = replace(details, store=None)
+    if details != delivery.details:
+        changes["details"] = (delivery.details, details)
+    return changes
+
+
+def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
+    """The goods are ready now, if they were to be later. Not once they are picked up."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    refusal = _not_at_the_store(delivery)
+    if refusal is not None:
+        return refusal
+    if delivery.is_ready_at() <= world.now:
+        return Decided((), delivery.id, repeated=True)
+    changes = {"ready_at": (delivery.is_ready_at(), world.now)}
+    return _changed(world, delivery, changes, command.new_offer_id, command.actor)
+
+
+def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusal:
+    """So many minutes later than they were to be ready, or than now. Not once they are picked up."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    refusal = _not_at_the_store(delivery)
+    if refusal is not None:
+        return refusal
+    ready_at = max(delivery.is_ready_at(), world.now) + timedelta(minutes=command.minutes)
+    changes = {"ready_at": (delivery.is_ready_at(), ready_at)}
+    return _changed(world, delivery, changes, command.new_offer_id, command.actor, command.reason)
+
+
+def _not_at_the_store(delivery: Delivery) -> r.Refusal | None:
+    if delivery.status in OVER:
+        return r.DELIVERY_OVER
+    return r.ALREADY_PICKED_UP if delivery.status in GOODS_ON_THE_WAY else None
+
+
+def _changed(
+    world: World,
+    delivery: Delivery,
+    changes: dict[str, tuple[Any, Any]],
+    new_offer_id: str,
+    actor: Actor,
+    reason: str | None = None,
+) -> Decided:
+    after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
+    assignment, offer = delivery.active_assignment(), delivery.open_offer()
+    if assignment is not None:
+        world.known_driver(assignment.driver_id)
+    happened: list[e.Event] = []
+    asked: Driver | None = None
+    if offer is not None and (after.needs_check() or _tells_another_story(delivery, after)):
+        asked = world.known_driver(offer.driver_id)
+        happened.append(withdrawn(world, offer, "changed", actor))
+    happened.append(
+        e.DeliveryChanged(
+            at=world.now,
+            actor=actor,
+            delivery_id=delivery.id,
+            driver_id=assignment.driver_id if assignment is not None else None,
+            assignment_id=assignment.id if assignment is not None else None,
+            changes=changes,
+            reason=reason,
+        )
+    )
+    if after.needs_check() and not delivery.at_risk("check_address"):
+        happened.append(at_risk(world, delivery, assignment, "check_address", world.now))
+    if not after.needs_check() and delivery.at_risk("check_address"):
+        happened.append(recovered(world, delivery, assignment, "check_address"))
+    new_offer = None
+    if asked is not None and offer is not None and not after.needs_check():
+        place = asked.position
+        why = dispatchable(asked, world.now, world.policy, but_for=offer.id)
+        if place is not None and why is None and unfit(after, asked, world.now, world.policy) is None:
+            new_offer = created(world, after, asked, new_offer_id, (place.lat, place.lon), SYSTEM, "changed")
+            happened.append(new_offer)
+    return Decided(tuple(happened), delivery.id, new_offer.offer_id if new_offer is not None else None)
+
+
+def _tells_another_story(before: Delivery, after: Delivery) -> bool:
+    """Whether an offer made before says something else than one that is made after would."""
+    same = all(getattr(before, name) == getattr(after, name) for name in _IN_AN_OFFER)
+    points = [
+        (getattr(before, name).lat, getattr(before, name).lon) == (getattr(after, name).lat, getattr(after, name).lon)
+        for name in ("pickup", "dropoff")
+    ]
+    return not (same and all(points)) or abs(after.is_ready_at() - before.is_ready_at()) > LATER_BY
+
+
+_IN_AN_OFFER: Final = ("driver_pay_cents", "currency", "tip_cents", "requirements")
+
+RESTORABLE: Final = timedelta(minutes=10)
+
+
+def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Refusal:
+    """What was cancelled by mistake, within ten minutes and if nobody had picked it up: it waits again."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    if delivery.status != "CANCELLED":
+        return r.NOT_CANCELLED
+    if any(assignment.picked_up_at is not None for assignment in delivery.assignments.values()):
+        return r.ALREADY_PICKED_UP
+    if delivery.over_at is None or world.now - delivery.over_at > RESTORABLE:
+        return r.TOO_LATE_TO_RESTORE
+    restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
+    return Decided((restored,), delivery.id)
+
+
+def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusal:
+    """It waits again, to be picked up where the goods are: at the store, or with the driver who could not deliver."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    if delivery.status not in ("FAILED", "RETURNED"):
+        return r.NOT_FAILED
+    last = delivery.last_assignment()
+    assert last is not None
+    store = delivery.details.store or delivery.pickup
+    retried = e.DeliveryRetried(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        reason=command.reason,
+        pickup=store,
+    )
+    if delivery.status == "FAILED":
+        pickup = where_the_goods_are(delivery, world.known_driver(last.driver_id))
+        retried = replace(retried, pickup=pickup, store=store)
+    return Decided((retried,), delivery.id)
 
 
 def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.Refusal:
@@ -67,7 +314,7 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
-    if delivery.status != "READY" or delivery.current_offer_id is not None:
+    if not wants_offer(delivery):
         return r.DELIVERY_NOT_WAITING
     wait = delivery.unassigned
     assert wait is not None
@@ -78,7 +325,7 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
 
 
 def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refusal:
-    """Until pickup; after it only an admin with `force`; the version the sender saw, if they say which.
+    """Until pickup; after it only a dispatcher with `force`; the version the sender saw, if they say which.
 
     Cancelled before: harmless.
     """
@@ -89,9 +336,11 @@ def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refu
         return Decided((), delivery.id, repeated=True)
     if delivery.status == "DELIVERED":
         return r.ALREADY_DELIVERED
+    if delivery.status in OVER:
+        return r.DELIVERY_OVER
     if command.version is not None and command.version != delivery.version:
         return r.VERSION_CHANGED
-    if delivery.status == "PICKED_UP" and not (command.force and command.actor.type == "admin"):
+    if delivery.status in GOODS_ON_THE_WAY and not (command.force and command.actor.type in ("admin", "ops")):
         return r.ALREADY_PICKED_UP
     return Decided(_cancelled(world, delivery, command.reason, command.actor), delivery.id)
 
@@ -123,10 +372,9 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
-    if delivery.status != "READY":
+    if delivery.unassigned_since is None:
         return r.DELIVERY_NOT_WAITING
     assert delivery.unassigned is not None
-    assert delivery.unassigned_since is not None
     waited = world.now - delivery.unassigned_since
     happened: list[e.Event] = []
     has_ticket = delivery.unassigned.support_ticket_id is not None
@@ -174,13 +422,20 @@ def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level
 
 
 def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
-    """By name, at any level, while the delivery waits; the version the sender saw, if they say which.
+    """By name, at any level, while the delivery waits or is at risk; the version the sender saw, if they say which.
 
     Said before and nothing new to note: harmless.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
+    if delivery.status in UNDER_WAY and delivery.risks:
+        if delivery.risk_acknowledged_by == (command.actor.id or command.actor.type):
+            return Decided((), delivery.id, repeated=True)
+        if command.version is not None and command.version != delivery.version:
+            return r.VERSION_CHANGED
+        seen = e.RiskAcknowledged(at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note)
+        return Decided((seen,), delivery.id)
     wait = delivery.unassigned
     if delivery.status != "READY" or wait is None:
         return r.DELIVERY_NOT_WAITING

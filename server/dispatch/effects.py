@@ -1,11 +1,15 @@
 """What each event does to the world besides moving a state machine; `World.apply` calls these and nobody else."""
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from server.dispatch import events as e
-from server.dispatch.model import Delivery, Driver, Unassigned
+from server.dispatch import refusals as r
+from server.dispatch.model import NO_JOB_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
+from server.dispatch.travel import named_by
 
 if TYPE_CHECKING:
     from server.dispatch.world import World
@@ -29,8 +33,65 @@ def _start_waiting(world: "World", delivery: Delivery, at: datetime) -> None:
     delivery.unassigned = wait
 
 
+def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
+    """`watch_at`: the first lateness that was not raised yet, of the pickup agreed to and of what was promised.
+
+    What is expected later than the promise allows is late at once.
+    """
+    assignment = delivery.active_assignment()
+    delivery.watch_at = None
+    if assignment is None or delivery.status == "RETURNING":
+        return
+    due, promised, expected = assignment.pickup_due_at, delivery.promised_at, delivery.estimated_delivery_at
+    if due is not None and assignment.picked_up_at is None and not delivery.at_risk("pickup_late"):
+        delivery.watch_at = due
+    if promised is not None and not delivery.at_risk("delivery_late"):
+        late = timedelta(minutes=world.policy.watch.late_minutes)
+        if expected is not None and expected > promised + late:
+            promised = min(promised, at - late)
+        delivery.watch_at = promised if delivery.watch_at is None else min(delivery.watch_at, promised)
+
+
+def _no_risks(world: "World", delivery: Delivery) -> None:
+    """It is over, or nobody's again: what put it at risk is, too."""
+    if delivery.risks:
+        world.amend_delivery(delivery.id)
+    delivery.risks = ()
+    delivery.risk_since, delivery.risk_level, delivery.risk_acknowledged_by = None, 0, None
+
+
+def _over(world: "World", delivery: Delivery, at: datetime) -> None:
+    """Nothing more is to be carried."""
+    delivery.over_at = at
+    delivery.watch_at = None
+    _no_risks(world, delivery)
+
+
+def _wait_again(world: "World", delivery: Delivery, at: datetime) -> None:
+    """A new search, with nothing left of the one before."""
+    delivery.accepted_offer_id = None
+    delivery.over_at = delivery.watch_at = None
+    delivery.estimated_pickup_at = delivery.estimated_delivery_at = None
+    _no_risks(world, delivery)
+    if delivery.needs_check():
+        world.amend_delivery(delivery.id)
+        delivery.risks, delivery.risk_since = (Risk("check_address", at),), at
+    _start_waiting(world, delivery, at)
+
+
+def _did(assignment: Assignment, event: e.Done, changes: Mapping[str, Any] | None = None, refused: str = "") -> None:
+    """Keep what the app called this action, with the code of its refusal, so that a repeat is answered alike."""
+    if event.action_id is None and not changes:
+        return
+    details = assignment.details or NO_JOB_DETAILS
+    more = dict(changes or {})
+    if event.action_id is not None:
+        more["actions"] = {**details.actions, event.action_id: refused or None}
+    assignment.details = replace(details, **more)
+
+
 def _created(world: "World", event: e.DeliveryCreated) -> None:
-    world.add_delivery(event.delivery)
+    world.add_delivery(event.delivery, event.posted)
 
 
 def _ready(world: "World", event: e.DeliveryReady) -> None:
@@ -48,6 +109,9 @@ def _offer_created(world: "World", event: e.OfferCreated) -> None:
     delivery = world.touch_delivery(event.offer.delivery_id)
     world.add_offer(event.offer)
     delivery.current_offer_id = event.offer.id
+    delivery.estimated_pickup_at, delivery.estimated_delivery_at = named_by(event.offer)
+    if delivery.promised_at is None:
+        delivery.promised_at = delivery.estimated_delivery_at
     wait = world.touch_wait(delivery)
     wait.last_attempt_at = event.at
     wait.attempt_count += 1
@@ -62,7 +126,7 @@ def _offer_received(world: "World", event: e.OfferReceived) -> None:
 
 
 def _close_offer(
-    world: "World", event: e.Event, reason: str | None = None, response_ms: int | None = None
+    world: "World", event: e.Event, reason: str | None = None, response_ms: int | None = None, *, taken: bool = False
 ) -> tuple[Delivery, Driver]:
     delivery = world.touch_delivery(_id(event.delivery_id))
     offer = world.touch_offer(delivery, _id(event.offer_id))
@@ -70,6 +134,8 @@ def _close_offer(
     offer.closing_reason = reason
     offer.response_ms = response_ms
     delivery.current_offer_id = None
+    if not taken:
+        delivery.estimated_pickup_at = delivery.estimated_delivery_at = None
     driver = world.touch_driver(offer.driver_id)
     driver.open_offer_id = None
     driver.open_offer_delivery_id = None
@@ -77,7 +143,7 @@ def _close_offer(
 
 
 def _offer_accepted(world: "World", event: e.OfferAccepted) -> None:
-    delivery, driver = _close_offer(world, event, response_ms=event.response_ms)
+    delivery, driver = _close_offer(world, event, response_ms=event.response_ms, taken=True)
     driver.expiries_in_a_row = 0
     delivery.accepted_offer_id = event.offer_id
     delivery.offer_acceptance_count += 1
@@ -90,7 +156,7 @@ def _offer_rejected(world: "World", event: e.OfferRejected) -> None:
 
 
 def _offer_expired(world: "World", event: e.OfferExpired) -> None:
-    delivery, driver = _close_offer(world, event)
+    delivery, driver = _close_offer(world, event, taken=event.auto_accepted)
     driver.expiries_in_a_row += 1
     if event.auto_accepted:
         delivery.offers[_id(event.offer_id)].auto_accepted = True
@@ -106,36 +172,118 @@ def _offer_withdrawn(world: "World", event: e.OfferWithdrawn) -> None:
 def _assigned(world: "World", event: e.DeliveryAssigned) -> None:
     delivery = world.touch_delivery(event.assignment.delivery_id)
     world.add_assignment(event.assignment)
-    delivery.unassigned_since = None
+    delivery.unassigned_since = delivery.held_until = None
+    if event.assignment.offer_id is None:
+        delivery.estimated_pickup_at = event.assignment.pickup_due_at
+        delivery.estimated_delivery_at = event.delivery_at
+        if delivery.promised_at is None:
+            delivery.promised_at = event.delivery_at
     world.touch_wait(delivery).escalation_status = "ASSIGNED"
     world.touch_driver(event.assignment.driver_id).active_count += 1
+    _watch(world, delivery, event.at)
+
+
+def _arrived(world: "World", event: e.DeliveryArrived) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    if event.where == "pickup":
+        assignment.arrived_pickup_at = event.when
+    else:
+        assignment.arrived_dropoff_at = event.when
+    _did(assignment, event)
 
 
 def _picked_up(world: "World", event: e.DeliveryPickedUp) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
-    world.touch_assignment(delivery, _id(event.assignment_id)).picked_up_at = event.at
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    assignment.picked_up_at = event.when
+    _did(assignment, event, {"pickup_km": event.distance_km} if event.distance_km is not None else None)
+    _watch(world, delivery, event.at)
 
 
 def _delivered(world: "World", event: e.DeliveryDelivered) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
-    assignment.completed_at = event.at
+    assignment.completed_at = event.when
+    details: dict[str, Any] = {} if event.distance_km is None else {"dropoff_km": event.distance_km}
+    if event.handover is not None:
+        details["handover"] = event.handover
+    _did(assignment, event, details)
+    _over(world, delivery, event.at)
     world.touch_driver(assignment.driver_id).active_count -= 1
 
 
-def _end_assignment(world: "World", delivery: Delivery, event: e.Event, reason: str) -> None:
+def _released(world: "World", event: e.DeliveryReleased) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    _did(_end_assignment(world, delivery, event, event.reason, event.note), event)
+    _wait_again(world, delivery, event.at)
+
+
+def _failed(world: "World", event: e.DeliveryFailed) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    assignment = _end_assignment(world, delivery, event, event.reason, event.note)
+    assignment.failed_at = event.when
+    _did(assignment, event)
+    _over(world, delivery, event.at)
+
+
+def _returning(world: "World", event: e.DeliveryReturning) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    assignment.failed_at = event.when
+    assignment.end_reason, assignment.end_note = event.reason, event.note
+    _did(assignment, event)
+    _no_risks(world, delivery)
+    _watch(world, delivery, event.at)
+
+
+def _returned(world: "World", event: e.DeliveryReturned) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    assignment = world.assignment(_id(event.assignment_id))
+    assert assignment is not None
+    failed = assignment[1]
+    _did(_end_assignment(world, delivery, event, failed.end_reason, failed.end_note), event)
+    _over(world, delivery, event.at)
+
+
+def _proof_added(world: "World", event: e.ProofAdded) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    details = assignment.details or NO_JOB_DETAILS
+    _did(assignment, event, {"proofs": (*details.proofs, event.proof)})
+
+
+def _pin_wrong(world: "World", event: e.PinWrong) -> None:
+    delivery = world.locked_delivery(_id(event.delivery_id))
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    _did(assignment, event, {"pin_tries": event.tries}, r.PIN_WRONG.code)
+
+
+def _late_report(world: "World", event: e.LateReport) -> None:
+    delivery = world.locked_delivery(_id(event.delivery_id))
+    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    details = assignment.details or NO_JOB_DETAILS
+    _did(assignment, event, {"late_reports": (*details.late_reports, event.what)}, r.ASSIGNMENT_NOT_ACTIVE.code)
+
+
+def _end_assignment(
+    world: "World", delivery: Delivery, event: e.Event, reason: str | None, note: str | None = None
+) -> Assignment:
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.ended_at = event.at
+    assignment.end_note = note
     assignment.end_reason = reason
     assignment.ended_by = event.actor.id or event.actor.type
     world.touch_driver(assignment.driver_id).active_count -= 1
+    return assignment
 
 
 def _cancelled(world: "World", event: e.DeliveryCancelled) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     if event.assignment_id is not None:
         _end_assignment(world, delivery, event, event.reason)
-    delivery.unassigned_since = None
+    delivery.unassigned_since = delivery.held_until = None
+    _over(world, delivery, event.at)
     if delivery.unassigned is not None:
         world.touch_wait(delivery).escalation_status = "CANCELLED"
 
@@ -143,8 +291,64 @@ def _cancelled(world: "World", event: e.DeliveryCancelled) -> None:
 def _reassigned(world: "World", event: e.DeliveryReassigned) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _end_assignment(world, delivery, event, event.reason)
-    delivery.accepted_offer_id = None
-    _start_waiting(world, delivery, event.at)
+    if event.pickup is not None:
+        _collect_at(world, delivery, event.pickup, event.store)
+    _wait_again(world, delivery, event.at)
+
+
+def _collect_at(world: "World", delivery: Delivery, pickup: Place, store: Place | None) -> None:
+    """The goods are somewhere else now, and ready."""
+    world.amend_delivery(delivery.id)
+    delivery.pickup = pickup
+    delivery.details = replace(delivery.details, store=store)
+
+
+def _changed(world: "World", event: e.DeliveryChanged) -> None:
+    delivery = world.amend_delivery(_id(event.delivery_id))
+    for name, (_, new) in event.changes.items():
+        setattr(delivery, name, new)
+    expected = delivery.estimated_pickup_at
+    if expected is not None and delivery.estimated_delivery_at is not None and delivery.status != "PICKED_UP":
+        later = max(timedelta(), delivery.is_ready_at() - expected)
+        delivery.estimated_pickup_at = expected + later
+        delivery.estimated_delivery_at += later
+    _watch(world, delivery, event.at)
+
+
+def _restored(world: "World", event: e.DeliveryRestored) -> None:
+    _wait_again(world, world.touch_delivery(_id(event.delivery_id)), event.at)
+
+
+def _retried(world: "World", event: e.DeliveryRetried) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    _collect_at(world, delivery, event.pickup, event.store)
+    _wait_again(world, delivery, event.at)
+
+
+def _at_risk(world: "World", event: e.DeliveryAtRisk) -> None:
+    delivery = world.amend_delivery(_id(event.delivery_id))
+    delivery.risks = (*delivery.risks, Risk(event.risk, event.since))
+    if delivery.risk_since is None:
+        delivery.risk_since = event.at
+    _watch(world, delivery, event.at)
+
+
+def _recovered(world: "World", event: e.DeliveryRecovered) -> None:
+    delivery = world.amend_delivery(_id(event.delivery_id))
+    delivery.risks = tuple(risk for risk in delivery.risks if risk.code != event.risk)
+    if event.risk == "check_address":
+        delivery.details = replace(delivery.details, checked=True)
+    if not delivery.risks:
+        _no_risks(world, delivery)
+    _watch(world, delivery, event.at)
+
+
+def _risk_escalated(world: "World", event: e.RiskEscalated) -> None:
+    world.amend_delivery(_id(event.delivery_id)).risk_level = event.level
+
+
+def _risk_acknowledged(world: "World", event: e.RiskAcknowledged) -> None:
+    world.amend_delivery(_id(event.delivery_id)).risk_acknowledged_by = event.actor.id or event.actor.type
 
 
 def _escalated(world: "World", event: e.DeliveryEscalated) -> None:
@@ -168,6 +372,25 @@ def _ticket_created(world: "World", event: e.TicketCreated) -> None:
     delivery = world.touch_delivery(event.ticket.delivery_id)
     world.touch_wait(delivery).support_ticket_id = event.ticket.id
     world.new_tickets.append(event.ticket)
+
+
+def _driver_changed(world: "World", event: e.DriverChanged) -> None:
+    driver = world.amend_driver(_id(event.driver_id))
+    for name, (_, new) in event.changes.items():
+        setattr(driver, name, new)
+    if "external_ref" in event.changes:
+        old, new = event.changes["external_ref"]
+        world.by_external_ref.pop(old, None)
+        if new is not None:
+            world.by_external_ref[new] = driver.id
+
+
+def _deactivated(world: "World", event: e.DriverDeactivated) -> None:
+    world.amend_driver(_id(event.driver_id)).active = False
+
+
+def _reactivated(world: "World", event: e.DriverReactivated) -> None:
+    world.amend_driver(_id(event.driver_id)).active = True
 
 
 def _registered(world: "World", event: e.DriverRegistered) -> None:
@@ -237,14 +460,32 @@ EFFECTS: dict[type[e.Event], Callable[["World", Any], None]] = {
     e.OfferExpired: _offer_expired,
     e.OfferWithdrawn: _offer_withdrawn,
     e.DeliveryAssigned: _assigned,
+    e.DeliveryArrived: _arrived,
     e.DeliveryPickedUp: _picked_up,
     e.DeliveryDelivered: _delivered,
+    e.DeliveryReleased: _released,
+    e.DeliveryFailed: _failed,
+    e.DeliveryReturning: _returning,
+    e.DeliveryReturned: _returned,
+    e.ProofAdded: _proof_added,
+    e.PinWrong: _pin_wrong,
+    e.LateReport: _late_report,
+    e.DeliveryChanged: _changed,
+    e.DeliveryRestored: _restored,
+    e.DeliveryRetried: _retried,
+    e.DeliveryAtRisk: _at_risk,
+    e.DeliveryRecovered: _recovered,
+    e.RiskEscalated: _risk_escalated,
+    e.RiskAcknowledged: _risk_acknowledged,
     e.DeliveryCancelled: _cancelled,
     e.DeliveryReassigned: _reassigned,
     e.DeliveryEscalated: _escalated,
     e.EscalationAcknowledged: _acknowledged,
     e.TicketCreated: _ticket_created,
     e.DriverRegistered: _registered,
+    e.DriverChanged: _driver_changed,
+    e.DriverDeactivated: _deactivated,
+    e.DriverReactivated: _reactivated,
     e.DriverConnected: _connected,
     e.DriverDisconnected: _disconnected,
     e.AvailabilityChanged: _availability_changed,

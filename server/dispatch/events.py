@@ -3,8 +3,9 @@
 `type` is the stable name on timelines and webhooks; `data` what a reader needs beyond the ids.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -16,10 +17,16 @@ from server.dispatch.model import (
     Availability,
     Delivery,
     Driver,
+    Handover,
     Offer,
+    Place,
+    Proof,
+    RiskCode,
+    Stop,
     Ticket,
 )
 from server.dispatch.policy import Policy
+from server.dispatch.refusals import NowWith
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -42,20 +49,27 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class DeliveryCreated(Event, frozen=True, kw_only=True):
-    """`delivery` is the new row, SCHEDULED; DeliveryReady follows at once when its time has come."""
+    """`delivery` is the new row, SCHEDULED; DeliveryReady follows at once when its time has come.
+
+    `posted` is what was asked for, in its one form: kept, so that a repeat is known, and shown nowhere.
+    """
 
     type: ClassVar[str] = "delivery.created"
     delivery: Delivery
+    posted: Mapping[str, Any] = {}
 
     def data(self) -> dict[str, Any]:
         d = self.delivery
-        return {
+        data: dict[str, Any] = {
             "sellerId": d.seller_id,
             "sellerOrderId": d.seller_order_id,
             "storeName": d.store_name,
             "zone": d.zone,
             "dispatchAt": instant(d.dispatch_at),
         }
+        if d.details.warnings:
+            data["warnings"] = list(d.details.warnings)
+        return data
 
 
 class DeliveryReady(Event, frozen=True, kw_only=True):
@@ -118,9 +132,10 @@ class OfferRejected(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "offer.rejected"
     response_ms: int
     reason: str | None = None
+    note: str | None = None
 
     def data(self) -> dict[str, Any]:
-        return {"responseTimeMs": self.response_ms, "reason": self.reason}
+        return {"responseTimeMs": self.response_ms, "reason": self.reason, "note": self.note}
 
 
 class OfferExpired(Event, frozen=True, kw_only=True):
@@ -144,29 +159,262 @@ class OfferWithdrawn(Event, frozen=True, kw_only=True):
 
 
 class DeliveryAssigned(Event, frozen=True, kw_only=True):
-    """`assignment` is the new ACTIVE row. This is the customer's notification."""
+    """`assignment` is the new ACTIVE row. This is the customer's notification.
+
+    `delivery_at` is when it is expected at the door if no offer said so.
+    """
 
     type: ClassVar[str] = "delivery.assigned"
     assignment: Assignment
     reason: str | None = None
+    delivery_at: datetime | None = None
 
     def data(self) -> dict[str, Any]:
         data: dict[str, Any] = {"source": self.assignment.source}
         if self.reason is not None:
             data["reason"] = self.reason
+        if self.delivery_at is not None:
+            data["estimatedDeliveryAt"] = instant(self.delivery_at)
         return data
 
 
-class DeliveryPickedUp(Event, frozen=True, kw_only=True):
+class Done(Event, frozen=True, kw_only=True):
+    """What a driver did about a job, or a person for them (`reason`).
+
+    `happened_at` is when, if it was told later; `action_id` the app's name for it; `distance_km` how far from the
+    place it was done, where that is known.
+    """
+
+    happened_at: datetime | None = None
+    action_id: str | None = None
+    reason: str | None = None
+    note: str | None = None
+    distance_km: float | None = None
+
+    @property
+    def when(self) -> datetime:
+        """The moment of the deed."""
+        return self.happened_at or self.at
+
+    def told(self) -> dict[str, Any]:
+        """What of this is there."""
+        data: dict[str, Any] = {}
+        if self.happened_at is not None:
+            data["happenedAt"] = instant(self.happened_at)
+        if self.action_id is not None:
+            data["actionId"] = self.action_id
+        if self.reason is not None:
+            data["reason"] = self.reason
+            data["note"] = self.note
+        return data
+
+    def data(self) -> dict[str, Any]:
+        return self.told()
+
+
+class DeliveryArrived(Done, frozen=True, kw_only=True):
+    """The driver is at the store, or at the door."""
+
+    type: ClassVar[str] = "delivery.arrived"
+    where: Stop
+
+    def data(self) -> dict[str, Any]:
+        return {"where": self.where, "distanceKm": self.distance_km, **self.told()}
+
+
+class DeliveryPickedUp(Done, frozen=True, kw_only=True):
     """The driver has the goods."""
 
     type: ClassVar[str] = "delivery.picked_up"
 
+    def data(self) -> dict[str, Any]:
+        return {"distanceKm": self.distance_km, **self.told()}
 
-class DeliveryDelivered(Event, frozen=True, kw_only=True):
-    """The goods are handed over; the driver has room again."""
+
+class DeliveryDelivered(Done, frozen=True, kw_only=True):
+    """The goods are handed over; the driver has room again.
+
+    `handover` is what was said at the door: of it only what became of the PIN is told on. `unproven` is what a person
+    who acted for the driver did without.
+    """
 
     type: ClassVar[str] = "delivery.delivered"
+    handover: Handover | None = None
+    unproven: tuple[str, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        data = {"distanceKm": self.distance_km, **self.told()}
+        if self.handover is not None and self.handover.pin is not None:
+            data["pin"] = self.handover.pin
+        if self.unproven:
+            data["unproven"] = list(self.unproven)
+        return data
+
+
+class DeliveryReleased(Done, frozen=True, kw_only=True):
+    """The driver gave the job back; the delivery is READY again, its clock new, and they are not asked again."""
+
+    type: ClassVar[str] = "delivery.released"
+
+
+class DeliveryFailed(Done, frozen=True, kw_only=True):
+    """The goods could not be handed over, and the job ends there."""
+
+    type: ClassVar[str] = "delivery.failed"
+
+
+class DeliveryReturning(Done, frozen=True, kw_only=True):
+    """The goods could not be handed over, and the driver brings them back."""
+
+    type: ClassVar[str] = "delivery.returning"
+
+
+class DeliveryReturned(Done, frozen=True, kw_only=True):
+    """The goods are back at the store; the driver has room again."""
+
+    type: ClassVar[str] = "delivery.returned"
+
+
+class ProofAdded(Done, frozen=True, kw_only=True):
+    """A photo or signature was uploaded for the job."""
+
+    type: ClassVar[str] = "delivery.proof_added"
+    proof: Proof
+
+    def data(self) -> dict[str, Any]:
+        return {"proofId": self.proof.id, "kind": self.proof.kind, **self.told()}
+
+
+class PinWrong(Done, frozen=True, kw_only=True):
+    """A PIN was typed that is not the delivery's: the `tries`-th time in this job."""
+
+    type: ClassVar[str] = "delivery.pin_wrong"
+    tries: int
+
+    def data(self) -> dict[str, Any]:
+        return {"tries": self.tries, **self.told()}
+
+
+class LateReport(Done, frozen=True, kw_only=True):
+    """Something was reported for a job that was no longer theirs: it changes nothing, and ops should know.
+
+    `what` is the type of event that it would have been, `now_with` who has the delivery.
+    """
+
+    type: ClassVar[str] = "delivery.late_report"
+    what: str
+    now_with: NowWith
+
+    def data(self) -> dict[str, Any]:
+        return {"what": self.what, "nowWith": self.now_with, **self.told()}
+
+
+class DeliveryChanged(Event, frozen=True, kw_only=True):
+    """What was ordered changed: name of the model's field -> (old, new). What is personal is named, not told."""
+
+    type: ClassVar[str] = "delivery.changed"
+    changes: Mapping[str, tuple[Any, Any]]
+    reason: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        fields: list[str] = []
+        for name, (old, new) in self.changes.items():
+            if name == "details":
+                fields += [wire for wire, of in DETAILS_CHANGED.items() if getattr(old, of) != getattr(new, of)]
+                if old.proof_required != new.proof_required:
+                    changes["proofRequired"] = {"old": list(old.proof_required), "new": list(new.proof_required)}
+                continue
+            wire = camel(name)
+            fields.append(wire)
+            if name != "notes" and (told := (_public(old), _public(new)))[0] != told[1]:
+                changes[wire] = {"old": told[0], "new": told[1]}
+        data: dict[str, Any] = {"fields": fields, "changes": changes}
+        if self.reason is not None:
+            data["reason"] = self.reason
+        return data
+
+
+DETAILS_CHANGED: Final = {"proofRequired": "proof_required", "pin": "pin", "warnings": "warnings"}
+
+
+def camel(name: str) -> str:
+    """A field's name on the wire."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _public(value: Any) -> Any:
+    """JSON of a value without the people in it."""
+    if isinstance(value, Place):
+        return {"lat": value.lat, "lon": value.lon, "address": value.address}
+    if isinstance(value, datetime):
+        return instant(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+class DeliveryRestored(Event, frozen=True, kw_only=True):
+    """It was cancelled by mistake: READY again, its clock new."""
+
+    type: ClassVar[str] = "delivery.restored"
+
+
+class DeliveryRetried(Event, frozen=True, kw_only=True):
+    """It is to be delivered after all: READY again, its clock new, to be picked up where the goods are.
+
+    `store` is where they first were to be picked up, if that is not there.
+    """
+
+    type: ClassVar[str] = "delivery.retried"
+    reason: str
+    pickup: Place
+    store: Place | None = None
+
+    def data(self) -> dict[str, Any]:
+        return {"reason": self.reason, "pickup": _public(self.pickup)}
+
+
+class DeliveryAtRisk(Event, frozen=True, kw_only=True):
+    """Something may keep it from arriving in time, since `since`."""
+
+    type: ClassVar[str] = "delivery.at_risk"
+    risk: RiskCode
+    since: datetime
+
+    def data(self) -> dict[str, Any]:
+        return {"risk": self.risk, "since": instant(self.since)}
+
+
+class DeliveryRecovered(Event, frozen=True, kw_only=True):
+    """That is over, or no longer matters."""
+
+    type: ClassVar[str] = "delivery.recovered"
+    risk: RiskCode
+
+    def data(self) -> dict[str, Any]:
+        return {"risk": self.risk}
+
+
+class RiskEscalated(Event, frozen=True, kw_only=True):
+    """A level of the ladder was reached by a delivery at risk; `actions` are those of it that go with a risk."""
+
+    type: ClassVar[str] = "delivery.risk_escalated"
+    risk: RiskCode
+    level: int
+    actions: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        return {"risk": self.risk, "level": self.level, "actions": list(self.actions)}
+
+
+class RiskAcknowledged(Event, frozen=True, kw_only=True):
+    """Somebody in ops looks after the delivery at risk."""
+
+    type: ClassVar[str] = "delivery.risk_acknowledged"
+    note: str | None = None
+
+    def data(self) -> dict[str, Any]:
+        return {"note": self.note}
 
 
 class DeliveryCancelled(Event, frozen=True, kw_only=True):
@@ -180,14 +428,22 @@ class DeliveryCancelled(Event, frozen=True, kw_only=True):
 
 
 class DeliveryReassigned(Event, frozen=True, kw_only=True):
-    """The assignment was taken from its driver; the delivery is READY again, its clock new."""
+    """The assignment was taken from its driver; the delivery is READY again, its clock new.
+
+    Of goods on the way `pickup` is where they are now, and `store` where they first were to be picked up.
+    """
 
     type: ClassVar[str] = "delivery.reassigned"
     reason: str
     forced: bool = False
+    pickup: Place | None = None
+    store: Place | None = None
 
     def data(self) -> dict[str, Any]:
-        return {"reason": self.reason, "forced": self.forced}
+        data: dict[str, Any] = {"reason": self.reason, "forced": self.forced}
+        if self.pickup is not None:
+            data["pickup"] = _public(self.pickup)
+        return data
 
 
 class DeliveryEscalated(Event, frozen=True, kw_only=True):
@@ -235,6 +491,33 @@ class DriverRegistered(Event, frozen=True, kw_only=True):
 
     def data(self) -> dict[str, Any]:
         return {"name": self.driver.name, "zone": self.driver.zone}
+
+
+class DriverChanged(Event, frozen=True, kw_only=True):
+    """A driver's data changed: name of the model's field -> (old, new). Their name and phone are named, not told."""
+
+    type: ClassVar[str] = "driver.changed"
+    changes: Mapping[str, tuple[Any, Any]]
+
+    def data(self) -> dict[str, Any]:
+        told = {
+            camel(name): {"old": _public(old), "new": _public(new)}
+            for name, (old, new) in self.changes.items()
+            if name not in ("name", "phone")
+        }
+        return {"fields": [camel(name) for name in self.changes], "changes": told}
+
+
+class DriverDeactivated(Event, frozen=True, kw_only=True):
+    """The driver does no work for us any more: nobody signs in for them."""
+
+    type: ClassVar[str] = "driver.deactivated"
+
+
+class DriverReactivated(Event, frozen=True, kw_only=True):
+    """The driver works for us again."""
+
+    type: ClassVar[str] = "driver.reactivated"
 
 
 class DriverConnected(Event, frozen=True, kw_only=True):
@@ -337,4 +620,5 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
         return {"version": self.policy.version, "reason": self.reason}
 
 
-EVENT_TYPES: dict[str, type[Event]] = {event.type: event for event in Event.__subclasses__()}
+KINDS: Final = tuple(kind for kind in (*Event.__subclasses__(), *Done.__subclasses__()) if kind is not Done)
+EVENT_TYPES: dict[str, type[Event]] = {event.type: event for event in KINDS}

@@ -4,11 +4,11 @@ A test compares the file with this module's output.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_args
 
 from server.dispatch import events as e
-from server.dispatch.model import AssignmentStatus, Availability, DeliveryStatus, OfferStatus
+from server.dispatch.model import OVER, AssignmentStatus, Availability, DeliveryStatus, OfferStatus
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, OFFER
 
 Edge = tuple[str, str, str]
@@ -18,9 +18,13 @@ DELIVERY_STATES: Mapping[DeliveryStatus, str] = {
     "SCHEDULED": "Its dispatch time has not come; nobody looks for a driver.",
     "READY": "It wants a driver: it is *unassigned*, held out to somebody or not, and its clock of escalation runs.",
     "ASSIGNED": "A driver has it in hand and is on the way to the pickup.",
-    "PICKED_UP": "The driver has the goods; only an admin who insists can still take it away or cancel it.",
+    "PICKED_UP": "The driver has the goods; only a dispatcher who insists can still take it away or cancel it.",
     "DELIVERED": "The goods are handed over.",
-    "CANCELLED": "Nobody wants it any more; an open offer is withdrawn and an active assignment ends with it.",
+    "CANCELLED": "Nobody wants it any more; an open offer is withdrawn and an active assignment ends with it. For"
+    " ten minutes it can be restored, if it was not picked up.",
+    "FAILED": "The goods could not be handed over, and are with the driver until somebody has it tried again.",
+    "RETURNING": "The goods could not be handed over, and the driver brings them back.",
+    "RETURNED": "The goods are back at the store, from where it can be tried again.",
 }
 OFFER_STATES: Mapping[OfferStatus, str] = {
     "PENDING": "The driver looks at it; a delivery and a driver each have at most one such offer.",
@@ -32,8 +36,11 @@ OFFER_STATES: Mapping[OfferStatus, str] = {
 ASSIGNMENT_STATES: Mapping[AssignmentStatus, str] = {
     "ACTIVE": "The delivery is this driver's to carry; it counts against their capacity.",
     "COMPLETED": "The driver handed the goods over.",
-    "REASSIGNED": "An admin took the delivery away, and the search does not give it to this driver again.",
+    "REASSIGNED": "A dispatcher took the delivery away, and the search does not give it to this driver again.",
     "CANCELLED": "The delivery was cancelled under way.",
+    "RELEASED": "The driver gave it back before pickup, or was gone too long, and is not asked for it again.",
+    "FAILED": "The driver could not hand the goods over, and the job ended there.",
+    "RETURNED": "The driver could not hand the goods over, and brought them back.",
 }
 AVAILABILITY_STATES: Mapping[Availability, str] = {
     "available": "Ready for offers, as far as there is room.",
@@ -95,26 +102,31 @@ def _can(before: Availability, after: Availability) -> bool:
     return after in AVAILABILITY[before]
 
 
-def _diagram(born_by: type[e.Event], edges: list[Edge]) -> Iterable[str]:
+def _diagram(born_by: type[e.Event], edges: list[Edge], last: Collection[str]) -> Iterable[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield f"    [*] --> {BEGINS[born_by]}: {born_by.type}"
-    left = {before for before, _, _ in edges}
+    left = {before for before, _, _ in edges}.difference(last)
     for before, after, name in edges:
         yield f"    {before} --> {after}: {name}"
-    for last in dict.fromkeys(after for _, after, _ in edges if after not in left):
-        yield f"    {last} --> [*]"
+    for end in dict.fromkeys(after for _, after, _ in edges if after not in left):
+        yield f"    {end} --> [*]"
     yield "```"
 
 
 def _section(
-    title: str, text: str, states: Mapping[Any, str], born_by: type[e.Event], edges: list[Edge]
+    title: str,
+    text: str,
+    states: Mapping[Any, str],
+    born_by: type[e.Event],
+    edges: list[Edge],
+    last: Collection[str] = (),
 ) -> Iterable[str]:
     yield f"\n## {title}\n"
     yield f"{text}\n"
     yield from (f"- **{state}**: {sentence}" for state, sentence in states.items())
     yield ""
-    yield from _diagram(born_by, edges)
+    yield from _diagram(born_by, edges, last)
 
 
 def lifecycle() -> str:
@@ -127,6 +139,7 @@ def lifecycle() -> str:
             DELIVERY_STATES,
             e.DeliveryCreated,
             edges_of(DELIVERY),
+            OVER,
         ),
         *_section(
             "Offer",

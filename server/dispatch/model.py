@@ -3,19 +3,32 @@
 Only `World.apply` (in world.py) changes these objects; deciding reads them.
 """
 
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from msgspec import Raw, Struct
 
-DeliveryStatus = Literal["SCHEDULED", "READY", "ASSIGNED", "PICKED_UP", "DELIVERED", "CANCELLED"]
+DeliveryStatus = Literal[
+    "SCHEDULED", "READY", "ASSIGNED", "PICKED_UP", "DELIVERED", "CANCELLED", "FAILED", "RETURNING", "RETURNED"
+]
 OfferStatus = Literal["PENDING", "ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
-AssignmentStatus = Literal["ACTIVE", "COMPLETED", "REASSIGNED", "CANCELLED"]
+AssignmentStatus = Literal["ACTIVE", "COMPLETED", "REASSIGNED", "CANCELLED", "RELEASED", "FAILED", "RETURNED"]
 AssignmentSource = Literal["accepted", "auto_accepted", "manual"]
 Availability = Literal["available", "on_break", "paused", "shift_ended", "offline"]
 EscalationStatus = Literal["PENDING", "ASSIGNED", "CANCELLED"]
 AlertKind = Literal["rejected_share", "unassigned_count"]
 ActorType = Literal["driver", "admin", "ops", "service", "system"]
+Stop = Literal["pickup", "dropoff"]
+ProofKind = Literal["photo", "signature", "pin"]
+WarningCode = Literal["trip_too_long"]
+RiskCode = Literal["driver_gone", "check_address", "delivery_late", "pickup_late", "stalled"]
+
+OVER: Final[frozenset[DeliveryStatus]] = frozenset({"DELIVERED", "CANCELLED", "FAILED", "RETURNED"})
+"""The states in which nothing more is to be carried."""
+UNDER_WAY: Final[frozenset[DeliveryStatus]] = frozenset({"ASSIGNED", "PICKED_UP", "RETURNING"})
+"""The states in which a driver has it: their assignment is ACTIVE."""
+GOODS_ON_THE_WAY: Final[frozenset[DeliveryStatus]] = frozenset({"PICKED_UP", "RETURNING"})
+"""The states in which the goods are with a driver."""
 
 
 class Actor(Struct, frozen=True):
@@ -36,17 +49,31 @@ class Point(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     address: str | None = None
 
 
-class OfferPayload(Struct, frozen=True, rename="camel"):
-    """What a driver is shown to decide on: road km and whole minutes to the pickup, earning in cents."""
+class Place(Point, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A point where somebody is met: who that is, their phone, and notes for the driver. All of it is personal."""
 
-    pickup_location: Point
+    name: str | None = None
+    phone: str | None = None
+    notes: str | None = None
+
+
+class OfferPayload(Struct, frozen=True, rename="camel"):
+    """What a driver is shown to decide on: road km and whole minutes to the pickup, earning in minor units.
+
+    Of the people only the pickup's name: notes, phones and the drop-off's name come with the assignment.
+    """
+
+    pickup_location: Place
     pickup_store_name: str
-    dropoff_location: Point
+    dropoff_location: Place
     estimated_pickup_time_min: int
     estimated_delivery_time: str
     estimated_distance_km: float
     estimated_earning_cents: int
     currency: str
+    seller_order_id: str = ""
+    requirements: tuple[str, ...] = ()
+    estimated_trip_km: float = 0.0
 
 
 class Offer(Struct):
@@ -72,8 +99,44 @@ class Offer(Struct):
     notification_method: str | None = None
 
 
-class Assignment(Struct):
-    """A delivery in one driver's hands. `ended_by` is who ended it by reassigning or cancelling."""
+class Proof(Struct, frozen=True, rename="camel"):
+    """A photo or signature that was uploaded for a job."""
+
+    id: str
+    kind: Literal["photo", "signature"]
+
+
+class Handover(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What the driver said at the door: who took it, a note, and whether the PIN they typed was the right one."""
+
+    name: str | None = None
+    note: str | None = None
+    pin: Literal["verified", "unverified"] | None = None
+
+
+class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What of an assignment is rarely there, kept as one JSON document.
+
+    `actions` are the driver's actions that left something behind, by the id that their app gave them, with the code
+    of the refusal they got, if any; `late_reports` what was reported for it once it was no longer theirs;
+    `pin_tries` how many wrong PINs were typed. Distances are from the place to where the deed was done.
+    """
+
+    actions: dict[str, str | None] = {}
+    late_reports: tuple[str, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    handover: Handover | None = None
+    pin_tries: int = 0
+    pickup_km: float | None = None
+    dropoff_km: float | None = None
+
+
+class Assignment(Struct, omit_defaults=True):
+    """A delivery in one driver's hands. `ended_by` is who ended it, unless the driver delivered.
+
+    `pickup_due_at` is the pickup time that the driver agreed to; `failed_at` when the delivery failed, with the
+    reason in `end_reason` and `end_note`, though a driver who brings the goods back is still at it (ACTIVE).
+    """
 
     id: str
     delivery_id: str
@@ -88,6 +151,12 @@ class Assignment(Struct):
     end_reason: str | None = None
     ended_by: str | None = None
     version: int = 1
+    end_note: str | None = None
+    arrived_pickup_at: datetime | None = None
+    arrived_dropoff_at: datetime | None = None
+    failed_at: datetime | None = None
+    pickup_due_at: datetime | None = None
+    details: JobDetails | None = None
 
 
 class Unassigned(Struct):
@@ -107,11 +176,40 @@ class Unassigned(Struct):
     acknowledgement_note: str | None = None
 
 
+class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What of a delivery is rarely there, kept as one JSON document.
+
+    `proof_required` is what must be there at the handover; `pin` its four digits; `store` where the goods were first
+    to be picked up, once `pickup` is where a driver left them; `checked` that a person assigned it in spite of its
+    `warnings`.
+    """
+
+    proof_required: tuple[ProofKind, ...] = ()
+    pin: str | None = None
+    warnings: tuple[WarningCode, ...] = ()
+    checked: bool = False
+    store: Place | None = None
+
+
+class Risk(Struct, frozen=True):
+    """Something that may keep a delivery from arriving in time, since when."""
+
+    code: RiskCode
+    since: datetime
+
+
+NO_DETAILS: Final = OrderDetails()
+NO_JOB_DETAILS: Final = JobDetails()
+
+
 class Delivery(Struct):
     """An order to be carried from `pickup` to `dropoff`.
 
     `current_offer_id` names its PENDING offer, `widened_at` the moment escalation widened the search and forgave
-    the expiries before it. `fingerprint` identifies the request that created it.
+    the expiries before it. `fingerprint` identifies the request that created it. `promised_at` is what was promised,
+    or else the estimate of the first offer. `ready_at` is None while it follows from `dispatch_at` and
+    `prep_seconds`. `watch_at` is when the next lateness that was not raised yet begins, `risk_since` when the first
+    of its `risks` did.
     """
 
     id: str
@@ -120,8 +218,8 @@ class Delivery(Struct):
     store_name: str
     zone: str
     status: DeliveryStatus
-    pickup: Point
-    dropoff: Point
+    pickup: Place
+    dropoff: Place
     prep_seconds: int
     dispatch_at: datetime
     created_at: datetime
@@ -136,6 +234,20 @@ class Delivery(Struct):
     offer_acceptance_count: int = 0
     widened_at: datetime | None = None
     version: int = 1
+    requirements: tuple[str, ...] = ()
+    tip_cents: int | None = None
+    promised_at: datetime | None = None
+    ready_at: datetime | None = None
+    held_until: datetime | None = None
+    estimated_pickup_at: datetime | None = None
+    estimated_delivery_at: datetime | None = None
+    over_at: datetime | None = None
+    watch_at: datetime | None = None
+    risk_since: datetime | None = None
+    risk_level: int = 0
+    risk_acknowledged_by: str | None = None
+    risks: tuple[Risk, ...] = ()
+    details: OrderDetails = NO_DETAILS
     unassigned: Unassigned | None = None
     offers: dict[str, Offer] = {}
     assignments: dict[str, Assignment] = {}
@@ -153,6 +265,22 @@ class Delivery(Struct):
             if assignment.status == "ACTIVE":
                 return assignment
         return None
+
+    def last_assignment(self) -> Assignment | None:
+        """The newest one, whatever became of it."""
+        return max(self.assignments.values(), key=lambda a: (a.created_at, a.id), default=None)
+
+    def is_ready_at(self) -> datetime:
+        """When the goods are ready to be picked up, as far as is known."""
+        return self.ready_at or self.dispatch_at + timedelta(seconds=self.prep_seconds)
+
+    def needs_check(self) -> bool:
+        """Whether it must not be offered until somebody changed it or assigned it by hand."""
+        return bool(self.details.warnings) and not self.details.checked
+
+    def at_risk(self, code: RiskCode) -> bool:
+        """Whether this risk stands."""
+        return any(risk.code == code for risk in self.risks)
 
     def open_offer(self) -> Offer | None:
         """The PENDING offer, if any."""
@@ -173,7 +301,8 @@ class Driver(Struct):
     `availability_before` is the state a return brings back: set while `offline` was nobody's choice.
     `open_offer_id` and `open_offer_delivery_id` name their PENDING offer; `active_count` their ACTIVE assignments.
     `connected_since` is when their unbroken time on sockets began, one following another without a gap; None without a
-    socket, or if it is not known. `stream_seq` is the number of the last message in their stream. Position and last
+    socket, or if it is not known. `stream_seq` is the number of the last message in their stream. One who is not
+    `active` does no work any more; nothing is offered that would be picked up after `shift_ends_at`. Position and last
     call are read-only here.
     """
 
@@ -197,6 +326,10 @@ class Driver(Struct):
     open_offer_id: str | None = None
     open_offer_delivery_id: str | None = None
     active_count: int = 0
+    vehicle: str | None = None
+    tags: tuple[str, ...] = ()
+    active: bool = True
+    shift_ends_at: datetime | None = None
     position: Position | None = None
     last_call_at: datetime | None = None
 

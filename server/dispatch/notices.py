@@ -26,16 +26,18 @@ class OpsNotice(Struct, frozen=True):
 
 def is_for_ops(event: e.Event) -> bool:
     """Whether people in ops are told of this event."""
-    if isinstance(event, e.DeliveryEscalated):
+    if isinstance(event, e.DeliveryEscalated | e.RiskEscalated):
         return not NOTIFYING.isdisjoint(event.actions)
     return isinstance(event, e.AlertRaised | e.AlertResolved)
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
-    """A level of escalation that says so, an alert raised or resolved; None of anything else."""
+    """A level of escalation that says so, of a wait or a risk, an alert raised or resolved; None of anything else."""
     match event:
         case e.DeliveryEscalated() if is_for_ops(event):
             return _escalated(event, world)
+        case e.RiskEscalated() if is_for_ops(event):
+            return _at_risk(event, world)
         case e.AlertRaised(alert=alert):
             return OpsNotice("warning", alert.zone, _number(alert, alert.value), alert_id=alert.id)
         case e.AlertResolved(alert=alert, value=value):
@@ -58,6 +60,10 @@ def driver_notice(event: e.Event, world: World) -> str | None:
             return f"No longer theirs: {_order(event, world)}: {event.reason}."
         case e.DeliveryCancelled():
             return f"Cancelled: {_order(event, world)}: {event.reason}."
+        case e.DeliveryReleased():
+            return f"No longer theirs: {_order(event, world)}: {(event.reason or '').replace('_', ' ')}."
+        case e.DeliveryChanged():
+            return f"Changed: {_order(event, world)}."
         case e.AvailabilityChanged() if event.reason != "connection_lost":
             return f"Now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
         case _:
@@ -73,6 +79,18 @@ def _escalated(event: e.DeliveryEscalated, world: World) -> OpsNotice:
         delivery.zone,
         f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) has no driver,"
         f" {event.minutes_since_creation} min after it was made (level {event.level}){ending}.",
+        delivery_id=delivery.id,
+    )
+
+
+def _at_risk(event: e.RiskEscalated, world: World) -> OpsNotice:
+    assert event.delivery_id is not None
+    delivery = world.locked_delivery(event.delivery_id)
+    return OpsNotice(
+        "critical" if CRITICAL in event.actions else "warning",
+        delivery.zone,
+        f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) is at risk:"
+        f" {event.risk.replace('_', ' ')} (level {event.level}).",
         delivery_id=delivery.id,
     )
 

@@ -1,23 +1,30 @@
 """The rules of offers: who may be offered a delivery, and what accept, reject, receipt and the deadline do."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import called_lately, connected
+from server.dispatch.codes import REJECTION, coded
 from server.dispatch.decided import Decided
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.policy import Policy
-from server.dispatch.travel import offer_payload
+from server.dispatch.travel import offer_payload, pickup_at
 from server.dispatch.world import World
+
+REQUIREMENTS: Final = "requirements"
+SHIFT_ENDS: Final = "shift_ends"
+UNFIT: Final = frozenset({REQUIREMENTS, SHIFT_ENDS})
+"""Why somebody is not the right one for a delivery, whoever asks."""
 
 
 def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy) -> str | None:
     """Why the search must not offer the delivery to this driver (again), or None.
 
     1. They rejected it: never again.
-    2. It was taken from them by a reassignment: never again.
+    2. It was taken from them by a reassignment, or they gave it back: never again.
     3. They let it expire less than `reofferCooldownSeconds` ago, and no escalation forgave that since.
     """
     for offer in delivery.offers.values():
@@ -26,6 +33,8 @@ def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy)
     for assignment in delivery.assignments.values():
         if assignment.driver_id == driver_id and assignment.status == "REASSIGNED":
             return "reassigned_away"
+        if assignment.driver_id == driver_id and assignment.status == "RELEASED":
+            return "gave_it_back"
     for offer in delivery.offers.values():
         if offer.driver_id == driver_id and offer.status == "EXPIRED" and offer.closed_at is not None:
             if delivery.widened_at is not None and offer.closed_at <= delivery.widened_at:
@@ -35,13 +44,46 @@ def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy)
     return None
 
 
-def dispatchable(driver: Driver, now: datetime, policy: Policy) -> str | None:
-    """Why the search cannot offer anything to this driver now, or None if they are dispatchable."""
+def wants_offer(delivery: Delivery) -> bool:
+    """Whether the search has anything to do for it: it waits, is not held out to anybody, not held, and no address of
+    its needs a look first.
+    """
+    return (
+        delivery.status == "READY"
+        and delivery.current_offer_id is None
+        and delivery.held_until is None
+        and not delivery.needs_check()
+    )
+
+
+def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> str | None:
+    """Why this driver is not the right one for this delivery, whoever asks, or None.
+
+    1. They must have every tag that it requires.
+    2. They must be able to pick it up before their shift ends.
+    """
+    if not frozenset(driver.tags).issuperset(delivery.requirements):
+        return REQUIREMENTS
+    if driver.shift_ends_at is not None:
+        place = driver.position or delivery.pickup
+        if pickup_at(delivery, (place.lat, place.lon), policy, now) > driver.shift_ends_at:
+            return SHIFT_ENDS
+    return None
+
+
+def dispatchable(driver: Driver, now: datetime, policy: Policy, *, but_for: str | None = None) -> str | None:
+    """Why the search cannot offer anything to this driver now, or None if they are dispatchable. The offer `but_for`
+    does not count.
+    """
+    if not driver.active:
+        return "deactivated"
     if driver.availability != "available":
         return driver.availability
+    if driver.shift_ends_at is not None and driver.shift_ends_at <= now:
+        return SHIFT_ENDS
     if driver.busy:
         return "busy"
-    if driver.open_offer_id is not None:
+    if driver.open_offer_id is not None and driver.open_offer_id != but_for:
         return "has_open_offer"
     if driver.position is None:
         return "no_position"
@@ -104,8 +146,9 @@ def assigned(
     assignment: Assignment,
     actor: Actor,
     reason: str | None = None,
+    delivery_at: datetime | None = None,
 ) -> e.DeliveryAssigned:
-    """The event of a delivery that has found its driver."""
+    """The event of a delivery that has found its driver; `delivery_at` is expected if no offer said so."""
     return e.DeliveryAssigned(
         at=world.now,
         actor=actor,
@@ -115,6 +158,7 @@ def assigned(
         assignment_id=assignment.id,
         assignment=assignment,
         reason=reason,
+        delivery_at=delivery_at,
     )
 
 
@@ -126,14 +170,15 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
-    scheduled = delivery.status == "SCHEDULED" and command.early
-    if not (delivery.status == "READY" or scheduled) or delivery.current_offer_id is not None:
+    scheduled = delivery.status == "SCHEDULED" and command.early and not delivery.needs_check()
+    if not (wants_offer(delivery) or scheduled):
         return r.DELIVERY_NOT_WAITING
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
     why = "zone_differs" if driver.zone != delivery.zone else None
     why = why or dispatchable(driver, world.now, world.policy)
+    why = why or unfit(delivery, driver, world.now, world.policy)
     why = why or exclusion(delivery, driver.id, world.now, world.policy)
     if why is not None:
         return r.driver_not_available(why)
@@ -184,6 +229,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
         status="ACTIVE",
         source="accepted",
         created_at=world.now,
+        pickup_due_at=delivery.estimated_pickup_at,
     )
     accepted = e.OfferAccepted(
         at=world.now,
@@ -213,6 +259,7 @@ def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
         return Decided((), delivery.id, offer.id, driver_id=offer.driver_id, repeated=True)
     if offer.status != "PENDING" or world.now >= offer.expires_at:
         return r.OFFER_NO_LONGER_OPEN
+    reason, note = coded(command.reason, command.note, REJECTION)
     rejected = e.OfferRejected(
         at=world.now,
         actor=command.actor,
@@ -220,7 +267,8 @@ def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
         driver_id=offer.driver_id,
         offer_id=offer.id,
         response_ms=_milliseconds(world.now - offer.created_at),
-        reason=command.reason,
+        reason=reason,
+        note=note,
     )
     world.known_driver(offer.driver_id)
     return Decided((rejected,), delivery.id, offer.id, driver_id=offer.driver_id)
@@ -294,6 +342,7 @@ def _expire(world: World, delivery: Delivery, offer: Offer, driver: Driver, new_
             status="ACTIVE",
             source="auto_accepted",
             created_at=world.now,
+            pickup_due_at=delivery.estimated_pickup_at,
         )
     happened: list[e.Event] = [
         e.OfferExpired(

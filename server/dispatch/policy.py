@@ -1,8 +1,10 @@
 """The policy: every tunable of dispatch as one versioned document, with the range of each."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, structs
+
+from server.dispatch.money import is_currency
 
 EscalationAction = Literal["ticket", "notify_ops", "widen_search", "notify_critical", "cancel"]
 ExpiryPolicy = Literal["auto_accept", "next_driver"]
@@ -26,6 +28,22 @@ class AlertPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     minimum_sample: Annotated[int, Meta(ge=1, le=100_000)] = 20
     rejected_share: Share = 0.2
     unassigned_count: Annotated[int, Meta(ge=0, le=1_000_000)] = 10
+
+
+class WatchPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """When an order that has a driver counts as at risk, and when one whose driver is gone is taken back by itself."""
+
+    gone_seconds: Annotated[int, Meta(ge=2, le=3600)] = 120
+    late_minutes: Annotated[int, Meta(ge=0, le=120)] = 5
+    stalled_minutes: Annotated[int, Meta(ge=1, le=120)] = 6
+    release_gone_seconds: Annotated[int, Meta(ge=2, le=86_400)] | None = None
+
+
+class PlanningPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Whether orders are held until their driver must leave, and how many jobs a driver may have beyond capacity."""
+
+    hold: bool = True
+    next_jobs: Annotated[int, Meta(ge=0, le=1)] = 0
 
 
 DEFAULT_LADDER = (
@@ -57,14 +75,21 @@ class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     match_window_ms: Annotated[int, Meta(ge=0, le=60_000)] = 0
     escalation: Annotated[tuple[EscalationLevel, ...], Meta(max_length=10)] = DEFAULT_LADDER
     alerts: AlertPolicy = AlertPolicy()
+    watch: WatchPolicy = WatchPolicy()
+    planning: PlanningPolicy = PlanningPolicy()
+    max_trip_km: Annotated[float, Meta(ge=0.1, le=20_000)] = 100.0
 
 
 DEFAULT_POLICY = Policy()
+ADDED: Final = ("watch", "planning", "max_trip_km")
+"""What the release before this one does not know: left out of a stored document that does not change it."""
 
 
 def contradictions(policy: Policy) -> list[tuple[str, str]]:
     """What no single range shows, as (wire field, message); empty when the document is sound."""
     found = []
+    if not is_currency(policy.currency):
+        found.append(("currency", "must be a currency of ISO 4217"))
     if policy.wide_search_radius_km < policy.search_radius_km:
         found.append(("wideSearchRadiusKm", "must not be below searchRadiusKm"))
     for index, (lower, upper) in enumerate(zip(policy.escalation, policy.escalation[1:], strict=False), start=1):

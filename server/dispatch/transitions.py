@@ -21,13 +21,20 @@ DELIVERY: Mapping[type[e.Event], Mapping[DeliveryStatus, DeliveryStatus]] = {
     e.DeliveryAssigned: {"READY": "ASSIGNED"},
     e.DeliveryPickedUp: {"ASSIGNED": "PICKED_UP"},
     e.DeliveryDelivered: {"PICKED_UP": "DELIVERED"},
-    e.DeliveryReassigned: {"ASSIGNED": "READY", "PICKED_UP": "READY"},
+    e.DeliveryFailed: {"PICKED_UP": "FAILED"},
+    e.DeliveryReturning: {"PICKED_UP": "RETURNING"},
+    e.DeliveryReturned: {"RETURNING": "RETURNED"},
+    e.DeliveryReleased: {"ASSIGNED": "READY"},
+    e.DeliveryReassigned: {"ASSIGNED": "READY", "PICKED_UP": "READY", "RETURNING": "READY"},
     e.DeliveryCancelled: {
         "SCHEDULED": "CANCELLED",
         "READY": "CANCELLED",
         "ASSIGNED": "CANCELLED",
         "PICKED_UP": "CANCELLED",
+        "RETURNING": "CANCELLED",
     },
+    e.DeliveryRestored: {"CANCELLED": "READY"},
+    e.DeliveryRetried: {"FAILED": "READY", "RETURNED": "READY"},
 }
 
 OFFER: Mapping[type[e.Event], Mapping[OfferStatus, OfferStatus]] = {
@@ -40,6 +47,10 @@ OFFER: Mapping[type[e.Event], Mapping[OfferStatus, OfferStatus]] = {
 ASSIGNMENT: Mapping[type[e.Event], Mapping[AssignmentStatus, AssignmentStatus]] = {
     e.DeliveryPickedUp: {"ACTIVE": "ACTIVE"},
     e.DeliveryDelivered: {"ACTIVE": "COMPLETED"},
+    e.DeliveryFailed: {"ACTIVE": "FAILED"},
+    e.DeliveryReturning: {"ACTIVE": "ACTIVE"},
+    e.DeliveryReturned: {"ACTIVE": "RETURNED"},
+    e.DeliveryReleased: {"ACTIVE": "RELEASED"},
     e.DeliveryReassigned: {"ACTIVE": "REASSIGNED"},
     e.DeliveryCancelled: {"ACTIVE": "CANCELLED"},
 }
@@ -52,3 +63,7 @@ AVAILABILITY: Mapping[Availability, frozenset[Availability]] = {
     "shift_ended": frozenset({"available", "on_break", "paused", "offline"}),
     "offline": frozenset({"available", "on_break", "paused", "shift_ended", "offline"}),
 }
+
+# A node writes what the release before it cannot read only when every node that lives can (`World.everybody_knows`).
+KNOWN_WORDS = 1
+"""The highest number of what this code can read, as in `nodes`: 1 is RELEASED, FAILED, RETURNING and RETURNED."""

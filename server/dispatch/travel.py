@@ -6,8 +6,11 @@ A road is taken to be the straight line times the policy's `detourFactor`, drive
 from datetime import datetime, timedelta
 from math import asin, ceil, cos, radians, sin, sqrt
 
+import msgspec
+from msgspec import Raw, Struct
+
 from server.dispatch.instants import instant
-from server.dispatch.model import Delivery, OfferPayload, Point
+from server.dispatch.model import Delivery, Offer, OfferPayload, Place, Point
 from server.dispatch.policy import Policy
 
 EARTH_RADIUS_KM = 6371.0088
@@ -32,10 +35,53 @@ def travel_seconds(km: float, policy: Policy) -> float:
     return km / policy.average_speed_kmh * 3600
 
 
+def trip_km(delivery: Delivery, policy: Policy) -> float:
+    """How far it is on the road from pickup to drop-off."""
+    return road_km(delivery.pickup, delivery.dropoff, policy)
+
+
 def preparation_left_seconds(delivery: Delivery, now: datetime) -> float:
-    """What is left of the preparation, which begins at `dispatch_at`; 0 once it is over."""
-    ready_at = delivery.dispatch_at + timedelta(seconds=delivery.prep_seconds)
-    return max(0.0, (ready_at - now).total_seconds())
+    """What is left until the goods are ready; 0 once they are."""
+    return max(0.0, (delivery.is_ready_at() - now).total_seconds())
+
+
+def pickup_at(delivery: Delivery, at: tuple[float, float], policy: Policy, now: datetime) -> datetime:
+    """When a driver who is `at` (lat, lon) can have the goods: there at once, and then until they are ready."""
+    km = road_km(Point(*at), delivery.pickup, policy)
+    return now + timedelta(seconds=travel_seconds(km, policy) + preparation_left_seconds(delivery, now))
+
+
+def delivery_at(delivery: Delivery, picked_up: datetime, policy: Policy) -> datetime:
+    """When goods that are picked up then are handed over: the trip, and `handoverSeconds`."""
+    seconds = travel_seconds(trip_km(delivery, policy), policy) + policy.handover_seconds
+    return to_milliseconds(picked_up + timedelta(seconds=seconds))
+
+
+def to_milliseconds(at: datetime) -> datetime:
+    """The instant without what is below a millisecond: what the wire and the database keep."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def km_away(place: Point, lat: float | None, lon: float | None) -> float | None:
+    """The straight line from a place to where something was done, to the metre; None if that is not known."""
+    return None if lat is None or lon is None else round(haversine_km(place.lat, place.lon, lat, lon), 3)
+
+
+class Estimate(Struct, frozen=True, rename="camel"):
+    """What an offer named: whole minutes to the pickup, and the time of delivery."""
+
+    estimated_pickup_time_min: int
+    estimated_delivery_time: str
+
+
+def named_by(offer: Offer) -> tuple[datetime, datetime]:
+    """The times of pickup and of delivery that an offer named to its driver."""
+    said = _decode_estimate(offer.payload) if isinstance(offer.payload, Raw) else offer.payload
+    at = datetime.fromisoformat(said.estimated_delivery_time)
+    return offer.created_at + timedelta(minutes=said.estimated_pickup_time_min), at
+
+
+_decode_estimate = msgspec.json.Decoder(Estimate).decode
 
 
 def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, now: datetime) -> OfferPayload:
@@ -44,22 +90,28 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
     1. Distance: the road to the pickup, km to two digits.
     2. Minutes to the pickup: the way there and the rest of the preparation, rounded up.
     3. Time of delivery: now, plus the same, plus the way to the dropoff, plus `handoverSeconds`.
-    4. Earning: what the order source said, else `basePayCents` and `perKmPayCents` for each km of the trip.
+    4. Earning: what the order source said, else `basePayCents` and `perKmPayCents` for each km of the trip, in minor
+       units of the policy's currency; and the tip.
+    5. Of the people only the name at the pickup.
     """
     to_pickup_km = road_km(Point(lat, lon), delivery.pickup, policy)
-    trip_km = road_km(delivery.pickup, delivery.dropoff, policy)
+    trip = trip_km(delivery, policy)
     to_pickup_seconds = travel_seconds(to_pickup_km, policy) + preparation_left_seconds(delivery, now)
-    trip_seconds = travel_seconds(trip_km, policy) + policy.handover_seconds
+    trip_seconds = travel_seconds(trip, policy) + policy.handover_seconds
     earning = delivery.driver_pay_cents
     if earning is None:
-        earning = round(policy.base_pay_cents + policy.per_km_pay_cents * trip_km)
+        earning = round(policy.base_pay_cents + policy.per_km_pay_cents * trip)
+    pickup, dropoff = delivery.pickup, delivery.dropoff
     return OfferPayload(
-        pickup_location=delivery.pickup,
+        pickup_location=Place(pickup.lat, pickup.lon, pickup.address, pickup.name),
         pickup_store_name=delivery.store_name,
-        dropoff_location=delivery.dropoff,
+        dropoff_location=Place(dropoff.lat, dropoff.lon, dropoff.address),
         estimated_pickup_time_min=ceil(to_pickup_seconds / 60),
         estimated_delivery_time=instant(now + timedelta(seconds=to_pickup_seconds + trip_seconds)),
         estimated_distance_km=round(to_pickup_km, 2),
-        estimated_earning_cents=earning,
+        estimated_earning_cents=earning + (delivery.tip_cents or 0),
         currency=delivery.currency,
+        seller_order_id=delivery.seller_order_id,
+        requirements=delivery.requirements,
+        estimated_trip_km=round(trip, 2),
     )

@@ -14,7 +14,8 @@ from server.dispatch import events as e
 from server.dispatch.effects import EFFECTS
 from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
 from server.dispatch.policy import Policy
-from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, OFFER
+from server.dispatch.sameness import Posted
+from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, KNOWN_WORDS, OFFER
 
 State = TypeVar("State")
 
@@ -22,10 +23,12 @@ State = TypeVar("State")
 class NeedsRows(Exception):
     """Deciding this command takes rows that are not locked: it must be decided in a later batch that locks them."""
 
-    def __init__(self, *, delivery_id: str | None = None, driver_id: str | None = None) -> None:
+    def __init__(self, *, delivery_id: str | None = None, driver_id: str | None = None, posted: bool = False) -> None:
         super().__init__(delivery_id or driver_id)
         self.delivery_id = delivery_id
         self.driver_id = driver_id
+        self.posted = posted
+        """Of the delivery also what was posted first, which is read only then."""
 
 
 class World:
@@ -46,6 +49,8 @@ class World:
         by_external_ref: dict[str, str] | None = None,
         alerts: dict[str, Alert] | None = None,
         dead_nodes: Collection[str] = (),
+        posted: dict[str, Posted | None] | None = None,
+        known_words: int = KNOWN_WORDS,
     ) -> None:
         self.now = now
         self.policy = policy
@@ -54,13 +59,17 @@ class World:
         self.by_external_ref = {} if by_external_ref is None else by_external_ref
         self.alerts = {} if alerts is None else alerts
         self.dead_nodes = frozenset(dead_nodes)
+        self._posted = {} if posted is None else posted
+        self._known_words = known_words
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
         for delivery in deliveries.values():
             if delivery is not None:
                 self._index(delivery)
         self.new_deliveries: dict[str, Delivery] = {}
+        self.new_posted: dict[str, Posted] = {}
         self.changed_deliveries: dict[str, Delivery] = {}
+        self.amended_deliveries: dict[str, Delivery] = {}
         self.new_waits: dict[str, Unassigned] = {}
         self.changed_waits: dict[str, Unassigned] = {}
         self.new_offers: dict[str, Offer] = {}
@@ -69,6 +78,7 @@ class World:
         self.changed_assignments: dict[str, Assignment] = {}
         self.new_drivers: dict[str, Driver] = {}
         self.changed_drivers: dict[str, Driver] = {}
+        self.amended_drivers: dict[str, Driver] = {}
         self.new_tickets: list[Ticket] = []
         self.new_alerts: dict[str, Alert] = {}
         self.changed_alerts: dict[str, Alert] = {}
@@ -94,6 +104,19 @@ class World:
             return self.drivers[driver_id]
         except KeyError:
             raise NeedsRows(driver_id=driver_id) from None
+
+    def posted(self, delivery_id: str) -> Posted | None:
+        """What was posted first for a delivery, None of one that was made before that was kept. Raises NeedsRows."""
+        if delivery_id in self.new_posted:
+            return self.new_posted[delivery_id]
+        try:
+            return self._posted[delivery_id]
+        except KeyError:
+            raise NeedsRows(delivery_id=delivery_id, posted=True) from None
+
+    def everybody_knows(self, words: int = KNOWN_WORDS) -> bool:
+        """Whether every node that lives can read what this command would write (`transitions.KNOWN_WORDS`)."""
+        return self._known_words >= words
 
     def offer(self, offer_id: str) -> tuple[Delivery, Offer] | None:
         """The offer and its delivery, or None: execute locks the delivery of every offer a command names."""
@@ -157,6 +180,20 @@ class World:
             delivery.version += 1
         return delivery
 
+    def amend_delivery(self, delivery_id: str) -> Delivery:
+        """As `touch_delivery`, for an event that changes what was ordered: then all of the row is saved."""
+        delivery = self.touch_delivery(delivery_id)
+        if delivery_id not in self.new_deliveries:
+            self.amended_deliveries[delivery_id] = delivery
+        return delivery
+
+    def amend_driver(self, driver_id: str) -> Driver:
+        """As `touch_driver`, for an event that changes who they are: then all of the row is saved."""
+        driver = self.touch_driver(driver_id)
+        if driver_id not in self.new_drivers:
+            self.amended_drivers[driver_id] = driver
+        return driver
+
     def touch_driver(self, driver_id: str) -> Driver:
         """The driver of an event, marked for saving."""
         driver = self.drivers[driver_id]
@@ -210,11 +247,12 @@ class World:
         delivery.assignments[assignment.id] = self.new_assignments[assignment.id] = replace(assignment)
         self._delivery_of[assignment.id] = assignment.delivery_id
 
-    def add_delivery(self, delivery: Delivery) -> None:
-        """A new delivery."""
+    def add_delivery(self, delivery: Delivery, posted: Posted) -> None:
+        """A new delivery, and what was posted for it."""
         assert delivery.status == BEGINS[e.DeliveryCreated]
         self.deliveries[delivery.id] = self.new_deliveries[delivery.id] = replace(delivery, offers={}, assignments={})
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id
+        self.new_posted[delivery.id] = posted
 
     def add_alert(self, alert: Alert) -> None:
         """A new alert."""

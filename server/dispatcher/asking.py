@@ -13,10 +13,9 @@ from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Pair, Waiting, match
 from server.dispatch.model import SYSTEM, Actor, Delivery, Driver
-from server.dispatch.offers import dispatchable, exclusion
+from server.dispatch.offers import UNFIT, dispatchable, exclusion, unfit, wants_offer
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km
-from server.dispatcher.backlog import wants_offer
 from server.dispatcher.reasons import ALL_BUSY, ALL_EXCLUDED, LOST_RACE, NONE_DISPATCHABLE, NONE_IN_RADIUS
 from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around, radius_km
 from server.execute import Answer, Executor
@@ -32,7 +31,7 @@ NEXT_IN_LINE: Final = "next_in_line"
 """Of the driver whom a search would take now, while another one has the offer."""
 
 _OCCUPIED: Final = frozenset({"busy", "has_open_offer", "given_another", LOST_RACE})
-_BY_RULE: Final = frozenset({"rejected_before", "reassigned_away", "asked_recently"})
+_BY_RULE: Final = frozenset({"rejected_before", "reassigned_away", "gave_it_back", "asked_recently", *UNFIT})
 _WENT_HOME: Final = frozenset({"offline", "shift_ended"})
 
 
@@ -184,7 +183,10 @@ def _why_nobody(not_taken: list[tuple[str, str]]) -> str:
 
 
 def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: Policy) -> dict[str, str]:
-    reasons = {driver.id: exclusion(delivery, driver.id, now, policy) for driver in drivers}
+    reasons = {
+        driver.id: exclusion(delivery, driver.id, now, policy) or unfit(delivery, driver, now, policy)
+        for driver in drivers
+    }
     return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from server.dispatch.model import Delivery, Point
-from server.dispatch.offers import exclusion
+from server.dispatch.offers import exclusion, wants_offer
 from server.dispatch.policy import Policy
 from server.dispatcher.reasons import LOST_RACE, distances_km
 from server.dispatcher.search import Place, radius_km
@@ -30,7 +30,7 @@ class Wait:
     `due` is when to search for it next; `searched` whether that was done before; `complete` whether that search must
     read the database because the index had nobody, and `scanned` when it last did. `noted` and `noted_at` are the
     failure that is written down, `judged` when its reason was last looked for. `since` is when it began to wait for
-    this offer, `found_out` when we heard of it.
+    this offer, `found_out` when we heard of it. `unfit` are drivers who are not the right ones for it, and why.
     """
 
     __slots__ = (
@@ -39,12 +39,14 @@ class Wait:
         "due",
         "found_out",
         "judged",
+        "looked_at",
         "lost",
         "noted",
         "noted_at",
         "scanned",
         "searched",
         "since",
+        "unfit",
     )
 
     def __init__(self, delivery: Delivery, now: float, due: float, clock: DatabaseTime) -> None:
@@ -56,6 +58,8 @@ class Wait:
         self.complete = self.searched = False
         self.scanned = float("-inf")
         self.lost: dict[str, float] = {}
+        self.unfit: dict[str, str] = {}
+        self.looked_at: set[str] = set()
         unassigned = delivery.unassigned
         self.noted: str | None = None
         self.noted_at = self.judged = float("-inf")
@@ -66,6 +70,7 @@ class Wait:
     def excluded(self, now: float, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
         """Whom this delivery must not be offered to now, and why: by the rules, and whom it just lost."""
         reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
+        reasons.update(self.unfit)
         delivery = self.delivery
         if delivery.offers or delivery.assignments:
             reasons.update(exclusions(delivery, clock, policy))
@@ -79,11 +84,6 @@ def exclusions(delivery: Delivery, clock: DatabaseTime, policy: Policy) -> dict[
     asked.update(assignment.driver_id for assignment in delivery.assignments.values())
     reasons = {driver_id: exclusion(delivery, driver_id, at, policy) for driver_id in asked}
     return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
-
-
-def wants_offer(delivery: Delivery) -> bool:
-    """Whether the matcher has anything to do for it."""
-    return delivery.status == "READY" and delivery.current_offer_id is None
 
 
 class Backlog:

@@ -47,9 +47,16 @@ AHEAD: Final = Gauge("callboard_deadlines_ahead", "Deadlines that come up within
 
 _NOT_DUE: Final = frozenset(
     refusal.code
-    for refusal in (r.OFFER_NOT_DUE, r.BREAK_NOT_OVER, r.DELIVERY_NOT_DUE, r.NOT_ESCALATED, r.STILL_PRESENT)
+    for refusal in (
+        r.OFFER_NOT_DUE,
+        r.BREAK_NOT_OVER,
+        r.DELIVERY_NOT_DUE,
+        r.NOT_ESCALATED,
+        r.STILL_PRESENT,
+        r.RISK_NOT_DUE,
+    )
 )
-_TRY_LATER: Final = frozenset({r.TRY_AGAIN.code, r.INTERNAL_ERROR.code})
+_TRY_LATER: Final = frozenset({r.TRY_AGAIN.code, r.INTERNAL_ERROR.code, r.NOT_YET_SUPPORTED.code})
 _CLOSING: Final = (e.OfferAccepted, e.OfferRejected, e.OfferExpired, e.OfferWithdrawn)
 
 log = structlog.get_logger(__name__)
@@ -229,6 +236,16 @@ def _command(due: Due) -> c.Command:
             return c.DispatchDelivery(due.id)
         case "escalation":
             return c.Escalate(due.id, new_id())
+        case "pickup_late" | "delivery_late" | "driver_gone":
+            return c.RaiseRisk(due.id, due.kind)
+        case "driver_back":
+            return c.ClearRisk(due.id, "driver_gone")
+        case "in_time":
+            return c.ClearRisk(due.id, "delivery_late")
+        case "risk":
+            return c.EscalateRisk(due.id, new_id())
+        case "gone_release":
+            return c.ReleaseGone(due.id)
         case "presence":
             return c.LapsePresence(due.id)
         case "session":

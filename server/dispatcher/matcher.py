@@ -18,6 +18,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
 from server.dispatch.model import Delivery
+from server.dispatch.offers import REQUIREMENTS, UNFIT
 from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.failures import Failures
@@ -30,7 +31,7 @@ from server.execute import Answer, Committed, Executor
 from server.ids import new_id
 from server.policies import Policies
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.waiting import read_deliveries, waiting_ids
+from server.store.waiting import lacking_tags, read_deliveries, waiting_ids
 
 POLL_SECONDS: Final = 1.0
 COMPLETE_SECONDS: Final = 5.0
@@ -256,10 +257,12 @@ class Matcher:
         """Offer one zone's pairs. A driver who was taken since they were read is left out."""
         now = asyncio.get_running_loop().time()
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
+        await self._learn_who_is_unfit(waits, free)
         excluded = [wait.excluded(now, self._clock, policy) for wait in waits]
         matching = await self._matched(waits, excluded, free, policy)
         passed = self._passed_over(waits, matching.pairs, now, policy)
         if passed:
+            await self._learn_who_is_unfit(passed, free)
             waits = waits + passed
             excluded += [wait.excluded(now, self._clock, policy) for wait in passed]
             matching = await self._matched(waits, excluded, free, policy)
@@ -281,6 +284,16 @@ class Matcher:
             elif wait.delivery.id in looked.index:
                 wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
                 wait.due = now if wait.complete else self._pace.next(now)
+
+    async def _learn_who_is_unfit(self, waits: Iterable[Wait], drivers: Sequence[Candidate]) -> None:
+        """Of orders that require tags: who around lacks one. The index does not know."""
+        for wait in waits:
+            required = wait.delivery.requirements
+            unknown = [driver.driver_id for driver in drivers if driver.driver_id not in wait.looked_at]
+            if required and unknown:
+                lacking = await lacking_tags(self._database.pool, unknown, required)
+                wait.looked_at.update(unknown)
+                wait.unfit.update(dict.fromkeys(lacking, REQUIREMENTS))
 
     def _passed_over(self, waits: list[Wait], pairs: Sequence[Pair], now: float, policy: Policy) -> list[Wait]:
         """Who was searched for in vain before, within reach of a driver whom a search found before they were said to
@@ -321,8 +334,13 @@ class Matcher:
             return
         OFFERS.labels(outcome.code).inc()
         if outcome.code in (r.DRIVER_NOT_AVAILABLE.code, r.NOT_FOUND.code):
-            self._check_until = now + CHECK_SECONDS
-            self._backlog.lose(wait, driver_id, now)
+            why = outcome.more.get("reason")
+            if why in UNFIT:
+                wait.unfit[driver_id] = why
+                wait.due = now
+            else:
+                self._check_until = now + CHECK_SECONDS
+                self._backlog.lose(wait, driver_id, now)
         elif outcome == r.DELIVERY_NOT_WAITING:
             self._backlog.drop(wait)
         else:

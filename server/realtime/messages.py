@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.dispatch.model import Availability
+from server.dispatch.model import Availability, Stop
+from server.dispatch.refusals import NowWith
 from server.wire import DrivenAssignmentView, DriverView, OfferView
 
 MessageId = Annotated[str, Meta(max_length=64)]
 Id = Annotated[str, Meta(max_length=36)]
 Reason = Annotated[str, Meta(max_length=500)]
+Note = Annotated[str, Meta(max_length=1000)]
+At = Annotated[str, Meta(max_length=40)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]
 
@@ -33,6 +36,7 @@ class Reject(_FromDriver, frozen=True, tag="reject", kw_only=True):
 
     offer_id: Id
     reason: Reason | None = None
+    note: Note | None = None
 
 
 class Received(_FromDriver, frozen=True, tag="received", kw_only=True):
@@ -49,19 +53,57 @@ class Location(_FromDriver, frozen=True, tag="location", kw_only=True):
     heading: Annotated[float, Meta(ge=0, le=360)] | None = None
     speed_kmh: Annotated[float, Meta(ge=0, le=500)] | None = None
     accuracy_m: Annotated[float, Meta(ge=0, le=100_000)] | None = None
-    at: Annotated[str, Meta(max_length=40)] | None = None
+    at: At | None = None
 
 
-class PickedUp(_FromDriver, frozen=True, tag="picked_up", kw_only=True):
+class Deed(_FromDriver, frozen=True, kw_only=True):
+    """What is said of every deed: the app's id for it, the phone's times of doing and of sending, and where."""
+
+    assignment_id: Id
+    action_id: Id | None = None
+    at: At | None = None
+    sent_at: At | None = None
+    lat: Lat | None = None
+    lon: Lon | None = None
+
+
+class Arrived(Deed, frozen=True, tag="arrived", kw_only=True):
+    """The driver is at the store, or at the door."""
+
+    where: Stop
+
+
+class PickedUp(Deed, frozen=True, tag="picked_up", kw_only=True):
     """The goods are with the driver."""
 
-    assignment_id: Id
+
+class HandoverProof(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What was said at the door: the PIN, who took the goods, and a note."""
+
+    pin: Annotated[str, Meta(max_length=16)] | None = None
+    name: Annotated[str, Meta(max_length=200)] | None = None
+    note: Note | None = None
 
 
-class Completed(_FromDriver, frozen=True, tag="completed", kw_only=True):
-    """The goods are handed over."""
+class Completed(Deed, frozen=True, tag="completed", kw_only=True):
+    """The goods are handed over; or back at the store, of an order that is returned."""
 
-    assignment_id: Id
+    proof: HandoverProof | None = None
+
+
+class Release(Deed, frozen=True, tag="release", kw_only=True):
+    """The driver gives the job back before pickup."""
+
+    reason: Reason
+    note: Note | None = None
+
+
+class Failed(Deed, frozen=True, tag="failed", kw_only=True):
+    """The goods cannot be handed over: they come back (`return`), or the job ends here (`end`)."""
+
+    reason: Reason
+    note: Note | None = None
+    then: Literal["return", "end"] = "end"
 
 
 class TakeBreak(_FromDriver, frozen=True, tag="take_break", kw_only=True):
@@ -87,7 +129,22 @@ class Ping(_FromDriver, frozen=True, tag="ping", kw_only=True):
     """Are you there?"""
 
 
-FromDriver = Accept | Reject | Received | Location | PickedUp | Completed | TakeBreak | EndShift | Pause | Resume | Ping
+FromDriver = (
+    Accept
+    | Reject
+    | Received
+    | Location
+    | Arrived
+    | PickedUp
+    | Completed
+    | Release
+    | Failed
+    | TakeBreak
+    | EndShift
+    | Pause
+    | Resume
+    | Ping
+)
 
 
 class _ToDriver(Struct, frozen=True, rename="camel", tag_field="type", kw_only=True):
@@ -155,6 +212,8 @@ class Error(_ToDriver, frozen=True, tag="error", kw_only=True):
     id: str | UnsetType = UNSET
     code: str
     message: str
+    now_with: NowWith | UnsetType = UNSET
+    missing: list[str] | UnsetType = UNSET
 
 
 class Pong(_ToDriver, frozen=True, tag="pong", kw_only=True):

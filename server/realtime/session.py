@@ -141,16 +141,16 @@ class Session:
                 )
                 self._malformed = 0
                 return (moved,) if message.id is None else (moved, Send(to_json(m.Ack(id=message.id))))
-            reason = getattr(message, "reason", None)
-            if reason is not None and "\x00" in reason:
-                raise ValueError("NUL is not allowed - at `$.reason`")
+            if "\\u0000" in text:
+                _refuse_nul(message)
+            deed = _deed(message) if isinstance(message, m.Deed) else c.DEED
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             return self._malformed_frame(str(error), readable_id(text))
         self._malformed = 0
         if type(message) is m.Ping:
             reply_id = message.id if message.id is not None else UNSET
             return (Send(to_json(m.Pong(id=reply_id, server_time=instant(wall())))),)
-        command = self._command(message)
+        command = self._command(message, deed)
         if command is None:
             return (self._error(NOT_FOUND, message.id),)
         return (Execute(command, message.id),)
@@ -225,11 +225,39 @@ class Session:
         error = self._error(Refusal("invalid", why), reply_id)
         return (error, Close(PROTOCOL_VIOLATION)) if self._malformed >= MALFORMED_LIMIT else (error,)
 
+    def _about_a_job(
+        self, message: m.Arrived | m.PickedUp | m.Completed | m.Release | m.Failed, deed: c.Deed
+    ) -> c.Command | None:
+        driver_id, actor = self.driver_id, self._actor
+        job = canonical(message.assignment_id)
+        if job is None:
+            return None
+        match message:
+            case m.Arrived():
+                return c.Arrive(job, driver_id, message.where, actor, deed)
+            case m.PickedUp():
+                return c.PickUp(job, driver_id, actor, deed)
+            case m.Completed():
+                proof = message.proof or m.HandoverProof()
+                return c.Complete(job, driver_id, actor, deed, proof.pin, proof.name, proof.note)
+            case m.Release():
+                return c.Release(job, driver_id, message.reason, actor, message.note, deed)
+            case m.Failed():
+                return c.Fail(job, driver_id, message.reason, actor, message.note, message.then, deed)
+
     def _error(self, refusal: Refusal, reply_id: str | None) -> Send:
         named = UNSET if reply_id is None else reply_id
-        return Send(to_json(m.Error(id=named, code=refusal.code, message=refusal.message)))
+        more = refusal.more
+        error = m.Error(
+            id=named,
+            code=refusal.code,
+            message=refusal.message,
+            now_with=more.get("nowWith", UNSET),
+            missing=more.get("missing", UNSET),
+        )
+        return Send(to_json(error))
 
-    def _command(self, message: m.FromDriver) -> c.Command | None:
+    def _command(self, message: m.FromDriver, deed: c.Deed) -> c.Command | None:
         """The command a message stands for, or None if it names an id that cannot exist."""
         driver_id, actor = self.driver_id, self._actor
         match message:
@@ -240,14 +268,10 @@ class Session:
                 if isinstance(message, m.Accept):
                     return c.AcceptOffer(offer_id, driver_id, self._new_id(), actor)
                 if isinstance(message, m.Reject):
-                    return c.RejectOffer(offer_id, driver_id, actor, message.reason)
+                    return c.RejectOffer(offer_id, driver_id, actor, message.reason, message.note)
                 return c.ConfirmReceipt(offer_id, driver_id, actor)
-            case m.PickedUp() | m.Completed():
-                assignment_id = canonical(message.assignment_id)
-                if assignment_id is None:
-                    return None
-                kind = c.PickUp if isinstance(message, m.PickedUp) else c.Complete
-                return kind(assignment_id, driver_id, actor)
+            case m.Arrived() | m.PickedUp() | m.Completed() | m.Release() | m.Failed():
+                return self._about_a_job(message, deed)
             case m.TakeBreak():
                 return c.TakeBreak(driver_id, message.duration_minutes, actor, message.reason)
             case m.EndShift():
@@ -258,6 +282,26 @@ class Session:
                 return c.Resume(driver_id, actor)
             case _:
                 raise AssertionError(f"{type(message).__name__} is answered without a command")
+
+
+def _refuse_nul(message: m.FromDriver) -> None:
+    """ValueError for a text that PostgreSQL cannot hold."""
+    texts = {name: getattr(message, name, None) for name in ("reason", "note")}
+    if isinstance(message, m.Completed) and message.proof is not None:
+        texts |= {f"proof.{name}": getattr(message.proof, name) for name in ("pin", "name", "note")}
+    for name, text in texts.items():
+        if text is not None and "\x00" in text:
+            raise ValueError(f"NUL is not allowed - at `$.{name}`")
+
+
+def _deed(message: m.Deed) -> c.Deed:
+    """What the app says of how it was done. ValueError for an action's id or a time that cannot be read."""
+    action_id = canonical(message.action_id) if message.action_id is not None else None
+    if message.action_id is not None and action_id is None:
+        raise ValueError("an id is a UUID - at `$.actionId`")
+    at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
+    both = message.lat is not None and message.lon is not None
+    return c.Deed(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
 
 
 def canonical(text: str) -> str | None:
@@ -280,7 +324,9 @@ def readable_id(text: str) -> str | None:
 
 def _result(command: c.Command, answer: Answered) -> dict[str, Any] | None:
     match command:
-        case c.AcceptOffer() | c.PickUp() | c.Complete() if answer.assignment is not None:
+        case c.AcceptOffer() | c.Arrive() | c.PickUp() | c.Complete() | c.Release() | c.Fail() if (
+            answer.assignment is not None
+        ):
             return {"assignment": answer.assignment}
         case c.TakeBreak() if answer.driver is not None:
             return {"status": answer.driver.availability, "breakUntil": answer.driver.availability_until}

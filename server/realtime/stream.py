@@ -22,8 +22,15 @@ _OUTCOMES: dict[type[e.Event], Outcome] = {
 }
 _OF_ASSIGNMENTS = (
     e.DeliveryAssigned,
+    e.DeliveryArrived,
     e.DeliveryPickedUp,
     e.DeliveryDelivered,
+    e.DeliveryReleased,
+    e.DeliveryFailed,
+    e.DeliveryReturning,
+    e.DeliveryReturned,
+    e.DeliveryChanged,
+    e.ProofAdded,
     e.DeliveryReassigned,
     e.DeliveryCancelled,
 )

@@ -10,10 +10,17 @@ from server.dispatch.policy import Policy
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-Kind = Literal["offer", "break", "dispatch", "escalation", "presence", "session"]
+Kind = Literal[
+    "offer", "break", "dispatch", "escalation", "presence", "session", "pickup_late", "delivery_late", "driver_gone",
+    "gone_release", "driver_back", "in_time", "risk",
+]  # fmt: skip
 
 # The nodes that sessions name are walked along their index: there are few of them, and many sessions.
 DUE: Final = """
+WITH away AS (
+    SELECT a.id, a.delivery_id, a.picked_up_at, greatest(r.socket_lost_at, p.last_call_at, a.created_at) AS since
+    FROM assignments a JOIN drivers r ON r.id = a.driver_id LEFT JOIN driver_positions p ON p.driver_id = r.id
+    WHERE a.status = 'ACTIVE' AND r.session_id IS NULL)
 (SELECT 'offer' AS kind, id::text, NULL::text AS session_id, expires_at AS due_at
  FROM driver_offers WHERE status = 'PENDING' AND expires_at <= statement_timestamp() + make_interval(secs => $1)
  ORDER BY expires_at LIMIT $2)
@@ -56,6 +63,46 @@ UNION ALL
  WHERE n.id IS NULL OR n.expires_at <= statement_timestamp()
  LIMIT $2)
 UNION ALL
+(SELECT CASE WHEN a.picked_up_at IS NULL AND a.pickup_due_at = d.watch_at
+                  AND NOT coalesce(d.risks @> '[{"code": "pickup_late"}]', false)
+             THEN 'pickup_late' ELSE 'delivery_late' END, d.id::text, NULL, d.watch_at + make_interval(secs => $7)
+ FROM deliveries d JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
+ WHERE d.watch_at <= statement_timestamp() + make_interval(secs => $1 - $7)
+ ORDER BY d.watch_at LIMIT $2)
+UNION ALL
+(SELECT 'driver_gone', d.id::text, NULL, away.since + make_interval(secs => $8)
+ FROM away JOIN deliveries d ON d.id = away.delivery_id
+ WHERE away.since <= statement_timestamp() + make_interval(secs => $1 - $8)
+   AND NOT coalesce(d.risks @> '[{"code": "driver_gone"}]', false)
+ ORDER BY away.since LIMIT $2)
+UNION ALL
+(SELECT 'gone_release', away.id::text, NULL, away.since + make_interval(secs => $9)
+ FROM away WHERE away.picked_up_at IS NULL AND away.since <= statement_timestamp() + make_interval(secs => $1 - $9)
+ ORDER BY away.since LIMIT $2)
+UNION ALL
+(SELECT 'driver_back', d.id::text, NULL, NULL
+ FROM deliveries d
+ WHERE d.risk_since IS NOT NULL AND d.risks @> '[{"code": "driver_gone"}]'
+   AND NOT EXISTS (SELECT FROM away WHERE away.delivery_id = d.id
+                   AND away.since <= statement_timestamp() - make_interval(secs => $8))
+ LIMIT $2)
+UNION ALL
+(SELECT 'in_time', d.id::text, NULL, NULL
+ FROM deliveries d
+ WHERE d.risk_since IS NOT NULL AND d.risks @> '[{"code": "delivery_late"}]'
+   AND least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
+       > statement_timestamp() - make_interval(secs => $7)
+ LIMIT $2)
+UNION ALL
+(SELECT 'risk', d.id::text, NULL, d.risk_since + make_interval(secs => next.after)
+ FROM deliveries d
+ CROSS JOIN LATERAL (
+     SELECT min(rung.after) AS after FROM unnest($3::int[], $4::float8[]) AS rung (level, after)
+     WHERE rung.level > d.risk_level) next
+ WHERE d.risk_since <= statement_timestamp() + make_interval(secs => $1 - next.after)
+   AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
+ ORDER BY 4 LIMIT $2)
+UNION ALL
 SELECT 'clock', NULL, NULL, clock_timestamp()
 """
 
@@ -67,7 +114,8 @@ class Pool(Protocol):
 
 
 class Due(Struct, frozen=True):
-    """Something to do at `due_at`, by the database's clock: about an offer, a delivery or a driver, as `kind` says.
+    """Something to do at `due_at` (at once for None), by the database's clock: about an offer, a delivery, a driver or
+    an assignment, as `kind` says.
 
     A `session` is of a node that died at `due_at`, or is not known at all (None).
     """
@@ -97,6 +145,9 @@ async def read_due(
         [float(rung.after_seconds) for rung in policy.escalation],
         float(policy.presence_lapse_seconds),
         float(policy.call_presence_seconds),
+        policy.watch.late_minutes * 60.0,
+        float(policy.watch.gone_seconds),
+        float(policy.watch.release_gone_seconds) if policy.watch.release_gone_seconds is not None else None,
         timeout=QUERY_TIMEOUT_SECONDS,
     )
     now: datetime | None = None

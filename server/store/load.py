@@ -14,13 +14,15 @@ from msgspec import Struct
 from server.dispatch import commands as c
 from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import Policy
+from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.world import World
 from server.store.rows import READ_IN_TRANSACTION, rows_of
 
 
 class Named(Struct):
     """The rows that commands name, by how they name them. `whole_deliveries` also takes the drivers of their open
-    offer and active assignment; `whole_drivers` also the delivery of their open offer.
+    offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries of which
+    it takes to know what was posted first.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -31,6 +33,7 @@ class Named(Struct):
     assignments: set[str] = msgspec.field(default_factory=set)
     seller_keys: set[tuple[str, str]] = msgspec.field(default_factory=set)
     external_refs: set[str] = msgspec.field(default_factory=set)
+    posted: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
     alerts: bool = False
 
@@ -44,7 +47,7 @@ class Named(Struct):
             case c.OfferDelivery():
                 self.deliveries.add(command.delivery_id)
                 self.drivers.add(command.driver_id)
-            case c.PickUp() | c.Complete():
+            case c.Arrive() | c.PickUp() | c.Complete() | c.Release() | c.Fail() | c.AddProof() | c.ReleaseGone():
                 self.assignments.add(command.assignment_id)
             case c.Reassign():
                 self.assignments.add(command.assignment_id)
@@ -53,12 +56,20 @@ class Named(Struct):
             case c.AssignDelivery():
                 self.whole_deliveries.add(command.delivery_id)
                 self.whole_drivers.add(command.driver_id)
-            case c.CancelDelivery() | c.Escalate():
+            case c.CancelDelivery() | c.Escalate() | c.ChangeDelivery() | c.MarkReady() | c.DelayDelivery():
                 self.whole_deliveries.add(command.delivery_id)
-            case c.DispatchDelivery() | c.NoteFailedSearch() | c.Acknowledge():
+            case c.RaiseRisk() | c.ClearRisk():
+                self.whole_deliveries.add(command.delivery_id)
+            case c.DispatchDelivery() | c.NoteFailedSearch() | c.Acknowledge() | c.EscalateRisk():
                 self.deliveries.add(command.delivery_id)
-            case c.TakeBreak() | c.Pause() | c.EndShift() | c.SetAvailability():
+            case c.RestoreDelivery() | c.RetryDelivery():
+                self.deliveries.add(command.delivery_id)
+            case c.TakeBreak() | c.Pause() | c.EndShift() | c.SetAvailability() | c.DeactivateDriver():
                 self.whole_drivers.add(command.driver_id)
+            case c.ChangeDriver():
+                self.drivers.add(command.driver_id)
+                if isinstance(command.external_ref, str):
+                    self.external_refs.add(command.external_ref)
             case c.RegisterDriver():
                 if command.external_ref is not None:
                     self.external_refs.add(command.external_ref)
@@ -80,6 +91,7 @@ EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref 
 ALERTS: Final = """
 SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at
 FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
+POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uuid[])"
 POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
@@ -91,11 +103,13 @@ class Loaded(Struct):
     heard: bool
 
 
-async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
+async def load(connection: Any, named: Named, policy: Policy, known_words: int = KNOWN_WORDS) -> Loaded:
     """Lock and read everything that is named, inside the caller's transaction.
 
     1. Lock, in one order.
     2. Read what is locked as it is now, and the clock.
+
+    `known_words` is what every node that lives can read.
     """
     await _replan(connection)
     deliveries: dict[str, Delivery | None] = {}
@@ -113,11 +127,15 @@ async def load(connection: Any, named: Named, policy: Policy) -> Loaded:
     if named.policy:
         policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
+    posted = {}
+    if named.posted:
+        for delivery_id, document in await connection.fetch(POSTED, list(named.posted)):
+            posted[delivery_id] = msgspec.json.decode(document) if document is not None else None
     rows = rows_of(await connection.fetchrow(READ_IN_TRANSACTION, *locked))
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    world = World(rows.now, policy, deliveries, drivers, by_external_ref, alerts, rows.dead_nodes)
+    world = World(rows.now, policy, deliveries, drivers, by_external_ref, alerts, rows.dead_nodes, posted, known_words)
     return Loaded(world, rows.xid, rows.heard)
 
 

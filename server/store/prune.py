@@ -125,7 +125,8 @@ SELECT CASE WHEN EXISTS (SELECT FROM due GROUP BY id HAVING count(*) = {OF_A_DRI
 _OVER: Final = """
 WITH over AS MATERIALIZED (
     SELECT d.id FROM deliveries d
-    WHERE d.id < $2::text::uuid AND d.status IN ('DELIVERED', 'CANCELLED') AND d.created_at < $1 AND d.dispatch_at < $1
+    WHERE d.id < $2::text::uuid AND d.status IN ('DELIVERED', 'CANCELLED', 'FAILED', 'RETURNED')
+      AND d.created_at < $1 AND d.dispatch_at < $1
       AND coalesce((SELECT max(e.at) FROM events e WHERE e.delivery_id = d.id) < $1, true))
 SELECT (SELECT count(*) FROM over) AS deliveries,
        (SELECT count(*) FROM unassigned_orders WHERE delivery_id IN (SELECT id FROM over)) AS unassigned_orders,

@@ -7,22 +7,22 @@ from typing import Any, Final, get_args
 
 from msgspec import Raw, Struct
 
-from server.dispatch.model import Actor, Assignment, Delivery, DeliveryStatus, Point, Unassigned
+from server.dispatch.model import Actor, Delivery, DeliveryStatus, Unassigned
 from server.store.reads import fetch, fetch_one
+from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_of, delivery_of
 
-_COLUMNS: Final = """
-SELECT d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
-       d.pickup_address, d.dropoff_lat, d.dropoff_lon, d.dropoff_address, d.prep_seconds, d.dispatch_at,
-       d.created_at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since,
-       d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version,
+_COLUMNS: Final = f"""
+SELECT {DELIVERY_COLUMNS},
        u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count, u.escalation_level,
        u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by, u.acknowledged_at,
-       u.acknowledgement_note,
-       a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
-       a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version"""
+       u.acknowledgement_note, {ASSIGNMENT_COLUMNS}"""
 _JOINS: Final = """
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
-LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status IN ('ACTIVE', 'COMPLETED')"""
+LEFT JOIN assignments a ON a.id = (
+    SELECT s.id FROM assignments s
+    WHERE s.delivery_id = d.id AND (s.status IN ('ACTIVE', 'COMPLETED')
+        OR d.status IN ('FAILED', 'RETURNED') AND s.status IN ('FAILED', 'RETURNED'))
+    ORDER BY s.created_at DESC, s.id DESC LIMIT 1)"""
 
 ONE: Final = f"{_COLUMNS}\nFROM deliveries d{_JOINS}\nWHERE d.id = $1"
 EXISTS: Final = "SELECT 1 FROM deliveries WHERE id = $1"
@@ -49,11 +49,10 @@ class TimelineEvent(Struct, frozen=True):
 
 
 def _delivery(row: Any) -> Delivery:
-    """With its active or completed assignment only, and no offers."""
-    pickup, dropoff = Point(*row[6:9]), Point(*row[9:12])
-    wait = Unassigned(*row[26:38]) if row[26] is not None else None
-    assignments = {row[38]: Assignment(*row[38:51])} if row[38] is not None else {}
-    return Delivery(*(*row[:6], pickup, dropoff, *row[12:26], wait, {}, assignments))
+    """With the assignment only that counts now, and no offers."""
+    wait = Unassigned(*row[46:58]) if row[46] is not None else None
+    assignments = {row[58]: assignment_of(row[58:77])} if row[58] is not None else {}
+    return delivery_of(row, wait, assignments)
 
 
 async def read_delivery(pool: Any, delivery_id: str) -> Delivery | None:

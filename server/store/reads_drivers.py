@@ -5,14 +5,12 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.dispatch.model import ActorType, Availability, Driver, Position
+from server.dispatch.model import ActorType, Availability, Driver
 from server.store.reads import fetch, fetch_one
+from server.store.rows import DRIVER_COLUMNS, driver_of
 
-_COLUMNS: Final = """
-SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
-       d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-       d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
-       d.open_offer_delivery_id, d.active_count, p.lat, p.lon, p.at, p.last_call_at"""
+_COLUMNS: Final = f"""
+SELECT {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at"""
 _JOIN: Final = " LEFT JOIN driver_positions p ON p.driver_id = d.id"
 
 ONE: Final = f"{_COLUMNS}\nFROM drivers d{_JOIN} WHERE d.id = $1"
@@ -41,22 +39,17 @@ class AvailabilityChange(Struct, frozen=True):
     timestamp: datetime
 
 
-def _driver(row: Any) -> Driver:
-    position = Position(row[20], row[21], row[22]) if row[22] is not None else None
-    return Driver(*(*row[:20], position, row[23]))
-
-
 async def read_driver(pool: Any, driver_id: str) -> Driver | None:
     """The driver, with the position and the last call that the database knows."""
     row = await fetch_one(pool, ONE, driver_id)
-    return _driver(row) if row is not None else None
+    return driver_of(row) if row is not None else None
 
 
 async def read_drivers(
     pool: Any, availability: str | None, zone: str | None, before: str | None, limit: int
 ) -> list[Driver]:
     """Newest first, of an availability and a zone if given, those registered before the driver `before`."""
-    return [_driver(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
+    return [driver_of(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
 
 
 async def driver_exists(pool: Any, driver_id: str) -> bool:

@@ -8,15 +8,44 @@ from typing import Any, Final, get_type_hints
 import msgspec
 from msgspec import Raw, Struct
 
-from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point, Position, Unassigned
+from server.dispatch.model import (
+    NO_DETAILS,
+    Assignment,
+    Delivery,
+    Driver,
+    JobDetails,
+    Offer,
+    OrderDetails,
+    Place,
+    Position,
+    Risk,
+    Unassigned,
+)
+
+DELIVERY_COLUMNS: Final = """
+    d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
+    d.pickup_address, d.pickup_name, d.pickup_phone, d.pickup_notes, d.dropoff_lat, d.dropoff_lon, d.dropoff_address,
+    d.dropoff_name, d.dropoff_phone, d.dropoff_notes, d.prep_seconds, d.dispatch_at, d.created_at, d.fingerprint,
+    d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since, d.current_offer_id,
+    d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version, d.requirements, d.tip_cents,
+    d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at, d.over_at, d.watch_at,
+    d.risk_since, d.risk_level, d.risk_acknowledged_by, d.risks, d.details"""
+"""What `delivery_of` takes, of `deliveries d`: 46 columns."""
+ASSIGNMENT_COLUMNS: Final = """
+    a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
+    a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version, a.end_note, a.arrived_pickup_at,
+    a.arrived_dropoff_at, a.failed_at, a.pickup_due_at, a.details"""
+"""What `assignment_of` takes, of `assignments a`: 19 columns in the model's order."""
+DRIVER_COLUMNS: Final = """
+    d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
+    d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
+    d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
+    d.open_offer_delivery_id, d.active_count, d.vehicle, d.tags, d.active, d.shift_ends_at"""
+"""What `driver_of` takes before the position, of `drivers d`: 24 columns."""
 
 # No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
-_ROWS: Final = """
-(SELECT json_agg(json_build_array(
-    d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
-    d.pickup_address, d.dropoff_lat, d.dropoff_lon, d.dropoff_address, d.prep_seconds, d.dispatch_at,
-    d.created_at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since,
-    d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version,
+_ROWS: Final = f"""
+(SELECT json_agg(json_build_array({DELIVERY_COLUMNS},
     (SELECT json_build_array(
         u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count,
         u.escalation_level, u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by,
@@ -27,17 +56,11 @@ _ROWS: Final = """
     o.received_at, o.closed_at, o.closing_reason, o.auto_accepted, o.driver_response_time_ms,
     o.notification_sent_at, o.notification_method))
  FROM driver_offers o WHERE o.delivery_id = ANY($1::text[]::uuid[])),
-(SELECT json_agg(json_build_array(
-    a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
-    a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version))
+(SELECT json_agg(json_build_array({ASSIGNMENT_COLUMNS}))
  FROM assignments a WHERE a.delivery_id = ANY($1::text[]::uuid[])),
-(SELECT json_agg(json_build_array(
-    d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
-    d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-    d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
-    d.open_offer_delivery_id, d.active_count,
+(SELECT json_agg(json_build_array({DRIVER_COLUMNS},
     (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
- FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""
+ FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""  # noqa: S608
 _NOW: Final = "date_trunc('milliseconds', clock_timestamp())"
 _HEARD: Final = "EXISTS (SELECT FROM webhooks WHERE active)"
 _DEAD_NODES: Final = """
@@ -80,15 +103,53 @@ def rows_of(answer: Any) -> Rows:
     for row in _decode(_assignment_rows, found[2]):
         if row[1] in deliveries:
             deliveries[row[1]].assignments[row[0]] = Assignment(*row)
-    drivers = {row[0]: driver_of([*row[:20], *(row[20] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
+    drivers = {row[0]: driver_of([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
     return Rows(now, xid, heard, dead_nodes or [], deliveries, drivers)
 
 
 def driver_of(columns: Sequence[Any]) -> Driver:
-    """A driver of their columns in the model's order as far as `active_count`, then lat, lon, at, last_call_at."""
-    lat, lon, at, last_call_at = columns[20:24]
+    """A driver of DRIVER_COLUMNS, then lat, lon, at, last_call_at of where they are."""
+    tags, active, shift_ends_at, lat, lon, at, last_call_at = columns[21:28]
     position = Position(lat, lon, at) if at is not None else None
-    return Driver(*columns[:20], position, last_call_at)  # type: ignore[call-arg]
+    kept = tuple(tags) if tags else ()
+    return Driver(*columns[:21], kept, active, shift_ends_at, position, last_call_at)  # type: ignore[call-arg]
+
+
+def delivery_of(
+    columns: Sequence[Any],
+    wait: Unassigned | None,
+    assignments: dict[str, Assignment],
+) -> Delivery:
+    """A delivery of DELIVERY_COLUMNS, with risks and details as objects or as their JSON; without offers."""
+    risks, details = columns[44], columns[45]
+    if isinstance(risks, str):
+        risks = _risks(risks)
+    if isinstance(details, str):
+        details = _order_details(details)
+    return Delivery(  # type: ignore[call-arg]
+        *columns[:6],
+        Place(*columns[6:12]),
+        Place(*columns[12:18]),
+        *columns[18:32],
+        tuple(columns[32]) if columns[32] else (),
+        *columns[33:44],
+        risks or (),
+        details or NO_DETAILS,
+        wait,
+        {},
+        assignments,
+    )
+
+
+def assignment_of(columns: Sequence[Any]) -> Assignment:
+    """An assignment of ASSIGNMENT_COLUMNS, its details as JSON."""
+    details = columns[18]
+    return Assignment(*(*columns[:18], _job_details(details) if details is not None else None))
+
+
+_risks = msgspec.json.Decoder(tuple[Risk, ...]).decode
+_order_details = msgspec.json.Decoder(OrderDetails).decode
+_job_details = msgspec.json.Decoder(JobDetails).decode
 
 
 def _rows_like(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":
@@ -110,9 +171,15 @@ class _DeliveryColumns(Struct):
     pickup_lat: float
     pickup_lon: float
     pickup_address: str | None
+    pickup_name: str | None
+    pickup_phone: str | None
+    pickup_notes: str | None
     dropoff_lat: float
     dropoff_lon: float
     dropoff_address: str | None
+    dropoff_name: str | None
+    dropoff_phone: str | None
+    dropoff_notes: str | None
     prep_seconds: int
     dispatch_at: datetime
     created_at: datetime
@@ -127,6 +194,20 @@ class _DeliveryColumns(Struct):
     offer_acceptance_count: int
     widened_at: datetime | None
     version: int
+    requirements: tuple[str, ...] | None
+    tip_cents: int | None
+    promised_at: datetime | None
+    ready_at: datetime | None
+    held_until: datetime | None
+    estimated_pickup_at: datetime | None
+    estimated_delivery_at: datetime | None
+    over_at: datetime | None
+    watch_at: datetime | None
+    risk_since: datetime | None
+    risk_level: int
+    risk_acknowledged_by: str | None
+    risks: tuple[Risk, ...] | None
+    details: OrderDetails | None
     wait: Any
 
 
@@ -136,13 +217,11 @@ _WHEREABOUTS: Any = tuple[float | None, float | None, datetime | None, datetime 
 _delivery_rows: Final = _rows_like(_DeliveryColumns, wait=_WAIT | None)
 _offer_rows: Final = _rows_like(Offer, payload=Raw)
 _assignment_rows: Final = _rows_like(Assignment)
-_driver_rows: Final = _rows_like(Driver, position=_WHEREABOUTS | None, last_call_at=None)
+_driver_rows: Final = _rows_like(Driver, tags=tuple[str, ...] | None, position=_WHEREABOUTS | None, last_call_at=None)
 
 
 def _delivery(row: Any) -> Delivery:
-    pickup, dropoff = Point(row[6], row[7], row[8]), Point(row[9], row[10], row[11])
-    wait = Unassigned(*row[26]) if row[26] is not None else None
-    return Delivery(*row[:6], pickup, dropoff, *row[12:26], wait, {}, {})  # type: ignore[call-arg]
+    return delivery_of(row, Unassigned(*row[46]) if row[46] is not None else None, {})
 
 
 def _decode(decoder: "msgspec.json.Decoder[list[Any]]", text: str | None) -> list[Any]:

@@ -12,9 +12,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged
-from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
-from server.dispatch.policy import Policy
+from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged, camel
+from server.dispatch.model import (
+    NO_DETAILS,
+    Alert,
+    Assignment,
+    Delivery,
+    Driver,
+    Offer,
+    OrderDetails,
+    Risk,
+    Ticket,
+    Unassigned,
+)
+from server.dispatch.policy import ADDED, DEFAULT_POLICY
+from server.dispatch.sameness import Posted
 from server.dispatch.world import World
 from server.ids import new_id
 from server.store.notices import NoticeRow, notice_rows
@@ -31,8 +43,8 @@ class StreamMessage(Struct, frozen=True):
     body: str
 
 
-class NewDeliveryRow(Struct, frozen=True):
-    """A row of `deliveries`."""
+class NewDeliveryRow(Struct, frozen=True, omit_defaults=True):
+    """A row of `deliveries`. What most orders do not have travels only where it is there."""
 
     id: str
     seller_id: str
@@ -60,10 +72,31 @@ class NewDeliveryRow(Struct, frozen=True):
     offer_acceptance_count: int
     widened_at: datetime | None
     version: int
+    risk_level: int
+    pickup_name: str | None = None
+    pickup_phone: str | None = None
+    pickup_notes: str | None = None
+    dropoff_name: str | None = None
+    dropoff_phone: str | None = None
+    dropoff_notes: str | None = None
+    requirements: tuple[str, ...] | None = None
+    tip_cents: int | None = None
+    promised_at: datetime | None = None
+    ready_at: datetime | None = None
+    held_until: datetime | None = None
+    estimated_pickup_at: datetime | None = None
+    estimated_delivery_at: datetime | None = None
+    over_at: datetime | None = None
+    watch_at: datetime | None = None
+    risk_since: datetime | None = None
+    risk_acknowledged_by: str | None = None
+    risks: tuple[Risk, ...] | None = None
+    details: OrderDetails | None = None
+    posted: Posted | None = None
 
 
-class DeliveryRow(Struct, frozen=True):
-    """What of a delivery changes."""
+class DeliveryRow(Struct, frozen=True, omit_defaults=True):
+    """What of a delivery changes on its way. What was ordered changes seldom, and then all of the row is written."""
 
     id: str
     status: str
@@ -73,6 +106,12 @@ class DeliveryRow(Struct, frozen=True):
     offer_acceptance_count: int
     widened_at: datetime | None
     version: int
+    promised_at: datetime | None = None
+    held_until: datetime | None = None
+    estimated_pickup_at: datetime | None = None
+    estimated_delivery_at: datetime | None = None
+    over_at: datetime | None = None
+    watch_at: datetime | None = None
 
 
 class OfferRow(Struct, frozen=True):
@@ -134,25 +173,35 @@ class PolicyRow(Struct, frozen=True):
     """A row of `policy`."""
 
     version: int
-    document: Policy
+    document: dict[str, Any]
     changed_by: str | None
     reason: str | None
     created_at: datetime
 
 
-def _new_delivery(d: Delivery) -> NewDeliveryRow:
+def _new_delivery(new: tuple[Delivery, Posted | None]) -> NewDeliveryRow:
+    d, posted = new
+    p, q = d.pickup, d.dropoff
     return NewDeliveryRow(
-        d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup.lat, d.pickup.lon,
-        d.pickup.address, d.dropoff.lat, d.dropoff.lon, d.dropoff.address, d.prep_seconds, d.price_cents,
-        d.driver_pay_cents, d.currency, d.notes, d.fingerprint, d.dispatch_at, d.created_at, d.unassigned_since,
-        d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version,
+        d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, p.lat, p.lon, p.address, q.lat, q.lon,
+        q.address, d.prep_seconds, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.fingerprint,
+        d.dispatch_at, d.created_at, d.unassigned_since, d.current_offer_id, d.accepted_offer_id,
+        d.offer_acceptance_count, d.widened_at, d.version, d.risk_level, p.name, p.phone, p.notes, q.name, q.phone,
+        q.notes, d.requirements or None, d.tip_cents, d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at,
+        d.estimated_delivery_at, d.over_at, d.watch_at, d.risk_since, d.risk_acknowledged_by, d.risks or None,
+        d.details if d.details != NO_DETAILS else None, posted,
     )  # fmt: skip
+
+
+def _amended_delivery(d: Delivery) -> NewDeliveryRow:
+    return _new_delivery((d, None))
 
 
 def _delivery(d: Delivery) -> DeliveryRow:
     return DeliveryRow(
         d.id, d.status, d.unassigned_since, d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count,
-        d.widened_at, d.version,
+        d.widened_at, d.version, d.promised_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at,
+        d.over_at, d.watch_at,
     )  # fmt: skip
 
 
@@ -186,7 +235,11 @@ def _history(e: AvailabilityChanged) -> HistoryRow:
 
 
 def _policy(e: PolicyChanged) -> PolicyRow:
-    return PolicyRow(e.policy.version, e.policy, e.actor.id, e.reason, e.at)
+    document = msgspec.to_builtins(e.policy)
+    for name in ADDED:
+        if getattr(e.policy, name) == getattr(DEFAULT_POLICY, name):
+            del document[camel(name)]
+    return PolicyRow(e.policy.version, document, e.actor.id, e.reason, e.at)
 
 
 class Section(Struct, frozen=True):
@@ -234,11 +287,17 @@ def _update(
 _WAIT: Final = Unassigned.__struct_fields__
 _ASSIGNMENT: Final = Assignment.__struct_fields__
 _ASSIGNMENT_CHANGES: Final = (
-    "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version",
+    "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version", "end_note",
+    "arrived_pickup_at", "arrived_dropoff_at", "failed_at", "details",
 )  # fmt: skip
 _ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
-_DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in ("name", "external_ref", "phone", "zone", "capacity")]
+_WHO_THEY_ARE: Final = (
+    "name", "external_ref", "phone", "zone", "capacity", "vehicle", "tags", "active", "shift_ends_at",
+)  # fmt: skip
+_DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in _WHO_THEY_ARE]
+_NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at", "posted")
+_DELIVERY_AMENDED: Final = [name for name in NewDeliveryRow.__struct_fields__ if name not in _NEVER_CHANGES]
 
 # Ids that begin with the time, as all others here do: at random, each would touch another page of the index.
 _MESSAGE_ID: Final = """
@@ -252,14 +311,22 @@ ORDER BY u.seq"""  # noqa: S608
 
 SECTIONS: Final = (
     _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
+    _update("amended_deliveries", "deliveries", "id", _DELIVERY_AMENDED, _amended_delivery),
     _insert("new_deliveries", "deliveries", NewDeliveryRow.__struct_fields__, _new_delivery),
     _update("changed_waits", "unassigned_orders", "delivery_id", _WAIT),
     _insert("new_waits", "unassigned_orders", _WAIT),
     _update("changed_offers", "driver_offers", "id", OfferRow.__struct_fields__, _offer),
     _insert("new_offers", "driver_offers", NewOfferRow.__struct_fields__, _new_offer, after="changed_offers"),
     _update("changed_assignments", "assignments", "id", _ASSIGNMENT_CHANGES),
-    _insert("new_assignments", "assignments", _ASSIGNMENT, after="changed_assignments"),
+    _insert(
+        "new_assignments",
+        "assignments",
+        _ASSIGNMENT,
+        after="changed_assignments",
+        computed={"version": "coalesce(u.version, 1)"},  # at its default it does not travel
+    ),
     _update("changed_drivers", "drivers", "id", _DRIVER_CHANGES),
+    _update("amended_drivers", "drivers", "id", _DRIVER),
     _insert("new_drivers", "drivers", _DRIVER, computed={"created_at": "u.last_availability_change"}),
     _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
     _insert("events", "events", EventRow.__struct_fields__, _event),
@@ -289,6 +356,13 @@ def statement(present: Iterable[str]) -> str:
     return "WITH " + ",\n".join(parts) + "\nSELECT 1"
 
 
+def _but(changed: Mapping[str, Any], amended: Mapping[str, Any]) -> Collection[Any]:
+    """One statement updates a row once."""
+    if not amended:
+        return changed.values()
+    return [row for row_id, row in changed.items() if row_id not in amended]
+
+
 _statements: dict[tuple[str, ...], str] = {}
 
 
@@ -306,15 +380,20 @@ async def save(
     What other transactions may be inserting under the same unique key at the same time goes in order of that key.
     """
     rows: dict[str, Collection[Any]] = {
-        "changed_deliveries": world.changed_deliveries.values(),
-        "new_deliveries": sorted(world.new_deliveries.values(), key=lambda d: (d.seller_order_id, d.seller_id)),
+        "changed_deliveries": _but(world.changed_deliveries, world.amended_deliveries),
+        "amended_deliveries": world.amended_deliveries.values(),
+        "new_deliveries": [
+            (delivery, world.new_posted.get(delivery.id))
+            for delivery in sorted(world.new_deliveries.values(), key=lambda d: (d.seller_order_id, d.seller_id))
+        ],
         "changed_waits": world.changed_waits.values(),
         "new_waits": world.new_waits.values(),
         "changed_offers": world.changed_offers.values(),
         "new_offers": world.new_offers.values(),
         "changed_assignments": world.changed_assignments.values(),
         "new_assignments": world.new_assignments.values(),
-        "changed_drivers": world.changed_drivers.values(),
+        "changed_drivers": _but(world.changed_drivers, world.amended_drivers),
+        "amended_drivers": world.amended_drivers.values(),
         "new_drivers": sorted(world.new_drivers.values(), key=lambda d: d.external_ref or ""),
         "messages": messages,
         "events": events,

@@ -9,10 +9,17 @@ from typing import Any, Final, Protocol
 
 from msgspec import Raw, Struct
 
-from server.dispatch.model import Assignment, Delivery, Driver, Offer, Point
+from server.dispatch.model import Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.realtime.replay import as_of
-from server.store.rows import driver_of
+from server.store.rows import (
+    ASSIGNMENT_COLUMNS,
+    DELIVERY_COLUMNS,
+    DRIVER_COLUMNS,
+    assignment_of,
+    delivery_of,
+    driver_of,
+)
 from server.store.servers import DATABASE_ERRORS
 from server.wire import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
 
@@ -20,16 +27,12 @@ MISSED_LIMIT: Final = 100
 BATCH_LIMIT: Final = 200
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-SNAPSHOT: Final = """
+_OF_THE_DELIVERY: Final = DELIVERY_COLUMNS.replace("d.", "e.")
+SNAPSHOT: Final = f"""
 SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
-       d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref,
-       d.phone, d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-       d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
-       d.open_offer_delivery_id, d.active_count, p.lat, p.lon, p.at, p.last_call_at,
+       {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at,
        o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
-       a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
-       a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version,
-       e.pickup_lat, e.pickup_lon, e.pickup_address, e.dropoff_lat, e.dropoff_lon, e.dropoff_address, e.store_name,
+       {ASSIGNMENT_COLUMNS}, {_OF_THE_DELIVERY},
        CASE WHEN s.last_seq < d.stream_seq AND s.last_seq >= d.stream_seq - $3 THEN ARRAY(
            SELECT m.body FROM driver_messages m
            WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END
@@ -40,7 +43,7 @@ LEFT JOIN driver_offers o ON o.id = d.open_offer_id
 LEFT JOIN assignments a ON a.driver_id = d.id AND a.status = 'ACTIVE'
 LEFT JOIN deliveries e ON e.id = a.delivery_id
 ORDER BY s.ask, a.created_at
-"""
+"""  # noqa: S608
 NO_SEQ: Final = -1
 
 
@@ -108,23 +111,23 @@ class Snapshots:
             snapshot = answers[index]
             if isinstance(snapshot, Refusal):
                 snapshot = answers[index] = _snapshot(row, asked[index][1])
-            if row[34] is not None:
+            if row[38] is not None:
                 snapshot.assignments.append(_driven(row))
         return answers
 
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
     now = row[1]
-    driver = driver_of(row[2:26])
+    driver = driver_of(row[2:30])
     offers = []
-    if row[26] is not None:
-        offer = Offer(*(*row[26:31], Raw(row[31].encode()), *row[32:34]))
+    if row[30] is not None:
+        offer = Offer(*(*row[30:35], Raw(row[35].encode()), *row[36:38]))
         offers.append(offer_view(offer, now))
     seq = driver.stream_seq
     missed: list[Raw] = []
     resync = False
     if last_seq is not None and last_seq != seq:
-        bodies = row[54] if last_seq >= 0 else None
+        bodies = row[103] if last_seq >= 0 else None
         resync = bodies is None or len(bodies) != seq - last_seq
         if bodies and not resync:
             missed = [Raw(as_of(body, now).encode()) for body in bodies]
@@ -132,10 +135,4 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
 
 
 def _driven(row: Any) -> DrivenAssignmentView:
-    assignment = Assignment(*row[34:47])
-    pickup, dropoff = Point(*row[47:50]), Point(*row[50:53])
-    at: datetime = assignment.created_at
-    delivery = Delivery(
-        assignment.delivery_id, "", "", row[53], "", "ASSIGNED", pickup, dropoff, 0, at, at, ""
-    )  # only what a driver is shown of it
-    return driven_assignment_view(assignment, delivery)
+    return driven_assignment_view(assignment_of(row[38:57]), delivery_of(row[57:103], None, {}))

@@ -70,6 +70,10 @@ def _float(null: bool = False) -> DoublePrecision:
     return DoublePrecision(default=None, null=null)
 
 
+def _texts() -> Array:
+    return Array(base_column=Text(), default=None, null=True)
+
+
 def _at(null: bool = False) -> Timestamptz:
     return Timestamptz(default=None, null=null)
 
@@ -98,6 +102,10 @@ class Driver(Table, tablename="drivers"):
     open_offer_id = _uuid(null=True)
     open_offer_delivery_id = _uuid(null=True)
     active_count = _int()
+    vehicle = _text(null=True)
+    tags = _texts()
+    active = Boolean(default=True)
+    shift_ends_at = _at(null=True)
 
 
 class DriverPosition(Table, tablename="driver_positions"):
@@ -111,6 +119,9 @@ class DriverPosition(Table, tablename="driver_positions"):
     speed_kmh = _float(null=True)
     accuracy_m = _float(null=True)
     last_call_at = _at(null=True)
+    still_lat = _float(null=True)
+    still_lon = _float(null=True)
+    still_since = _at(null=True)
 
 
 class DriverMessage(Table, tablename="driver_messages"):
@@ -164,6 +175,27 @@ class Delivery(Table, tablename="deliveries"):
     offer_acceptance_count = _int()
     widened_at = _at(null=True)
     version = _int()
+    pickup_name = _text(null=True)
+    pickup_phone = _text(null=True)
+    pickup_notes = _text(null=True)
+    dropoff_name = _text(null=True)
+    dropoff_phone = _text(null=True)
+    dropoff_notes = _text(null=True)
+    requirements = _texts()
+    tip_cents = _int(null=True)
+    promised_at = _at(null=True)
+    ready_at = _at(null=True)
+    held_until = _at(null=True)
+    estimated_pickup_at = _at(null=True)
+    estimated_delivery_at = _at(null=True)
+    over_at = _at(null=True)
+    watch_at = _at(null=True)
+    risk_since = _at(null=True)
+    risk_level = Integer(default=0)
+    risk_acknowledged_by = _text(null=True)
+    risks = JSONB(default=None, null=True)
+    details = JSONB(default=None, null=True)
+    posted = JSONB(default=None, null=True)
 
 
 class UnassignedOrder(Table, tablename="unassigned_orders"):
@@ -222,6 +254,12 @@ class Assignment(Table, tablename="assignments"):
     end_reason = _text(null=True)
     ended_by = _text(null=True)
     version = _int()
+    end_note = _text(null=True)
+    arrived_pickup_at = _at(null=True)
+    arrived_dropoff_at = _at(null=True)
+    failed_at = _at(null=True)
+    pickup_due_at = _at(null=True)
+    details = JSONB(default=None, null=True)
 
 
 class SupportTicket(Table, tablename="support_tickets"):
@@ -488,12 +526,13 @@ class ApiKey(Table, tablename="api_keys"):
 
 
 class Node(Table, tablename="nodes"):
-    """A process that serves, alive until `expires_at`."""
+    """A process that serves, alive until `expires_at`. `words` says what of the schema's words its code can read."""
 
     id = UUID(primary_key=True, default=None)
     name = _text()
     started_at = Timestamptz(default=TimestamptzNow())
     expires_at = _at()
+    words = Integer(default=0)
 
 
 class Lease(Table, tablename="leases"):

@@ -16,7 +16,8 @@ from server.store.rows import read_rows
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 DISPATCHABLE: Final = """
-    d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL
+    d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL AND d.active
+    AND (d.shift_ends_at IS NULL OR d.shift_ends_at > statement_timestamp())
     AND p.at >= statement_timestamp() - make_interval(secs => $1)
     AND (d.session_id IS NOT NULL OR p.last_call_at > statement_timestamp() - make_interval(secs => $2))
 """
@@ -45,8 +46,13 @@ SELECT d.zone, array_agg(p.lat), array_agg(p.lon),
 {_IN_BOXES} WHERE d.availability IN ('available', 'on_break', 'paused') AND NOT coalesce({DISPATCHABLE}, false)
 GROUP BY d.zone
 """
+LACKING: Final = """
+SELECT d.id::text FROM unnest($1::text[]::uuid[]) AS asked (id) JOIN drivers d ON d.id = asked.id
+WHERE NOT coalesce(d.tags, '{}') @> $2::text[]
+"""
 WAITING: Final = """
-SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL
+SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL AND held_until IS NULL
+  AND (details IS NULL OR NOT details ? 'warnings' OR details ? 'checked')
 ORDER BY unassigned_since LIMIT $1
 """
 NEAREST: Final = """
@@ -107,6 +113,12 @@ async def dispatchable_ids(pool: Pool, policy: Policy, driver_ids: Sequence[str]
     """Those of them who are dispatchable now, by zone."""
     rows = await pool.fetch(DISPATCHABLE_IDS_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
     return {zone: ids.split(",") for zone, ids in rows}
+
+
+async def lacking_tags(pool: Pool, driver_ids: Sequence[str], requirements: Sequence[str]) -> list[str]:
+    """Those of them who do not have all of these tags."""
+    rows = await pool.fetch(LACKING, driver_ids, requirements, timeout=QUERY_TIMEOUT_SECONDS)
+    return [row[0] for row in rows]
 
 
 async def dispatchable_in(

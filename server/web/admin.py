@@ -1,6 +1,7 @@
 """The HTTP API of the people in charge, where dispatch itself is changed: policy, assigning by hand, availability."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -17,7 +18,7 @@ from server.store.reads_admin import wait_of
 from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard
-from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path
 from server.web.errors import FieldError, invalid, unless_refused
 from server.web.watching import TAG, WATCHERS, unassigned_view
 from server.wire import DriverView, assignment_view, delivery_view, driver_view, offer_view
@@ -30,6 +31,9 @@ OPS: Final = Guard("ops", "admin")
 
 REASSIGNMENT: Final = Body(s.Reassignment)
 ASSIGNMENT: Final = Body(s.ManualAssignment)
+DONE: Final = Body(s.DoneForDriver)
+RELEASE: Final = Body(s.ReleaseForDriver)
+FAILURE: Final = Body(s.FailureForDriver)
 AVAILABILITY: Final = Body(s.AvailabilityWanted)
 ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
 POLICY: Final = Body(Policy, whole=True)
@@ -41,7 +45,7 @@ WHY: Final = Query(s.ReasonAsked)
     "/admin/assignments/{assignment_id:str}/reassign",
     tag=TAG,
     summary="Take a delivery from its driver: for a new search, or for a driver of your choice.",
-    guard=ADMIN,
+    guard=OPS,
     body=REASSIGNMENT,
     answers={200: a.Moved},
     refusals=(
@@ -63,6 +67,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
         direct=wanted.mode == "assign",
         force=wanted.force,
         version=wanted.version,
+        pause_driver=wanted.pause_driver,
     )
     return answer(_moved(request, await _submit(request, command)))
 
@@ -75,7 +80,12 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     guard=OPS,
     body=ASSIGNMENT,
     answers={201: a.Moved, 200: a.Moved},
-    refusals=(r.DELIVERY_NOT_WAITING.code, r.DRIVER_NOT_AVAILABLE.code, r.VERSION_CHANGED.code),
+    refusals=(
+        r.DELIVERY_NOT_WAITING.code,
+        r.DRIVER_NOT_AVAILABLE.code,
+        r.VERSION_CHANGED.code,
+        r.OFFER_OPEN.code,
+    ),
 )
 async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ASSIGNMENT.of(request)
@@ -88,16 +98,66 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         new_assignment_id=new_id(),
         actor=request.user.actor,
         version=wanted.version,
+        replace_offer=wanted.replace_offer,
     )
     done = await _submit(request, command)
     return answer(_moved(request, done), 200 if done.decided.repeated else 201)
+
+
+def _for_driver(
+    what: str, summary: str, body: Body[Any], refusals: tuple[str, ...]
+) -> Callable[[Handler], HTTPRouteHandler]:
+    return endpoint(
+        "POST",
+        "/admin/assignments/{assignment_id:str}/" + what,
+        tag=TAG,
+        summary=summary,
+        guard=OPS,
+        body=body,
+        answers={200: a.DoneWithAssignment},
+        refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, *refusals),
+    )
+
+
+@_for_driver("pickup", "The goods are with the driver, whose phone cannot say so.", DONE, ())
+async def pick_up_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await DONE.of(request)
+    command = c.PickUp(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    return await _for(request, command)
+
+
+@_for_driver("complete", "The goods are handed over, or back, and the driver's phone cannot say so.", DONE, ())
+async def complete_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await DONE.of(request)
+    command = c.Complete(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    return await _for(request, command)
+
+
+@_for_driver("release", "Take the job back for a driver who cannot say so.", RELEASE, (r.ALREADY_PICKED_UP.code,))
+async def release_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await RELEASE.of(request)
+    command = c.Release(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note)
+    return await _for(request, command)
+
+
+@_for_driver("failed", "The goods could not be handed over; said for the driver.", FAILURE, (r.NOT_PICKED_UP.code,))
+async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await FAILURE.of(request)
+    command = c.Fail(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note, said.then)
+    return await _for(request, command)
+
+
+async def _for(request: Call, command: c.Command) -> ASGIResponse:
+    done = await _submit(request, command)
+    assert done.assignment is not None
+    return answer(a.DoneWithAssignment(assignment_view(done.assignment)))
 
 
 def _moved(request: Call, done: Answer) -> a.Moved:
     node: Node = request.app.state.node
     assert done.delivery is not None
     return a.Moved(
-        delivery_view(done.delivery, node.policies.current),
+        delivery_view(done.delivery, node.policies.current, with_pin=True),
         offer_view(done.offer, done.at) if done.offer is not None else None,
         assignment_view(done.assignment) if done.assignment is not None else None,
     )
@@ -108,9 +168,10 @@ def _moved(request: Call, done: Answer) -> a.Moved:
     "/admin/drivers/{driver_id:str}/availability",
     tag=TAG,
     summary="Set a driver's availability; `durationMinutes` ends a break by itself.",
-    guard=ADMIN,
+    guard=OPS,
     body=AVAILABILITY,
     answers={200: DriverView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
 )
 async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await AVAILABILITY.of(request)
@@ -189,6 +250,10 @@ async def _submit(request: Call, command: c.Command) -> Answer:
 HANDLERS: Final[list[HTTPRouteHandler]] = [
     reassign,
     assign,
+    pick_up_for,
+    complete_for,
+    release_for,
+    fail_for,
     set_availability,
     acknowledge,
     get_policy,

@@ -17,7 +17,8 @@ from server.board.candidates import choices
 from server.board.words import FAILURES, words
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.model import Assignment, Delivery
+from server.dispatch.deeds import not_active
+from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
 from server.dispatcher import NobodyFound
 from server.execute import Answer
@@ -120,7 +121,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
             form,
             known,
             lambda version: c.AssignDelivery(
-                known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early
+                known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early, replace_offer=True
             ),
         )
     except FormInvalid as wrong:
@@ -142,8 +143,8 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     assignment = delivery.active_assignment()
     node = node_of(request)
     if assignment is None:
-        last = max(delivery.assignments.values(), key=lambda a: a.created_at, default=None)
-        return refused_fragment(_over(last))
+        last = delivery.last_assignment()
+        return refused_fragment(r.ASSIGNMENT_NOT_ACTIVE if last is None else not_active(last, delivery))
     driver = await read_driver(node.database.pool, assignment.driver_id)
     ranked = await choices(node.database.pool, delivery, node.policies.current, assignment.driver_id)
     return fragment(
@@ -155,13 +156,6 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         driver=driver,
         choices=ranked,
     )
-
-
-def _over(last: Assignment | None) -> Refusal:
-    if last is None:
-        return r.ASSIGNMENT_NOT_ACTIVE
-    what = last.status.lower()
-    return r.assignment_not_active(f"{what} by {last.ended_by}" if last.ended_by else what)
 
 
 @post("/board/assignments/{assignment_id:str}/reassign", guards=[ADMIN], status_code=200, include_in_schema=False)

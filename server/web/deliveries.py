@@ -1,18 +1,20 @@
 """The HTTP API of deliveries: order sources create them, follow them, have them assigned, cancel them."""
 
 import hashlib
+import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.model import Offer, Point
+from server.dispatch.model import Delivery, Offer, Place
+from server.dispatch.money import is_currency
 from server.dispatcher import NobodyFound
 from server.ids import new_id
 from server.store.reads import asking
@@ -36,10 +38,14 @@ if TYPE_CHECKING:
 TAG: Final = "Deliveries"
 
 CAN_WRITE: Final = Guard("service", "ops", "admin")
+OPS: Final = Guard("ops", "admin")
 CAN_READ: Final = Guard("service", "viewer", "ops", "admin")
 
 NEW_DELIVERY: Final = Body(s.NewDelivery)
 CANCELLATION: Final = Body(s.Cancellation)
+CHANGE: Final = Body(s.ChangedDelivery)
+DELAY: Final = Body(s.Delay)
+RETRY: Final = Body(s.Retry)
 NOTHING: Final = Body(s.Nothing, optional=True)
 DELIVERIES: Final = Query(s.DeliveriesAsked)
 TIMELINE: Final = Query(s.TimelineAsked)
@@ -55,12 +61,45 @@ def utc(at: datetime, field: str) -> datetime:
 
 
 def fingerprint(new: s.NewDelivery) -> str:
-    """What tells a repeat from another order under the same key: a hash of all that was asked for."""
-    return hashlib.sha256(msgspec.json.encode(new)).hexdigest()
+    """A hash of all that was asked for: equal for a repeat that is written alike, also to the release before this one,
+    which knew only some of these fields.
+    """
+    asked = msgspec.to_builtins(new)
+    for name in _ADDED:
+        if not asked[name]:
+            del asked[name]
+    for place in (asked["pickup"], asked["dropoff"]):
+        for name in ("name", "phone", "notes"):
+            if place[name] is None:
+                del place[name]
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
-def _point(place: s.Place) -> Point:
-    return Point(place.lat, place.lon, place.address)
+_ADDED: Final = ("requirements", "promisedAt", "proofRequired", "pin", "tipCents")
+
+
+def _place(place: s.Place) -> Place:
+    return Place(place.lat, place.lon, place.address, place.name, place.phone, place.notes)
+
+
+def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names))
+
+
+def _real(currency: str | UnsetType | None) -> None:
+    """Raises 422 for what is no money."""
+    if isinstance(currency, str) and not is_currency(currency):
+        raise invalid_field("currency", "is not a currency of ISO 4217")
+
+
+def _spare_pin() -> str:
+    return f"{secrets.randbelow(10_000):04}"
+
+
+def _shown(request: Call, delivery: Delivery) -> DeliveryView:
+    """The view of a delivery, with its PIN for those who may see it."""
+    node: Node = request.app.state.node
+    return delivery_view(delivery, node.policies.current, with_pin=request.user.role in ("service", "ops", "admin"))
 
 
 @endpoint(
@@ -75,17 +114,20 @@ def _point(place: s.Place) -> Point:
 )
 async def create_delivery(request: Call) -> ASGIResponse:
     new = await NEW_DELIVERY.of(request)
+    _real(new.currency)
     if new.dispatch_at is not None:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
+    if new.promised_at is not None:
+        new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
     node: Node = request.app.state.node
     command = c.CreateDelivery(
         delivery_id=new_id(),
-        seller_id=new.seller_id,
-        seller_order_id=new.seller_order_id,
-        store_name=new.store_name,
-        zone=new.zone,
-        pickup=_point(new.pickup),
-        dropoff=_point(new.dropoff),
+        seller_id=new.seller_id.strip(),
+        seller_order_id=new.seller_order_id.strip(),
+        store_name=new.store_name.strip(),
+        zone=new.zone.strip(),
+        pickup=_place(new.pickup),
+        dropoff=_place(new.dropoff),
         prep_seconds=new.prep_seconds,
         fingerprint=fingerprint(new),
         actor=request.user.actor,
@@ -94,10 +136,16 @@ async def create_delivery(request: Call) -> ASGIResponse:
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
+        requirements=_distinct(new.requirements),
+        promised_at=new.promised_at,
+        proof_required=_distinct(new.proof_required),
+        pin=new.pin,
+        tip_cents=new.tip_cents,
+        spare_pin=_spare_pin(),
     )
     done = unless_refused(await node.executor.submit(command))
     assert done.delivery is not None
-    view = delivery_view(done.delivery, node.policies.current)
+    view = _shown(request, done.delivery)
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
 
 
@@ -121,8 +169,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
         before[0] if before is not None else None,
         asked.limit + 1,
     )
-    policy = node.policies.current
-    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: delivery_view(d, policy)))
+    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
 
 
 @endpoint(
@@ -138,7 +185,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     found = await read_delivery(node.database.pool, id_in_path(delivery_id))
     if found is None:
         raise not_found()
-    return answer(delivery_view(found, node.policies.current))
+    return answer(_shown(request, found))
 
 
 @endpoint(
@@ -234,7 +281,112 @@ async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force, why.version)
     done = unless_refused(await node.executor.submit(command))
     assert done.delivery is not None
-    return answer(delivery_view(done.delivery, node.policies.current))
+    return answer(_shown(request, done.delivery))
+
+
+@endpoint(
+    "PATCH",
+    "/deliveries/{delivery_id:str}",
+    tag=TAG,
+    summary="Change an order. What is not said stays, null clears; an open offer that is no longer true is made anew.",
+    guard=CAN_WRITE,
+    body=CHANGE,
+    answers={200: DeliveryView},
+    refusals=(r.VERSION_CHANGED.code, r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    new = await CHANGE.of(request)
+    _real(new.currency)
+    command = c.ChangeDelivery(
+        delivery_id=id_in_path(delivery_id),
+        version=new.version,
+        new_offer_id=new_id(),
+        actor=request.user.actor,
+        store_name=new.store_name.strip() if isinstance(new.store_name, str) else UNSET,
+        pickup=_place(new.pickup) if isinstance(new.pickup, s.Place) else UNSET,
+        dropoff=_place(new.dropoff) if isinstance(new.dropoff, s.Place) else UNSET,
+        prep_seconds=new.prep_seconds,
+        dispatch_at=utc(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
+        price_cents=new.price_cents,
+        driver_pay_cents=new.driver_pay_cents,
+        currency=new.currency,
+        notes=new.notes,
+        requirements=_distinct(new.requirements) if isinstance(new.requirements, tuple) else UNSET,
+        promised_at=utc(new.promised_at, "promisedAt") if isinstance(new.promised_at, datetime) else new.promised_at,
+        proof_required=_distinct(new.proof_required) if isinstance(new.proof_required, tuple) else UNSET,
+        pin=new.pin,
+        tip_cents=new.tip_cents,
+        spare_pin=_spare_pin(),
+    )
+    return await _done(request, command)
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/ready",
+    tag=TAG,
+    summary="The goods are ready now.",
+    guard=CAN_WRITE,
+    body=NOTHING,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _done(request, c.MarkReady(id_in_path(delivery_id), new_id(), request.user.actor))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/delay",
+    tag=TAG,
+    summary="The store needs longer: so many minutes from when the goods were to be ready, or from now.",
+    guard=CAN_WRITE,
+    body=DELAY,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    wanted = await DELAY.of(request)
+    known = id_in_path(delivery_id)
+    return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), request.user.actor, wanted.reason))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/restore",
+    tag=TAG,
+    summary="It was cancelled by mistake, less than ten minutes ago: it waits again.",
+    guard=OPS,
+    body=NOTHING,
+    answers={200: DeliveryView},
+    refusals=(r.NOT_CANCELLED.code, r.TOO_LATE_TO_RESTORE.code, r.ALREADY_PICKED_UP.code),
+)
+async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _done(request, c.RestoreDelivery(id_in_path(delivery_id), request.user.actor))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/retry",
+    tag=TAG,
+    summary="It failed or came back, and is delivered after all, from where the goods are.",
+    guard=OPS,
+    body=RETRY,
+    answers={200: DeliveryView},
+    refusals=(r.NOT_FAILED.code,),
+)
+async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    why = await RETRY.of(request)
+    return await _done(request, c.RetryDelivery(id_in_path(delivery_id), why.reason, request.user.actor))
+
+
+async def _done(request: Call, command: c.Command) -> ASGIResponse:
+    node: Node = request.app.state.node
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    return answer(_shown(request, done.delivery))
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [
@@ -245,4 +397,9 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     get_candidates,
     assign_delivery,
     cancel_delivery,
+    change_delivery,
+    mark_ready,
+    delay_delivery,
+    restore_delivery,
+    retry_delivery,
 ]

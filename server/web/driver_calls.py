@@ -33,6 +33,11 @@ LOCATION: Final = Body(s.Location)
 NOTHING: Final = Body(s.Nothing, optional=True)
 ACCEPTANCE: Final = Body(s.Acceptance, optional=True)
 REJECTION: Final = Body(s.Rejection, optional=True)
+DEED: Final = Body(s.Deed, optional=True)
+COMPLETION: Final = Body(s.Completion, optional=True)
+ARRIVAL: Final = Body(s.Arrival)
+RELEASE: Final = Body(s.Release)
+FAILURE: Final = Body(s.Failure)
 BREAK: Final = Body(s.BreakWanted)
 PAGE: Final = Query(s.PageAsked)
 
@@ -128,7 +133,7 @@ async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
 async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     why = await REJECTION.of(request)
     known = await driver_of(request, driver_id)
-    await _submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason))
+    await _submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason, why.note))
     return answer(a.Done())
 
 
@@ -138,14 +143,14 @@ async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     tag=TAG,
     summary="The goods are with the driver.",
     guard=THEIRS,
-    body=NOTHING,
+    body=DEED,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
 async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
+    said = await DEED.of(request)
     known = await driver_of(request, driver_id)
-    command = c.PickUp(id_in_path(assignment_id), known, request.user.actor)
+    command = c.PickUp(id_in_path(assignment_id), known, request.user.actor, deed(said))
     return _with_assignment(await _submit(request, command))
 
 
@@ -155,15 +160,79 @@ async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     tag=TAG,
     summary="The goods are handed over (and were picked up, if that was not said before).",
     guard=THEIRS,
-    body=NOTHING,
+    body=COMPLETION,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, "proof_required", r.PIN_WRONG.code, r.PIN_LOCKED.code),
+)
+async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await COMPLETION.of(request)
+    known = await driver_of(request, driver_id)
+    proof = said.proof or s.HandoverProof()
+    command = c.Complete(
+        id_in_path(assignment_id), known, request.user.actor, deed(said), proof.pin, proof.name, proof.note
+    )
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/arrived",
+    tag=TAG,
+    summary="The driver is at the store, or at the door.",
+    guard=THEIRS,
+    body=ARRIVAL,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
-async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
+async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await ARRIVAL.of(request)
     known = await driver_of(request, driver_id)
-    command = c.Complete(id_in_path(assignment_id), known, request.user.actor)
+    command = c.Arrive(id_in_path(assignment_id), known, said.where, request.user.actor, deed(said))
     return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/release",
+    tag=TAG,
+    summary="The driver gives the job back before pickup. It is searched for anew, without them.",
+    guard=THEIRS,
+    body=RELEASE,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.ALREADY_PICKED_UP.code),
+)
+async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await RELEASE.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.Release(id_in_path(assignment_id), known, said.reason, request.user.actor, said.note, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/failed",
+    tag=TAG,
+    summary="The goods cannot be handed over: they come back, or the job ends here.",
+    guard=THEIRS,
+    body=FAILURE,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.NOT_PICKED_UP.code),
+)
+async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await FAILURE.of(request)
+    known = await driver_of(request, driver_id)
+    job = id_in_path(assignment_id)
+    command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+def deed(said: s.Deed) -> c.Deed:
+    """What the app says of how it was done."""
+    at = utc(said.at, "at") if said.at is not None else None
+    sent_at = utc(said.sent_at, "sentAt") if said.sent_at is not None else None
+    both = said.lat is not None and said.lon is not None
+    action_id = said.action_id.lower() if said.action_id is not None else None
+    return c.Deed(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
 
 
 @endpoint(
@@ -174,7 +243,7 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     guard=THEIRS,
     body=BREAK,
     answers={200: a.BreakView},
-    refusals=(r.DRIVER_NOT_AVAILABLE.code,),
+    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
 )
 async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await BREAK.of(request)
@@ -194,6 +263,7 @@ async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     guard=THEIRS,
     body=NOTHING,
     answers={200: a.StatusView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
 )
 async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
@@ -209,7 +279,7 @@ async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     guard=THEIRS,
     body=NOTHING,
     answers={200: a.StatusView},
-    refusals=(r.DRIVER_NOT_AVAILABLE.code,),
+    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
 )
 async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
@@ -225,6 +295,7 @@ async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     guard=THEIRS,
     body=NOTHING,
     answers={200: a.StatusView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
 )
 async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
@@ -287,6 +358,9 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     reject_offer,
     pick_up,
     complete,
+    arrive,
+    release,
+    fail,
     take_break,
     end_shift,
     pause,

@@ -20,8 +20,9 @@ from server.store.reads_drivers import (
 from server.web import answers as a
 from server.web import schemas as s
 from server.web.auth import Guard, mint_token
-from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path
-from server.web.errors import not_found, unless_refused
+from server.web.deliveries import utc
+from server.web.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.errors import not_found, unauthorized, unless_refused
 from server.web.pages import BY_ID
 from server.wire import DriverView, driver_view, instant
 
@@ -33,6 +34,9 @@ PATH: Final = "/drivers/{driver_id:str}"
 
 
 NEW_DRIVER: Final = Body(s.NewDriver)
+CHANGE: Final = Body(s.ChangedDriver)
+NOTHING: Final = Body(s.Nothing, optional=True)
+CAN_CHANGE: Final = Guard("service", "ops", "admin")
 TOKEN: Final = Body(s.TokenWanted, optional=True)
 DRIVERS: Final = Query(s.DriversAsked)
 
@@ -44,6 +48,8 @@ async def driver_of(request: Call, driver_id: str) -> str:
         return id_in_path(driver_id)
     node: Node = request.app.state.node
     refusal = await node.seen(principal.subject)
+    if refusal == r.DRIVER_DEACTIVATED:
+        raise unauthorized(r.DRIVER_DEACTIVATED.message)
     if refusal is not None:
         unless_refused(refusal)
     return principal.subject
@@ -62,7 +68,7 @@ def shown(node: "Node", driver: Driver) -> DriverView:
     "/drivers",
     tag=TAG,
     summary="Register a driver, who is offline until first seen.",
-    guard=Guard("service", "admin"),
+    guard=CAN_CHANGE,
     body=NEW_DRIVER,
     answers={201: DriverView},
     refusals=(r.DRIVER_EXISTS.code,),
@@ -78,6 +84,9 @@ async def register_driver(request: Call) -> ASGIResponse:
         actor=request.user.actor,
         external_ref=new.external_ref,
         phone=new.phone,
+        vehicle=new.vehicle,
+        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)),
+        shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
     done = unless_refused(await node.executor.submit(command))
     assert done.driver is not None
@@ -143,4 +152,76 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     return answer(a.TokenView(token, instant(datetime.fromtimestamp(expires_at, UTC))))
 
 
-HANDLERS: Final[list[HTTPRouteHandler]] = [register_driver, list_drivers, get_driver, make_token]
+@endpoint(
+    "PATCH",
+    PATH,
+    tag=TAG,
+    summary="Change a driver's data. What is not said stays, null clears.",
+    guard=CAN_CHANGE,
+    body=CHANGE,
+    answers={200: DriverView},
+    refusals=(r.DRIVER_EXISTS.code, r.HAS_ACTIVE_WORK.code),
+)
+async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    new = await CHANGE.of(request)
+    ends_at = new.shift_ends_at
+    command = c.ChangeDriver(
+        driver_id=id_in_path(driver_id),
+        actor=request.user.actor,
+        name=new.name,
+        phone=new.phone,
+        zone=new.zone,
+        capacity=new.capacity,
+        vehicle=new.vehicle,
+        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)) if isinstance(new.tags, tuple) else UNSET,
+        external_ref=new.external_ref,
+        shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
+    )
+    return await _changed(request, command)
+
+
+@endpoint(
+    "DELETE",
+    PATH,
+    tag=TAG,
+    summary="The driver works for us no more; what they did is kept.",
+    guard=Guard("admin"),
+    answers={204: None},
+    refusals=(r.HAS_ACTIVE_WORK.code,),
+)
+async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    unless_refused(await node.executor.submit(c.DeactivateDriver(id_in_path(driver_id), request.user.actor)))
+    return no_content()
+
+
+@endpoint(
+    "POST",
+    PATH + "/reactivate",
+    tag=TAG,
+    summary="The driver works for us again.",
+    guard=Guard("admin"),
+    body=NOTHING,
+    answers={200: DriverView},
+)
+async def reactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _changed(request, c.ReactivateDriver(id_in_path(driver_id), request.user.actor))
+
+
+async def _changed(request: Call, command: c.Command) -> ASGIResponse:
+    node: Node = request.app.state.node
+    done = unless_refused(await node.executor.submit(command))
+    assert done.driver is not None
+    return answer(shown(node, done.driver))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    register_driver,
+    list_drivers,
+    get_driver,
+    make_token,
+    change_driver,
+    deactivate_driver,
+    reactivate_driver,
+]

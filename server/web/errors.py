@@ -53,6 +53,8 @@ INVALID: Final = Kind(422, "invalid", "The request is not valid")
 TOO_MANY: Final = Kind(429, "too_many_requests", "Too many requests")
 INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
 TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
+NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Not yet, Callboard is being updated")
+PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The pay must be said")
 
 CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
 USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
@@ -74,6 +76,17 @@ CONFLICTS: Final = {
         r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
         r.VERSION_CHANGED.code: "Changed meanwhile",
         r.ALERT_OVER.code: "The alert is over",
+        r.DELIVERY_OVER.code: "The delivery is over",
+        r.NOT_PICKED_UP.code: "Not picked up",
+        r.NOT_CANCELLED.code: "Not cancelled",
+        r.TOO_LATE_TO_RESTORE.code: "Too late to restore",
+        r.NOT_FAILED.code: "Not failed",
+        r.OFFER_OPEN.code: "It is offered to somebody",
+        r.PIN_WRONG.code: "The PIN is wrong",
+        r.PIN_LOCKED.code: "Too many wrong PINs",
+        "proof_required": "Proof is missing",
+        r.HAS_ACTIVE_WORK.code: "The driver has work",
+        r.DRIVER_DEACTIVATED.code: "The driver is deactivated",
         TOO_MANY_WEBHOOKS.code: TOO_MANY_WEBHOOKS.title,
         WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
         USER_EXISTS.code: USER_EXISTS.title,
@@ -98,6 +111,8 @@ OTHERS: Final = {
         TOO_MANY,
         INTERNAL,
         TRY_AGAIN,
+        NOT_YET_SUPPORTED,
+        PAY_REQUIRED,
     )
 }
 _BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | {400: BAD_REQUEST}
@@ -160,7 +175,11 @@ def refused(refusal: Refusal, **more: Any) -> Problem:
             return try_again()
         case r.INTERNAL_ERROR.code:
             return Problem(INTERNAL, refusal.message)
-    return Problem(conflict(refusal.code), refusal.message, **more)
+        case r.NOT_YET_SUPPORTED.code:
+            return Problem(NOT_YET_SUPPORTED, refusal.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        case r.PAY_REQUIRED.code:
+            return Problem(PAY_REQUIRED, refusal.message)
+    return Problem(conflict(refusal.code), refusal.message, **{**refusal.more, **more})
 
 
 def conflict(code: str) -> Kind:

@@ -19,6 +19,12 @@ EXPIRY: Final = {
 }
 
 
+YES_OR_NO: Final = {
+    "true": "Until their driver must leave, if they have a preparation time",
+    "false": "Never",
+}
+
+
 class Range(Struct, frozen=True):
     """The least and the largest number a tunable may be."""
 
@@ -35,6 +41,7 @@ class Field(Struct, frozen=True):
     unit: str = ""
     hint: str = ""
     choices: dict[str, str] | None = None
+    optional: bool = False
 
     @property
     def percent(self) -> bool:
@@ -57,6 +64,7 @@ class Field(Struct, frozen=True):
         if self.range is None:
             return "Three capital letters, like EUR."
         kind = "A whole number" if self.range.whole else "A number"
+        kind = f"Nothing, or {kind.lower()}" if self.optional else kind
         return f"{kind} from {self.range.least:{SHOWN_DIGITS}} to {self.range.largest:{SHOWN_DIGITS}}."
 
     @property
@@ -68,22 +76,32 @@ class Field(Struct, frozen=True):
 
     def written(self, value: Any) -> str:
         """A value of the document as it stands in the form."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if value is None:
+            return ""
         if isinstance(value, str):
             return value
         return f"{round(value * 100, 8) if self.percent else value:{SHOWN_DIGITS}}"
 
     def told(self, value: Any) -> str:
         """A value in a sentence, with its unit."""
-        if self.choices is not None:
-            return self.choices[value]
         written = self.written(value)
+        if self.choices is not None:
+            return self.choices[written]
+        if value is None:
+            return "never"
         return f"{written} {self.unit}" if self.unit else written
 
     def read(self, text: str) -> Any:
         """What was written as the document has it. Raises ValueError."""
         found = self.range
+        if self.choices is YES_OR_NO:
+            return {"true": True, "false": False}.get(text, text)
         if found is None:
             return text
+        if self.optional and not text:
+            return None
         if not (WHOLE if found.whole else NUMBER).fullmatch(text):
             raise ValueError(self.wanted)
         if found.whole:
@@ -141,6 +159,7 @@ GROUPS: Final = (
             Field("averageSpeedKmh", "Average speed", "km/h"),
             Field("detourFactor", "Road against straight line", "times"),
             Field("handoverSeconds", "Handing over at the customer", "s"),
+            Field("maxTripKm", "Longest trip", "km", "a longer one waits for somebody to look at its address"),
         ),
     ),
     Group(
@@ -151,6 +170,26 @@ GROUPS: Final = (
             Field("basePayCents", "For a delivery", "cents"),
             Field("perKmPayCents", "For a kilometre", "cents"),
             Field("currency", "Currency"),
+        ),
+    ),
+    Group(
+        "watch",
+        "Orders under way",
+        "When an order that has a driver is at risk.",
+        (
+            Field("watch.goneSeconds", "A driver is gone after", "s", "without a connection or a call"),
+            Field("watch.lateMinutes", "Late after", "min", "past what was promised or agreed to"),
+            Field("watch.stalledMinutes", "Stalled after", "min", "without having moved, away from a stop"),
+            Field("watch.releaseGoneSeconds", "Take back what was not picked up after", "s", "gone", optional=True),
+        ),
+    ),
+    Group(
+        "planning",
+        "Planning",
+        "When orders are offered, and to whom.",
+        (
+            Field("planning.hold", "Orders are held", choices=YES_OR_NO),
+            Field("planning.nextJobs", "Jobs a driver may have beyond capacity", "jobs"),
         ),
     ),
     Group(
@@ -179,6 +218,8 @@ def _ranges(kind: type, at: str = "") -> dict[str, Range]:
         place, inner = f"{at}{field.encode_name}", field.type
         if isinstance(inner, inspect.VarTupleType):
             place, inner = f"{place}[]", inner.item_type
+        if isinstance(inner, inspect.UnionType):
+            inner = next(kind for kind in inner.types if not isinstance(kind, inspect.NoneType))
         if isinstance(inner, inspect.StructType):
             found |= _ranges(inner.cls, f"{place}.")
         elif isinstance(inner, (inspect.IntType, inspect.FloatType)) and inner.le is not None:
@@ -201,8 +242,14 @@ class Difference(Struct, frozen=True):
 def document_of(policy: Policy) -> dict[str, Any]:
     """Its values by their place on the wire, but for the ladder."""
     whole: dict[str, Any] = msgspec.to_builtins(policy)
-    flat = {name: value for name, value in whole.items() if name not in ("version", "escalation", "alerts")}
-    return flat | {f"alerts.{name}": value for name, value in whole["alerts"].items()}
+    flat = {name: value for name, value in whole.items() if name not in ("version", "escalation", *SECTIONS)}
+    for section in SECTIONS:
+        flat |= {f"{section}.{name}": value for name, value in whole[section].items()}
+    return flat
+
+
+SECTIONS: Final = ("alerts", "watch", "planning")
+"""The parts of the document that hold tunables of their own."""
 
 
 def differences(before: Policy, after: Policy) -> list[Difference]:

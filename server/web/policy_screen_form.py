@@ -8,7 +8,7 @@ from msgspec import Struct
 from server.board.words import LEVEL_ACTIONS
 from server.dispatch.policy import Policy, contradictions
 from server.web.board_form import REASON_LIMIT, Form
-from server.web.policy_screen_fields import AFTER, FIELDS, LEVEL, Field, document_of
+from server.web.policy_screen_fields import AFTER, FIELDS, LEVEL, SECTIONS, Field, document_of
 
 RUNGS_LIMIT: Final = 10
 TEXT_LIMIT: Final = 100
@@ -85,7 +85,7 @@ def policy_in(filled: Filled) -> tuple[Policy | None, dict[str, str]]:
     1. Each field by itself. 2. What no field shows by itself. 3. The reason.
     """
     wrong: dict[str, str] = {}
-    document: dict[str, Any] = {"version": filled.version, "alerts": {}, "escalation": []}
+    document: dict[str, Any] = {"version": filled.version, "escalation": []} | {section: {} for section in SECTIONS}
 
     def read(field: Field, text: str, place: str) -> Any:
         try:

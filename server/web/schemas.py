@@ -8,7 +8,8 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.dispatch.model import Availability, DeliveryStatus
+from server.dispatch.model import Availability, DeliveryStatus, ProofKind, Stop
+from server.dispatch.money import EXPONENTS
 from server.realtime.messages import Lat, Lon
 
 # Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
@@ -27,12 +28,21 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
 DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
 VersionSeen = Annotated[int, Meta(ge=1, le=INT4)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, extra_json_schema={"enum": sorted(EXPONENTS)})]
 Instant = Annotated[datetime, Meta(tz=True)]
 IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Mode = Literal["offer", "assign"]
+
+
+Tag = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=20)]
+Proofs = Annotated[tuple[ProofKind, ...], Meta(max_length=3)]
+Phone = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Vehicle = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Capacity = Annotated[int, Meta(ge=1, le=100)]
+Pin = Annotated[str, Meta(pattern="^[0-9]{4}$", max_length=4)]
 
 
 class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -44,11 +54,14 @@ class _Asked(Struct, frozen=True, rename="camel"):
 
 
 class Place(_Given, frozen=True):
-    """A point in degrees, WGS 84, with an address for people."""
+    """A point in degrees, WGS 84, with an address for people, and whoever is met there."""
 
     lat: Lat
     lon: Lon
     address: Address | None = None
+    name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
+    phone: Annotated[str, Meta(max_length=40, extra_json_schema=NO_NUL)] | None = None
+    notes: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 
 class NewDelivery(_Given, frozen=True):
@@ -66,6 +79,44 @@ class NewDelivery(_Given, frozen=True):
     driver_pay_cents: Cents | None = None
     currency: Currency | None = None
     notes: Notes | None = None
+    requirements: Tags = ()
+    promised_at: Instant | None = None
+    proof_required: Proofs = ()
+    pin: Pin | None = None
+    tip_cents: Cents | None = None
+
+
+class ChangedDelivery(_Given, frozen=True):
+    """What of an order changes; `version` is the delivery's, as the caller saw it. Null clears."""
+
+    version: VersionSeen
+    store_name: Name | UnsetType = UNSET
+    pickup: Place | UnsetType = UNSET
+    dropoff: Place | UnsetType = UNSET
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] | UnsetType = UNSET
+    dispatch_at: Instant | UnsetType = UNSET
+    price_cents: Cents | UnsetType | None = UNSET
+    driver_pay_cents: Cents | UnsetType | None = UNSET
+    currency: Currency | UnsetType = UNSET
+    notes: Notes | UnsetType | None = UNSET
+    requirements: Tags | UnsetType = UNSET
+    promised_at: Instant | UnsetType | None = UNSET
+    proof_required: Proofs | UnsetType = UNSET
+    pin: Pin | UnsetType | None = UNSET
+    tip_cents: Cents | UnsetType | None = UNSET
+
+
+class Delay(_Given, frozen=True):
+    """How much longer the store needs, and why."""
+
+    minutes: Annotated[int, Meta(ge=1, le=240)]
+    reason: DriversReason | None = None
+
+
+class Retry(_Given, frozen=True):
+    """Why it is tried again."""
+
+    reason: Reason
 
 
 class Cancellation(_Given, frozen=True):
@@ -81,9 +132,25 @@ class NewDriver(_Given, frozen=True):
 
     name: Name
     external_ref: Name | None = None
-    phone: Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)] | None = None
+    phone: Phone | None = None
     zone: Zone = "default"
-    capacity: Annotated[int, Meta(ge=1, le=100)] = 1
+    capacity: Capacity = 1
+    vehicle: Vehicle | None = None
+    tags: Tags = ()
+    shift_ends_at: Instant | None = None
+
+
+class ChangedDriver(_Given, frozen=True):
+    """What of a driver changes. Null clears."""
+
+    name: Name | UnsetType = UNSET
+    external_ref: Name | UnsetType | None = UNSET
+    phone: Phone | UnsetType | None = UNSET
+    zone: Zone | UnsetType = UNSET
+    capacity: Capacity | UnsetType = UNSET
+    vehicle: Vehicle | UnsetType | None = UNSET
+    tags: Tags | UnsetType = UNSET
+    shift_ends_at: Instant | UnsetType | None = UNSET
 
 
 class TokenWanted(_Given, frozen=True):
@@ -114,9 +181,76 @@ class Acceptance(_Given, frozen=True):
 
 
 class Rejection(_Given, frozen=True):
-    """Why not, in the driver's words."""
+    """Why not: a code, or the driver's own words; and a note."""
 
     reason: DriversReason | None = None
+    note: DriversReason | None = None
+
+
+class Deed(_Given, frozen=True, kw_only=True):
+    """How it was done: the app's id for it, the phone's times of doing and of sending, and where."""
+
+    action_id: IdGiven | None = None
+    at: Instant | None = None
+    sent_at: Instant | None = None
+    lat: Lat | None = None
+    lon: Lon | None = None
+
+
+class Arrival(Deed, frozen=True, kw_only=True):
+    """At the store, or at the door."""
+
+    where: Stop
+
+
+class HandoverProof(_Given, frozen=True):
+    """What was said at the door: the PIN, who took the goods, and a note."""
+
+    pin: Annotated[str, Meta(max_length=16, extra_json_schema=NO_NUL)] | None = None
+    name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
+    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+
+
+class Completion(Deed, frozen=True, kw_only=True):
+    """The goods are handed over, or back at the store."""
+
+    proof: HandoverProof | None = None
+
+
+class Release(Deed, frozen=True, kw_only=True):
+    """Why the job is given back."""
+
+    reason: Reason
+    note: DriversReason | None = None
+
+
+class Failure(Deed, frozen=True, kw_only=True):
+    """Why the goods cannot be handed over, and whether they come back (`return`) or the job ends here (`end`)."""
+
+    reason: Reason
+    note: DriversReason | None = None
+    then: Literal["return", "end"] = "end"
+
+
+class DoneForDriver(_Given, frozen=True):
+    """Why somebody else says so for the driver."""
+
+    reason: Reason
+
+
+class ReleaseForDriver(_Given, frozen=True):
+    """Why the job is taken back for a driver who cannot say so."""
+
+    reason: Reason
+    note: DriversReason | None = None
+
+
+class FailureForDriver(_Given, frozen=True):
+    """Why the goods could not be handed over, said for the driver."""
+
+    reason: Reason
+    note: DriversReason | None = None
+    then: Literal["return", "end"] = "end"
 
 
 class BreakWanted(_Given, frozen=True):
@@ -142,24 +276,29 @@ class NewPushSubscription(_Given, frozen=True):
 
 
 class Reassignment(_Given, frozen=True):
-    """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw."""
+    """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw.
+
+    `pauseDriver` pauses whoever had it.
+    """
 
     reason: Reason
     driver_id: IdGiven | None = None
     mode: Mode = "offer"
     force: bool = False
     version: VersionSeen | None = None
+    pause_driver: bool = False
 
 
 class ManualAssignment(_Given, frozen=True):
     """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them. `version` is what the
-    caller saw of the delivery.
+    caller saw of the delivery. An open offer to another is taken back only with `replaceOffer`.
     """
 
     driver_id: IdGiven
     reason: Reason
     mode: Mode = "offer"
     version: VersionSeen | None = None
+    replace_offer: bool = False
 
 
 class AvailabilityWanted(_Given, frozen=True):
@@ -188,8 +327,19 @@ EventType = Literal[
     "*",
     "delivery.created",
     "delivery.assigned",
+    "delivery.arrived",
     "delivery.picked_up",
     "delivery.delivered",
+    "delivery.released",
+    "delivery.failed",
+    "delivery.returning",
+    "delivery.returned",
+    "delivery.late_report",
+    "delivery.changed",
+    "delivery.restored",
+    "delivery.retried",
+    "delivery.at_risk",
+    "delivery.recovered",
     "delivery.cancelled",
     "delivery.reassigned",
     "delivery.escalated",

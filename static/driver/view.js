@@ -43,8 +43,8 @@ export class View {
     $("accept").addEventListener("click", () => act("accept", this.offerShown));
     $("reject").addEventListener("click", () => this.askWhy(true));
     $("back").addEventListener("click", () => this.askWhy(false));
-    for (const reason of w.REJECTIONS) {
-      chip($("reasons").querySelector(".chips"), reason, () => act("reject", this.offerShown, reason));
+    for (const [reason, words] of w.REJECTIONS) {
+      chip($("reasons").querySelector(".chips"), words, () => act("reject", this.offerShown, reason));
     }
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !$("offer").hidden) this.askWhy(false);

@@ -24,7 +24,15 @@ export const GIVEN = {
   manual: "Given to you by dispatch",
 };
 
-export const REJECTIONS = ["Too far", "Pays too little", "Takes too long", "Something with my vehicle", "I don't go there", "Other"];
+// The code that is sent, and what it means.
+export const REJECTIONS = [
+  ["too_far", "Too far"],
+  ["low_pay", "Pays too little"],
+  ["shop_slow", "Takes too long"],
+  ["vehicle", "Something with my vehicle"],
+  ["wrong_direction", "I don't go there"],
+  ["other", "Other"],
+];
 
 export const LASTING = {
   superseded: [

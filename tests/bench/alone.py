@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.dispatch import commands as c
-from server.dispatch.model import Actor, Point
+from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
 from server.execute import Answer, Executor
 from server.ids import new_id
@@ -25,7 +25,7 @@ from tests.bench.stand import Failed, Servers
 
 SHOP: Final = Actor("service", "bench")
 NODE: Final = new_id()
-PICKUP, DROPOFF = Point(19.43, -99.13), Point(19.44, -99.12)
+PICKUP, DROPOFF = Place(19.43, -99.13), Place(19.44, -99.12)
 STEPS: Final = ("create", "offer", "accept", "complete")
 WARM_UP_BATCHES: Final = 8
 

@@ -120,7 +120,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "watch: waiting in a zone", watch.WAITING_NOW, behind[:2]
     yield "watch: rejected deliveries", watch.REJECTED_DELIVERIES, behind
     yield "watch: rejecting drivers", watch.REJECTING_DRIVERS, behind
-    yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0)
+    yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0)
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
     yield "matcher: in boxes", waiting.DISPATCHABLE_IN_BOXES, (*fresh, *box)

@@ -102,7 +102,7 @@ async def test_an_offer_is_rejected_with_a_reason_and_does_not_come_again(chromi
         await expect(dans.offer).to_be_hidden()
         timeline = (await site.ada.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
         [rejected] = [item for item in timeline if item["type"] == "offer.rejected"]
-        assert rejected["data"]["reason"] == "Pays too little"
+        assert rejected["data"]["reason"] == "low_pay"
         await dans.shows("available")
 
 
@@ -183,7 +183,7 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(jobs.locator(".given")).to_be_hidden()
         delivery = await site.delivery(**ORDER | {"storeName": "By Hand"})
         await expect(dans.offer).to_be_visible()
-        given = {"driverId": dan.id, "reason": "agreed by phone", "mode": "assign"}
+        given = {"driverId": dan.id, "reason": "agreed by phone", "mode": "assign", "replaceOffer": True}
         answer = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=given)
         assert answer.status_code == 201, answer.text
         by_hand = jobs.filter(has_text="By Hand")

@@ -40,7 +40,7 @@ def happens(kind: type[e.Event], **fields: Any) -> Happens:
 class Case(Struct, frozen=True):
     """`then` is what happens, in order; nothing for a repeat; or the refusal's code, and perhaps more of its message.
 
-    `afterwards` asserts on the world once the events are applied.
+    `leaves` is what a refusal leaves behind. `afterwards` asserts on the world once the events are applied.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Case(Struct, frozen=True):
     command: Command
     then: Sequence[Happens] | str
     afterwards: Callable[[World], object] = lambda world: True
+    leaves: Sequence[Happens] = ()
 
 
 def check(case: Case) -> None:
@@ -56,16 +57,20 @@ def check(case: Case) -> None:
     before = copy.deepcopy((world.deliveries, world.drivers, world.policy))
     decided = decide(case.command, world)
     assert (world.deliveries, world.drivers, world.policy) == before, "deciding changed the world"
+    expectations: Sequence[Happens] = case.leaves if isinstance(case.then, str) else case.then
     if isinstance(case.then, str):
-        assert isinstance(decided, Refusal), f"not refused: {decided}"
+        refusal = decided if isinstance(decided, Refusal) else decided.refusal
+        assert refusal is not None, f"not refused: {decided}"
         code, _, words = case.then.partition(": ")
-        assert decided.code == code
-        assert words in decided.message
-        return
+        assert refusal.code == code
+        assert words in refusal.message
+        if isinstance(decided, Refusal):
+            assert not case.leaves
+            return
     assert isinstance(decided, Decided), f"refused: {decided}"
     names = [type(event).__name__ for event in decided.events]
-    assert names == [expected.kind.__name__ for expected in case.then]
-    for event, expected in zip(decided.events, case.then, strict=True):
+    assert names == [expected.kind.__name__ for expected in expectations]
+    for event, expected in zip(decided.events, expectations, strict=True):
         assert expected.differs(event) is None, expected.differs(event)
         assert event.at == world.now
     assert decided.repeated == (not decided.events)

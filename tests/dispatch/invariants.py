@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from server.dispatch.model import Delivery, Driver
+from server.dispatch.model import GOODS_ON_THE_WAY, OVER, UNDER_WAY, Delivery, Driver
 from server.dispatch.world import World
 
 
@@ -57,9 +57,9 @@ def _of_delivery(delivery: Delivery) -> list[str]:
     must(delivery.current_offer_id == (pending[0].id if pending else None), "current_offer_id is not the open offer")
     must(not pending or delivery.status == "READY", "an open offer although it wants no driver")
     must(len(active) <= 1, f"{len(active)} active assignments")
-    must(bool(active) == (delivery.status in ("ASSIGNED", "PICKED_UP")), "status and active assignment disagree")
+    must(bool(active) == (delivery.status in UNDER_WAY), "status and active assignment disagree")
     must(
-        not active or (active[0].picked_up_at is not None) == (delivery.status == "PICKED_UP"),
+        not active or (active[0].picked_up_at is not None) == (delivery.status in GOODS_ON_THE_WAY),
         "status and pickup disagree",
     )
     must(len(completed) == (delivery.status == "DELIVERED"), "status and completed assignment disagree")
@@ -74,12 +74,20 @@ def _of_delivery(delivery: Delivery) -> list[str]:
         must((offer.closed_at is None) == (offer.status == "PENDING"), "closed_at of an open offer or none of a closed")
         must(not offer.auto_accepted or offer.status == "EXPIRED", "auto_accepted but not EXPIRED")
     for assignment in delivery.assignments.values():
-        ended = assignment.status in ("REASSIGNED", "CANCELLED")
+        ended = assignment.status not in ("ACTIVE", "COMPLETED")
         must((assignment.ended_at is not None) == ended, "ended_at and status of an assignment disagree")
         must(
             (assignment.completed_at is not None) == (assignment.status == "COMPLETED"),
             "completed_at and status of an assignment disagree",
         )
+    must((delivery.over_at is not None) <= (delivery.status in OVER), "over_at although it is not over")
+    must(bool(delivery.risks) == (delivery.risk_since is not None), "risks and risk_since disagree")
+    must(len({risk.code for risk in delivery.risks}) == len(delivery.risks), "at risk twice of the same")
+    must(
+        delivery.status in UNDER_WAY or {risk.code for risk in delivery.risks} <= {"check_address"},
+        "at risk without a driver",
+    )
+    must(not pending or not delivery.needs_check(), "offered although its address needs a look")
     if delivery.status == "SCHEDULED":
         must(wait is None, "a wait before it was READY")
     elif delivery.status == "READY":

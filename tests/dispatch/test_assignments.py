@@ -8,7 +8,7 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.decide import decide
-from server.dispatch.model import Delivery
+from server.dispatch.model import Delivery, OrderDetails, Place, Position, Risk
 from server.dispatch.world import NeedsRows, World
 from tests.builders import (
     ADA,
@@ -16,8 +16,10 @@ from tests.builders import (
     CAKE,
     DAN,
     DORA,
+    DROPOFF,
     MAX,
     NOW,
+    PICKUP,
     SOUP,
     a_closed_offer,
     a_delivery,
@@ -40,16 +42,32 @@ def soup(world: World) -> Delivery:
     return world.locked_delivery(SOUP)
 
 
+OF_DAN = ("phone", "position", "availability")
+
+
 def on_its_way(*others: Any, **of_assignment: Any) -> Callable[[], World]:
     """Dan has soup; Dora is free; `others` come on top."""
 
     def given() -> World:
-        soup, dan = a_delivery(), a_driver()
-        an_assignment(soup, dan, **of_assignment)
+        of_dan = {name: of_assignment[name] for name in OF_DAN if name in of_assignment}
+        of_the_job = {name: value for name, value in of_assignment.items() if name not in OF_DAN}
+        soup, dan = a_delivery(), a_driver(**of_dan)
+        an_assignment(soup, dan, **of_the_job)
         if of_assignment.get("status") == "COMPLETED":
             soup.status, soup.unassigned_since = "DELIVERED", None
             soup.unassigned.escalation_status = "ASSIGNED"  # type: ignore[union-attr]
         return a_world(soup, dan, a_driver("Dora"), a_driver("Max", zone="airport"), *others)
+
+    return given
+
+
+def returning() -> Callable[[], World]:
+    """Nobody was there, and Dan brings soup back."""
+
+    def given() -> World:
+        world = on_its_way(picked_up_at=NOW - minutes(9), failed_at=NOW - minutes(1), end_reason="recipient_absent")()
+        soup(world).status = "RETURNING"
+        return world
 
     return given
 
@@ -76,12 +94,19 @@ DRIVING = [
     ),
     Case("picked up again is harmless", PICKED_UP, PICK_UP, []),
     Case("also after the handover", COMPLETED, PICK_UP, []),
-    Case("what was taken away is not picked up", TAKEN_AWAY, PICK_UP, "assignment_not_active: reassigned by ada"),
+    Case(
+        "what was taken away is not picked up, and ops see that somebody said so",
+        given=TAKEN_AWAY,
+        command=PICK_UP,
+        then="assignment_not_active: reassigned by ada",
+        leaves=[happens(e.LateReport, driver_id=DAN, what="delivery.picked_up", now_with="nobody")],
+    ),
     Case(
         "what is cancelled is not picked up",
         CANCELLED_BY_NOBODY,
         PICK_UP,
         "assignment_not_active: no longer active: cancelled.",
+        leaves=[happens(e.LateReport, what="delivery.picked_up")],
     ),
     Case("another's assignment does not exist", on_its_way(), c.PickUp(ASSIGNMENT, DORA, by(DORA)), "not_found"),
     Case("nor one that never was", on_its_way(), c.PickUp(id_of("nothing"), DAN, by(DAN)), "not_found"),
@@ -105,20 +130,33 @@ DRIVING = [
         afterwards=lambda w: soup(w).assignment().picked_up_at == NOW,
     ),
     Case("handed over again is harmless", COMPLETED, COMPLETE, []),
-    Case("what was taken away is not handed over", TAKEN_AWAY, COMPLETE, "assignment_not_active: reassigned by ada"),
+    Case(
+        "what was taken away is not handed over",
+        given=TAKEN_AWAY,
+        command=COMPLETE,
+        then="assignment_not_active: reassigned by ada",
+        leaves=[happens(e.LateReport, what="delivery.delivered")],
+    ),
     Case("another's assignment is not completed", on_its_way(), c.Complete(ASSIGNMENT, DORA, by(DORA)), "not_found"),
     Case("nor one that never was", on_its_way(), c.Complete(id_of("nothing"), DAN, by(DAN)), "not_found"),
 ]
 
 
-def assign(driver_id: str = DAN, *, direct: bool = False, version: int | None = None) -> c.AssignDelivery:
+def assign(driver_id: str = DAN, *, direct: bool = False, **changes: Any) -> c.AssignDelivery:
     """Alice picks a driver for soup."""
-    return c.AssignDelivery(SOUP, driver_id, "knows the way", direct, NEW_OFFER, NEW_ASSIGNMENT, ALICE, version)
+    return c.AssignDelivery(SOUP, driver_id, "knows the way", direct, NEW_OFFER, NEW_ASSIGNMENT, ALICE, **changes)
 
 
-def waiting(*others: Any, status: str = "READY", **of_dan: Any) -> Callable[[], World]:
+def waiting(*others: Any, status: str = "READY", requires: tuple[str, ...] = (), **of_dan: Any) -> Callable[[], World]:
     """Soup waits; Dan is as said."""
-    return lambda: a_world(a_delivery(status=status), a_driver(**of_dan), *others)
+    return lambda: a_world(a_delivery(status=status, requirements=requires), a_driver(**of_dan), *others)
+
+
+def far_away() -> World:
+    """Nobody has looked at soup's address yet."""
+    details = OrderDetails(warnings=("trip_too_long",))
+    risks = (Risk("check_address", NOW),)
+    return a_world(a_delivery(details=details, risks=risks, risk_since=NOW), a_driver())
 
 
 def held_out(to: str, **of_dan: Any) -> Callable[[], World]:
@@ -174,6 +212,9 @@ ASSIGNING = [
             and soup(w).active_assignment().offer_id is None
             and soup(w).accepted_offer_id is None
             and soup(w).offer_acceptance_count == 0
+            and soup(w).active_assignment().pickup_due_at == NOW + minutes(9)
+            and soup(w).estimated_pickup_at == NOW + minutes(9)
+            and soup(w).promised_at == soup(w).estimated_delivery_at
             and w.known_driver(DAN).active_count == 1
         ),
     ),
@@ -198,12 +239,14 @@ ASSIGNING = [
         afterwards=lambda w: soup(w).open_offer().payload.estimated_distance_km == 0,
     ),
     Case(
-        "an offer to somebody else is withdrawn",
+        "an offer to somebody else is withdrawn if the person says so",
         given=held_out(DORA),
-        command=assign(),
+        command=assign(replace_offer=True),
         then=[happens(e.OfferWithdrawn, driver_id=DORA, reason="assigned_by_hand", actor=ALICE), OFFERED],
         afterwards=lambda w: w.known_driver(DORA).open_offer_id is None and soup(w).current_offer_id == NEW_OFFER,
     ),
+    Case("and not otherwise", held_out(DORA), assign(), "offer_open"),
+    Case("not even for the driver who looks at it", held_out(DAN), assign(direct=True), "offer_open"),
     Case("an offer to the same driver stands", given=held_out(DAN), command=assign(), then=[]),
     Case("also with the version of before", held_out(DAN), assign(version=9), []),
     Case("the version that the person saw is the right one", waiting(), assign(version=1), [OFFERED]),
@@ -217,7 +260,7 @@ ASSIGNING = [
     Case(
         "unless they are not to be asked any more",
         given=held_out(DAN),
-        command=assign(direct=True),
+        command=assign(direct=True, replace_offer=True),
         then=[happens(e.OfferWithdrawn, driver_id=DAN, reason="assigned_by_hand"), ASSIGNED],
         afterwards=lambda w: w.known_driver(DAN).open_offer_id is None,
     ),
@@ -251,6 +294,22 @@ ASSIGNING = [
         for availability in ("on_break", "paused", "shift_ended", "offline")
     ),
     Case("who is full gets nothing", waiting(active_count=1), assign(direct=True), "driver_not_available: busy"),
+    Case("who lacks a tag gets nothing", waiting(requires=("cold",)), assign(), "driver_not_available: requirements"),
+    Case("who has it does", waiting(requires=("cold",), tags=("van", "cold")), assign(), [OFFERED]),
+    Case(
+        "nor who goes home before they could pick it up",
+        given=waiting(shift_ends_at=NOW + minutes(8)),
+        command=assign(direct=True),
+        then="driver_not_available: shift_ends",
+    ),
+    Case("nor who works for us no more", waiting(active=False), assign(), "driver_not_available: deactivated"),
+    Case(
+        "an address that needed a look has had it",
+        given=far_away,
+        command=assign(),
+        then=[happens(e.DeliveryRecovered, risk="check_address"), OFFERED],
+        afterwards=lambda w: soup(w).details.checked and not soup(w).risks and not soup(w).needs_check(),
+    ),
     Case("nor does another fleet", waiting(zone="airport"), assign(), "driver_not_available: zone_differs"),
     Case("what has a driver is not assigned", on_its_way(), assign(DORA), "delivery_not_waiting"),
     Case("no delivery: not found", lambda: a_world(a_driver(), absent=[SOUP]), assign(), "not_found"),
@@ -315,10 +374,39 @@ REASSIGNING = [
     Case("any other is refused", on_its_way(version=3), reassign(version=2), "version_changed"),
     Case("after the pickup it is refused", PICKED_UP, reassign(), "already_picked_up"),
     Case(
-        "unless the admin insists",
-        given=PICKED_UP,
+        "unless they insist: the goods are met where they are",
+        given=on_its_way(picked_up_at=NOW - minutes(1), phone="+49 30 1", position=Position(52.6, 13.5, NOW)),
+        command=reassign(force=True),
+        then=[happens(e.DeliveryReassigned, forced=True, pickup=Place(52.6, 13.5, None, "Dan", "+49 30 1"))],
+        afterwards=lambda w: (
+            soup(w).pickup.name == "Dan" and soup(w).details.store == PICKUP and list(w.amended_deliveries) == [SOUP]
+        ),
+    ),
+    Case(
+        "and if nobody knows where, at the door",
+        given=on_its_way(picked_up_at=NOW - minutes(1), position=None),
+        command=reassign(DORA, force=True),
+        then=[happens(e.DeliveryReassigned, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan")), TO_DORA],
+        afterwards=lambda w: soup(w).open_offer().payload.pickup_location.lat == DROPOFF.lat,
+    ),
+    Case(
+        "what comes back can be sent out again from where it is",
+        given=returning(),
         command=reassign(force=True),
         then=[happens(e.DeliveryReassigned, forced=True)],
+        afterwards=lambda w: soup(w).status == "READY",
+    ),
+    Case(
+        "the driver who had it may be paused with it",
+        given=on_its_way(),
+        command=reassign(pause_driver=True),
+        then=[TAKEN, happens(e.AvailabilityChanged, driver_id=DAN, to="paused", reason="flat tyre")],
+    ),
+    Case(
+        "unless they are away anyway",
+        given=on_its_way(availability="shift_ended"),
+        command=reassign(pause_driver=True),
+        then=[TAKEN],
     ),
     Case(
         "of two who click at once one is told who was first",
@@ -352,7 +440,7 @@ def test_assignments(case: Case) -> None:
         (on_its_way(), reassign(), DAN),
         (on_its_way(), reassign(DORA), DORA),
         (waiting(), assign(), DAN),
-        (held_out(DORA), assign(), DORA),
+        (held_out(DORA), assign(replace_offer=True), DORA),
         (with_another_offer(), assign(direct=True), CAKE),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, c.Command) else "",

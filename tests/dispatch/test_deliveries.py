@@ -9,7 +9,7 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import SYSTEM, Delivery
+from server.dispatch.model import SYSTEM, Delivery, OrderDetails, Place
 from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
 from server.dispatch.world import NeedsRows, World
 from tests.builders import (
@@ -108,7 +108,7 @@ CREATING = [
     Case(
         "an order for later is scheduled, and nobody waits yet",
         given=a_world,
-        command=create(dispatch_at=NOW + seconds(1), currency="EUR"),
+        command=create(dispatch_at=NOW + seconds(1), currency="EUR", driver_pay_cents=400),
         then=[happens(e.DeliveryCreated)],
         afterwards=lambda w: (
             w.locked_delivery(NEW).status == "SCHEDULED"
@@ -124,10 +124,52 @@ CREATING = [
     ),
     Case("the same order again is the same delivery", given=a_board(), command=create(), then=[]),
     Case(
-        "another order under the same number is refused",
-        given=a_board(),
-        command=create(fingerprint="another soup"),
-        then="delivery_differs",
+        "what is paid in another currency than the policy's must be said",
+        given=a_world,
+        command=create(currency="EUR"),
+        then="pay_required",
+    ),
+    Case(
+        "an order says who is met, what it takes, and what is asked for at the door",
+        given=a_world,
+        command=create(
+            pickup=Place(52.52, 13.405, "1 Market Square", "Ms Bowl", "+49 30 1", "ring twice"),
+            requirements=("cold",),
+            proof_required=("photo", "pin"),
+            spare_pin="0417",
+            tip_cents=100,
+            promised_at=NOW + minutes(40),
+        ),
+        then=[happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+        afterwards=lambda w: (
+            w.locked_delivery(NEW).pickup.phone == "+49 30 1"
+            and w.locked_delivery(NEW).requirements == ("cold",)
+            and w.locked_delivery(NEW).details == OrderDetails(("photo", "pin"), "0417")
+            and w.locked_delivery(NEW).promised_at == NOW + minutes(40)
+            and w.new_posted[NEW]["requirements"] == ["cold"]
+        ),
+    ),
+    Case(
+        "a PIN may be given",
+        given=a_world,
+        command=create(proof_required=("pin",), pin="1234", spare_pin="0417"),
+        then=[happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+        afterwards=lambda w: w.locked_delivery(NEW).details.pin == "1234",
+    ),
+    Case(
+        "a trip that is too long waits for somebody to look at the address",
+        given=a_world,
+        command=create(dropoff=Place(48.14, 11.58)),
+        then=[
+            happens(e.DeliveryCreated),
+            happens(e.DeliveryReady),
+            happens(e.DeliveryAtRisk, risk="check_address", since=NOW),
+        ],
+        afterwards=lambda w: (
+            w.locked_delivery(NEW).needs_check()
+            and w.locked_delivery(NEW).details.warnings == ("trip_too_long",)
+            and w.locked_delivery(NEW).risk_since == NOW
+        ),
     ),
     Case(
         "another shop may use the same number",
@@ -250,11 +292,18 @@ CANCELLING = [
     Case("what is delivered stays delivered", DELIVERED, CANCEL, "already_delivered"),
     Case("what is picked up is not cancelled", PICKED_UP, CANCEL, "already_picked_up"),
     Case(
-        "not by ops, who insist",
+        "not by the shop, however it insists",
         given=PICKED_UP,
-        command=c.CancelDelivery(SOUP, "sold out", ALICE, force=True),
+        command=c.CancelDelivery(SOUP, "sold out", SHOP, force=True),
         then="already_picked_up",
     ),
+    Case(
+        "but by ops, who insist",
+        given=PICKED_UP,
+        command=c.CancelDelivery(SOUP, "sold out", ALICE, force=True),
+        then=[happens(e.DeliveryCancelled)],
+    ),
+    Case("what has failed is not cancelled", a_board(status="FAILED"), CANCEL, "delivery_over"),
     Case("nor by an admin, who does not", PICKED_UP, c.CancelDelivery(SOUP, "sold out", ADA), "already_picked_up"),
     Case(
         "but by an admin who insists",

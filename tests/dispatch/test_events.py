@@ -19,6 +19,7 @@ from tests.builders import (
     DORA,
     NODE,
     NOW,
+    PICKUP,
     SESSION,
     SHOP,
     SOUP,
@@ -57,6 +58,12 @@ def on_its_way() -> World:
     soup, dan = a_delivery(), a_driver()
     an_assignment(soup, dan, picked_up_at=NOW)
     return a_world(soup, dan, a_driver("Dora"))
+
+
+def not_picked_up() -> World:
+    soup, dan = a_delivery(), a_driver()
+    an_assignment(soup, dan)
+    return a_world(soup, dan)
 
 
 OFFER = id_of(f"{SOUP}: offer 1")
@@ -99,8 +106,8 @@ ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
         ),
         (
             held_out(),
-            c.RejectOffer(OFFER, DAN, by(DAN), "too far"),
-            [("offer.rejected", {"responseTimeMs": 10_000, "reason": "too far"})],
+            c.RejectOffer(OFFER, DAN, by(DAN), "too_far"),
+            [("offer.rejected", {"responseTimeMs": 10_000, "reason": "too_far", "note": None})],
         ),
         (
             held_out(),
@@ -110,14 +117,33 @@ ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
         (
             waiting(),
             c.AssignDelivery(SOUP, DAN, "near", True, NEW_OFFER, NEW_ASSIGNMENT, ALICE),
-            [("delivery.assigned", {"source": "manual", "reason": "near"})],
+            [
+                (
+                    "delivery.assigned",
+                    {"source": "manual", "reason": "near", "estimatedDeliveryAt": "2026-02-01T18:23:41.811Z"},
+                )
+            ],
         ),
         (
             on_its_way(),
             c.Reassign(ASSIGNMENT, "flat tyre", NEW_OFFER, NEW_ASSIGNMENT, ADA, force=True),
-            [("delivery.reassigned", {"reason": "flat tyre", "forced": True})],
+            [
+                (
+                    "delivery.reassigned",
+                    {
+                        "reason": "flat tyre",
+                        "forced": True,
+                        "pickup": {"lat": PICKUP.lat, "lon": PICKUP.lon, "address": None},
+                    },
+                )
+            ],
         ),
-        (on_its_way(), c.Complete(ASSIGNMENT, DAN, by(DAN)), [("delivery.delivered", {})]),
+        (
+            not_picked_up(),
+            c.Reassign(ASSIGNMENT, "flat tyre", NEW_OFFER, NEW_ASSIGNMENT, ADA),
+            [("delivery.reassigned", {"reason": "flat tyre", "forced": False})],
+        ),
+        (on_its_way(), c.Complete(ASSIGNMENT, DAN, by(DAN)), [("delivery.delivered", {"distanceKm": 1.505})]),
         (
             waiting(waiting=minutes(5)),
             c.Escalate(SOUP, id_of("ticket")),
@@ -190,6 +216,6 @@ def test_an_expiry_tells_whether_silence_was_a_yes() -> None:
     assert assigned == ("delivery.assigned", {"source": "auto_accepted"})
 
 
-def test_a_pickup_tells_nothing_more() -> None:
+def test_a_pickup_tells_how_far_away_it_was_done_if_that_is_known() -> None:
     event = e.DeliveryPickedUp(at=NOW, actor=SYSTEM, delivery_id=SOUP, driver_id=DORA, assignment_id=ASSIGNMENT)
-    assert event.data() == {}
+    assert event.data() == {"distanceKm": None}

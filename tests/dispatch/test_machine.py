@@ -15,27 +15,33 @@ from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Waiting, match
-from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Point, Position
-from server.dispatch.offers import dispatchable, exclusion
-from server.dispatch.policy import EscalationLevel, Policy
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Place, Point, Position, Proof
+from server.dispatch.offers import dispatchable, exclusion, unfit, wants_offer
+from server.dispatch.policy import EscalationLevel, Policy, WatchPolicy
 from server.dispatch.refusals import Refusal
+from server.dispatch.risks import WORST_FIRST
+from server.dispatch.sameness import Posted
 from server.dispatch.world import World
+from server.store.save import DeliveryRow
 from tests.builders import ADA, ALICE, NODE, NOW, SHOP, by, id_of
 from tests.dispatch.invariants import broken_invariants
 
 NAMES = ("Dan", "Dora", "Max", "Nora")
 ORDERS = ("soup", "cake", "rice")
-PLACES = (Point(52.520, 13.405), Point(52.521, 13.406), Point(52.560, 13.405), Point(52.595, 13.405))
+PLACES = (Place(52.520, 13.405), Place(52.521, 13.406), Place(52.560, 13.405), Place(52.595, 13.405))
+FAR = Place(48.14, 11.58)
+PIN = "0417"
 POLICIES = (
     Policy(),
     Policy(expiry_policy="next_driver", reoffer_cooldown_seconds=0),
     Policy(
         pause_after_expiries=1,
         escalation=(EscalationLevel(1, 60, ("ticket",)), EscalationLevel(4, 120, ("notify_critical", "cancel"))),
+        watch=WatchPolicy(gone_seconds=2, late_minutes=0, release_gone_seconds=60),
     ),
 )
-NOT_REPEATABLE = (c.TakeBreak, c.SetAvailability)
-"""Said again these set a new end, which is what they are for."""
+NOT_REPEATABLE = (c.TakeBreak, c.SetAvailability, c.DelayDelivery)
+"""Said again these set a new end, or a later one, which is what they are for."""
 
 drivers = st.sampled_from(NAMES).map(id_of)
 places = st.sampled_from(PLACES)
@@ -53,6 +59,7 @@ class Dispatch(RuleBasedStateMachine):
         self.drivers: dict[str, Driver | None] = {id_of(name): None for name in NAMES}
         self.by_external_ref: dict[str, str] = {}
         self.ids = (id_of(f"made {number}") for number in count())
+        self.posted: dict[str, Posted | None] = {}
         self.declined: set[tuple[str, str]] = set()
         self.on_socket_since: dict[str, datetime] = {}
         self.socket_lost: dict[str, datetime] = {}
@@ -61,7 +68,9 @@ class Dispatch(RuleBasedStateMachine):
     # Doing
 
     def world(self) -> World:
-        return World(self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref)
+        return World(
+            self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref, posted=dict(self.posted)
+        )
 
     def do(self, command: c.Command) -> Decided | Refusal:
         """Decide and apply; check what is true of every decision; then say it again."""
@@ -83,6 +92,7 @@ class Dispatch(RuleBasedStateMachine):
             assert state(replay) == state(world), "the events alone do not tell the whole story"
             assert unsaved(self.saved, world) == []
             self.policy = world.policy
+            self.posted |= world.new_posted
             self.remember()
             if not isinstance(command, NOT_REPEATABLE):
                 self.repeat(command, decided)
@@ -96,7 +106,7 @@ class Dispatch(RuleBasedStateMachine):
                 (first.delivery_id, first.assignment_id),
                 (first.delivery_id, None),
             )
-        else:
+        elif first.refusal is None:
             assert not isinstance(command, c.AcceptOffer | c.RejectOffer | c.Complete | c.PickUp | c.CreateDelivery)
 
     def judge(self, event: e.Event, world: World) -> None:
@@ -116,9 +126,13 @@ class Dispatch(RuleBasedStateMachine):
         if isinstance(event, e.DriverDisconnected):
             del self.on_socket_since[event.driver_id or ""]
             self.socket_lost[event.driver_id or ""] = event.lost_at
-        if isinstance(event, e.OfferCreated) and event.actor == SYSTEM:
+        if isinstance(event, e.OfferCreated) and event.actor == SYSTEM and event.reason != "changed":
             assert (event.delivery_id, event.driver_id) not in self.declined, "offered again to who said no"
-        if isinstance(event, e.DeliveryReassigned):
+        if isinstance(event, e.DeliveryAtRisk):
+            assert not world.locked_delivery(event.delivery_id or "").at_risk(event.risk), "at risk twice"
+        if isinstance(event, e.DeliveryRecovered):
+            assert world.locked_delivery(event.delivery_id or "").at_risk(event.risk), "recovered of nothing"
+        if isinstance(event, e.DeliveryReassigned | e.DeliveryReleased):
             self.declined.add((event.delivery_id or "", event.driver_id or ""))
         if isinstance(event, e.DeliveryEscalated):
             delivery = world.deliveries[event.delivery_id or ""]
@@ -221,8 +235,14 @@ class Dispatch(RuleBasedStateMachine):
 
     # Orders and people
 
-    @rule(order=st.sampled_from(ORDERS), place=places, later=st.sampled_from([0, 0, 0, 600]), body=st.booleans())
-    def create(self, order: str, place: Point, later: int, body: bool) -> None:
+    @rule(
+        order=st.sampled_from(ORDERS),
+        place=places,
+        later=st.sampled_from([0, 0, 0, 600]),
+        body=st.booleans(),
+        wants=st.sampled_from(["nothing", "nothing", "cold", "proof", "far"]),
+    )
+    def create(self, order: str, place: Place, later: int, body: bool, wants: str = "nothing") -> None:
         self.do(
             c.CreateDelivery(
                 delivery_id=next(self.ids),
@@ -231,9 +251,13 @@ class Dispatch(RuleBasedStateMachine):
                 store_name="Green Bowl",
                 zone="default",
                 pickup=place,
-                dropoff=PLACES[0],
+                dropoff=FAR if wants == "far" else PLACES[0],
                 prep_seconds=300,
-                fingerprint=f"{order} {body}",
+                fingerprint=f"{order} {body} {wants}",
+                notes="no onions" if body else None,
+                requirements=("cold",) if wants == "cold" else (),
+                proof_required=("pin",) if wants == "proof" else (),
+                spare_pin=PIN,
                 actor=SHOP,
                 dispatch_at=self.now + timedelta(seconds=later),
             )
@@ -248,16 +272,82 @@ class Dispatch(RuleBasedStateMachine):
                 self.do(c.CancelDelivery(delivery.id, "changed their mind", actor, force))
 
     @precondition(lambda self: self.deliveries)
-    @rule(number=pick, driver_id=drivers, direct=st.booleans(), early=st.booleans())
-    def assign(self, number: int, driver_id: str, direct: bool, early: bool) -> None:
-        delivery_id = self.delivery_id(number)
-        self.do(
-            c.AssignDelivery(delivery_id, driver_id, "near", direct, next(self.ids), next(self.ids), ALICE, early=early)
-        )
+    @rule(number=pick, driver_id=drivers, direct=st.booleans(), early=st.booleans(), replace=st.booleans())
+    def assign(self, number: int, driver_id: str, direct: bool, early: bool, replace: bool) -> None:
+        ids = (self.delivery_id(number), driver_id, "near", direct, next(self.ids), next(self.ids))
+        self.do(c.AssignDelivery(*ids, ALICE, early=early, replace_offer=replace))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(
+        number=pick,
+        changes=st.sampled_from(
+            [
+                {"dropoff": PLACES[2]},
+                {"dropoff": FAR},
+                {"pickup": PLACES[1]},
+                {"requirements": ("cold",)},
+                {"requirements": ()},
+                {"tip_cents": 100},
+                {"prep_seconds": 3000},
+                {"proof_required": ("pin",), "spare_pin": PIN},
+                {"notes": None},
+                {"promised_at": NOW},
+            ]
+        ),
+        stale=st.booleans(),
+    )
+    def change(self, number: int, changes: dict[str, Any], stale: bool) -> None:
+        delivery = self.deliveries[self.delivery_id(number)]
+        assert delivery is not None
+        version = delivery.version - 1 if stale else delivery.version
+        self.do(c.ChangeDelivery(delivery.id, version, next(self.ids), SHOP, **changes))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick, minutes=st.sampled_from([0, 1, 30]))
+    def the_kitchen_speaks(self, number: int, minutes: int) -> None:
+        delivery_id, new_offer = self.delivery_id(number), next(self.ids)
+        if minutes:
+            self.do(c.DelayDelivery(delivery_id, minutes, new_offer, SHOP))
+        else:
+            self.do(c.MarkReady(delivery_id, new_offer, SHOP))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick)
+    def after_all(self, number: int) -> None:
+        """What was cancelled or came to nothing is wanted again."""
+        for delivery_id in list(self.deliveries) if number % 2 else [self.delivery_id(number)]:
+            self.do(c.RestoreDelivery(delivery_id, ALICE))
+            self.do(c.RetryDelivery(delivery_id, "home now", ALICE))
+
+    @rule(
+        driver_id=drivers,
+        changes=st.sampled_from(
+            [{"tags": ("cold",)}, {"tags": ("cold", "van")}, {"capacity": 1}, {"capacity": 3}, {"shift_ends_at": None}]
+        ),
+    )
+    def drivers_change(self, driver_id: str, changes: dict[str, Any]) -> None:
+        self.do(c.ChangeDriver(driver_id, ADA, **changes))
+
+    @rule(driver_id=drivers, what=st.sampled_from(["go", "come", "come", "go home soon"]))
+    def drivers_go(self, driver_id: str, what: str) -> None:
+        match what:
+            case "go":
+                self.do(c.DeactivateDriver(driver_id, ADA))
+            case "come":
+                self.do(c.ReactivateDriver(driver_id, ADA))
+            case _:
+                self.do(c.ChangeDriver(driver_id, ADA, shift_ends_at=self.now + timedelta(seconds=300)))
 
     @precondition(lambda self: self.assignments())
-    @rule(number=pick, taker=st.none() | drivers, direct=st.booleans(), force=st.booleans(), stale=st.booleans())
-    def reassign(self, number: int, taker: str | None, direct: bool, force: bool, stale: bool) -> None:
+    @rule(
+        number=pick,
+        taker=st.none() | drivers,
+        direct=st.booleans(),
+        force=st.booleans(),
+        stale=st.booleans(),
+        pause=st.booleans(),
+    )
+    def reassign(self, number: int, taker: str | None, direct: bool, force: bool, stale: bool, pause: bool) -> None:
         assignments = self.assignments()
         assignment_id, _, version = assignments[number % len(assignments)]
         self.do(
@@ -271,6 +361,7 @@ class Dispatch(RuleBasedStateMachine):
                 direct,
                 force,
                 version + 1 if stale else version,
+                pause,
             )
         )
 
@@ -301,11 +392,48 @@ class Dispatch(RuleBasedStateMachine):
                 self.do(c.ConfirmReceipt(offer_id, driver_id, by(driver_id)))
 
     @precondition(lambda self: self.assignments())
-    @rule(number=pick, kind=st.sampled_from([c.PickUp, c.Complete]))
-    def progress(self, number: int, kind: Any) -> None:
+    @rule(
+        number=pick,
+        what=st.sampled_from(
+            [
+                "arrived",
+                "picked up",
+                "picked up",
+                "completed",
+                "completed",
+                "wrong",
+                "release",
+                "end",
+                "return",
+                "proof",
+            ]
+        ),
+        ago=st.sampled_from([0, 0, 60]),
+        named=st.booleans(),
+        by_ops=st.sampled_from([False, False, True]),
+    )
+    def progress(self, number: int, what: str, ago: int, named: bool, by_ops: bool) -> None:
+        """What a driver says of a job, at once or later, or ops for them; under a name of its own, or none."""
         assignments = self.assignments()
-        assignment_id, driver_id, _ = assignments[number % len(assignments)]
-        self.do(kind(assignment_id, driver_id, by(driver_id)))
+        job, theirs, _ = assignments[number % len(assignments)]
+        action_id = id_of(f"{job} {what} {number}") if named else None
+        deed = c.Deed(action_id, self.now - timedelta(seconds=ago), self.now)
+        who, actor = (None, ALICE) if by_ops else (theirs, by(theirs))
+        command: c.Command
+        match what:
+            case "arrived":
+                command = c.Arrive(job, who, "dropoff" if number % 2 else "pickup", actor, deed)
+            case "picked up":
+                command = c.PickUp(job, who, actor, deed)
+            case "completed" | "wrong":
+                command = c.Complete(job, who, actor, deed, PIN if what == "completed" else "9999")
+            case "release":
+                command = c.Release(job, who, "unwell", actor, deed=deed)
+            case "proof":
+                command = c.AddProof(job, who, Proof(id_of(f"{job} {number % 3}"), "photo"), actor, deed)
+            case then:
+                command = c.Fail(job, who, "refused", actor, then=then, deed=deed)  # type: ignore[arg-type]
+        self.do(command)
 
     # Clock
 
@@ -381,7 +509,7 @@ class Dispatch(RuleBasedStateMachine):
         waiting = [
             Waiting(d.id, d.pickup.lat, d.pickup.lon, d.unassigned_since, 5, self.excluded(d))
             for d in self.deliveries.values()
-            if d is not None and d.unassigned_since is not None and d.current_offer_id is None
+            if d is not None and d.unassigned_since is not None and wants_offer(d)
         ]
         for pair in match(waiting, free, self.now, self.policy).pairs:
             decided = self.do(c.OfferDelivery(pair.delivery_id, pair.driver_id, next(self.ids), pair.lat, pair.lon))
@@ -393,6 +521,9 @@ class Dispatch(RuleBasedStateMachine):
 
     def excluded(self, delivery: Delivery) -> dict[str, str]:
         reasons = {id_of(name): exclusion(delivery, id_of(name), self.now, self.policy) for name in NAMES}
+        for driver_id, driver in self.drivers.items():
+            assert driver is not None
+            reasons[driver_id] = reasons[driver_id] or unfit(delivery, driver, self.now, self.policy)
         return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
 
     @rule()
@@ -403,9 +534,20 @@ class Dispatch(RuleBasedStateMachine):
         for delivery_id in list(self.deliveries):
             self.do(c.DispatchDelivery(delivery_id))
             self.do(c.Escalate(delivery_id, next(self.ids)))
+            self.the_watch_looks(delivery_id)
         for driver_id in self.drivers:
             self.do(c.EndBreak(driver_id))
             self.do(c.LapsePresence(driver_id))
+
+    def the_watch_looks(self, delivery_id: str) -> None:
+        delivery = self.deliveries[delivery_id]
+        assignment = delivery.active_assignment() if delivery is not None else None
+        if delivery is None or assignment is None:
+            return
+        for code in WORST_FIRST:
+            self.do(c.ClearRisk(delivery_id, code) if delivery.at_risk(code) else c.RaiseRisk(delivery_id, code))
+        self.do(c.EscalateRisk(delivery_id, next(self.ids)))
+        self.do(c.ReleaseGone(assignment.id))
 
     @precondition(lambda self: self.deliveries)
     @rule(number=pick, driver_id=drivers, early=st.booleans())
@@ -437,7 +579,11 @@ def state(world: World) -> tuple[Any, ...]:
 
 def nothing_to_save(world: World) -> bool:
     """Whether a batch would write nothing at all."""
-    return not any(value for name, value in vars(world).items() if name.startswith(("new_", "changed_")))
+    return not any(value for name, value in vars(world).items() if name.startswith(("new_", "changed_", "amended_")))
+
+
+ORDERED = set(Delivery.__struct_fields__) - set(DeliveryRow.__struct_fields__)
+"""What of a delivery is saved only if it is amended."""
 
 
 def unsaved(saved: tuple[Any, Any], world: World) -> list[str]:
@@ -453,6 +599,9 @@ def unsaved(saved: tuple[Any, Any], world: World) -> list[str]:
         bare, bare_before = (structs.replace(d, unassigned=None, offers={}, assignments={}) for d in (delivery, before))
         if bare != bare_before and delivery.id not in world.changed_deliveries:
             found.append(f"delivery {delivery.id}")
+        if delivery.id not in world.new_deliveries and delivery.id not in world.amended_deliveries:
+            seldom = [name for name in ORDERED if getattr(bare, name) != getattr(bare_before, name)]
+            found += [f"{name} of delivery {delivery.id}" for name in seldom]
         if bare != bare_before and delivery.version <= before.version:
             found.append(f"version of delivery {delivery.id}")
         if delivery.unassigned != before.unassigned:

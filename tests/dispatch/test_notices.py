@@ -14,6 +14,8 @@ from tests.dispatch.test_alerts import an_alert
 ALERT = id_of("alert")
 NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver, 7 min after it was made (level 2)"
 
+AT_RISK = "Order A-soup of Green Bowl (zone default) is at risk: driver gone"
+
 
 def the_world() -> World:
     return a_world(a_delivery(), a_driver())
@@ -23,6 +25,10 @@ def escalated(*actions: str) -> e.Event:
     return e.DeliveryEscalated(
         at=NOW, actor=SYSTEM, delivery_id=SOUP, level=2, actions=actions, minutes_since_creation=7
     )
+
+
+def at_risk(*actions: str) -> e.Event:
+    return e.RiskEscalated(at=NOW, actor=SYSTEM, delivery_id=SOUP, risk="driver_gone", level=1, actions=actions)
 
 
 OPS: list[tuple[e.Event, OpsNotice | None]] = [
@@ -47,6 +53,9 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
         ),
         OpsNotice("warning", "north", "Zone north: 25% of offers are rejected (threshold 20%).", None, ALERT),
     ),
+    (at_risk("ticket", "notify_ops"), OpsNotice("warning", "default", f"{AT_RISK} (level 1).", SOUP)),
+    (at_risk("notify_critical"), OpsNotice("critical", "default", f"{AT_RISK} (level 1).", SOUP)),
+    (at_risk("ticket"), None),
     (e.AlertAcknowledged(at=NOW, actor=ALICE, alert=an_alert()), None),
 ]
 
@@ -83,6 +92,15 @@ DRIVERS: list[tuple[e.Event, str | None]] = [
     (
         e.DeliveryCancelled(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, reason="sold out"),
         f"Cancelled: {ORDER}: sold out.",
+    ),
+    (
+        e.DeliveryReleased(at=NOW, actor=SYSTEM, delivery_id=SOUP, driver_id=DAN, reason="driver_gone"),
+        f"No longer theirs: {ORDER}: driver gone.",
+    ),
+    (e.DeliveryReleased(at=NOW, actor=by(DAN), delivery_id=SOUP, driver_id=DAN, reason="unwell"), None),
+    (
+        e.DeliveryChanged(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, changes={"notes": (None, "x")}),
+        f"Changed: {ORDER}.",
     ),
     (changed("break", by(DAN)), None),
     (changed("lunch_of_all", ALICE), "Now on break: lunch of all."),

@@ -8,7 +8,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.model import SYSTEM, Delivery, Driver, Position
+from server.dispatch.model import SYSTEM, Delivery, Driver, OrderDetails, Position
 from server.dispatch.offers import dispatchable, exclusion
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.world import NeedsRows, World
@@ -42,7 +42,7 @@ NEW_OFFER, NEW_ASSIGNMENT = id_of("new offer"), id_of("new assignment")
 OFFER_SOUP_TO_DAN = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon)
 EARLY = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon, SHOP, early=True)
 ACCEPT = c.AcceptOffer(OFFER, DAN, NEW_ASSIGNMENT, by(DAN))
-REJECT = c.RejectOffer(OFFER, DAN, by(DAN), "too far")
+REJECT = c.RejectOffer(OFFER, DAN, by(DAN), "too_far", "the bridge is closed")
 RECEIVED = c.ConfirmReceipt(OFFER, DAN, by(DAN))
 EXPIRE = c.ExpireOffer(OFFER, NEW_ASSIGNMENT)
 
@@ -114,6 +114,13 @@ def assigned(by_offer: str = "ACCEPTED", **of_assignment: Any) -> Callable[[], W
         return a_world(soup, dan)
 
     return given
+
+
+def gave_back() -> World:
+    """Dan had soup, and gave it back."""
+    soup, dan = a_delivery(), a_driver()
+    an_assignment(soup, dan, status="RELEASED", ended_at=NOW - minutes(1), ended_by=DAN)
+    return a_world(soup, dan)
 
 
 def dan(world: World) -> Driver:
@@ -218,6 +225,78 @@ OFFERING = [
         given=waiting(position=Position(52.5, 13.4, NOW - seconds(301))),
         command=OFFER_SOUP_TO_DAN,
         then="driver_not_available: position_stale",
+    ),
+    Case(
+        "nobody is asked who lacks a tag that the order requires",
+        given=lambda: a_world(a_delivery(requirements=("cold", "van")), a_driver(tags=("van",))),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: requirements",
+    ),
+    Case(
+        "who has all of them is",
+        given=lambda: a_world(a_delivery(requirements=("cold",)), a_driver(tags=("van", "cold"))),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+        afterwards=lambda w: soup(w).open_offer().payload.requirements == ("cold",),
+    ),
+    Case(
+        "nobody is asked who goes home before they could have it",
+        given=waiting(shift_ends_at=NOW + minutes(8)),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: shift_ends",
+    ),
+    Case(
+        "who goes home right after is",
+        given=waiting(shift_ends_at=NOW + minutes(9)),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+    ),
+    Case(
+        "nobody is asked after the end of their shift",
+        given=waiting(shift_ends_at=NOW),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: shift_ends",
+    ),
+    Case(
+        "nor who works for us no more",
+        given=waiting(active=False),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: deactivated",
+    ),
+    Case(
+        "what is held is not offered yet",
+        given=lambda: a_world(a_delivery(held_until=NOW + minutes(5)), a_driver()),
+        command=OFFER_SOUP_TO_DAN,
+        then="delivery_not_waiting",
+    ),
+    Case(
+        "nor what has an address that somebody should look at",
+        given=lambda: a_world(a_delivery(details=OrderDetails(warnings=("trip_too_long",))), a_driver()),
+        command=OFFER_SOUP_TO_DAN,
+        then="delivery_not_waiting",
+    ),
+    Case(
+        "the first offer promises what it estimates",
+        given=waiting(),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+        afterwards=lambda w: (
+            soup(w).estimated_pickup_at == NOW + minutes(9)
+            and soup(w).promised_at == soup(w).estimated_delivery_at > NOW + minutes(19)
+        ),
+    ),
+    Case(
+        "what was promised before stays so",
+        given=lambda: a_world(a_delivery(promised_at=NOW + minutes(15)), a_driver()),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+        afterwards=lambda w: soup(w).promised_at == NOW + minutes(15),
+    ),
+    Case(
+        "who gave it back is not asked again",
+        given=lambda: gave_back(),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: gave_it_back",
     ),
     Case(
         "nobody is asked outside their zone",
@@ -386,15 +465,30 @@ REJECTING = [
         "a no frees the delivery and the driver, and its reason is kept",
         given=offered(expiries_in_a_row=2),
         command=REJECT,
-        then=[happens(e.OfferRejected, offer_id=OFFER, reason="too far", response_ms=29_000, actor=by(DAN))],
+        then=[
+            happens(
+                e.OfferRejected,
+                offer_id=OFFER,
+                reason="too_far",
+                note="the bridge is closed",
+                response_ms=29_000,
+                actor=by(DAN),
+            )
+        ],
         afterwards=lambda w: (
             soup(w).status == "READY"
             and soup(w).open_offer() is None
-            and soup(w).offers[OFFER].closing_reason == "too far"
+            and soup(w).offers[OFFER].closing_reason == "too_far"
             and soup(w).unassigned.failure_reason == "offer_rejected"
             and dan(w).open_offer_id is None
             and dan(w).expiries_in_a_row == 0
         ),
+    ),
+    Case(
+        "a reason in their own words is a note",
+        given=offered(),
+        command=c.RejectOffer(OFFER, DAN, by(DAN), "my bike broke"),
+        then=[happens(e.OfferRejected, reason="other", note="my bike broke")],
     ),
     Case("no again is harmless", given=closed("REJECTED"), command=REJECT, then=[]),
     Case("a no at the deadline is too late", given=offered(DUE), command=REJECT, then="offer_no_longer_open"),

@@ -1,13 +1,15 @@
 """Distances and times, and what an offer says of them."""
 
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from server.dispatch.model import Point
+from server.dispatch.model import Place, Point
 from server.dispatch.policy import DEFAULT_POLICY
-from server.dispatch.travel import haversine_km, offer_payload, road_km, travel_seconds
-from tests.builders import NOW, PICKUP, a_delivery, a_policy, minutes
+from server.dispatch.travel import haversine_km, km_away, named_by, offer_payload, road_km, travel_seconds
+from tests.builders import NOW, PICKUP, a_delivery, a_driver, a_policy, an_open_offer, minutes
 
 ONE_DEGREE_KM = 111.19508
 
@@ -75,16 +77,45 @@ def test_minutes_to_the_pickup_are_travel_and_the_rest_of_preparation_rounded_up
 
 
 def test_the_delivery_time_adds_the_trip_and_the_handover() -> None:
-    here = Point(0, 0)
+    here = Place(0, 0)
     at_once = a_delivery(pickup=here, dropoff=here, dispatch_at=NOW, prep_seconds=600)
     assert offer_payload(at_once, 0, 0, DEFAULT_POLICY, NOW).estimated_delivery_time == "2026-02-01T18:20:00.000Z"
-    trip = a_delivery(pickup=here, dropoff=Point(0.1, 0), dispatch_at=NOW, prep_seconds=0)
+    trip = a_delivery(pickup=here, dropoff=Place(0.1, 0), dispatch_at=NOW, prep_seconds=0)
     policy = a_policy(average_speed_kmh=60, handover_seconds=0)
     assert offer_payload(trip, 0, 0, policy, NOW).estimated_delivery_time == "2026-02-01T18:14:27.321Z"
 
 
 def test_the_earning_is_the_shops_or_a_base_and_so_much_a_km() -> None:
-    apart = {"pickup": Point(0, 0), "dropoff": Point(0.1, 0)}
+    apart = {"pickup": Place(0, 0), "dropoff": Place(0.1, 0)}
     assert payload(**apart).estimated_earning_cents == round(300 + 80 * 1.3 * ONE_DEGREE_KM / 10)
     assert payload(**apart, driver_pay_cents=0).estimated_earning_cents == 0
     assert payload(**apart, driver_pay_cents=777).estimated_earning_cents == 777
+    assert payload(**apart, driver_pay_cents=777, tip_cents=100).estimated_earning_cents == 877
+
+
+def test_of_the_people_an_offer_names_only_the_one_at_the_pickup() -> None:
+    told = payload(
+        pickup=Place(PICKUP.lat, PICKUP.lon, "1 Market Square", "Ms Bowl", "+49 30 1", "ring twice"),
+        dropoff=Place(PICKUP.lat, PICKUP.lon, "7 Garden Street", "Mr Gray", "+49 30 2", "third floor"),
+        notes="no onions",
+        requirements=("cold",),
+    )
+    assert told.pickup_location == Place(PICKUP.lat, PICKUP.lon, "1 Market Square", "Ms Bowl")
+    assert told.dropoff_location == Place(PICKUP.lat, PICKUP.lon, "7 Garden Street")
+    assert (told.seller_order_id, told.requirements, told.estimated_trip_km) == ("A-soup", ("cold",), 0)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_offer_names_the_times_of_pickup_and_delivery(stored: bool) -> None:
+    soup = a_delivery(dispatch_at=NOW, prep_seconds=601)
+    said: Any = offer_payload(soup, PICKUP.lat, PICKUP.lon, DEFAULT_POLICY, NOW)
+    expected = datetime.fromisoformat(said.estimated_delivery_time)
+    if stored:
+        said = msgspec.Raw(msgspec.json.encode(said))
+    offer = an_open_offer(soup, a_driver(), payload=said, created_at=NOW)
+    assert named_by(offer) == (NOW + minutes(11), expected)
+
+
+def test_how_far_away_a_deed_was_done() -> None:
+    assert km_away(PICKUP, PICKUP.lat + 1, PICKUP.lon) == 111.195
+    assert km_away(PICKUP, None, None) is None

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from server.dispatch import commands as c
-from server.dispatch.model import Actor, Point
+from server.dispatch.model import Actor, Place
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.execute import Answer, Committed
@@ -80,14 +80,14 @@ class Dispatch:
 
     async def an_order(self, lat: float = PICKUP[0], lon: float = PICKUP[1], **changes: Any) -> str:
         """An order whose search starts by itself; its delivery's id."""
-        there = Point(lat + KM, lon)
+        there = Place(lat + KM, lon)
         row: dict[str, Any] = {
             "delivery_id": new_id(),
             "seller_id": "shop",
             "seller_order_id": new_id(),
             "store_name": "Green Bowl",
             "zone": "default",
-            "pickup": Point(lat, lon),
+            "pickup": Place(lat, lon),
             "dropoff": there,
             "prep_seconds": 0,
             "fingerprint": "f",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.dispatch import commands as c
-from server.dispatch.policy import EscalationLevel
+from server.dispatch.policy import EscalationLevel, WatchPolicy
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, by
@@ -242,3 +242,77 @@ async def _closed(dispatch: Dispatch, count: int) -> bool:
 
 async def _gone(dispatch: Dispatch, driver_id: str) -> bool:
     return await dispatch.one("SELECT session_id FROM drivers WHERE id = $1", driver_id) is None
+
+
+# Orders at risk
+
+
+async def with_a_job(dispatch: Dispatch) -> tuple[str, str, str]:
+    """Dan accepts an order: the delivery, Dan, the assignment."""
+    dan, delivery_id = await dispatch.a_driver(), await dispatch.an_order()
+    offer_id = await until(lambda: dispatch.open_offer(delivery_id))
+    assert offer_id is not None
+    job = (await dispatch.done(c.AcceptOffer(offer_id, dan, new_id(), by(dan)))).decided.assignment_id
+    assert job is not None
+    return delivery_id, dan, job
+
+
+GONE = (
+    "UPDATE drivers SET session_id = NULL, session_node = NULL, connected_since = NULL,"
+    " socket_lost_at = clock_timestamp() - interval '1 hour' WHERE id = $1"
+)
+
+
+async def with_watch(two: tuple[Dispatch, Dispatch], **watch: Any) -> None:
+    await two[0].set_policy(watch=WatchPolicy(**watch))
+    await until(lambda: two[1].node.policies.current.watch.gone_seconds == watch["gone_seconds"])
+
+
+async def test_a_driver_who_is_gone_with_an_order_is_a_risk_once_until_they_are_back(
+    two: tuple[Dispatch, Dispatch],
+) -> None:
+    dispatch, _ = two
+    await with_watch(two, gone_seconds=2)
+    delivery_id, dan, _ = await with_a_job(dispatch)
+    await dispatch.execute("UPDATE assignments SET created_at = clock_timestamp() - interval '2 hours'")
+    await dispatch.execute(GONE, dan)
+    await until(lambda: dispatch.one("SELECT risks FROM deliveries WHERE id = $1", delivery_id))
+    await dispatch.done(c.ConnectDriver(dan, new_id(), dispatch.node.node_id, by(dan)))
+    await until(lambda: dispatch.one("SELECT risks IS NULL FROM deliveries WHERE id = $1", delivery_id))
+    happened = told(two, delivery_id=delivery_id)
+    assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (1, 1)
+
+
+async def test_what_is_late_climbs_the_ladder_each_level_once(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    delivery_id, _, _ = await with_a_job(dispatch)
+    await dispatch.execute(
+        "WITH d AS (UPDATE deliveries SET watch_at = watch_at - interval '1 day', promised_at = promised_at -"
+        " interval '1 day') UPDATE assignments SET pickup_due_at = pickup_due_at - interval '1 day'"
+    )
+    await dispatch.execute("UPDATE deliveries SET watch_at = (SELECT pickup_due_at FROM assignments)")
+    risks = "SELECT jsonb_array_length(risks) FROM deliveries WHERE id = $1"
+    await until(lambda: _is(dispatch, risks, delivery_id, 2))
+    await dispatch.execute("UPDATE deliveries SET risk_since = clock_timestamp() - interval '1 day'")
+    await until(lambda: _is(dispatch, "SELECT risk_level FROM deliveries WHERE id = $1", delivery_id, 3))
+    happened = told(two, delivery_id=delivery_id)
+    assert happened["delivery.at_risk"] == 2
+    assert (happened["delivery.risk_escalated"], happened["ticket.created"]) == (3, 1)
+    assert await dispatch.one("SELECT count(*) FROM notices WHERE kind = 'delivery.risk_escalated'") == 2
+
+
+async def test_what_a_driver_who_is_gone_has_not_picked_up_is_taken_back_if_the_policy_says_so(
+    two: tuple[Dispatch, Dispatch],
+) -> None:
+    dispatch, _ = two
+    await with_watch(two, gone_seconds=3, release_gone_seconds=4)
+    delivery_id, dan, job = await with_a_job(dispatch)
+    await dispatch.execute("UPDATE assignments SET created_at = clock_timestamp() - interval '2 hours'")
+    await dispatch.execute(GONE, dan)
+    await until(lambda: _is(dispatch, "SELECT status FROM assignments WHERE id = $1", job, "RELEASED"))
+    assert told(two, delivery_id=delivery_id)["delivery.released"] == 1
+    assert await dispatch.one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "READY"
+
+
+async def _is(dispatch: Dispatch, query: str, row_id: str, expected: object) -> bool:
+    return bool(await dispatch.one(query, row_id) == expected)

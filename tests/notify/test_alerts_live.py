@@ -111,11 +111,11 @@ async def test_behind_orders_that_wait_are_the_drivers_who_did_not_take_them(sit
     dan = await site.driver("Dan", at_work=True)
     delivery = await site.delivery()
     offer = await dan.offer()
-    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})
     await look(site)
     (alert,) = await alerts(site)
     behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
-    assert behind["drivers"] == [{"driverId": dan.id, "name": "Dan", "rejections": 1, "reason": "too far"}]
+    assert behind["drivers"] == [{"driverId": dan.id, "name": "Dan", "rejections": 1, "reason": "too_far"}]
     await cancel(site, delivery)
     await look(site)
     over = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()

@@ -17,7 +17,20 @@ URL = "https://shop.example/hooks"
 
 def test_every_type_of_the_contract_can_be_asked_for() -> None:
     assert get_args(EventType) == (EVERYTHING, *TYPES)
-    deliveries = ("created", "assigned", "picked_up", "delivered", "cancelled", "reassigned", "escalated")
+    deliveries = (
+        *(
+            "created",
+            "assigned",
+            "picked_up",
+            "delivered",
+            "cancelled",
+            "reassigned",
+            "escalated",
+            "arrived",
+            "released",
+        ),
+        *("failed", "returning", "returned", "late_report", "changed", "restored", "retried", "at_risk", "recovered"),
+    )
     offers = ("created", "accepted", "rejected", "expired", "withdrawn")
     assert set(TYPES) == {
         *(f"delivery.{what}" for what in deliveries),

@@ -164,6 +164,8 @@ BREAKING: Final[dict[str, str]] = {
     "deliveries_prep_seconds_check": "UPDATE deliveries SET prep_seconds = -1",
     "deliveries_money_check": "UPDATE deliveries SET price_cents = -1",
     "deliveries_currency_check": "UPDATE deliveries SET currency = 'usd'",
+    "deliveries_over_check": f"UPDATE deliveries SET over_at = now() WHERE id = '{CAKE}'",
+    "deliveries_risk_check": "UPDATE deliveries SET risk_since = now()",
     "deliveries_counts_check": "UPDATE deliveries SET version = 0",
     "unassigned_orders_escalation_status_check": "UPDATE unassigned_orders SET escalation_status = 'LOST'",
     "unassigned_orders_escalation_level_check": "UPDATE unassigned_orders SET escalation_level = 11",

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from server.dispatch import commands as c
-from server.dispatch.model import Actor, Point
+from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
 from server.execute import Answer, Executor
 from server.ids import new_id
@@ -59,7 +59,7 @@ async def done(executor: Executor, command: c.Command) -> Answer:
 
 
 def an_order(number: str) -> c.CreateDelivery:
-    here, there = Point(52.5, 13.4), Point(52.51, 13.41)
+    here, there = Place(52.5, 13.4), Place(52.51, 13.41)
     return c.CreateDelivery(new_id(), "shop", number, "Pizza", "north", here, there, 0, "f", SHOP)
 
 

@@ -18,8 +18,15 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
             for given in operation["parameters"]:
                 if given["name"] in KNOWN:
                     given["schema"] = {"type": "string", "enum": KNOWN[given["name"]]}
-    sound_policy = {"escalation": {"maxItems": 1}, "wideSearchRadiusKm": {"const": 100}}
+    sound_policy = {
+        "escalation": {"maxItems": 1},
+        "wideSearchRadiusKm": {"const": 100},
+        "currency": {"const": "USD"},
+    }
     _narrow(raw_schema["paths"]["/admin/policy"]["put"], sound_policy)
+    paid = {"currency": {"const": "USD"}}  # in another currency than the policy's the pay must be said
+    _narrow(raw_schema["paths"]["/deliveries"]["post"], paid)
+    _narrow(raw_schema["paths"]["/deliveries/{deliveryId}"]["patch"], paid)
     _narrow(raw_schema["paths"]["/admin/users"]["post"], {"name": {"pattern": "^[a-z]{1,20}$"}})
 
 

@@ -83,6 +83,9 @@ async def test_ops_give_a_waiting_delivery_to_a_driver(site: Site, problem: Chec
     again = await site.alice.post(path, json={"driverId": dan.id, "reason": "knows the way"})
     assert (again.status_code, again.json()["offer"]["id"]) == (200, offered.json()["offer"]["id"])
     assigned = await site.alice.post(path, json={"driverId": dan.id, "reason": "in a hurry", "mode": "assign"})
+    problem(assigned, 409, "offer_open")
+    insists = {"driverId": dan.id, "reason": "in a hurry", "mode": "assign", "replaceOffer": True}
+    assigned = await site.alice.post(path, json=insists)
     assert assigned.status_code == 201
     assert assigned.json()["assignment"]["source"] == "manual"
     problem(await site.alice.post(path, json={"driverId": dan.id, "reason": "x"}), 409, "delivery_not_waiting")

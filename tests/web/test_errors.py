@@ -87,11 +87,13 @@ async def test_an_unknown_address_or_method_is_told_as_a_problem(site: Site, pro
     assert (await site.ada.head(f"/deliveries/{new_id()}/cancel")).status_code == 405
 
 
-async def test_what_the_rules_refuse_is_a_conflict_but_for_three(problem: Check) -> None:
+async def test_what_the_rules_refuse_is_a_conflict_but_for_five(problem: Check) -> None:
     refusals_there_are = [one for one in vars(refusals).values() if isinstance(one, Refusal)]
     for refusal in refusals_there_are:
         told = errors.refused(refusal)
-        special = {"not_found": 404, "try_again": 503, "internal_error": 500}
+        special = {
+            "not_found": 404, "try_again": 503, "internal_error": 500, "not_yet_supported": 503, "pay_required": 422,
+        }  # fmt: skip
         assert told.kind.status == special.get(refusal.code, 409)
         assert told.kind.code == refusal.code
     assert errors.refused(refusals.TRY_AGAIN).headers["Retry-After"] == "1"

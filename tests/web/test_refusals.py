@@ -48,13 +48,23 @@ class Refusing:
         }
 
     async def refuse(
-        self, client: httpx2.AsyncClient, method: str, path: str, code: str, body: Any = None, **ids: str
+        self,
+        client: httpx2.AsyncClient,
+        method: str,
+        path: str,
+        code: str,
+        body: Any = None,
+        *,
+        leaves: frozenset[str] = frozenset(),
+        **ids: str,
     ) -> None:
+        """`leaves` are the tables in which a refusal may leave a report; nothing of dispatch stands there."""
         before = await self.rows()
         answer = await client.request(method, path.format(**ids), json=body)
         assert (answer.status_code, answer.json()["code"]) == (409, code), f"{method} {path}: {answer.text}"
         after = await self.rows()
-        assert [table for table in before if after[table] != before[table]] == [], f"{method} {path}: {code}"
+        changed = {table for table in before if after[table] != before[table]}
+        assert changed == leaves, f"{method} {path}: {code}"
         self.seen.add((method, path, code))
 
 
@@ -72,6 +82,72 @@ async def assigned(site: Site, driver: Driver) -> tuple[dict[str, Any], dict[str
     accepted = await driver.post(f"/offers/{offer_id}/accept")
     assert accepted.status_code == 200, accepted.text
     return delivery, accepted.json()["assignment"]
+
+
+REPORT = frozenset({"events", "assignments"})
+
+
+async def refuse_again(refusing: Refusing, dan: Driver, path: str, body: Any, ids: dict[str, str]) -> None:
+    """What is reported once too late is not reported again."""
+    await refusing.refuse(dan.client, "POST", path, "assignment_not_active", body, **ids)
+
+
+async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
+    """Orders that change, and drivers who give back, fail and prove."""
+    site, refuse, shop, alice = refusing.site, refusing.refuse, refusing.site.shop, refusing.site.alice
+    order = "/deliveries/{delivery_id}"
+    job, admin = "/drivers/{driver_id}/assignments/{assignment_id}/", "/admin/assignments/{assignment_id}/"
+
+    delivery, offer_id = await offered(site, dan, proofRequired=["pin"], pin="0417")
+    ids = {"delivery_id": delivery["id"], "driver_id": dan.id}
+    body = REASON | {"driverId": dan.id, "mode": "assign"}
+    await refuse(alice, "POST", "/admin/deliveries/{delivery_id}/assign", "offer_open", body, **ids)
+    await refuse(shop, "PATCH", order, "version_changed", {"version": 99, "notes": "x"}, **ids)
+    await refuse(alice, "POST", order + "/restore", "not_cancelled", **ids)
+    await refuse(alice, "POST", order + "/retry", "not_failed", REASON, **ids)
+    accepted = await dan.post(f"/offers/{offer_id}/accept")
+    ids["assignment_id"] = accepted.json()["assignment"]["id"]
+    await refuse(dan.client, "POST", job + "failed", "not_picked_up", REASON, **ids)
+    await refuse(alice, "POST", admin + "failed", "not_picked_up", REASON, **ids)
+    await refuse(site.ada, "DELETE", "/drivers/{driver_id}", "has_active_work", **ids)
+    await refusing.pool.execute("UPDATE drivers SET capacity = 2, active_count = 2 WHERE id = $1", dan.id)
+    await refuse(alice, "PATCH", "/drivers/{driver_id}", "has_active_work", {"capacity": 1}, **ids)
+    await refusing.pool.execute("UPDATE drivers SET active_count = 1 WHERE id = $1", dan.id)
+    await site.driver("Max", externalRef="max")
+    await refuse(alice, "PATCH", "/drivers/{driver_id}", "driver_exists", {"externalRef": "max"}, **ids)
+    assert (await dan.post(f"/assignments/{ids['assignment_id']}/pickup")).status_code == 200
+    await refuse(dan.client, "POST", job + "release", "already_picked_up", REASON, **ids)
+    await refuse(alice, "POST", admin + "release", "already_picked_up", REASON, **ids)
+    version = (await shop.get(f"/deliveries/{delivery['id']}")).json()["version"]
+    elsewhere = {"version": version, "pickup": {"lat": 52.6, "lon": 13.5}}
+    await refuse(shop, "PATCH", order, "already_picked_up", elsewhere, **ids)
+    await refuse(shop, "POST", order + "/ready", "already_picked_up", **ids)
+    await refuse(shop, "POST", order + "/delay", "already_picked_up", {"minutes": 5}, **ids)
+    await refuse(dan.client, "POST", job + "complete", "proof_required", **ids)
+    wrong = {"proof": {"pin": "9999"}}
+    for _ in range(5):
+        await refuse(dan.client, "POST", job + "complete", "pin_wrong", wrong, leaves=REPORT, **ids)
+    await refuse(dan.client, "POST", job + "complete", "pin_locked", {"proof": {"pin": "0417"}}, **ids)
+    cancelled = await alice.post(f"/deliveries/{delivery['id']}/cancel", json=REASON | {"force": True})
+    assert cancelled.status_code == 200
+    await refuse(alice, "POST", order + "/restore", "already_picked_up", **ids)
+    await refuse(shop, "PATCH", order, "delivery_over", {"version": 99, "notes": "x"}, **ids)
+    await refuse(shop, "POST", order + "/ready", "delivery_over", **ids)
+    await refuse(shop, "POST", order + "/delay", "delivery_over", {"minutes": 5}, **ids)
+    gone = await site.driver("Gone")
+    assert (await site.ada.delete(f"/drivers/{gone.id}")).status_code == 204
+    wants: dict[str, Any] = {"pause": None, "resume": None, "end-shift": None, "take-break": {"durationMinutes": 30}}
+    for what, body in wants.items():
+        path = "/drivers/{driver_id}/availability/" + what
+        await refuse(site.ada, "POST", path, "driver_deactivated", body, driver_id=gone.id)
+    back = REASON | {"availability": "available"}
+    await refuse(
+        alice, "POST", "/admin/drivers/{driver_id}/availability", "driver_deactivated", back, driver_id=gone.id
+    )
+    old = await site.delivery()
+    assert (await shop.post(f"/deliveries/{old['id']}/cancel", json=REASON)).status_code == 200
+    await refusing.pool.execute("UPDATE deliveries SET over_at = now() - interval '1 hour' WHERE id = $1", old["id"])
+    await refuse(alice, "POST", order + "/restore", "too_late_to_restore", delivery_id=old["id"])
 
 
 async def test_no_refusal_changes_a_row(site: Site) -> None:
@@ -146,9 +222,18 @@ async def test_no_refusal_changes_a_row(site: Site) -> None:
     await refuse(ada, "POST", reassign, "assignment_not_active", REASON, **ids)
     delivery, lost = await assigned(site, dan)
     assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
-    for what in ("pickup", "complete"):
+    ids = {"driver_id": dan.id, "assignment_id": lost["id"]}
+    deeds: dict[str, Any] = {
+        "pickup": {}, "complete": {}, "arrived": {"where": "pickup"}, "release": REASON, "failed": REASON,
+    }  # fmt: skip
+    for what, body in deeds.items():
         path = "/drivers/{driver_id}/assignments/{assignment_id}/" + what
-        await refuse(dan.client, "POST", path, "assignment_not_active", driver_id=dan.id, assignment_id=lost["id"])
+        await refuse(dan.client, "POST", path, "assignment_not_active", body, leaves=REPORT, **ids)
+        await refuse_again(refusing, dan, path, body, ids)
+        if what != "arrived":
+            path = "/admin/assignments/{assignment_id}/" + what
+            await refuse(alice, "POST", path, "assignment_not_active", REASON, **ids)
+    await the_whole_job(refusing, dan)
 
     # A driver who went home.
     assert (await dan.post("/availability/end-shift")).status_code == 200

@@ -95,7 +95,7 @@ async def test_the_asyncapi_document_tells_of_every_message(site: Site) -> None:
     said = {ref["$ref"].rsplit("/", 1)[1] for ref in document["operations"]["toDriver"]["messages"]}
     assert heard == {
         "accept", "reject", "received", "location", "picked_up", "completed", "take_break", "end_shift", "pause",
-        "resume", "ping",
+        "resume", "ping", "arrived", "release", "failed",
     }  # fmt: skip
     assert said == {
         "hello", "offer", "offer_closed", "assignment", "availability", "ack", "error", "pong", "goodbye",

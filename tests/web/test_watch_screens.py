@@ -74,7 +74,7 @@ async def test_an_alert_shows_what_is_behind_it_and_is_looked_after_by_name(site
     dan = await site.driver("Dan", at_work=True)
     delivery = await site.delivery(storeName="<Sushi> & Co")
     offer = await dan.offer()
-    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})
     await look(site)
     olga, vic = await logged_in(site, "Olga", "ops"), await logged_in(site, "Vic", "viewer")
     page = await see(olga, "/alerts")

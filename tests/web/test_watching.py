@@ -113,7 +113,7 @@ async def test_the_numbers_count_answers_apart_from_silence(site: Site) -> None:
     await site.ada.put("/admin/policy", json=policy | {"offerTimeoutSeconds": 60})
     dora = await site.driver("Dora", at_work=True)
     offer = await dora.offer()
-    await dora.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await dora.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})
     ben = await site.driver("Ben", at_work=True)
     await ben.post(f"/offers/{(await ben.offer())['id']}/accept")
     await site.delivery(zone="elsewhere")
@@ -125,7 +125,7 @@ async def test_the_numbers_count_answers_apart_from_silence(site: Site) -> None:
         "offersSent": 3, "accepted": 1, "autoAccepted": 0, "rejected": 1, "expired": 1, "withdrawn": 0,
     }  # fmt: skip
     assert stats["acceptanceRate"] == stats["rejectedShare"] == 1 / 3
-    assert stats["rejectionReasons"] == {"too far": 1}
+    assert stats["rejectionReasons"] == {"too_far": 1}
     assert 0 <= stats["responseMsP50"] <= stats["responseMsP95"]
     assert (stats["deliveriesCreated"], stats["unassignedNow"], stats["unassignedOver5MinShare"]) == (1, 0, 0)
     everywhere = (await site.vic.get("/admin/stats")).json()

@@ -100,7 +100,11 @@ class People:
         if not waiting or not drivers:
             return
         free = [driver for driver in drivers if driver["availability"] == "available" and not driver["busy"]]
-        target = {"driverId": chance.choice(free or drivers)["id"], "mode": chance.choice(("offer", "assign"))}
+        target: dict[str, Any] = {
+            "driverId": chance.choice(free or drivers)["id"],
+            "mode": chance.choice(("offer", "assign")),
+        }
+        target["replaceOffer"] = True
         path = f"/admin/deliveries/{chance.choice(waiting)['id']}/assign"
         await self._together("POST", path, lambda mark: {"reason": mark, **target}, admins=False)
 

@@ -93,6 +93,8 @@ class _Index:
         targets = dict(BY_TARGET.values())
         for event in database.events:
             mark = event.data.get("reason") or event.data.get("note")
+            if mark == "other":  # a driver's own words are a note
+                mark = event.data.get("note")
             if mark:
                 self.marked[mark].append(event)
             if event.type in targets:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -17,9 +18,11 @@ from server.dispatch.model import (
     Delivery,
     Driver,
     Offer,
+    Place,
     Ticket,
 )
 from server.dispatch.policy import Policy
+from server.dispatch.travel import named_by
 from server.dispatch.world import World
 from server.wire import parse_instant
 from tests.dispatch.invariants import broken_invariants
@@ -158,9 +161,17 @@ class _Rebuild:
         began = Delivery(
             d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, "SCHEDULED", d.pickup, d.dropoff,
             d.prep_seconds, d.dispatch_at, row.at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency,
-            d.notes,
+            d.notes, requirements=d.requirements, tip_cents=d.tip_cents, promised_at=self._promised_at_first(d),
+            details=structs.replace(d.details, store=None, checked=False),
         )  # fmt: skip
         return {"delivery": began}
+
+    @staticmethod
+    def _promised_at_first(d: Delivery) -> datetime | None:
+        """What was promised by the order itself: not what the first offer or a person's assignment made of nothing."""
+        estimated = {named_by(offer)[1] for offer in d.offers.values()}
+        by_hand = any(assignment.offer_id is None for assignment in d.assignments.values())
+        return None if by_hand or d.promised_at in estimated else d.promised_at
 
     def _offered(self, row: EventRow) -> dict[str, Any]:
         o = self._deliveries[_id(row.delivery_id)].offers[_id(row.offer_id)]
@@ -180,10 +191,41 @@ class _Rebuild:
 
     def _assigned(self, row: EventRow) -> dict[str, Any]:
         source: AssignmentSource = row.data["source"]
+        a = self._deliveries[_id(row.delivery_id)].assignments[_id(row.assignment_id)]
         began = Assignment(
-            _id(row.assignment_id), _id(row.delivery_id), _id(row.driver_id), row.offer_id, "ACTIVE", source, row.at
-        )
-        return {"assignment": began, "reason": row.data.get("reason")}
+            _id(row.assignment_id), _id(row.delivery_id), _id(row.driver_id), row.offer_id, "ACTIVE", source, row.at,
+            pickup_due_at=a.pickup_due_at,
+        )  # fmt: skip
+        expected = row.data.get("estimatedDeliveryAt")
+        return {
+            "assignment": began,
+            "reason": row.data.get("reason"),
+            "delivery_at": parse_instant(expected) if expected is not None else None,
+        }
+
+    def _done(self, row: EventRow) -> dict[str, Any]:
+        """What every deed tells."""
+        at = row.data.get("happenedAt")
+        return {
+            "happened_at": parse_instant(at) if at is not None else None,
+            "action_id": row.data.get("actionId"),
+            "reason": row.data.get("reason"),
+            "note": row.data.get("note"),
+            "distance_km": row.data.get("distanceKm"),
+        }
+
+    def _delivered(self, row: EventRow) -> dict[str, Any]:
+        details = self._deliveries[_id(row.delivery_id)].assignments[_id(row.assignment_id)].details
+        handover = details.handover if details is not None else None
+        return {"handover": handover, "unproven": tuple(row.data.get("unproven", ())), **self._done(row)}
+
+    def _reassigned(self, row: EventRow) -> dict[str, Any]:
+        place, driver = row.data.get("pickup"), self._drivers[_id(row.driver_id)]
+        told = {"reason": row.data["reason"], "forced": row.data["forced"]}
+        if place is None:
+            return told
+        store = self._deliveries[_id(row.delivery_id)].details.store
+        return told | {"pickup": Place(place["lat"], place["lon"], None, driver.name, driver.phone), "store": store}
 
     def _ticket(self, row: EventRow) -> dict[str, Any]:
         ticket: Ticket = self._tickets[row.data["ticketId"]]
@@ -193,7 +235,8 @@ class _Rebuild:
     def _registered(self, row: EventRow) -> dict[str, Any]:
         d = self._drivers[_id(row.driver_id)]
         began = Driver(
-            d.id, d.name, d.zone, d.capacity, "offline", row.at, d.external_ref, d.phone,
+            d.id, d.name, d.zone, d.capacity, "offline", row.at, d.external_ref, d.phone, vehicle=d.vehicle,
+            tags=d.tags, shift_ends_at=d.shift_ends_at,
             availability_reason="never_seen", availability_before="available",
         )  # fmt: skip
         return {"driver": began}
@@ -222,12 +265,34 @@ class _Rebuild:
         e.OfferRejected: lambda _, row: {
             "response_ms": row.data["responseTimeMs"],
             "reason": row.data["reason"],
+            "note": row.data.get("note"),
         },
         e.OfferExpired: lambda _, row: {"auto_accepted": row.data["autoAccepted"]},
         e.OfferWithdrawn: lambda _, row: {"reason": row.data["reason"]},
         e.DeliveryAssigned: _assigned,
         e.DeliveryCancelled: lambda _, row: {"reason": row.data["reason"]},
-        e.DeliveryReassigned: lambda _, row: {"reason": row.data["reason"], "forced": row.data["forced"]},
+        e.DeliveryReassigned: _reassigned,
+        e.DeliveryArrived: lambda self, row: {"where": row.data["where"], **self._done(row)},
+        e.DeliveryPickedUp: _done,
+        e.DeliveryDelivered: _delivered,
+        e.DeliveryReleased: _done,
+        e.DeliveryFailed: _done,
+        e.DeliveryReturning: _done,
+        e.DeliveryReturned: _done,
+        e.PinWrong: lambda self, row: {"tries": row.data["tries"], **self._done(row)},
+        e.LateReport: lambda self, row: {
+            "what": row.data["what"],
+            "now_with": row.data["nowWith"],
+            **self._done(row),
+        },
+        e.DeliveryAtRisk: lambda _, row: {"risk": row.data["risk"], "since": parse_instant(row.data["since"])},
+        e.DeliveryRecovered: lambda _, row: {"risk": row.data["risk"]},
+        e.RiskEscalated: lambda _, row: {
+            "risk": row.data["risk"],
+            "level": row.data["level"],
+            "actions": tuple(row.data["actions"]),
+        },
+        e.RiskAcknowledged: lambda _, row: {"note": row.data["note"]},
         e.DeliveryEscalated: lambda _, row: {
             "level": row.data["level"],
             "actions": tuple(row.data["actions"]),

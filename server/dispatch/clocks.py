@@ -1,0 +1,26 @@
+"""When a driver did something, by clocks that nobody can trust: no clock is a reason to refuse."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+OFFLINE_AFTER: Final = timedelta(seconds=30)
+"""What happened longer than this before it arrived was said offline."""
+
+
+def happened(at: datetime | None, sent_at: datetime | None, *, arrived: datetime, start: datetime) -> datetime:
+    """The moment of a deed that arrived at `arrived` and cannot have been before `start`.
+
+    1. Without `at`: when it arrived.
+    2. With `sent_at`, both of the phone's clock: as long before its arrival as it was before it was sent, however
+       wrong that clock is.
+    3. Without `sent_at` the phone's time is taken as it is.
+    4. Never before `start`, never after `arrived`. To the millisecond.
+    """
+    if at is None:
+        return arrived
+    if sent_at is None:
+        moment = min(max(at, start), arrived)
+    else:
+        age = min(max(sent_at - at, timedelta()), max(arrived - start, timedelta()))
+        moment = arrived - age
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -1,0 +1,23 @@
+"""Why a driver said no, gave a job back or could not deliver: a code of a closed set, and a note in their words."""
+
+from typing import Final
+
+OTHER: Final = "other"
+REJECTION: Final = frozenset({"too_far", "low_pay", "vehicle", "unwell", "wrong_direction", "shop_slow", OTHER})
+RELEASE: Final = frozenset({"vehicle", "unwell", "too_far", "shop_closed", "shop_slow", "unsafe", OTHER})
+FAILURE: Final = frozenset({"recipient_absent", "refused", "wrong_address", "damaged", "unsafe", OTHER})
+
+
+def coded(text: str | None, note: str | None, codes: frozenset[str]) -> tuple[str | None, str | None]:
+    """The code and the note of what was given as reason.
+
+    An unknown text becomes `other` with the text as note, before the note that came with it, if any. Nothing, or
+    blanks, is no reason.
+    """
+    text = (text or "").strip()
+    note = (note or "").strip() or None
+    if not text:
+        return None, note
+    if text in codes:
+        return text, note
+    return OTHER, text if note is None else f"{text}: {note}"

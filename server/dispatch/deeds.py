@@ -1,0 +1,302 @@
+"""The rules of what a driver does about a job: arriving, picking up, handing over, giving it back, failing, proving.
+
+A person in ops may act for a driver whose phone is dead: then the command names no driver, but a reason.
+Nothing said twice does any harm, and nothing said late is lost.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.availability import last_contact
+from server.dispatch.clocks import OFFLINE_AFTER, happened
+from server.dispatch.codes import FAILURE, OTHER, RELEASE, coded
+from server.dispatch.decided import Decided
+from server.dispatch.model import NO_JOB_DETAILS, OVER, SYSTEM, Assignment, AssignmentStatus, Delivery, Handover, Place
+from server.dispatch.travel import km_away
+from server.dispatch.world import World
+
+PIN_TRIES: Final = 5
+HERE_FOR: Final = timedelta(seconds=60)
+"""How old a position may be to say where something is done now."""
+
+Told = c.Arrive | c.PickUp | c.Complete | c.Release | c.Fail | c.AddProof
+Ended = frozenset[AssignmentStatus]
+CARRIED: Final[Ended] = frozenset({"COMPLETED", "FAILED", "RETURNED"})
+"""Ended by its driver, with the goods in hand."""
+
+
+class _Job:
+    """A deed that was told of: the delivery, the assignment, and what is the same for every deed."""
+
+    def __init__(self, command: Told, world: World, delivery: Delivery, assignment: Assignment) -> None:
+        self.command = command
+        self.world = world
+        self.delivery = delivery
+        self.assignment = assignment
+        self.details = assignment.details or NO_JOB_DETAILS
+        deed = command.deed
+        start = assignment.created_at
+        if isinstance(command, c.Complete | c.Fail):
+            start = assignment.picked_up_at or start
+        self.when = happened(deed.at, deed.sent_at, arrived=world.now, start=start)
+
+    def fields(self, place: Place | None = None, **more: Any) -> dict[str, Any]:
+        """What the event of this deed carries. `place` is where it was to be done."""
+        deed = self.command.deed
+        return {
+            "at": self.world.now,
+            "actor": self.command.actor,
+            "delivery_id": self.delivery.id,
+            "driver_id": self.assignment.driver_id,
+            "assignment_id": self.assignment.id,
+            "happened_at": self.when if self.when != self.world.now else None,
+            "action_id": deed.action_id,
+            "reason": deed.reason,
+            "distance_km": self._km_from(place) if place is not None else None,
+        } | more
+
+    def _km_from(self, place: Place) -> float | None:
+        """From where the app said it was, else from where the driver is, if it is being done now."""
+        deed = self.command.deed
+        if deed.lat is not None:
+            return km_away(place, deed.lat, deed.lon)
+        seen = self.world.known_driver(self.assignment.driver_id).position
+        if seen is None or self.command.driver_id is None or self.world.now - min(self.when, seen.at) > HERE_FOR:
+            return None
+        return km_away(place, seen.lat, seen.lon)
+
+    def done(self, *events: e.Event) -> Decided:
+        """What is decided, and what the answer shows."""
+        return Decided(events, self.delivery.id, None, self.assignment.id, self.assignment.driver_id, not events)
+
+    def leaves(self, event: e.Event, refusal: r.Refusal) -> Decided:
+        """Refused, and yet something is left behind."""
+        ids = (self.delivery.id, None, self.assignment.id, self.assignment.driver_id)
+        return Decided((event,), *ids, refusal=refusal)
+
+    def late(self, what: type[e.Event], **more: Any) -> Decided | r.Refusal:
+        """The job is no longer theirs: refused, and once for each kind of deed it stands in the timeline."""
+        refusal = not_active(self.assignment, self.delivery)
+        if self.command.driver_id is None or what.type in self.details.late_reports:
+            return refusal
+        now_with = refusal.more["nowWith"]
+        return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(**more)), refusal)
+
+
+def _begin(command: Told, world: World, harmless: Ended) -> _Job | Decided | r.Refusal:
+    """What is the same for every deed.
+
+    1. An assignment that is not theirs does not exist for them.
+    2. The same action again gets the same answer as the first time.
+    3. Of one that ended in a `harmless` way the deed changes nothing.
+    """
+    found = world.assignment(command.assignment_id)
+    if found is None or command.driver_id not in (None, found[1].driver_id):
+        return r.NOT_FOUND
+    world.known_driver(found[1].driver_id)
+    job = _Job(command, world, *found)
+    action_id = command.deed.action_id
+    if action_id is not None and action_id in job.details.actions:
+        return _answered_before(job, job.details.actions[action_id])
+    return job.done() if job.assignment.status in harmless else job
+
+
+def _answered_before(job: _Job, code: str | None) -> Decided | r.Refusal:
+    if code is None:
+        return job.done()
+    return r.PIN_WRONG if code == r.PIN_WRONG.code else not_active(job.assignment, job.delivery)
+
+
+def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
+    """What became of an assignment and by whom, and who has the delivery now."""
+    what = assignment.status.lower()
+    if assignment.ended_by:
+        what = f"{what} by {assignment.ended_by}"
+    if delivery.status in OVER:
+        return r.assignment_not_active(what, "over")
+    return r.assignment_not_active(what, "nobody" if delivery.active_assignment() is None else "another_driver")
+
+
+def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
+    """The driver is at the store, or at the door. Only the first word counts; said late it does no harm."""
+    job = _begin(command, world, CARRIED)
+    if not isinstance(job, _Job):
+        return job
+    delivery, assignment = job.delivery, job.assignment
+    if assignment.status != "ACTIVE":
+        return job.late(e.DeliveryArrived)
+    at_pickup = command.where == "pickup"
+    if (assignment.arrived_pickup_at if at_pickup else assignment.arrived_dropoff_at) is not None:
+        return job.done()
+    place = delivery.pickup if at_pickup else delivery.dropoff
+    return job.done(e.DeliveryArrived(where=command.where, **job.fields(place)))
+
+
+def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
+    """The driver has the goods. Said before: harmless."""
+    job = _begin(command, world, CARRIED)
+    if not isinstance(job, _Job):
+        return job
+    if job.assignment.status != "ACTIVE":
+        return job.late(e.DeliveryPickedUp)
+    if job.assignment.picked_up_at is not None:
+        return job.done()
+    return job.done(*_picked_up(job))
+
+
+def _picked_up(job: _Job, **more: Any) -> list[e.Event]:
+    """The goods are with the driver, and so they were not picked up too late."""
+    found: list[e.Event] = [e.DeliveryPickedUp(**job.fields(job.delivery.pickup, **more))]
+    if job.delivery.at_risk("pickup_late"):
+        found.append(recovered(job.world, job.delivery, job.assignment, "pickup_late"))
+    return found
+
+
+def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: Any) -> e.DeliveryRecovered:
+    """The event of a risk that is over."""
+    return e.DeliveryRecovered(
+        at=world.now,
+        actor=SYSTEM,
+        delivery_id=delivery.id,
+        driver_id=assignment.driver_id if assignment is not None else None,
+        assignment_id=assignment.id if assignment is not None else None,
+        risk=risk,
+    )
+
+
+def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
+    """The goods are handed over, or back at the store. Said before: harmless.
+
+    1. What was being returned is returned.
+    2. The proof that the delivery requires must be there; a person who acts for the driver does without.
+    3. A wrong PIN is refused and counted, and after five no PIN is looked at any more. One that was typed without a
+       network is recorded as unverified instead: the goods are gone.
+    4. Of an assignment not picked up yet: both at once.
+    """
+    job = _begin(command, world, frozenset({"COMPLETED", "RETURNED"}))
+    if not isinstance(job, _Job):
+        return job
+    delivery, assignment = job.delivery, job.assignment
+    if assignment.status != "ACTIVE":
+        return job.late(e.DeliveryDelivered)
+    if delivery.status == "RETURNING":
+        return job.done(e.DeliveryReturned(**job.fields(delivery.details.store or delivery.pickup, note=command.note)))
+    missing = _missing(job, command)
+    pin = None
+    if command.driver_id is not None:
+        if missing:
+            return r.proof_required(missing)
+        missing = []
+        if "pin" in delivery.details.proof_required:
+            right = command.pin == delivery.details.pin
+            offline = world.now - job.when > OFFLINE_AFTER
+            tries = job.details.pin_tries
+            if tries >= PIN_TRIES and not offline:
+                return r.PIN_LOCKED
+            if not right and not offline:
+                return job.leaves(e.PinWrong(tries=tries + 1, **job.fields()), r.PIN_WRONG)
+            pin = "verified" if right else "unverified"
+    happened: list[e.Event] = _picked_up(job) if assignment.picked_up_at is None else []
+    said = Handover(command.name, command.note, pin)  # type: ignore[arg-type]
+    happened.append(
+        e.DeliveryDelivered(
+            handover=said if said != Handover() else None,
+            unproven=tuple(missing),
+            **job.fields(delivery.dropoff),
+        )
+    )
+    return job.done(*happened)
+
+
+def _missing(job: _Job, command: c.Complete) -> list[str]:
+    there: set[str] = {proof.kind for proof in job.details.proofs}
+    if command.pin is not None:
+        there.add("pin")
+    return [kind for kind in job.delivery.details.proof_required if kind not in there]
+
+
+def release(command: c.Release, world: World) -> Decided | r.Refusal:
+    """The driver gives the job back before pickup: it is searched for anew, without them. Said before: harmless."""
+    job = _begin(command, world, frozenset({"RELEASED"}))
+    if not isinstance(job, _Job):
+        return job
+    reason, note = coded(command.reason, command.note, RELEASE)
+    if job.assignment.status != "ACTIVE":
+        return job.late(e.DeliveryReleased, reason=reason, note=note)
+    if job.assignment.picked_up_at is not None:
+        return r.ALREADY_PICKED_UP
+    if not world.everybody_knows():
+        return r.NOT_YET_SUPPORTED
+    return job.done(e.DeliveryReleased(**job.fields(reason=reason or OTHER, note=note)))
+
+
+def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
+    """The goods cannot be handed over: they come back, or the job ends here. Said before: harmless."""
+    job = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
+    if not isinstance(job, _Job):
+        return job
+    kind = e.DeliveryReturning if command.then == "return" else e.DeliveryFailed
+    reason, note = coded(command.reason, command.note, FAILURE)
+    if job.assignment.status != "ACTIVE":
+        return job.late(kind, reason=reason, note=note)
+    if job.assignment.picked_up_at is None:
+        return r.NOT_PICKED_UP
+    if job.delivery.status == "RETURNING":
+        return job.done()
+    if not world.everybody_knows():
+        return r.NOT_YET_SUPPORTED
+    return job.done(kind(**job.fields(job.delivery.dropoff, reason=reason or OTHER, note=note)))
+
+
+def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
+    """A photo or signature of the handover; late ones too, for as long as nobody else has the goods.
+
+    Known by its id: uploaded again it is the same.
+    """
+    job = _begin(command, world, frozenset())
+    if not isinstance(job, _Job):
+        return job
+    if any(proof.id == command.proof.id for proof in job.details.proofs):
+        return job.done()
+    if job.assignment.status not in ("ACTIVE", *CARRIED):
+        return job.late(e.ProofAdded)
+    return job.done(e.ProofAdded(proof=command.proof, **job.fields()))
+
+
+def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
+    """The clock: a driver who has been gone for `releaseGoneSeconds` loses what they have not picked up."""
+    found = world.assignment(command.assignment_id)
+    if found is None:
+        return r.NOT_FOUND
+    delivery, assignment = found
+    if assignment.status != "ACTIVE":
+        return not_active(assignment, delivery)
+    if assignment.picked_up_at is not None:
+        return r.ALREADY_PICKED_UP
+    after = world.policy.watch.release_gone_seconds
+    since = gone_since(world, assignment)
+    if after is None or since is None or world.now < since + timedelta(seconds=after):
+        return r.RISK_NOT_DUE
+    if not world.everybody_knows():
+        return r.NOT_YET_SUPPORTED
+    event = e.DeliveryReleased(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        driver_id=assignment.driver_id,
+        assignment_id=assignment.id,
+        reason="driver_gone",
+    )
+    return Decided((event,), delivery.id, None, assignment.id, assignment.driver_id)
+
+
+def gone_since(world: World, assignment: Assignment) -> datetime | None:
+    """Since when the driver has not been heard of with this job in hand; None while their socket is open."""
+    driver = world.known_driver(assignment.driver_id)
+    if driver.session_id is not None:
+        return None
+    heard = last_contact(driver)
+    return assignment.created_at if heard is None else max(heard, assignment.created_at)

@@ -1,0 +1,69 @@
+"""The rules of who works for us: changing a driver's data, deactivating and reactivating them."""
+
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.availability import change_to
+from server.dispatch.decided import Decided
+from server.dispatch.world import World
+
+CHANGEABLE: Final = ("name", "phone", "zone", "capacity", "vehicle", "tags", "external_ref", "shift_ends_at")
+
+
+def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
+    """Only what differs. One `external_ref` names one driver; the work in hand must fit into a new capacity."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    changes: dict[str, tuple[Any, Any]] = {}
+    for name in CHANGEABLE:
+        old, new = getattr(driver, name), getattr(command, name)
+        if new is not UNSET and new != old:
+            changes[name] = (old, new)
+    if not changes:
+        return Decided(driver_id=driver.id, repeated=True)
+    known = world.by_external_ref.get(changes["external_ref"][1]) if "external_ref" in changes else None
+    if known is not None and known != driver.id:
+        return r.driver_exists(known)
+    if "capacity" in changes and changes["capacity"][1] < driver.active_count:
+        return r.HAS_ACTIVE_WORK
+    changed = e.DriverChanged(at=world.now, actor=command.actor, driver_id=driver.id, changes=changes)
+    return Decided((changed,), driver_id=driver.id)
+
+
+def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.Refusal:
+    """Not while they have work in hand; an open offer is withdrawn. Done before: harmless."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if not driver.active:
+        return Decided(driver_id=driver.id, repeated=True)
+    if driver.active_count:
+        return r.HAS_ACTIVE_WORK
+    gone = change_to(world, driver, "offline", "deactivated", command.actor)
+    over = e.DriverDeactivated(at=world.now, actor=command.actor, driver_id=driver.id)
+    return Decided((*gone.events, over), driver_id=driver.id)
+
+
+def reactivate_driver(command: c.ReactivateDriver, world: World) -> Decided | r.Refusal:
+    """They count as never seen: available once they are. Done before: harmless."""
+    driver = world.driver(command.driver_id)
+    if driver is None:
+        return r.NOT_FOUND
+    if driver.active:
+        return Decided(driver_id=driver.id, repeated=True)
+    back = e.DriverReactivated(at=world.now, actor=command.actor, driver_id=driver.id)
+    unseen = e.AvailabilityChanged(
+        at=world.now,
+        actor=command.actor,
+        driver_id=driver.id,
+        from_=driver.availability,
+        to="offline",
+        reason="never_seen",
+        before="available",
+    )
+    return Decided((back, unseen), driver_id=driver.id)

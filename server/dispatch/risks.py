@@ -1,0 +1,152 @@
+"""The rules of orders that have a driver and may not arrive in time: when they are at risk, recovered, and who hears.
+
+The watch and the clock ask; a risk is raised once and cleared once, under lock, whoever asks how often.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.decided import Decided
+from server.dispatch.deeds import gone_since, recovered
+from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode, Ticket
+from server.dispatch.world import World
+
+WORST_FIRST: Final[tuple[RiskCode, ...]] = (
+    "driver_gone",
+    "check_address",
+    "delivery_late",
+    "pickup_late",
+    "stalled",
+)
+OF_A_RISK: Final = ("ticket", "notify_ops", "notify_critical")
+"""The actions of the ladder that go with an order at risk: the others are of searching."""
+
+
+def worst(delivery: Delivery) -> RiskCode | None:
+    """The one of its risks that a dispatcher should see first."""
+    return next((code for code in WORST_FIRST if delivery.at_risk(code)), None)
+
+
+def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: World) -> datetime | None:
+    """Since when this puts the delivery at risk, or None if it does not (yet).
+
+    1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, while they do not have the goods.
+    2. Late at the door: `lateMinutes` past what was promised, or expected so late.
+    3. The driver is gone: not heard of for `goneSeconds`.
+    """
+    watch = world.policy.watch
+    late = timedelta(minutes=watch.late_minutes)
+    since: datetime | None = None
+    match code:
+        case "pickup_late":
+            if assignment.pickup_due_at is not None and assignment.picked_up_at is None:
+                since = assignment.pickup_due_at + late
+        case "delivery_late":
+            if delivery.promised_at is not None and delivery.status != "RETURNING":
+                since = delivery.promised_at + late
+                expected = delivery.estimated_delivery_at
+                if expected is not None and expected > since:
+                    since = min(since, world.now)
+        case "driver_gone":
+            gone = gone_since(world, assignment)
+            since = gone + timedelta(seconds=watch.gone_seconds) if gone is not None else None
+    return since if since is not None and since <= world.now else None
+
+
+def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
+    """Only for what a driver has, and only once. Whether somebody stalls is known to who watches positions."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    assignment = delivery.active_assignment()
+    if assignment is None:
+        return r.RISK_NOT_DUE
+    if delivery.at_risk(command.code):
+        return Decided((), delivery.id, repeated=True)
+    since = begins(command.code, delivery, assignment, world)
+    if command.code == "stalled":
+        since = min(command.at or world.now, world.now)
+    if since is None:
+        return r.RISK_NOT_DUE
+    return Decided((at_risk(world, delivery, assignment, command.code, since),), delivery.id)
+
+
+def at_risk(
+    world: World, delivery: Delivery, assignment: Assignment | None, code: RiskCode, since: datetime
+) -> e.DeliveryAtRisk:
+    """The event of a risk."""
+    return e.DeliveryAtRisk(
+        at=world.now,
+        actor=SYSTEM,
+        delivery_id=delivery.id,
+        driver_id=assignment.driver_id if assignment is not None else None,
+        assignment_id=assignment.id if assignment is not None else None,
+        risk=code,
+        since=since,
+    )
+
+
+def clear_risk(command: c.ClearRisk, world: World) -> Decided | r.Refusal:
+    """Only once it is over by the same rule that raised it. Cleared before: harmless."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    assignment = delivery.active_assignment()
+    if not delivery.at_risk(command.code):
+        return Decided((), delivery.id, repeated=True)
+    if assignment is None or begins(command.code, delivery, assignment, world) is not None:
+        return r.STILL_AT_RISK
+    return Decided((recovered(world, delivery, assignment, command.code),), delivery.id)
+
+
+def escalate_risk(command: c.EscalateRisk, world: World) -> Decided | r.Refusal:
+    """Every level of the ladder that is due since the first risk and was not reached yet, in order."""
+    delivery = world.delivery(command.delivery_id)
+    if delivery is None:
+        return r.NOT_FOUND
+    risk = worst(delivery)
+    if delivery.status not in UNDER_WAY or risk is None or delivery.risk_since is None:
+        return r.NOT_AT_RISK
+    happened: list[e.Event] = []
+    has_ticket = False
+    for rung in world.policy.escalation:
+        if rung.level <= delivery.risk_level:
+            has_ticket = has_ticket or "ticket" in rung.actions
+            continue
+        if world.now - delivery.risk_since < timedelta(seconds=rung.after_seconds):
+            break
+        actions = tuple(action for action in rung.actions if action in OF_A_RISK)
+        happened.append(
+            e.RiskEscalated(
+                at=world.now,
+                actor=command.actor,
+                delivery_id=delivery.id,
+                risk=risk,
+                level=rung.level,
+                actions=actions,
+            )
+        )
+        if "ticket" in actions and not has_ticket:
+            has_ticket = True
+            happened.append(_ticket(world, delivery, command, risk, rung.level))
+    if not happened:
+        return r.NOT_ESCALATED
+    return Decided(tuple(happened), delivery.id)
+
+
+def _ticket(world: World, delivery: Delivery, command: c.EscalateRisk, risk: RiskCode, level: int) -> e.TicketCreated:
+    ticket = Ticket(
+        id=command.new_ticket_id,
+        type="delivery_at_risk",
+        priority="high" if level == 1 else "critical",
+        title=f"Order {delivery.seller_order_id} at risk: {risk.replace('_', ' ')}",
+        description=f"{delivery.store_name}, zone {delivery.zone}: with a driver, and may not arrive in time.",
+        delivery_id=delivery.id,
+        zone=delivery.zone,
+        action_url=f"/board/deliveries/{delivery.id}",
+        created_at=world.now,
+    )
+    return e.TicketCreated(at=world.now, actor=command.actor, delivery_id=delivery.id, ticket=ticket)

@@ -1,0 +1,430 @@
+"""The rules of changing an order: what may change when, what becomes of an offer, and of what is tried again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.model import SYSTEM, Delivery, OrderDetails, Place, Position, Risk
+from server.dispatch.world import World
+from tests.builders import (
+    ALICE,
+    DAN,
+    DROPOFF,
+    NOW,
+    PICKUP,
+    SHOP,
+    SOUP,
+    a_delivery,
+    a_driver,
+    a_world,
+    an_assignment,
+    an_open_offer,
+    id_of,
+    minutes,
+    seconds,
+)
+from tests.dispatch.cases import Case, check, happens, name_of
+
+NEW_OFFER = id_of("new offer")
+ELSEWHERE = Place(52.54, 13.43, "9 Garden Street")
+FAR = Place(48.14, 11.58, "Munich")
+
+
+def soup(world: World) -> Delivery:
+    return world.locked_delivery(SOUP)
+
+
+def change(version: int = 1, **changes: Any) -> c.ChangeDelivery:
+    return c.ChangeDelivery(SOUP, version, NEW_OFFER, SHOP, **changes)
+
+
+def waiting(**of_soup: Any) -> Callable[[], World]:
+    return lambda: a_world(a_delivery(**of_soup))
+
+
+def held_out(*, dan: dict[str, Any] | None = None, **of_soup: Any) -> Callable[[], World]:
+    def given() -> World:
+        soup, driver = a_delivery(**of_soup), a_driver(**(dan or {}))
+        an_open_offer(soup, driver)
+        return a_world(soup, driver)
+
+    return given
+
+
+def with_dan(*, dan: dict[str, Any] | None = None, status: Any = None, **of_job: Any) -> Callable[[], World]:
+    def given() -> World:
+        soup, driver = a_delivery(), a_driver(**(dan or {}))
+        an_assignment(soup, driver, **of_job)
+        if status is not None:
+            soup.status, soup.unassigned_since, soup.over_at = status, None, NOW - minutes(1)
+            assert soup.unassigned is not None
+            soup.unassigned.escalation_status = "CANCELLED" if status == "CANCELLED" else "ASSIGNED"
+        return a_world(soup, driver)
+
+    return given
+
+
+def cancelled(seconds_ago: int = 600, **of_soup: Any) -> Callable[[], World]:
+    over_at = NOW - seconds(seconds_ago)
+    return waiting(**{"status": "CANCELLED", "unassigned": None, "over_at": over_at} | of_soup)
+
+
+WITHDRAWN = happens(e.OfferWithdrawn, driver_id=DAN, reason="changed")
+CHANGED = happens(e.DeliveryChanged, delivery_id=SOUP, actor=SHOP)
+ASKED_AGAIN = happens(e.OfferCreated, driver_id=DAN, offer_id=NEW_OFFER, reason="changed", actor=SYSTEM)
+
+CHANGING_ORDERS = [
+    Case(
+        "what is said changes, null clears, and all else stays",
+        given=waiting(notes="no onions", price_cents=900),
+        command=change(dropoff=ELSEWHERE, notes=None, tip_cents=100, store_name="Blue Bowl"),
+        then=[happens(e.DeliveryChanged, driver_id=None, assignment_id=None)],
+        afterwards=lambda w: (
+            soup(w).dropoff == ELSEWHERE
+            and soup(w).notes is None
+            and (soup(w).tip_cents, soup(w).price_cents, soup(w).store_name) == (100, 900, "Blue Bowl")
+            and soup(w).version == 2
+            and list(w.amended_deliveries) == [SOUP]
+        ),
+    ),
+    Case("nothing new changes nothing", waiting(notes="x"), change(notes="x", dropoff=DROPOFF), []),
+    Case("by an old version it is refused", waiting(version=3), change(version=2, notes="x"), "version_changed"),
+    Case(
+        "a driver who has it hears it",
+        given=with_dan(),
+        command=change(notes="third floor"),
+        then=[happens(e.DeliveryChanged, driver_id=DAN, assignment_id=id_of(f"{SOUP}: assignment 1"))],
+    ),
+    Case(
+        "goods on the way have no other pickup",
+        with_dan(picked_up_at=NOW),
+        change(pickup=ELSEWHERE),
+        "already_picked_up",
+    ),
+    Case("but another door", with_dan(picked_up_at=NOW), change(dropoff=ELSEWHERE), [CHANGED]),
+    *(
+        Case(
+            f"what is {status} does not change",
+            waiting(status=status, unassigned=None),
+            change(notes="x"),
+            "delivery_over",
+        )
+        for status in ("DELIVERED", "CANCELLED", "FAILED", "RETURNED")
+    ),
+    Case("in another currency the pay must be said", waiting(), change(currency="EUR"), "pay_required"),
+    Case("then it is", waiting(), change(currency="EUR", driver_pay_cents=400), [CHANGED]),
+    *(
+        Case(
+            f"an offer that tells another {name} is made anew",
+            held_out(),
+            change(**{name: value}),
+            [WITHDRAWN, CHANGED, ASKED_AGAIN],
+        )
+        for name, value in (
+            ("pickup", ELSEWHERE),
+            ("dropoff", ELSEWHERE),
+            ("driver_pay_cents", 900),
+            ("tip_cents", 50),
+            ("prep_seconds", 901),
+        )
+    ),
+    *(
+        Case(f"an offer does not mind another {name}", held_out(), change(**{name: value}), [CHANGED])
+        for name, value in (
+            ("notes", "third floor"),
+            ("price_cents", 900),
+            ("prep_seconds", 900),
+            ("dropoff", Place(DROPOFF.lat, DROPOFF.lon, "7b Garden Street")),
+            ("promised_at", NOW + minutes(30)),
+        )
+    ),
+    Case(
+        "the driver sees what is true now",
+        given=held_out(dan={"tags": ("cold",)}),
+        command=change(requirements=("cold",), tip_cents=50),
+        then=[WITHDRAWN, CHANGED, ASKED_AGAIN],
+        afterwards=lambda w: (
+            soup(w).open_offer().payload.requirements == ("cold",)
+            and w.known_driver(DAN).open_offer_id == NEW_OFFER
+            and soup(w).open_offer().attempt == 2
+        ),
+    ),
+    Case(
+        "who is not the right one any more is not asked again",
+        held_out(),
+        change(requirements=("cold",)),
+        [WITHDRAWN, CHANGED],
+    ),
+    Case("nor who is not about", held_out(dan={"position": None}), change(tip_cents=50), [WITHDRAWN, CHANGED]),
+    Case(
+        "a trip that becomes too long is not offered until somebody has looked",
+        given=held_out(),
+        command=change(dropoff=FAR),
+        then=[WITHDRAWN, CHANGED, happens(e.DeliveryAtRisk, risk="check_address")],
+        afterwards=lambda w: soup(w).needs_check() and soup(w).risk_since == NOW,
+    ),
+    Case(
+        "and is once the address is right",
+        given=waiting(
+            dropoff=FAR,
+            details=OrderDetails(warnings=("trip_too_long",)),
+            risks=(Risk("check_address", NOW),),
+            risk_since=NOW,
+        ),
+        command=change(dropoff=ELSEWHERE),
+        then=[CHANGED, happens(e.DeliveryRecovered, risk="check_address")],
+        afterwards=lambda w: not soup(w).needs_check() and soup(w).risks == () and soup(w).risk_since is None,
+    ),
+    Case(
+        "far is far still",
+        given=waiting(
+            dropoff=FAR,
+            details=OrderDetails(warnings=("trip_too_long",)),
+            risks=(Risk("check_address", NOW),),
+            risk_since=NOW,
+        ),
+        command=change(notes="x"),
+        then=[CHANGED],
+    ),
+    Case(
+        "another pickup is another store",
+        given=waiting(details=OrderDetails(store=PICKUP)),
+        command=change(pickup=ELSEWHERE),
+        then=[CHANGED],
+        afterwards=lambda w: soup(w).details.store is None,
+    ),
+    Case(
+        "a PIN that is asked for is made up",
+        given=waiting(),
+        command=change(proof_required=("pin",), spare_pin="0417"),
+        then=[CHANGED],
+        afterwards=lambda w: soup(w).details == OrderDetails(("pin",), "0417"),
+    ),
+    Case(
+        "the time the goods are ready follows the preparation again",
+        given=waiting(ready_at=NOW + minutes(99)),
+        command=change(prep_seconds=300),
+        then=[CHANGED],
+        afterwards=lambda w: soup(w).ready_at is None and soup(w).is_ready_at() == NOW + minutes(4),
+    ),
+    Case("nothing", lambda: a_world(absent=[SOUP]), change(notes="x"), "not_found"),
+]
+
+READY = c.MarkReady(SOUP, NEW_OFFER, SHOP)
+LATER = c.DelayDelivery(SOUP, 20, NEW_OFFER, SHOP, "no rice")
+
+PREPARING = [
+    Case(
+        "the goods are ready sooner",
+        given=waiting(),
+        command=READY,
+        then=[happens(e.DeliveryChanged, changes={"ready_at": (NOW + minutes(9), NOW)})],
+        afterwards=lambda w: soup(w).is_ready_at() == NOW,
+    ),
+    Case("what is ready is ready", waiting(prep_seconds=0), READY, []),
+    Case(
+        "or later than was said",
+        waiting(),
+        LATER,
+        [happens(e.DeliveryChanged, changes={"ready_at": (NOW + minutes(9), NOW + minutes(29))}, reason="no rice")],
+    ),
+    Case(
+        "or than now",
+        waiting(prep_seconds=0),
+        LATER,
+        [happens(e.DeliveryChanged, changes={"ready_at": (NOW - minutes(1), NOW + minutes(20))})],
+    ),
+    Case("an offer tells it", held_out(), LATER, [WITHDRAWN, CHANGED, ASKED_AGAIN]),
+    Case("a driver who has it hears it", with_dan(), LATER, [happens(e.DeliveryChanged, driver_id=DAN)]),
+    Case("not once it is picked up", with_dan(picked_up_at=NOW), READY, "already_picked_up"),
+    Case("nor later", with_dan(picked_up_at=NOW), LATER, "already_picked_up"),
+    Case("not of what is over", cancelled(), READY, "delivery_over"),
+    Case("nor later than over", cancelled(), LATER, "delivery_over"),
+    Case("nothing is ready", lambda: a_world(absent=[SOUP]), READY, "not_found"),
+    Case("nothing is late", lambda: a_world(absent=[SOUP]), LATER, "not_found"),
+]
+
+RESTORE = c.RestoreDelivery(SOUP, ALICE)
+ENDED = {"ended_at": NOW - minutes(1), "ended_by": "alice"}
+
+RESTORING = [
+    Case(
+        "what was cancelled by mistake waits again",
+        given=cancelled(),
+        command=RESTORE,
+        then=[happens(e.DeliveryRestored, actor=ALICE)],
+        afterwards=lambda w: (
+            soup(w).status == "READY"
+            and soup(w).unassigned_since == NOW
+            and soup(w).over_at is None
+            and list(w.new_waits) == [SOUP]
+        ),
+    ),
+    Case("for ten minutes", cancelled(601), RESTORE, "too_late_to_restore"),
+    Case("not what nobody knows when it was", cancelled(over_at=None), RESTORE, "too_late_to_restore"),
+    Case("only what is cancelled", waiting(), RESTORE, "not_cancelled"),
+    Case("nothing", lambda: a_world(absent=[SOUP]), RESTORE, "not_found"),
+    Case(
+        "an address that needs a look still does",
+        given=cancelled(details=OrderDetails(warnings=("trip_too_long",))),
+        command=RESTORE,
+        then=[happens(e.DeliveryRestored)],
+        afterwards=lambda w: soup(w).at_risk("check_address") and soup(w).needs_check(),
+    ),
+]
+
+
+def cancelled_under_way(**of_job: Any) -> Callable[[], World]:
+    """Dan had soup when it was cancelled."""
+
+    def given() -> World:
+        soup, dan = a_delivery(status="CANCELLED", over_at=NOW - minutes(1)), a_driver()
+        assert soup.unassigned is not None
+        soup.unassigned.escalation_status = "CANCELLED"
+        an_assignment(soup, dan, status="CANCELLED", **ENDED | of_job)
+        return a_world(soup, dan)
+
+    return given
+
+
+RESTORING += [
+    Case("also what a driver had", cancelled_under_way(), RESTORE, [happens(e.DeliveryRestored)]),
+    Case("not what they had picked up", cancelled_under_way(picked_up_at=NOW), RESTORE, "already_picked_up"),
+]
+
+RETRY = c.RetryDelivery(SOUP, "they are home now", ALICE)
+
+
+def came_to_nothing(status: Any, *, store: Place | None = None, **of_dan: Any) -> Callable[[], World]:
+    """Dan could not deliver soup."""
+
+    def given() -> World:
+        soup, dan = a_delivery(status=status, over_at=NOW - minutes(1)), a_driver(**of_dan)
+        if store is not None:
+            soup.details = OrderDetails(store=store)
+        assert soup.unassigned is not None
+        soup.unassigned.escalation_status = "ASSIGNED"
+        an_assignment(soup, dan, status=status, picked_up_at=NOW - minutes(9), failed_at=NOW, **ENDED)
+        return a_world(soup, dan)
+
+    return given
+
+
+RETRYING = [
+    Case(
+        "what failed is met where its driver is",
+        given=came_to_nothing("FAILED", phone="+49 30 1", position=Position(52.6, 13.5, NOW)),
+        command=RETRY,
+        then=[happens(e.DeliveryRetried, pickup=Place(52.6, 13.5, None, "Dan", "+49 30 1"), store=PICKUP)],
+        afterwards=lambda w: (
+            soup(w).status == "READY"
+            and soup(w).pickup.name == "Dan"
+            and soup(w).details.store == PICKUP
+            and soup(w).over_at is None
+            and list(w.amended_deliveries) == [SOUP]
+        ),
+    ),
+    Case(
+        "or at the door, if nobody knows",
+        came_to_nothing("FAILED", position=None),
+        RETRY,
+        [happens(e.DeliveryRetried, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan"))],
+    ),
+    Case(
+        "what came back is at the store",
+        came_to_nothing("RETURNED"),
+        RETRY,
+        [happens(e.DeliveryRetried, pickup=PICKUP, store=None)],
+    ),
+    Case(
+        "also if it was met elsewhere before",
+        given=came_to_nothing("RETURNED", store=ELSEWHERE),
+        command=RETRY,
+        then=[happens(e.DeliveryRetried, pickup=ELSEWHERE, store=None)],
+        afterwards=lambda w: soup(w).pickup == ELSEWHERE and soup(w).details.store is None,
+    ),
+    Case("only what came to nothing", waiting(), RETRY, "not_failed"),
+    Case("nothing", lambda: a_world(absent=[SOUP]), RETRY, "not_found"),
+]
+
+
+@pytest.mark.parametrize("case", [*CHANGING_ORDERS, *PREPARING, *RESTORING, *RETRYING], ids=name_of)
+def test_changes(case: Case) -> None:
+    check(case)
+
+
+def told(world: World, command: c.Command) -> list[dict[str, Any]]:
+    decided = decide(command, world)
+    assert isinstance(decided, Decided)
+    return [event.data() for event in decided.events]
+
+
+def test_old_and_new_are_told_but_for_the_people_in_them() -> None:
+    new = Place(DROPOFF.lat, DROPOFF.lon, "7b Garden Street", "Mr Gray", "+49 30 2", "third floor")
+    command = change(
+        dropoff=new,
+        notes="no onions",
+        tip_cents=50,
+        promised_at=NOW,
+        requirements=("cold",),
+        proof_required=("pin",),
+        pin="0417",
+    )
+    (data,) = told(waiting()(), command)
+    assert data["fields"] == ["dropoff", "notes", "requirements", "promisedAt", "tipCents", "proofRequired", "pin"]
+    assert data["changes"] == {
+        "dropoff": {
+            "old": {"lat": DROPOFF.lat, "lon": DROPOFF.lon, "address": "7 Garden Street"},
+            "new": {"lat": DROPOFF.lat, "lon": DROPOFF.lon, "address": "7b Garden Street"},
+        },
+        "requirements": {"old": [], "new": ["cold"]},
+        "promisedAt": {"old": None, "new": "2026-02-01T18:00:00.000Z"},
+        "tipCents": {"old": None, "new": 50},
+        "proofRequired": {"old": [], "new": ["pin"]},
+    }
+    (data,) = told(waiting()(), change(dropoff=Place(DROPOFF.lat, DROPOFF.lon, DROPOFF.address, phone="+49 30 2")))
+    assert data == {"fields": ["dropoff"], "changes": {}}
+
+
+def test_what_stays_as_it_is_in_the_rare_details_is_not_told() -> None:
+    world = waiting(details=OrderDetails(("pin",), "0417"))()
+    (data,) = told(world, change(pin="1234"))
+    assert data == {"fields": ["pin"], "changes": {}}
+
+
+def test_what_changes_and_returns_tells() -> None:
+    assert told(waiting()(), LATER)[0]["reason"] == "no rice"
+    assert told(came_to_nothing("RETURNED")(), RETRY) == [
+        {
+            "reason": "they are home now",
+            "pickup": {"lat": PICKUP.lat, "lon": PICKUP.lon, "address": "1 Market Square"},
+        }
+    ]
+    (created, _, risk) = told(a_world(), create_far())
+    assert created["warnings"] == ["trip_too_long"]
+    assert risk == {"risk": "check_address", "since": "2026-02-01T18:00:00.000Z"}
+
+
+def create_far() -> c.CreateDelivery:
+    from tests.dispatch.test_deliveries import create
+
+    return create(dropoff=FAR)
+
+
+def test_what_was_expected_moves_with_the_goods_but_not_back() -> None:
+    soup, dan = a_delivery(), a_driver()
+    soup.estimated_pickup_at, soup.estimated_delivery_at = NOW + minutes(10), NOW + minutes(25)
+    an_assignment(soup, dan)
+    world = a_world(soup, dan)
+    for command, later in ((LATER, 19), (READY, 19)):
+        decided = decide(command, world)
+        assert isinstance(decided, Decided)
+        for event in decided.events:
+            world.apply(event)
+        assert soup.estimated_pickup_at == NOW + minutes(10 + later)
+        assert soup.estimated_delivery_at == NOW + minutes(25 + later)

@@ -1,0 +1,348 @@
+"""The rules of orders at risk: raised once, cleared once, up the ladder in between."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.model import Actor, Delivery, Place, Risk
+from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
+from server.dispatch.risks import WORST_FIRST, worst
+from server.dispatch.world import World
+from tests.builders import (
+    ALICE,
+    DAN,
+    NOW,
+    SOUP,
+    a_delivery,
+    a_driver,
+    a_driver_gone,
+    a_policy,
+    a_world,
+    an_assignment,
+    id_of,
+    minutes,
+    seconds,
+)
+from tests.dispatch.cases import Case, check, happens, name_of
+from tests.dispatch.test_deliveries import NEW, create
+
+TICKET = id_of("ticket")
+
+
+def soup(world: World) -> Delivery:
+    return world.locked_delivery(SOUP)
+
+
+def under_way(
+    *,
+    risks: tuple[str, ...] = (),
+    since: datetime = NOW,
+    gone: Any = None,
+    policy: Policy = DEFAULT_POLICY,
+    order: dict[str, Any] | None = None,
+    **of_job: Any,
+) -> Callable[[], World]:
+    """Dan has soup, which is at these risks since then; `gone` for so long, if he is."""
+
+    def given() -> World:
+        at_risk: tuple[Any, ...] = tuple(Risk(code, since) for code in risks)  # type: ignore[arg-type]
+        row = {"risks": at_risk, "risk_since": since if risks else None} | (order or {})
+        soup, dan = a_delivery(**row), a_driver_gone(since=gone) if gone is not None else a_driver()
+        assignment = an_assignment(soup, dan, **{"created_at": NOW - minutes(30)} | of_job)
+        if assignment.failed_at is not None:
+            soup.status = "RETURNING"
+        return a_world(soup, dan, policy=policy)
+
+    return given
+
+
+def raise_(code: Any, **more: Any) -> c.RaiseRisk:
+    return c.RaiseRisk(SOUP, code, **more)
+
+
+def clear(code: Any) -> c.ClearRisk:
+    return c.ClearRisk(SOUP, code)
+
+
+GOODS = {"picked_up_at": NOW - minutes(1)}
+
+RAISING = [
+    Case(
+        "who is not heard of for two minutes is gone",
+        given=under_way(gone=seconds(120)),
+        command=raise_("driver_gone"),
+        then=[happens(e.DeliveryAtRisk, risk="driver_gone", since=NOW, driver_id=DAN)],
+        afterwards=lambda w: (
+            soup(w).risks == (Risk("driver_gone", NOW),)
+            and soup(w).risk_since == NOW
+            and list(w.amended_deliveries) == [SOUP]
+        ),
+    ),
+    Case("not sooner", under_way(gone=seconds(119)), raise_("driver_gone"), "risk_not_due"),
+    Case("nor who is on a socket", under_way(), raise_("driver_gone"), "risk_not_due"),
+    Case("once is enough", under_way(gone=minutes(5), risks=("driver_gone",)), raise_("driver_gone"), []),
+    Case(
+        "five minutes after the time they agreed to they are late at the pickup",
+        given=under_way(pickup_due_at=NOW - minutes(5)),
+        command=raise_("pickup_late"),
+        then=[happens(e.DeliveryAtRisk, risk="pickup_late", since=NOW)],
+        afterwards=lambda w: soup(w).watch_at is None,
+    ),
+    Case("not sooner than that", under_way(pickup_due_at=NOW - seconds(299)), raise_("pickup_late"), "risk_not_due"),
+    Case("nor if they agreed to none", under_way(), raise_("pickup_late"), "risk_not_due"),
+    Case(
+        "nor with the goods", under_way(pickup_due_at=NOW - minutes(9), **GOODS), raise_("pickup_late"), "risk_not_due"
+    ),
+    Case(
+        "five minutes after what was promised it is late at the door",
+        given=under_way(order={"promised_at": NOW - minutes(6)}, **GOODS),
+        command=raise_("delivery_late"),
+        then=[happens(e.DeliveryAtRisk, risk="delivery_late", since=NOW - minutes(1))],
+    ),
+    Case(
+        "or if it is expected so late",
+        under_way(order={"promised_at": NOW + minutes(9), "estimated_delivery_at": NOW + minutes(15)}),
+        raise_("delivery_late"),
+        [happens(e.DeliveryAtRisk, risk="delivery_late", since=NOW)],
+    ),
+    Case(
+        "not if it is expected a little late",
+        under_way(order={"promised_at": NOW + minutes(9), "estimated_delivery_at": NOW + minutes(14)}),
+        raise_("delivery_late"),
+        "risk_not_due",
+    ),
+    Case("nor if nothing was promised", under_way(), raise_("delivery_late"), "risk_not_due"),
+    Case(
+        "nor on the way back",
+        under_way(order={"promised_at": NOW - minutes(9)}, failed_at=NOW, **GOODS),
+        raise_("delivery_late"),
+        "risk_not_due",
+    ),
+    Case(
+        "who watches positions knows who stalls",
+        given=under_way(),
+        command=raise_("stalled", at=NOW - minutes(6)),
+        then=[happens(e.DeliveryAtRisk, risk="stalled", since=NOW - minutes(6))],
+    ),
+    Case(
+        "not since tomorrow",
+        under_way(),
+        raise_("stalled", at=NOW + minutes(6)),
+        [happens(e.DeliveryAtRisk, risk="stalled", since=NOW)],
+    ),
+    Case("an address is for whoever changes it", under_way(), raise_("check_address"), "risk_not_due"),
+    Case("what nobody has is not at risk", lambda: a_world(a_delivery()), raise_("driver_gone"), "risk_not_due"),
+    Case("nor is nothing", lambda: a_world(absent=[SOUP]), raise_("driver_gone"), "not_found"),
+]
+
+CLEARING = [
+    Case(
+        "who is heard of again is back",
+        given=under_way(risks=("driver_gone",)),
+        command=clear("driver_gone"),
+        then=[happens(e.DeliveryRecovered, risk="driver_gone", driver_id=DAN)],
+        afterwards=lambda w: soup(w).risks == () and soup(w).risk_since is None,
+    ),
+    Case(
+        "who is not is not", under_way(risks=("driver_gone",), gone=minutes(5)), clear("driver_gone"), "still_at_risk"
+    ),
+    Case(
+        "one of two is over",
+        given=under_way(risks=("driver_gone", "stalled"), since=NOW - minutes(1)),
+        command=clear("stalled"),
+        then=[happens(e.DeliveryRecovered, risk="stalled")],
+        afterwards=lambda w: soup(w).risk_since == NOW - minutes(1) and soup(w).risks[0].code == "driver_gone",
+    ),
+    Case(
+        "what is promised for later is not late",
+        under_way(risks=("delivery_late",), order={"promised_at": NOW + minutes(9)}),
+        clear("delivery_late"),
+        [happens(e.DeliveryRecovered)],
+        afterwards=lambda w: soup(w).watch_at == NOW + minutes(9),
+    ),
+    Case("over is over", under_way(), clear("driver_gone"), []),
+    Case(
+        "what nobody has waits for somebody to look",
+        lambda: a_world(a_delivery(risks=(Risk("check_address", NOW),), risk_since=NOW)),
+        clear("check_address"),
+        "still_at_risk",
+    ),
+    Case("nothing", lambda: a_world(absent=[SOUP]), clear("driver_gone"), "not_found"),
+]
+
+ESCALATE = c.EscalateRisk(SOUP, TICKET)
+TWO_TICKETS = a_policy(escalation=(EscalationLevel(1, 60, ("ticket",)), EscalationLevel(2, 120, ("ticket", "cancel"))))
+
+
+def since(ago: Any, level: int = 0, policy: Policy = DEFAULT_POLICY) -> Callable[[], World]:
+    return under_way(risks=("stalled",), since=NOW - ago, order={"risk_level": level}, policy=policy)
+
+
+CLIMBING = [
+    Case(
+        "after five minutes ops are told, and a ticket is opened",
+        given=since(minutes(5)),
+        command=ESCALATE,
+        then=[
+            happens(e.RiskEscalated, risk="stalled", level=1, actions=("ticket", "notify_ops")),
+            happens(e.TicketCreated),
+        ],
+        afterwards=lambda w: (
+            soup(w).risk_level == 1
+            and w.new_tickets[0].type == "delivery_at_risk"
+            and w.new_tickets[0].priority == "high"
+        ),
+    ),
+    Case(
+        "nothing that is for searching happens",
+        given=since(minutes(30), level=1),
+        command=ESCALATE,
+        then=[
+            happens(e.RiskEscalated, level=2, actions=()),
+            happens(e.RiskEscalated, level=3, actions=("notify_critical",)),
+        ],
+        afterwards=lambda w: soup(w).widened_at is None and soup(w).status == "ASSIGNED",
+    ),
+    Case(
+        "one ticket is enough",
+        since(minutes(5), policy=TWO_TICKETS),
+        ESCALATE,
+        [happens(e.RiskEscalated), happens(e.TicketCreated), happens(e.RiskEscalated, actions=("ticket",))],
+    ),
+    Case("also later", since(minutes(5), 1, TWO_TICKETS), ESCALATE, [happens(e.RiskEscalated, level=2)]),
+    Case(
+        "without one before, the second level's is critical",
+        since(minutes(5), 1, a_policy(escalation=(EscalationLevel(2, 60, ("ticket",)),))),
+        ESCALATE,
+        [happens(e.RiskEscalated), happens(e.TicketCreated)],
+        afterwards=lambda w: w.new_tickets[0].priority == "critical",
+    ),
+    Case("not sooner", since(seconds(299)), ESCALATE, "escalation_not_due"),
+    Case("not what is at no risk", under_way(), ESCALATE, "not_at_risk"),
+    Case(
+        "nor what nobody has",
+        lambda: a_world(a_delivery(risks=(Risk("check_address", NOW),), risk_since=NOW)),
+        ESCALATE,
+        "not_at_risk",
+    ),
+    Case("nor nothing", lambda: a_world(absent=[SOUP]), ESCALATE, "not_found"),
+]
+
+SEEN = c.Acknowledge(SOUP, ALICE)
+
+SEEING = [
+    Case(
+        "somebody looks after it",
+        since(minutes(5)),
+        SEEN,
+        [happens(e.RiskAcknowledged, actor=ALICE)],
+        afterwards=lambda w: soup(w).risk_acknowledged_by == "alice",
+    ),
+    Case(
+        "by an old version it is refused", since(minutes(5)), c.Acknowledge(SOUP, ALICE, version=9), "version_changed"
+    ),
+    Case("said before", under_way(risks=("stalled",), order={"risk_acknowledged_by": "alice"}), SEEN, []),
+    Case(
+        "by a colleague it is news",
+        given=under_way(risks=("stalled",), order={"risk_acknowledged_by": "bob"}),
+        command=c.Acknowledge(SOUP, ALICE, "calling"),
+        then=[happens(e.RiskAcknowledged, note="calling")],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", [*RAISING, *CLEARING, *CLIMBING, *SEEING], ids=name_of)
+def test_risks(case: Case) -> None:
+    check(case)
+
+
+def test_the_worst_is_named_first() -> None:
+    order = a_delivery(risks=tuple(Risk(code, NOW) for code in reversed(WORST_FIRST)))
+    for code in WORST_FIRST:
+        assert worst(order) == code
+        order.risks = tuple(risk for risk in order.risks if risk.code != code)
+    assert worst(order) is None
+
+
+def test_what_events_of_risks_tell() -> None:
+    (raised,) = _events(raise_("driver_gone"), under_way(gone=seconds(120))())
+    assert raised.data() == {"risk": "driver_gone", "since": "2026-02-01T18:00:00.000Z"}
+    (cleared,) = _events(clear("driver_gone"), under_way(risks=("driver_gone",))())
+    assert cleared.data() == {"risk": "driver_gone"}
+    assert _events(ESCALATE, since(minutes(5))())[0].data() == {
+        "risk": "stalled",
+        "level": 1,
+        "actions": ["ticket", "notify_ops"],
+    }
+    assert _events(c.Acknowledge(SOUP, ALICE, "calling"), since(minutes(5))())[0].data() == {"note": "calling"}
+
+
+def _events(command: c.Command, world: World) -> tuple[e.Event, ...]:
+    decided = decide(command, world)
+    assert isinstance(decided, Decided)
+    return decided.events
+
+
+def do(world: World, command: c.Command) -> None:
+    for event in _events(command, world):
+        world.apply(event)
+
+
+def test_what_is_watched_next_is_what_is_due_first_and_was_not_raised() -> None:
+    """The pickup agreed to, then the promise; what is expected too late is due at once."""
+    order, dan = a_delivery(promised_at=NOW + minutes(30)), a_driver()
+    world = a_world(order, dan)
+    do(world, c.OfferDelivery(SOUP, DAN, id_of("o"), 52.52, 13.405))
+    assert order.watch_at is None
+    do(world, c.AcceptOffer(id_of("o"), DAN, id_of("a"), Actor("driver", DAN)))
+    assert order.watch_at == NOW + minutes(9)
+    world.now = NOW + minutes(14)
+    do(world, raise_("pickup_late"))
+    assert order.watch_at == NOW + minutes(30)
+    do(world, c.DelayDelivery(SOUP, 60, id_of("p"), ALICE))
+    assert order.watch_at == world.now - minutes(5)
+    do(world, raise_("delivery_late"))
+    assert order.watch_at is None
+    do(world, c.ChangeDelivery(SOUP, order.version, id_of("q"), ALICE, promised_at=NOW + minutes(300)))
+    do(world, clear("delivery_late"))
+    assert order.watch_at == NOW + minutes(300)
+    do(world, c.PickUp(id_of("a"), DAN, Actor("driver", DAN)))
+    assert order.watch_at == NOW + minutes(300)
+    do(world, c.Complete(id_of("a"), DAN, Actor("driver", DAN)))
+    assert order.watch_at is None
+
+
+def test_what_comes_back_is_watched_no_more() -> None:
+    world = under_way(order={"promised_at": NOW + minutes(9)}, failed_at=NOW, **GOODS)()
+    do(world, c.ChangeDelivery(SOUP, 1, id_of("q"), ALICE, notes="x"))
+    assert soup(world).watch_at is None
+
+
+def test_what_was_promised_stays_so_when_a_person_assigns_it() -> None:
+    world = a_world(a_delivery(promised_at=NOW + minutes(5)), a_driver())
+    do(world, c.AssignDelivery(SOUP, DAN, "near", True, id_of("o"), id_of("a"), ALICE))
+    assert soup(world).promised_at == NOW + minutes(5)
+    assert soup(world).watch_at == NOW - minutes(5)
+
+
+def test_an_address_to_look_at_is_a_risk_of_an_order_made_in_the_same_batch() -> None:
+    world = a_world()
+    do(world, create(dropoff=Place(48.14, 11.58)))
+    do(world, c.CancelDelivery(NEW, "wrong", ALICE))
+    assert not world.amended_deliveries
+    assert world.new_deliveries[NEW].risks == ()
+
+
+def test_a_driver_nobody_promised_anything_is_watched_by_the_pickup_alone() -> None:
+    order, dan = a_delivery(pickup=Place(52.52, 13.405)), a_driver()
+    assignment = an_assignment(order, dan, pickup_due_at=NOW)
+    world = a_world(order, dan)
+    do(world, c.ChangeDelivery(SOUP, 1, id_of("q"), ALICE, notes="x"))
+    assert order.watch_at == NOW
+    assert assignment.version == 1

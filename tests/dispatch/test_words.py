@@ -1,0 +1,200 @@
+"""What people and phones write, taken for what it means: reasons, clocks, money, and orders that come again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from server.dispatch import commands as c
+from server.dispatch.clocks import happened
+from server.dispatch.codes import FAILURE, REJECTION, RELEASE, coded
+from server.dispatch.decide import decide
+from server.dispatch.decided import Decided
+from server.dispatch.model import Place
+from server.dispatch.money import EXPONENTS, amount, is_currency
+from server.dispatch.refusals import Refusal
+from server.dispatch.sameness import KNOWN, differing, posted
+from server.dispatch.world import NeedsRows, World
+from tests.builders import NOW, SOUP, a_delivery, a_policy, minutes, seconds
+from tests.dispatch.test_deliveries import create
+
+HOUR = timedelta(hours=1)
+MIDNIGHT = datetime(1, 1, 1, tzinfo=UTC)
+THE_END = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "note", "expected"),
+    [
+        (None, None, (None, None)),
+        ("", " ", (None, None)),
+        (" too_far ", None, ("too_far", None)),
+        ("too_far", " the bridge ", ("too_far", "the bridge")),
+        ("Too far", None, ("other", "Too far")),
+        ("my bike broke", "sorry", ("other", "my bike broke: sorry")),
+        (None, "sorry", (None, "sorry")),
+        ("other", None, ("other", None)),
+    ],
+)
+def test_an_unknown_reason_is_a_note(text: Any, note: Any, expected: Any) -> None:
+    assert coded(text, note, REJECTION) == expected
+
+
+def test_every_set_of_reasons_has_a_way_out() -> None:
+    assert all("other" in codes for codes in (REJECTION, RELEASE, FAILURE))
+
+
+@pytest.mark.parametrize(
+    ("at", "sent_at", "expected"),
+    [
+        (None, None, NOW),
+        (None, NOW, NOW),
+        (NOW - minutes(5), NOW - minutes(2), NOW - minutes(3)),
+        (NOW - minutes(5) + HOUR, NOW - minutes(2) + HOUR, NOW - minutes(3)),
+        (NOW - minutes(5) - 900 * HOUR, NOW - minutes(2) - 900 * HOUR, NOW - minutes(3)),
+        (NOW + HOUR, NOW, NOW),
+        (MIDNIGHT, THE_END, NOW - minutes(10)),
+        (THE_END, MIDNIGHT, NOW),
+        (NOW - minutes(5), None, NOW - minutes(5)),
+        (NOW + minutes(5), None, NOW),
+        (NOW - HOUR, None, NOW - minutes(10)),
+        (NOW - timedelta(microseconds=1), None, NOW - timedelta(milliseconds=1)),
+    ],
+)
+def test_a_deed_happened_between_the_start_and_now_whatever_the_phone_believes(
+    at: Any, sent_at: Any, expected: datetime
+) -> None:
+    assert happened(at, sent_at, arrived=NOW, start=NOW - minutes(10)) == expected
+
+
+def test_a_start_in_the_future_is_no_reason_to_be_late() -> None:
+    assert happened(NOW - minutes(5), NOW, arrived=NOW, start=NOW + seconds(1)) == NOW
+    assert happened(NOW - minutes(5), None, arrived=NOW, start=NOW + seconds(1)) == NOW
+
+
+@pytest.mark.parametrize(
+    ("units", "currency", "text"),
+    [
+        (1250, "EUR", "12.50"),
+        (5, "USD", "0.05"),
+        (-5, "USD", "-0.05"),
+        (1250, "JPY", "1250"),
+        (-1250, "JPY", "-1250"),
+        (1250, "KWD", "1.250"),
+        (1250, "XYZ", "12.50"),
+    ],
+)
+def test_cents_are_minor_units_of_the_currency(units: int, currency: str, text: str) -> None:
+    assert amount(units, currency) == text
+
+
+def test_only_money_is_a_currency() -> None:
+    assert is_currency("EUR")
+    assert not any(map(is_currency, ("XYZ", "XXX", "eur", "", "DEM")))
+    assert all(len(code) == 3 and code.isupper() for code in EXPONENTS)
+
+
+# Sameness
+
+
+def known(command: c.CreateDelivery, **changes: Any) -> World:
+    """Soup was ordered by this command, and what was posted is at hand."""
+    soup = a_delivery(fingerprint="first", **changes)
+    return World(NOW, a_policy(), {SOUP: soup}, {}, posted={SOUP: posted(command, "USD")})
+
+
+FIRST = create(
+    dispatch_at=NOW,
+    pickup=Place(52, 13.4, "1 Market Square"),
+    notes="no onions",
+    requirements=("cold", "van"),
+    proof_required=("photo",),
+)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {},
+        {"notes": "  no onions\n"},
+        {"pickup": Place(52.0, 13.40, " 1 Market Square ", "", None, " ")},
+        {"requirements": ("van", "cold ", "van")},
+        {"currency": "USD"},
+        {"spare_pin": "9999"},
+    ],
+)
+def test_the_same_order_in_other_words_is_the_same(again: dict[str, Any]) -> None:
+    row = {name: getattr(FIRST, name) for name in FIRST.__struct_fields__} | {"fingerprint": "again"} | again
+    decided = decide(c.CreateDelivery(**row), known(FIRST))
+    assert isinstance(decided, Decided), decided
+    assert decided.repeated
+    assert decided.delivery_id == SOUP
+
+
+@pytest.mark.parametrize(
+    ("again", "fields"),
+    [
+        ({"notes": None}, ["notes"]),
+        ({"currency": "EUR"}, ["currency"]),
+        ({"pickup": Place(52.1, 13.4, "1 Market Square"), "tip_cents": 0}, ["pickup", "tipCents"]),
+        ({"requirements": ()}, ["requirements"]),
+        ({"dispatch_at": NOW + seconds(1), "pin": "1234"}, ["dispatchAt", "pin"]),
+    ],
+)
+def test_another_order_says_in_what_it_differs_and_from_which(again: dict[str, Any], fields: list[str]) -> None:
+    row = {name: getattr(FIRST, name) for name in FIRST.__struct_fields__} | {"fingerprint": "again"} | again
+    refused = decide(c.CreateDelivery(**row), known(FIRST))
+    assert isinstance(refused, Refusal), refused
+    assert (refused.code, refused.more) == ("delivery_differs", {"id": SOUP, "fields": fields})
+
+
+def test_the_policys_currency_of_the_first_time_counts() -> None:
+    world = known(create())
+    world.policy = a_policy(currency="EUR")
+    assert isinstance(decide(create(fingerprint="again"), world), Decided)
+
+
+def test_what_was_posted_is_read_only_if_the_fingerprint_differs() -> None:
+    world = World(NOW, a_policy(), {SOUP: a_delivery(fingerprint="first")}, {})
+    assert isinstance(decide(create(fingerprint="first"), world), Decided)
+    with pytest.raises(NeedsRows) as needs:
+        decide(create(fingerprint="again"), world)
+    assert (needs.value.delivery_id, needs.value.posted) == (SOUP, True)
+
+
+def test_in_one_batch_it_is_at_hand() -> None:
+    world = World(NOW, a_policy(), {}, {})
+    decided = decide(create(), world)
+    assert isinstance(decided, Decided)
+    for event in decided.events:
+        world.apply(event)
+    assert isinstance(decide(create(fingerprint="again"), world), Decided)
+    assert isinstance(decide(create(fingerprint="again", notes="extra"), world), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("at", "again", "same"),
+    [
+        (NOW - minutes(1), {}, True),
+        (NOW, {"dispatch_at": NOW}, True),
+        (NOW, {}, False),
+        (NOW - minutes(1), {"notes": "extra"}, False),
+    ],
+)
+def test_an_order_of_a_release_that_kept_only_a_fingerprint_is_compared_with_the_row(
+    at: datetime, again: dict[str, Any], same: bool
+) -> None:
+    soup = a_delivery(fingerprint="old", dispatch_at=at)
+    world = World(NOW, a_policy(), {SOUP: soup}, {}, posted={SOUP: None})
+    assert isinstance(decide(create(fingerprint="new", **again), world), Decided) == same
+
+
+def test_what_a_later_release_knows_is_no_difference() -> None:
+    first = dict(posted(create(), "USD"))
+    assert differing(first | {"giftWrap": True}, first) == []
+    assert differing(first, first | {"tipCents": 5}) == ["tipCents"]
+    everything = create(
+        dispatch_at=NOW, price_cents=1, driver_pay_cents=1, notes="n", requirements=("a",), promised_at=NOW,
+        proof_required=("pin",), pin="1234", tip_cents=1, zone="z",
+    )  # fmt: skip
+    assert set(posted(everything, "USD")) == KNOWN
