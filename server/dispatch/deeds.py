@@ -5,7 +5,7 @@ Nothing said twice does any harm, and nothing said late is lost.
 """
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -28,6 +28,10 @@ CARRIED: Final[Ended] = frozenset({"COMPLETED", "FAILED", "RETURNED"})
 """Ended by its driver, with the goods in hand."""
 
 
+_WITH_THE_GOODS: Final = (c.Complete, c.Fail)
+"""What cannot have been done before the pickup."""
+
+
 class _Job:
     """A deed that was told of: the delivery, the assignment, and what is the same for every deed."""
 
@@ -39,9 +43,11 @@ class _Job:
         self.details = assignment.details or NO_JOB_DETAILS
         deed = command.deed
         start = assignment.created_at
-        if isinstance(command, c.Complete | c.Fail):
+        if type(command) in _WITH_THE_GOODS:
             start = assignment.picked_up_at or start
-        self.when = happened(deed.at, deed.sent_at, arrived=world.now, start=start)
+        self.when = world.now
+        if deed.at is not None:
+            self.when = happened(deed.at, deed.sent_at, arrived=world.now, start=start)
 
     def fields(self, place: Place | None = None, **more: Any) -> dict[str, Any]:
         """What the event of this deed carries. `place` is where it was to be done."""
@@ -56,7 +62,8 @@ class _Job:
             "action_id": deed.action_id,
             "reason": deed.reason,
             "distance_km": self._km_from(place) if place is not None else None,
-        } | more
+            **more,
+        }
 
     def _km_from(self, place: Place) -> float | None:
         """From where the app said it was, else from where the driver is, if it is being done now."""
@@ -184,8 +191,8 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         return job.late(e.DeliveryDelivered)
     if delivery.status == "RETURNING":
         return job.done(e.DeliveryReturned(**job.fields(delivery.details.store or delivery.pickup, note=command.note)))
-    missing = _missing(job, command)
-    pin = None
+    missing = _missing(job, command) if delivery.details.proof_required else []
+    pin: Literal["verified", "unverified"] | None = None
     if command.driver_id is not None:
         if missing:
             return r.proof_required(missing)
@@ -200,10 +207,10 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
                 return job.leaves(e.PinWrong(tries=tries + 1, **job.fields()), r.PIN_WRONG)
             pin = "verified" if right else "unverified"
     happened: list[e.Event] = _picked_up(job) if assignment.picked_up_at is None else []
-    said = Handover(command.name, command.note, pin)  # type: ignore[arg-type]
+    said = Handover(command.name, command.note, pin) if command.name or command.note or pin else None
     happened.append(
         e.DeliveryDelivered(
-            handover=said if said != Handover() else None,
+            handover=said,
             unproven=tuple(missing),
             **job.fields(delivery.dropoff),
         )

@@ -46,9 +46,10 @@ def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
     if due is not None and assignment.picked_up_at is None and not delivery.at_risk("pickup_late"):
         delivery.watch_at = due
     if promised is not None and not delivery.at_risk("delivery_late"):
-        late = timedelta(minutes=world.policy.watch.late_minutes)
-        if expected is not None and expected > promised + late:
-            promised = min(promised, at - late)
+        if expected is not None and expected > promised:
+            late = timedelta(minutes=world.policy.watch.late_minutes)
+            if expected > promised + late:
+                promised = min(promised, at - late)
         delivery.watch_at = promised if delivery.watch_at is None else min(delivery.watch_at, promised)
 
 

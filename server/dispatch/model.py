@@ -280,7 +280,7 @@ class Delivery(Struct):
 
     def at_risk(self, code: RiskCode) -> bool:
         """Whether this risk stands."""
-        return any(risk.code == code for risk in self.risks)
+        return bool(self.risks) and any(risk.code == code for risk in self.risks)
 
     def open_offer(self) -> Offer | None:
         """The PENDING offer, if any."""

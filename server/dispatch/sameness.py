@@ -5,61 +5,76 @@ of the delivery do not touch it.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from server.dispatch.commands import CreateDelivery
 from server.dispatch.instants import instant
-from server.dispatch.model import Delivery, Place
+from server.dispatch.model import SYSTEM, Delivery, Place
 
 Posted = Mapping[str, Any]
-
-DEFAULTS: Final[Posted] = {"sellerId": "", "zone": "default", "prepSeconds": 0}
-"""What an order says by saying nothing; all else is absent then."""
 
 
 def posted(command: CreateDelivery, currency: str) -> Posted:
     """What the command asks for, in its one form. `currency` is what an absent one means.
 
-    Texts without the blanks around them, tags and proofs as sets, instants in UTC to the millisecond.
+    Texts without the blanks around them, tags and proofs as sets, instants in UTC to the millisecond. Every order pays
+    for this, so what most do not have costs a look only.
     """
-    return _normal(
-        sellerId=command.seller_id,
-        sellerOrderId=command.seller_order_id,
-        storeName=command.store_name,
-        zone=command.zone,
-        pickup=_place(command.pickup),
-        dropoff=_place(command.dropoff),
-        prepSeconds=command.prep_seconds,
-        dispatchAt=command.dispatch_at,
-        priceCents=command.price_cents,
-        driverPayCents=command.driver_pay_cents,
-        currency=command.currency or currency,
-        notes=command.notes,
-        requirements=_set(command.requirements),
-        promisedAt=command.promised_at,
-        proofRequired=_set(command.proof_required),
-        pin=command.pin,
-        tipCents=command.tip_cents,
-    )
+    normal: dict[str, Any] = {
+        "sellerOrderId": command.seller_order_id.strip(),
+        "storeName": command.store_name.strip(),
+        "pickup": _place(command.pickup),
+        "dropoff": _place(command.dropoff),
+        "currency": command.currency or currency,
+    }
+    if seller_id := command.seller_id.strip():
+        normal["sellerId"] = seller_id
+    if (zone := command.zone.strip()) != "default":
+        normal["zone"] = zone
+    if command.prep_seconds:
+        normal["prepSeconds"] = command.prep_seconds
+    if command.dispatch_at is not None:
+        normal["dispatchAt"] = instant(command.dispatch_at)
+    if command.promised_at is not None:
+        normal["promisedAt"] = instant(command.promised_at)
+    if command.price_cents is not None:
+        normal["priceCents"] = command.price_cents
+    if command.driver_pay_cents is not None:
+        normal["driverPayCents"] = command.driver_pay_cents
+    if command.tip_cents is not None:
+        normal["tipCents"] = command.tip_cents
+    if command.notes and (notes := command.notes.strip()):
+        normal["notes"] = notes
+    if command.requirements:
+        normal["requirements"] = _set(command.requirements)
+    if command.proof_required:
+        normal["proofRequired"] = _set(command.proof_required)
+    if command.pin is not None:
+        normal["pin"] = command.pin
+    return normal
 
 
 def posted_before(delivery: Delivery) -> Posted:
     """The same for a delivery of a release that kept only a fingerprint, from what it is now."""
     at_once = delivery.dispatch_at == delivery.created_at
-    return _normal(
-        sellerId=delivery.seller_id,
-        sellerOrderId=delivery.seller_order_id,
-        storeName=delivery.store_name,
-        zone=delivery.zone,
-        pickup=_place(delivery.pickup),
-        dropoff=_place(delivery.dropoff),
-        prepSeconds=delivery.prep_seconds,
-        dispatchAt=None if at_once else delivery.dispatch_at,
-        priceCents=delivery.price_cents,
-        driverPayCents=delivery.driver_pay_cents,
-        currency=delivery.currency,
-        notes=delivery.notes,
+    return posted(
+        CreateDelivery(
+            delivery_id=delivery.id,
+            seller_id=delivery.seller_id,
+            seller_order_id=delivery.seller_order_id,
+            store_name=delivery.store_name,
+            zone=delivery.zone,
+            pickup=delivery.pickup,
+            dropoff=delivery.dropoff,
+            prep_seconds=delivery.prep_seconds,
+            fingerprint=delivery.fingerprint,
+            actor=SYSTEM,
+            dispatch_at=None if at_once else delivery.dispatch_at,
+            price_cents=delivery.price_cents,
+            driver_pay_cents=delivery.driver_pay_cents,
+            notes=delivery.notes,
+        ),
+        delivery.currency,
     )
 
 
@@ -80,27 +95,16 @@ KNOWN: Final = frozenset(
 )
 
 
-def _normal(**fields: Any) -> Posted:
-    normal: dict[str, Any] = {}
-    for name, value in fields.items():
-        if isinstance(value, str):
-            value = value.strip()
-        elif isinstance(value, datetime):
-            value = instant(value)
-        if value not in (None, "", []) and value != DEFAULTS.get(name):
-            normal[name] = value
+def _place(place: Place) -> Posted:
+    normal: dict[str, Any] = {"lat": float(place.lat), "lon": float(place.lon)}
+    for name in _OF_A_PLACE:
+        text = getattr(place, name)
+        if text and (text := text.strip()):
+            normal[name] = text
     return normal
 
 
-def _place(place: Place) -> Posted:
-    return _normal(
-        lat=float(place.lat),
-        lon=float(place.lon),
-        address=place.address,
-        name=place.name,
-        phone=place.phone,
-        notes=place.notes,
-    )
+_OF_A_PLACE: Final = ("address", "name", "phone", "notes")
 
 
 def _set(names: Iterable[str]) -> list[str]:

@@ -318,6 +318,14 @@ def test_what_is_watched_next_is_what_is_due_first_and_was_not_raised() -> None:
     assert order.watch_at is None
 
 
+@pytest.mark.parametrize(("expected_in", "watched_in"), [(9, 9), (14, 9), (15, -5)])
+def test_what_is_expected_a_little_late_is_watched_from_the_promise_on(expected_in: int, watched_in: int) -> None:
+    order = {"promised_at": NOW + minutes(9), "estimated_delivery_at": NOW + minutes(expected_in)}
+    world = under_way(order=order, **GOODS)()
+    do(world, c.ChangeDelivery(SOUP, 1, id_of("q"), ALICE, notes="x"))
+    assert soup(world).watch_at == NOW + minutes(watched_in)
+
+
 def test_what_comes_back_is_watched_no_more() -> None:
     world = under_way(order={"promised_at": NOW + minutes(9)}, failed_at=NOW, **GOODS)()
     do(world, c.ChangeDelivery(SOUP, 1, id_of("q"), ALICE, notes="x"))

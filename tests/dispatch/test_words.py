@@ -189,6 +189,12 @@ def test_an_order_of_a_release_that_kept_only_a_fingerprint_is_compared_with_the
     assert isinstance(decide(create(fingerprint="new", **again), world), Decided) == same
 
 
+def test_what_is_at_its_default_is_not_posted() -> None:
+    assert set(posted(create(seller_id=" ", prep_seconds=0), "USD")) == {
+        "sellerOrderId", "storeName", "pickup", "dropoff", "currency",
+    }  # fmt: skip
+
+
 def test_what_a_later_release_knows_is_no_difference() -> None:
     first = dict(posted(create(), "USD"))
     assert differing(first | {"giftWrap": True}, first) == []
