@@ -18,10 +18,10 @@ from server import __version__
 from server.settings import BadSettings, Settings, kept_secret, load_settings
 
 if TYPE_CHECKING:
-    from server.people import PersonRole
     from server.simulate.access import Access
     from server.simulate.run import Window
-    from server.web.auth import Role
+    from server.users import PersonRole
+    from server.web.access.auth import Role
 
 TOKEN_ROLES: Final = ("driver", "service", "viewer", "ops", "admin")
 PERSON_ROLES: Final = ("viewer", "ops", "admin")
@@ -67,11 +67,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _expected(error: Exception) -> int | None:
     """The exit code for an error that is nobody's bug and says in a line what is wrong, else None."""
-    from server.embedded import EmbeddedError
-    from server.people import PersonRefused
-    from server.running import Failed
+    from server.embedded.servers import EmbeddedError
+    from server.process.startup import Failed
     from server.store.engine import DatabaseUnreachable
     from server.store.migrate import MigrationFailed
+    from server.users import PersonRefused
 
     if isinstance(error, Failed):
         return error.code
@@ -93,7 +93,7 @@ def _flush() -> None:
 
 
 def _write_logs(settings: Settings) -> None:
-    from server.log_lines import write_logs
+    from server.process.log_format import write_logs
 
     write_logs(settings.log_level, settings.log_format)
 
@@ -116,7 +116,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Migrate the database, then serve until SIGTERM or SIGINT."""
     settings = load_settings(host=host, port=port, workers=workers)
     _write_logs(settings)
-    from server.running import serve_here, serve_with_workers
+    from server.process.startup import serve_here, serve_with_workers
 
     if settings.workers == 1:
         serve_here(settings)
@@ -134,7 +134,7 @@ def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float)
     # What is said to whoever watches stays on the screen.
     settings = load_settings(port=port, usual={"log_level": "warning"})
     _write_logs(settings)
-    from server.running import serve_a_city
+    from server.process.startup import serve_a_city
     from server.simulate.run import Load
 
     serve_a_city(settings, Load(drivers, orders_per_minute, speed))
@@ -177,7 +177,7 @@ def simulate(
     window = None if day is None else _window(day, start, minutes or 60.0, ahead)
     if window is not None and speed != 1:
         raise click.UsageError("--speed: a real day is replayed in real time")
-    from server.running import replay_here, simulate_there
+    from server.process.startup import replay_here, simulate_there
     from server.simulate.run import Load
 
     if url is None:
@@ -204,7 +204,7 @@ def _window(folder: Path, start: str | None, minutes: float, ahead: float | None
 
 
 def _access(token: str) -> "Access":
-    from server.running import mint_with
+    from server.process.startup import mint_with
     from server.simulate.access import Access
 
     return Access(token=token) if token else Access(mint=mint_with(_secret()))
@@ -222,7 +222,7 @@ def _secret() -> str:
 def token(role: str, subject: str | None, hours: float) -> None:
     """Print a token, and nothing else, on standard output."""
     from server.ids import is_id
-    from server.web.auth import is_subject, mint_token
+    from server.web.access.auth import is_subject, mint_token
 
     if role == "driver" and (subject is None or not is_id(subject.lower())):
         raise click.UsageError("--subject: a driver's token needs the driver's id")
@@ -244,8 +244,8 @@ def user() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def user_add(name: str, role: str, password_stdin: bool) -> None:
     """Add a person. Without --password-stdin you are asked for a password, or get one (on standard output)."""
-    from server.people import add_person, random_password
-    from server.running import database, with_servers
+    from server.process.startup import database, with_servers
+    from server.users import add_person, random_password
 
     password = _password(password_stdin)
     generated = "" if password else random_password()
@@ -284,7 +284,7 @@ def _password(from_stdin: bool) -> str:
 @callboard.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
-    from server.running import with_servers
+    from server.process.startup import with_servers
     from server.store.migrate import migrate as bring_up_to_date
 
     with with_servers(load_settings(frozenset({"database"}))) as settings:
@@ -297,7 +297,7 @@ def migrate() -> None:
 def doctor(fix: bool) -> None:
     """Check everything Callboard depends on, and say what is wrong. Exit code 1 if anything is."""
     from server.doctor import examine
-    from server.running import with_servers
+    from server.process.startup import with_servers
 
     with with_servers(load_settings()) as settings:
         findings = asyncio.run(examine(settings, fix=fix))
@@ -314,9 +314,9 @@ def prune(dry_run: bool) -> None:
 
     How many rows of which tables is printed on standard output.
     """
-    from server.running import database, with_servers
-    from server.store.prune import prune as remove
-    from server.store.prune import would_go
+    from server.process.startup import database, with_servers
+    from server.store.jobs.retention import prune as remove
+    from server.store.jobs.retention import would_go
 
     with with_servers(load_settings(frozenset({"database"}))) as settings:
         _write_logs(settings.with_changes(log_level="error"))

@@ -11,13 +11,13 @@ from typing import Any, Final
 from msgspec import Struct
 from redis.exceptions import RedisError, ResponseError
 
-from server.policies import Policies
-from server.realtime.bus import Bus
-from server.realtime.geo import DISPATCHABLE_IDS, Geo
+from server.current_policy import Policies
+from server.redis.bus import Bus
+from server.redis.index import DISPATCHABLE_IDS, Geo
 from server.settings import SECRET_BYTES, Settings
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
+from server.store.jobs.retention import would_go
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
-from server.store.prune import would_go
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0

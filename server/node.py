@@ -13,29 +13,29 @@ import structlog
 
 from server.board import Feed
 from server.board.render import Renderer, environment
+from server.current_policy import Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatcher import Dispatcher
-from server.execute import Committed, Executor
 from server.ids import new_id
-from server.logs import log_commit
 from server.metrics import LOOP_LAG
 from server.notify import Notify
-from server.policies import Policies
-from server.realtime.bus import DISPATCH, POLICY, Bus, node_channel
-from server.realtime.clock import DatabaseClock
-from server.realtime.geo import Geo
-from server.realtime.hub import Hub
-from server.realtime.positions import Positions
-from server.realtime.receipts import Receipts
+from server.notify.event_log import log_commit
+from server.redis.bus import DISPATCH, POLICY, Bus, node_channel
+from server.redis.index import Geo
 from server.settings import Settings
+from server.sockets.hub import Hub
+from server.sockets.positions import Positions
+from server.sockets.receipts import Receipts
+from server.store.clock import DatabaseClock
 from server.store.engine import Database
-from server.store.insight_days import InsightDays
-from server.store.prune import Pruner
-from server.store.snapshot import Snapshots
-from server.supervise import stop, supervised
+from server.store.jobs.insight_days import InsightDays
+from server.store.jobs.retention import Pruner
+from server.store.reads.snapshot import Snapshots
+from server.tasks import stop, supervised
+from server.write.executor import Committed, Executor
 
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0

@@ -21,8 +21,8 @@ import pytest
 import redis.asyncio
 from litestar import Litestar
 
-from server.embedded import Embedded
-from server.serve import NodeServer, listen, uvicorn_config
+from server.embedded.servers import Embedded
+from server.process.uvicorn_server import NodeServer, listen, uvicorn_config
 from server.settings import Settings
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
@@ -202,7 +202,7 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
     Without asyncio's debug mode, which a third of the time would go to: the tests of the parts have it.
     """
     asyncio.get_running_loop().set_debug(False)
-    from server.app import create_app
+    from server.web.app import create_app
 
     app = create_app(settings)
     started = asyncio.Event()

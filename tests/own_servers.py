@@ -6,7 +6,7 @@ import subprocess
 
 import psutil  # type: ignore[import-untyped]
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 
 
 class OwnServers:

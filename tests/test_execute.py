@@ -17,10 +17,10 @@ from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.refusals import Refusal
-from server.execute import Answer, Committed, Executor
 from server.ids import new_id
 from server.store.engine import Database
-from server.supervise import stop, supervised
+from server.tasks import stop, supervised
+from server.write.executor import Answer, Committed, Executor
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.settings import Settings
 from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder

@@ -6,10 +6,10 @@ from typing import Any
 import structlog
 from structlog.testing import capture_logs
 
-from server import logs
 from server.dispatch import events as e
 from server.dispatch.model import SYSTEM, Actor
-from server.execute import Committed
+from server.notify import event_log
+from server.write.executor import Committed
 
 AT = datetime(2026, 2, 1, 10, tzinfo=UTC)
 DAN = Actor("driver", "dan")
@@ -23,18 +23,18 @@ def commit(*events: e.Event) -> Committed:
 
 
 def test_every_event_has_a_line() -> None:
-    assert set(logs.LINES) == set(e.EVENT_TYPES.values())
+    assert set(event_log.LINES) == set(e.EVENT_TYPES.values())
 
 
 def test_answers_of_drivers_are_told_with_their_time_and_reason() -> None:
     rejected = e.OfferRejected(at=AT, actor=DAN, **IDS, response_ms=1200, reason="too far")
-    assert logs.line_of(rejected) == (
+    assert event_log.line_of(rejected) == (
         "info", "offer_rejected", TOLD | {"responseTimeMs": 1200, "reason": "too far", "note": None} | BY_DAN,
     )  # fmt: skip
     accepted = e.OfferAccepted(at=AT, actor=DAN, **IDS, response_ms=7)
-    assert logs.line_of(accepted) == ("info", "offer_accepted", TOLD | {"responseTimeMs": 7} | BY_DAN)
+    assert event_log.line_of(accepted) == ("info", "offer_accepted", TOLD | {"responseTimeMs": 7} | BY_DAN)
     expired = e.OfferExpired(at=AT, actor=SYSTEM, **IDS, auto_accepted=True)
-    assert logs.line_of(expired) == ("info", "offer_expired", TOLD | {"autoAccepted": True})
+    assert event_log.line_of(expired) == ("info", "offer_expired", TOLD | {"autoAccepted": True})
 
 
 def test_a_change_of_availability_is_told_with_its_duration() -> None:
@@ -42,7 +42,7 @@ def test_a_change_of_availability_is_told_with_its_duration() -> None:
     changed = e.AvailabilityChanged(
         at=AT, actor=DAN, driver_id="dan", from_="available", to="on_break", reason="lunch", until=until
     )
-    level, name, fields = logs.line_of(changed)
+    level, name, fields = event_log.line_of(changed)
     assert (level, name) == ("info", "availability_changed")
     told = {"driverId": "dan", "from": "available", "to": "on_break", "reason": "lunch", "durationSeconds": 900}
     assert fields == told | BY_DAN
@@ -53,7 +53,7 @@ def test_an_escalation_is_as_loud_as_what_it_does() -> None:
         escalated = e.DeliveryEscalated(
             at=AT, actor=SYSTEM, delivery_id="d1", level=level, actions=actions, minutes_since_creation=5
         )
-        return logs.line_of(escalated)
+        return event_log.line_of(escalated)
 
     fields = {"deliveryId": "d1", "level": 1, "minutesSinceCreation": 5}
     assert line(1, "ticket", "notify_ops") == ("warning", "unassigned_order_5min", fields)
@@ -66,7 +66,7 @@ def test_a_commit_writes_a_line_for_each_event() -> None:
     withdrawn = e.OfferWithdrawn(at=AT, actor=SYSTEM, **IDS, reason="cancelled")
     cancelled = e.DeliveryCancelled(at=AT, actor=SYSTEM, delivery_id="d1", reason="sold out")
     with capture_logs() as lines:
-        logs.log_commit(commit(withdrawn, cancelled))
+        event_log.log_commit(commit(withdrawn, cancelled))
     assert [(line["event"], line["reason"]) for line in lines] == [
         ("offer_withdrawn", "cancelled"),
         ("delivery_cancelled", "sold out"),
@@ -82,7 +82,7 @@ def test_a_quiet_log_still_tells_of_forgotten_orders() -> None:
     try:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
         with capture_logs() as lines:
-            logs.log_commit(commit(cancelled, escalated))
+            event_log.log_commit(commit(cancelled, escalated))
     finally:
         structlog.configure(**before)
     assert [line["event"] for line in lines] == ["unassigned_order_5min"]

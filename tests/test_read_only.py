@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.settings import Settings
 from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, run_apart, running_node, short_folder

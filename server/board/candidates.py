@@ -10,8 +10,8 @@ from server.dispatch.offers import dispatchable, exclusion, unfit
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, travel_seconds
 from server.dispatcher.search import box_around
-from server.store.reads import asking
-from server.store.waiting import Box, nearest_drivers
+from server.store.query import asking
+from server.store.reads.waiting import Box, nearest_drivers
 
 AROUND_LIMIT: Final = 60
 TOLD_LIMIT: Final = 25

@@ -17,19 +17,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import Histogram
 
-from server.board import reads
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
 from server.board.picture import UNDER_WAY, WAITING, Changes, Picture, Table
-from server.board.reads import DeliveryRow, DriverRow
 from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
 from server.board.stats import read_stats
 from server.board.tally import Tally
-from server.execute import Committed
-from server.policies import Policies
-from server.realtime.bus import BOARD, Bus
-from server.realtime.clock import DatabaseClock
-from server.store.reads import DatabaseAway
-from server.store.watch import read_numbers_now
+from server.current_policy import Policies
+from server.redis.bus import BOARD, Bus
+from server.store.clock import DatabaseClock
+from server.store.query import DatabaseAway
+from server.store.reads import board as reads
+from server.store.reads.board import DeliveryRow, DriverRow
+from server.store.reads.zone_numbers import read_numbers_now
+from server.write.executor import Committed
 
 COALESCE_SECONDS: Final = 0.15
 POLL_SECONDS: Final = 1.0

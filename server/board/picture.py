@@ -10,11 +10,11 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from server.board import reads
-from server.board.reads import AlertRow, DeliveryRow, DriverRow, Drivers, Seen
 from server.board.tally import ALL, Tally, Zone
 from server.dispatch.availability import Contact
 from server.dispatch.policy import Policy
+from server.store.reads import board as reads
+from server.store.reads.board import AlertRow, DeliveryRow, DriverRow, Drivers, Seen
 
 WAITING = "READY"
 UNDER_WAY = ("ASSIGNED", "PICKED_UP", "RETURNING")

@@ -14,14 +14,14 @@ from prometheus_client import Counter
 
 from server.board import words as w
 from server.board.picture import UNDER_WAY, WAITING, Gone, Table
-from server.board.reads import AlertRow, DeliveryRow, DriverRow, Seen
 from server.board.tally import Zone
+from server.contract.views import instant
 from server.dispatch.model import Point
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
 from server.settings import zone_of
-from server.wire import instant
+from server.store.reads.board import AlertRow, DeliveryRow, DriverRow, Seen
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from server.board.render import Stats
-from server.store.reads_admin import read_delivery_numbers, read_offer_numbers
+from server.store.reads.operations import read_delivery_numbers, read_offer_numbers
 
 WINDOW_MINUTES: Final = 60
 ACCEPTANCE_TARGET: Final = 0.8

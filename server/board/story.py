@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from server.board import words as w
 from server.dispatch.model import Actor
-from server.store.notice_record import Notice
-from server.store.reads import fetch
-from server.store.reads_deliveries import TimelineEvent
+from server.store.query import fetch
+from server.store.reads.deliveries import TimelineEvent
+from server.store.reads.notices import Notice
 
 OFFER_OVER: Final = ("offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn")
 

@@ -10,8 +10,8 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from server.board.reads import CountedDelivery, CountedDriver
 from server.board.words import STATES
+from server.store.reads.board import CountedDelivery, CountedDriver
 
 ALL = ""
 """The name under which all zones are counted together."""

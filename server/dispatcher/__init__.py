@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from server.current_policy import Policies
 from server.dispatch.model import SYSTEM, Actor
 from server.dispatch.refusals import Refusal
 from server.dispatcher.asking import Asking, Candidates, NobodyFound
@@ -10,12 +11,11 @@ from server.dispatcher.lease import Lease
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
 from server.dispatcher.timing import DatabaseTime
-from server.execute import Answer, Committed, Executor
-from server.policies import Policies
-from server.realtime.bus import Bus
-from server.realtime.geo import Geo
-from server.realtime.positions import Positions
+from server.redis.bus import Bus
+from server.redis.index import Geo
+from server.sockets.positions import Positions
 from server.store.engine import Database
+from server.write.executor import Answer, Committed, Executor
 
 __all__ = ["Candidates", "Dispatcher", "NobodyFound"]
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
@@ -18,11 +19,10 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km
 from server.dispatcher.reasons import ALL_BUSY, ALL_EXCLUDED, LOST_RACE, NONE_DISPATCHABLE, NONE_IN_RADIUS
 from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around, radius_km
-from server.execute import Answer, Executor
 from server.ids import new_id
-from server.policies import Policies
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.waiting import Box, nearest_drivers, read_deliveries
+from server.store.reads.waiting import Box, nearest_drivers, read_deliveries
+from server.write.executor import Answer, Executor
 
 ATTEMPTS: Final = 5
 AROUND_LIMIT: Final = 100

@@ -15,17 +15,17 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.policy import Policy
 from server.dispatcher.lease import Lease
 from server.dispatcher.timing import DatabaseTime
-from server.execute import Answer, Committed, Executor
 from server.ids import new_id
-from server.policies import Policies
 from server.store.due import Due, read_due
 from server.store.engine import DATABASE_ERRORS, Database
+from server.write.executor import Answer, Committed, Executor
 
 SCAN_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 2.0

@@ -15,9 +15,9 @@ from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.reasons import reason_around
 from server.dispatcher.search import boxes, radius_km
-from server.execute import Executor
 from server.store.engine import Database
-from server.store.waiting import others_in
+from server.store.reads.waiting import others_in
+from server.write.executor import Executor
 
 JUDGE_SECONDS: Final = 5.0
 """How often the reason of a failure is looked for again."""

@@ -12,7 +12,7 @@ import structlog
 from asyncpg import ReadOnlySQLTransactionError
 from prometheus_client import Gauge
 
-from server.realtime.bus import Bus
+from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
 
 NAME: Final = "dispatcher"

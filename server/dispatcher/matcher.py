@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
+from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
@@ -27,11 +28,10 @@ from server.dispatcher.pace import Pace
 from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among
 from server.dispatcher.search import Drivers, Finder, Place, radius_km
 from server.dispatcher.timing import DatabaseTime
-from server.execute import Answer, Committed, Executor
 from server.ids import new_id
-from server.policies import Policies
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.waiting import lacking_tags, read_deliveries, waiting_ids
+from server.store.reads.waiting import lacking_tags, read_deliveries, waiting_ids
+from server.write.executor import Answer, Committed, Executor
 
 POLL_SECONDS: Final = 1.0
 COMPLETE_SECONDS: Final = 5.0

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from server.dispatch.model import Point
 from server.dispatch.travel import EARTH_RADIUS_KM
-from server.store.waiting import Others
+from server.store.reads.waiting import Others
 
 Floats = npt.NDArray[np.float64]
 

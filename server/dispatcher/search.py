@@ -15,16 +15,16 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError, ResponseError
 
+from server.contract.views import search_radius_km
 from server.dispatch.matching import Candidate
 from server.dispatch.model import Delivery
 from server.dispatch.policy import Policy
 from server.dispatcher.timing import DatabaseTime
-from server.realtime.bus import Bus
-from server.realtime.pipe import Command
-from server.realtime.positions import Positions
+from server.redis.bus import Bus
+from server.redis.pipe import Command
+from server.sockets.positions import Positions
 from server.store.engine import Database
-from server.store.waiting import Box, dispatchable_ids, dispatchable_in
-from server.wire import search_radius_km
+from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in
 
 INDEX_SECONDS: Final = 0.1
 """The longest a search waits for Redis."""

@@ -2,20 +2,20 @@
 
 from collections.abc import Awaitable, Callable
 
+from server.current_policy import Policies
 from server.dispatch.model import Actor
 from server.dispatcher.lease import Lease
-from server.execute import Committed, Executor
 from server.notify.counts import count_commit
-from server.notify.notices import Notices
-from server.notify.outbox import Outbox
+from server.notify.ops_notices import Notices
 from server.notify.push import Push
 from server.notify.sender import Sender
 from server.notify.trial import try_out
 from server.notify.watch import Watch
-from server.policies import Policies
-from server.realtime.bus import Bus
+from server.notify.webhooks import Outbox
+from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
+from server.write.executor import Committed, Executor
 
 __all__ = ["Notify"]
 

@@ -5,7 +5,7 @@ from typing import Final
 import prometheus_client as p
 
 from server.dispatch import events as e
-from server.execute import Committed
+from server.write.executor import Committed
 
 OFFERS: Final = p.Counter("callboard_offers", "Offers, by what became of them", ["outcome"])
 RESPONSE: Final = p.Histogram(

@@ -12,11 +12,10 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
+from server.contract.views import instant, to_json
 from server.dispatch.model import OfferPayload
 from server.dispatcher.lease import Lease
-from server.execute import Committed
 from server.notify.calls import Calls
-from server.notify.outbox import retry_seconds
 from server.notify.push_message import (
     NOBODY,
     Address,
@@ -28,12 +27,13 @@ from server.notify.push_message import (
     topic_of,
 )
 from server.notify.sender import Result, Sender
-from server.realtime.bus import Bus
+from server.notify.webhooks import retry_seconds
+from server.redis.bus import Bus
 from server.settings import Settings
-from server.store.driver_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
 from server.store.engine import DATABASE_ERRORS
-from server.store.push import kept_key
-from server.wire import instant, to_json
+from server.store.push_subscriptions import kept_key
+from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
+from server.write.executor import Committed
 
 CHANNEL: Final = "push"
 AT_ONCE: Final = 64

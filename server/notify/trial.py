@@ -6,15 +6,15 @@ It stands in the log like any other message, and is never tried again by itself.
 from datetime import datetime
 from typing import Any
 
+from server.contract.views import instant, to_json
+from server.contract.webhook_events import Happened, Message
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.notify.outbox import body_of, headers_of
 from server.notify.sender import Sender
-from server.store.outbox import Happened, Message
-from server.store.reads import asking
-from server.store.webhook_log import TEST, keep_test, to_test
-from server.store.webhooks import Attempt
-from server.wire import instant, to_json
+from server.notify.webhooks import body_of, headers_of
+from server.store.query import asking
+from server.store.queues.webhook_log import TEST, keep_test, to_test
+from server.store.queues.webhooks import Attempt
 
 
 async def try_out(pool: Any, sender: Sender, webhook_id: str, actor: Actor) -> tuple[str | None, bool]:

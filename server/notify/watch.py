@@ -11,17 +11,17 @@ from typing import Any, Final
 import prometheus_client as p
 import structlog
 
+from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch.alerts import Measured, ZoneNumbers, judge, measure
 from server.dispatch.refusals import Refusal
 from server.dispatcher.lease import Lease
-from server.execute import Committed, Executor
 from server.ids import new_id
-from server.policies import Policies
 from server.store.engine import DATABASE_ERRORS
-from server.store.reads import DatabaseAway
-from server.store.watch import Standing, ZoneRow, read_standing, read_zones
-from server.store.webhooks import read_backlog
+from server.store.query import DatabaseAway
+from server.store.queues.webhooks import read_backlog
+from server.store.reads.zone_numbers import Standing, ZoneRow, read_standing, read_zones
+from server.write.executor import Committed, Executor
 
 EVERY_SECONDS: Final = 5.0
 REST_FACTOR: Final = 20

@@ -16,19 +16,19 @@ from litestar.handlers import asgi
 from litestar.types import Receive, Scope
 from msgspec import Struct
 
+from server.contract import messages as m
+from server.contract.views import assignment_view, driver_view, instant, to_json
 from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
-from server.execute import Answer
 from server.ids import is_id
-from server.pings import PINGS, Pings
-from server.realtime import messages as m
-from server.realtime.hub import AsgiSend, Socket
-from server.realtime.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
-from server.serve import PING_SECONDS
-from server.store.snapshot import Snapshot
-from server.web.auth import verify_token
-from server.wire import assignment_view, driver_view, instant, to_json
+from server.process.uvicorn_server import PING_SECONDS
+from server.sockets.hub import AsgiSend, Socket
+from server.sockets.pings import PINGS, Pings
+from server.sockets.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
+from server.store.reads.snapshot import Snapshot
+from server.web.access.auth import verify_token
+from server.write.executor import Answer
 
 if TYPE_CHECKING:
     from server.node import Node

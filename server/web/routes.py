@@ -11,40 +11,31 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
-from server.people import Passwords
 from server.settings import Settings
-from server.supervise import stop, supervised
-from server.web import (
-    admin,
-    alert_screen,
-    alerting,
-    deliveries,
-    documents,
-    driver_calls,
-    drivers,
-    insights,
-    keys,
-    notice_screen,
-    noticing,
-    people_api,
-    policy_screen,
-    push,
-    system,
-    wait_screen,
-    watching,
-    webhook_screen,
-    webhooks,
-)
-from server.web.api_keys import ApiKeys
-from server.web.application import Application
-from server.web.assets import static_file
-from server.web.devices import Devices
-from server.web.endpoint import BODY_LIMIT_BYTES
-from server.web.errors import exception_handlers
-from server.web.login import people_handlers
-from server.web.login_limits import LoginLimits
-from server.web.sessions import Sessions
-from server.web.shell import screens, unknown_address
+from server.tasks import stop, supervised
+from server.users import Passwords
+from server.web.access.api_keys import ApiKeys
+from server.web.access.devices import Devices
+from server.web.access.login_limits import LoginLimits
+from server.web.access.sessions import Sessions
+from server.web.api import admin, deliveries, documents, driver_calls, drivers, push, system, webhooks
+from server.web.api import alerts as alerting
+from server.web.api import api_keys as keys
+from server.web.api import notices as noticing
+from server.web.api import operations as watching
+from server.web.api import users as people_api
+from server.web.api.endpoint import BODY_LIMIT_BYTES
+from server.web.http.application import Application
+from server.web.http.assets import static_file
+from server.web.http.errors import exception_handlers
+from server.web.screens import alerts as alert_screen
+from server.web.screens import insights
+from server.web.screens import notices as notice_screen
+from server.web.screens import policy as policy_screen
+from server.web.screens import unassigned as wait_screen
+from server.web.screens import webhooks as webhook_screen
+from server.web.screens.login import people_handlers
+from server.web.screens.shell import screens, unknown_address
 
 API: Final = (
     deliveries,

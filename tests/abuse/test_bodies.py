@@ -9,10 +9,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from server import bounds
-from server.bounds import HEAD_LIMIT_BYTES, HEADERS_LIMIT, MESSAGE_LIMIT_BYTES, PIPELINE_LIMIT
 from server.ids import new_id
-from server.web.endpoint import BODY_LIMIT_BYTES, Described
+from server.process import connection_limits
+from server.process.connection_limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT, MESSAGE_LIMIT_BYTES, PIPELINE_LIMIT
+from server.web.api.endpoint import BODY_LIMIT_BYTES, Described
 from tests.abuse.conftest import Answer, Wire, ask, handlers, request, wire
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -169,7 +169,7 @@ SMUGGLED = {
 
 async def test_what_two_servers_could_read_in_two_ways_is_read_by_nobody(unharmed: Site) -> None:
     """A request with a second one in its body: one answer, no 2xx, and the connection is over."""
-    refused = bounds.MALFORMED.counted._value.get
+    refused = connection_limits.MALFORMED.counted._value.get
     for name, sent in SMUGGLED.items():
         before = refused()
         async with wire(unharmed.node) as connection:
@@ -216,12 +216,12 @@ async def test_a_head_without_an_end_is_not_read_for_ever(unharmed: Site, piece:
     """Nor does who sends it always hear why: what was sent in vain resets the connection."""
     async with wire(unharmed.node) as connection:
         await connection.send(b"GET /health/live HTTP/1.1\r\nX: a\r\nY: ")
-        before = bounds.HEAD_TOO_LARGE.counted._value.get()
+        before = connection_limits.HEAD_TOO_LARGE.counted._value.get()
         while not connection.writer.is_closing():
             await connection.send(piece)
             await asyncio.sleep(0)
         assert b"HTTP/1.1 2" not in await connection.ended()
-    assert bounds.HEAD_TOO_LARGE.counted._value.get() == before + 1
+    assert connection_limits.HEAD_TOO_LARGE.counted._value.get() == before + 1
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ async def test_only_so_many_requests_wait_behind_one(unharmed: Site) -> None:
         await connection.send(request("GET /health/ready") * 30_000)
         answered = (await connection.ended()).count(b"HTTP/1.1 200")
         assert answered <= PIPELINE_LIMIT + 1
-    assert bounds.TOO_MANY_WAITING.counted._value.get() >= 1
+    assert connection_limits.TOO_MANY_WAITING.counted._value.get() >= 1
 
 
 async def test_requests_that_wait_are_read_only_as_fast_as_they_are_answered(unharmed: Site) -> None:
@@ -287,7 +287,7 @@ async def test_a_full_node_sends_new_clients_away_and_serves_those_it_has(
 ) -> None:
     assert (await unharmed.vic.get("/deliveries")).status_code == 200
     there = len(unharmed.node.server.server_state.connections)
-    monkeypatch.setattr(bounds, "connections_allowed", lambda: there + 1)
+    monkeypatch.setattr(connection_limits, "connections_allowed", lambda: there + 1)
     async with wire(unharmed.node) as last:
         await last.send(LIVE)
         assert (await last.answer()).status == 200
@@ -305,16 +305,16 @@ def test_connections_leave_files_for_the_rest_of_the_process() -> None:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    bounds.connections_allowed.cache_clear()
+    connection_limits.connections_allowed.cache_clear()
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (600, before[1]))
-        assert bounds.connections_allowed() == 600 - bounds.FILES_RESERVED
-        bounds.allow_files()
-        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], bounds.FILES_WANTED)
-        assert bounds.connections_allowed() > 600
+        assert connection_limits.connections_allowed() == 600 - connection_limits.FILES_RESERVED
+        connection_limits.allow_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(before[1], connection_limits.FILES_WANTED)
+        assert connection_limits.connections_allowed() > 600
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-        bounds.connections_allowed.cache_clear()
+        connection_limits.connections_allowed.cache_clear()
 
 
 # Too slow
@@ -322,7 +322,7 @@ def test_connections_leave_files_for_the_rest_of_the_process() -> None:
 
 async def test_who_is_too_slow_is_hung_up_on(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is they never finish: all at once, since each takes as long as a request may."""
-    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 1.0)
     here = bearer(unharmed.shop)
 
     async def told(*pieces: bytes, drip: bytes = b"") -> Answer:
@@ -352,7 +352,7 @@ async def test_who_is_too_slow_is_hung_up_on(unharmed: Site, monkeypatch: pytest
 
 async def test_who_got_an_answer_has_no_longer_to_finish(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that nobody wants, and what is no beginning of another request, keep no connection open."""
-    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 1.0)
     unharmed.node.server.config.timeout_keep_alive = 1
 
     async def over(start: bytes, drip: bytes) -> int:
@@ -383,7 +383,7 @@ async def test_a_request_that_is_answered_slowly_is_not_the_clients_fault(
     unharmed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only reading has a deadline: a stream may last, and so may an answer that takes its time."""
-    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 0.5)
     async with locked(unharmed, "deliveries") as unlock, wire(unharmed.node) as connection:
         await connection.send(request("GET /deliveries", bearer(unharmed.vic)))
         slow = asyncio.create_task(connection.answer())
@@ -394,7 +394,7 @@ async def test_a_request_that_is_answered_slowly_is_not_the_clients_fault(
 
 
 async def test_who_takes_no_answer_is_given_up(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(connection_limits, "UNREAD_SECONDS", 0.5)
     file = request("GET /static/vendor/swagger-ui/swagger-ui-bundle.js")
     async with wire(unharmed.node) as connection:
         connection.writer.transport.pause_reading()  # type: ignore[attr-defined]

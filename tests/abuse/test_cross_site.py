@@ -9,8 +9,8 @@ import websockets
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from server.web import login_limits
-from server.web.shell import local_path
+from server.web.access import login_limits
+from server.web.screens.shell import local_path
 from tests.abuse.conftest import THOROUGHNESS, ask, handlers, request
 from tests.conftest import StartNode
 from tests.web.conftest import Check, Site, token

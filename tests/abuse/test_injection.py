@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import pytest
 
-from server.notify.notices import _escaped
+from server.notify.ops_notices import _escaped
 from server.paths import STATIC
-from server.web import assets
-from server.web.insights import FORMULA, _written
-from server.web.pages import cursor_of
+from server.web.http import assets
+from server.web.http.paging import cursor_of
+from server.web.screens.insights import FORMULA, _written
 from tests.abuse.conftest import ask, handlers, request, some
 from tests.driver_app import driver_app
 from tests.waiting import until

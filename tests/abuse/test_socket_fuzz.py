@@ -19,11 +19,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from server import bounds
+from server.contract import messages as m
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.realtime import messages as m
-from server.realtime.session import BURST, FRAME_LIMIT_BYTES, MALFORMED_LIMIT, Close, Execute, Moved, Send, Session
+from server.process import connection_limits
+from server.sockets.session import BURST, FRAME_LIMIT_BYTES, MALFORMED_LIMIT, Close, Execute, Moved, Send, Session
 from tests.abuse.conftest import PATIENCE, THOROUGHNESS, Wire, request, wire
 from tests.conftest import Node
 from tests.driver_app import DriverApp, driver_app, token
@@ -366,7 +366,7 @@ async def test_a_frame_against_the_law_ends_the_socket_and_nothing_else(
                 code = await socket.close_code()
                 assert code in codes, (name, code)
                 await socket.ended()
-    counted = bounds.REFUSED.labels("frames")._value.get()
+    counted = connection_limits.REFUSED.labels("frames")._value.get()
     assert counted >= 4
 
 

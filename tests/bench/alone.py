@@ -14,11 +14,11 @@ from msgspec import Struct
 from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
-from server.execute import Answer, Executor
 from server.ids import new_id
 from server.store.engine import Database
 from server.store.migrate import migrate
-from server.supervise import stop, supervised
+from server.tasks import stop, supervised
+from server.write.executor import Answer, Executor
 from tests.bench.figures import at
 from tests.bench.machine import Meter, Window
 from tests.bench.stand import Failed, Servers

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from server.serve import listen, uvicorn_config
+from server.process.uvicorn_server import listen, uvicorn_config
 
 ANSWER = b'{"id":"00000000-0000-0000-0000-000000000000"}'
 

@@ -17,12 +17,12 @@ from typing import Final
 
 import asyncpg
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.settings import Settings
 from server.store.engine import Database
-from server.store.insight_days import InsightDays
+from server.store.jobs.insight_days import InsightDays
 from server.store.migrate import migrate
-from server.web.auth import mint_token
+from server.web.access.auth import mint_token
 from tests.bench import machine
 from tests.bench.history import make_evening, make_history
 from tests.bench.plans import Plan, plans

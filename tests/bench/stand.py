@@ -19,9 +19,9 @@ import msgspec
 import psutil  # type: ignore[import-untyped]
 import redis.asyncio
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.paths import ROOT
-from server.web.auth import Role, mint_token
+from server.web.access.auth import Role, mint_token
 from tests.bench.machine import Meter, tree
 from tests.bench.wire import connect_http, request
 

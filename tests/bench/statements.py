@@ -4,32 +4,28 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from server.board import reads as board
 from server.dispatch.policy import DEFAULT_POLICY
-from server.realtime import geo, hub
-from server.store import (
-    due,
-    insight_days,
-    load,
-    notice_record,
-    notices_sent,
-    prune,
-    reads_admin,
-    reads_deliveries,
-    reads_drivers,
-    reads_insights,
-    reads_watch,
-    rows,
-    snapshot,
-    stream_notices,
-    waiting,
-    watch,
-    webhook_log,
-    webhooks,
-)
+from server.redis import index
+from server.sockets import hub
+from server.store import due, rows
+from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
-from server.web import board as board_page
-from server.web import board_pages
+from server.store.queues import ops_notices_sent, stream_notices, webhook_log, webhooks
+from server.store.reads import (
+    alerts_and_tickets,
+    board,
+    deliveries,
+    drivers,
+    insights,
+    notices,
+    operations,
+    snapshot,
+    waiting,
+    zone_numbers,
+)
+from server.web.screens import board as board_page
+from server.web.screens import board_pages
+from server.write import load
 
 LARGE: Final = (
     "deliveries", "unassigned_orders", "driver_offers", "assignments", "support_tickets", "events", "driver_messages",
@@ -73,25 +69,25 @@ def reading(s: Sample) -> Iterator[Statement]:
         since = s.now - timedelta(hours=hours)
         for zone in (None, "north"):
             where = f"{name}, {zone or 'all zones'}"
-            yield f"stats: offers, {where}", reads_admin.OFFER_NUMBERS, (since, zone, since - reads_admin.LONGEST_OFFER)
-            yield f"stats: deliveries, {where}", reads_admin.DELIVERY_NUMBERS, (since, zone)
+            yield f"stats: offers, {where}", operations.OFFER_NUMBERS, (since, zone, since - operations.LONGEST_OFFER)
+            yield f"stats: deliveries, {where}", operations.DELIVERY_NUMBERS, (since, zone)
     day = s.now - timedelta(days=1)
-    yield "insights: counted, 24 h", reads_insights.COUNTED, (day, s.now, None, "UTC")
+    yield "insights: counted, 24 h", insights.COUNTED, (day, s.now, None, "UTC")
     midnight = s.now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = [midnight - timedelta(days=number) for number in range(1, 91)]
-    yield "insights: added up, 90 d", reads_insights.ADDED_UP, ("UTC", days, None)
-    yield "insights: days", reads_insights.DAYS, ("UTC", s.now - timedelta(days=90))
-    yield "insights: zones", reads_insights.ZONES, ()
+    yield "insights: added up, 90 d", insights.ADDED_UP, ("UTC", days, None)
+    yield "insights: days", insights.DAYS, ("UTC", s.now - timedelta(days=90))
+    yield "insights: zones", insights.ZONES, ()
     yield "insights: first delivery", insight_days.FIRST_DELIVERY, ()
-    yield "unassigned: waiting", reads_admin.WAITING_PAGE, (None, None, 50)
-    yield "unassigned: waiting, a zone", reads_admin.WAITING_PAGE, ("north", None, 50)
-    yield "unassigned: all", reads_admin.ALL_PAGE, (None, None, 50)
-    yield "unassigned: all, a zone", reads_admin.ALL_PAGE, ("north", None, 50)
-    yield "tickets", reads_admin.TICKETS, (None, None, 50)
-    yield "tickets, a zone", reads_admin.TICKETS, ("north", None, 50)
-    yield "alerts", reads_admin.ALERTS, (None, None, 50)
-    yield "delivery", reads_deliveries.ONE, (s.deliveries[0],)
-    yield "delivery: timeline", reads_deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
+    yield "unassigned: waiting", operations.WAITING_PAGE, (None, None, 50)
+    yield "unassigned: waiting, a zone", operations.WAITING_PAGE, ("north", None, 50)
+    yield "unassigned: all", operations.ALL_PAGE, (None, None, 50)
+    yield "unassigned: all, a zone", operations.ALL_PAGE, ("north", None, 50)
+    yield "tickets", operations.TICKETS, (None, None, 50)
+    yield "tickets, a zone", operations.TICKETS, ("north", None, 50)
+    yield "alerts", operations.ALERTS, (None, None, 50)
+    yield "delivery", deliveries.ONE, (s.deliveries[0],)
+    yield "delivery: timeline", deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
     for conditions, args in (
         ((), ()),
         (("zone = $2",), ("north",)),
@@ -99,10 +95,10 @@ def reading(s: Sample) -> Iterator[Statement]:
         (("status = 'DELIVERED'", "zone = $2"), ("north",)),
         (("status = 'CANCELLED'", "zone = $2", "id < $3"), ("north", s.deliveries[-1])),
     ):
-        page = reads_deliveries._page(tuple(conditions))
+        page = deliveries._page(tuple(conditions))
         yield f"deliveries: {' and '.join(conditions) or 'all'}", page, (50, *args)
-    yield "drivers", reads_drivers.PAGE, (None, None, None, 50)
-    yield "drivers: history", reads_drivers.HISTORY, (s.drivers[0], None, None, 50)
+    yield "drivers", drivers.PAGE, (None, None, None, 50)
+    yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
     yield "driver's page: offers", board_pages.OFFERS_OF, (s.drivers[0], 50)
     yield "driver's page: answers", board_pages.ANSWERS_OF, (s.drivers[0],)
     yield "driver's page: work", board_pages.WORK_OF, (s.drivers[0],)
@@ -114,12 +110,12 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "board: moved", board.MOVED, (s.now - timedelta(seconds=25),)
     yield "board: news", board.NEWS, (f"{s.xid}:{s.xid}:", board.NEWS_LIMIT + 1)
     yield "board: alerts", board.ALERTS, ()
-    yield "watch: zones", watch.NUMBERS, (60, reads_admin.LONGEST_OFFER.total_seconds())
-    yield "watch: standing", watch.STANDING, ()
-    behind = ("north", 50, s.now, 60, reads_admin.LONGEST_OFFER.total_seconds())
-    yield "watch: waiting in a zone", watch.WAITING_NOW, behind[:2]
-    yield "watch: rejected deliveries", watch.REJECTED_DELIVERIES, behind
-    yield "watch: rejecting drivers", watch.REJECTING_DRIVERS, behind
+    yield "watch: zones", zone_numbers.NUMBERS, (60, operations.LONGEST_OFFER.total_seconds())
+    yield "watch: standing", zone_numbers.STANDING, ()
+    behind = ("north", 50, s.now, 60, operations.LONGEST_OFFER.total_seconds())
+    yield "watch: waiting in a zone", zone_numbers.WAITING_NOW, behind[:2]
+    yield "watch: rejected deliveries", zone_numbers.REJECTED_DELIVERIES, behind
+    yield "watch: rejecting drivers", zone_numbers.REJECTING_DRIVERS, behind
     yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0)
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
@@ -127,42 +123,42 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "matcher: others in boxes", waiting.OTHERS_IN_BOXES, (*fresh, *box)
     yield "matcher: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
-    yield "index: dispatchable", geo.DISPATCHABLE_IDS, fresh
-    yield "index: open offers", geo.OPEN_OFFERS, ()
+    yield "index: dispatchable", index.DISPATCHABLE_IDS, fresh
+    yield "index: open offers", index.OPEN_OFFERS, ()
     yield "socket: hello", snapshot.SNAPSHOT, (s.drivers, [1] * len(s.drivers), 100)
     yield "socket: behind", hub.BEHIND, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
     yield "socket: rows after", hub.ROWS_AFTER, (s.drivers, [2**40] * len(s.drivers))
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
     yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
     yield "outbox: backlog", webhooks.BACKLOG, ()
-    yield "notices: claim", notices_sent.CLAIM, (20, "board", 30.0)
+    yield "notices: claim", ops_notices_sent.CLAIM, (20, "board", 30.0)
     yield from _screens(s, day)
     yield "start: events from elsewhere", _FROM_ELSEWHERE, ()
-    for step in prune.STEPS:
+    for step in retention.STEPS:
         before = s.now - timedelta(days=400)
-        arguments = (before, step.begin, prune.id_above(before))
+        arguments = (before, step.begin, retention.id_above(before))
         yield f"prune: {step.name}", step.remove, arguments[: 3 if "$3" in step.remove else 2]
 
 
 def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
     """What the screens of alerts, notices, tickets and webhooks ask."""
     asked = {
-        "24 h": notice_record.Asked(since=day),
-        "24 h, failed": notice_record.Asked(since=day, outcome="failed"),
-        "24 h, a zone": notice_record.Asked(since=day, zone="north"),
-        "a delivery": notice_record.Asked(delivery_id=s.deliveries[0]),
+        "24 h": notices.Asked(since=day),
+        "24 h, failed": notices.Asked(since=day, outcome="failed"),
+        "24 h, a zone": notices.Asked(since=day, zone="north"),
+        "a delivery": notices.Asked(delivery_id=s.deliveries[0]),
     }
-    for source in notice_record.SOURCES:
+    for source in notices.SOURCES:
         for which, one in asked.items():
-            sql, values = notice_record.page_of(source, one, None, 60)
+            sql, values = notices.page_of(source, one, None, 60)
             yield f"record: {source}, {which}", sql, tuple(values)
-        sql, values = notice_record.counts_of(source, asked["24 h"])
+        sql, values = notices.counts_of(source, asked["24 h"])
         yield f"record: {source}, counted", sql, tuple(values)
-    yield "alerts: open", reads_watch.OPEN_ALERTS, ()
-    yield "alerts: over", reads_watch.PAST_ALERTS, (None, 30)
-    yield "alerts: waited then", watch.WAITING_THEN, ("north", 50, s.now)
-    yield "alerts: did not take them", watch.NOT_TAKING, (s.deliveries, 50, s.now)
-    yield "tickets: told", reads_watch.TICKETS, (None, None, 100)
+    yield "alerts: open", alerts_and_tickets.OPEN_ALERTS, ()
+    yield "alerts: over", alerts_and_tickets.PAST_ALERTS, (None, 30)
+    yield "alerts: waited then", zone_numbers.WAITING_THEN, ("north", 50, s.now)
+    yield "alerts: did not take them", zone_numbers.NOT_TAKING, (s.deliveries, 50, s.now)
+    yield "tickets: told", alerts_and_tickets.TICKETS, (None, None, 100)
     yield "webhooks: how they fare", webhook_log.WEBHOOK_FARES, (None,)
 
 

@@ -331,7 +331,7 @@ def feed_piece(feed: Any, row: Any, rev: int) -> str:
 async def test_a_table_that_is_cut_says_so_and_a_zone_or_words_find_the_others(
     site: Site, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.board.reads.SHOWN_LIMIT", 3)
+    monkeypatch.setattr("server.store.reads.board.SHOWN_LIMIT", 3)
     alice = await people(site.node, "alice", "ops")
     for number in range(3):
         await site.delivery(zone="near", storeName=f"Near {number}")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import redis
 
-from server.embedded import SOCKET_PATH_BYTES, Embedded, EmbeddedError
+from server.embedded.servers import SOCKET_PATH_BYTES, Embedded, EmbeddedError
 from tests.cli.conftest import Run, done
 from tests.conftest import run_apart, short_folder
 from tests.waiting import until

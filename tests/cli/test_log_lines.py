@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from server.log_lines import write_logs
+from server.process.log_format import write_logs
 
 
 @pytest.fixture(autouse=True)

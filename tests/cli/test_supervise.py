@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from server import supervise
-from server.supervise import stop, supervised
+from server import tasks
+from server.tasks import stop, supervised
 from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.01)
 
 
 def measured(name: str, task: str) -> float | None:
@@ -72,7 +72,7 @@ async def test_pauses_grow_while_it_keeps_dying(monkeypatch: pytest.MonkeyPatch)
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(supervise.asyncio, "sleep", note)
+    monkeypatch.setattr(tasks.asyncio, "sleep", note)
 
     async def run() -> None:
         if len(pauses) == 12:
@@ -81,11 +81,11 @@ async def test_pauses_grow_while_it_keeps_dying(monkeypatch: pytest.MonkeyPatch)
 
     await supervised("unlucky", run)
     assert pauses[:4] == [0.01, 0.02, 0.04, 0.08]
-    assert max(pauses) <= supervise.LONGEST_PAUSE_SECONDS
+    assert max(pauses) <= tasks.LONGEST_PAUSE_SECONDS
 
 
 async def test_one_that_had_lived_long_starts_with_a_short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervise, "STEADY_SECONDS", -1.0)
+    monkeypatch.setattr(tasks, "STEADY_SECONDS", -1.0)
     pauses: list[float] = []
     sleep = asyncio.sleep
 
@@ -93,7 +93,7 @@ async def test_one_that_had_lived_long_starts_with_a_short_pause(monkeypatch: py
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(supervise.asyncio, "sleep", note)
+    monkeypatch.setattr(tasks.asyncio, "sleep", note)
 
     async def run() -> None:
         if len(pauses) == 3:

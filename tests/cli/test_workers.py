@@ -11,9 +11,9 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.process.supervisor import REUSE_PORT, Port, Workers
 from server.settings import Settings
-from server.siblings import Siblings, exposition, merged
-from server.workers import REUSE_PORT, Port, Workers
+from server.worker_metrics import Siblings, exposition, merged
 from tests.cli.conftest import Run, done
 from tests.process import Process
 from tests.waiting import until

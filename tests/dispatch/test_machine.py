@@ -22,7 +22,7 @@ from server.dispatch.refusals import Refusal
 from server.dispatch.risks import WORST_FIRST
 from server.dispatch.sameness import Posted
 from server.dispatch.world import World
-from server.store.save import DeliveryRow
+from server.write.save import DeliveryRow
 from tests.builders import ADA, ALICE, NODE, NOW, SHOP, by, id_of
 from tests.dispatch.invariants import broken_invariants
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from server.contract.notices import OpsNotice, driver_notice, is_for_ops, ops_notice
 from server.dispatch import events as e
 from server.dispatch.model import SYSTEM, Actor
-from server.dispatch.notices import OpsNotice, driver_notice, is_for_ops, ops_notice
 from server.dispatch.world import World
 from tests.builders import ADA, ALICE, DAN, NOW, SOUP, a_delivery, a_driver, a_world, an_assignment, by, id_of
 from tests.dispatch.test_alerts import an_alert

@@ -11,11 +11,11 @@ from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
-from server.execute import Answer, Committed
 from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
 from server.store.engine import Database
+from server.write.executor import Answer, Committed
 from tests.waiting import until
 
 SHOP = Actor("service", "shop")

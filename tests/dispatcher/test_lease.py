@@ -9,10 +9,10 @@ import pytest
 
 from server.dispatcher.lease import LASTS_SECONDS, NAME, Lease
 from server.ids import new_id
-from server.realtime.bus import Bus
+from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
-from server.supervise import stop, supervised
+from server.tasks import stop, supervised
 from tests.waiting import until
 
 

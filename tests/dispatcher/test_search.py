@@ -18,8 +18,8 @@ from server.dispatcher.search import INDEX_SECONDS, box_around
 from server.dispatcher.timing import SAMPLES, DatabaseTime
 from server.ids import new_id
 from server.store.engine import Database
+from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in, others_in
 from server.store.rows import read_rows
-from server.store.waiting import Box, dispatchable_ids, dispatchable_in, others_in
 from tests.builders import a_delivery
 from tests.dispatcher.conftest import KM, PICKUP, Dispatch
 from tests.waiting import until

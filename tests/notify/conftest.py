@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.notify import calls, outbox
+from server.notify import calls, webhooks
 from tests.conftest import StartNode
 from tests.receiver import Heard, Receiver
 from tests.waiting import until
@@ -57,8 +57,8 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes hundredths of them."""
-    monkeypatch.setattr(outbox, "FIRST_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(outbox, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(webhooks, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(calls, "POLL_SECONDS", 0.05)
 
 

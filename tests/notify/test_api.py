@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 import pytest
 
+from server.contract.webhook_events import EVERYTHING, TYPES
 from server.ids import new_id
-from server.store.outbox import EVERYTHING, TYPES
-from server.store.webhooks import WEBHOOKS_LIMIT
-from server.web.schemas import EventType
+from server.store.queues.webhooks import WEBHOOKS_LIMIT
+from server.web.api.schemas import EventType
 from tests.notify.conftest import Receiver, a_webhook, log_of
 from tests.waiting import until
 from tests.web.conftest import Check, Site

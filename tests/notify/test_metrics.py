@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.dispatch import events as e
 from server.dispatch.model import SYSTEM, Alert, Ticket
-from server.execute import Committed
 from server.notify.counts import count_commit
+from server.write.executor import Committed
 from tests.builders import NOW, SOUP, a_delivery, a_driver, an_open_offer, id_of
 from tests.web.conftest import Site
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from server.ids import new_id
 from server.notify import addresses, calls, push
 from server.notify.push_message import new_private_key
-from server.store.driver_notices import NoticeToSend, claim_driver_notices, record_driver_notice
+from server.store.queues.push_notices import NoticeToSend, claim_driver_notices, record_driver_notice
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.notify.conftest import Receiver

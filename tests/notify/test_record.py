@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.notify import notices as sending
+from server.notify import ops_notices as sending
 from tests.driver_app import driver_app
 from tests.notify.conftest import Receiver, a_webhook
 from tests.notify.test_notices import LADDER, wait_for

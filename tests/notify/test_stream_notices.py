@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from server import serve
-from server.bounds import BoundedWebSocket
 from server.ids import new_id
-from server.pings import Pings
-from server.realtime.receipts import Receipts
+from server.process import uvicorn_server
+from server.process.connection_limits import BoundedWebSocket
+from server.sockets.pings import Pings
+from server.sockets.receipts import Receipts
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.notify.test_record import outcome, record
@@ -24,7 +24,7 @@ QUICK = 0.2
 @pytest.fixture
 async def pinging(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """A node that pings its sockets all the time."""
-    monkeypatch.setattr(serve, "PING_SECONDS", QUICK)
+    monkeypatch.setattr(uvicorn_server, "PING_SECONDS", QUICK)
     site = Site(await node())
     yield site
     await site.close()

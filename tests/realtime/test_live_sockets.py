@@ -13,8 +13,8 @@ import pytest
 import websockets
 from websockets.server import ServerProtocol
 
-from server.gathered import HttpProtocol, WebSocketProtocol
 from server.ids import new_id
+from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.waiting import until

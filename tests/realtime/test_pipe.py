@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
-from server.realtime.pipe import Pipe, client
+from server.redis.pipe import Pipe, client
 
 
 @pytest.fixture

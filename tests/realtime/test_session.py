@@ -9,8 +9,8 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import OFFER_NO_LONGER_OPEN
-from server.realtime import session as s
-from server.realtime.session import Answered, Close, Effects, Execute, FetchMissing, Moved, Send, Session
+from server.sockets import session as s
+from server.sockets.session import Answered, Close, Effects, Execute, FetchMissing, Moved, Send, Session
 
 DAN = "01930000-0000-7000-8000-00000000000d"
 OFFER = "01930000-0000-7000-8000-0000000000f1"

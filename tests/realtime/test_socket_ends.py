@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from server.pings import Pings
-from server.realtime.session import RESTARTING, SUPERSEDED
+from server.sockets.pings import Pings
+from server.sockets.session import RESTARTING, SUPERSEDED
 from tests.conftest import StartNode
 from tests.driver_app import token
 from tests.realtime.test_live_sockets import a_driver

@@ -7,7 +7,7 @@ import pytest
 from server.simulate.access import Access
 from server.simulate.api import Api
 from server.simulate.client import DriverClient
-from server.web.auth import Role, mint_token
+from server.web.access.auth import Role, mint_token
 from tests.conftest import SECRET, Node, StartNode
 
 HOURS = 3600

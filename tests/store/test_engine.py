@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from piccolo.engine.exceptions import TransactionError
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.ids import new_id
 from server.store import engine as engine_module
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable

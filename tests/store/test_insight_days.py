@@ -10,12 +10,12 @@ import asyncpg
 import pytest
 
 from server.settings import Settings
-from server.store import insight_days
 from server.store.engine import Database
-from server.store.insight_days import InsightDays
-from server.store.prune import prune
-from server.store.reads_insights import between, read_groups
-from server.web.insights_numbers import WINDOWS, Insights, insights_of
+from server.store.jobs import insight_days
+from server.store.jobs.insight_days import InsightDays
+from server.store.jobs.retention import prune
+from server.store.reads.insights import between, read_groups
+from server.web.screens.insights_numbers import WINDOWS, Insights, insights_of
 from tests.bench.history import make_history
 
 ZONE = "Asia/Kolkata"
@@ -93,7 +93,7 @@ async def test_what_was_counted_outlives_the_deliveries(
     pool: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REST_SECONDS", "REST_FACTOR"):
-        monkeypatch.setattr(f"server.store.prune.{name}", 0.0)
+        monkeypatch.setattr(f"server.store.jobs.retention.{name}", 0.0)
     now = await pool.fetchval("SELECT now()")
     before = await insights(pool, now)
     await days_of(pool, settings).count()

@@ -7,6 +7,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from server.contract.driver_stream import tell
+from server.contract.views import to_json
 from server.dispatch import commands as c
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
@@ -15,11 +17,9 @@ from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import NeedsRows, World
 from server.ids import new_id
-from server.realtime.stream import tell
 from server.store.engine import Database
-from server.store.load import Named, load
-from server.store.save import StreamMessage, save
-from server.wire import to_json
+from server.write.load import Named, load
+from server.write.save import StreamMessage, save
 from tests.builders import (
     ADA,
     DAN,

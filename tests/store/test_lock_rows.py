@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.store.engine import Database
-from server.store.save import save
+from server.write.save import save
 from tests.builders import (
     CAKE,
     DAN,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server.contract.webhook_events import outbox_rows
 from server.dispatch import commands as c
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
@@ -14,9 +15,8 @@ from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import World
 from server.ids import new_id
 from server.store.engine import Database
-from server.store.load import Named, load
-from server.store.outbox import outbox_rows
-from server.store.save import save
+from server.write.load import Named, load
+from server.write.save import save
 from tests.builders import NOW, PICKUP, SHOP, SOUP, a_delivery, a_driver, a_world
 from tests.store.test_load_save import undone
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from server.dispatch.policy import DEFAULT_POLICY
-from server.store import load as loading
 from server.store.engine import Database
-from server.store.load import EXTERNAL_REFS, LOCK, Named, load
 from server.store.rows import READ_IN_TRANSACTION
-from server.store.save import SECTIONS, statement
+from server.write import load as loading
+from server.write.load import EXTERNAL_REFS, LOCK, Named, load
+from server.write.save import SECTIONS, statement
 
 MORE = (
     """

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from server.settings import Settings
 from server.store.engine import Database
-from server.store.prune import (
+from server.store.jobs.retention import (
     AGAIN_SECONDS,
     DRIVERS,
     EVERY_SECONDS,
@@ -22,7 +22,7 @@ from server.store.prune import (
     prune,
     would_go,
 )
-from server.store.snapshot import Snapshots
+from server.store.reads.snapshot import Snapshots
 from tests.bench.history import make_history
 
 DAY = timedelta(days=1)
@@ -103,8 +103,8 @@ async def apart(database_url: str) -> AsyncIterator[Any]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No rest between statements."""
-    monkeypatch.setattr("server.store.prune.REST_SECONDS", 0.0)
-    monkeypatch.setattr("server.store.prune.REST_FACTOR", 0.0)
+    monkeypatch.setattr("server.store.jobs.retention.REST_SECONDS", 0.0)
+    monkeypatch.setattr("server.store.jobs.retention.REST_FACTOR", 0.0)
 
 
 async def aged(pool: Any, table: str, age: timedelta, count: int, first: int = 0) -> None:

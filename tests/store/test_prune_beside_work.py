@@ -11,13 +11,13 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
-from server.execute import Answer, Executor
 from server.ids import new_id
 from server.metrics import RERUNS
 from server.settings import Settings
 from server.store.engine import Database
-from server.store.prune import prune
-from server.supervise import stop, supervised
+from server.store.jobs.retention import prune
+from server.tasks import stop, supervised
+from server.write.executor import Answer, Executor
 from tests.bench.history import make_history
 
 SHOP = Actor("service", "shop")
@@ -27,8 +27,8 @@ DRIVERS = 12
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Removing as fast as it can, in many small transactions."""
-    monkeypatch.setattr("server.store.prune.REST_SECONDS", 0.0)
-    monkeypatch.setattr("server.store.prune.REST_FACTOR", 0.0)
+    monkeypatch.setattr("server.store.jobs.retention.REST_SECONDS", 0.0)
+    monkeypatch.setattr("server.store.jobs.retention.REST_FACTOR", 0.0)
 
 
 @pytest.fixture

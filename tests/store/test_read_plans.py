@@ -5,7 +5,7 @@ import pytest
 
 from server.settings import Settings
 from server.store.engine import Database
-from server.store.insight_days import InsightDays
+from server.store.jobs.insight_days import InsightDays
 from tests.bench.history import make_evening, make_history
 from tests.bench.plans import plans
 from tests.bench.statements import SAMPLE, Sample, reading, writing

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable
 from server.store.servers import TakesNoWrites, each_server, place
 from tests.conftest import short_folder

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from server.contract.driver_stream import tell
+from server.contract.views import assignment_view, to_json
+from server.contract.webhook_events import outbox_rows
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.decide import decide
@@ -17,10 +20,7 @@ from server.dispatch.model import Actor, Position
 from server.dispatch.policy import EscalationLevel, Policy
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import World
-from server.realtime.stream import tell
-from server.store.outbox import outbox_rows
-from server.store.stream_notices import stream_notice
-from server.wire import assignment_view, to_json
+from server.store.queues.stream_notices import stream_notice
 from tests.builders import ADA, DROPOFF, NOW, PICKUP, SHOP, by, id_of, seconds
 from tests.torture.evidence import (
     Database,

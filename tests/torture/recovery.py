@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.running import until_signal
+from server.process.startup import until_signal
 from tests.bench import machine
 from tests.bench.fleet import somewhere
 from tests.torture.actors.phone import Phone

@@ -11,7 +11,7 @@ import psutil  # type: ignore[import-untyped]
 import redis.asyncio
 
 from server.dispatch.policy import Policy
-from server.store.waiting import DISPATCHABLE
+from server.store.reads.waiting import DISPATCHABLE
 from tests.torture.actors.drivers import Driver
 from tests.torture.actors.scene import ZONE, Caller
 from tests.torture.evidence import Rest, Use

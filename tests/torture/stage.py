@@ -20,7 +20,7 @@ import asyncpg
 import redis.asyncio
 
 from server.dispatcher.lease import NAME as LEASE
-from server.embedded import Embedded
+from server.embedded.servers import Embedded
 from server.paths import ROOT
 from tests.bench.wire import connect_http, request
 from tests.own_servers import OwnServers

@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from server.web.auth import Role, mint_token
+from server.web.access.auth import Role, mint_token
 from tests.conftest import SECRET, Node, StartNode
 from tests.waiting import until
 

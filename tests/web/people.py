@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx2
 
-from server.people import PersonRole, add_person
+from server.users import PersonRole, add_person
 from tests.conftest import Node
 from tests.web.conftest import Site
 

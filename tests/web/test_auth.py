@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from server.ids import new_id
-from server.web.auth import VERIFIED_LIMIT, _verified, mint_token, verify_token
+from server.web.access.auth import VERIFIED_LIMIT, _verified, mint_token, verify_token
 from tests.conftest import SECRET, StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -79,7 +79,7 @@ def test_a_good_token_is_remembered_only_until_it_expires(monkeypatch: pytest.Mo
 
 
 def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.auth.VERIFIED_LIMIT", 3)
+    monkeypatch.setattr("server.web.access.auth.VERIFIED_LIMIT", 3)
     _verified.clear()
     tokens = [mint_token(SECRET, "ops", f"alice-{n}", 60)[0] for n in range(4)]
     for token in (*tokens[:3], tokens[0], tokens[3]):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from server.board import reads
 from server.board.broadcast import Broadcast
 from server.board.render import RENDERED
+from server.store.reads import board as reads
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.waiting import until
@@ -211,7 +211,7 @@ async def test_a_first_read_that_takes_longer_than_the_idle_time_is_still_shown(
         await until(lambda: time.monotonic() > since + 0.1)
         return await read(pool)
 
-    monkeypatch.setattr("server.board.reads.open_deliveries", slowly)
+    monkeypatch.setattr("server.store.reads.board.open_deliveries", slowly)
     assert len((await open_board(site)).one(id="rows-waiting").every("tr")) == 1
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
-from server.web.board_bulk import BULK_LIMIT
+from server.web.screens.board_bulk import BULK_LIMIT
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 from tests.web.html_tree import Element, parse

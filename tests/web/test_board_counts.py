@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from server.board import reads
 from server.board.picture import Picture
-from server.board.reads import CountedDelivery, CountedDriver, DeliveryRow
 from server.board.tally import Tally, Zone
 from server.board.words import STATES
 from server.store.engine import Database
+from server.store.reads import board as reads
+from server.store.reads.board import CountedDelivery, CountedDriver, DeliveryRow
 from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse

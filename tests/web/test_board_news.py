@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from server.board import reads
-from server.store.reads import DatabaseAway
+from server.store.query import DatabaseAway
+from server.store.reads import board as reads
 from tests.conftest import Servers, StartNode
 from tests.waiting import until
 from tests.web.board_stream import board_stream, position_of

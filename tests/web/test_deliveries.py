@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from server.ids import new_id
-from server.web.deliveries import fingerprint
-from server.web.schemas import NewDelivery
+from server.web.api.deliveries import fingerprint
+from server.web.api.schemas import NewDelivery
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 
 SHAPE = {

@@ -8,7 +8,7 @@ import pytest
 from server.dispatch import refusals
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
-from server.web import errors
+from server.web.http import errors
 from tests.web.conftest import Check, Site
 
 JSON = {"content-type": "application/json"}

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import httpx2
 
-from server.store.reads_insights import Group, start_of
-from server.web.insights_numbers import WINDOWS, insights_of
+from server.store.reads.insights import Group, start_of
+from server.web.screens.insights_numbers import WINDOWS, insights_of
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import Element, parse
 from tests.web.offers_made import make_offers

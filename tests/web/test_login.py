@@ -7,8 +7,8 @@ import pytest
 from argon2 import extract_parameters
 from litestar.connection import ASGIConnection
 
-from server import people
-from server.web.shell import local_path
+from server import users
+from server.web.screens.shell import local_path
 from tests.conftest import StartNode
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, PASSWORD, Browser, add, logged_in
@@ -87,13 +87,13 @@ async def test_a_name_that_nobody_has_takes_as_long(site: Site, monkeypatch: pyt
     """What takes long is one comparison with a hash, and it costs the same for both."""
     await add(site.node, "alice", "ops")
     compared: list[str] = []
-    right = people._verify
+    right = users._verify
 
     def verify(hashed: str, password: str) -> bool:
         compared.append(hashed)
         return right(hashed, password)
 
-    monkeypatch.setattr(people, "_verify", verify)
+    monkeypatch.setattr(users, "_verify", verify)
     for name in ("alice", "nobody"):
         refused = await site.anonymous().post("/login", json={"name": name, "password": "wrong password"})
         assert refused.status_code == 401

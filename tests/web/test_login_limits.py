@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from server.web.login_limits import (
+from server.web.access.login_limits import (
     ADDRESS_TRIES,
     NAME_TRIES,
     NAME_WINDOW_SECONDS,

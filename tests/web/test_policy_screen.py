@@ -5,8 +5,8 @@ from typing import Any
 import httpx2
 
 from server.dispatch.policy import DEFAULT_POLICY, Policy
-from server.web.policy_screen_fields import EXPIRY, FIELDS, RANGES, differences, document_of
-from server.web.policy_screen_form import filled_with
+from server.web.screens.policy_fields import EXPIRY, FIELDS, RANGES, differences, document_of
+from server.web.screens.policy_form import filled_with
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
 from tests.web.people import HTML, Browser, logged_in

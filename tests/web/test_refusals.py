@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 
 from server.ids import new_id
-from server.store.webhooks import WEBHOOKS_LIMIT
+from server.store.queues.webhooks import WEBHOOKS_LIMIT
 from server.web.routes import API
 from tests.web.conftest import Driver, Site
 from tests.web.people import add

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from server.paths import STATIC
-from server.web.assets import asset, build
-from server.web.shell import content_security_policy
+from server.web.http.assets import asset, build
+from server.web.screens.shell import content_security_policy
 from tests.conftest import StartNode
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, Browser, logged_in

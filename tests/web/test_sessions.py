@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from server.web.sessions import IDLE_SECONDS
+from server.web.access.sessions import IDLE_SECONDS
 from tests.conftest import StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site

@@ -151,7 +151,7 @@ async def test_notices_are_chosen_and_seen(site: Site) -> None:
 
 
 async def test_the_record_goes_on_on_older_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.notice_screen.PAGE", 2)
+    monkeypatch.setattr("server.web.screens.notices.PAGE", 2)
     dan = await site.driver("Dan", at_work=True, capacity=9)
     for _ in range(5):
         await site.assignment(dan)

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from server.contract.webhook_events import EVERYTHING, TYPES
 from server.ids import new_id
-from server.store.outbox import EVERYTHING, TYPES
-from server.store.webhook_log import Attempted
-from server.store.webhooks import WEBHOOKS_LIMIT
-from server.web.webhook_screen import BAR_TALLEST, GROUPS, bars
+from server.store.queues.webhook_log import Attempted
+from server.store.queues.webhooks import WEBHOOKS_LIMIT
+from server.web.screens.webhooks import BAR_TALLEST, GROUPS, bars
 from tests.builders import NOW
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
@@ -186,7 +186,7 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
 
 
 async def test_the_log_comes_in_pages(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.webhook_screen.LOG_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.webhooks.LOG_PAGE", 2)
     await site.ada.post("/admin/webhooks", json={"url": URL, "events": ["delivery.created"]})
     for _ in range(5):
         await site.delivery()

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 
-from server.web.auth import Role
+from server.web.access.auth import Role
 from tests.torture.actors.scene import NOWHERE, ZONE, Caller, Scene, now_and_then
 
 POLICY: Final[dict[str, Any]] = {

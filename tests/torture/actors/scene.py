@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from server.web.auth import Role, mint_token
+from server.web.access.auth import Role, mint_token
 from tests.bench.wire import connect_http, request, to_json
 from tests.torture.history import Answered, Asked, Histories, History, now
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
-from server.wire import instant
+from server.contract.views import instant
 from tests.bench.fleet import somewhere
 from tests.torture.actors.drivers import RADIUS_KM
 from tests.torture.actors.scene import NOWHERE, ZONE, Caller, Scene

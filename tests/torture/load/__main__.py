@@ -14,7 +14,7 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
-from server.running import until_signal
+from server.process.startup import until_signal
 from tests.bench import machine
 from tests.bench.figures import Result
 from tests.bench.table import as_json, as_markdown

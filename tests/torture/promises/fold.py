@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, structs
 
+from server.contract.views import parse_instant
 from server.dispatch import events as e
 from server.dispatch.model import (
     SYSTEM,
@@ -24,7 +25,6 @@ from server.dispatch.model import (
 from server.dispatch.policy import Policy
 from server.dispatch.travel import named_by
 from server.dispatch.world import World
-from server.wire import parse_instant
 from tests.dispatch.invariants import broken_invariants
 from tests.torture.evidence import Database, EventRow, Evidence
 from tests.torture.promises.verdict import Verdict

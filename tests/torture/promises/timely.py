@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from server.contract.views import parse_instant
 from server.dispatch.policy import Policy
-from server.wire import parse_instant
 from tests.torture.evidence import EventRow, Evidence
 from tests.torture.history import Asked
 from tests.torture.promises.verdict import Verdict

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from typing import Any, Final
 
-from server.store.outbox import EVERYTHING, TYPES
-from server.wire import instant
+from server.contract.views import instant
+from server.contract.webhook_events import EVERYTHING, TYPES
 from tests.torture.evidence import EventRow, Evidence
 from tests.torture.history import Told
 from tests.torture.promises.verdict import Verdict

@@ -1,0 +1,104 @@
+"""From events to the messages of drivers' streams: what each driver is told about what happened."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import UNSET
+
+from server.contract import messages as m
+from server.contract.views import driven_assignment_view, instant, offer_view
+from server.dispatch import events as e
+from server.dispatch.world import World
+
+Told = tuple[str, m.Numbered, e.Event]
+"""A driver, what they are told, and of which event."""
+Outcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
+
+_OUTCOMES: dict[type[e.Event], Outcome] = {
+    e.OfferAccepted: "ACCEPTED",
+    e.OfferRejected: "REJECTED",
+    e.OfferExpired: "EXPIRED",
+    e.OfferWithdrawn: "WITHDRAWN",
+}
+_OF_ASSIGNMENTS = (
+    e.DeliveryAssigned,
+    e.DeliveryArrived,
+    e.DeliveryPickedUp,
+    e.DeliveryDelivered,
+    e.DeliveryReleased,
+    e.DeliveryFailed,
+    e.DeliveryReturning,
+    e.DeliveryReturned,
+    e.DeliveryChanged,
+    e.ProofAdded,
+    e.DeliveryReassigned,
+    e.DeliveryCancelled,
+)
+
+
+def tell(events: Sequence[e.Event], world: World) -> list[Told]:
+    """The messages of one command's events, each with its driver and event, numbered in their streams.
+
+    Called once all these events are applied: an assignment is shown as it is after the last of them, once.
+    """
+    told: list[Told] = []
+    for index, event in enumerate(events):
+        driver_id = event.driver_id
+        if driver_id is None:
+            continue
+        kind = type(event)
+        if kind is e.OfferCreated:
+            assert isinstance(event, e.OfferCreated)
+            offer = offer_view(event.offer, world.now)
+            told.append((driver_id, m.OfferMade(seq=_next(world, driver_id), offer=offer), event))
+        elif kind in _OUTCOMES:
+            assert event.offer_id is not None
+            assert event.delivery_id is not None
+            reason = getattr(event, "reason", None)
+            told.append(
+                (
+                    driver_id,
+                    m.OfferClosed(
+                        seq=_next(world, driver_id),
+                        offer_id=event.offer_id,
+                        delivery_id=event.delivery_id,
+                        outcome=_OUTCOMES[kind],
+                        reason=UNSET if reason is None else reason,
+                        assignment_id=UNSET if event.assignment_id is None else event.assignment_id,
+                    ),
+                    event,
+                )
+            )
+        elif kind in _OF_ASSIGNMENTS:
+            if event.assignment_id is None or _shown_later(events[index + 1 :], event.assignment_id):
+                continue
+            found = world.assignment(event.assignment_id)
+            assert found is not None
+            delivery, assignment = found
+            view = driven_assignment_view(assignment, delivery)
+            told.append((driver_id, m.AssignmentChanged(seq=_next(world, driver_id), assignment=view), event))
+        elif kind is e.AvailabilityChanged:
+            assert isinstance(event, e.AvailabilityChanged)
+            told.append(
+                (
+                    driver_id,
+                    m.AvailabilityChanged(
+                        seq=_next(world, driver_id),
+                        availability=event.to,
+                        until=UNSET if event.until is None else instant(event.until),
+                        reason=event.reason,
+                    ),
+                    event,
+                )
+            )
+    return told
+
+
+def _next(world: World, driver_id: str) -> int:
+    driver = world.touch_driver(driver_id)
+    driver.stream_seq += 1
+    return driver.stream_seq
+
+
+def _shown_later(events: Sequence[e.Event], assignment_id: str) -> bool:
+    return any(type(event) in _OF_ASSIGNMENTS and event.assignment_id == assignment_id for event in events)

@@ -1,0 +1,123 @@
+"""What of a batch's events webhooks hear: the rows of the outbox, saved with the events in one transaction.
+
+The statement that saves them picks the webhooks that want each; a batch makes no rows at all while there is no webhook.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec import UNSET, Struct, UnsetType
+
+from server.contract.views import DeliveryView, delivery_view, instant, to_json
+from server.dispatch import events as e
+from server.dispatch.model import Actor
+from server.dispatch.world import World
+
+TOLD: Final = (
+    e.DeliveryCreated,
+    e.DeliveryAssigned,
+    e.DeliveryArrived,
+    e.DeliveryPickedUp,
+    e.DeliveryDelivered,
+    e.DeliveryReleased,
+    e.DeliveryFailed,
+    e.DeliveryReturning,
+    e.DeliveryReturned,
+    e.LateReport,
+    e.DeliveryChanged,
+    e.DeliveryRestored,
+    e.DeliveryRetried,
+    e.DeliveryAtRisk,
+    e.DeliveryRecovered,
+    e.DeliveryCancelled,
+    e.DeliveryReassigned,
+    e.DeliveryEscalated,
+    e.OfferCreated,
+    e.OfferAccepted,
+    e.OfferRejected,
+    e.OfferExpired,
+    e.OfferWithdrawn,
+    e.AvailabilityChanged,
+    e.TicketCreated,
+    e.AlertRaised,
+    e.AlertResolved,
+)
+TYPES: Final = tuple(kind.type for kind in TOLD)
+"""What a webhook can ask for."""
+EVERYTHING: Final = "*"
+"""In a webhook's `events`: all types, those that are yet to come too."""
+
+RETRY_HOURS: Final = 24
+"""How long a message is tried before it is parked."""
+
+
+class Happened(Struct, frozen=True, rename="camel"):
+    """An event as it stands on timelines, with the ids of what it is about, and the delivery as of the commit."""
+
+    at: str
+    type: str
+    actor: Actor
+    data: dict[str, Any]
+    delivery_id: str | UnsetType = UNSET
+    driver_id: str | UnsetType = UNSET
+    offer_id: str | UnsetType = UNSET
+    assignment_id: str | UnsetType = UNSET
+    delivery: DeliveryView | UnsetType = UNSET
+
+
+class Message(Struct, frozen=True):
+    """The body of a webhook's message, but for its id, which differs from webhook to webhook."""
+
+    type: str
+    timestamp: str
+    data: Happened
+
+
+class OutboxRow(Struct, frozen=True):
+    """What webhooks are told of one event. Rows of one `key` are told in order of `seq`."""
+
+    seq: int
+    key: str
+    type: str
+    body: str
+
+
+def outbox_rows(events: Iterable[e.Event], world: World) -> list[OutboxRow]:
+    """The rows of a batch, in order; `world` is as the events left it."""
+    views: dict[str, DeliveryView] = {}
+    rows = []
+    for seq, event in enumerate(events):
+        if isinstance(event, TOLD):
+            rows.append(OutboxRow(seq, _key(event), event.type, _body(event, world, views)))
+    return rows
+
+
+def _key(event: e.Event) -> str:
+    if isinstance(event, e.AlertRaised | e.AlertResolved):
+        return event.alert.id
+    key = event.delivery_id or event.driver_id
+    assert key is not None
+    return key
+
+
+def _body(event: e.Event, world: World, views: dict[str, DeliveryView]) -> str:
+    at = instant(event.at)
+    view: DeliveryView | UnsetType = UNSET
+    if event.delivery_id is not None:
+        known = views.get(event.delivery_id)
+        if known is None:
+            known = delivery_view(world.locked_delivery(event.delivery_id), world.policy)
+            views[event.delivery_id] = known
+        view = known
+    happened = Happened(
+        at,
+        event.type,
+        event.actor,
+        event.data(),
+        event.delivery_id or UNSET,
+        event.driver_id or UNSET,
+        event.offer_id or UNSET,
+        event.assignment_id or UNSET,
+        view,
+    )
+    return to_json(Message(event.type, at, happened))

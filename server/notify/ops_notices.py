@@ -1,0 +1,88 @@
+"""Notices for ops on their way out: to a Slack-compatible incoming webhook if one is set, else they are on the boards.
+
+What became of each is kept with it.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+import prometheus_client as p
+import structlog
+
+from server.contract.notices import is_for_ops
+from server.contract.views import to_json
+from server.dispatcher.lease import Lease
+from server.notify.sender import Sender
+from server.notify.webhooks import retry_seconds
+from server.store.engine import DATABASE_ERRORS
+from server.store.queues.ops_notices_sent import ToSend, claim_notices, record_notice, show_notices
+from server.write.executor import Committed
+
+SLACK: Final = "slack"
+AT_ONCE: Final = 10
+LOCK_SECONDS: Final = 30.0
+POLL_SECONDS: Final = 2.0
+TRIES: Final = 12
+"""About an hour; by then an ops notice is no news."""
+
+SIGNS: Final = {"info": ":white_check_mark:", "warning": ":warning:", "critical": ":rotating_light:"}
+NOTICES: Final = p.Counter("callboard_notices_sent", "Ops notices sent on, by what became of it", ["outcome"])
+
+log = structlog.get_logger(__name__)
+
+
+class Notices:
+    """`run` is to be supervised. `url` is the incoming webhook, or empty; `board` the board's address for links."""
+
+    def __init__(self, *, pool: Any, lease: Lease, sender: Sender, url: str, board: str) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._sender = sender
+        self._url = url
+        self._board = board.rstrip("/")
+        self._something = asyncio.Event()
+
+    def committed(self, commit: Committed) -> None:
+        """There may be a notice."""
+        if any(is_for_ops(event) for event in commit.events):
+            self._something.set()
+
+    async def run(self) -> None:
+        """Send what is due, for ever."""
+        while True:
+            if not self._lease.held:
+                await self._lease.taken.wait()
+            self._something.clear()
+            try:
+                more = await self._round()
+            except DATABASE_ERRORS as error:
+                log.warning("notices_not_read", reason=repr(error))
+                more = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0 if more else POLL_SECONDS):
+                    await self._something.wait()
+
+    async def _round(self) -> bool:
+        """Whether there may be more that is due."""
+        if not self._url:
+            await show_notices(self._pool)
+            return False
+        due = await claim_notices(self._pool, SLACK, AT_ONCE, LOCK_SECONDS)
+        await asyncio.gather(*(self._send(notice) for notice in due))
+        return len(due) == AT_ONCE
+
+    async def _send(self, notice: ToSend) -> None:
+        link = f" <{self._board}{notice.link}|Look>" if self._board else ""
+        body = to_json({"text": f"{SIGNS[notice.severity]} {_escaped(notice.text)}{link}"})
+        result = await self._sender.post(self._url, body.encode(), {"content-type": "application/json"})
+        NOTICES.labels(result.outcome).inc()
+        last = notice.attempt >= TRIES
+        if result.error is not None:
+            log.warning("notice_not_sent", noticeId=notice.id, attempt=notice.attempt, reason=result.error)
+        await record_notice(self._pool, notice, result.error, None if last else retry_seconds(notice.attempt))
+
+
+def _escaped(text: str) -> str:
+    """As Slack wants it: nothing in the text is a link or a mention."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

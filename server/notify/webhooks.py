@@ -1,0 +1,398 @@
+"""The outbox: messages for webhooks, signed, in order for each delivery, tried for a day, then parked.
+
+It runs on the node that holds the lease; two at once are harmless, since each webhook has one sender at a time. A round
+records what became of the calls since the last one, and reads what is due: a statement each, however many messages. A
+receiver that is slow or gone takes up its own few calls and nobody else's.
+"""
+
+import asyncio
+import random
+from collections import deque
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import prometheus_client as p
+import structlog
+from msgspec import Struct
+from standardwebhooks import Webhook
+
+from server.dispatcher.lease import Lease
+from server.ids import new_id
+from server.notify.calls import Calls
+from server.notify.sender import Result, Sender
+from server.redis.bus import Bus
+from server.store.engine import DATABASE_ERRORS, Database
+from server.store.queues.webhooks import Attempt, Claimed, ClaimedLine, Outcome, Wanted, claim, hasten, record, release
+from server.write.executor import Committed
+
+CHANNEL: Final = "outbox"
+PER_WEBHOOK: Final = 16
+"""Calls under way to one webhook, each for another delivery."""
+ROOM: Final = 128
+"""Keys of one webhook whose messages are in memory."""
+RECORDED_AT_ONCE: Final = 200
+SPACING_SECONDS: Final = 0.02
+PLANNED_SECONDS: Final = 10.0
+"""How long plans are kept that were made when the tables were smaller."""
+LATE_SECONDS: Final = 5.0
+"""A transaction of the write path is over by then: after that nothing can appear in line before what was read."""
+FROM_THE_START_SECONDS: Final = 60.0
+"""How often the line is read from its very start all the same."""
+FIRST_RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY_SECONDS: Final = 3600.0
+JITTER: Final = 0.2
+FIRST_PAUSE_SECONDS: Final = 0.5
+LONGEST_PAUSE_SECONDS: Final = 30.0
+CLOSE_SECONDS: Final = 1.0
+AGENT: Final = "Callboard-Webhooks/1"
+
+ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by what became of them", ["outcome"])
+CALL_TIME: Final = p.Histogram(
+    "callboard_webhook_seconds", "How long a call to a webhook took", buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
+)
+PARKED: Final = p.Counter("callboard_webhook_messages_parked", "Messages given up after a day")
+UNDER_WAY: Final = p.Gauge("callboard_webhook_calls", "Calls to webhooks under way")
+
+log = structlog.get_logger(__name__)
+
+
+class Pause(Struct):
+    """A receiver that is down is left alone, longer from failure to failure, until `until` on the loop's clock."""
+
+    failures: int
+    until: float
+
+
+class Group:
+    """Messages of one webhook and key, sent one after the other; due since `at`, the database's time."""
+
+    __slots__ = ("at", "ended", "messages", "unrecorded")
+
+    def __init__(self, at: datetime, messages: list[Claimed]) -> None:
+        self.at = at
+        self.messages = messages
+        self.unrecorded = 0
+        self.ended = False
+
+
+class Line:
+    """What is in memory of a webhook's messages. `until` is when somebody else may send them, on the loop's clock."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, Group] = {}
+        self.waiting: deque[Group] = deque()
+        self.senders = 0
+        self.until = 0.0
+        self.reached: datetime | None = None
+        """All that was due before this, the database's time, was read, but for what is behind messages in memory."""
+        self.freed: datetime | None = None
+        """Since when the first of those was due that left memory after the line was last read."""
+        self.from_the_start_at = 0.0
+
+    def read_on(self) -> datetime | None:
+        """From where to read on; None: from the start."""
+        times = [group.at for group in self.groups.values()]
+        if self.freed is not None:
+            times.append(self.freed)
+            self.freed = None
+        return None if self.reached is None else min(self.reached, *times) if times else self.reached
+
+    def free(self, key: str) -> None:
+        """Of this key nothing is in memory any more: what came behind it meanwhile is still to be read."""
+        at = self.groups.pop(key).at
+        self.freed = at if self.freed is None else min(self.freed, at)
+
+    def forget_waiting(self) -> None:
+        """Nothing was said of what has not begun, so it is still in line."""
+        for group in self.waiting:
+            self.free(group.messages[0].key)
+        self.waiting.clear()
+
+
+class Outbox:
+    """`run` is to be supervised."""
+
+    def __init__(self, *, database: Database, lease: Lease, bus: Bus, sender: Sender) -> None:
+        self._database = database
+        self._lease = lease
+        self._bus = bus
+        self._sender = sender
+        self._name = new_id()
+        self._connection: Any = None
+        self._planned_at = 0.0
+        self._lines: dict[str, Line] = {}
+        self._outcomes: list[tuple[Line, Group, Outcome]] = []
+        self._calls = Calls("webhook", lease, self._round, spacing_seconds=SPACING_SECONDS, leave=self._leave)
+        self._pauses: dict[str, Pause] = {}
+        self._back: set[str] = set()
+        self._clock: tuple[datetime, float] | None = None
+        bus.subscribe(CHANNEL, self.wake)
+
+    def wake(self, webhook_id: bytes = b"") -> None:
+        """There may be something to send; to this webhook even if it is being left alone."""
+        pause = self._pauses.get(webhook_id.decode("utf-8", "replace"))
+        if pause is not None:
+            pause.until = 0.0
+        self._calls.wake()
+
+    def committed(self, commit: Committed) -> None:
+        """Webhooks hear of what was committed here."""
+        if commit.for_webhooks:
+            self.look()
+
+    def look(self, webhook_id: str = "") -> None:
+        """There is something to send, for whoever holds the lease: to this webhook, somebody wants it tried now."""
+        if self._lease.held:
+            self.wake(webhook_id.encode())
+        elif webhook_id:
+            self._bus.publish(CHANNEL, webhook_id)
+        else:
+            self._bus.hint(CHANNEL)
+
+    async def run(self) -> None:
+        """Claim what is due and send it, for ever."""
+        await self._calls.run()
+
+    async def _round(self) -> None:
+        try:
+            await self._connect()
+            await self._record()
+            for webhook_id in list(self._back):
+                if not await hasten(self._connection, webhook_id):
+                    self._back.discard(webhook_id)
+            again = await self._claim()
+        except DATABASE_ERRORS:
+            self._hang_up()
+            raise
+        if again or self._outcomes or self._back:
+            self._calls.wake()
+
+    async def _connect(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.connect_for_outbox()
+        elif now - self._planned_at > PLANNED_SECONDS:
+            await self._connection.execute("DISCARD PLANS")
+        else:
+            return
+        self._planned_at = now
+
+    async def _leave(self) -> None:
+        """The lease is another's, or the node stops: say what became of the last calls, and leave the rest in line."""
+        for line in self._lines.values():
+            line.until = 0.0
+        await self._calls.finish()
+        try:
+            if self._connection is not None and not self._connection.is_closed():
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while self._outcomes:
+                        await self._record()
+                    await release(self._connection, self._name)
+        except DATABASE_ERRORS as error:
+            log.warning("webhook_attempts_not_recorded", attempts=len(self._outcomes), reason=repr(error))
+        finally:
+            self._lines.clear()
+            self._outcomes.clear()
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*DATABASE_ERRORS):
+                connection.terminate()
+
+    async def _claim(self) -> bool:
+        """Read what is due, and begin to send it. Whether it is worth reading on at once."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        wanted = [Wanted(webhook_id, *self._room(webhook_id, line, asked)) for webhook_id, line in self._lines.items()]
+        busy = [(webhook_id, key) for webhook_id, line in self._lines.items() for key in line.groups]
+        rooms = {one.webhook_id: one.room for one in wanted}
+        try:
+            found = await claim(self._connection, self._name, wanted, ROOM, busy)
+        except BaseException:
+            for line in self._lines.values():
+                line.reached = None
+            raise
+        answered = loop.time()
+        again = found.put_off > 0
+        for webhook_id, line in list(self._lines.items()):
+            if webhook_id not in found.lines:
+                line.until = 0.0
+                line.forget_waiting()
+                if not line.groups and not line.senders:
+                    del self._lines[webhook_id]
+                    self._pauses.pop(webhook_id, None)
+        for webhook_id, claimed in found.lines.items():
+            self._clock = (claimed.now, asked)
+            held = self._lines.setdefault(webhook_id, Line())
+            full = claimed.due >= rooms.get(webhook_id, ROOM)
+            if held.until <= answered:
+                # Somebody else may have sent meanwhile what was read before.
+                held.forget_waiting()
+                full, held.reached = True, None
+            else:
+                held.reached = _reached(held, claimed, full=full)
+            held.until = asked + claimed.seconds
+            for at, messages in claimed.groups:
+                group = held.groups[messages[0].key] = Group(at, messages)
+                held.waiting.append(group)
+            for _ in range(min(PER_WEBHOOK - held.senders, len(held.waiting))):
+                held.senders += 1
+                self._calls.start(self._send(webhook_id, held))
+            again = again or (full and len(held.groups) <= ROOM // 2 and webhook_id not in self._pauses)
+        UNDER_WAY.set(len(self._calls))
+        return again
+
+    def _room(self, webhook_id: str, line: Line, now: float) -> tuple[int, datetime | None]:
+        """How many messages to read, and from where: none while enough is in memory or the receiver is left alone, one
+        right after that.
+        """
+        pause = self._pauses.get(webhook_id)
+        if pause is not None:
+            room = 0 if pause.until > now or line.groups else 1
+        else:
+            room = ROOM - len(line.groups) if len(line.groups) <= ROOM // 2 else 0
+        if not room:
+            return 0, None
+        since = line.read_on()
+        if line.from_the_start_at <= now:
+            line.from_the_start_at = now + FROM_THE_START_SECONDS
+            since = None
+        return room, since
+
+    async def _send(self, webhook_id: str, line: Line) -> None:
+        """Send what waits in line, until there is nothing left here."""
+        try:
+            while line.waiting and self._may_send(webhook_id, line):
+                await self._send_group(webhook_id, line, line.waiting.popleft())
+        finally:
+            line.senders -= 1
+            UNDER_WAY.set(len(self._calls) - 1)
+            if line.waiting and webhook_id in self._pauses:
+                line.forget_waiting()
+
+    def _may_send(self, webhook_id: str, line: Line) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now >= line.until:
+            return False
+        pause = self._pauses.get(webhook_id)
+        return pause is None or (pause.until <= now and line.senders == 1)
+
+    async def _send_group(self, webhook_id: str, line: Line, group: Group) -> None:
+        failed_before = group.messages[0].attempt > 1
+        try:
+            for place, message in enumerate(group.messages):
+                if place and not self._may_send(webhook_id, line):
+                    return
+                at = self._now()
+                body = body_of(message)
+                result = await self._sender.post(message.url, body.encode(), headers_of(message, at, body))
+                ATTEMPTS.labels(result.outcome).inc()
+                CALL_TIME.observe(result.ms / 1000)
+                self._judge(webhook_id, result)
+                last = place + 1 == len(group.messages)
+                self._note(line, group, message, at, result, hasten=last and failed_before)
+                if result.error is not None:
+                    return
+        finally:
+            group.ended = True
+            if not group.unrecorded:
+                line.free(group.messages[0].key)
+
+    def _note(self, line: Line, group: Group, message: Claimed, at: datetime, result: Result, *, hasten: bool) -> None:
+        attempt = Attempt(at, result.status, result.ms, result.error)
+        again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
+        outcome = Outcome(message.id, message.attempt, attempt, again, hasten and result.error is None)
+        group.unrecorded += 1
+        self._outcomes.append((line, group, outcome))
+        self._calls.wake()
+
+    async def _record(self) -> None:
+        """Say what became of the last calls. They are said again until it is known that they were heard."""
+        noted = self._outcomes[:RECORDED_AT_ONCE]
+        if not noted:
+            return
+        recorded = await record(self._connection, [outcome for _, _, outcome in noted])
+        del self._outcomes[: len(noted)]
+        for line, group, outcome in noted:
+            group.unrecorded -= 1
+            if group.ended and not group.unrecorded and line.groups.get(group.messages[0].key) is group:
+                line.free(group.messages[0].key)
+            if outcome.attempt.error is not None and outcome.message_id in recorded:
+                _tell(group, outcome, parked=recorded[outcome.message_id])
+
+    def _now(self) -> datetime:
+        """The time by the database's clock: receivers refuse what a node whose clock is off by minutes would say."""
+        assert self._clock is not None
+        then, at = self._clock
+        return then + timedelta(seconds=asyncio.get_running_loop().time() - at)
+
+    def _judge(self, webhook_id: str, result: Result) -> None:
+        """A receiver that is down gets a pause; any other answer ends it, and what waited for it may go."""
+        if not result.receiver_is_down:
+            if self._pauses.pop(webhook_id, None) is not None:
+                self._back.add(webhook_id)
+            return
+        pause = self._pauses.setdefault(webhook_id, Pause(0, 0.0))
+        loop = asyncio.get_running_loop()
+        if pause.until <= loop.time():
+            pause.failures += 1
+            seconds = min(FIRST_PAUSE_SECONDS * 2 ** (pause.failures - 1), LONGEST_PAUSE_SECONDS)
+            pause.until = loop.time() + seconds
+
+
+def _reached(line: Line, claimed: ClaimedLine, *, full: bool) -> datetime | None:
+    """How far a line has been read now. What is written meanwhile may be committed a little later."""
+    if claimed.due == 0 and full:
+        return line.reached
+    latest = claimed.now - timedelta(seconds=LATE_SECONDS)
+    return min(claimed.reached, latest) if full and claimed.reached is not None else latest
+
+
+def _tell(group: Group, outcome: Outcome, *, parked: bool) -> None:
+    about = {
+        "webhookId": group.messages[0].webhook_id,
+        "messageId": outcome.message_id,
+        "attempt": outcome.number,
+        "reason": outcome.attempt.error,
+    }
+    if parked:
+        PARKED.inc()
+        log.error("webhook_message_parked", **about)
+    else:
+        log.info("webhook_attempt_failed", **about)
+
+
+def retry_seconds(attempt: int) -> float:
+    """How long after its `attempt`th failure a message is tried again: doubling up to an hour, with jitter."""
+    seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LONGEST_RETRY_SECONDS)
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def body_of(message: Claimed) -> str:
+    """The whole body: the id of the message before what was stored of it."""
+    return f'{{"id":"{message.id}",{message.body[1:]}'
+
+
+def headers_of(message: Claimed, at: datetime, body: str) -> dict[str, str]:
+    """The headers of Standard Webhooks, sent `at` by the database's clock. For a day after a rotation both secrets
+    sign.
+    """
+    signatures = _signer(message.secret).sign(message.id, at, body)
+    if message.previous_secret is not None:
+        signatures += " " + _signer(message.previous_secret).sign(message.id, at, body)
+    return {
+        "content-type": "application/json",
+        "user-agent": AGENT,
+        "webhook-id": message.id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": signatures,
+    }
+
+
+@lru_cache(maxsize=128)
+def _signer(secret: str) -> Webhook:
+    return Webhook(secret)

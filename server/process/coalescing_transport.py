@@ -1,0 +1,68 @@
+"""Sockets of the server that write once a turn of the loop: a system call for all that a commit had to say to a client.
+
+uvloop writes every piece at once, and uvicorn hands a response's head, its body and every frame over one by one.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from server.process.connection_limits import BoundedHttp, BoundedWebSocket
+
+LIMIT_BYTES: Final = 65_536
+"""So much is written without waiting for the turn's end, so that a slow client is noticed."""
+
+
+class Gathered:
+    """A transport that keeps what is written until the loop's turn ends. All else goes to the one beneath."""
+
+    __slots__ = ("_beneath", "_loop", "_pieces", "_size")
+
+    def __init__(self, beneath: asyncio.Transport) -> None:
+        self._beneath = beneath
+        self._loop = asyncio.get_running_loop()
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._beneath, name)
+
+    def write(self, piece: bytes) -> None:
+        """Write with the rest of this turn."""
+        if not self._pieces:
+            self._loop.call_soon(self.flush)
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size >= LIMIT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what there is."""
+        if self._pieces:
+            pieces, self._pieces, self._size = self._pieces, [], 0
+            if self._beneath.is_closing():
+                return  # the client has gone meanwhile
+            self._beneath.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def close(self) -> None:
+        """Close once all is written."""
+        self.flush()
+        self._beneath.close()
+
+
+def gathered(transport: Any) -> Any:
+    """The transport, writing once a turn."""
+    return transport if isinstance(transport, Gathered) else Gathered(transport)
+
+
+class HttpProtocol(BoundedHttp):
+    """uvicorn's with bounds, writing once a turn."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(gathered(transport))
+
+
+class WebSocketProtocol(BoundedWebSocket):
+    """uvicorn's with bounds, writing once a turn."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(gathered(transport))

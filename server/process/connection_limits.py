@@ -1,0 +1,367 @@
+"""What one connection may take of a node: time, bytes, requests in a row, frames; and how many there may be at all.
+
+uvicorn sets none of these bounds. Nobody has to prove who they are to open a connection, so they hold for everyone;
+whoever breaks one is told, where that is still possible, and hung up on.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import resource
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final, Literal, cast
+
+import httptools
+from prometheus_client import Counter
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from server.contract.views import to_json
+from server.sockets.pings import PINGS, Pings
+
+REQUEST_SECONDS: Final = 20.0
+"""A request has to be here in full so long after its first byte, or after the connection was opened."""
+UNREAD_SECONDS: Final = 60.0
+"""An answer that its client takes so slowly that none of it can be written for so long is given up."""
+LAST_WORDS_SECONDS: Final = 5.0
+"""So long after it was hung up on, a client who has not taken the last words loses them."""
+HEAD_LIMIT_BYTES: Final = 32_768
+HEADERS_LIMIT: Final = 100
+MESSAGE_LIMIT_BYTES: Final = 1_048_576
+"""A whole request with everything around its body: chunk sizes, trailers. Handlers bound the body itself."""
+PIPELINE_LIMIT: Final = 64
+"""Requests that may wait behind an unanswered one of the same connection."""
+FRAMES_A_SECOND: Final = 100.0
+FRAMES_BURST: Final = 500.0
+"""Pings, pongs and continuations of one websocket. Whole messages have a limit of their own, in the session."""
+FILES_WANTED: Final = 1_048_576
+FILES_RESERVED: Final = 128
+"""Open files that connections must leave to the rest of the process: database, Redis, webhooks, static files."""
+
+TOO_MANY_FRAMES: Final = (4202, "too many messages")
+NOT_UTF_8: Final = (1007, "not UTF-8")
+
+Part = Literal["head", "body"]
+
+REFUSED: Final = Counter("callboard_connections_refused", "Connections hung up on, by the bound they broke", ["bound"])
+
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::([0-9]{0,5}))?")
+
+log = logging.getLogger("uvicorn.error")
+
+
+class _Refused(Exception):
+    """Raised through the parser, which reads no further."""
+
+
+class Refusal:
+    """The last words to a client, and the bound by which they are counted."""
+
+    def __init__(self, bound: str, status: int, title: str, code: str, detail: str) -> None:
+        problem = {
+            "type": f"urn:callboard:problem:{code}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "code": code,
+        }
+        body = to_json(problem).encode()
+        self.counted = REFUSED.labels(bound)
+        self.words = (
+            f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
+            f"cache-control: no-store\r\nconnection: close\r\n\r\n"
+        ).encode() + body
+
+
+MALFORMED: Final = Refusal("malformed", 400, "Bad Request", "bad_request", "This is no request of HTTP/1.1.")
+TOO_SLOW: Final = Refusal(
+    "slow", 408, "Request Timeout", "request_timeout", f"A request has to be here within {REQUEST_SECONDS:g} s."
+)
+TOO_LONG: Final = Refusal(
+    "long", 413, "Content Too Large", "too_large", f"A request has {MESSAGE_LIMIT_BYTES} bytes at most."
+)
+HEAD_TOO_LARGE: Final = Refusal(
+    "head",
+    431,
+    "Request Header Fields Too Large",
+    "head_too_large",
+    f"The head of a request has {HEADERS_LIMIT} fields and {HEAD_LIMIT_BYTES} bytes at most.",
+)
+TOO_MANY_WAITING: Final = Refusal("pipeline", 429, "Too Many Requests", "too_many_requests", "Wait for the answers.")
+FULL: Final = Refusal("full", 503, "Service Unavailable", "try_again", "There are too many connections.")
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's, with bounds. `look` has to be called now and then."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the connection, unless there are as many as there may be."""
+        super().connection_made(transport)
+        self._part: Part | None = None
+        self._taken = 0
+        self._chunk = 0
+        self._refusal = MALFORMED
+        self._over = False
+        self._has_host = False
+        self.deadline = self.loop.time() + REQUEST_SECONDS
+        """Until then the client has the word, or the connection ends; infinite while it is our turn."""
+        self.write_deadline = math.inf
+        if len(self.connections) > connections_allowed():
+            self._refuse(FULL)
+
+    def data_received(self, data: bytes) -> None:
+        """uvicorn's, but that it is counted how much of a request came before all of it is here, and that anybody's
+        rubbish is no line in the log.
+        """
+        self._unset_keepalive_if_required()
+        if self._over:
+            return
+        self._chunk = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                self.parser = None  # type: ignore[assignment]  # it and this hold each other
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+        else:
+            if self._part is not None:
+                self._taken += len(data)
+                if self._part == "head" and self._taken > HEAD_LIMIT_BYTES:
+                    self._refuse(HEAD_TOO_LARGE)
+                elif self._taken > MESSAGE_LIMIT_BYTES:
+                    self._refuse(TOO_LONG)
+
+    def on_message_begin(self) -> None:
+        """A request begins. What else came with its first bytes is not counted, nor are they."""
+        super().on_message_begin()
+        self._part = "head"
+        self._has_host = False
+        self._taken = -self._chunk
+        self.deadline = self.loop.time() + REQUEST_SECONDS
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """uvicorn's, but that trailers, which come after the body, are no headers, and that there is one host at most,
+        which is one (RFC 9112, 3.2).
+        """
+        if self._part != "head":
+            return
+        name = name.lower()
+        if name == b"host":
+            if self._has_host or not is_host(value):
+                raise _Refused
+            self._has_host = True
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is here: look at its size, and start or queue the request."""
+        self._part = "body"
+        if len(self.headers) > HEADERS_LIMIT or (self._may_be_too_large() and self._head_bytes() > HEAD_LIMIT_BYTES):
+            self._refusal = HEAD_TOO_LARGE
+            raise _Refused
+        super().on_headers_complete()
+        if len(self.pipeline) > PIPELINE_LIMIT:
+            self._refusal = TOO_MANY_WAITING
+            raise _Refused
+
+    def _may_be_too_large(self) -> bool:
+        came_in_pieces = self._taken > -self._chunk
+        return came_in_pieces or self._chunk > HEAD_LIMIT_BYTES
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def on_message_complete(self) -> None:
+        """The request is here in full: it is our turn."""
+        super().on_message_complete()
+        self._part = None
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        answered = cycle is not None and cycle.response_complete
+        self.deadline = self._next_deadline() if answered else math.inf
+
+    def on_response_complete(self) -> None:
+        """uvicorn's, but that it reads on only when nothing waits: it would queue a whole chunk for each answer."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
+        elif self._part is None and self.cycle.response_complete:
+            self.deadline = self._next_deadline()
+
+    def _next_deadline(self) -> float:
+        """After the idle time, which ends with the first byte of whatever kind."""
+        return self.loop.time() + self.timeout_keep_alive + REQUEST_SECONDS
+
+    def pause_writing(self) -> None:
+        """The client takes no more for now."""
+        self.write_deadline = self.loop.time() + UNREAD_SECONDS
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client takes more."""
+        self.write_deadline = math.inf
+        super().resume_writing()
+
+    def handle_websocket_upgrade(self) -> None:
+        """uvicorn's, but that a handshake which cannot be read is answered."""
+        super().handle_websocket_upgrade()
+        protocol = cast(WebSocketsSansIOProtocol, self.transport.get_protocol())
+        if not protocol.handshake_initiated:
+            MALFORMED.counted.inc()
+            self.transport.write(b"".join(protocol.conn.data_to_send()) or MALFORMED.words)
+            self.transport.close()
+
+    def look(self, now: float) -> None:
+        """Hang up if a deadline is over. While we do not read, the client cannot be late."""
+        if now > self.write_deadline or (now > self.deadline and self.transport.is_closing()):
+            self.transport.abort()
+        elif now > self.deadline and not self.flow.read_paused:
+            self._refuse(TOO_SLOW)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Read no more and hang up: with a word if that is the answer to what is being sent, and not before the answer
+        to a request that was here already.
+        """
+        if self._over:
+            return
+        self._over = True
+        refusal.counted.inc()
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            self.transport.write(refusal.words)
+        elif not self.pipeline:
+            if not cycle.more_body:
+                cycle.keep_alive = False
+                self.deadline = math.inf
+                return
+            if not cycle.response_started:
+                self.transport.write(refusal.words)
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.deadline = self.loop.time() + LAST_WORDS_SECONDS
+        self.transport.close()
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's, with a bound for frames that are no whole messages. One that failed is lost for its handler too."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the connection over."""
+        super().connection_made(transport)
+        self._pings = Pings()
+        self._tokens = FRAMES_BURST
+        self._refilled_at = self.loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over; nothing of it is left for the collector of garbage, which is seldom called."""
+        super().connection_lost(exc)
+        self.conn.parser.close()  # it and the connection hold each other
+
+    def handle_connect(self, event: Any) -> None:
+        """uvicorn's; who handles the socket may know of its pings."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[PINGS] = self._pings
+
+    def handle_cont(self, event: Any) -> None:
+        """A piece of a message."""
+        if self._allowed():
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """A ping, which is answered."""
+        if self._allowed():
+            super().handle_ping()
+
+    def handle_pong(self, event: Any) -> None:
+        """A pong, asked for or not."""
+        if self._allowed():
+            asked = self.pending_ping_payload is not None
+            super().handle_pong(event)
+            if asked and self.pending_ping_payload is None:
+                self._pings.answered_sent_at = self.ping_sent_at
+
+    def _allowed(self) -> bool:
+        if self.disconnected:
+            return False
+        now = self.loop.time()
+        self._tokens = min(FRAMES_BURST, self._tokens + (now - self._refilled_at) * FRAMES_A_SECOND)
+        self._refilled_at = now
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return True
+        REFUSED.labels("frames").inc()
+        self._fail(*TOO_MANY_FRAMES)
+        return False
+
+    def send_receive_event_to_app(self) -> None:
+        """uvicorn's, but that what is no UTF-8 is no line in the log."""
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        if self.curr_msg_data_type == "text":
+            try:
+                self.queue.put_nowait({"type": "websocket.receive", "text": data.decode()})
+            except UnicodeDecodeError:
+                self._fail(*NOT_UTF_8)
+                return
+        else:
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": data})
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def _fail(self, code: int, reason: str) -> None:
+        if self.close_sent:
+            self.transport.close()
+            self.disconnected = True
+        else:
+            self.conn.send_close(code, reason)
+            self.handle_parser_exception()
+
+    def handle_parser_exception(self) -> None:
+        """The connection is closing by our decision: whatever is still sent finds it gone."""
+        super().handle_parser_exception()
+        self.disconnected = True
+
+    def keepalive_timeout(self) -> None:
+        """As above: the client does not answer."""
+        super().keepalive_timeout()
+        self.disconnected = self.disconnected or self.close_sent
+
+
+def is_host(value: bytes) -> bool:
+    """Whether this can name a host, with a port or without one, or no host at all."""
+    found = _HOST.fullmatch(value)
+    return found is not None and int(found[1] or 0) < 65_536
+
+
+def look_at(connections: Iterable[asyncio.Protocol], now: float) -> None:
+    """Hang up on those over their deadlines."""
+    for connection in [one for one in connections if isinstance(one, BoundedHttp)]:
+        connection.look(now)
+
+
+@cache
+def connections_allowed() -> int:
+    """How many there may be at once: as many as the process may have files, but for a reserve."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, soft - FILES_RESERVED)
+
+
+def allow_files() -> None:
+    """Take as many open files as the system allows this process without asking: the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:
+            log.warning("open files stay limited to %d: %s", soft, error)
+        connections_allowed.cache_clear()

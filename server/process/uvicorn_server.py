@@ -1,0 +1,156 @@
+"""Runs a node under uvicorn by our own code: signals, draining, socket options.
+
+It knows the application only as something with `state.settings` and an optional `state.drain`.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import structlog
+import uvicorn
+import uvloop
+from litestar import Litestar
+
+from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
+from server.process.connection_limits import allow_files, look_at
+
+BACKLOG: Final = 4096
+MAX_FRAME_BYTES: Final = 65_536
+PING_SECONDS: Final = 20.0
+SEND_STALLED_MS: Final = 15_000
+"""How long the kernel retries bytes that a client does not acknowledge before it drops the connection."""
+DRAIN_SECONDS: Final = 3.0
+FINISH_SECONDS: Final = 2
+SHUTDOWN_SECONDS: Final = 5.0
+GARBAGE_THRESHOLD: Final = 20_000
+
+log = structlog.get_logger("callboard.serve")
+
+
+def uvicorn_config(app: Litestar, **changes: Any) -> uvicorn.Config:
+    """How every node runs, in production and in tests."""
+    options: dict[str, Any] = {
+        "app": app,
+        "loop": "uvloop",
+        "http": HttpProtocol,
+        "ws": WebSocketProtocol,
+        "ws_max_size": MAX_FRAME_BYTES,
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_SECONDS,
+        "ws_ping_timeout": PING_SECONDS,
+        "lifespan": "on",
+        "interface": "asgi3",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "backlog": BACKLOG,
+        "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": FINISH_SECONDS,
+    }
+    return uvicorn.Config(**(options | changes))
+
+
+class NodeServer(uvicorn.Server):
+    """uvicorn's server that drains before it closes, and ends without raising the signal again.
+
+    `on_started` is called once it takes connections.
+    """
+
+    def __init__(self, app: Litestar, config: uvicorn.Config, on_started: Callable[[], None] | None = None) -> None:
+        super().__init__(config)
+        self._app = app
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen."""
+        await super().startup(sockets)
+        if self.started and self._on_started is not None:
+            self._on_started()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second; once a second whoever is over their time is hung up on."""
+        if counter % 10 == 0:
+            look_at(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let the application say goodbye, then close; bounded at every step."""
+        for listener in self.servers:
+            listener.close()
+        drain = getattr(self._app.state, "drain", None)
+        if drain is not None:
+            try:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await drain()
+            except TimeoutError:
+                log.warning("drain_timed_out", seconds=DRAIN_SECONDS)
+            except Exception:
+                log.exception("drain_failed")
+        try:
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            log.warning("shutdown_timed_out", seconds=SHUTDOWN_SECONDS)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Exit on SIGINT and SIGTERM with code 0: uvicorn's own would end with the signal's."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_node(app: Litestar, listener: socket.socket, on_started: Callable[[], None] | None = None) -> bool:
+    """Serve in this process until SIGTERM or SIGINT. Whether it had started; why not stands in the log."""
+
+    def started() -> None:
+        # What was loaded stays for good: the collector need not look through it again and again, nor after every 700
+        # of the many short-lived objects of a busy node.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+        if on_started is not None:
+            on_started()
+
+    allow_files()
+    config = uvicorn_config(app, forwarded_allow_ips=app.state.settings.trusted_proxies)
+    server = NodeServer(app, config, started)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve([listener]))
+    except SystemExit:
+        log.debug("node_did_not_start")
+    return server.started
+
+
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening-to-be socket; `shared` lets several be bound to one port (SO_REUSEPORT).
+
+    Raises OSError.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sys.platform == "linux":
+            # Accepted sockets inherit it. uvicorn's pings do not free a sender stuck on a dead client.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_STALLED_MS)
+        listener.bind(address)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

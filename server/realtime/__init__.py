@@ -1,1 +1,0 @@
-"""Everything that moves by itself: driver sockets, their streams, positions, and hints between nodes."""

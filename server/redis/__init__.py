@@ -1,0 +1,1 @@
+"""The published index in Redis and the hints between nodes. All of it can be lost at any moment."""

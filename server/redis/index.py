@@ -1,0 +1,335 @@
+"""What Redis shows of dispatch: who is dispatchable and where, who is what, which offers are open; and the wake-ups.
+
+All of it is derived after commits, written in batches, and repaired from PostgreSQL. Nothing here is taken for truth.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from msgspec import structs
+from redis.exceptions import RedisError
+
+from server.contract.views import instant, to_json
+from server.dispatch.events import (
+    DriverConnected,
+    Event,
+    OfferAccepted,
+    OfferCreated,
+    OfferExpired,
+    OfferRejected,
+    OfferWithdrawn,
+)
+from server.dispatch.model import Delivery, Driver, Position
+from server.dispatch.offers import dispatchable
+from server.dispatch.policy import Policy
+from server.redis.bus import BOARD, DISPATCH, Bus, node_channel
+from server.redis.hints import NodeHint, write_hint
+from server.redis.pipe import Command
+from server.store.engine import DATABASE_ERRORS
+from server.store.reads.waiting import DISPATCHABLE, dispatchable_among
+
+RECONCILE_TIMEOUT_SECONDS = 10.0
+BOARD_SPACING_SECONDS = 0.1
+GEO_LATITUDE = 85.05
+"""Redis indexes no place nearer to a pole: whoever is there is found in the database."""
+
+log = structlog.get_logger(__name__)
+
+DISPATCHABLE_IDS = f"""
+SELECT d.zone, string_agg(d.id::text, ',') AS ids
+FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
+WHERE {DISPATCHABLE} AND p.lat BETWEEN -{GEO_LATITUDE} AND {GEO_LATITUDE} GROUP BY d.zone
+"""  # noqa: S608
+STATUSES = "SELECT id::text, CASE WHEN active_count >= capacity THEN 'busy' ELSE availability END FROM drivers"
+OPEN_OFFERS = """
+SELECT id::text, delivery_id::text, driver_id::text, expires_at,
+       extract(epoch FROM expires_at - clock_timestamp())::float8 AS left_seconds
+FROM driver_offers WHERE status = 'PENDING' AND expires_at > clock_timestamp()
+"""
+
+_CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
+
+
+class StreamMessageLike(Protocol):
+    """A numbered message of a driver's stream, and the node whose socket it is for."""
+
+    @property
+    def driver_id(self) -> str: ...
+    @property
+    def session_node(self) -> str | None: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def body(self) -> str: ...
+
+
+class CommittedLike(Protocol):
+    """What of a commit is shown in Redis."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def events(self) -> Iterable[Event]: ...
+    @property
+    def deliveries(self) -> Iterable[Delivery]: ...
+    @property
+    def drivers(self) -> Iterable[Driver]: ...
+    @property
+    def messages(self) -> Iterable[StreamMessageLike]: ...
+
+
+class Geo:
+    """Gathers what commits changed until the bus writes its next pipeline; the last state of each thing wins.
+
+    `latest` gives the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint
+    need not leave this process; `wakers` are called here when somebody became dispatchable outside a commit. `placed`
+    hears of every driver in a commit, and of those whom a position made dispatchable: zone, id, and latitude and
+    longitude if they are dispatchable.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        pool: Pool,
+        *,
+        node_id: str,
+        policy: Callable[[], Policy],
+        latest: Callable[[str], Position | None],
+        alone: Callable[[], bool],
+    ) -> None:
+        self.holds_lease: Callable[[], bool] = lambda: False
+        self.wakers: list[Callable[[], None]] = []
+        self.placed: list[Callable[[str, str, tuple[float, float] | None], None]] = []
+        self._bus = bus
+        self._pool = pool
+        self._node_id = node_id
+        self._policy = policy
+        self._latest = latest
+        self._alone = alone
+        self._places: dict[str, dict[str, tuple[float, float] | None]] = defaultdict(dict)
+        self._statuses: dict[str, str] = {}
+        self._offers: dict[str, tuple[float, str] | None] = {}
+        self._messages: dict[str, NodeHint] = {}
+        self._board_at = 0.0
+        self._board_later: asyncio.TimerHandle | None = None
+        bus.sources.append(self._commands)
+
+    def committed(self, commit: CommittedLike) -> None:
+        """What was just committed here. Called on the loop after each commit; only gathers."""
+        for event in commit.events:
+            self._note_event(event, commit.at)
+        policy = self._policy()
+        freed = False
+        for driver in commit.drivers:
+            self._statuses[driver.id] = "busy" if driver.busy else driver.availability
+            place = self._place(driver, commit.at, policy)
+            self._places[driver.zone][driver.id] = place
+            freed = freed or place is not None
+            for placed in self.placed:
+                placed(driver.zone, driver.id, place)
+        for message in commit.messages:
+            node = message.session_node
+            if node is not None and node != self._node_id:
+                self._for_node(node).messages.append((message.driver_id, message.seq, message.body))
+        if not self._alone():
+            if not self.holds_lease() and (freed or any(_waits(d) for d in commit.deliveries)):
+                self._bus.hint(DISPATCH)
+            self._hint_board()
+        self._bus.wake()
+
+    def _note_event(self, event: Event, now: datetime) -> None:
+        kind = type(event)
+        if kind is OfferCreated:
+            offer = event.offer  # type: ignore[attr-defined]
+            left = (offer.expires_at - now).total_seconds()
+            self._offers[offer.id] = (left, _offer_json(offer.id, offer.delivery_id, offer.driver_id, offer.expires_at))
+        elif kind in _CLOSING and event.offer_id is not None:
+            self._offers[event.offer_id] = None
+        elif isinstance(event, DriverConnected) and event.superseded is not None:
+            node = event.superseded_node
+            if node is not None and node != self._node_id and event.driver_id is not None:
+                self._for_node(node).superseded.append((event.driver_id, event.superseded))
+
+    def _place(self, driver: Driver, now: datetime, policy: Policy) -> tuple[float, float] | None:
+        stored, local = driver.position, self._latest(driver.id)
+        if local is not None and (stored is None or local.at > stored.at):
+            driver = structs.replace(driver, position=local)
+        where = driver.position
+        if where is None or dispatchable(driver, now, policy) is not None:
+            return None
+        return where.lat, where.lon
+
+    def _for_node(self, node_id: str) -> NodeHint:
+        hint = self._messages.get(node_id)
+        if hint is None:
+            hint = self._messages[node_id] = NodeHint([], [])
+        return hint
+
+    def _hint_board(self) -> None:
+        """Boards elsewhere look again, at most ten times a second, and always after the last change."""
+        wait = self._board_at + BOARD_SPACING_SECONDS - time.monotonic()
+        if wait <= 0:
+            self._say_board()
+        elif self._board_later is None:
+            self._board_later = asyncio.get_running_loop().call_later(wait, self._say_board)
+
+    def _say_board(self) -> None:
+        self._board_at = time.monotonic()
+        self._board_later = None
+        self._bus.hint(BOARD)
+
+    def wake_matcher(self) -> None:
+        """Somebody became dispatchable without a commit: wake the matcher, wherever it runs."""
+        for wake in self.wakers:
+            wake()
+        if not self.holds_lease():
+            self._bus.hint(DISPATCH)
+
+    def _commands(self) -> Iterable[Command]:
+        """What gathered, as few commands as it takes; keys before hints, and nothing twice."""
+        commands: list[Command] = []
+        for zone, places in self._places.items():
+            commands.extend(_geo_commands(self._bus.geo_key(zone), places))
+        if self._statuses:
+            commands.append(("HSET", self._bus.status_key, *(x for pair in self._statuses.items() for x in pair)))
+        over = [self._bus.offer_key(offer_id) for offer_id, shown in self._offers.items() if shown is None]
+        if over:
+            commands.append(("DEL", *over))
+        for offer_id, shown in self._offers.items():
+            if shown is not None and shown[0] > 0:
+                commands.append(("PSETEX", self._bus.offer_key(offer_id), max(1, round(shown[0] * 1000)), shown[1]))
+        for node_id, hint in self._messages.items():
+            commands.append(("PUBLISH", self._bus.prefix + node_channel(node_id), write_hint(hint)))
+        self._places.clear()
+        self._statuses.clear()
+        self._offers.clear()
+        self._messages.clear()
+        return commands
+
+    async def add_dispatchable(self, driver_ids: Iterable[str]) -> bool:
+        """Put those of them who are dispatchable into the index at their stored position; whether there were any."""
+        rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
+        for driver_id, zone, lat, lon in rows:
+            self._places[zone][driver_id] = (lat, lon)
+            for placed in self.placed:
+                placed(zone, driver_id, (lat, lon))
+        if rows:
+            self._bus.wake()
+        return bool(rows)
+
+    async def reconcile(self) -> int:
+        """Compare every zone's index with PostgreSQL; add who is missing, remove who is extra. How many differed.
+
+        Those who differ are looked up once more before anything is done: commits go on meanwhile. Raises what the
+        database or Redis raise.
+        """
+        policy = self._policy()
+        rows = await self._pool.fetch(
+            DISPATCHABLE_IDS,
+            float(policy.position_fresh_seconds),
+            float(policy.call_presence_seconds),
+            timeout=RECONCILE_TIMEOUT_SECONDS,
+        )
+        true = {row["zone"]: set(row["ids"].split(",")) for row in rows}
+        async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
+            shown = await self._shown(true)
+        doubtful = {zone: true.get(zone, set()) ^ members for zone, members in shown.items()}
+        among = [driver_id for ids in doubtful.values() for driver_id in ids]
+        if not among:
+            return 0
+        rows = await dispatchable_among(self._pool, policy, among)
+        found = {(zone, driver_id): (lat, lon) for driver_id, zone, lat, lon in rows}
+        added = 0
+        for zone, ids in doubtful.items():
+            for driver_id in ids:
+                place = found.get((zone, driver_id))
+                missing = place is not None and driver_id not in shown[zone]
+                added += missing
+                if missing or place is None:
+                    self._places[zone].setdefault(driver_id, place)
+        self._bus.wake()
+        if added:
+            self.wake_matcher()
+        return len(among)
+
+    async def _shown(self, zones: Iterable[str]) -> dict[str, set[str]]:
+        names = {self._bus.geo_key(zone) for zone in zones}
+        async for key in self._bus.redis.scan_iter(match=f"{self._bus.geo_prefix}*", count=1000):
+            names.add(key.decode())
+        keys = sorted(names)
+        pipeline = self._bus.redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.zrange(key, 0, -1)
+        members = await pipeline.execute()
+        return {
+            key.removeprefix(self._bus.geo_prefix): {member.decode() for member in found}
+            for key, found in zip(keys, members, strict=True)
+        }
+
+    async def refill(self) -> None:
+        """Redis came back, maybe empty: write all of it anew. For the lease holder."""
+        statuses = await self._pool.fetch(STATUSES, timeout=RECONCILE_TIMEOUT_SECONDS)
+        offers = await self._pool.fetch(OPEN_OFFERS, timeout=RECONCILE_TIMEOUT_SECONDS)
+        for driver_id, status in statuses:
+            self._statuses.setdefault(driver_id, status)
+        for offer_id, delivery_id, driver_id, expires_at, left in offers:
+            self._offers.setdefault(offer_id, (left, _offer_json(offer_id, delivery_id, driver_id, expires_at)))
+        await self.reconcile()
+        self._bus.wake()
+
+    async def keep(self, *, every_seconds: float = 5.0) -> None:
+        """Reconcile for ever while this process holds the lease; refill at once when Redis has come back."""
+        back = asyncio.Event()
+        self._bus.on_reconnect.append(back.set)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(every_seconds):
+                        await back.wait()
+                except TimeoutError:
+                    pass
+                came_back = back.is_set()
+                back.clear()
+                if not self._bus.connected or not self.holds_lease():
+                    continue
+                try:
+                    await (self.refill() if came_back else self.reconcile())
+                except (RedisError, *DATABASE_ERRORS) as error:
+                    log.warning("reconcile_failed", reason=repr(error))
+        finally:
+            self._bus.on_reconnect.remove(back.set)
+
+
+def _waits(delivery: Delivery) -> bool:
+    return delivery.status == "READY" and delivery.current_offer_id is None
+
+
+def _offer_json(offer_id: str, delivery_id: str, driver_id: str, expires_at: datetime) -> str:
+    return to_json(
+        {"offerId": offer_id, "deliveryId": delivery_id, "driverId": driver_id, "expiresAt": instant(expires_at)}
+    )
+
+
+def _geo_commands(key: str, places: Mapping[str, tuple[float, float] | None]) -> Iterable[Command]:
+    here: list[Any] = []
+    gone: list[str] = []
+    for driver_id, place in places.items():
+        if place is None or abs(place[0]) > GEO_LATITUDE:
+            gone.append(driver_id)
+        else:
+            here += (place[1], place[0], driver_id)
+    if here:
+        yield ("GEOADD", key, *here)
+    if gone:
+        yield ("ZREM", key, *gone)

@@ -1,0 +1,457 @@
+"""The sockets of this node: who is connected, what is written to them, and when they are closed.
+
+It knows the database only as the place to read what hints did not bring; it changes nothing there itself.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from server.contract import messages as m
+from server.contract.replay import as_of
+from server.contract.views import to_json
+from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
+from server.dispatch.events import DriverConnected, Event
+from server.dispatch.model import Actor
+from server.dispatch.refusals import TRY_AGAIN, Refusal
+from server.ids import new_id
+from server.redis.hints import read_hint
+from server.sockets.pings import Pings
+from server.sockets.session import (
+    RESTARTING,
+    SUPERSEDED,
+    TOKEN_EXPIRED,
+    TOO_SLOW,
+    Close,
+    CloseCode,
+    Effects,
+    FetchMissing,
+    Send,
+    Session,
+)
+from server.store.clock import DatabaseClock
+
+QUEUE_LIMIT = 256
+SEND_TIMEOUT_SECONDS = 10.0
+CLOSE_TIMEOUT_SECONDS = 5.0
+POLL_SECONDS = 1.0
+POLL_WITHOUT_REDIS_SECONDS = 0.25
+QUERY_TIMEOUT_SECONDS = 5.0
+SPREAD_MS = (500, 5_000)
+"""How long drivers are asked to wait before they come back after a restart: spread, so that they do not storm."""
+
+SOCKETS = Gauge("callboard_sockets", "Driver sockets open on this process")
+CLOSED = Counter("callboard_sockets_closed", "Driver sockets closed by the server", ["code"])
+
+log = structlog.get_logger(__name__)
+
+Message = dict[str, Any]
+AsgiSend = Callable[[Message], Awaitable[None]]
+
+BEHIND = """
+SELECT s.driver_id::text, d.session_id::text, d.stream_seq > s.seq AS behind,
+    d.id IS NULL OR d.stream_seq < s.seq AS ahead
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS s (driver_id, session_id, seq)
+LEFT JOIN drivers d ON d.id = s.driver_id
+WHERE d.id IS NULL OR d.stream_seq <> s.seq OR d.session_id IS DISTINCT FROM s.session_id
+"""
+ROWS_AFTER = """
+SELECT m.driver_id::text, m.seq, m.body
+FROM unnest($1::uuid[], $2::bigint[]) AS s (driver_id, seq)
+JOIN driver_messages m ON m.driver_id = s.driver_id AND m.seq > s.seq
+ORDER BY m.driver_id, m.seq
+"""
+
+
+class Submit(Protocol):
+    """`Executor.submit`: never raises for what the rules refuse."""
+
+    def __call__(self, command: Command) -> Awaitable[Any]: ...
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
+
+
+class StreamMessageLike(Protocol):
+    """A numbered message of a driver's stream."""
+
+    @property
+    def driver_id(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def body(self) -> str: ...
+
+
+class CommittedLike(Protocol):
+    """What of a commit concerns the sockets here."""
+
+    @property
+    def events(self) -> Iterable[Event]: ...
+    @property
+    def messages(self) -> Iterable[StreamMessageLike]: ...
+
+
+class Socket:
+    """One open socket: its session, what waits to be written, and how it ends.
+
+    Frames go straight to the transport while that takes them; a task exists only while something has to wait.
+    """
+
+    __slots__ = (
+        "_closer",
+        "_expiry",
+        "_flusher",
+        "_hub",
+        "_send",
+        "_task",
+        "_waiting",
+        "closed",
+        "connected",
+        "driver_id",
+        "in_flight",
+        "known_seq",
+        "pings",
+        "room",
+        "session",
+        "session_id",
+        "zone",
+    )
+
+    def __init__(self, hub: "Hub", driver_id: str, send: AsgiSend, pings: Pings, now: float) -> None:
+        self.driver_id = driver_id
+        self.session_id = new_id()
+        self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
+        self.zone = ""
+        self.connected = False
+        self.closed: CloseCode | None = None
+        self.in_flight = 0
+        self.known_seq = -1
+        """The number up to which the driver said that they have everything."""
+        self.pings = pings
+        self.room: asyncio.Future[None] | None = None
+        self._hub = hub
+        self._send = send
+        self._waiting: deque[str] | None = None
+        self._flusher: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._task = asyncio.current_task()
+
+    def send(self, text: str) -> None:
+        """Write a text frame, now or as soon as the driver's network takes it; 4201 when too many wait."""
+        if self.closed is not None:
+            return
+        if self._waiting is None:
+            try:
+                if send_now(self._send, {"type": "websocket.send", "text": text}):
+                    return
+            except OSError:
+                return
+            self._waiting = deque()
+            self._flusher = asyncio.create_task(self._flush(self._waiting))
+        if len(self._waiting) >= QUEUE_LIMIT:
+            self._waiting.clear()
+            self.close(TOO_SLOW)
+        else:
+            self._waiting.append(text)
+
+    async def _flush(self, waiting: deque[str]) -> None:
+        try:
+            while waiting:
+                text = waiting.popleft()
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await self._send({"type": "websocket.send", "text": text})
+        except TimeoutError:
+            waiting.clear()
+            self.close(TOO_SLOW)
+        except OSError:
+            waiting.clear()
+        finally:
+            self._waiting = self._flusher = None
+
+    def apply(self, effects: Effects) -> None:
+        """Carry out what concerns the socket itself: Send, Close and FetchMissing."""
+        for effect in effects:
+            if type(effect) is Send:
+                self.send(effect.text)
+            elif type(effect) is FetchMissing:
+                self._hub.fetch_for(self)
+            elif type(effect) is Close:
+                self.close(effect.why)
+
+    def deliver(self, seq: int, body: str) -> None:
+        """A message of the driver's stream, live or read from the database."""
+        self.apply(self.session.message(seq, body))
+
+    def has_written(self, seq: int) -> bool:
+        """Whether the message of this number went out, in `hello` or by itself."""
+        last = self.session.last_seq
+        return last is not None and last >= seq and self._waiting is None and self.closed is None
+
+    def close_at(self, when: float) -> None:
+        """Close with 4102 at this time of the loop's clock."""
+        self._expiry = asyncio.get_running_loop().call_at(when, self.close, TOKEN_EXPIRED)
+
+    def close(self, why: CloseCode) -> None:
+        """Close the socket and forget it. Frames that wait are still written, for as long as closing may take."""
+        if self.closed is not None:
+            return
+        self.closed = why
+        CLOSED.labels(str(why.code)).inc()
+        self._hub.forget(self)
+        frame = {"type": "websocket.close", "code": why.code, "reason": why.reason}
+        try:
+            if self._flusher is None and send_now(self._send, frame):
+                return
+        except OSError:
+            return
+        self._closer = asyncio.create_task(self._close_later(frame))
+
+    async def _close_later(self, frame: Message) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                while self._flusher is not None and self._flusher is not asyncio.current_task():
+                    await asyncio.wait((self._flusher,))
+                await self._send(frame)
+        except TimeoutError:
+            if self._task is not None:
+                self._task.cancel()
+        except OSError:
+            return
+
+    def gone(self) -> None:
+        """The handler has ended: nothing of this socket stays behind."""
+        if self.closed is None:
+            self.closed = CloseCode(1006, "gone")
+        self._hub.forget(self)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._flusher is not None:
+            self._flusher.cancel()
+        if self._closer is not None:
+            self._closer.cancel()
+
+
+def send_now(send: AsgiSend, message: Message) -> bool:
+    """Whether the frame went out without waiting. A send that would wait is given up.
+
+    uvicorn's `send` waits in one place only, before it writes anything, until the transport takes more; so a send
+    whose first step does not finish has sent nothing. Raises OSError when the client is gone.
+    """
+    sending = send(message).__await__()
+    try:
+        next(sending)
+    except StopIteration:
+        return True
+    sending.close()
+    return False
+
+
+class Hub:
+    """All sockets of this node by driver, at most one each."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        submit: Submit,
+        *,
+        node_id: str,
+        clock: DatabaseClock,
+        redis_connected: Callable[[], bool],
+    ) -> None:
+        self.node_id = node_id
+        self.clock = clock
+        self.sockets: dict[str, Socket] = {}
+        self.draining = False
+        self._pool = pool
+        self._submit = submit
+        self._redis_connected = redis_connected
+        self._behind: set[Socket] = set()
+        self._fetch = asyncio.Event()
+        self._look = asyncio.Event()
+        self._partings: set[asyncio.Task[None]] = set()
+        self._handlers = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def open(self, driver_id: str, send: AsgiSend, pings: Pings) -> Socket:
+        """A new socket for the running handler; an older one of the same driver here is superseded at once."""
+        older = self.sockets.get(driver_id)
+        if older is not None:
+            older.close(SUPERSEDED)
+        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time())
+        self.sockets[driver_id] = socket
+        self._handlers += 1
+        self._empty.clear()
+        SOCKETS.inc()
+        return socket
+
+    def forget(self, socket: Socket) -> None:
+        """Take a socket out of the registry, if it is still in it."""
+        if self.sockets.get(socket.driver_id) is socket:
+            del self.sockets[socket.driver_id]
+        self._behind.discard(socket)
+
+    def ended(self, socket: Socket) -> None:
+        """The handler of this socket is over: tell the rules, in a task of its own that outlives the handler."""
+        socket.gone()
+        SOCKETS.dec()
+        self._handlers -= 1
+        parting = asyncio.create_task(self._part(DisconnectDriver(socket.driver_id, socket.session_id)))
+        self._partings.add(parting)
+        parting.add_done_callback(self._parted)
+
+    def _parted(self, parting: asyncio.Task[None]) -> None:
+        self._partings.discard(parting)
+        if not self._handlers and not self._partings:
+            self._empty.set()
+
+    async def _part(self, command: DisconnectDriver) -> None:
+        """Say that a session is gone until it is heard: on a node that lives nobody else would."""
+        pause = 0.2
+        while await self._submit(command) == TRY_AGAIN:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def committed(self, commit: CommittedLike) -> None:
+        """What was just committed here: messages to sockets of this node, and sockets superseded by others."""
+        for message in commit.messages:
+            socket = self.sockets.get(message.driver_id)
+            if socket is not None:
+                socket.deliver(message.seq, message.body)
+        for event in commit.events:
+            if type(event) is DriverConnected and event.superseded is not None and event.driver_id is not None:
+                self.supersede(event.driver_id, event.superseded)
+
+    def heard(self, payload: bytes) -> None:
+        """A hint on this node's channel."""
+        hint = read_hint(payload)
+        for driver_id, seq, body in hint.messages:
+            socket = self.sockets.get(driver_id)
+            if socket is not None:
+                socket.deliver(seq, body)
+        for driver_id, session_id in hint.superseded:
+            self.supersede(driver_id, session_id)
+
+    def supersede(self, driver_id: str, session_id: str) -> None:
+        """Close this session if it is open here."""
+        socket = self.sockets.get(driver_id)
+        if socket is not None and socket.session_id == session_id:
+            socket.close(SUPERSEDED)
+
+    def look_now(self) -> None:
+        """Hints may have been lost: compare with the database at once."""
+        self._look.set()
+
+    def fetch_for(self, socket: Socket) -> None:
+        """Read the rows that this socket's stream lacks, together with those of others that lack some."""
+        self._behind.add(socket)
+        self._fetch.set()
+
+    async def poll(self) -> None:
+        """Compare all sockets with the database every second (four times as often without Redis)."""
+        while True:
+            period = POLL_SECONDS if self._redis_connected() else POLL_WITHOUT_REDIS_SECONDS
+            try:
+                async with asyncio.timeout(period):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            try:
+                await self._compare()
+            except Exception as error:
+                log.warning("hub_poll_failed", reason=repr(error))
+
+    async def _compare(self) -> None:
+        known = [s for s in self.sockets.values() if s.connected]
+        if not known:
+            return
+        rows = await self._pool.fetch(
+            BEHIND,
+            [s.driver_id for s in known],
+            [s.session_id for s in known],
+            [s.session.last_seq for s in known],
+            timeout=QUERY_TIMEOUT_SECONDS,
+        )
+        compared = {s.driver_id: s for s in known}
+        for driver_id, session_id, behind, ahead in rows:
+            socket = compared[driver_id]
+            if socket.closed is not None:
+                continue
+            if ahead:
+                # The database has forgotten what was sent: a fail-over to a standby that was behind. Numbers will be
+                # given out again, so only a new `hello` is true.
+                log.warning("stream_went_back", driverId=driver_id)
+                socket.close(RESTARTING)
+            elif session_id is None:
+                self._reclaim(socket)
+            elif session_id != socket.session_id:
+                socket.close(SUPERSEDED)
+            elif behind:
+                self.fetch_for(socket)
+
+    def _reclaim(self, socket: Socket) -> None:
+        """This node was taken for dead and its sessions for lost; the driver is nowhere else, so still here."""
+        socket.connected = False
+        task = asyncio.create_task(self._connect_again(socket))
+        self._partings.add(task)
+        task.add_done_callback(self._parted)
+
+    async def _connect_again(self, socket: Socket) -> None:
+        command = ConnectDriver(socket.driver_id, socket.session_id, self.node_id, Actor("driver", socket.driver_id))
+        answer = await self._submit(command)
+        if socket.closed is None:
+            if isinstance(answer, Refusal):
+                socket.close(RESTARTING)
+            else:
+                socket.connected = True
+
+    async def fetch(self) -> None:
+        """Read missing rows as soon as a stream has a gap: one query for all that gathered meanwhile."""
+        while True:
+            await self._fetch.wait()
+            self._fetch.clear()
+            behind = [s for s in self._behind if s.closed is None and s.session.last_seq is not None]
+            self._behind.clear()
+            if not behind:
+                continue
+            try:
+                await self._fetch_rows(behind)
+            except Exception as error:
+                log.warning("stream_fetch_failed", reason=repr(error))
+                for socket in behind:
+                    socket.session.fetch_over()
+
+    async def _fetch_rows(self, behind: list[Socket]) -> None:
+        rows = await self._pool.fetch(
+            ROWS_AFTER,
+            [s.driver_id for s in behind],
+            [s.session.last_seq for s in behind],
+            timeout=QUERY_TIMEOUT_SECONDS,
+        )
+        by_driver = {s.driver_id: s for s in behind}
+        now = self.clock.now()
+        for driver_id, seq, body in rows:
+            by_driver[driver_id].deliver(seq, as_of(body, now))
+        for socket in behind:
+            socket.session.fetch_over()
+
+    async def drain(self) -> None:
+        """Tell every driver to come back elsewhere, close, and wait until all of them are known to be gone."""
+        self.draining = True
+        for socket in list(self.sockets.values()):
+            wait_ms = random.randint(*SPREAD_MS)
+            if socket.session.last_seq is not None:  # greeted: `hello` is the first thing a driver hears
+                socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
+            socket.close(RESTARTING)
+        await self._empty.wait()

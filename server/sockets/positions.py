@@ -1,0 +1,210 @@
+"""Where drivers are and when they last called: the newest word of each, written in batches by the node that heard it.
+
+Nothing here takes a lock that `execute` takes; a position never waits for the write lane.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, Final, Protocol
+
+import structlog
+from msgspec import Struct
+from prometheus_client import Counter
+
+from server.dispatch.model import Position
+from server.redis.bus import Bus
+from server.redis.index import GEO_LATITUDE
+from server.redis.pipe import Command
+from server.store.clock import DatabaseClock, to_millisecond
+
+TO_REDIS_SECONDS: Final = 0.25
+TO_DATABASE_SECONDS: Final = 5.0
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+RECEIVED = Counter("callboard_positions", "Positions received from drivers")
+
+WRITE: Final = """
+INSERT INTO driver_positions AS p (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
+SELECT u.driver_id, u.lat, u.lon, u.at, u.heading, u.speed_kmh, u.accuracy_m
+FROM unnest($1::text[]::uuid[], $2::float8[], $3::float8[], $4::timestamptz[], $5::float8[], $6::float8[],
+            $7::float8[]) AS u (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
+WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
+ORDER BY u.driver_id
+ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, at = excluded.at,
+    heading = excluded.heading, speed_kmh = excluded.speed_kmh, accuracy_m = excluded.accuracy_m
+WHERE p.at IS NULL OR p.at < excluded.at
+"""
+WRITE_CALLS: Final = """
+INSERT INTO driver_positions AS p (driver_id, last_call_at)
+SELECT u.driver_id, u.at FROM unnest($1::text[]::uuid[], $2::timestamptz[]) AS u (driver_id, at)
+WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
+ORDER BY u.driver_id
+ON CONFLICT (driver_id) DO UPDATE SET last_call_at = excluded.last_call_at
+WHERE p.last_call_at IS NULL OR p.last_call_at < excluded.last_call_at
+"""
+
+log = structlog.get_logger(__name__)
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str: ...
+
+
+class Seen(Struct, frozen=True):
+    """One position: degrees, Unix seconds by the database's clock, degrees from north, km/h, metres."""
+
+    lat: float
+    lon: float
+    at: float
+    heading: float | None = None
+    speed_kmh: float | None = None
+    accuracy_m: float | None = None
+
+
+class Positions:
+    """The latest position of each driver heard here. `flush` is to be supervised.
+
+    `appeared` is called after a flush with the drivers who have a fresh position in the database and had none: they
+    may have become dispatchable. `zone_of` tells the zone of a driver if it is known here.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        bus: Bus,
+        clock: DatabaseClock,
+        *,
+        zone_of: Callable[[str], str | None],
+        fresh_seconds: Callable[[], float],
+    ) -> None:
+        self.appeared: list[Callable[[list[str]], None]] = []
+        self._pool = pool
+        self._bus = bus
+        self._clock = clock
+        self._zone_of = zone_of
+        self._fresh_seconds = fresh_seconds
+        self._latest: dict[str, Seen] = {}
+        self._stored_at: dict[str, float] = {}
+        self._received = 0
+        self._moved: set[str] = set()
+        self._unstored: set[str] = set()
+        self._urgent: set[str] = set()
+        self._calls: dict[str, datetime] = {}
+        bus.sources.append(self._commands)
+
+    def moved(
+        self,
+        driver_id: str,
+        lat: float,
+        lon: float,
+        *,
+        at: datetime | None = None,
+        heading: float | None = None,
+        speed_kmh: float | None = None,
+        accuracy_m: float | None = None,
+    ) -> None:
+        """A driver says where they are: `at` by their own clock, never later than now. An older word is dropped."""
+        self._received += 1
+        now = self._clock.seconds()
+        seen_at = now if at is None else min(now, at.timestamp())
+        before = self._latest.get(driver_id)
+        if before is not None and before.at > seen_at:
+            return
+        self._latest[driver_id] = Seen(lat, lon, seen_at, heading, speed_kmh, accuracy_m)
+        self._moved.add(driver_id)
+        self._unstored.add(driver_id)
+        stored = self._stored_at.get(driver_id)
+        if stored is None or now - stored > self._fresh_seconds() / 2:
+            self._urgent.add(driver_id)
+
+    def called(self, driver_id: str) -> None:
+        """A driver made an authenticated call."""
+        self._calls[driver_id] = self._clock.now()
+
+    def latest(self, driver_id: str) -> Position | None:
+        """The newest position heard here, if any."""
+        seen = self._latest.get(driver_id)
+        return Position(seen.lat, seen.lon, _instant(seen.at)) if seen is not None else None
+
+    def forget(self, driver_id: str) -> None:
+        """The driver's socket here is gone: what is stored already need not be kept."""
+        if driver_id not in self._unstored:
+            self._latest.pop(driver_id, None)
+            self._stored_at.pop(driver_id, None)
+
+    def _commands(self) -> Iterable[Command]:
+        """GEOADD XX: moves those who are in the index, adds nobody."""
+        by_zone: dict[str, list[Any]] = {}
+        for driver_id in self._moved:
+            zone = self._zone_of(driver_id)
+            seen = self._latest.get(driver_id)
+            if zone is not None and seen is not None and abs(seen.lat) <= GEO_LATITUDE:
+                by_zone.setdefault(zone, []).extend((seen.lon, seen.lat, driver_id))
+        self._moved.clear()
+        return [("GEOADD", self._bus.geo_key(zone), "XX", *places) for zone, places in by_zone.items()]
+
+    async def flush(self) -> None:
+        """To Redis every 250 ms; to the database every 5 s, or at once what is missing there or stale."""
+        loop = asyncio.get_running_loop()
+        store_all_at = loop.time() + TO_DATABASE_SECONDS
+        while True:
+            await asyncio.sleep(TO_REDIS_SECONDS)
+            if self._moved:
+                RECEIVED.inc(self._received)
+                self._received = 0
+                self._bus.wake()
+            everything = loop.time() >= store_all_at or not self._bus.connected
+            if everything:
+                store_all_at = loop.time() + TO_DATABASE_SECONDS
+            try:
+                await self.store(everything=everything)
+            except Exception as error:
+                log.warning("positions_not_stored", reason=repr(error))
+
+    async def store(self, *, everything: bool = True) -> None:
+        """Write what is not in the database yet. Raises what the database raises; then it is tried again."""
+        calls, self._calls = self._calls, {}
+        due = self._unstored if everything else self._urgent
+        rows = sorted(((i, self._latest[i]) for i in due if i in self._latest), key=itemgetter(0))
+        urgent = [driver_id for driver_id, _ in rows if driver_id in self._urgent]
+        self._unstored = self._unstored - due
+        self._urgent = set()
+        try:
+            if calls:
+                ordered = sorted(calls.items())
+                await self._pool.execute(
+                    WRITE_CALLS,
+                    [driver_id for driver_id, _ in ordered],
+                    [at for _, at in ordered],
+                    timeout=QUERY_TIMEOUT_SECONDS,
+                )
+                calls = {}
+            if rows:
+                await self._pool.execute(
+                    WRITE,
+                    [driver_id for driver_id, _ in rows],
+                    *zip(*(_columns(seen) for _, seen in rows), strict=True),
+                    timeout=QUERY_TIMEOUT_SECONDS,
+                )
+        except BaseException:
+            self._calls = calls | self._calls
+            self._unstored.update(driver_id for driver_id, _ in rows)
+            self._urgent.update(urgent)
+            raise
+        for driver_id, seen in rows:
+            self._stored_at[driver_id] = seen.at
+        if urgent:
+            for appeared in self.appeared:
+                appeared(urgent)
+
+
+def _columns(seen: Seen) -> tuple[Any, ...]:
+    return seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m
+
+
+def _instant(seconds: float) -> datetime:
+    return to_millisecond(datetime.fromtimestamp(seconds, UTC))

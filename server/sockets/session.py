@@ -1,0 +1,336 @@
+"""One driver's session, sans-IO: frames and stream messages in, effects out; no socket, loop or clock here.
+
+It owns the rate limit, the count of malformed frames, what each message asks for, what is answered, and the order
+of the driver's stream.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from server.contract import messages as m
+from server.contract.views import AssignmentView, DriverView, instant, parse_instant, to_json
+from server.dispatch import commands as c
+from server.dispatch.model import Actor
+from server.dispatch.refusals import NOT_FOUND, Refusal
+from server.ids import is_id
+
+NORMAL_RATE: Final = 20.0
+BURST: Final = 100.0
+MALFORMED_LIMIT: Final = 10
+FRAME_LIMIT_BYTES: Final = 65_536
+HELD_LIMIT: Final = 256
+
+
+class CloseCode(Struct, frozen=True):
+    """A close code of the contract with the reason sent along."""
+
+    code: int
+    reason: str
+
+
+UNAUTHORIZED = CloseCode(4101, "unauthorized")
+TOKEN_EXPIRED = CloseCode(4102, "token expired")
+SUPERSEDED = CloseCode(4103, "superseded by a newer connection")
+PROTOCOL_VIOLATION = CloseCode(4104, "too many malformed messages")
+TOO_SLOW = CloseCode(4201, "too slow")
+TOO_MANY_MESSAGES = CloseCode(4202, "too many messages")
+RESTARTING = CloseCode(4203, "restarting")
+TOO_BIG = CloseCode(1009, "message too big")
+
+
+class Send(Struct, frozen=True):
+    """Write this text frame."""
+
+    text: str
+
+
+class Execute(Struct, frozen=True):
+    """Run the command; its answer comes back through `Session.answered`."""
+
+    command: c.Command
+    reply_id: str | None
+
+
+class Moved(Struct, frozen=True):
+    """The driver is here: degrees, km/h, metres; `at` is UTC, None for now."""
+
+    lat: float
+    lon: float
+    heading: float | None
+    speed_kmh: float | None
+    accuracy_m: float | None
+    at: datetime | None
+
+
+class FetchMissing(Struct, frozen=True):
+    """The stream has a gap: read the rows after `after_seq` and hand each to `Session.message`."""
+
+    after_seq: int
+
+
+class Close(Struct, frozen=True):
+    """End the session."""
+
+    why: CloseCode
+
+
+Effect = Send | Execute | Moved | FetchMissing | Close
+Effects = tuple[Effect, ...]
+
+
+class Answered(Struct, frozen=True):
+    """What of an answer the session shows: the assignment or the driver, if the command was about one."""
+
+    assignment: AssignmentView | None = None
+    driver: DriverView | None = None
+
+
+class Session:
+    """The state of one socket between its handshake and its close.
+
+    `new_id` names what a command makes. Times given to `frame` are monotonic seconds.
+    """
+
+    __slots__ = (
+        "_actor",
+        "_asked_after",
+        "_held",
+        "_malformed",
+        "_new_id",
+        "_refilled_at",
+        "_tokens",
+        "driver_id",
+        "last_seq",
+    )
+
+    def __init__(self, driver_id: str, actor: Actor, new_id: Callable[[], str], now: float) -> None:
+        self.driver_id = driver_id
+        self.last_seq: int | None = None
+        self._actor = actor
+        self._new_id = new_id
+        self._tokens = BURST
+        self._refilled_at = now
+        self._malformed = 0
+        self._held: dict[int, str] | None = None
+        self._asked_after = -1
+
+    def frame(self, text: str, now: float, wall: Callable[[], datetime]) -> Effects:
+        """A text frame has arrived. `wall` tells the server's time, for `pong`.
+
+        1. Too many: close. 2. Not a message of the contract: an error, and after ten in a row a close.
+        3. An id of something that cannot exist: `not_found`. 4. Else what the message asks for.
+        """
+        if not self._allowed(now):
+            return (Close(TOO_MANY_MESSAGES),)
+        if len(text) > FRAME_LIMIT_BYTES:
+            return (Close(TOO_BIG),)
+        try:
+            message = m.decode(text)
+            if type(message) is m.Location:
+                moved = Moved(
+                    message.lat,
+                    message.lon,
+                    message.heading,
+                    message.speed_kmh,
+                    message.accuracy_m,
+                    parse_instant(message.at) if message.at is not None else None,
+                )
+                self._malformed = 0
+                return (moved,) if message.id is None else (moved, Send(to_json(m.Ack(id=message.id))))
+            if "\\u0000" in text:
+                _refuse_nul(message)
+            deed = _deed(message) if isinstance(message, m.Deed) else c.DEED
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+            return self._malformed_frame(str(error), readable_id(text))
+        self._malformed = 0
+        if type(message) is m.Ping:
+            reply_id = message.id if message.id is not None else UNSET
+            return (Send(to_json(m.Pong(id=reply_id, server_time=instant(wall())))),)
+        command = self._command(message, deed)
+        if command is None:
+            return (self._error(NOT_FOUND, message.id),)
+        return (Execute(command, message.id),)
+
+    def binary_frame(self, now: float) -> Effects:
+        """A binary frame has arrived: never a message of the contract."""
+        if not self._allowed(now):
+            return (Close(TOO_MANY_MESSAGES),)
+        return self._malformed_frame("Messages are text frames of JSON.", None)
+
+    def answered(self, command: c.Command, reply_id: str | None, answer: Answered | Refusal) -> Effects:
+        """A command was committed or refused: exactly one ack or error for a message with an id."""
+        if isinstance(answer, Refusal):
+            return (self._error(answer, reply_id),)
+        if reply_id is None:
+            return ()
+        result = _result(command, answer)
+        return (Send(to_json(m.Ack(id=reply_id, result=UNSET if result is None else result))),)
+
+    def greeted(self, seq: int) -> Effects:
+        """`hello` was sent, up to and including `seq`: what came meanwhile follows."""
+        self.last_seq = seq
+        return self._release()
+
+    def message(self, seq: int, body: str) -> Effects:
+        """A message of the driver's stream, from wherever: each number is sent once, n only after n-1."""
+        last = self.last_seq
+        if last is not None and seq == last + 1:
+            self.last_seq = seq
+            return (Send(body),) if self._held is None else (Send(body), *self._release())
+        if last is not None and seq <= last:
+            return ()
+        if self._held is None:
+            self._held = {}
+        if len(self._held) < HELD_LIMIT:
+            self._held[seq] = body
+        return () if last is None else self._ask(last)
+
+    def _release(self) -> Effects:
+        held, last = self._held, self.last_seq
+        if held is None or last is None:
+            return ()
+        ready: list[Effect] = []
+        while (body := held.pop(last + 1, None)) is not None:
+            last += 1
+            ready.append(Send(body))
+        self.last_seq = last
+        later = {seq: body for seq, body in held.items() if seq > last}
+        self._held = later or None
+        return (*ready, *self._ask(last)) if later else tuple(ready)
+
+    def _ask(self, last: int) -> Effects:
+        if self._asked_after == last:
+            return ()
+        self._asked_after = last
+        return (FetchMissing(last),)
+
+    def fetch_over(self) -> None:
+        """The rows asked for were handed in, or could not be read: a gap that is still there is asked for again."""
+        self._asked_after = -1
+
+    def _allowed(self, now: float) -> bool:
+        tokens = self._tokens + (now - self._refilled_at) * NORMAL_RATE
+        self._refilled_at = now
+        if tokens > BURST:
+            tokens = BURST
+        self._tokens = tokens - 1.0
+        return tokens >= 1.0
+
+    def _malformed_frame(self, why: str, reply_id: str | None) -> Effects:
+        self._malformed += 1
+        error = self._error(Refusal("invalid", why), reply_id)
+        return (error, Close(PROTOCOL_VIOLATION)) if self._malformed >= MALFORMED_LIMIT else (error,)
+
+    def _about_a_job(
+        self, message: m.Arrived | m.PickedUp | m.Completed | m.Release | m.Failed, deed: c.Deed
+    ) -> c.Command | None:
+        driver_id, actor = self.driver_id, self._actor
+        job = canonical(message.assignment_id)
+        if job is None:
+            return None
+        match message:
+            case m.Arrived():
+                return c.Arrive(job, driver_id, message.where, actor, deed)
+            case m.PickedUp():
+                return c.PickUp(job, driver_id, actor, deed)
+            case m.Completed():
+                proof = message.proof or m.HandoverProof()
+                return c.Complete(job, driver_id, actor, deed, proof.pin, proof.name, proof.note)
+            case m.Release():
+                return c.Release(job, driver_id, message.reason, actor, message.note, deed)
+            case m.Failed():
+                return c.Fail(job, driver_id, message.reason, actor, message.note, message.then, deed)
+
+    def _error(self, refusal: Refusal, reply_id: str | None) -> Send:
+        named = UNSET if reply_id is None else reply_id
+        more = refusal.more
+        error = m.Error(
+            id=named,
+            code=refusal.code,
+            message=refusal.message,
+            now_with=more.get("nowWith", UNSET),
+            missing=more.get("missing", UNSET),
+        )
+        return Send(to_json(error))
+
+    def _command(self, message: m.FromDriver, deed: c.Deed) -> c.Command | None:
+        """The command a message stands for, or None if it names an id that cannot exist."""
+        driver_id, actor = self.driver_id, self._actor
+        match message:
+            case m.Accept() | m.Reject() | m.Received():
+                offer_id = canonical(message.offer_id)
+                if offer_id is None:
+                    return None
+                if isinstance(message, m.Accept):
+                    return c.AcceptOffer(offer_id, driver_id, self._new_id(), actor)
+                if isinstance(message, m.Reject):
+                    return c.RejectOffer(offer_id, driver_id, actor, message.reason, message.note)
+                return c.ConfirmReceipt(offer_id, driver_id, actor)
+            case m.Arrived() | m.PickedUp() | m.Completed() | m.Release() | m.Failed():
+                return self._about_a_job(message, deed)
+            case m.TakeBreak():
+                return c.TakeBreak(driver_id, message.duration_minutes, actor, message.reason)
+            case m.EndShift():
+                return c.EndShift(driver_id, actor)
+            case m.Pause():
+                return c.Pause(driver_id, actor)
+            case m.Resume():
+                return c.Resume(driver_id, actor)
+            case _:
+                raise AssertionError(f"{type(message).__name__} is answered without a command")
+
+
+def _refuse_nul(message: m.FromDriver) -> None:
+    """ValueError for a text that PostgreSQL cannot hold."""
+    texts = {name: getattr(message, name, None) for name in ("reason", "note")}
+    if isinstance(message, m.Completed) and message.proof is not None:
+        texts |= {f"proof.{name}": getattr(message.proof, name) for name in ("pin", "name", "note")}
+    for name, text in texts.items():
+        if text is not None and "\x00" in text:
+            raise ValueError(f"NUL is not allowed - at `$.{name}`")
+
+
+def _deed(message: m.Deed) -> c.Deed:
+    """What the app says of how it was done. ValueError for an action's id or a time that cannot be read."""
+    action_id = canonical(message.action_id) if message.action_id is not None else None
+    if message.action_id is not None and action_id is None:
+        raise ValueError("an id is a UUID - at `$.actionId`")
+    at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
+    both = message.lat is not None and message.lon is not None
+    return c.Deed(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
+
+
+def canonical(text: str) -> str | None:
+    """The id in its one form, or None if no id reads so."""
+    if is_id(text):
+        return text
+    lower = text.lower()
+    return lower if is_id(lower) else None
+
+
+def readable_id(text: str) -> str | None:
+    """The `id` of a frame that is no valid message, if it can be made out and would be a valid one."""
+    try:
+        frame = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    found = frame.get("id") if isinstance(frame, dict) else None
+    return found if isinstance(found, str) and len(found) <= 64 else None
+
+
+def _result(command: c.Command, answer: Answered) -> dict[str, Any] | None:
+    match command:
+        case c.AcceptOffer() | c.Arrive() | c.PickUp() | c.Complete() | c.Release() | c.Fail() if (
+            answer.assignment is not None
+        ):
+            return {"assignment": answer.assignment}
+        case c.TakeBreak() if answer.driver is not None:
+            return {"status": answer.driver.availability, "breakUntil": answer.driver.availability_until}
+        case c.EndShift() | c.Pause() | c.Resume() if answer.driver is not None:
+            return {"status": answer.driver.availability}
+        case _:
+            return None

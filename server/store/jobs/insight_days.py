@@ -1,0 +1,92 @@
+"""Days that are over, counted once for the insights: what has ended does not change any more.
+
+They are no more than a saving: a day that was not counted, or whose time zone is not the organisation's any more, is
+counted when somebody asks. A day is counted in one statement, by whoever comes first.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from server.settings import Settings, zone_of
+from server.store.engine import DATABASE_ERRORS
+from server.store.reads.insights import COUNTED, start_of
+
+BACK: Final = timedelta(days=92)
+"""As far as anybody can look back, and a little more."""
+SETTLED: Final = timedelta(minutes=15)
+"""How long after its end a day is certain to have settled: late deliveries are late by then, all commits are done."""
+STATEMENT_SECONDS: Final = 10.0
+FIRST_SECONDS: Final = 30.0
+EVERY_SECONDS: Final = 300.0
+REST_FACTOR: Final = 4.0
+
+FIRST_DELIVERY: Final = "SELECT clock_timestamp(), (SELECT created_at FROM deliveries ORDER BY id LIMIT 1)"
+DAYS: Final = "SELECT since FROM insight_days WHERE time_zone = $1 AND since >= $2"
+# $1 and $2 the day, $3 NULL for all zones, $4 the time zone whose day it is.
+COUNT: Final = f"""
+WITH day AS (
+    INSERT INTO insight_days (time_zone, since, until) VALUES ($4, $1, $2) ON CONFLICT DO NOTHING RETURNING since),
+counted AS ({COUNTED})
+INSERT INTO insight_counts (time_zone, since, part, zone, hour, second, reason, accepted, auto_accepted, rejected,
+                            expired, answered, ms, wanted, late)
+SELECT $4, day.since, counted.* FROM counted CROSS JOIN day"""  # noqa: S608 - all of it is here and there
+
+log = structlog.get_logger(__name__)
+
+
+class InsightDays:
+    """Counts days on the node that holds the lease. `run` is to be supervised."""
+
+    def __init__(self, pool: Any, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+        self._pool = pool
+        self._time_zone = settings.time_zone
+        self._holds_lease = holds_lease
+
+    async def run(self) -> None:
+        """Go on for ever."""
+        pause = FIRST_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = FIRST_SECONDS
+            if self._holds_lease():
+                pause = EVERY_SECONDS
+                try:
+                    await self.count()
+                except DATABASE_ERRORS as error:
+                    log.warning("insights_not_counted", reason=repr(error))
+
+    async def count(self) -> int:
+        """Count the days that are missing, the last one first; how many. Raises what the database raises."""
+        counted = 0
+        for since, until in await self.missing():
+            if not self._holds_lease():
+                break
+            began = time.monotonic()
+            await self._pool.execute(COUNT, since, until, None, self._time_zone, timeout=STATEMENT_SECONDS)
+            counted += 1
+            await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
+        if counted:
+            log.info("insights_counted", days=counted)
+        return counted
+
+    async def missing(self) -> list[tuple[datetime, datetime]]:
+        """The days that are over and not counted yet. Raises what the database raises."""
+        now, first = await self._pool.fetchrow(FIRST_DELIVERY, timeout=STATEMENT_SECONDS)
+        if first is None:
+            return []
+        zone = zone_of(self._time_zone)
+        earliest = max(now - BACK, first)
+        known = {row[0] for row in await self._pool.fetch(DAYS, self._time_zone, now - BACK, timeout=STATEMENT_SECONDS)}
+        found = []
+        end = start_of(now - SETTLED, zone, by_day=True)
+        while end > earliest:
+            since = start_of(end - timedelta(hours=1), zone, by_day=True)
+            if since not in known:
+                found.append((since, end))
+            end = since
+        return found

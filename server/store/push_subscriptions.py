@@ -1,0 +1,83 @@
+"""Where drivers' browsers can be reached, and the key that signs what goes there."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.store.query import fetch, fetch_one
+
+KEY_NAME: Final = "vapid"
+OF_A_DRIVER: Final = 8
+"""Subscriptions that one driver can have; the oldest make room."""
+LONGEST_DAYS: Final = 400
+LATEST: Final = 1e11
+"""Seconds that PostgreSQL can still make an instant of; tokens know no end."""
+
+_COLUMNS: Final = "id, driver_id, endpoint, created_at, expires_at, last_at, last_status, last_error"
+
+# Processes that start together agree on the first one's.
+KEEP_KEY: Final = """
+INSERT INTO push_keys (name, private_key, created_at) VALUES ($1, $2, clock_timestamp())
+ON CONFLICT (name) DO NOTHING"""
+KEY: Final = "SELECT private_key FROM push_keys WHERE name = $1"
+# What the driver has too many of is never the one just made. A browser belongs to whoever used it last.
+ADD: Final = f"""
+WITH added AS (
+    INSERT INTO push_subscriptions AS s (id, driver_id, endpoint, p256dh, auth, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, clock_timestamp(),
+            least(to_timestamp($6::float8), clock_timestamp() + make_interval(days => {LONGEST_DAYS})))
+    ON CONFLICT (endpoint) DO UPDATE SET
+        id = CASE WHEN s.driver_id = excluded.driver_id THEN s.id ELSE excluded.id END,
+        driver_id = excluded.driver_id, p256dh = excluded.p256dh, auth = excluded.auth,
+        expires_at = excluded.expires_at
+    RETURNING {_COLUMNS}),
+surplus AS (
+    DELETE FROM push_subscriptions WHERE id = ANY (ARRAY(
+        SELECT id FROM push_subscriptions WHERE driver_id = $2 AND endpoint <> $3
+        ORDER BY created_at DESC, id DESC OFFSET {OF_A_DRIVER - 1})))
+SELECT {_COLUMNS} FROM added"""  # noqa: S608
+OF_DRIVER: Final = f"""
+SELECT {_COLUMNS} FROM push_subscriptions
+WHERE driver_id = $1 AND expires_at > statement_timestamp() ORDER BY created_at DESC, id DESC"""  # noqa: S608
+REMOVE: Final = "DELETE FROM push_subscriptions WHERE driver_id = $1 AND id = $2 RETURNING id"
+
+
+class Subscription(Struct, frozen=True):
+    """A browser that can be reached, without what it takes to do so; and what became of the last try."""
+
+    id: str
+    driver_id: str
+    endpoint: str
+    created_at: datetime
+    expires_at: datetime
+    last_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+
+
+async def kept_key(pool: Any, new_key: str) -> str:
+    """The private key of all nodes: `new_key` if there was none before. Raises DatabaseAway."""
+    await fetch(pool, KEEP_KEY, KEY_NAME, new_key)
+    (key,) = await fetch_one(pool, KEY, KEY_NAME)
+    return str(key)
+
+
+async def add_subscription(
+    pool: Any, new_id: str, driver_id: str, endpoint: str, p256dh: str, auth: str, expires_at: float
+) -> Subscription:
+    """The driver's subscription at this endpoint, until then (Unix seconds); known again under the same id. Raises
+    DatabaseAway.
+    """
+    until = min(expires_at, LATEST)
+    return Subscription(*await fetch_one(pool, ADD, new_id, driver_id, endpoint, p256dh, auth, until))
+
+
+async def read_subscriptions(pool: Any, driver_id: str) -> list[Subscription]:
+    """Those that are still good, the newest first. Raises DatabaseAway."""
+    return [Subscription(*row) for row in await fetch(pool, OF_DRIVER, driver_id)]
+
+
+async def remove_subscription(pool: Any, driver_id: str, subscription_id: str) -> bool:
+    """Whether the driver had it. Raises DatabaseAway."""
+    return await fetch_one(pool, REMOVE, driver_id, subscription_id) is not None

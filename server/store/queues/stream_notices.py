@@ -1,0 +1,70 @@
+"""What drivers are told on their sockets that is not their own doing, beside offers, and what became of each.
+
+Each is also a numbered message of the driver's stream, written with it: an order they were given or that was taken from
+them, and a change of their availability that somebody else made. Offers keep their own receipts.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.contract.notices import driver_notice
+from server.dispatch import events as e
+from server.dispatch.world import World
+from server.ids import new_id
+
+TIMEOUT_SECONDS: Final = 5.0
+LONGEST_HOURS: Final = 24
+"""What no socket of theirs has taken by then has failed."""
+
+UNHEARD: Final = f"""
+SELECT n.id::text, n.driver_id::text, n.seq, n.sent_at IS NOT NULL
+FROM stream_notices n JOIN drivers d ON d.id = n.driver_id
+WHERE d.session_node = $1 AND n.received_at IS NULL
+  AND n.created_at > now() - make_interval(hours => {LONGEST_HOURS})"""  # noqa: S608
+NOTE: Final = """
+UPDATE stream_notices n SET sent_at = coalesce(n.sent_at, clock_timestamp()),
+    received_at = CASE WHEN n.id = ANY ($2::uuid[]) THEN clock_timestamp() END
+WHERE n.id = ANY ($1::uuid[] || $2::uuid[]) AND n.received_at IS NULL"""
+
+
+class StreamNoticeRow(Struct, frozen=True):
+    """What of a notice is known when it is made. `seq` is its message's number in the driver's stream."""
+
+    id: str
+    kind: str
+    driver_id: str
+    seq: int
+    delivery_id: str | None
+    text: str
+    created_at: datetime
+
+
+class UnheardNotice(Struct, frozen=True):
+    """A notice for a driver who is connected to this node and has not received it for certain."""
+
+    id: str
+    driver_id: str
+    seq: int
+    sent: bool
+
+
+def stream_notice(event: e.Event, seq: int, world: World) -> StreamNoticeRow | None:
+    """The notice that this message of the event's driver is, if it is one."""
+    told = driver_notice(event, world)
+    if told is None:
+        return None
+    assert event.driver_id is not None
+    return StreamNoticeRow(new_id(), event.type, event.driver_id, seq, event.delivery_id, told, event.at)
+
+
+async def unheard_notices(pool: Any, node_id: str) -> list[UnheardNotice]:
+    """Those of the drivers who are connected to this node. Raises what the database raises."""
+    return [UnheardNotice(*row) for row in await pool.fetch(UNHEARD, node_id, timeout=TIMEOUT_SECONDS)]
+
+
+async def note_heard(pool: Any, sent: Sequence[str], received: Sequence[str]) -> None:
+    """These ids went out on a socket; those got there. Raises what the database raises."""
+    await pool.execute(NOTE, sent, received, timeout=TIMEOUT_SECONDS)

@@ -1,0 +1,203 @@
+"""The log of webhooks: their messages with every attempt, how each webhook fares, and sending again by hand."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+from server.contract.webhook_events import RETRY_HOURS
+from server.store.query import fetch, fetch_one
+from server.store.queues.webhooks import OPEN, Attempt, Claimed
+
+TEST: Final = "webhook.test"
+"""The type of a message that somebody sent to try a webhook out: one attempt, and never waited for."""
+ATTEMPTS_SHOWN: Final = 60
+REDELIVERED_AT_ONCE: Final = 1_000
+
+_NEXT_SEQ: Final = "nextval(pg_get_serial_sequence('webhook_deliveries', 'seq'))"
+_ATTEMPT: Final = (
+    "json_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status, 'ms', a.ms, 'error', a.error)"
+)
+
+_POST: Final = f"""
+SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
+       d.last_status, d.last_error, d.seq,
+       ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50),
+       (SELECT o.seller_order_id FROM deliveries o WHERE o.id = nullif(d.key, '')::uuid)
+FROM webhook_deliveries d"""  # noqa: S608
+POSTS: Final = f"""{_POST}
+WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
+  AND ($3::text IS NULL OR $3 = CASE WHEN d.delivered_at IS NOT NULL THEN 'delivered'
+                                     WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
+ORDER BY d.seq DESC LIMIT $4"""
+POST: Final = f"{_POST} WHERE d.id = $1"
+EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1"
+_AGAIN: Final = f"""
+delivered_at = NULL, parked_at = NULL, next_attempt_at = clock_timestamp(),
+    retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})"""
+# By hand it goes to the end of the line, and is tried for a day again.
+REDELIVER: Final = f"""
+UPDATE webhook_deliveries d
+SET {_AGAIN}, seq = CASE WHEN {OPEN} THEN seq ELSE {_NEXT_SEQ} END
+FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
+RETURNING d.webhook_id"""  # noqa: S608
+# In the order in which they were to be told.
+REDELIVER_PARKED: Final = f"""
+WITH parked AS MATERIALIZED (
+    SELECT d.id FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
+    WHERE d.webhook_id = $1 AND w.active AND d.parked_at IS NOT NULL AND d.type <> '{TEST}'
+    ORDER BY d.seq LIMIT $2),
+numbered AS MATERIALIZED (SELECT id, {_NEXT_SEQ} AS seq FROM (SELECT id FROM parked) AS in_order)
+UPDATE webhook_deliveries d SET {_AGAIN}, seq = n.seq FROM numbered n WHERE d.id = n.id"""  # noqa: S608
+
+WEBHOOK_FARES: Final = f"""
+SELECT w.id, w.url, w.events, w.active, w.created_by, w.created_at, w.previous_secret_until,
+       o.waiting, o.since, p.parked,
+       ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_id = w.id
+             ORDER BY a.id DESC LIMIT {ATTEMPTS_SHOWN})
+FROM webhooks w
+CROSS JOIN LATERAL (
+    SELECT count(*) AS waiting, min(created_at) AS since FROM webhook_deliveries
+    WHERE webhook_id = w.id AND {OPEN}) o
+CROSS JOIN LATERAL (
+    SELECT count(*) AS parked FROM webhook_deliveries
+    WHERE webhook_id = w.id AND parked_at IS NOT NULL AND type <> '{TEST}') p
+WHERE w.deleted_at IS NULL AND ($1::uuid IS NULL OR w.id = $1) ORDER BY w.id DESC"""  # noqa: S608
+
+TO_TEST: Final = """
+SELECT url, secret, CASE WHEN previous_secret_until > statement_timestamp() THEN previous_secret END, clock_timestamp()
+FROM webhooks WHERE id = $1 AND deleted_at IS NULL"""
+# A test that failed is over as well.
+KEEP_TEST: Final = f"""
+WITH told AS (
+    INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, attempts, delivered_at, parked_at, last_status,
+                                    last_error)
+    VALUES ($1::uuid, $2::uuid, $1::text, '{TEST}', $3, 1, CASE WHEN $7::text IS NULL THEN clock_timestamp() END,
+            CASE WHEN $7 IS NOT NULL THEN clock_timestamp() END, $5, $7))
+INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, status, ms, error)
+VALUES ($1, $2, 1, $4, $5, $6, $7)"""  # noqa: S608
+
+
+class PostRow(Struct, frozen=True):
+    """A message for a webhook; `attempts_made` are JSON, the newest first. `order_id` if it is about a delivery."""
+
+    id: str
+    webhook_id: str
+    type: str
+    key: str
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    delivered_at: datetime | None
+    parked_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+    seq: int
+    attempts_made: list[str]
+    order_id: str | None
+
+    @property
+    def status(self) -> Literal["pending", "delivered", "parked"]:
+        """`pending` until it is `delivered` or `parked`."""
+        return "delivered" if self.delivered_at is not None else "parked" if self.parked_at is not None else "pending"
+
+    @property
+    def made(self) -> "list[Attempted]":
+        """The attempts, the newest first."""
+        return [_attempted(attempt) for attempt in self.attempts_made]
+
+
+class Attempted(Struct, frozen=True):
+    """One of the attempts that were made for a message."""
+
+    attempt: int
+    at: datetime
+    status: int | None
+    ms: int
+    error: str | None
+
+
+class Fares(Struct, frozen=True):
+    """A webhook and how it fares: messages that wait, since when the oldest does, those given up, the last attempts,
+    newest first.
+    """
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    created_by: str | None
+    created_at: datetime
+    previous_secret_until: datetime | None
+    waiting: int
+    waiting_since: datetime | None
+    parked: int
+    attempts: list[Attempted]
+
+    @property
+    def taken(self) -> int:
+        """How many of the last attempts the receiver took."""
+        return sum(attempt.error is None for attempt in self.attempts)
+
+    @property
+    def ms(self) -> int | None:
+        """The median latency of those that were answered at all, in milliseconds."""
+        answered = sorted(attempt.ms for attempt in self.attempts if attempt.status is not None)
+        return answered[len(answered) // 2] if answered else None
+
+
+_attempted: Final = msgspec.json.Decoder(Attempted).decode
+
+
+async def read_posts(
+    pool: Any, webhook_id: str, before: int | None, status: str | None, limit: int
+) -> list[PostRow] | None:
+    """The messages of a webhook, newest first, those before `before`; None if there never was such a webhook."""
+    found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
+    return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
+
+
+async def read_post(pool: Any, post_id: str) -> PostRow | None:
+    """One message."""
+    row = await fetch_one(pool, POST, post_id)
+    return PostRow(*row) if row is not None else None
+
+
+async def redeliver(pool: Any, post_id: str) -> str | None:
+    """Send it (again) now, whatever became of it: the id of its webhook. None if there is no such message, or its
+    webhook is not active.
+    """
+    row = await fetch_one(pool, REDELIVER, post_id)
+    return row[0] if row is not None else None
+
+
+async def redeliver_parked(pool: Any, webhook_id: str) -> int:
+    """Send all of a webhook's parked messages again, in order: how many. None of a webhook that is not active."""
+    total = 0
+    while True:
+        rows = await fetch(pool, f"{REDELIVER_PARKED} RETURNING 1", webhook_id, REDELIVERED_AT_ONCE)
+        total += len(rows)
+        if len(rows) < REDELIVERED_AT_ONCE:
+            return total
+
+
+async def read_fares(pool: Any, webhook_id: str | None = None) -> Sequence[Fares]:
+    """How webhooks fare, the newest webhook first; or this one, if it is there."""
+    return [
+        Fares(*(*row[:10], [_attempted(attempt) for attempt in row[10]]))
+        for row in await fetch(pool, WEBHOOK_FARES, webhook_id)
+    ]
+
+
+async def to_test(pool: Any, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
+    """A message to be sent now, with what its body is at that time; None if there is no such webhook."""
+    row = await fetch_one(pool, TO_TEST, webhook_id)
+    return Claimed(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
+
+
+async def keep_test(pool: Any, message: Claimed, attempt: Attempt) -> None:
+    """The test and what became of it, for the log."""
+    values = (message.id, message.webhook_id, message.body, attempt.at, attempt.status, attempt.ms, attempt.error)
+    await fetch(pool, KEEP_TEST, *values)

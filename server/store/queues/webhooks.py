@@ -1,0 +1,344 @@
+"""Webhooks and their line of messages: who wants to hear, what is due, what became of it. One statement each."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.contract.webhook_events import RETRY_HOURS
+from server.store.query import fetch, fetch_one
+
+WEBHOOKS_LIMIT: Final = 50
+"""Webhooks there are at most; each has connections of its own."""
+TWO_SECRETS_HOURS: Final = 24
+"""How long after a rotation messages are signed with the old secret too."""
+OUTBOX_TIMEOUT_SECONDS: Final = 5.0
+SENDER_SECONDS: Final = 8.0
+"""How long whoever sends a webhook's messages is the only one to do so."""
+SENDER_RENEW_SECONDS: Final = 2.0
+GROUP: Final = 8
+"""Messages of one key that are claimed at once, at most."""
+HASTENED: Final = 500
+
+OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
+STILL_OPEN: Final = "coalesce(delivered_at, parked_at) IS NULL"
+"""The same, where rows are found by id: a plan made while the line was short could otherwise read all of it instead."""
+
+_WEBHOOK: Final = "id, url, events, active, created_by, created_at, previous_secret_until"
+WEBHOOKS: Final = f"""
+SELECT {_WEBHOOK} FROM webhooks
+WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2"""  # noqa: S608
+ADD: Final = f"""
+INSERT INTO webhooks (id, url, events, secret, active, created_by)
+SELECT $1, $2, $3, $4, true, $5
+WHERE (SELECT count(*) FROM webhooks WHERE deleted_at IS NULL) < {WEBHOOKS_LIMIT}
+RETURNING {_WEBHOOK}"""  # noqa: S608
+CHANGE: Final = f"""
+UPDATE webhooks SET url = coalesce($2, url), events = coalesce($3, events), active = coalesce($4, active)
+WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
+# What was not told yet never will be.
+REMOVE: Final = f"""
+WITH gone AS (
+    UPDATE webhooks SET active = false, deleted_at = clock_timestamp() WHERE id = $1 AND deleted_at IS NULL
+    RETURNING id),
+parked AS (
+    UPDATE webhook_deliveries d SET parked_at = clock_timestamp(), last_error = 'the webhook was removed'
+    FROM gone WHERE d.webhook_id = gone.id AND {OPEN} RETURNING d.id)
+SELECT id, (SELECT count(*) FROM parked) FROM gone"""  # noqa: S608
+ROTATE: Final = f"""
+UPDATE webhooks SET secret = $2, previous_secret = secret,
+    previous_secret_until = clock_timestamp() + make_interval(hours => {TWO_SECRETS_HOURS})
+WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
+
+# One sender at a time has a webhook, and so claims its messages by reading them: nothing is written, and a sender who
+# stops leaves nothing behind. A claim reads what is due, in order, from where the last one got to ($5): it looks at
+# neither what was sent before, whose dead entries stay in the index until they are vacuumed, nor what is behind in
+# line. Messages of one key go out together and in order, beginning with the first that is open: while that one waits
+# for another attempt, those behind it wait as long, and are put off when a claim first meets them.
+CLAIM: Final = f"""
+WITH kept AS (
+    UPDATE webhooks
+    SET sender = $1, sender_until = statement_timestamp() + make_interval(secs => {SENDER_SECONDS})
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM webhooks
+        WHERE active AND (sender IS NULL OR sender_until <= statement_timestamp() OR (
+            sender = $1
+            AND sender_until <= statement_timestamp() + make_interval(secs => {SENDER_SECONDS - SENDER_RENEW_SECONDS})))
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+    RETURNING id, url, secret, previous_secret, previous_secret_until, sender_until),
+ours AS MATERIALIZED (
+    SELECT k.*, coalesce(w.room, $2) AS room, coalesce(w.since, '-infinity') AS since
+    FROM (SELECT * FROM kept UNION ALL
+          SELECT id, url, secret, previous_secret, previous_secret_until, sender_until FROM webhooks
+          WHERE active AND sender = $1 AND sender_until > statement_timestamp()
+            AND id NOT IN (SELECT id FROM kept)) AS k
+    LEFT JOIN unnest($3::text[]::uuid[], $4::int[], $5::timestamptz[]) AS w (id, room, since) ON w.id = k.id),
+due AS MATERIALIZED (
+    SELECT o.id AS webhook_id, c.key, c.next_attempt_at FROM ours o CROSS JOIN LATERAL (
+        SELECT h.key, h.next_attempt_at FROM webhook_deliveries h
+        WHERE h.webhook_id = o.id AND {OPEN} AND h.next_attempt_at BETWEEN o.since AND statement_timestamp()
+          AND (h.webhook_id, h.key) NOT IN (
+              SELECT b.id, b.key FROM unnest($6::text[]::uuid[], $7::text[]) AS b (id, key))
+        ORDER BY h.next_attempt_at, h.seq LIMIT o.room) AS c),
+first AS MATERIALIZED (
+    SELECT g.webhook_id, g.key, f.next_attempt_at AS at
+    FROM (SELECT DISTINCT webhook_id, key FROM due) AS g CROSS JOIN LATERAL (
+        SELECT b.next_attempt_at FROM webhook_deliveries b
+        WHERE b.webhook_id = g.webhook_id AND b.key = g.key AND {OPEN} ORDER BY b.seq LIMIT 1) AS f),
+behind AS MATERIALIZED (
+    SELECT f.at, n.id FROM first f CROSS JOIN LATERAL (
+        SELECT n.id FROM webhook_deliveries n
+        WHERE n.webhook_id = f.webhook_id AND n.key = f.key AND {OPEN} AND n.next_attempt_at < f.at
+        ORDER BY n.seq OFFSET 0) AS n
+    WHERE f.at > statement_timestamp()),
+put_off AS (
+    UPDATE webhook_deliveries d SET next_attempt_at = b.at
+    FROM behind b WHERE d.id = ANY (ARRAY(SELECT id FROM behind)) AND d.id = b.id AND {STILL_OPEN}
+    RETURNING 1),
+found AS MATERIALIZED (
+    SELECT f.webhook_id, f.at, m.* FROM first f CROSS JOIN LATERAL (
+        SELECT m.id AS message_id, m.key, m.seq, m.type, m.body, m.attempts + 1 AS attempt FROM webhook_deliveries m
+        WHERE m.webhook_id = f.webhook_id AND m.key = f.key AND {OPEN} ORDER BY m.seq LIMIT {GROUP}) AS m
+    WHERE f.at <= statement_timestamp()),
+lines AS MATERIALIZED (
+    SELECT o.*, (SELECT count(*) FROM due d WHERE d.webhook_id = o.id) AS due,
+           (SELECT max(d.next_attempt_at) FROM due d WHERE d.webhook_id = o.id) AS reached,
+           (SELECT count(*) FROM put_off) AS put_off
+    FROM ours o)
+SELECT o.id, extract(epoch FROM o.sender_until - statement_timestamp())::float8, statement_timestamp(),
+       o.due, o.reached, o.put_off, f.at, f.seq, f.message_id, o.id, f.key, f.type, f.body, f.attempt, o.url, o.secret,
+       CASE WHEN o.previous_secret_until > statement_timestamp() THEN o.previous_secret END, statement_timestamp()
+FROM lines o LEFT JOIN found f ON f.webhook_id = o.id"""  # noqa: S608
+RELEASE: Final = "UPDATE webhooks SET sender = NULL, sender_until = NULL WHERE sender = $1"
+# Only the next attempt may be recorded, and once: of two senders who both believe that a webhook is theirs, only one is
+# heard, and a sender who does not know whether the last statement was committed says the same again.
+RECORD: Final = f"""
+WITH said AS MATERIALIZED (
+    SELECT * FROM unnest($1::text[]::uuid[], $2::int[], $3::timestamptz[], $4::int[], $5::int[], $6::text[],
+                         $7::float8[], $8::boolean[])
+        AS s (id, attempt, at, status, ms, error, again, last)),
+done AS (
+    UPDATE webhook_deliveries d SET
+        attempts = s.attempt, last_status = s.status, last_error = s.error,
+        delivered_at = CASE WHEN s.error IS NULL THEN statement_timestamp() END,
+        next_attempt_at = CASE WHEN s.error IS NULL THEN next_attempt_at
+                               ELSE statement_timestamp() + make_interval(secs => s.again) END,
+        parked_at = CASE WHEN s.error IS NOT NULL AND statement_timestamp() + make_interval(secs => s.again)
+                              > coalesce(retry_until, created_at + make_interval(hours => {RETRY_HOURS}))
+                    THEN statement_timestamp() END
+    FROM said s
+    WHERE d.id = ANY ($1::text[]::uuid[]) AND d.id = s.id AND d.attempts = s.attempt - 1 AND {STILL_OPEN}
+    RETURNING d.id, d.webhook_id, d.key, d.seq, d.next_attempt_at, d.delivered_at, d.parked_at IS NOT NULL AS parked,
+              s.attempt, s.at, s.status, s.ms, s.error, s.last),
+tried AS (
+    INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, status, ms, error)
+    SELECT id, webhook_id, attempt, at, status, ms, error FROM done),
+behind AS MATERIALIZED (
+    SELECT n.id, CASE WHEN t.parked OR t.last THEN statement_timestamp() ELSE t.next_attempt_at END AS at
+    FROM done t CROSS JOIN LATERAL (
+        SELECT n.id, n.next_attempt_at FROM webhook_deliveries n
+        WHERE n.webhook_id = t.webhook_id AND n.key = t.key AND n.seq > t.seq AND {OPEN}
+        ORDER BY n.seq OFFSET 0) AS n
+    WHERE (t.delivered_at IS NULL OR t.last)
+      AND CASE WHEN t.parked OR t.last THEN n.next_attempt_at > statement_timestamp()
+               ELSE n.next_attempt_at < t.next_attempt_at END),
+moved AS (
+    UPDATE webhook_deliveries d SET next_attempt_at = b.at
+    FROM behind b WHERE d.id = ANY (ARRAY(SELECT id FROM behind)) AND d.id = b.id AND {STILL_OPEN})
+SELECT id, parked FROM done"""  # noqa: S608
+# A receiver is back: what was put off because it was not there need not wait any longer.
+HASTEN: Final = f"""
+UPDATE webhook_deliveries SET next_attempt_at = clock_timestamp()
+WHERE id = ANY (ARRAY(
+    SELECT id FROM webhook_deliveries
+    WHERE webhook_id = $1 AND {OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
+    ORDER BY next_attempt_at LIMIT $2))"""  # noqa: S608
+BACKLOG: Final = f"""
+SELECT (SELECT count(*) FROM webhook_deliveries WHERE {OPEN}),
+       (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
+        FROM webhook_deliveries WHERE {OPEN}),
+       (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL AND type <> 'webhook.test')"""  # noqa: S608
+
+
+class WebhookRow(Struct, frozen=True):
+    """A webhook without its secret."""
+
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    created_by: str | None
+    created_at: datetime
+    previous_secret_until: datetime | None
+
+
+class Claimed(Struct, frozen=True):
+    """A message that is ours to send, for the `attempt`th time; claimed `at`, by the database's clock."""
+
+    id: str
+    webhook_id: str
+    key: str
+    type: str
+    body: str
+    attempt: int
+    url: str
+    secret: str
+    previous_secret: str | None
+    at: datetime
+
+
+class Attempt(Struct, frozen=True):
+    """What became of one try. `error` is None for one that was taken."""
+
+    at: datetime
+    status: int | None
+    ms: int
+    error: str | None
+
+
+class Wanted(Struct, frozen=True):
+    """How many due messages of a webhook to read, and since when they are due; None: all of them."""
+
+    webhook_id: str
+    room: int
+    since: datetime | None
+
+
+class ClaimedLine(Struct, frozen=True):
+    """What was read of a webhook that is ours for some `seconds`: how many were `due` at `now`, as far as `reached`,
+    and groups of messages of one key in order, each with the time since when its first is due.
+    """
+
+    seconds: float
+    now: datetime
+    due: int
+    reached: datetime | None
+    groups: list[tuple[datetime, list[Claimed]]]
+
+
+class Claim(Struct, frozen=True):
+    """What a claim found, by webhook; and how many messages it put off."""
+
+    lines: dict[str, ClaimedLine]
+    put_off: int
+
+
+class Outcome(Struct, frozen=True):
+    """What became of the `number`th attempt for a message; if it failed, the next is in so many seconds. With `hasten`
+    those of its key behind it become due.
+    """
+
+    message_id: str
+    number: int
+    attempt: Attempt
+    retry_seconds: float
+    hasten: bool
+
+
+class Backlog(Struct, frozen=True):
+    """Messages not delivered yet, the age of the oldest in seconds, and those given up."""
+
+    open: int
+    oldest_seconds: float | None
+    parked: int
+
+
+async def read_webhooks(pool: Any, before: str | None, limit: int) -> list[WebhookRow]:
+    """Newest first, those before the webhook `before`."""
+    return [WebhookRow(*row) for row in await fetch(pool, WEBHOOKS, before, limit)]
+
+
+async def add_webhook(
+    pool: Any, webhook_id: str, url: str, events: list[str], secret: str, by: str
+) -> WebhookRow | None:
+    """The new webhook, or None if there are too many."""
+    row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def change_webhook(
+    pool: Any, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
+) -> WebhookRow | None:
+    """The webhook with what is given replaced, or None if there is none."""
+    row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def remove_webhook(pool: Any, webhook_id: str) -> bool:
+    """Whether there was such a webhook; its log stays, what it was not told yet is parked."""
+    return await fetch_one(pool, REMOVE, webhook_id) is not None
+
+
+async def rotate_secret(pool: Any, webhook_id: str, secret: str) -> WebhookRow | None:
+    """The webhook, from now on signed with this secret, and for a day with the old one too; None if there is none."""
+    row = await fetch_one(pool, ROTATE, webhook_id, secret)
+    return WebhookRow(*row) if row is not None else None
+
+
+async def claim(
+    connection: Any, sender: str, wanted: Sequence[Wanted], room: int, busy: Sequence[tuple[str, str]]
+) -> Claim:
+    """Take or keep the webhooks that nobody else sends, and read what of them is due: of each as many messages as it
+    has room for (`room` of one that was not ours yet), and those of the same keys behind them. `busy` are webhooks and
+    keys of which messages are under way. Raises what the database raises.
+    """
+    rows = await connection.fetch(
+        CLAIM,
+        sender,
+        room,
+        [one.webhook_id for one in wanted],
+        [one.room for one in wanted],
+        [one.since for one in wanted],
+        [webhook_id for webhook_id, _ in busy],
+        [key for _, key in busy],
+        timeout=OUTBOX_TIMEOUT_SECONDS,
+    )
+    claimed: dict[str, ClaimedLine] = {}
+    groups: dict[tuple[str, str], list[tuple[int, datetime, Claimed]]] = {}
+    put_off = 0
+    for row in rows:
+        webhook_id, seconds, now, due, reached, put_off = row[:6]
+        claimed.setdefault(webhook_id, ClaimedLine(seconds, now, due, reached, []))
+        if row[8] is not None:
+            message = Claimed(*row[8:])
+            groups.setdefault((webhook_id, message.key), []).append((row[7], row[6], message))
+    for (webhook_id, _), found in sorted(groups.items(), key=lambda item: min(item[1])[:2][::-1]):
+        found.sort(key=lambda one: one[0])
+        claimed[webhook_id].groups.append((found[0][1], [message for _, _, message in found]))
+    return Claim(claimed, put_off)
+
+
+async def release(connection: Any, sender: str) -> None:
+    """Whoever comes next may take the webhooks at once. Raises what the database raises."""
+    await connection.execute(RELEASE, sender, timeout=OUTBOX_TIMEOUT_SECONDS)
+
+
+async def hasten(connection: Any, webhook_id: str) -> bool:
+    """Make what waits for this webhook due, in steps: whether there may be more. Raises what the database raises."""
+    done = await connection.execute(HASTEN, webhook_id, HASTENED, timeout=OUTBOX_TIMEOUT_SECONDS)
+    return int(done.rpartition(" ")[2]) == HASTENED
+
+
+async def record(connection: Any, outcomes: Sequence[Outcome]) -> dict[str, bool]:
+    """Note what became of these attempts, at most one of each message: which were recorded, and whether that parked
+    them. The others were not ours any more. Raises what the database raises.
+    """
+    rows = await connection.fetch(
+        RECORD,
+        [one.message_id for one in outcomes],
+        [one.number for one in outcomes],
+        [one.attempt.at for one in outcomes],
+        [one.attempt.status for one in outcomes],
+        [one.attempt.ms for one in outcomes],
+        [one.attempt.error for one in outcomes],
+        [one.retry_seconds for one in outcomes],
+        [one.hasten for one in outcomes],
+        timeout=OUTBOX_TIMEOUT_SECONDS,
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def read_backlog(pool: Any) -> Backlog:
+    """How much is still to be told. Raises DatabaseAway."""
+    return Backlog(*await fetch_one(pool, BACKLOG))

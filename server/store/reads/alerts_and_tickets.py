@@ -1,0 +1,74 @@
+"""Reading for the screens of what needs a person: alerts as they were told, tickets with what became of the order."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.dispatch.model import DeliveryStatus
+from server.store.query import fetch
+from server.store.reads.operations import AlertRow
+
+_ALERT: Final = """
+SELECT a.id, a.kind, a.zone, a.value, a.threshold, a.raised_at, a.resolved_at, a.acknowledged_by, a.acknowledged_at,
+       (SELECT n.text FROM notices n WHERE n.alert_id = a.id AND n.kind = 'alert.raised' ORDER BY n.id LIMIT 1)
+FROM alerts a"""
+ALERT: Final = f"{_ALERT} WHERE a.id = $1"
+OPEN_ALERTS: Final = f"{_ALERT} WHERE a.resolved_at IS NULL ORDER BY a.acknowledged_at IS NOT NULL, a.id DESC LIMIT 100"
+PAST_ALERTS: Final = f"""{_ALERT}
+WHERE a.resolved_at IS NOT NULL AND ($1::uuid IS NULL OR a.id < $1) ORDER BY a.id DESC LIMIT $2"""
+TICKETS: Final = """
+SELECT t.id, t.priority, t.title, t.description, t.delivery_id, t.zone, t.created_at,
+       d.seller_order_id, d.store_name, d.status, d.status = 'READY' AND u.support_ticket_id = t.id,
+       CASE WHEN u.support_ticket_id = t.id THEN u.acknowledged_by END,
+       CASE WHEN u.support_ticket_id = t.id THEN u.acknowledgement_note END
+FROM support_tickets t JOIN deliveries d ON d.id = t.delivery_id
+LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id
+WHERE ($1::uuid IS NULL OR t.id < $1)
+  AND ($2::boolean IS NULL OR $2 = (d.status = 'READY' AND u.support_ticket_id = t.id))
+ORDER BY t.id DESC LIMIT $3"""
+
+
+class AlertTold(AlertRow, frozen=True):
+    """An alert and the sentence by which ops were told of it."""
+
+    told: str | None
+
+
+class TicketTold(Struct, frozen=True):
+    """A ticket, its order as it is now, whether that still waits, and who looks after it."""
+
+    id: str
+    priority: str
+    title: str
+    description: str
+    delivery_id: str
+    zone: str
+    created_at: datetime
+    order_id: str
+    store_name: str
+    delivery_status: DeliveryStatus
+    open: bool
+    acknowledged_by: str | None
+    note: str | None
+
+
+async def read_open_alerts(pool: Any) -> list[AlertTold]:
+    """Those that stand; nobody's first, then the newest first. Raises DatabaseAway."""
+    return [AlertTold(*row) for row in await fetch(pool, OPEN_ALERTS)]
+
+
+async def read_past_alerts(pool: Any, before: str | None, limit: int) -> list[AlertTold]:
+    """Those that are over, the newest first, those before the alert `before`. Raises DatabaseAway."""
+    return [AlertTold(*row) for row in await fetch(pool, PAST_ALERTS, before, limit)]
+
+
+async def read_alert_told(pool: Any, alert_id: str) -> AlertTold | None:
+    """One of them. Raises DatabaseAway."""
+    rows = await fetch(pool, ALERT, alert_id)
+    return AlertTold(*rows[0]) if rows else None
+
+
+async def read_tickets_told(pool: Any, before: str | None, only_open: bool | None, limit: int) -> list[TicketTold]:
+    """The newest first, those before the ticket `before`; only those open or closed if asked. Raises DatabaseAway."""
+    return [TicketTold(*row) for row in await fetch(pool, TICKETS, before, only_open, limit)]

@@ -1,0 +1,333 @@
+"""What the board shows, read in few statements over sets of rows: never one a row, never one a viewer."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.store.query import fetch, fetch_one
+
+SHOWN_LIMIT: Final = 5_000
+"""Of a table: the longest waiting deliveries, those the longest under way, drivers with work before others at work.
+Whatever is offered is shown beside them. Everything is counted (board/tally.py)."""
+COUNTED_AT_ONCE: Final = 5_000
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+BEYOND_LIMIT: Final = 200
+"""Rows found beyond those shown."""
+OFF_SHIFT_HOURS: Final = 12
+"""How long somebody who went home or was lost, and carries nothing, is still shown."""
+NEWS_LIMIT: Final = 20_000
+"""Events looked at one by one; after more of them everything is read again."""
+
+_DELIVERY: Final = """
+SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon, d.dropoff_lat,
+       d.dropoff_lon, d.pickup_address, d.created_at, d.unassigned_since, d.widened_at,
+       coalesce(u.failure_reason, ''), coalesce(u.attempt_count, 0), coalesce(u.escalation_level, 0),
+       u.acknowledged_by, u.acknowledgement_note,
+       o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
+       (o.offer_payload ->> 'estimatedDistanceKm')::float8,
+       a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version
+FROM deliveries d
+LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
+LEFT JOIN driver_offers o ON o.id = d.current_offer_id
+LEFT JOIN drivers od ON od.id = o.driver_id
+LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
+LEFT JOIN drivers ad ON ad.id = a.driver_id"""
+DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
+_OPEN: Final = "status IN ('READY', 'ASSIGNED', 'PICKED_UP', 'RETURNING')"
+OPEN_DELIVERIES: Final = f"""{_DELIVERY}
+WHERE d.{_OPEN} AND d.id IN (
+    (SELECT id FROM deliveries WHERE status = 'READY' ORDER BY unassigned_since, id LIMIT $1)
+    UNION ALL
+    (SELECT delivery_id FROM driver_offers WHERE status = 'PENDING' ORDER BY expires_at LIMIT $1)
+    UNION ALL
+    (SELECT delivery_id FROM assignments WHERE status = 'ACTIVE' ORDER BY created_at, delivery_id LIMIT $1))"""  # noqa: S608 - constants
+COUNTED_DELIVERIES: Final = f"""
+SELECT id, zone, status, unassigned_since, current_offer_id IS NOT NULL FROM deliveries
+WHERE {_OPEN} AND id > $1 ORDER BY id LIMIT $2"""  # noqa: S608 - constants
+BEYOND_DELIVERIES: Final = f"""{_DELIVERY}
+WHERE d.status = ANY($1::text[]) AND ($2 = '' OR d.zone = $2)
+  AND NOT EXISTS (SELECT FROM unnest($3::text[]) word
+                  WHERE position(word IN lower(concat_ws(' ', d.store_name, d.seller_order_id, d.zone, ad.name))) = 0)
+  AND NOT EXISTS (SELECT FROM unnest($4::text[]) known WHERE known::uuid = d.id)
+ORDER BY coalesce(a.created_at, d.unassigned_since), d.id LIMIT $5"""  # noqa: S608 - constants
+
+_DRIVER: Final = """
+SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.availability_until,
+       d.availability_reason, d.session_id IS NOT NULL, d.socket_lost_at, d.open_offer_delivery_id, d.active_count,
+       d.phone, p.lat, p.lon, p.at, p.last_call_at
+FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
+DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
+_SHOWN: Final = f"""(d.availability IN ('available', 'on_break', 'paused') OR d.active_count > 0
+   OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS}))"""
+SHOWN_DRIVERS: Final = f"""{_DRIVER}
+WHERE {_SHOWN}
+ORDER BY d.active_count > 0 DESC, d.availability NOT IN ('available', 'on_break', 'paused'),
+         d.last_availability_change DESC, d.id LIMIT $1"""
+COUNTED_DRIVERS: Final = f"""
+SELECT d.id, d.zone, d.availability, d.active_count, d.capacity FROM drivers d
+WHERE {_SHOWN} AND d.id > $1 ORDER BY d.id LIMIT $2"""  # noqa: S608 - constants
+BEYOND_DRIVERS: Final = f"""{_DRIVER}
+WHERE {_SHOWN} AND ($1 = '' OR d.zone = $1)
+  AND NOT EXISTS (SELECT FROM unnest($2::text[]) word
+                  WHERE position(word IN lower(concat_ws(' ', d.name, d.zone))) = 0)
+  AND NOT EXISTS (SELECT FROM unnest($3::text[]) known WHERE known::uuid = d.id)
+ORDER BY d.name, d.id LIMIT $4"""  # noqa: S608 - constants
+MOVED: Final = """
+SELECT driver_id, lat, lon, at, last_call_at FROM driver_positions WHERE at > $1 OR last_call_at > $1"""
+
+ALERTS: Final = """
+SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts
+WHERE resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '15 minutes'
+ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""
+ALERT_ACKNOWLEDGED_BY: Final = "SELECT acknowledged_by FROM alerts WHERE id = $1"
+
+# A serial is no cursor: a lower number can be committed later. Nor is the oldest transaction that still runs: any
+# transaction of the whole cluster holds that back. What the last snapshot could not see, and this one can, is new
+# (docs/decisions.md).
+START: Final = "SELECT pg_current_snapshot()::text"
+NEWS: Final = """
+WITH fresh AS (
+    (SELECT delivery_id, driver_id, type FROM events WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot))
+    UNION ALL
+    (SELECT delivery_id, driver_id, type FROM events
+     WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
+    LIMIT $2)
+SELECT pg_current_snapshot()::text, count(*), array_agg(delivery_id::text) FILTER (WHERE delivery_id IS NOT NULL),
+       array_agg(driver_id::text) FILTER (WHERE driver_id IS NOT NULL), bool_or(type LIKE 'alert.%')
+FROM fresh"""
+
+
+class DeliveryRow(Struct, frozen=True):
+    """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km."""
+
+    id: str
+    order_id: str
+    store_name: str
+    zone: str
+    status: str
+    lat: float
+    lon: float
+    dropoff_lat: float
+    dropoff_lon: float
+    address: str | None
+    created_at: datetime
+    unassigned_since: datetime | None
+    widened_at: datetime | None
+    failure_reason: str
+    attempts: int
+    level: int
+    acknowledged_by: str | None
+    note: str | None
+    offer_id: str | None
+    offered_to: str | None
+    offered_to_name: str | None
+    attempt: int | None
+    offered_at: datetime | None
+    expires_at: datetime | None
+    received_at: datetime | None
+    offer_km: float | None
+    assignment_id: str | None
+    driver_id: str | None
+    driver_name: str | None
+    source: str | None
+    assigned_at: datetime | None
+    picked_up_at: datetime | None
+    version: int | None
+
+    @property
+    def counted(self) -> "CountedDelivery":
+        """What of it is counted."""
+        return CountedDelivery(self.id, self.zone, self.status, self.unassigned_since, self.offer_id is not None)
+
+
+class CountedDelivery(Struct, frozen=True):
+    """What of a delivery is counted."""
+
+    id: str
+    zone: str
+    status: str
+    since: datetime | None
+    offered: bool
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for a driver."""
+        return self.status == "READY"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or is under way."""
+        return self.status in ("READY", "ASSIGNED", "PICKED_UP")
+
+
+class CountedDriver(Struct, frozen=True):
+    """What of a driver is counted."""
+
+    id: str
+    zone: str
+    state: str
+
+
+class DriverRow(Struct, frozen=True):
+    """A driver as the board shows them. Where they are stands apart: it changes all the time."""
+
+    id: str
+    name: str
+    zone: str
+    capacity: int
+    availability: str
+    since: datetime
+    until: datetime | None
+    reason: str | None
+    connected: bool
+    lost_at: datetime | None
+    offer_delivery_id: str | None
+    active: int
+    phone: str | None
+
+    @property
+    def state(self) -> str:
+        """The availability, or `busy` for somebody available and at capacity."""
+        return _state(self.availability, self.active, self.capacity)
+
+    @property
+    def counted(self) -> CountedDriver:
+        """What of them is counted."""
+        return CountedDriver(self.id, self.zone, self.state)
+
+
+def _state(availability: str, active: int, capacity: int) -> str:
+    return "busy" if availability == "available" and active >= capacity else availability
+
+
+class Seen(Struct, frozen=True):
+    """Where a driver was at `at`, and when they last called."""
+
+    lat: float | None
+    lon: float | None
+    at: datetime | None
+    called_at: datetime | None
+
+
+class AlertRow(Struct, frozen=True):
+    """An alert that stands or was resolved a moment ago. `value` is the number that raised it, or the last one of one
+    that is resolved; `now` is the number at present, if that was read.
+    """
+
+    id: str
+    kind: str
+    zone: str
+    value: float
+    threshold: float
+    raised_at: datetime
+    resolved_at: datetime | None
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    now: float | None = None
+
+
+class News(Struct, frozen=True):
+    """Deliveries and drivers that something happened to, and the snapshot to read on from.
+
+    `everything`: too much happened to name it, or the database went back in time; read the whole board again.
+    """
+
+    deliveries: set[str]
+    drivers: set[str]
+    alerts: bool
+    snapshot: str
+    everything: bool
+
+
+Drivers = list[tuple[DriverRow, Seen]]
+
+
+async def start(pool: Any) -> str:
+    """The snapshot to read events from, so that nothing is missed that a read made after this does not show."""
+    snapshot: str = (await fetch_one(pool, START))[0]
+    return snapshot
+
+
+async def news(pool: Any, snapshot: str) -> News:
+    """What was committed since this snapshot, on whatever node, whatever transactions are still open."""
+    now, count, deliveries, drivers, alerts = await fetch_one(pool, NEWS, snapshot, NEWS_LIMIT + 1)
+    everything = count > NEWS_LIMIT or _end(now) < _end(snapshot)
+    return News(set(deliveries or ()), set(drivers or ()), bool(alerts) or everything, now, everything)
+
+
+def _end(snapshot: str) -> int:
+    """The number that the next transaction had, of `xmin:xmax:xip_list`."""
+    return int(snapshot.split(":")[1])
+
+
+async def open_deliveries(pool: Any) -> list[DeliveryRow]:
+    """What is shown of all that waits for a driver or is on its way."""
+    return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
+
+
+async def deliveries(pool: Any, ids: Iterable[str]) -> list[DeliveryRow]:
+    """These, in whatever state."""
+    return [DeliveryRow(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
+
+
+async def shown_drivers(pool: Any) -> Drivers:
+    """Everybody at work or with work, and who was until a short while ago."""
+    return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
+
+
+async def counted(pool: Any) -> tuple[list[CountedDelivery], list[CountedDriver]]:
+    """All open deliveries and all drivers that are shown or would be, in as many statements as it takes."""
+    deliveries = [CountedDelivery(*row) for row in await _all(pool, COUNTED_DELIVERIES)]
+    drivers = [CountedDriver(row[0], row[1], _state(*row[2:])) for row in await _all(pool, COUNTED_DRIVERS)]
+    return deliveries, drivers
+
+
+async def _all(pool: Any, query: str) -> list[Any]:
+    rows: list[Any] = []
+    while True:
+        found = await fetch(pool, query, rows[-1][0] if rows else FIRST_ID, COUNTED_AT_ONCE)
+        rows += found
+        if len(found) < COUNTED_AT_ONCE:
+            return rows
+
+
+async def deliveries_beyond(
+    pool: Any, statuses: list[str], zone: str, words: list[str], known: list[str]
+) -> list[DeliveryRow]:
+    """The oldest with one of these statuses, in this zone (empty: any), with all these words (in lower case), apart
+    from the known ids.
+    """
+    rows = await fetch(pool, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
+    return [DeliveryRow(*row) for row in rows]
+
+
+async def drivers_beyond(pool: Any, zone: str, words: list[str], known: list[str]) -> Drivers:
+    """Drivers by name, in this zone (empty: any), with all these words (in lower case), apart from the known ids."""
+    return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
+
+
+async def drivers(pool: Any, ids: Iterable[str]) -> Drivers:
+    """These, in whatever state."""
+    return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
+
+
+def _driver(row: Any) -> tuple[DriverRow, Seen]:
+    return DriverRow(*row[:13]), Seen(*row[13:])
+
+
+async def moved(pool: Any, since: datetime) -> dict[str, Seen]:
+    """Who moved or called since."""
+    return {row[0]: Seen(*row[1:]) for row in await fetch(pool, MOVED, since)}
+
+
+async def alerts(pool: Any) -> list[AlertRow]:
+    """What stands, the newest first, then what was just resolved."""
+    return [AlertRow(*row) for row in await fetch(pool, ALERTS)]
+
+
+async def alert_acknowledged_by(pool: Any, alert_id: str) -> str | None:
+    """Who looks after this alert, if anybody does."""
+    row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
+    return row[0] if row is not None else None

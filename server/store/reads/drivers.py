@@ -1,0 +1,68 @@
+"""Reading drivers: one, a page of them, and the history of one's availability."""
+
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from server.dispatch.model import ActorType, Availability, Driver
+from server.store.query import fetch, fetch_one
+from server.store.rows import DRIVER_COLUMNS, driver_of
+
+_COLUMNS: Final = f"""
+SELECT {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at"""
+_JOIN: Final = " LEFT JOIN driver_positions p ON p.driver_id = d.id"
+
+ONE: Final = f"{_COLUMNS}\nFROM drivers d{_JOIN} WHERE d.id = $1"
+PAGE: Final = f"""{_COLUMNS}
+FROM drivers d{_JOIN}
+WHERE ($1::text IS NULL OR d.availability = $1) AND ($2::text IS NULL OR d.zone = $2)
+  AND ($3::uuid IS NULL OR d.id < $3)
+ORDER BY d.id DESC LIMIT $4"""
+EXISTS: Final = "SELECT 1 FROM drivers WHERE id = $1"
+HISTORY: Final = """
+SELECT id, from_state, to_state, reason, actor_type, actor_id, "timestamp"
+FROM driver_availability_history
+WHERE driver_id = $1 AND ($2::timestamptz IS NULL OR ("timestamp", id) < ($2, $3::uuid))
+ORDER BY "timestamp" DESC, id DESC LIMIT $4"""
+
+
+class AvailabilityChange(Struct, frozen=True):
+    """One entry of the history."""
+
+    id: str
+    from_state: Availability
+    to_state: Availability
+    reason: str | None
+    actor_type: ActorType
+    actor_id: str | None
+    timestamp: datetime
+
+
+async def read_driver(pool: Any, driver_id: str) -> Driver | None:
+    """The driver, with the position and the last call that the database knows."""
+    row = await fetch_one(pool, ONE, driver_id)
+    return driver_of(row) if row is not None else None
+
+
+async def read_drivers(
+    pool: Any, availability: str | None, zone: str | None, before: str | None, limit: int
+) -> list[Driver]:
+    """Newest first, of an availability and a zone if given, those registered before the driver `before`."""
+    return [driver_of(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
+
+
+async def driver_exists(pool: Any, driver_id: str) -> bool:
+    """Whether there is such a driver."""
+    return await fetch_one(pool, EXISTS, driver_id) is not None
+
+
+async def read_history(
+    pool: Any, driver_id: str, before: tuple[datetime, str] | None, limit: int
+) -> list[AvailabilityChange] | None:
+    """Newest first, those before an entry's (timestamp, id). None if there is no such driver."""
+    at, entry_id = before if before is not None else (None, None)
+    rows = await fetch(pool, HISTORY, driver_id, at, entry_id, limit)
+    if not rows and not await driver_exists(pool, driver_id):
+        return None
+    return [AvailabilityChange(*row) for row in rows]

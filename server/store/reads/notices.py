@@ -1,0 +1,318 @@
+"""The record of notices: whom Callboard told of what, by which channel, and what became of it.
+
+Nothing is kept twice. Ops' notices are rows of their own; a customer's is the webhook's message of an assignment, and
+messages of escalations, tickets and alerts are ops' as well; a driver's is the offer with its receipt, what was pushed
+for it to a phone without a socket, and the messages of their stream that tell what others did. Each source gives the
+same columns, the newest first, and a page is what is newest of all of them.
+"""
+
+import heapq
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, get_args
+
+from msgspec import Struct
+
+from server.contract.notices import Severity
+from server.store.query import fetch
+from server.store.queues.stream_notices import LONGEST_HOURS
+
+To = Literal["ops", "customer", "driver"]
+Outcome = Literal["pending", "sent", "received", "failed"]
+Kind = Literal[
+    "delivery.escalated",
+    "ticket.created",
+    "alert.raised",
+    "alert.resolved",
+    "delivery.assigned",
+    "delivery.reassigned",
+    "delivery.cancelled",
+    "driver.availability_changed",
+    "offer.created",
+    "offer.closed",
+]
+Source = Literal["notice", "message", "offer", "push", "stream"]
+SOURCES: Final[tuple[Source, ...]] = get_args(Source)
+
+TO: Final[dict[Source, tuple[To, ...]]] = {
+    "notice": ("ops",),
+    "message": ("customer", "ops"),
+    "offer": ("driver",),
+    "push": ("driver",),
+    "stream": ("driver",),
+}
+"""Who may be told by each source."""
+KINDS: Final[dict[Source, tuple[Kind, ...]]] = {
+    "notice": ("delivery.escalated", "alert.raised", "alert.resolved"),
+    "message": ("delivery.assigned", "delivery.escalated", "ticket.created", "alert.raised", "alert.resolved"),
+    "offer": ("offer.created",),
+    "push": ("offer.created", "offer.closed"),
+    "stream": ("delivery.assigned", "delivery.reassigned", "delivery.cancelled", "driver.availability_changed"),
+}
+_BY_ID: Final = ("notice", "offer", "stream")
+"""Sources whose ids are in order of time."""
+UUID7_SKEW: Final = timedelta(seconds=10)
+"""Ids are made by nodes a moment before the database dates the row."""
+
+# Seen is who said so, of the notice itself or of what it tells: whoever looks after the order has got it.
+NOTICES: Final = """
+SELECT n.id, 'ops' AS "to", n.kind, coalesce(n.channel, 'board') AS channel,
+       CASE WHEN n.acknowledged_at IS NOT NULL OR seen.at IS NOT NULL OR a.acknowledged_at IS NOT NULL THEN 'received'
+            WHEN n.sent_at IS NOT NULL THEN 'sent' WHEN n.failed_at IS NOT NULL THEN 'failed'
+            ELSE 'pending' END AS outcome,
+       n.created_at AS at, n.sent_at, coalesce(n.acknowledged_at, seen.at, a.acknowledged_at) AS received_at,
+       n.failed_at, n.attempts, n.last_error AS error, n.zone, n.severity, n.text, n.link,
+       n.delivery_id, d.seller_order_id, d.store_name, NULL::uuid AS driver_id, NULL AS driver, n.alert_id,
+       NULL::uuid AS webhook_id, NULL AS url, coalesce(n.acknowledged_by, seen.by, a.acknowledged_by) AS by
+FROM notices n
+LEFT JOIN deliveries d ON d.id = n.delivery_id
+LEFT JOIN alerts a ON a.id = n.alert_id AND n.kind = 'alert.raised'
+LEFT JOIN LATERAL (
+    SELECT e.at, coalesce(e.actor_id, e.actor_type) AS by FROM events e
+    WHERE e.delivery_id = n.delivery_id AND e.type = 'delivery.acknowledged' AND e.at >= n.created_at
+    ORDER BY e.id LIMIT 1) seen ON true"""
+# Each delivery is looked up by itself: a join might be planned as one that reads all of them.
+MESSAGES: Final = f"""
+SELECT m.id, CASE WHEN m.type = 'delivery.assigned' THEN 'customer' ELSE 'ops' END AS "to", m.type AS kind,
+       'webhook' AS channel,
+       CASE WHEN m.delivered_at IS NOT NULL THEN 'received' WHEN m.parked_at IS NOT NULL THEN 'failed'
+            ELSE 'pending' END AS outcome,
+       m.created_at AS at, NULL::timestamptz AS sent_at, m.delivered_at AS received_at, m.parked_at AS failed_at,
+       m.attempts, m.last_error AS error, coalesce(d.zone, a.zone) AS zone, 'info' AS severity, NULL AS text,
+       NULL AS link, d.id AS delivery_id, d.seller_order_id, d.store_name, NULL::uuid AS driver_id, NULL AS driver,
+       a.id AS alert_id, m.webhook_id, w.url, NULL AS by, m.key
+FROM webhook_deliveries m
+JOIN webhooks w ON w.id = m.webhook_id
+LEFT JOIN LATERAL (
+    SELECT id, zone, seller_order_id, store_name FROM deliveries WHERE id = nullif(m.key, '')::uuid OFFSET 0) d ON true
+LEFT JOIN alerts a ON a.id = nullif(m.key, '')::uuid
+WHERE m.type IN {KINDS["message"]!r}"""  # noqa: S608
+# An answer proves that the offer was there; without a socket they asked for it by a call. One
+# that was taken back before it could be confirmed has not failed.
+OFFERS: Final = """
+SELECT o.id, 'driver' AS "to", 'offer.created' AS kind,
+       CASE WHEN o.notification_method = 'websocket' THEN 'socket'
+            WHEN o.notification_method IS NULL AND (o.received_at IS NOT NULL OR o.status IN ('ACCEPTED', 'REJECTED'))
+            THEN 'call' ELSE o.notification_method END AS channel,
+       CASE WHEN o.received_at IS NOT NULL OR o.status IN ('ACCEPTED', 'REJECTED') THEN 'received'
+            WHEN o.notification_sent_at IS NOT NULL AND o.status IN ('PENDING', 'WITHDRAWN') THEN 'sent'
+            WHEN o.status IN ('PENDING', 'WITHDRAWN') THEN 'pending' ELSE 'failed' END AS outcome,
+       o.created_at AS at, o.notification_sent_at AS sent_at,
+       coalesce(o.received_at, CASE WHEN o.status IN ('ACCEPTED', 'REJECTED') THEN o.closed_at END) AS received_at,
+       CASE WHEN o.received_at IS NULL AND o.status = 'EXPIRED' THEN o.closed_at END AS failed_at,
+       1 AS attempts,
+       CASE WHEN o.received_at IS NOT NULL OR o.status <> 'EXPIRED' THEN NULL
+            WHEN o.notification_sent_at IS NULL THEN 'no socket was open'
+            ELSE 'their app never confirmed it' END AS error,
+       d.zone, 'info' AS severity, NULL AS text, NULL AS link, o.delivery_id, d.seller_order_id, d.store_name,
+       o.driver_id, r.name AS driver, NULL::uuid AS alert_id, NULL::uuid AS webhook_id, NULL AS url, NULL AS by
+FROM driver_offers o JOIN deliveries d ON d.id = o.delivery_id JOIN drivers r ON r.id = o.driver_id"""
+PUSHES: Final = """
+SELECT p.id, 'driver' AS "to", p.kind, 'push' AS channel,
+       CASE WHEN p.received_at IS NOT NULL THEN 'received' WHEN p.sent_at IS NOT NULL THEN 'sent'
+            WHEN p.failed_at IS NOT NULL THEN 'failed' ELSE 'pending' END AS outcome,
+       p.created_at AS at, p.sent_at, p.received_at, p.failed_at, p.attempts, p.last_error AS error,
+       d.zone, 'info' AS severity, NULL AS text, NULL AS link, p.delivery_id, d.seller_order_id, d.store_name,
+       p.driver_id, r.name AS driver, NULL::uuid AS alert_id, NULL::uuid AS webhook_id, NULL AS url, NULL AS by
+FROM driver_notices p JOIN deliveries d ON d.id = p.delivery_id JOIN drivers r ON r.id = p.driver_id"""
+STREAM: Final = f"""
+SELECT n.id, 'driver' AS "to", n.kind, CASE WHEN n.sent_at IS NOT NULL THEN 'socket' END AS channel,
+       CASE WHEN n.received_at IS NOT NULL THEN 'received' WHEN n.sent_at IS NOT NULL THEN 'sent'
+            WHEN late.at IS NOT NULL THEN 'failed' ELSE 'pending' END AS outcome,
+       n.created_at AS at, n.sent_at, n.received_at, late.at AS failed_at, 1 AS attempts,
+       CASE WHEN late.at IS NOT NULL THEN 'no socket of theirs was open for {LONGEST_HOURS} hours' END AS error,
+       r.zone, 'info' AS severity, n.text, NULL AS link, n.delivery_id, d.seller_order_id, d.store_name,
+       n.driver_id, r.name AS driver, NULL::uuid AS alert_id, NULL::uuid AS webhook_id, NULL AS url, NULL AS by
+FROM stream_notices n JOIN drivers r ON r.id = n.driver_id LEFT JOIN deliveries d ON d.id = n.delivery_id
+LEFT JOIN LATERAL (
+    SELECT n.created_at + make_interval(hours => {LONGEST_HOURS}) AS at
+    WHERE n.sent_at IS NULL AND n.created_at < now() - make_interval(hours => {LONGEST_HOURS})) late ON true"""  # noqa: S608
+_QUERIES: Final[dict[Source, str]] = {
+    "notice": NOTICES, "message": MESSAGES, "offer": OFFERS, "push": PUSHES, "stream": STREAM,
+}  # fmt: skip
+
+
+class Notice(Struct, frozen=True):
+    """What somebody was told, and what became of it. `link` is of ops' notices, `text` also of the stream's."""
+
+    id: str
+    to: To
+    kind: Kind
+    channel: str | None
+    outcome: Outcome
+    at: datetime
+    sent_at: datetime | None
+    received_at: datetime | None
+    failed_at: datetime | None
+    attempts: int
+    error: str | None
+    zone: str | None
+    severity: Severity
+    text: str | None
+    link: str | None
+    delivery_id: str | None
+    order_id: str | None
+    store_name: str | None
+    driver_id: str | None
+    driver: str | None
+    alert_id: str | None
+    webhook_id: str | None
+    url: str | None
+    by: str | None
+
+    @property
+    def source(self) -> Source:
+        """Where it is kept."""
+        if self.to == "driver":
+            if self.kind in KINDS["stream"]:
+                return "stream"
+            return "push" if self.channel == "push" else "offer"
+        return "message" if self.webhook_id is not None else "notice"
+
+    @property
+    def words(self) -> str:
+        """What was told, as a sentence."""
+        if self.text is not None:
+            return self.text
+        order = f"order {self.order_id} of {self.store_name}"
+        match self.kind:
+            case "offer.created":
+                return f"Offered {order}."
+            case "offer.closed":
+                return f"The offer of {order} is over."
+            case "delivery.assigned":
+                return f"{order[:1].upper()}{order[1:]} has a driver."
+            case "delivery.escalated":
+                return f"{order[:1].upper()}{order[1:]} has no driver."
+            case "ticket.created":
+                return f"A ticket for {order}."
+            case "alert.raised":
+                return f"An alert in zone {self.zone}."
+            case "alert.resolved":
+                return f"An alert in zone {self.zone} is over."
+            case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed":
+                raise AssertionError(f"{self.kind} brings its words along")
+
+
+class Asked(Struct, frozen=True):
+    """Which notices: to whom, of what kind, what became of them, where, of which delivery or alert, since when."""
+
+    to: To | None = None
+    kind: Kind | None = None
+    outcome: Outcome | None = None
+    zone: str | None = None
+    delivery_id: str | None = None
+    since: datetime | None = None
+    alert_id: str | None = None
+
+
+Key = tuple[datetime, str]
+Position = tuple[Key | None, ...]
+"""The last notice taken of each source, None where none was yet."""
+START: Final[Position] = (None,) * len(SOURCES)
+
+
+class Page(Struct, frozen=True):
+    """Notices, the newest first, and where to read on if there are more."""
+
+    notices: list[Notice]
+    next: Position | None
+
+
+def _lowest_id(at: datetime) -> str:
+    """The lowest UUIDv7 of this instant."""
+    digits = f"{max(0, int((at - UUID7_SKEW).timestamp() * 1000)):012x}"
+    return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
+
+
+def _may_have(source: Source, asked: Asked) -> bool:
+    if TO[source] == ("driver",) and asked.alert_id is not None:
+        return False
+    return (asked.to is None or asked.to in TO[source]) and (asked.kind is None or asked.kind in KINDS[source])
+
+
+def _chosen(source: Source, asked: Asked, after: Key | None) -> tuple[str, list[Any]]:
+    """The rows of a source that were asked for, and the values of `$1…`."""
+    conditions: list[str] = []
+    values: list[Any] = []
+
+    def put(condition: str, *given: Any) -> None:
+        numbers = [f"${len(values) + place}" for place in range(1, len(given) + 1)]
+        values.extend(given)
+        conditions.append(condition.format(*numbers))
+
+    by_id = source in _BY_ID
+    about = "key" if source == "message" else "delivery_id"
+    for column, value in (
+        ("to", asked.to),
+        ("kind", asked.kind),
+        ("outcome", asked.outcome),
+        ("zone", asked.zone),
+        (about, asked.delivery_id),
+        ("key" if source == "message" else "alert_id", asked.alert_id),
+    ):
+        if value is not None:
+            put(f's."{column}" = {{}}', value)
+    if asked.since is not None:
+        put("s.at >= {}", asked.since)
+        if by_id:
+            put("s.id >= {}", _lowest_id(asked.since))
+    if after is not None:
+        put("s.id < {}", after[1]) if by_id else put("(s.at, s.id) < ({}, {})", *after)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"FROM ({_QUERIES[source]}) s{where}", values  # the query is made of constants
+
+
+def page_of(source: Source, asked: Asked, after: Key | None, limit: int) -> tuple[str, list[Any]]:
+    """The statement of a source's newest so many after `after`, and its values."""
+    chosen, values = _chosen(source, asked, after)
+    order = "s.id DESC" if source in _BY_ID else "s.at DESC, s.id DESC"
+    return f"SELECT s.* {chosen} ORDER BY {order} LIMIT {limit:d}", values
+
+
+def counts_of(source: Source, asked: Asked) -> tuple[str, list[Any]]:
+    """The statement that counts a source's notices by whom they are for and what became of them, and its values."""
+    chosen, values = _chosen(source, asked, None)
+    return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
+
+
+async def read_notices(pool: Any, asked: Asked, after: Position, limit: int) -> Page:
+    """The newest of all sources after this position. Raises DatabaseAway."""
+    found: list[list[tuple[Notice, int]]] = []
+    for place, source in enumerate(SOURCES):
+        rows: list[Any] = []
+        if _may_have(source, asked):
+            sql, values = page_of(source, asked, after[place], limit + 1)
+            rows = await fetch(pool, sql, *values)
+        found.append([(_notice(row), place) for row in rows])
+    merged = list(heapq.merge(*found, key=lambda one: one[0].at, reverse=True))
+    taken, position = merged[:limit], list(after)
+    for notice, place in taken:
+        position[place] = (notice.at, notice.id)
+    return Page([notice for notice, _ in taken], tuple(position) if len(merged) > limit else None)
+
+
+async def read_notice(pool: Any, notice_id: str) -> Notice | None:
+    """One of ops' notices. Raises DatabaseAway."""
+    rows = await fetch(pool, f"{NOTICES} WHERE n.id = $1", notice_id)
+    return _notice(rows[0]) if rows else None
+
+
+def _notice(row: Any) -> Notice:
+    return Notice(*row[: len(Notice.__struct_fields__)])
+
+
+async def count_notices(pool: Any, asked: Asked) -> dict[To, dict[Outcome, int]]:
+    """How many, by whom they are for and what became of them. Raises DatabaseAway."""
+    counts: dict[To, dict[Outcome, int]] = {to: dict.fromkeys(get_args(Outcome), 0) for to in get_args(To)}
+    for source in SOURCES:
+        if _may_have(source, asked):
+            sql, values = counts_of(source, asked)
+            for to, outcome, count in await fetch(pool, sql, *values):
+                counts[to][outcome] += count
+    return counts
+
+
+async def read_about(pool: Any, delivery_id: str, limit: int) -> Sequence[Notice]:
+    """Everything that anybody was told of a delivery, the newest first. Raises DatabaseAway."""
+    return (await read_notices(pool, Asked(delivery_id=delivery_id), START, limit)).notices

@@ -1,0 +1,138 @@
+"""Everything a driver's app needs to be up to date, read in one statement: the socket's `hello`, and `GET …/state`.
+
+Reads that arrive while one runs are taken together by the next, so that a storm of reconnects costs few queries.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from msgspec import Raw, Struct
+
+from server.contract.replay import as_of
+from server.contract.views import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
+from server.dispatch.model import Driver, Offer
+from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
+from server.store.rows import (
+    ASSIGNMENT_COLUMNS,
+    DELIVERY_COLUMNS,
+    DRIVER_COLUMNS,
+    assignment_of,
+    delivery_of,
+    driver_of,
+)
+from server.store.servers import DATABASE_ERRORS
+
+MISSED_LIMIT: Final = 100
+BATCH_LIMIT: Final = 200
+QUERY_TIMEOUT_SECONDS: Final = 5.0
+
+_OF_THE_DELIVERY: Final = DELIVERY_COLUMNS.replace("d.", "e.")
+SNAPSHOT: Final = f"""
+SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
+       {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at,
+       o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
+       {ASSIGNMENT_COLUMNS}, {_OF_THE_DELIVERY},
+       CASE WHEN s.last_seq < d.stream_seq AND s.last_seq >= d.stream_seq - $3 THEN ARRAY(
+           SELECT m.body FROM driver_messages m
+           WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END
+FROM unnest($1::text[]::uuid[], $2::bigint[]) WITH ORDINALITY AS s (driver_id, last_seq, ask)
+JOIN drivers d ON d.id = s.driver_id
+LEFT JOIN driver_positions p ON p.driver_id = d.id
+LEFT JOIN driver_offers o ON o.id = d.open_offer_id
+LEFT JOIN assignments a ON a.driver_id = d.id AND a.status = 'ACTIVE'
+LEFT JOIN deliveries e ON e.id = a.delivery_id
+ORDER BY s.ask, a.created_at
+"""  # noqa: S608
+NO_SEQ: Final = -1
+
+
+class Snapshot(Struct):
+    """A driver as of `at`: open offers, active assignments, the last number of their stream, and what they missed."""
+
+    at: datetime
+    driver: Driver
+    offers: list[OfferView]
+    assignments: list[DrivenAssignmentView]
+    seq: int
+    missed: list[Raw]
+    resync: bool
+
+
+class Pool(Protocol):
+    """What of an asyncpg pool is used here."""
+
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
+
+
+class Snapshots:
+    """Reads snapshots in batches. `run` is to be supervised."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._asked: list[tuple[str, int | None, asyncio.Future[Snapshot | Refusal]]] = []
+        self._something = asyncio.Event()
+
+    def read(self, driver_id: str, last_seq: int | None = None) -> "asyncio.Future[Snapshot | Refusal]":
+        """The driver now; with `last_seq` also the messages after it. NOT_FOUND, or TRY_AGAIN without a database."""
+        future: asyncio.Future[Snapshot | Refusal] = asyncio.get_running_loop().create_future()
+        self._asked.append((driver_id, last_seq, future))
+        self._something.set()
+        return future
+
+    async def run(self) -> None:
+        """Answer for ever."""
+        while True:
+            await self._something.wait()
+            asked, self._asked = self._asked[:BATCH_LIMIT], self._asked[BATCH_LIMIT:]
+            if not self._asked:
+                self._something.clear()
+            answers: list[Snapshot | Refusal] = [TRY_AGAIN] * len(asked)
+            try:
+                answers = await self._answer([(driver_id, seq) for driver_id, seq, _ in asked])
+            except DATABASE_ERRORS:
+                pass  # each of them is told to try again
+            finally:
+                for (_, _, future), answer in zip(asked, answers, strict=True):
+                    if not future.done():
+                        future.set_result(answer)
+
+    async def _answer(self, asked: list[tuple[str, int | None]]) -> list[Snapshot | Refusal]:
+        rows = await self._pool.fetch(
+            SNAPSHOT,
+            [driver_id for driver_id, _ in asked],
+            [NO_SEQ if seq is None else max(NO_SEQ, min(seq, 2**62)) for _, seq in asked],
+            MISSED_LIMIT,
+            timeout=QUERY_TIMEOUT_SECONDS,
+        )
+        answers: list[Snapshot | Refusal] = [NOT_FOUND] * len(asked)
+        for row in rows:
+            index = row[0] - 1
+            snapshot = answers[index]
+            if isinstance(snapshot, Refusal):
+                snapshot = answers[index] = _snapshot(row, asked[index][1])
+            if row[38] is not None:
+                snapshot.assignments.append(_driven(row))
+        return answers
+
+
+def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
+    now = row[1]
+    driver = driver_of(row[2:30])
+    offers = []
+    if row[30] is not None:
+        offer = Offer(*(*row[30:35], Raw(row[35].encode()), *row[36:38]))
+        offers.append(offer_view(offer, now))
+    seq = driver.stream_seq
+    missed: list[Raw] = []
+    resync = False
+    if last_seq is not None and last_seq != seq:
+        bodies = row[103] if last_seq >= 0 else None
+        resync = bodies is None or len(bodies) != seq - last_seq
+        if bodies and not resync:
+            missed = [Raw(as_of(body, now).encode()) for body in bodies]
+    return Snapshot(now, driver, offers, [], seq, missed, resync)
+
+
+def _driven(row: Any) -> DrivenAssignmentView:
+    return driven_assignment_view(assignment_of(row[38:57]), delivery_of(row[57:103], None, {}))

@@ -1,0 +1,124 @@
+"""API keys of order sources: made, listed, revoked, and recognised. Their rows are written here and by nobody else.
+
+A key is kept as its SHA-256 only: it has 256 random bits, which no dictionary holds.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from server.ids import new_id
+from server.store.query import DatabaseAway, fetch, fetch_one
+from server.web.access.auth import KEY_PREFIX, Principal
+
+FRESH_SECONDS: Final = 1.0
+"""How long a key that was good counts as good without asking again: a revoked one ends within this time."""
+CACHE_LIMIT: Final = 1000
+SHOWN_CHARACTERS: Final = 8
+KEY_LENGTH_LIMIT: Final = 200
+
+FIND: Final = """
+SELECT id, name, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
+FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL"""
+USED: Final = "UPDATE api_keys SET last_used_at = clock_timestamp() WHERE id = $1"
+INSERT: Final = """
+INSERT INTO api_keys (id, name, key_hash, prefix, created_by, created_at)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp())"""
+PAGE: Final = """
+SELECT id, name, prefix, created_by, created_at, last_used_at, revoked_at FROM api_keys
+WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"""
+REVOKE: Final = """
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1 RETURNING key_hash"""
+
+log = structlog.get_logger(__name__)
+
+
+class ApiKey(Struct, frozen=True):
+    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart."""
+
+    id: str
+    name: str
+    prefix: str
+    created_by: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class ApiKeys:
+    """The keys as this process knows them. `pool` gives the pool of the database, once it is open."""
+
+    def __init__(self, pool: Callable[[], Any]) -> None:
+        self._pool = pool
+        self._good: dict[str, tuple[Principal, float]] = {}
+        self._asking: dict[str, asyncio.Task[Principal | None]] = {}
+
+    async def principal(self, key: str) -> Principal | None:
+        """Whose key this is, if it is good. Raises DatabaseAway if that cannot be found out now."""
+        if len(key) > KEY_LENGTH_LIMIT:
+            return None
+        key_hash = _hash(key)
+        known = self._good.get(key_hash)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        asking = self._asking.get(key_hash)
+        if asking is None:
+            # One question however many requests with this key wait for the answer.
+            asking = self._asking[key_hash] = asyncio.create_task(self._ask(key_hash), name="api_key")
+            asking.add_done_callback(lambda asked: self._asked(key_hash, asked))
+        return await asyncio.shield(asking)
+
+    def _asked(self, key_hash: str, asked: "asyncio.Task[Principal | None]") -> None:
+        self._asking.pop(key_hash, None)
+        if not asked.cancelled():
+            asked.exception()  # whoever still waits has it; if nobody does, it is no news
+
+    async def _ask(self, key_hash: str) -> Principal | None:
+        asked = time.monotonic()
+        self._good.pop(key_hash, None)
+        row = await fetch_one(self._pool(), FIND, key_hash)
+        if row is None:
+            return None
+        principal = Principal("service", row[1], float("inf"))
+        if len(self._good) >= CACHE_LIMIT:
+            self._good.clear()
+        self._good[key_hash] = (principal, asked + FRESH_SECONDS)
+        if row[2]:
+            try:
+                await fetch(self._pool(), USED, row[0])
+            except DatabaseAway as error:
+                log.warning("api_key_use_not_noted", reason=str(error))
+        return principal
+
+    async def make(self, name: str, created_by: str) -> tuple[str, str]:
+        """A new key: its id, and its text, which is kept nowhere. Raises DatabaseAway."""
+        key, key_id = KEY_PREFIX + secrets.token_urlsafe(32), new_id()
+        await fetch(self._pool(), INSERT, key_id, name, _hash(key), shown(key), created_by)
+        return key_id, key
+
+    async def page(self, before: str | None, limit: int) -> list[ApiKey]:
+        """Newest first, those made before the key with the id `before`. Raises DatabaseAway."""
+        return [ApiKey(*row) for row in await fetch(self._pool(), PAGE, before, limit)]
+
+    async def revoke(self, key_id: str) -> bool:
+        """End a key, here at once, elsewhere within a second. Whether there is such a key. Raises DatabaseAway."""
+        row = await fetch_one(self._pool(), REVOKE, key_id)
+        if row is not None:
+            self._good.pop(row[0], None)
+        return row is not None
+
+
+def shown(key: str) -> str:
+    """The beginning of a key, by which people tell keys apart."""
+    return key[: len(KEY_PREFIX) + SHOWN_CHARACTERS]
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

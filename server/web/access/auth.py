@@ -1,0 +1,159 @@
+"""Who is calling: tokens (JWT, HS256), API keys, and what each role may do.
+
+`principal_of` is the one place that knows how callers prove who they are; everything else asks it.
+"""
+
+import time
+from collections import OrderedDict
+from typing import Any, Final, Literal, cast, get_args
+
+import jwt
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+from msgspec import Struct
+
+from server.dispatch.model import Actor, ActorType
+from server.sockets.session import canonical
+from server.web.http.errors import forbidden, unauthorized
+
+Role = Literal["driver", "service", "viewer", "ops", "admin"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+ALGORITHM: Final = "HS256"
+KEY_PREFIX: Final = "cb_"
+SUBJECT_LIMIT: Final = 200
+TOKEN_LIMIT: Final = 4096
+"""Nobody's token is longer than this; it is not even looked at."""
+VERIFIED_LIMIT: Final = 8192
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Principal(Struct, frozen=True):
+    """Who is calling. `subject` is a driver's id, or the name of a person or an order source.
+
+    `expires_at` is in Unix seconds; an API key's is infinite.
+    """
+
+    role: Role
+    subject: str
+    expires_at: float
+
+    @property
+    def actor(self) -> Actor:
+        """This principal as the one who did it. A viewer does nothing."""
+        assert self.role != "viewer"
+        return Actor(cast(ActorType, self.role), self.subject)
+
+
+_verified: "OrderedDict[tuple[str, tuple[str, ...]], Principal]" = OrderedDict()
+
+
+def verify_token(token: str, secrets: tuple[str, ...]) -> Principal | None:
+    """Whose token this is, if it is good: signed with one of `secrets`, not expired, with a role and a subject.
+
+    Tokens found good are remembered until they expire, the latest used ones longest.
+    """
+    key = (token, secrets)
+    known = _verified.get(key)
+    if known is None:
+        known = next((found for secret in secrets if (found := _verify(token, secret)) is not None), None)
+        if known is None:
+            return None
+        _verified[key] = known
+        if len(_verified) > VERIFIED_LIMIT:
+            _verified.popitem(last=False)
+    else:
+        _verified.move_to_end(key)
+    if known.expires_at <= time.time():
+        _verified.pop(key, None)
+        return None
+    return known
+
+
+def _verify(token: str, secret: str) -> Principal | None:
+    if len(token) > TOKEN_LIMIT:
+        return None
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=[ALGORITHM],
+            options={"require": ["exp", "sub"], "verify_aud": False, "verify_iat": False, "verify_nbf": True},
+        )
+        expires_at = float(claims["exp"])
+    except Exception:  # of many kinds: a token is anything that anybody cares to send
+        return None
+    role, subject = claims.get("role"), claims["sub"]
+    if role not in ROLES or not is_subject(subject):
+        return None
+    if role == "driver":
+        subject = canonical(subject) or subject
+    return Principal(role, subject, expires_at)
+
+
+def is_subject(subject: object) -> bool:
+    """Whether this can be the subject of a token: text that can also be stored."""
+    if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_LIMIT or "\x00" in subject:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in subject)
+
+
+def mint_token(secret: str, role: Role, subject: str, seconds: float) -> tuple[str, int]:
+    """A token good for so many seconds from now, and when it expires in Unix seconds."""
+    now = int(time.time())
+    expires_at = now + max(1, round(seconds))
+    claims = {"sub": subject, "role": role, "iat": now, "exp": expires_at}
+    return jwt.encode(claims, secret, algorithm=ALGORITHM), expires_at
+
+
+async def principal_of(connection: Connection) -> Principal:
+    """Who makes this request, by the token or API key it brings, else by the cookie of a person's session.
+
+    Raises 401, 403 for an unsafe request with a cookie but without its CSRF token, or DatabaseAway.
+    """
+    credentials = bearer(connection)
+    state = connection.app.state
+    if credentials is None:
+        person = await state.sessions.principal(connection)
+        if person is None:
+            raise unauthorized("Send a token: `Authorization: Bearer ...`.")
+        return cast(Principal, person)
+    if credentials.startswith(KEY_PREFIX):
+        principal = await state.api_keys.principal(credentials)
+    else:
+        principal = verify_token(credentials, state.settings.secrets)
+    if principal is None:
+        raise unauthorized("This token is not good, or no longer.")
+    return cast(Principal, principal)
+
+
+def bearer(connection: Connection) -> str | None:
+    """The bearer credentials of a request, if it brings any."""
+    for name, value in connection.scope["headers"]:
+        if name == b"authorization":
+            scheme, _, credentials = value.decode("latin-1").partition(" ")
+            return credentials.strip() if scheme.lower() == "bearer" else None
+    return None
+
+
+class Guard:
+    """Lets some roles pass, and with `driver` the driver whose id stands in the path.
+
+    It leaves the principal as the request's `user`.
+    """
+
+    def __init__(self, *roles: Role, driver: bool = False) -> None:
+        self.roles: tuple[Role, ...] = (*roles, "driver") if driver else roles
+        self._allowed = frozenset(roles)
+        self._driver = driver
+
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        """Raises 401 or 403."""
+        principal = await principal_of(connection)
+        connection.scope["user"] = principal
+        if principal.role in self._allowed:
+            return
+        if not self._driver or principal.role != "driver":
+            raise forbidden("Your role may not do this.")
+        if canonical(connection.path_params["driver_id"]) != principal.subject:
+            raise forbidden("This is another driver's.")

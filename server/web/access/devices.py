@@ -1,0 +1,78 @@
+"""The cookie of a browser that was logged in before: by it a name's limits tell its person from strangers.
+
+It lets nobody in and holds no name, only a few signed marks, each good with the one name that was logged in to. It is
+signed with the secret, so that it is good on every node and needs no row anywhere.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+import time
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
+
+from server.web.access.login_limits import normalized
+from server.web.access.sessions import Sessions
+
+COOKIE: Final = "callboard_device"
+SECURE_COOKIE: Final = "__Host-callboard_device"
+GOOD_SECONDS: Final = 400 * 86_400
+"""Browsers keep no cookie for longer."""
+MARKS: Final = 4
+"""So many people of one browser are known; who was logged in last comes first."""
+COOKIE_LIMIT: Final = 500
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Devices:
+    """Makes and reads the marks of devices."""
+
+    def __init__(self, sessions: Sessions, secrets_: tuple[str, ...]) -> None:
+        self._sessions = sessions
+        self._keys = [hashlib.sha256(b"callboard device\0" + secret.encode()).digest() for secret in secrets_]
+
+    def known(self, connection: Connection, name: str) -> str | None:
+        """What this browser is called by its mark for this name, if it has a good one."""
+        for mark in self._marks(connection):
+            if self._is_good(mark, name):
+                return mark.split(".")[0]
+        return None
+
+    def cookie(self, connection: Connection, name: str) -> Cookie:
+        """After a login: the browser's marks with a new one for this name, under what it was called before."""
+        called = self.known(connection, name) or secrets.token_urlsafe(12)
+        others = [mark for mark in self._marks(connection) if not self._is_good(mark, name)]
+        since = str(int(time.time()))
+        mark = f"{called}.{since}.{_signature(self._keys[0], called, since, name)}"
+        return Cookie(
+            self._name(connection),
+            value="~".join([mark, *others][:MARKS]),
+            max_age=GOOD_SECONDS,
+            httponly=True,
+            samesite="lax",
+            secure=self._sessions.is_secure(connection),
+        )
+
+    def _name(self, connection: Connection) -> str:
+        return SECURE_COOKIE if self._sessions.is_secure(connection) else COOKIE
+
+    def _marks(self, connection: Connection) -> list[str]:
+        text = connection.cookies.get(self._name(connection), "")
+        if not text or len(text) > COOKIE_LIMIT or not text.isascii():
+            return []
+        return [mark for mark in text.split("~")[:MARKS] if mark.count(".") == 2]
+
+    def _is_good(self, mark: str, name: str) -> bool:
+        called, since, signature = mark.split(".")
+        if not any(hmac.compare_digest(signature, _signature(key, called, since, name)) for key in self._keys):
+            return False
+        return int(since) + GOOD_SECONDS > time.time()
+
+
+def _signature(key: bytes, called: str, since: str, name: str) -> str:
+    digest = hmac.digest(key, f"{called}.{since}.{normalized(name)}".encode("utf-8", "surrogatepass"), "sha256")
+    return base64.urlsafe_b64encode(digest[:24]).decode()

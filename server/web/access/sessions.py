@@ -1,0 +1,279 @@
+"""Sessions of people: opened at login, found by their cookie, ended. Their rows are written here and by nobody else.
+
+A session is a row in PostgreSQL, so that it is good on every node and needs no Redis; of its cookie only the hash is
+kept. What was found good counts as good for a second without asking again. Nothing here compares passwords.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import structlog
+from litestar import Request
+from litestar.connection import ASGIConnection
+from msgspec import Struct
+
+from server.store.query import DatabaseAway, fetch
+from server.users import PersonRole
+from server.web.access.auth import Principal
+from server.web.http.errors import CSRF_FAILED, Problem
+from server.web.http.fields import read_fields
+
+IDLE_SECONDS: Final = 12 * 3600.0
+"""Unused for so long, a session is over."""
+LONGEST_SECONDS: Final = 7 * 86_400.0
+"""So long after its login a session is over, however busy."""
+FRESH_SECONDS: Final = 1.0
+"""How long a session found good counts as good: one that is ended elsewhere ends here within this time."""
+NOTED_SECONDS: Final = 60.0
+"""That a session is used is written down this often at most."""
+WATCH_SECONDS: Final = 0.5
+SWEEP_SECONDS: Final = 600.0
+CACHE_LIMIT: Final = 5000
+
+COOKIE: Final = "callboard"
+SECURE_COOKIE: Final = "__Host-callboard"
+CSRF_HEADERS: Final = ("x-csrf-token", "x-csrftoken")
+CSRF_FIELD: Final = "csrf_token"
+CSRF_LIMIT: Final = 200
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+FORM: Final = "form"
+"""The handler's `opt` that says: its body is a form that may hold the CSRF token."""
+
+OPEN: Final = """
+INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)
+SELECT $1, $2, at, at, at + make_interval(secs => $3) FROM clock_timestamp() at"""
+# A session is good while its user may log in, and unless all of the user's sessions were ended since it was opened.
+FIND: Final = """
+SELECT s.token_hash, u.id, u.name, u.role, s.seen_at < clock_timestamp() - make_interval(secs => $3),
+    extract(epoch FROM least(s.expires_at, s.seen_at + make_interval(secs => $2)))::float8
+FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.token_hash = ANY($1::text[]) AND u.active AND s.expires_at > clock_timestamp()
+    AND s.seen_at > clock_timestamp() - make_interval(secs => $2)
+    AND (u.sessions_valid_from IS NULL OR s.created_at >= u.sessions_valid_from)"""
+SEEN: Final = "UPDATE sessions SET seen_at = clock_timestamp() WHERE token_hash = $1"
+CLOSE: Final = "DELETE FROM sessions WHERE token_hash = $1"
+CLOSE_ALL: Final = """
+WITH ended AS (DELETE FROM sessions WHERE user_id = $1)
+UPDATE users SET sessions_valid_from = clock_timestamp() WHERE id = $1"""
+SWEEP: Final = """
+DELETE FROM sessions
+WHERE expires_at < clock_timestamp() OR seen_at < clock_timestamp() - make_interval(secs => $1)"""
+
+log = structlog.get_logger(__name__)
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Session(Struct, frozen=True):
+    """A good session. `token` is the cookie's value, `expires_at` in Unix seconds unless it is used again."""
+
+    token: str
+    user_id: str
+    name: str
+    role: PersonRole
+    expires_at: float
+
+    @property
+    def principal(self) -> Principal:
+        """Who makes the requests of this session; in the history they stand under their name."""
+        return Principal(self.role, self.name, self.expires_at)
+
+
+class Sessions:
+    """The sessions as this process knows them. `pool` gives the pool of the database, once it is open."""
+
+    def __init__(self, pool: Callable[[], Any], secrets_: tuple[str, ...], *, secure: bool) -> None:
+        self._pool = pool
+        self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
+        self._secure = secure
+        self._good: dict[str, tuple[Session, float]] = {}
+        self._asking: dict[str, asyncio.Task[Session | None]] = {}
+        self._watched: dict[Callable[[], None], str] = {}
+        self._look = asyncio.Event()
+
+    # Finding
+
+    async def of(self, connection: Connection) -> Session | None:
+        """The session of a request, by its cookie. Raises DatabaseAway if that cannot be found out now."""
+        state = connection.scope["state"]
+        if "session" not in state:
+            token = connection.cookies.get(self.cookie_name(connection))
+            state["session"] = await self.find(token) if token else None
+        return cast("Session | None", state["session"])
+
+    async def principal(self, connection: Connection) -> Principal | None:
+        """Who makes a request, by its cookie. Unsafe ones need the CSRF token. Raises 403 or DatabaseAway."""
+        session = await self.of(connection)
+        if session is None:
+            return None
+        if connection.scope.get("method", "GET") not in SAFE_METHODS:
+            await self.check_csrf(connection, session)
+        return session.principal
+
+    async def find(self, token: str) -> Session | None:
+        """The session with this token, if it is good. Raises DatabaseAway."""
+        if len(token) > CSRF_LIMIT:
+            return None
+        token_hash = _hash(token)
+        known = self._good.get(token_hash)
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        asking = self._asking.get(token_hash)
+        if asking is None:
+            # One question however many requests of this session wait for the answer.
+            asking = self._asking[token_hash] = asyncio.create_task(self._ask(token, token_hash), name="session")
+            asking.add_done_callback(lambda asked: self._asked(token_hash, asked))
+        return await asyncio.shield(asking)
+
+    def _asked(self, token_hash: str, asked: "asyncio.Task[Session | None]") -> None:
+        if self._asking.get(token_hash) is asked:
+            del self._asking[token_hash]
+        if not asked.cancelled():
+            asked.exception()  # whoever still waits has it; if nobody does, it is no news
+
+    async def _ask(self, token: str, token_hash: str) -> Session | None:
+        asked = time.monotonic()
+        self._good.pop(token_hash, None)
+        rows = await fetch(self._pool(), FIND, [token_hash], IDLE_SECONDS, NOTED_SECONDS)
+        if not rows:
+            return None
+        _, user_id, name, role, unnoted, expires_at = rows[0]
+        session = Session(token, user_id, name, role, expires_at)
+        if asyncio.current_task() is self._asking.get(token_hash):  # else it was ended while we asked
+            if len(self._good) >= CACHE_LIMIT:
+                self._good.clear()
+            self._good[token_hash] = (session, asked + FRESH_SECONDS)
+        if unnoted:
+            try:
+                await fetch(self._pool(), SEEN, token_hash)
+            except DatabaseAway as error:
+                log.warning("session_use_not_noted", reason=str(error))
+        return session
+
+    # Opening and ending
+
+    async def open(self, user_id: str) -> str:
+        """A new session: its token, which is kept nowhere. Raises DatabaseAway."""
+        token = secrets.token_urlsafe(32)
+        await fetch(self._pool(), OPEN, _hash(token), user_id, LONGEST_SECONDS)
+        return token
+
+    async def close(self, token: str) -> None:
+        """End a session: here at once, elsewhere within a second. Raises DatabaseAway."""
+        token_hash = _hash(token)
+        await fetch(self._pool(), CLOSE, token_hash)
+        self._forget(token_hash)
+
+    async def close_all(self, user_id: str) -> None:
+        """End every session of a user. Raises DatabaseAway."""
+        await fetch(self._pool(), CLOSE_ALL, user_id)
+        self.user_changed(user_id)
+
+    def user_changed(self, user_id: str) -> None:
+        """What may be known here of this user's sessions is not true any more."""
+        for token_hash, (session, _) in list(self._good.items()):
+            if session.user_id == user_id:
+                self._forget(token_hash)
+        self._asking.clear()
+        self._look.set()
+
+    def _forget(self, token_hash: str) -> None:
+        self._good.pop(token_hash, None)
+        self._asking.pop(token_hash, None)
+        self._look.set()
+
+    # Watching: requests that last
+
+    def watch(self, connection: Connection, over: Callable[[], None]) -> Callable[[], None]:
+        """Call `over` once when the session (or the token) of this request ends; the result undoes that.
+
+        For streams: whoever loses their access meanwhile loses the stream within a second.
+        """
+        session: Session | None = connection.scope["state"].get("session")
+        if session is not None:
+            self._watched[over] = _hash(session.token)
+            return lambda: cast(None, self._watched.pop(over, None))
+        principal: Principal = connection.scope["user"]
+        left = principal.expires_at - time.time()
+        if left > LONGEST_SECONDS:
+            return lambda: None
+        return asyncio.get_running_loop().call_later(left, over).cancel
+
+    async def keep(self) -> None:
+        """Tell the watched whose session is over, and remove rows that are of no use. For ever."""
+        swept = time.monotonic() - SWEEP_SECONDS
+        while True:
+            try:
+                await self._tell_watched()
+                if time.monotonic() - swept >= SWEEP_SECONDS:
+                    swept = time.monotonic()
+                    await fetch(self._pool(), SWEEP, IDLE_SECONDS)
+            except DatabaseAway as error:
+                log.warning("sessions_not_looked_at", reason=str(error))
+            self._look.clear()
+            try:
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+
+    async def _tell_watched(self) -> None:
+        asked = dict(self._watched)
+        if not asked:
+            return
+        rows = await fetch(self._pool(), FIND, list(set(asked.values())), IDLE_SECONDS, NOTED_SECONDS)
+        good = {row[0] for row in rows}
+        for over, token_hash in asked.items():
+            if token_hash not in good and self._watched.pop(over, None) is not None:
+                over()
+
+    # Cookies and CSRF tokens
+
+    def is_secure(self, connection: Connection) -> bool:
+        """Whether the cookie is to be sent over https only."""
+        return self._secure or connection.scope["scheme"] in ("https", "wss")
+
+    def cookie_name(self, connection: Connection) -> str:
+        """The prefix keeps other hosts of the domain from setting it."""
+        return SECURE_COOKIE if self.is_secure(connection) else COOKIE
+
+    def mark(self, session: Session) -> str:
+        """Tells this session from others, and nothing else: pages and streams carry it."""
+        return hashlib.sha256(b"callboard mark\0" + session.token.encode()).hexdigest()[:16]
+
+    def csrf_token(self, session: Session) -> str:
+        """A token for the pages of this session: another one each time, all of them good as long as it lasts."""
+        nonce = secrets.token_urlsafe(12)
+        return f"{nonce}.{_signature(self._csrf_keys[0], nonce, session)}"
+
+    def _is_csrf_token(self, text: str, session: Session) -> bool:
+        nonce, _, signature = text.partition(".")
+        return text.isascii() and any(
+            hmac.compare_digest(signature, _signature(key, nonce, session)) for key in self._csrf_keys
+        )
+
+    async def check_csrf(self, connection: Connection, session: Session) -> None:
+        """That a request brings a CSRF token of its session. Raises 403."""
+        for header in CSRF_HEADERS:
+            given = connection.headers.get(header)
+            if given is not None:
+                break
+        else:
+            given = None
+            if connection.scope["route_handler"].opt.get(FORM):
+                given = (await read_fields(cast("Request[Any, Any, Any]", connection))).get(CSRF_FIELD)
+        if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
+            raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")
+
+
+def _signature(key: bytes, nonce: str, session: Session) -> str:
+    return hmac.digest(key, f"{nonce}.{session.token}".encode(), "sha256").hex()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,261 @@
+"""The HTTP API of the people in charge, where dispatch itself is changed: policy, assigning by hand, availability."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from server.contract.views import DriverView, assignment_view, delivery_view, driver_view, offer_view
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.events import PolicyChanged
+from server.dispatch.policy import Policy, contradictions
+from server.ids import new_id
+from server.store.reads.operations import wait_of
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path
+from server.web.api.operations import TAG, WATCHERS, unassigned_view
+from server.web.http.errors import FieldError, invalid, unless_refused
+from server.write.executor import Answer
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+ADMIN: Final = Guard("admin")
+OPS: Final = Guard("ops", "admin")
+
+REASSIGNMENT: Final = Body(s.Reassignment)
+ASSIGNMENT: Final = Body(s.ManualAssignment)
+DONE: Final = Body(s.DoneForDriver)
+RELEASE: Final = Body(s.ReleaseForDriver)
+FAILURE: Final = Body(s.FailureForDriver)
+AVAILABILITY: Final = Body(s.AvailabilityWanted)
+ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
+POLICY: Final = Body(Policy, whole=True)
+WHY: Final = Query(s.ReasonAsked)
+
+
+@endpoint(
+    "POST",
+    "/admin/assignments/{assignment_id:str}/reassign",
+    tag=TAG,
+    summary="Take a delivery from its driver: for a new search, or for a driver of your choice.",
+    guard=OPS,
+    body=REASSIGNMENT,
+    answers={200: a.Moved},
+    refusals=(
+        r.ASSIGNMENT_NOT_ACTIVE.code,
+        r.VERSION_CHANGED.code,
+        r.ALREADY_PICKED_UP.code,
+        r.DRIVER_NOT_AVAILABLE.code,
+    ),
+)
+async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    wanted = await REASSIGNMENT.of(request)
+    command = c.Reassign(
+        assignment_id=id_in_path(assignment_id),
+        reason=wanted.reason,
+        new_offer_id=new_id(),
+        new_assignment_id=new_id(),
+        actor=request.user.actor,
+        driver_id=wanted.driver_id.lower() if wanted.driver_id is not None else None,
+        direct=wanted.mode == "assign",
+        force=wanted.force,
+        version=wanted.version,
+        pause_driver=wanted.pause_driver,
+    )
+    return answer(_moved(request, await _submit(request, command)))
+
+
+@endpoint(
+    "POST",
+    "/admin/deliveries/{delivery_id:str}/assign",
+    tag=TAG,
+    summary="Give a waiting delivery to a driver of your choice.",
+    guard=OPS,
+    body=ASSIGNMENT,
+    answers={201: a.Moved, 200: a.Moved},
+    refusals=(
+        r.DELIVERY_NOT_WAITING.code,
+        r.DRIVER_NOT_AVAILABLE.code,
+        r.VERSION_CHANGED.code,
+        r.OFFER_OPEN.code,
+    ),
+)
+async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    wanted = await ASSIGNMENT.of(request)
+    command = c.AssignDelivery(
+        delivery_id=id_in_path(delivery_id),
+        driver_id=wanted.driver_id.lower(),
+        reason=wanted.reason,
+        direct=wanted.mode == "assign",
+        new_offer_id=new_id(),
+        new_assignment_id=new_id(),
+        actor=request.user.actor,
+        version=wanted.version,
+        replace_offer=wanted.replace_offer,
+    )
+    done = await _submit(request, command)
+    return answer(_moved(request, done), 200 if done.decided.repeated else 201)
+
+
+def _for_driver(
+    what: str, summary: str, body: Body[Any], refusals: tuple[str, ...]
+) -> Callable[[Handler], HTTPRouteHandler]:
+    return endpoint(
+        "POST",
+        "/admin/assignments/{assignment_id:str}/" + what,
+        tag=TAG,
+        summary=summary,
+        guard=OPS,
+        body=body,
+        answers={200: a.DoneWithAssignment},
+        refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, *refusals),
+    )
+
+
+@_for_driver("pickup", "The goods are with the driver, whose phone cannot say so.", DONE, ())
+async def pick_up_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await DONE.of(request)
+    command = c.PickUp(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    return await _for(request, command)
+
+
+@_for_driver("complete", "The goods are handed over, or back, and the driver's phone cannot say so.", DONE, ())
+async def complete_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await DONE.of(request)
+    command = c.Complete(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    return await _for(request, command)
+
+
+@_for_driver("release", "Take the job back for a driver who cannot say so.", RELEASE, (r.ALREADY_PICKED_UP.code,))
+async def release_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await RELEASE.of(request)
+    command = c.Release(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note)
+    return await _for(request, command)
+
+
+@_for_driver("failed", "The goods could not be handed over; said for the driver.", FAILURE, (r.NOT_PICKED_UP.code,))
+async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await FAILURE.of(request)
+    command = c.Fail(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note, said.then)
+    return await _for(request, command)
+
+
+async def _for(request: Call, command: c.Command) -> ASGIResponse:
+    done = await _submit(request, command)
+    assert done.assignment is not None
+    return answer(a.DoneWithAssignment(assignment_view(done.assignment)))
+
+
+def _moved(request: Call, done: Answer) -> a.Moved:
+    node: Node = request.app.state.node
+    assert done.delivery is not None
+    return a.Moved(
+        delivery_view(done.delivery, node.policies.current, with_pin=True),
+        offer_view(done.offer, done.at) if done.offer is not None else None,
+        assignment_view(done.assignment) if done.assignment is not None else None,
+    )
+
+
+@endpoint(
+    "POST",
+    "/admin/drivers/{driver_id:str}/availability",
+    tag=TAG,
+    summary="Set a driver's availability; `durationMinutes` ends a break by itself.",
+    guard=OPS,
+    body=AVAILABILITY,
+    answers={200: DriverView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
+)
+async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    wanted = await AVAILABILITY.of(request)
+    command = c.SetAvailability(
+        driver_id=id_in_path(driver_id),
+        availability=wanted.availability,
+        reason=wanted.reason,
+        actor=request.user.actor,
+        duration_minutes=wanted.duration_minutes,
+    )
+    done = await _submit(request, command)
+    assert done.driver is not None
+    return answer(driver_view(done.driver))
+
+
+@endpoint(
+    "POST",
+    "/admin/unassigned-orders/{delivery_id:str}/acknowledge",
+    tag=TAG,
+    summary="Say that you look after a waiting delivery.",
+    guard=OPS,
+    body=ACKNOWLEDGEMENT,
+    answers={200: a.UnassignedView},
+    refusals=(r.DELIVERY_NOT_WAITING.code, r.VERSION_CHANGED.code),
+)
+async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    wanted = await ACKNOWLEDGEMENT.of(request)
+    command = c.Acknowledge(id_in_path(delivery_id), request.user.actor, wanted.note, wanted.version)
+    done = await _submit(request, command)
+    assert done.delivery is not None
+    node: Node = request.app.state.node
+    return answer(unassigned_view(wait_of(done.delivery), node.policies.current))
+
+
+@endpoint(
+    "GET",
+    "/admin/policy",
+    tag=TAG,
+    summary="The policy in force.",
+    guard=WATCHERS,
+    answers={200: Policy},
+)
+async def get_policy(request: Call) -> ASGIResponse:
+    node: Node = request.app.state.node
+    return answer(node.policies.current)
+
+
+@endpoint(
+    "PUT",
+    "/admin/policy",
+    tag=TAG,
+    summary="Replace the policy, made from the version in force; it becomes the next version.",
+    guard=ADMIN,
+    body=POLICY,
+    query=WHY,
+    answers={200: Policy},
+    refusals=(r.VERSION_CHANGED.code,),
+)
+async def put_policy(request: Call) -> ASGIResponse:
+    why = WHY.of(request).reason
+    policy = await POLICY.of(request)
+    wrong = contradictions(policy)
+    if wrong:
+        raise invalid([FieldError(field, message) for field, message in wrong])
+    command = c.ChangePolicy(policy, request.user.actor, None if why is UNSET else why)
+    (changed,) = (await _submit(request, command)).decided.events
+    assert isinstance(changed, PolicyChanged)
+    return answer(changed.policy)
+
+
+async def _submit(request: Call, command: c.Command) -> Answer:
+    node: Node = request.app.state.node
+    return unless_refused(await node.executor.submit(command))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    reassign,
+    assign,
+    pick_up_for,
+    complete_for,
+    release_for,
+    fail_for,
+    set_availability,
+    acknowledge,
+    get_policy,
+    put_policy,
+]

@@ -1,0 +1,80 @@
+"""The HTTP API of alerts: who looks after one, and what is behind it."""
+
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import structs
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.events import AlertAcknowledged
+from server.dispatch.refusals import Refusal
+from server.store.reads.operations import AlertRow, read_alert
+from server.store.reads.zone_numbers import read_behind
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api.endpoint import Call, answer, endpoint, id_in_path
+from server.web.api.operations import TAG, WATCHERS, alert_numbers, alert_view
+from server.web.http.errors import not_found, refused
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+OPS: Final = Guard("ops", "admin")
+
+
+@endpoint(
+    "POST",
+    "/admin/alerts/{alert_id:str}/acknowledge",
+    tag=TAG,
+    summary="Say that you look after an alert. The first who says so keeps it.",
+    guard=OPS,
+    answers={200: a.AlertView},
+    refusals=(r.ALERT_OVER.code,),
+)
+async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    known = id_in_path(alert_id)
+    node: Node = request.app.state.node
+    done = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
+    if not isinstance(done, Refusal) and done.decided.events:
+        (acknowledged,) = done.decided.events
+        assert isinstance(acknowledged, AlertAcknowledged)
+        alert = AlertRow(*structs.astuple(acknowledged.alert))
+        return answer(alert_view(alert, await alert_numbers(node, [alert])))
+    row = await read_alert(node.database.pool, known)
+    if row is None:
+        raise not_found()
+    if isinstance(done, Refusal):
+        raise refused(done)
+    return answer(alert_view(row, await alert_numbers(node, [row])))
+
+
+@endpoint(
+    "GET",
+    "/admin/alerts/{alert_id:str}",
+    tag=TAG,
+    summary="An alert, and the deliveries and drivers behind it.",
+    guard=WATCHERS,
+    answers={200: a.AlertWithReasons},
+)
+async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    row = await read_alert(node.database.pool, id_in_path(alert_id))
+    if row is None:
+        raise not_found()
+    window = node.policies.current.alerts.window_minutes
+    deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
+    return answer(
+        a.AlertWithReasons(
+            **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
+            deliveries=[
+                a.DeliveryBehindView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
+            ],
+            drivers=[a.DriverBehindView(d.id, d.name, d.rejections, d.reason) for d in drivers],
+        )
+    )
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [get_alert, acknowledge_alert]

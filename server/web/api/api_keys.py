@@ -1,0 +1,85 @@
+"""The HTTP API of API keys: admins make and revoke them; the key itself is shown once."""
+
+from typing import Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.contract.views import instant, instant_or_none
+from server.web.access.api_keys import ApiKey, ApiKeys, shown
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.operations import TAG, WATCHERS
+from server.web.http.errors import not_found
+from server.web.http.paging import BY_ID
+
+ADMIN: Final = Guard("admin")
+NEW_KEY: Final = Body(s.NewApiKey)
+PAGE: Final = Query(s.PageAsked)
+
+
+@endpoint(
+    "POST",
+    "/admin/api-keys",
+    tag=TAG,
+    summary="Make an API key for an order source. It is shown this once.",
+    guard=ADMIN,
+    body=NEW_KEY,
+    answers={201: a.NewApiKeyView},
+)
+async def make_key(request: Call) -> ASGIResponse:
+    new = await NEW_KEY.of(request)
+    keys: ApiKeys = request.app.state.api_keys
+    key_id, key = await keys.make(new.name, request.user.subject)
+    return answer(a.NewApiKeyView(key_id, new.name, key, shown(key)), 201)
+
+
+@endpoint(
+    "GET",
+    "/admin/api-keys",
+    tag=TAG,
+    summary="API keys, the newest first, revoked ones too.",
+    guard=WATCHERS,
+    query=PAGE,
+    answers={200: list[a.ApiKeyView]},
+)
+async def list_keys(request: Call) -> ASGIResponse:
+    asked = PAGE.of(request)
+    keys: ApiKeys = request.app.state.api_keys
+    before = BY_ID.key(asked.cursor)
+    found = await keys.page(before[0] if before is not None else None, asked.limit + 1)
+    return answer(BY_ID.page(found, asked.limit, lambda key: (key.id,), key_view))
+
+
+def key_view(key: ApiKey) -> a.ApiKeyView:
+    """The view of a key."""
+    return a.ApiKeyView(
+        key.id,
+        key.name,
+        key.prefix,
+        key.created_by,
+        instant(key.created_at),
+        instant_or_none(key.last_used_at),
+        instant_or_none(key.revoked_at),
+    )
+
+
+@endpoint(
+    "DELETE",
+    "/admin/api-keys/{key_id:str}",
+    tag=TAG,
+    summary="Revoke an API key. It ends within a second everywhere.",
+    guard=ADMIN,
+    answers={204: None},
+)
+async def revoke_key(request: Call, key_id: FromPath[str]) -> ASGIResponse:
+    keys: ApiKeys = request.app.state.api_keys
+    if not await keys.revoke(id_in_path(key_id)):
+        raise not_found()
+    return no_content()
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [make_key, list_keys, revoke_key]

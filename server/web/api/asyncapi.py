@@ -1,0 +1,92 @@
+"""`/asyncapi.json`: the driver's websocket, made from the very types that its messages are decoded and encoded with."""
+
+from typing import Any, Final, get_args
+
+import msgspec
+
+from server import __version__
+from server.contract import messages as m
+from server.sockets import session as s
+from server.sockets.session import CloseCode
+
+REF: Final = "#/components/schemas/"
+ADDRESS: Final = "/ws/driver"
+DESCRIPTION: Final = """One websocket a driver, at `/ws/driver?lastSeq=N`.
+
+The token stands in `Authorization: Bearer`, or, from a browser, among the subprotocols
+`callboard.v1, bearer.TOKEN`. Text frames of one JSON object each, its kind in `type`. `hello` is always first.
+Messages with a `seq` are numbered per driver without a gap, across reconnects and nodes: reconnect with the last
+number you saw, and `hello` brings what you missed.
+
+A message with an `id` is always answered by exactly one `ack` or `error` (`pong` for `ping`) that carries it."""
+
+CLOSE_CODES: Final[tuple[CloseCode, ...]] = (
+    s.UNAUTHORIZED,
+    s.TOKEN_EXPIRED,
+    s.SUPERSEDED,
+    s.PROTOCOL_VIOLATION,
+    s.TOO_SLOW,
+    s.TOO_MANY_MESSAGES,
+    s.RESTARTING,
+)
+
+
+def document() -> dict[str, Any]:
+    """The AsyncAPI document."""
+    sent, received = get_args(m.ToDriver), get_args(m.FromDriver)
+    kinds = (*received, *sent)
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
+    messages = {_name(kind): _message(kind) for kind in kinds}
+    closes = "\n".join(f"- {close.code}: {close.reason}" for close in CLOSE_CODES)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Callboard: the driver's websocket",
+            "version": __version__,
+            "description": f"{DESCRIPTION}\n\nClose codes (4100-4199: do not reconnect; 4200-4299: do):\n\n{closes}",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            "driver": {
+                "address": ADDRESS,
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+                "bindings": {
+                    "ws": {
+                        "method": "GET",
+                        "query": {
+                            "type": "object",
+                            "properties": {"lastSeq": {"type": "integer", "minimum": 0}},
+                        },
+                    }
+                },
+            }
+        },
+        "operations": {
+            "fromDriver": _operation("receive", "What a driver's app says.", received),
+            "toDriver": _operation("send", "What a driver's app is told.", sent),
+        },
+        "components": {"messages": messages, "schemas": schemas},
+    }
+
+
+def _name(kind: Any) -> str:
+    tag: str = kind.__struct_config__.tag
+    return tag
+
+
+def _message(kind: Any) -> dict[str, Any]:
+    return {
+        "name": _name(kind),
+        "summary": (kind.__doc__ or "").strip(),
+        "payload": {"$ref": REF + kind.__name__},
+    }
+
+
+def _operation(action: str, summary: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "summary": summary,
+        "channel": {"$ref": "#/channels/driver"},
+        "messages": [{"$ref": f"#/channels/driver/messages/{_name(kind)}"} for kind in kinds],
+    }

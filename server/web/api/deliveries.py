@@ -1,0 +1,400 @@
+"""The HTTP API of deliveries: order sources create them, follow them, have them assigned, cancel them."""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
+
+from server.contract.views import DeliveryView, delivery_view, instant
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Delivery, Offer, Place
+from server.dispatch.money import is_currency
+from server.dispatcher import NobodyFound
+from server.ids import new_id
+from server.store.query import asking
+from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.http.errors import invalid_field, not_found, refused, unless_refused
+from server.web.http.paging import BY_ID, BY_NUMBER
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Deliveries"
+
+CAN_WRITE: Final = Guard("service", "ops", "admin")
+OPS: Final = Guard("ops", "admin")
+CAN_READ: Final = Guard("service", "viewer", "ops", "admin")
+
+NEW_DELIVERY: Final = Body(s.NewDelivery)
+CANCELLATION: Final = Body(s.Cancellation)
+CHANGE: Final = Body(s.ChangedDelivery)
+DELAY: Final = Body(s.Delay)
+RETRY: Final = Body(s.Retry)
+NOTHING: Final = Body(s.Nothing, optional=True)
+DELIVERIES: Final = Query(s.DeliveriesAsked)
+TIMELINE: Final = Query(s.TimelineAsked)
+
+
+def utc(at: datetime, field: str) -> datetime:
+    """The instant in UTC to the millisecond. Raises 422 for one that is out of the calendar there."""
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        raise invalid_field(field, "is out of range") from None
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def fingerprint(new: s.NewDelivery) -> str:
+    """A hash of all that was asked for: equal for a repeat that is written alike, also to the release before this one,
+    which knew only some of these fields.
+    """
+    asked = msgspec.to_builtins(new)
+    for name in _ADDED:
+        if not asked[name]:
+            del asked[name]
+    for place in (asked["pickup"], asked["dropoff"]):
+        for name in ("name", "phone", "notes"):
+            if place[name] is None:
+                del place[name]
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+
+
+_ADDED: Final = ("requirements", "promisedAt", "proofRequired", "pin", "tipCents")
+
+
+def _place(place: s.Place) -> Place:
+    return Place(place.lat, place.lon, place.address, place.name, place.phone, place.notes)
+
+
+def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names))
+
+
+def _real(currency: str | UnsetType | None) -> None:
+    """Raises 422 for what is no money."""
+    if isinstance(currency, str) and not is_currency(currency):
+        raise invalid_field("currency", "is not a currency of ISO 4217")
+
+
+def _spare_pin() -> str:
+    return f"{secrets.randbelow(10_000):04}"
+
+
+def _shown(request: Call, delivery: Delivery) -> DeliveryView:
+    """The view of a delivery, with its PIN for those who may see it."""
+    node: Node = request.app.state.node
+    return delivery_view(delivery, node.policies.current, with_pin=request.user.role in ("service", "ops", "admin"))
+
+
+@endpoint(
+    "POST",
+    "/deliveries",
+    tag=TAG,
+    summary="Create a delivery; its search for a driver starts by itself. Repeats are harmless.",
+    guard=CAN_WRITE,
+    body=NEW_DELIVERY,
+    answers={201: DeliveryView, 200: DeliveryView},
+    refusals=(r.DELIVERY_DIFFERS.code,),
+)
+async def create_delivery(request: Call) -> ASGIResponse:
+    new = await NEW_DELIVERY.of(request)
+    _real(new.currency)
+    if new.dispatch_at is not None:
+        new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
+    if new.promised_at is not None:
+        new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
+    node: Node = request.app.state.node
+    command = c.CreateDelivery(
+        delivery_id=new_id(),
+        seller_id=new.seller_id.strip(),
+        seller_order_id=new.seller_order_id.strip(),
+        store_name=new.store_name.strip(),
+        zone=new.zone.strip(),
+        pickup=_place(new.pickup),
+        dropoff=_place(new.dropoff),
+        prep_seconds=new.prep_seconds,
+        fingerprint=fingerprint(new),
+        actor=request.user.actor,
+        dispatch_at=new.dispatch_at,
+        price_cents=new.price_cents,
+        driver_pay_cents=new.driver_pay_cents,
+        currency=new.currency,
+        notes=new.notes,
+        requirements=_distinct(new.requirements),
+        promised_at=new.promised_at,
+        proof_required=_distinct(new.proof_required),
+        pin=new.pin,
+        tip_cents=new.tip_cents,
+        spare_pin=_spare_pin(),
+    )
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    view = _shown(request, done.delivery)
+    return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
+
+
+@endpoint(
+    "GET",
+    "/deliveries",
+    tag=TAG,
+    summary="Deliveries, newest first.",
+    guard=CAN_READ,
+    query=DELIVERIES,
+    answers={200: list[DeliveryView]},
+)
+async def list_deliveries(request: Call) -> ASGIResponse:
+    asked = DELIVERIES.of(request)
+    node: Node = request.app.state.node
+    before = BY_ID.key(asked.cursor)
+    found = await read_deliveries(
+        node.database.pool,
+        None if asked.status is UNSET else asked.status,
+        None if asked.zone is UNSET else asked.zone,
+        before[0] if before is not None else None,
+        asked.limit + 1,
+    )
+    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}",
+    tag=TAG,
+    summary="A delivery with its active or completed assignment.",
+    guard=CAN_READ,
+    answers={200: DeliveryView},
+)
+async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    found = await read_delivery(node.database.pool, id_in_path(delivery_id))
+    if found is None:
+        raise not_found()
+    return answer(_shown(request, found))
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}/timeline",
+    tag=TAG,
+    summary="Everything that happened to a delivery, oldest first.",
+    guard=CAN_READ,
+    query=TIMELINE,
+    answers={200: list[a.TimelineItem]},
+)
+async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    asked = TIMELINE.of(request)
+    node: Node = request.app.state.node
+    after = BY_NUMBER.key(asked.cursor)
+    found = await read_timeline(
+        node.database.pool, id_in_path(delivery_id), after[0] if after is not None else 0, asked.limit + 1
+    )
+    if found is None:
+        raise not_found()
+    return answer(BY_NUMBER.page(found, asked.limit, lambda e: (e.id,), timeline_item))
+
+
+def timeline_item(event: TimelineEvent) -> a.TimelineItem:
+    """The view of an event of a delivery."""
+    return a.TimelineItem(
+        instant(event.at),
+        event.type,
+        a.ActorView(event.actor.type, event.actor.id),
+        event.data,
+        event.driver_id if event.driver_id is not None else UNSET,
+        event.offer_id if event.offer_id is not None else UNSET,
+        event.assignment_id if event.assignment_id is not None else UNSET,
+    )
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}/candidates",
+    tag=TAG,
+    summary="Whom a search would pick now, and why not the others.",
+    guard=CAN_READ,
+    answers={200: a.CandidatesView},
+)
+async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    with asking():
+        found = await node.dispatcher.candidates(id_in_path(delivery_id))
+    if found is None:
+        raise not_found()
+    return answer(a.CandidatesView(found.taken, [a.NotTaken(*pair) for pair in found.not_taken]))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/assign",
+    tag=TAG,
+    summary="Search for a driver now and offer the delivery to the best one.",
+    guard=CAN_WRITE,
+    body=NOTHING,
+    answers={201: a.OfferStarted, 200: a.OfferStarted},
+    refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
+)
+async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    node: Node = request.app.state.node
+    found = await node.dispatcher.search(id_in_path(delivery_id), request.user.actor)
+    if isinstance(found, NobodyFound):
+        reasons = [a.NotTaken(*pair) for pair in found.not_taken]
+        raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
+    done = unless_refused(found)
+    assert done.offer is not None
+    return answer(_started(done.offer), 200 if done.decided.repeated else 201)
+
+
+def _started(offer: Offer) -> a.OfferStarted:
+    return a.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/cancel",
+    tag=TAG,
+    summary="Cancel a delivery until it is picked up; after that only an admin can, with `force`.",
+    guard=CAN_WRITE,
+    body=CANCELLATION,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code, r.VERSION_CHANGED.code),
+)
+async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    why = await CANCELLATION.of(request)
+    node: Node = request.app.state.node
+    command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force, why.version)
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    return answer(_shown(request, done.delivery))
+
+
+@endpoint(
+    "PATCH",
+    "/deliveries/{delivery_id:str}",
+    tag=TAG,
+    summary="Change an order. What is not said stays, null clears; an open offer that is no longer true is made anew.",
+    guard=CAN_WRITE,
+    body=CHANGE,
+    answers={200: DeliveryView},
+    refusals=(r.VERSION_CHANGED.code, r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    new = await CHANGE.of(request)
+    _real(new.currency)
+    command = c.ChangeDelivery(
+        delivery_id=id_in_path(delivery_id),
+        version=new.version,
+        new_offer_id=new_id(),
+        actor=request.user.actor,
+        store_name=new.store_name.strip() if isinstance(new.store_name, str) else UNSET,
+        pickup=_place(new.pickup) if isinstance(new.pickup, s.Place) else UNSET,
+        dropoff=_place(new.dropoff) if isinstance(new.dropoff, s.Place) else UNSET,
+        prep_seconds=new.prep_seconds,
+        dispatch_at=utc(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
+        price_cents=new.price_cents,
+        driver_pay_cents=new.driver_pay_cents,
+        currency=new.currency,
+        notes=new.notes,
+        requirements=_distinct(new.requirements) if isinstance(new.requirements, tuple) else UNSET,
+        promised_at=utc(new.promised_at, "promisedAt") if isinstance(new.promised_at, datetime) else new.promised_at,
+        proof_required=_distinct(new.proof_required) if isinstance(new.proof_required, tuple) else UNSET,
+        pin=new.pin,
+        tip_cents=new.tip_cents,
+        spare_pin=_spare_pin(),
+    )
+    return await _done(request, command)
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/ready",
+    tag=TAG,
+    summary="The goods are ready now.",
+    guard=CAN_WRITE,
+    body=NOTHING,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _done(request, c.MarkReady(id_in_path(delivery_id), new_id(), request.user.actor))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/delay",
+    tag=TAG,
+    summary="The store needs longer: so many minutes from when the goods were to be ready, or from now.",
+    guard=CAN_WRITE,
+    body=DELAY,
+    answers={200: DeliveryView},
+    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+)
+async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    wanted = await DELAY.of(request)
+    known = id_in_path(delivery_id)
+    return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), request.user.actor, wanted.reason))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/restore",
+    tag=TAG,
+    summary="It was cancelled by mistake, less than ten minutes ago: it waits again.",
+    guard=OPS,
+    body=NOTHING,
+    answers={200: DeliveryView},
+    refusals=(r.NOT_CANCELLED.code, r.TOO_LATE_TO_RESTORE.code, r.ALREADY_PICKED_UP.code),
+)
+async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _done(request, c.RestoreDelivery(id_in_path(delivery_id), request.user.actor))
+
+
+@endpoint(
+    "POST",
+    "/deliveries/{delivery_id:str}/retry",
+    tag=TAG,
+    summary="It failed or came back, and is delivered after all, from where the goods are.",
+    guard=OPS,
+    body=RETRY,
+    answers={200: DeliveryView},
+    refusals=(r.NOT_FAILED.code,),
+)
+async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    why = await RETRY.of(request)
+    return await _done(request, c.RetryDelivery(id_in_path(delivery_id), why.reason, request.user.actor))
+
+
+async def _done(request: Call, command: c.Command) -> ASGIResponse:
+    node: Node = request.app.state.node
+    done = unless_refused(await node.executor.submit(command))
+    assert done.delivery is not None
+    return answer(_shown(request, done.delivery))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    create_delivery,
+    list_deliveries,
+    get_delivery,
+    get_timeline,
+    get_candidates,
+    assign_delivery,
+    cancel_delivery,
+    change_delivery,
+    mark_ready,
+    delay_delivery,
+    restore_delivery,
+    retry_delivery,
+]

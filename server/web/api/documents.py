@@ -1,0 +1,66 @@
+"""The documents of the API: `/openapi.json`, `/asyncapi.json`, and `/docs` to read them; all of it works offline."""
+
+from functools import cache
+from typing import Any, Final
+
+from litestar import MediaType, Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from server.web.api import asyncapi, openapi
+from server.web.api.endpoint import encode
+from server.web.screens.shell import PROTECTION
+
+PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Callboard API</title>
+<link rel="icon" type="image/png" href="/static/vendor/swagger-ui/favicon-32x32.png">
+<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+</head>
+<body>
+<div id="api"></div>
+<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
+<script src="/static/docs.js"></script>
+</body>
+</html>
+"""
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+PAGE_HEADERS: Final = {**PROTECTION, "Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+CACHED: Final = {"Cache-Control": "no-cache"}
+
+
+@get("/openapi.json")
+async def get_openapi(request: Request[Any, Any, Any]) -> ASGIResponse:
+    state = request.app.state
+    if "openapi" not in state:
+        state.openapi = encode(openapi.document(request.app.routes))
+    return ASGIResponse(body=state.openapi, headers=CACHED)
+
+
+@get("/asyncapi.json")
+async def get_asyncapi() -> ASGIResponse:
+    return ASGIResponse(body=_asyncapi(), headers=CACHED)
+
+
+@cache
+def _asyncapi() -> bytes:
+    return encode(asyncapi.document())
+
+
+@get("/docs", media_type=MediaType.HTML)
+async def get_docs() -> Response[str]:
+    return Response(
+        PAGE,
+        media_type=MediaType.HTML,
+        headers=PAGE_HEADERS,
+    )
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [get_openapi, get_asyncapi, get_docs]

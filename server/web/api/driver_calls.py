@@ -1,0 +1,369 @@
+"""What a driver's app says and asks over HTTP, for when there is no socket: each call also makes the driver present."""
+
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.contract.messages import Hello
+from server.contract.views import assignment_view, instant
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.ids import new_id
+from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.deliveries import utc
+from server.web.api.drivers import PATH, TAG, driver_of
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.driver_socket import hello
+from server.web.http.errors import not_found, unless_refused
+from server.web.http.paging import BY_INSTANT
+from server.write.executor import Answer
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+THEIRS: Final = Guard("admin", driver=True)
+CAN_WATCH: Final = Guard("viewer", "ops", "admin", driver=True)
+
+LOCATION: Final = Body(s.Location)
+NOTHING: Final = Body(s.Nothing, optional=True)
+ACCEPTANCE: Final = Body(s.Acceptance, optional=True)
+REJECTION: Final = Body(s.Rejection, optional=True)
+DEED: Final = Body(s.Deed, optional=True)
+COMPLETION: Final = Body(s.Completion, optional=True)
+ARRIVAL: Final = Body(s.Arrival)
+RELEASE: Final = Body(s.Release)
+FAILURE: Final = Body(s.Failure)
+BREAK: Final = Body(s.BreakWanted)
+PAGE: Final = Query(s.PageAsked)
+
+
+@endpoint(
+    "POST",
+    PATH + "/location",
+    tag=TAG,
+    summary="Where the driver is. It counts for the search within a second.",
+    guard=THEIRS,
+    body=LOCATION,
+    answers={204: None},
+)
+async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    here = await LOCATION.of(request)
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    if request.user.role != "driver":
+        driver = await read_driver(node.database.pool, known)
+        if driver is None:
+            raise not_found()
+        node.learn_zone(driver.id, driver.zone)
+    node.positions.moved(
+        known,
+        here.lat,
+        here.lon,
+        at=utc(here.at, "at") if here.at is not None else None,
+        heading=here.heading,
+        speed_kmh=here.speed_kmh,
+        accuracy_m=here.accuracy_m,
+    )
+    return no_content()
+
+
+@endpoint(
+    "GET",
+    PATH + "/state",
+    tag=TAG,
+    summary="Everything the driver's app needs to be up to date: what the socket says first.",
+    guard=CAN_WATCH,
+    answers={200: Hello},
+)
+async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    snapshot = unless_refused(await node.snapshots.read(known))
+    return answer(hello(snapshot.driver.session_id or "", snapshot))
+
+
+@endpoint(
+    "POST",
+    PATH + "/offers/{offer_id:str}/received",
+    tag=TAG,
+    summary="The app has shown the offer.",
+    guard=THEIRS,
+    body=NOTHING,
+    answers={204: None},
+)
+async def confirm_receipt(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    known = await driver_of(request, driver_id)
+    await _submit(request, c.ConfirmReceipt(id_in_path(offer_id), known, request.user.actor))
+    return no_content()
+
+
+@endpoint(
+    "POST",
+    PATH + "/offers/{offer_id:str}/accept",
+    tag=TAG,
+    summary="Yes to an offer. Saying so again is harmless.",
+    guard=THEIRS,
+    body=ACCEPTANCE,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.OFFER_NO_LONGER_OPEN.code, r.DRIVER_NOT_AVAILABLE.code),
+)
+async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
+    await ACCEPTANCE.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.AcceptOffer(id_in_path(offer_id), known, new_id(), request.user.actor)
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/offers/{offer_id:str}/reject",
+    tag=TAG,
+    summary="No to an offer. The next driver is asked at once.",
+    guard=THEIRS,
+    body=REJECTION,
+    answers={200: a.Done},
+    refusals=(r.OFFER_NO_LONGER_OPEN.code,),
+)
+async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
+    why = await REJECTION.of(request)
+    known = await driver_of(request, driver_id)
+    await _submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason, why.note))
+    return answer(a.Done())
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/pickup",
+    tag=TAG,
+    summary="The goods are with the driver.",
+    guard=THEIRS,
+    body=DEED,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
+)
+async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await DEED.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.PickUp(id_in_path(assignment_id), known, request.user.actor, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/complete",
+    tag=TAG,
+    summary="The goods are handed over (and were picked up, if that was not said before).",
+    guard=THEIRS,
+    body=COMPLETION,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, "proof_required", r.PIN_WRONG.code, r.PIN_LOCKED.code),
+)
+async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await COMPLETION.of(request)
+    known = await driver_of(request, driver_id)
+    proof = said.proof or s.HandoverProof()
+    command = c.Complete(
+        id_in_path(assignment_id), known, request.user.actor, deed(said), proof.pin, proof.name, proof.note
+    )
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/arrived",
+    tag=TAG,
+    summary="The driver is at the store, or at the door.",
+    guard=THEIRS,
+    body=ARRIVAL,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
+)
+async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await ARRIVAL.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.Arrive(id_in_path(assignment_id), known, said.where, request.user.actor, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/release",
+    tag=TAG,
+    summary="The driver gives the job back before pickup. It is searched for anew, without them.",
+    guard=THEIRS,
+    body=RELEASE,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.ALREADY_PICKED_UP.code),
+)
+async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await RELEASE.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.Release(id_in_path(assignment_id), known, said.reason, request.user.actor, said.note, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/failed",
+    tag=TAG,
+    summary="The goods cannot be handed over: they come back, or the job ends here.",
+    guard=THEIRS,
+    body=FAILURE,
+    answers={200: a.DoneWithAssignment},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.NOT_PICKED_UP.code),
+)
+async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    said = await FAILURE.of(request)
+    known = await driver_of(request, driver_id)
+    job = id_in_path(assignment_id)
+    command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, deed(said))
+    return _with_assignment(await _submit(request, command))
+
+
+def deed(said: s.Deed) -> c.Deed:
+    """What the app says of how it was done."""
+    at = utc(said.at, "at") if said.at is not None else None
+    sent_at = utc(said.sent_at, "sentAt") if said.sent_at is not None else None
+    both = said.lat is not None and said.lon is not None
+    action_id = said.action_id.lower() if said.action_id is not None else None
+    return c.Deed(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
+
+
+@endpoint(
+    "POST",
+    PATH + "/availability/take-break",
+    tag=TAG,
+    summary="A break from now; again while on break: a new end.",
+    guard=THEIRS,
+    body=BREAK,
+    answers={200: a.BreakView},
+    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
+)
+async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    wanted = await BREAK.of(request)
+    known = await driver_of(request, driver_id)
+    command = c.TakeBreak(known, wanted.duration_minutes, request.user.actor, wanted.reason)
+    driver = (await _submit(request, command)).driver
+    assert driver is not None
+    assert driver.availability_until is not None
+    return answer(a.BreakView(instant(driver.availability_until)))
+
+
+@endpoint(
+    "POST",
+    PATH + "/availability/end-shift",
+    tag=TAG,
+    summary="The driver goes home, until they resume.",
+    guard=THEIRS,
+    body=NOTHING,
+    answers={200: a.StatusView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
+)
+async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    known = await driver_of(request, driver_id)
+    return _with_status(await _submit(request, c.EndShift(known, request.user.actor)))
+
+
+@endpoint(
+    "POST",
+    PATH + "/availability/pause",
+    tag=TAG,
+    summary="No offers until the driver resumes.",
+    guard=THEIRS,
+    body=NOTHING,
+    answers={200: a.StatusView},
+    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
+)
+async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    known = await driver_of(request, driver_id)
+    return _with_status(await _submit(request, c.Pause(known, request.user.actor)))
+
+
+@endpoint(
+    "POST",
+    PATH + "/availability/resume",
+    tag=TAG,
+    summary="Ready for offers, from whatever state.",
+    guard=THEIRS,
+    body=NOTHING,
+    answers={200: a.StatusView},
+    refusals=(r.DRIVER_DEACTIVATED.code,),
+)
+async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    known = await driver_of(request, driver_id)
+    return _with_status(await _submit(request, c.Resume(known, request.user.actor)))
+
+
+@endpoint(
+    "GET",
+    PATH + "/availability/history",
+    tag=TAG,
+    summary="Every change of the driver's availability, newest first.",
+    guard=CAN_WATCH,
+    query=PAGE,
+    answers={200: list[a.HistoryItem]},
+)
+async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    asked = PAGE.of(request)
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    before = BY_INSTANT.key(asked.cursor)
+    found = await read_history(node.database.pool, known, before, asked.limit + 1)
+    if found is None:
+        raise not_found()
+    return answer(BY_INSTANT.page(found, asked.limit, lambda h: (h.timestamp, h.id), history_item))
+
+
+def history_item(change: AvailabilityChange) -> a.HistoryItem:
+    """The view of an entry of the history."""
+    return a.HistoryItem(
+        change.from_state,
+        change.to_state,
+        change.reason,
+        change.actor_type,
+        change.actor_id,
+        instant(change.timestamp),
+    )
+
+
+async def _submit(request: Call, command: c.Command) -> Answer:
+    node: Node = request.app.state.node
+    return unless_refused(await node.executor.submit(command))
+
+
+def _with_assignment(done: Answer) -> ASGIResponse:
+    assert done.assignment is not None
+    return answer(a.DoneWithAssignment(assignment_view(done.assignment)))
+
+
+def _with_status(done: Answer) -> ASGIResponse:
+    assert done.driver is not None
+    return answer(a.StatusView(done.driver.availability))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    move,
+    get_state,
+    confirm_receipt,
+    accept_offer,
+    reject_offer,
+    pick_up,
+    complete,
+    arrive,
+    release,
+    fail,
+    take_break,
+    end_shift,
+    pause,
+    resume,
+    get_history,
+]

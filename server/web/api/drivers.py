@@ -1,0 +1,223 @@
+"""The HTTP API of drivers: registering them, reading them, and tokens for their app."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from server.contract.views import DriverView, driver_view, instant
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Driver
+from server.ids import new_id
+from server.store.reads.drivers import driver_exists, read_driver, read_drivers
+from server.web.access.auth import Guard, mint_token
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.deliveries import utc
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.http.errors import not_found, unauthorized, unless_refused
+from server.web.http.paging import BY_ID
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Drivers"
+PATH: Final = "/drivers/{driver_id:str}"
+
+
+NEW_DRIVER: Final = Body(s.NewDriver)
+CHANGE: Final = Body(s.ChangedDriver)
+NOTHING: Final = Body(s.Nothing, optional=True)
+CAN_CHANGE: Final = Guard("service", "ops", "admin")
+TOKEN: Final = Body(s.TokenWanted, optional=True)
+DRIVERS: Final = Query(s.DriversAsked)
+
+
+async def driver_of(request: Call, driver_id: str) -> str:
+    """The id in the path in its one form; if it is the driver's own call, they are seen. Raises 404 and 503."""
+    principal = request.user
+    if principal.role != "driver":
+        return id_in_path(driver_id)
+    node: Node = request.app.state.node
+    refusal = await node.seen(principal.subject)
+    if refusal == r.DRIVER_DEACTIVATED:
+        raise unauthorized(r.DRIVER_DEACTIVATED.message)
+    if refusal is not None:
+        unless_refused(refusal)
+    return principal.subject
+
+
+def shown(node: "Node", driver: Driver) -> DriverView:
+    """The view of a driver, with the position that this process heard of last, if it is newer."""
+    heard = node.positions.latest(driver.id)
+    if heard is not None and (driver.position is None or heard.at > driver.position.at):
+        driver.position = heard
+    return driver_view(driver)
+
+
+@endpoint(
+    "POST",
+    "/drivers",
+    tag=TAG,
+    summary="Register a driver, who is offline until first seen.",
+    guard=CAN_CHANGE,
+    body=NEW_DRIVER,
+    answers={201: DriverView},
+    refusals=(r.DRIVER_EXISTS.code,),
+)
+async def register_driver(request: Call) -> ASGIResponse:
+    new = await NEW_DRIVER.of(request)
+    node: Node = request.app.state.node
+    command = c.RegisterDriver(
+        driver_id=new_id(),
+        name=new.name,
+        zone=new.zone,
+        capacity=new.capacity,
+        actor=request.user.actor,
+        external_ref=new.external_ref,
+        phone=new.phone,
+        vehicle=new.vehicle,
+        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)),
+        shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
+    )
+    done = unless_refused(await node.executor.submit(command))
+    assert done.driver is not None
+    return answer(driver_view(done.driver), 201, {"Location": f"/drivers/{done.driver.id}"})
+
+
+@endpoint(
+    "GET",
+    "/drivers",
+    tag=TAG,
+    summary="Drivers, the newest first.",
+    guard=Guard("viewer", "ops", "admin"),
+    query=DRIVERS,
+    answers={200: list[DriverView]},
+)
+async def list_drivers(request: Call) -> ASGIResponse:
+    asked = DRIVERS.of(request)
+    node: Node = request.app.state.node
+    before = BY_ID.key(asked.cursor)
+    found = await read_drivers(
+        node.database.pool,
+        None if asked.availability is UNSET else asked.availability,
+        None if asked.zone is UNSET else asked.zone,
+        before[0] if before is not None else None,
+        asked.limit + 1,
+    )
+    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: shown(node, d)))
+
+
+@endpoint(
+    "GET",
+    PATH,
+    tag=TAG,
+    summary="A driver.",
+    guard=Guard("service", "viewer", "ops", "admin", driver=True),
+    answers={200: DriverView},
+)
+async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    found = await read_driver(node.database.pool, known)
+    if found is None:
+        raise not_found()
+    return answer(shown(node, found))
+
+
+@endpoint(
+    "POST",
+    PATH + "/token",
+    tag=TAG,
+    summary="A token for the driver's app.",
+    guard=Guard("service", "admin"),
+    body=TOKEN,
+    answers={200: a.TokenView},
+)
+async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    wanted = await TOKEN.of(request)
+    node: Node = request.app.state.node
+    known = id_in_path(driver_id)
+    if not await driver_exists(node.database.pool, known):
+        raise not_found()
+    token, expires_at = mint_token(node.settings.secret, "driver", known, wanted.hours * 3600)
+    return answer(a.TokenView(token, instant(datetime.fromtimestamp(expires_at, UTC))))
+
+
+@endpoint(
+    "PATCH",
+    PATH,
+    tag=TAG,
+    summary="Change a driver's data. What is not said stays, null clears.",
+    guard=CAN_CHANGE,
+    body=CHANGE,
+    answers={200: DriverView},
+    refusals=(r.DRIVER_EXISTS.code, r.HAS_ACTIVE_WORK.code),
+)
+async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    new = await CHANGE.of(request)
+    ends_at = new.shift_ends_at
+    command = c.ChangeDriver(
+        driver_id=id_in_path(driver_id),
+        actor=request.user.actor,
+        name=new.name,
+        phone=new.phone,
+        zone=new.zone,
+        capacity=new.capacity,
+        vehicle=new.vehicle,
+        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)) if isinstance(new.tags, tuple) else UNSET,
+        external_ref=new.external_ref,
+        shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
+    )
+    return await _changed(request, command)
+
+
+@endpoint(
+    "DELETE",
+    PATH,
+    tag=TAG,
+    summary="The driver works for us no more; what they did is kept.",
+    guard=Guard("admin"),
+    answers={204: None},
+    refusals=(r.HAS_ACTIVE_WORK.code,),
+)
+async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    unless_refused(await node.executor.submit(c.DeactivateDriver(id_in_path(driver_id), request.user.actor)))
+    return no_content()
+
+
+@endpoint(
+    "POST",
+    PATH + "/reactivate",
+    tag=TAG,
+    summary="The driver works for us again.",
+    guard=Guard("admin"),
+    body=NOTHING,
+    answers={200: DriverView},
+)
+async def reactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return await _changed(request, c.ReactivateDriver(id_in_path(driver_id), request.user.actor))
+
+
+async def _changed(request: Call, command: c.Command) -> ASGIResponse:
+    node: Node = request.app.state.node
+    done = unless_refused(await node.executor.submit(command))
+    assert done.driver is not None
+    return answer(shown(node, done.driver))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    register_driver,
+    list_drivers,
+    get_driver,
+    make_token,
+    change_driver,
+    deactivate_driver,
+    reactivate_driver,
+]

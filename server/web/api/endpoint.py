@@ -1,0 +1,255 @@
+"""How a handler of the API is declared: who may call it, what it reads, what it answers, so that the OpenAPI
+document can be made from the same words. Bodies and queries are decoded strictly, straight into structs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from litestar import Request, delete, get, patch, post, put
+from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
+from msgspec import Struct
+
+from server.sockets.session import canonical
+from server.web.access.auth import Connection, Guard, Principal
+from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found
+from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
+
+BODY_LIMIT_BYTES: Final = 65_536
+JSON: Final = "application/json"
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+T = TypeVar("T")
+Call = Request[Principal, None, State]
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Described(Struct, frozen=True):
+    """What the OpenAPI document says of a handler, beside its path and method. Without roles it is for everybody."""
+
+    tag: str
+    summary: str
+    answers: Mapping[int, Any]
+    refusals: tuple[str, ...] = ()
+    body: "Body[Any] | None" = None
+    query: "Query[Any] | None" = None
+    roles: tuple[str, ...] | None = None
+
+
+class Body(Generic[T]):
+    """One kind of request body. `optional` ones may be left out: that is the struct without any field. In `whole`
+    ones every field has to be there, whatever defaults the struct has.
+    """
+
+    def __init__(self, kind: type[T], *, optional: bool = False, whole: bool = False) -> None:
+        self.kind = kind
+        self.optional = optional
+        self.whole = whole
+        self._decode = msgspec.json.Decoder(kind).decode
+
+    async def of(self, request: Request[Any, Any, Any]) -> T:
+        """The request's body. Raises 400, 413, 415 or 422."""
+        raw = await read_body(request)
+        if not raw and self.optional:
+            raw = b"{}"
+        try:
+            body = self._decode(raw)
+        except msgspec.ValidationError as error:
+            body = self._leniently(_untyped(raw), error)
+        except (ValueError, RecursionError):
+            raise _malformed() from None
+        if self.whole:
+            missing = missing_in(self.kind, msgspec.json.decode(raw))
+            if missing:
+                raise invalid(missing)
+        # PostgreSQL's text holds any character but this one.
+        if b"\\u0000" in raw:
+            found = nul_in(body)
+            if found is not None:
+                raise invalid([FieldError(found, "must not hold the character NUL")])
+        return body
+
+    def _leniently(self, value: Any, error: msgspec.ValidationError) -> T:
+        """The body if all that is wrong with it is that whole numbers are written `5.0`, as JSON allows."""
+        try:
+            return msgspec.convert(with_whole_numbers(value, self.kind), self.kind)
+        except msgspec.ValidationError:
+            raise invalid(mistakes_in(self.kind, value, error)) from None
+
+
+class Query(Generic[T]):
+    """One kind of query string. An empty value is as good as none; parameters nobody knows are ignored."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self.kind = kind
+        self._known = {field.encode_name for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+
+    def of(self, request: Request[Any, Any, Any]) -> T:
+        """The request's query. Raises 422."""
+        known = self._known
+        given = {key: value for key, value in request.query_params.items() if value and key in known}
+        for key, value in given.items():
+            if "\x00" in value:
+                raise invalid([FieldError(key, "must not hold the character NUL")])
+        try:
+            return msgspec.convert(given, self.kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise invalid(mistakes_in(self.kind, given, error, strict=False)) from None
+
+
+async def read_body(request: Request[Any, Any, Any]) -> bytes:
+    """The bytes of the body, which says it is JSON if it says anything. Raises 413 or 415."""
+    content_type = encoding = None
+    for name, value in request.scope["headers"]:
+        if name == b"content-type":
+            content_type = value
+        elif name == b"content-encoding":
+            encoding = value
+        elif name == b"content-length" and len(value) > 4 and _exceeds(value, BODY_LIMIT_BYTES):
+            raise _too_large()
+    body = b""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(MALFORMED, "The body ended early.")
+        chunk: bytes = message["body"]  # type: ignore[typeddict-item]
+        body = body + chunk if body else chunk
+        if len(body) > BODY_LIMIT_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            break
+    if body:
+        if content_type is not None and content_type != b"application/json" and not _is_json(content_type):
+            raise Problem(UNSUPPORTED, "Send JSON: `Content-Type: application/json`.")
+        if encoding is not None and encoding.strip().lower() != b"identity":
+            raise Problem(UNSUPPORTED, "Send the body as it is, without Content-Encoding.")
+    return body
+
+
+def _exceeds(digits: bytes, limit: int) -> bool:
+    """Whether this length is over the limit. One of many digits is, whatever zeros it begins with."""
+    return len(digits) > 20 or int(digits) > limit
+
+
+def _untyped(raw: bytes) -> Any:
+    """What is not valid, whole: a mistake in a field is found before one in the JSON that follows. Raises 400."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.ValidationError, RecursionError):  # numbers too large, nesting too deep: JSON all the same
+        return None
+    except ValueError:
+        raise _malformed() from None
+
+
+def _malformed() -> Problem:
+    return Problem(MALFORMED, "The body is not a JSON document in UTF-8.")
+
+
+def _too_large() -> Problem:
+    return Problem(TOO_LARGE, f"A body has {BODY_LIMIT_BYTES} bytes at most.")
+
+
+def _is_json(content_type: bytes) -> bool:
+    kind, *parameters = content_type.decode("latin-1").lower().split(";")
+    named = {name.strip(): value.strip(' "') for name, _, value in (part.partition("=") for part in parameters)}
+    kind = kind.strip()
+    is_json = kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+    return is_json and named.get("charset", "utf-8") in ("utf-8", "utf8", "us-ascii")
+
+
+class Reply(ASGIResponse):
+    """An answer whose headers are bytes from the start: assembling them is most of the price of Litestar's own."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.body = body
+        self.status_code = status
+        self._start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, as any ASGI application would."""
+        await send(self._start)
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_JSON: Final = (b"content-type", JSON.encode())
+
+
+def answer(
+    content: Any, status: int = 200, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+) -> ASGIResponse:
+    """`content`, a struct or a dict of such, as JSON."""
+    body = encode(content)
+    told = [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE]
+    if headers:
+        given = headers.items() if isinstance(headers, Mapping) else headers
+        told += [(name.lower().encode(), value.encode()) for name, value in given]
+    return Reply(body, status, told)
+
+
+def no_content() -> ASGIResponse:
+    """204."""
+    return Reply(b"", 204, [_NO_STORE])
+
+
+def id_in_path(text: str) -> str:
+    """The id in its one form. Raises 404: nothing is under what is no id."""
+    known = canonical(text)
+    if known is None:
+        raise not_found()
+    return known
+
+
+class ApiHandler(HTTPRouteHandler):
+    """A handler whose guards get it as it is: Litestar makes each of them a copy, for every request."""
+
+    async def authorize_connection(self, connection: Connection) -> None:
+        """Run the guards."""
+        for guard in self.resolve_guards():
+            await guard(connection, self)  # type: ignore[misc]
+
+
+_DECORATORS: Final = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
+
+Handler = Callable[..., Any]
+
+
+def endpoint(
+    method: str,
+    path: str,
+    *,
+    tag: str,
+    summary: str,
+    answers: Mapping[int, Any],
+    guard: Guard | None = None,
+    refusals: tuple[Kind | str, ...] = (),
+    body: Body[Any] | None = None,
+    query: Query[Any] | None = None,
+) -> Callable[[Handler], HTTPRouteHandler]:
+    """Declare a handler. `answers` maps a status to the struct of its body (None: no body), `refusals` are the
+    codes of the rules it may answer with 409. Without a guard it is open to everybody.
+    """
+    described = Described(
+        tag=tag,
+        summary=summary,
+        answers=answers,
+        refusals=tuple(code if isinstance(code, str) else code.code for code in refusals),
+        body=body,
+        query=query,
+        roles=guard.roles if guard is not None else None,
+    )
+    decorator: Callable[[Handler], HTTPRouteHandler] = _DECORATORS[method](
+        path,
+        guards=[guard] if guard is not None else None,
+        status_code=200,
+        opt={"described": described},
+        include_in_schema=False,
+        handler_class=ApiHandler,
+    )
+    return decorator

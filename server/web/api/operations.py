@@ -1,0 +1,210 @@
+"""The HTTP API of what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, UnsetType
+
+from server.contract.views import instant, instant_or_none
+from server.dispatch.policy import Policy
+from server.store.reads import operations as reads
+from server.store.reads.zone_numbers import read_numbers_now
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Call, Query, answer, endpoint
+from server.web.http.paging import BY_ID
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Admin"
+WATCHERS: Final = Guard("viewer", "ops", "admin")
+
+UNASSIGNED: Final = Query(s.UnassignedAsked)
+ZONE_PAGE: Final = Query(s.ZonePageAsked)
+STATS: Final = Query(s.StatsAsked)
+
+
+@endpoint(
+    "GET",
+    "/admin/unassigned-orders",
+    tag=TAG,
+    summary="Deliveries that wait for a driver, the oldest first; with `all` also those over, the newest first.",
+    guard=WATCHERS,
+    query=UNASSIGNED,
+    answers={200: list[a.UnassignedView]},
+)
+async def list_unassigned(request: Call) -> ASGIResponse:
+    asked = UNASSIGNED.of(request)
+    node: Node = request.app.state.node
+    read = reads.read_all_unassigned if asked.all else reads.read_waiting
+    found = await read(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    policy = node.policies.current
+    return answer(
+        BY_ID.page(found, asked.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
+    )
+
+
+def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedView:
+    """The view of a wait; its next level is due by the policy in force."""
+    return a.UnassignedView(
+        row.delivery_id,
+        row.seller_order_id,
+        row.store_name,
+        row.zone,
+        row.failure_reason,
+        instant(row.first_attempt_at),
+        instant(row.last_attempt_at),
+        row.attempt_count,
+        row.escalation_level,
+        row.escalation_status,
+        instant_or_none(_next_escalation_at(row, policy)),
+        row.support_ticket_id,
+        row.acknowledged_by,
+        instant_or_none(row.acknowledged_at),
+        row.acknowledgement_note,
+    )
+
+
+def _next_escalation_at(row: reads.UnassignedRow, policy: Policy) -> datetime | None:
+    if row.unassigned_since is None:
+        return None
+    for rung in policy.escalation:
+        if rung.level > row.escalation_level:
+            return row.unassigned_since + timedelta(seconds=rung.after_seconds)
+    return None
+
+
+@endpoint(
+    "GET",
+    "/admin/tickets",
+    tag=TAG,
+    summary="Support tickets, the newest first.",
+    guard=WATCHERS,
+    query=ZONE_PAGE,
+    answers={200: list[a.TicketView]},
+)
+async def list_tickets(request: Call) -> ASGIResponse:
+    asked = ZONE_PAGE.of(request)
+    node: Node = request.app.state.node
+    found = await reads.read_tickets(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
+
+
+def ticket_view(row: reads.TicketRow) -> a.TicketView:
+    """The view of a ticket."""
+    return a.TicketView(
+        row.id,
+        row.type,
+        row.priority,
+        row.title,
+        row.description,
+        row.delivery_id,
+        row.zone,
+        row.action_url,
+        row.status,
+        instant(row.created_at),
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/alerts",
+    tag=TAG,
+    summary="Alerts, the newest first; those without `resolvedAt` stand.",
+    guard=WATCHERS,
+    query=ZONE_PAGE,
+    answers={200: list[a.AlertView]},
+)
+async def list_alerts(request: Call) -> ASGIResponse:
+    asked = ZONE_PAGE.of(request)
+    node: Node = request.app.state.node
+    found = await reads.read_alerts(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    numbers = await alert_numbers(node, found)
+    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
+
+
+async def alert_numbers(node: "Node", alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
+    """The numbers now of those of the alerts that stand, by id. Raises DatabaseAway."""
+    standing = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
+    return await read_numbers_now(node.database.pool, standing, node.policies.current.alerts)
+
+
+def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView:
+    """The view of an alert, with its number now."""
+    return a.AlertView(
+        row.id,
+        row.kind,
+        row.zone,
+        row.value,
+        row.threshold,
+        instant(row.raised_at),
+        instant_or_none(row.resolved_at),
+        row.acknowledged_by,
+        instant_or_none(row.acknowledged_at),
+        numbers.get(row.id),
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/stats",
+    tag=TAG,
+    summary="The numbers of a window that ends now.",
+    guard=WATCHERS,
+    query=STATS,
+    answers={200: a.StatsView},
+)
+async def get_stats(request: Call) -> ASGIResponse:
+    asked = STATS.of(request)
+    node: Node = request.app.state.node
+    return answer(await stats(node, asked.window_minutes, _zone(asked.zone)))
+
+
+async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsView:
+    """The numbers of the last so many minutes. Auto-accepts are told apart from real accepts everywhere."""
+    since = node.clock.now() - timedelta(minutes=window_minutes)
+    offers = await reads.read_offer_numbers(node.database.pool, since, zone)
+    deliveries = await reads.read_delivery_numbers(node.database.pool, since, zone)
+    answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
+    return a.StatsView(
+        window_minutes=window_minutes,
+        zone=zone,
+        offers_sent=offers.sent,
+        accepted=offers.accepted,
+        auto_accepted=offers.auto_accepted,
+        rejected=offers.rejected,
+        expired=offers.expired,
+        withdrawn=offers.withdrawn,
+        acceptance_rate=_share(offers.accepted, answered),
+        rejected_share=_share(offers.rejected, answered),
+        response_ms_avg=offers.response_ms_avg,
+        response_ms_p50=offers.response_ms_p50,
+        response_ms_p95=offers.response_ms_p95,
+        deliveries_created=deliveries.created,
+        deliveries_delivered=deliveries.delivered,
+        deliveries_cancelled=deliveries.cancelled,
+        unassigned_now=deliveries.unassigned_now,
+        unassigned_over5_min_share=_share(deliveries.waited_over5_min, deliveries.wanted),
+        rejection_reasons=offers.rejection_reasons,
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _zone(zone: str | UnsetType) -> str | None:
+    return None if zone is UNSET else zone
+
+
+def _id(cursor: str | UnsetType) -> str | None:
+    key = BY_ID.key(cursor)
+    return key[0] if key is not None else None
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [list_unassigned, list_tickets, list_alerts, get_stats]

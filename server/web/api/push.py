@@ -1,0 +1,149 @@
+"""The HTTP API of web push: the key that browsers subscribe to, and where a driver's browsers are reached."""
+
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.contract.views import instant, instant_or_none
+from server.ids import new_id
+from server.notify.push_message import mistake_in_auth, mistake_in_endpoint, mistake_in_p256dh, origin_of
+from server.store import push_subscriptions as store
+from server.store.queues.push_notices import note_shown
+from server.store.reads.drivers import driver_exists
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.drivers import PATH, TAG, driver_of
+from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
+from server.web.http.errors import FieldError, invalid, not_found
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+THEIRS: Final = Guard(driver=True)
+THEIRS_OR_ADMINS: Final = Guard("admin", driver=True)
+WATCHERS: Final = Guard("viewer", "ops", "admin", driver=True)
+SUBSCRIPTION: Final = Body(s.NewPushSubscription)
+SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
+
+
+@endpoint(
+    "GET",
+    "/drivers/push-key",
+    tag=TAG,
+    summary="The key that a driver's browser subscribes to.",
+    guard=Guard("driver", "viewer", "ops", "admin"),
+    answers={200: a.PushKeyView},
+)
+async def get_push_key(request: Call) -> ASGIResponse:
+    node: Node = request.app.state.node
+    return answer(a.PushKeyView((await node.notify.push.signer()).public_key))
+
+
+@endpoint(
+    "POST",
+    SUBSCRIPTIONS,
+    tag=TAG,
+    summary="Tell this browser of offers while its app is closed, as long as the token is good that says so.",
+    guard=THEIRS,
+    body=SUBSCRIPTION,
+    answers={201: a.PushSubscriptionView},
+)
+async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    new = await SUBSCRIPTION.of(request)
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    mistakes = {
+        "endpoint": mistake_in_endpoint(new.endpoint, allow_private=node.settings.webhooks_allow_private),
+        "keys.p256dh": mistake_in_p256dh(new.keys.p256dh),
+        "keys.auth": mistake_in_auth(new.keys.auth),
+    }
+    told = [FieldError(field, mistake) for field, mistake in mistakes.items() if mistake is not None]
+    if told:
+        raise invalid(told)
+    added = await store.add_subscription(
+        node.database.pool,
+        new_id(),
+        known,
+        new.endpoint,
+        new.keys.p256dh.rstrip("="),
+        new.keys.auth.rstrip("="),
+        request.user.expires_at,
+    )
+    node.notify.push.look()
+    return answer(subscription_view(added), 201)
+
+
+@endpoint(
+    "GET",
+    SUBSCRIPTIONS,
+    tag=TAG,
+    summary="The driver's browsers that are told of offers while their app is closed.",
+    guard=WATCHERS,
+    answers={200: a.PushSubscriptionsView},
+)
+async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    if not await driver_exists(node.database.pool, known):
+        raise not_found()
+    found = await store.read_subscriptions(node.database.pool, known)
+    return answer(a.PushSubscriptionsView([subscription_view(row) for row in found]))
+
+
+@endpoint(
+    "DELETE",
+    SUBSCRIPTIONS + "/{subscription_id:str}",
+    tag=TAG,
+    summary="Tell this browser no more.",
+    guard=THEIRS_OR_ADMINS,
+    answers={204: None},
+)
+async def remove_push_subscription(
+    request: Call, driver_id: FromPath[str], subscription_id: FromPath[str]
+) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    if not await store.remove_subscription(node.database.pool, known, id_in_path(subscription_id)):
+        raise not_found()
+    return no_content()
+
+
+@endpoint(
+    "POST",
+    PATH + "/pushes/{push_id:str}/shown",
+    tag=TAG,
+    summary="A browser has shown this push. Whether the driver has seen the offer, only the app can say: `received`.",
+    guard=THEIRS,
+    answers={204: None},
+)
+async def confirm_push(request: Call, driver_id: FromPath[str], push_id: FromPath[str]) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node: Node = request.app.state.node
+    if not await note_shown(node.database.pool, known, id_in_path(push_id)):
+        raise not_found()
+    return no_content()
+
+
+def subscription_view(row: store.Subscription) -> a.PushSubscriptionView:
+    """The view of a subscription."""
+    return a.PushSubscriptionView(
+        row.id,
+        origin_of(row.endpoint),
+        instant(row.created_at),
+        instant(row.expires_at),
+        instant_or_none(row.last_at),
+        row.last_status,
+        row.last_error,
+    )
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    get_push_key,
+    add_push_subscription,
+    list_push_subscriptions,
+    remove_push_subscription,
+    confirm_push,
+]

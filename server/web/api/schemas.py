@@ -1,0 +1,463 @@
+"""The bodies and queries of the HTTP API as strict structs: camelCase, every bound in the type.
+
+What is refused here never reaches the rules; what passes fits into the database. Answers stand in `answers.py`.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from server.contract.messages import Lat, Lon
+from server.dispatch.model import Availability, DeliveryStatus, ProofKind, Stop
+from server.dispatch.money import EXPONENTS
+
+# Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
+NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
+_SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+# Python's `$` also matches before a line's end: texts of a fixed length get their length beside the pattern.
+UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+INT4: Final = 2_147_483_647
+
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_SOMETHING)]
+Zone = Annotated[str, Meta(min_length=1, max_length=64, pattern=_SOMETHING)]
+Key = Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)]
+Address = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
+Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=NO_NUL)]
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
+DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
+VersionSeen = Annotated[int, Meta(ge=1, le=INT4)]
+Cents = Annotated[int, Meta(ge=0, le=INT4)]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, extra_json_schema={"enum": sorted(EXPONENTS)})]
+Instant = Annotated[datetime, Meta(tz=True)]
+IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Mode = Literal["offer", "assign"]
+
+
+Tag = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=20)]
+Proofs = Annotated[tuple[ProofKind, ...], Meta(max_length=3)]
+Phone = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Vehicle = Annotated[str, Meta(min_length=1, max_length=40, pattern=_SOMETHING)]
+Capacity = Annotated[int, Meta(ge=1, le=100)]
+Pin = Annotated[str, Meta(pattern="^[0-9]{4}$", max_length=4)]
+
+
+class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A request's body."""
+
+
+class _Asked(Struct, frozen=True, rename="camel"):
+    """A request's query."""
+
+
+class Place(_Given, frozen=True):
+    """A point in degrees, WGS 84, with an address for people, and whoever is met there."""
+
+    lat: Lat
+    lon: Lon
+    address: Address | None = None
+    name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
+    phone: Annotated[str, Meta(max_length=40, extra_json_schema=NO_NUL)] | None = None
+    notes: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+
+
+class NewDelivery(_Given, frozen=True):
+    """An order to be delivered. `dispatchAt` is when the search for a driver starts, at once if it is not given."""
+
+    seller_order_id: Name
+    store_name: Name
+    pickup: Place
+    dropoff: Place
+    seller_id: Key = ""
+    zone: Zone = "default"
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    dispatch_at: Instant | None = None
+    price_cents: Cents | None = None
+    driver_pay_cents: Cents | None = None
+    currency: Currency | None = None
+    notes: Notes | None = None
+    requirements: Tags = ()
+    promised_at: Instant | None = None
+    proof_required: Proofs = ()
+    pin: Pin | None = None
+    tip_cents: Cents | None = None
+
+
+class ChangedDelivery(_Given, frozen=True):
+    """What of an order changes; `version` is the delivery's, as the caller saw it. Null clears."""
+
+    version: VersionSeen
+    store_name: Name | UnsetType = UNSET
+    pickup: Place | UnsetType = UNSET
+    dropoff: Place | UnsetType = UNSET
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] | UnsetType = UNSET
+    dispatch_at: Instant | UnsetType = UNSET
+    price_cents: Cents | UnsetType | None = UNSET
+    driver_pay_cents: Cents | UnsetType | None = UNSET
+    currency: Currency | UnsetType = UNSET
+    notes: Notes | UnsetType | None = UNSET
+    requirements: Tags | UnsetType = UNSET
+    promised_at: Instant | UnsetType | None = UNSET
+    proof_required: Proofs | UnsetType = UNSET
+    pin: Pin | UnsetType | None = UNSET
+    tip_cents: Cents | UnsetType | None = UNSET
+
+
+class Delay(_Given, frozen=True):
+    """How much longer the store needs, and why."""
+
+    minutes: Annotated[int, Meta(ge=1, le=240)]
+    reason: DriversReason | None = None
+
+
+class Retry(_Given, frozen=True):
+    """Why it is tried again."""
+
+    reason: Reason
+
+
+class Cancellation(_Given, frozen=True):
+    """Why; `force` cancels after pickup, for an admin. `version` is what the caller saw."""
+
+    reason: Reason
+    force: bool = False
+    version: VersionSeen | None = None
+
+
+class NewDriver(_Given, frozen=True):
+    """A driver to register. `capacity` is how many deliveries they carry at once."""
+
+    name: Name
+    external_ref: Name | None = None
+    phone: Phone | None = None
+    zone: Zone = "default"
+    capacity: Capacity = 1
+    vehicle: Vehicle | None = None
+    tags: Tags = ()
+    shift_ends_at: Instant | None = None
+
+
+class ChangedDriver(_Given, frozen=True):
+    """What of a driver changes. Null clears."""
+
+    name: Name | UnsetType = UNSET
+    external_ref: Name | UnsetType | None = UNSET
+    phone: Phone | UnsetType | None = UNSET
+    zone: Zone | UnsetType = UNSET
+    capacity: Capacity | UnsetType = UNSET
+    vehicle: Vehicle | UnsetType | None = UNSET
+    tags: Tags | UnsetType = UNSET
+    shift_ends_at: Instant | UnsetType | None = UNSET
+
+
+class TokenWanted(_Given, frozen=True):
+    """How long the token is to be good."""
+
+    hours: Annotated[float, Meta(ge=0.01, le=8760)] = 12.0
+
+
+class Location(_Given, frozen=True):
+    """Where the driver is; `at` by the phone's own clock."""
+
+    lat: Lat
+    lon: Lon
+    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
+    speed_kmh: Annotated[float, Meta(ge=0, le=500)] | None = None
+    accuracy_m: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    at: Instant | None = None
+
+
+class Nothing(_Given, frozen=True):
+    """No field at all."""
+
+
+class Acceptance(_Given, frozen=True):
+    """`acceptedAt` is the phone's own time; the server's decides."""
+
+    accepted_at: Instant | None = None
+
+
+class Rejection(_Given, frozen=True):
+    """Why not: a code, or the driver's own words; and a note."""
+
+    reason: DriversReason | None = None
+    note: DriversReason | None = None
+
+
+class Deed(_Given, frozen=True, kw_only=True):
+    """How it was done: the app's id for it, the phone's times of doing and of sending, and where."""
+
+    action_id: IdGiven | None = None
+    at: Instant | None = None
+    sent_at: Instant | None = None
+    lat: Lat | None = None
+    lon: Lon | None = None
+
+
+class Arrival(Deed, frozen=True, kw_only=True):
+    """At the store, or at the door."""
+
+    where: Stop
+
+
+class HandoverProof(_Given, frozen=True):
+    """What was said at the door: the PIN, who took the goods, and a note."""
+
+    pin: Annotated[str, Meta(max_length=16, extra_json_schema=NO_NUL)] | None = None
+    name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
+    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+
+
+class Completion(Deed, frozen=True, kw_only=True):
+    """The goods are handed over, or back at the store."""
+
+    proof: HandoverProof | None = None
+
+
+class Release(Deed, frozen=True, kw_only=True):
+    """Why the job is given back."""
+
+    reason: Reason
+    note: DriversReason | None = None
+
+
+class Failure(Deed, frozen=True, kw_only=True):
+    """Why the goods cannot be handed over, and whether they come back (`return`) or the job ends here (`end`)."""
+
+    reason: Reason
+    note: DriversReason | None = None
+    then: Literal["return", "end"] = "end"
+
+
+class DoneForDriver(_Given, frozen=True):
+    """Why somebody else says so for the driver."""
+
+    reason: Reason
+
+
+class ReleaseForDriver(_Given, frozen=True):
+    """Why the job is taken back for a driver who cannot say so."""
+
+    reason: Reason
+    note: DriversReason | None = None
+
+
+class FailureForDriver(_Given, frozen=True):
+    """Why the goods could not be handed over, said for the driver."""
+
+    reason: Reason
+    note: DriversReason | None = None
+    then: Literal["return", "end"] = "end"
+
+
+class BreakWanted(_Given, frozen=True):
+    """A break from now."""
+
+    duration_minutes: Annotated[int, Meta(ge=5, le=120)]
+    reason: DriversReason | None = None
+
+
+class PushKeys(_Given, frozen=True):
+    """A browser's keys, in base64url: `p256dh` a point of P-256, `auth` 16 bytes."""
+
+    p256dh: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Za-z0-9_-]+=*$")]
+    auth: Annotated[str, Meta(min_length=1, max_length=40, pattern="^[A-Za-z0-9_-]+=*$")]
+
+
+class NewPushSubscription(_Given, frozen=True):
+    """What a browser's `PushSubscription` gives as JSON."""
+
+    endpoint: Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema={"format": "uri", **NO_NUL})]
+    keys: PushKeys
+    expiration_time: float | None = None  # the push service says when it is over
+
+
+class Reassignment(_Given, frozen=True):
+    """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw.
+
+    `pauseDriver` pauses whoever had it.
+    """
+
+    reason: Reason
+    driver_id: IdGiven | None = None
+    mode: Mode = "offer"
+    force: bool = False
+    version: VersionSeen | None = None
+    pause_driver: bool = False
+
+
+class ManualAssignment(_Given, frozen=True):
+    """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them. `version` is what the
+    caller saw of the delivery. An open offer to another is taken back only with `replaceOffer`.
+    """
+
+    driver_id: IdGiven
+    reason: Reason
+    mode: Mode = "offer"
+    version: VersionSeen | None = None
+    replace_offer: bool = False
+
+
+class AvailabilityWanted(_Given, frozen=True):
+    """An admin's word on a driver's availability; `durationMinutes` ends a break by itself."""
+
+    availability: Availability
+    reason: Reason
+    duration_minutes: Annotated[int, Meta(ge=1, le=1440)] | None = None
+
+
+class Acknowledgement(_Given, frozen=True):
+    """A note for the colleagues. `version` is what the caller saw of the delivery."""
+
+    version: VersionSeen | None = None
+    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+
+
+class NewApiKey(_Given, frozen=True):
+    """Who will use the key: an order source's name."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOMETHING)]
+
+
+WebhookUrl = Annotated[str, Meta(min_length=8, max_length=2000, extra_json_schema=NO_NUL | {"format": "uri"})]
+EventType = Literal[
+    "*",
+    "delivery.created",
+    "delivery.assigned",
+    "delivery.arrived",
+    "delivery.picked_up",
+    "delivery.delivered",
+    "delivery.released",
+    "delivery.failed",
+    "delivery.returning",
+    "delivery.returned",
+    "delivery.late_report",
+    "delivery.changed",
+    "delivery.restored",
+    "delivery.retried",
+    "delivery.at_risk",
+    "delivery.recovered",
+    "delivery.cancelled",
+    "delivery.reassigned",
+    "delivery.escalated",
+    "offer.created",
+    "offer.accepted",
+    "offer.rejected",
+    "offer.expired",
+    "offer.withdrawn",
+    "driver.availability_changed",
+    "ticket.created",
+    "alert.raised",
+    "alert.resolved",
+]
+EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
+
+
+class NewWebhook(_Given, frozen=True):
+    """An address to be told of what happens: of these types, or of everything (`*`)."""
+
+    url: WebhookUrl
+    events: EventTypes = ("*",)
+
+
+class WebhookChange(_Given, frozen=True):
+    """What is to be different; `active` false stops it without forgetting it."""
+
+    url: WebhookUrl | None = None
+    events: EventTypes | None = None
+    active: bool | None = None
+
+
+Limit = Annotated[int, Meta(ge=1, le=500)]
+Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
+ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
+
+
+class PageAsked(_Asked, frozen=True):
+    """A page of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor | UnsetType = UNSET
+
+
+class DeliveriesAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of deliveries."""
+
+    status: DeliveryStatus | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class DriversAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of drivers."""
+
+    availability: Availability | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class TimelineAsked(_Asked, frozen=True):
+    """A page of a timeline: usually all of it."""
+
+    limit: Annotated[int, Meta(ge=1, le=5000)] = 5000
+    cursor: Cursor | UnsetType = UNSET
+
+
+class UnassignedAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of unassigned orders; `all` also shows those whose wait is over."""
+
+    zone: ZoneAsked | UnsetType = UNSET
+    all: bool = False
+
+
+class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
+    """A page, of one zone if given."""
+
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class ReasonAsked(_Asked, frozen=True):
+    """Why it is done."""
+
+    reason: DriversReason | UnsetType = UNSET
+
+
+class StatsAsked(_Asked, frozen=True):
+    """The window that ends now."""
+
+    window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
+    zone: ZoneAsked | UnsetType = UNSET
+
+
+class WebhookMessagesAsked(PageAsked, frozen=True, kw_only=True):
+    """A page of a webhook's messages."""
+
+    status: Literal["pending", "delivered", "parked"] | UnsetType = UNSET
+
+
+class NoticesAsked(_Asked, frozen=True):
+    """A page of notices, of the last so many hours."""
+
+    limit: Limit = 50
+    cursor: Annotated[str, Meta(max_length=600, description="`nextCursor` of the page before")] | UnsetType = UNSET
+    to: Literal["ops", "customer", "driver"] | UnsetType = UNSET
+    kind: (
+        Literal[
+            "delivery.escalated",
+            "ticket.created",
+            "alert.raised",
+            "alert.resolved",
+            "delivery.assigned",
+            "offer.created",
+            "offer.closed",
+            "delivery.reassigned",
+            "delivery.cancelled",
+            "driver.availability_changed",
+        ]
+        | UnsetType
+    ) = UNSET
+    status: Literal["pending", "sent", "received", "failed"] | UnsetType = UNSET
+    zone: ZoneAsked | UnsetType = UNSET
+    delivery_id: IdGiven | UnsetType = UNSET
+    hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET

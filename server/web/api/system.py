@@ -1,0 +1,169 @@
+"""Health and metrics: for load balancers and Prometheus, not for people. None of it needs a caller's token."""
+
+import asyncio
+import time
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from litestar import Request, get
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
+from litestar.response.base import ASGIResponse
+from litestar.types import Message, Receive, Scope, Send
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from server.dispatcher.lease import NAME as LEASE
+from server.store.query import DatabaseAway, fetch_one
+from server.web.access.auth import Connection, bearer
+from server.web.api.endpoint import answer, endpoint
+from server.web.http.errors import unauthorized
+from server.worker_metrics import exposition
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "System"
+CHECK_SECONDS: Final = 1.0
+
+SOMEBODY_DISPATCHES: Final = """
+SELECT coalesce((SELECT holder IS NOT NULL AND expires_at > clock_timestamp() FROM leases WHERE name = $1), false),
+    current_setting('transaction_read_only') = 'on'"""
+
+State = Literal["up", "down"]
+
+
+class Components(Struct, frozen=True):
+    """What a node depends on; `dispatcher` is up while some node holds the lease."""
+
+    database: State
+    redis: State
+    dispatcher: State
+
+
+class Health(Struct, frozen=True):
+    """`degraded`: it works, but slower, or nobody dispatches now. `down`: send nothing here."""
+
+    status: Literal["ok", "degraded", "down"]
+    components: Components
+
+
+class Alive(Struct, frozen=True):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+@endpoint("GET", "/health/live", tag=TAG, summary="Whether the process answers.", answers={200: Alive})
+async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
+    return answer(Alive())
+
+
+@endpoint(
+    "GET",
+    "/health/ready",
+    tag=TAG,
+    summary="Whether this node can do its work.",
+    answers={200: Health, 503: Health},
+)
+async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
+    found = await health(request.app.state.node)
+    return answer(found, 503 if found.status == "down" else 200)
+
+
+async def health(node: "Node") -> Health:
+    """The state of a node: without a database that takes writes, or while it stops, it is down."""
+    database: State = "up"
+    dispatched = False
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            dispatched, read_only = await fetch_one(node.database.pool, SOMEBODY_DISPATCHES, LEASE)
+            if read_only:
+                node.database.retire()
+            if read_only or not (node.hub.draining or await node.takes_writes()):
+                database = "down"
+    except (DatabaseAway, TimeoutError):
+        database = "down"
+    redis: State = "up" if node.bus.connected else "down"
+    dispatcher: State = "up" if dispatched else "down"
+    components = Components(database, redis, dispatcher)
+    if database == "down" or node.hub.draining:
+        return Health("down", components)
+    return Health("ok" if redis == dispatcher == "up" else "degraded", components)
+
+
+async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
+    """With a metrics token in the settings, only with that."""
+    wanted = connection.app.state.settings.metrics_token
+    given = bearer(connection)
+    if wanted and (given is None or not compare_digest(given.encode(), wanted.encode())):
+        raise unauthorized("Send the metrics token: `Authorization: Bearer ...`.")
+
+
+@get("/metrics", guards=[may_scrape], include_in_schema=False)
+async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """Everything that this process counts, and the other workers of this port."""
+    text = await exposition(request.app.state.siblings)
+    return ASGIResponse(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+class CountedRequests(PrometheusMiddleware):
+    """The plugin's metrics at a fraction of its price: the labels of a route are looked up once, not per request."""
+
+    def __init__(self, app: Any, config: PrometheusConfig) -> None:
+        super().__init__(app, config)
+        self._in_progress: dict[tuple[str, str], Any] = {}
+        self._done: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path_template"]  # type: ignore[typeddict-item]
+        in_progress = self._in_progress.get((method, path))
+        if in_progress is None:
+            labels = self._labels(method, path, 200)
+            in_progress = self._in_progress[method, path] = self.requests_in_progress(labels).labels(*labels.values())
+        status = 200
+        started = time.perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        in_progress.inc()
+        try:
+            await self.app(scope, receive, noting)
+        finally:
+            in_progress.dec()
+            count, duration, errors = self._done.get((method, path, status)) or self._new(method, path, status)
+            count.inc()
+            duration.observe(time.perf_counter() - started)
+            if status >= 500:
+                errors.inc()
+
+    def _new(self, method: str, path: str, status: int) -> tuple[Any, Any, Any]:
+        labels = self._labels(method, path, status)
+        values = labels.values()
+        done = (
+            self.request_count(labels).labels(*values),
+            self.request_time(labels).labels(*values),
+            self.requests_error_count(labels).labels(*values),
+        )
+        self._done[method, path, status] = done
+        return done
+
+    def _labels(self, method: str, path: str, status: int) -> dict[str, str | int | float]:
+        return {"method": method, "path": path, "status_code": status, "app_name": self._config.app_name}
+
+
+METRICS: Final = PrometheusConfig(
+    app_name="callboard",
+    prefix="callboard_http",
+    group_path=True,
+    scopes={ScopeType.HTTP},
+    middleware_class=CountedRequests,
+    buckets=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5],
+)
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [live, ready]

@@ -1,0 +1,193 @@
+"""The HTTP API of people who can log in: admins make them and change them."""
+
+from typing import Annotated, Any, Final
+
+import structlog
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from server.contract.views import instant, instant_or_none
+from server.store.query import asking
+from server.users import (
+    NAME_LENGTHS,
+    PASSWORD_LENGTHS,
+    LastAdmin,
+    NameTaken,
+    NameUnfit,
+    Person,
+    PersonRefused,
+    PersonRole,
+    add_person,
+    change_person,
+    find_person,
+    list_people,
+)
+from server.web.access.auth import Guard
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.api.operations import TAG, WATCHERS
+from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
+from server.web.http.paging import BY_ID
+
+ADMIN: Final = Guard("admin")
+
+UserName = Annotated[str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1])]
+Password = Annotated[
+    str, Meta(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[-1], extra_json_schema=s.NO_NUL)
+]
+
+log = structlog.get_logger(__name__)
+
+
+class NewUser(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A person who is to log in."""
+
+    name: UserName
+    role: PersonRole
+    password: Password
+
+
+class UserChange(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What changes of a person. Any change ends their sessions."""
+
+    role: PersonRole | UnsetType = UNSET
+    active: bool | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+
+
+class UserView(Struct, frozen=True, rename="camel"):
+    """A person who can log in, if they are active."""
+
+    id: a.Id
+    name: str
+    role: PersonRole
+    active: bool
+    created_at: a.InstantText
+    last_login_at: a.InstantText | None
+
+
+NEW_USER: Final = Body(NewUser)
+CHANGE: Final = Body(UserChange)
+PAGE: Final = Query(s.PageAsked)
+
+
+def user_view(person: Person) -> UserView:
+    """The view of a person."""
+    return UserView(
+        person.id,
+        person.name,
+        person.role,
+        person.active,
+        instant(person.created_at),
+        instant_or_none(person.last_login_at),
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/users",
+    tag=TAG,
+    summary="People who can log in, in the order in which they were made.",
+    guard=WATCHERS,
+    query=PAGE,
+    answers={200: list[UserView]},
+)
+async def list_users(request: Call) -> ASGIResponse:
+    asked = PAGE.of(request)
+    after = BY_ID.key(asked.cursor)
+    with asking():
+        found = await list_people(pool_of(request), after[0] if after is not None else None, asked.limit + 1)
+    return answer(BY_ID.page(found, asked.limit, lambda person: (person.id,), user_view))
+
+
+@endpoint(
+    "POST",
+    "/admin/users",
+    tag=TAG,
+    summary="Make a person who can log in.",
+    guard=ADMIN,
+    body=NEW_USER,
+    answers={201: UserView},
+    refusals=(USER_EXISTS,),
+)
+async def make_user(request: Call) -> ASGIResponse:
+    new = await NEW_USER.of(request)
+    return answer(user_view(await made(request, new.name, new.role, new.password)), 201)
+
+
+@endpoint(
+    "PATCH",
+    "/admin/users/{user_id:str}",
+    tag=TAG,
+    summary="Change a person's role or password, or whether they can log in. Their sessions end.",
+    guard=ADMIN,
+    body=CHANGE,
+    answers={200: UserView},
+    refusals=(LAST_ADMIN,),
+)
+async def change_user(request: Call, user_id: FromPath[str]) -> ASGIResponse:
+    change = await CHANGE.of(request)
+    person = await changed(
+        request,
+        user_id,
+        role=given(change.role),
+        active=given(change.active),
+        password=given(change.password),
+    )
+    return answer(user_view(person))
+
+
+async def made(request: Call, name: str, role: PersonRole, password: str) -> Person:
+    """A new person. Raises 409, 422 or DatabaseAway."""
+    pool = pool_of(request)
+    try:
+        with asking():
+            person_id = await add_person(pool, name, role, password)
+            person = await find_person(pool, person_id)
+    except PersonRefused as refused:
+        raise as_problem(refused) from None
+    assert person is not None
+    log.info("user_added", name=person.name, role=role, by=request.user.subject)
+    return person
+
+
+async def changed(request: Call, user_id: str, **changes: Any) -> Person:
+    """A person after the change; their sessions are over at once. Raises 404, 409, 422 or DatabaseAway."""
+    known = id_in_path(user_id)
+    try:
+        with asking():
+            person = await change_person(pool_of(request), known, **changes)
+    except PersonRefused as refused:
+        raise as_problem(refused) from None
+    if person is None:
+        raise not_found()
+    request.app.state.sessions.user_changed(known)
+    what = {name: value if name != "password" else "new" for name, value in changes.items() if value is not None}
+    log.info("user_changed", name=person.name, by=request.user.subject, **what)
+    return person
+
+
+def as_problem(refused: PersonRefused) -> Problem:
+    """Why a person cannot be made or changed so."""
+    told = str(refused)
+    if isinstance(refused, NameTaken):
+        return Problem(USER_EXISTS, f"{told[:1].upper()}{told[1:]}.")
+    if isinstance(refused, LastAdmin):
+        return Problem(LAST_ADMIN, f"{told[:1].upper()}{told[1:]}.")
+    return invalid_field("name" if isinstance(refused, NameUnfit) else "password", told)
+
+
+def given(value: Any) -> Any:
+    """What was sent, None if nothing was."""
+    return None if value is UNSET else value
+
+
+def pool_of(request: Call) -> Any:
+    """The pool of the node that answers."""
+    return request.app.state.node.database.pool
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [list_users, make_user, change_user]

@@ -1,0 +1,146 @@
+"""The HTTP API of what webhooks were told: the log of every message with its attempts, sending again, trying out."""
+
+from typing import TYPE_CHECKING, Final
+
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET
+
+from server.contract.views import instant, instant_or_none
+from server.store.queues import webhook_log
+from server.web.access.auth import Guard
+from server.web.api import schemas as s
+from server.web.api import webhook_answers as a
+from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
+from server.web.api.operations import WATCHERS
+from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
+from server.web.http.paging import BY_NUMBER
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Webhooks"
+ADMIN: Final = Guard("admin")
+MESSAGES: Final = Query(s.WebhookMessagesAsked)
+
+
+@endpoint(
+    "GET",
+    "/admin/webhooks/{webhook_id:str}/deliveries",
+    tag=TAG,
+    summary="The messages of a webhook, the newest first, each with its attempts.",
+    guard=WATCHERS,
+    query=MESSAGES,
+    answers={200: list[a.WebhookMessageView]},
+)
+async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    asked = MESSAGES.of(request)
+    node: Node = request.app.state.node
+    before = BY_NUMBER.key(asked.cursor)
+    found = await webhook_log.read_posts(
+        node.database.pool,
+        id_in_path(webhook_id),
+        before[0] if before is not None else None,
+        asked.status if asked.status is not UNSET else None,
+        asked.limit + 1,
+    )
+    if found is None:
+        raise not_found()
+    return answer(BY_NUMBER.page(found, asked.limit, lambda row: (row.seq,), message_view))
+
+
+def message_view(row: webhook_log.PostRow) -> a.WebhookMessageView:
+    """The view of a message."""
+    over = row.delivered_at is not None or row.parked_at is not None
+    return a.WebhookMessageView(
+        row.id,
+        row.webhook_id,
+        row.type,
+        row.status,
+        instant(row.created_at),
+        row.attempts,
+        None if over else instant(row.next_attempt_at),
+        instant_or_none(row.delivered_at),
+        instant_or_none(row.parked_at),
+        row.last_status,
+        row.last_error,
+        [a.WebhookAttemptView(t.attempt, instant(t.at), t.status, t.ms, t.error) for t in row.made],
+    )
+
+
+@endpoint(
+    "POST",
+    "/admin/webhook-deliveries/{message_id:str}/redeliver",
+    tag=TAG,
+    summary="Send a message (again) now, whatever became of it; it keeps its id and is tried for a day.",
+    guard=ADMIN,
+    answers={200: a.WebhookMessageView},
+    refusals=(WEBHOOK_NOT_ACTIVE,),
+)
+async def redeliver(request: Call, message_id: FromPath[str]) -> ASGIResponse:
+    return answer(message_view(await sent_again(request, id_in_path(message_id))))
+
+
+async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
+    """The message, which is sent (again) now. Raises 404, 409 or DatabaseAway."""
+    node: Node = request.app.state.node
+    sent = await webhook_log.redeliver(node.database.pool, message_id)
+    row = await webhook_log.read_post(node.database.pool, message_id)
+    if row is None:
+        raise not_found()
+    if sent is None:
+        raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook of this message is not active.")
+    node.notify.outbox.look(sent)
+    return row
+
+
+@endpoint(
+    "POST",
+    "/admin/webhooks/{webhook_id:str}/redeliver-parked",
+    tag=TAG,
+    summary="Send all parked messages of a webhook again, in their order; each is tried for a day.",
+    guard=ADMIN,
+    answers={200: a.Redelivered},
+    refusals=(WEBHOOK_NOT_ACTIVE,),
+)
+async def redeliver_parked(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    return answer(a.Redelivered(await all_parked_again(request, id_in_path(webhook_id))))
+
+
+async def all_parked_again(request: Call, webhook_id: str) -> int:
+    """How many messages are sent again. Raises 404, 409 for a webhook that is not active, or DatabaseAway."""
+    node: Node = request.app.state.node
+    found = await webhook_log.read_fares(node.database.pool, webhook_id)
+    if not found:
+        raise not_found()
+    if not found[0].active:
+        raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook is not active.")
+    count = await webhook_log.redeliver_parked(node.database.pool, webhook_id)
+    node.notify.outbox.look(webhook_id)
+    return count
+
+
+@endpoint(
+    "POST",
+    "/admin/webhooks/{webhook_id:str}/test",
+    tag=TAG,
+    summary="Send a message of the type `webhook.test` now, active or not, and wait for what becomes of it.",
+    guard=ADMIN,
+    answers={200: a.WebhookMessageView},
+)
+async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    return answer(message_view(await tested(request, id_in_path(webhook_id))))
+
+
+async def tested(request: Call, webhook_id: str) -> webhook_log.PostRow:
+    """A test that was made now. Raises 404 or DatabaseAway."""
+    node: Node = request.app.state.node
+    message_id = await node.notify.try_webhook(webhook_id, request.user.actor)
+    row = await webhook_log.read_post(node.database.pool, message_id) if message_id is not None else None
+    if row is None:
+        raise not_found()
+    return row
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [list_messages, redeliver, redeliver_parked, test_webhook]

@@ -1,0 +1,227 @@
+"""The HTTP API of webhooks: who is told of what, with which secret, and what became of every message."""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.contract.views import instant, instant_or_none
+from server.ids import new_id
+from server.notify.addresses import mistake_in
+from server.store.queues import webhook_log
+from server.store.queues import webhooks as store
+from server.web.api import schemas as s
+from server.web.api import webhook_answers as a
+from server.web.api import webhook_messages
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.operations import WATCHERS
+from server.web.api.webhook_messages import ADMIN, TAG
+from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
+from server.web.http.paging import BY_ID
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
+SECRET_BYTES: Final = 32
+
+NEW_WEBHOOK: Final = Body(s.NewWebhook)
+CHANGE: Final = Body(s.WebhookChange)
+PAGE: Final = Query(s.PageAsked)
+
+
+def _new_secret() -> str:
+    return SECRET_PREFIX + b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+@endpoint(
+    "POST",
+    "/admin/webhooks",
+    tag=TAG,
+    summary="Tell this address of what happens. The secret that signs its messages is shown this once.",
+    guard=ADMIN,
+    body=NEW_WEBHOOK,
+    answers={201: a.WebhookWithSecret},
+    refusals=(TOO_MANY_WEBHOOKS,),
+)
+async def add_webhook(request: Call) -> ASGIResponse:
+    wanted = await NEW_WEBHOOK.of(request)
+    return answer(_with_secret(*await made(request, wanted.url, wanted.events)), 201)
+
+
+async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.WebhookRow, str]:
+    """A new webhook and its secret. Raises 409, 422 or DatabaseAway."""
+    node: Node = request.app.state.node
+    _check(request, url)
+    secret = _new_secret()
+    added = await store.add_webhook(
+        node.database.pool, new_id(), url, list(dict.fromkeys(events)), secret, request.user.subject
+    )
+    if added is None:
+        raise Problem(TOO_MANY_WEBHOOKS, f"There are {store.WEBHOOKS_LIMIT} webhooks already.")
+    return added, secret
+
+
+def _check(request: Call, url: str) -> None:
+    node: Node = request.app.state.node
+    wrong = mistake_in(url, allow_private=node.settings.webhooks_allow_private)
+    if wrong is not None:
+        raise invalid_field("url", wrong)
+
+
+@endpoint(
+    "GET",
+    "/admin/webhooks",
+    tag=TAG,
+    summary="Webhooks, the newest first.",
+    guard=WATCHERS,
+    query=PAGE,
+    answers={200: list[a.WebhookView]},
+)
+async def list_webhooks(request: Call) -> ASGIResponse:
+    asked = PAGE.of(request)
+    node: Node = request.app.state.node
+    before = BY_ID.key(asked.cursor)
+    found = await store.read_webhooks(node.database.pool, before[0] if before is not None else None, asked.limit + 1)
+    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), webhook_view))
+
+
+def webhook_view(row: store.WebhookRow) -> a.WebhookView:
+    """The view of a webhook."""
+    return a.WebhookView(
+        row.id,
+        row.url,
+        row.events,
+        row.active,
+        row.created_by,
+        instant(row.created_at),
+        instant_or_none(row.previous_secret_until),
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/webhooks/{webhook_id:str}",
+    tag=TAG,
+    summary="A webhook and how it fares.",
+    guard=WATCHERS,
+    answers={200: a.WebhookFaresView},
+)
+async def get_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    node: Node = request.app.state.node
+    found = await webhook_log.read_fares(node.database.pool, id_in_path(webhook_id))
+    if not found:
+        raise not_found()
+    (fares,) = found
+    return answer(
+        a.WebhookFaresView(
+            fares.id,
+            fares.url,
+            fares.events,
+            fares.active,
+            fares.created_by,
+            instant(fares.created_at),
+            instant_or_none(fares.previous_secret_until),
+            waiting=fares.waiting,
+            waiting_since=instant_or_none(fares.waiting_since),
+            parked=fares.parked,
+            attempts=len(fares.attempts),
+            taken=fares.taken,
+            ms=fares.ms,
+        )
+    )
+
+
+def _with_secret(row: store.WebhookRow, secret: str) -> a.WebhookWithSecret:
+    return a.WebhookWithSecret(**msgspec.structs.asdict(webhook_view(row)), secret=secret)
+
+
+@endpoint(
+    "PATCH",
+    "/admin/webhooks/{webhook_id:str}",
+    tag=TAG,
+    summary="Change a webhook: its address, what it is told of, whether it is told anything.",
+    guard=ADMIN,
+    body=CHANGE,
+    answers={200: a.WebhookView},
+)
+async def change_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    wanted = await CHANGE.of(request)
+    row = await changed(request, id_in_path(webhook_id), url=wanted.url, events=wanted.events, active=wanted.active)
+    return answer(webhook_view(row))
+
+
+async def changed(
+    request: Call,
+    webhook_id: str,
+    *,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    active: bool | None = None,
+) -> store.WebhookRow:
+    """The webhook with what is given replaced. Raises 404, 422 or DatabaseAway."""
+    node: Node = request.app.state.node
+    if url is not None:
+        _check(request, url)
+    told = list(dict.fromkeys(events)) if events is not None else None
+    row = await store.change_webhook(node.database.pool, webhook_id, url, told, active)
+    if row is None:
+        raise not_found()
+    node.notify.outbox.look()
+    return row
+
+
+@endpoint(
+    "DELETE",
+    "/admin/webhooks/{webhook_id:str}",
+    tag=TAG,
+    summary="Remove a webhook. What it was not told yet, it never will be.",
+    guard=ADMIN,
+    answers={204: None},
+)
+async def remove_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    await removed(request, id_in_path(webhook_id))
+    return no_content()
+
+
+async def removed(request: Call, webhook_id: str) -> None:
+    """Remove it. Raises 404 or DatabaseAway."""
+    if not await store.remove_webhook(request.app.state.node.database.pool, webhook_id):
+        raise not_found()
+
+
+@endpoint(
+    "POST",
+    "/admin/webhooks/{webhook_id:str}/rotate-secret",
+    tag=TAG,
+    summary="A new secret, shown this once. For 24 hours messages are signed with the old one too.",
+    guard=ADMIN,
+    answers={200: a.WebhookWithSecret},
+)
+async def rotate_secret(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    return answer(_with_secret(*await rotated(request, id_in_path(webhook_id))))
+
+
+async def rotated(request: Call, webhook_id: str) -> tuple[store.WebhookRow, str]:
+    """The webhook and its new secret. Raises 404 or DatabaseAway."""
+    secret = _new_secret()
+    row = await store.rotate_secret(request.app.state.node.database.pool, webhook_id, secret)
+    if row is None:
+        raise not_found()
+    return row, secret
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    add_webhook,
+    list_webhooks,
+    get_webhook,
+    change_webhook,
+    remove_webhook,
+    rotate_secret,
+    *webhook_messages.HANDLERS,
+]

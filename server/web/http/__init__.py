@@ -1,0 +1,1 @@
+"""What all HTTP handlers share: declaration, strict decoding, errors, documents, assets."""

@@ -1,0 +1,66 @@
+"""The ASGI application: Litestar's, with what has to hold for every route whatever its handler."""
+
+import asyncio
+from typing import Any
+
+from litestar import Litestar
+from litestar.types import Message, Receive, Scope, Send
+
+from server.web.http.errors import MEDIA_TYPE, problem_body, try_again
+
+
+class Application(Litestar):
+    """1. HEAD works wherever GET does: the same headers, and no body; a stream ends at once.
+    2. A request that is cancelled before its answer began, when the node stops, is answered `try_again`.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The entry point."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            scope, send = {**scope, "method": "GET"}, _head_of(send)
+        await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, noting)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            problem = try_again()
+            body = problem_body(problem)
+            headers = {**problem.headers, "Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": problem.kind.status,
+                    "headers": [
+                        *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+                        (b"content-length", b"%d" % len(body)),
+                    ],
+                }
+            )
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _head_of(send: Send) -> Send:
+    """Sends how an answer begins and ends it there: whoever streams hears that the client is gone."""
+    over = False
+
+    async def send_head(message: Message) -> None:
+        nonlocal over
+        if message["type"] == "http.response.start" and not over:
+            over = True
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head

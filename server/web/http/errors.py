@@ -1,0 +1,269 @@
+"""Every error of the HTTP API as an RFC 9457 problem: its status, its stable code, and what else it may tell.
+
+Nothing that a client sends ends in a 500; what does is a bug of ours, and is logged with its traceback.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
+
+from server.dispatch import refusals as r
+from server.dispatch.refusals import Refusal
+from server.store.query import DatabaseAway
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:callboard:problem:"
+RETRY_AFTER_SECONDS: Final = 1
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class FieldError(Struct, frozen=True):
+    """One field that is wrong, by its name on the wire (`pickup.lat`), and how."""
+
+    field: str
+    message: str
+
+
+class Kind(Struct, frozen=True):
+    """What all problems of one code have in common."""
+
+    status: int
+    code: str
+    title: str
+
+
+MALFORMED: Final = Kind(400, "malformed", "The body is not JSON")
+BAD_REQUEST: Final = Kind(400, "bad_request", "The request cannot be understood")
+UNAUTHORIZED: Final = Kind(401, "unauthorized", "Who is calling is not known")
+FORBIDDEN: Final = Kind(403, "forbidden", "Not allowed")
+NOT_FOUND: Final = Kind(404, "not_found", "Not found")
+METHOD_NOT_ALLOWED: Final = Kind(405, "method_not_allowed", "Method not allowed")
+TOO_LARGE: Final = Kind(413, "too_large", "The body is too large")
+UNSUPPORTED: Final = Kind(415, "unsupported_media_type", "The body is not of a kind understood here")
+INVALID: Final = Kind(422, "invalid", "The request is not valid")
+TOO_MANY: Final = Kind(429, "too_many_requests", "Too many requests")
+INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
+TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
+NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Not yet, Callboard is being updated")
+PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The pay must be said")
+
+CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
+USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
+TOO_MANY_WEBHOOKS: Final = Kind(409, "too_many_webhooks", "Too many webhooks")
+WEBHOOK_NOT_ACTIVE: Final = Kind(409, "webhook_not_active", "The webhook is not active")
+LAST_ADMIN: Final = Kind(409, "last_admin", "The last admin")
+
+CONFLICTS: Final = {
+    code: Kind(409, code, title)
+    for code, title in {
+        r.OFFER_NO_LONGER_OPEN.code: "The offer is over",
+        r.DELIVERY_NOT_WAITING.code: "The delivery is not waiting",
+        r.DELIVERY_DIFFERS.code: "Another delivery has this key",
+        r.ALREADY_DELIVERED.code: "Already delivered",
+        r.ALREADY_PICKED_UP.code: "Already picked up",
+        r.NO_DRIVER_AVAILABLE.code: "No driver available",
+        r.DRIVER_NOT_AVAILABLE.code: "The driver is not available",
+        r.DRIVER_EXISTS.code: "The driver exists",
+        r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
+        r.VERSION_CHANGED.code: "Changed meanwhile",
+        r.ALERT_OVER.code: "The alert is over",
+        r.DELIVERY_OVER.code: "The delivery is over",
+        r.NOT_PICKED_UP.code: "Not picked up",
+        r.NOT_CANCELLED.code: "Not cancelled",
+        r.TOO_LATE_TO_RESTORE.code: "Too late to restore",
+        r.NOT_FAILED.code: "Not failed",
+        r.OFFER_OPEN.code: "It is offered to somebody",
+        r.PIN_WRONG.code: "The PIN is wrong",
+        r.PIN_LOCKED.code: "Too many wrong PINs",
+        "proof_required": "Proof is missing",
+        r.HAS_ACTIVE_WORK.code: "The driver has work",
+        r.DRIVER_DEACTIVATED.code: "The driver is deactivated",
+        TOO_MANY_WEBHOOKS.code: TOO_MANY_WEBHOOKS.title,
+        WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
+        USER_EXISTS.code: USER_EXISTS.title,
+        LAST_ADMIN.code: LAST_ADMIN.title,
+    }.items()
+}
+"""The refusals that a caller can meet, by code."""
+
+OTHERS: Final = {
+    kind.code: kind
+    for kind in (
+        MALFORMED,
+        BAD_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        CSRF_FAILED,
+        NOT_FOUND,
+        METHOD_NOT_ALLOWED,
+        TOO_LARGE,
+        UNSUPPORTED,
+        INVALID,
+        TOO_MANY,
+        INTERNAL,
+        TRY_AGAIN,
+        NOT_YET_SUPPORTED,
+        PAY_REQUIRED,
+    )
+}
+_BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | {400: BAD_REQUEST}
+
+
+class Problem(Exception):
+    """An answer that is an error. `more` are members beside the standard ones."""
+
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more
+
+
+def unauthorized(detail: str) -> Problem:
+    """401: no credentials, or none that are good."""
+    return Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="callboard"'})
+
+
+def forbidden(detail: str) -> Problem:
+    """403: known, but not allowed."""
+    return Problem(FORBIDDEN, detail)
+
+
+def not_found() -> Problem:
+    """404: there is nothing under that id, or nothing of the caller's."""
+    return Problem(NOT_FOUND, r.NOT_FOUND.message)
+
+
+def invalid(errors: Sequence[FieldError]) -> Problem:
+    """422: the fields that are wrong."""
+    told = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    return Problem(INVALID, told, errors=list(errors))
+
+
+def invalid_field(field: str, message: str) -> Problem:
+    """422 for one field."""
+    return invalid([FieldError(field, message)])
+
+
+def too_many(retry_after_seconds: int) -> Problem:
+    """429: come back in so many seconds."""
+    detail = f"Too many requests; try again in {retry_after_seconds} s."
+    return Problem(TOO_MANY, detail, {"Retry-After": str(retry_after_seconds)})
+
+
+def try_again() -> Problem:
+    """503: not now."""
+    return Problem(TRY_AGAIN, r.TRY_AGAIN.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def refused(refusal: Refusal, **more: Any) -> Problem:
+    """What the rules refuse: 409, but for what is not there, and for what can be tried again."""
+    match refusal.code:
+        case r.NOT_FOUND.code:
+            return not_found()
+        case r.TRY_AGAIN.code:
+            return try_again()
+        case r.INTERNAL_ERROR.code:
+            return Problem(INTERNAL, refusal.message)
+        case r.NOT_YET_SUPPORTED.code:
+            return Problem(NOT_YET_SUPPORTED, refusal.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        case r.PAY_REQUIRED.code:
+            return Problem(PAY_REQUIRED, refusal.message)
+    return Problem(conflict(refusal.code), refusal.message, **{**refusal.more, **more})
+
+
+def conflict(code: str) -> Kind:
+    """The kind of a 409 with this code."""
+    return CONFLICTS.get(code) or Kind(409, code, code.replace("_", " ").capitalize())
+
+
+def unless_refused(answer: T | Refusal) -> T:
+    """The answer, or the problem raised if it is a refusal."""
+    if isinstance(answer, Refusal):
+        raise refused(answer)
+    return answer
+
+
+def as_response(problem: Problem) -> Response[dict[str, Any]]:
+    """The problem on the wire."""
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(_content(problem), status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def problem_body(problem: Problem) -> bytes:
+    """The problem as bytes, where no response of Litestar's can be made."""
+    return msgspec.json.encode(_content(problem))
+
+
+def _content(problem: Problem) -> dict[str, Any]:
+    kind = problem.kind
+    return {
+        "type": TYPE_PREFIX + kind.code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": problem.detail,
+        "code": kind.code,
+        **problem.more,
+    }
+
+
+def _from_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+    return as_response(problem)
+
+
+def _from_database(_: Request[Any, Any, Any], __: DatabaseAway) -> Response[Any]:
+    return as_response(try_again())
+
+
+def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """What the framework itself refuses, before any handler of ours runs."""
+    if error.status_code >= 500:
+        return _from_bug(request, error)
+    kind = kind_of(error.status_code)
+    detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+    return as_response(Problem(kind, detail.get(kind.status, error.detail), _with_head(error.headers)))
+
+
+def _with_head(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """What is allowed, with HEAD, which works wherever GET does."""
+    told = dict(headers or {})
+    for name, value in told.items():
+        if name.lower() == "allow":
+            methods = {method.strip() for method in value.split(",")}
+            told[name] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    return told
+
+
+def kind_of(status: int) -> Kind:
+    """The kind of what the framework refuses with this status."""
+    return _BY_STATUS.get(status, BAD_REQUEST)
+
+
+def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return as_response(bug(request, error))
+
+
+def bug(request: Request[Any, Any, Any], error: Exception) -> Problem:
+    """500, with the reason in the log."""
+    log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
+    return Problem(INTERNAL, r.INTERNAL_ERROR.message)
+
+
+def exception_handlers() -> ExceptionHandlersMap:
+    """For the application: everything that may be raised while a request is handled."""
+    return {
+        Problem: _from_problem,
+        DatabaseAway: _from_database,
+        HTTPException: from_litestar,
+        Exception: _from_bug,
+    }

@@ -1,0 +1,120 @@
+"""What is wrong with a request, field by field: msgspec stops at the first mistake, people want them all.
+
+Only requests that were refused already come here, so this may take its time.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final, get_args
+
+import msgspec
+from msgspec import Struct
+
+from server.web.http.errors import FieldError
+
+LIMIT: Final = 20
+"""Mistakes named at most."""
+DEEPEST: Final = 4
+
+_PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+
+
+def mistakes_in(kind: type, value: Any, first: msgspec.ValidationError, *, strict: bool = True) -> list[FieldError]:
+    """The mistakes in a value given for a struct of this kind; `first` is the one that msgspec found."""
+    found: list[FieldError] = []
+    if isinstance(value, dict):
+        for mistake in _of_struct(kind, value, "", strict, DEEPEST):
+            found.append(mistake)
+            if len(found) == LIMIT:
+                break
+    return found or [_told(first, "")]
+
+
+def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: int) -> Iterator[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, field in fields.items():
+        place = f"{at}{name}"
+        if name not in value:
+            if field.required:
+                yield FieldError(place, "is required")
+            continue
+        inner = _struct_in(field.type)
+        if inner is not None and isinstance(value[name], dict) and depth:
+            yield from _of_struct(inner, value[name], f"{place}.", strict, depth - 1)
+            continue
+        try:
+            msgspec.convert(value[name], field.type, strict=strict)
+        except msgspec.ValidationError as error:
+            yield _told(error, place)
+    if kind.__struct_config__.forbid_unknown_fields:  # type: ignore[attr-defined]
+        for name in value:
+            if name not in fields:
+                yield FieldError(f"{at}{name}"[:200], "is not a field known here")
+
+
+def with_whole_numbers(value: Any, kind: Any) -> Any:
+    """The value with `5.0` as 5 wherever the type says that an integer, and no float, belongs there."""
+    inner = _struct_in(kind)
+    if isinstance(value, dict) and inner is not None:
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(inner)}
+        return {name: with_whole_numbers(item, types.get(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        item_kind = next(iter(get_args(kind)), None)
+        return [with_whole_numbers(item, item_kind) for item in value]
+    if isinstance(value, float) and value.is_integer() and int in _plain_types(kind):
+        return int(value)
+    return value
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    """The types in an annotation, without what bounds them."""
+    inside = get_args(annotation)
+    return set().union(*map(_plain_types, inside)) if inside else {annotation}
+
+
+def _struct_in(annotation: Any) -> type | None:
+    """The struct that a field's type is, or may be."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Struct):
+            return candidate
+    return None
+
+
+def _told(error: msgspec.ValidationError, at: str) -> FieldError:
+    message = str(error)
+    place = _PLACE.search(message)
+    if place is not None:
+        message = message[: place.start()]
+        inside = place.group(1)
+        at = f"{at}{inside}" if not at or inside.startswith("[") else f"{at}.{inside}"
+    message = message.replace("`", "")
+    return FieldError(at, message[:1].lower() + message[1:])
+
+
+def missing_in(kind: type, value: dict[str, Any], at: str = "") -> list[FieldError]:
+    """The fields of a struct of this kind, and of structs in it, that a valid document leaves to their defaults."""
+    missing = []
+    for field in msgspec.structs.fields(kind):
+        inner = _struct_in(field.type)
+        if field.encode_name not in value:
+            missing.append(FieldError(at + field.encode_name, "is required: the whole document is replaced"))
+        elif inner is not None and isinstance(value[field.encode_name], dict):
+            missing += missing_in(inner, value[field.encode_name], f"{at}{field.encode_name}.")
+    return missing
+
+
+def nul_in(value: Any, at: str = "") -> str | None:
+    """Where in a decoded body a text with a NUL stands, if anywhere: its place on the wire."""
+    if isinstance(value, str):
+        return at if "\x00" in value else None
+    inside: Iterator[tuple[str, Any]] = iter(())
+    if isinstance(value, Struct):
+        fields = msgspec.structs.fields(value)
+        inside = ((f.encode_name, getattr(value, f.name)) for f in fields)
+    elif isinstance(value, (list, tuple)):
+        inside = ((f"[{index}]", item) for index, item in enumerate(value))
+    for name, item in inside:
+        found = nul_in(item, name if not at else at + name if name.startswith("[") else f"{at}.{name}")
+        if found is not None:
+            return found
+    return None

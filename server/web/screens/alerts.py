@@ -1,0 +1,142 @@
+"""The screen of alerts: those that stand with what is behind them, those that are over, each on a page of its own."""
+
+from typing import Any, Final
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.dispatch import commands as c
+from server.dispatch.alerts import RESOLVES_BELOW
+from server.dispatch.refusals import Refusal
+from server.sockets.session import canonical
+from server.store.reads import board as reads
+from server.store.reads import notices as record
+from server.store.reads.alerts_and_tickets import AlertTold, read_alert_told, read_open_alerts, read_past_alerts
+from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
+from server.web.access.sessions import FORM
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import Problem, not_found, refused
+from server.web.screens.board_screen import OPS, WATCHERS, in_plain_words, node_of
+from server.web.screens.live import acted, address, again, asked_of, live, not_done
+
+PATH: Final = "/alerts"
+TOPIC: Final = "watch"
+PAST_PAGE: Final = 30
+BEHIND_SHOWN: Final = 6
+NOTICES_SHOWN: Final = 20
+
+
+class Standing(Struct, frozen=True):
+    """An alert with its number now (None if it is over) and what is behind it."""
+
+    alert: AlertTold
+    now: float | None
+    deliveries: list[DeliveryBehind]
+    drivers: list[DriverBehind]
+
+    @property
+    def over_below(self) -> float:
+        """The number below which it is over."""
+        return self.alert.threshold * RESOLVES_BELOW
+
+
+async def _standing(request: Call, alerts: list[AlertTold]) -> list[Standing]:
+    node = node_of(request)
+    pool, policy = node.database.pool, node.policies.current.alerts
+    numbers = await read_numbers_now(
+        pool, [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None], policy
+    )
+    standing = []
+    for alert in alerts:
+        now = numbers.get(alert.id)
+        deliveries, drivers = await read_behind(pool, alert, node.clock.now(), policy.window_minutes)
+        standing.append(Standing(alert, now, deliveries, drivers))
+    return standing
+
+
+@get(PATH, guards=[WATCHERS], include_in_schema=False)
+async def alerts(request: Call) -> ASGIResponse:
+    """Those that stand, and those that are over."""
+    shown = await _all(request)
+    return await live(
+        request,
+        "watch/alerts",
+        nav="alerts",
+        topic=TOPIC if shown["before"] is None else None,
+        now=address(f"{PATH}/now", before=shown["before"]),
+        **shown,
+    )
+
+
+@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+async def alerts_now(request: Call) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "watch/alerts", **await _all(request))
+
+
+async def _all(request: Call) -> dict[str, Any]:
+    pool = node_of(request).database.pool
+    before = canonical(asked_of(request, "before") or "")
+    past = await read_past_alerts(pool, before, PAST_PAGE + 1)
+    return {
+        "standing": await _standing(request, await read_open_alerts(pool)),
+        "past": past[:PAST_PAGE],
+        "before": before,
+        "older": address(PATH, before=past[PAST_PAGE - 1].id) if len(past) > PAST_PAGE else None,
+        "shown": BEHIND_SHOWN,
+        "policy": node_of(request).policies.current.alerts,
+    }
+
+
+@get(f"{PATH}/{{alert_id:str}}", guards=[WATCHERS], include_in_schema=False)
+async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    """One alert: what is behind it, and who was told."""
+    shown = await _one(request, alert_id)
+    now = f"{PATH}/{shown['s'].alert.id}/now"
+    return await live(request, "watch/alert", nav="alerts", topic=TOPIC, now=now, **shown)
+
+
+@get(f"{PATH}/{{alert_id:str}}/now", guards=[WATCHERS], include_in_schema=False)
+async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "watch/alert", **await _one(request, alert_id))
+
+
+async def _one(request: Call, text: str) -> dict[str, Any]:
+    node = node_of(request)
+    known = id_in_path(text)
+    found = await read_alert_told(node.database.pool, known)
+    if found is None:
+        raise not_found()
+    (standing,) = await _standing(request, [found])
+    told = await record.read_notices(node.database.pool, record.Asked(alert_id=known), record.START, NOTICES_SHOWN)
+    return {"s": standing, "notices": told.notices, "shown": None}
+
+
+@post(
+    f"{PATH}/{{alert_id:str}}/acknowledge",
+    guards=[OPS],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    """Somebody looks after it; whoever was first keeps it."""
+    node = node_of(request)
+    known = id_in_path(alert_id)
+    if await read_alert_told(node.database.pool, known) is None:
+        raise not_found()
+    answer = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
+    if isinstance(answer, Refusal):
+        problem = refused(answer)
+        if problem.kind.status != 409:
+            raise problem
+        return not_done(request, Problem(problem.kind, in_plain_words(answer)), PATH)
+    by = await reads.alert_acknowledged_by(node.database.pool, known)
+    return acted(request, f"Alert acknowledged by {by}.", PATH)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [alerts, alerts_now, alert, alert_now, acknowledge]

@@ -1,0 +1,142 @@
+"""The live board: its page, its stream, its tables again after a gap, and where notifications lead."""
+
+from typing import Any, Final
+
+from litestar import get
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from server.board import Feed
+from server.board.broadcast import Viewer
+from server.board.feed import TOPICS
+from server.board.render import partial_of
+from server.sockets.session import canonical
+from server.store.query import fetch_one
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import not_found
+from server.web.screens import board_actions, board_bulk, board_pages
+from server.web.screens.board_screen import WATCHERS, feed_of, node_of, page
+from server.web.screens.shell import HTML, NO_STORE, screens, see_other, sessions_of
+
+POSITION_LIMIT: Final = 64
+TEXT_LIMIT: Final = 100
+ABOUT_LIMIT: Final = 200
+
+ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
+DELIVERY_EXISTS: Final = "SELECT id FROM deliveries WHERE id = $1"
+
+
+@get("/board", guards=[WATCHERS], include_in_schema=False)
+async def board(request: Call) -> ASGIResponse:
+    """The whole board; which of its rows are shown, and how they are sorted, is the address's and the script's."""
+    feed = feed_of(request)
+    shown = await feed.page()
+    settings = node_of(request).settings
+    return await page(
+        request,
+        "board/board.html",
+        shown=shown,
+        bulk_limit=board_bulk.BULK_LIMIT,
+        kiosk=request.query_params.get("kiosk") == "1",
+        tiles=settings.map_tiles,
+        attribution=settings.map_attribution,
+    )
+
+
+@get("/board/rows", guards=[WATCHERS], include_in_schema=False)
+async def rows(request: Call) -> ASGIResponse:
+    """All tables, the headline and the alerts again, to be morphed into an open board."""
+    epoch = request.query_params.get("at", "")[:POSITION_LIMIT].partition("-")[0]
+    shown = await feed_of(request).page(epoch=epoch or None)
+    pieces = [partial_of(f"#rows-{name}", "innerMorph", html) for name, html in shown.rows.items()]
+    pieces.append(partial_of("#alerts", "outerMorph", shown.alerts))
+    pieces.append(partial_of("#headline", "outerMorph", shown.headline))
+    pieces += [partial_of(f"#cut-{table}", "outerMorph", html) for table, html in shown.cuts.items()]
+    body = "".join(pieces).encode()
+    return ASGIResponse(body=body, headers=NO_STORE, media_type=HTML)
+
+
+@get("/board/beyond", guards=[WATCHERS], include_in_schema=False)
+async def beyond(request: Call) -> ASGIResponse:
+    """Rows in a zone (`?zone=`), or with some words (`?q=`), that the tables do not show because there are so many:
+    in a `tbody` for each table that is cut.
+    """
+    zone = request.query_params.get("zone", "")[:TEXT_LIMIT].replace("\x00", "")
+    words = request.query_params.get("q", "")[:TEXT_LIMIT].replace("\x00", "").lower().split()
+    found = await feed_of(request).beyond(zone, words)
+    html = "".join(f'<tbody data-list="{table}">{rows}</tbody>' for table, rows in found.items())
+    return ASGIResponse(body=f"<table>{html}</table>".encode(), headers=NO_STORE, media_type=HTML)
+
+
+def _session_header(request: Call) -> dict[str, str]:
+    """Whose stream it is: pages of another session of the same browser must not take it for theirs."""
+    session = request.scope["state"].get("session")
+    return {"X-Session": sessions_of(request).mark(session)} if session is not None else {}
+
+
+class EventStream(ASGIStreamingResponse):
+    """A stream of server-sent events to one viewer, who is let go of whatever ends it. It ends with their access."""
+
+    def __init__(self, request: Call, feed: Feed, viewer: Viewer) -> None:
+        super().__init__(
+            iterator=feed.broadcast.stream(viewer),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **_session_header(request)},
+        )
+        self._unwatch = sessions_of(request).watch(request, viewer.close)
+        self._feed = feed
+        self._viewer = viewer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the viewer goes or the stream is closed."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._unwatch()
+            self._feed.leave(self._viewer)
+
+
+@get("/board/stream", guards=[WATCHERS], include_in_schema=False)
+async def stream(request: Call) -> ASGIResponse:
+    """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
+
+    `?about=` are the ids of the deliveries and drivers whose pages are open, and the topics of screens, with commas:
+    only that they changed is told. The board comes too without any of them, or with `?board=1`.
+    """
+    after = request.headers.get("last-event-id") or request.query_params.get("after")
+    asked = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]
+    about = {known for one in asked if (known := one if one in TOPICS else canonical(one))}
+    board = not about or request.query_params.get("board") == "1"
+    feed = feed_of(request)
+    viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about, board=board)
+    return EventStream(request, feed, viewer)
+
+
+@get("/admin/orders/{order_id:path}", guards=[WATCHERS], include_in_schema=False)
+async def order(request: Call) -> ASGIResponse:
+    """Where tickets lead: the newest delivery under the seller's order id, whatever characters that has."""
+    order_id = request.scope["path"].removeprefix("/admin/orders/")
+    if "\x00" in order_id:
+        raise not_found()
+    return _to_delivery(await fetch_one(node_of(request).database.pool, ORDER, order_id))
+
+
+@get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
+async def unassigned_order(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Where notifications lead."""
+    return _to_delivery(await fetch_one(node_of(request).database.pool, DELIVERY_EXISTS, id_in_path(delivery_id)))
+
+
+def _to_delivery(row: Any) -> ASGIResponse:
+    if row is None:
+        raise not_found()
+    return see_other(f"/board/deliveries/{row[0]}")
+
+
+def board_handlers() -> list[ControllerRouterHandler]:
+    """Everything under `/board`, and where notifications lead."""
+    handlers = [board, rows, beyond, stream, order, unassigned_order, *board_pages.HANDLERS]
+    handlers += [*board_actions.HANDLERS, *board_bulk.HANDLERS]
+    return [screens(handlers)]

@@ -1,0 +1,352 @@
+"""The hands of ops and admins: dialogs of the board, and what their buttons do. Every change is an ordinary command.
+
+A dialog is a fragment; its form is posted back by htmx. Done: the dialog closes and the feed shows what changed.
+Refused: the reason in plain words stands in the dialog, and what was typed stays.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.board.candidates import choices
+from server.board.words import FAILURES, words
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.deeds import not_active
+from server.dispatch.model import Delivery
+from server.dispatch.refusals import Refusal
+from server.dispatcher import NobodyFound
+from server.ids import new_id
+from server.store.query import asking
+from server.store.reads import board as reads
+from server.store.reads.drivers import read_driver
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import not_found
+from server.web.screens.board_bulk import BREAK_MINUTES
+from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
+from server.web.screens.board_screen import (
+    ADMIN,
+    OPS,
+    done,
+    error_fragment,
+    fragment,
+    invalid_fragment,
+    node_of,
+    refused_fragment,
+)
+from server.web.screens.board_seen import (
+    Moved,
+    Seen,
+    SeenDriver,
+    carry_out,
+    carry_out_for,
+    parse_seen,
+    parse_seen_driver,
+    read_seen,
+    seen_driver,
+)
+from server.write.executor import Answer
+
+UNREADABLE: Final = "This dialog cannot be read. Close it and open it again."
+
+
+async def _shown(request: Call, text: str) -> tuple[Delivery, Seen]:
+    """The delivery in the path with its offers and assignments, and what its dialog's form carries. Raises 404 or
+    DatabaseAway.
+    """
+    delivery_id = id_in_path(text)
+    found = await read_seen(node_of(request).database.pool, [delivery_id])
+    if delivery_id not in found:
+        raise not_found()
+    return found[delivery_id]
+
+
+async def _submit(request: Call, command: c.Command) -> Answer | Refusal:
+    return await node_of(request).executor.submit(command)
+
+
+async def _carry_out(
+    request: Call, form: Form, delivery_id: str, command: Callable[[int | None], c.Command]
+) -> Answer | Refusal | Moved:
+    """To the order as the dialog showed it; without a dialog, to the order as it is."""
+    text = form.text("seen")
+    if not text:
+        return await _submit(request, command(None))
+    seen = parse_seen(text)
+    if seen is None or seen.delivery_id != delivery_id:
+        raise FormInvalid(UNREADABLE)
+    node = node_of(request)
+    return await carry_out(
+        node.database.pool, node.executor, seen, lambda now: command(now.version), request.user.actor
+    )
+
+
+def _not_done(answer: Refusal | Moved) -> ASGIResponse:
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    return error_fragment(f"Not changed: {answer.what}.", 409)
+
+
+def _name_of(answer: Answer) -> str:
+    return answer.driver.name if answer.driver is not None else "the driver"
+
+
+# Assign a waiting delivery to somebody.
+
+
+@get("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], include_in_schema=False)
+async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """The candidates, ranked, with distance and minutes, and why not the others."""
+    delivery, seen = await _shown(request, delivery_id)
+    node = node_of(request)
+    ranked = await choices(node.database.pool, delivery, node.policies.current, None)
+    return fragment(request, "board/dialogs/assign.html", delivery=delivery, seen=seen, choices=ranked)
+
+
+@post("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], status_code=200, include_in_schema=False)
+async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Offer it to the chosen driver, or assign it to them without asking."""
+    known = id_in_path(delivery_id)
+    try:
+        form = await read_form(request)
+        driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
+        reason, early = form.reason(), form.ticked("early")
+        actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
+        answer = await _carry_out(
+            request,
+            form,
+            known,
+            lambda version: c.AssignDelivery(
+                known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early, replace_offer=True
+            ),
+        )
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
+    assert answer.delivery is not None
+    what = "assigned" if direct else "offered"
+    return done(f"Order {answer.delivery.seller_order_id} {what} to {_name_of(answer)}.")
+
+
+# Take an assignment from its driver.
+
+
+@get("/board/deliveries/{delivery_id:str}/reassign", guards=[ADMIN], include_in_schema=False)
+async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Who loses what, why, and optionally who gets it."""
+    delivery, seen = await _shown(request, delivery_id)
+    assignment = delivery.active_assignment()
+    node = node_of(request)
+    if assignment is None:
+        last = delivery.last_assignment()
+        return refused_fragment(r.ASSIGNMENT_NOT_ACTIVE if last is None else not_active(last, delivery))
+    driver = await read_driver(node.database.pool, assignment.driver_id)
+    ranked = await choices(node.database.pool, delivery, node.policies.current, assignment.driver_id)
+    return fragment(
+        request,
+        "board/dialogs/reassign.html",
+        delivery=delivery,
+        seen=seen,
+        assignment=assignment,
+        driver=driver,
+        choices=ranked,
+    )
+
+
+@post("/board/assignments/{assignment_id:str}/reassign", guards=[ADMIN], status_code=200, include_in_schema=False)
+async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
+    """Free the driver; search again, or give it to the one chosen."""
+    known = id_in_path(assignment_id)
+    try:
+        form = await read_form(request)
+        reason = form.reason()
+        driver_id = form.optional_id("driver")
+        direct = driver_id is not None and form.mode() == "assign"
+        version = form.whole_number("version")
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    command = c.Reassign(
+        assignment_id=known,
+        reason=reason,
+        new_offer_id=new_id(),
+        new_assignment_id=new_id(),
+        actor=request.user.actor,
+        driver_id=driver_id,
+        direct=direct,
+        force=form.ticked("force"),
+        version=version,
+    )
+    answer = await _submit(request, command)
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    assert answer.delivery is not None
+    order = answer.delivery.seller_order_id
+    if driver_id is None:
+        return done(f"Order {order} taken from its driver; the search has begun.")
+    return done(f"Order {order} {'assigned' if direct else 'offered'} to {_name_of(answer)}.")
+
+
+# Search again.
+
+
+@get("/board/deliveries/{delivery_id:str}/search", guards=[OPS], include_in_schema=False)
+async def search_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Whether a scheduled order is to be dispatched now."""
+    delivery, _ = await _shown(request, delivery_id)
+    return fragment(request, "board/dialogs/search.html", delivery=delivery)
+
+
+@post("/board/deliveries/{delivery_id:str}/search", guards=[OPS], status_code=200, include_in_schema=False)
+async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """One search now; a scheduled order is dispatched by it only if the dialog said so."""
+    known = id_in_path(delivery_id)
+    try:
+        early = (await read_form(request)).ticked("early")
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    with asking():
+        found = await node_of(request).dispatcher.search(known, request.user.actor, early=early)
+    if isinstance(found, Refusal):
+        return refused_fragment(found)
+    if isinstance(found, NobodyFound):
+        return done(f"Searched: {words(FAILURES, found.failure_reason).lower()}.")
+    return done("Offered again." if not found.decided.repeated else "It is offered to somebody already.")
+
+
+# Cancel.
+
+
+@get("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], include_in_schema=False)
+async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Why, and what it means for whom."""
+    delivery, seen = await _shown(request, delivery_id)
+    assignment = delivery.active_assignment()
+    driver = await read_driver(node_of(request).database.pool, assignment.driver_id) if assignment else None
+    return fragment(request, "board/dialogs/cancel.html", delivery=delivery, seen=seen, driver=driver)
+
+
+@post("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], status_code=200, include_in_schema=False)
+async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Nobody wants it any more."""
+    known = id_in_path(delivery_id)
+    try:
+        form = await read_form(request)
+        reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
+        answer = await _carry_out(
+            request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
+        )
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
+    assert answer.delivery is not None
+    return done(f"Order {answer.delivery.seller_order_id} cancelled.")
+
+
+# Acknowledge.
+
+
+@get("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], include_in_schema=False)
+async def acknowledge_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """A note for the colleagues."""
+    delivery, seen = await _shown(request, delivery_id)
+    return fragment(request, "board/dialogs/acknowledge.html", delivery=delivery, seen=seen)
+
+
+@post("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
+async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Somebody looks after it."""
+    known = id_in_path(delivery_id)
+    try:
+        form = await read_form(request)
+        note, actor = form.note(), request.user.actor
+        answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    if not isinstance(answer, Answer):
+        return _not_done(answer)
+    assert answer.delivery is not None
+    return done(f"Order {answer.delivery.seller_order_id} acknowledged.")
+
+
+@post("/board/alerts/{alert_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
+async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+    """Somebody looks after an alert; whoever was first keeps it."""
+    known = id_in_path(alert_id)
+    answer = await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    by = await reads.alert_acknowledged_by(node_of(request).database.pool, known)
+    return done(f"Alert acknowledged by {by}.")
+
+
+# A driver's availability.
+
+
+@get("/board/drivers/{driver_id:str}/availability", guards=[ADMIN], include_in_schema=False)
+async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """Which, why, and for how long."""
+    driver = await read_driver(node_of(request).database.pool, id_in_path(driver_id))
+    if driver is None:
+        raise not_found()
+    return fragment(
+        request, "board/dialogs/availability.html", driver=driver, seen=seen_driver(driver), minutes=BREAK_MINUTES
+    )
+
+
+@post("/board/drivers/{driver_id:str}/availability", guards=[ADMIN], status_code=200, include_in_schema=False)
+async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """An admin decides it."""
+    known = id_in_path(driver_id)
+    try:
+        form = await read_form(request)
+        availability, reason, minutes = wanted_availability(form)
+        seen = _driver_seen(form, known)
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    node, actor = node_of(request), request.user.actor
+
+    def command(now: SeenDriver | None) -> c.Command:
+        return c.SetAvailability(known, availability, reason, actor, minutes, now.changed_at if now else None)
+
+    answer: Answer | Refusal | Moved
+    if seen is None:
+        answer = await _submit(request, command(None))
+    else:
+        answer = await carry_out_for(node.database.pool, node.executor, seen, command, actor)
+    if isinstance(answer, Moved):
+        return error_fragment(f"Not changed: {answer.what}.", 409)
+    if isinstance(answer, Refusal):
+        return refused_fragment(answer)
+    assert answer.driver is not None
+    return done(f"{answer.driver.name}: {answer.driver.availability.replace('_', ' ')}.")
+
+
+def _driver_seen(form: Form, driver_id: str) -> SeenDriver | None:
+    text = form.text("seen")
+    seen = parse_seen_driver(text) if text else None
+    if text and (seen is None or seen.driver_id != driver_id):
+        raise FormInvalid(UNREADABLE)
+    return seen
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    assign_dialog,
+    assign,
+    reassign_dialog,
+    reassign,
+    search_dialog,
+    search,
+    cancel_dialog,
+    cancel,
+    acknowledge_dialog,
+    acknowledge,
+    acknowledge_alert,
+    availability_dialog,
+    set_availability,
+]

@@ -1,0 +1,233 @@
+"""One dialog for many orders or drivers: it shows each, and its answer has a line for each.
+
+What was changed by people after the dialog was opened is left as it is, and said (see board_seen).
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.board.story import names_of
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.refusals import Refusal
+from server.ids import new_id
+from server.sockets.session import canonical
+from server.store.reads.drivers import read_driver
+from server.web.api.endpoint import Call
+from server.web.http.errors import not_found
+from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
+from server.web.screens.board_screen import OPS, fragment, in_plain_words, invalid_fragment, node_of
+from server.web.screens.board_seen import (
+    Moved,
+    Seen,
+    SeenDriver,
+    carry_out,
+    carry_out_for,
+    parse_seen,
+    parse_seen_driver,
+    read_seen,
+    seen_driver,
+)
+from server.write.executor import Answer
+
+T = TypeVar("T")
+
+BULK_LIMIT: Final = 500
+"""Orders or drivers in one dialog; its form must fit into a body, and its address into a head."""
+BREAK_MINUTES: Final = (15, 30, 45, 60, 90, 120)
+AT_ONCE: Final = 16
+"""Refused ones that are looked at side by side: each takes a few reads."""
+ADMINS_BULK: Final = frozenset({"reassign", "availability"})
+DONE: Final = {
+    "acknowledge": "acknowledged",
+    "cancel": "cancelled",
+    "reassign": "reassigned",
+    "availability": "set",
+}
+REPEATED: Final = {"acknowledge": "is yours already", "cancel": "was cancelled already"}
+UNREADABLE: Final = "The list of what is selected cannot be read. Close this and select again."
+
+
+class Shown(Struct, frozen=True):
+    """One order or driver as the dialog shows it; `seen` is what its form carries."""
+
+    id: str
+    name: str
+    now: str
+    seen: str
+
+
+class Line(Struct, frozen=True):
+    """What became of one of them, as a sentence without its full stop."""
+
+    id: str
+    name: str
+    what: str
+    done: bool
+
+
+def _too_many(count: int) -> str:
+    return f"{count} are selected. {BULK_LIMIT} at most can be changed at once: nothing was done."
+
+
+def _checked(request: Call, action: str) -> None:
+    if action not in DONE or (action in ADMINS_BULK and request.user.role != "admin"):
+        raise not_found()
+
+
+@get("/board/bulk/{action:str}", guards=[OPS], include_in_schema=False)
+async def bulk_dialog(request: Call, action: FromPath[str]) -> ASGIResponse:
+    """One dialog for a selection: each of it as it is now."""
+    _checked(request, action)
+    given = list(dict.fromkeys(request.query_params.getall("id", [])))
+    if len(given) > BULK_LIMIT:
+        return invalid_fragment(_too_many(len(given)))
+    ids = [known for text in given if (known := canonical(text)) is not None]
+    shown = await (_drivers_shown if action == "availability" else _orders_shown)(request, ids)
+    return fragment(request, "board/dialogs/bulk.html", action=action, shown=shown, minutes=BREAK_MINUTES)
+
+
+async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
+    pool = node_of(request).database.pool
+    found = await read_seen(pool, ids)
+    held = [a.driver_id for delivery, _ in found.values() if (a := delivery.active_assignment()) is not None]
+    offered = [offer.driver_id for delivery, _ in found.values() if (offer := delivery.open_offer()) is not None]
+    names = await names_of(pool, held + offered)
+    shown = []
+    for delivery, seen in found.values():
+        offer, assignment = delivery.open_offer(), delivery.active_assignment()
+        if assignment is not None:
+            now = f"with {names[assignment.driver_id]}" + (", picked up" if assignment.picked_up_at else "")
+        elif offer is not None:
+            now = f"offered to {names[offer.driver_id]}"
+        else:
+            now = {"READY": "waiting"}.get(delivery.status, delivery.status.lower())
+        shown.append(Shown(delivery.id, delivery.seller_order_id, f"{delivery.store_name}, {now}", str(seen)))
+    return shown
+
+
+async def _drivers_shown(request: Call, ids: list[str]) -> list[Shown]:
+    pool = node_of(request).database.pool
+    found = [driver for known in ids if (driver := await read_driver(pool, known)) is not None]
+    return [Shown(d.id, d.name, d.availability.replace("_", " "), str(seen_driver(d))) for d in found]
+
+
+@post("/board/bulk/{action:str}", guards=[OPS], status_code=200, include_in_schema=False)
+async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
+    """The same command for each of a selection, as the dialog showed it; a line for each says what became of it."""
+    _checked(request, action)
+    try:
+        form = await read_form(request)
+        lines = await (_drivers(request, form) if action == "availability" else _orders(request, action, form))
+    except FormInvalid as wrong:
+        return invalid_fragment(str(wrong))
+    done = [line.id for line in lines if line.done]
+    left = len(lines) - len(done)
+    summary = f"{len(done)} done" + (f", {left} not changed" if left else "") + "."
+    answer = fragment(
+        request, "board/dialogs/result.html", summary=summary, lines=sorted(lines, key=lambda line: line.done)
+    )
+    answer.headers["HX-Trigger"] = json.dumps({"board:result": {"done": done, "said": summary}})
+    return answer
+
+
+def _selected(form: Form, parse: Callable[[str], T | None]) -> list[T]:
+    given = list(dict.fromkeys(form.all("seen")))
+    if not given:
+        raise FormInvalid("Nothing is selected.")
+    if len(given) > BULK_LIMIT:
+        raise FormInvalid(_too_many(len(given)))
+    found = [seen for text in given if (seen := parse(text)) is not None]
+    if len(found) < len(given):
+        raise FormInvalid(UNREADABLE)
+    return found
+
+
+async def _orders(request: Call, action: str, form: Form) -> list[Line]:
+    node, me = node_of(request), request.user.actor
+    selected = _selected(form, parse_seen)
+    command = _command(action, form, me)
+    names = {known: delivery for known, (delivery, _) in (await read_seen(node.database.pool, _ids(selected))).items()}
+
+    async def one(seen: Seen) -> Line:
+        delivery = names.get(seen.delivery_id)
+        name = delivery.seller_order_id if delivery is not None else "This order"
+        if action == "reassign" and seen.assignment_id is None:
+            return Line(seen.delivery_id, name, "not changed: it was with no driver", False)
+        answer = await carry_out(node.database.pool, node.executor, seen, command, me)
+        return _line(seen.delivery_id, name, answer, DONE[action], REPEATED.get(action, ""))
+
+    return await _gathered(one, selected)
+
+
+def _ids(selected: list[Seen]) -> list[str]:
+    return [seen.delivery_id for seen in selected]
+
+
+def _command(action: str, form: Form, me: Any) -> Callable[[Seen], c.Command]:
+    if action == "acknowledge":
+        note = form.note()
+        return lambda seen: c.Acknowledge(seen.delivery_id, me, note, seen.version)
+    reason, force = form.reason(), form.ticked("force")
+    if action == "cancel":
+        return lambda seen: c.CancelDelivery(seen.delivery_id, reason, me, force, seen.version)
+
+    def reassign(seen: Seen) -> c.Command:
+        assert seen.assignment_id is not None
+        return c.Reassign(
+            seen.assignment_id, reason, new_id(), new_id(), me, force=force, version=seen.assignment_version
+        )
+
+    return reassign
+
+
+async def _drivers(request: Call, form: Form) -> list[Line]:
+    node, me = node_of(request), request.user.actor
+    selected = _selected(form, parse_seen_driver)
+    availability, reason, minutes = wanted_availability(form)
+    names = await names_of(node.database.pool, [seen.driver_id for seen in selected])
+
+    def command(seen: SeenDriver) -> c.Command:
+        return c.SetAvailability(seen.driver_id, availability, reason, me, minutes, seen.changed_at)
+
+    async def one(seen: SeenDriver) -> Line:
+        answer = await carry_out_for(node.database.pool, node.executor, seen, command, me)
+        state = availability.replace("_", " ")
+        return _line(seen.driver_id, names.get(seen.driver_id, "This driver"), answer, f"set to {state}", "")
+
+    return await _gathered(one, selected)
+
+
+async def _gathered(one: Callable[[T], Awaitable[Line]], selected: list[T]) -> list[Line]:
+    """All of them, some at a time: their commands share batches, and pages still get their connections."""
+    width = asyncio.Semaphore(AT_ONCE)
+
+    async def in_turn(seen: T) -> Line:
+        async with width:
+            return await one(seen)
+
+    return list(await asyncio.gather(*(in_turn(seen) for seen in selected)))
+
+
+def _line(known: str, name: str, answer: Answer | Refusal | Moved, done: str, repeated: str) -> Line:
+    if isinstance(answer, Moved):
+        return Line(known, name, f"not changed: {answer.what}", False)
+    if isinstance(answer, Refusal):
+        if answer.code == r.VERSION_CHANGED.code:
+            return Line(known, name, "not changed: somebody changed it meanwhile", False)
+        why = in_plain_words(answer).rstrip(".")
+        return Line(known, name, f"not changed: {why[0].lower()}{why[1:]}", False)
+    if answer.decided.repeated and repeated:
+        return Line(known, name, repeated, True)
+    return Line(known, name, done, True)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [bulk_dialog, bulk]

@@ -1,0 +1,121 @@
+"""Forms of the board, as browsers post them: decoded strictly, each mistake one plain sentence."""
+
+from typing import Any, Final, cast, get_args
+from urllib.parse import parse_qs
+
+from litestar import Request
+
+from server.dispatch.model import Availability
+from server.sockets.session import canonical
+from server.web.api.endpoint import BODY_LIMIT_BYTES
+from server.web.http.errors import TOO_LARGE, Problem
+
+REASON_LIMIT: Final = 500
+NOTE_LIMIT: Final = 1000
+FIELDS_LIMIT: Final = 1000
+OTHER: Final = "other"
+
+
+class FormInvalid(Exception):
+    """What is wrong with a form, in a sentence for whoever filled it in."""
+
+
+class Form:
+    """The fields of a form."""
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    def all(self, name: str) -> list[str]:
+        """Every value under a name."""
+        return self._fields.get(name, [])
+
+    def text(self, name: str) -> str:
+        """The last value under a name without spaces around; empty if there is none."""
+        values = self._fields.get(name)
+        return values[-1].strip() if values else ""
+
+    def ticked(self, name: str) -> bool:
+        """Whether a box is ticked."""
+        return bool(self.text(name))
+
+    def reason(self) -> str:
+        """A common reason, or the person's own words if they chose those (or wrote any)."""
+        own, chosen = self.text("own_reason"), self.text("reason")
+        reason = own if own and chosen in ("", OTHER) else chosen
+        if reason == OTHER or not reason:
+            raise FormInvalid("Say why: choose a reason or write your own.")
+        if own and own != reason:
+            reason = f"{reason}: {own}"
+        if len(reason) > REASON_LIMIT:
+            raise FormInvalid(f"A reason has {REASON_LIMIT} characters at most.")
+        return reason
+
+    def note(self) -> str | None:
+        """A note, if there is any."""
+        note = self.text("note")
+        if len(note) > NOTE_LIMIT:
+            raise FormInvalid(f"A note has {NOTE_LIMIT} characters at most.")
+        return note or None
+
+    def id(self, name: str, otherwise: str) -> str:
+        """An id. `otherwise` is said if there is none."""
+        found = self.optional_id(name)
+        if found is None:
+            raise FormInvalid(otherwise)
+        return found
+
+    def optional_id(self, name: str) -> str | None:
+        """An id, if there is any."""
+        text = self.text(name)
+        if not text:
+            return None
+        known = canonical(text)
+        if known is None:
+            raise FormInvalid("That is nobody we know.")
+        return known
+
+    def mode(self) -> str:
+        """`offer` unless `assign`."""
+        return "assign" if self.text("mode") == "assign" else "offer"
+
+    def whole_number(self, name: str) -> int | None:
+        """A whole number, if there is any."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise FormInvalid(f"{name.capitalize()}: a whole number is wanted.")
+        return int(text)
+
+    def availability(self) -> Availability:
+        """One of the five."""
+        text = self.text("availability")
+        if text not in get_args(Availability):
+            raise FormInvalid("Choose an availability.")
+        return cast(Availability, text)
+
+
+def wanted_availability(form: Form) -> tuple[Availability, str, int | None]:
+    """Which, why, and for how many minutes if it is a break. Raises FormInvalid."""
+    availability = form.availability()
+    minutes = form.whole_number("minutes") if availability == "on_break" else None
+    if minutes is not None and not 1 <= minutes <= 1440:
+        raise FormInvalid("A break has 1 to 1440 minutes.")
+    return availability, form.reason(), minutes
+
+
+async def read_form(request: Request[Any, Any, Any]) -> Form:
+    """The form in the body. Raises FormInvalid, or 413."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT_BYTES:
+            raise Problem(TOO_LARGE, f"A body has {BODY_LIMIT_BYTES} bytes at most.")
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
+    except (UnicodeDecodeError, ValueError):
+        raise FormInvalid("This form cannot be read.") from None
+    if any("\x00" in value for values in fields.values() for value in values):
+        raise FormInvalid("A text must not hold the character NUL.")
+    return Form(fields)

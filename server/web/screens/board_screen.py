@@ -1,0 +1,97 @@
+"""What the board's handlers have in common: who may, how a screen or a piece of one is answered, how refusals read."""
+
+import asyncio
+import gzip
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar import Request
+from litestar.response.base import ASGIResponse
+from markupsafe import Markup
+
+from server.board import words as w
+from server.dispatch import refusals as r
+from server.dispatch.refusals import Refusal
+from server.web.access.auth import Guard
+from server.web.api.endpoint import Call
+from server.web.screens.shell import HTML, NO_STORE, shell
+
+if TYPE_CHECKING:
+    from server.board import Feed
+    from server.node import Node
+
+WATCHERS: Final = Guard("viewer", "ops", "admin")
+OPS: Final = Guard("ops", "admin")
+ADMIN: Final = Guard("admin")
+
+WORTH_PACKING_BYTES: Final = 16_384
+STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
+
+PLAIN: Final = {
+    r.DELIVERY_NOT_WAITING.code: "This delivery is not waiting for a driver any more.",
+    r.DELIVERY_NOT_DUE.code: "This order is scheduled for later. Open its page to dispatch it now.",
+    r.VERSION_CHANGED.code: "Somebody changed this meanwhile. Close this and look again.",
+    r.ALREADY_PICKED_UP.code: "The driver has picked it up already. Only an admin can go on, with the box ticked.",
+}
+"""Refusals in words for somebody who looks at a dialog."""
+
+
+def node_of(request: Request[Any, Any, Any]) -> "Node":
+    """The node that answers."""
+    node: Node = request.app.state.node
+    return node
+
+
+def feed_of(request: Request[Any, Any, Any]) -> "Feed":
+    """The feed of the node that answers."""
+    return node_of(request).feed
+
+
+async def page(request: Call, template: str, status: int = 200, *, nav: str = "board", **context: Any) -> ASGIResponse:
+    """A whole screen, packed if it is large and the browser can unpack it."""
+    template_found = feed_of(request).renderer.env.get_template(template)
+    body = template_found.render(**shell(request), nav=nav, **context).encode()
+    headers = dict(NO_STORE)
+    if len(body) >= WORTH_PACKING_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Cookie"}
+    return ASGIResponse(body=body, status_code=status, headers=headers, media_type=HTML)
+
+
+def fragment(request: Call, template: str, **context: Any) -> ASGIResponse:
+    """A piece of a screen."""
+    html = feed_of(request).renderer.env.get_template(template).render(role=request.user.role, **context)
+    return ASGIResponse(body=html.encode(), headers=NO_STORE, media_type=HTML)
+
+
+def done(said: str) -> ASGIResponse:
+    """The action is done: the dialog closes, and this is said once. The feed shows what changed."""
+    headers = {**NO_STORE, "HX-Trigger": json.dumps({"board:done": {"said": said}}), "HX-Reswap": "none"}
+    return ASGIResponse(body=b"", headers=headers, media_type=HTML)
+
+
+def in_plain_words(refusal: Refusal) -> str:
+    """A refusal for people: the codes within it translated."""
+    if refusal.code == r.DRIVER_NOT_AVAILABLE.code and ": " in refusal.message:
+        why = refusal.message.rsplit(": ", 1)[1].rstrip(".")
+        return f"This driver cannot be given this delivery now: {w.words(w.NOT_TAKEN, why)}."
+    if refusal.code == r.ASSIGNMENT_NOT_ACTIVE.code and " by " in refusal.message:
+        what = refusal.message.rsplit(": ", 1)[1].rstrip(".")
+        return f"Somebody was first: already {what}."
+    return PLAIN.get(refusal.code, refusal.message)
+
+
+def refused_fragment(refusal: Refusal) -> ASGIResponse:
+    """409 (404, 503) with the reason in plain words."""
+    return error_fragment(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
+
+
+def invalid_fragment(text: str) -> ASGIResponse:
+    """422: what is wrong with the form."""
+    return error_fragment(text, 422)
+
+
+def error_fragment(text: str, status: int) -> ASGIResponse:
+    """What went wrong, in a sentence."""
+    body = Markup('<p class="error">{}</p>').format(text)
+    return ASGIResponse(body=body.encode(), status_code=status, headers=NO_STORE, media_type=HTML)

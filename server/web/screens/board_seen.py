@@ -1,0 +1,214 @@
+"""What a dialog showed, carried by its form, so that nothing is done to an order that people have moved since.
+
+The rules compare versions. But the search moves a waiting order too: it offers it to one driver after another. What it
+did meanwhile takes nobody's decision back, so such a change is looked at and the command is sent again with the version
+of now; what a person decided, or a driver took in hand, is a refusal with the name of who did it.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from server.board import words as w
+from server.board.story import names_of
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Actor, Delivery, Driver
+from server.dispatch.refusals import Refusal
+from server.sockets.session import canonical
+from server.store.query import asking
+from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
+from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
+from server.store.reads.waiting import read_deliveries
+from server.write.executor import Answer, Executor
+
+ATTEMPTS: Final = 5
+EVENTS_LIMIT: Final = 500
+NUMBER_DIGITS: Final = 18
+PEOPLE: Final = ("admin", "ops", "service")
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+IN_HAND: Final = (
+    "delivery.assigned",
+    "delivery.picked_up",
+    "delivery.delivered",
+    "delivery.cancelled",
+    "delivery.reassigned",
+)
+"""Whoever did it: the order is another one for whoever decides about it."""
+
+
+class Seen(Struct, frozen=True):
+    """An order as a dialog showed it: its version, the number of its last event, and that of its assignment."""
+
+    delivery_id: str
+    version: int
+    event_id: int
+    assignment_id: str | None = None
+    assignment_version: int | None = None
+
+    def __str__(self) -> str:
+        """As a form carries it."""
+        parts = [self.delivery_id, self.version, self.event_id]
+        if self.assignment_id is not None:
+            parts += [self.assignment_id, self.assignment_version or 0]
+        return ".".join(map(str, parts))
+
+
+class SeenDriver(Struct, frozen=True):
+    """A driver as a dialog showed them: when their availability had changed last."""
+
+    driver_id: str
+    changed_at: datetime
+
+    def __str__(self) -> str:
+        """As a form carries it: the instant in milliseconds, as the database keeps it."""
+        return f"{self.driver_id}.{(self.changed_at - EPOCH) // timedelta(milliseconds=1)}"
+
+
+def parse_seen(text: str) -> Seen | None:
+    """What a form carries; None if it cannot be read."""
+    parts = text.split(".")
+    if len(parts) not in (3, 5):
+        return None
+    numbers = [_number(parts[place]) for place in (1, 2, 4) if place < len(parts)]
+    ids = [canonical(parts[place]) for place in (0, 3) if place < len(parts)]
+    if None in numbers or None in ids:
+        return None
+    found: tuple[Any, ...] = (ids[0], *numbers[:2], *ids[1:], *numbers[2:])
+    return Seen(*found)
+
+
+def parse_seen_driver(text: str) -> SeenDriver | None:
+    """What a form carries; None if it cannot be read."""
+    driver_id, _, changed = text.partition(".")
+    known, number = canonical(driver_id), _number(changed)
+    if known is None or number is None:
+        return None
+    try:
+        return SeenDriver(known, EPOCH + timedelta(milliseconds=number))
+    except OverflowError:
+        return None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS else None
+
+
+def seen_driver(driver: Driver) -> SeenDriver:
+    """The driver as a dialog shows them now."""
+    return SeenDriver(driver.id, driver.last_availability_change)
+
+
+async def read_seen(pool: Any, ids: Sequence[str]) -> dict[str, tuple[Delivery, Seen]]:
+    """These orders as a dialog shows them now. Raises DatabaseAway.
+
+    The events are read before the orders: one in between counts as news, though the dialog may show it already.
+    """
+    last = await last_events(pool, ids)
+    with asking():
+        found = await read_deliveries(pool, ids)
+    return {known: (found[known], _seen(found[known], last[known])) for known in ids if known in found}
+
+
+def _seen(delivery: Delivery, event_id: int) -> Seen:
+    assignment = delivery.active_assignment()
+    if assignment is None:
+        return Seen(delivery.id, delivery.version, event_id)
+    return Seen(delivery.id, delivery.version, event_id, assignment.id, assignment.version)
+
+
+class Moved(Struct, frozen=True):
+    """Refused, because of what somebody did after the dialog was opened: a part of a sentence that names them."""
+
+    what: str
+
+
+async def carry_out(
+    pool: Any, executor: Executor, seen: Seen, command: Callable[[Seen], c.Command], me: Actor
+) -> Answer | Refusal | Moved:
+    """Do it to the order that the dialog showed. Raises DatabaseAway."""
+    for _ in range(ATTEMPTS):
+        answer = await executor.submit(command(seen))
+        if not isinstance(answer, Refusal):
+            if not answer.decided.repeated:
+                return answer
+            moved = await _moved(pool, seen, me)
+            return Moved(moved) if moved is not None else answer
+        now = (await read_seen(pool, [seen.delivery_id])).get(seen.delivery_id)
+        moved = await _moved(pool, seen, me)
+        if moved is not None:
+            return Moved(moved)
+        if answer.code != r.VERSION_CHANGED.code or now is None:
+            return answer
+        seen = replace(now[1], event_id=seen.event_id)
+    return r.VERSION_CHANGED
+
+
+async def carry_out_for(
+    pool: Any, executor: Executor, seen: SeenDriver, command: Callable[[SeenDriver], c.Command], me: Actor
+) -> Answer | Refusal | Moved:
+    """Decide the availability of the driver whom the dialog showed. Raises DatabaseAway."""
+    for _ in range(ATTEMPTS):
+        answer = await executor.submit(command(seen))
+        if not isinstance(answer, Refusal) or answer.code != r.VERSION_CHANGED.code:
+            return answer
+        driver = await read_driver(pool, seen.driver_id)
+        changes = await read_history(pool, seen.driver_id, None, EVENTS_LIMIT) or []
+        for change in changes:
+            if change.timestamp > seen.changed_at and change.actor_type != "system":
+                return Moved(_availability_moved(change, me))
+        if driver is None:
+            return r.NOT_FOUND
+        seen = seen_driver(driver)
+    return r.VERSION_CHANGED
+
+
+def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
+    state = w.words(w.STATES, change.to_state).lower()
+    if change.actor_type == "driver":
+        return f"chose “{state}” meanwhile"
+    return f"{_who(Actor(change.actor_type, change.actor_id), me)} already set “{state}”"
+
+
+async def _moved(pool: Any, seen: Seen, me: Actor) -> str | None:
+    """The last thing that people or the order's driver did since the dialog was opened, if they did any."""
+    events = await read_timeline(pool, seen.delivery_id, seen.event_id, EVENTS_LIMIT) or []
+    told = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]
+    if not told:
+        return None
+    names = await names_of(pool, [event.driver_id for event in told if event.driver_id is not None])
+    return _sentence(told[-1], names, me)
+
+
+def _who(actor: Actor, me: Actor) -> str:
+    return "you" if actor == me else actor.id or actor.type
+
+
+def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
+    driver = names.get(event.driver_id or "", "the driver")
+    who = _who(event.actor, me)
+    by_person = event.actor.type in PEOPLE
+    match event.type:
+        case "delivery.assigned" if by_person:
+            return f"{who} already gave it to {driver}"
+        case "delivery.assigned":
+            silent = msgspec.json.decode(event.data).get("source") == "auto_accepted"
+            return f"{driver} has it, who did not answer the offer" if silent else f"{driver} accepted it meanwhile"
+        case "offer.created":
+            return f"{who} already offered it to {driver}"
+        case "delivery.picked_up":
+            return f"{driver} picked it up meanwhile"
+        case "delivery.delivered":
+            return f"{driver} delivered it meanwhile"
+        case "delivery.reassigned":
+            return f"{who} already took it from {driver}"
+        case "delivery.cancelled":
+            return f"{who} already cancelled it" if by_person else "it was cancelled meanwhile: nobody was found"
+        case "delivery.acknowledged":
+            return f"{who} already acknowledged it"
+        case _:
+            return f"{who} changed it meanwhile"

@@ -1,0 +1,224 @@
+"""The insights' screen: the success metrics against their targets, why offers are rejected, how long answers take;
+and each table of it as CSV. The window and the zone stand in the address.
+"""
+
+import asyncio
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
+from server.board.words import words
+from server.contract.views import instant
+from server.settings import zone_of
+from server.store.query import asking
+from server.store.reads.insights import read_groups, read_zones
+from server.web.api.endpoint import Call
+from server.web.http.errors import not_found
+from server.web.screens.board_screen import WATCHERS, node_of
+from server.web.screens.insights_numbers import (
+    BIN_SECONDS,
+    DEFAULT_WINDOW,
+    WINDOWS,
+    Insights,
+    Tally,
+    Window,
+    insights_of,
+)
+from server.web.screens.shell import NO_STORE, screen
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+KEPT_SECONDS: Final = 10.0
+KEPT_LIMIT: Final = 50
+WAIT_SECONDS: Final = 30.0
+ZONE_LIMIT: Final = 200
+RESPONSE_TARGET_SECONDS: Final = RESPONSE_TARGET_MS / 1000
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that a spreadsheet would take for a formula."""
+
+Cell = str | int | float | bool | None
+Row = tuple[Cell, ...]
+
+
+class InsightsReader:
+    """Asks for one window at a time, however many people look, and keeps what it found for a moment."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str | None], tuple[float, Insights]] = {}
+        self._asking = asyncio.Lock()
+
+    async def read(self, node: "Node", window: Window, zone: str | None) -> Insights:
+        """The insights of this window till now. Raises DatabaseAway."""
+        with asking():
+            async with asyncio.timeout(WAIT_SECONDS), self._asking:
+                kept = self._kept.get((window.key, zone))
+                if kept is not None and time.monotonic() - kept[0] < KEPT_SECONDS:
+                    return kept[1]
+                found = await _read(node, window, zone)
+                if len(self._kept) >= KEPT_LIMIT:
+                    self._kept.clear()
+                self._kept[window.key, zone] = (time.monotonic(), found)
+                return found
+
+
+async def _read(node: "Node", window: Window, zone: str | None) -> Insights:
+    pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
+    local = zone_of(time_zone)
+    since = window.start(now, local)
+    return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
+
+
+def _asked(request: Call) -> tuple[Window, str | None]:
+    """The window and the zone in the address; what is not known there is as good as nothing."""
+    window = WINDOWS.get(request.query_params.get("window", ""), WINDOWS[DEFAULT_WINDOW])
+    zone = request.query_params.get("zone", "").replace("\x00", "")[:ZONE_LIMIT]
+    return window, zone or None
+
+
+@get("/insights", guards=[WATCHERS], include_in_schema=False)
+async def insights_screen(request: Call) -> ASGIResponse:
+    """The charts, each with its table."""
+    node = node_of(request)
+    window, zone = _asked(request)
+    reader: InsightsReader = request.app.state.insights
+    found = await reader.read(node, window, zone)
+    zones = await read_zones(node.database.pool)
+    if zone is not None and zone not in zones:
+        zones.append(zone)
+    return screen(
+        request,
+        "insights/insights.html",
+        nav="insights",
+        found=found,
+        window=window,
+        windows=WINDOWS.values(),
+        zone=zone,
+        zones=zones,
+        timeouts=found.timeouts(node.policies.current.offer_timeout_seconds),
+        reasons=[(words({}, reason), count) for reason, count in found.reasons],
+        acceptance_target=ACCEPTANCE_TARGET,
+        response_target=RESPONSE_TARGET_SECONDS,
+        late_target=LATE_TARGET,
+        moment=_moments(zone_of(node.settings.time_zone), window),
+    )
+
+
+def _moments(zone: tzinfo, window: Window) -> Callable[[datetime], str]:
+    """How the beginning of a part of the window is written."""
+    return lambda at: at.astimezone(zone).strftime("%d %b" if window.by_day else "%d %b, %H:%M")
+
+
+TALLY: Final = (
+    "accepted",
+    "autoAccepted",
+    "rejected",
+    "expired",
+    "acceptanceRate",
+    "rejectedShare",
+    "responseSecondsAvg",
+    "deliveriesWanted",
+    "unassignedOver5Min",
+    "unassignedOver5MinShare",
+)
+
+
+def _cells(tally: Tally) -> list[Cell]:
+    return [
+        tally.accepted,
+        tally.auto_accepted,
+        tally.rejected,
+        tally.expired,
+        tally.acceptance,
+        tally.rejected_share,
+        tally.response_seconds,
+        tally.wanted,
+        tally.late,
+        tally.late_share,
+    ]
+
+
+def _over_time(found: Insights, _: int) -> Iterator[Row]:
+    yield ("from", *TALLY)
+    for at, tally in found.over_time:
+        yield (instant(at), *_cells(tally))
+
+
+def _by_hour(found: Insights, _: int) -> Iterator[Row]:
+    yield ("hour", *TALLY)
+    for hour, tally in found.hours:
+        yield (hour, *_cells(tally))
+
+
+def _by_zone(found: Insights, _: int) -> Iterator[Row]:
+    yield ("zone", *TALLY)
+    for zone, tally in found.zones:
+        yield (zone, *_cells(tally))
+
+
+def _reasons(found: Insights, _: int) -> Iterator[Row]:
+    yield ("reason", "rejected")
+    yield from found.reasons
+
+
+def _responses(found: Insights, _: int) -> Iterator[Row]:
+    yield ("fromSeconds", "toSeconds", "accepted", "rejected")
+    for part in found.answers():
+        yield (part.seconds, part.seconds + BIN_SECONDS, part.accepted, part.rejected)
+
+
+def _timeouts(found: Insights, current: int) -> Iterator[Row]:
+    yield ("offerTimeoutSeconds", "acceptedInTime", "answeredInTime", "answeredShare", "isCurrent", "isKnown")
+    for row in found.timeouts(current):
+        yield (row.seconds, row.accepted, row.answered, row.share, row.is_current, row.is_known)
+
+
+FILES: Final[dict[str, Callable[[Insights, int], Iterator[Row]]]] = {
+    "time.csv": _over_time,
+    "hours.csv": _by_hour,
+    "zones.csv": _by_zone,
+    "reasons.csv": _reasons,
+    "responses.csv": _responses,
+    "timeouts.csv": _timeouts,
+}
+"""By name: the header and the rows, given the time to answer that is in force."""
+
+
+@get("/insights/{name:str}", guards=[WATCHERS], include_in_schema=False)
+async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
+    """A table as a file: time, hours, zones, reasons, responses or timeouts `.csv`."""
+    if name not in FILES:
+        raise not_found()
+    node = node_of(request)
+    window, zone = _asked(request)
+    reader: InsightsReader = request.app.state.insights
+    found = await reader.read(node, window, zone)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    for row in FILES[name](found, node.policies.current.offer_timeout_seconds):
+        writer.writerow([_written(cell) for cell in row])
+    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="callboard-{window.key}-{name}"'}
+    return ASGIResponse(body=text.getvalue().encode(), headers=headers, media_type="text/csv")
+
+
+def _written(cell: Cell) -> Cell:
+    """Shares to four digits; nothing that a spreadsheet would run."""
+    if isinstance(cell, float):
+        return round(cell, 4)
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, str) and cell.startswith(FORMULA):
+        return f"'{cell}"
+    return cell
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [insights_screen, insights_file]

@@ -1,0 +1,201 @@
+"""The success metrics of a window as numbers: over time, by hour of the day, by zone; answers by their seconds.
+
+Pure: what was counted in the database comes in, what the screen and its CSV files show comes out.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Final
+
+from msgspec import Struct
+
+from server.store.reads.insights import Group, start_of
+
+TIMEOUTS: Final = (5, 10, 15, 20, 30, 45, 60, 90, 120)
+BIN_SECONDS: Final = 5
+REASONS: Final = 50
+
+
+class Window(Struct, frozen=True):
+    """A stretch of time that ends now, cut into hours or days of the organisation."""
+
+    key: str
+    label: str
+    length: timedelta
+    by_day: bool
+
+    def start(self, now: datetime, zone: tzinfo) -> datetime:
+        """The beginning of the hour or day in which it begins."""
+        return start_of(now - self.length, zone, by_day=self.by_day)
+
+
+WINDOWS: Final = {
+    window.key: window
+    for window in (
+        Window("24h", "24 hours", timedelta(hours=24), by_day=False),
+        Window("7d", "7 days", timedelta(days=7), by_day=True),
+        Window("30d", "30 days", timedelta(days=30), by_day=True),
+        Window("90d", "90 days", timedelta(days=90), by_day=True),
+    )
+}
+DEFAULT_WINDOW: Final = "24h"
+
+
+class Tally(Struct):
+    """What happened in one part of the window. Shares are None where there is nothing to share."""
+
+    accepted: int = 0
+    auto_accepted: int = 0
+    rejected: int = 0
+    expired: int = 0
+    answered: int = 0
+    ms: float = 0.0
+    wanted: int = 0
+    late: int = 0
+
+    @property
+    def offers(self) -> int:
+        """Offers that ended and were not withdrawn."""
+        return self.accepted + self.auto_accepted + self.rejected + self.expired
+
+    @property
+    def acceptance(self) -> float | None:
+        """Real accepts of all of them: an auto-accept is none."""
+        return self.accepted / self.offers if self.offers else None
+
+    @property
+    def rejected_share(self) -> float | None:
+        """Rejections of all of them."""
+        return self.rejected / self.offers if self.offers else None
+
+    @property
+    def response_seconds(self) -> float | None:
+        """What a driver's answer took on average."""
+        return self.ms / self.answered / 1000 if self.answered else None
+
+    @property
+    def late_share(self) -> float | None:
+        """Deliveries that waited over five minutes of those that wanted a driver."""
+        return self.late / self.wanted if self.wanted else None
+
+    def add(self, group: Group) -> None:
+        """Count these in."""
+        self.accepted += group.accepted
+        self.auto_accepted += group.auto_accepted
+        self.rejected += group.rejected
+        self.expired += group.expired
+        self.answered += group.answered
+        self.ms += group.ms
+        self.wanted += group.wanted
+        self.late += group.late
+
+
+class Answers(Struct, frozen=True):
+    """Answers that took from `seconds` up to five more."""
+
+    seconds: int
+    accepted: int
+    rejected: int
+
+
+class Timeout(Struct, frozen=True):
+    """What an offer that lasts this long would have caught of the answers that came."""
+
+    seconds: int
+    accepted: int
+    answered: int
+    share: float | None
+    is_current: bool
+    is_known: bool
+
+
+class Insights(Struct, frozen=True):
+    """All of a window."""
+
+    since: datetime
+    until: datetime
+    by_day: bool
+    total: Tally
+    over_time: list[tuple[datetime, Tally]]
+    hours: list[tuple[int, Tally]]
+    zones: list[tuple[str, Tally]]
+    reasons: list[tuple[str, int]]
+    seconds: dict[int, tuple[int, int]]
+
+    def within(self, share: float) -> int | None:
+        """In how many seconds this share of the answers came."""
+        answers = sum(sum(pair) for pair in self.seconds.values())
+        so_far = 0
+        for second in sorted(self.seconds):
+            so_far += sum(self.seconds[second])
+            if so_far >= share * answers:
+                return second + 1
+        return None
+
+    def answers(self) -> list[Answers]:
+        """The distribution of the time to answer, up to the slowest answer."""
+        last = max(self.seconds, default=-1) // BIN_SECONDS
+        bins = [[0, 0] for _ in range(last + 1)]
+        for second, pair in self.seconds.items():
+            for side in (0, 1):
+                bins[second // BIN_SECONDS][side] += pair[side]
+        return [Answers(index * BIN_SECONDS, *pair) for index, pair in enumerate(bins)]
+
+    def timeouts(self, current: int) -> list[Timeout]:
+        """Other times to answer, and the one in force: longer ones are not known, since nobody was given them."""
+        found = []
+        for seconds in sorted({*TIMEOUTS, current}):
+            accepted, rejected = (
+                sum(pair[side] for second, pair in self.seconds.items() if second < seconds) for side in (0, 1)
+            )
+            share = (accepted + rejected) / self.total.offers if self.total.offers else None
+            found.append(Timeout(seconds, accepted, accepted + rejected, share, seconds == current, seconds <= current))
+        return found
+
+
+def _parts(since: datetime, until: datetime, zone: tzinfo, *, by_day: bool) -> Iterator[datetime]:
+    """The beginnings of the hours or days between. No day is longer than 25 hours, none shorter than 23."""
+    at = since
+    while at <= until:
+        yield at
+        at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
+
+
+def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Group]) -> Insights:
+    """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
+    since = window.start(now, zone)
+    total = Tally()
+    parts = {at: Tally() for at in _parts(since, now, zone, by_day=window.by_day)}
+    hours = [Tally() for _ in range(24)]
+    zones: dict[str, Tally] = {}
+    reasons: Counter[str] = Counter()
+    seconds: dict[int, tuple[int, int]] = {}
+    for group in groups:
+        if group.reason is not None:
+            reasons[group.reason] += group.rejected
+        elif group.second is not None:
+            accepted, rejected = seconds.get(group.second, (0, 0))
+            seconds[group.second] = (accepted + group.accepted, rejected + group.rejected)
+        else:
+            if group.hour is not None:
+                for tally in (total, _part(parts, group.hour, zone, window), hours[group.hour.astimezone(zone).hour]):
+                    tally.add(group)
+            if group.zone is not None:
+                zones.setdefault(group.zone, Tally()).add(group)
+    return Insights(
+        since,
+        now,
+        window.by_day,
+        total,
+        list(parts.items()),
+        list(enumerate(hours)),
+        sorted(zones.items()),
+        sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS],
+        seconds,
+    )
+
+
+def _part(parts: dict[datetime, Tally], hour: datetime, zone: tzinfo, window: Window) -> Tally:
+    """Where an hour belongs; the database's clock may be a moment ahead of ours."""
+    return parts.setdefault(start_of(hour, zone, by_day=window.by_day), Tally())

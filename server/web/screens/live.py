@@ -1,0 +1,61 @@
+"""What the screens of alerts, notices and webhooks have in common: they read themselves again when the stream says so,
+and what is done on them works without a script too.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from litestar.response.base import ASGIResponse
+
+from server.web.api.endpoint import Call
+from server.web.http.errors import Problem
+from server.web.screens.board_screen import done, error_fragment, fragment, page
+from server.web.screens.shell import flash, see_other
+
+TEXT_LIMIT: Final = 100
+
+
+async def live(
+    request: Call, template: str, status: int = 200, *, nav: str, topic: str | None, now: str, **context: Any
+) -> ASGIResponse:
+    """A whole screen. What of it changes is read again from `now` when the stream of `topic` says so; without a topic
+    it stands still.
+    """
+    return await page(request, f"{template}.html", status, nav=nav, topic=topic, now_path=now, **context)
+
+
+def again(request: Call, template: str, **context: Any) -> ASGIResponse:
+    """What of a screen changes, again."""
+    return fragment(request, f"{template}_now.html", **context)
+
+
+def acted(request: Call, said: str, path: str) -> ASGIResponse:
+    """What was wanted is done: said in place to a script, else on the screen at `path`."""
+    return done(said) if "hx-request" in request.headers else see_other(path, flash(request, "good", said))
+
+
+def not_done(request: Call, problem: Problem, path: str) -> ASGIResponse:
+    """What was wanted is refused, in a sentence."""
+    said = in_words(problem)
+    if "hx-request" in request.headers:
+        return error_fragment(said, problem.kind.status)
+    return see_other(path, flash(request, "bad", said))
+
+
+def in_words(problem: Problem) -> str:
+    """A problem as a sentence."""
+    errors: list[Any] = problem.more.get("errors", [])
+    told = f"{errors[0].field} {errors[0].message}" if errors else problem.detail
+    return f"{told[:1].upper()}{told[1:].rstrip('.')}."
+
+
+def asked_of(request: Call, name: str, allowed: Any = None) -> str | None:
+    """A parameter of the address, if it is one of those allowed; what nobody knows is as good as none."""
+    value = request.query_params.get(name, "")[:TEXT_LIMIT].replace("\x00", "")
+    return value if value and (allowed is None or value in allowed) else None
+
+
+def address(path: str, **asked: Any) -> str:
+    """A path with those parameters that have a value."""
+    given = {name: value for name, value in asked.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path

@@ -1,0 +1,195 @@
+"""Logging in and out, and where people start.
+
+Nothing here tells whether a name exists: not the answer, not its time, not the limits.
+"""
+
+import asyncio
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from litestar import Request, get, post
+from litestar.datastructures import Cookie
+from litestar.response.base import ASGIResponse
+from litestar.types import ControllerRouterHandler
+from msgspec import Struct
+
+from server.store.query import asking
+from server.users import Passwords, PersonRole
+from server.web.access.devices import Devices
+from server.web.access.login_limits import LoginLimits
+from server.web.access.sessions import FORM, LONGEST_SECONDS, Session
+from server.web.api.endpoint import Body, answer
+from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
+from server.web.http.fields import FORM_TYPE, read_fields
+from server.web.screens import driver_page, users
+from server.web.screens.shell import LOGIN, NO_STORE, local_path, screen, screens, see_other, sessions_of, wants_screen
+
+START: Final = "/board"
+WAIT_SECONDS: Final = 5.0
+"""How long a login may wait for others' passwords to be looked at."""
+WRONG: Final = "Name or password is wrong."
+PASSWORD_LIMIT: Final = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Credentials(Struct, frozen=True, forbid_unknown_fields=True):
+    """A login as a program sends it."""
+
+    name: str
+    password: str
+
+
+class LoggedIn(Struct, frozen=True, rename="camel"):
+    """A login as a program gets it: the session is in the cookie, unsafe requests need the token."""
+
+    name: str
+    role: PersonRole
+    csrf_token: str
+
+
+CREDENTIALS: Final = Body(Credentials)
+
+
+@get("/", include_in_schema=False)
+async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """To the board, or first to the login."""
+    return see_other(LOGIN if await sessions_of(request).of(request) is None else START)
+
+
+@get(LOGIN, include_in_schema=False)
+async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """The form; whoever is logged in already goes on."""
+    wanted = local_path(request.query_params.get("next"), START)
+    if await sessions_of(request).of(request) is not None:
+        return see_other(wanted)
+    return screen(request, "login.html", next=wanted, name="", problem=None)
+
+
+@post(LOGIN, include_in_schema=False, status_code=200)
+async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """A form is answered with a screen or the way on, JSON with JSON."""
+    if not is_from_here(request):
+        raise Problem(FORBIDDEN, "This login was sent from another site.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE:
+        return await _by_form(request)
+    credentials = await CREDENTIALS.of(request)
+    session = await _let_in(request, credentials.name, credentials.password)
+    csrf_token = sessions_of(request).csrf_token(session)
+    told = LoggedIn(session.name, session.role, csrf_token)
+    return answer(told, headers=_logged_in(request, session, credentials.name))
+
+
+async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
+    fields = await read_fields(request)
+    name, password = fields.get("name", fields.get("username", "")), fields.get("password", "")
+    wanted = local_path(fields.get("next") or request.query_params.get("next"), START)
+    try:
+        session = await _let_in(request, name, password)
+    except Problem as problem:
+        told = WRONG if problem.kind is UNAUTHORIZED else problem.detail
+        headers = {name: value for name, value in problem.headers.items() if name == "Retry-After"}
+        return screen(
+            request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=told
+        )
+    return see_other(wanted, headers=_logged_in(request, session, name))
+
+
+async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> Session:
+    """1. Too many tries: 429. 2. Not right: 401. 3. A new session, and an end to the one brought along.
+
+    Raises 503 when too many others are at it, or the database is away.
+    """
+    state, sessions, address = request.app.state, sessions_of(request), address_of(request)
+    limits: LoginLimits = state.login_limits
+    passwords: Passwords = state.passwords
+    devices: Devices = state.devices
+    begun = limits.begin(name, address, time.monotonic(), devices.known(request, name))
+    if isinstance(begun, int):
+        log.warning("login_limited", address=address)
+        raise too_many(begun)
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            with asking():
+                person = await passwords.person_of(state.node.database.pool, name, password[:PASSWORD_LIMIT])
+    except TimeoutError:
+        raise try_again() from None
+    if person is None:
+        log.warning("login_refused", address=address)
+        raise unauthorized(WRONG)
+    limits.succeeded(begun, time.monotonic())
+    brought = request.cookies.get(sessions.cookie_name(request))
+    if brought:
+        await sessions.close(brought)
+    session = await sessions.find(await sessions.open(person))
+    if session is None:  # ended again in this very moment
+        raise unauthorized(WRONG)
+    log.info("logged_in", name=session.name, role=session.role, address=address)
+    return session
+
+
+@post("/logout", include_in_schema=False, status_code=200, opt={FORM: True})
+async def log_out(request: Request[Any, Any, Any]) -> ASGIResponse:
+    """End this session, with `?everywhere=1` all of this person's."""
+    sessions = sessions_of(request)
+    session = await sessions.of(request)
+    if session is not None:
+        await sessions.check_csrf(request, session)
+        if request.query_params.get("everywhere") == "1":
+            await sessions.close_all(session.user_id)
+        else:
+            await sessions.close(session.token)
+        log.info("logged_out", name=session.name)
+    headers = {"Set-Cookie": _session_cookie(request, None)}
+    return (
+        see_other(LOGIN, headers=headers)
+        if wants_screen(request)
+        else ASGIResponse(status_code=204, headers={**NO_STORE, **headers})
+    )
+
+
+def is_from_here(request: Request[Any, Any, Any]) -> bool:
+    """Whether a page of ours, or no page at all, sent this: a login cannot hold a session's token yet."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Where a request comes from; behind a trusted proxy what it says."""
+    return request.client.host if request.client is not None else ""
+
+
+def _logged_in(request: Request[Any, Any, Any], session: Session, name: str) -> list[tuple[str, str]]:
+    """The headers that keep the session's token in the browser, and make the browser known for this name."""
+    devices: Devices = request.app.state.devices
+    return [
+        ("Set-Cookie", _session_cookie(request, session.token)),
+        ("Set-Cookie", devices.cookie(request, name).to_header(header="")),
+    ]
+
+
+def _session_cookie(request: Request[Any, Any, Any], token: str | None) -> str:
+    """The cookie that keeps the session's token in the browser, or removes it."""
+    sessions = sessions_of(request)
+    cookie = Cookie(
+        sessions.cookie_name(request),
+        value=token or "",
+        max_age=round(LONGEST_SECONDS) if token else 0,
+        httponly=True,
+        samesite="lax",
+        secure=sessions.is_secure(request),
+    )
+    return cookie.to_header(header="")
+
+
+def people_handlers() -> list[ControllerRouterHandler]:
+    """The screens by which people get in and are managed, and the driver's."""
+    return [screens([start, login_screen, log_in, log_out, *users.HANDLERS, *driver_page.HANDLERS])]

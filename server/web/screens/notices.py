@@ -1,0 +1,126 @@
+"""The screen of notices: the record of who was told what, and what became of it."""
+
+from datetime import timedelta
+from typing import Any, Final, cast, get_args
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.sockets.session import canonical
+from server.store.reads import notices as record
+from server.store.reads.insights import read_zones
+from server.web.access.sessions import FORM
+from server.web.api.endpoint import Call, id_in_path
+from server.web.api.notices import BY_SOURCE, seen
+from server.web.http.errors import Problem
+from server.web.http.paging import cursor_of
+from server.web.screens.board_screen import OPS, WATCHERS, node_of
+from server.web.screens.live import acted, address, again, asked_of, live
+
+PATH: Final = "/notices"
+TOPIC: Final = "watch"
+PAGE: Final = 60
+HOURS: Final = {"1": "Last hour", "24": "Last 24 hours", "168": "Last 7 days", "720": "Last 30 days"}
+LIVE_HOURS: Final = ("1", "24")
+"""Longer windows are read once, not again and again."""
+TO: Final[dict[record.To, str]] = {"ops": "Ops", "customer": "Customers", "driver": "Drivers"}
+OUTCOMES: Final[dict[record.Outcome, str]] = {
+    "received": "received",
+    "sent": "sent",
+    "pending": "pending",
+    "failed": "failed",
+}
+KINDS: Final[dict[record.Kind, str]] = {
+    "delivery.escalated": "Escalation",
+    "alert.raised": "Alert raised",
+    "alert.resolved": "Alert over",
+    "ticket.created": "Ticket",
+    "delivery.assigned": "Assigned",
+    "delivery.reassigned": "Taken from the driver",
+    "delivery.cancelled": "Cancelled",
+    "driver.availability_changed": "Availability",
+    "offer.created": "Offer",
+    "offer.closed": "Offer over",
+}
+assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
+    set(get_args(kind)) for kind in (record.To, record.Outcome, record.Kind)
+)
+
+
+@get(PATH, guards=[WATCHERS], include_in_schema=False)
+async def notices(request: Call) -> ASGIResponse:
+    """The newest; `?to=`, `kind`, `outcome`, `zone`, `hours`, `delivery` choose."""
+    shown = await _shown(request)
+    moves = shown["hours"] in LIVE_HOURS and not shown["after"]
+    now = address(f"{PATH}/now", **shown["chosen"], after=shown["after"])
+    return await live(request, "watch/notices", nav="alerts", topic=TOPIC if moves else None, now=now, **shown)
+
+
+@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+async def notices_now(request: Call) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "watch/notices", **await _shown(request))
+
+
+async def _shown(request: Call) -> dict[str, Any]:
+    node = node_of(request)
+    pool = node.database.pool
+    hours = asked_of(request, "hours", HOURS) or "24"
+    delivery_id = canonical(asked_of(request, "delivery") or "")
+    asked = record.Asked(
+        cast(record.To | None, asked_of(request, "to", TO)),
+        cast(record.Kind | None, asked_of(request, "kind", KINDS)),
+        cast(record.Outcome | None, asked_of(request, "outcome", OUTCOMES)),
+        asked_of(request, "zone"),
+        delivery_id,
+        since=None if delivery_id else node.clock.now() - timedelta(hours=int(hours)),
+    )
+    after = request.query_params.get("after", "")
+    try:
+        position = BY_SOURCE.key(after) if after else None
+    except Problem:
+        position, after = None, ""
+    page = await record.read_notices(pool, asked, position or record.START, PAGE)
+    counts = await record.count_notices(pool, msgspec.structs.replace(asked, to=None, outcome=None))
+    chosen = {
+        "to": asked.to,
+        "kind": asked.kind,
+        "outcome": asked.outcome,
+        "zone": asked.zone,
+        "hours": hours,
+        "delivery": delivery_id,
+    }
+    return {
+        "notices": page.notices,
+        "older": address(PATH, **chosen, after=cursor_of(page.next)) if page.next is not None else None,
+        "after": after,
+        "first": address(PATH, **chosen),
+        "chosen": chosen,
+        "hours": hours,
+        "counts": counts,
+        "zones": await read_zones(pool),
+        "address": lambda **changes: address(PATH, **(chosen | changes)),
+        "windows": HOURS,
+        "all_to": TO,
+        "outcomes": OUTCOMES,
+        "kinds": KINDS,
+    }
+
+
+@post(
+    f"{PATH}/{{notice_id:str}}/acknowledge",
+    guards=[OPS],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def acknowledge(request: Call, notice_id: FromPath[str]) -> ASGIResponse:
+    """Somebody has seen it; whoever was first keeps it."""
+    notice = await seen(request, id_in_path(notice_id))
+    return acted(request, f"Seen by {notice.by}.", PATH)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [notices, notices_now, acknowledge]

@@ -1,0 +1,191 @@
+"""The policy's screen: every tunable with its range, who changed what when and why, and the way back.
+
+An admin's form is an ordinary ChangePolicy. It works without a script; with one only the form is drawn anew.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import zip_longest
+from typing import Any, Final
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.board.words import LEVEL_ACTIONS
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.policy import Policy
+from server.dispatch.refusals import Refusal
+from server.store.query import fetch
+from server.web.access.sessions import FORM
+from server.web.api.endpoint import Call
+from server.web.http.errors import not_found
+from server.web.screens.board_form import FormInvalid, read_form
+from server.web.screens.board_screen import ADMIN, STATUSES, WATCHERS, node_of
+from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
+from server.web.screens.policy_form import (
+    RUNGS_LIMIT,
+    Filled,
+    filled_from,
+    filled_with,
+    policy_in,
+    with_another_rung,
+    without_rung,
+)
+from server.web.screens.shell import flash, screen, see_other
+
+PATH: Final = "/policy"
+PAGE: Final = 20
+NOTHING_CHANGED: Final = "Nothing was changed, so there is nothing to save."
+
+VERSIONS: Final = """
+SELECT version, document, changed_by, reason, created_at FROM policy
+WHERE $1::integer IS NULL OR version <= $1 ORDER BY version DESC LIMIT $2"""
+
+_decode = msgspec.json.Decoder(Policy).decode
+
+
+class Version(Struct, frozen=True):
+    """One version of the policy: who made it, why, when. `policy` is None if it cannot be read any more."""
+
+    number: int
+    policy: Policy | None
+    by: str
+    reason: str
+    at: datetime
+
+
+class Told(Struct, frozen=True):
+    """A version in the history; `changes` is None where the one before is not known."""
+
+    version: Version
+    changes: list[Difference] | None
+
+
+async def read_versions(pool: Any, newest: int | None, limit: int) -> list[Version]:
+    """The newest first, from version `newest` down."""
+    return [
+        Version(number, _policy(document), by or "Callboard", reason or "", at)
+        for number, document, by, reason, at in await fetch(pool, VERSIONS, newest, limit)
+    ]
+
+
+def _policy(document: str) -> Policy | None:
+    try:
+        return _decode(document)
+    except msgspec.ValidationError:
+        return None
+
+
+@get(PATH, guards=[WATCHERS], include_in_schema=False)
+async def policy_screen(request: Call) -> ASGIResponse:
+    """The policy in force, or in the form an older version (`?version=`) to go back to; the history from `?before=`."""
+    node = node_of(request)
+    (newest,) = await read_versions(node.database.pool, None, 1)
+    wanted = _number(request.query_params.get("version"))
+    shown = newest
+    if wanted is not None and wanted != newest.number:
+        found = await read_versions(node.database.pool, wanted, 1)
+        if not found or found[0].number != wanted:
+            raise not_found()
+        (shown,) = found
+    if shown.policy is None:
+        raise not_found()
+    going_back = shown is not newest
+    reason = f"Back to version {shown.number}" if going_back else ""
+    filled = filled_with(shown.policy, newest.number, reason)
+    return await _screen(request, filled, newest, back=shown if going_back else None)
+
+
+@post(PATH, guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def change_policy(request: Call) -> ASGIResponse:
+    """`do=` add or remove-N change the ladder in the form only; anything else saves.
+
+    1. What is wrong, beside the fields: 422. 2. Nothing changed: 422. 3. Somebody was faster: 409, who and when.
+    """
+    node = node_of(request)
+    (newest,) = await read_versions(node.database.pool, None, 1)
+    try:
+        form = await read_form(request)
+    except FormInvalid as error:
+        policy = newest.policy or node.policies.current
+        return await _screen(request, filled_with(policy, newest.number), newest, 422, problem=str(error))
+    filled = filled_from(form, newest.number)
+    do = form.text("do")
+    if do == "add":
+        return await _screen(request, with_another_rung(filled), newest, focus=len(filled.rungs))
+    if do.startswith("remove-"):
+        index = _number(do.removeprefix("remove-"))
+        return await _screen(request, without_rung(filled, -1 if index is None else index), newest, focus=-1)
+    changed, wrong = policy_in(filled)
+    if changed is None:
+        count = len(wrong)
+        problem = f"Not saved: {count} field{'s' if count > 1 else ''} to look at."
+        return await _screen(request, filled, newest, 422, wrong=wrong, problem=problem)
+    if changed == newest.policy:
+        return await _screen(request, filled, newest, 422, problem=NOTHING_CHANGED)
+    answer = await node.executor.submit(c.ChangePolicy(changed, request.user.actor, filled.reason))
+    if isinstance(answer, Refusal):
+        return await _refused(request, filled, answer)
+    said = f"Saved as version {filled.version + 1}. Every node follows within a second."
+    headers = flash(request, "good", said)
+    if "hx-request" in request.headers:
+        return ASGIResponse(status_code=204, headers={**headers, "HX-Redirect": PATH, "Cache-Control": "no-store"})
+    return see_other(PATH, headers)
+
+
+async def _refused(request: Call, filled: Filled, refusal: Refusal) -> ASGIResponse:
+    newest, *_ = await read_versions(node_of(request).database.pool, None, 1)
+    if refusal.code == r.VERSION_CHANGED.code:
+        theirs: list[Difference] = []
+        for made_from in await read_versions(node_of(request).database.pool, filled.version, 1):
+            if made_from.policy is not None and newest.policy is not None:
+                theirs = differences(made_from.policy, newest.policy)
+        return await _screen(request, filled, newest, 409, overtaken=newest, theirs=theirs)
+    return await _screen(request, filled, newest, STATUSES.get(refusal.code, 409), problem=refusal.message)
+
+
+async def _screen(request: Call, filled: Filled, newest: Version, status: int = 200, **context: Any) -> ASGIResponse:
+    before = _number(request.query_params.get("before"))
+    versions = await read_versions(node_of(request).database.pool, before, PAGE + 1)
+    shown = {"wrong": {}, "problem": None, "overtaken": None, "theirs": [], "back": None, "focus": None, **context}
+    back: Version | None = shown["back"]
+    going_back = differences(newest.policy, back.policy) if back and back.policy and newest.policy else []
+    return screen(
+        request,
+        "policy/policy.html",
+        status,
+        nav="policy",
+        groups=GROUPS,
+        level=LEVEL,
+        after=AFTER,
+        actions=LEVEL_ACTIONS,
+        rungs_limit=RUNGS_LIMIT,
+        filled=filled,
+        newest=newest,
+        going_back=going_back,
+        history=_told(versions),
+        older=versions[PAGE].number if len(versions) > PAGE else None,
+        is_first_page=before is None,
+        **shown,
+    )
+
+
+def _told(versions: Sequence[Version]) -> list[Told]:
+    told = []
+    for version, before in zip_longest(versions[:PAGE], versions[1 : PAGE + 1]):
+        changes = None
+        if before is not None and before.policy is not None and version.policy is not None:
+            changes = differences(before.policy, version.policy)
+        told.append(Told(version, changes))
+    return told
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [policy_screen, change_policy]

@@ -1,0 +1,303 @@
+"""Screens for people: their frame, what protects them, and how their errors look.
+
+A screen is a template that extends `base.html`, rendered with what `shell()` gives beside its own. Handlers of
+screens stand under `screens()`.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Request, Response, Router
+from litestar.datastructures import Cookie, MutableScopeHeaders
+from litestar.exceptions import HTTPException
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Message, Receive, Scope, Send
+
+from server.paths import TEMPLATES
+from server.settings import Settings, zone_of
+from server.store.query import DatabaseAway
+from server.web.access.auth import Principal
+from server.web.access.sessions import Session, Sessions
+from server.web.http.assets import asset
+from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
+
+HTML: Final = "text/html"
+NO_STORE: Final = {"Cache-Control": "no-store", "Vary": "Cookie"}
+FLASH_COOKIE: Final = "callboard_flash"
+FLASH_SECONDS: Final = 30
+FLASH_LIMIT: Final = 3000
+NEXT_LIMIT: Final = 2000
+LOGIN: Final = "/login"
+
+_EVERYBODYS: Final = (
+    ("board", "Board"),
+    ("alerts", "Alerts"),
+    ("insights", "Insights"),
+    ("policy", "Policy"),
+    ("webhooks", "Webhooks"),
+)
+NAVIGATION: Final = {
+    "viewer": _EVERYBODYS,
+    "ops": _EVERYBODYS,
+    "admin": (*_EVERYBODYS, ("users", "People")),
+}
+TITLES: Final = {
+    401: "Log in to see this",
+    403: "Your role may not do this",
+    404: "There is nothing here",
+    500: "This went wrong",
+    503: "Callboard cannot answer right now",
+}
+PLAIN: Final = {
+    404: "The address may be old, or not typed right.",
+    500: "The mistake is ours, and it is in the log.",
+    503: "The database does not answer. Try again in a moment.",
+}
+"""What a screen says where the API speaks to programs."""
+
+Flash = tuple[str, str]
+"""A message shown once on the next screen: its kind (`good`, `bad`), its text."""
+
+
+@cache
+def environment(zone_name: str) -> Environment:
+    """The templates of these screens; instants are shown in the organisation's time zone."""
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+    )
+    zone = zone_of(zone_name)
+
+    def day_and_clock(at: datetime | None) -> str:
+        return "" if at is None else at.astimezone(zone).strftime("%d %b %Y, %H:%M")
+
+    env.filters.update(day_and_clock=day_and_clock)
+    env.globals.update(time_zone=zone_name)
+    return env
+
+
+def sessions_of(request: Request[Any, Any, Any]) -> Sessions:
+    """The sessions as the node knows them."""
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """What the frame of a screen needs: who looks at it, their CSRF token, addresses of files, messages."""
+    state = request.scope["state"]
+    session: Session | None = state.get("session")
+    principal: Principal | None = request.scope.get("user")
+    if session is not None:
+        principal = session.principal
+    state["flashes_shown"] = True
+    return {
+        "person": principal.subject if principal is not None else None,
+        "role": principal.role if principal is not None else None,
+        "csrf_token": sessions_of(request).csrf_token(session) if session is not None else None,
+        "session_mark": sessions_of(request).mark(session) if session is not None else None,
+        "navigation": NAVIGATION.get(principal.role, ()) if principal is not None else (),
+        "asset": asset,
+        "flashes": flashes_of(request),
+    }
+
+
+def screen(
+    request: Request[Any, Any, Any],
+    template: str,
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **context: Any,
+) -> ASGIResponse:
+    """A whole screen."""
+    return ASGIResponse(
+        body=rendered(request, template, **context),
+        status_code=status,
+        headers={**NO_STORE, **(headers or {})},
+        media_type=HTML,
+    )
+
+
+def rendered(request: Request[Any, Any, Any], template: str, **context: Any) -> str:
+    """A template of these screens with the frame's context."""
+    settings: Settings = request.app.state.settings
+    return environment(settings.time_zone).get_template(template).render(**shell(request), **context)
+
+
+def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> ASGIResponse:
+    """303 to a path of ours."""
+    more = headers.items() if isinstance(headers, Mapping) else headers
+    return ASGIResponse(status_code=303, headers=[*NO_STORE.items(), *more, ("Location", path)], media_type=HTML)
+
+
+# Messages for the next screen
+
+
+def flash(request: Request[Any, Any, Any], kind: str, text: str) -> dict[str, str]:
+    """The header that says this on the next screen."""
+    cookie = Cookie(
+        FLASH_COOKIE,
+        value=base64.urlsafe_b64encode(msgspec.json.encode([(kind, text)])).decode().rstrip("="),
+        max_age=FLASH_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=sessions_of(request).is_secure(request),
+    )
+    return {"Set-Cookie": cookie.to_header(header="")}
+
+
+def flashes_of(request: Request[Any, Any, Any]) -> list[Flash]:
+    """The messages that the screen before left."""
+    kept = request.cookies.get(FLASH_COOKIE)
+    if not kept or len(kept) > FLASH_LIMIT:
+        return []
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4)), type=list[Flash])
+    except (ValueError, msgspec.MsgspecError):
+        return []
+
+
+# Where to go after the login
+
+
+def local_path(text: str | None, default: str) -> str:
+    """`text` if it is a path on this site, else `default`.
+
+    Browsers read `//` and `/\\` as another host, and drop tabs and line ends before they look.
+    """
+    if not text or len(text) > NEXT_LIMIT or not text.startswith("/") or text[1:2] in ("/", "\\"):
+        return default
+    if any(character <= " " or character == "\\" or character == "\x7f" for character in text) or not text.isascii():
+        return default
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return default
+    if parts.scheme or parts.netloc or parts.path.rstrip("/") in (LOGIN, "/logout"):
+        return default
+    return text
+
+
+def login_path(request: Request[Any, Any, Any]) -> str:
+    """The login that leads back to the screen asked for."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return f"{LOGIN}?next={quote(quote(request.url.path) + query)}" if request.method == "GET" else LOGIN
+
+
+# Errors
+
+
+def wants_screen(request: Request[Any, Any, Any]) -> bool:
+    """Whether a person looks at the answer: a browser goes there, no script or program asks."""
+    return "text/html" in request.headers.get("accept", "") and "hx-request" not in request.headers
+
+
+def shown_error(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+    """A problem as a screen, as the way to the login, or for a program as what it is."""
+    kind = problem.kind
+    if not wants_screen(request):
+        return as_response(problem)
+    if kind.status == 401:
+        return Response("", status_code=303, headers={**NO_STORE, "Location": login_path(request)}, media_type=HTML)
+    title, told = TITLES.get(kind.status, kind.title), PLAIN.get(kind.status, problem.detail)
+    html = rendered(request, "error.html", title=title, told=told)
+    return Response(html, status_code=kind.status, headers={**NO_STORE, **problem.headers}, media_type=HTML)
+
+
+def _away(request: Request[Any, Any, Any], _: DatabaseAway) -> Response[Any]:
+    return shown_error(request, try_again())
+
+
+def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    kind = kind_of(error.status_code)
+    return shown_error(request, Problem(kind, error.detail))
+
+
+def unknown_address(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+    """404 for the application: a screen for a person with an old link. No middleware runs there."""
+    if not wants_screen(request):
+        return from_litestar(request, error)
+    shown = _framework(request, error)
+    settings: Settings = request.app.state.settings
+    shown.headers.update({"Content-Security-Policy": content_security_policy(settings.map_tiles), **PROTECTION})
+    return shown
+
+
+def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return shown_error(request, bug(request, error))
+
+
+ERRORS: Final[ExceptionHandlersMap] = {
+    Problem: shown_error,
+    DatabaseAway: _away,
+    HTTPException: _framework,
+    Exception: _bug,
+}
+
+
+# What protects a screen
+
+
+@cache
+def content_security_policy(map_tiles: str = "") -> str:
+    """Everything from here and nothing inline; pictures also from the map's tile server, if there is one."""
+    images = "'self'"
+    if map_tiles:
+        parts = urlsplit(map_tiles)
+        images += f" data: {parts.scheme}://{parts.netloc.replace('{s}', '*')}"
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; font-src 'self';"
+        " connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self';"
+        " frame-ancestors 'none'"
+    )
+
+
+PROTECTION: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=(), geolocation=(self)",
+}
+
+
+def protected(app: ASGIApp) -> ASGIApp:
+    """Middleware: the security headers on every answer; messages that were shown are forgotten."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        settings: Settings = scope["litestar_app"].state.settings
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableScopeHeaders.from_message(message)
+                headers.setdefault("Content-Security-Policy", content_security_policy(settings.map_tiles))
+                for name, value in PROTECTION.items():
+                    headers.setdefault(name, value)
+                if scope["state"].get("flashes_shown"):
+                    _forget_flashes(scope, headers)
+            await send(message)
+
+        await app(scope, receive, send_protected)
+
+    return middleware
+
+
+def _forget_flashes(scope: Scope, headers: MutableScopeHeaders) -> None:
+    had = any(name == b"cookie" and FLASH_COOKIE.encode() + b"=" in value for name, value in scope["headers"])
+    if had and not any(FLASH_COOKIE in value for value in headers.getall("set-cookie", [])):
+        headers.add("set-cookie", f'{FLASH_COOKIE}=""; HttpOnly; Max-Age=0; Path=/; SameSite=strict')
+
+
+def screens(handlers: Sequence[ControllerRouterHandler]) -> Router:
+    """These handlers as screens."""
+    return Router(path="/", route_handlers=handlers, exception_handlers=ERRORS, middleware=[protected])

@@ -1,0 +1,119 @@
+"""The screens of unassigned orders and of tickets: what waits or waited, who looks after it, how it ended."""
+
+from typing import Any, Final
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.board.words import next_level_at
+from server.dispatch import commands as c
+from server.dispatch.refusals import Refusal
+from server.sockets.session import canonical
+from server.store.reads.alerts_and_tickets import read_tickets_told
+from server.store.reads.operations import read_all_unassigned, read_waiting
+from server.web.access.sessions import FORM
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import INVALID, Problem, refused
+from server.web.screens.board_form import FormInvalid, read_form
+from server.web.screens.board_screen import OPS, WATCHERS, in_plain_words, node_of
+from server.web.screens.live import acted, address, again, asked_of, live, not_done
+
+UNASSIGNED: Final = "/unassigned"
+TICKETS: Final = "/tickets"
+TOPIC: Final = "watch"
+PAGE: Final = 100
+
+
+@get(UNASSIGNED, guards=[WATCHERS], include_in_schema=False)
+async def unassigned(request: Call) -> ASGIResponse:
+    """What waits, the worst first; with `?all=1` those whose wait is over too, the newest first."""
+    return await _screen(request, "watch/unassigned", UNASSIGNED, await _waits(request))
+
+
+@get(f"{UNASSIGNED}/now", guards=[WATCHERS], include_in_schema=False)
+async def unassigned_now(request: Call) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "watch/unassigned", **await _waits(request))
+
+
+async def _screen(request: Call, template: str, path: str, shown: dict[str, Any]) -> ASGIResponse:
+    now = address(f"{path}/now", **shown["chosen"], at=shown["at"])
+    return await live(request, template, nav="alerts", topic=None if shown["at"] else TOPIC, now=now, **shown)
+
+
+async def _waits(request: Call) -> dict[str, Any]:
+    node = node_of(request)
+    everything = asked_of(request, "all", ("1",)) is not None
+    at = canonical(asked_of(request, "at") or "")
+    read = read_all_unassigned if everything else read_waiting
+    rows = await read(node.database.pool, None, at, PAGE + 1)
+    shown = rows[:PAGE]
+    if not everything:
+        shown.sort(key=lambda row: (-row.escalation_level, row.unassigned_since or row.first_attempt_at))
+    policy = node.policies.current
+    chosen = {"all": "1" if everything else None}
+    return {
+        "waits": [
+            (row, next_level_at(row.escalation_level, row.unassigned_since, policy) if row.unassigned_since else None)
+            for row in shown
+        ],
+        "policy": policy,
+        "chosen": chosen,
+        "at": at,
+        "older": address(UNASSIGNED, **chosen, at=rows[PAGE - 1].delivery_id) if len(rows) > PAGE else None,
+    }
+
+
+@post(
+    f"{UNASSIGNED}/{{delivery_id:str}}/acknowledge",
+    guards=[OPS],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Somebody looks after it, with a note for the colleagues."""
+    known = id_in_path(delivery_id)
+    try:
+        note = (await read_form(request)).note()
+    except FormInvalid as wrong:
+        return not_done(request, Problem(INVALID, str(wrong)), UNASSIGNED)
+    answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor, note))
+    if isinstance(answer, Refusal):
+        problem = refused(answer)
+        if problem.kind.status != 409:
+            raise problem
+        return not_done(request, Problem(problem.kind, in_plain_words(answer)), UNASSIGNED)
+    assert answer.delivery is not None
+    return acted(request, f"Order {answer.delivery.seller_order_id} is yours.", UNASSIGNED)
+
+
+@get(TICKETS, guards=[WATCHERS], include_in_schema=False)
+async def tickets(request: Call) -> ASGIResponse:
+    """Tickets, the newest first; `?only=open` or `closed` chooses."""
+    return await _screen(request, "watch/tickets", TICKETS, await _tickets(request))
+
+
+@get(f"{TICKETS}/now", guards=[WATCHERS], include_in_schema=False)
+async def tickets_now(request: Call) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "watch/tickets", **await _tickets(request))
+
+
+async def _tickets(request: Call) -> dict[str, Any]:
+    only = asked_of(request, "only", ("open", "closed"))
+    at = canonical(asked_of(request, "at") or "")
+    wanted = None if only is None else only == "open"
+    rows = await read_tickets_told(node_of(request).database.pool, at, wanted, PAGE + 1)
+    chosen = {"only": only}
+    return {
+        "tickets": rows[:PAGE],
+        "chosen": chosen,
+        "at": at,
+        "older": address(TICKETS, **chosen, at=rows[PAGE - 1].id) if len(rows) > PAGE else None,
+    }
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [unassigned, unassigned_now, acknowledge, tickets, tickets_now]

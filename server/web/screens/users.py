@@ -1,0 +1,131 @@
+"""The screen of people: who can log in, and how an admin changes that. Plain forms, no script needed."""
+
+from typing import Any, Final, cast, get_args
+
+import structlog
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.store.query import asking
+from server.users import PASSWORD_LENGTHS, Person, PersonRole, find_person, list_people, random_password
+from server.web.access.auth import Guard
+from server.web.access.sessions import FORM
+from server.web.api.endpoint import Call, id_in_path
+from server.web.api.users import changed, made, pool_of
+from server.web.http.errors import Problem, not_found
+from server.web.http.fields import read_fields
+from server.web.screens.shell import flash, screen, see_other, sessions_of
+
+ADMIN: Final = Guard("admin")
+SHOWN_LIMIT: Final = 1000
+ROLES: Final[dict[str, str]] = {
+    "viewer": "sees everything, changes nothing",
+    "ops": "also assigns, cancels, acknowledges",
+    "admin": "also reassigns, sets availability and policy, manages people",
+}
+assert set(ROLES) == set(get_args(PersonRole))
+
+log = structlog.get_logger(__name__)
+
+
+@get("/users", guards=[ADMIN], include_in_schema=False)
+async def people(request: Call) -> ASGIResponse:
+    """Everybody, and the form for one more."""
+    return await _people(request)
+
+
+@post("/users", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def add(request: Call) -> ASGIResponse:
+    """One more; a password that was made up is shown this once."""
+    fields = await read_fields(request)
+    name, role, password = fields.get("name", ""), fields.get("role", ""), fields.get("password", "")
+    if role not in ROLES:
+        return await _people(request, 422, problem="Choose a role.", filled_name=name)
+    try:
+        person = await made(request, name, cast(PersonRole, role), password or (generated := random_password()))
+    except Problem as problem:
+        if problem.kind.status not in (409, 422):
+            raise
+        return await _people(
+            request, problem.kind.status, problem=_in_words(problem), filled_name=name, filled_role=role
+        )
+    if password:
+        return see_other("/users", flash(request, "good", f"{person.name} can now log in as {person.role}."))
+    return await _people(request, 201, fresh=(person, generated))
+
+
+@get("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False)
+async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
+    """One person, and what can be changed."""
+    return _person(request, await _found(request, user_id))
+
+
+@post("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
+    """`do=` role, deactivate, activate, password or logout."""
+    fields = await read_fields(request)
+    person = await _found(request, user_id)
+    try:
+        match fields.get("do"):
+            case "role" if fields.get("role") in ROLES:
+                await changed(request, person.id, role=fields["role"])
+                told = f"{person.name} is now {fields['role']}."
+            case "deactivate":
+                await changed(request, person.id, active=False)
+                told = f"{person.name} cannot log in any more."
+            case "activate":
+                await changed(request, person.id, active=True)
+                told = f"{person.name} can log in again."
+            case "password":
+                password = fields.get("password") or (generated := random_password())
+                person = await changed(request, person.id, password=password)
+                if not fields.get("password"):
+                    return _person(request, person, fresh=generated)
+                told = f"{person.name} has a new password."
+            case "logout":
+                await sessions_of(request).close_all(person.id)
+                log.info("user_logged_out", name=person.name, by=request.user.subject)
+                told = f"{person.name} is logged out everywhere."
+            case _:
+                return _person(request, person, 422, problem="Choose what to change.")
+    except Problem as problem:
+        if problem.kind.status not in (409, 422):
+            raise
+        return _person(request, person, problem.kind.status, problem=_in_words(problem))
+    return see_other(f"/users/{person.id}", flash(request, "good", told))
+
+
+def _in_words(problem: Problem) -> str:
+    """A problem as a sentence beside the form."""
+    errors: list[Any] = problem.more.get("errors", [])
+    told = errors[0].message if errors else problem.detail
+    return f"{told[:1].upper()}{told[1:].rstrip('.')}."
+
+
+async def _found(request: Call, user_id: str) -> Person:
+    with asking():
+        person = await find_person(pool_of(request), id_in_path(user_id))
+    if person is None:
+        raise not_found()
+    return person
+
+
+async def _people(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
+    with asking():
+        everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
+    shown = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
+    return screen(
+        request, "users.html", status, nav="users", people=everybody, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
+    )
+
+
+def _person(request: Call, person: Person, status: int = 200, **context: Any) -> ASGIResponse:
+    shown = {"problem": None, "fresh": None, **context}
+    return screen(
+        request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
+    )
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [people, add, one, change]

@@ -1,0 +1,296 @@
+"""The screen of webhooks: who is told of what, how each fares, and the log of one with every attempt.
+
+Viewers read it; what an admin does on it is what the API does, by plain forms that need no script.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.contract.webhook_events import EVERYTHING, TYPES
+from server.store.queues.webhook_log import TEST, Attempted, Fares, PostRow, read_fares, read_post, read_posts
+from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
+from server.web.access.sessions import FORM
+from server.web.api import webhook_messages as messages
+from server.web.api import webhooks as api
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import Problem, not_found
+from server.web.screens.board_form import Form, FormInvalid, read_form
+from server.web.screens.board_screen import ADMIN, WATCHERS, node_of
+from server.web.screens.live import acted, address, again, asked_of, in_words, live, not_done
+from server.web.screens.shell import flash, see_other
+
+PATH: Final = "/webhooks"
+TOPIC: Final = "webhooks"
+LOG_PAGE: Final = 50
+STATUSES: Final = ("pending", "delivered", "parked")
+URL_LENGTHS: Final = (8, 2000)
+BAR_TALLEST: Final = 26
+"""Height of the slowest attempt in the strip, which grows with the logarithm of its milliseconds."""
+GROUPS: Final = {
+    "Deliveries": tuple(kind for kind in TYPES if kind.startswith("delivery.")),
+    "Offers": tuple(kind for kind in TYPES if kind.startswith("offer.")),
+    "Drivers and ops": tuple(kind for kind in TYPES if not kind.startswith(("delivery.", "offer."))),
+}
+
+
+class Bar(Struct, frozen=True):
+    """An attempt as a bar of the strip: how tall, and whether it was taken."""
+
+    x: int
+    height: int
+    taken: bool
+
+
+class Filled(Struct, frozen=True):
+    """A form as it was filled in, and what is wrong with it."""
+
+    url: str = ""
+    events: Sequence[str] = (EVERYTHING,)
+    wrong: str | None = None
+
+
+def bars(attempts: Sequence[Attempted]) -> list[Bar]:
+    """The last attempts, the oldest first."""
+    return [
+        Bar(place * 6, round(4 + (BAR_TALLEST - 4) * min(1.0, math.log10(attempt.ms + 1) / 4)), attempt.error is None)
+        for place, attempt in enumerate(reversed(attempts))
+    ]
+
+
+def about(post: PostRow) -> str | None:
+    """Where the page is of what a message is about."""
+    match post.type.partition(".")[0]:
+        case "delivery" | "offer" | "ticket":
+            return f"/board/deliveries/{post.key}"
+        case "driver":
+            return f"/board/drivers/{post.key}"
+        case "alert":
+            return f"/alerts/{post.key}"
+        case _:
+            return None
+
+
+# All of them.
+
+
+@get(PATH, guards=[WATCHERS], include_in_schema=False)
+async def webhooks(request: Call) -> ASGIResponse:
+    """Every webhook and how it fares; the form for one more."""
+    return await _all(request, Filled())
+
+
+@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+async def webhooks_now(request: Call) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "webhooks/list", **await _fares(request))
+
+
+async def _fares(request: Call) -> dict[str, Any]:
+    node = node_of(request)
+    return {"webhooks": await read_fares(node.database.pool), "bars": bars}
+
+
+async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse:
+    shown = {"filled": filled, "groups": GROUPS, "everything": EVERYTHING, "limit": WEBHOOKS_LIMIT}
+    context = await _fares(request) | shown
+    return await live(
+        request, "webhooks/list", status, nav="webhooks", topic=TOPIC, now=f"{PATH}/now", action=PATH, **context
+    )
+
+
+@post(PATH, guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def add(request: Call) -> ASGIResponse:
+    """One more. Its secret is shown this once."""
+    filled = Filled()
+    try:
+        filled = _filled(await read_form(request))
+        row, secret = await api.made(request, _chosen(filled).url, filled.events)
+    except FormInvalid as wrong:
+        return await _all(request, Filled(filled.url, filled.events, str(wrong)), 422)
+    except Problem as problem:
+        return await _all(request, Filled(filled.url, filled.events, _told(problem)), problem.kind.status)
+    return await _one(request, row.id, 201, secret=secret)
+
+
+def _filled(form: Form) -> Filled:
+    events = form.all("events")
+    chosen = tuple(kind for kind in (EVERYTHING, *TYPES) if kind in events)
+    return Filled(form.text("url"), (EVERYTHING,) if EVERYTHING in chosen else chosen)
+
+
+def _chosen(filled: Filled) -> Filled:
+    """The form, if it says enough. Raises FormInvalid."""
+    if not URL_LENGTHS[0] <= len(filled.url) <= URL_LENGTHS[1]:
+        raise FormInvalid("Give an address such as https://shop.example/hooks.")
+    if not filled.events:
+        raise FormInvalid("Choose what it is told of.")
+    return filled
+
+
+def _told(problem: Problem) -> str:
+    """What is wrong, for a person; what is no mistake of the form's goes on."""
+    if problem.kind.status not in (409, 422):
+        raise problem
+    return in_words(problem).replace("Url ", "The address ", 1)
+
+
+# One of them.
+
+
+@get(f"{PATH}/{{webhook_id:str}}", guards=[WATCHERS], include_in_schema=False)
+async def webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    """One webhook and its log."""
+    return await _one(request, id_in_path(webhook_id))
+
+
+@get(f"{PATH}/{{webhook_id:str}}/now", guards=[WATCHERS], include_in_schema=False)
+async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    """What of it changes, again."""
+    return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))
+
+
+async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
+    node = node_of(request)
+    pool = node.database.pool
+    found = await read_fares(pool, webhook_id)
+    if not found:
+        raise not_found()
+    status = asked_of(request, "status", STATUSES)
+    text = asked_of(request, "before") or ""
+    before = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    posts = await read_posts(pool, webhook_id, before, status, LOG_PAGE + 1) or []
+    return {
+        "webhook": found[0],
+        "bars": bars,
+        "posts": posts[:LOG_PAGE],
+        "about": about,
+        "chosen": status,
+        "before": before,
+        "older": posts[LOG_PAGE - 1].seq if len(posts) > LOG_PAGE else None,
+        "test": TEST,
+        "path": f"{PATH}/{webhook_id}",
+        "at_now": node.clock.now(),
+    }
+
+
+async def _one(
+    request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: Filled | None = None
+) -> ASGIResponse:
+    shown = await _log(request, webhook_id)
+    row: Fares = shown["webhook"]
+    path = f"{PATH}/{webhook_id}"
+    return await live(
+        request,
+        "webhooks/one",
+        code,
+        nav="webhooks",
+        topic=TOPIC if shown["before"] is None else None,
+        now=address(f"{path}/now", status=shown["chosen"], before=shown["before"]),
+        secret=secret,
+        filled=filled or Filled(row.url, row.events),
+        groups=GROUPS,
+        everything=EVERYTHING,
+        action=path,
+        hours=TWO_SECRETS_HOURS,
+        **shown,
+    )
+
+
+@post(f"{PATH}/{{webhook_id:str}}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
+    """`do=` save, activate, deactivate, rotate, test, redeliver or delete."""
+    known = id_in_path(webhook_id)
+    path = f"{PATH}/{known}"
+    if not await read_fares(node_of(request).database.pool, known):
+        raise not_found()
+    try:
+        form = await read_form(request)
+    except FormInvalid as wrong:
+        return see_other(path, flash(request, "bad", str(wrong)))
+    match form.text("do"):
+        case "save":
+            return await _save(request, known, _filled(form))
+        case "activate":
+            await api.changed(request, known, active=True)
+            said = "It is told again of what happens from now on, and of what waits."
+        case "deactivate":
+            await api.changed(request, known, active=False)
+            said = "It is told nothing until it is started again."
+        case "rotate":
+            _, secret = await api.rotated(request, known)
+            return await _one(request, known, secret=secret)
+        case "test":
+            return await _test(request, known)
+        case "redeliver":
+            return await _redeliver(request, known)
+        case "delete":
+            await api.removed(request, known)
+            return see_other(PATH, flash(request, "good", "The webhook is gone, and is told nothing more."))
+        case _:
+            return see_other(path, flash(request, "bad", "Choose what to do."))
+    return see_other(path, flash(request, "good", said))
+
+
+async def _save(request: Call, webhook_id: str, filled: Filled) -> ASGIResponse:
+    try:
+        await api.changed(request, webhook_id, url=_chosen(filled).url, events=filled.events)
+    except FormInvalid as wrong:
+        return await _one(request, webhook_id, 422, filled=Filled(filled.url, filled.events, str(wrong)))
+    except Problem as problem:
+        told = Filled(filled.url, filled.events, _told(problem))
+        return await _one(request, webhook_id, problem.kind.status, filled=told)
+    return see_other(f"{PATH}/{webhook_id}", flash(request, "good", "Saved."))
+
+
+async def _test(request: Call, webhook_id: str) -> ASGIResponse:
+    tested = await messages.tested(request, webhook_id)
+    (attempt,) = tested.made
+    if attempt.error is None:
+        kind, said = "good", f"The test was taken: {attempt.status} in {attempt.ms} ms."
+    else:
+        kind, said = "bad", f"The test was not taken: {attempt.error} ({attempt.ms} ms)."
+    return see_other(f"{PATH}/{webhook_id}", flash(request, kind, said))
+
+
+async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
+    path = f"{PATH}/{webhook_id}"
+    try:
+        count = await messages.all_parked_again(request, webhook_id)
+    except Problem as problem:
+        if problem.kind.status != 409:
+            raise
+        return not_done(request, problem, path)
+    return acted(request, f"{count} message{'s go' if count != 1 else ' goes'} out again.", path)
+
+
+@post(
+    f"{PATH}/{{webhook_id:str}}/messages/{{message_id:str}}",
+    guards=[ADMIN],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPath[str]) -> ASGIResponse:
+    """Send one message again."""
+    known, message = id_in_path(webhook_id), id_in_path(message_id)
+    path = f"{PATH}/{known}"
+    found = await read_post(node_of(request).database.pool, message)
+    if found is None or found.webhook_id != known:
+        raise not_found()
+    try:
+        await messages.sent_again(request, message)
+    except Problem as problem:
+        if problem.kind.status != 409:
+            raise
+        return not_done(request, problem, path)
+    return acted(request, "The message goes out again.", path)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [webhooks, webhooks_now, add, webhook, webhook_now, change, redeliver]

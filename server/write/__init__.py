@@ -1,0 +1,1 @@
+"""The one write path: commands in, one transaction, answers and news out after the commit."""

@@ -1,0 +1,213 @@
+"""One transaction of the write path on one connection: lock + load, decide, save, commit; and what became of it.
+
+Who decides what goes into it, and who hears of it, is `server/write/executor.py`.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import asyncpg
+import structlog
+
+from server.contract.webhook_events import outbox_rows
+from server.dispatch.policy import Policy
+from server.dispatch.transitions import KNOWN_WORDS
+from server.metrics import TRANSACTION_TIME
+from server.write.batch import Batch, Committed, Pending
+from server.write.load import Named, load
+from server.write.save import save
+
+TRANSACTION_LIMIT_SECONDS: Final = 8.0
+"""When a server that neither answers nor hangs up counts as lost. Its own timeouts come first."""
+RECONNECT_SECONDS: Final = 0.1
+
+LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
+"""The connection is of no more use, or its server: another one may be."""
+AGAIN: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+    asyncpg.InsufficientResourcesError,
+)
+"""Another transaction was in the way; alone and a little later the command may pass."""
+
+log = structlog.get_logger(__name__)
+
+
+class Database(Protocol):
+    """Where write connections come from."""
+
+    @property
+    def generation(self) -> int: ...
+
+    def retire(self) -> None: ...
+
+    async def connect_for_writing(self) -> Any: ...
+
+
+class Writer:
+    """A connection for writing, and the transactions on it, one after another. It connects when it is first needed."""
+
+    def __init__(
+        self, database: Database, policy: Callable[[], Policy], known_words: Callable[[], int] = lambda: KNOWN_WORDS
+    ) -> None:
+        self._database = database
+        self._policy = policy
+        self._known_words = known_words
+        self._connection: Any = None
+        self._generation = 0
+        self._begun = False
+
+    async def connect(self) -> None:
+        """See to it that there is a connection, to the server that takes writes. Raises what PostgreSQL and the network
+        raise.
+        """
+        if self._generation != self._database.generation and not self._begun:
+            await self.hang_up()
+        if self._connection is None or self._connection.is_closed():
+            self._begun = False
+            async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
+                self._connection = await self._database.connect_for_writing()
+            self._generation = self._database.generation
+
+    async def transact(
+        self, pendings: list[Pending], more: Callable[[], bool] = lambda: False
+    ) -> tuple[Batch, Committed | None]:
+        """Lock + load, decide, save, commit; then answer. Raises what PostgreSQL raises, with nobody answered.
+
+        When `more` commands wait at the end, the commit begins the next transaction in the same round trip.
+        """
+        try:
+            return await self._transact(pendings, more)
+        except asyncpg.ReadOnlySQLTransactionError:
+            if self._generation == self._database.generation:
+                self._database.retire()
+            raise
+
+    async def _transact(self, pendings: list[Pending], more: Callable[[], bool]) -> tuple[Batch, Committed | None]:
+        started = time.monotonic()
+        begun, self._begun = self._begun, False
+        named = _named_by(pendings)
+        batch = Batch(pendings)
+        async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
+            if not begun:
+                await self._connection.execute("BEGIN")
+            loaded = await load(self._connection, named, self._policy(), self._known_words())
+            batch.decide(loaded.world)
+            if batch.events:
+                if loaded.heard:
+                    batch.outbox = outbox_rows(batch.events, loaded.world)
+                await save(
+                    self._connection, loaded.world, batch.events, batch.messages, batch.outbox, batch.stream_notices
+                )
+        chain = more()
+        if not batch.events:
+            await self._end("ROLLBACK", chain)
+        elif not await self._commit(chain, loaded.xid, loaded.world.now, len(batch.events)):
+            raise asyncpg.ConnectionDoesNotExistError("the connection was lost and the transaction rolled back")
+        committed = batch.finish(loaded.world)
+        TRANSACTION_TIME.observe(time.monotonic() - started)
+        return batch, committed
+
+    async def _end(self, how: str, chain: bool) -> None:
+        async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
+            await self._connection.execute(f"{how} AND CHAIN" if chain else how)
+        self._begun = chain
+
+    async def _commit(self, chain: bool, xid: str, at: datetime, events: int) -> bool:
+        """Whether it is committed, whatever becomes of the connection meanwhile."""
+        try:
+            await self._end("COMMIT", chain)
+            return True
+        except LOST as error:
+            log.warning("commit_outcome_open", reason=repr(error), xid=xid)
+            await self.hang_up()
+        return await self._was_committed(xid, at, events)
+
+    async def _was_committed(self, xid: str, at: datetime, events: int) -> bool:
+        """Ask the database, as long as it takes, what became of a transaction.
+
+        After a crash a number that was never written down can be given out again, so our own events must be there too.
+        """
+        while True:
+            asking = None
+            try:
+                async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
+                    asking = await self._database.connect_for_writing()
+                    status = await asking.fetchval(_XACT_STATUS, xid)
+                    if status == "committed":
+                        return bool(await asking.fetchval(_EVENTS_OF, xid, at) == events)
+                    if status == "aborted":
+                        return False
+            except asyncpg.InvalidParameterValueError:
+                return False  # a number from the future: it was lost with a crash
+            except (*LOST, asyncpg.PostgresError) as error:
+                log.warning("commit_outcome_still_open", reason=repr(error), xid=xid)
+            finally:
+                await _hang_up(asking)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def rest(self) -> None:
+        """Leave no transaction open that a commit began for commands which are not there any more."""
+        if self._begun:
+            await self.roll_back()
+
+    async def roll_back(self) -> None:
+        """End what failed; a connection on which that cannot be done is hung up."""
+        try:
+            await self._end("ROLLBACK", False)
+        except (*LOST, asyncpg.PostgresError):
+            await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Be done with the connection."""
+        await _hang_up(self._connection)
+        self._connection = None
+        self._begun = False
+
+
+def _named_by(pendings: list[Pending]) -> Named:
+    named = Named()
+    for pending in pendings:
+        named.add(pending.command)
+        for needs in pending.needed or ():
+            if needs.delivery_id is not None:
+                named.whole_deliveries.add(needs.delivery_id)
+            if needs.posted and needs.delivery_id is not None:
+                named.posted.add(needs.delivery_id)
+            if needs.driver_id is not None:
+                named.drivers.add(needs.driver_id)
+    return named
+
+
+_XACT_STATUS = "SELECT pg_xact_status($1::text::xid8)"
+_EVENTS_OF = "SELECT count(*) FROM events WHERE xid = $1::text::xid8 AND at = $2"
+
+
+def is_lost(error: Exception) -> bool:
+    """asyncpg's word for an argument it cannot encode is an InterfaceError too, and a ValueError."""
+    return isinstance(error, LOST) and not isinstance(error, ValueError)
+
+
+async def _hang_up(connection: Any) -> None:
+    if connection is not None and not connection.is_closed():
+        with contextlib.suppress(*LOST, asyncpg.PostgresError):
+            connection.terminate()
