@@ -6,8 +6,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
+from server.contract.commit import Committed
 from server.dispatch.policy import DEFAULT_POLICY, Policy
-from server.write.executor import Committed
 
 POLL_SECONDS: Final = 0.9
 QUERY_TIMEOUT_SECONDS: Final = 5.0

@@ -13,6 +13,7 @@ import structlog
 
 from server.board import Feed
 from server.board.render import Renderer, environment
+from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
@@ -35,7 +36,7 @@ from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.retention import Pruner
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
-from server.write.executor import Committed, Executor
+from server.write.executor import Executor
 
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from server.contract.commit import Answer, Committed
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Place
@@ -20,7 +21,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.store.engine import Database
 from server.tasks import stop, supervised
-from server.write.executor import Answer, Committed, Executor
+from server.write.executor import Executor
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
 

@@ -6,10 +6,10 @@ from typing import Any
 import structlog
 from structlog.testing import capture_logs
 
+from server.contract.commit import Committed
 from server.dispatch import events as e
 from server.dispatch.model import SYSTEM, Actor
 from server.notify import event_log
-from server.write.executor import Committed
 
 AT = datetime(2026, 2, 1, 10, tzinfo=UTC)
 DAN = Actor("driver", "dan")

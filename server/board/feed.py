@@ -22,6 +22,7 @@ from server.board.picture import UNDER_WAY, WAITING, Changes, Picture, Table
 from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
 from server.board.stats import read_stats
 from server.board.tally import Tally
+from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.redis.bus import BOARD, Bus
 from server.store.clock import DatabaseClock
@@ -29,7 +30,6 @@ from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from server.store.reads.board import DeliveryRow, DriverRow
 from server.store.reads.zone_numbers import read_numbers_now
-from server.write.executor import Committed
 
 COALESCE_SECONDS: Final = 0.15
 POLL_SECONDS: Final = 1.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from server.contract.commit import Answer, Committed
 from server.current_policy import Policies
 from server.dispatch.model import SYSTEM, Actor
 from server.dispatch.refusals import Refusal
@@ -15,7 +16,7 @@ from server.redis.bus import Bus
 from server.redis.index import Geo
 from server.sockets.positions import Positions
 from server.store.engine import Database
-from server.write.executor import Answer, Committed, Executor
+from server.write.executor import Executor
 
 __all__ = ["Candidates", "Dispatcher", "NobodyFound"]
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.contract.commit import Answer
 from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -22,7 +23,7 @@ from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around
 from server.ids import new_id
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import Box, nearest_drivers, read_deliveries
-from server.write.executor import Answer, Executor
+from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
 AROUND_LIMIT: Final = 100

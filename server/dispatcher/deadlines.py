@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from server.contract.commit import Answer, Committed
 from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -25,7 +26,7 @@ from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.store.due import Due, read_due
 from server.store.engine import DATABASE_ERRORS, Database
-from server.write.executor import Answer, Committed, Executor
+from server.write.executor import Executor
 
 SCAN_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 2.0

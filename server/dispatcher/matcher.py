@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
+from server.contract.commit import Answer, Committed
 from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -31,7 +32,7 @@ from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import lacking_tags, read_deliveries, waiting_ids
-from server.write.executor import Answer, Committed, Executor
+from server.write.executor import Executor
 
 POLL_SECONDS: Final = 1.0
 COMPLETE_SECONDS: Final = 5.0

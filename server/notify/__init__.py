@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch.model import Actor
 from server.dispatcher.lease import Lease
@@ -15,7 +16,7 @@ from server.notify.webhooks import Outbox
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
-from server.write.executor import Committed, Executor
+from server.write.executor import Executor
 
 __all__ = ["Notify"]
 

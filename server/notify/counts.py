@@ -4,8 +4,8 @@ from typing import Final
 
 import prometheus_client as p
 
+from server.contract.commit import Committed
 from server.dispatch import events as e
-from server.write.executor import Committed
 
 OFFERS: Final = p.Counter("callboard_offers", "Offers, by what became of them", ["outcome"])
 RESPONSE: Final = p.Histogram(

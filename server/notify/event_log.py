@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import structlog
 
+from server.contract.commit import Committed
 from server.contract.views import instant
 from server.dispatch import events as e
-from server.write.executor import Committed
 
 WIDE_SEARCH: Final = "widen_search"
 LOUDEST: Final = frozenset({"notify_critical", "cancel"})

@@ -10,6 +10,7 @@ from typing import Any, Final
 import prometheus_client as p
 import structlog
 
+from server.contract.commit import Committed
 from server.contract.notices import is_for_ops
 from server.contract.views import to_json
 from server.dispatcher.lease import Lease
@@ -17,7 +18,6 @@ from server.notify.sender import Sender
 from server.notify.webhooks import retry_seconds
 from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices_sent import ToSend, claim_notices, record_notice, show_notices
-from server.write.executor import Committed
 
 SLACK: Final = "slack"
 AT_ONCE: Final = 10

@@ -12,6 +12,7 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
+from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.model import OfferPayload
 from server.dispatcher.lease import Lease
@@ -33,7 +34,6 @@ from server.settings import Settings
 from server.store.engine import DATABASE_ERRORS
 from server.store.push_subscriptions import kept_key
 from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
-from server.write.executor import Committed
 
 CHANNEL: Final = "push"
 AT_ONCE: Final = 64

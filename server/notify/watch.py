@@ -11,6 +11,7 @@ from typing import Any, Final
 import prometheus_client as p
 import structlog
 
+from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch.alerts import Measured, ZoneNumbers, judge, measure
@@ -21,7 +22,7 @@ from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
 from server.store.reads.zone_numbers import Standing, ZoneRow, read_standing, read_zones
-from server.write.executor import Committed, Executor
+from server.write.executor import Executor
 
 EVERY_SECONDS: Final = 5.0
 REST_FACTOR: Final = 20

@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 from standardwebhooks import Webhook
 
+from server.contract.commit import Committed
 from server.dispatcher.lease import Lease
 from server.ids import new_id
 from server.notify.calls import Calls
@@ -25,7 +26,6 @@ from server.notify.sender import Result, Sender
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.queues.webhooks import Attempt, Claimed, ClaimedLine, Outcome, Wanted, claim, hasten, record, release
-from server.write.executor import Committed
 
 CHANNEL: Final = "outbox"
 PER_WEBHOOK: Final = 16

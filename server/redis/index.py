@@ -14,6 +14,7 @@ import structlog
 from msgspec import structs
 from redis.exceptions import RedisError
 
+from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.events import (
     DriverConnected,
@@ -61,34 +62,6 @@ class Pool(Protocol):
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
-class StreamMessageLike(Protocol):
-    """A numbered message of a driver's stream, and the node whose socket it is for."""
-
-    @property
-    def driver_id(self) -> str: ...
-    @property
-    def session_node(self) -> str | None: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def body(self) -> str: ...
-
-
-class CommittedLike(Protocol):
-    """What of a commit is shown in Redis."""
-
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def events(self) -> Iterable[Event]: ...
-    @property
-    def deliveries(self) -> Iterable[Delivery]: ...
-    @property
-    def drivers(self) -> Iterable[Driver]: ...
-    @property
-    def messages(self) -> Iterable[StreamMessageLike]: ...
-
-
 class Geo:
     """Gathers what commits changed until the bus writes its next pipeline; the last state of each thing wins.
 
@@ -125,7 +98,7 @@ class Geo:
         self._board_later: asyncio.TimerHandle | None = None
         bus.sources.append(self._commands)
 
-    def committed(self, commit: CommittedLike) -> None:
+    def committed(self, commit: Committed) -> None:
         """What was just committed here. Called on the loop after each commit; only gathers."""
         for event in commit.events:
             self._note_event(event, commit.at)

@@ -6,17 +6,18 @@ It knows the database only as the place to read what hints did not bring; it cha
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
 
 from server.contract import messages as m
+from server.contract.commit import Committed
 from server.contract.replay import as_of
 from server.contract.views import to_json
 from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
-from server.dispatch.events import DriverConnected, Event
+from server.dispatch.events import DriverConnected
 from server.dispatch.model import Actor
 from server.dispatch.refusals import TRY_AGAIN, Refusal
 from server.ids import new_id
@@ -78,26 +79,6 @@ class Pool(Protocol):
     """What of an asyncpg pool is used here."""
 
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
-
-
-class StreamMessageLike(Protocol):
-    """A numbered message of a driver's stream."""
-
-    @property
-    def driver_id(self) -> str: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def body(self) -> str: ...
-
-
-class CommittedLike(Protocol):
-    """What of a commit concerns the sockets here."""
-
-    @property
-    def events(self) -> Iterable[Event]: ...
-    @property
-    def messages(self) -> Iterable[StreamMessageLike]: ...
 
 
 class Socket:
@@ -322,7 +303,7 @@ class Hub:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 
-    def committed(self, commit: CommittedLike) -> None:
+    def committed(self, commit: Committed) -> None:
         """What was just committed here: messages to sockets of this node, and sockets superseded by others."""
         for message in commit.messages:
             socket = self.sockets.get(message.driver_id)

@@ -17,6 +17,7 @@ from litestar.types import Receive, Scope
 from msgspec import Struct
 
 from server.contract import messages as m
+from server.contract.commit import Answer
 from server.contract.views import assignment_view, driver_view, instant, to_json
 from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
@@ -28,7 +29,6 @@ from server.sockets.pings import PINGS, Pings
 from server.sockets.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
 from server.store.reads.snapshot import Snapshot
 from server.web.access.auth import verify_token
-from server.write.executor import Answer
 
 if TYPE_CHECKING:
     from server.node import Node

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
+from server.contract.commit import Answer, Committed, StreamMessage
 from server.contract.driver_stream import Told, tell
 from server.contract.views import to_json
 from server.contract.webhook_events import OutboxRow
@@ -15,41 +15,14 @@ from server.dispatch.commands import Command
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
-from server.dispatch.model import Assignment, Delivery, Driver, Offer
-from server.dispatch.policy import Policy
+from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import NeedsRows, World
 from server.metrics import COMMANDS, REFUSALS
 from server.store.queues.stream_notices import StreamNoticeRow, stream_notice
-from server.write.save import StreamMessage
 
 ROUNDS_FOR_ROWS: Final = 8
 """How often a command may turn out to need more rows before it is given up."""
-
-
-class Answer(Struct):
-    """A command was done (or had been): what was decided `at` this time, and the rows it names, as committed."""
-
-    decided: Decided
-    at: datetime
-    delivery: Delivery | None
-    offer: Offer | None
-    assignment: Assignment | None
-    driver: Driver | None
-
-
-class Committed(Struct):
-    """News of one commit: its events in order, every row it changed or made, and the messages for drivers; and
-    whether webhooks hear of it.
-    """
-
-    at: datetime
-    events: list[Event]
-    deliveries: list[Delivery]
-    drivers: list[Driver]
-    messages: list[StreamMessage]
-    policy: Policy | None
-    for_webhooks: bool = False
 
 
 class Pending:

@@ -12,13 +12,14 @@ from typing import Final
 import asyncpg
 import structlog
 
+from server.contract.commit import Answer, Committed
 from server.dispatch import refusals as r
 from server.dispatch.commands import Command
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
-from server.write.batch import Answer, Committed, Pending
+from server.write.batch import Pending
 from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, Database, Writer, is_lost
 
 __all__ = ["Answer", "Committed", "Executor"]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from server.contract.commit import StreamMessage
 from server.contract.webhook_events import EVERYTHING, RETRY_HOURS, OutboxRow
 from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged, camel
 from server.dispatch.model import (
@@ -32,15 +33,6 @@ from server.dispatch.world import World
 from server.ids import new_id
 from server.store.queues.ops_notices import NoticeRow, notice_rows
 from server.store.queues.stream_notices import StreamNoticeRow
-
-
-class StreamMessage(Struct, frozen=True):
-    """One message of a driver's stream: `body` is its JSON, `session_node` where their socket was open."""
-
-    driver_id: str
-    session_node: str | None
-    seq: int
-    body: str
 
 
 class NewDeliveryRow(Struct, frozen=True, omit_defaults=True):

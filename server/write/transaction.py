@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 import asyncpg
 import structlog
 
+from server.contract.commit import Committed
 from server.contract.webhook_events import outbox_rows
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
 from server.metrics import TRANSACTION_TIME
-from server.write.batch import Batch, Committed, Pending
+from server.write.batch import Batch, Pending
 from server.write.load import Named, load
 from server.write.save import save
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
@@ -18,7 +19,7 @@ from server.ids import new_id
 from server.store.engine import Database
 from server.store.migrate import migrate
 from server.tasks import stop, supervised
-from server.write.executor import Answer, Executor
+from server.write.executor import Executor
 from tests.bench.figures import at
 from tests.bench.machine import Meter, Window
 from tests.bench.stand import Failed, Servers

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from server.contract.commit import Answer, Committed
 from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import Policy
@@ -15,7 +16,6 @@ from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
 from server.store.engine import Database
-from server.write.executor import Answer, Committed
 from tests.waiting import until
 
 SHOP = Actor("service", "shop")

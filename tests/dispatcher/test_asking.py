@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.dispatcher import Candidates, NobodyFound
 from server.ids import new_id
-from server.write.executor import Answer
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from server.contract.commit import StreamMessage
 from server.contract.driver_stream import tell
 from server.contract.views import to_json
 from server.dispatch import commands as c
@@ -19,7 +20,7 @@ from server.dispatch.world import NeedsRows, World
 from server.ids import new_id
 from server.store.engine import Database
 from server.write.load import Named, load
-from server.write.save import StreamMessage, save
+from server.write.save import save
 from tests.builders import (
     ADA,
     DAN,

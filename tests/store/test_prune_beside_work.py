@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY
@@ -17,7 +18,7 @@ from server.settings import Settings
 from server.store.engine import Database
 from server.store.jobs.retention import prune
 from server.tasks import stop, supervised
-from server.write.executor import Answer, Executor
+from server.write.executor import Executor
 from tests.bench.history import make_history
 
 SHOP = Actor("service", "shop")

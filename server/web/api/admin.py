@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
+from server.contract.commit import Answer
 from server.contract.views import DriverView, assignment_view, delivery_view, driver_view, offer_view
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -21,7 +22,6 @@ from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path
 from server.web.api.operations import TAG, WATCHERS, unassigned_view
 from server.web.http.errors import FieldError, invalid, unless_refused
-from server.write.executor import Answer
 
 if TYPE_CHECKING:
     from server.node import Node

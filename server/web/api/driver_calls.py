@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.contract.commit import Answer
 from server.contract.messages import Hello
 from server.contract.views import assignment_view, instant
 from server.dispatch import commands as c
@@ -21,7 +22,6 @@ from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_p
 from server.web.driver_socket import hello
 from server.web.http.errors import not_found, unless_refused
 from server.web.http.paging import BY_INSTANT
-from server.write.executor import Answer
 
 if TYPE_CHECKING:
     from server.node import Node

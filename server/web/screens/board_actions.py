@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 
 from server.board.candidates import choices
 from server.board.words import FAILURES, words
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.deeds import not_active
@@ -49,7 +50,6 @@ from server.web.screens.board_seen import (
     read_seen,
     seen_driver,
 )
-from server.write.executor import Answer
 
 UNREADABLE: Final = "This dialog cannot be read. Close it and open it again."
 

@@ -15,6 +15,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.board.story import names_of
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
@@ -36,7 +37,6 @@ from server.web.screens.board_seen import (
     read_seen,
     seen_driver,
 )
-from server.write.executor import Answer
 
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from server.board import words as w
 from server.board.story import names_of
+from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Delivery, Driver
@@ -24,7 +25,7 @@ from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
 from server.store.reads.waiting import read_deliveries
-from server.write.executor import Answer, Executor
+from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
 EVENTS_LIMIT: Final = 500
