@@ -50,7 +50,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
         if kind is e.OfferCreated:
             assert isinstance(event, e.OfferCreated)
             offer = offer_view(event.offer, world.now)
-            told.append((driver_id, m.OfferMade(seq=_next(world, driver_id), offer=offer), event))
+            told.append((driver_id, m.OfferMade(seq=world.next_message_number(driver_id), offer=offer), event))
         elif kind in _OUTCOMES:
             assert event.offer_id is not None
             assert event.delivery_id is not None
@@ -59,7 +59,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
                 (
                     driver_id,
                     m.OfferClosed(
-                        seq=_next(world, driver_id),
+                        seq=world.next_message_number(driver_id),
                         offer_id=event.offer_id,
                         delivery_id=event.delivery_id,
                         outcome=_OUTCOMES[kind],
@@ -76,14 +76,16 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
             assert found is not None
             delivery, assignment = found
             view = driven_assignment_view(assignment, delivery)
-            told.append((driver_id, m.AssignmentChanged(seq=_next(world, driver_id), assignment=view), event))
+            told.append(
+                (driver_id, m.AssignmentChanged(seq=world.next_message_number(driver_id), assignment=view), event)
+            )
         elif kind is e.AvailabilityChanged:
             assert isinstance(event, e.AvailabilityChanged)
             told.append(
                 (
                     driver_id,
                     m.AvailabilityChanged(
-                        seq=_next(world, driver_id),
+                        seq=world.next_message_number(driver_id),
                         availability=event.to,
                         until=UNSET if event.until is None else instant(event.until),
                         reason=event.reason,
@@ -92,12 +94,6 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
                 )
             )
     return told
-
-
-def _next(world: World, driver_id: str) -> int:
-    driver = world.touch_driver(driver_id)
-    driver.stream_seq += 1
-    return driver.stream_seq
 
 
 def _shown_later(events: Sequence[e.Event], assignment_id: str) -> bool:

@@ -202,6 +202,14 @@ class World:
             self.changed_drivers[driver_id] = driver
         return driver
 
+    def next_message_number(self, driver_id: str) -> int:
+        """The number of the next message in this driver's stream. No event carries it: the messages do, and they are
+        saved with the events.
+        """
+        driver = self.touch_driver(driver_id)
+        driver.stream_seq += 1
+        return driver.stream_seq
+
     def touch_offer(self, delivery: Delivery, offer_id: str) -> Offer:
         """The offer of an event, marked for saving."""
         offer = delivery.offers[offer_id]

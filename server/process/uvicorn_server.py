@@ -19,10 +19,10 @@ from litestar import Litestar
 
 from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
 from server.process.connection_limits import allow_files, look_at
+from server.sockets.pings import PING_SECONDS
 
 BACKLOG: Final = 4096
 MAX_FRAME_BYTES: Final = 65_536
-PING_SECONDS: Final = 20.0
 SEND_STALLED_MS: Final = 15_000
 """How long the kernel retries bytes that a client does not acknowledge before it drops the connection."""
 DRAIN_SECONDS: Final = 3.0

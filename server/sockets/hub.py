@@ -159,7 +159,7 @@ class Socket:
         finally:
             self._waiting = self._flusher = None
 
-    def apply(self, effects: Effects) -> None:
+    def carry_out(self, effects: Effects) -> None:
         """Carry out what concerns the socket itself: Send, Close and FetchMissing."""
         for effect in effects:
             if type(effect) is Send:
@@ -171,7 +171,7 @@ class Socket:
 
     def deliver(self, seq: int, body: str) -> None:
         """A message of the driver's stream, live or read from the database."""
-        self.apply(self.session.message(seq, body))
+        self.carry_out(self.session.message(seq, body))
 
     def has_written(self, seq: int) -> bool:
         """Whether the message of this number went out, in `hello` or by itself."""

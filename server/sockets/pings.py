@@ -3,6 +3,8 @@
 import math
 from typing import Final
 
+PING_SECONDS: Final = 20.0
+"""How often the server pings a socket, and how long it waits for the answer."""
 PINGS: Final = "callboard.pings"
 """The ASGI extension under which a socket's `Pings` are found."""
 

@@ -16,18 +16,16 @@ from litestar.handlers import asgi
 from litestar.types import Receive, Scope
 from msgspec import Struct
 
-from server.contract import messages as m
 from server.contract.commit import Answer
-from server.contract.views import assignment_view, driver_view, instant, to_json
+from server.contract.views import assignment_view, driver_view, to_json
 from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
 from server.ids import is_id
-from server.process.uvicorn_server import PING_SECONDS
+from server.sockets.hello import hello
 from server.sockets.hub import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
 from server.sockets.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
-from server.store.reads.snapshot import Snapshot
 from server.web.access.auth import verify_token
 
 if TYPE_CHECKING:
@@ -140,23 +138,8 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
     if last_seq is not None and last_seq <= snapshot.seq:
         socket.known_seq = last_seq
     socket.send(to_json(hello(socket.session_id, snapshot)))
-    socket.apply(socket.session.greeted(snapshot.seq))
+    socket.carry_out(socket.session.greeted(snapshot.seq))
     return True
-
-
-def hello(session_id: str, snapshot: Snapshot) -> m.Hello:
-    """The snapshot as the contract's first message."""
-    return m.Hello(
-        session=session_id,
-        server_time=instant(snapshot.at),
-        heartbeat_seconds=round(PING_SECONDS),
-        seq=snapshot.seq,
-        driver=driver_view(snapshot.driver),
-        offers=snapshot.offers,
-        assignments=snapshot.assignments,
-        missed=snapshot.missed,
-        resync=snapshot.resync,
-    )
 
 
 async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
@@ -197,7 +180,7 @@ def _carry_out(node: "Node", socket: Socket, effects: Effects) -> None:
                 accuracy_m=effect.accuracy_m,
             )
         else:
-            socket.apply((effect,))
+            socket.carry_out((effect,))
 
 
 def _answer(socket: Socket, command: Command, reply_id: str | None, future: "asyncio.Future[Answer | Refusal]") -> None:
@@ -212,6 +195,6 @@ def _answer(socket: Socket, command: Command, reply_id: str | None, future: "asy
             assignment=assignment_view(answer.assignment) if answer.assignment is not None else None,
             driver=driver_view(answer.driver) if answer.driver is not None and answer.assignment is None else None,
         )
-        socket.apply(socket.session.answered(command, reply_id, shown))
+        socket.carry_out(socket.session.answered(command, reply_id, shown))
     else:
-        socket.apply(socket.session.answered(command, reply_id, answer))
+        socket.carry_out(socket.session.answered(command, reply_id, answer))

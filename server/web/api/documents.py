@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from server.web.api import asyncapi, openapi
 from server.web.api.endpoint import encode
-from server.web.screens.shell import PROTECTION
+from server.web.http.protection import PROTECTION
 
 PAGE: Final = """<!doctype html>
 <html lang="en">

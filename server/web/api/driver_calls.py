@@ -12,6 +12,7 @@ from server.contract.views import assignment_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.ids import new_id
+from server.sockets.hello import hello
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
 from server.web.access.auth import Guard
 from server.web.api import answers as a
@@ -19,7 +20,6 @@ from server.web.api import schemas as s
 from server.web.api.deliveries import utc
 from server.web.api.drivers import PATH, TAG, driver_of
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
-from server.web.driver_socket import hello
 from server.web.http.errors import not_found, unless_refused
 from server.web.http.paging import BY_INSTANT
 

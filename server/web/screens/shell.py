@@ -26,6 +26,7 @@ from server.web.access.auth import Principal
 from server.web.access.sessions import Session, Sessions
 from server.web.http.assets import asset
 from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
+from server.web.http.protection import PROTECTION
 
 HTML: Final = "text/html"
 NO_STORE: Final = {"Cache-Control": "no-store", "Vary": "Cookie"}
@@ -260,15 +261,6 @@ def content_security_policy(map_tiles: str = "") -> str:
         " connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self';"
         " frame-ancestors 'none'"
     )
-
-
-PROTECTION: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=(), geolocation=(self)",
-}
 
 
 def protected(app: ASGIApp) -> ASGIApp:

@@ -1,0 +1,11 @@
+"""Headers that protect every page; each page adds a content security policy of its own."""
+
+from typing import Final
+
+PROTECTION: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=(), geolocation=(self)",
+}
