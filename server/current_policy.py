@@ -1,13 +1,14 @@
 """The policy in force, as this node knows it: changed by its own commits at once, by others' within a second."""
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
 
 from server.contract.commit import Committed
 from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.store.connections import Pool
 
 POLL_SECONDS: Final = 0.9
 QUERY_TIMEOUT_SECONDS: Final = 5.0
@@ -16,12 +17,6 @@ NEWEST: Final = "SELECT document FROM policy WHERE version > $1 ORDER BY version
 
 log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(Policy).decode
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetchval(self, query: str, *args: Any, timeout: float | None = None) -> Any: ...
 
 
 class Policies:

@@ -1,7 +1,7 @@
 """Whom a person may give a delivery to: drivers around its pickup, ranked, each with what stands in the way."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -10,6 +10,7 @@ from server.dispatch.offers import dispatchable, exclusion, unfit
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, travel_seconds
 from server.dispatcher.search import box_around
+from server.store.connections import Pool
 from server.store.query import asking
 from server.store.reads.waiting import Box, nearest_drivers
 
@@ -35,7 +36,7 @@ class Choice(Struct, frozen=True):
     direct_only: bool
 
 
-async def choices(pool: Any, delivery: Delivery, policy: Policy, now_holding: str | None) -> list[Choice]:
+async def choices(pool: Pool, delivery: Delivery, policy: Policy, now_holding: str | None) -> list[Choice]:
     """The nearest who can be chosen first, then the others. `now_holding` has it and is left out.
 
     Raises DatabaseAway.

@@ -26,6 +26,7 @@ from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.redis.bus import BOARD, Bus
 from server.store.clock import DatabaseClock
+from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from server.store.reads.board import DeliveryRow, DriverRow
@@ -85,7 +86,7 @@ class Feed:
     def __init__(
         self,
         *,
-        pool: Any,
+        pool: Pool,
         policies: Policies,
         clock: DatabaseClock,
         bus: Bus,

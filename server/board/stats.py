@@ -1,9 +1,10 @@
 """The numbers of the headline that look back over a window, against their targets."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from server.board.render import Stats
+from server.store.connections import Pool
 from server.store.reads.operations import read_delivery_numbers, read_offer_numbers
 
 WINDOW_MINUTES: Final = 60
@@ -13,7 +14,7 @@ LATE_TARGET: Final = 0.05
 """Of deliveries that waited over five minutes. The three targets are the product's success metrics."""
 
 
-async def read_stats(pool: Any, now: datetime) -> Stats:
+async def read_stats(pool: Pool, now: datetime) -> Stats:
     """Of the window that ends now. Raises DatabaseAway."""
     since = now - timedelta(minutes=WINDOW_MINUTES)
     offers = await read_offer_numbers(pool, since, None)

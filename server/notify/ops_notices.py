@@ -5,7 +5,7 @@ What became of each is kept with it.
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from typing import Final
 
 import prometheus_client as p
 import structlog
@@ -16,6 +16,7 @@ from server.contract.views import to_json
 from server.dispatcher.lease import Lease
 from server.notify.sender import Sender
 from server.notify.webhooks import retry_seconds
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices_sent import ToSend, claim_notices, record_notice, show_notices
 
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 class Notices:
     """`run` is to be supervised. `url` is the incoming webhook, or empty; `board` the board's address for links."""
 
-    def __init__(self, *, pool: Any, lease: Lease, sender: Sender, url: str, board: str) -> None:
+    def __init__(self, *, pool: Pool, lease: Lease, sender: Sender, url: str, board: str) -> None:
         self._pool = pool
         self._lease = lease
         self._sender = sender

@@ -5,7 +5,7 @@ does with a message twice, the phone shows once: all of an offer's messages have
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import prometheus_client as p
@@ -31,6 +31,7 @@ from server.notify.sender import Result, Sender
 from server.notify.webhooks import retry_seconds
 from server.redis.bus import Bus
 from server.settings import Settings
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.push_subscriptions import kept_key
 from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, claim_driver_notices, record_driver_notice
@@ -80,7 +81,7 @@ class PushedEnd(Struct, frozen=True, rename="camel", tag_field="type", tag="offe
 class Push:
     """`run` is to be supervised."""
 
-    def __init__(self, *, pool: Any, lease: Lease, bus: Bus, sender: Sender, settings: Settings) -> None:
+    def __init__(self, *, pool: Pool, lease: Lease, bus: Bus, sender: Sender, settings: Settings) -> None:
         self._pool = pool
         self._lease = lease
         self._bus = bus

@@ -4,7 +4,6 @@ It stands in the log like any other message, and is never tried again by itself.
 """
 
 from datetime import datetime
-from typing import Any
 
 from server.contract.views import instant, to_json
 from server.contract.webhook_events import Happened, Message
@@ -12,12 +11,13 @@ from server.dispatch.model import Actor
 from server.ids import new_id
 from server.notify.sender import Sender
 from server.notify.webhooks import body_of, headers_of
+from server.store.connections import Pool
 from server.store.query import asking
 from server.store.queues.webhook_log import TEST, keep_test, to_test
 from server.store.queues.webhooks import Attempt
 
 
-async def try_out(pool: Any, sender: Sender, webhook_id: str, actor: Actor) -> tuple[str | None, bool]:
+async def try_out(pool: Pool, sender: Sender, webhook_id: str, actor: Actor) -> tuple[str | None, bool]:
     """The id of the message, None if there is no such webhook; and whether the receiver took it. Raises
     DatabaseAway.
     """

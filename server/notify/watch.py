@@ -6,7 +6,7 @@ It only measures and asks; the rules decide whether an alert is raised or over. 
 import asyncio
 import contextlib
 import time
-from typing import Any, Final
+from typing import Final
 
 import prometheus_client as p
 import structlog
@@ -18,6 +18,7 @@ from server.dispatch.alerts import Measured, ZoneNumbers, judge, measure
 from server.dispatch.refusals import Refusal
 from server.dispatcher.lease import Lease
 from server.ids import new_id
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
@@ -52,7 +53,7 @@ log = structlog.get_logger(__name__)
 class Watch:
     """`run` is to be supervised."""
 
-    def __init__(self, *, pool: Any, lease: Lease, executor: Executor, policies: Policies) -> None:
+    def __init__(self, *, pool: Pool, lease: Lease, executor: Executor, policies: Policies) -> None:
         self._pool = pool
         self._lease = lease
         self._executor = executor

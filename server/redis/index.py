@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from msgspec import structs
@@ -31,6 +31,7 @@ from server.dispatch.policy import Policy
 from server.redis.bus import BOARD, DISPATCH, Bus, node_channel
 from server.redis.hints import NodeHint, write_hint
 from server.redis.pipe import Command
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.waiting import DISPATCHABLE, dispatchable_among
 
@@ -54,12 +55,6 @@ FROM driver_offers WHERE status = 'PENDING' AND expires_at > clock_timestamp()
 """
 
 _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
 class Geo:

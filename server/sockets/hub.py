@@ -36,6 +36,7 @@ from server.sockets.session import (
     Session,
 )
 from server.store.clock import DatabaseClock
+from server.store.connections import Pool
 
 QUEUE_LIMIT = 256
 SEND_TIMEOUT_SECONDS = 10.0
@@ -73,12 +74,6 @@ class Submit(Protocol):
     """`Executor.submit`: never raises for what the rules refuse."""
 
     def __call__(self, command: Command) -> Awaitable[Any]: ...
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
 class Socket:

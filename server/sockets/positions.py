@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from msgspec import Struct
@@ -18,6 +18,7 @@ from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE
 from server.redis.pipe import Command
 from server.store.clock import DatabaseClock, to_millisecond
+from server.store.connections import Pool
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
@@ -46,12 +47,6 @@ WHERE p.last_call_at IS NULL OR p.last_call_at < excluded.last_call_at
 """
 
 log = structlog.get_logger(__name__)
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str: ...
 
 
 class Seen(Struct, frozen=True):

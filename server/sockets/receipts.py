@@ -5,11 +5,12 @@ or a later one as `lastSeq`, and a ping that went out after it and was answered,
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from server.sockets.hub import Hub, Socket
+from server.store.connections import Pool
 from server.store.queues.stream_notices import UnheardNotice, note_heard, unheard_notices
 
 LOOK_SECONDS: Final = 1.0
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Receipts:
     """Keeps what is known of notices to the drivers who are connected here. `keep` is to be supervised."""
 
-    def __init__(self, pool: Any, hub: Hub) -> None:
+    def __init__(self, pool: Pool, hub: Hub) -> None:
         self._pool = pool
         self._hub = hub
         self._out: dict[str, tuple[Socket, float]] = {}

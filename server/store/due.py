@@ -2,11 +2,12 @@
 
 from collections import Counter
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from server.dispatch.policy import Policy
+from server.store.connections import Pool
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
@@ -105,12 +106,6 @@ UNION ALL
 UNION ALL
 SELECT 'clock', NULL, NULL, clock_timestamp()
 """
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
 class Due(Struct, frozen=True):

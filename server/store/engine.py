@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
+from server.store.connections import Connection
 from server.store.servers import DATABASE_ERRORS, Servers, place
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
@@ -169,7 +170,7 @@ class Database(PostgresEngine):
     On all of them UUIDs are text, JSONB is text, and instants are aware datetimes in UTC.
     """
 
-    pool: Any
+    pool: _Pool
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
@@ -181,13 +182,18 @@ class Database(PostgresEngine):
     @property
     def generation(self) -> int:
         """Rises when connections that are kept are to be replaced: the server may have changed."""
-        return self._retired + (self.pool.generation if self.pool is not None else 0)
+        pool = self._open_pool()
+        return self._retired + (pool.generation if pool is not None else 0)
 
     def retire(self) -> None:
         """All connections are to be replaced: the server they go to takes no writes any more, or another one does."""
         self._retired += 1
-        if self.pool is not None:
-            self.pool.retire()
+        pool = self._open_pool()
+        if pool is not None:
+            pool.retire()
+
+    def _open_pool(self) -> _Pool | None:
+        return self.pool
 
     async def check_version(self) -> None:
         """Nothing: constructing an engine must not connect. `migrate` checks the version."""
@@ -221,7 +227,8 @@ class Database(PostgresEngine):
 
     async def close(self) -> None:
         """Close the pool; connections still in use after two seconds are cut. Harmless when it is closed."""
-        pool, self.pool = self.pool, None
+        pool = self._open_pool()
+        self.pool = None  # type: ignore[assignment]  # reads after this say that the database is away
         if pool is None:
             return
         try:
@@ -230,7 +237,7 @@ class Database(PostgresEngine):
         except DATABASE_ERRORS:
             pool.terminate()
 
-    async def connect_for_writing(self) -> Any:
+    async def connect_for_writing(self) -> Connection:
         """A new connection for the write path, configured to give up soon. Raises what asyncpg raises, OSError
         or TimeoutError; the caller closes it.
         """
@@ -240,11 +247,11 @@ class Database(PostgresEngine):
         """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""
         return await self._connect(_OUTBOX)
 
-    async def connect_apart(self) -> Any:
+    async def connect_apart(self) -> Connection:
         """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""
         return await self._connect(_READING)
 
-    async def get_new_connection(self) -> Any:
+    async def get_new_connection(self) -> Connection:
         """What Piccolo uses when there is no pool: for migrations, whose statements may take their time."""
         return await self._connect(_SETTINGS, command_timeout=None)
 
@@ -254,9 +261,9 @@ class Database(PostgresEngine):
         """
         return Transaction(self, allow_nested)
 
-    async def _connect(self, settings: Mapping[str, str], **options: Any) -> Any:
+    async def _connect(self, settings: Mapping[str, str], **options: Any) -> Connection:
         options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
-        connection = await self._servers.connect(server_settings=settings, **options)
+        connection: Connection = await self._servers.connect(server_settings=settings, **options)
         try:
             await _set_codecs(connection)
         except BaseException:
@@ -265,5 +272,5 @@ class Database(PostgresEngine):
         return connection
 
 
-async def _set_codecs(connection: Any) -> None:
+async def _set_codecs(connection: Connection) -> None:
     await connection.set_type_codec("uuid", schema="pg_catalog", encoder=str, decoder=str, format="text")

@@ -17,6 +17,7 @@ from piccolo.apps.migrations.tables import Migration
 from piccolo.conf.apps import ENVIRONMENT_VARIABLE, AppRegistry
 
 from server.paths import MIGRATIONS
+from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
 
@@ -63,7 +64,7 @@ def known_migrations() -> set[str]:
     return ids
 
 
-async def pending_migrations(connection: Any) -> list[str]:
+async def pending_migrations(connection: Connection) -> list[str]:
     """The ids of known migrations that have not run on this database, in their order."""
     known = known_migrations()
     if await connection.fetchval("SELECT to_regclass('migration')") is None:
@@ -136,13 +137,13 @@ async def _run(database: Database) -> None:
                 raise MigrationFailed(result.message or said.getvalue().strip().rpartition("\n")[2])
 
 
-async def _renumber(connection: Any) -> None:
+async def _renumber(connection: Connection) -> None:
     async with connection.transaction():
         await _lock(connection)
         await connection.execute("SELECT number_restored_events_anew()")
 
 
-async def _lock(connection: Any) -> None:
+async def _lock(connection: Connection) -> None:
     await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
 

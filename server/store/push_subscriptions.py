@@ -1,10 +1,11 @@
 """Where drivers' browsers can be reached, and the key that signs what goes there."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 
 KEY_NAME: Final = "vapid"
@@ -56,7 +57,7 @@ class Subscription(Struct, frozen=True):
     last_error: str | None
 
 
-async def kept_key(pool: Any, new_key: str) -> str:
+async def kept_key(pool: Pool, new_key: str) -> str:
     """The private key of all nodes: `new_key` if there was none before. Raises DatabaseAway."""
     await fetch(pool, KEEP_KEY, KEY_NAME, new_key)
     (key,) = await fetch_one(pool, KEY, KEY_NAME)
@@ -64,7 +65,7 @@ async def kept_key(pool: Any, new_key: str) -> str:
 
 
 async def add_subscription(
-    pool: Any, new_id: str, driver_id: str, endpoint: str, p256dh: str, auth: str, expires_at: float
+    pool: Pool, new_id: str, driver_id: str, endpoint: str, p256dh: str, auth: str, expires_at: float
 ) -> Subscription:
     """The driver's subscription at this endpoint, until then (Unix seconds); known again under the same id. Raises
     DatabaseAway.
@@ -73,11 +74,11 @@ async def add_subscription(
     return Subscription(*await fetch_one(pool, ADD, new_id, driver_id, endpoint, p256dh, auth, until))
 
 
-async def read_subscriptions(pool: Any, driver_id: str) -> list[Subscription]:
+async def read_subscriptions(pool: Pool, driver_id: str) -> list[Subscription]:
     """Those that are still good, the newest first. Raises DatabaseAway."""
     return [Subscription(*row) for row in await fetch(pool, OF_DRIVER, driver_id)]
 
 
-async def remove_subscription(pool: Any, driver_id: str, subscription_id: str) -> bool:
+async def remove_subscription(pool: Pool, driver_id: str, subscription_id: str) -> bool:
     """Whether the driver had it. Raises DatabaseAway."""
     return await fetch_one(pool, REMOVE, driver_id, subscription_id) is not None

@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from server.store.connections import Connection
+
 SERVER_SECONDS: Final = 1.5
 """How long one of several servers may take to answer before the next one is tried."""
 
@@ -62,11 +64,12 @@ class Servers:
         assert failed is not None
         raise failed
 
-    async def _connect(self, url: str | None, options: dict[str, Any]) -> Any:
+    async def _connect(self, url: str | None, options: dict[str, Any]) -> Connection:
         alone = len(self._urls) == 1
         try:
             async with asyncio.timeout(None if alone else SERVER_SECONDS):
-                return await asyncpg.connect(url, target_session_attrs="read-write", **options)
+                connection: Connection = await asyncpg.connect(url, target_session_attrs="read-write", **options)
+                return connection
         except asyncpg.TargetServerAttributeNotMatched:
             raise TakesNoWrites("it takes no writes: it is a standby, or read-only") from None
 

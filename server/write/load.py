@@ -16,6 +16,7 @@ from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.world import World
+from server.store.connections import Connection
 from server.store.rows import READ_IN_TRANSACTION, rows_of
 
 
@@ -103,7 +104,7 @@ class Loaded(Struct):
     heard: bool
 
 
-async def load(connection: Any, named: Named, policy: Policy, known_words: int = KNOWN_WORDS) -> Loaded:
+async def load(connection: Connection, named: Named, policy: Policy, known_words: int = KNOWN_WORDS) -> Loaded:
     """Lock and read everything that is named, inside the caller's transaction.
 
     1. Lock, in one order.
@@ -142,7 +143,7 @@ async def load(connection: Any, named: Named, policy: Policy, known_words: int =
 _planned_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
-async def _replan(connection: Any) -> None:
+async def _replan(connection: Connection) -> None:
     """Now and then let go of the plans that this connection keeps.
 
     What `save` updates is joined to what it sends. Planned while a table had a few dozen rows, such a join reads all of
@@ -154,7 +155,7 @@ async def _replan(connection: Any) -> None:
         await connection.execute("DISCARD PLANS")
 
 
-async def _lock(connection: Any, named: Named) -> tuple[list[str], list[str]]:
+async def _lock(connection: Connection, named: Named) -> tuple[list[str], list[str]]:
     keys = list(named.seller_keys)
     deliveries, drivers = await connection.fetchrow(
         LOCK,

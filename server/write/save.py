@@ -31,6 +31,7 @@ from server.dispatch.policy import ADDED, DEFAULT_POLICY
 from server.dispatch.sameness import Posted
 from server.dispatch.world import World
 from server.ids import new_id
+from server.store.connections import Connection
 from server.store.queues.ops_notices import NoticeRow, notice_rows
 from server.store.queues.stream_notices import StreamNoticeRow
 
@@ -359,7 +360,7 @@ _statements: dict[tuple[str, ...], str] = {}
 
 
 async def save(
-    connection: Any,
+    connection: Connection,
     world: World,
     events: Sequence[Event],
     messages: Sequence[StreamMessage],

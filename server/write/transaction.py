@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import asyncpg
 import structlog
@@ -18,6 +18,7 @@ from server.contract.webhook_events import outbox_rows
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
 from server.metrics import TRANSACTION_TIME
+from server.store.connections import Connection
 from server.write.batch import Batch, Pending
 from server.write.load import Named, load
 from server.write.save import save
@@ -61,7 +62,7 @@ class Database(Protocol):
 
     def retire(self) -> None: ...
 
-    async def connect_for_writing(self) -> Any: ...
+    async def connect_for_writing(self) -> Connection: ...
 
 
 class Writer:
@@ -73,7 +74,7 @@ class Writer:
         self._database = database
         self._policy = policy
         self._known_words = known_words
-        self._connection: Any = None
+        self._connection: Connection | None = None
         self._generation = 0
         self._begun = False
 
@@ -88,6 +89,11 @@ class Writer:
             async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
                 self._connection = await self._database.connect_for_writing()
             self._generation = self._database.generation
+
+    @property
+    def _open_connection(self) -> Connection:
+        assert self._connection is not None, "connect comes first"
+        return self._connection
 
     async def transact(
         self, pendings: list[Pending], more: Callable[[], bool] = lambda: False
@@ -110,14 +116,19 @@ class Writer:
         batch = Batch(pendings)
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
             if not begun:
-                await self._connection.execute("BEGIN")
-            loaded = await load(self._connection, named, self._policy(), self._known_words())
+                await self._open_connection.execute("BEGIN")
+            loaded = await load(self._open_connection, named, self._policy(), self._known_words())
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.heard:
                     batch.outbox = outbox_rows(batch.events, loaded.world)
                 await save(
-                    self._connection, loaded.world, batch.events, batch.messages, batch.outbox, batch.stream_notices
+                    self._open_connection,
+                    loaded.world,
+                    batch.events,
+                    batch.messages,
+                    batch.outbox,
+                    batch.stream_notices,
                 )
         chain = more()
         if not batch.events:
@@ -130,7 +141,7 @@ class Writer:
 
     async def _end(self, how: str, chain: bool) -> None:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
-            await self._connection.execute(f"{how} AND CHAIN" if chain else how)
+            await self._open_connection.execute(f"{how} AND CHAIN" if chain else how)
         self._begun = chain
 
     async def _commit(self, chain: bool, xid: str, at: datetime, events: int) -> bool:
@@ -208,7 +219,7 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, LOST) and not isinstance(error, ValueError)
 
 
-async def _hang_up(connection: Any) -> None:
+async def _hang_up(connection: Connection | None) -> None:
     if connection is not None and not connection.is_closed():
         with contextlib.suppress(*LOST, asyncpg.PostgresError):
             connection.terminate()

@@ -8,11 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from server.settings import Settings, zone_of
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.insights import COUNTED, start_of
 
@@ -42,7 +43,7 @@ log = structlog.get_logger(__name__)
 class InsightDays:
     """Counts days on the node that holds the lease. `run` is to be supervised."""
 
-    def __init__(self, pool: Any, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, settings: Settings, holds_lease: Callable[[], bool]) -> None:
         self._pool = pool
         self._time_zone = settings.time_zone
         self._holds_lease = holds_lease

@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import prometheus_client as p
 import structlog
 from msgspec import Struct
 
 from server.settings import Settings
+from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS, Database
 
 BATCH: Final = 1_000
@@ -197,7 +198,7 @@ class Run(Struct, frozen=True):
 
 
 async def prune(
-    pool: Any, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
+    pool: Pool, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
 ) -> Run:
     """Remove all that is old at `now` (by default the database's), as long as `go_on` says so.
 
@@ -217,7 +218,7 @@ async def prune(
     return Run(rows, failed, not failed and go_on())
 
 
-async def _take(pool: Any, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]) -> None:
+async def _take(pool: Pool, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]) -> None:
     """One statement after another, each followed by a rest."""
     place: str | None = step.begin
     while place is not None and go_on():
@@ -261,7 +262,7 @@ def id_above(at: datetime) -> str:
 class Pruner:
     """Once an hour, on the node that holds the lease, a run. `run` is to be supervised."""
 
-    def __init__(self, pool: Any, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, settings: Settings, holds_lease: Callable[[], bool]) -> None:
         self._pool = pool
         self._settings = settings
         self._holds_lease = holds_lease

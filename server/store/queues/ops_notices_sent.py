@@ -1,10 +1,11 @@
 """Ops' notices after they were made: what is to be sent on, what became of it, who has seen it."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.contract.notices import Severity
+from server.store.connections import Pool
 from server.store.query import fetch_one
 
 TIMEOUT_SECONDS: Final = 5.0
@@ -46,22 +47,22 @@ class ToSend(Struct, frozen=True):
     attempt: int
 
 
-async def acknowledge_notice(pool: Any, notice_id: str, by: str) -> bool:
+async def acknowledge_notice(pool: Pool, notice_id: str, by: str) -> bool:
     """It is seen by `by`, or was by whoever was first; False if there is no such notice. Raises DatabaseAway."""
     return await fetch_one(pool, ACKNOWLEDGE, notice_id, by) is not None
 
 
-async def claim_notices(pool: Any, channel: str, limit: int, lock_seconds: float) -> list[ToSend]:
+async def claim_notices(pool: Pool, channel: str, limit: int, lock_seconds: float) -> list[ToSend]:
     """What is due, for this channel. Raises what the database raises."""
     rows = await pool.fetch(CLAIM, limit, channel, lock_seconds, timeout=TIMEOUT_SECONDS)
     return [ToSend(*row) for row in rows]
 
 
-async def show_notices(pool: Any) -> None:
+async def show_notices(pool: Pool) -> None:
     """All that is due is on the boards, and goes nowhere else. Raises what the database raises."""
     await pool.execute(SHOWN, timeout=TIMEOUT_SECONDS)
 
 
-async def record_notice(pool: Any, notice: ToSend, error: str | None, again_seconds: float | None) -> None:
+async def record_notice(pool: Pool, notice: ToSend, error: str | None, again_seconds: float | None) -> None:
     """Sent, or to be tried again in so many seconds, or failed for good. Raises what the database raises."""
     await pool.execute(RECORD, notice.id, notice.attempt, error, again_seconds, timeout=TIMEOUT_SECONDS)

@@ -5,10 +5,11 @@ Whoever finds it makes it; nothing is written with the offer, so nothing can be 
 """
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
+from server.store.connections import Pool
 from server.store.query import fetch_one
 
 Kind = Literal["offer.created", "offer.closed"]
@@ -133,13 +134,13 @@ class NoticeToSend(Struct, frozen=True):
     payload: str | None
 
 
-async def claim_driver_notices(pool: Any, limit: int, lock_seconds: float) -> list[NoticeToSend]:
+async def claim_driver_notices(pool: Pool, limit: int, lock_seconds: float) -> list[NoticeToSend]:
     """What is to be sent now. Raises what the database raises."""
     return [NoticeToSend(*row) for row in await pool.fetch(CLAIM, lock_seconds, limit, timeout=TIMEOUT_SECONDS)]
 
 
 async def record_driver_notice(
-    pool: Any,
+    pool: Pool,
     notice: NoticeToSend,
     status: int | None,
     error: str | None,
@@ -159,6 +160,6 @@ async def record_driver_notice(
     return failed
 
 
-async def note_shown(pool: Any, driver_id: str, notice_id: str) -> bool:
+async def note_shown(pool: Pool, driver_id: str, notice_id: str) -> bool:
     """Whether the driver was sent this notice, which their browser has shown now. Raises DatabaseAway."""
     return await fetch_one(pool, SHOWN, notice_id, driver_id) is not None

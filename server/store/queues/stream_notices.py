@@ -6,7 +6,7 @@ them, and a change of their availability that somebody else made. Offers keep th
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from server.contract.notices import driver_notice
 from server.dispatch import events as e
 from server.dispatch.world import World
 from server.ids import new_id
+from server.store.connections import Pool
 
 TIMEOUT_SECONDS: Final = 5.0
 LONGEST_HOURS: Final = 24
@@ -60,11 +61,11 @@ def stream_notice(event: e.Event, seq: int, world: World) -> StreamNoticeRow | N
     return StreamNoticeRow(new_id(), event.type, event.driver_id, seq, event.delivery_id, told, event.at)
 
 
-async def unheard_notices(pool: Any, node_id: str) -> list[UnheardNotice]:
+async def unheard_notices(pool: Pool, node_id: str) -> list[UnheardNotice]:
     """Those of the drivers who are connected to this node. Raises what the database raises."""
     return [UnheardNotice(*row) for row in await pool.fetch(UNHEARD, node_id, timeout=TIMEOUT_SECONDS)]
 
 
-async def note_heard(pool: Any, sent: Sequence[str], received: Sequence[str]) -> None:
+async def note_heard(pool: Pool, sent: Sequence[str], received: Sequence[str]) -> None:
     """These ids went out on a socket; those got there. Raises what the database raises."""
     await pool.execute(NOTE, sent, received, timeout=TIMEOUT_SECONDS)

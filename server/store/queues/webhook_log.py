@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
 from server.contract.webhook_events import RETRY_HOURS
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.queues.webhooks import OPEN, Attempt, Claimed
 
@@ -152,20 +153,20 @@ _attempted: Final = msgspec.json.Decoder(Attempted).decode
 
 
 async def read_posts(
-    pool: Any, webhook_id: str, before: int | None, status: str | None, limit: int
+    pool: Pool, webhook_id: str, before: int | None, status: str | None, limit: int
 ) -> list[PostRow] | None:
     """The messages of a webhook, newest first, those before `before`; None if there never was such a webhook."""
     found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
     return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
 
 
-async def read_post(pool: Any, post_id: str) -> PostRow | None:
+async def read_post(pool: Pool, post_id: str) -> PostRow | None:
     """One message."""
     row = await fetch_one(pool, POST, post_id)
     return PostRow(*row) if row is not None else None
 
 
-async def redeliver(pool: Any, post_id: str) -> str | None:
+async def redeliver(pool: Pool, post_id: str) -> str | None:
     """Send it (again) now, whatever became of it: the id of its webhook. None if there is no such message, or its
     webhook is not active.
     """
@@ -173,7 +174,7 @@ async def redeliver(pool: Any, post_id: str) -> str | None:
     return row[0] if row is not None else None
 
 
-async def redeliver_parked(pool: Any, webhook_id: str) -> int:
+async def redeliver_parked(pool: Pool, webhook_id: str) -> int:
     """Send all of a webhook's parked messages again, in order: how many. None of a webhook that is not active."""
     total = 0
     while True:
@@ -183,7 +184,7 @@ async def redeliver_parked(pool: Any, webhook_id: str) -> int:
             return total
 
 
-async def read_fares(pool: Any, webhook_id: str | None = None) -> Sequence[Fares]:
+async def read_fares(pool: Pool, webhook_id: str | None = None) -> Sequence[Fares]:
     """How webhooks fare, the newest webhook first; or this one, if it is there."""
     return [
         Fares(*(*row[:10], [_attempted(attempt) for attempt in row[10]]))
@@ -191,13 +192,13 @@ async def read_fares(pool: Any, webhook_id: str | None = None) -> Sequence[Fares
     ]
 
 
-async def to_test(pool: Any, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
+async def to_test(pool: Pool, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
     """A message to be sent now, with what its body is at that time; None if there is no such webhook."""
     row = await fetch_one(pool, TO_TEST, webhook_id)
     return Claimed(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
 
 
-async def keep_test(pool: Any, message: Claimed, attempt: Attempt) -> None:
+async def keep_test(pool: Pool, message: Claimed, attempt: Attempt) -> None:
     """The test and what became of it, for the log."""
     values = (message.id, message.webhook_id, message.body, attempt.at, attempt.status, attempt.ms, attempt.error)
     await fetch(pool, KEEP_TEST, *values)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.contract.webhook_events import RETRY_HOURS
+from server.store.connections import Connection, Pool
 from server.store.query import fetch, fetch_one
 
 WEBHOOKS_LIMIT: Final = 50
@@ -244,13 +245,13 @@ class Backlog(Struct, frozen=True):
     parked: int
 
 
-async def read_webhooks(pool: Any, before: str | None, limit: int) -> list[WebhookRow]:
+async def read_webhooks(pool: Pool, before: str | None, limit: int) -> list[WebhookRow]:
     """Newest first, those before the webhook `before`."""
     return [WebhookRow(*row) for row in await fetch(pool, WEBHOOKS, before, limit)]
 
 
 async def add_webhook(
-    pool: Any, webhook_id: str, url: str, events: list[str], secret: str, by: str
+    pool: Pool, webhook_id: str, url: str, events: list[str], secret: str, by: str
 ) -> WebhookRow | None:
     """The new webhook, or None if there are too many."""
     row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
@@ -258,26 +259,26 @@ async def add_webhook(
 
 
 async def change_webhook(
-    pool: Any, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
+    pool: Pool, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
 ) -> WebhookRow | None:
     """The webhook with what is given replaced, or None if there is none."""
     row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
     return WebhookRow(*row) if row is not None else None
 
 
-async def remove_webhook(pool: Any, webhook_id: str) -> bool:
+async def remove_webhook(pool: Pool, webhook_id: str) -> bool:
     """Whether there was such a webhook; its log stays, what it was not told yet is parked."""
     return await fetch_one(pool, REMOVE, webhook_id) is not None
 
 
-async def rotate_secret(pool: Any, webhook_id: str, secret: str) -> WebhookRow | None:
+async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow | None:
     """The webhook, from now on signed with this secret, and for a day with the old one too; None if there is none."""
     row = await fetch_one(pool, ROTATE, webhook_id, secret)
     return WebhookRow(*row) if row is not None else None
 
 
 async def claim(
-    connection: Any, sender: str, wanted: Sequence[Wanted], room: int, busy: Sequence[tuple[str, str]]
+    connection: Connection, sender: str, wanted: Sequence[Wanted], room: int, busy: Sequence[tuple[str, str]]
 ) -> Claim:
     """Take or keep the webhooks that nobody else sends, and read what of them is due: of each as many messages as it
     has room for (`room` of one that was not ours yet), and those of the same keys behind them. `busy` are webhooks and
@@ -309,18 +310,18 @@ async def claim(
     return Claim(claimed, put_off)
 
 
-async def release(connection: Any, sender: str) -> None:
+async def release(connection: Connection, sender: str) -> None:
     """Whoever comes next may take the webhooks at once. Raises what the database raises."""
     await connection.execute(RELEASE, sender, timeout=OUTBOX_TIMEOUT_SECONDS)
 
 
-async def hasten(connection: Any, webhook_id: str) -> bool:
+async def hasten(connection: Connection, webhook_id: str) -> bool:
     """Make what waits for this webhook due, in steps: whether there may be more. Raises what the database raises."""
     done = await connection.execute(HASTEN, webhook_id, HASTENED, timeout=OUTBOX_TIMEOUT_SECONDS)
     return int(done.rpartition(" ")[2]) == HASTENED
 
 
-async def record(connection: Any, outcomes: Sequence[Outcome]) -> dict[str, bool]:
+async def record(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, bool]:
     """Note what became of these attempts, at most one of each message: which were recorded, and whether that parked
     them. The others were not ours any more. Raises what the database raises.
     """
@@ -339,6 +340,6 @@ async def record(connection: Any, outcomes: Sequence[Outcome]) -> dict[str, bool
     return {row[0]: row[1] for row in rows}
 
 
-async def read_backlog(pool: Any) -> Backlog:
+async def read_backlog(pool: Pool) -> Backlog:
     """How much is still to be told. Raises DatabaseAway."""
     return Backlog(*await fetch_one(pool, BACKLOG))

@@ -1,11 +1,12 @@
 """Reading for the screens of what needs a person: alerts as they were told, tickets with what became of the order."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.model import DeliveryStatus
+from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.reads.operations import AlertRow
 
@@ -53,22 +54,22 @@ class TicketTold(Struct, frozen=True):
     note: str | None
 
 
-async def read_open_alerts(pool: Any) -> list[AlertTold]:
+async def read_open_alerts(pool: Pool) -> list[AlertTold]:
     """Those that stand; nobody's first, then the newest first. Raises DatabaseAway."""
     return [AlertTold(*row) for row in await fetch(pool, OPEN_ALERTS)]
 
 
-async def read_past_alerts(pool: Any, before: str | None, limit: int) -> list[AlertTold]:
+async def read_past_alerts(pool: Pool, before: str | None, limit: int) -> list[AlertTold]:
     """Those that are over, the newest first, those before the alert `before`. Raises DatabaseAway."""
     return [AlertTold(*row) for row in await fetch(pool, PAST_ALERTS, before, limit)]
 
 
-async def read_alert_told(pool: Any, alert_id: str) -> AlertTold | None:
+async def read_alert_told(pool: Pool, alert_id: str) -> AlertTold | None:
     """One of them. Raises DatabaseAway."""
     rows = await fetch(pool, ALERT, alert_id)
     return AlertTold(*rows[0]) if rows else None
 
 
-async def read_tickets_told(pool: Any, before: str | None, only_open: bool | None, limit: int) -> list[TicketTold]:
+async def read_tickets_told(pool: Pool, before: str | None, only_open: bool | None, limit: int) -> list[TicketTold]:
     """The newest first, those before the ticket `before`; only those open or closed if asked. Raises DatabaseAway."""
     return [TicketTold(*row) for row in await fetch(pool, TICKETS, before, only_open, limit)]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 
 SHOWN_LIMIT: Final = 5_000
@@ -244,13 +245,13 @@ class News(Struct, frozen=True):
 Drivers = list[tuple[DriverRow, Seen]]
 
 
-async def start(pool: Any) -> str:
+async def start(pool: Pool) -> str:
     """The snapshot to read events from, so that nothing is missed that a read made after this does not show."""
     snapshot: str = (await fetch_one(pool, START))[0]
     return snapshot
 
 
-async def news(pool: Any, snapshot: str) -> News:
+async def news(pool: Pool, snapshot: str) -> News:
     """What was committed since this snapshot, on whatever node, whatever transactions are still open."""
     now, count, deliveries, drivers, alerts = await fetch_one(pool, NEWS, snapshot, NEWS_LIMIT + 1)
     everything = count > NEWS_LIMIT or _end(now) < _end(snapshot)
@@ -262,29 +263,29 @@ def _end(snapshot: str) -> int:
     return int(snapshot.split(":")[1])
 
 
-async def open_deliveries(pool: Any) -> list[DeliveryRow]:
+async def open_deliveries(pool: Pool) -> list[DeliveryRow]:
     """What is shown of all that waits for a driver or is on its way."""
     return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
 
 
-async def deliveries(pool: Any, ids: Iterable[str]) -> list[DeliveryRow]:
+async def deliveries(pool: Pool, ids: Iterable[str]) -> list[DeliveryRow]:
     """These, in whatever state."""
     return [DeliveryRow(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
 
 
-async def shown_drivers(pool: Any) -> Drivers:
+async def shown_drivers(pool: Pool) -> Drivers:
     """Everybody at work or with work, and who was until a short while ago."""
     return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
 
 
-async def counted(pool: Any) -> tuple[list[CountedDelivery], list[CountedDriver]]:
+async def counted(pool: Pool) -> tuple[list[CountedDelivery], list[CountedDriver]]:
     """All open deliveries and all drivers that are shown or would be, in as many statements as it takes."""
     deliveries = [CountedDelivery(*row) for row in await _all(pool, COUNTED_DELIVERIES)]
     drivers = [CountedDriver(row[0], row[1], _state(*row[2:])) for row in await _all(pool, COUNTED_DRIVERS)]
     return deliveries, drivers
 
 
-async def _all(pool: Any, query: str) -> list[Any]:
+async def _all(pool: Pool, query: str) -> list[Any]:
     rows: list[Any] = []
     while True:
         found = await fetch(pool, query, rows[-1][0] if rows else FIRST_ID, COUNTED_AT_ONCE)
@@ -294,7 +295,7 @@ async def _all(pool: Any, query: str) -> list[Any]:
 
 
 async def deliveries_beyond(
-    pool: Any, statuses: list[str], zone: str, words: list[str], known: list[str]
+    pool: Pool, statuses: list[str], zone: str, words: list[str], known: list[str]
 ) -> list[DeliveryRow]:
     """The oldest with one of these statuses, in this zone (empty: any), with all these words (in lower case), apart
     from the known ids.
@@ -303,12 +304,12 @@ async def deliveries_beyond(
     return [DeliveryRow(*row) for row in rows]
 
 
-async def drivers_beyond(pool: Any, zone: str, words: list[str], known: list[str]) -> Drivers:
+async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> Drivers:
     """Drivers by name, in this zone (empty: any), with all these words (in lower case), apart from the known ids."""
     return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
 
 
-async def drivers(pool: Any, ids: Iterable[str]) -> Drivers:
+async def drivers(pool: Pool, ids: Iterable[str]) -> Drivers:
     """These, in whatever state."""
     return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
 
@@ -317,17 +318,17 @@ def _driver(row: Any) -> tuple[DriverRow, Seen]:
     return DriverRow(*row[:13]), Seen(*row[13:])
 
 
-async def moved(pool: Any, since: datetime) -> dict[str, Seen]:
+async def moved(pool: Pool, since: datetime) -> dict[str, Seen]:
     """Who moved or called since."""
     return {row[0]: Seen(*row[1:]) for row in await fetch(pool, MOVED, since)}
 
 
-async def alerts(pool: Any) -> list[AlertRow]:
+async def alerts(pool: Pool) -> list[AlertRow]:
     """What stands, the newest first, then what was just resolved."""
     return [AlertRow(*row) for row in await fetch(pool, ALERTS)]
 
 
-async def alert_acknowledged_by(pool: Any, alert_id: str) -> str | None:
+async def alert_acknowledged_by(pool: Pool, alert_id: str) -> str | None:
     """Who looks after this alert, if anybody does."""
     row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
     return row[0] if row is not None else None

@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from msgspec import Raw, Struct
 
 from server.dispatch.model import Actor, Delivery, DeliveryStatus, Unassigned
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_of, delivery_of
 
@@ -55,14 +56,14 @@ def _delivery(row: Any) -> Delivery:
     return delivery_of(row, wait, assignments)
 
 
-async def read_delivery(pool: Any, delivery_id: str) -> Delivery | None:
+async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:
     """The delivery with its active or completed assignment."""
     row = await fetch_one(pool, ONE, delivery_id)
     return _delivery(row) if row is not None else None
 
 
 async def read_deliveries(
-    pool: Any, status: DeliveryStatus | None, zone: str | None, before: str | None, limit: int
+    pool: Pool, status: DeliveryStatus | None, zone: str | None, before: str | None, limit: int
 ) -> list[Delivery]:
     """Newest first, of a status and a zone if given, those older than the delivery `before`."""
     conditions: list[str] = []
@@ -85,7 +86,7 @@ def _page(conditions: tuple[str, ...]) -> str:
     return f"{_COLUMNS}\nFROM ({chosen}) d{_JOINS}\nORDER BY d.id DESC"
 
 
-async def read_timeline(pool: Any, delivery_id: str, after: int, limit: int) -> list[TimelineEvent] | None:
+async def read_timeline(pool: Pool, delivery_id: str, after: int, limit: int) -> list[TimelineEvent] | None:
     """Oldest first, those after the event `after`. None if there is no such delivery.
 
     A delivery's events are written under its lock, so that their numbers are in the order of what happened.
@@ -96,7 +97,7 @@ async def read_timeline(pool: Any, delivery_id: str, after: int, limit: int) -> 
     return [_timeline_event(row) for row in rows]
 
 
-async def last_events(pool: Any, delivery_ids: Sequence[str]) -> dict[str, int]:
+async def last_events(pool: Pool, delivery_ids: Sequence[str]) -> dict[str, int]:
     """The number of each delivery's last event; 0 if there is none."""
     rows = await fetch(pool, LAST_EVENTS, list(delivery_ids))
     return {row[0]: row[1] or 0 for row in rows}

@@ -1,11 +1,12 @@
 """Reading drivers: one, a page of them, and the history of one's availability."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.model import ActorType, Availability, Driver
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import DRIVER_COLUMNS, driver_of
 
@@ -39,26 +40,26 @@ class AvailabilityChange(Struct, frozen=True):
     timestamp: datetime
 
 
-async def read_driver(pool: Any, driver_id: str) -> Driver | None:
+async def read_driver(pool: Pool, driver_id: str) -> Driver | None:
     """The driver, with the position and the last call that the database knows."""
     row = await fetch_one(pool, ONE, driver_id)
     return driver_of(row) if row is not None else None
 
 
 async def read_drivers(
-    pool: Any, availability: str | None, zone: str | None, before: str | None, limit: int
+    pool: Pool, availability: str | None, zone: str | None, before: str | None, limit: int
 ) -> list[Driver]:
     """Newest first, of an availability and a zone if given, those registered before the driver `before`."""
     return [driver_of(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
 
 
-async def driver_exists(pool: Any, driver_id: str) -> bool:
+async def driver_exists(pool: Pool, driver_id: str) -> bool:
     """Whether there is such a driver."""
     return await fetch_one(pool, EXISTS, driver_id) is not None
 
 
 async def read_history(
-    pool: Any, driver_id: str, before: tuple[datetime, str] | None, limit: int
+    pool: Pool, driver_id: str, before: tuple[datetime, str] | None, limit: int
 ) -> list[AvailabilityChange] | None:
     """Newest first, those before an entry's (timestamp, id). None if there is no such driver."""
     at, entry_id = before if before is not None else (None, None)

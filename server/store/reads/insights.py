@@ -6,10 +6,11 @@ Days that are over were counted once (insight_days.py) and are added up from the
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
+from server.store.connections import Pool
 from server.store.query import fetch
 
 SCAN_TIMEOUT_SECONDS: Final = 10.0
@@ -105,7 +106,7 @@ class Group(Struct, frozen=True):
     late: int
 
 
-async def read_groups(pool: Any, since: datetime, until: datetime, zone: str | None, time_zone: str) -> list[Group]:
+async def read_groups(pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str) -> list[Group]:
     """All there is to count between the two. Groups may be there more than once: they are to be added up.
 
     Raises DatabaseAway.
@@ -140,6 +141,6 @@ def start_of(at: datetime, zone: tzinfo, *, by_day: bool) -> datetime:
     return (local.replace(hour=0) if by_day else local).astimezone(UTC)
 
 
-async def read_zones(pool: Any) -> list[str]:
+async def read_zones(pool: Pool) -> list[str]:
     """The zones that have deliveries, by name."""
     return [row[0] for row in await fetch(pool, ZONES)]

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 from msgspec import Struct
 
 from server.contract.notices import Severity
+from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.queues.stream_notices import LONGEST_HOURS
 
@@ -276,7 +277,7 @@ def counts_of(source: Source, asked: Asked) -> tuple[str, list[Any]]:
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
 
 
-async def read_notices(pool: Any, asked: Asked, after: Position, limit: int) -> Page:
+async def read_notices(pool: Pool, asked: Asked, after: Position, limit: int) -> Page:
     """The newest of all sources after this position. Raises DatabaseAway."""
     found: list[list[tuple[Notice, int]]] = []
     for place, source in enumerate(SOURCES):
@@ -292,7 +293,7 @@ async def read_notices(pool: Any, asked: Asked, after: Position, limit: int) -> 
     return Page([notice for notice, _ in taken], tuple(position) if len(merged) > limit else None)
 
 
-async def read_notice(pool: Any, notice_id: str) -> Notice | None:
+async def read_notice(pool: Pool, notice_id: str) -> Notice | None:
     """One of ops' notices. Raises DatabaseAway."""
     rows = await fetch(pool, f"{NOTICES} WHERE n.id = $1", notice_id)
     return _notice(rows[0]) if rows else None
@@ -302,7 +303,7 @@ def _notice(row: Any) -> Notice:
     return Notice(*row[: len(Notice.__struct_fields__)])
 
 
-async def count_notices(pool: Any, asked: Asked) -> dict[To, dict[Outcome, int]]:
+async def count_notices(pool: Pool, asked: Asked) -> dict[To, dict[Outcome, int]]:
     """How many, by whom they are for and what became of them. Raises DatabaseAway."""
     counts: dict[To, dict[Outcome, int]] = {to: dict.fromkeys(get_args(Outcome), 0) for to in get_args(To)}
     for source in SOURCES:
@@ -313,6 +314,6 @@ async def count_notices(pool: Any, asked: Asked) -> dict[To, dict[Outcome, int]]
     return counts
 
 
-async def read_about(pool: Any, delivery_id: str, limit: int) -> Sequence[Notice]:
+async def read_about(pool: Pool, delivery_id: str, limit: int) -> Sequence[Notice]:
     """Everything that anybody was told of a delivery, the newest first. Raises DatabaseAway."""
     return (await read_notices(pool, Asked(delivery_id=delivery_id), START, limit)).notices

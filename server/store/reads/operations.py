@@ -1,11 +1,12 @@
 """Reading what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.model import Delivery, EscalationStatus
+from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
@@ -179,38 +180,38 @@ def wait_of(delivery: Delivery) -> UnassignedRow:
     )
 
 
-async def read_waiting(pool: Any, zone: str | None, after: str | None, limit: int) -> list[UnassignedRow]:
+async def read_waiting(pool: Pool, zone: str | None, after: str | None, limit: int) -> list[UnassignedRow]:
     """Deliveries that wait, the oldest first, those after the delivery `after`."""
     return [UnassignedRow(*row) for row in await fetch(pool, WAITING_PAGE, zone, after, limit)]
 
 
-async def read_all_unassigned(pool: Any, zone: str | None, before: str | None, limit: int) -> list[UnassignedRow]:
+async def read_all_unassigned(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[UnassignedRow]:
     """Waits over or not, the newest first, those before the delivery `before`."""
     return [UnassignedRow(*row) for row in await fetch(pool, ALL_PAGE, zone, before, limit)]
 
 
-async def read_tickets(pool: Any, zone: str | None, before: str | None, limit: int) -> list[TicketRow]:
+async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[TicketRow]:
     """Newest first, those before the ticket `before`."""
     return [TicketRow(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
 
 
-async def read_alert(pool: Any, alert_id: str) -> AlertRow | None:
+async def read_alert(pool: Pool, alert_id: str) -> AlertRow | None:
     """One alert, which may be over."""
     row = await fetch_one(pool, ALERT, alert_id)
     return AlertRow(*row) if row is not None else None
 
 
-async def read_alerts(pool: Any, zone: str | None, before: str | None, limit: int) -> list[AlertRow]:
+async def read_alerts(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[AlertRow]:
     """Newest first, those before the alert `before`."""
     return [AlertRow(*row) for row in await fetch(pool, ALERTS, zone, before, limit)]
 
 
-async def read_offer_numbers(pool: Any, since: datetime, zone: str | None) -> OfferNumbers:
+async def read_offer_numbers(pool: Pool, since: datetime, zone: str | None) -> OfferNumbers:
     """Of a window from `since` till now."""
     row = await fetch_one(pool, OFFER_NUMBERS, since, zone, since - LONGEST_OFFER)
     return OfferNumbers(*(*row[:9], dict(zip(row[9], row[10], strict=True))))
 
 
-async def read_delivery_numbers(pool: Any, since: datetime, zone: str | None) -> DeliveryNumbers:
+async def read_delivery_numbers(pool: Pool, since: datetime, zone: str | None) -> DeliveryNumbers:
     """Of a window from `since` till now."""
     return DeliveryNumbers(*await fetch_one(pool, DELIVERY_NUMBERS, since, zone))

@@ -5,7 +5,7 @@ Reads that arrive while one runs are taken together by the next, so that a storm
 
 import asyncio
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from msgspec import Raw, Struct
 
@@ -13,6 +13,7 @@ from server.contract.replay import as_of
 from server.contract.views import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
 from server.dispatch.model import Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
+from server.store.connections import Pool
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
     DELIVERY_COLUMNS,
@@ -57,12 +58,6 @@ class Snapshot(Struct):
     seq: int
     missed: list[Raw]
     resync: bool
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
 class Snapshots:

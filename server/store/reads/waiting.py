@@ -5,12 +5,13 @@ What is found here is a hint: the commands made of it check everything again und
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from msgspec import Struct
 
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.policy import Policy
+from server.store.connections import Pool
 from server.store.rows import read_rows
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
@@ -64,12 +65,6 @@ ORDER BY d.availability IN ('offline', 'shift_ended'),
          (p.lat - $6) ^ 2 + ((p.lon - $7) * cos(radians($6))) ^ 2
 LIMIT $8
 """
-
-
-class Pool(Protocol):
-    """What of an asyncpg pool is used here."""
-
-    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Any]: ...
 
 
 class Box(Struct, frozen=True):

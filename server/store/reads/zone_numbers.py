@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.alerts import ZoneNumbers, measure
 from server.dispatch.model import DeliveryStatus
 from server.dispatch.policy import AlertPolicy
+from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.reads.operations import LONGEST_OFFER, AlertRow
 
@@ -102,14 +103,14 @@ class Standing(Struct, frozen=True):
     acknowledged: bool
 
 
-async def read_zones(pool: Any, window_minutes: int) -> list[ZoneRow]:
+async def read_zones(pool: Pool, window_minutes: int) -> list[ZoneRow]:
     """Every zone in which anything waits or ended in the window. Raises DatabaseAway."""
     rows = await fetch(pool, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
     return [ZoneRow(*row) for row in rows]
 
 
 async def read_numbers_now(
-    pool: Any, standing: Iterable[tuple[str, str, str]], policy: AlertPolicy
+    pool: Pool, standing: Iterable[tuple[str, str, str]], policy: AlertPolicy
 ) -> dict[str, float]:
     """The number now of each alert that stands, given as (id, kind, zone): by id. Raises DatabaseAway."""
     wanted = list(standing)
@@ -124,7 +125,7 @@ async def read_numbers_now(
     return {alert_id: numbers[kind, zone] for alert_id, kind, zone in wanted if (kind, zone) in numbers}  # type: ignore[index]
 
 
-async def read_standing(pool: Any) -> list[Standing]:
+async def read_standing(pool: Pool) -> list[Standing]:
     """The alerts that stand. Raises DatabaseAway."""
     return [Standing(*row) for row in await fetch(pool, STANDING)]
 
@@ -149,7 +150,7 @@ class DriverBehind(Struct, frozen=True):
 
 
 async def read_behind(
-    pool: Any, alert: AlertRow, now: datetime, window_minutes: int
+    pool: Pool, alert: AlertRow, now: datetime, window_minutes: int
 ) -> tuple[list[DeliveryBehind], list[DriverBehind]]:
     """The deliveries and the drivers behind an alert, the worst first. Raises DatabaseAway.
 

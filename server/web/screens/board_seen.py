@@ -21,6 +21,7 @@ from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Delivery, Driver
 from server.dispatch.refusals import Refusal
 from server.sockets.session import canonical
+from server.store.connections import Pool
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
@@ -104,7 +105,7 @@ def seen_driver(driver: Driver) -> SeenDriver:
     return SeenDriver(driver.id, driver.last_availability_change)
 
 
-async def read_seen(pool: Any, ids: Sequence[str]) -> dict[str, tuple[Delivery, Seen]]:
+async def read_seen(pool: Pool, ids: Sequence[str]) -> dict[str, tuple[Delivery, Seen]]:
     """These orders as a dialog shows them now. Raises DatabaseAway.
 
     The events are read before the orders: one in between counts as news, though the dialog may show it already.
@@ -129,7 +130,7 @@ class Moved(Struct, frozen=True):
 
 
 async def carry_out(
-    pool: Any, executor: Executor, seen: Seen, command: Callable[[Seen], c.Command], me: Actor
+    pool: Pool, executor: Executor, seen: Seen, command: Callable[[Seen], c.Command], me: Actor
 ) -> Answer | Refusal | Moved:
     """Do it to the order that the dialog showed. Raises DatabaseAway."""
     for _ in range(ATTEMPTS):
@@ -150,7 +151,7 @@ async def carry_out(
 
 
 async def carry_out_for(
-    pool: Any, executor: Executor, seen: SeenDriver, command: Callable[[SeenDriver], c.Command], me: Actor
+    pool: Pool, executor: Executor, seen: SeenDriver, command: Callable[[SeenDriver], c.Command], me: Actor
 ) -> Answer | Refusal | Moved:
     """Decide the availability of the driver whom the dialog showed. Raises DatabaseAway."""
     for _ in range(ATTEMPTS):
@@ -175,7 +176,7 @@ def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
     return f"{_who(Actor(change.actor_type, change.actor_id), me)} already set “{state}”"
 
 
-async def _moved(pool: Any, seen: Seen, me: Actor) -> str | None:
+async def _moved(pool: Pool, seen: Seen, me: Actor) -> str | None:
     """The last thing that people or the order's driver did since the dialog was opened, if they did any."""
     events = await read_timeline(pool, seen.delivery_id, seen.event_id, EVENTS_LIMIT) or []
     told = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]

@@ -19,6 +19,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
+from server.store.connections import Pool
 from server.store.query import fetch
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
@@ -65,7 +66,7 @@ class Told(Struct, frozen=True):
     changes: list[Difference] | None
 
 
-async def read_versions(pool: Any, newest: int | None, limit: int) -> list[Version]:
+async def read_versions(pool: Pool, newest: int | None, limit: int) -> list[Version]:
     """The newest first, from version `newest` down."""
     return [
         Version(number, _policy(document), by or "Callboard", reason or "", at)
