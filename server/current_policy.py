@@ -9,6 +9,7 @@ import structlog
 from server.contract.commit import Committed
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.store.connections import Pool
+from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 0.9
 QUERY_TIMEOUT_SECONDS: Final = 5.0
@@ -46,12 +47,7 @@ class Policies:
     async def follow(self) -> None:
         """Keep up with other nodes, for ever."""
         while True:
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
-            self._look.clear()
+            await wait_until_set(self._look, POLL_SECONDS)
             try:
                 await self.refresh()
             except Exception as error:

@@ -57,3 +57,14 @@ async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
             pause = FIRST_PAUSE_SECONDS
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, at most so many seconds, and clear it. Whether it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True

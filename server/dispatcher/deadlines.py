@@ -5,7 +5,6 @@ what comes up sooner. The rules decide again, so that a wrong or repeated alarm 
 """
 
 import asyncio
-import contextlib
 import heapq
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -26,6 +25,7 @@ from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.store.due import Due, read_due
 from server.store.engine import DATABASE_ERRORS, Database
+from server.tasks import wait_until_set
 from server.write.executor import Executor
 
 SCAN_SECONDS: Final = 1.0
@@ -119,9 +119,7 @@ class Deadlines:
                 await self._scan()
             except DATABASE_ERRORS as error:
                 log.warning("deadlines_not_read", reason=repr(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SCAN_SECONDS):
-                    await self._scan_now.wait()
+            await wait_until_set(self._scan_now, SCAN_SECONDS)
 
     def _forget(self) -> None:
         self._dues.clear()
@@ -163,9 +161,7 @@ class Deadlines:
                 wait = SCAN_SECONDS
             self._sooner.clear()
             if wait > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(wait, SCAN_SECONDS)):
-                        await self._sooner.wait()
+                await wait_until_set(self._sooner, min(wait, SCAN_SECONDS))
 
     def _take(self, now: float) -> Iterator[Due]:
         while self._heap and self._heap[0][0] <= now and len(self._in_flight) < IN_FLIGHT_LIMIT:

@@ -5,7 +5,6 @@ lock. So a holder who cannot renew only has to stop soon, by its own monotonic c
 """
 
 import asyncio
-import contextlib
 from typing import Any, Final
 
 import structlog
@@ -14,6 +13,7 @@ from prometheus_client import Gauge
 
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
+from server.tasks import wait_until_set
 
 NAME: Final = "dispatcher"
 CHANNEL: Final = "lease"
@@ -77,9 +77,7 @@ class Lease:
                     self._hang_up()
                     pause = AFTER_FAILURE_SECONDS
                 self._look.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._look.wait()
+                await wait_until_set(self._look, pause)
         finally:
             self._hang_up()
 

@@ -5,7 +5,6 @@ a matching serve many orders at once. Offers are not waited for: their drivers a
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -32,6 +31,7 @@ from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import lacking_tags, read_deliveries, waiting_ids
+from server.tasks import wait_until_set
 from server.write.executor import Executor
 
 POLL_SECONDS: Final = 1.0
@@ -157,9 +157,7 @@ class Matcher:
             soonest = min(soonest, self._scan_at)
         wait = soonest - asyncio.get_running_loop().time()
         if wait > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._something.wait()
+            await wait_until_set(self._something, wait)
         self._something.clear()
 
     async def _round(self) -> None:

@@ -4,7 +4,6 @@ Two nodes at once are harmless, since whoever claims something has it alone.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
@@ -12,6 +11,7 @@ import structlog
 
 from server.dispatcher.lease import Lease
 from server.store.engine import DATABASE_ERRORS
+from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
@@ -78,9 +78,7 @@ class Calls:
                 except DATABASE_ERRORS as error:
                     log.warning("calls_not_read", task=self._name, reason=repr(error))
                 await asyncio.sleep(self._spacing_seconds)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._something.wait()
+                await wait_until_set(self._something, POLL_SECONDS)
         finally:
             await (self._leave or self.finish)()
 

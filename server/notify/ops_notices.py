@@ -4,7 +4,6 @@ What became of each is kept with it.
 """
 
 import asyncio
-import contextlib
 from typing import Final
 
 import prometheus_client as p
@@ -19,6 +18,7 @@ from server.notify.webhooks import retry_seconds
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices_sent import ToSend, claim_notices, record_notice, show_notices
+from server.tasks import wait_until_set
 
 SLACK: Final = "slack"
 AT_ONCE: Final = 10
@@ -60,9 +60,7 @@ class Notices:
             except DATABASE_ERRORS as error:
                 log.warning("notices_not_read", reason=repr(error))
                 more = False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0 if more else POLL_SECONDS):
-                    await self._something.wait()
+            await wait_until_set(self._something, 0 if more else POLL_SECONDS)
 
     async def _round(self) -> bool:
         """Whether there may be more that is due."""

@@ -4,7 +4,6 @@ It only measures and asks; the rules decide whether an alert is raised or over. 
 """
 
 import asyncio
-import contextlib
 import time
 from typing import Final
 
@@ -23,6 +22,7 @@ from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
 from server.store.reads.zone_numbers import Standing, ZoneRow, read_standing, read_zones
+from server.tasks import wait_until_set
 from server.write.executor import Executor
 
 EVERY_SECONDS: Final = 5.0
@@ -83,9 +83,7 @@ class Watch:
                 log.warning("watch_cannot_look", reason=repr(error))
             took = time.monotonic() - started
             LOOK_TIME.observe(took)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(EVERY_SECONDS, REST_FACTOR * took)):
-                    await self._now.wait()
+            await wait_until_set(self._now, max(EVERY_SECONDS, REST_FACTOR * took))
 
     async def look(self) -> None:
         """Measure every zone, and ask for what its numbers ask for. Raises what the database raises."""

@@ -34,6 +34,7 @@ from server.redis.pipe import Command
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.waiting import DISPATCHABLE, dispatchable_among
+from server.tasks import wait_until_set
 
 RECONCILE_TIMEOUT_SECONDS = 10.0
 BOARD_SPACING_SECONDS = 0.1
@@ -262,13 +263,7 @@ class Geo:
         self._bus.on_reconnect.append(back.set)
         try:
             while True:
-                try:
-                    async with asyncio.timeout(every_seconds):
-                        await back.wait()
-                except TimeoutError:
-                    pass
-                came_back = back.is_set()
-                back.clear()
+                came_back = await wait_until_set(back, every_seconds)
                 if not self._bus.connected or not self.holds_lease():
                     continue
                 try:

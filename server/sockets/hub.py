@@ -37,6 +37,7 @@ from server.sockets.session import (
 )
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
+from server.tasks import wait_until_set
 
 QUEUE_LIMIT = 256
 SEND_TIMEOUT_SECONDS = 10.0
@@ -337,12 +338,7 @@ class Hub:
         """Compare all sockets with the database every second (four times as often without Redis)."""
         while True:
             period = POLL_SECONDS if self._redis_connected() else POLL_WITHOUT_REDIS_SECONDS
-            try:
-                async with asyncio.timeout(period):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
-            self._look.clear()
+            await wait_until_set(self._look, period)
             try:
                 await self._compare()
             except Exception as error:

@@ -18,6 +18,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from server.store.query import DatabaseAway, fetch
+from server.tasks import wait_until_set
 from server.users import PersonRole
 from server.web.access.auth import Principal
 from server.web.http.errors import CSRF_FAILED, Problem
@@ -216,11 +217,7 @@ class Sessions:
             except DatabaseAway as error:
                 log.warning("sessions_not_looked_at", reason=str(error))
             self._look.clear()
-            try:
-                async with asyncio.timeout(WATCH_SECONDS):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
+            await wait_until_set(self._look, WATCH_SECONDS)
 
     async def _tell_watched(self) -> None:
         asked = dict(self._watched)
