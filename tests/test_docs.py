@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped]
 from server import __version__
 from server.settings import PREFIX, Settings
 from tests.release import changelog_faults
+from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -81,6 +82,30 @@ def test_links_between_documents_lead_somewhere() -> None:
                 titles = re.findall(r"^#+ (.+)$", found.read_text(), flags=re.MULTILINE)
                 slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
                 assert anchor in slugs, f"{path.name}: {target}#{anchor}"
+
+
+def test_every_room_has_its_line_in_order() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    assert tuple(re.findall(r"^- `([\w/]+)`: \S", text, flags=re.MULTILINE)) == ROOMS
+
+
+def test_every_module_of_the_architecture_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)`", (DOCS / "architecture.md").read_text())
+    assert named
+    for path in named:
+        assert (ROOT / ("" if path.startswith("tests/") else "server") / path).exists(), path
+
+
+def test_whoever_contributes_is_sent_to_places_that_exist() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where things go")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 10
+    for row in rows:
+        folder = ROOT
+        for path in re.findall(r"`([\w/]+(?:\.\w+|/))`", row):  # a bare name is in the folder of the one before it
+            place = ROOT / path if "/" in path else folder / path
+            assert place.exists(), path
+            folder = place.parent
 
 
 def code_in(text: str) -> str:
