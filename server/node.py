@@ -12,7 +12,8 @@ from typing import Final
 import structlog
 
 from server.board import Feed
-from server.board.render import Renderer, environment
+from server.board.render import Renderer
+from server.board.templates import environment
 from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch.commands import SeeDriver

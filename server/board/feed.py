@@ -19,9 +19,10 @@ from prometheus_client import Histogram
 
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
 from server.board.picture import UNDER_WAY, WAITING, Changes, Picture, Table
-from server.board.render import PREFIX, List, Renderer, Stats, milliseconds, partial_of, pulse
+from server.board.render import PREFIX, List, Renderer, Stats, partial_of, pulse
 from server.board.stats import read_stats
 from server.board.tally import Tally
+from server.board.templates import milliseconds
 from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.redis.bus import BOARD, Bus

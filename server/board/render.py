@@ -4,23 +4,17 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import cache, partial
 from typing import Any, Final, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from msgspec import Struct
 from prometheus_client import Counter
 
-from server.board import words as w
 from server.board.picture import UNDER_WAY, WAITING, Gone, Table
 from server.board.tally import Zone
-from server.contract.views import instant
-from server.dispatch.model import Point
+from server.board.templates import milliseconds
 from server.dispatch.policy import Policy
-from server.dispatch.travel import road_km
-from server.paths import TEMPLATES
-from server.settings import zone_of
 from server.store.reads.board import AlertRow, DeliveryRow, DriverRow, Seen
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
@@ -42,81 +36,11 @@ class Stats(Struct, frozen=True):
     late_state: str = ""
 
 
-def milliseconds(at: datetime) -> int:
-    """Unix milliseconds, for the script that counts up and down."""
-    return round(at.timestamp() * 1000)
-
-
-@cache
-def environment(zone_name: str) -> Environment:
-    """The templates with the words and times of the screens as filters; `zone_name` is the organisation's."""
-    zone = zone_of(zone_name)
-    env = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-    )
-    env.filters.update(
-        ms=milliseconds,
-        instant=instant,
-        clock=partial(w.clock, zone=zone),
-        clock_seconds=partial(w.clock, zone=zone, seconds=True),
-        day_and_clock=partial(w.day_and_clock, zone=zone),
-        lately=partial(w.lately, zone=zone),
-        span=w.span,
-        money=w.money,
-        shape=w.shape,
-        next_level_at=w.next_level_at,
-        alert_value=alert_value,
-        outcome=outcome,
-        **{
-            name: partial(w.words, table)
-            for name, table in {
-                "failure": w.FAILURES,
-                "not_taken": w.NOT_TAKEN,
-                "state": w.STATES,
-                "source": w.SOURCES,
-                "status": w.STATUSES,
-                "offer_status": w.OFFERS,
-                "alert": w.ALERTS,
-                "risk": w.RISKS,
-                "availability_reason": w.AVAILABILITY_REASONS,
-                "event": w.EVENTS,
-                "level_action": w.LEVEL_ACTIONS,
-            }.items()
-        },
-    )
-    env.globals.update(time_zone=zone_name, reasons=w)
-    return env
-
-
-def alert_value(alert: AlertRow) -> str:
-    """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
-    form = ".0%" if alert.kind.endswith("share") else "g"
-    if alert.now is None or alert.resolved_at is not None:
-        return f"{alert.value:{form}} (over {alert.threshold:{form}})"
-    return f"{alert.now:{form}} now · raised at {alert.value:{form}} (over {alert.threshold:{form}})"
-
-
-def outcome(delivery: DeliveryRow) -> str:
-    """What became of a delivery that leaves its table."""
-    if delivery.status == "ASSIGNED":
-        return {"auto_accepted": "assigned by silence to", "manual": "assigned by hand to"}.get(
-            delivery.source or "", "accepted by"
-        )
-    return w.words(w.STATUSES, delivery.status).lower()
-
-
 class Renderer:
     """Makes the rows of one node. `policy` is the one in force."""
 
     def __init__(self, env: Environment, policy: Callable[[], Policy]) -> None:
-        self.env = env
         self._policy = policy
-        env.filters["trip_km"] = self._trip_km
         rows: Any = env.get_template("board/rows.html").module
         self._macros: dict[str, Callable[..., Markup]] = {
             name: getattr(rows, name) for name in ("waiting", "offer", "active", "driver", "over", "alerts")
@@ -125,9 +49,6 @@ class Renderer:
         cuts: Any = env.get_template("board/cuts.html").module
         self._cut: Callable[..., Markup] = cuts.cut
         self._headline: Callable[..., Markup] = headline.headline
-
-    def _trip_km(self, d: DeliveryRow) -> str:
-        return f"{road_km(Point(d.lat, d.lon), Point(d.dropoff_lat, d.dropoff_lon), self._policy()):.1f}"
 
     def delivery(self, d: DeliveryRow, gone: Gone | None, rev: int) -> dict[List, str]:
         """The rows of a delivery, whose driver may be gone, by the tables it stands in now."""

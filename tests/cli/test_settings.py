@@ -184,14 +184,12 @@ WITHOUT_ZONES = """
 import sys
 sys.modules["tzdata"] = None
 from datetime import UTC, datetime
-from server.board.render import environment as board
+from server.board.templates import environment
 from server.settings import Settings, zone_of
-from server.store.reads_insights import start_of
-from server.web.shell import environment as screens
+from server.store.reads.insights import start_of
 
 settings = Settings()
-for environment in (board, screens):
-    environment(settings.time_zone)
+environment(settings.time_zone)
 print(start_of(datetime(2026, 2, 1, 10, tzinfo=UTC), zone_of("UTC"), by_day=True))
 try:
     Settings(time_zone="Europe/Berlin")

@@ -17,8 +17,8 @@ from server.store.query import fetch_one
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.screens import board_actions, board_bulk, board_pages
-from server.web.screens.board_screen import WATCHERS, feed_of, node_of, page
-from server.web.screens.shell import HTML, NO_STORE, screens, see_other, sessions_of
+from server.web.screens.board_screen import WATCHERS, feed_of, node_of
+from server.web.screens.shell import HTML, NO_STORE, page, screens, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
 TEXT_LIMIT: Final = 100
@@ -37,6 +37,7 @@ async def board(request: Call) -> ASGIResponse:
     return await page(
         request,
         "board/board.html",
+        nav="board",
         shown=shown,
         bulk_limit=board_bulk.BULK_LIMIT,
         kiosk=request.query_params.get("kiosk") == "1",

@@ -34,7 +34,6 @@ from server.web.screens.board_screen import (
     OPS,
     done,
     error_fragment,
-    fragment,
     invalid_fragment,
     node_of,
     refused_fragment,
@@ -50,6 +49,7 @@ from server.web.screens.board_seen import (
     read_seen,
     seen_driver,
 )
+from server.web.screens.shell import fragment
 
 UNREADABLE: Final = "This dialog cannot be read. Close it and open it again."
 

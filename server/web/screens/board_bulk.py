@@ -25,7 +25,7 @@ from server.store.reads.drivers import read_driver
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
 from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
-from server.web.screens.board_screen import OPS, fragment, in_plain_words, invalid_fragment, node_of
+from server.web.screens.board_screen import OPS, in_plain_words, invalid_fragment, node_of
 from server.web.screens.board_seen import (
     Moved,
     Seen,
@@ -37,6 +37,7 @@ from server.web.screens.board_seen import (
     read_seen,
     seen_driver,
 )
+from server.web.screens.shell import fragment
 
 T = TypeVar("T")
 

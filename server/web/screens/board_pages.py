@@ -25,7 +25,8 @@ from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
-from server.web.screens.board_screen import WATCHERS, fragment, node_of, page
+from server.web.screens.board_screen import WATCHERS, node_of
+from server.web.screens.shell import fragment, page
 
 TIMELINE_LIMIT: Final = 2_000
 NOTICES_LIMIT: Final = 500
@@ -99,7 +100,7 @@ class Answers(Struct, frozen=True):
 @get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A delivery's page."""
-    return await page(request, "board/delivery.html", **await _delivery(request, delivery_id))
+    return await page(request, "board/delivery.html", nav="board", **await _delivery(request, delivery_id))
 
 
 @get("/board/deliveries/{delivery_id:str}/now", guards=[WATCHERS], include_in_schema=False)
@@ -155,7 +156,7 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
 @get("/board/drivers/{driver_id:str}", guards=[WATCHERS], include_in_schema=False)
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """A driver's page, for ops."""
-    return await page(request, "board/driver.html", **await _driver(request, driver_id))
+    return await page(request, "board/driver.html", nav="board", **await _driver(request, driver_id))
 
 
 @get("/board/drivers/{driver_id:str}/now", guards=[WATCHERS], include_in_schema=False)

@@ -1,7 +1,5 @@
-"""What the board's handlers have in common: who may, how a screen or a piece of one is answered, how refusals read."""
+"""What the board's handlers have in common: who may, how an action is answered, how refusals read."""
 
-import asyncio
-import gzip
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +11,7 @@ from server.board import words as w
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.web.access.auth import Guard
-from server.web.api.endpoint import Call
-from server.web.screens.shell import HTML, NO_STORE, shell
+from server.web.screens.shell import HTML, NO_STORE
 
 if TYPE_CHECKING:
     from server.board import Feed
@@ -24,7 +21,6 @@ WATCHERS: Final = Guard("viewer", "ops", "admin")
 OPS: Final = Guard("ops", "admin")
 ADMIN: Final = Guard("admin")
 
-WORTH_PACKING_BYTES: Final = 16_384
 STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
 
 PLAIN: Final = {
@@ -45,23 +41,6 @@ def node_of(request: Request[Any, Any, Any]) -> "Node":
 def feed_of(request: Request[Any, Any, Any]) -> "Feed":
     """The feed of the node that answers."""
     return node_of(request).feed
-
-
-async def page(request: Call, template: str, status: int = 200, *, nav: str = "board", **context: Any) -> ASGIResponse:
-    """A whole screen, packed if it is large and the browser can unpack it."""
-    template_found = feed_of(request).renderer.env.get_template(template)
-    body = template_found.render(**shell(request), nav=nav, **context).encode()
-    headers = dict(NO_STORE)
-    if len(body) >= WORTH_PACKING_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-        body = await asyncio.to_thread(gzip.compress, body, 1)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Cookie"}
-    return ASGIResponse(body=body, status_code=status, headers=headers, media_type=HTML)
-
-
-def fragment(request: Call, template: str, **context: Any) -> ASGIResponse:
-    """A piece of a screen."""
-    html = feed_of(request).renderer.env.get_template(template).render(role=request.user.role, **context)
-    return ASGIResponse(body=html.encode(), headers=NO_STORE, media_type=HTML)
 
 
 def done(said: str) -> ASGIResponse:

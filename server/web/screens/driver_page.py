@@ -17,13 +17,14 @@ from litestar.response.base import ASGIResponse
 from markupsafe import Markup
 from msgspec import Meta, Struct
 
+from server.board.templates import environment
 from server.paths import STATIC
 from server.store.reads.drivers import read_driver
 from server.web.access.auth import Guard, mint_token
 from server.web.api.endpoint import Call, Query, id_in_path
 from server.web.http.assets import asset, build
 from server.web.http.errors import not_found
-from server.web.screens.shell import HTML, environment, screen
+from server.web.screens.shell import HTML, page
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -116,7 +117,7 @@ async def driver_link(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     home = node.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     link = f"{home}/driver#token={token}"
     template = "driver_link_fragment.html" if "hx-request" in request.headers else "driver_link.html"
-    return screen(request, template, nav="board", name=driver.name, hours=hours, link=link, code=qr_code(link))
+    return await page(request, template, nav="board", name=driver.name, hours=hours, link=link, code=qr_code(link))
 
 
 def qr_code(text: str) -> Markup:

@@ -33,7 +33,7 @@ from server.web.screens.insights_numbers import (
     Window,
     insights_of,
 )
-from server.web.screens.shell import NO_STORE, screen
+from server.web.screens.shell import NO_STORE, page
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -95,7 +95,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
     zones = await read_zones(node.database.pool)
     if zone is not None and zone not in zones:
         zones.append(zone)
-    return screen(
+    return await page(
         request,
         "insights/insights.html",
         nav="insights",

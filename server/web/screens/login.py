@@ -24,7 +24,7 @@ from server.web.api.endpoint import Body, answer
 from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.fields import FORM_TYPE, read_fields
 from server.web.screens import driver_page, users
-from server.web.screens.shell import LOGIN, NO_STORE, local_path, screen, screens, see_other, sessions_of, wants_screen
+from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, screens, see_other, sessions_of, wants_screen
 
 START: Final = "/board"
 WAIT_SECONDS: Final = 5.0
@@ -65,7 +65,7 @@ async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
     wanted = local_path(request.query_params.get("next"), START)
     if await sessions_of(request).of(request) is not None:
         return see_other(wanted)
-    return screen(request, "login.html", next=wanted, name="", problem=None)
+    return await page(request, "login.html", next=wanted, name="", problem=None)
 
 
 @post(LOGIN, include_in_schema=False, status_code=200)
@@ -91,7 +91,7 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
     except Problem as problem:
         told = WRONG if problem.kind is UNAUTHORIZED else problem.detail
         headers = {name: value for name, value in problem.headers.items() if name == "Retry-After"}
-        return screen(
+        return await page(
             request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=told
         )
     return see_other(wanted, headers=_logged_in(request, session, name))

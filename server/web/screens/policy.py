@@ -36,7 +36,7 @@ from server.web.screens.policy_form import (
     with_another_rung,
     without_rung,
 )
-from server.web.screens.shell import flash, screen, see_other
+from server.web.screens.shell import flash, page, see_other
 
 PATH: Final = "/policy"
 PAGE: Final = 20
@@ -155,7 +155,7 @@ async def _screen(request: Call, filled: Filled, newest: Version, status: int = 
     shown = {"wrong": {}, "problem": None, "overtaken": None, "theirs": [], "back": None, "focus": None, **context}
     back: Version | None = shown["back"]
     going_back = differences(newest.policy, back.policy) if back and back.policy and newest.policy else []
-    return screen(
+    return await page(
         request,
         "policy/policy.html",
         status,

@@ -4,23 +4,24 @@ A screen is a template that extends `base.html`, rendered with what `shell()` gi
 screens stand under `screens()`.
 """
 
+import asyncio
 import base64
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Template
 from litestar import Request, Response, Router
 from litestar.datastructures import Cookie, MutableScopeHeaders
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Message, Receive, Scope, Send
 
-from server.paths import TEMPLATES
-from server.settings import Settings, zone_of
+from server.board.templates import environment
+from server.settings import Settings
 from server.store.query import DatabaseAway
 from server.web.access.auth import Principal
 from server.web.access.sessions import Session, Sessions
@@ -30,6 +31,7 @@ from server.web.http.protection import PROTECTION
 
 HTML: Final = "text/html"
 NO_STORE: Final = {"Cache-Control": "no-store", "Vary": "Cookie"}
+WORTH_PACKING_BYTES: Final = 16_384
 FLASH_COOKIE: Final = "callboard_flash"
 FLASH_SECONDS: Final = 30
 FLASH_LIMIT: Final = 3000
@@ -66,27 +68,6 @@ Flash = tuple[str, str]
 """A message shown once on the next screen: its kind (`good`, `bad`), its text."""
 
 
-@cache
-def environment(zone_name: str) -> Environment:
-    """The templates of these screens; instants are shown in the organisation's time zone."""
-    env = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        auto_reload=False,
-    )
-    zone = zone_of(zone_name)
-
-    def day_and_clock(at: datetime | None) -> str:
-        return "" if at is None else at.astimezone(zone).strftime("%d %b %Y, %H:%M")
-
-    env.filters.update(day_and_clock=day_and_clock)
-    env.globals.update(time_zone=zone_name)
-    return env
-
-
 def sessions_of(request: Request[Any, Any, Any]) -> Sessions:
     """The sessions as the node knows them."""
     sessions: Sessions = request.app.state.sessions
@@ -112,7 +93,7 @@ def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
     }
 
 
-def screen(
+async def page(
     request: Request[Any, Any, Any],
     template: str,
     status: int = 200,
@@ -120,19 +101,29 @@ def screen(
     headers: Mapping[str, str] | None = None,
     **context: Any,
 ) -> ASGIResponse:
-    """A whole screen."""
-    return ASGIResponse(
-        body=rendered(request, template, **context),
-        status_code=status,
-        headers={**NO_STORE, **(headers or {})},
-        media_type=HTML,
-    )
+    """A whole screen, packed if it is large and the browser can unpack it."""
+    body = rendered(request, template, **context).encode()
+    own = {**NO_STORE, **(headers or {})}
+    if len(body) >= WORTH_PACKING_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+        body = await asyncio.to_thread(gzip.compress, body, 1)
+        own |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding, Cookie"}
+    return ASGIResponse(body=body, status_code=status, headers=own, media_type=HTML)
 
 
 def rendered(request: Request[Any, Any, Any], template: str, **context: Any) -> str:
-    """A template of these screens with the frame's context."""
+    """A template with the frame's context."""
+    return _template(request, template).render(**shell(request), **context)
+
+
+def fragment(request: Request[Any, Any, Any], template: str, **context: Any) -> ASGIResponse:
+    """A piece of a screen, for who looks at it."""
+    html = _template(request, template).render(role=request.user.role, **context)
+    return ASGIResponse(body=html.encode(), headers=NO_STORE, media_type=HTML)
+
+
+def _template(request: Request[Any, Any, Any], name: str) -> Template:
     settings: Settings = request.app.state.settings
-    return environment(settings.time_zone).get_template(template).render(**shell(request), **context)
+    return environment(settings.time_zone).get_template(name)
 
 
 def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> ASGIResponse:

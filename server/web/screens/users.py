@@ -16,7 +16,7 @@ from server.web.api.endpoint import Call, id_in_path
 from server.web.api.users import changed, made, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.fields import read_fields
-from server.web.screens.shell import flash, screen, see_other, sessions_of
+from server.web.screens.shell import flash, page, see_other, sessions_of
 
 ADMIN: Final = Guard("admin")
 SHOWN_LIMIT: Final = 1000
@@ -59,7 +59,7 @@ async def add(request: Call) -> ASGIResponse:
 @get("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False)
 async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     """One person, and what can be changed."""
-    return _person(request, await _found(request, user_id))
+    return await _person(request, await _found(request, user_id))
 
 
 @post("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
@@ -82,18 +82,18 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
                 password = fields.get("password") or (generated := random_password())
                 person = await changed(request, person.id, password=password)
                 if not fields.get("password"):
-                    return _person(request, person, fresh=generated)
+                    return await _person(request, person, fresh=generated)
                 told = f"{person.name} has a new password."
             case "logout":
                 await sessions_of(request).close_all(person.id)
                 log.info("user_logged_out", name=person.name, by=request.user.subject)
                 told = f"{person.name} is logged out everywhere."
             case _:
-                return _person(request, person, 422, problem="Choose what to change.")
+                return await _person(request, person, 422, problem="Choose what to change.")
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
-        return _person(request, person, problem.kind.status, problem=_in_words(problem))
+        return await _person(request, person, problem.kind.status, problem=_in_words(problem))
     return see_other(f"/users/{person.id}", flash(request, "good", told))
 
 
@@ -116,14 +116,14 @@ async def _people(request: Call, status: int = 200, **context: Any) -> ASGIRespo
     with asking():
         everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
     shown = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
-    return screen(
+    return await page(
         request, "users.html", status, nav="users", people=everybody, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
     )
 
 
-def _person(request: Call, person: Person, status: int = 200, **context: Any) -> ASGIResponse:
+async def _person(request: Call, person: Person, status: int = 200, **context: Any) -> ASGIResponse:
     shown = {"problem": None, "fresh": None, **context}
-    return screen(
+    return await page(
         request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
     )
 

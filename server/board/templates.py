@@ -1,0 +1,93 @@
+"""The templates of all screens: one environment a time zone, with the words and times of the screens as filters."""
+
+from datetime import datetime
+from functools import cache, partial
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from server.board import words as w
+from server.contract.views import instant
+from server.dispatch.model import Point
+from server.dispatch.policy import Policy
+from server.dispatch.travel import road_km
+from server.paths import TEMPLATES
+from server.settings import zone_of
+from server.store.reads.board import AlertRow, DeliveryRow
+
+
+def milliseconds(at: datetime) -> int:
+    """Unix milliseconds, for the script that counts up and down."""
+    return round(at.timestamp() * 1000)
+
+
+@cache
+def environment(zone_name: str) -> Environment:
+    """The templates of every screen with their words and times as filters. `zone_name` is the organisation's.
+
+    Nodes of one process share an environment, so nobody changes it: a filter takes what belongs to a node.
+    """
+    zone = zone_of(zone_name)
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+    )
+    env.filters.update(
+        ms=milliseconds,
+        instant=instant,
+        clock=partial(w.clock, zone=zone),
+        clock_seconds=partial(w.clock, zone=zone, seconds=True),
+        day_and_clock=partial(w.day_and_clock, zone=zone),
+        lately=partial(w.lately, zone=zone),
+        span=w.span,
+        money=w.money,
+        shape=w.shape,
+        next_level_at=w.next_level_at,
+        alert_value=alert_value,
+        outcome=outcome,
+        trip_km=trip_km,
+        **{
+            name: partial(w.words, table)
+            for name, table in {
+                "failure": w.FAILURES,
+                "not_taken": w.NOT_TAKEN,
+                "state": w.STATES,
+                "source": w.SOURCES,
+                "status": w.STATUSES,
+                "offer_status": w.OFFERS,
+                "alert": w.ALERTS,
+                "risk": w.RISKS,
+                "availability_reason": w.AVAILABILITY_REASONS,
+                "event": w.EVENTS,
+                "level_action": w.LEVEL_ACTIONS,
+            }.items()
+        },
+    )
+    env.globals.update(time_zone=zone_name, reasons=w)
+    return env
+
+
+def alert_value(alert: AlertRow) -> str:
+    """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
+    form = ".0%" if alert.kind.endswith("share") else "g"
+    if alert.now is None or alert.resolved_at is not None:
+        return f"{alert.value:{form}} (over {alert.threshold:{form}})"
+    return f"{alert.now:{form}} now · raised at {alert.value:{form}} (over {alert.threshold:{form}})"
+
+
+def outcome(delivery: DeliveryRow) -> str:
+    """What became of a delivery that leaves its table."""
+    if delivery.status == "ASSIGNED":
+        return {"auto_accepted": "assigned by silence to", "manual": "assigned by hand to"}.get(
+            delivery.source or "", "accepted by"
+        )
+    return w.words(w.STATUSES, delivery.status).lower()
+
+
+def trip_km(delivery: DeliveryRow, policy: Policy) -> str:
+    """The kilometres by road from the store to the customer."""
+    pickup, dropoff = Point(delivery.lat, delivery.lon), Point(delivery.dropoff_lat, delivery.dropoff_lon)
+    return f"{road_km(pickup, dropoff, policy):.1f}"
