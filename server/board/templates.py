@@ -41,6 +41,7 @@ def environment(zone_name: str) -> Environment:
         clock=partial(w.clock, zone=zone),
         clock_seconds=partial(w.clock, zone=zone, seconds=True),
         day_and_clock=partial(w.day_and_clock, zone=zone),
+        day_and_clock_seconds=partial(w.day_and_clock, zone=zone, seconds=True),
         lately=partial(w.lately, zone=zone),
         span=w.span,
         money=w.money,

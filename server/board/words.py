@@ -189,15 +189,19 @@ def clock(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
     return f"{local.hour:02}:{local.minute:02}:{local.second:02}" if seconds else f"{local.hour:02}:{local.minute:02}"
 
 
-def day_and_clock(at: datetime, zone: tzinfo) -> str:
-    """The day and the time in the organisation's time zone."""
-    return at.astimezone(zone).strftime("%a %d %b %H:%M:%S")
+def day_and_clock(at: datetime | None, zone: tzinfo, *, seconds: bool = False) -> str:
+    """The day with its year and the time in the organisation's time zone; empty if there was no such time."""
+    if at is None:
+        return ""
+    return f"{at.astimezone(zone).strftime('%a %d %b %Y')}, {clock(at, zone, seconds=seconds)}"
 
 
-def lately(at: datetime, zone: tzinfo) -> str:
-    """The time of day, to the second, if it was today, else the day and the minute."""
-    here = at.astimezone(zone)
-    return here.strftime("%H:%M:%S" if here.date() == datetime.now(zone).date() else "%d %b %H:%M")
+def lately(at: datetime, zone: tzinfo, *, now: datetime | None = None) -> str:
+    """The time of day, to the second, if it was today; else the day and the minute, with the year if not this one."""
+    here, today = at.astimezone(zone), (now or datetime.now(zone)).astimezone(zone)
+    if here.date() == today.date():
+        return here.strftime("%H:%M:%S")
+    return here.strftime("%d %b %H:%M" if here.year == today.year else "%d %b %Y %H:%M")
 
 
 def money(cents: int | None, currency: str) -> str:
