@@ -184,6 +184,17 @@ def test_the_write_path_has_one_door() -> None:
             assert all(name.startswith("server.write.executor.") for name in inside), f"{named(path)}: {inside}"
 
 
+def test_guards_are_made_in_one_place() -> None:
+    """Whoever asks what a role may do reads one module."""
+    makers = {
+        named(path)
+        for path in modules()
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Guard"
+    }
+    assert makers == {"web/access/guards.py"}
+
+
 def test_sql_has_its_places() -> None:
     for path in modules():
         if room_of(path).startswith("store") or named(path) in SQL_OUTSIDE_STORE | SQL_TO_MOVE:

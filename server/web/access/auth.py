@@ -9,12 +9,11 @@ from typing import Any, Final, Literal, cast, get_args
 
 import jwt
 from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 
 from server.dispatch.model import Actor, ActorType
 from server.sockets.session import canonical
-from server.web.http.errors import forbidden, unauthorized
+from server.web.http.errors import unauthorized
 
 Role = Literal["driver", "service", "viewer", "ops", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -134,26 +133,3 @@ def bearer(connection: Connection) -> str | None:
             scheme, _, credentials = value.decode("latin-1").partition(" ")
             return credentials.strip() if scheme.lower() == "bearer" else None
     return None
-
-
-class Guard:
-    """Lets some roles pass, and with `driver` the driver whose id stands in the path.
-
-    It leaves the principal as the request's `user`.
-    """
-
-    def __init__(self, *roles: Role, driver: bool = False) -> None:
-        self.roles: tuple[Role, ...] = (*roles, "driver") if driver else roles
-        self._allowed = frozenset(roles)
-        self._driver = driver
-
-    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
-        """Raises 401 or 403."""
-        principal = await principal_of(connection)
-        connection.scope["user"] = principal
-        if principal.role in self._allowed:
-            return
-        if not self._driver or principal.role != "driver":
-            raise forbidden("Your role may not do this.")
-        if canonical(connection.path_params["driver_id"]) != principal.subject:
-            raise forbidden("This is another driver's.")

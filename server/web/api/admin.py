@@ -16,18 +16,16 @@ from server.dispatch.events import PolicyChanged
 from server.dispatch.policy import Policy, contradictions
 from server.ids import new_id
 from server.store.reads.operations import wait_of
-from server.web.access.auth import Guard
+from server.web.access.guards import ADMIN, OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path
-from server.web.api.operations import TAG, WATCHERS, unassigned_view
+from server.web.api.operations import TAG, unassigned_view
 from server.web.http.errors import FieldError, invalid, unless_refused
 
 if TYPE_CHECKING:
     from server.node import Node
 
-ADMIN: Final = Guard("admin")
-OPS: Final = Guard("ops", "admin")
 
 REASSIGNMENT: Final = Body(s.Reassignment)
 ASSIGNMENT: Final = Body(s.ManualAssignment)

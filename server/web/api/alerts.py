@@ -13,16 +13,14 @@ from server.dispatch.events import AlertAcknowledged
 from server.dispatch.refusals import Refusal
 from server.store.reads.operations import AlertRow, read_alert
 from server.store.reads.zone_numbers import read_behind
-from server.web.access.auth import Guard
+from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api.endpoint import Call, answer, endpoint, id_in_path
-from server.web.api.operations import TAG, WATCHERS, alert_numbers, alert_view
+from server.web.api.operations import TAG, alert_numbers, alert_view
 from server.web.http.errors import not_found, refused
 
 if TYPE_CHECKING:
     from server.node import Node
-
-OPS: Final = Guard("ops", "admin")
 
 
 @endpoint(

@@ -8,15 +8,14 @@ from litestar.response.base import ASGIResponse
 
 from server.contract.views import instant, instant_or_none
 from server.web.access.api_keys import ApiKey, ApiKeys, shown
-from server.web.access.auth import Guard
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
-from server.web.api.operations import TAG, WATCHERS
+from server.web.api.operations import TAG
 from server.web.http.errors import not_found
 from server.web.http.paging import BY_ID
 
-ADMIN: Final = Guard("admin")
 NEW_KEY: Final = Body(s.NewApiKey)
 PAGE: Final = Query(s.PageAsked)
 

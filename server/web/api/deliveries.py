@@ -20,7 +20,7 @@ from server.dispatcher import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline
-from server.web.access.auth import Guard
+from server.web.access.guards import OPS, SERVICE_AND_OPS, SERVICE_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 TAG: Final = "Deliveries"
 
-CAN_WRITE: Final = Guard("service", "ops", "admin")
-OPS: Final = Guard("ops", "admin")
-CAN_READ: Final = Guard("service", "viewer", "ops", "admin")
 
 NEW_DELIVERY: Final = Body(s.NewDelivery)
 CANCELLATION: Final = Body(s.Cancellation)
@@ -102,7 +99,7 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     "/deliveries",
     tag=TAG,
     summary="Create a delivery; its search for a driver starts by itself. Repeats are harmless.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=NEW_DELIVERY,
     answers={201: DeliveryView, 200: DeliveryView},
     refusals=(r.DELIVERY_DIFFERS.code,),
@@ -149,7 +146,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
     "/deliveries",
     tag=TAG,
     summary="Deliveries, newest first.",
-    guard=CAN_READ,
+    guard=SERVICE_AND_WATCHERS,
     query=DELIVERIES,
     answers={200: list[DeliveryView]},
 )
@@ -172,7 +169,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     "/deliveries/{delivery_id:str}",
     tag=TAG,
     summary="A delivery with its active or completed assignment.",
-    guard=CAN_READ,
+    guard=SERVICE_AND_WATCHERS,
     answers={200: DeliveryView},
 )
 async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -188,7 +185,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     "/deliveries/{delivery_id:str}/timeline",
     tag=TAG,
     summary="Everything that happened to a delivery, oldest first.",
-    guard=CAN_READ,
+    guard=SERVICE_AND_WATCHERS,
     query=TIMELINE,
     answers={200: list[a.TimelineItem]},
 )
@@ -222,7 +219,7 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     "/deliveries/{delivery_id:str}/candidates",
     tag=TAG,
     summary="Whom a search would pick now, and why not the others.",
-    guard=CAN_READ,
+    guard=SERVICE_AND_WATCHERS,
     answers={200: a.CandidatesView},
 )
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -239,7 +236,7 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     "/deliveries/{delivery_id:str}/assign",
     tag=TAG,
     summary="Search for a driver now and offer the delivery to the best one.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=NOTHING,
     answers={201: a.OfferStarted, 200: a.OfferStarted},
     refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
@@ -265,7 +262,7 @@ def _started(offer: Offer) -> a.OfferStarted:
     "/deliveries/{delivery_id:str}/cancel",
     tag=TAG,
     summary="Cancel a delivery until it is picked up; after that only an admin can, with `force`.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=CANCELLATION,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code, r.VERSION_CHANGED.code),
@@ -284,7 +281,7 @@ async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "/deliveries/{delivery_id:str}",
     tag=TAG,
     summary="Change an order. What is not said stays, null clears; an open offer that is no longer true is made anew.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=CHANGE,
     answers={200: DeliveryView},
     refusals=(r.VERSION_CHANGED.code, r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
@@ -321,7 +318,7 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "/deliveries/{delivery_id:str}/ready",
     tag=TAG,
     summary="The goods are ready now.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=NOTHING,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
@@ -336,7 +333,7 @@ async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     "/deliveries/{delivery_id:str}/delay",
     tag=TAG,
     summary="The store needs longer: so many minutes from when the goods were to be ready, or from now.",
-    guard=CAN_WRITE,
+    guard=SERVICE_AND_OPS,
     body=DELAY,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),

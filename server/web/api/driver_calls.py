@@ -14,7 +14,7 @@ from server.dispatch import refusals as r
 from server.ids import new_id
 from server.sockets.hello import hello
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
-from server.web.access.auth import Guard
+from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
@@ -26,8 +26,6 @@ from server.web.http.paging import BY_INSTANT
 if TYPE_CHECKING:
     from server.node import Node
 
-THEIRS: Final = Guard("admin", driver=True)
-CAN_WATCH: Final = Guard("viewer", "ops", "admin", driver=True)
 
 LOCATION: Final = Body(s.Location)
 NOTHING: Final = Body(s.Nothing, optional=True)
@@ -47,7 +45,7 @@ PAGE: Final = Query(s.PageAsked)
     PATH + "/location",
     tag=TAG,
     summary="Where the driver is. It counts for the search within a second.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=LOCATION,
     answers={204: None},
 )
@@ -77,7 +75,7 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/state",
     tag=TAG,
     summary="Everything the driver's app needs to be up to date: what the socket says first.",
-    guard=CAN_WATCH,
+    guard=THE_DRIVER_AND_WATCHERS,
     answers={200: Hello},
 )
 async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
@@ -92,7 +90,7 @@ async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/offers/{offer_id:str}/received",
     tag=TAG,
     summary="The app has shown the offer.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=NOTHING,
     answers={204: None},
 )
@@ -108,7 +106,7 @@ async def confirm_receipt(request: Call, driver_id: FromPath[str], offer_id: Fro
     PATH + "/offers/{offer_id:str}/accept",
     tag=TAG,
     summary="Yes to an offer. Saying so again is harmless.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=ACCEPTANCE,
     answers={200: a.DoneWithAssignment},
     refusals=(r.OFFER_NO_LONGER_OPEN.code, r.DRIVER_NOT_AVAILABLE.code),
@@ -125,7 +123,7 @@ async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     PATH + "/offers/{offer_id:str}/reject",
     tag=TAG,
     summary="No to an offer. The next driver is asked at once.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=REJECTION,
     answers={200: a.Done},
     refusals=(r.OFFER_NO_LONGER_OPEN.code,),
@@ -142,7 +140,7 @@ async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     PATH + "/assignments/{assignment_id:str}/pickup",
     tag=TAG,
     summary="The goods are with the driver.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=DEED,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
@@ -159,7 +157,7 @@ async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     PATH + "/assignments/{assignment_id:str}/complete",
     tag=TAG,
     summary="The goods are handed over (and were picked up, if that was not said before).",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=COMPLETION,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, "proof_required", r.PIN_WRONG.code, r.PIN_LOCKED.code),
@@ -179,7 +177,7 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     PATH + "/assignments/{assignment_id:str}/arrived",
     tag=TAG,
     summary="The driver is at the store, or at the door.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=ARRIVAL,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
@@ -196,7 +194,7 @@ async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPat
     PATH + "/assignments/{assignment_id:str}/release",
     tag=TAG,
     summary="The driver gives the job back before pickup. It is searched for anew, without them.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=RELEASE,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.ALREADY_PICKED_UP.code),
@@ -213,7 +211,7 @@ async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     PATH + "/assignments/{assignment_id:str}/failed",
     tag=TAG,
     summary="The goods cannot be handed over: they come back, or the job ends here.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=FAILURE,
     answers={200: a.DoneWithAssignment},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.NOT_PICKED_UP.code),
@@ -240,7 +238,7 @@ def deed(said: s.Deed) -> c.Deed:
     PATH + "/availability/take-break",
     tag=TAG,
     summary="A break from now; again while on break: a new end.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=BREAK,
     answers={200: a.BreakView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
@@ -260,7 +258,7 @@ async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/end-shift",
     tag=TAG,
     summary="The driver goes home, until they resume.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_DEACTIVATED.code,),
@@ -276,7 +274,7 @@ async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/pause",
     tag=TAG,
     summary="No offers until the driver resumes.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
@@ -292,7 +290,7 @@ async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/resume",
     tag=TAG,
     summary="Ready for offers, from whatever state.",
-    guard=THEIRS,
+    guard=THE_DRIVER_AND_ADMIN,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_DEACTIVATED.code,),
@@ -308,7 +306,7 @@ async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/history",
     tag=TAG,
     summary="Every change of the driver's availability, newest first.",
-    guard=CAN_WATCH,
+    guard=THE_DRIVER_AND_WATCHERS,
     query=PAGE,
     answers={200: list[a.HistoryItem]},
 )

@@ -14,7 +14,8 @@ from server.dispatch import refusals as r
 from server.dispatch.model import Driver
 from server.ids import new_id
 from server.store.reads.drivers import driver_exists, read_driver, read_drivers
-from server.web.access.auth import Guard, mint_token
+from server.web.access.auth import mint_token
+from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_WATCHERS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
@@ -32,7 +33,6 @@ PATH: Final = "/drivers/{driver_id:str}"
 NEW_DRIVER: Final = Body(s.NewDriver)
 CHANGE: Final = Body(s.ChangedDriver)
 NOTHING: Final = Body(s.Nothing, optional=True)
-CAN_CHANGE: Final = Guard("service", "ops", "admin")
 TOKEN: Final = Body(s.TokenWanted, optional=True)
 DRIVERS: Final = Query(s.DriversAsked)
 
@@ -64,7 +64,7 @@ def shown(node: "Node", driver: Driver) -> DriverView:
     "/drivers",
     tag=TAG,
     summary="Register a driver, who is offline until first seen.",
-    guard=CAN_CHANGE,
+    guard=SERVICE_AND_OPS,
     body=NEW_DRIVER,
     answers={201: DriverView},
     refusals=(r.DRIVER_EXISTS.code,),
@@ -94,7 +94,7 @@ async def register_driver(request: Call) -> ASGIResponse:
     "/drivers",
     tag=TAG,
     summary="Drivers, the newest first.",
-    guard=Guard("viewer", "ops", "admin"),
+    guard=WATCHERS,
     query=DRIVERS,
     answers={200: list[DriverView]},
 )
@@ -117,7 +117,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
     PATH,
     tag=TAG,
     summary="A driver.",
-    guard=Guard("service", "viewer", "ops", "admin", driver=True),
+    guard=THE_DRIVER_SERVICE_AND_WATCHERS,
     answers={200: DriverView},
 )
 async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
@@ -134,7 +134,7 @@ async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/token",
     tag=TAG,
     summary="A token for the driver's app.",
-    guard=Guard("service", "admin"),
+    guard=SERVICE,
     body=TOKEN,
     answers={200: a.TokenView},
 )
@@ -153,7 +153,7 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH,
     tag=TAG,
     summary="Change a driver's data. What is not said stays, null clears.",
-    guard=CAN_CHANGE,
+    guard=SERVICE_AND_OPS,
     body=CHANGE,
     answers={200: DriverView},
     refusals=(r.DRIVER_EXISTS.code, r.HAS_ACTIVE_WORK.code),
@@ -181,7 +181,7 @@ async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     PATH,
     tag=TAG,
     summary="The driver works for us no more; what they did is kept.",
-    guard=Guard("admin"),
+    guard=ADMIN,
     answers={204: None},
     refusals=(r.HAS_ACTIVE_WORK.code,),
 )
@@ -196,7 +196,7 @@ async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResp
     PATH + "/reactivate",
     tag=TAG,
     summary="The driver works for us again.",
-    guard=Guard("admin"),
+    guard=ADMIN,
     body=NOTHING,
     answers={200: DriverView},
 )

@@ -14,7 +14,8 @@ from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import Struct
 
 from server.sockets.session import canonical
-from server.web.access.auth import Connection, Guard, Principal
+from server.web.access.auth import Connection, Principal
+from server.web.access.guards import Guard
 from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found
 from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
 

@@ -11,18 +11,17 @@ from msgspec import UNSET, Meta
 from server.contract.views import instant, instant_or_none
 from server.store.queues.ops_notices_sent import acknowledge_notice as acknowledge
 from server.store.reads import notices as record
-from server.web.access.auth import Guard
+from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
-from server.web.api.operations import TAG, WATCHERS
+from server.web.api.operations import TAG
 from server.web.http.errors import not_found
 from server.web.http.paging import Pager, cursor_of
 
 if TYPE_CHECKING:
     from server.node import Node
 
-OPS: Final = Guard("ops", "admin")
 ASKED: Final = Query(s.NoticesAsked)
 
 _Id = Annotated[str, Meta(pattern=s.UUID_PATTERN, max_length=36)]

@@ -12,7 +12,7 @@ from server.contract.views import instant, instant_or_none
 from server.dispatch.policy import Policy
 from server.store.reads import operations as reads
 from server.store.reads.zone_numbers import read_numbers_now
-from server.web.access.auth import Guard
+from server.web.access.guards import WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from server.node import Node
 
 TAG: Final = "Admin"
-WATCHERS: Final = Guard("viewer", "ops", "admin")
 
 UNASSIGNED: Final = Query(s.UnassignedAsked)
 ZONE_PAGE: Final = Query(s.ZonePageAsked)

@@ -12,7 +12,7 @@ from server.notify.push_message import mistake_in_auth, mistake_in_endpoint, mis
 from server.store import push_subscriptions as store
 from server.store.queues.push_notices import note_shown
 from server.store.reads.drivers import driver_exists
-from server.web.access.auth import Guard
+from server.web.access.guards import ANY_DRIVER_AND_WATCHERS, THE_DRIVER, THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
@@ -22,9 +22,6 @@ from server.web.http.errors import FieldError, invalid, not_found
 if TYPE_CHECKING:
     from server.node import Node
 
-THEIRS: Final = Guard(driver=True)
-THEIRS_OR_ADMINS: Final = Guard("admin", driver=True)
-WATCHERS: Final = Guard("viewer", "ops", "admin", driver=True)
 SUBSCRIPTION: Final = Body(s.NewPushSubscription)
 SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
 
@@ -34,7 +31,7 @@ SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
     "/drivers/push-key",
     tag=TAG,
     summary="The key that a driver's browser subscribes to.",
-    guard=Guard("driver", "viewer", "ops", "admin"),
+    guard=ANY_DRIVER_AND_WATCHERS,
     answers={200: a.PushKeyView},
 )
 async def get_push_key(request: Call) -> ASGIResponse:
@@ -47,7 +44,7 @@ async def get_push_key(request: Call) -> ASGIResponse:
     SUBSCRIPTIONS,
     tag=TAG,
     summary="Tell this browser of offers while its app is closed, as long as the token is good that says so.",
-    guard=THEIRS,
+    guard=THE_DRIVER,
     body=SUBSCRIPTION,
     answers={201: a.PushSubscriptionView},
 )
@@ -81,7 +78,7 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
     SUBSCRIPTIONS,
     tag=TAG,
     summary="The driver's browsers that are told of offers while their app is closed.",
-    guard=WATCHERS,
+    guard=THE_DRIVER_AND_WATCHERS,
     answers={200: a.PushSubscriptionsView},
 )
 async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
@@ -98,7 +95,7 @@ async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> AS
     SUBSCRIPTIONS + "/{subscription_id:str}",
     tag=TAG,
     summary="Tell this browser no more.",
-    guard=THEIRS_OR_ADMINS,
+    guard=THE_DRIVER_AND_ADMIN,
     answers={204: None},
 )
 async def remove_push_subscription(
@@ -116,7 +113,7 @@ async def remove_push_subscription(
     PATH + "/pushes/{push_id:str}/shown",
     tag=TAG,
     summary="A browser has shown this push. Whether the driver has seen the offer, only the app can say: `received`.",
-    guard=THEIRS,
+    guard=THE_DRIVER,
     answers={204: None},
 )
 async def confirm_push(request: Call, driver_id: FromPath[str], push_id: FromPath[str]) -> ASGIResponse:

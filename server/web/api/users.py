@@ -24,15 +24,13 @@ from server.users import (
     find_person,
     list_people,
 )
-from server.web.access.auth import Guard
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
-from server.web.api.operations import TAG, WATCHERS
+from server.web.api.operations import TAG
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID
-
-ADMIN: Final = Guard("admin")
 
 UserName = Annotated[str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1])]
 Password = Annotated[

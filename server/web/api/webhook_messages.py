@@ -9,11 +9,10 @@ from msgspec import UNSET
 
 from server.contract.views import instant, instant_or_none
 from server.store.queues import webhook_log
-from server.web.access.auth import Guard
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
-from server.web.api.operations import WATCHERS
 from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
 from server.web.http.paging import BY_NUMBER
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from server.node import Node
 
 TAG: Final = "Webhooks"
-ADMIN: Final = Guard("admin")
 MESSAGES: Final = Query(s.WebhookMessagesAsked)
 
 

@@ -15,12 +15,12 @@ from server.ids import new_id
 from server.notify.addresses import mistake_in
 from server.store.queues import webhook_log
 from server.store.queues import webhooks as store
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api import webhook_messages
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
-from server.web.api.operations import WATCHERS
-from server.web.api.webhook_messages import ADMIN, TAG
+from server.web.api.webhook_messages import TAG
 from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID
 

@@ -16,10 +16,11 @@ from server.store.reads import board as reads
 from server.store.reads import notices as record
 from server.store.reads.alerts_and_tickets import AlertTold, read_alert_told, read_open_alerts, read_past_alerts
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
+from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, not_found, refused
-from server.web.screens.board_screen import OPS, WATCHERS, in_plain_words, node_of
+from server.web.screens.board_screen import in_plain_words, node_of
 from server.web.screens.live import acted, address, again, asked_of, live, not_done
 
 PATH: Final = "/alerts"

@@ -14,10 +14,11 @@ from server.board.feed import TOPICS
 from server.board.render import partial_of
 from server.sockets.session import canonical
 from server.store.query import fetch_one
+from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.screens import board_actions, board_bulk, board_pages
-from server.web.screens.board_screen import WATCHERS, feed_of, node_of
+from server.web.screens.board_screen import feed_of, node_of
 from server.web.screens.shell import HTML, NO_STORE, page, screens, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64

@@ -25,19 +25,12 @@ from server.ids import new_id
 from server.store.query import asking
 from server.store.reads import board as reads
 from server.store.reads.drivers import read_driver
+from server.web.access.guards import ADMIN, OPS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.screens.board_bulk import BREAK_MINUTES
 from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
-from server.web.screens.board_screen import (
-    ADMIN,
-    OPS,
-    done,
-    error_fragment,
-    invalid_fragment,
-    node_of,
-    refused_fragment,
-)
+from server.web.screens.board_screen import done, error_fragment, invalid_fragment, node_of, refused_fragment
 from server.web.screens.board_seen import (
     Moved,
     Seen,

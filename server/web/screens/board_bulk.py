@@ -22,10 +22,11 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.sockets.session import canonical
 from server.store.reads.drivers import read_driver
+from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
 from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
-from server.web.screens.board_screen import OPS, in_plain_words, invalid_fragment, node_of
+from server.web.screens.board_screen import in_plain_words, invalid_fragment, node_of
 from server.web.screens.board_seen import (
     Moved,
     Seen,

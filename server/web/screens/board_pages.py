@@ -23,9 +23,10 @@ from server.store.reads.deliveries import read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
+from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
-from server.web.screens.board_screen import WATCHERS, node_of
+from server.web.screens.board_screen import node_of
 from server.web.screens.shell import fragment, page
 
 TIMELINE_LIMIT: Final = 2_000

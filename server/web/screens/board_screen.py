@@ -1,4 +1,4 @@
-"""What the board's handlers have in common: who may, how an action is answered, how refusals read."""
+"""What the board's handlers have in common: how an action is answered, how refusals read."""
 
 import json
 from typing import TYPE_CHECKING, Any, Final
@@ -10,16 +10,12 @@ from markupsafe import Markup
 from server.board import words as w
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
-from server.web.access.auth import Guard
 from server.web.screens.shell import HTML, NO_STORE
 
 if TYPE_CHECKING:
     from server.board import Feed
     from server.node import Node
 
-WATCHERS: Final = Guard("viewer", "ops", "admin")
-OPS: Final = Guard("ops", "admin")
-ADMIN: Final = Guard("admin")
 
 STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
 

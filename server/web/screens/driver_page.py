@@ -20,7 +20,8 @@ from msgspec import Meta, Struct
 from server.board.templates import environment
 from server.paths import STATIC
 from server.store.reads.drivers import read_driver
-from server.web.access.auth import Guard, mint_token
+from server.web.access.auth import mint_token
+from server.web.access.guards import ADMIN
 from server.web.api.endpoint import Call, Query, id_in_path
 from server.web.http.assets import asset, build
 from server.web.http.errors import not_found
@@ -29,7 +30,6 @@ from server.web.screens.shell import HTML, page
 if TYPE_CHECKING:
     from server.node import Node
 
-ADMIN: Final = Guard("admin")
 ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
 LINK_HOURS: Final = 24
 

@@ -21,11 +21,12 @@ from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.store.connections import Pool
 from server.store.query import fetch
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
 from server.web.screens.board_form import FormInvalid, read_form
-from server.web.screens.board_screen import ADMIN, STATUSES, WATCHERS, node_of
+from server.web.screens.board_screen import STATUSES, node_of
 from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
 from server.web.screens.policy_form import (
     RUNGS_LIMIT,

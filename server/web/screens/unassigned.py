@@ -13,11 +13,12 @@ from server.dispatch.refusals import Refusal
 from server.sockets.session import canonical
 from server.store.reads.alerts_and_tickets import read_tickets_told
 from server.store.reads.operations import read_all_unassigned, read_waiting
+from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import INVALID, Problem, refused
 from server.web.screens.board_form import FormInvalid, read_form
-from server.web.screens.board_screen import OPS, WATCHERS, in_plain_words, node_of
+from server.web.screens.board_screen import in_plain_words, node_of
 from server.web.screens.live import acted, address, again, asked_of, live, not_done
 
 UNASSIGNED: Final = "/unassigned"

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from server.store.query import asking
 from server.users import PASSWORD_LENGTHS, Person, PersonRole, find_person, list_people, random_password
-from server.web.access.auth import Guard
+from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.api.users import changed, made, pool_of
@@ -18,7 +18,6 @@ from server.web.http.errors import Problem, not_found
 from server.web.http.fields import read_fields
 from server.web.screens.shell import flash, page, see_other, sessions_of
 
-ADMIN: Final = Guard("admin")
 SHOWN_LIMIT: Final = 1000
 ROLES: Final[dict[str, str]] = {
     "viewer": "sees everything, changes nothing",

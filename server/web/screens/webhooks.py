@@ -16,13 +16,14 @@ from msgspec import Struct
 from server.contract.webhook_events import EVERYTHING, TYPES
 from server.store.queues.webhook_log import TEST, Attempted, Fares, PostRow, read_fares, read_post, read_posts
 from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
+from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, not_found
 from server.web.screens.board_form import Form, FormInvalid, read_form
-from server.web.screens.board_screen import ADMIN, WATCHERS, node_of
+from server.web.screens.board_screen import node_of
 from server.web.screens.live import acted, address, again, asked_of, in_words, live, not_done
 from server.web.screens.shell import flash, see_other
 

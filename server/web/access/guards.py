@@ -1,0 +1,45 @@
+"""Who may call what: every handler names one of these guards."""
+
+from typing import Final
+
+from litestar.handlers import BaseRouteHandler
+
+from server.sockets.session import canonical
+from server.web.access.auth import Connection, Role, principal_of
+from server.web.http.errors import forbidden
+
+
+class Guard:
+    """Lets some roles pass, and with `driver` the driver whose id is in the path.
+
+    It leaves the principal as the request's `user`.
+    """
+
+    def __init__(self, *roles: Role, driver: bool = False) -> None:
+        self.roles: tuple[Role, ...] = (*roles, "driver") if driver else roles
+        self._allowed = frozenset(roles)
+        self._driver = driver
+
+    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+        """Raises 401 or 403."""
+        principal = await principal_of(connection)
+        connection.scope["user"] = principal
+        if principal.role in self._allowed:
+            return
+        if not self._driver or principal.role != "driver":
+            raise forbidden("Your role may not do this.")
+        if canonical(connection.path_params["driver_id"]) != principal.subject:
+            raise forbidden("This is another driver's.")
+
+
+ADMIN: Final = Guard("admin")
+OPS: Final = Guard("ops", "admin")
+WATCHERS: Final = Guard("viewer", "ops", "admin")
+SERVICE: Final = Guard("service", "admin")
+SERVICE_AND_OPS: Final = Guard("service", "ops", "admin")
+SERVICE_AND_WATCHERS: Final = Guard("service", "viewer", "ops", "admin")
+THE_DRIVER: Final = Guard(driver=True)
+THE_DRIVER_AND_ADMIN: Final = Guard("admin", driver=True)
+THE_DRIVER_AND_WATCHERS: Final = Guard("viewer", "ops", "admin", driver=True)
+THE_DRIVER_SERVICE_AND_WATCHERS: Final = Guard("service", "viewer", "ops", "admin", driver=True)
+ANY_DRIVER_AND_WATCHERS: Final = Guard("driver", "viewer", "ops", "admin")
