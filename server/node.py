@@ -20,11 +20,21 @@ from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
-from server.dispatcher import Dispatcher
+from server.dispatcher.asking import Asking
+from server.dispatcher.deadlines import Deadlines
+from server.dispatcher.lease import Lease
+from server.dispatcher.matcher import Matcher
+from server.dispatcher.search import Finder
+from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.metrics import LOOP_LAG
-from server.notify import Notify
+from server.notify.counts import count_commit
 from server.notify.event_log import log_commit
+from server.notify.ops_notices import OpsNotices
+from server.notify.push import Push
+from server.notify.sender import Sender
+from server.notify.watch import Watch
+from server.notify.webhooks import Outbox
 from server.redis.bus import DISPATCH, POLICY, Bus, node_channel
 from server.redis.index import Geo
 from server.settings import Settings
@@ -79,9 +89,19 @@ class Node:
     async def start(self) -> None:
         """Open the connections and run the background tasks. Raises what the database raises."""
         await self.database.open()
-        pool = self.database.pool
-        self.policies = Policies(pool)
+        self.policies = Policies(self.database.pool)
         await self.policies.refresh()
+        self._build_core()
+        self._build_dispatcher()
+        self._build_notify()
+        self._connect()
+        await self._beat()
+        self._run_tasks()
+        log.info("node_started", nodeId=self.node_id)
+
+    def _build_core(self) -> None:
+        """The write path, what Redis shows, the drivers' sockets and the board."""
+        pool = self.database.pool
         self.executor = Executor(
             self.database,
             lambda: self.policies.current,
@@ -111,23 +131,6 @@ class Node:
             clock=self.clock,
             redis_connected=lambda: self.bus.connected,
         )
-        self.dispatcher = Dispatcher(
-            node_id=self.node_id,
-            database=self.database,
-            executor=self.executor,
-            bus=self.bus,
-            geo=self.geo,
-            policies=self.policies,
-            positions=self.positions,
-        )
-        self.notify = Notify(
-            settings=self.settings,
-            database=self.database,
-            lease=self.dispatcher.lease,
-            executor=self.executor,
-            policies=self.policies,
-            bus=self.bus,
-        )
         self.feed = Feed(
             pool=pool,
             policies=self.policies,
@@ -136,26 +139,62 @@ class Node:
             alone=lambda: self.alone,
             renderer=Renderer(environment(self.settings.time_zone), lambda: self.policies.current),
         )
-        self.geo.holds_lease = lambda: self.dispatcher.holds_lease
-        self.geo.wakers.append(self.dispatcher.wake)
-        self.positions.appeared.append(self._appeared)
+
+    def _build_dispatcher(self) -> None:
+        """What makes offers and keeps deadlines while the lease is held here; `asking` searches on any node."""
+        database, executor, policies = self.database, self.executor, self.policies
+        self.lease = lease = Lease(self.node_id, database, self.bus)
+        self.database_time = clock = DatabaseTime()
+        finder = Finder(database, self.bus, self.positions, clock)
+        self.matcher = Matcher(
+            database=database, executor=executor, policies=policies, lease=lease, finder=finder, clock=clock
+        )
+        self.deadlines = Deadlines(database=database, executor=executor, policies=policies, lease=lease, clock=clock)
+        self.asking = Asking(database=database, executor=executor, policies=policies, finder=finder)
+
+    def _build_notify(self) -> None:
+        """What calls the world outside, and the watch that raises alerts."""
+        pool, settings, lease = self.database.pool, self.settings, self.lease
+        self.sender = Sender(allow_private=settings.webhooks_allow_private)
+        self.ops_sender = Sender(allow_private=True)  # the operator's own setting names this receiver
+        self.webhooks = Outbox(database=self.database, lease=lease, bus=self.bus, sender=self.sender)
+        self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=settings)
+        self.watch = Watch(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
+        self.ops_notices = OpsNotices(
+            pool=pool, lease=lease, sender=self.ops_sender, url=settings.slack_webhook_url, board=settings.public_url
+        )
+
+    def _connect(self) -> None:
+        """Who hears of what: commits of this node, in this order, and hints of others."""
         self.executor.listeners += [
             self._learn_zones,
             self.policies.committed,
             self.hub.committed,
             self.geo.committed,
-            self.dispatcher.committed,
+            self.database_time.committed,
+            self.matcher.committed,
+            self.deadlines.committed,
             self.feed.committed,
-            self.notify.committed,
-            self._tell_policy,
+            count_commit,
+            self.webhooks.committed,
+            self.push.committed,
+            self.watch.committed,
+            self.ops_notices.committed,
+            self._publish_policy,
             log_commit,
         ]
-        self.bus.subscribe(DISPATCH, lambda _: self.dispatcher.wake())
+        self.geo.holds_lease = self._dispatches
+        self.geo.wakers.append(self.matcher.wake)
+        self.geo.placed.append(self.matcher.placed)
+        self.positions.appeared.append(self._appeared)
+        self.bus.subscribe(DISPATCH, lambda _: self.matcher.wake())
         self.bus.subscribe(POLICY, self.policies.look_now)
         self.bus.subscribe(node_channel(self.node_id), self.hub.heard)
-        self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.dispatcher.wake]
-        self.bus.on_loss += [self.hub.look_now, self.dispatcher.wake]
-        await self._beat()
+        self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.matcher.wake]
+        self.bus.on_loss += [self.hub.look_now, self.matcher.wake]
+
+    def _run_tasks(self) -> None:
+        pool, settings = self.database.pool, self.settings
         self._run(
             ("lane", self.executor.run),
             ("heartbeat", self._live),
@@ -168,13 +207,19 @@ class Node:
             ("receipts", Receipts(pool, self.hub).keep),
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
-            ("prune", Pruner(pool, self.settings, self._dispatches).run),
-            ("insight_days", InsightDays(pool, self.settings, self._dispatches).run),
-            *self.dispatcher.tasks(),
-            *self.feed.tasks(),
-            *self.notify.tasks(),
+            ("prune", Pruner(pool, settings, self._dispatches).run),
+            ("insight_days", InsightDays(pool, settings, self._dispatches).run),
+            ("lease", self.lease.keep),
+            ("matcher", self.matcher.run),
+            ("deadlines", self.deadlines.run),
+            ("deadlines_scan", self.deadlines.scan),
+            ("board_feed", self.feed.run),
+            ("board_pulse", self.feed.pulse),
+            ("outbox", self.webhooks.run),
+            ("push", self.push.run),
+            ("watch", self.watch.run),
+            ("notices", self.ops_notices.run),
         )
-        log.info("node_started", nodeId=self.node_id)
 
     def _run(self, *tasks: tuple[str, Callable[[], Awaitable[None]]]) -> None:
         self._tasks += [supervised(name, run) for name, run in tasks]
@@ -182,7 +227,7 @@ class Node:
     async def drain(self) -> None:
         """Send the drivers elsewhere, end the boards' streams and let another node dispatch."""
         self.feed.close()
-        await asyncio.gather(self.hub.drain(), self.dispatcher.release())
+        await asyncio.gather(self.hub.drain(), self.lease.release())
 
     async def stop(self) -> None:
         """Finish what was begun, write down what is known, and let go of everything; each step bounded."""
@@ -194,7 +239,7 @@ class Node:
         except Exception as error:
             log.warning("node_stopped_in_a_hurry", reason=repr(error))
         await stop(*self._tasks)
-        await self.notify.close()
+        await asyncio.gather(self.sender.close(), self.ops_sender.close())
         await self.bus.close()
         await self.database.close()
 
@@ -225,12 +270,12 @@ class Node:
             if driver.availability == "offline":
                 self._called.pop(driver.id, None)
 
-    def _tell_policy(self, commit: Committed) -> None:
+    def _publish_policy(self, commit: Committed) -> None:
         if commit.policy is not None:
             self.bus.hint(POLICY)
 
     def _dispatches(self) -> bool:
-        return self.dispatcher.holds_lease
+        return self.lease.held
 
     def _appeared(self, driver_ids: list[str]) -> None:
         self._run_once(self._add_dispatchable(driver_ids))

@@ -128,7 +128,7 @@ async def test_the_sockets_of_a_dead_node_count_as_lost_at_its_expiry(node: Star
         for task in dead._tasks:
             if task.get_name() == "heartbeat":
                 task.cancel()
-        holder = dead if dead.dispatcher.holds_lease else second.app.state.node
+        holder = dead if dead.lease.held else second.app.state.node
         await holder.database.pool.execute(
             "UPDATE nodes SET expires_at = clock_timestamp() - interval '1 second' WHERE id = $1", dead.node_id
         )
@@ -167,7 +167,7 @@ async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
     async def refused(*_: Any) -> Any:
         raise asyncpg.TooManyConnectionsError("sorry, too many clients already")
 
-    await until(lambda: here.dispatcher.holds_lease and here.bus.connected)
+    await until(lambda: here.lease.held and here.bus.connected)
     with capture_logs() as lines, monkeypatch.context() as while_it_lasts:
         while_it_lasts.setattr(here.geo, "reconcile", refused)
         for come_back in here.bus.on_reconnect:

@@ -81,7 +81,7 @@ async def test_a_node_moves_whole_to_the_server_that_takes_writes(servers_apart:
     for path, status in ((delivery["id"], 200), (before["id"], 404)):
         found = await asyncio.gather(*(site.shop.get(f"/deliveries/{path}") for _ in range(24)))
         assert {answer.status_code for answer in found} == {status}
-    await until(lambda: here.app.state.node.dispatcher.holds_lease)
+    await until(lambda: here.app.state.node.lease.held)
     told = await until_ready(site, 200)
     assert told["components"]["database"] == "up"
     driver = await site.driver(at_work=True)

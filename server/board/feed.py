@@ -123,10 +123,6 @@ class Feed:
         self._read_at = 0.0
         bus.subscribe(BOARD, self._heard)
 
-    def tasks(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        """The loops, by name."""
-        return [("board_feed", self.run), ("board_pulse", self.pulse)]
-
     # What changed.
 
     def committed(self, commit: Committed) -> None:

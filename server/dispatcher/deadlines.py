@@ -91,7 +91,11 @@ class Deadlines:
         self._scan_now = asyncio.Event()
 
     def committed(self, commit: Committed) -> None:
-        """Deadlines that come up before the next scan is sure to have seen them, and those that are off."""
+        """Deadlines that come up before the next scan is sure to have seen them, and those that are off. Another policy
+        may move all of them.
+        """
+        if commit.policy is not None:
+            self.look_now()
         if not self._lease.held:
             return
         horizon = commit.at + timedelta(seconds=AHEAD_SECONDS)

@@ -120,9 +120,11 @@ class Matcher:
         self._something.set()
 
     def committed(self, commit: Committed) -> None:
-        """Deliveries that wait now, or no longer."""
+        """Deliveries that wait now, or no longer. By another policy, others may be matchable."""
         if self._lease.held and self._learn(commit.deliveries):
             self._something.set()
+        if commit.policy is not None:
+            self.wake()
 
     def _learn(self, deliveries: Iterable[Delivery]) -> bool:
         window_seconds = self._policies.current.match_window_ms / 1000

@@ -6,6 +6,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Final
 
+from server.contract.commit import Committed
+
 SAMPLES: Final = 16
 
 
@@ -24,6 +26,10 @@ class DatabaseTime:
         """The database said `said` a moment ago."""
         self._ahead.append(said.timestamp() - asyncio.get_running_loop().time())
         self._best = max(self._ahead)
+
+    def committed(self, commit: Committed) -> None:
+        """A commit of this node brings the database's time."""
+        self.heard(commit.at)
 
     def now(self) -> datetime:
         """The database's time, in UTC; this machine's until the database has said anything."""

@@ -33,7 +33,7 @@ NOTICES: Final = p.Counter("callboard_notices_sent", "Ops notices sent on, by wh
 log = structlog.get_logger(__name__)
 
 
-class Notices:
+class OpsNotices:
     """`run` is to be supervised. `url` is the incoming webhook, or empty; `board` the board's address for links."""
 
     def __init__(self, *, pool: Pool, lease: Lease, sender: Sender, url: str, board: str) -> None:

@@ -9,17 +9,17 @@ from server.contract.views import instant, to_json
 from server.contract.webhook_events import Happened, Message
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.notify.sender import Sender
-from server.notify.webhooks import body_of, headers_of
+from server.notify.webhooks import Outbox, body_of, headers_of
 from server.store.connections import Pool
 from server.store.query import asking
 from server.store.queues.webhook_log import TEST, keep_test, to_test
 from server.store.queues.webhooks import Attempt
 
 
-async def try_out(pool: Pool, sender: Sender, webhook_id: str, actor: Actor) -> tuple[str | None, bool]:
-    """The id of the message, None if there is no such webhook; and whether the receiver took it. Raises
-    DatabaseAway.
+async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> str | None:
+    """Send a test and wait for its outcome: the id of its message, or None if there is no such webhook.
+
+    A receiver that takes it is up, so what waits for it is sent at once. Raises DatabaseAway.
     """
 
     def told(at: datetime) -> str:
@@ -27,9 +27,11 @@ async def try_out(pool: Pool, sender: Sender, webhook_id: str, actor: Actor) -> 
 
     message = await to_test(pool, webhook_id, new_id(), told)
     if message is None:
-        return None, False
+        return None
     body = body_of(message)
-    result = await sender.post(message.url, body.encode(), headers_of(message, message.at, body))
+    result = await outbox.sender.post(message.url, body.encode(), headers_of(message, message.at, body))
     with asking():
         await keep_test(pool, message, Attempt(message.at, result.status, result.ms, result.error))
-    return message.id, result.error is None
+    if result.error is None:
+        outbox.look(webhook_id)
+    return message.id

@@ -118,7 +118,7 @@ class Outbox:
         self._database = database
         self._lease = lease
         self._bus = bus
-        self._sender = sender
+        self.sender = sender
         self._name = new_id()
         self._connection: Any = None
         self._planned_at = 0.0
@@ -289,7 +289,7 @@ class Outbox:
                     return
                 at = self._now()
                 body = body_of(message)
-                result = await self._sender.post(message.url, body.encode(), headers_of(message, at, body))
+                result = await self.sender.post(message.url, body.encode(), headers_of(message, at, body))
                 ATTEMPTS.labels(result.outcome).inc()
                 CALL_TIME.observe(result.ms / 1000)
                 self._judge(webhook_id, result)

@@ -36,10 +36,6 @@ class Dispatch:
     def executor(self) -> Any:
         return self.node.executor
 
-    @property
-    def dispatcher(self) -> Any:
-        return self.node.dispatcher
-
     async def done(self, command: c.Command) -> Answer:
         """Submit a command that nothing stands in the way of."""
         answer = await self.node.executor.submit(command)
@@ -184,7 +180,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 def believe(dispatch: Dispatch) -> None:
     """This node thinks that it holds the lease, as one that was paused does until it looks."""
-    lease = dispatch.dispatcher._lease
+    lease = dispatch.node.lease
     lease._until = float("inf")
     lease.taken.set()
 
@@ -193,10 +189,10 @@ def believe(dispatch: Dispatch) -> None:
 async def two(start: StartDispatch) -> tuple[Dispatch, Dispatch]:
     """Two nodes that both dispatch."""
     first = await start()
-    await until(lambda: first.dispatcher.holds_lease)
+    await until(lambda: first.node.lease.held)
     second = await start()
-    await second.dispatcher.release()
+    await second.node.lease.release()
     believe(second)
-    assert first.dispatcher.holds_lease
-    assert second.dispatcher.holds_lease
+    assert first.node.lease.held
+    assert second.node.lease.held
     return first, second

@@ -9,7 +9,7 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
-from server.dispatcher import Candidates, NobodyFound
+from server.dispatcher.asking import Candidates, NobodyFound
 from server.ids import new_id
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
@@ -21,7 +21,7 @@ NORTH, EAST = PICKUP
 async def idle(start: StartDispatch) -> Dispatch:
     """A node that does not dispatch, nor does any other: what is found here is found because it was asked for."""
     dispatch = await start()
-    await dispatch.dispatcher.release()
+    await dispatch.node.lease.release()
     return dispatch
 
 
@@ -29,7 +29,7 @@ async def test_the_nearest_driver_is_offered_the_order(idle: Dispatch) -> None:
     await idle.a_driver(NORTH + 2 * KM)
     near = await idle.a_driver(NORTH + KM)
     delivery_id = await idle.an_order()
-    answer = await idle.dispatcher.search(delivery_id)
+    answer = await idle.node.asking.search(delivery_id)
     assert isinstance(answer, Answer)
     assert answer.offer is not None
     assert answer.offer.driver_id == near
@@ -40,7 +40,7 @@ async def test_an_offer_that_is_open_is_the_answer(idle: Dispatch) -> None:
     await idle.a_driver()
     await idle.a_driver()
     delivery_id = await idle.an_order()
-    first, second = await idle.dispatcher.search(delivery_id), await idle.dispatcher.search(delivery_id)
+    first, second = await idle.node.asking.search(delivery_id), await idle.node.asking.search(delivery_id)
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)
     assert second.decided.repeated
@@ -54,7 +54,7 @@ async def test_a_scheduled_order_is_dispatched_now(idle: Dispatch) -> None:
     dan = await idle.a_driver()
     later = await idle.one("SELECT clock_timestamp()") + timedelta(hours=1)
     delivery_id = await idle.an_order(dispatch_at=later)
-    answer = await idle.dispatcher.search(delivery_id, SHOP)
+    answer = await idle.node.asking.search(delivery_id, SHOP)
     assert isinstance(answer, Answer)
     assert answer.offer is not None
     assert answer.offer.driver_id == dan
@@ -64,8 +64,8 @@ async def test_a_scheduled_order_is_dispatched_now(idle: Dispatch) -> None:
 async def test_an_order_that_does_not_wait_is_refused(idle: Dispatch) -> None:
     delivery_id = await idle.an_order()
     await idle.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
-    assert await idle.dispatcher.search(delivery_id) == r.DELIVERY_NOT_WAITING
-    assert await idle.dispatcher.search(new_id()) == r.NOT_FOUND
+    assert await idle.node.asking.search(delivery_id) == r.DELIVERY_NOT_WAITING
+    assert await idle.node.asking.search(new_id()) == r.NOT_FOUND
 
 
 async def test_nobody_found_says_who_is_around_and_why_not(idle: Dispatch) -> None:
@@ -76,7 +76,7 @@ async def test_nobody_found_says_who_is_around_and_why_not(idle: Dispatch) -> No
     await idle.done(c.DisconnectDriver(gone, session))
     await idle.done(c.EndShift(home, by(home)))
     delivery_id = await idle.an_order()
-    found = await idle.dispatcher.search(delivery_id)
+    found = await idle.node.asking.search(delivery_id)
     assert isinstance(found, NobodyFound)
     assert found.not_taken == [
         (resting, "on_break"),
@@ -93,21 +93,21 @@ async def test_a_scheduled_order_for_which_nobody_is_found_stays_scheduled(idle:
     later = await idle.one("SELECT clock_timestamp()") + timedelta(hours=1)
     delivery_id = await idle.an_order(dispatch_at=later)
     before = await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id)
-    assert isinstance(await idle.dispatcher.search(delivery_id, SHOP), NobodyFound)
+    assert isinstance(await idle.node.asking.search(delivery_id, SHOP), NobodyFound)
     await idle.a_driver()
-    assert await idle.dispatcher.search(delivery_id, SHOP, early=False) == r.DELIVERY_NOT_DUE
+    assert await idle.node.asking.search(delivery_id, SHOP, early=False) == r.DELIVERY_NOT_DUE
     assert await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id) == before
     assert await idle.events(delivery_id) == ["delivery.created"]
 
 
 async def test_drivers_who_are_busy_or_asked_already_are_told_apart(idle: Dispatch) -> None:
     busy, asked = await idle.a_driver(NORTH + KM), await idle.a_driver(NORTH + 2 * KM)
-    first = await idle.dispatcher.search(await idle.an_order())
+    first = await idle.node.asking.search(await idle.an_order())
     assert isinstance(first, Answer)
     assert first.offer is not None
     await idle.done(c.AcceptOffer(first.offer.id, busy, new_id(), by(busy)))
-    assert isinstance(await idle.dispatcher.search(await idle.an_order()), Answer)
-    found = await idle.dispatcher.search(await idle.an_order())
+    assert isinstance(await idle.node.asking.search(await idle.an_order()), Answer)
+    found = await idle.node.asking.search(await idle.an_order())
     assert isinstance(found, NobodyFound)
     assert found.failure_reason == "all_busy"
     assert found.not_taken == [(busy, "busy"), (asked, "has_open_offer")]
@@ -116,9 +116,9 @@ async def test_drivers_who_are_busy_or_asked_already_are_told_apart(idle: Dispat
 async def test_who_rejected_is_excluded_and_named(idle: Dispatch) -> None:
     dan = await idle.a_driver()
     delivery_id = await idle.an_order()
-    await idle.dispatcher.search(delivery_id)
+    await idle.node.asking.search(delivery_id)
     await idle.reject(delivery_id)
-    found = await idle.dispatcher.search(delivery_id)
+    found = await idle.node.asking.search(delivery_id)
     assert found == NobodyFound("all_excluded", [(dan, "rejected_before")])
 
 
@@ -129,7 +129,7 @@ async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(idle: Dispatc
         transaction = other.transaction()
         await transaction.start()
         await other.execute("UPDATE drivers SET availability = 'paused' WHERE id = $1", dan)
-        searching = asyncio.create_task(idle.dispatcher.search(delivery_id))
+        searching = asyncio.create_task(idle.node.asking.search(delivery_id))
         await until(lambda: idle.one("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
         await transaction.commit()
     answer = await searching
@@ -139,10 +139,10 @@ async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(idle: Dispatc
 
 
 async def test_a_search_that_the_matcher_won_is_no_refusal(dispatch: Dispatch) -> None:
-    await until(lambda: dispatch.dispatcher.holds_lease)
+    await until(lambda: dispatch.node.lease.held)
     for _ in range(5):
         await dispatch.a_driver()
-        answer = await dispatch.dispatcher.search(await dispatch.an_order())
+        answer = await dispatch.node.asking.search(await dispatch.an_order())
         assert isinstance(answer, Answer), answer
         assert answer.offer is not None
 
@@ -150,20 +150,20 @@ async def test_a_search_that_the_matcher_won_is_no_refusal(dispatch: Dispatch) -
 async def test_candidates_show_whom_a_search_would_take(idle: Dispatch) -> None:
     near, far = await idle.a_driver(NORTH + KM), await idle.a_driver(NORTH + 2 * KM)
     delivery_id = await idle.an_order()
-    assert await idle.dispatcher.candidates(delivery_id) == Candidates(near, [(far, "farther_away")])
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [(far, "farther_away")])
     assert await idle.offered_to(delivery_id) is None
-    await idle.dispatcher.search(delivery_id)
-    assert await idle.dispatcher.candidates(delivery_id) == Candidates(near, [(far, "next_in_line")])
+    await idle.node.asking.search(delivery_id)
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [(far, "next_in_line")])
     offer_id = await idle.open_offer(delivery_id)
     await idle.done(c.AcceptOffer(offer_id or "", near, new_id(), by(near)))
-    assert await idle.dispatcher.candidates(delivery_id) == Candidates(near, [])
-    assert await idle.dispatcher.candidates(new_id()) is None
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [])
+    assert await idle.node.asking.candidates(new_id()) is None
 
 
 async def test_it_works_without_redis(start: StartDispatch) -> None:
     dispatch = await start(redis_url="redis://127.0.0.1:1/0")
-    await dispatch.dispatcher.release()
+    await dispatch.node.lease.release()
     dan = await dispatch.a_driver()
-    answer = await dispatch.dispatcher.search(await dispatch.an_order())
+    answer = await dispatch.node.asking.search(await dispatch.an_order())
     assert not isinstance(answer, Refusal | NobodyFound)
     assert answer.offer.driver_id == dan

@@ -196,7 +196,7 @@ async def test_a_deadline_that_moved_is_kept_at_its_new_time(dispatch: Dispatch)
     await dispatch.execute(
         "UPDATE drivers SET availability_until = clock_timestamp() + interval '1500 ms' WHERE id = $1", dan
     )
-    await until(lambda: ("break", dan) in dispatch.dispatcher._deadlines._dues)
+    await until(lambda: ("break", dan) in dispatch.node.deadlines._dues)
     await dispatch.done(c.TakeBreak(dan, 30, by(dan)))
     dora = await dispatch.a_driver()
     await dispatch.done(c.TakeBreak(dora, 5, by(dora)))
@@ -225,7 +225,7 @@ async def test_a_command_that_fails_is_sent_again_later(dispatch: Dispatch) -> N
 
 
 def _resting(dispatch: Dispatch, offer_id: str) -> bool:
-    return ("offer", offer_id) in dispatch.dispatcher._deadlines._resting
+    return ("offer", offer_id) in dispatch.node.deadlines._resting
 
 
 async def _is_available(dispatch: Dispatch, driver_id: str, wanted: tuple[str, str]) -> bool:

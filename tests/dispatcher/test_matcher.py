@@ -129,7 +129,7 @@ async def test_a_position_that_is_heard_makes_a_driver_findable_within_a_second(
 
 async def test_the_first_position_right_after_the_first_sighting_is_believed(dispatch: Dispatch) -> None:
     """The commit says that nobody could be sent there; what the database says later counts."""
-    await until(lambda: dispatch.dispatcher.holds_lease)
+    await until(lambda: dispatch.node.lease.held)
     for _ in range(3):
         dan = new_id()
         await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
@@ -146,9 +146,9 @@ async def test_where_many_wait_in_vain_they_are_searched_for_less_often(
 ) -> None:
     monkeypatch.setattr(pace, "MANY", 1)
     monkeypatch.setattr(pace, "REST", 1e9)
-    await until(lambda: dispatch.dispatcher.holds_lease)
+    await until(lambda: dispatch.node.lease.held)
     order = await dispatch.an_order()
-    matcher = dispatch.dispatcher._matcher
+    matcher = dispatch.node.matcher
     loop = asyncio.get_running_loop()
 
     def put_off() -> bool:
@@ -159,7 +159,7 @@ async def test_where_many_wait_in_vain_they_are_searched_for_less_often(
 
 
 async def test_what_the_database_says_is_believed_over_an_earlier_commit(dispatch: Dispatch) -> None:
-    await until(lambda: dispatch.dispatcher.holds_lease)
+    await until(lambda: dispatch.node.lease.held)
     dan = new_id()
     await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
     await dispatch.connect(dan)
@@ -213,7 +213,7 @@ async def test_the_driver_from_whom_an_order_was_taken_is_not_asked_again(dispat
 async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(dispatch: Dispatch) -> None:
     """Dan's break is being committed while the matcher finds him: it sees him free, and the lock tells otherwise."""
     dan, dora = await dispatch.a_driver(NORTH + KM), await dispatch.a_driver(NORTH + 2 * KM)
-    await until(lambda: dispatch.dispatcher.holds_lease)
+    await until(lambda: dispatch.node.lease.held)
     async with dispatch.node.database.pool.acquire() as other:
         transaction = other.transaction()
         await transaction.start()
@@ -249,7 +249,7 @@ async def test_whom_a_young_orders_search_finds_goes_to_the_order_that_waited_lo
 ) -> None:
     """Though nobody has said yet that the driver is free, and the old order is not searched for meanwhile."""
     monkeypatch.setattr(pace, "RETRY_SECONDS", 600.0)
-    matcher = dispatch.dispatcher._matcher
+    matcher = dispatch.node.matcher
     old = await dispatch.an_order()
     await until(lambda: _is(failure_of(dispatch, old), "no_driver_in_radius"))
     monkeypatch.setattr(matcher._backlog, "placed", lambda *_: None)
@@ -318,7 +318,7 @@ async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatc
     commands = NOTED.labels("no_driver_in_radius")._value.get()
     for _ in range(3):
         before = ROUNDS._value.get()
-        dispatch.dispatcher.wake()
+        dispatch.node.matcher.wake()
         await until(lambda before=before: ROUNDS._value.get() > before)  # type: ignore[misc]
     attempts = await dispatch.node.database.pool.fetch("SELECT DISTINCT attempt_count FROM unassigned_orders")
     assert [row[0] for row in attempts] == [1]
@@ -331,17 +331,17 @@ async def test_an_order_made_on_another_node_is_offered_by_the_holder(
 ) -> None:
     monkeypatch.setattr("server.dispatcher.matcher.POLL_SECONDS", 600.0)
     holder = await start()
-    await until(lambda: holder.dispatcher.holds_lease)
+    await until(lambda: holder.node.lease.held)
     other = await start()
     dan = await holder.a_driver()
     delivery_id = await other.an_order()
     assert await offered(holder, delivery_id) == dan
-    assert not other.dispatcher.holds_lease
+    assert not other.node.lease.held
 
 
 async def test_without_redis_another_nodes_order_is_found_by_polling(start: StartDispatch) -> None:
     holder = await start(redis_url=NOWHERE)
-    await until(lambda: holder.dispatcher.holds_lease)
+    await until(lambda: holder.node.lease.held)
     other = await start(redis_url=NOWHERE)
     dan = await holder.a_driver()
     delivery_id = await other.an_order()
@@ -351,7 +351,7 @@ async def test_without_redis_another_nodes_order_is_found_by_polling(start: Star
 async def test_orders_that_waited_for_a_node_are_offered_when_one_comes(start: StartDispatch) -> None:
     first = await start()
     dan = await first.a_driver()
-    await first.dispatcher.release()
+    await first.node.lease.release()
     delivery_id = await first.an_order()
     second = await start()
     assert await offered(second, delivery_id) == dan

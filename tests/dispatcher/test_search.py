@@ -96,10 +96,10 @@ def test_a_box_goes_all_the_way_round_where_it_must(lat: float, lon: float) -> N
 
 async def test_redis_that_stops_answering_holds_up_nobody(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does an answer that comes too late for its question get to be the answer to the next."""
-    await until(lambda: dispatch.dispatcher.holds_lease and dispatch.node.bus.connected)
+    await until(lambda: dispatch.node.lease.held and dispatch.node.bus.connected)
     dan = await dispatch.a_driver()
     dora = await dispatch.a_driver(NORTH + 100 * KM)
-    finder = dispatch.dispatcher._matcher._finder
+    finder = dispatch.node.matcher._finder
     monkeypatch.setattr(search, "INDEX_REST_SECONDS", 600.0)
     await dispatch.node.bus.redis.execute_command("CLIENT", "PAUSE", 600, "ALL")
     first = await dispatch.an_order()
@@ -115,8 +115,8 @@ async def test_redis_that_stops_answering_holds_up_nobody(dispatch: Dispatch, mo
 
 async def test_a_node_that_was_busy_itself_does_not_blame_redis(dispatch: Dispatch) -> None:
     """Its timer is due when it comes back, and the answer is there, unread: the answer counts."""
-    await until(lambda: dispatch.dispatcher.holds_lease and dispatch.node.bus.connected)
-    finder = dispatch.dispatcher._matcher._finder
+    await until(lambda: dispatch.node.lease.held and dispatch.node.bus.connected)
+    finder = dispatch.node.matcher._finder
     loop = asyncio.get_running_loop()
     await finder.in_index([a_delivery()], dispatch.node.policies.current)
     await dispatch.node.bus.redis.execute_command("CLIENT", "PAUSE", 50, "ALL")

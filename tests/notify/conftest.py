@@ -30,7 +30,7 @@ async def listening() -> AsyncIterator[Receiver]:
 async def calling_this_machine(node: StartNode) -> AsyncIterator[Site]:
     """A node that may call this machine, and dispatches."""
     site = Site(await node(webhooks_allow_private=True))
-    await until(lambda: site.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: site.node.app.state.node.lease.held)
     yield site
     await site.close()
 

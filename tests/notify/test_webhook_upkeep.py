@@ -94,7 +94,7 @@ async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_g
     now = await fares(site, webhook)
     assert (now["parked"], now["attempts"], now["taken"]) == (0, 2, 0)
     assert (await site.ada.post(f"/admin/webhooks/{webhook['id']}/redeliver-parked")).json() == {"redelivered": 0}
-    await site.node.app.state.node.notify.watch.look()
+    await site.node.app.state.node.watch.look()
     assert prometheus_client.REGISTRY.get_sample_value("callboard_webhook_messages_parked_now") == 0
     await receiver.start()
     problem(await site.ada.post(f"/admin/webhooks/{new_id()}/test"), 404, "not_found")
@@ -131,7 +131,7 @@ async def test_what_a_person_sends_again_does_not_wait_out_a_pause(site: Site, r
     receiver.status = 503
     await site.delivery()
     await park(site, webhook)
-    outbox = site.node.app.state.node.notify.outbox
+    outbox = site.node.app.state.node.webhooks
     pause = outbox._pauses[webhook["id"]]
     pause.until = float("inf")
     receiver.status = 200

@@ -261,7 +261,7 @@ async def test_a_webhook_that_is_stopped_is_told_later_what_it_missed_only_while
 
 async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: Receiver) -> None:
     first = Site(await node(webhooks_allow_private=True))
-    await until(lambda: first.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: first.node.app.state.node.lease.held)
     second = Site(await node(webhooks_allow_private=True))
     await a_webhook(second, receiver)
     delivery = await second.delivery()
@@ -272,7 +272,7 @@ async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: R
     await first.close()
     await first.node.stop()
     receiver.status = 200
-    await until(lambda: second.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: second.node.app.state.node.lease.held)
     calls = await receiver.messages(3)
     assert calls[2].id == calls[1].id
     await second.close()
@@ -284,7 +284,7 @@ async def test_a_commit_on_any_node_is_told_at_once(
     """By hint: the poll would take ten minutes."""
     monkeypatch.setattr(calls, "POLL_SECONDS", 600.0)
     holder = Site(await node(webhooks_allow_private=True))
-    await until(lambda: holder.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: holder.node.app.state.node.lease.held)
     other = Site(await node(webhooks_allow_private=True))
     await until(lambda: other.node.app.state.node.bus.connected)
     await a_webhook(other, receiver, "delivery.created")
@@ -297,9 +297,9 @@ async def test_a_commit_on_any_node_is_told_at_once(
 
 async def test_two_nodes_that_both_think_they_hold_the_lease_call_once(node: StartNode, receiver: Receiver) -> None:
     first = Site(await node(webhooks_allow_private=True))
-    await until(lambda: first.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: first.node.app.state.node.lease.held)
     second = Site(await node(webhooks_allow_private=True))
-    lease = second.node.app.state.node.dispatcher.lease
+    lease = second.node.app.state.node.lease
     await lease.release()
     lease._until = float("inf")
     lease.taken.set()

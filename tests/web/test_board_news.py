@@ -40,7 +40,7 @@ async def test_an_open_transaction_in_another_database_holds_no_board_back(
     changes = {} if redis is None else {"redis_url": redis}
     elsewhere = Site(await node(**changes))
     # Who makes the offers commits too, and hears of that at home: not the node of this board.
-    await until(lambda: elsewhere.node.app.state.node.dispatcher.holds_lease)
+    await until(lambda: elsewhere.node.app.state.node.lease.held)
     here = Site(await node(**changes))
     page = parse((await here.vic.get("/board")).text)
     async with open_write(servers.postgres_url), board_stream(here.vic, after=position_of(page)) as stream:

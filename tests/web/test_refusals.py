@@ -152,7 +152,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
 
 async def test_no_refusal_changes_a_row(site: Site) -> None:
     """Nobody dispatches meanwhile, so that only the calls could change anything."""
-    await site.node.app.state.node.dispatcher.release()
+    await site.node.app.state.node.lease.release()
     refusing = Refusing(site)
     refuse, shop, alice, ada = refusing.refuse, site.shop, site.alice, site.ada
     assign, cancel = "/deliveries/{delivery_id}/assign", "/deliveries/{delivery_id}/cancel"

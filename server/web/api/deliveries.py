@@ -16,7 +16,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Delivery, Offer, Place
 from server.dispatch.money import is_currency
-from server.dispatcher import NobodyFound
+from server.dispatcher.asking import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline
@@ -225,7 +225,7 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
     with asking():
-        found = await node.dispatcher.candidates(id_in_path(delivery_id))
+        found = await node.asking.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
     return answer(a.CandidatesView(found.taken, [a.NotTaken(*pair) for pair in found.not_taken]))
@@ -244,7 +244,7 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
 async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     node: Node = request.app.state.node
-    found = await node.dispatcher.search(id_in_path(delivery_id), request.user.actor)
+    found = await node.asking.search(id_in_path(delivery_id), request.user.actor)
     if isinstance(found, NobodyFound):
         reasons = [a.NotTaken(*pair) for pair in found.not_taken]
         raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)

@@ -36,7 +36,7 @@ SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
 )
 async def get_push_key(request: Call) -> ASGIResponse:
     node: Node = request.app.state.node
-    return answer(a.PushKeyView((await node.notify.push.signer()).public_key))
+    return answer(a.PushKeyView((await node.push.signer()).public_key))
 
 
 @endpoint(
@@ -69,7 +69,7 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
         new.keys.auth.rstrip("="),
         request.user.expires_at,
     )
-    node.notify.push.look()
+    node.push.look()
     return answer(subscription_view(added), 201)
 
 

@@ -8,6 +8,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
 from server.contract.views import instant, instant_or_none
+from server.notify.trial import try_out
 from server.store.queues import webhook_log
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import schemas as s
@@ -89,7 +90,7 @@ async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
         raise not_found()
     if sent is None:
         raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook of this message is not active.")
-    node.notify.outbox.look(sent)
+    node.webhooks.look(sent)
     return row
 
 
@@ -115,7 +116,7 @@ async def all_parked_again(request: Call, webhook_id: str) -> int:
     if not found[0].active:
         raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook is not active.")
     count = await webhook_log.redeliver_parked(node.database.pool, webhook_id)
-    node.notify.outbox.look(webhook_id)
+    node.webhooks.look(webhook_id)
     return count
 
 
@@ -134,7 +135,7 @@ async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse
 async def tested(request: Call, webhook_id: str) -> webhook_log.PostRow:
     """A test that was made now. Raises 404 or DatabaseAway."""
     node: Node = request.app.state.node
-    message_id = await node.notify.try_webhook(webhook_id, request.user.actor)
+    message_id = await try_out(node.database.pool, node.webhooks, webhook_id, request.user.actor)
     row = await webhook_log.read_post(node.database.pool, message_id) if message_id is not None else None
     if row is None:
         raise not_found()

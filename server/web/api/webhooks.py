@@ -172,7 +172,7 @@ async def changed(
     row = await store.change_webhook(node.database.pool, webhook_id, url, told, active)
     if row is None:
         raise not_found()
-    node.notify.outbox.look()
+    node.webhooks.look()
     return row
 
 

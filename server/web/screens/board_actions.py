@@ -20,7 +20,7 @@ from server.dispatch import refusals as r
 from server.dispatch.deeds import not_active
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
-from server.dispatcher import NobodyFound
+from server.dispatcher.asking import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads import board as reads
@@ -203,7 +203,7 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
     with asking():
-        found = await node_of(request).dispatcher.search(known, request.user.actor, early=early)
+        found = await node_of(request).asking.search(known, request.user.actor, early=early)
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NobodyFound):
