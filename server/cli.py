@@ -20,7 +20,7 @@ from server.settings import BadSettings, Settings, kept_secret, load_settings
 if TYPE_CHECKING:
     from server.simulate.access import Access
     from server.simulate.run import Window
-    from server.users import PersonRole
+    from server.store.users import PersonRole
     from server.web.access.auth import Role
 
 TOKEN_ROLES: Final = ("driver", "service", "viewer", "ops", "admin")

@@ -28,7 +28,7 @@ SQL_OUTSIDE_STORE = {"write/load.py", "write/save.py", "write/transaction.py"}
 SQL_TO_MOVE = {
     "board/story.py", "current_policy.py", "dispatcher/lease.py", "doctor.py", "node.py", "notify/webhooks.py",
     "redis/index.py",
-    "sockets/hub.py", "sockets/positions.py", "users.py", "web/access/api_keys.py", "web/access/sessions.py",
+    "sockets/hub.py", "sockets/positions.py",
     "web/api/system.py", "web/screens/board.py", "web/screens/board_pages.py", "web/screens/policy.py",
 }  # fmt: skip
 """Modules whose SQL belongs into `store`."""

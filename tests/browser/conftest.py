@@ -11,7 +11,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
-from server.users import PersonRole, add_person
+from server.store.users import PersonRole
+from server.users import add_person
 from tests.conftest import Node, StartNode
 from tests.web.conftest import Site
 

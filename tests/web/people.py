@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx2
 
-from server.users import PersonRole, add_person
+from server.store.users import PersonRole
+from server.users import add_person
 from tests.conftest import Node
 from tests.web.conftest import Site
 

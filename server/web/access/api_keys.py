@@ -1,4 +1,4 @@
-"""API keys of order sources: made, listed, revoked, and recognised. Their rows are written here and by nobody else.
+"""API keys of order sources: made, listed, revoked, and recognised. Their rows are in store/api_keys.py.
 
 A key is kept as its SHA-256 only: it has 256 random bits, which no dictionary holds.
 """
@@ -8,14 +8,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct
 
 from server.ids import new_id
-from server.store.query import DatabaseAway, fetch, fetch_one
+from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, note_key_use, revoke_key
+from server.store.query import DatabaseAway
 from server.web.access.auth import KEY_PREFIX, Principal
 
 FRESH_SECONDS: Final = 1.0
@@ -24,32 +23,8 @@ CACHE_LIMIT: Final = 1000
 SHOWN_CHARACTERS: Final = 8
 KEY_LENGTH_LIMIT: Final = 200
 
-FIND: Final = """
-SELECT id, name, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
-FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL"""
-USED: Final = "UPDATE api_keys SET last_used_at = clock_timestamp() WHERE id = $1"
-INSERT: Final = """
-INSERT INTO api_keys (id, name, key_hash, prefix, created_by, created_at)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp())"""
-PAGE: Final = """
-SELECT id, name, prefix, created_by, created_at, last_used_at, revoked_at FROM api_keys
-WHERE $1::uuid IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"""
-REVOKE: Final = """
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1 RETURNING key_hash"""
 
 log = structlog.get_logger(__name__)
-
-
-class ApiKey(Struct, frozen=True):
-    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart."""
-
-    id: str
-    name: str
-    prefix: str
-    created_by: str | None
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None
 
 
 class ApiKeys:
@@ -83,16 +58,16 @@ class ApiKeys:
     async def _ask(self, key_hash: str) -> Principal | None:
         asked = time.monotonic()
         self._good.pop(key_hash, None)
-        row = await fetch_one(self._pool(), FIND, key_hash)
-        if row is None:
+        found = await find_good_key(self._pool(), key_hash)
+        if found is None:
             return None
-        principal = Principal("service", row[1], float("inf"))
+        principal = Principal("service", found.name, float("inf"))
         if len(self._good) >= CACHE_LIMIT:
             self._good.clear()
         self._good[key_hash] = (principal, asked + FRESH_SECONDS)
-        if row[2]:
+        if found.is_use_old:
             try:
-                await fetch(self._pool(), USED, row[0])
+                await note_key_use(self._pool(), found.id)
             except DatabaseAway as error:
                 log.warning("api_key_use_not_noted", reason=str(error))
         return principal
@@ -100,19 +75,19 @@ class ApiKeys:
     async def make(self, name: str, created_by: str) -> tuple[str, str]:
         """A new key: its id, and its text, which is kept nowhere. Raises DatabaseAway."""
         key, key_id = KEY_PREFIX + secrets.token_urlsafe(32), new_id()
-        await fetch(self._pool(), INSERT, key_id, name, _hash(key), shown(key), created_by)
+        await insert_key(self._pool(), key_id, name, _hash(key), shown(key), created_by)
         return key_id, key
 
     async def page(self, before: str | None, limit: int) -> list[ApiKey]:
         """Newest first, those made before the key with the id `before`. Raises DatabaseAway."""
-        return [ApiKey(*row) for row in await fetch(self._pool(), PAGE, before, limit)]
+        return await list_keys(self._pool(), before, limit)
 
     async def revoke(self, key_id: str) -> bool:
         """End a key, here at once, elsewhere within a second. Whether there is such a key. Raises DatabaseAway."""
-        row = await fetch_one(self._pool(), REVOKE, key_id)
-        if row is not None:
-            self._good.pop(row[0], None)
-        return row is not None
+        key_hash = await revoke_key(self._pool(), key_id)
+        if key_hash is not None:
+            self._good.pop(key_hash, None)
+        return key_hash is not None
 
 
 def shown(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Sessions of people: opened at login, found by their cookie, ended. Their rows are written here and by nobody else.
+"""Sessions of people: opened at login, found by their cookie, ended. Their rows are in store/sessions.py.
 
 A session is a row in PostgreSQL, so that it is good on every node and needs no Redis; of its cookie only the hash is
 kept. What was found good counts as good for a second without asking again. Nothing here compares passwords.
@@ -17,9 +17,17 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
-from server.store.query import DatabaseAway, fetch
+from server.store.query import DatabaseAway
+from server.store.sessions import (
+    delete_session,
+    end_sessions_of,
+    find_good_sessions,
+    insert_session,
+    note_session_use,
+    sweep_sessions,
+)
+from server.store.users import PersonRole
 from server.tasks import wait_until_set
-from server.users import PersonRole
 from server.web.access.auth import Principal
 from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.fields import read_fields
@@ -45,25 +53,6 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 FORM: Final = "form"
 """The handler's `opt` that says: its body is a form that may hold the CSRF token."""
 
-OPEN: Final = """
-INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)
-SELECT $1, $2, at, at, at + make_interval(secs => $3) FROM clock_timestamp() at"""
-# A session is good while its user may log in, and unless all of the user's sessions were ended since it was opened.
-FIND: Final = """
-SELECT s.token_hash, u.id, u.name, u.role, s.seen_at < clock_timestamp() - make_interval(secs => $3),
-    extract(epoch FROM least(s.expires_at, s.seen_at + make_interval(secs => $2)))::float8
-FROM sessions s JOIN users u ON u.id = s.user_id
-WHERE s.token_hash = ANY($1::text[]) AND u.active AND s.expires_at > clock_timestamp()
-    AND s.seen_at > clock_timestamp() - make_interval(secs => $2)
-    AND (u.sessions_valid_from IS NULL OR s.created_at >= u.sessions_valid_from)"""
-SEEN: Final = "UPDATE sessions SET seen_at = clock_timestamp() WHERE token_hash = $1"
-CLOSE: Final = "DELETE FROM sessions WHERE token_hash = $1"
-CLOSE_ALL: Final = """
-WITH ended AS (DELETE FROM sessions WHERE user_id = $1)
-UPDATE users SET sessions_valid_from = clock_timestamp() WHERE id = $1"""
-SWEEP: Final = """
-DELETE FROM sessions
-WHERE expires_at < clock_timestamp() OR seen_at < clock_timestamp() - make_interval(secs => $1)"""
 
 log = structlog.get_logger(__name__)
 
@@ -140,18 +129,18 @@ class Sessions:
     async def _ask(self, token: str, token_hash: str) -> Session | None:
         asked = time.monotonic()
         self._good.pop(token_hash, None)
-        rows = await fetch(self._pool(), FIND, [token_hash], IDLE_SECONDS, NOTED_SECONDS)
+        rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, NOTED_SECONDS)
         if not rows:
             return None
-        _, user_id, name, role, unnoted, expires_at = rows[0]
-        session = Session(token, user_id, name, role, expires_at)
+        found = rows[0]
+        session = Session(token, found.user_id, found.name, found.role, found.expires_at)
         if asyncio.current_task() is self._asking.get(token_hash):  # else it was ended while we asked
             if len(self._good) >= CACHE_LIMIT:
                 self._good.clear()
             self._good[token_hash] = (session, asked + FRESH_SECONDS)
-        if unnoted:
+        if found.is_use_old:
             try:
-                await fetch(self._pool(), SEEN, token_hash)
+                await note_session_use(self._pool(), token_hash)
             except DatabaseAway as error:
                 log.warning("session_use_not_noted", reason=str(error))
         return session
@@ -161,18 +150,18 @@ class Sessions:
     async def open(self, user_id: str) -> str:
         """A new session: its token, which is kept nowhere. Raises DatabaseAway."""
         token = secrets.token_urlsafe(32)
-        await fetch(self._pool(), OPEN, _hash(token), user_id, LONGEST_SECONDS)
+        await insert_session(self._pool(), _hash(token), user_id, LONGEST_SECONDS)
         return token
 
     async def close(self, token: str) -> None:
         """End a session: here at once, elsewhere within a second. Raises DatabaseAway."""
         token_hash = _hash(token)
-        await fetch(self._pool(), CLOSE, token_hash)
+        await delete_session(self._pool(), token_hash)
         self._forget(token_hash)
 
     async def close_all(self, user_id: str) -> None:
         """End every session of a user. Raises DatabaseAway."""
-        await fetch(self._pool(), CLOSE_ALL, user_id)
+        await end_sessions_of(self._pool(), user_id)
         self.user_changed(user_id)
 
     def user_changed(self, user_id: str) -> None:
@@ -213,7 +202,7 @@ class Sessions:
                 await self._tell_watched()
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     swept = time.monotonic()
-                    await fetch(self._pool(), SWEEP, IDLE_SECONDS)
+                    await sweep_sessions(self._pool(), IDLE_SECONDS)
             except DatabaseAway as error:
                 log.warning("sessions_not_looked_at", reason=str(error))
             self._look.clear()
@@ -223,8 +212,8 @@ class Sessions:
         asked = dict(self._watched)
         if not asked:
             return
-        rows = await fetch(self._pool(), FIND, list(set(asked.values())), IDLE_SECONDS, NOTED_SECONDS)
-        good = {row[0] for row in rows}
+        found = await find_good_sessions(self._pool(), set(asked.values()), IDLE_SECONDS, NOTED_SECONDS)
+        good = {session.token_hash for session in found}
         for over, token_hash in asked.items():
             if token_hash not in good and self._watched.pop(over, None) is not None:
                 over()

@@ -7,7 +7,8 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.contract.views import instant, instant_or_none
-from server.web.access.api_keys import ApiKey, ApiKeys, shown
+from server.store.api_keys import ApiKey
+from server.web.access.api_keys import ApiKeys, shown
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s

@@ -10,19 +10,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.views import instant, instant_or_none
 from server.store.query import asking
+from server.store.users import Person, PersonRole, find_person, list_people
 from server.users import (
     NAME_LENGTHS,
     PASSWORD_LENGTHS,
     LastAdmin,
     NameTaken,
     NameUnfit,
-    Person,
     PersonRefused,
-    PersonRole,
     add_person,
     change_person,
-    find_person,
-    list_people,
 )
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a

@@ -16,7 +16,8 @@ from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from server.store.query import asking
-from server.users import Passwords, PersonRole
+from server.store.users import PersonRole
+from server.users import Passwords
 from server.web.access.devices import Devices
 from server.web.access.login_limits import LoginLimits
 from server.web.access.sessions import FORM, LONGEST_SECONDS, Session

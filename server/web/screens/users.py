@@ -9,7 +9,8 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.store.query import asking
-from server.users import PASSWORD_LENGTHS, Person, PersonRole, find_person, list_people, random_password
+from server.store.users import Person, PersonRole, find_person, list_people
+from server.users import PASSWORD_LENGTHS, random_password
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path

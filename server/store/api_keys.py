@@ -1,0 +1,67 @@
+"""The rows of order sources' API keys. All of them raise DatabaseAway; none of them knows a key, only its hash."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from server.store.connections import Pool
+from server.store.query import fetch_one
+from server.store.tables import ApiKey as Row
+from server.store.typed import NOW, ask
+
+FIND: Final = """
+SELECT id, name, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
+FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL"""
+REVOKE: Final = """
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1 RETURNING key_hash"""
+
+
+class ApiKey(Struct, frozen=True):
+    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart."""
+
+    id: str
+    name: str
+    prefix: str
+    created_by: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class GoodKey(Struct, frozen=True):
+    """A key that was not revoked. `is_use_old`: its last use was noted over a minute ago, or never."""
+
+    id: str
+    name: str
+    is_use_old: bool
+
+
+async def find_good_key(pool: Pool, key_hash: str) -> GoodKey | None:
+    """The key with this hash, if it is good."""
+    row = await fetch_one(pool, FIND, key_hash)
+    return None if row is None else GoodKey(*row)
+
+
+async def note_key_use(pool: Pool, key_id: str) -> None:
+    """It was used now."""
+    await ask(pool, Row.update({Row.last_used_at: NOW}).where(Row.id == key_id))
+
+
+async def insert_key(pool: Pool, key_id: str, name: str, key_hash: str, prefix: str, created_by: str) -> None:
+    """A new key, good from now on."""
+    row = Row(id=key_id, name=name, key_hash=key_hash, prefix=prefix, created_by=created_by, created_at=NOW)
+    await ask(pool, Row.insert(row))
+
+
+async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
+    """Newest first, those made before the key with the id `before`."""
+    columns = (Row.id, Row.name, Row.prefix, Row.created_by, Row.created_at, Row.last_used_at, Row.revoked_at)
+    page = Row.select(*columns).order_by(Row.id, ascending=False).limit(limit)
+    return [ApiKey(*row) for row in await ask(pool, page if before is None else page.where(Row.id < before))]
+
+
+async def revoke_key(pool: Pool, key_id: str) -> str | None:
+    """The hash of the key, which is not good any more; None if there is no such key."""
+    row = await fetch_one(pool, REVOKE, key_id)
+    return None if row is None else str(row[0])

@@ -1,0 +1,75 @@
+"""The rows of people's sessions. All of them raise DatabaseAway; of a cookie only the hash is known here."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from server.store.connections import Pool
+from server.store.query import fetch
+from server.store.tables import PersonSession
+from server.store.typed import NOW, ask
+from server.store.users import PersonRole
+
+OPEN: Final = """
+INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)
+SELECT $1, $2, at, at, at + make_interval(secs => $3) FROM clock_timestamp() at"""
+# A session is good while its user may log in, and unless all of the user's sessions were ended since it was opened.
+FIND: Final = """
+SELECT s.token_hash, u.id, u.name, u.role, s.seen_at < clock_timestamp() - make_interval(secs => $3),
+    extract(epoch FROM least(s.expires_at, s.seen_at + make_interval(secs => $2)))::float8
+FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.token_hash = ANY($1::text[]) AND u.active AND s.expires_at > clock_timestamp()
+    AND s.seen_at > clock_timestamp() - make_interval(secs => $2)
+    AND (u.sessions_valid_from IS NULL OR s.created_at >= u.sessions_valid_from)"""
+CLOSE_ALL: Final = """
+WITH ended AS (DELETE FROM sessions WHERE user_id = $1)
+UPDATE users SET sessions_valid_from = clock_timestamp() WHERE id = $1"""
+SWEEP: Final = """
+DELETE FROM sessions
+WHERE expires_at < clock_timestamp() OR seen_at < clock_timestamp() - make_interval(secs => $1)"""
+
+
+class GoodSession(Struct, frozen=True):
+    """A session that is good now, and whose it is. `is_use_old`: its use is to be noted again; `expires_at` is in Unix
+    seconds, unless it is used again.
+    """
+
+    token_hash: str
+    user_id: str
+    name: str
+    role: PersonRole
+    is_use_old: bool
+    expires_at: float
+
+
+async def find_good_sessions(
+    pool: Pool, token_hashes: Iterable[str], idle_seconds: float, noted_seconds: float
+) -> list[GoodSession]:
+    """Those of them that are good: used within `idle_seconds`. A use noted over `noted_seconds` ago is old."""
+    return [GoodSession(*row) for row in await fetch(pool, FIND, list(token_hashes), idle_seconds, noted_seconds)]
+
+
+async def note_session_use(pool: Pool, token_hash: str) -> None:
+    """It was used now."""
+    await ask(pool, PersonSession.update({PersonSession.seen_at: NOW}).where(PersonSession.token_hash == token_hash))
+
+
+async def insert_session(pool: Pool, token_hash: str, user_id: str, seconds: float) -> None:
+    """A new session of a user, good for so long."""
+    await fetch(pool, OPEN, token_hash, user_id, seconds)
+
+
+async def delete_session(pool: Pool, token_hash: str) -> None:
+    """End a session, if there is one."""
+    await ask(pool, PersonSession.delete().where(PersonSession.token_hash == token_hash))
+
+
+async def end_sessions_of(pool: Pool, user_id: str) -> None:
+    """End every session of a user."""
+    await fetch(pool, CLOSE_ALL, user_id)
+
+
+async def sweep_sessions(pool: Pool, idle_seconds: float) -> None:
+    """Remove those that expired, or were not used for so long."""
+    await fetch(pool, SWEEP, idle_seconds)

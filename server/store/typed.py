@@ -1,0 +1,43 @@
+"""Piccolo's typed queries on a pool of ours.
+
+Piccolo ties a table to one engine of the process and has no way to choose another for one query. A process may hold
+several nodes, and no question here may wait without a limit. So Piccolo writes the statement, and the pool asks it.
+"""
+
+from typing import Any, Final
+
+from piccolo.query.base import Query
+from piccolo.querystring import QueryString
+
+from server.store.connections import Queries
+from server.store.engine import Database
+from server.store.query import fetch
+from server.store.tables import TABLES
+
+NOW: Final = QueryString("clock_timestamp()")
+"""The database's time, as a value to write."""
+
+
+class _Grammar(Database):
+    """Tells Piccolo to write for PostgreSQL, and connects to nothing."""
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+        raise AssertionError(f"ask this on a pool, with `ask`: {querystring}")
+
+
+_grammar: Final = _Grammar("")
+for _table in TABLES:
+    _table._meta.db = _grammar
+
+
+async def ask(pool: Queries, query: Query[Any, Any]) -> list[Any]:
+    """The rows of this query, each with the columns in the order named in it. Raises DatabaseAway."""
+    (statement,) = query.querystrings
+    text, args = statement.compile_string()
+    return await fetch(pool, text, *args)
+
+
+async def ask_one(pool: Queries, query: Query[Any, Any]) -> Any:
+    """The first row, or None. Raises DatabaseAway."""
+    rows = await ask(pool, query)
+    return rows[0] if rows else None

@@ -1,0 +1,118 @@
+"""The rows of people who can log in. All of them raise DatabaseAway; none of them knows a password, only its hash."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from server.ids import new_id
+from server.store.connections import Queries
+from server.store.query import fetch, fetch_one
+from server.store.tables import User
+from server.store.typed import NOW, ask, ask_one
+
+PersonRole = Literal["viewer", "ops", "admin"]
+
+_PERSON: Final = (User.id, User.name, User.role, User.active, User.created_at, User.last_login_at)
+
+INSERT_FIRST: Final = """
+INSERT INTO users (id, name, password_hash, role, active, created_at)
+SELECT $1::uuid, $2, $3, 'admin', true, clock_timestamp() WHERE NOT EXISTS (SELECT FROM users)
+ON CONFLICT DO NOTHING RETURNING id
+"""
+RENEW: Final = """
+UPDATE users SET password_hash = $2, role = $3, active = true, sessions_valid_from = clock_timestamp()
+WHERE lower(name) = lower($1)
+"""
+BY_NAME: Final = "SELECT id, password_hash FROM users WHERE lower(name) = lower($1)"
+# Whoever is changed has no sessions any more. The last admin stays one: of two admins who demote each other at once
+# the second waits for the lock and finds nobody else.
+CHANGE: Final = """
+WITH admins AS MATERIALIZED (SELECT id FROM users WHERE role = 'admin' AND active ORDER BY id FOR UPDATE)
+UPDATE users SET role = coalesce($2, role), active = coalesce($3, active),
+    password_hash = coalesce($4, password_hash),
+    sessions_valid_from = CASE WHEN coalesce($2, role) <> role OR coalesce($3, active) <> active OR $4 IS NOT NULL
+        THEN clock_timestamp() ELSE sessions_valid_from END
+WHERE id = $1 AND (NOT (role = 'admin' AND active) OR (coalesce($2, role) = 'admin' AND coalesce($3, active))
+    OR (SELECT count(*) FROM admins WHERE id <> $1) > 0)
+RETURNING id, name, role, active, created_at, last_login_at
+"""
+ADMINS: Final = "SELECT count(*) FROM users WHERE active AND role = 'admin'"
+
+
+class Person(Struct, frozen=True):
+    """A user, without their password."""
+
+    id: str
+    name: str
+    role: PersonRole
+    active: bool
+    created_at: datetime
+    last_login_at: datetime | None
+
+
+async def insert_person(db: Queries, name: str, role: PersonRole, password_hash: str) -> str | None:
+    """The new person's id; None if somebody has that name, in whatever case."""
+    person = User(id=new_id(), name=name, password_hash=password_hash, role=role, created_at=NOW)
+    row = await ask_one(db, User.insert(person).on_conflict(action="DO NOTHING").returning(User.id))
+    return None if row is None else str(row[0])
+
+
+async def is_anybody(db: Queries) -> bool:
+    """Whether there is a person at all."""
+    return await ask_one(db, User.select(User.id).limit(1)) is not None
+
+
+async def insert_first_admin(db: Queries, name: str, password_hash: str) -> bool:
+    """Whether it was made: of many nodes that start at once on a database without people, one makes it."""
+    return await fetch_one(db, INSERT_FIRST, new_id(), name, password_hash) is not None
+
+
+async def renew_by_name(db: Queries, name: str, role: PersonRole, password_hash: str) -> None:
+    """Give the person of this name, in whatever case, this role and password; they can log in, their sessions end."""
+    await fetch(db, RENEW, name, password_hash, role)
+
+
+async def list_people(db: Queries, after: str | None, limit: int) -> list[Person]:
+    """People in the order in which they were made, those after the one with the id `after`."""
+    page = User.select(*_PERSON).order_by(User.id).limit(limit)
+    return [Person(*row) for row in await ask(db, page if after is None else page.where(User.id > after))]
+
+
+async def find_person(db: Queries, person_id: str) -> Person | None:
+    """The person with this id."""
+    row = await ask_one(db, User.select(*_PERSON).where(User.id == person_id))
+    return None if row is None else Person(*row)
+
+
+async def find_password(db: Queries, name: str) -> tuple[str, str] | None:
+    """The id and the password's hash of the person of this name, in whatever case."""
+    row = await fetch_one(db, BY_NAME, name)
+    return None if row is None else (row[0], row[1])
+
+
+async def update_person(
+    db: Queries, person_id: str, role: PersonRole | None, active: bool | None, password_hash: str | None
+) -> Person | None:
+    """Change what is given; any real change ends the person's sessions. None if there is no such person, or if nobody
+    would be left who is an active admin.
+    """
+    row = await fetch_one(db, CHANGE, person_id, role, active, password_hash)
+    return None if row is None else Person(*row)
+
+
+async def note_login(db: Queries, person_id: str) -> bool:
+    """Whether the person may log in; that they did is noted."""
+    mine = (User.id == person_id) & (User.active == True)  # noqa: E712 - Piccolo's way to compare
+    return await ask_one(db, User.update({User.last_login_at: NOW}).where(mine).returning(User.id)) is not None
+
+
+async def replace_hash(db: Queries, person_id: str, old_hash: str, new_hash: str) -> None:
+    """The same password hashed anew, unless it was changed meanwhile."""
+    same = (User.id == person_id) & (User.password_hash == old_hash)
+    await ask(db, User.update({User.password_hash: new_hash}).where(same))
+
+
+async def count_admins(db: Queries) -> int:
+    """How many people can log in as admin."""
+    return int((await fetch_one(db, ADMINS))[0])
