@@ -70,7 +70,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
         details=_details(command),
     )
     if trip_km(delivery, world.policy) > world.policy.max_trip_km:
-        delivery.details = replace(delivery.details, warnings=("trip_too_long",))
+        delivery = replace(delivery, details=replace(delivery.details, warnings=("trip_too_long",)))
     happened: list[e.Event] = [
         e.DeliveryCreated(
             at=world.now,

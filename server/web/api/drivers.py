@@ -1,7 +1,7 @@
 """The HTTP API of drivers: registering them, reading them, and tokens for their app."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TAG: Final = "Drivers"
 PATH: Final = "/drivers/{driver_id:str}"
+Given = TypeVar("Given")
 
 
 NEW_DRIVER: Final = Body(s.NewDriver)
@@ -59,6 +60,11 @@ def shown(node: "Node", driver: Driver) -> DriverView:
     return driver_view(driver)
 
 
+def trimmed(given: Given) -> Given:
+    """A text without the blanks around it, as for orders; what is no text as it is."""
+    return cast(Given, given.strip()) if isinstance(given, str) else given
+
+
 @endpoint(
     "POST",
     "/drivers",
@@ -74,13 +80,13 @@ async def register_driver(request: Call) -> ASGIResponse:
     node: Node = request.app.state.node
     command = c.RegisterDriver(
         driver_id=new_id(),
-        name=new.name,
-        zone=new.zone,
+        name=trimmed(new.name),
+        zone=trimmed(new.zone),
         capacity=new.capacity,
         actor=request.user.actor,
-        external_ref=new.external_ref,
-        phone=new.phone,
-        vehicle=new.vehicle,
+        external_ref=trimmed(new.external_ref),
+        phone=trimmed(new.phone),
+        vehicle=trimmed(new.vehicle),
         tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)),
         shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
@@ -164,13 +170,13 @@ async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     command = c.ChangeDriver(
         driver_id=id_in_path(driver_id),
         actor=request.user.actor,
-        name=new.name,
-        phone=new.phone,
-        zone=new.zone,
+        name=trimmed(new.name),
+        phone=trimmed(new.phone),
+        zone=trimmed(new.zone),
         capacity=new.capacity,
-        vehicle=new.vehicle,
+        vehicle=trimmed(new.vehicle),
         tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)) if isinstance(new.tags, tuple) else UNSET,
-        external_ref=new.external_ref,
+        external_ref=trimmed(new.external_ref),
         shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
     )
     return await _changed(request, command)
