@@ -30,7 +30,7 @@ from server.store.users import PersonRole
 from server.tasks import wait_until_set
 from server.web.access.auth import Principal
 from server.web.http.errors import CSRF_FAILED, Problem
-from server.web.http.fields import read_fields
+from server.web.http.forms import read_fields
 
 IDLE_SECONDS: Final = 12 * 3600.0
 """Unused for so long, a session is over."""
@@ -252,7 +252,8 @@ class Sessions:
         else:
             given = None
             if connection.scope["route_handler"].opt.get(FORM):
-                given = (await read_fields(cast("Request[Any, Any, Any]", connection))).get(CSRF_FIELD)
+                fields = await read_fields(cast("Request[Any, Any, Any]", connection))
+                given = fields[CSRF_FIELD][-1] if CSRF_FIELD in fields else None
         if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")
 

@@ -28,8 +28,9 @@ from server.store.reads.drivers import read_driver
 from server.web.access.guards import ADMIN, OPS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
+from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_bulk import BREAK_MINUTES
-from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
+from server.web.screens.board_form import BoardForm, wanted_availability
 from server.web.screens.board_screen import done, error_fragment, invalid_fragment, node_of, refused_fragment
 from server.web.screens.board_seen import (
     Moved,
@@ -63,7 +64,7 @@ async def _submit(request: Call, command: c.Command) -> Answer | Refusal:
 
 
 async def _carry_out(
-    request: Call, form: Form, delivery_id: str, command: Callable[[int | None], c.Command]
+    request: Call, form: BoardForm, delivery_id: str, command: Callable[[int | None], c.Command]
 ) -> Answer | Refusal | Moved:
     """To the order as the dialog showed it; without a dialog, to the order as it is."""
     text = form.text("seen")
@@ -105,7 +106,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Offer it to the chosen driver, or assign it to them without asking."""
     known = id_in_path(delivery_id)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
         reason, early = form.reason(), form.ticked("early")
         actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
@@ -156,7 +157,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     """Free the driver; search again, or give it to the one chosen."""
     known = id_in_path(assignment_id)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         reason = form.reason()
         driver_id = form.optional_id("driver")
         direct = driver_id is not None and form.mode() == "assign"
@@ -199,7 +200,7 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """One search now; a scheduled order is dispatched by it only if the dialog said so."""
     known = id_in_path(delivery_id)
     try:
-        early = (await read_form(request)).ticked("early")
+        early = (await read_form(request, BoardForm)).ticked("early")
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
     with asking():
@@ -228,7 +229,7 @@ async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Nobody wants it any more."""
     known = id_in_path(delivery_id)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
         answer = await _carry_out(
             request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
@@ -256,7 +257,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     """Somebody looks after it."""
     known = id_in_path(delivery_id)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         note, actor = form.note(), request.user.actor
         answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
     except FormInvalid as wrong:
@@ -297,7 +298,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     """An admin decides it."""
     known = id_in_path(driver_id)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         availability, reason, minutes = wanted_availability(form)
         seen = _driver_seen(form, known)
     except FormInvalid as wrong:
@@ -320,7 +321,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     return done(f"{answer.driver.name}: {answer.driver.availability.replace('_', ' ')}.")
 
 
-def _driver_seen(form: Form, driver_id: str) -> SeenDriver | None:
+def _driver_seen(form: BoardForm, driver_id: str) -> SeenDriver | None:
     text = form.text("seen")
     seen = parse_seen_driver(text) if text else None
     if text and (seen is None or seen.driver_id != driver_id):

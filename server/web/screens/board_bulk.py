@@ -25,7 +25,8 @@ from server.store.reads.drivers import read_driver
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
-from server.web.screens.board_form import Form, FormInvalid, read_form, wanted_availability
+from server.web.http.forms import FormInvalid, read_form
+from server.web.screens.board_form import BoardForm, wanted_availability
 from server.web.screens.board_screen import in_plain_words, invalid_fragment, node_of
 from server.web.screens.board_seen import (
     Moved,
@@ -127,7 +128,7 @@ async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
     """The same command for each of a selection, as the dialog showed it; a line for each says what became of it."""
     _checked(request, action)
     try:
-        form = await read_form(request)
+        form = await read_form(request, BoardForm)
         lines = await (_drivers(request, form) if action == "availability" else _orders(request, action, form))
     except FormInvalid as wrong:
         return invalid_fragment(str(wrong))
@@ -141,7 +142,7 @@ async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
     return answer
 
 
-def _selected(form: Form, parse: Callable[[str], T | None]) -> list[T]:
+def _selected(form: BoardForm, parse: Callable[[str], T | None]) -> list[T]:
     given = list(dict.fromkeys(form.all("seen")))
     if not given:
         raise FormInvalid("Nothing is selected.")
@@ -153,7 +154,7 @@ def _selected(form: Form, parse: Callable[[str], T | None]) -> list[T]:
     return found
 
 
-async def _orders(request: Call, action: str, form: Form) -> list[Line]:
+async def _orders(request: Call, action: str, form: BoardForm) -> list[Line]:
     node, me = node_of(request), request.user.actor
     selected = _selected(form, parse_seen)
     command = _command(action, form, me)
@@ -174,7 +175,7 @@ def _ids(selected: list[Seen]) -> list[str]:
     return [seen.delivery_id for seen in selected]
 
 
-def _command(action: str, form: Form, me: Any) -> Callable[[Seen], c.Command]:
+def _command(action: str, form: BoardForm, me: Any) -> Callable[[Seen], c.Command]:
     if action == "acknowledge":
         note = form.note()
         return lambda seen: c.Acknowledge(seen.delivery_id, me, note, seen.version)
@@ -191,7 +192,7 @@ def _command(action: str, form: Form, me: Any) -> Callable[[Seen], c.Command]:
     return reassign
 
 
-async def _drivers(request: Call, form: Form) -> list[Line]:
+async def _drivers(request: Call, form: BoardForm) -> list[Line]:
     node, me = node_of(request), request.user.actor
     selected = _selected(form, parse_seen_driver)
     availability, reason, minutes = wanted_availability(form)

@@ -1,43 +1,18 @@
-"""Forms of the board, as browsers post them: decoded strictly, each mistake one plain sentence."""
+"""The forms of the board: reasons, notes, ids and availability, each mistake one plain sentence."""
 
-from typing import Any, Final, cast, get_args
-from urllib.parse import parse_qs
-
-from litestar import Request
+from typing import Final, cast, get_args
 
 from server.dispatch.model import Availability
 from server.sockets.session import canonical
-from server.web.api.endpoint import BODY_LIMIT_BYTES
-from server.web.http.errors import TOO_LARGE, Problem
+from server.web.http.forms import Form, FormInvalid
 
 REASON_LIMIT: Final = 500
 NOTE_LIMIT: Final = 1000
-FIELDS_LIMIT: Final = 1000
 OTHER: Final = "other"
 
 
-class FormInvalid(Exception):
-    """What is wrong with a form, in a sentence for whoever filled it in."""
-
-
-class Form:
-    """The fields of a form."""
-
-    def __init__(self, fields: dict[str, list[str]]) -> None:
-        self._fields = fields
-
-    def all(self, name: str) -> list[str]:
-        """Every value under a name."""
-        return self._fields.get(name, [])
-
-    def text(self, name: str) -> str:
-        """The last value under a name without spaces around; empty if there is none."""
-        values = self._fields.get(name)
-        return values[-1].strip() if values else ""
-
-    def ticked(self, name: str) -> bool:
-        """Whether a box is ticked."""
-        return bool(self.text(name))
+class BoardForm(Form):
+    """A form of the board: its reasons, notes and ids."""
 
     def reason(self) -> str:
         """A common reason, or the person's own words if they chose those (or wrote any)."""
@@ -96,26 +71,10 @@ class Form:
         return cast(Availability, text)
 
 
-def wanted_availability(form: Form) -> tuple[Availability, str, int | None]:
+def wanted_availability(form: BoardForm) -> tuple[Availability, str, int | None]:
     """Which, why, and for how many minutes if it is a break. Raises FormInvalid."""
     availability = form.availability()
     minutes = form.whole_number("minutes") if availability == "on_break" else None
     if minutes is not None and not 1 <= minutes <= 1440:
         raise FormInvalid("A break has 1 to 1440 minutes.")
     return availability, form.reason(), minutes
-
-
-async def read_form(request: Request[Any, Any, Any]) -> Form:
-    """The form in the body. Raises FormInvalid, or 413."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise Problem(TOO_LARGE, f"A body has {BODY_LIMIT_BYTES} bytes at most.")
-    try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
-    except (UnicodeDecodeError, ValueError):
-        raise FormInvalid("This form cannot be read.") from None
-    if any("\x00" in value for values in fields.values() for value in values):
-        raise FormInvalid("A text must not hold the character NUL.")
-    return Form(fields)

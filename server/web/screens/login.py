@@ -23,7 +23,7 @@ from server.web.access.login_limits import LoginLimits
 from server.web.access.sessions import FORM, LONGEST_SECONDS, Session
 from server.web.api.endpoint import Body, answer
 from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
-from server.web.http.fields import FORM_TYPE, read_fields
+from server.web.http.forms import Form, is_form, read_form
 from server.web.screens import driver_page, users
 from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, screens, see_other, sessions_of, wants_screen
 
@@ -74,7 +74,7 @@ async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     """A form is answered with a screen or the way on, JSON with JSON."""
     if not is_from_here(request):
         raise Problem(FORBIDDEN, "This login was sent from another site.")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE:
+    if is_form(request):
         return await _by_form(request)
     credentials = await CREDENTIALS.of(request)
     session = await _let_in(request, credentials.name, credentials.password)
@@ -84,9 +84,9 @@ async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 
 async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
-    fields = await read_fields(request)
-    name, password = fields.get("name", fields.get("username", "")), fields.get("password", "")
-    wanted = local_path(fields.get("next") or request.query_params.get("next"), START)
+    form = await read_form(request, Form)
+    name, password = form.last("name") or form.last("username"), form.last("password")
+    wanted = local_path(form.last("next") or request.query_params.get("next"), START)
     try:
         session = await _let_in(request, name, password)
     except Problem as problem:

@@ -25,7 +25,7 @@ from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
-from server.web.screens.board_form import FormInvalid, read_form
+from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.board_screen import STATUSES, node_of
 from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
 from server.web.screens.policy_form import (
@@ -111,7 +111,7 @@ async def change_policy(request: Call) -> ASGIResponse:
     node = node_of(request)
     (newest,) = await read_versions(node.database.pool, None, 1)
     try:
-        form = await read_form(request)
+        form = await read_form(request, Form)
     except FormInvalid as error:
         policy = newest.policy or node.policies.current
         return await _screen(request, filled_with(policy, newest.number), newest, 422, problem=str(error))

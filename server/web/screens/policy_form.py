@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from server.board.words import LEVEL_ACTIONS
 from server.dispatch.policy import Policy, contradictions
-from server.web.screens.board_form import REASON_LIMIT, Form
+from server.web.http.forms import Form
+from server.web.screens.board_form import REASON_LIMIT
 from server.web.screens.policy_fields import AFTER, FIELDS, LEVEL, SECTIONS, Field, document_of
 
 RUNGS_LIMIT: Final = 10

@@ -16,8 +16,9 @@ from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
-from server.web.http.errors import INVALID, Problem, refused
-from server.web.screens.board_form import FormInvalid, read_form
+from server.web.http.errors import Problem, refused
+from server.web.http.forms import FormInvalid, read_form
+from server.web.screens.board_form import BoardForm
 from server.web.screens.board_screen import in_plain_words, node_of
 from server.web.screens.live import acted, address, again, asked_of, live, not_done
 
@@ -78,9 +79,9 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     """Somebody looks after it, with a note for the colleagues."""
     known = id_in_path(delivery_id)
     try:
-        note = (await read_form(request)).note()
+        note = (await read_form(request, BoardForm)).note()
     except FormInvalid as wrong:
-        return not_done(request, Problem(INVALID, str(wrong)), UNASSIGNED)
+        return not_done(request, wrong, UNASSIGNED)
     answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor, note))
     if isinstance(answer, Refusal):
         problem = refused(answer)

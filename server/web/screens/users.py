@@ -16,7 +16,7 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.api.users import changed, made, pool_of
 from server.web.http.errors import Problem, not_found
-from server.web.http.fields import read_fields
+from server.web.http.forms import Form, read_form
 from server.web.screens.shell import flash, page, see_other, sessions_of
 
 SHOWN_LIMIT: Final = 1000
@@ -39,8 +39,8 @@ async def people(request: Call) -> ASGIResponse:
 @post("/users", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
 async def add(request: Call) -> ASGIResponse:
     """One more; a password that was made up is shown this once."""
-    fields = await read_fields(request)
-    name, role, password = fields.get("name", ""), fields.get("role", ""), fields.get("password", "")
+    form = await read_form(request, Form)
+    name, role, password = form.last("name"), form.last("role"), form.last("password")
     if role not in ROLES:
         return await _people(request, 422, problem="Choose a role.", filled_name=name)
     try:
@@ -65,13 +65,13 @@ async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
 @post("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
 async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     """`do=` role, deactivate, activate, password or logout."""
-    fields = await read_fields(request)
+    form = await read_form(request, Form)
     person = await _found(request, user_id)
     try:
-        match fields.get("do"):
-            case "role" if fields.get("role") in ROLES:
-                await changed(request, person.id, role=fields["role"])
-                told = f"{person.name} is now {fields['role']}."
+        match form.last("do"):
+            case "role" if form.last("role") in ROLES:
+                await changed(request, person.id, role=cast(PersonRole, form.last("role")))
+                told = f"{person.name} is now {form.last('role')}."
             case "deactivate":
                 await changed(request, person.id, active=False)
                 told = f"{person.name} cannot log in any more."
@@ -79,9 +79,9 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
                 await changed(request, person.id, active=True)
                 told = f"{person.name} can log in again."
             case "password":
-                password = fields.get("password") or (generated := random_password())
+                password = form.last("password") or (generated := random_password())
                 person = await changed(request, person.id, password=password)
-                if not fields.get("password"):
+                if not form.last("password"):
                     return await _person(request, person, fresh=generated)
                 told = f"{person.name} has a new password."
             case "logout":

@@ -22,7 +22,7 @@ from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, not_found
-from server.web.screens.board_form import Form, FormInvalid, read_form
+from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.board_screen import node_of
 from server.web.screens.live import acted, address, again, asked_of, in_words, live, not_done
 from server.web.screens.shell import flash, see_other
@@ -111,7 +111,7 @@ async def add(request: Call) -> ASGIResponse:
     """One more. Its secret is shown this once."""
     filled = Filled()
     try:
-        filled = _filled(await read_form(request))
+        filled = _filled(await read_form(request, Form))
         row, secret = await api.made(request, _chosen(filled).url, filled.events)
     except FormInvalid as wrong:
         return await _all(request, Filled(filled.url, filled.events, str(wrong)), 422)
@@ -212,7 +212,7 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     if not await read_fares(node_of(request).database.pool, known):
         raise not_found()
     try:
-        form = await read_form(request)
+        form = await read_form(request, Form)
     except FormInvalid as wrong:
         return see_other(path, flash(request, "bad", str(wrong)))
     match form.text("do"):

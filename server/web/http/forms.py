@@ -1,0 +1,69 @@
+"""Plain forms, as browsers post them: decoded strictly, each mistake one plain sentence."""
+
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
+
+from litestar import Request
+
+from server.web.http.errors import INVALID, Problem
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+FIELDS_LIMIT: Final = 1000
+
+
+class FormInvalid(Problem):
+    """422: what is wrong with a form, in a sentence for whoever filled it in."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(INVALID, detail)
+
+
+class Form:
+    """The fields of a form."""
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    def all(self, name: str) -> list[str]:
+        """Every value under a name."""
+        return self._fields.get(name, [])
+
+    def last(self, name: str) -> str:
+        """The last value under a name as it came, such as a password; empty if there is none."""
+        return self._fields.get(name, [""])[-1]
+
+    def text(self, name: str) -> str:
+        """The last value under a name without spaces around; empty if there is none."""
+        return self.last(name).strip()
+
+    def ticked(self, name: str) -> bool:
+        """Whether a box is ticked."""
+        return bool(self.text(name))
+
+
+AnyForm = TypeVar("AnyForm", bound=Form)
+
+
+def is_form(request: Request[Any, Any, Any]) -> bool:
+    """Whether the body says that it is a form."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
+
+
+async def read_form(request: Request[Any, Any, Any], kind: type[AnyForm]) -> AnyForm:
+    """The form in the body; one without fields if the body is none. Raises FormInvalid, or 413."""
+    fields = await read_fields(request)
+    # PostgreSQL's text holds any character but NUL.
+    if any("\0" in value for values in fields.values() for value in values):
+        raise FormInvalid("A text must not hold the character NUL.")
+    return kind(fields)
+
+
+async def read_fields(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
+    """The values under each name, whatever they hold. The body may be read again. Raises FormInvalid, or 413."""
+    if not is_form(request):
+        return {}
+    body = await request.body()
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
+    except ValueError:
+        raise FormInvalid("This form cannot be read.") from None
