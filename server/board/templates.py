@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from server.board import words as w
 from server.contract.views import instant
+from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Point
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
@@ -46,7 +47,7 @@ def environment(zone_name: str) -> Environment:
         span=w.span,
         money=w.money,
         shape=w.shape,
-        next_level_at=w.next_level_at,
+        next_level_at=next_level_at,
         alert_value=alert_value,
         outcome=outcome,
         trip_km=trip_km,

@@ -1,6 +1,6 @@
 """The words of the screens: what codes mean, for people who look at them all day. No rule is decided here."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from server.dispatch.policy import Policy
@@ -159,16 +159,6 @@ def shape(level: int, policy: Policy) -> str:
         return "calm"
     above = sum(rung.level > level for rung in policy.escalation)
     return ("top", "high")[above] if above < 2 else "low"
-
-
-def next_level_at(level: int, unassigned_since: datetime | None, policy: Policy) -> datetime | None:
-    """When the next level of the ladder is due; None at its top."""
-    if unassigned_since is None:
-        return None
-    for rung in policy.escalation:
-        if rung.level > level:
-            return unassigned_since + timedelta(seconds=rung.after_seconds)
-    return None
 
 
 def span(seconds: float) -> str:

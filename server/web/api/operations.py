@@ -1,7 +1,7 @@
 """The HTTP API of what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from litestar.handlers import HTTPRouteHandler
@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from server.contract.views import instant, instant_or_none
+from server.dispatch.escalation import next_level_at
 from server.dispatch.policy import Policy
 from server.store.reads import operations as reads
 from server.store.reads.zone_numbers import read_numbers_now
@@ -61,21 +62,12 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
         row.attempt_count,
         row.escalation_level,
         row.escalation_status,
-        instant_or_none(_next_escalation_at(row, policy)),
+        instant_or_none(next_level_at(row.escalation_level, row.unassigned_since, policy)),
         row.support_ticket_id,
         row.acknowledged_by,
         instant_or_none(row.acknowledged_at),
         row.acknowledgement_note,
     )
-
-
-def _next_escalation_at(row: reads.UnassignedRow, policy: Policy) -> datetime | None:
-    if row.unassigned_since is None:
-        return None
-    for rung in policy.escalation:
-        if rung.level > row.escalation_level:
-            return row.unassigned_since + timedelta(seconds=rung.after_seconds)
-    return None
 
 
 @endpoint(

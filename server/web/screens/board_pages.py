@@ -13,9 +13,9 @@ from msgspec import Struct
 from server.board.candidates import choices
 from server.board.picture import Gone
 from server.board.story import by, names_of, tell
-from server.board.words import next_level_at
 from server.contract.views import driver_view, search_radius_km
 from server.dispatch.availability import gone_since
+from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.query import asking, fetch, fetch_one

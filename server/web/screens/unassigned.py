@@ -7,8 +7,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.board.words import next_level_at
 from server.dispatch import commands as c
+from server.dispatch.escalation import next_level_at
 from server.dispatch.refusals import Refusal
 from server.sockets.session import canonical
 from server.store.reads.alerts_and_tickets import read_tickets_told
@@ -57,10 +57,7 @@ async def _waits(request: Call) -> dict[str, Any]:
     policy = node.policies.current
     chosen = {"all": "1" if everything else None}
     return {
-        "waits": [
-            (row, next_level_at(row.escalation_level, row.unassigned_since, policy) if row.unassigned_since else None)
-            for row in shown
-        ],
+        "waits": [(row, next_level_at(row.escalation_level, row.unassigned_since, policy)) for row in shown],
         "policy": policy,
         "chosen": chosen,
         "at": at,
