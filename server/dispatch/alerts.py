@@ -7,6 +7,7 @@ its threshold does not raise it again and again.
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -91,7 +92,7 @@ def resolve_alert(command: c.ResolveAlert, world: World) -> Decided | r.Refusal:
     alert = world.standing_alert(command.alert_id)
     if alert is None:
         return r.ALERT_OVER
-    return Decided((e.AlertResolved(at=world.now, actor=command.actor, alert=alert, value=command.value),))
+    return Decided((e.AlertResolved(at=world.now, actor=command.actor, alert=replace(alert), value=command.value),))
 
 
 def acknowledge_alert(command: c.AcknowledgeAlert, world: World) -> Decided | r.Refusal:
@@ -101,4 +102,4 @@ def acknowledge_alert(command: c.AcknowledgeAlert, world: World) -> Decided | r.
         return r.ALERT_OVER
     if alert.acknowledged_by is not None:
         return Decided(repeated=True)
-    return Decided((e.AlertAcknowledged(at=world.now, actor=command.actor, alert=alert),))
+    return Decided((e.AlertAcknowledged(at=world.now, actor=command.actor, alert=replace(alert)),))

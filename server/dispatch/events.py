@@ -581,7 +581,7 @@ class AlertRaised(Event, frozen=True, kw_only=True):
 
 
 class AlertResolved(Event, frozen=True, kw_only=True):
-    """The number is back; `alert` is the row as it stood, `value` what the number is now."""
+    """The number is back; `alert` is a copy of the row before, `value` what the number is now."""
 
     type: ClassVar[str] = "alert.resolved"
     alert: Alert
@@ -600,7 +600,7 @@ class AlertResolved(Event, frozen=True, kw_only=True):
 
 
 class AlertAcknowledged(Event, frozen=True, kw_only=True):
-    """Somebody in ops looks after the alert."""
+    """Somebody in ops acknowledged the alert; `alert` is a copy of the row before."""
 
     type: ClassVar[str] = "alert.acknowledged"
     alert: Alert

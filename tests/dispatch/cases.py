@@ -52,7 +52,9 @@ class Case(Struct, frozen=True):
 
 
 def check(case: Case) -> None:
-    """Decide, compare, apply; and what is true of every command: deciding changes nothing, invariants hold."""
+    """Decide, compare, apply; and what is true of every command: deciding changes nothing, applying changes no event,
+    invariants hold.
+    """
     world = case.given()
     before = copy.deepcopy((world.deliveries, world.drivers, world.policy))
     decided = decide(case.command, world)
@@ -74,8 +76,10 @@ def check(case: Case) -> None:
         assert expected.differs(event) is None, expected.differs(event)
         assert event.at == world.now
     assert decided.repeated == (not decided.events)
+    happened = copy.deepcopy(decided.events)
     for event in decided.events:
         world.apply(event)
+    assert decided.events == happened, "applying changed what an event says"
     assert broken_invariants(world) == []
     assert case.afterwards(world) in (True, None)
 

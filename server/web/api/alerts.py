@@ -9,9 +9,8 @@ from msgspec import structs
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.events import AlertAcknowledged
 from server.dispatch.refusals import Refusal
-from server.store.reads.operations import AlertRow, read_alert
+from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
@@ -36,11 +35,6 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     known = id_in_path(alert_id)
     node: Node = request.app.state.node
     done = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
-    if not isinstance(done, Refusal) and done.decided.events:
-        (acknowledged,) = done.decided.events
-        assert isinstance(acknowledged, AlertAcknowledged)
-        alert = AlertRow(*structs.astuple(acknowledged.alert))
-        return answer(alert_view(alert, await alert_numbers(node, [alert])))
     row = await read_alert(node.database.pool, known)
     if row is None:
         raise not_found()
