@@ -12,11 +12,15 @@ NowWith = Literal["another_driver", "nobody", "over"]
 
 
 class Refusal(Struct, frozen=True):
-    """The obstacle: a stable snake_case `code`, a sentence for a person, and what else the answer says (camelCase)."""
+    """The obstacle: a stable snake_case `code`, a sentence for a person, and what else the answer says (camelCase).
+
+    `why` is what the sentence adds to the code, where it adds anything: the condition not met, or what came first.
+    """
 
     code: str
     message: str
     more: Mapping[str, Any] = {}
+    why: str | None = None
 
 
 NOT_FOUND = Refusal("not_found", "There is nothing here under that id.")
@@ -60,7 +64,9 @@ TRY_AGAIN = Refusal("try_again", "Callboard is too busy or cut off from its data
 
 def driver_not_available(why: str) -> Refusal:
     """`driver_not_available` that says which condition was not met."""
-    return Refusal(DRIVER_NOT_AVAILABLE.code, f"This driver cannot be given this delivery now: {why}.", {"reason": why})
+    return Refusal(
+        DRIVER_NOT_AVAILABLE.code, f"This driver cannot be given this delivery now: {why}.", {"reason": why}, why
+    )
 
 
 def driver_exists(driver_id: str) -> Refusal:
@@ -76,7 +82,7 @@ def delivery_differs(delivery_id: str, fields: Iterable[str]) -> Refusal:
 def assignment_not_active(why: str, now_with: NowWith) -> Refusal:
     """`assignment_not_active` that says what became of the assignment and by whom, and who has the delivery now."""
     message = f"This assignment is no longer active: {why}."
-    return Refusal(ASSIGNMENT_NOT_ACTIVE.code, message, {"nowWith": now_with})
+    return Refusal(ASSIGNMENT_NOT_ACTIVE.code, message, {"nowWith": now_with}, why)
 
 
 def proof_required(missing: Iterable[str]) -> Refusal:

@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
+from server.dispatch.refusals import assignment_not_active, driver_not_available
 from server.web.screens.board_bulk import BULK_LIMIT
+from server.web.screens.board_screen import in_plain_words
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 from tests.web.html_tree import Element, parse
@@ -472,3 +474,10 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
     assert "by alice" in said(await post(site.alice, f"/board/alerts/{alert}/acknowledge"))
     assert "by alice" in said(await post(site.ada, f"/board/alerts/{alert}/acknowledge"))
     assert (await post(site.alice, f"/board/alerts/{NOTHING}/acknowledge")).status_code == 409
+
+
+def test_a_refusal_says_whole_what_came_first_whatever_somebody_is_called() -> None:
+    refusal = assignment_not_active("REASSIGNED", "Ada: night shift")
+    assert in_plain_words(refusal) == "Somebody was first: already reassigned by Ada: night shift."
+    assert in_plain_words(assignment_not_active("COMPLETED", None)) == "Somebody was first: already completed."
+    assert in_plain_words(driver_not_available("on_break")).endswith("now: on a break.")

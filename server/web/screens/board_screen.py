@@ -47,12 +47,10 @@ def done(said: str) -> ASGIResponse:
 
 def in_plain_words(refusal: Refusal) -> str:
     """A refusal for people: the codes within it translated."""
-    if refusal.code == r.DRIVER_NOT_AVAILABLE.code and ": " in refusal.message:
-        why = refusal.message.rsplit(": ", 1)[1].rstrip(".")
-        return f"This driver cannot be given this delivery now: {w.words(w.NOT_TAKEN, why)}."
-    if refusal.code == r.ASSIGNMENT_NOT_ACTIVE.code and " by " in refusal.message:
-        what = refusal.message.rsplit(": ", 1)[1].rstrip(".")
-        return f"Somebody was first: already {what}."
+    if refusal.code == r.DRIVER_NOT_AVAILABLE.code and refusal.why:
+        return f"This driver cannot be given this delivery now: {w.words(w.NOT_TAKEN, refusal.why)}."
+    if refusal.code == r.ASSIGNMENT_NOT_ACTIVE.code and refusal.why:
+        return f"Somebody was first: already {refusal.why}."
     return PLAIN.get(refusal.code, refusal.message)
 
 
