@@ -89,8 +89,9 @@ def run_apart(work: Callable[[], Awaitable[Any]]) -> Any:
 
 @contextmanager
 def short_folder(home: Path = Path("/tmp")) -> Iterator[Path]:
-    """A temporary folder whose path leaves room for a Unix socket's 107 bytes."""
+    """A temporary folder whose path leaves room for a Unix socket's 107 bytes, and which servers of root may enter."""
     folder = Path(tempfile.mkdtemp(prefix="cb-", dir=home))
+    folder.chmod(0o711)
     try:
         yield folder
     finally:

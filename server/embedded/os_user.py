@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import subprocess
@@ -13,12 +14,15 @@ from typing import Any, Final
 PROGRAM_SECONDS: Final = 60.0
 
 
-class NoAccount(Exception):
-    """There is no user to run the servers as; the text is one line."""
+class AccountError(Exception):
+    """The servers cannot run as an ordinary user; the text is one line."""
 
 
 class Account:
-    """The system user the servers run as: us, or, since PostgreSQL refuses root, an ordinary one. Raises NoAccount."""
+    """The system user the servers run as: ours, or for root, which PostgreSQL refuses, an ordinary one.
+
+    Raises AccountError.
+    """
 
     def __init__(self) -> None:
         self.uid, self.gid = os.geteuid(), os.getegid()
@@ -47,19 +51,39 @@ class Account:
             **self.as_this_user(),
         )
 
-    def let_in(self, *folders: Path) -> None:
-        """As root: let the servers' user pass through the folders above these (search only, not read)."""
+    def let_through(self, data: Path, programs: Path) -> None:
+        """As root: open the data folder to the servers' user (search only, not read), and say so.
+
+        Raises AccountError if another folder on the way to the data or the programs is closed to that user: those
+        are not ours to open.
+        """
         if os.geteuid() != 0:
             return
-        opened = []
-        for folder in sorted({parent for inner in folders for parent in (inner, *inner.parents)}):
-            mode = folder.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                folder.chmod(mode | stat.S_IXOTH)
-                opened.append(str(folder))
-        if opened:
-            user = pwd.getpwuid(self.uid).pw_name
-            print(f"running as root: the user {user} may now pass through {', '.join(opened)}", file=sys.stderr)  # noqa: T201
+        user = pwd.getpwuid(self.uid).pw_name
+        closed = [
+            folder
+            for folder in sorted({parent for inner in (data, programs) for parent in (inner, *inner.parents)})
+            if not self._may_pass(folder)
+        ]
+        for folder in closed:
+            if not folder.is_relative_to(data):
+                raise AccountError(
+                    f"running as root: the servers' user {user} may not pass through {folder}; run as an ordinary "
+                    f"user, use a place that all may enter, or allow it: chmod o+x {shlex.quote(str(folder))}"
+                )
+        for folder in closed:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+            _say(f"the user {user} may now pass through {folder}")
+
+    def _may_pass(self, folder: Path) -> bool:
+        found = folder.stat()
+        if found.st_uid == self.uid:
+            return bool(found.st_mode & stat.S_IXUSR)
+        return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == self.gid else stat.S_IXOTH))
+
+
+def _say(what: str) -> None:
+    print(f"running as root: {what}", file=sys.stderr)  # noqa: T201
 
 
 def _ordinary_user() -> tuple[int, int]:
@@ -69,8 +93,9 @@ def _ordinary_user() -> tuple[int, int]:
                 entry = pwd.getpwnam(name)
                 return entry.pw_uid, entry.pw_gid
         if attempt == 0 and (useradd := shutil.which("useradd")):
+            _say("PostgreSQL refuses root, so the system user callboard is added to run the servers")
             subprocess.run([useradd, "--system", "--user-group", "callboard"], capture_output=True, check=False)  # noqa: S603
     with suppress(KeyError):
         entry = pwd.getpwnam("nobody")
         return entry.pw_uid, entry.pw_gid
-    raise NoAccount("running as root, and there is no ordinary user for PostgreSQL: add one named callboard")
+    raise AccountError("running as root, and there is no ordinary user for PostgreSQL: add one named callboard")

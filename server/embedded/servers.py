@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 from urllib.parse import quote
 
-from server.embedded.os_user import Account, NoAccount
+from server.embedded.os_user import Account, AccountError
 
 DATABASE: Final = "callboard"
 SOCKET_PATH_BYTES: Final = 103
@@ -65,7 +65,7 @@ class Embedded:
         self._durable = durable
         try:
             self._account = Account()
-        except NoAccount as error:
+        except AccountError as error:
             raise EmbeddedError(str(error)) from None
         self._use: IO[bytes] | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -104,6 +104,8 @@ class Embedded:
                 except BaseException:
                     self._leave(within=5.0)
                     raise
+        except AccountError as error:
+            raise EmbeddedError(str(error)) from None
         except OSError as error:
             raise EmbeddedError(f"cannot use the data folder {self.data}: {error}") from None
 
@@ -146,7 +148,7 @@ class Embedded:
         if _answers(self._postgres_socket):
             return
         programs = _postgres_programs()
-        self._account.let_in(self.data, programs)
+        self._account.let_through(self.data, programs)
         self._initialise(programs)
         options = POSTGRES_SETTINGS | ({} if self._durable else THROWAWAY_SETTINGS)
         options["unix_socket_directories"] = str(self._private(self._postgres_socket.parent))
@@ -226,7 +228,7 @@ class Embedded:
         if _answers(self._valkey_socket):
             return
         program = _valkey_program()
-        self._account.let_in(self.data, program.parent)
+        self._account.let_through(self.data, program.parent)
         self._private(self._valkey_folder)
         self._private(self._valkey_socket.parent)
         command: list[str | Path] = [

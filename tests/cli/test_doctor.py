@@ -10,6 +10,7 @@ from server.doctor import Finding, examine
 from server.settings import Settings
 from tests.builders import CAKE, DAN, DORA, NODE
 from tests.cli.conftest import Run, done
+from tests.conftest import short_folder
 
 A_DRIVER = """
 INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
@@ -128,9 +129,10 @@ async def test_as_a_process_it_exits_with_1_when_something_is_wrong(run: Run) ->
     assert "ok    schema     up to date" in out
 
 
-async def test_with_servers_of_its_own_all_is_well(run_bare: Run, tmp_path: Any) -> None:
-    data = str(tmp_path / "data")
-    assert (await done(run_bare("migrate", data=data)))[0] == 0
-    code, out, err = await done(run_bare("doctor", data=data))
+async def test_with_servers_of_its_own_all_is_well(run_bare: Run) -> None:
+    with short_folder() as folder:
+        data = str(folder / "data")
+        assert (await done(run_bare("migrate", data=data)))[0] == 0
+        code, out, err = await done(run_bare("doctor", data=data))
     assert (code, "running as root" in err or err == "") == (0, True), out + err
     assert "bad" not in out

@@ -295,9 +295,8 @@ async def test_a_drivers_id_in_capitals_is_theirs(site: Site) -> None:
 
 async def test_blanks_around_a_text_do_not_count_for_drivers_either(site: Site) -> None:
     """Or an order for a zone would not find its drivers."""
-    driver = (
-        await site.ada.post("/drivers", json={"name": " Dan ", "zone": "\tnorth ", "externalRef": " d-1 "})
-    ).json()
+    new = {"name": " Dan ", "zone": "\tnorth ", "externalRef": " d-1 "}
+    driver = (await site.ada.post("/drivers", json=new)).json()
     assert (driver["name"], driver["zone"], driver["externalRef"]) == ("Dan", "north", "d-1")
     changed = await site.ada.patch(f"/drivers/{driver['id']}", json={"name": " Dora\n", "vehicle": " bike "})
     assert (changed.json()["name"], changed.json()["vehicle"]) == ("Dora", "bike")
