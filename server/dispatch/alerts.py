@@ -102,4 +102,6 @@ def acknowledge_alert(command: c.AcknowledgeAlert, world: World) -> Decided | r.
         return r.ALERT_OVER
     if alert.acknowledged_by is not None:
         return Decided(repeated=True)
-    return Decided((e.AlertAcknowledged(at=world.now, actor=command.actor, alert=replace(alert)),))
+    by = command.actor.id or command.actor.type
+    acknowledged = replace(alert, acknowledged_by=by, acknowledged_at=world.now)
+    return Decided((e.AlertAcknowledged(at=world.now, actor=command.actor, alert=acknowledged),))

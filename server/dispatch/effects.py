@@ -441,8 +441,8 @@ def _alert_resolved(world: "World", event: e.AlertResolved) -> None:
 
 def _alert_acknowledged(world: "World", event: e.AlertAcknowledged) -> None:
     alert = world.touch_alert(event.alert.id)
-    alert.acknowledged_by = event.actor.id or event.actor.type
-    alert.acknowledged_at = event.at
+    alert.acknowledged_by = event.alert.acknowledged_by
+    alert.acknowledged_at = event.alert.acknowledged_at
 
 
 def _policy_changed(world: "World", event: e.PolicyChanged) -> None:

@@ -600,7 +600,7 @@ class AlertResolved(Event, frozen=True, kw_only=True):
 
 
 class AlertAcknowledged(Event, frozen=True, kw_only=True):
-    """Somebody in ops acknowledged the alert; `alert` is a copy of the row before."""
+    """Somebody in ops acknowledged the alert; `alert` is a copy of the row as it is from now on."""
 
     type: ClassVar[str] = "alert.acknowledged"
     alert: Alert

@@ -59,5 +59,5 @@ async def test_an_alert_that_was_acknowledged(node: StartNode) -> None:
             done = await site.alice.post(f"/admin/alerts/{alert_id}/acknowledge")
         assert done.status_code == 200, done.text
         (row,) = (await site.vic.get("/admin/alerts")).json()["items"]
-        assert done.json() == row
+        assert done.json() == row | {"currentValue": None}  # that one takes a read
         assert row["acknowledgedBy"] == "alice"

@@ -9,8 +9,10 @@ from msgspec import structs
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.events import AlertAcknowledged
 from server.dispatch.refusals import Refusal
-from server.store.reads.operations import read_alert
+from server.store.query import DatabaseAway
+from server.store.reads.operations import AlertRow, read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
@@ -35,12 +37,21 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     known = id_in_path(alert_id)
     node: Node = request.app.state.node
     done = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
-    row = await read_alert(node.database.pool, known)
-    if row is None:
+    if not isinstance(done, Refusal) and done.decided.events:
+        (acknowledged,) = done.decided.events
+        assert isinstance(acknowledged, AlertAcknowledged)
+        row = AlertRow(*structs.astuple(acknowledged.alert))
+        try:
+            numbers = await alert_numbers(node, [row])
+        except DatabaseAway:  # it is acknowledged all the same
+            numbers = {}
+        return answer(alert_view(row, numbers))
+    known_row = await read_alert(node.database.pool, known)
+    if known_row is None:
         raise not_found()
     if isinstance(done, Refusal):
         raise refused(done)
-    return answer(alert_view(row, await alert_numbers(node, [row])))
+    return answer(alert_view(known_row, await alert_numbers(node, [known_row])))
 
 
 @endpoint(

@@ -172,7 +172,7 @@ class TicketView(Told, frozen=True):
 
 class AlertView(Told, frozen=True):
     """A zone's number that was worth waking somebody. `value` is the one that raised it, or the last one of one that is
-    resolved; `currentValue` is the number now, null for one that is resolved.
+    resolved; `currentValue` is the number now, null for one that is resolved and where it cannot be read.
     """
 
     id: Id
