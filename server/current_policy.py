@@ -3,21 +3,18 @@
 import asyncio
 from typing import Final
 
-import msgspec
 import structlog
 
 from server.contract.commit import Committed
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.store.connections import Pool
+from server.store.policies import newest_policy
 from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 0.9
-QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-NEWEST: Final = "SELECT document FROM policy WHERE version > $1 ORDER BY version DESC LIMIT 1"
 
 log = structlog.get_logger(__name__)
-_decode = msgspec.json.Decoder(Policy).decode
 
 
 class Policies:
@@ -39,10 +36,10 @@ class Policies:
             self._set(commit.policy)
 
     async def refresh(self) -> None:
-        """Read it now. Raises what the database raises."""
-        document = await self._pool.fetchval(NEWEST, self._version, timeout=QUERY_TIMEOUT_SECONDS)
-        if document is not None:
-            self._set(_decode(document))
+        """Read it now. Raises what `newest_policy` raises."""
+        newer = await newest_policy(self._pool, self._version)
+        if newer is not None:
+            self._set(newer)
 
     async def follow(self) -> None:
         """Keep up with other nodes, for ever."""

@@ -13,11 +13,18 @@ from redis.exceptions import RedisError, ResponseError
 
 from server.current_policy import Policies
 from server.redis.bus import Bus
-from server.redis.index import DISPATCHABLE_IDS, Geo
+from server.redis.index import GEO_LATITUDE, Geo
 from server.settings import SECRET_BYTES, Settings
+from server.store.clock import time_at
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.jobs.retention import would_go
+from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
+from server.store.nodes import count_nodes
+from server.store.query import DatabaseAway
+from server.store.reads.index import all_dispatchable
+from server.store.servers import clock_and_durability
+from server.store.users import count_admins
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0
@@ -29,18 +36,6 @@ FIX_SECONDS: Final = 15.0
 REBUILD_ROUNDS: Final = 20
 STILL_THERE: Final = timedelta(days=1)
 """For so long what is to be removed may still be there."""
-
-NODES: Final = """
-SELECT count(*) FILTER (WHERE expires_at > clock_timestamp()) AS alive,
-       count(*) FILTER (WHERE expires_at <= clock_timestamp()) AS dead,
-       (SELECT count(*) FROM drivers WHERE session_id IS NOT NULL) AS sockets
-FROM nodes
-"""
-LEASE: Final = "SELECT count(*) FROM leases WHERE holder IS NOT NULL AND expires_at > clock_timestamp()"
-CLOCK: Final = """
-SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
-"""
-PEOPLE: Final = "SELECT count(*) FILTER (WHERE active AND role = 'admin') FROM users"
 
 
 class Finding(Struct, frozen=True):
@@ -155,7 +150,7 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
             version = connection.get_server_version()
             before = time.time()
             began = time.perf_counter()
-            clock, durable = await connection.fetchrow(CLOCK)
+            clock, durable = await clock_and_durability(connection)
             took_ms = (time.perf_counter() - began) * 1000
             ahead = clock.timestamp() - (before + took_ms / 2000)
             name = f"PostgreSQL {version.major}.{version.micro}"
@@ -172,9 +167,9 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
                 findings.append(bad("schema", f"{len(pending)} migrations have not run: `callboard migrate`"))
             else:
                 findings.append(ok("schema", "up to date"))
-                findings.append(_people(await connection.fetchval(PEOPLE)))
+                findings.append(_people(await count_admins(connection)))
             return findings
-    except (*DATABASE_ERRORS, MigrationFailed) as error:
+    except (*DATABASE_ERRORS, DatabaseAway, MigrationFailed) as error:
         return [bad("database", f"{where}: {_one_line(error)}")]
 
 
@@ -197,13 +192,13 @@ def _people(admins: int) -> Finding:
 
 async def _nodes(db: Database) -> list[Finding]:
     """Who runs, and who dispatches."""
-    alive, dead, sockets = await db.pool.fetchrow(NODES)
-    if not alive:
+    nodes = await count_nodes(db.pool)
+    if not nodes.alive:
         return [note("nodes", "none is running")]
-    findings = [ok("nodes", f"{alive} running, {sockets} drivers connected")]
-    if dead:
-        findings.append(note("nodes", f"{dead} ended without a word and will be forgotten"))
-    if await db.pool.fetchval(LEASE):
+    findings = [ok("nodes", f"{nodes.alive} running, {nodes.sockets} drivers connected")]
+    if nodes.dead:
+        findings.append(note("nodes", f"{nodes.dead} ended without a word and will be forgotten"))
+    if (await lease_state(db.pool, DISPATCHER)).held:
         findings.append(ok("lease", "one node dispatches"))
     else:
         findings.append(bad("lease", "nodes are running, but none of them dispatches"))
@@ -213,7 +208,7 @@ async def _nodes(db: Database) -> list[Finding]:
 async def _kept(settings: Settings, db: Database) -> Finding:
     """What should have been removed a day ago."""
     try:
-        now = await db.pool.fetchval("SELECT clock_timestamp()")
+        now = await time_at(db.pool)
         left = await would_go(db, settings, now=now - STILL_THERE)
     except DATABASE_ERRORS as error:
         return note("kept", f"cannot be counted: {_one_line(error)}")
@@ -245,11 +240,8 @@ async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
 
 async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tuple[str, str]], int]:
     """(zone, driver id) of those in one of the two only, and how many Redis has."""
-    policy = policies.current
-    rows = await db.pool.fetch(
-        DISPATCHABLE_IDS, float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
-    )
-    true = {(row["zone"], driver_id) for row in rows for driver_id in row["ids"].split(",")}
+    by_zone = await all_dispatchable(db.pool, policies.current, GEO_LATITUDE)
+    true = {(zone, driver_id) for zone, ids in by_zone.items() for driver_id in ids}
     shown = set()
     async for key in bus.redis.scan_iter(match=f"{bus.geo_prefix}*", count=1000):
         zone = key.decode().removeprefix(bus.geo_prefix)

@@ -45,6 +45,7 @@ from server.store.clock import DatabaseClock
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.retention import Pruner
+from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
 from server.write.executor import Executor
@@ -52,18 +53,10 @@ from server.write.executor import Executor
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0
 """Without a renewal for so long, a node's sockets count as lost."""
-QUERY_TIMEOUT_SECONDS: Final = 2.0
 SEEN_SECONDS: Final = 30.0
 """How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
 CLOSE_SECONDS: Final = 5.0
 
-BEAT: Final = """
-INSERT INTO nodes (id, name, started_at, expires_at, words)
-VALUES ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3), $4)
-ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
-RETURNING clock_timestamp(), (SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1),
-    (SELECT min(words) FROM nodes WHERE expires_at > clock_timestamp() AND id <> $1)
-"""
 
 log = structlog.get_logger(__name__)
 
@@ -235,7 +228,7 @@ class Node:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.executor.close()
                 await self.positions.store()
-                await self.database.pool.execute("DELETE FROM nodes WHERE id = $1", self.node_id)
+                await forget_node(self.database.pool, self.node_id)
         except Exception as error:
             log.warning("node_stopped_in_a_hurry", reason=repr(error))
         await stop(*self._tasks)
@@ -319,13 +312,8 @@ class Node:
     async def _beat(self) -> None:
         asked = time.time()
         try:
-            said, others, words = await self.database.pool.fetchrow(
-                BEAT,
-                self.node_id,
-                platform.node(),
-                DEAD_AFTER_SECONDS,
-                KNOWN_WORDS,
-                timeout=QUERY_TIMEOUT_SECONDS,
+            said, others, words = await beat(
+                self.database.pool, self.node_id, platform.node(), DEAD_AFTER_SECONDS, KNOWN_WORDS
             )
         except BaseException:
             self._written_at = float("-inf")

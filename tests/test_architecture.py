@@ -25,12 +25,7 @@ FLAT_LIMIT = 12
 """Modules that may stand beside the rooms."""
 SQL_OUTSIDE_STORE = {"write/load.py", "write/save.py", "write/transaction.py"}
 """The write path's own: its locks, its reads under them, its one saving statement, its ends."""
-SQL_TO_MOVE = {
-    "board/story.py", "current_policy.py", "dispatcher/lease.py", "doctor.py", "node.py", "notify/webhooks.py",
-    "redis/index.py",
-    "sockets/hub.py", "sockets/positions.py",
-    "web/api/system.py", "web/screens/board.py", "web/screens/board_pages.py", "web/screens/policy.py",
-}  # fmt: skip
+SQL_TO_MOVE = {"board/story.py", "web/screens/board.py", "web/screens/board_pages.py"}
 """Modules whose SQL belongs into `store`."""
 PURE_THIRD_PARTIES = {"msgspec", "numpy", "scipy"}
 IMPURE_STANDARD = {

@@ -5,17 +5,18 @@ lock. So a holder who cannot renew only has to stop soon, by its own monotonic c
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from asyncpg import ReadOnlySQLTransactionError
 from prometheus_client import Gauge
 
 from server.redis.bus import Bus
+from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database
+from server.store.leases import DISPATCHER, release_lease, seconds_left_to_another, take_lease
 from server.tasks import wait_until_set
 
-NAME: Final = "dispatcher"
 CHANNEL: Final = "lease"
 LASTS_SECONDS: Final = 3.0
 RENEW_SECONDS: Final = 1.0
@@ -25,17 +26,6 @@ STATEMENT_SECONDS: Final = 1.0
 CONNECT_SECONDS: Final = 2.0
 AFTER_FAILURE_SECONDS: Final = 0.2
 
-TAKE: Final = """
-INSERT INTO leases AS l (name, holder, expires_at)
-VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
-ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = clock_timestamp() + make_interval(secs => $3)
-WHERE l.holder IS NULL OR l.expires_at IS NULL OR l.holder = excluded.holder OR l.expires_at <= clock_timestamp()
-RETURNING true
-"""
-LEFT: Final = """
-SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM leases WHERE name = $1 AND holder <> $2
-"""
-RELEASE: Final = "UPDATE leases SET holder = NULL, expires_at = NULL WHERE name = $1 AND holder = $2"
 
 HELD: Final = Gauge("callboard_dispatcher_lease_held", "1 while this process holds the dispatcher's lease")
 
@@ -50,7 +40,7 @@ class Lease:
         self._node_id = node_id
         self._database = database
         self._bus = bus
-        self._connection: Any = None
+        self._connection: Connection | None = None
         self._generation = 0
         self._one_at_a_time = asyncio.Lock()
         self._until = 0.0
@@ -96,11 +86,11 @@ class Lease:
             asked = loop.time()
             async with asyncio.timeout(STATEMENT_SECONDS):
                 if not self.held:
-                    left = await self._connection.fetchval(LEFT, NAME, self._node_id)
+                    left = await seconds_left_to_another(self._connection, DISPATCHER, self._node_id)
                     if left is not None and left > 0:
-                        return float(min(left, RENEW_SECONDS))
+                        return min(left, RENEW_SECONDS)
                     asked = loop.time()
-                ours = await self._connection.fetchval(TAKE, NAME, self._node_id, LASTS_SECONDS)
+                ours = await take_lease(self._connection, DISPATCHER, self._node_id, LASTS_SECONDS)
             if self._over.is_set():
                 return 0.0
             if ours:
@@ -137,11 +127,11 @@ class Lease:
         self._lose("lease_released")
         try:
             async with asyncio.timeout(2 * STATEMENT_SECONDS), self._one_at_a_time:
-                done = await self._database.pool.execute(RELEASE, NAME, self._node_id, timeout=STATEMENT_SECONDS)
+                released = await release_lease(self._database.pool, DISPATCHER, self._node_id, STATEMENT_SECONDS)
         except DATABASE_ERRORS as error:
             log.warning("lease_not_released", reason=repr(error))
             return
-        if done == "UPDATE 1":
+        if released:
             log.info("lease_released", nodeId=self._node_id)
             self._bus.publish(CHANNEL, "")
 

@@ -25,7 +25,18 @@ from server.notify.calls import Calls
 from server.notify.sender import Result, Sender
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.queues.webhooks import Attempt, Claimed, ClaimedLine, Outcome, Wanted, claim, hasten, record, release
+from server.store.queues.webhooks import (
+    Attempt,
+    Claimed,
+    ClaimedLine,
+    Outcome,
+    Wanted,
+    claim,
+    hasten,
+    plan_anew,
+    record,
+    release,
+)
 
 CHANNEL: Final = "outbox"
 PER_WEBHOOK: Final = 16
@@ -174,7 +185,7 @@ class Outbox:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect_for_outbox()
         elif now - self._planned_at > PLANNED_SECONDS:
-            await self._connection.execute("DISCARD PLANS")
+            await plan_anew(self._connection)
         else:
             return
         self._planned_at = now

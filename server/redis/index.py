@@ -33,7 +33,8 @@ from server.redis.hints import NodeHint, write_hint
 from server.redis.pipe import Command
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
-from server.store.reads.waiting import DISPATCHABLE, dispatchable_among
+from server.store.reads.index import all_dispatchable, driver_statuses, open_offers
+from server.store.reads.waiting import dispatchable_among
 from server.tasks import wait_until_set
 
 RECONCILE_TIMEOUT_SECONDS = 10.0
@@ -43,17 +44,6 @@ GEO_LATITUDE = 85.05
 
 log = structlog.get_logger(__name__)
 
-DISPATCHABLE_IDS = f"""
-SELECT d.zone, string_agg(d.id::text, ',') AS ids
-FROM drivers d JOIN driver_positions p ON p.driver_id = d.id
-WHERE {DISPATCHABLE} AND p.lat BETWEEN -{GEO_LATITUDE} AND {GEO_LATITUDE} GROUP BY d.zone
-"""  # noqa: S608
-STATUSES = "SELECT id::text, CASE WHEN active_count >= capacity THEN 'busy' ELSE availability END FROM drivers"
-OPEN_OFFERS = """
-SELECT id::text, delivery_id::text, driver_id::text, expires_at,
-       extract(epoch FROM expires_at - clock_timestamp())::float8 AS left_seconds
-FROM driver_offers WHERE status = 'PENDING' AND expires_at > clock_timestamp()
-"""
 
 _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
 
@@ -204,13 +194,7 @@ class Geo:
         database or Redis raise.
         """
         policy = self._policy()
-        rows = await self._pool.fetch(
-            DISPATCHABLE_IDS,
-            float(policy.position_fresh_seconds),
-            float(policy.call_presence_seconds),
-            timeout=RECONCILE_TIMEOUT_SECONDS,
-        )
-        true = {row["zone"]: set(row["ids"].split(",")) for row in rows}
+        true = await all_dispatchable(self._pool, policy, GEO_LATITUDE)
         async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
             shown = await self._shown(true)
         doubtful = {zone: true.get(zone, set()) ^ members for zone, members in shown.items()}
@@ -248,12 +232,13 @@ class Geo:
 
     async def refill(self) -> None:
         """Redis came back, maybe empty: write all of it anew. For the lease holder."""
-        statuses = await self._pool.fetch(STATUSES, timeout=RECONCILE_TIMEOUT_SECONDS)
-        offers = await self._pool.fetch(OPEN_OFFERS, timeout=RECONCILE_TIMEOUT_SECONDS)
+        statuses = await driver_statuses(self._pool)
+        offers = await open_offers(self._pool)
         for driver_id, status in statuses:
             self._statuses.setdefault(driver_id, status)
-        for offer_id, delivery_id, driver_id, expires_at, left in offers:
-            self._offers.setdefault(offer_id, (left, _offer_json(offer_id, delivery_id, driver_id, expires_at)))
+        for o in offers:
+            shown = _offer_json(o.id, o.delivery_id, o.driver_id, o.expires_at)
+            self._offers.setdefault(o.id, (o.left_seconds, shown))
         await self.reconcile()
         self._bus.wake()
 

@@ -37,6 +37,7 @@ from server.sockets.session import (
 )
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
+from server.store.reads.streams import differing_streams, messages_after
 from server.tasks import wait_until_set
 
 QUEUE_LIMIT = 256
@@ -44,7 +45,6 @@ SEND_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 1.0
 POLL_WITHOUT_REDIS_SECONDS = 0.25
-QUERY_TIMEOUT_SECONDS = 5.0
 SPREAD_MS = (500, 5_000)
 """How long drivers are asked to wait before they come back after a restart: spread, so that they do not storm."""
 
@@ -55,20 +55,6 @@ log = structlog.get_logger(__name__)
 
 Message = dict[str, Any]
 AsgiSend = Callable[[Message], Awaitable[None]]
-
-BEHIND = """
-SELECT s.driver_id::text, d.session_id::text, d.stream_seq > s.seq AS behind,
-    d.id IS NULL OR d.stream_seq < s.seq AS ahead
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS s (driver_id, session_id, seq)
-LEFT JOIN drivers d ON d.id = s.driver_id
-WHERE d.id IS NULL OR d.stream_seq <> s.seq OR d.session_id IS DISTINCT FROM s.session_id
-"""
-ROWS_AFTER = """
-SELECT m.driver_id::text, m.seq, m.body
-FROM unnest($1::uuid[], $2::bigint[]) AS s (driver_id, seq)
-JOIN driver_messages m ON m.driver_id = s.driver_id AND m.seq > s.seq
-ORDER BY m.driver_id, m.seq
-"""
 
 
 class Submit(Protocol):
@@ -348,28 +334,27 @@ class Hub:
         known = [s for s in self.sockets.values() if s.connected]
         if not known:
             return
-        rows = await self._pool.fetch(
-            BEHIND,
+        found = await differing_streams(
+            self._pool,
             [s.driver_id for s in known],
             [s.session_id for s in known],
             [s.session.last_seq for s in known],
-            timeout=QUERY_TIMEOUT_SECONDS,
         )
         compared = {s.driver_id: s for s in known}
-        for driver_id, session_id, behind, ahead in rows:
-            socket = compared[driver_id]
+        for stream in found:
+            socket = compared[stream.driver_id]
             if socket.closed is not None:
                 continue
-            if ahead:
+            if stream.ahead:
                 # The database has forgotten what was sent: a fail-over to a standby that was behind. Numbers will be
                 # given out again, so only a new `hello` is true.
-                log.warning("stream_went_back", driverId=driver_id)
+                log.warning("stream_went_back", driverId=stream.driver_id)
                 socket.close(RESTARTING)
-            elif session_id is None:
+            elif stream.session_id is None:
                 self._reclaim(socket)
-            elif session_id != socket.session_id:
+            elif stream.session_id != socket.session_id:
                 socket.close(SUPERSEDED)
-            elif behind:
+            elif stream.behind:
                 self.fetch_for(socket)
 
     def _reclaim(self, socket: Socket) -> None:
@@ -405,12 +390,7 @@ class Hub:
                     socket.session.fetch_over()
 
     async def _fetch_rows(self, behind: list[Socket]) -> None:
-        rows = await self._pool.fetch(
-            ROWS_AFTER,
-            [s.driver_id for s in behind],
-            [s.session.last_seq for s in behind],
-            timeout=QUERY_TIMEOUT_SECONDS,
-        )
+        rows = await messages_after(self._pool, [s.driver_id for s in behind], [s.session.last_seq for s in behind])
         by_driver = {s.driver_id: s for s in behind}
         now = self.clock.now()
         for driver_id, seq, body in rows:

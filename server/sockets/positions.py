@@ -19,32 +19,13 @@ from server.redis.index import GEO_LATITUDE
 from server.redis.pipe import Command
 from server.store.clock import DatabaseClock, to_millisecond
 from server.store.connections import Pool
+from server.store.positions import PositionRow, write_calls, write_positions
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
-QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 RECEIVED = Counter("callboard_positions", "Positions received from drivers")
 
-WRITE: Final = """
-INSERT INTO driver_positions AS p (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
-SELECT u.driver_id, u.lat, u.lon, u.at, u.heading, u.speed_kmh, u.accuracy_m
-FROM unnest($1::text[]::uuid[], $2::float8[], $3::float8[], $4::timestamptz[], $5::float8[], $6::float8[],
-            $7::float8[]) AS u (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
-WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
-ORDER BY u.driver_id
-ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, at = excluded.at,
-    heading = excluded.heading, speed_kmh = excluded.speed_kmh, accuracy_m = excluded.accuracy_m
-WHERE p.at IS NULL OR p.at < excluded.at
-"""
-WRITE_CALLS: Final = """
-INSERT INTO driver_positions AS p (driver_id, last_call_at)
-SELECT u.driver_id, u.at FROM unnest($1::text[]::uuid[], $2::timestamptz[]) AS u (driver_id, at)
-WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
-ORDER BY u.driver_id
-ON CONFLICT (driver_id) DO UPDATE SET last_call_at = excluded.last_call_at
-WHERE p.last_call_at IS NULL OR p.last_call_at < excluded.last_call_at
-"""
 
 log = structlog.get_logger(__name__)
 
@@ -170,21 +151,10 @@ class Positions:
         self._urgent = set()
         try:
             if calls:
-                ordered = sorted(calls.items())
-                await self._pool.execute(
-                    WRITE_CALLS,
-                    [driver_id for driver_id, _ in ordered],
-                    [at for _, at in ordered],
-                    timeout=QUERY_TIMEOUT_SECONDS,
-                )
+                await write_calls(self._pool, calls)
                 calls = {}
             if rows:
-                await self._pool.execute(
-                    WRITE,
-                    [driver_id for driver_id, _ in rows],
-                    *zip(*(_columns(seen) for _, seen in rows), strict=True),
-                    timeout=QUERY_TIMEOUT_SECONDS,
-                )
+                await write_positions(self._pool, [_row(driver_id, seen) for driver_id, seen in rows])
         except BaseException:
             self._calls = calls | self._calls
             self._unstored.update(driver_id for driver_id, _ in rows)
@@ -197,8 +167,8 @@ class Positions:
                 appeared(urgent)
 
 
-def _columns(seen: Seen) -> tuple[Any, ...]:
-    return seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m
+def _row(driver_id: str, seen: Seen) -> PositionRow:
+    return driver_id, seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m
 
 
 def _instant(seconds: float) -> datetime:

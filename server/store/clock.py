@@ -2,11 +2,22 @@
 
 import time
 from datetime import UTC, datetime
+from typing import Final
+
+from server.store.connections import Queries
+
+TIMEOUT_SECONDS: Final = 5.0
 
 
 def to_millisecond(at: datetime) -> datetime:
     """The instant without what is finer than a millisecond."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+async def time_at(connection: Queries) -> datetime:
+    """The database's time, asked now. Raises what the database raises."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()", timeout=TIMEOUT_SECONDS)
+    return now
 
 
 class DatabaseClock:

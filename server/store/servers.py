@@ -5,6 +5,7 @@ A URL may name several, as `postgresql://user@db1:5432,db2:5432/name`: a primary
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -26,6 +27,9 @@ DATABASE_ERRORS: Final = (
 
 An InternalClientError is what asyncpg says when the server has said goodbye and has not hung up yet.
 """
+
+_CLOCK: Final = """
+SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"""
 
 
 class TakesNoWrites(OSError):
@@ -72,6 +76,12 @@ class Servers:
                 return connection
         except asyncpg.TargetServerAttributeNotMatched:
             raise TakesNoWrites("it takes no writes: it is a standby, or read-only") from None
+
+
+async def clock_and_durability(connection: Connection) -> tuple[datetime, bool]:
+    """The server's time, and whether what it has committed survives a power cut. Raises what the database raises."""
+    now, durable = await connection.fetchrow(_CLOCK)
+    return now, durable
 
 
 def each_server(url: str) -> list[str]:

@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from server.dispatch.policy import DEFAULT_POLICY
-from server.redis import index
-from server.sockets import hub
+from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
@@ -16,10 +15,12 @@ from server.store.reads import (
     board,
     deliveries,
     drivers,
+    index,
     insights,
     notices,
     operations,
     snapshot,
+    streams,
     waiting,
     zone_numbers,
 )
@@ -123,11 +124,11 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "matcher: others in boxes", waiting.OTHERS_IN_BOXES, (*fresh, *box)
     yield "matcher: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
-    yield "index: dispatchable", index.DISPATCHABLE_IDS, fresh
+    yield "index: dispatchable", index.IDS, (*fresh, GEO_LATITUDE)
     yield "index: open offers", index.OPEN_OFFERS, ()
     yield "socket: hello", snapshot.SNAPSHOT, (s.drivers, [1] * len(s.drivers), 100)
-    yield "socket: behind", hub.BEHIND, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
-    yield "socket: rows after", hub.ROWS_AFTER, (s.drivers, [2**40] * len(s.drivers))
+    yield "socket: behind", streams.DIFFERING, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
+    yield "socket: rows after", streams.AFTER, (s.drivers, [2**40] * len(s.drivers))
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
     yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
     yield "outbox: backlog", webhooks.BACKLOG, ()

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from server.dispatcher.lease import LASTS_SECONDS, NAME, Lease
+from server.dispatcher.lease import LASTS_SECONDS, Lease
 from server.ids import new_id
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
+from server.store.leases import DISPATCHER
 from server.tasks import stop, supervised
 from tests.waiting import until
 
@@ -54,7 +55,7 @@ async def run(database: Database, settings: Settings) -> AsyncIterator[Run]:
 
 async def row(database: Database) -> Any:
     return await database.pool.fetchrow(
-        "SELECT holder, expires_at > clock_timestamp() FROM leases WHERE name = $1", NAME
+        "SELECT holder, expires_at > clock_timestamp() FROM leases WHERE name = $1", DISPATCHER
     )
 
 
@@ -62,7 +63,7 @@ async def test_one_of_two_holds_it(database: Database, run: Run) -> None:
     first, second = await run(), await run()
     await until(lambda: first.lease.held or second.lease.held)
     holder, other = (first, second) if first.lease.held else (second, first)
-    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME)
+    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", DISPATCHER)
     await until(lambda: _later(database, renewed))
     assert holder.lease.held
     assert holder.lease.taken.is_set()
@@ -127,7 +128,7 @@ async def test_a_holder_who_was_replaced_stops(database: Database, run: Run, mon
 async def test_a_lost_connection_costs_nothing(database: Database, run: Run) -> None:
     first = await run()
     await until(lambda: first.lease.held)
-    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME)
+    renewed = await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", DISPATCHER)
     await database.pool.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%INSERT INTO leases%'"
         " AND pid <> pg_backend_pid()"
@@ -137,7 +138,7 @@ async def test_a_lost_connection_costs_nothing(database: Database, run: Run) -> 
 
 
 async def _later(database: Database, renewed: Any) -> bool:
-    return bool(await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", NAME) > renewed)
+    return bool(await database.pool.fetchval("SELECT expires_at FROM leases WHERE name = $1", DISPATCHER) > renewed)
 
 
 async def _connections(database: Database, count: int) -> bool:

@@ -19,9 +19,9 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 import redis.asyncio
 
-from server.dispatcher.lease import NAME as LEASE
 from server.embedded.servers import Embedded
 from server.paths import ROOT
+from server.store.leases import DISPATCHER
 from tests.bench.wire import connect_http, request
 from tests.own_servers import OwnServers
 from tests.process import Process
@@ -292,7 +292,7 @@ class Stage:
         """Which node holds the dispatcher's lease, if any does and it can be told."""
         try:
             async with self.database() as connection:
-                holder = await connection.fetchval(HOLDER, LEASE)
+                holder = await connection.fetchval(HOLDER, DISPATCHER)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             return None
         return next((node.index for node in self.nodes if holder is not None and node.node_id == holder), None)

@@ -16,6 +16,7 @@ import structlog
 from msgspec import Struct
 
 from server.settings import Settings
+from server.store.clock import time_at
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS, Database
 
@@ -205,7 +206,7 @@ async def prune(
     A step that fails leaves the rest of its rows for the next run. Raises what the database raises if it cannot even
     tell the time.
     """
-    now = now or await pool.fetchval("SELECT clock_timestamp()", timeout=STATEMENT_SECONDS)
+    now = now or await time_at(pool)
     rows: Counter[str] = Counter()
     failed = {}
     for step in STEPS:
@@ -241,7 +242,7 @@ async def would_go(database: Database, settings: Settings, *, now: datetime | No
     connection = await database.connect_apart()
     try:
         await connection.execute(f"SET statement_timeout = '{COUNT_SECONDS}s'")
-        now = now or await connection.fetchval("SELECT clock_timestamp()")
+        now = now or await time_at(connection)
         rows: Counter[str] = Counter()
         for step in STEPS:
             before = now - step.kept(settings)

@@ -315,6 +315,11 @@ async def release(connection: Connection, sender: str) -> None:
     await connection.execute(RELEASE, sender, timeout=OUTBOX_TIMEOUT_SECONDS)
 
 
+async def plan_anew(connection: Connection) -> None:
+    """Forget the plans made so far, which were made for other sizes of the line. Raises what the database raises."""
+    await connection.execute("DISCARD PLANS")
+
+
 async def hasten(connection: Connection, webhook_id: str) -> bool:
     """Make what waits for this webhook due, in steps: whether there may be more. Raises what the database raises."""
     done = await connection.execute(HASTEN, webhook_id, HASTENED, timeout=OUTBOX_TIMEOUT_SECONDS)

@@ -14,8 +14,8 @@ from litestar.types import Message, Receive, Scope, Send
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from server.dispatcher.lease import NAME as LEASE
-from server.store.query import DatabaseAway, fetch_one
+from server.store.leases import DISPATCHER, lease_state
+from server.store.query import DatabaseAway
 from server.web.access.auth import Connection, bearer
 from server.web.api.endpoint import answer, endpoint
 from server.web.http.errors import unauthorized
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 TAG: Final = "System"
 CHECK_SECONDS: Final = 1.0
 
-SOMEBODY_DISPATCHES: Final = """
-SELECT coalesce((SELECT holder IS NOT NULL AND expires_at > clock_timestamp() FROM leases WHERE name = $1), false),
-    current_setting('transaction_read_only') = 'on'"""
 
 State = Literal["up", "down"]
 
@@ -78,10 +75,11 @@ async def health(node: "Node") -> Health:
     dispatched = False
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            dispatched, read_only = await fetch_one(node.database.pool, SOMEBODY_DISPATCHES, LEASE)
-            if read_only:
+            lease = await lease_state(node.database.pool, DISPATCHER)
+            dispatched = lease.held
+            if lease.read_only:
                 node.database.retire()
-            if read_only or not (node.hub.draining or await node.takes_writes()):
+            if lease.read_only or not (node.hub.draining or await node.takes_writes()):
                 database = "down"
     except (DatabaseAway, TimeoutError):
         database = "down"

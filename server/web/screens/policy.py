@@ -4,11 +4,9 @@ An admin's form is an ordinary ChangePolicy. It works without a script; with one
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import zip_longest
 from typing import Any, Final
 
-import msgspec
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
@@ -17,10 +15,8 @@ from msgspec import Struct
 from server.board.words import LEVEL_ACTIONS
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
-from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.policies import Version, read_versions
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
@@ -43,43 +39,12 @@ PATH: Final = "/policy"
 PAGE: Final = 20
 NOTHING_CHANGED: Final = "Nothing was changed, so there is nothing to save."
 
-VERSIONS: Final = """
-SELECT version, document, changed_by, reason, created_at FROM policy
-WHERE $1::integer IS NULL OR version <= $1 ORDER BY version DESC LIMIT $2"""
-
-_decode = msgspec.json.Decoder(Policy).decode
-
-
-class Version(Struct, frozen=True):
-    """One version of the policy: who made it, why, when. `policy` is None if it cannot be read any more."""
-
-    number: int
-    policy: Policy | None
-    by: str
-    reason: str
-    at: datetime
-
 
 class Told(Struct, frozen=True):
     """A version in the history; `changes` is None where the one before is not known."""
 
     version: Version
     changes: list[Difference] | None
-
-
-async def read_versions(pool: Pool, newest: int | None, limit: int) -> list[Version]:
-    """The newest first, from version `newest` down."""
-    return [
-        Version(number, _policy(document), by or "Callboard", reason or "", at)
-        for number, document, by, reason, at in await fetch(pool, VERSIONS, newest, limit)
-    ]
-
-
-def _policy(document: str) -> Policy | None:
-    try:
-        return _decode(document)
-    except msgspec.ValidationError:
-        return None
 
 
 @get(PATH, guards=[WATCHERS], include_in_schema=False)

@@ -1,0 +1,52 @@
+"""The versions of the policy: the newest is in force. They are written by the write path alone."""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from server.dispatch.policy import Policy
+from server.store.connections import Pool
+from server.store.tables import PolicyVersion as Row
+from server.store.typed import ask, ask_one
+
+_decode: Final = msgspec.json.Decoder(Policy).decode
+
+
+class Version(Struct, frozen=True):
+    """One version of the policy: who made it, why, when. `policy` is None if it cannot be read any more."""
+
+    number: int
+    policy: Policy | None
+    by: str
+    reason: str
+    at: datetime
+
+
+async def newest_policy(pool: Pool, after: int) -> Policy | None:
+    """The policy in force, if its version is above `after`. Raises DatabaseAway, or ValidationError if this release
+    cannot read it.
+    """
+    newer = Row.select(Row.document).where(Row.version > after).order_by(Row.version, ascending=False).limit(1)
+    row = await ask_one(pool, newer)
+    return None if row is None else _decode(row[0])
+
+
+async def read_versions(pool: Pool, newest: int | None, limit: int) -> list[Version]:
+    """The newest first, from version `newest` down. Raises DatabaseAway."""
+    columns = (Row.version, Row.document, Row.changed_by, Row.reason, Row.created_at)
+    page = Row.select(*columns).order_by(Row.version, ascending=False).limit(limit)
+    return [
+        Version(number, _readable(document), by or "Callboard", reason or "", at)
+        for number, document, by, reason, at in await ask(
+            pool, page if newest is None else page.where(Row.version <= newest)
+        )
+    ]
+
+
+def _readable(document: str) -> Policy | None:
+    try:
+        return _decode(document)
+    except msgspec.ValidationError:
+        return None
