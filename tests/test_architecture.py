@@ -25,8 +25,6 @@ FLAT_LIMIT = 12
 """Modules that may stand beside the rooms."""
 SQL_OUTSIDE_STORE = {"write/load.py", "write/save.py", "write/transaction.py"}
 """The write path's own: its locks, its reads under them, its one saving statement, its ends."""
-SQL_TO_MOVE = {"board/story.py", "web/screens/board.py", "web/screens/board_pages.py"}
-"""Modules whose SQL belongs into `store`."""
 PURE_THIRD_PARTIES = {"msgspec", "numpy", "scipy"}
 IMPURE_STANDARD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets",
@@ -192,10 +190,26 @@ def test_guards_are_made_in_one_place() -> None:
 
 def test_sql_has_its_places() -> None:
     for path in modules():
-        if room_of(path).startswith("store") or named(path) in SQL_OUTSIDE_STORE | SQL_TO_MOVE:
+        if room_of(path).startswith("store") or named(path) in SQL_OUTSIDE_STORE:
             continue
         for text, line in texts(path):
             assert not STATEMENT.match(text), f"{named(path)}:{line} holds SQL: {text.strip()[:60]}"
+
+
+def test_only_the_store_and_the_write_path_ask_the_database() -> None:
+    """Others call typed functions of the store; what asks a statement, or a query of Piccolo's, is not theirs."""
+    asking = {"server.store.query.fetch", "server.store.query.fetch_one"}
+    for path in modules():
+        if room_of(path).startswith("store") or room_of(path) == "write":
+            continue
+        for name in imports(path):
+            assert name not in asking, f"{named(path)} imports {name}"
+            assert not name.startswith(("server.store.typed", "server.store.tables", "piccolo")), (
+                f"{named(path)} imports {name}"
+            )
+        for node in ast.walk(tree_of(path)):
+            asks = isinstance(node, ast.Attribute) and node.attr in ("fetchrow", "fetchval")
+            assert not asks, f"{named(path)}:{getattr(node, 'lineno', 0)} asks the database"
 
 
 def texts(path: Path) -> Iterator[tuple[str, int]]:

@@ -9,13 +9,12 @@ from msgspec import Struct
 from server.board import words as w
 from server.dispatch.model import Actor
 from server.store.connections import Pool
-from server.store.query import fetch
 from server.store.reads.deliveries import TimelineEvent
+from server.store.reads.drivers import read_names
 from server.store.reads.notices import Notice
 
 OFFER_OVER: Final = ("offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn")
 
-NAMES: Final = "SELECT id, name FROM drivers WHERE id = ANY($1::text[]::uuid[])"
 
 TONES: Final = {
     "offer.accepted": "good",
@@ -48,17 +47,11 @@ class Line(Struct, frozen=True):
     told: list[Notice]
 
 
-async def names_of(pool: Pool, ids: Iterable[str]) -> dict[str, str]:
-    """The names of these drivers."""
-    wanted = sorted(set(ids))
-    return {row[0]: row[1] for row in await fetch(pool, NAMES, wanted)} if wanted else {}
-
-
 async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[Line]:
     """The events as lines, in the same order, each with the notices made of it. Raises DatabaseAway."""
     ids = {event.driver_id for event in events if event.driver_id is not None}
     ids |= {event.actor.id for event in events if event.actor.type == "driver" and event.actor.id is not None}
-    names = await names_of(pool, ids)
+    names = await read_names(pool, ids)
     lines = [_line(event, names) for event in events]
     for notice in notices:
         place = _made_of(notice, events)

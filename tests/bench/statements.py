@@ -14,6 +14,7 @@ from server.store.reads import (
     alerts_and_tickets,
     board,
     deliveries,
+    driver_page,
     drivers,
     index,
     insights,
@@ -24,8 +25,6 @@ from server.store.reads import (
     waiting,
     zone_numbers,
 )
-from server.web.screens import board as board_page
-from server.web.screens import board_pages
 from server.write import load
 
 LARGE: Final = (
@@ -100,10 +99,10 @@ def reading(s: Sample) -> Iterator[Statement]:
         yield f"deliveries: {' and '.join(conditions) or 'all'}", page, (50, *args)
     yield "drivers", drivers.PAGE, (None, None, None, 50)
     yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
-    yield "driver's page: offers", board_pages.OFFERS_OF, (s.drivers[0], 50)
-    yield "driver's page: answers", board_pages.ANSWERS_OF, (s.drivers[0],)
-    yield "driver's page: work", board_pages.WORK_OF, (s.drivers[0],)
-    yield "order by the seller's number", board_page.ORDER, (s.order,)
+    yield "driver's page: offers", driver_page.OFFERS, (s.drivers[0], 50)
+    yield "driver's page: answers", driver_page.ANSWERS, (s.drivers[0],)
+    yield "driver's page: work", driver_page.WORK, (s.drivers[0],)
+    yield "order by the seller's number", deliveries.OF_ORDER, (s.order,)
     yield "board: open deliveries", board.OPEN_DELIVERIES, (board.SHOWN_LIMIT,)
     yield "board: deliveries", board.DELIVERIES, (s.deliveries,)
     yield "board: drivers", board.SHOWN_DRIVERS, (board.SHOWN_LIMIT,)

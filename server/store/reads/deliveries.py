@@ -92,7 +92,7 @@ async def read_timeline(pool: Pool, delivery_id: str, after: int, limit: int) ->
     A delivery's events are written under its lock, so that their numbers are in the order of what happened.
     """
     rows = await fetch(pool, TIMELINE, delivery_id, after, limit)
-    if not rows and await fetch_one(pool, EXISTS, delivery_id) is None:
+    if not rows and not await delivery_exists(pool, delivery_id):
         return None
     return [_timeline_event(row) for row in rows]
 
@@ -105,3 +105,17 @@ async def last_events(pool: Pool, delivery_ids: Sequence[str]) -> dict[str, int]
 
 def _timeline_event(row: Any) -> TimelineEvent:
     return TimelineEvent(*(*row[:3], Actor(row[3], row[4]), *row[5:8], Raw(row[8].encode())))
+
+
+OF_ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
+
+
+async def newest_of_order(pool: Pool, order_id: str) -> str | None:
+    """The id of the newest delivery under a seller's order id. Raises DatabaseAway."""
+    row = await fetch_one(pool, OF_ORDER, order_id)
+    return None if row is None else str(row[0])
+
+
+async def delivery_exists(pool: Pool, delivery_id: str) -> bool:
+    """Whether there is such a delivery. Raises DatabaseAway."""
+    return await fetch_one(pool, EXISTS, delivery_id) is not None

@@ -1,5 +1,6 @@
 """Reading drivers: one, a page of them, and the history of one's availability."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -67,3 +68,12 @@ async def read_history(
     if not rows and not await driver_exists(pool, driver_id):
         return None
     return [AvailabilityChange(*row) for row in rows]
+
+
+NAMES: Final = "SELECT id, name FROM drivers WHERE id = ANY($1::text[]::uuid[])"
+
+
+async def read_names(pool: Pool, driver_ids: Iterable[str]) -> dict[str, str]:
+    """The names of these drivers, by id. Raises DatabaseAway."""
+    wanted = sorted(set(driver_ids))
+    return {row[0]: row[1] for row in await fetch(pool, NAMES, wanted)} if wanted else {}

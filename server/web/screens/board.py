@@ -1,6 +1,6 @@
 """The live board: its page, its stream, its tables again after a gap, and where notifications lead."""
 
-from typing import Any, Final
+from typing import Final
 
 from litestar import get
 from litestar.params import FromPath
@@ -13,7 +13,7 @@ from server.board.broadcast import Viewer
 from server.board.feed import TOPICS
 from server.board.render import partial_of
 from server.sockets.session import canonical
-from server.store.query import fetch_one
+from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
@@ -24,9 +24,6 @@ from server.web.screens.shell import HTML, NO_STORE, page, screens, see_other, s
 POSITION_LIMIT: Final = 64
 TEXT_LIMIT: Final = 100
 ABOUT_LIMIT: Final = 200
-
-ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"
-DELIVERY_EXISTS: Final = "SELECT id FROM deliveries WHERE id = $1"
 
 
 @get("/board", guards=[WATCHERS], include_in_schema=False)
@@ -122,19 +119,23 @@ async def order(request: Call) -> ASGIResponse:
     order_id = request.scope["path"].removeprefix("/admin/orders/")
     if "\x00" in order_id:
         raise not_found()
-    return _to_delivery(await fetch_one(node_of(request).database.pool, ORDER, order_id))
+    newest = await newest_of_order(node_of(request).database.pool, order_id)
+    if newest is None:
+        raise not_found()
+    return _to_delivery(newest)
 
 
 @get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
 async def unassigned_order(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Where notifications lead."""
-    return _to_delivery(await fetch_one(node_of(request).database.pool, DELIVERY_EXISTS, id_in_path(delivery_id)))
-
-
-def _to_delivery(row: Any) -> ASGIResponse:
-    if row is None:
+    known = id_in_path(delivery_id)
+    if not await delivery_exists(node_of(request).database.pool, known):
         raise not_found()
-    return see_other(f"/board/deliveries/{row[0]}")
+    return _to_delivery(known)
+
+
+def _to_delivery(delivery_id: str) -> ASGIResponse:
+    return see_other(f"/board/deliveries/{delivery_id}")
 
 
 def board_handlers() -> list[ControllerRouterHandler]:

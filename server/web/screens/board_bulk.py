@@ -14,14 +14,13 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.board.story import names_of
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.sockets.session import canonical
-from server.store.reads.drivers import read_driver
+from server.store.reads.drivers import read_driver, read_names
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
@@ -103,7 +102,7 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
     found = await read_seen(pool, ids)
     held = [a.driver_id for delivery, _ in found.values() if (a := delivery.active_assignment()) is not None]
     offered = [offer.driver_id for delivery, _ in found.values() if (offer := delivery.open_offer()) is not None]
-    names = await names_of(pool, held + offered)
+    names = await read_names(pool, held + offered)
     shown = []
     for delivery, seen in found.values():
         offer, assignment = delivery.open_offer(), delivery.active_assignment()
@@ -196,7 +195,7 @@ async def _drivers(request: Call, form: BoardForm) -> list[Line]:
     node, me = node_of(request), request.user.actor
     selected = _selected(form, parse_seen_driver)
     availability, reason, minutes = wanted_availability(form)
-    names = await names_of(node.database.pool, [seen.driver_id for seen in selected])
+    names = await read_names(node.database.pool, [seen.driver_id for seen in selected])
 
     def command(seen: SeenDriver) -> c.Command:
         return c.SetAvailability(seen.driver_id, availability, reason, me, minutes, seen.changed_at)

@@ -1,26 +1,25 @@
 """The pages of one delivery and of one driver: facts, a map, everything that happened; live."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import Struct
 
 from server.board.candidates import choices
 from server.board.picture import Gone
-from server.board.story import by, names_of, tell
+from server.board.story import by, tell
 from server.contract.views import driver_view, search_radius_km
 from server.dispatch.availability import gone_since
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
-from server.store.query import asking, fetch, fetch_one
+from server.store.query import asking
 from server.store.reads.deliveries import read_timeline
-from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
+from server.store.reads.driver_page import answers_of, offers_of, work_of
+from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import WATCHERS
@@ -32,70 +31,6 @@ from server.web.screens.shell import fragment, page
 TIMELINE_LIMIT: Final = 2_000
 NOTICES_LIMIT: Final = 500
 HISTORY_LIMIT: Final = 50
-
-OFFERS_OF: Final = """
-SELECT o.delivery_id, d.store_name, d.seller_order_id, o.status, o.auto_accepted, o.created_at, o.received_at,
-       o.closed_at, o.closing_reason, o.driver_response_time_ms
-FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT $2) e
-JOIN driver_offers o ON o.id = e.offer_id JOIN deliveries d ON d.id = o.delivery_id
-ORDER BY o.id DESC"""
-WORK_OF: Final = """
-SELECT a.id, a.delivery_id, d.store_name, d.seller_order_id, a.source, a.created_at, a.picked_up_at,
-       d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon
-FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
-WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY a.created_at"""
-# Found by way of the events, which are indexed by driver. What was withdrawn says nothing about the driver.
-ANSWERS_OF: Final = """
-WITH o AS (
-    SELECT status, auto_accepted, driver_response_time_ms AS ms
-    FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT 100) e
-    JOIN driver_offers o ON o.id = e.offer_id WHERE status IN ('ACCEPTED', 'REJECTED', 'EXPIRED'))
-SELECT count(*), count(*) FILTER (WHERE status = 'ACCEPTED'), count(*) FILTER (WHERE status = 'REJECTED'),
-       count(*) FILTER (WHERE status = 'EXPIRED' AND NOT auto_accepted), count(*) FILTER (WHERE auto_accepted),
-       avg(ms)::float8
-FROM o"""
-
-
-class OfferRow(Struct, frozen=True):
-    """One offer to a driver, and what came of it."""
-
-    delivery_id: str
-    store_name: str
-    order_id: str
-    status: str
-    auto_accepted: bool
-    created_at: datetime
-    received_at: datetime | None
-    closed_at: datetime | None
-    reason: str | None
-    response_ms: int | None
-
-
-class WorkRow(Struct, frozen=True):
-    """What a driver carries now."""
-
-    id: str
-    delivery_id: str
-    store_name: str
-    order_id: str
-    source: str
-    created_at: datetime
-    picked_up_at: datetime | None
-    lat: float
-    lon: float
-    dropoff_lat: float
-    dropoff_lon: float
-
-
-class Answers(Struct, frozen=True):
-    """How a driver answers: of the last hundred offers, but for those withdrawn."""
-
-    offers: int
-    accepted: int
-    rejected: int
-    missed: int
-    by_silence: int
-    response_ms: float | None
 
 
 @get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
@@ -122,7 +57,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     notices = await read_about(pool, known, NOTICES_LIMIT)
     offer, assignment = found.open_offer(), found.assignment()
     ids = [part.driver_id for part in (offer, assignment) if part is not None]
-    names = await names_of(pool, ids)
+    names = await read_names(pool, ids)
     driver = await read_driver(pool, ids[0]) if ids else None
     carried = found.active_assignment() is not None
     wait = found.unassigned
@@ -174,7 +109,7 @@ async def _driver(request: Call, text: str) -> dict[str, Any]:
     if driver is None:
         raise not_found()
     history = await read_history(pool, known, None, HISTORY_LIMIT) or []
-    answers = Answers(*await fetch_one(pool, ANSWERS_OF, known))
+    answers = await answers_of(pool, known)
     return {
         "driver": driver,
         "tiles": node.settings.map_tiles,
@@ -183,8 +118,8 @@ async def _driver(request: Call, text: str) -> dict[str, Any]:
         "state": "busy" if driver.availability == "available" and driver.busy else driver.availability,
         "gone": _gone(request, driver) if driver.active_count else None,
         "last_seen": driver_view(driver).last_seen_at,
-        "work": [WorkRow(*row) for row in await fetch(pool, WORK_OF, known)],
-        "offers": [OfferRow(*row) for row in await fetch(pool, OFFERS_OF, known, HISTORY_LIMIT)],
+        "work": await work_of(pool, known),
+        "offers": await offers_of(pool, known, HISTORY_LIMIT),
         "answers": answers,
         "acceptance": answers.accepted / answers.offers if answers.offers else None,
         "history": _history(history, driver),

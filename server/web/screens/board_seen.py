@@ -14,7 +14,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from server.board import words as w
-from server.board.story import names_of
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -24,7 +23,7 @@ from server.sockets.session import canonical
 from server.store.connections import Pool
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
-from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
+from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.waiting import read_deliveries
 from server.write.executor import Executor
 
@@ -182,7 +181,7 @@ async def _moved(pool: Pool, seen: Seen, me: Actor) -> str | None:
     told = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]
     if not told:
         return None
-    names = await names_of(pool, [event.driver_id for event in told if event.driver_id is not None])
+    names = await read_names(pool, [event.driver_id for event in told if event.driver_id is not None])
     return _sentence(told[-1], names, me)
 
 

@@ -1,0 +1,88 @@
+"""What the page of one driver shows beside the driver: what they carry, their last offers and how they answer."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from server.store.connections import Pool
+from server.store.query import fetch, fetch_one
+
+OFFERS: Final = """
+SELECT o.delivery_id, d.store_name, d.seller_order_id, o.status, o.auto_accepted, o.created_at, o.received_at,
+       o.closed_at, o.closing_reason, o.driver_response_time_ms
+FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT $2) e
+JOIN driver_offers o ON o.id = e.offer_id JOIN deliveries d ON d.id = o.delivery_id
+ORDER BY o.id DESC"""
+WORK: Final = """
+SELECT a.id, a.delivery_id, d.store_name, d.seller_order_id, a.source, a.created_at, a.picked_up_at,
+       d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon
+FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
+WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY a.created_at"""
+# Found by way of the events, which are indexed by driver. What was withdrawn says nothing about the driver.
+ANSWERS: Final = """
+WITH o AS (
+    SELECT status, auto_accepted, driver_response_time_ms AS ms
+    FROM (SELECT offer_id FROM events WHERE driver_id = $1 AND type = 'offer.created' ORDER BY id DESC LIMIT 100) e
+    JOIN driver_offers o ON o.id = e.offer_id WHERE status IN ('ACCEPTED', 'REJECTED', 'EXPIRED'))
+SELECT count(*), count(*) FILTER (WHERE status = 'ACCEPTED'), count(*) FILTER (WHERE status = 'REJECTED'),
+       count(*) FILTER (WHERE status = 'EXPIRED' AND NOT auto_accepted), count(*) FILTER (WHERE auto_accepted),
+       avg(ms)::float8
+FROM o"""
+
+
+class OfferRow(Struct, frozen=True):
+    """One offer to a driver, and what came of it."""
+
+    delivery_id: str
+    store_name: str
+    order_id: str
+    status: str
+    auto_accepted: bool
+    created_at: datetime
+    received_at: datetime | None
+    closed_at: datetime | None
+    reason: str | None
+    response_ms: int | None
+
+
+class WorkRow(Struct, frozen=True):
+    """What a driver carries now."""
+
+    id: str
+    delivery_id: str
+    store_name: str
+    order_id: str
+    source: str
+    created_at: datetime
+    picked_up_at: datetime | None
+    lat: float
+    lon: float
+    dropoff_lat: float
+    dropoff_lon: float
+
+
+class Answers(Struct, frozen=True):
+    """How a driver answers: of the last hundred offers, but for those withdrawn."""
+
+    offers: int
+    accepted: int
+    rejected: int
+    missed: int
+    by_silence: int
+    response_ms: float | None
+
+
+async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferRow]:
+    """The driver's offers, the newest first. Raises DatabaseAway."""
+    return [OfferRow(*row) for row in await fetch(pool, OFFERS, driver_id, limit)]
+
+
+async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
+    """What the driver carries, the oldest first. Raises DatabaseAway."""
+    return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
+
+
+async def answers_of(pool: Pool, driver_id: str) -> Answers:
+    """How the driver answers. Raises DatabaseAway."""
+    return Answers(*await fetch_one(pool, ANSWERS, driver_id))
