@@ -11,6 +11,7 @@ import re
 import resource
 from collections.abc import Iterable
 from functools import cache
+from http import HTTPStatus
 from typing import Any, Final, Literal, cast
 
 import httptools
@@ -18,8 +19,9 @@ from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from server.contract.views import to_json
 from server.sockets.pings import PINGS, Pings
+from server.web.http import errors
+from server.web.http.errors import MEDIA_TYPE, Kind, Problem, problem_body
 
 REQUEST_SECONDS: Final = 20.0
 """A request has to be here in full so long after its first byte, or after the connection was opened."""
@@ -59,38 +61,25 @@ class _Refused(Exception):
 class Refusal:
     """The last words to a client, and the bound by which they are counted."""
 
-    def __init__(self, bound: str, status: int, title: str, code: str, detail: str) -> None:
-        problem = {
-            "type": f"urn:callboard:problem:{code}",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "code": code,
-        }
-        body = to_json(problem).encode()
+    def __init__(self, bound: str, kind: Kind, detail: str) -> None:
+        body = problem_body(Problem(kind, detail))
         self.counted = REFUSED.labels(bound)
         self.words = (
-            f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
-            f"cache-control: no-store\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {kind.status} {HTTPStatus(kind.status).phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
         ).encode() + body
 
 
-MALFORMED: Final = Refusal("malformed", 400, "Bad Request", "bad_request", "This is no request of HTTP/1.1.")
-TOO_SLOW: Final = Refusal(
-    "slow", 408, "Request Timeout", "request_timeout", f"A request has to be here within {REQUEST_SECONDS:g} s."
-)
-TOO_LONG: Final = Refusal(
-    "long", 413, "Content Too Large", "too_large", f"A request has {MESSAGE_LIMIT_BYTES} bytes at most."
-)
+MALFORMED: Final = Refusal("malformed", errors.BAD_REQUEST, "This is no request of HTTP/1.1.")
+TOO_SLOW: Final = Refusal("slow", errors.REQUEST_TIMEOUT, f"A request has to be here within {REQUEST_SECONDS:g} s.")
+TOO_LONG: Final = Refusal("long", errors.TOO_LARGE, f"A request has {MESSAGE_LIMIT_BYTES} bytes at most.")
 HEAD_TOO_LARGE: Final = Refusal(
     "head",
-    431,
-    "Request Header Fields Too Large",
-    "head_too_large",
+    errors.HEAD_TOO_LARGE,
     f"The head of a request has {HEADERS_LIMIT} fields and {HEAD_LIMIT_BYTES} bytes at most.",
 )
-TOO_MANY_WAITING: Final = Refusal("pipeline", 429, "Too Many Requests", "too_many_requests", "Wait for the answers.")
-FULL: Final = Refusal("full", 503, "Service Unavailable", "try_again", "There are too many connections.")
+TOO_MANY_WAITING: Final = Refusal("pipeline", errors.TOO_MANY, "Wait for the answers.")
+FULL: Final = Refusal("full", errors.TRY_AGAIN, "There are too many connections.")
 
 
 class BoundedHttp(HttpToolsProtocol):

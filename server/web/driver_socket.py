@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from litestar import Litestar
 from litestar.enums import ScopeType
 from litestar.handlers import asgi
-from litestar.types import Receive, Scope
+from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from server.contract.commit import Answer
@@ -27,6 +27,7 @@ from server.sockets.hub import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
 from server.sockets.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
 from server.web.access.auth import verify_token
+from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -64,11 +65,14 @@ def read_handshake(scope: Scope) -> Handshake:
     return Handshake(token, PROTOCOL if PROTOCOL in offered else None, last_seq)
 
 
+NO_SOCKET: Final = Problem(UPGRADE_REQUIRED, "This address speaks the websocket protocol.", {"Upgrade": "websocket"})
+
+
 @asgi("/ws/driver", copy_scope=False)
 async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     """Accept, find out who it is, say hello, then read until the end."""
     if scope["type"] != ScopeType.WEBSOCKET:
-        await _refuse_http(send)
+        await send_problem(cast(Send, send), NO_SOCKET)
         return
     app: Litestar = scope["litestar_app"]
     node: Node = app.state.node
@@ -94,21 +98,6 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     finally:
         node.hub.ended(socket)
         node.positions.forget(socket.driver_id)
-
-
-async def _refuse_http(send: AsgiSend) -> None:
-    body = to_json(
-        {
-            "type": "about:blank",
-            "title": "Upgrade Required",
-            "status": 426,
-            "detail": "This address speaks the websocket protocol.",
-            "code": "upgrade_required",
-        }
-    ).encode()
-    headers = [(b"content-type", b"application/problem+json"), (b"upgrade", b"websocket")]
-    await send({"type": "http.response.start", "status": 426, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _pings(scope: Scope) -> Pings:

@@ -1,6 +1,7 @@
 """Whatever a client sends, the answer is a problem in the promised form, and never a 500."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -170,3 +171,13 @@ async def test_without_its_database_everything_can_be_tried_again(site: Site, pr
     assert (ready.status_code, ready.json()["status"]) == (503, "down")
     assert ready.json()["components"]["database"] == "down"
     assert (await site.nobody.get("/health/live")).status_code == 200
+
+
+async def test_what_no_handler_answers_is_a_problem_of_the_same_form(site: Site, problem: Check) -> None:
+    upgrade = await site.nobody.get("/ws/driver")
+    said = problem(upgrade, 426, "upgrade_required")
+    assert (said["type"], upgrade.headers["upgrade"]) == ("urn:callboard:problem:upgrade_required", "websocket")
+    _, _, body = (await raw(site, b"rubbish\r\n\r\n")).partition(b"\r\n\r\n")
+    refused = json.loads(body)
+    assert refused["type"] == "urn:callboard:problem:bad_request"
+    assert (refused["status"], refused["title"]) == (400, errors.BAD_REQUEST.title)

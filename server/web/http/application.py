@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.types import Message, Receive, Scope, Send
 
-from server.web.http.errors import MEDIA_TYPE, problem_body, try_again
+from server.web.http.errors import send_problem, try_again
 
 
 class Application(Litestar):
@@ -36,20 +36,7 @@ class Application(Litestar):
         except asyncio.CancelledError:
             if begun:
                 raise
-            problem = try_again()
-            body = problem_body(problem)
-            headers = {**problem.headers, "Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": problem.kind.status,
-                    "headers": [
-                        *((name.lower().encode(), value.encode()) for name, value in headers.items()),
-                        (b"content-length", b"%d" % len(body)),
-                    ],
-                }
-            )
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+            await send_problem(send, try_again())
 
 
 def _head_of(send: Send) -> Send:

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Send
 from msgspec import Struct
 
 from server.dispatch import refusals as r
@@ -55,6 +55,11 @@ INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
 TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
 NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Not yet, Callboard is being updated")
 PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The pay must be said")
+
+REQUEST_TIMEOUT: Final = Kind(408, "request_timeout", "The request came too slowly")
+UPGRADE_REQUIRED: Final = Kind(426, "upgrade_required", "Upgrade required")
+HEAD_TOO_LARGE: Final = Kind(431, "head_too_large", "The head of the request is too large")
+"""What no handler answers: the connection refuses these, or the address speaks no HTTP."""
 
 CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
 USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
@@ -203,6 +208,16 @@ def as_response(problem: Problem) -> Response[dict[str, Any]]:
 def problem_body(problem: Problem) -> bytes:
     """The problem as bytes, where no response of Litestar's can be made."""
     return msgspec.json.encode(_content(problem))
+
+
+async def send_problem(send: Send, problem: Problem) -> None:
+    """Answer a request with the problem, where no response of Litestar's can be made."""
+    body = problem_body(problem)
+    headers = {**problem.headers, "Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
+    fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    fields.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": problem.kind.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _content(problem: Problem) -> dict[str, Any]:
