@@ -18,7 +18,7 @@ from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder
 from tests.driver_app import driver_app, token
 from tests.own_servers import OwnServers
-from tests.realtime.test_live_sockets import a_driver, an_order, call, ready, until_driver
+from tests.sockets.test_live_sockets import a_driver, an_order, call, ready, until_driver
 from tests.waiting import until
 
 

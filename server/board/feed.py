@@ -126,7 +126,7 @@ class Feed:
     # What changed.
 
     def committed(self, commit: Committed) -> None:
-        """Something was committed here. Other nodes' boards hear of it by the index of drivers (realtime/geo.py)."""
+        """Something was committed here. Other nodes' boards hear of it by the index of drivers (redis/index.py)."""
         if self._wanted.is_set():
             for happened in commit.events:
                 if happened.delivery_id is not None:

@@ -18,7 +18,7 @@ from server.store.engine import Database
 from server.write.load import Named, load
 from server.write.save import save
 from tests.builders import NOW, PICKUP, SHOP, SOUP, a_delivery, a_driver, a_world
-from tests.store.test_load_save import undone
+from tests.write.test_load_save import undone
 
 WEBHOOK = "INSERT INTO webhooks (id, url, events, secret, active) VALUES ($1, 'https://shop', $2, 's', $3)"
 TOLD = "SELECT type, key, body FROM webhook_deliveries WHERE webhook_id = $1 ORDER BY seq"

@@ -7,7 +7,7 @@ from server.sockets.pings import Pings
 from server.sockets.session import RESTARTING, SUPERSEDED
 from tests.conftest import StartNode
 from tests.driver_app import token
-from tests.realtime.test_live_sockets import a_driver
+from tests.sockets.test_live_sockets import a_driver
 from tests.waiting import until
 
 
