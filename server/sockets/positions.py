@@ -70,6 +70,7 @@ class Positions:
         self._unstored: set[str] = set()
         self._urgent: set[str] = set()
         self._calls: dict[str, datetime] = {}
+        self._one_at_a_time = asyncio.Lock()
         bus.sources.append(self._commands)
 
     def moved(
@@ -142,7 +143,14 @@ class Positions:
                 log.warning("positions_not_stored", reason=repr(error))
 
     async def store(self, *, everything: bool = True) -> None:
-        """Write what is not in the database yet. Raises what the database raises; then it is tried again."""
+        """Write what is not in the database yet, after a write under way: what that one cannot write, this one does.
+
+        Raises what the database raises; then it is tried again.
+        """
+        async with self._one_at_a_time:
+            await self._store(everything)
+
+    async def _store(self, everything: bool) -> None:
         calls, self._calls = self._calls, {}
         due = self._unstored if everything else self._urgent
         rows = sorted(((i, self._latest[i]) for i in due if i in self._latest), key=itemgetter(0))
