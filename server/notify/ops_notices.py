@@ -17,7 +17,7 @@ from server.notify.sender import Sender
 from server.notify.webhooks import retry_seconds
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
-from server.store.queues.ops_notices_sent import ToSend, claim_notices, record_notice, show_notices
+from server.store.queues.ops_notices import ToSend, claim_notices, record_notice, show_notices
 from server.tasks import wait_until_set
 
 SLACK: Final = "slack"

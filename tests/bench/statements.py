@@ -9,7 +9,7 @@ from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
-from server.store.queues import ops_notices_sent, stream_notices, webhook_log, webhooks
+from server.store.queues import ops_notices, stream_notices, webhook_log, webhooks
 from server.store.reads import (
     alerts_and_tickets,
     board,
@@ -131,7 +131,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
     yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
     yield "outbox: backlog", webhooks.BACKLOG, ()
-    yield "notices: claim", ops_notices_sent.CLAIM, (20, "board", 30.0)
+    yield "notices: claim", ops_notices.CLAIM, (20, "board", 30.0)
     yield from _screens(s, day)
     yield "start: events from elsewhere", _FROM_ELSEWHERE, ()
     for step in retention.STEPS:

@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta
 
 from server.contract.views import instant, instant_or_none
-from server.store.queues.ops_notices_sent import acknowledge_notice as acknowledge
+from server.store.queues.ops_notices import acknowledge_notice as acknowledge
 from server.store.reads import notices as record
 from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
