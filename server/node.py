@@ -25,7 +25,6 @@ from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.lease import Lease
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
-from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
 from server.metrics import LOOP_LAG
 from server.notify.counts import count_commit
@@ -41,7 +40,7 @@ from server.settings import Settings
 from server.sockets.hub import Hub
 from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
-from server.store.clock import DatabaseClock
+from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.retention import Pruner

@@ -14,7 +14,7 @@ from server.dispatch.offers import exclusion, wants_offer
 from server.dispatch.policy import Policy
 from server.dispatcher.reasons import LOST_RACE, distances_km
 from server.dispatcher.search import Place, radius_km
-from server.dispatcher.timing import DatabaseTime
+from server.store.clock import DatabaseTime
 
 LOST_SECONDS: Final = 1.0
 """How long a driver whom a delivery lost to a race is not tried for it again."""

@@ -21,8 +21,8 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.policy import Policy
 from server.dispatcher.lease import Lease
-from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
+from server.store.clock import DatabaseTime
 from server.store.due import Due, read_due
 from server.store.engine import DATABASE_ERRORS, Database
 from server.tasks import wait_until_set

@@ -27,8 +27,8 @@ from server.dispatcher.lease import Lease
 from server.dispatcher.pace import Pace
 from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among
 from server.dispatcher.search import Drivers, Finder, Place, radius_km
-from server.dispatcher.timing import DatabaseTime
 from server.ids import new_id
+from server.store.clock import DatabaseTime
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import lacking_tags, read_deliveries, waiting_ids
 from server.tasks import wait_until_set

@@ -19,10 +19,10 @@ from server.contract.views import search_radius_km
 from server.dispatch.matching import Candidate
 from server.dispatch.model import Delivery
 from server.dispatch.policy import Policy
-from server.dispatcher.timing import DatabaseTime
 from server.redis.bus import Bus
 from server.redis.pipe import Command
 from server.sockets.positions import Positions
+from server.store.clock import DatabaseTime
 from server.store.engine import Database
 from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in
 

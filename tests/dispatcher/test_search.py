@@ -15,8 +15,8 @@ from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import haversine_km
 from server.dispatcher import search
 from server.dispatcher.search import INDEX_SECONDS, box_around
-from server.dispatcher.timing import SAMPLES, DatabaseTime
 from server.ids import new_id
+from server.store.clock import SAMPLES, DatabaseTime
 from server.store.engine import Database
 from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in, others_in
 from server.store.rows import read_rows
