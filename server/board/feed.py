@@ -383,7 +383,7 @@ class Feed:
             await _yield_every(count)
         self._picture.tally = tally
 
-    async def _read_alerts(self) -> list[reads.AlertRow]:
+    async def _read_alerts(self) -> list[reads.AlertShown]:
         """The alerts with their numbers now, which are counted anew less often than alerts come and go."""
         alerts = await reads.alerts(self._pool)
         standing = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]

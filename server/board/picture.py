@@ -14,7 +14,7 @@ from server.board.tally import ALL, Tally, Zone
 from server.dispatch.availability import Contact
 from server.dispatch.policy import Policy
 from server.store.reads import board as reads
-from server.store.reads.board import AlertRow, DeliveryRow, DriverRow, Drivers, Seen
+from server.store.reads.board import AlertShown, DeliveryRow, DriverRow, Drivers, Seen
 
 WAITING = "READY"
 UNDER_WAY = ("ASSIGNED", "PICKED_UP", "RETURNING")
@@ -69,7 +69,7 @@ class Picture:
         self.drivers: dict[str, DriverRow] = {}
         self.seen: dict[str, Seen] = {}
         self.gone: dict[str, Gone] = {}
-        self.alerts: list[AlertRow] = []
+        self.alerts: list[AlertShown] = []
         self.tally = Tally()
         self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
         self._edge: dict[Table, datetime | None] = {"waiting": None, "active": None}
@@ -187,7 +187,7 @@ class Picture:
         rows.sort(key=lambda d: (d.expires_at or d.created_at, d.id))
         return rows
 
-    def standing_alerts(self) -> Iterator[AlertRow]:
+    def standing_alerts(self) -> Iterator[AlertShown]:
         """Alerts that are not resolved."""
         return (alert for alert in self.alerts if alert.resolved_at is None)
 

@@ -15,7 +15,7 @@ from server.board.picture import UNDER_WAY, WAITING, Gone, Table
 from server.board.tally import Zone
 from server.board.templates import milliseconds
 from server.dispatch.policy import Policy
-from server.store.reads.board import AlertRow, DeliveryRow, DriverRow, Seen
+from server.store.reads.board import AlertShown, DeliveryRow, DriverRow, Seen
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
 
@@ -73,7 +73,7 @@ class Renderer:
         RENDERED.inc()
         return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy())
 
-    def alerts(self, alerts: Sequence[AlertRow], rev: int) -> str:
+    def alerts(self, alerts: Sequence[AlertShown], rev: int) -> str:
         """The whole list of alerts: there are few."""
         return self._macros["alerts"](alerts, rev)
 

@@ -13,7 +13,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
 from server.settings import zone_of
-from server.store.reads.board import AlertRow, DeliveryRow
+from server.store.reads.board import AlertShown, DeliveryRow
 
 
 def milliseconds(at: datetime) -> int:
@@ -72,7 +72,7 @@ def environment(zone_name: str) -> Environment:
     return env
 
 
-def alert_value(alert: AlertRow) -> str:
+def alert_value(alert: AlertShown) -> str:
     """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
     form = ".0%" if alert.kind.endswith("share") else "g"
     if alert.now is None or alert.resolved_at is not None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
+from server.store.reads.operations import AlertRow
 
 SHOWN_LIMIT: Final = 5_000
 """Of a table: the longest waiting deliveries, those the longest under way, drivers with work before others at work.
@@ -212,20 +213,9 @@ class Seen(Struct, frozen=True):
     called_at: datetime | None
 
 
-class AlertRow(Struct, frozen=True):
-    """An alert that stands or was resolved a moment ago. `value` is the number that raised it, or the last one of one
-    that is resolved; `now` is the number at present, if that was read.
-    """
+class AlertShown(AlertRow, frozen=True):
+    """An alert that is open or was resolved a moment ago; `now` is the number at present, if that was read."""
 
-    id: str
-    kind: str
-    zone: str
-    value: float
-    threshold: float
-    raised_at: datetime
-    resolved_at: datetime | None
-    acknowledged_by: str | None
-    acknowledged_at: datetime | None
     now: float | None = None
 
 
@@ -323,9 +313,9 @@ async def moved(pool: Pool, since: datetime) -> dict[str, Seen]:
     return {row[0]: Seen(*row[1:]) for row in await fetch(pool, MOVED, since)}
 
 
-async def alerts(pool: Pool) -> list[AlertRow]:
+async def alerts(pool: Pool) -> list[AlertShown]:
     """What stands, the newest first, then what was just resolved."""
-    return [AlertRow(*row) for row in await fetch(pool, ALERTS)]
+    return [AlertShown(*row) for row in await fetch(pool, ALERTS)]
 
 
 async def alert_acknowledged_by(pool: Pool, alert_id: str) -> str | None:

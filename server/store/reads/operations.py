@@ -118,7 +118,9 @@ class TicketRow(Struct, frozen=True):
 
 
 class AlertRow(Struct, frozen=True):
-    """A zone's number over its threshold."""
+    """A zone's number over its threshold. `value` is the number that raised it, or the last one of one that is
+    resolved.
+    """
 
     id: str
     kind: str
