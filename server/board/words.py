@@ -49,7 +49,6 @@ STATES: Final = {
     "shift_ended": "Shift ended",
     "offline": "Offline",
 }
-STATE_ORDER: Final = {state: place for place, state in enumerate(STATES)}
 SOURCES: Final = {"accepted": "Accepted", "auto_accepted": "By silence", "manual": "By hand"}
 STATUSES: Final = {
     "SCHEDULED": "Scheduled",
