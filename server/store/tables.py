@@ -293,14 +293,6 @@ class Event(Table, tablename="events"):
     data = JSONB(default=None)
 
 
-class EventCursor(Table, tablename="event_cursors"):
-    """How far a reader of events has come."""
-
-    name = Text(primary_key=True, default=None)
-    xid = Xid8(default=None)
-    event_id = BigInt(default=None)
-
-
 class Webhook(Table, tablename="webhooks"):
     """Where a customer wants to be told, and of what. `sender` alone sends its messages, until `sender_until`."""
 
@@ -554,7 +546,6 @@ TABLES: Final[list[type[Table]]] = [
     Assignment,
     SupportTicket,
     Event,
-    EventCursor,
     Webhook,
     WebhookDelivery,
     WebhookAttempt,
