@@ -1,15 +1,30 @@
-"""The application of one node: its routes, and its life between start and stop."""
+"""The application of one node: everything that answers, put together, and its life between start and stop."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 from litestar import Litestar
+from litestar.datastructures import State
+from litestar.exceptions import NotFoundException
 
 from server.node import Node
 from server.settings import Settings
+from server.tasks import stop, supervised
+from server.users import Passwords
+from server.web.access.api_keys import ApiKeys
+from server.web.access.devices import Devices
+from server.web.access.login_limits import LoginLimits
+from server.web.access.sessions import Sessions
+from server.web.api import system
+from server.web.api.endpoint import BODY_LIMIT_BYTES
+from server.web.api.routes import api_handlers
 from server.web.driver_socket import driver_socket
-from server.web.routes import configure
-from server.web.screens.board import board_handlers
+from server.web.http.application import Application, options_handler
+from server.web.http.assets import static_file
+from server.web.http.errors import exception_handlers
+from server.web.screens.insights import InsightsReader
+from server.web.screens.routes import screen_router
+from server.web.screens.shell import unknown_address
 from server.worker_metrics import Siblings
 
 
@@ -32,4 +47,32 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
             finally:
                 await node.stop()
 
-    return configure(settings, route_handlers=[driver_socket, *board_handlers()], lifespan=[life])
+    api = api_handlers()
+    app = Application(
+        route_handlers=[options_handler(api), *api, screen_router(), system.metrics, static_file, driver_socket],
+        lifespan=[life, _keep_sessions],
+        state=State({"settings": settings}),
+        exception_handlers={**exception_handlers(), NotFoundException: unknown_address},
+        middleware=[system.METRICS.middleware],
+        request_max_body_size=BODY_LIMIT_BYTES,
+        openapi_config=None,
+        logging_config=None,
+    )
+    app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
+    app.state.sessions = Sessions(
+        lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies
+    )
+    app.state.passwords = Passwords()
+    app.state.login_limits = LoginLimits()
+    app.state.devices = Devices(app.state.sessions, settings.secrets)
+    app.state.insights = InsightsReader()
+    return app
+
+
+@asynccontextmanager
+async def _keep_sessions(app: Litestar) -> AsyncIterator[None]:
+    keeping = supervised("sessions", app.state.sessions.keep)
+    try:
+        yield
+    finally:
+        await stop(keeping)

@@ -6,7 +6,7 @@ import httpx2
 
 from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
-from server.web.routes import API
+from server.web.api.routes import API
 from tests.web.conftest import Driver, Site
 from tests.web.people import add
 

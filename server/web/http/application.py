@@ -1,9 +1,12 @@
 """The ASGI application: Litestar's, with what has to hold for every route whatever its handler."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from server.web.http.errors import send_problem, try_again
@@ -51,3 +54,16 @@ def _head_of(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return send_head
+
+
+def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
+    """The answer to OPTIONS; to be registered first, or Litestar makes its own, which names one handler's methods."""
+
+    async def options(request: Request[Any, Any, Any]) -> ASGIResponse:
+        found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])
+        methods = {str(method) for method in found.methods}
+        allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+        return ASGIResponse(status_code=204, headers={"Allow": allowed})
+
+    paths = sorted({path for handler in handlers for path in handler.paths})
+    return HTTPRouteHandler(paths, http_method=["OPTIONS"], status_code=200, include_in_schema=False)(options)

@@ -3,10 +3,11 @@
 from typing import Final
 
 from litestar import get
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+from litestar.types import Receive, Scope, Send
 
 from server.board import Feed
 from server.board.broadcast import Viewer
@@ -17,9 +18,9 @@ from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
-from server.web.screens import board_actions, board_bulk, board_pages
+from server.web.screens import board_bulk
 from server.web.screens.board_screen import feed_of, node_of
-from server.web.screens.shell import HTML, NO_STORE, page, screens, see_other, sessions_of
+from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
 TEXT_LIMIT: Final = 100
@@ -138,8 +139,4 @@ def _to_delivery(delivery_id: str) -> ASGIResponse:
     return see_other(f"/board/deliveries/{delivery_id}")
 
 
-def board_handlers() -> list[ControllerRouterHandler]:
-    """Everything under `/board`, and where notifications lead."""
-    handlers = [board, rows, beyond, stream, order, unassigned_order, *board_pages.HANDLERS]
-    handlers += [*board_actions.HANDLERS, *board_bulk.HANDLERS]
-    return [screens(handlers)]
+HANDLERS: Final[list[HTTPRouteHandler]] = [board, rows, beyond, stream, order, unassigned_order]

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import structlog
 from litestar import Request, get, post
 from litestar.datastructures import Cookie
+from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from litestar.types import ControllerRouterHandler
 from msgspec import Struct
 
 from server.store.query import asking
@@ -24,8 +24,7 @@ from server.web.access.sessions import FORM, LONGEST_SECONDS, Session
 from server.web.api.endpoint import Body, answer
 from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
-from server.web.screens import driver_page, users
-from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, screens, see_other, sessions_of, wants_screen
+from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, see_other, sessions_of, wants_screen
 
 START: Final = "/board"
 WAIT_SECONDS: Final = 5.0
@@ -191,6 +190,4 @@ def _session_cookie(request: Request[Any, Any, Any], token: str | None) -> str:
     return cookie.to_header(header="")
 
 
-def people_handlers() -> list[ControllerRouterHandler]:
-    """The screens by which people get in and are managed, and the driver's."""
-    return [screens([start, login_screen, log_in, log_out, *users.HANDLERS, *driver_page.HANDLERS])]
+HANDLERS: Final[list[HTTPRouteHandler]] = [start, login_screen, log_in, log_out]

@@ -1,0 +1,32 @@
+"""Every module of the screens, and their handlers under one router."""
+
+from typing import Final
+
+from litestar import Router
+
+from server.web.screens import (
+    alerts,
+    board,
+    board_actions,
+    board_bulk,
+    board_pages,
+    driver_page,
+    insights,
+    login,
+    notices,
+    policy,
+    unassigned,
+    users,
+    webhooks,
+)  # fmt: skip
+from server.web.screens.shell import screens
+
+SCREENS: Final = (
+    login, users, driver_page, board, board_pages, board_actions, board_bulk, policy, insights, alerts, notices,
+    unassigned, webhooks,
+)  # fmt: skip
+
+
+def screen_router() -> Router:
+    """Every screen and every action on one."""
+    return screens([handler for module in SCREENS for handler in module.HANDLERS])
