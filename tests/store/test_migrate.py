@@ -1,6 +1,7 @@
 """Migrations: from nothing, many processes at once, from a wheel, and never half done."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from piccolo.apps.migrations.commands.new import AutoMigrationManager
 
 from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.paths import MIGRATIONS
 from server.store.engine import Database, DatabaseUnreachable
 from server.store.migrate import MigrationFailed, known_migrations, migrate, pending_migrations
 from server.store.piccolo_app import APP_CONFIG
@@ -185,3 +187,9 @@ async def test_the_piccolo_command_line_finds_its_engine_without_a_url(monkeypat
 
     assert isinstance(piccolo_conf.DB, Database)
     assert piccolo_conf.APP_REGISTRY.app_configs["callboard"] is APP_CONFIG
+
+
+def test_every_migration_has_an_id_of_its_own() -> None:
+    """Of two with one id Piccolo runs one."""
+    ids = re.findall(r'^ID = "(.*)"$', "\n".join(path.read_text() for path in MIGRATIONS.glob("*.py")), re.MULTILINE)
+    assert len(ids) == len(set(ids)) == len(list(MIGRATIONS.glob("*.py")))

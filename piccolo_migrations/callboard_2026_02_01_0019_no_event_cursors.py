@@ -3,7 +3,7 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 
-ID = "2026-02-01T00:00:00:000017"
+ID = "2026-02-01T00:00:00:000019"
 
 NUMBER_ANEW = """
 CREATE OR REPLACE FUNCTION number_restored_events_anew() RETURNS void LANGUAGE plpgsql AS $$
