@@ -15,3 +15,11 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Whether `text` is an id in the one form used inside: lower case, with dashes."""
     return _CANONICAL(text) is not None
+
+
+def canonical(text: str) -> str | None:
+    """The id in its one form, or None if no id reads so."""
+    if is_id(text):
+        return text
+    lower = text.lower()
+    return lower if is_id(lower) else None

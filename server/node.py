@@ -20,11 +20,11 @@ from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
-from server.dispatcher.asking import Asking
 from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.lease import Lease
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
+from server.dispatcher.search_on_request import Asking
 from server.ids import new_id
 from server.metrics import LOOP_LAG
 from server.notify.counts import count_commit
@@ -33,7 +33,7 @@ from server.notify.ops_notices import OpsNotices
 from server.notify.push import Push
 from server.notify.sender import Sender
 from server.notify.watch import Watch
-from server.notify.webhooks import Outbox
+from server.notify.webhook_outbox import Outbox
 from server.redis.bus import DISPATCH, POLICY, Bus, node_channel
 from server.redis.index import Geo
 from server.settings import Settings

@@ -1,6 +1,6 @@
-"""The numbers of the board, of everything there is, whether or not a row of it is shown.
+"""Running counts for the board: all open deliveries and all drivers, also those without a row on the screen.
 
-It holds a few words of each open delivery and each driver, so that a change costs what changed and not the fleet.
+It keeps a small record of each, so that the cost of a change does not grow with the fleet.
 """
 
 import heapq

@@ -7,7 +7,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
-from server.dispatch.deeds import not_active, recovered
+from server.dispatch.driver_actions import not_active, recovered
 from server.dispatch.model import Assignment, Delivery, Driver, Place
 from server.dispatch.offers import assigned, created, dispatched, unfit, withdrawn
 from server.dispatch.travel import delivery_at, pickup_at, to_milliseconds

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.dispatch import alerts, assignments, availability, deeds, deliveries, drivers, offers, risks
+from server.dispatch import alerts, assignments, availability, deliveries, driver_actions, drivers, offers, risks
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -35,13 +35,13 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.RejectOffer: offers.reject_offer,
     c.ConfirmReceipt: offers.confirm_receipt,
     c.ExpireOffer: offers.expire_offer,
-    c.Arrive: deeds.arrive,
-    c.PickUp: deeds.pick_up,
-    c.Complete: deeds.complete,
-    c.Release: deeds.release,
-    c.Fail: deeds.fail,
-    c.AddProof: deeds.add_proof,
-    c.ReleaseGone: deeds.release_gone,
+    c.Arrive: driver_actions.arrive,
+    c.PickUp: driver_actions.pick_up,
+    c.Complete: driver_actions.complete,
+    c.Release: driver_actions.release,
+    c.Fail: driver_actions.fail,
+    c.AddProof: driver_actions.add_proof,
+    c.ReleaseGone: driver_actions.release_gone,
     c.CancelDelivery: deliveries.cancel_delivery,
     c.AssignDelivery: assignments.assign_delivery,
     c.Reassign: assignments.reassign,

@@ -11,7 +11,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.decided import Decided
-from server.dispatch.deeds import recovered
+from server.dispatch.driver_actions import recovered
 from server.dispatch.model import (
     GOODS_ON_THE_WAY,
     NO_DETAILS,

@@ -10,7 +10,7 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
-from server.dispatch.deeds import gone_since, recovered
+from server.dispatch.driver_actions import gone_since, recovered
 from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode, Ticket
 from server.dispatch.world import World
 

@@ -1,4 +1,4 @@
-"""Why a search found nobody, in the words that ops read."""
+"""Why a search found nobody, as stable codes; `board/words.py` has their words for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

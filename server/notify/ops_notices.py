@@ -14,7 +14,7 @@ from server.contract.notices import is_for_ops
 from server.contract.views import to_json
 from server.dispatcher.lease import Lease
 from server.notify.sender import Sender
-from server.notify.webhooks import retry_seconds
+from server.notify.webhook_outbox import retry_seconds
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices import ToSend, claim_notices, record_notice, show_notices

@@ -16,7 +16,7 @@ from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.model import OfferPayload
 from server.dispatcher.lease import Lease
-from server.notify.calls import Calls
+from server.notify.call_rounds import Calls
 from server.notify.push_message import (
     NOBODY,
     Address,
@@ -28,7 +28,7 @@ from server.notify.push_message import (
     topic_of,
 )
 from server.notify.sender import Result, Sender
-from server.notify.webhooks import retry_seconds
+from server.notify.webhook_outbox import retry_seconds
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.connections import Pool

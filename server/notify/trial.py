@@ -9,7 +9,7 @@ from server.contract.views import instant, to_json
 from server.contract.webhook_events import Happened, Message
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.notify.webhooks import Outbox, body_of, headers_of
+from server.notify.webhook_outbox import Outbox, body_of, headers_of
 from server.store.connections import Pool
 from server.store.query import asking
 from server.store.queues.webhook_log import TEST, keep_test, to_test

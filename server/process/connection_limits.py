@@ -1,7 +1,7 @@
-"""What one connection may take of a node: time, bytes, requests in a row, frames; and how many there may be at all.
+"""Limits of each connection: time, bytes, number of requests, frames; and the limit of all connections together.
 
-uvicorn sets none of these bounds. Nobody has to prove who they are to open a connection, so they hold for everyone;
-whoever breaks one is told, where that is still possible, and hung up on.
+uvicorn sets none of them. Opening a connection needs no login, so they hold for everyone. A client that exceeds one
+gets an error if possible and is disconnected.
 """
 
 import asyncio

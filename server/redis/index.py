@@ -1,6 +1,7 @@
-"""What Redis shows of dispatch: who is dispatchable and where, who is what, which offers are open; and the wake-ups.
+"""The index that Callboard publishes in Redis: places of dispatchable drivers, states of drivers, open offers.
 
-All of it is derived after commits, written in batches, and repaired from PostgreSQL. Nothing here is taken for truth.
+It also sends hints to other nodes. All of it is derived after commits, written in batches, and repaired from
+PostgreSQL, which alone is the truth. Moves of drivers already in the index are written by `sockets/positions.py`.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from server.contract.views import AssignmentView, DriverView, instant, parse_ins
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
-from server.ids import is_id
+from server.ids import canonical
 
 NORMAL_RATE: Final = 20.0
 BURST: Final = 100.0
@@ -302,14 +302,6 @@ def _deed(message: m.Deed) -> c.Deed:
     at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
     both = message.lat is not None and message.lon is not None
     return c.Deed(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
-
-
-def canonical(text: str) -> str | None:
-    """The id in its one form, or None if no id reads so."""
-    if is_id(text):
-        return text
-    lower = text.lower()
-    return lower if is_id(lower) else None
 
 
 def readable_id(text: str) -> str | None:

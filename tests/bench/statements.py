@@ -13,8 +13,8 @@ from server.store.queues import ops_notices, stream_notices, webhook_log, webhoo
 from server.store.reads import (
     alerts_and_tickets,
     board,
+    board_driver,
     deliveries,
-    driver_page,
     drivers,
     index,
     insights,
@@ -99,9 +99,9 @@ def reading(s: Sample) -> Iterator[Statement]:
         yield f"deliveries: {' and '.join(conditions) or 'all'}", page, (50, *args)
     yield "drivers", drivers.PAGE, (None, None, None, 50)
     yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
-    yield "driver's page: offers", driver_page.OFFERS, (s.drivers[0], 50)
-    yield "driver's page: answers", driver_page.ANSWERS, (s.drivers[0],)
-    yield "driver's page: work", driver_page.WORK, (s.drivers[0],)
+    yield "driver's page: offers", board_driver.OFFERS, (s.drivers[0], 50)
+    yield "driver's page: answers", board_driver.ANSWERS, (s.drivers[0],)
+    yield "driver's page: work", board_driver.WORK, (s.drivers[0],)
     yield "order by the seller's number", deliveries.OF_ORDER, (s.order,)
     yield "board: open deliveries", board.OPEN_DELIVERIES, (board.SHOWN_LIMIT,)
     yield "board: deliveries", board.DELIVERIES, (s.deliveries,)

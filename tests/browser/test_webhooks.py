@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from server.notify import calls, webhooks
+from server.notify import call_rounds, webhook_outbox
 from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, check_accessible, shoot
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, calling_this_machine, listening
@@ -32,9 +32,9 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "FIRST_RETRY_SECONDS", 0.3)
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(calls, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.1)
 
 
 def number(page: Page, title: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.notify import calls, webhooks
+from server.notify import call_rounds, webhook_outbox
 from tests.conftest import StartNode
 from tests.receiver import Heard, Receiver
 from tests.waiting import until
@@ -57,9 +57,9 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes hundredths of them."""
-    monkeypatch.setattr(webhooks, "FIRST_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(calls, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.05)
 
 
 async def a_webhook(site: Site, receiver: Receiver, *events: str) -> dict[str, Any]:

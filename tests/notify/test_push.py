@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.ids import new_id
-from server.notify import addresses, calls, push
+from server.notify import addresses, call_rounds, push
 from server.notify.push_message import new_private_key
 from server.store.queues.push_notices import NoticeToSend, claim_driver_notices, record_driver_notice
 from tests.conftest import StartNode
@@ -25,7 +25,7 @@ ABOUT = {"to": "driver"}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "SPACING_SECONDS", 0.01)
-    monkeypatch.setattr(calls, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.05)
 
 
 async def subscribed(site: Site, driver: Driver, service: Receiver, name: str = "phone") -> tuple[Phone, str]:

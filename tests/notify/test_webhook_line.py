@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from server.notify import webhooks as module
+from server.notify import webhook_outbox as module
 from server.notify.sender import Sender
-from server.notify.webhooks import PER_WEBHOOK, Outbox
+from server.notify.webhook_outbox import PER_WEBHOOK, Outbox
 from server.store.engine import Database
 from tests.notify.conftest import Heard, Receiver, listening
 from tests.waiting import until

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import time_machine
 
-from server.notify import calls, sender, webhooks
-from server.notify.webhooks import retry_seconds
+from server.notify import call_rounds, sender, webhook_outbox
+from server.notify.webhook_outbox import retry_seconds
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
@@ -116,13 +116,13 @@ async def test_a_slow_receiver_delays_nobody_but_itself(site: Site, receiver: Re
     receiver.hold = asyncio.Event()
     await a_webhook(site, receiver)
     await a_webhook(site, other)
-    deliveries = [await site.delivery() for _ in range(webhooks.PER_WEBHOOK + 4)]
+    deliveries = [await site.delivery() for _ in range(webhook_outbox.PER_WEBHOOK + 4)]
     await other.messages(len(deliveries))
-    await until(lambda: receiver.waiting == webhooks.PER_WEBHOOK)
+    await until(lambda: receiver.waiting == webhook_outbox.PER_WEBHOOK)
     for delivery in deliveries:
         await cancel(site, delivery)
     await other.messages(2 * len(deliveries))
-    assert receiver.most_waiting == webhooks.PER_WEBHOOK
+    assert receiver.most_waiting == webhook_outbox.PER_WEBHOOK
     assert len({heard.message["data"]["deliveryId"] for heard in receiver.heard}) == len(receiver.heard), (
         "two messages of one delivery at once"
     )
@@ -133,8 +133,8 @@ async def test_a_slow_receiver_delays_nobody_but_itself(site: Site, receiver: Re
 async def test_a_receiver_that_is_down_is_left_alone_for_a_while(
     site: Site, receiver: Receiver, other: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "FIRST_RETRY_SECONDS", 30.0)
-    monkeypatch.setattr(webhooks, "FIRST_PAUSE_SECONDS", 30.0)
+    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 30.0)
+    monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 30.0)
     receiver.status = 503
     webhook = await a_webhook(site, receiver)
     await a_webhook(site, other)
@@ -273,8 +273,8 @@ async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: R
     await first.node.stop()
     receiver.status = 200
     await until(lambda: second.node.app.state.node.lease.held)
-    calls = await receiver.messages(3)
-    assert calls[2].id == calls[1].id
+    call_rounds = await receiver.messages(3)
+    assert call_rounds[2].id == call_rounds[1].id
     await second.close()
 
 
@@ -282,7 +282,7 @@ async def test_a_commit_on_any_node_is_told_at_once(
     node: StartNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hint: the poll would take ten minutes."""
-    monkeypatch.setattr(calls, "POLL_SECONDS", 600.0)
+    monkeypatch.setattr(call_rounds, "POLL_SECONDS", 600.0)
     holder = Site(await node(webhooks_allow_private=True))
     await until(lambda: holder.node.app.state.node.lease.held)
     other = Site(await node(webhooks_allow_private=True))
@@ -347,7 +347,7 @@ async def test_without_a_webhook_nothing_is_written(site: Site) -> None:
 
 
 def test_retries_come_ever_later_up_to_an_hour_and_never_all_at_once() -> None:
-    outbox_first = webhooks.FIRST_RETRY_SECONDS
+    outbox_first = webhook_outbox.FIRST_RETRY_SECONDS
     for attempt in range(1, 100):
         seconds = {retry_seconds(attempt) for _ in range(20)}
         middle = min(outbox_first * 2 ** (attempt - 1), 3600)

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from server.dispatch.refusals import assignment_not_active, driver_not_available
+from server.web.screens.board_answers import in_plain_words
 from server.web.screens.board_bulk import BULK_LIMIT
-from server.web.screens.board_screen import in_plain_words
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
 from tests.web.html_tree import Element, parse

@@ -1,7 +1,7 @@
-"""Letting go of what was kept long enough, in small steps beside the work, and only of what is over.
+"""Retention: deletes rows that are finished and older than the settings keep them, in small steps beside other work.
 
-A step is one short statement: it finds its rows by an index, the oldest first, and waits for nobody's lock. What a run
-did not get to, or an error left behind, the next run finds again.
+A step is one short statement: it finds its rows by an index, the oldest first, and waits for no lock. What one run did
+not reach, or left after an error, the next run finds.
 """
 
 import asyncio

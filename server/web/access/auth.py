@@ -12,7 +12,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from server.dispatch.model import Actor, ActorType
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.web.http.errors import unauthorized
 
 Role = Literal["driver", "service", "viewer", "ops", "admin"]

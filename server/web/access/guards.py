@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar.handlers import BaseRouteHandler
 
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.web.access.auth import Connection, Role, principal_of
 from server.web.http.errors import forbidden
 

@@ -16,7 +16,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Delivery, Offer, Place
 from server.dispatch.money import is_currency
-from server.dispatcher.asking import NobodyFound
+from server.dispatcher.search_on_request import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline

@@ -13,7 +13,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import Struct
 
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.web.access.auth import Connection, Principal
 from server.web.access.guards import Guard
 from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found

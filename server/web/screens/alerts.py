@@ -11,7 +11,7 @@ from msgspec import Struct
 from server.dispatch import commands as c
 from server.dispatch.alerts import RESOLVES_BELOW
 from server.dispatch.refusals import Refusal
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.store.reads import board as reads
 from server.store.reads import notices as record
 from server.store.reads.alerts_and_tickets import AlertTold, read_alert_told, read_open_alerts, read_past_alerts
@@ -20,8 +20,8 @@ from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, not_found, refused
-from server.web.screens.board_screen import in_plain_words, node_of
-from server.web.screens.live import acted, address, again, asked_of, live, not_done
+from server.web.screens.board_answers import in_plain_words, node_of
+from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done
 
 PATH: Final = "/alerts"
 TOPIC: Final = "watch"

@@ -13,13 +13,13 @@ from server.board import Feed
 from server.board.broadcast import Viewer
 from server.board.feed import TOPICS
 from server.board.render import partial_of
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.screens import board_bulk
-from server.web.screens.board_screen import feed_of, node_of
+from server.web.screens.board_answers import feed_of, node_of
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64

@@ -17,10 +17,10 @@ from server.board.words import FAILURES, words
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.deeds import not_active
+from server.dispatch.driver_actions import not_active
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
-from server.dispatcher.asking import NobodyFound
+from server.dispatcher.search_on_request import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads import board as reads
@@ -29,9 +29,9 @@ from server.web.access.guards import ADMIN, OPS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
+from server.web.screens.board_answers import done, error_fragment, invalid_fragment, node_of, refused_fragment
 from server.web.screens.board_bulk import BREAK_MINUTES
 from server.web.screens.board_form import BoardForm, wanted_availability
-from server.web.screens.board_screen import done, error_fragment, invalid_fragment, node_of, refused_fragment
 from server.web.screens.board_seen import (
     Moved,
     Seen,

@@ -18,15 +18,14 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
-from server.ids import new_id
-from server.sockets.session import canonical
+from server.ids import canonical, new_id
 from server.store.reads.drivers import read_driver, read_names
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
+from server.web.screens.board_answers import in_plain_words, invalid_fragment, node_of
 from server.web.screens.board_form import BoardForm, wanted_availability
-from server.web.screens.board_screen import in_plain_words, invalid_fragment, node_of
 from server.web.screens.board_seen import (
     Moved,
     Seen,

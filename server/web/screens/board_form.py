@@ -3,7 +3,7 @@
 from typing import Final, cast, get_args
 
 from server.dispatch.model import Availability
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.web.http.forms import Form, FormInvalid
 
 REASON_LIMIT: Final = 500

@@ -17,15 +17,15 @@ from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.query import asking
+from server.store.reads.board_driver import answers_of, offers_of, work_of
 from server.store.reads.deliveries import read_timeline
-from server.store.reads.driver_page import answers_of, offers_of, work_of
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
-from server.web.screens.board_screen import node_of
+from server.web.screens.board_answers import node_of
 from server.web.screens.shell import fragment, page
 
 TIMELINE_LIMIT: Final = 2_000

@@ -1,8 +1,8 @@
-"""What a dialog showed, carried by its form, so that nothing is done to an order that people have moved since.
+"""The versions that a dialog showed, carried by its form, so that an action never undoes a later decision.
 
-The rules compare versions. But the search moves a waiting order too: it offers it to one driver after another. What it
-did meanwhile takes nobody's decision back, so such a change is looked at and the command is sent again with the version
-of now; what a person decided, or a driver took in hand, is a refusal with the name of who did it.
+The rules compare versions. The search changes the version of a waiting order too, with each offer. If only the search
+acted since the dialog opened, the command is sent again with the current version. If a person or a driver did, the
+answer is a refusal that names who.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Delivery, Driver
 from server.dispatch.refusals import Refusal
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.store.connections import Pool
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline

@@ -24,7 +24,7 @@ from server.store.reads.insights import read_groups, read_zones
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
-from server.web.screens.board_screen import node_of
+from server.web.screens.board_answers import node_of
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
     DEFAULT_WINDOW,

@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.store.reads import notices as record
 from server.store.reads.insights import read_zones
 from server.web.access.guards import OPS, WATCHERS
@@ -18,8 +18,8 @@ from server.web.api.endpoint import Call, id_in_path
 from server.web.api.notices import BY_SOURCE, seen
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of
-from server.web.screens.board_screen import node_of
-from server.web.screens.live import acted, address, again, asked_of, live
+from server.web.screens.board_answers import node_of
+from server.web.screens.live_lists import acted, address, again, asked_of, live
 
 PATH: Final = "/notices"
 TOPIC: Final = "watch"

@@ -22,7 +22,7 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
 from server.web.http.errors import not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.board_screen import STATUSES, node_of
+from server.web.screens.board_answers import STATUSES, node_of
 from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
 from server.web.screens.policy_form import (
     RUNGS_LIMIT,

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from server.dispatch import commands as c
 from server.dispatch.escalation import next_level_at
 from server.dispatch.refusals import Refusal
-from server.sockets.session import canonical
+from server.ids import canonical
 from server.store.reads.alerts_and_tickets import read_tickets_told
 from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.web.access.guards import OPS, WATCHERS
@@ -18,9 +18,9 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, refused
 from server.web.http.forms import FormInvalid, read_form
+from server.web.screens.board_answers import in_plain_words, node_of
 from server.web.screens.board_form import BoardForm
-from server.web.screens.board_screen import in_plain_words, node_of
-from server.web.screens.live import acted, address, again, asked_of, live, not_done
+from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done
 
 UNASSIGNED: Final = "/unassigned"
 TICKETS: Final = "/tickets"

@@ -23,8 +23,8 @@ from server.web.api import webhooks as api
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.board_screen import node_of
-from server.web.screens.live import acted, address, again, asked_of, in_words, live, not_done
+from server.web.screens.board_answers import node_of
+from server.web.screens.live_lists import acted, address, again, asked_of, in_words, live, not_done
 from server.web.screens.shell import flash, see_other
 
 PATH: Final = "/webhooks"

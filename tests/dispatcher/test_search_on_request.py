@@ -9,7 +9,7 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
-from server.dispatcher.asking import Candidates, NobodyFound
+from server.dispatcher.search_on_request import Candidates, NobodyFound
 from server.ids import new_id
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until

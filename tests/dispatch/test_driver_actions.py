@@ -520,7 +520,7 @@ DEEDS = [*ARRIVING, *PICKING_UP, *HANDING_OVER, *GIVING_BACK, *FAILING, *PROVING
 
 
 @pytest.mark.parametrize("case", DEEDS, ids=name_of)
-def test_deeds(case: Case) -> None:
+def test_driver_actions(case: Case) -> None:
     check(case)
 
 

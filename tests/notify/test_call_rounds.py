@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.notify import calls as calls_module
-from server.notify.calls import Calls
+from server.notify import call_rounds as calls_module
+from server.notify.call_rounds import Calls
 from tests.waiting import until
 
 

@@ -1,6 +1,6 @@
-"""A search because somebody asks: for one delivery, on any node, with who else is around and why they were not taken.
+"""A search for one delivery on request, on any node: an offer, or the drivers nearby and why none of them fits.
 
-Nothing here needs the lease; the offer it makes is decided like the matcher's.
+It does not need the lease; the rules decide about its offer as about the matcher's.
 """
 
 from datetime import datetime, timedelta

@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 from server.contract.commit import Committed
 from server.dispatcher.lease import Lease
 from server.ids import new_id
-from server.notify.calls import Calls
+from server.notify.call_rounds import Calls
 from server.notify.sender import Result, Sender
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database

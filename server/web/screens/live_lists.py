@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from server.web.api.endpoint import Call
 from server.web.http.errors import Problem
-from server.web.screens.board_screen import done, error_fragment
+from server.web.screens.board_answers import done, error_fragment
 from server.web.screens.shell import flash, fragment, page, see_other
 
 TEXT_LIMIT: Final = 100

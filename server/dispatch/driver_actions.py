@@ -1,7 +1,7 @@
-"""The rules of what a driver does about a job: arriving, picking up, handing over, giving it back, failing, proving.
+"""The rules of a driver's actions on a job: arrive, pick up, complete, release, fail, add a proof.
 
-A person in ops may act for a driver whose phone is dead: then the command names no driver, but a reason.
-Nothing said twice does any harm, and nothing said late is lost.
+A person in ops may act for a driver whose phone is dead: then the command names no driver, but a reason. The same
+action sent twice counts once; an action that comes too late goes to the timeline.
 """
 
 from datetime import datetime, timedelta
