@@ -17,6 +17,8 @@ from tests.conftest import SECRET, Node, run_apart, running_node, short_folder
 from tests.waiting import until
 from tests.web.conftest import Site
 
+IS_THERE = "SELECT EXISTS (SELECT FROM deliveries WHERE id = $1::text::uuid)"
+
 
 @pytest.fixture
 def servers_apart() -> Iterator[list[Embedded]]:
@@ -52,6 +54,14 @@ async def administer(embedded: Embedded, *statements: str) -> None:
     await connection.close()
 
 
+async def asked(embedded: Embedded, question: str, *args: Any) -> Any:
+    connection = await asyncpg.connect(embedded.database_url)
+    try:
+        return await connection.fetchval(question, *args)
+    finally:
+        await connection.close()
+
+
 async def read_only(embedded: Embedded, on: bool = True) -> None:
     setting = "SET default_transaction_read_only = on" if on else "RESET default_transaction_read_only"
     await administer(embedded, f"ALTER SYSTEM {setting}", "SELECT pg_reload_conf()")
@@ -73,11 +83,13 @@ async def test_a_node_moves_whole_to_the_server_that_takes_writes(servers_apart:
     await asyncio.gather(*(pool.fetchval("SELECT pg_sleep(0.2)") for _ in range(pool.get_max_size())))
     await read_only(servers_apart[0])
 
-    async def ordered() -> Any:
+    async def ordered_there() -> Any:
+        """An order on the other server: the first one heeds its new setting only once it has heard of it."""
         made = await site.shop.post("/deliveries", json=site.order())
-        return made.json() if made.status_code == 201 else None
+        known = made.status_code == 201 and await asked(servers_apart[1], IS_THERE, made.json()["id"])
+        return made.json() if known else None
 
-    delivery = await until(ordered)
+    delivery = await until(ordered_there)
     for path, status in ((delivery["id"], 200), (before["id"], 404)):
         found = await asyncio.gather(*(site.shop.get(f"/deliveries/{path}") for _ in range(24)))
         assert {answer.status_code for answer in found} == {status}

@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 import pytest
@@ -58,6 +58,13 @@ WRONG = st.one_of(
 
 def right(kind: Any) -> st.SearchStrategy[Any]:
     """A value that this type takes."""
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        required, optional = {}, {}
+        for name, (type_, needed) in fields_of(kind).items():
+            (required if needed else optional)[name] = right(type_)
+        return st.fixed_dictionaries(required, optional=optional)
     if get_args(kind) and not hasattr(kind, "__metadata__"):
         return st.one_of([right(part) for part in get_args(kind)])
     if kind is type(None):
@@ -71,7 +78,7 @@ def right(kind: Any) -> st.SearchStrategy[Any]:
     assert base is str, kind
     return st.one_of(
         st.text(max_size=bounds_.max_length),
-        st.sampled_from([one for one in (new_id(), "2026-02-01T10:00:00Z") if len(one) <= bounds_.max_length]),
+        st.sampled_from([one for one in (new_id(), "2026-02-01T10:00:00Z", "1") if len(one) <= bounds_.max_length]),
     )
 
 

@@ -144,7 +144,6 @@ class Stage:
         self._number = nodes
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="cb-torture-"))
-        self.folder.chmod(0o711)  # the servers' user may enter when root runs this
         self._durable = durable
         self._settings = settings
         self._open = AsyncExitStack()

@@ -477,7 +477,7 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
 
 
 def test_a_refusal_says_whole_what_came_first_whatever_somebody_is_called() -> None:
-    refusal = assignment_not_active("REASSIGNED", "Ada: night shift")
+    refusal = assignment_not_active("reassigned by Ada: night shift", "nobody")
     assert in_plain_words(refusal) == "Somebody was first: already reassigned by Ada: night shift."
-    assert in_plain_words(assignment_not_active("COMPLETED", None)) == "Somebody was first: already completed."
+    assert in_plain_words(assignment_not_active("completed", "over")) == "Somebody was first: already completed."
     assert in_plain_words(driver_not_available("on_break")).endswith("now: on a break.")
