@@ -18,6 +18,7 @@ import httptools
 from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 from server.sockets.pings import PINGS, Pings
 from server.web.http import errors
@@ -310,7 +311,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.close_sent:
             self.transport.close()
             self.disconnected = True
-        else:
+        elif self.conn.state is State.OPEN:  # else the client's own close came with the same bytes
             self.conn.send_close(code, reason)
             self.handle_parser_exception()
 
