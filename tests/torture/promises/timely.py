@@ -188,6 +188,7 @@ def escalation(evidence: Evidence) -> Verdict:
     """In every wait each level once, rising, none left out, none early, none forgotten; none outside a wait."""
     verdict = Verdict("escalation: each level once a wait, in order, never after")
     waits: dict[str, _Wait] = {}
+    at_risk: dict[str, int] = {}  # tickets since the delivery came to be at risk
     lags: list[float] = []
     for event in evidence.database.events:
         delivery_id = event.delivery_id
@@ -208,8 +209,13 @@ def escalation(evidence: Evidence) -> Verdict:
                 )
                 if wait is not None:
                     lags += _climb(verdict, evidence, delivery_id, wait, event)
+            case "delivery.at_risk":
+                at_risk.setdefault(delivery_id, 0)
+            case "ticket.created" if wait is None:
+                verdict.must(delivery_id in at_risk, f"delivery {delivery_id}: a ticket, neither waiting nor at risk")
+                at_risk[delivery_id] = at_risk.get(delivery_id, 0) + 1
+                verdict.must(at_risk[delivery_id] == 1, f"delivery {delivery_id}: two tickets while at risk")
             case "ticket.created":
-                verdict.must(wait is not None, f"delivery {delivery_id}: a ticket while it did not wait")
                 if wait is not None:
                     wait.tickets += 1
                     verdict.must(wait.tickets == 1, f"delivery {delivery_id}: {wait.tickets} tickets in one wait")
