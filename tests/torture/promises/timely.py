@@ -202,6 +202,7 @@ def escalation(evidence: Evidence) -> Verdict:
                 if wait is not None:
                     _reached_all(verdict, evidence, delivery_id, wait, event.at)
                 waits.pop(delivery_id, None)
+                at_risk.pop(delivery_id, None)
             case "delivery.escalated":
                 level = event.data["level"]
                 verdict.must(
