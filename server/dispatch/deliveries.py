@@ -1,4 +1,4 @@
-"""The rules of deliveries: creating, changing, dispatching, searching in vain, cancelling, restoring, escalating."""
+"""The rules of deliveries: creating, changing, dispatching, failed searches, cancelling, restoring, escalating."""
 
 from datetime import timedelta
 from typing import Any, Final

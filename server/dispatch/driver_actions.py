@@ -33,7 +33,7 @@ _WITH_THE_GOODS: Final = (c.Complete, c.Fail)
 
 
 class _Job:
-    """A deed that was told of: the delivery, the assignment, and what is the same for every deed."""
+    """What every action of a driver has in common: the delivery, the assignment, and the fields of its event."""
 
     def __init__(self, command: Told, world: World, delivery: Delivery, assignment: Assignment) -> None:
         self.command = command
