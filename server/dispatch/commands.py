@@ -250,7 +250,7 @@ class AddProof(Struct, frozen=True):
 
 
 class CancelDelivery(Struct, frozen=True):
-    """Nobody wants this delivery any more. After pickup only an admin with `force`.
+    """Nobody wants this delivery any more. After pickup only ops and admins, with `force`.
 
     `version` here and below is that of the row which the sender decided on; None does not compare.
     """

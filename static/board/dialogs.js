@@ -20,7 +20,7 @@ const mayBe = (kind) => {
   const role = document.body.classList;
   return role.contains("role-admin") || (kind === "ops" && role.contains("role-ops"));
 };
-const ADMINS = new Set(["reassign", "availability", "link", "move-all"]);
+const ADMINS = new Set(["link"]);
 export const may = (action) => mayBe(ADMINS.has(action) ? "admin" : "ops");
 
 export const openDialog = async (path) => {

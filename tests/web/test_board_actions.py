@@ -441,17 +441,33 @@ async def test_a_viewer_is_refused_by_the_server_too(site: Site, action: str, _r
     assert await status_of(site, delivery) == "READY"
 
 
-async def test_only_admins_reassign_and_set_availability(
+async def test_a_dispatcher_does_all_of_it_and_a_viewer_nothing(
     site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
 ) -> None:
+    """Reassign after pickup with the box ticked, and set availability: alone, in bulk and by the driver's own paths."""
     dan, delivery, assignment = dan_busy
-    for client in (site.alice, site.vic):
-        assert (await post(client, f"/board/assignments/{assignment['id']}/reassign", reason="x")).status_code == 403
-        assert (await client.get(f"/board/deliveries/{delivery['id']}/reassign")).status_code == 403
-        path = f"/board/drivers/{dan.id}/availability"
-        assert (await post(client, path, availability="paused", reason="x")).status_code == 403
-    assert (await post(site.alice, "/board/bulk/reassign", seen=delivery["id"], reason="x")).status_code == 404
-    assert await status_of(site, delivery) == "ASSIGNED"
+    moved, availability = f"/board/assignments/{assignment['id']}/reassign", f"/board/drivers/{dan.id}/availability"
+    assert (await post(site.vic, moved, reason="x")).status_code == 403
+    assert (await site.vic.get(f"/board/deliveries/{delivery['id']}/reassign")).status_code == 403
+    assert (await post(site.vic, availability, availability="paused", reason="x")).status_code == 403
+    for action in ("reassign", "availability"):
+        assert (await post(site.vic, f"/board/bulk/{action}", seen="x", reason="x")).status_code == 403
+    assert (await site.vic.post(f"/drivers/{dan.id}/availability/pause")).status_code == 403
+
+    assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    assert (await dialog(site.alice, f"/board/deliveries/{delivery['id']}/cancel")).every("input", name="force")
+    assert (await dialog(site.alice, f"/board/deliveries/{delivery['id']}/reassign")).every("input", name="force")
+    refused = await post(site.alice, moved, reason="Driver is unwell")
+    assert refused.status_code == 409
+    assert "tick the box" in refused.text
+    said(await post(site.alice, moved, reason="Driver is unwell", force="1"))
+    assert await status_of(site, delivery) == "READY"
+    said(await post(site.alice, availability, availability="paused", reason="Driver is unwell"))
+    assert (await dan.get()).json()["availability"] == "paused"
+    assert (await site.alice.post(f"/drivers/{dan.id}/availability/resume")).json() == {"status": "available"}
+    seen = await bulk_dialog(site.alice, "availability", [dan.id])
+    answer = await post(site.alice, "/board/bulk/availability", seen=seen, availability="paused", reason="Storm")
+    assert lines(answer) == ["Dan set to paused"]
 
 
 async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:

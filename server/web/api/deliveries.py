@@ -261,7 +261,7 @@ def _started(offer: Offer) -> a.OfferStarted:
     "POST",
     "/deliveries/{delivery_id:str}/cancel",
     tag=TAG,
-    summary="Cancel a delivery until it is picked up; after that only an admin can, with `force`.",
+    summary="Cancel a delivery until it is picked up; after that only ops and admins can, with `force`.",
     guard=SERVICE_AND_OPS,
     body=CANCELLATION,
     answers={200: DeliveryView},

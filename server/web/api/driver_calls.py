@@ -14,7 +14,7 @@ from server.dispatch import refusals as r
 from server.ids import new_id
 from server.sockets.hello import hello
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
-from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_WATCHERS
+from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
@@ -238,7 +238,7 @@ def deed(said: s.Deed) -> c.Deed:
     PATH + "/availability/take-break",
     tag=TAG,
     summary="A break from now; again while on break: a new end.",
-    guard=THE_DRIVER_AND_ADMIN,
+    guard=THE_DRIVER_AND_OPS,
     body=BREAK,
     answers={200: a.BreakView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
@@ -258,7 +258,7 @@ async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/end-shift",
     tag=TAG,
     summary="The driver goes home, until they resume.",
-    guard=THE_DRIVER_AND_ADMIN,
+    guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_DEACTIVATED.code,),
@@ -274,7 +274,7 @@ async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/pause",
     tag=TAG,
     summary="No offers until the driver resumes.",
-    guard=THE_DRIVER_AND_ADMIN,
+    guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
@@ -290,7 +290,7 @@ async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/resume",
     tag=TAG,
     summary="Ready for offers, from whatever state.",
-    guard=THE_DRIVER_AND_ADMIN,
+    guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
     refusals=(r.DRIVER_DEACTIVATED.code,),

@@ -120,7 +120,7 @@ class Retry(_Given, frozen=True):
 
 
 class Cancellation(_Given, frozen=True):
-    """Why; `force` cancels after pickup, for an admin. `version` is what the caller saw."""
+    """Why; `force` cancels after pickup, for ops and admins. `version` is what the caller saw."""
 
     reason: Reason
     force: bool = False
@@ -302,7 +302,7 @@ class ManualAssignment(_Given, frozen=True):
 
 
 class AvailabilityWanted(_Given, frozen=True):
-    """An admin's word on a driver's availability; `durationMinutes` ends a break by itself."""
+    """A dispatcher's word on a driver's availability; `durationMinutes` ends a break by itself."""
 
     availability: Availability
     reason: Reason

@@ -25,7 +25,7 @@ from server.ids import new_id
 from server.store.query import asking
 from server.store.reads import board as reads
 from server.store.reads.drivers import read_driver
-from server.web.access.guards import ADMIN, OPS
+from server.web.access.guards import OPS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
@@ -130,7 +130,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 # Take an assignment from its driver.
 
 
-@get("/board/deliveries/{delivery_id:str}/reassign", guards=[ADMIN], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/reassign", guards=[OPS], include_in_schema=False)
 async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Who loses what, why, and optionally who gets it."""
     delivery, seen = await _shown(request, delivery_id)
@@ -152,7 +152,7 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     )
 
 
-@post("/board/assignments/{assignment_id:str}/reassign", guards=[ADMIN], status_code=200, include_in_schema=False)
+@post("/board/assignments/{assignment_id:str}/reassign", guards=[OPS], status_code=200, include_in_schema=False)
 async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     """Free the driver; search again, or give it to the one chosen."""
     known = id_in_path(assignment_id)
@@ -282,7 +282,7 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
 # A driver's availability.
 
 
-@get("/board/drivers/{driver_id:str}/availability", guards=[ADMIN], include_in_schema=False)
+@get("/board/drivers/{driver_id:str}/availability", guards=[OPS], include_in_schema=False)
 async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """Which, why, and for how long."""
     driver = await read_driver(node_of(request).database.pool, id_in_path(driver_id))
@@ -293,9 +293,9 @@ async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIRe
     )
 
 
-@post("/board/drivers/{driver_id:str}/availability", guards=[ADMIN], status_code=200, include_in_schema=False)
+@post("/board/drivers/{driver_id:str}/availability", guards=[OPS], status_code=200, include_in_schema=False)
 async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """An admin decides it."""
+    """A dispatcher decides it."""
     known = id_in_path(driver_id)
     try:
         form = await read_form(request, BoardForm)

@@ -23,7 +23,7 @@ PLAIN: Final = {
     r.DELIVERY_NOT_WAITING.code: "This delivery is not waiting for a driver any more.",
     r.DELIVERY_NOT_DUE.code: "This order is scheduled for later. Open its page to dispatch it now.",
     r.VERSION_CHANGED.code: "Somebody changed this meanwhile. Close this and look again.",
-    r.ALREADY_PICKED_UP.code: "The driver has picked it up already. Only an admin can go on, with the box ticked.",
+    r.ALREADY_PICKED_UP.code: "The driver has picked it up already. Open this again and tick the box to go on.",
 }
 """Refusals in words for somebody who looks at a dialog."""
 

@@ -22,8 +22,8 @@ from server.web.screens.shell import flash, page, see_other, sessions_of
 SHOWN_LIMIT: Final = 1000
 ROLES: Final[dict[str, str]] = {
     "viewer": "sees everything, changes nothing",
-    "ops": "also assigns, cancels, acknowledges",
-    "admin": "also reassigns, sets availability and policy, manages people",
+    "ops": "also dispatches: assigns, cancels, reassigns, sets availability, looks after drivers",
+    "admin": "also changes the policy, people, keys and webhooks, and deactivates drivers",
 }
 assert set(ROLES) == set(get_args(PersonRole))
 
