@@ -1,20 +1,16 @@
 """A driver's app for tests: a real websocket that keeps what it heard."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import jwt
-import websockets
-from websockets.asyncio.client import ClientConnection
 
-from server.ids import new_id
+from server.driver_client.connection import Connection, Likes
+from server.driver_client.messages import Frame
 from tests.conftest import SECRET
-
-Heard = dict[str, Any]
 
 
 def token(role: str, subject: str, *, seconds: float = 3600, secret: str = SECRET) -> str:
@@ -23,63 +19,39 @@ def token(role: str, subject: str, *, seconds: float = 3600, secret: str = SECRE
     return jwt.encode({"sub": subject, "role": role, "iat": now, "exp": now + seconds}, secret, algorithm="HS256")
 
 
-class DriverApp:
-    """Everything heard is in `heard`, oldest first; `closed` is the close code once the server has hung up."""
+class DriverApp(Connection):
+    """Everything heard is in `heard`, oldest first; `closed` is the close code once the server has closed."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
-        self.heard: list[Heard] = []
-        self._news = asyncio.Condition()
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        try:
-            async for text in self.connection:
-                async with self._news:
-                    self.heard.append(json.loads(text))
-                    self._news.notify_all()
-        except websockets.ConnectionClosed:
-            pass
-        finally:
-            async with self._news:
-                self._news.notify_all()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.heard: list[Frame] = []
+        super().__init__(*args, self.heard.append, **options)
 
     @property
     def closed(self) -> int | None:
-        return self.connection.close_code if self._reading.done() else None
+        return self.close_code if self.ended.is_set() else None
 
-    async def send(self, kind: str, **fields: Any) -> None:
-        await self.connection.send(json.dumps({"type": kind} | fields))
-
-    async def hear(self, wanted: str | Callable[[Heard], Any], within: float = 60.0) -> Heard:
+    async def hear(self, wanted: str | Likes, within: float = 60.0) -> Frame:
         """The first message, past ones included, that is of this type or that the function likes."""
-        likes = (lambda m: m["type"] == wanted) if isinstance(wanted, str) else wanted
-        async with asyncio.timeout(within), self._news:
-            while True:
-                for message in self.heard:
-                    if likes(message):
-                        return message
-                if self._reading.done():
-                    raise AssertionError(f"closed with {self.closed} before {wanted} was heard: {self.heard}")
-                await self._news.wait()
-
-    async def ask(self, kind: str, **fields: Any) -> Heard:
-        """Send with an id and wait for the one ack or error that carries it."""
-        reply_id = new_id()
-        await self.send(kind, id=reply_id, **fields)
-        return await self.hear(lambda m: m["type"] in ("ack", "error", "pong") and m.get("id") == reply_id)
-
-    async def hang_up(self) -> None:
-        await self.connection.close()
-        await asyncio.wait([self._reading])
+        likes: Likes = (lambda m: m["type"] == wanted) if isinstance(wanted, str) else wanted
+        for message in self.heard:
+            if likes(message):
+                return message
+        try:
+            async with asyncio.timeout(within):
+                return await self.next(likes)
+        except ConnectionError:
+            raise AssertionError(f"closed with {self.closed} before {wanted} was heard: {self.heard}") from None
 
     async def until_closed(self, within: float = 60.0) -> int | None:
-        """Wait until the server hangs up; its close code."""
-        await asyncio.wait([self._reading], timeout=within)
-        assert self._reading.done(), f"still open after {within} s; heard {self.heard}"
+        """Wait until the server closes the socket; its close code."""
+        try:
+            async with asyncio.timeout(within):
+                await self.ended.wait()
+        except TimeoutError:
+            raise AssertionError(f"still open after {within} s; heard {self.heard}") from None
         return self.closed
 
-    def streamed(self) -> list[Heard]:
+    def streamed(self) -> list[Frame]:
         """What came with a number, in order."""
         return [m for m in self.heard if "seq" in m and m["type"] != "hello"]
 
@@ -88,17 +60,15 @@ class DriverApp:
 async def driver_app(
     ws_url: str, driver_id: str, *, last_seq: int | None = None, bearer: str | None = None, **options: Any
 ) -> AsyncIterator[DriverApp]:
-    """Connect as this driver, who has their `hello` or was told why not; hang up at the end.
+    """Connect as this driver, who has their `hello` or was told why not; closed at the end.
 
     What happens afterwards comes as messages of its own: a `hello` would hold what happened before it.
     """
-    query = "" if last_seq is None else f"?lastSeq={last_seq}"
-    headers = {"Authorization": f"Bearer {bearer or token('driver', driver_id)}"}
-    connection = await websockets.connect(f"{ws_url}/ws/driver{query}", additional_headers=headers, **options)
-    app = DriverApp(connection)
+    app = DriverApp(ws_url, bearer or token("driver", driver_id), last_seq=last_seq, **options)
+    await app.open()
     try:
         with suppress(AssertionError):  # closed
             await app.hear(lambda _: True)
         yield app
     finally:
-        await app.hang_up()
+        await app.close()

@@ -17,7 +17,7 @@ ROOMS = (
     "store", "store/queues", "store/reads", "store/jobs",
     "write", "current_policy", "users", "redis", "sockets", "dispatcher", "notify", "board", "node",
     "web/http", "web/access", "web/api", "web/screens", "web",
-    "embedded", "simulate", "doctor", "process", "cli",
+    "embedded", "driver_client", "simulate", "doctor", "process", "cli",
 )  # fmt: skip
 """From the bottom up: a room imports from those before it and from no other, also where only the type checker looks."""
 
@@ -115,7 +115,13 @@ def test_the_contract_follows_from_the_rules_alone() -> None:
 def test_the_simulated_city_knows_the_contract_and_not_the_server() -> None:
     """Its drivers and shops come from outside."""
     for path in modules("simulate"):
-        assert rooms_imported(path) <= {"ids"}, f"{named(path)} imports {rooms_imported(path)}"
+        assert rooms_imported(path) <= {"driver_client"}, f"{named(path)} imports {rooms_imported(path)}"
+
+
+def test_a_drivers_app_knows_nothing_of_the_server() -> None:
+    """It can be copied out as an example."""
+    for path in modules("driver_client"):
+        assert rooms_imported(path) == set(), f"{named(path)} imports {rooms_imported(path)}"
 
 
 def test_the_rules_need_little_more_than_python() -> None:

@@ -35,7 +35,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 BESIDE_SECONDS: Final = 2.0
 """How long what runs beside the nodes may take to end."""
 DEMO_NAME: Final = "demo"
-DEMO_DRIVER: Final = ("You", "demo-you")
+DEMO_DRIVER: Final = {"name": "You", "externalRef": "demo-you"}
 
 
 class Failed(Exception):

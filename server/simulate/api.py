@@ -8,8 +8,6 @@ from typing import Any, Final, Self
 
 import httpx2 as httpx
 
-from server.simulate.places import Place
-
 TIMEOUT_SECONDS: Final = 10.0
 TRIES: Final = 6
 AGAIN_STATUSES: Final = (429, 502, 503)
@@ -26,11 +24,11 @@ class CallFailed(Exception):
 
 
 class Api:
-    """Calls with the token of `token()`. Used as `async with`."""
+    """Calls with the token of `token()`. Used as `async with`. `http` is the client, for calls with other tokens."""
 
     def __init__(self, url: str, token: Callable[[], str]) -> None:
         self._token = token
-        self._http = httpx.AsyncClient(
+        self.http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
@@ -43,14 +41,14 @@ class Api:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self.http.aclose()
 
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """One call, tried again when the server is not there or asks for it. The decoded answer. Raises CallFailed."""
         pause = 0.2
         for tries_left in reversed(range(TRIES)):
             try:
-                answer = await self._http.request(
+                answer = await self.http.request(
                     method, path, json=body, headers={"Authorization": f"Bearer {self._token()}"}
                 )
             except httpx.TransportError as error:
@@ -66,10 +64,9 @@ class Api:
             pause = min(pause * 2, 5.0)
         raise AssertionError("the last try either answers or raises")
 
-    async def register_driver(self, name: str, external_ref: str, zone: str) -> str:
-        """A new driver's id."""
-        body = {"name": name, "externalRef": external_ref, "zone": zone}
-        return str((await self.call("POST", "/drivers", body))["id"])
+    async def register_driver(self, **driver: Any) -> str:
+        """A new driver's id; fields as on the wire."""
+        return str((await self.call("POST", "/drivers", driver))["id"])
 
     async def driver_token(self, driver_id: str, hours: int) -> str:
         """A token for the driver's socket."""
@@ -86,29 +83,21 @@ class Api:
                 return found
             cursor = f"&cursor={page['nextCursor']}"
 
-    async def create_delivery(
-        self,
-        seller_id: str,
-        seller_order_id: str,
-        store_name: str,
-        pickup: Place,
-        dropoff: Place,
-        **more: Any,
-    ) -> str:
-        """A new delivery's id."""
-        body = {
-            "sellerId": seller_id,
-            "sellerOrderId": seller_order_id,
-            "storeName": store_name,
-            "pickup": {"lat": pickup.lat, "lon": pickup.lon},
-            "dropoff": {"lat": dropoff.lat, "lon": dropoff.lon},
-            **more,
-        }
-        return str((await self.call("POST", "/deliveries", body))["id"])
+    async def create_delivery(self, **order: Any) -> str:
+        """A new delivery's id; fields as on the wire."""
+        return str((await self.call("POST", "/deliveries", order))["id"])
 
     async def cancel_delivery(self, delivery_id: str, reason: str) -> None:
         """Nobody wants it any more."""
         await self.call("POST", f"/deliveries/{delivery_id}/cancel", {"reason": reason})
+
+    async def mark_ready(self, delivery_id: str) -> None:
+        """The goods are ready now."""
+        await self.call("POST", f"/deliveries/{delivery_id}/ready")
+
+    async def delay(self, delivery_id: str, minutes: int, reason: str) -> None:
+        """The goods take longer."""
+        await self.call("POST", f"/deliveries/{delivery_id}/delay", {"minutes": minutes, "reason": reason})
 
 
 def _asked_to_wait(answer: httpx.Response) -> float:

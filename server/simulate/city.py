@@ -2,11 +2,11 @@
 
 import math
 import random
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-from server.simulate.habits import Habits, Pace
+from server.simulate.habits import Habits, Pace, ShopHabits
 from server.simulate.places import Place, Plane
 
 ORIGIN: Final = Place(59.4370, 24.7536)
@@ -26,7 +26,18 @@ USE: Final = 0.57
 RIDE_METRES: Final = range(250, 3001)
 TO_PICKUP_METRES: Final = 350.0
 
-DEMO_HABITS: Final = Habits(breaks_per_hour=0.8, break_minutes=(5, 8), losses_per_hour=1.5, shift_ends_per_hour=0.3)
+DEMO_HABITS: Final = Habits(
+    releases=0.04,
+    fails=0.05,
+    mistypes=0.2,
+    reports_late=0.04,
+    reports_by_http=0.05,
+    breaks_per_hour=0.8,
+    break_minutes=(5, 8),
+    losses_per_hour=1.5,
+    shift_ends_per_hour=0.3,
+)
+DEMO_SHOPS: Final = ShopHabits(ready_early=0.1, delays=0.05, delay_minutes=(1, 2))
 
 KITCHENS: Final = (
     "Golden Noodle", "Casa Verde", "The Brick Oven", "Saffron House", "Blue Lantern", "Taco Norte", "Pho Corner",
@@ -44,14 +55,32 @@ LAST_NAMES: Final = (
 )  # fmt: skip
 
 
+STREETS: Final = (
+    "Mill Lane", "Station Road", "Harbour Street", "Church Hill", "Market Street", "Orchard Way", "Bridge Street",
+    "Castle Road", "Garden Row", "Linden Avenue", "Tanner Street", "North Quay", "Copper Alley", "Park Side",
+)  # fmt: skip
+ORDER_NOTES: Final = ("No cutlery, please", "Extra napkins", "Fragile: keep it upright", "Ring, do not knock")
+STORE_NOTES: Final = ("Use the side door", "Ask at the counter", "Parking behind the house")
+DOOR_NOTES: Final = ("Third floor, the lift is on the left", "The bell is broken: please call", "Gate code 4711#")
+VEHICLES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("bicycle", ()), ("scooter", ()), ("cargo bike", ("cargo",)), ("scooter", ("age_check",)),
+    ("car", ("cargo", "age_check")),
+)  # fmt: skip
+"""What drivers ride, and what they can therefore be asked for."""
+PROMISE_MINUTES: Final = (15, 40)
+TIGHT_MINUTES: Final = (2, 6)
+
+
 class Wish(Struct, frozen=True):
-    """An order somebody makes."""
+    """An order somebody makes: where from and where to, and what else it says, as on the wire."""
 
     store_name: str
     pickup: Place
     dropoff: Place
     prep_seconds: int
-    price_cents: int
+    contacts: tuple[dict[str, str], dict[str, str]]
+    promised_in_minutes: int | None
+    more: dict[str, Any]
 
 
 class City:
@@ -87,8 +116,46 @@ class City:
             self._plane.place(*kitchen),
             self._plane.place(*home),
             self._chance.choice((0, 0, 20, 40, 60)),
-            self._chance.randrange(900, 6500, 10),
+            (self._contact(name, STORE_NOTES), self._contact(self._somebody(), DOOR_NOTES)),
+            self._promise(),
+            self._extras(),
         )
+
+    def _promise(self) -> int | None:
+        """When somebody was told that it will be there: mostly in good time, sometimes hardly possible."""
+        chance = self._chance.random()
+        if chance < 0.4:
+            return None
+        return self._chance.randint(*(TIGHT_MINUTES if chance < 0.45 else PROMISE_MINUTES))
+
+    def _extras(self) -> dict[str, Any]:
+        """What the goods are worth, what the driver gets, and what some orders ask for."""
+        chance = self._chance
+        more: dict[str, Any] = {"priceCents": chance.randrange(900, 6500, 10)}
+        if chance.random() < 0.3:
+            more["driverPayCents"] = chance.randrange(350, 1200, 25)
+        if chance.random() < 0.35:
+            more["tipCents"] = chance.randrange(50, 500, 50)
+        if chance.random() < 0.3:
+            more["notes"] = chance.choice(ORDER_NOTES)
+        if chance.random() < 0.12:
+            more["requirements"] = [chance.choice(("cargo", "age_check"))]
+        if chance.random() < 0.15:
+            more |= {"proofRequired": ["pin"], "pin": f"{chance.randrange(10_000):04}"}
+        return more
+
+    def _contact(self, name: str, notes: tuple[str, ...]) -> dict[str, str]:
+        """Where somebody is met, and how. No such number is ever given to anybody."""
+        chance = self._chance
+        place = {
+            "address": f"{chance.choice(STREETS)} {chance.randint(1, 120)}",
+            "name": name,
+            "phone": f"555-01{chance.randrange(100):02}",
+        }
+        return place | {"notes": chance.choice(notes)} if chance.random() < 0.25 else place
+
+    def _somebody(self) -> str:
+        return f"{self._chance.choice(FIRST_NAMES)} {self._chance.choice(LAST_NAMES)}"
 
     def _somewhere(self, radius: float) -> tuple[float, float]:
         return self._near((0.0, 0.0), radius)
@@ -118,6 +185,9 @@ def pace(speed: float) -> Pace:
     return Pace(METRES_PER_SECOND * speed, HANDOVER_SECONDS / speed, HANDOVER_SECONDS / speed)
 
 
-def driver_name(number: int) -> str:
-    """A name for the driver of this number; the first 600 or so are all different."""
-    return f"{FIRST_NAMES[number % len(FIRST_NAMES)]} {LAST_NAMES[number // len(FIRST_NAMES) % len(LAST_NAMES)]}"
+def driver(number: int) -> dict[str, Any]:
+    """The driver of this number, as on the wire; the names of the first 600 or so are all different."""
+    vehicle, tags = VEHICLES[number % len(VEHICLES)]
+    name = f"{FIRST_NAMES[number % len(FIRST_NAMES)]} {LAST_NAMES[number // len(FIRST_NAMES) % len(LAST_NAMES)]}"
+    about = {"name": name, "externalRef": f"simulated-{number}", "phone": f"555-01{number % 100:02}"}
+    return {**about, "vehicle": vehicle, "tags": tags}

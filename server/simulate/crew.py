@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+from server.driver_client.client import DriverClient, Heard
 from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed
-from server.simulate.client import DriverClient, Heard
 from server.simulate.driver import SimulatedDriver
 from server.simulate.tally import Tally
 
@@ -26,18 +26,18 @@ class Crew:
         self._tally = tally
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def registered(self, names: Iterable[tuple[str, str]], zone: str) -> list[str]:
-        """The ids of drivers of these (name, external reference), new where the zone has none. Raises CallFailed."""
+    async def registered(self, drivers: Iterable[dict[str, Any]], zone: str) -> list[str]:
+        """The ids of these drivers, as on the wire; new where the zone has none yet. Raises CallFailed."""
         known = await self._known(zone)
         turn = asyncio.Semaphore(AT_ONCE)
 
-        async def one(name: str, reference: str) -> str:
-            if reference in known:
-                return known[reference]
+        async def one(driver: dict[str, Any]) -> str:
+            if driver["externalRef"] in known:
+                return known[driver["externalRef"]]
             async with turn:
-                return await self._api.register_driver(name, reference, zone)
+                return await self._api.register_driver(**driver, zone=zone)
 
-        return await asyncio.gather(*(one(name, reference) for name, reference in names))
+        return await asyncio.gather(*(one(driver) for driver in drivers))
 
     async def _known(self, zone: str) -> dict[str, str]:
         async with Api(self._url, self._access.reader) as reader:
@@ -51,7 +51,9 @@ class Crew:
 
     def client_of(self, driver_id: str) -> Callable[[Heard], DriverClient]:
         """Makes the driver's client."""
-        return lambda heard: DriverClient(self._url, lambda: self._access.driver(self._api, driver_id), heard)
+        return lambda heard: DriverClient(
+            self._url, lambda: self._access.driver(self._api, driver_id), heard, http=self._api.http
+        )
 
     def start(self, driver: SimulatedDriver) -> None:
         """Let the driver live from now on."""

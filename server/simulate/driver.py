@@ -1,4 +1,4 @@
-"""A simulated driver: answers offers, rides, picks up, hands over, takes breaks, falls silent and goes home.
+"""A simulated driver: answers offers, carries out jobs, takes breaks, falls silent and goes home.
 
 Time is the loop's clock, in seconds; `Pace.speed` shortens rides and handovers and nothing else.
 """
@@ -9,16 +9,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from server.simulate import wire as w
-from server.simulate.client import DriverClient, Refused
+from server.driver_client import messages as m
+from server.driver_client.client import DriverClient, Refused
 from server.simulate.habits import Habits, Pace
-from server.simulate.places import Leg, Place, standing
+from server.simulate.job import Job, Reports, Ride
+from server.simulate.places import Place
 from server.simulate.tally import Tally
 
 MOVING_REPORT_SECONDS: Final = 4.0
 STANDING_REPORT_SECONDS: Final = 20.0
 PAUSED_SECONDS: Final = (20.0, 60.0)
-REASONS: Final = ("too_far", "restaurant_is_slow", "low_pay", "wrong_direction", "vehicle_trouble")
+REASONS: Final = ("too_far", "shop_slow", "low_pay", "wrong_direction", "vehicle")
 HOUR: Final = 3600.0
 
 
@@ -27,7 +28,7 @@ class SimulatedDriver:
 
     def __init__(
         self,
-        make_client: Callable[[Callable[[w.Message], None]], DriverClient],
+        make_client: Callable[[Callable[[m.ToDriver], None]], DriverClient],
         tally: Tally,
         start: Place,
         pace: Pace,
@@ -36,11 +37,11 @@ class SimulatedDriver:
         hang_out: Callable[[], Place] | None = None,
     ) -> None:
         self.client = make_client(self._heard)
+        self.ride = Ride(start, pace)
+        self.reports = Reports(self.client, tally, habits)
         self._tally = tally
-        self._pace = pace
         self._habits = habits
         self._hang_out = hang_out
-        self._leg = standing(start)
         self._news = asyncio.Event()
         self._report_now = asyncio.Event()
         self._offered: dict[str, float] = {}
@@ -66,50 +67,53 @@ class SimulatedDriver:
 
     async def live(self) -> None:
         """Connect and work, until the shift is over."""
-        async with asyncio.TaskGroup() as tasks:
-            background = [
-                tasks.create_task(self.client.run()),
-                tasks.create_task(self._report()),
-                tasks.create_task(self._lose_network()),
-            ]
-            await self._work()
-            for task in background:
-                task.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(self.client.run()),
+                    tasks.create_task(self._report()),
+                    tasks.create_task(self._lose_network()),
+                ]
+                await self._work()
+                for task in background:
+                    task.cancel()
+        finally:
+            self.reports.drop()
 
     # What the server says
 
-    def _heard(self, message: w.Message) -> None:
+    def _heard(self, message: m.ToDriver) -> None:
         now = asyncio.get_running_loop().time()
         counts = self._tally.counts
         match message:
-            case w.Hello():
+            case m.Hello():
                 counts["connects"] += 1
                 self._report_now.set()
                 for offer in message.offers:
                     self._note_offer(offer, now)
                 for assignment in message.assignments:
                     self._note_assignment(assignment, now)
-            case w.OfferMade():
+            case m.OfferMade():
                 self._note_offer(message.offer, now)
-            case w.OfferClosed():
+            case m.OfferClosed():
                 counts[message.outcome.lower()] += 1
                 offered = self._offered.pop(message.offer_id, None)
                 if offered is not None and message.outcome in ("ACCEPTED", "REJECTED"):
                     self._tally.reply_seconds.append(now - offered)
-            case w.AssignmentChanged():
+            case m.AssignmentChanged():
                 self._note_assignment(message.assignment, now)
-            case w.Error(id=None):
+            case m.Error(id=""):
                 counts["errors"] += 1
             case _:
                 pass
         self._news.set()
 
-    def _note_offer(self, offer: w.Offer, now: float) -> None:
+    def _note_offer(self, offer: m.Offer, now: float) -> None:
         if offer.id not in self._offered:
             self._offered[offer.id] = now
             self._tally.counts["offers"] += 1
 
-    def _note_assignment(self, assignment: w.Assignment, now: float) -> None:
+    def _note_assignment(self, assignment: m.Assignment, now: float) -> None:
         if assignment.id not in self._assigned and assignment.picked_up_at is None:
             self._assigned.add(assignment.id)
             self._tally.assigned(assignment.delivery_id, now, assignment.source)
@@ -127,7 +131,7 @@ class SimulatedDriver:
             if assignment is not None:
                 await self._carry_out(assignment)
             elif self._going_home:
-                await self._try("end_shift")
+                await self._try(m.EndShift())
                 return
             elif offer is not None:
                 await self._answer(offer)
@@ -135,7 +139,7 @@ class SimulatedDriver:
                 await self._come_back(mirror.availability)
             elif now > next_break:
                 next_break = self._sometime(self._habits.breaks_per_hour)
-                await self._try("take_break", durationMinutes=random.randint(*self._habits.break_minutes))
+                await self._try(m.TakeBreak(duration_minutes=random.randint(*self._habits.break_minutes)))
                 await self._settle("on_break")
             elif now > shift_end:
                 shift_end = self._sometime(self._habits.shift_ends_per_hour)
@@ -144,9 +148,9 @@ class SimulatedDriver:
                 self._wander(now)
                 await self._news_within(10.0)
 
-    async def _answer(self, offer: w.Offer) -> None:
+    async def _answer(self, offer: m.Offer) -> None:
         """Look at the offer for a while, then take it, decline it or let it pass."""
-        await self.client.tell("received", offerId=offer.id)
+        self.client.tell(m.Received(offer_id=offer.id))
         loop = asyncio.get_running_loop()
         chance = random.random()
         ignores = chance < self._habits.ignores
@@ -158,39 +162,25 @@ class SimulatedDriver:
         if ignores or self._going_home or offer.id not in self.client.mirror.offers:
             self._put_off.add(offer.id)
         elif chance < self._habits.ignores + self._habits.rejects:
-            await self._try("reject", offerId=offer.id, reason=random.choice(REASONS))
+            await self._try(m.Reject(offer_id=offer.id, reason=random.choice(REASONS)))
             await self._gone(offer.id)
         else:
-            await self._try("accept", offerId=offer.id)
+            await self._try(m.Accept(offer_id=offer.id))
             await self._gone(offer.id)
 
-    async def _carry_out(self, assignment: w.Assignment) -> None:
-        """Ride there, wait for the goods, ride on, hand over; stop as soon as somebody takes it away."""
-        loop = asyncio.get_running_loop()
-        if assignment.picked_up_at is None:
-            self._ride(assignment.pickup)
-            leaves_at = max(self._leg.arrives + self._pace.pickup_seconds, self._tally.ready_at(assignment.delivery_id))
-            if not await self._busy_until(leaves_at, assignment.id):
-                return
-            if not await self._try("picked_up", assignmentId=assignment.id):
-                self._put_off.add(assignment.id)
-                return
-            self._tally.picked_up(assignment.delivery_id, loop.time())
-        self._ride(assignment.dropoff)
-        if not await self._busy_until(self._leg.arrives + self._pace.dropoff_seconds, assignment.id):
-            return
-        if await self._try("completed", assignmentId=assignment.id):
-            self._tally.delivered(assignment.delivery_id, loop.time())
+    async def _carry_out(self, assignment: m.Assignment) -> None:
+        if await Job(self, assignment, self._tally, self._habits).carry_out():
             await self._gone(assignment.id)
-        else:
-            self._put_off.add(assignment.id)
+            return
+        await self.reports.all_said()
+        self._put_off.add(assignment.id)
 
-    async def _busy_until(self, at: float, assignment_id: str) -> bool:
+    async def busy_until(self, at: float, assignment_id: str) -> bool:
         """Whether the assignment was ours all the time until then."""
         loop = asyncio.get_running_loop()
         while loop.time() < at and not self._hurried:
             if assignment_id not in self.client.mirror.assignments:
-                self._leg = standing(self._leg.at(loop.time()))
+                self.ride.stop()
                 return False
             await self._news_within(at - loop.time())
         return assignment_id in self.client.mirror.assignments
@@ -202,12 +192,12 @@ class SimulatedDriver:
             return
         if state == "paused":
             await self._rest(random.uniform(*PAUSED_SECONDS))
-        if await self._try("resume"):
+        if await self._try(m.Resume()):
             await self._settle(*({"available", "on_break", "paused", "shift_ended"} - {state}))
 
     async def _take_time_off(self) -> None:
         """Go home without a socket, and come back later."""
-        if await self._try("end_shift"):
+        if await self._try(m.EndShift()):
             seconds = random.uniform(*self._habits.away_seconds)
             self.client.lose_network(seconds)
             await self._rest(seconds)
@@ -235,38 +225,30 @@ class SimulatedDriver:
         while True:
             await self.client.connected.wait()
             now = loop.time()
-            moving = now < self._leg.arrives
+            leg = self.ride.leg
+            moving = now < leg.arrives
             if moving or self._report_now.is_set() or now - told_at > STANDING_REPORT_SECONDS:
                 self._report_now.clear()
                 told_at = now
-                place = self._leg.at(now)
-                speed = round(self._leg.metres_per_second * 3.6, 1) if moving else 0.0
-                await self.client.tell(
-                    "location",
-                    lat=place.lat,
-                    lon=place.lon,
-                    heading=self._leg.heading,
-                    speedKmh=min(speed, 500.0),
-                )
+                place = leg.at(now)
+                speed = min(round(leg.metres_per_second * 3.6, 1), 500.0) if moving else 0.0
+                self.client.tell(m.Location(lat=place.lat, lon=place.lon, heading=leg.heading, speed_kmh=speed))
             with suppress(TimeoutError):
                 async with asyncio.timeout(MOVING_REPORT_SECONDS * random.uniform(0.8, 1.2)):
                     await self._report_now.wait()
 
     # Small steps
 
-    def _ride(self, to: Place) -> None:
-        now = asyncio.get_running_loop().time()
-        self._leg = Leg(self._leg.at(now), to, now, self._pace.metres_per_second)
-
     def _wander(self, now: float) -> None:
         """Idle drivers drift towards where orders come from."""
-        if self._hang_out is not None and now > self._leg.arrives + 30.0:
-            self._leg = Leg(self._leg.at(now), self._hang_out(), now, self._pace.metres_per_second / 2)
+        if self._hang_out is not None and now > self.ride.leg.arrives + 30.0:
+            spot = self._hang_out()
+            self.ride.to(spot.lat, spot.lon, 0.5)
 
-    async def _try(self, kind: str, **fields: object) -> bool:
+    async def _try(self, message: m.FromDriver) -> bool:
         """Ask; whether the server agreed. A refusal is counted: races with the clock and with people are normal."""
         try:
-            await self.client.ask(kind, **fields)
+            await self.client.ask(message)
         except (Refused, TimeoutError) as why:
             self._tally.counts["refused" if isinstance(why, Refused) else "unanswered"] += 1
             return False

@@ -15,16 +15,17 @@ from server.simulate.access import Access
 from server.simulate.api import Api
 from server.simulate.city import (
     DEMO_HABITS,
+    DEMO_SHOPS,
     OPENING_SECONDS,
     ORIGIN,
     City,
-    driver_name,
+    driver,
     pace,
     rate_factor,
 )
 from server.simulate.crew import Crew
 from server.simulate.driver import SimulatedDriver
-from server.simulate.habits import Habits, Pace
+from server.simulate.habits import Habits, Pace, ShopHabits
 from server.simulate.orders import OrderDesk
 from server.simulate.places import Place, Plane
 from server.simulate.tally import Tally, span, table
@@ -72,11 +73,12 @@ class Stage(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def _stage(url: str, access: Access, zone: str, *, tidy: bool) -> AsyncIterator[Stage]:
+async def _stage(url: str, access: Access, zone: str, shops: ShopHabits, *, tidy: bool) -> AsyncIterator[Stage]:
     """Set up, and take down whatever happens; `tidy` leaves nothing behind that would wait for a driver."""
     tally = Tally()
     async with Api(url, access.service) as api:
-        stage = Stage(api, Crew(url, access, api, tally), OrderDesk(api, tally, "simulation", zone), tally)
+        desk = OrderDesk(api, tally, "simulation", zone, shops)
+        stage = Stage(api, Crew(url, access, api, tally), desk, tally)
         try:
             yield stage
         finally:
@@ -92,10 +94,9 @@ async def run_city(
     url: str, access: Access, load: Load, say: Say, on_set_up: Callable[[], None], *, every: float = 10.0, tidy: bool
 ) -> Tally:
     """Register the drivers, let them connect, and place orders until the time is up. Raises CallFailed."""
-    async with _stage(url, access, load.zone, tidy=tidy) as stage:
+    async with _stage(url, access, load.zone, DEMO_SHOPS, tidy=tidy) as stage:
         city = City(load.drivers, load.orders_per_minute)
-        names = [(driver_name(n), f"simulated-{n}") for n in range(load.drivers)]
-        ids = await stage.crew.registered(names, load.zone)
+        ids = await stage.crew.registered([driver(n) for n in range(load.drivers)], load.zone)
         on_set_up()
         working = [
             asyncio.create_task(_connect_all(stage, city, ids, load.speed)),
@@ -146,8 +147,15 @@ async def _order_on_and_on(stage: Stage, city: City, load: Load) -> None:
         due += random.expovariate(per_second)
         await asyncio.sleep(max(0.0, due - loop.time()))
         wish = city.wish()
+        minutes = wish.promised_in_minutes
         stage.desk.place(
-            wish.store_name, wish.pickup, wish.dropoff, wish.prep_seconds / load.speed, priceCents=wish.price_cents
+            wish.store_name,
+            wish.pickup,
+            wish.dropoff,
+            wish.prep_seconds / load.speed,
+            promised_in=minutes * 60 / load.speed if minutes is not None else None,
+            contacts=wish.contacts,
+            **wish.more,
         )
 
 
@@ -157,9 +165,9 @@ async def run_day(url: str, access: Access, window: Window, say: Say, *, every: 
     plane = Plane(window.origin)
     zone = f"day-{uuid4().hex[:8]}"
     ride = Pace(day.metres_per_second, day.pickup_seconds, day.dropoff_seconds)
-    async with _stage(url, access, zone, tidy=True) as stage:
-        names = [(f"Courier {courier.name}", f"{zone}-{courier.name}") for courier in day.couriers]
-        ids = await stage.crew.registered(names, zone)
+    async with _stage(url, access, zone, ShopHabits(), tidy=True) as stage:
+        couriers = [{"name": f"Courier {c.name}", "externalRef": f"{zone}-{c.name}"} for c in day.couriers]
+        ids = await stage.crew.registered(couriers, zone)
         say(f"{len(day.orders)} orders and {len(day.couriers)} couriers in zone {zone}")
         began = asyncio.get_running_loop().time() - window.start
         working = [asyncio.create_task(_progress(stage, say, every))]
@@ -220,7 +228,8 @@ def progress(tally: Tally) -> str:
     c = tally.counts
     return (
         f"orders {c['placed']} ({tally.waiting} waiting) · offers {c['offers']}, accepted {c['accepted']}, "
-        f"rejected {c['rejected']}, expired {c['expired']} · delivered {c['delivered']}"
+        f"rejected {c['rejected']}, expired {c['expired']} · delivered {c['delivered']}, failed {c['failed']}, "
+        f"returned {c['returned']}, given back {c['released']}"
     )
 
 
@@ -230,12 +239,14 @@ def amounts_to(tally: Tally, target_seconds: float | None = None) -> list[str]:
     door = tally.spans("placed_at", "delivered_at")
     under_way, there = tally.own(accepted=True, delivered=False), tally.own(accepted=True, delivered=True)
     fates = f"{there} delivered, {under_way} under way, {tally.waiting} without a driver"
+    troubles = f"{c['failed']} failed, {c['returned']} returned, {c['released']} given back by their driver"
     answers = f"{c['accepted']} accepted, {c['rejected']} rejected, {c['expired']} expired"
     lines = [
         "",
         f"orders      {c['placed']} placed, {fates}",
+        f"troubles    {troubles}, {c['delayed']} delayed by the kitchen, {c['reported_late']} reports came late",
         f"offers      {c['offers']} sent, {answers}, {c['withdrawn']} withdrawn",
-        f"by silence  {c['assigned_auto_accepted']} assigned when the offer expired",
+        f"auto-accept {c['assigned_auto_accepted']} assigned when the offer expired",
         "",
         *table(
             [

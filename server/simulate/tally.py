@@ -24,6 +24,8 @@ class Order(Struct):
     accepted_at: float | None = None
     picked_up_at: float | None = None
     delivered_at: float | None = None
+    pin: str | None = None
+    came_to_nothing: bool = False
 
 
 class Tally:
@@ -35,11 +37,13 @@ class Tally:
         self.reply_seconds: list[float] = []
         self.failures: list[str] = []
 
-    def placed(self, delivery_id: str, at: float, ready_at: float, dispatched_at: float) -> None:
-        """An order was placed; its delivery may have been accepted meanwhile."""
+    def placed(
+        self, delivery_id: str, at: float, ready_at: float, dispatched_at: float, pin: str | None = None
+    ) -> None:
+        """An order was placed; its delivery may have been accepted meanwhile. `pin` is what the recipient will say."""
         self.counts["placed"] += 1
         order = self.orders.setdefault(delivery_id, Order(at, dispatched_at, ready_at))
-        order.placed_at, order.dispatched_at, order.ready_at = at, dispatched_at, ready_at
+        order.placed_at, order.dispatched_at, order.ready_at, order.pin = at, dispatched_at, ready_at, pin
         if len(self.orders) > KEPT:
             self.orders.pop(next(iter(self.orders)))
 
@@ -47,6 +51,16 @@ class Tally:
         """When the goods are ready: long ago for an order nobody told us about."""
         order = self.orders.get(delivery_id)
         return order.ready_at if order is not None else -math.inf
+
+    def ready_from(self, delivery_id: str, at: float) -> None:
+        """The kitchen says something else."""
+        if (order := self.orders.get(delivery_id)) is not None:
+            order.ready_at = at
+
+    def pin_of(self, delivery_id: str) -> str | None:
+        """What the recipient says at the door, if this simulation knows."""
+        order = self.orders.get(delivery_id)
+        return order.pin if order is not None else None
 
     def assigned(self, delivery_id: str, at: float, source: str) -> None:
         """A driver has it, by accepting, by silence or by somebody's order."""
@@ -67,10 +81,23 @@ class Tally:
         if (order := self.orders.get(delivery_id)) is not None:
             order.delivered_at = at
 
+    def released(self, delivery_id: str) -> None:
+        """Its driver gave it back: it waits again."""
+        self.counts["released"] += 1
+        if (order := self.orders.get(delivery_id)) is not None:
+            order.accepted_at = None
+
+    def failed(self, delivery_id: str, how: str) -> None:
+        """It was not delivered: `failed`, or `returned`."""
+        self.counts[how] += 1
+        if (order := self.orders.get(delivery_id)) is not None:
+            order.came_to_nothing = True
+
     def own(self, *, accepted: bool, delivered: bool) -> int:
-        """How many of the simulation's own orders are so."""
+        """How many of the simulation's own orders that did not fail are so."""
         return sum(
             order.placed_at is not None
+            and not order.came_to_nothing
             and (order.accepted_at is not None) == accepted
             and (order.delivered_at is not None) == delivered
             for order in self.orders.values()

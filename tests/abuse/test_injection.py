@@ -4,7 +4,6 @@ SQL, headers, file names. (Log lines: tests/cli/test_log_lines.py.)
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -164,7 +163,7 @@ async def test_text_stays_text_in_documents_and_messages(site: Site) -> None:
     async with driver_app(site.node.ws_url, ids["driver"]) as app:
         hello = await app.hear("hello")
         assert hello["assignments"][0]["storeName"] == HOSTILE
-        await app.connection.send(json.dumps({"type": SCRIPT, "id": SCRIPT}))
+        app.send(SCRIPT, id=SCRIPT)
         assert (await app.hear(lambda message: message.get("id") == SCRIPT))["code"] == "invalid"
 
 

@@ -203,7 +203,7 @@ async def test_a_node_outlives_whatever_drivers_say(site: Site, caplog: pytest.L
         remaining = list(texts)
         closed: list[int | None] = []
         while remaining:
-            async with driver_app(site.node.ws_url, dan, last_seq=0, max_size=None) as app:
+            async with driver_app(site.node.ws_url, dan, last_seq=0, max_bytes=None) as app:
                 await app.hear("hello")
                 for _ in range(int(BURST) - 5):
                     if remaining and app.closed is None:
@@ -211,7 +211,7 @@ async def test_a_node_outlives_whatever_drivers_say(site: Site, caplog: pytest.L
                         payload = text.encode("utf-8", "surrogatepass")
                         await _say(app, payload)
                 await _say(app, b'{"type":"ping"}')
-                await app.hang_up()
+                await app.close()
                 closed.append(app.closed)
                 _gap_free(app)
         assert set(closed) <= {1000, 1007, 1009, 4104}
@@ -220,8 +220,8 @@ async def test_a_node_outlives_whatever_drivers_say(site: Site, caplog: pytest.L
 
 async def _say(app: DriverApp, payload: bytes) -> None:
     try:
-        await app.connection.send(payload, text=True)
-    except Exception:
+        app.send_raw(payload)
+    except ConnectionError:
         await app.until_closed()
 
 
@@ -251,13 +251,13 @@ async def test_an_id_gets_exactly_one_answer_however_odd_it_is(site: Site, caplo
     async with watched(site, caplog) as dan, driver_app(site.node.ws_url, dan) as app:
         await app.hear("hello")
         for one in ids:
-            await app.send("location", id=one, lat=1, lon=1)
-            await app.send("accept", id=one + "", offerId="nothing")
+            app.send("location", id=one, lat=1, lon=1)
+            app.send("accept", id=one + "", offerId="nothing")
         await app.ask("ping")
         for one in ids:
             answers = [message["type"] for message in app.heard if message.get("id") == one]
             assert answers == ["ack", "error"], (one, answers)
-        await app.send("ping", id="x" * 65)
+        app.send("ping", id="x" * 65)
         refused = await app.hear(lambda message: message.get("code") == "invalid")
         assert "id" not in refused
 

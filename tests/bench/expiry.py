@@ -6,14 +6,11 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
+from server.driver_client import messages as m
 from tests.bench import alone
 from tests.bench.figures import Result, short, spread, told
 from tests.bench.fleet import (
     Driver,
-    Message,
-    Offer,
-    OfferClosed,
-    OfferMade,
     Shop,
     drivers,
     off_the_road,
@@ -65,8 +62,8 @@ async def _expire(server: Stand, fleet: list[Driver], evenly: float, errors: Cou
     lags: list[float] = []
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def hear(_driver: Driver, message: Message, _now: float) -> None:
-        if type(message) is OfferClosed:
+    def hear(_driver: Driver, message: m.ToDriver, _now: float) -> None:
+        if type(message) is m.OfferClosed:
             deadline = deadlines.pop(message.offer_id, None)
             if deadline is None:
                 errors["an end of an unknown offer"] += 1
@@ -76,7 +73,7 @@ async def _expire(server: Stand, fleet: list[Driver], evenly: float, errors: Cou
             lags.append(time.time() - deadline)
             if not deadlines and not over.done():
                 over.set_result(None)
-        elif type(message) is OfferMade:
+        elif type(message) is m.OfferMade:
             errors["offered again"] += 1
 
     first, last = min(deadlines.values()), max(deadlines.values())
@@ -96,6 +93,6 @@ async def _expire(server: Stand, fleet: list[Driver], evenly: float, errors: Cou
     return {"offers": len(lags), "deadlinesWithinSeconds": within, "ms": spread(lags), "window": window}
 
 
-def received(offer: Offer) -> bytes:
+def received(offer: m.Offer) -> bytes:
     """The app has shown the offer."""
     return b'{"type":"received","offerId":"%b"}' % offer.id.encode()

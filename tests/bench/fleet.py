@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 
+from server.driver_client import messages as m
 from tests.bench.stand import Failed, Stand
 from tests.bench.wire import Http, WebSocket, connect, connect_http, head, request, to_json
 
@@ -22,86 +22,7 @@ REGISTER_WIDTH: Final = 16
 CONNECT_WIDTH: Final = 64
 
 
-class _Read(Struct, rename="camel", tag_field="type"):
-    pass
-
-
-class Payload(Struct, rename="camel"):
-    """Of an offer's payload: the store's name, by which an order knows its offer."""
-
-    pickup_store_name: str
-
-
-class Offer(Struct, rename="camel"):
-    """What matters of an offer."""
-
-    id: str
-    expires_at: str
-    payload: Payload
-
-
-class Assignment(Struct, rename="camel"):
-    """What matters of an assignment."""
-
-    id: str
-
-
-class Accepted(Struct, rename="camel"):
-    """The result that an `ack` brings."""
-
-    assignment: Assignment | None = None
-
-
-class OfferMade(_Read, tag="offer"):
-    """An offer."""
-
-    offer: Offer
-
-
-class OfferClosed(_Read, tag="offer_closed"):
-    """An offer's end."""
-
-    offer_id: str
-    outcome: str
-
-
-class Ack(_Read, tag="ack"):
-    """Done."""
-
-    id: str
-    result: Accepted | None = None
-
-
-class Error(_Read, tag="error"):
-    """Refused."""
-
-    code: str
-    id: str = ""
-
-
-class Hello(_Read, tag="hello"):
-    """The first message."""
-
-
-class AssignmentChanged(_Read, tag="assignment"):
-    """Not looked at."""
-
-
-class AvailabilityChanged(_Read, tag="availability"):
-    """Not looked at."""
-
-
-class Pong(_Read, tag="pong"):
-    """Not looked at."""
-
-
-class Goodbye(_Read, tag="goodbye"):
-    """Not looked at."""
-
-
-Message = OfferMade | OfferClosed | Ack | Error | Hello | AssignmentChanged | AvailabilityChanged | Pong | Goodbye
-Hear = Callable[["Driver", Message, float], None]
-_decode: Final = msgspec.json.Decoder(Message).decode
+Hear = Callable[["Driver", m.ToDriver, float], None]
 
 
 class Driver:
@@ -121,10 +42,10 @@ class Driver:
         """A frame from the server."""
         now = perf_counter()
         try:
-            message = _decode(text)
+            message = m.decode(text)
         except msgspec.ValidationError:
             return  # a kind of message that nobody here knows
-        if type(message) is Hello and self.waiting is not None and not self.waiting.done():
+        if type(message) is m.Hello and self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(None)
         self.on(self, message, now)
 
@@ -138,7 +59,7 @@ class Driver:
         return b'{"type":"location","lat":%.6f,"lon":%.6f}' % (self.lat, self.lon)
 
 
-def _nothing(_driver: Driver, _message: Message, _now: float) -> None:
+def _nothing(_driver: Driver, _message: m.ToDriver, _now: float) -> None:
     return
 
 
@@ -232,13 +153,13 @@ class Shop:
 
 async def open_offers(
     stand: Stand, fleet: list[Driver], shop: Shop, *, spread_seconds: float = 0.0, within: float = 60.0
-) -> dict[str, Offer]:
+) -> dict[str, m.Offer]:
     """Order once for every driver, and wait until each holds an open offer: by driver id."""
-    held: dict[str, Offer] = {}
+    held: dict[str, m.Offer] = {}
     everybody = asyncio.get_running_loop().create_future()
 
-    def hear(driver: Driver, message: Message, _now: float) -> None:
-        if type(message) is OfferMade:
+    def hear(driver: Driver, message: m.ToDriver, _now: float) -> None:
+        if type(message) is m.OfferMade:
             held[driver.id] = message.offer
             if len(held) == len(fleet) and not everybody.done():
                 everybody.set_result(None)

@@ -8,8 +8,9 @@ from time import perf_counter
 
 import msgspec
 
+from server.driver_client import messages as m
 from tests.bench.figures import spread
-from tests.bench.fleet import Ack, Driver, Error, Message, OfferMade, Shop
+from tests.bench.fleet import Driver, Shop
 from tests.bench.stand import Stand
 from tests.bench.wire import Http, connect_http
 
@@ -55,7 +56,7 @@ class Slot:
         self._offered = now
         driver.send(b'{"type":"accept","id":"a%b","offerId":"%b"}' % (self._name.encode(), offer_id.encode()))
 
-    def ack(self, message: Ack, now: float) -> None:
+    def ack(self, message: m.Ack, now: float) -> None:
         """Accepted: complete it. Completed: the next."""
         assert self._driver is not None
         if message.id[0] == "a":
@@ -161,19 +162,19 @@ class Load:
         if self._running and not slot.under_way:
             slot.start()
 
-    def hear(self, driver: Driver, message: Message, now: float) -> None:
+    def hear(self, driver: Driver, message: m.ToDriver, now: float) -> None:
         """What a driver is told."""
-        if type(message) is OfferMade:
+        if type(message) is m.OfferMade:
             slot = self.by_name.get(message.offer.payload.pickup_store_name)
             if slot is None:
                 self.errors["an offer for an order given up"] += 1
             else:
                 slot.offer(driver, message.offer.id, now)
-        elif type(message) is Ack:
+        elif type(message) is m.Ack:
             slot = self.by_name.get(message.id[1:])
             if slot is not None:
                 slot.ack(message, now)
-        elif type(message) is Error:
+        elif type(message) is m.Error:
             slot = self.by_name.get(message.id[1:])
             if slot is not None:
                 slot.give_up(message.code)

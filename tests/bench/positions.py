@@ -4,9 +4,10 @@ import asyncio
 import random
 from time import perf_counter
 
+from server.driver_client import messages as m
 from tests.bench import transport
 from tests.bench.figures import Result, short, spread, told
-from tests.bench.fleet import Ack, Driver, Hear, Message, Shop, drivers, off_the_road, on_the_road
+from tests.bench.fleet import Driver, Hear, Shop, drivers, off_the_road, on_the_road
 from tests.bench.orders import Load
 from tests.bench.stand import Servers, stand
 from tests.bench.transport import Pace
@@ -88,8 +89,8 @@ class Moving:
             where = b'"lat":%.6f,"lon":%.6f}' % (driver.lat, driver.lon)
             driver.send(b'{"type":"location","id":"%b",%b' % (asked.encode(), where))
 
-    def _hear(self, _driver: Driver, message: Message, _now: float) -> None:
-        if type(message) is Ack:
+    def _hear(self, _driver: Driver, message: m.ToDriver, _now: float) -> None:
+        if type(message) is m.Ack:
             asked = self._asked.pop(message.id, None)
             if asked is not None:
                 self.took.append(perf_counter() - asked)
@@ -97,7 +98,7 @@ class Moving:
     def beside(self, other: Hear) -> Hear:
         """Hear acknowledgements of positions here, and everything there."""
 
-        def hear(driver: Driver, message: Message, now: float) -> None:
+        def hear(driver: Driver, message: m.ToDriver, now: float) -> None:
             self._hear(driver, message, now)
             other(driver, message, now)
 

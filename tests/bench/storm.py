@@ -6,9 +6,10 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
+from server.driver_client import messages as m
 from tests.bench import alone
 from tests.bench.figures import Result, short, spread, told
-from tests.bench.fleet import Ack, Driver, Error, Message, Offer, Shop, drivers, off_the_road, on_the_road, open_offers
+from tests.bench.fleet import Driver, Shop, drivers, off_the_road, on_the_road, open_offers
 from tests.bench.machine import Window
 from tests.bench.stand import Failed, Servers, Stand, stand
 
@@ -60,7 +61,7 @@ async def _storms(result: Result, servers: Servers, limit: int, number: int, rou
 class Storm:
     """Every driver accepts their offer, so many at a time; and later completes."""
 
-    def __init__(self, server: Stand, fleet: list[Driver], held: dict[str, Offer]) -> None:
+    def __init__(self, server: Stand, fleet: list[Driver], held: dict[str, m.Offer]) -> None:
         self.took: list[float] = []
         self.errors: Counter[str] = Counter()
         self.seconds = 0.0
@@ -96,13 +97,13 @@ class Storm:
                 sent_at[driver.id] = perf_counter()
                 driver.send(b'{"type":%b,"id":"s",%b}' % (kind, named))
 
-        def hear(driver: Driver, message: Message, now: float) -> None:
+        def hear(driver: Driver, message: m.ToDriver, now: float) -> None:
             nonlocal waiting
-            if type(message) is Ack:
+            if type(message) is m.Ack:
                 self.took.append(now - sent_at[driver.id])
-                if message.result is not None and message.result.assignment is not None:
+                if message.result.assignment is not None:
                     self._assignments[driver.id] = message.result.assignment.id
-            elif type(message) is Error:
+            elif type(message) is m.Error:
                 self.errors[message.code] += 1
             else:
                 return

@@ -43,7 +43,7 @@ async def test_an_order_appears_is_offered_and_leaves_as_the_driver_accepts(site
         await expect(row.locator(".why time")).to_have_text(re.compile(r"^(10:00|9:[0-5]\d)$"))
         await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("not received")
         offer_id = await offered(app, delivery)
-        await app.send("received", offerId=offer_id)
+        app.send("received", offerId=offer_id)
         await expect(row.locator(".chain b.on").nth(1)).to_have_text("received")
         # Shown for a few seconds only: looked for in every frame.
         left = asyncio.create_task(

@@ -114,12 +114,12 @@ async def test_the_folded_messages_of_a_shift_are_its_snapshot(memory: Any, site
         hello = await app.hear("hello")
         await site.delivery()
         offered = await app.hear("offer")
-        await app.send("accept", id="1", offerId=offered["offer"]["id"])
+        app.send("accept", id="1", offerId=offered["offer"]["id"])
         assignment = (await app.hear("ack"))["result"]["assignment"]
-        await app.send("picked_up", id="2", assignmentId=assignment["id"])
+        app.send("picked_up", id="2", assignmentId=assignment["id"])
         await app.hear(lambda m: m.get("id") == "2")
         await site.ada.post(f"/admin/assignments/{assignment['id']}/reassign", json={"reason": "x", "force": True})
-        await app.send("take_break", id="3", durationMinutes=30)
+        app.send("take_break", id="3", durationMinutes=30)
         await app.hear(lambda m: m.get("id") == "3")
         fresh = (await dan.get("/state")).json() | {"type": "hello"}
         await app.hear(lambda m: m.get("seq") == fresh["seq"])

@@ -147,7 +147,7 @@ async def test_who_has_a_socket_is_not_called(site: Site, receiver: Receiver) ->
         await site.delivery(zone="south")
         await until(lambda: dans.heard)
         assert doras.heard == []
-        await app.send("received", offerId=offer["id"])
+        app.send("received", offerId=offer["id"])
     await until(lambda: is_disconnected(site, dora))
     assert await claim_driver_notices(site.node.app.state.node.database.pool, 10, 8.0) == []
     assert [item["channel"] for item in await record(site, zone="north", **ABOUT)] == ["socket"]

@@ -47,7 +47,7 @@ async def test_a_drivers_notice_is_sent_then_received(site: Site) -> None:
             offer["id"], "offer.created", "socket", dan.id, delivery["id"],
         )  # fmt: skip
         assert sent["sentAt"]
-        await app.send("received", offerId=offer["id"])
+        app.send("received", offerId=offer["id"])
         received = await outcome(site, "received", to="driver")
         assert received["receivedAt"]
         assert received["failedAt"] is None

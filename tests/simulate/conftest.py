@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from server.driver_client.client import DriverClient
 from server.simulate.access import Access
 from server.simulate.api import Api
-from server.simulate.client import DriverClient
 from server.web.access.auth import Role, mint_token
 from tests.conftest import SECRET, Node, StartNode
 
@@ -42,8 +42,8 @@ class Shop:
 
     async def a_client(self) -> tuple[str, DriverClient]:
         """A new driver, and their app, not yet running."""
-        driver_id = await self.api.register_driver("Dan", "dan", "default")
-        return driver_id, DriverClient(self.url, self.token_of(driver_id))
+        driver_id = await self.api.register_driver(name="Dan", externalRef="dan")
+        return driver_id, DriverClient(self.url, self.token_of(driver_id), http=self.api.http)
 
     def token_of(self, driver_id: str) -> Callable[[], Awaitable[str]]:
         return lambda: self.access.driver(self.api, driver_id)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.simulate.city import EVENING_SECONDS, ORIGIN, RIDE_METRES, City, driver_name, pace, rate_factor, ride_metres
+from server.simulate.city import EVENING_SECONDS, ORIGIN, RIDE_METRES, City, driver, pace, rate_factor, ride_metres
 from server.simulate.places import metres_between
 
 
@@ -37,8 +37,27 @@ def test_the_same_seed_makes_the_same_city() -> None:
     assert [City(60, 20).wish() for _ in range(3)] == [City(60, 20).wish() for _ in range(3)]
 
 
+def test_orders_say_all_that_an_order_can() -> None:
+    city = City(drivers=60, orders_per_minute=20)
+    wishes = [city.wish() for _ in range(300)]
+    said = {name for wish in wishes for name in wish.more}
+    assert said == {"priceCents", "driverPayCents", "tipCents", "notes", "requirements", "proofRequired", "pin"}
+    assert {name for wish in wishes for contact in wish.contacts for name in contact} == {
+        "address", "name", "phone", "notes",
+    }  # fmt: skip
+    assert None in (promised := {wish.promised_in_minutes for wish in wishes})
+    assert promised > {None}
+
+
+def test_somebody_can_take_every_order() -> None:
+    city = City(drivers=60, orders_per_minute=20)
+    wanted = {tag for _ in range(300) for tag in city.wish().more.get("requirements", ())}
+    assert wanted
+    assert wanted <= {tag for number in range(60) for tag in driver(number)["tags"]}
+
+
 def test_names_are_different() -> None:
-    assert len({driver_name(number) for number in range(600)}) == 600
+    assert len({driver(number)["name"] for number in range(600)}) == 600
 
 
 def test_speed_shortens_rides_and_handovers() -> None:

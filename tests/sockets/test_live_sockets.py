@@ -190,8 +190,8 @@ async def test_malformed_frames_get_errors_and_ten_in_a_row_close(node: StartNod
     async with driver_app(here.ws_url, dan) as app:
         await app.hear("hello")
         for _ in range(5):
-            await app.connection.send("{")
-            await app.connection.send(b"\x00\x01")
+            app.send_raw(b"{")
+            app.send_raw(b"\x00\x01", text=False)
         assert await app.until_closed() == 4104
         assert [m["code"] for m in app.heard if m["type"] == "error"] == ["invalid"] * 10
 
@@ -202,11 +202,11 @@ async def test_too_many_messages_close_with_4202_and_too_big_ones_with_1009(node
     async with driver_app(here.ws_url, dan) as app:
         await app.hear("hello")
         for _ in range(150):
-            await app.send("ping")
+            app.send("ping")
         assert await app.until_closed() == 4202
     async with driver_app(here.ws_url, dan) as app:
         await app.hear("hello")
-        await app.connection.send("x" * 65_537)
+        app.send_raw(b"x" * 65_537)
         assert await app.until_closed() == 1009
 
 
@@ -214,7 +214,7 @@ async def test_messages_sent_before_hello_are_answered_after_it(node: StartNode)
     here = await node()
     dan = await a_driver(here)
     async with driver_app(here.ws_url, dan) as app:
-        await app.send("ping", id="early")
+        app.send("ping", id="early")
         await app.hear(lambda m: m.get("id") == "early")
         assert app.heard[0]["type"] == "hello"
 
@@ -370,7 +370,7 @@ async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_th
         offer = (await dans.hear("offer"))["offer"]
         assert (await dans.ask("received", offerId=offer["id"]))["type"] == "ack"
         assert (await doras.ask("location", **THERE))["type"] == "ack"
-        await dans.hang_up()
+        await dans.close()
         await until_driver(here, dan, lambda d: not d["connected"])
         await the_deadline_comes(here, offer["id"])
         assert (await doras.hear("offer"))["offer"]["deliveryId"] == offer["deliveryId"]
@@ -389,7 +389,7 @@ async def test_an_order_is_given_to_a_silent_phone_that_is_there(node: StartNode
         offer = (await app.hear("offer"))["offer"]
         assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
         if how == "comes back":
-            await app.hang_up()
+            await app.close()
             await until_driver(first, dan, lambda d: not d["connected"])
         if how != "stays":
             app = await phones.enter_async_context(driver_app(second.ws_url, dan))

@@ -79,7 +79,7 @@ async def an_order_goes_all_the_way(stage: Stage) -> None:
     bearer = token("driver", dan, secret=stage.secret)
     async with driver_app(stage.urls[1].replace("http", "ws"), dan, bearer=bearer) as app:
         await app.hear("hello")
-        await app.send("location", **HERE)
+        app.send("location", **HERE)
         order = {"sellerOrderId": zone, "storeName": "Corner", "pickup": HERE, "dropoff": HERE, "zone": zone}
         await post(stage, 0, "/deliveries", "service", **order)
         offer = await app.hear("offer")

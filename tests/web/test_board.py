@@ -58,7 +58,7 @@ async def test_an_order_appears_on_open_boards_and_changes_as_its_offer_does(sit
         offer = (await app.hear("offer"))["offer"]
         in_flight = await stream.hear_row(f"o-{delivery['id']}")
         assert in_flight.cell("who").text == "Dan"
-        await app.send("received", offerId=offer["id"])
+        app.send("received", offerId=offer["id"])
         row = await stream.hear_row(row_id, lambda row: "received" in [b.text for b in row.every("b")])
         accepted = await app.ask("accept", offerId=offer["id"])
         assert accepted["type"] == "ack"

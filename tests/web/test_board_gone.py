@@ -70,7 +70,7 @@ async def test_who_goes_with_an_order_is_marked_on_every_node_until_they_are_bac
             offer = (await app.hear("offer"))["offer"]
             assignment = (await app.ask("accept", offerId=offer["id"]))["result"]["assignment"]
             await until(lambda: unmarked(now(f"a-{delivery['id']}")))
-            await app.hang_up()
+            await app.close()
         await until(lambda: marked(now(f"a-{delivery['id']}"), "To the pickup", PHONE))
         await until(lambda: marked(now(f"v-{dan.id}"), PHONE))
         await until(lambda: tile(page, stream) == "1")
@@ -81,7 +81,7 @@ async def test_who_goes_with_an_order_is_marked_on_every_node_until_they_are_bac
             await until(lambda: unmarked(now(f"v-{dan.id}")))
             await until(lambda: tile(page, stream) == "")
             assert (await app.ask("picked_up", assignmentId=assignment["id"]))["type"] == "ack"
-            await app.hang_up()
+            await app.close()
         await until(lambda: marked(now(f"a-{delivery['id']}"), "Picked up"))
         again = await open_board(here)
         assert marked(again.one("tr", id=f"a-{delivery['id']}"), "Picked up", PHONE), "also where nobody looked before"

@@ -13,17 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.bench.fleet import (
-    Ack,
-    AssignmentChanged,
-    AvailabilityChanged,
-    Error,
-    Goodbye,
-    OfferClosed,
-    OfferMade,
-    Pong,
-    somewhere,
-)
+from server.driver_client import messages as m
+from tests.bench.fleet import somewhere
 from tests.bench.wire import WebSocket
 from tests.torture.aside import obey_orders
 
@@ -33,23 +24,6 @@ HELLO_SECONDS: Final = 30.0
 POSITION_EVERY_SECONDS: Final = 60
 WIDTH: Final = 64
 """How many of a process connect at the same time when they are told to; those who were cut off do not wait."""
-
-
-class Held(msgspec.Struct, rename="camel"):
-    """An open offer or an active assignment, in a hello."""
-
-    id: str
-
-
-class Hello(msgspec.Struct, rename="camel", tag_field="type", tag="hello"):
-    """What is open when a socket is."""
-
-    offers: list[Held]
-    assignments: list[Held]
-
-
-Message = OfferMade | OfferClosed | Ack | Error | Hello | AssignmentChanged | AvailabilityChanged | Pong | Goodbye
-_decode: Final = msgspec.json.Decoder(Message).decode
 
 
 class _Line(WebSocket):
@@ -122,23 +96,23 @@ class Driver:
     def hear(self, text: bytes) -> None:
         """A frame."""
         try:
-            message = _decode(text)
+            message = m.decode(text)
         except msgspec.ValidationError:
             return  # a kind of message that nobody here knows
-        if type(message) is OfferMade:
+        if type(message) is m.OfferMade:
             self.crowd.offered[message.offer.payload.pickup_store_name] = time.time()
             self._send("accept", "offerId", message.offer.id)
-        elif type(message) is Ack:
+        elif type(message) is m.Ack:
             if message.id == "completed":
                 self.crowd.completed += 1
-            elif message.result is not None and message.result.assignment is not None:
+            elif message.result.assignment is not None:
                 self._send("completed", "assignmentId", message.result.assignment.id)
-        elif type(message) is Error:
+        elif type(message) is m.Error:
             self.crowd.errors[message.code] += 1
-        elif type(message) is Hello:
+        elif type(message) is m.Hello:
             self._greet(message)
 
-    def _greet(self, message: Hello) -> None:
+    def _greet(self, message: m.Hello) -> None:
         self.crowd.connected += 1
         if self.lost_at is not None:
             self.crowd.away.append(time.perf_counter() - self.lost_at)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.simulate import wire as w
-from server.simulate.mirror import Mirror
+from server.driver_client import messages as m
+from server.driver_client.mirror import Mirror
 
 POINT = {"lat": 52.5, "lon": 13.4, "address": "1 Market Square"}
 
@@ -29,7 +29,7 @@ def an_assignment(status: str = "ACTIVE") -> dict[str, Any]:
 
 
 def a_message(kind: str, **fields: Any) -> Any:
-    return w.read(msgspec.json.encode({"type": kind} | fields))
+    return m.understand({"type": kind} | fields)
 
 
 def a_hello(seq: int = 5, **fields: Any) -> Any:
@@ -47,13 +47,13 @@ def a_hello(seq: int = 5, **fields: Any) -> Any:
 @pytest.fixture
 def mirror() -> Mirror:
     mirror = Mirror()
-    mirror.greet(a_hello())
+    mirror.greet(a_hello(), None)
     return mirror
 
 
 def test_a_snapshot_replaces_what_was_known(mirror: Mirror) -> None:
     mirror.fold(a_message("offer", seq=6, offer=an_offer()))
-    mirror.greet(a_hello(seq=9, resync=True, assignments=[an_assignment()]))
+    mirror.greet(a_hello(seq=9, resync=True, assignments=[an_assignment()]), 6)
     assert mirror.offers == {}
     assert list(mirror.assignments) == ["a1"]
     assert (mirror.seq, mirror.gaps) == (9, 0)
@@ -84,21 +84,36 @@ def test_what_was_missed_is_handed_over_in_order(mirror: Mirror) -> None:
         {"type": "offer", "seq": 6, "offer": an_offer()},
         {"type": "offer_closed", "seq": 7, "offerId": "o1", "deliveryId": "d1", "outcome": "EXPIRED"},
     ]
-    told = mirror.greet(a_hello(seq=7, missed=missed))
+    told = mirror.greet(a_hello(seq=7, missed=missed), 5)
     assert [message.seq for message in told] == [6, 7]
     assert (mirror.gaps, mirror.offers) == (0, {})
 
 
 def test_a_resume_that_lacks_some_is_a_gap_and_a_resync_is_not(mirror: Mirror) -> None:
-    mirror.greet(a_hello(seq=8, missed=[]))
+    mirror.greet(a_hello(seq=8, missed=[]), 5)
     assert mirror.gaps == 1
-    mirror.greet(a_hello(seq=200, resync=True))
+    mirror.greet(a_hello(seq=200, resync=True), 8)
     assert mirror.gaps == 1
 
 
 def test_what_is_not_known_here_is_passed_over() -> None:
     assert a_message("fireworks", seq=1) is None
-    assert isinstance(a_message("ack", id="1", extra={"new": 1}), w.Ack)
-    for wrong in (b"{", b"[]", b'{"type":"offer"}'):
+    assert isinstance(a_message("ack", id="1", extra={"new": 1}), m.Ack)
+    for wrong in (b"{", b"[]", b'{"type":"offer"}', b'{"type":"fireworks"}'):
         with pytest.raises(msgspec.MsgspecError):
-            w.read(wrong)
+            m.decode(wrong)
+    with pytest.raises(msgspec.MsgspecError):
+        a_message("offer")
+
+
+def test_a_snapshot_that_was_not_asked_to_go_on_has_no_gap(mirror: Mirror) -> None:
+    mirror.greet(a_hello(seq=50), None)
+    assert (mirror.seq, mirror.gaps) == (50, 0)
+
+
+def test_what_a_job_that_failed_says_is_known(mirror: Mirror) -> None:
+    failed = an_assignment() | {"deliveryStatus": "RETURNING", "failedAt": "2026-02-01T10:00:00.000Z"}
+    mirror.fold(a_message("assignment", seq=6, assignment=failed | {"arrivedAt": {"dropoff": "then", "new": 1}}))
+    known = mirror.assignments["a1"]
+    assert (known.delivery_status, known.failed_at is not None) == ("RETURNING", True)
+    assert (known.arrived_at.pickup, known.arrived_at.dropoff) == (None, "then")

@@ -1,6 +1,6 @@
 """What a driver's app knows: the server's snapshot, and every message since folded into it. No socket here."""
 
-from server.simulate import wire as w
+from server.driver_client import messages as m
 
 
 class Mirror:
@@ -10,37 +10,40 @@ class Mirror:
     """
 
     def __init__(self) -> None:
+        self.driver_id: str | None = None
+        self.session: str | None = None
         self.seq: int | None = None
         self.availability = "offline"
-        self.offers: dict[str, w.Offer] = {}
-        self.assignments: dict[str, w.Assignment] = {}
+        self.offers: dict[str, m.Offer] = {}
+        self.assignments: dict[str, m.Assignment] = {}
         self.gaps = 0
 
-    def greet(self, hello: w.Hello) -> list[w.Streamed]:
-        """Take over the snapshot; what was missed since the last message, in order."""
-        missed = [m for m in map(w.understand, hello.missed) if isinstance(m, w.Streamed)]
-        if self.seq is not None and not hello.resync:
-            expected = list(range(self.seq + 1, hello.seq + 1))
-            self.gaps += [m.seq for m in missed] != expected
+    def greet(self, hello: m.Hello, last_seq: int | None) -> list[m.Streamed]:
+        """Take over the snapshot; what was missed since `last_seq`, if that was asked for, in order."""
+        missed = [found for frame in hello.missed if isinstance(found := m.understand(frame), m.Streamed)]
+        if last_seq is not None and not hello.resync:
+            self.gaps += [message.seq for message in missed] != list(range(last_seq + 1, hello.seq + 1))
+        self.driver_id = hello.driver.id
+        self.session = hello.session
         self.seq = hello.seq
         self.availability = hello.driver.availability
         self.offers = {offer.id: offer for offer in hello.offers}
         self.assignments = {a.id: a for a in hello.assignments if a.status == "ACTIVE"}
         return missed
 
-    def fold(self, message: w.Streamed) -> None:
+    def fold(self, message: m.Streamed) -> None:
         """Apply the next message of the stream."""
         self.gaps += self.seq is None or message.seq != self.seq + 1
         self.seq = message.seq
         match message:
-            case w.OfferMade():
+            case m.OfferMade():
                 self.offers[message.offer.id] = message.offer
-            case w.OfferClosed():
+            case m.OfferClosed():
                 self.offers.pop(message.offer_id, None)
-            case w.AssignmentChanged():
+            case m.AssignmentChanged():
                 if message.assignment.status == "ACTIVE":
                     self.assignments[message.assignment.id] = message.assignment
                 else:
                     self.assignments.pop(message.assignment.id, None)
-            case w.AvailabilityChanged():
+            case m.AvailabilityChanged():
                 self.availability = message.availability
