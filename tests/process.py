@@ -15,11 +15,13 @@ START_SECONDS = 60.0
 class Process:
     """A running command. `out` and `err` are what it has said so far."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], environment: dict[str, str], folder: Path, python: str = sys.executable
+    ) -> None:
         self._out, self._err = folder / "out", folder / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "server.cli", *arguments],
+                [python, "-P", "-m", "server.cli", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=err,

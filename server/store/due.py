@@ -83,14 +83,16 @@ UNION ALL
 UNION ALL
 (SELECT 'driver_back', d.id::text, NULL, NULL
  FROM deliveries d
- WHERE d.risk_since IS NOT NULL AND d.risks @> '[{"code": "driver_gone"}]'
+ WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
+   AND d.risks @> '[{"code": "driver_gone"}]'
    AND NOT EXISTS (SELECT FROM away WHERE away.delivery_id = d.id
                    AND away.since <= statement_timestamp() - make_interval(secs => $8))
  LIMIT $2)
 UNION ALL
 (SELECT 'in_time', d.id::text, NULL, NULL
  FROM deliveries d
- WHERE d.risk_since IS NOT NULL AND d.risks @> '[{"code": "delivery_late"}]'
+ WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
+   AND d.risks @> '[{"code": "delivery_late"}]'
    AND least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
        > statement_timestamp() - make_interval(secs => $7)
  LIMIT $2)
