@@ -18,19 +18,20 @@ from msgspec.structs import replace
 from prometheus_client import Histogram
 
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
-from server.board.picture import UNDER_WAY, WAITING, Changes, Picture, Table
+from server.board.picture import Changes, Picture, Table
 from server.board.render import PREFIX, List, Renderer, Stats, partial_of, pulse
 from server.board.stats import read_stats
 from server.board.tally import Tally
 from server.board.templates import milliseconds
 from server.contract.commit import Committed
 from server.current_policy import Policies
+from server.dispatch.model import UNDER_WAY
 from server.redis.bus import BOARD, Bus
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
-from server.store.reads.board import DeliveryRow, DriverRow
+from server.store.reads.board import WAITING, DeliveryRow, DriverRow
 from server.store.reads.zone_numbers import read_numbers_now
 
 COALESCE_SECONDS: Final = 0.15
@@ -64,7 +65,7 @@ REFRESH_TIME: Final = Histogram(
     "Reading what changed, rendering it and handing it to the viewers",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
-STATUSES_OF: Final[dict[Literal["waiting", "active"], list[str]]] = {"waiting": [WAITING], "active": list(UNDER_WAY)}
+STATUSES_OF: Final[dict[Literal["waiting", "active"], list[str]]] = {"waiting": [WAITING], "active": sorted(UNDER_WAY)}
 DELIVERY_LISTS: Final[tuple[List, ...]] = ("waiting", "offers", "active")
 
 log = structlog.get_logger(__name__)
@@ -118,6 +119,10 @@ class Feed:
         self._all_again: asyncio.Future[None] | None = None
         self._snapshot = ""
         self._too_much = False
+        self._changes = Changes()
+        self._headline_due = False
+        self._touched: set[str] = set()
+        self._unseen: set[str] = set()
         self._due: dict[str, float] = {}
         self._last_wanted = 0.0
         self._read_at = 0.0
@@ -259,7 +264,8 @@ class Feed:
         self._picture.alerts = await self._read_alerts()
         self._stats = await read_stats(self._pool, self._clock.now())
         self._picture.learn_all(deliveries, drivers)
-        self._picture.mark_gone(self._clock.now(), self._policies.current)
+        await self._mark_gone()
+        self._changes = Changes()
         for count, delivery in enumerate(list(self._picture.deliveries.values())):
             self._keep(delivery.id, self._delivery(delivery, 0))
             await _yield_every(count)
@@ -285,6 +291,10 @@ class Feed:
         self._deliveries.clear()
         self._drivers.clear()
         self._too_much = False
+        self._changes = Changes()
+        self._headline_due = False
+        self._touched = set()
+        self._unseen = set()
 
     async def _wait(self) -> None:
         """Until something changed, and a moment longer for what comes with it; or until something is due."""
@@ -307,11 +317,12 @@ class Feed:
         return True
 
     async def _refresh(self) -> None:
-        """1. What happened, here and elsewhere. 2. Those rows. 3. Numbers and alerts, when due. 4. Send what is new."""
+        """1. What happened, here and elsewhere. 2. Those rows. 3. Numbers and alerts, when due. 4. Send what is new.
+
+        What was read is kept until it is sent: a later read that fails must not leave it unsaid.
+        """
         started = time.monotonic()
         everything, self._all_again = self._all_again, None
-        changes = Changes()
-        headline_due = False
         heard = self._is_due("news", POLL_SECONDS)
         try:
             if heard:
@@ -322,33 +333,36 @@ class Feed:
                 too_much = self._too_much
                 fill = self._is_due("fill", FILL_SECONDS) and self._picture.room()
                 if everything is not None or too_much or fill:
-                    changes = await self._read_everything()
+                    self._changes.add(await self._read_everything())
                     self._too_much = False
                 elif deliveries or drivers:
-                    changes = await self._read_these(deliveries, drivers)
+                    self._changes.add(await self._read_these(deliveries, drivers))
             except DatabaseAway:
                 self._deliveries |= deliveries
                 self._drivers |= drivers
                 raise
+            self._touched |= self.broadcast.watched() if too_much else deliveries | drivers
             if self._is_due("alerts", ALERTS_SECONDS):
                 alerts = await self._read_alerts()
                 if alerts != self._picture.alerts:
-                    headline_due = True
+                    self._headline_due = True
                     self._due["watch"] = 0.0
                 self._picture.alerts = alerts
             if self._is_due("stats", STATS_SECONDS):
                 self._stats = await read_stats(self._pool, self._clock.now())
-                headline_due = True
-            moved = await self._read_moved() if self._is_due("moved", MOVED_SECONDS) else set()
+                self._headline_due = True
+            if self._is_due("moved", MOVED_SECONDS):
+                self._touched |= await self._read_moved()
             if heard:
                 self._read_at = started
-            marked = self._picture.mark_gone(self._clock.now(), self._policies.current)
-            changes.add(marked)
-            if changes or headline_due or self._policy_version != self._policies.current.version:
+            await self._mark_gone()
+            changes, self._changes = self._changes, Changes()
+            if changes or self._headline_due or self._policy_version != self._policies.current.version:
+                self._headline_due = False
                 await self._publish(changes)
             topics = {topic for topic, every in TOPICS.items() if self._is_due(topic, every)}
-            touched = self.broadcast.watched() if too_much else deliveries | drivers | moved | topics | marked.ids
-            self.broadcast.touched(touched)
+            touched, self._touched = self._touched, set()
+            self.broadcast.touched(touched | topics)
             if self._is_due("forget", FORGET_SECONDS):
                 for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
                     self._rows["drivers"].pop(driver_id, None)
@@ -398,6 +412,16 @@ class Feed:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []
         them = await reads.drivers(self._pool, drivers) if drivers else []
         return self._picture.learn(found, them)
+
+    async def _mark_gone(self) -> None:
+        """Who has gone with work since, or is back; and what they have in hand, however long the table is."""
+        marked = self._picture.mark_gone(self._clock.now(), self._policies.current)
+        self._changes.add(marked)
+        self._touched |= marked.ids
+        self._unseen |= self._picture.gone_unseen(marked)
+        if self._unseen:
+            self._changes.add(self._picture.learn(await reads.deliveries_in_hand(self._pool, self._unseen), []))
+            self._unseen = set()
 
     async def _read_everything(self) -> Changes:
         await self._count_anew()

@@ -12,12 +12,11 @@ from msgspec import Struct
 
 from server.board.tally import ALL, Tally, Zone
 from server.dispatch.availability import Contact
+from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
 from server.store.reads import board as reads
-from server.store.reads.board import AlertShown, DeliveryRow, DriverRow, Drivers, Seen
+from server.store.reads.board import WAITING, AlertShown, DeliveryRow, DriverRow, Drivers, Seen
 
-WAITING = "READY"
-UNDER_WAY = ("ASSIGNED", "PICKED_UP", "RETURNING")
 FILL_BELOW = 0.9
 """The share of its rows that a table may lose before more are read."""
 
@@ -46,10 +45,13 @@ class Changes(Struct):
         return bool(self.deliveries or self.drivers or self.over or self.cut or self.counts)
 
     def add(self, others: "Changes") -> None:
-        """Take in rows that are not among these yet."""
-        deliveries, drivers = ({row.id for row in rows} for rows in (self.deliveries, self.drivers))
-        self.deliveries += [row for row in others.deliveries if row.id not in deliveries]
-        self.drivers += [row for row in others.drivers if row.id not in drivers]
+        """Take in later ones: of a row that is among both, what it is now."""
+        later = others.ids
+        self.deliveries = [row for row in self.deliveries if row.id not in later] + others.deliveries
+        self.drivers = [row for row in self.drivers if row.id not in later] + others.drivers
+        self.over = [row for row in self.over if row.id not in later] + others.over
+        self.cut = [row for row in self.cut if row.id not in later] + others.cut
+        self.counts = self.counts or others.counts
 
     @property
     def ids(self) -> set[str]:
@@ -61,7 +63,8 @@ class Picture:
     """Everything on the board. Drivers' places and calls change all the time and make no row new.
 
     Where there is more than a table shows, `learn` keeps those that belong to it: `shown` knows the ids in each, and
-    `_edge` since when the last of them waits or is under way. `tally` counts all there is.
+    `_edge` since when the last of them waits or is under way. What a driver is gone with always belongs. `tally` counts
+    all there is.
     """
 
     def __init__(self) -> None:
@@ -109,7 +112,7 @@ class Picture:
         return self.learn(deliveries, drivers)
 
     def _belongs(self, delivery: DeliveryRow, table: Table) -> bool:
-        if delivery.offer_id is not None or delivery.id in self.shown[table]:
+        if delivery.offer_id is not None or delivery.id in self.shown[table] or self.gone_with(delivery):
             return True
         edge = self._edge[table]
         if edge is not None:
@@ -164,6 +167,11 @@ class Picture:
             [delivery for delivery in self.deliveries.values() if delivery.driver_id in changed],
             [self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers],
         )
+
+    def gone_unseen(self, marked: Changes) -> set[str]:
+        """Those just `marked` as gone who may have more in hand than the table shows, because it is cut."""
+        shown, total = self.cuts()["active"]
+        return {driver.id for driver in marked.drivers if driver.id in self.gone} if shown < total else set()
 
     def gone_with(self, delivery: DeliveryRow) -> Gone | None:
         """Whether the driver of a delivery has gone with it."""

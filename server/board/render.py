@@ -11,11 +11,12 @@ from markupsafe import Markup
 from msgspec import Struct
 from prometheus_client import Counter
 
-from server.board.picture import UNDER_WAY, WAITING, Gone, Table
+from server.board.picture import Gone, Table
 from server.board.tally import Zone
 from server.board.templates import milliseconds
+from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
-from server.store.reads.board import AlertShown, DeliveryRow, DriverRow, Seen
+from server.store.reads.board import WAITING, AlertShown, DeliveryRow, DriverRow, Seen
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.store.reads import board as reads
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
 from tests.waiting import until
@@ -148,3 +149,43 @@ async def test_who_has_work_is_never_dropped_from_the_board_however_long_off_shi
         page = await open_board(site)
         assert page.every("tr", id=f"v-{dan.id}")
         assert page.every("tr", id=f"v-{idle.id}") == []
+
+
+async def test_who_is_gone_is_shown_and_counted_also_where_the_table_is_cut(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "SHOWN_LIMIT", 1)
+    first, second, third = [await site.driver(name, at_work=True) for name in ("Ann", "Ben", "Dan")]
+    for driver in (first, second):
+        await site.assignment(driver)
+    page = await open_board(site)
+    async with board_stream(site.vic, after=position_of(page)) as stream:
+        delivery, _ = await site.assignment(third)
+        await until(lambda: "the 1 longest under way of 3" in "".join(sent.data for sent in stream.messages))
+        assert latest(page, stream, f"a-{delivery['id']}") is None
+        await policy(site, callPresenceSeconds=1)
+        await until(lambda: marked(latest(page, stream, f"a-{delivery['id']}"), "Dan"))
+        await until(lambda: tile(page, stream) == "3")
+    again = await open_board(site)
+    assert marked(again.one("tr", id=f"a-{delivery['id']}"), "Dan")
+    assert again.one("b", **{"data-n": "gone"}).text == "3"
+
+
+async def test_what_is_on_its_way_back_counts_as_under_way_and_is_marked_too(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery, assignment = await site.assignment(dan)
+    page = await open_board(site)
+    async with board_stream(site.vic, after=position_of(page)) as stream:
+        assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+        failed = {"reason": "recipient_absent", "then": "return"}
+        assert (await dan.post(f"/assignments/{assignment['id']}/failed", failed)).status_code == 200
+        # Nothing else is counted in this zone: its driver went home elsewhere.
+        pool = site.node.app.state.node.database.pool
+        await pool.execute("UPDATE drivers SET zone = 'elsewhere' WHERE id = $1", dan.id)
+        site.node.app.state.node.feed._drivers.add(dan.id)
+        await policy(site, callPresenceSeconds=1)
+        await until(lambda: marked(latest(page, stream, f"a-{delivery['id']}"), "Dan"))
+        await until(lambda: tile(page, stream) == "1")
+    again = await open_board(site)
+    assert again.one("b", **{"data-n": "active"}).text == "1"
+    assert again.one("b", **{"data-n": "gone"}).text == "1"

@@ -140,3 +140,32 @@ async def test_the_age_of_the_board_is_that_of_the_last_look_at_what_others_did(
         assert feed._read_at == age
         monkeypatch.undo()
         await until(lambda: feed._read_at > age)
+
+
+async def test_what_was_read_is_sent_also_when_a_later_read_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = parse((await site.vic.get("/board")).text)
+    feed = site.node.app.state.node.feed
+    read = reads.deliveries
+
+    async def and_then_fail(pool: Any, ids: Any) -> Any:
+        feed._due["alerts"] = 0.0
+        return await read(pool, ids)
+
+    async def away(_pool: Any) -> Any:
+        raise DatabaseAway("for the test")
+
+    watched = await site.delivery()
+    async with (
+        board_stream(site.vic, after=position_of(page)) as stream,
+        board_stream(site.vic, about=watched["id"]) as about,
+    ):
+        await stream.hear_row(f"d-{watched['id']}")
+        monkeypatch.setattr(reads, "deliveries", and_then_fail)
+        monkeypatch.setattr(reads, "alerts", away)
+        before = len(about.sent)
+        acknowledged = await site.alice.post(f"/admin/unassigned-orders/{watched['id']}/acknowledge")
+        assert acknowledged.status_code == 200
+        await until(lambda: feed._picture.deliveries[watched["id"]].acknowledged_by)
+        monkeypatch.undo()
+        await stream.hear_row(f"d-{watched['id']}", lambda row: row.cell("ack").text == "alice")
+        await until(lambda: any(sent.name == "changed" for sent in about.sent[before:]))

@@ -6,13 +6,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.dispatch.model import UNDER_WAY
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import AlertRow
 
 SHOWN_LIMIT: Final = 5_000
 """Of a table: the longest waiting deliveries, those the longest under way, drivers with work before others at work.
-Whatever is offered is shown beside them. Everything is counted (board/tally.py)."""
+Whatever is offered is shown beside them, and what a driver is gone with. Everything is counted (board/tally.py)."""
+WAITING: Final = "READY"
 COUNTED_AT_ONCE: Final = 5_000
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 BEYOND_LIMIT: Final = 200
@@ -37,7 +39,7 @@ LEFT JOIN drivers od ON od.id = o.driver_id
 LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
 LEFT JOIN drivers ad ON ad.id = a.driver_id"""
 DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
-_OPEN: Final = "status IN ('READY', 'ASSIGNED', 'PICKED_UP', 'RETURNING')"
+_OPEN: Final = "status IN ('" + "', '".join((WAITING, *sorted(UNDER_WAY))) + "')"
 OPEN_DELIVERIES: Final = f"""{_DELIVERY}
 WHERE d.{_OPEN} AND d.id IN (
     (SELECT id FROM deliveries WHERE status = 'READY' ORDER BY unassigned_since, id LIMIT $1)
@@ -45,6 +47,8 @@ WHERE d.{_OPEN} AND d.id IN (
     (SELECT delivery_id FROM driver_offers WHERE status = 'PENDING' ORDER BY expires_at LIMIT $1)
     UNION ALL
     (SELECT delivery_id FROM assignments WHERE status = 'ACTIVE' ORDER BY created_at, delivery_id LIMIT $1))"""  # noqa: S608 - constants
+IN_HAND: Final = f"""{_DELIVERY}
+WHERE d.id IN (SELECT delivery_id FROM assignments WHERE status = 'ACTIVE' AND driver_id = ANY($1::text[]::uuid[]))"""  # noqa: S608 - constants
 COUNTED_DELIVERIES: Final = f"""
 SELECT id, zone, status, unassigned_since, current_offer_id IS NOT NULL FROM deliveries
 WHERE {_OPEN} AND id > $1 ORDER BY id LIMIT $2"""  # noqa: S608 - constants
@@ -65,7 +69,8 @@ _SHOWN: Final = f"""(d.availability IN ('available', 'on_break', 'paused') OR d.
    OR d.last_availability_change > clock_timestamp() - make_interval(hours => {OFF_SHIFT_HOURS}))"""
 SHOWN_DRIVERS: Final = f"""{_DRIVER}
 WHERE {_SHOWN}
-ORDER BY d.active_count > 0 DESC, d.availability NOT IN ('available', 'on_break', 'paused'),
+ORDER BY d.active_count > 0 DESC, d.active_count > 0 AND d.session_id IS NULL DESC,
+         d.availability NOT IN ('available', 'on_break', 'paused'),
          d.last_availability_change DESC, d.id LIMIT $1"""
 COUNTED_DRIVERS: Final = f"""
 SELECT d.id, d.zone, d.availability, d.active_count, d.capacity FROM drivers d
@@ -156,12 +161,12 @@ class CountedDelivery(Struct, frozen=True):
     @property
     def waiting(self) -> bool:
         """Whether it waits for a driver."""
-        return self.status == "READY"
+        return self.status == WAITING
 
     @property
     def is_open(self) -> bool:
         """Whether it waits or is under way."""
-        return self.status in ("READY", "ASSIGNED", "PICKED_UP")
+        return self.waiting or self.status in UNDER_WAY
 
 
 class CountedDriver(Struct, frozen=True):
@@ -261,6 +266,11 @@ async def open_deliveries(pool: Pool) -> list[DeliveryRow]:
 async def deliveries(pool: Pool, ids: Iterable[str]) -> list[DeliveryRow]:
     """These, in whatever state."""
     return [DeliveryRow(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
+
+
+async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[DeliveryRow]:
+    """What these drivers have in hand."""
+    return [DeliveryRow(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
 
 
 async def shown_drivers(pool: Pool) -> Drivers:
