@@ -301,6 +301,31 @@ async def test_what_colleagues_and_drivers_did_meanwhile_is_not_taken_back(site:
     assert now["driverId"] == dora.id
 
 
+async def test_what_drivers_gave_back_or_could_not_deliver_meanwhile_is_left_as_it_is(site: Site) -> None:
+    """Four with a driver when the dialogs are opened; then he gives one back, and fails at two doors."""
+    dan = await site.driver("Dan", at_work=True, capacity=4)
+    work = [await site.assignment(dan, sellerOrderId=f"A-100{number}") for number in (1, 2, 3, 4)]
+    for _, assignment in work[1:]:
+        assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    ids = [delivery["id"] for delivery, _ in work]
+    forms = {action: await bulk_dialog(site.ada, action, ids) for action in ("reassign", "cancel")}
+    released = {"reason": "vehicle"}
+    assert (await dan.post(f"/assignments/{work[0][1]['id']}/release", released)).status_code == 200
+    for (_, assignment), then in ((work[1], "end"), (work[2], "return")):
+        failed = {"reason": "recipient_absent", "then": then}
+        assert (await dan.post(f"/assignments/{assignment['id']}/failed", failed)).status_code == 200
+    left = [
+        "A-1001 not changed: Dan gave it back meanwhile",
+        "A-1002 not changed: Dan could not deliver it",
+        "A-1003 not changed: Dan is bringing it back to the store",
+    ]
+    answer = await post(site.ada, "/board/bulk/reassign", seen=forms["reassign"], reason="late", force="1")
+    assert lines(answer) == [*left, "A-1004 reassigned"]
+    answer = await post(site.ada, "/board/bulk/cancel", seen=forms["cancel"], reason="Store closed", force="1")
+    assert lines(answer) == [*left, "A-1004 not changed: you already took it from Dan"]
+    assert [await status_of(site, delivery) for delivery, _ in work[1:3]] == ["FAILED", "RETURNING"]
+
+
 async def test_tomorrows_order_is_dispatched_only_after_a_question(site: Site) -> None:
     dan = await site.driver(at_work=True)
     delivery = await site.delivery(dispatchAt="2099-01-01T09:00:00Z")

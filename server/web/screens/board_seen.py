@@ -38,6 +38,10 @@ IN_HAND: Final = (
     "delivery.delivered",
     "delivery.cancelled",
     "delivery.reassigned",
+    "delivery.released",
+    "delivery.failed",
+    "delivery.returning",
+    "delivery.returned",
 )
 """Whoever did it: the order is another one for whoever decides about it."""
 
@@ -205,6 +209,14 @@ def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
             return f"{driver} picked it up meanwhile"
         case "delivery.delivered":
             return f"{driver} delivered it meanwhile"
+        case "delivery.released" if not by_person:
+            return f"{driver} gave it back meanwhile"
+        case "delivery.failed" if not by_person:
+            return f"{driver} could not deliver it"
+        case "delivery.returning" if not by_person:
+            return f"{driver} is bringing it back to the store"
+        case "delivery.returned" if not by_person:
+            return f"{driver} brought it back to the store"
         case "delivery.reassigned":
             return f"{who} already took it from {driver}"
         case "delivery.cancelled":
