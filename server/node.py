@@ -38,6 +38,7 @@ from server.redis.bus import DISPATCH, POLICY, Bus, node_channel
 from server.redis.index import Geo
 from server.settings import Settings
 from server.sockets.hub import Hub
+from server.sockets.last_call import LastCall
 from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
 from server.store.clock import DatabaseClock, DatabaseTime
@@ -197,6 +198,7 @@ class Node:
             ("hub_poll", self.hub.poll),
             ("hub_fetch", self.hub.fetch),
             ("receipts", Receipts(pool, self.hub).keep),
+            ("last_call", LastCall(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
             ("prune", Pruner(pool, settings, self._dispatches).run),

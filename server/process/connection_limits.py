@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
-from server.sockets.pings import PINGS, Pings
+from server.sockets.pings import PINGS, Pings, nothing
 from server.web.http import errors
 from server.web.http.errors import MEDIA_TYPE, Kind, Problem, problem_body
 
@@ -43,6 +43,8 @@ FILES_WANTED: Final = 1_048_576
 FILES_RESERVED: Final = 128
 """Open files that connections must leave to the rest of the process: database, Redis, webhooks, static files."""
 
+ASKED: Final = b"there?"
+"""What a ping beside the regular ones carries; any answer will do."""
 TOO_MANY_FRAMES: Final = (4202, "too many messages")
 NOT_UTF_8: Final = (1007, "not UTF-8")
 
@@ -242,7 +244,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take the connection over."""
         super().connection_made(transport)
-        self._pings = Pings()
+        self._pings = Pings(self._ask)
         self._tokens = FRAMES_BURST
         self._refilled_at = self.loop.time()
 
@@ -250,6 +252,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """It is over; nothing of it is left for the collector of garbage, which is seldom called."""
         super().connection_lost(exc)
         self.conn.parser.close()  # it and the connection hold each other
+        self._pings.ask = nothing
 
     def handle_connect(self, event: Any) -> None:
         """uvicorn's; who handles the socket may know of its pings."""
@@ -267,6 +270,17 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """A ping, which is answered."""
         if self._allowed():
             super().handle_ping()
+
+    def data_received(self, data: bytes) -> None:
+        """Something is heard from the client."""
+        self._pings.heard_at = self.loop.time()
+        super().data_received(data)
+
+    def _ask(self) -> None:
+        """A ping of its own, beside the regular ones."""
+        if not self.close_sent and not self.transport.is_closing() and self.conn.state is State.OPEN:
+            self.conn.send_ping(ASKED)
+            self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_pong(self, event: Any) -> None:
         """A pong, asked for or not."""

@@ -278,6 +278,13 @@ class Hub:
         if not self._handlers and not self._partings:
             self._empty.set()
 
+    def lose(self, socket: Socket) -> None:
+        """Nothing is heard from this socket any more: the rules are told at once, whenever its handler may end."""
+        socket.close(TOO_SLOW)
+        parting = asyncio.create_task(self._part(DisconnectDriver(socket.driver_id, socket.session_id)))
+        self._partings.add(parting)
+        parting.add_done_callback(self._parted)
+
     async def _part(self, command: DisconnectDriver) -> None:
         """Say that a session is gone until it is heard: on a node that lives nobody else would."""
         pause = 0.2

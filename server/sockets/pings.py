@@ -1,6 +1,7 @@
 """What a socket's pings prove: whatever was written before one that was answered has got there."""
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 PING_SECONDS: Final = 20.0
@@ -9,10 +10,18 @@ PINGS: Final = "callboard.pings"
 """The ASGI extension under which a socket's `Pings` are found."""
 
 
+def nothing() -> None:
+    """The ping of a socket that is no more."""
+
+
 class Pings:
-    """When the last ping went out that was answered, by the loop's clock."""
+    """When the last ping went out that was answered, and when anything was heard, by the loop's clock. `ask` sends
+    another ping now.
+    """
 
-    __slots__ = ("answered_sent_at",)
+    __slots__ = ("answered_sent_at", "ask", "heard_at")
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[], None] = nothing) -> None:
         self.answered_sent_at = -math.inf
+        self.heard_at = -math.inf
+        self.ask = ask

@@ -16,6 +16,7 @@ from server.store.reads import (
     board_driver,
     deliveries,
     drivers,
+    ending_offers,
     index,
     insights,
     notices,
@@ -129,6 +130,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "socket: behind", streams.DIFFERING, (s.drivers, [NOBODY] * len(s.drivers), [1] * len(s.drivers))
     yield "socket: rows after", streams.AFTER, (s.drivers, [2**40] * len(s.drivers))
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
+    yield "socket: offers that end", ending_offers.ENDING, (NOBODY, 5.0)
     yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
     yield "outbox: backlog", webhooks.BACKLOG, ()
     yield "notices: claim", ops_notices.CLAIM, (20, "board", 30.0)

@@ -378,6 +378,48 @@ async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_th
     assert (driver["availability"], driver["activeCount"]) == ("available", 0)
 
 
+async def the_deadline_is_near(node: Node, offer_id: str) -> None:
+    """Near enough for the last call, and far enough for its answer."""
+    await node.app.state.node.database.pool.execute(
+        "UPDATE driver_offers SET expires_at = clock_timestamp() + interval '4 s' WHERE id = $1", offer_id
+    )
+
+
+async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_silence(node: StartNode) -> None:
+    first, second = await node(), await node()
+    dan, dora = await a_driver(first), await a_driver(first, "Dora")
+    async with driver_app(second.ws_url, dan) as dans, driver_app(first.ws_url, dora) as doras:
+        await ready(dans)
+        await doras.hear("hello")
+        await an_order(first)
+        offer = (await dans.hear("offer"))["offer"]
+        assert (await dans.ask("received", offerId=offer["id"]))["type"] == "ack"
+        assert (await doras.ask("location", **THERE))["type"] == "ack"
+        dans.stop_reading()  # no close, no answer: what a tunnel looks like
+        await the_deadline_is_near(first, offer["id"])
+        assert (await doras.hear("offer"))["offer"]["deliveryId"] == offer["deliveryId"]
+        driver = await call(first, "GET", f"/drivers/{dan}")
+        assert (driver["connected"], driver["activeCount"]) == (False, 0)
+        dans.read_on()
+        assert await dans.until_closed() == 4201, "it is to come back"
+
+
+async def test_a_silent_phone_that_answers_the_last_call_keeps_its_socket(node: StartNode) -> None:
+    here = await node()
+    dan = await a_driver(here)
+    async with driver_app(here.ws_url, dan) as app:
+        await ready(app)
+        await an_order(here)
+        offer = (await app.hear("offer"))["offer"]
+        assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
+        socket = here.app.state.node.hub.sockets[dan]
+        before = socket.pings.heard_at
+        await the_deadline_is_near(here, offer["id"])
+        assert (await app.hear("assignment"))["assignment"]["source"] == "auto_accepted"
+        assert socket.pings.heard_at > before, "it was asked"
+        assert (await app.ask("ping"))["type"] == "pong"
+
+
 @pytest.mark.parametrize("how", ["stays", "comes back", "opens a newer socket"])
 async def test_an_order_is_given_to_a_silent_phone_that_is_there(node: StartNode, how: str) -> None:
     first, second = await node(), await node()
