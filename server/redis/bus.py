@@ -19,6 +19,7 @@ from server.redis.pipe import Command, Pipe, client
 DISPATCH = "dispatch"
 BOARD = "board"
 POLICY = "policy"
+LOGINS = "logins"
 
 WRITE_TIMEOUT_SECONDS = 1.0
 WRITE_SPACING_SECONDS = 0.01

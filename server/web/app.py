@@ -1,5 +1,6 @@
 """The application of one node: everything that answers, put together, and its life between start and stop."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
@@ -8,6 +9,7 @@ from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 
 from server.node import Node
+from server.redis.bus import LOGINS
 from server.settings import Settings
 from server.tasks import stop, supervised
 from server.users import Passwords
@@ -40,6 +42,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
         app.state.node = node
         app.state.drain = node.drain
         app.state.siblings = siblings
+        _share_login_limits(app.state.login_limits, node)
         async with siblings.telling() if siblings is not None else nullcontext():
             await node.start()
             try:
@@ -67,6 +70,12 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
     app.state.devices = Devices(app.state.sessions, settings.secrets)
     app.state.insights = InsightsReader()
     return app
+
+
+def _share_login_limits(limits: LoginLimits, node: Node) -> None:
+    """Tries to log in count on every node, while Redis carries the word."""
+    limits.tell = lambda told: None if node.alone else node.bus.publish(LOGINS, told)
+    node.bus.subscribe(LOGINS, lambda told: limits.hear(told, time.monotonic()))
 
 
 @asynccontextmanager

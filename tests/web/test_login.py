@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from server import users
 from server.web.screens.shell import local_path
 from tests.conftest import StartNode
+from tests.waiting import until
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, PASSWORD, Browser, add, logged_in
 
@@ -56,7 +57,7 @@ async def test_the_cookie_is_for_the_server_alone(site: Site, node: StartNode) -
 
 async def test_what_a_proxy_says_counts_only_of_those_that_are_trusted(site: Site, node: StartNode) -> None:
     """Otherwise anybody could have tries without end, or a cookie that their browser never sends again."""
-    strange = Site(await node(trusted_proxies="10.0.0.0/8"))
+    strange = Site(await node(trusted_proxies="10.0.0.0/8", redis_prefix="apart:"))
     said = {**HTML, "X-Forwarded-For": "203.0.113.7, 198.51.100.9", "X-Forwarded-Proto": "https"}
     await add(site.node, "alice", "ops")
     for here, cookie, address in ((site, "__Host-callboard=", "198.51.100.9"), (strange, "callboard=", "127.0.0.1")):
@@ -149,6 +150,41 @@ async def test_a_strangers_wrong_passwords_keep_nobody_out(site: Site, node: Sta
         answer = await other.anonymous().post("/login", data=right, headers=at("10.2.0.3") | more)
         assert answer.status_code == status, "on every node"
     await other.close()
+
+
+def tries_heard(site: Site) -> int:
+    """How many tries this node knows of, of those that come back far slower than they are made here."""
+    bucket = site.node.app.state.login_limits._pairs._buckets.get("203.0.113.7 admin")
+    return 0 if bucket is None else 8 - int(bucket.left)
+
+
+async def test_more_nodes_give_nobody_more_tries(node: StartNode) -> None:
+    """Wherever they try; and who was logged in to on one node is known on the others."""
+    here, there = Site(await node()), Site(await node())
+    nodes = [one.node.app.state for one in (here, there)]
+    await until(lambda: all(one.node.bus.connected and not one.node.alone for one in nodes))
+    await add(here.node, "admin", "admin")
+    tried = []
+    for number in range(12):
+        one, other = (here, there) if number % 2 else (there, here)
+        wrong = {"name": "admin", "password": "wrong password"}
+        answer = await one.anonymous().post("/login", data=wrong, headers=at("203.0.113.7"))
+        tried.append(answer.status_code)
+        await until(lambda number=number, other=other: tries_heard(other) >= min(number + 1, 8))
+    assert tried == [401] * 8 + [429] * 4
+    right = {"name": "admin", "password": PASSWORD}
+    assert (await here.anonymous().post("/login", data=right, headers=at("198.51.100.9"))).status_code == 303
+    await until(lambda: "198.51.100.9 admin" in nodes[1].login_limits._known)
+    await here.close()
+    await there.close()
+
+
+async def test_without_redis_each_node_counts_for_itself(node: StartNode) -> None:
+    here = Site(await node(redis_url="redis://127.0.0.1:1/0"))
+    wrong = {"name": "admin", "password": "wrong password"}
+    tried = [(await here.anonymous().post("/login", data=wrong, headers=HTML)).status_code for _ in range(9)]
+    assert tried == [401] * 8 + [429]
+    await here.close()
 
 
 async def test_a_browsers_mark_is_good_for_the_names_it_was_logged_in_to(site: Site) -> None:

@@ -161,3 +161,32 @@ def test_memory_is_bounded_and_the_longest_unused_go_first() -> None:
     assert len(tries) == 3
     assert tries.wait_seconds("a", 0.0) == 0.0
     assert tries.wait_seconds("d", 0.0) > 0.0
+
+
+def test_what_one_process_counts_the_others_count_too() -> None:
+    here, there = LoginLimits(), LoginLimits()
+    here.tell = lambda told: (here.hear(told.encode(), 0.0), there.hear(told.encode(), 0.0))[0]
+    log_in(here, "alice", "10.0.0.1")
+    for number in range(PAIR_TRIES):
+        assert may(here, "admin", "10.0.0.1"), f"{number}: told to oneself it counts once"
+    assert not may(there, "admin", "10.0.0.1")
+    assert may(there, "admin", "10.0.0.2")
+    for _ in range(ADDRESS_TRIES):
+        here.begin("admin", "10.0.0.1", 0.0)
+    assert not may(there, "another", "10.0.0.1"), "refused tries are charged there too"
+    for address in networks(NAME_TRIES * 2, "10.7.0.1"):
+        here.begin("alice", address, 0.0)
+    assert not may(there, "alice", "10.9.0.1")
+    assert may(there, "alice", "10.0.0.1") is False, "its network is used up"
+    log_in(here, "bob", "10.0.0.3")
+    for address in networks(NAME_TRIES * 2, "10.7.0.1"):
+        here.begin("bob", address, 0.0)
+    assert may(there, "bob", "10.0.0.3"), "a network that was logged in there is known here"
+
+
+def test_a_refused_try_is_told_only_while_it_changes_something() -> None:
+    limits, told = LoginLimits(), list[str]()
+    limits.tell = told.append
+    for _ in range(ADDRESS_TRIES * 10):
+        limits.begin("admin", "10.0.0.1", 0.0)
+    assert len(told) == ADDRESS_TRIES

@@ -1,16 +1,19 @@
-"""How often somebody may try to log in: counted in this process, in bounded memory. It knows no clock and no request;
-instants are monotonic seconds.
+"""How often somebody may try to log in: counted in bounded memory, by every process what all of them hear. It knows no
+clock and no request; instants are monotonic seconds.
 
 A stranger's wrong passwords must not keep the right person out. So a name and a network are counted together, a network
 for all names, and a name for all networks only where it was never logged in to: a device that was logged in before, or
 a network, is not held to account for what others do. (OWASP, "Device Cookies".)
 """
 
+import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 PAIR_TRIES: Final = 8
@@ -72,16 +75,46 @@ class Tries:
         return len(self._buckets)
 
 
+Kind = Literal["device", "pair", "network", "name"]
+Counted = tuple[tuple[Kind, str], ...]
+
+
+class Try(Struct, frozen=True):
+    """A try that was begun: the name with its network, and what was taken for it."""
+
+    pair: str
+    taken: Counted
+
+
+class News(Struct, frozen=True, omit_defaults=True):
+    """What other processes have to know: what was taken or given back, and which network is known for which name."""
+
+    sender: str
+    taken: Counted = ()
+    given_back: Counted = ()
+    known: str | None = None
+
+
 class LoginLimits:
     """Tries by device, by name and network, by network, and by name. A try counts when it begins, so that many at once
     are no way around.
+
+    `tell` gets what other processes have to `hear`. What is lost on the way is counted by one process only.
     """
 
     def __init__(self) -> None:
+        self.tell: Callable[[str], None] = lambda _: None
+        self._me = secrets.token_hex(8)
         self._devices = Tries(PAIR_TRIES)
         self._pairs = Tries(PAIR_TRIES)
         self._addresses = Tries(ADDRESS_TRIES)
         self._names = Tries(NAME_TRIES, NAME_WINDOW_SECONDS)
+        self._of: dict[Kind, Tries] = {
+            "device": self._devices,
+            "pair": self._pairs,
+            "network": self._addresses,
+            "name": self._names,
+        }
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, name: str, address: str, now: float, device: str | None = None) -> "Try | int":
@@ -94,41 +127,64 @@ class LoginLimits:
         name, network = normalized(name), _network(address)
         pair = f"{network} {name}"
         wait = self._addresses.wait_seconds(network, now)
-        self._addresses.take(network, now)
+        charged: Counted = (("network", network),)
         if device is not None and self._devices.wait_seconds(device, now) == 0.0:
-            return self._take(pair, (self._devices, device), (self._addresses, network), now=now)
+            return self._begun(pair, (("device", device), *charged), now)
         wait = max(wait, self._pairs.wait_seconds(pair, now))
         known = pair in self._known
         if not known:
             wait = max(wait, self._names.wait_seconds(name, now))
         if wait > 0.0:
+            if self._addresses.wait_seconds(network, now) == 0.0:  # else nothing is left to be told of
+                self._tell(taken=charged)
+            self._take(charged, now)
             return max(1, ceil(wait))
-        taken = [(self._pairs, pair)] if known else [(self._pairs, pair), (self._names, name)]
-        return self._take(pair, *taken, (self._addresses, network), now=now)
+        taken: Counted = (("pair", pair), *charged) if known else (("pair", pair), ("name", name), *charged)
+        return self._begun(pair, taken, now)
 
-    def _take(self, pair: str, *taken: tuple[Tries, str], now: float) -> "Try":
-        for tries, key in taken[:-1]:  # the network's is taken already
-            tries.take(key, now)
+    def _begun(self, pair: str, taken: Counted, now: float) -> Try:
+        self._take(taken, now)
+        self._tell(taken=taken)
         return Try(pair, taken)
 
-    def succeeded(self, begun: "Try", now: float) -> None:
+    def _take(self, taken: Counted, now: float) -> None:
+        for kind, key in taken:
+            self._of[kind].take(key, now)
+
+    def succeeded(self, begun: Try, now: float) -> None:
         """The password was right: this try did not count, and the network is known for this name from now on.
 
         Nothing else is forgiven, or a stranger could see by it that somebody has this name.
         """
-        for tries, key in begun.taken:
-            tries.give_back(key, now)
-        self._known[begun.pair] = None
-        self._known.move_to_end(begun.pair)
+        self._give_back(begun.taken, now)
+        self._know(begun.pair)
+        self._tell(given_back=begun.taken, known=begun.pair)
+
+    def _give_back(self, taken: Counted, now: float) -> None:
+        for kind, key in taken:
+            self._of[kind].give_back(key, now)
+
+    def _know(self, pair: str) -> None:
+        self._known[pair] = None
+        self._known.move_to_end(pair)
         while len(self._known) > KEPT_LIMIT:
             self._known.popitem(last=False)
 
+    def _tell(self, *, taken: Counted = (), given_back: Counted = (), known: str | None = None) -> None:
+        self.tell(msgspec.json.encode(News(self._me, taken, given_back, known)).decode())
 
-class Try(Struct, frozen=True):
-    """A try that was begun: the name with its network, and what was taken for it."""
+    def hear(self, told: bytes, now: float) -> None:
+        """What another process told: counted here as it was there. Raises ValueError for what cannot be read."""
+        news = _decode(told)
+        if news.sender == self._me:
+            return
+        self._take(news.taken, now)
+        self._give_back(news.given_back, now)
+        if news.known is not None:
+            self._know(news.known)
 
-    pair: str
-    taken: tuple[tuple[Tries, str], ...]
+
+_decode: Final = msgspec.json.Decoder(News).decode
 
 
 def normalized(name: str) -> str:
