@@ -155,10 +155,13 @@ WHERE id = ANY (ARRAY(
     SELECT id FROM webhook_deliveries
     WHERE webhook_id = $1 AND {OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
     ORDER BY next_attempt_at LIMIT $2))"""  # noqa: S608
+# One look along the index of the line, whose pages are a hundredth of those with the bodies.
 BACKLOG: Final = f"""
-SELECT (SELECT count(*) FROM webhook_deliveries WHERE {OPEN}),
-       (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float8
-        FROM webhook_deliveries WHERE {OPEN}),
+WITH line AS MATERIALIZED (
+    SELECT webhook_id, count(*) AS open, min(seq) AS first FROM webhook_deliveries WHERE {OPEN} GROUP BY webhook_id)
+SELECT (SELECT coalesce(sum(open), 0)::bigint FROM line),
+       (SELECT extract(epoch FROM clock_timestamp() - min(f.created_at))::float8
+        FROM line l JOIN webhook_deliveries f ON f.webhook_id = l.webhook_id AND f.seq = l.first),
        (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL AND type <> 'webhook.test')"""  # noqa: S608
 
 
@@ -238,7 +241,9 @@ class Outcome(Struct, frozen=True):
 
 
 class Backlog(Struct, frozen=True):
-    """Messages not delivered yet, the age of the oldest in seconds, and those given up."""
+    """Messages not delivered yet, the age in seconds of the oldest that is first in its webhook's line, and those given
+    up.
+    """
 
     open: int
     oldest_seconds: float | None
