@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from litestar import Request, delete, get, patch, post, put
+from litestar import Request
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
@@ -216,8 +216,6 @@ class ApiHandler(HTTPRouteHandler):
             await guard(connection, self)  # type: ignore[misc]
 
 
-_DECORATORS: Final = {"GET": get, "POST": post, "PUT": put, "PATCH": patch, "DELETE": delete}
-
 Handler = Callable[..., Any]
 
 
@@ -245,12 +243,11 @@ def endpoint(
         query=query,
         roles=guard.roles if guard is not None else None,
     )
-    decorator: Callable[[Handler], HTTPRouteHandler] = _DECORATORS[method](
+    return ApiHandler(
         path,
+        http_method=method,  # type: ignore[arg-type]
         guards=[guard] if guard is not None else None,
         status_code=200,
         opt={"described": described},
         include_in_schema=False,
-        handler_class=ApiHandler,
     )
-    return decorator
