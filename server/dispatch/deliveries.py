@@ -27,7 +27,7 @@ from server.dispatch.model import (
 )
 from server.dispatch.offers import created, dispatchable, unfit, wants_offer, withdrawn
 from server.dispatch.risks import at_risk
-from server.dispatch.sameness import differing, posted, posted_before
+from server.dispatch.sameness import differing, kept, posted, posted_for
 from server.dispatch.travel import trip_km
 from server.dispatch.world import World
 
@@ -77,7 +77,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
             actor=command.actor,
             delivery_id=delivery.id,
             delivery=delivery,
-            posted=posted(command, currency),
+            posted=kept(command, currency, world.now),
         )
     ]
     if delivery.dispatch_at <= world.now:
@@ -100,9 +100,7 @@ def _pin(pin: str | None, required: tuple[ProofKind, ...], spare: str | None) ->
 def _again(command: c.CreateDelivery, world: World, known: str) -> Decided | r.Refusal:
     delivery = world.locked_delivery(known)
     if delivery.fingerprint != command.fingerprint:
-        first = world.posted(known)
-        if first is None:
-            first = posted_before(delivery)
+        first = world.posted(known) or posted_for(delivery)
         fields = differing(first, posted(command, first["currency"]))
         if fields:
             return r.delivery_differs(known, fields)

@@ -297,12 +297,14 @@ def _reassigned(world: "World", event: e.DeliveryReassigned) -> None:
     _wait_again(world, delivery, event.at)
 
 
+    world.keep_posted(delivery)
 def _collect_at(world: "World", delivery: Delivery, pickup: Place, store: Place | None) -> None:
     """The goods are somewhere else now, and ready."""
     world.amend_delivery(delivery.id)
     delivery.pickup = pickup
     delivery.details = replace(delivery.details, store=store)
 
+    world.keep_posted(delivery)
 
 def _changed(world: "World", event: e.DeliveryChanged) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))

@@ -51,12 +51,12 @@ class Event(Struct, frozen=True, kw_only=True):
 class DeliveryCreated(Event, frozen=True, kw_only=True):
     """`delivery` is the new row, SCHEDULED; DeliveryReady follows at once when its time has come.
 
-    `posted` is what was asked for, in its one form: kept, so that a repeat is known, and shown nowhere.
+    `posted` is what was asked for, in its one form, if the row does not say it: so that a repeat is known.
     """
 
     type: ClassVar[str] = "delivery.created"
     delivery: Delivery
-    posted: Mapping[str, Any] = {}
+    posted: Mapping[str, Any] | None = None
 
     def data(self) -> dict[str, Any]:
         d = self.delivery

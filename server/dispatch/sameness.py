@@ -1,10 +1,11 @@
 """Whether an order that comes again is the same one: by what it means, not by how it is written.
 
-What was posted first is kept in its one form: a name on the wire -> JSON, without what is at its default. Later changes
-of the delivery do not touch it.
+It is compared in its one form: a name on the wire -> JSON, without what is at its default. Most deliveries say by
+themselves what was posted for them. It is kept beside them where they do not, and before they are changed.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from server.dispatch.commands import CreateDelivery
@@ -17,8 +18,7 @@ Posted = Mapping[str, Any]
 def posted(command: CreateDelivery, currency: str) -> Posted:
     """What the command asks for, in its one form. `currency` is what an absent one means.
 
-    Texts without the blanks around them, tags and proofs as sets, instants in UTC to the millisecond. Every order pays
-    for this, so what most do not have costs a look only.
+    Texts without the blanks around them, tags and proofs as sets, instants in UTC to the millisecond.
     """
     normal: dict[str, Any] = {
         "sellerOrderId": command.seller_order_id.strip(),
@@ -54,8 +54,17 @@ def posted(command: CreateDelivery, currency: str) -> Posted:
     return normal
 
 
-def posted_before(delivery: Delivery) -> Posted:
-    """The same for a delivery of a release that kept only a fingerprint, from what it is now."""
+def kept(command: CreateDelivery, currency: str, now: datetime) -> Posted | None:
+    """What is to be kept of it beside the delivery that is made `now`: nothing if `posted_for` finds it all there.
+
+    An offer promises what nobody did, a PIN may be our own, and who asked for this very moment asked for no other.
+    """
+    hidden = command.promised_at or command.proof_required or command.pin is not None or command.dispatch_at == now
+    return posted(command, currency) if hidden else None
+
+
+def posted_for(delivery: Delivery) -> Posted:
+    """The same from a delivery that was never changed, of which nothing was kept."""
     at_once = delivery.dispatch_at == delivery.created_at
     return posted(
         CreateDelivery(
@@ -73,6 +82,8 @@ def posted_before(delivery: Delivery) -> Posted:
             price_cents=delivery.price_cents,
             driver_pay_cents=delivery.driver_pay_cents,
             notes=delivery.notes,
+            requirements=delivery.requirements,
+            tip_cents=delivery.tip_cents,
         ),
         delivery.currency,
     )

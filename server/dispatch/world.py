@@ -14,7 +14,7 @@ from server.dispatch import events as e
 from server.dispatch.effects import EFFECTS
 from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
 from server.dispatch.policy import Policy
-from server.dispatch.sameness import Posted
+from server.dispatch.sameness import Posted, posted_for
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, KNOWN_WORDS, OFFER
 
 State = TypeVar("State")
@@ -106,13 +106,10 @@ class World:
             raise NeedsRows(driver_id=driver_id) from None
 
     def posted(self, delivery_id: str) -> Posted | None:
-        """What was posted first for a delivery, None of one that was made before that was kept. Raises NeedsRows."""
-        if delivery_id in self.new_posted:
-            return self.new_posted[delivery_id]
-        try:
-            return self._posted[delivery_id]
-        except KeyError:
-            raise NeedsRows(delivery_id=delivery_id, posted=True) from None
+        """What was posted first for a delivery, None if nothing was kept of it. Raises NeedsRows."""
+        if delivery_id not in self._posted and delivery_id not in self.new_deliveries:
+            raise NeedsRows(delivery_id=delivery_id, posted=True)
+        return self._posted.get(delivery_id) or self.new_posted.get(delivery_id)
 
     def everybody_knows(self, words: int = KNOWN_WORDS) -> bool:
         """Whether every node that lives can read what this command would write (`transitions.KNOWN_WORDS`)."""
@@ -187,6 +184,10 @@ class World:
             self.amended_deliveries[delivery_id] = delivery
         return delivery
 
+    def keep_posted(self, delivery: Delivery) -> None:
+        """Before what was ordered is changed: what was posted, which is saved unless it was kept before."""
+        self.new_posted.setdefault(delivery.id, posted_for(delivery))
+
     def amend_driver(self, driver_id: str) -> Driver:
         """As `touch_driver`, for an event that changes who they are: then all of the row is saved."""
         driver = self.touch_driver(driver_id)
@@ -255,12 +256,13 @@ class World:
         delivery.assignments[assignment.id] = self.new_assignments[assignment.id] = replace(assignment)
         self._delivery_of[assignment.id] = assignment.delivery_id
 
-    def add_delivery(self, delivery: Delivery, posted: Posted) -> None:
-        """A new delivery, and what was posted for it."""
+    def add_delivery(self, delivery: Delivery, posted: Posted | None) -> None:
+        """A new delivery, and what was posted for it if it does not say so itself."""
         assert delivery.status == BEGINS[e.DeliveryCreated]
         self.deliveries[delivery.id] = self.new_deliveries[delivery.id] = replace(delivery, offers={}, assignments={})
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id
-        self.new_posted[delivery.id] = posted
+        if posted is not None:
+            self.new_posted[delivery.id] = posted
 
     def add_alert(self, alert: Alert) -> None:
         """A new alert."""

@@ -186,10 +186,6 @@ def _new_delivery(new: tuple[Delivery, Posted | None]) -> NewDeliveryRow:
     )  # fmt: skip
 
 
-def _amended_delivery(d: Delivery) -> NewDeliveryRow:
-    return _new_delivery((d, None))
-
-
 def _delivery(d: Delivery) -> DeliveryRow:
     return DeliveryRow(
         d.id, d.status, d.unassigned_since, d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count,
@@ -273,7 +269,8 @@ def _update(
     columns: Iterable[str],
     row: Callable[[Any], Struct] | None = None,
 ) -> Section:
-    sets = ", ".join(f"{column} = u.{column}" for column in columns if column != key)
+    sources = {column: f"u.{column}" for column in columns if column != key} | dict(computed or {})
+    sets = ", ".join(f"{column} = {source}" for column, source in sources.items())
     return Section(name, f"UPDATE {table} t SET {sets} FROM {_rows(table)} WHERE t.{key} = u.{key} RETURNING 1", row)  # noqa: S608
 
 
@@ -289,7 +286,7 @@ _WHO_THEY_ARE: Final = (
     "name", "external_ref", "phone", "zone", "capacity", "vehicle", "tags", "active", "shift_ends_at",
 )  # fmt: skip
 _DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in _WHO_THEY_ARE]
-_NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at", "posted")
+_NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at")
 _DELIVERY_AMENDED: Final = [name for name in NewDeliveryRow.__struct_fields__ if name not in _NEVER_CHANGES]
 
 # Ids that begin with the time, as all others here do: at random, each would touch another page of the index.
@@ -300,11 +297,20 @@ _OUTBOX: Final = f"""
 INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, retry_until)
 SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, now() + make_interval(hours => {RETRY_HOURS})
 FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
+    *,
+    computed: Mapping[str, str] | None = None,
 ORDER BY u.seq"""  # noqa: S608
 
 SECTIONS: Final = (
     _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
-    _update("amended_deliveries", "deliveries", "id", _DELIVERY_AMENDED, _amended_delivery),
+    _update(
+        "amended_deliveries",
+        "deliveries",
+        "id",
+        _DELIVERY_AMENDED,
+        _new_delivery,
+        computed={"posted": "coalesce(t.posted, u.posted)"},  # what was posted first
+    ),
     _insert("new_deliveries", "deliveries", NewDeliveryRow.__struct_fields__, _new_delivery),
     _update("changed_waits", "unassigned_orders", "delivery_id", _WAIT),
     _insert("new_waits", "unassigned_orders", _WAIT),
@@ -374,7 +380,9 @@ async def save(
     """
     rows: dict[str, Collection[Any]] = {
         "changed_deliveries": _but(world.changed_deliveries, world.amended_deliveries),
-        "amended_deliveries": world.amended_deliveries.values(),
+        "amended_deliveries": [
+            (delivery, world.new_posted.get(delivery.id)) for delivery in world.amended_deliveries.values()
+        ],
         "new_deliveries": [
             (delivery, world.new_posted.get(delivery.id))
             for delivery in sorted(world.new_deliveries.values(), key=lambda d: (d.seller_order_id, d.seller_id))

@@ -59,7 +59,7 @@ class Dispatch(RuleBasedStateMachine):
         self.drivers: dict[str, Driver | None] = {id_of(name): None for name in NAMES}
         self.by_external_ref: dict[str, str] = {}
         self.ids = (id_of(f"made {number}") for number in count())
-        self.posted: dict[str, Posted | None] = {}
+        self.posted: dict[str, Posted] = {}
         self.declined: set[tuple[str, str]] = set()
         self.on_socket_since: dict[str, datetime] = {}
         self.socket_lost: dict[str, datetime] = {}
@@ -68,9 +68,8 @@ class Dispatch(RuleBasedStateMachine):
     # Doing
 
     def world(self) -> World:
-        return World(
-            self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref, posted=dict(self.posted)
-        )
+        posted = dict.fromkeys(self.deliveries) | self.posted
+        return World(self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref, posted=posted)
 
     def do(self, command: c.Command) -> Decided | Refusal:
         """Decide and apply; check what is true of every decision; then say it again."""
@@ -92,7 +91,7 @@ class Dispatch(RuleBasedStateMachine):
             assert state(replay) == state(world), "the events alone do not tell the whole story"
             assert unsaved(self.saved, world) == []
             self.policy = world.policy
-            self.posted |= world.new_posted
+            self.posted = world.new_posted | self.posted
             self.remember()
             if not isinstance(command, NOT_REPEATABLE):
                 self.repeat(command, decided)

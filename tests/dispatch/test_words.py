@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.dispatch import commands as c
 from server.dispatch.clocks import happened
@@ -13,12 +15,13 @@ from server.dispatch.decided import Decided
 from server.dispatch.model import Place
 from server.dispatch.money import EXPONENTS, amount, is_currency
 from server.dispatch.refusals import Refusal
-from server.dispatch.sameness import KNOWN, differing, posted
+from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
 from server.dispatch.world import NeedsRows, World
-from tests.builders import NOW, SOUP, a_delivery, a_policy, minutes, seconds
-from tests.dispatch.test_deliveries import create
+from tests.builders import ALICE, NOW, SOUP, a_delivery, a_policy, id_of, minutes, seconds
+from tests.dispatch.test_deliveries import NEW, create
 
 HOUR = timedelta(hours=1)
+NEW_OFFER = id_of("new offer")
 MIDNIGHT = datetime(1, 1, 1, tzinfo=UTC)
 THE_END = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -187,6 +190,77 @@ def test_an_order_of_a_release_that_kept_only_a_fingerprint_is_compared_with_the
     soup = a_delivery(fingerprint="old", dispatch_at=at)
     world = World(NOW, a_policy(), {SOUP: soup}, {}, posted={SOUP: None})
     assert isinstance(decide(create(fingerprint="new", **again), world), Decided) == same
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"promised_at": NOW + HOUR},
+        {"proof_required": ("photo",)},
+        {"pin": "1234"},
+        {"dispatch_at": NOW},
+    ],
+)
+def test_what_the_delivery_does_not_say_is_kept_beside_it(asked: dict[str, Any]) -> None:
+    command = create(**asked)
+    assert kept(command, "USD", NOW) == posted(command, "USD")
+
+
+texts = st.sampled_from([None, "", " ", "bell", " bell "])
+
+
+@given(
+    asked=st.fixed_dictionaries(
+        {
+            "pickup": st.builds(Place, st.just(52.5), st.just(13), texts, texts, texts, texts),
+            "seller_id": st.sampled_from(["", " ", "bakery"]),
+            "zone": st.sampled_from(["default", "north"]),
+            "prep_seconds": st.sampled_from([0, 600]),
+            "dispatch_at": st.sampled_from([None, NOW - minutes(1), NOW, NOW + minutes(90)]),
+            "promised_at": st.sampled_from([None, NOW + minutes(60)]),
+            "price_cents": st.sampled_from([None, 0, 900]),
+            "driver_pay_cents": st.sampled_from([0, 500]),
+            "tip_cents": st.sampled_from([None, 0, 100]),
+            "currency": st.sampled_from([None, "USD", "EUR"]),
+            "notes": texts,
+            "requirements": st.sampled_from([(), ("van", "cold")]),
+            "proof_required": st.sampled_from([(), ("pin", "photo")]),
+            "pin": st.sampled_from([None, "1234"]),
+            "spare_pin": st.just("0417"),
+        }
+    )
+)
+def test_what_was_posted_is_known_though_an_offer_was_made_and_the_order_changed_twice(asked: dict[str, Any]) -> None:
+    """By what was kept, or by the delivery itself; and before a change it is kept for good."""
+    command = create(**asked)
+    first = posted(command, "USD")
+    world = World(NOW, a_policy(), {}, {})
+    apply(world, decide(command, world))
+    delivery = world.locked_delivery(NEW)
+    delivery.promised_at = delivery.promised_at or NOW + minutes(20)
+    assert (world.posted(NEW) or posted_for(delivery)) == first
+    for changes in ({"notes": "ring twice", "tip_cents": 700}, {"pickup": Place(52.51, 13), "prep_seconds": 60}):
+        apply(world, decide(c.ChangeDelivery(NEW, delivery.version, NEW_OFFER, ALICE, **changes), world))
+        assert world.posted(NEW) == first
+    assert isinstance(decide(create(fingerprint="again", **asked), world), Decided)
+    changed = decide(create(fingerprint="again", **asked | {"notes": "ring twice"}), world)
+    assert isinstance(changed, Refusal)
+    assert changed.more["fields"] == ["notes"]
+
+
+def apply(world: World, decided: Decided | Refusal) -> None:
+    assert isinstance(decided, Decided), decided
+    for event in decided.events:
+        world.apply(event)
+
+
+def test_what_was_kept_of_a_changed_delivery_has_to_be_read() -> None:
+    """The row as it was before this change may not be the one that was posted."""
+    soup = a_delivery(fingerprint="first")
+    world = World(NOW, a_policy(), {SOUP: soup}, {})
+    apply(world, decide(c.ChangeDelivery(SOUP, soup.version, NEW_OFFER, ALICE, notes="ring twice"), world))
+    with pytest.raises(NeedsRows):
+        decide(create(fingerprint="again"), world)
 
 
 def test_what_is_at_its_default_is_not_posted() -> None:

@@ -627,6 +627,26 @@ async def test_the_same_order_in_other_words_is_found_to_be_the_same(dispatch: D
     assert differs == r.delivery_differs(first.decided.delivery_id or "", ["notes"])
 
 
+async def test_what_was_posted_first_outlives_every_change(dispatch: Dispatch) -> None:
+    """It is kept only when the delivery says it no longer, and then for good."""
+    first = await dispatch.done(a_creation("order-1"))
+    assert first.delivery is not None
+    delivery_id, version = first.delivery.id, first.delivery.version
+    kept = "SELECT posted FROM deliveries WHERE id = $1"
+    assert await dispatch.one(kept, delivery_id) is None
+    for changes in ({"notes": "no onions"}, {"notes": "ring twice", "tip_cents": 100}):
+        changed = await dispatch.done(c.ChangeDelivery(delivery_id, version, new_id(), SHOP, **changes))
+        assert changed.delivery is not None
+        version = changed.delivery.version
+    assert set(msgspec.json.decode(await dispatch.one(kept, delivery_id))) == {
+        "sellerId", "sellerOrderId", "storeName", "pickup", "dropoff", "currency",
+    }  # fmt: skip
+    again = await dispatch.done(a_creation("order-1", fingerprint="other words"))
+    assert again.decided.repeated
+    as_changed = msgspec.structs.replace(a_creation("order-1", fingerprint="changed"), notes="ring twice")
+    assert await dispatch.executor.submit(as_changed) == r.delivery_differs(delivery_id, ["notes"])
+
+
 async def test_new_states_are_written_only_when_every_node_knows_them(database: Database) -> None:
     words = [0]
     dispatch = Dispatch(database, known_words=lambda: words[0])
