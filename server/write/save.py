@@ -107,6 +107,26 @@ class DeliveryRow(Struct, frozen=True, omit_defaults=True):
     watch_at: datetime | None = None
 
 
+class DriverRow(Struct, frozen=True, omit_defaults=True):
+    """What of a driver changes with their work. Who they are changes seldom, and then all of the row is written."""
+
+    id: str
+    availability: str
+    last_availability_change: datetime
+    expiries_in_a_row: int
+    stream_seq: int
+    active_count: int
+    availability_until: datetime | None = None
+    availability_reason: str | None = None
+    availability_before: str | None = None
+    session_id: str | None = None
+    session_node: str | None = None
+    socket_lost_at: datetime | None = None
+    connected_since: datetime | None = None
+    open_offer_id: str | None = None
+    open_offer_delivery_id: str | None = None
+
+
 class OfferRow(Struct, frozen=True):
     """What of an offer changes; by the time it is accepted or rejected, also under the names of that."""
 
@@ -135,18 +155,18 @@ class NewOfferRow(OfferRow, frozen=True):
     notification_method: str | None
 
 
-class EventRow(Struct, frozen=True):
+class EventRow(Struct, frozen=True, omit_defaults=True):
     """A row of `events`."""
 
     at: datetime
     type: str
     actor_type: str
-    actor_id: str | None
-    delivery_id: str | None
-    driver_id: str | None
-    offer_id: str | None
-    assignment_id: str | None
     data: dict[str, Any]
+    actor_id: str | None = None
+    delivery_id: str | None = None
+    driver_id: str | None = None
+    offer_id: str | None = None
+    assignment_id: str | None = None
 
 
 class HistoryRow(Struct, frozen=True):
@@ -194,6 +214,14 @@ def _delivery(d: Delivery) -> DeliveryRow:
     )  # fmt: skip
 
 
+def _driver(d: Driver) -> DriverRow:
+    return DriverRow(
+        d.id, d.availability, d.last_availability_change, d.expiries_in_a_row, d.stream_seq, d.active_count,
+        d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
+        d.socket_lost_at, d.connected_since, d.open_offer_id, d.open_offer_delivery_id,
+    )  # fmt: skip
+
+
 def _offer_changes(o: Offer) -> tuple[Any, ...]:
     accepted, rejected = o.status == "ACCEPTED", o.status == "REJECTED"
     return (
@@ -215,7 +243,7 @@ def _new_offer(o: Offer) -> NewOfferRow:
 
 def _event(e: Event) -> EventRow:
     return EventRow(
-        e.at, e.type, e.actor.type, e.actor.id, e.delivery_id, e.driver_id, e.offer_id, e.assignment_id, e.data()
+        e.at, e.type, e.actor.type, e.data(), e.actor.id, e.delivery_id, e.driver_id, e.offer_id, e.assignment_id
     )
 
 
@@ -268,6 +296,8 @@ def _update(
     key: str,
     columns: Iterable[str],
     row: Callable[[Any], Struct] | None = None,
+    *,
+    computed: Mapping[str, str] | None = None,
 ) -> Section:
     sources = {column: f"u.{column}" for column in columns if column != key} | dict(computed or {})
     sets = ", ".join(f"{column} = {source}" for column, source in sources.items())
@@ -282,10 +312,6 @@ _ASSIGNMENT_CHANGES: Final = (
 )  # fmt: skip
 _ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
-_WHO_THEY_ARE: Final = (
-    "name", "external_ref", "phone", "zone", "capacity", "vehicle", "tags", "active", "shift_ends_at",
-)  # fmt: skip
-_DRIVER_CHANGES: Final = [name for name in _DRIVER if name not in _WHO_THEY_ARE]
 _NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at")
 _DELIVERY_AMENDED: Final = [name for name in NewDeliveryRow.__struct_fields__ if name not in _NEVER_CHANGES]
 
@@ -297,8 +323,6 @@ _OUTBOX: Final = f"""
 INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, retry_until)
 SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, now() + make_interval(hours => {RETRY_HOURS})
 FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
-    *,
-    computed: Mapping[str, str] | None = None,
 ORDER BY u.seq"""  # noqa: S608
 
 SECTIONS: Final = (
@@ -324,7 +348,7 @@ SECTIONS: Final = (
         after="changed_assignments",
         computed={"version": "coalesce(u.version, 1)"},  # at its default it does not travel
     ),
-    _update("changed_drivers", "drivers", "id", _DRIVER_CHANGES),
+    _update("changed_drivers", "drivers", "id", DriverRow.__struct_fields__, _driver),
     _update("amended_drivers", "drivers", "id", _DRIVER),
     _insert("new_drivers", "drivers", _DRIVER, computed={"created_at": "u.last_availability_change"}),
     _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
