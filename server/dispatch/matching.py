@@ -3,8 +3,9 @@
 It proposes; the rules of offers decide again under lock. All deliveries and drivers given are of one zone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from math import sin
 from operator import attrgetter
 
 import numpy as np
@@ -20,6 +21,9 @@ AGE_WEIGHT = 2.0
 
 NOT_TAKEN_LIMIT = 20
 """How many drivers that a delivery did not get are told, nearest first."""
+
+FEW = 200
+"""So many are sorted faster than the smallest of them are picked first."""
 
 _lat, _lon = attrgetter("lat"), attrgetter("lon")
 
@@ -57,7 +61,7 @@ class Pair(Struct, frozen=True):
 
 
 class Matching(Struct, frozen=True):
-    """Who gets whom, and for every delivery whom it did not get: (driver id, reason), the 20 nearest in order.
+    """Who gets whom; for each delivery asked about, whom it did not get: (driver id, reason), the 20 nearest in order.
 
     A reason is the one of `excluded`, or `out_of_radius`, `given_another` (found for another delivery) or
     `farther_away`.
@@ -68,16 +72,22 @@ class Matching(Struct, frozen=True):
 
 
 class _Near(Struct, frozen=True):
-    """One delivery's drivers as indexes, nearest first; those it can get, and their travel seconds."""
+    """One delivery's drivers as indexes, nearest first; those it can get, and their squared chords to the pickup."""
 
     drivers: Indexes
     in_radius: npt.NDArray[np.bool_]
     eligible: Indexes
-    seconds: Floats
+    chords: Floats
 
 
-def match(waiting: Sequence[Waiting], drivers: Sequence[Candidate], now: datetime, policy: Policy) -> Matching:
-    """The best pairs of who waits and who is free.
+def match(
+    waiting: Sequence[Waiting],
+    drivers: Sequence[Candidate],
+    now: datetime,
+    policy: Policy,
+    explained: Collection[str] | None = None,
+) -> Matching:
+    """The best pairs of who waits and who is free. `explained` are the ids of the deliveries asked about, None for all.
 
     1. A delivery can get a driver within its radius (straight line) whom it does not exclude.
     2. If every delivery can have its nearest one, it gets that one.
@@ -95,11 +105,11 @@ def match(waiting: Sequence[Waiting], drivers: Sequence[Candidate], now: datetim
     optimum: a delivery with one farther away could swap that one for one of its n nearest, since the other n - 1
     deliveries cannot hold them all.
     """
-    near = _nearest(waiting, drivers, policy)
+    near = _nearest(waiting, drivers)
     taken = _nearest_each(near)
     if taken is None:
         ages = [max(0.0, (now - delivery.unassigned_since).total_seconds()) for delivery in waiting]
-        taken = _best_total(near, np.array(ages))
+        taken = _best_total(near, np.array(ages), policy)
     pairs = []
     for row, index in taken.items():
         delivery, driver = waiting[row], drivers[index]
@@ -109,11 +119,12 @@ def match(waiting: Sequence[Waiting], drivers: Sequence[Candidate], now: datetim
     not_taken = {
         delivery.delivery_id: _told(delivery, drivers, around, taken.get(row), held)
         for row, (delivery, around) in enumerate(zip(waiting, near, strict=True))
+        if explained is None or delivery.delivery_id in explained
     }
     return Matching(pairs, not_taken)
 
 
-def _nearest(waiting: Sequence[Waiting], drivers: Sequence[Candidate], policy: Policy) -> list[_Near]:
+def _nearest(waiting: Sequence[Waiting], drivers: Sequence[Candidate]) -> list[_Near]:
     """Squared chords between points on the unit sphere sort like distances, without trigonometry a pair."""
     x, y, z = _on_sphere(drivers)
     px, py, pz = _on_sphere(waiting)
@@ -124,16 +135,20 @@ def _nearest(waiting: Sequence[Waiting], drivers: Sequence[Candidate], policy: P
         chords += (z - pz[row]) ** 2
         enough = max(NOT_TAKEN_LIMIT + 1, len(waiting) + len(delivery.excluded))
         order = _smallest(chords, enough)
-        in_radius = chords[order] <= (2 * np.sin(delivery.radius_km / (2 * EARTH_RADIUS_KM))) ** 2
+        in_radius = chords[order] <= (2 * sin(delivery.radius_km / (2 * EARTH_RADIUS_KM))) ** 2
         eligible = order[in_radius]
         if delivery.excluded:
             allowed = [drivers[index].driver_id not in delivery.excluded for index in eligible]
             eligible = eligible[np.array(allowed, dtype=bool)]
         eligible = eligible[: len(waiting)]
-        km = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(chords[eligible]) / 2)
-        seconds = km * policy.detour_factor * travel_seconds(1, policy)
-        found.append(_Near(order, in_radius, eligible, seconds))
+        found.append(_Near(order, in_radius, eligible, chords[eligible]))
     return found
+
+
+def _on_the_road(chords: Floats, policy: Policy) -> Floats:
+    """The travel seconds of squared chords."""
+    km = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(chords) / 2)
+    return km * policy.detour_factor * travel_seconds(1, policy)
 
 
 def _on_sphere(places: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats, Floats, Floats]:
@@ -146,8 +161,8 @@ def _on_sphere(places: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats,
 
 def _smallest(values: Floats, count: int) -> Indexes:
     """The indexes of the smallest `count` values in order; equals keep the order they were given in."""
-    if count >= len(values):
-        return np.argsort(values, kind="stable")
+    if len(values) <= max(count, FEW):
+        return np.argsort(values, kind="stable")[:count]
     smallest = np.sort(np.argpartition(values, count)[:count])
     return smallest[np.argsort(values[smallest], kind="stable")]
 
@@ -158,19 +173,20 @@ def _nearest_each(near: list[_Near]) -> dict[int, int] | None:
     return first if len(set(first.values())) == len(first) else None
 
 
-def _best_total(near: list[_Near], ages: Floats) -> dict[int, int]:
+def _best_total(near: list[_Near], ages: Floats, policy: Policy) -> dict[int, int]:
     """Row -> driver for the greatest total of rule 3.
 
     Put as a minimum: a column for each driver that anyone can get, and one a delivery, at cost 0, for getting
     nobody. A pair that must not be costs more than 0, so it is never chosen.
     """
     columns = np.unique(np.concatenate([around.eligible for around in near]))
-    longest = max(float(around.seconds[-1]) for around in near if len(around.seconds))
+    seconds = [_on_the_road(around.chords, policy) for around in near]
+    longest = max(float(travel[-1]) for travel in seconds if len(travel))
     rewards = 1 + len(near) * longest + AGE_WEIGHT * ages
     costs = np.ones((len(near), len(columns) + len(near)))
     costs[:, len(columns) :] = 0
-    for row, around in enumerate(near):
-        costs[row, np.searchsorted(columns, around.eligible)] = around.seconds - rewards[row]
+    for row, (around, travel) in enumerate(zip(near, seconds, strict=True)):
+        costs[row, np.searchsorted(columns, around.eligible)] = travel - rewards[row]
     rows, chosen = linear_sum_assignment(costs)
     return {int(row): int(columns[column]) for row, column in zip(rows, chosen, strict=True) if column < len(columns)}
 

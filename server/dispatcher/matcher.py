@@ -260,13 +260,13 @@ class Matcher:
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
         await self._learn_who_is_unfit(waits, free)
         excluded = [wait.excluded(now, self._clock, policy) for wait in waits]
-        matching = await self._matched(waits, excluded, free, policy)
+        matching = await self._matched(waits, excluded, free, looked, policy)
         passed = self._passed_over(waits, matching.pairs, now, policy)
         if passed:
             await self._learn_who_is_unfit(passed, free)
             waits = waits + passed
             excluded += [wait.excluded(now, self._clock, policy) for wait in passed]
-            matching = await self._matched(waits, excluded, free, policy)
+            matching = await self._matched(waits, excluded, free, looked, policy)
         pairs = {pair.delivery_id: pair for pair in matching.pairs}
         for wait, without in zip(waits, excluded, strict=True):
             if self._backlog.waits.get(wait.delivery.id) is not wait:
@@ -290,8 +290,10 @@ class Matcher:
         """Of orders that require tags: who around lacks one. The index does not know."""
         for wait in waits:
             required = wait.delivery.requirements
+            if not required:
+                continue
             unknown = [driver.driver_id for driver in drivers if driver.driver_id not in wait.looked_at]
-            if required and unknown:
+            if unknown:
                 lacking = await lacking_tags(self._database.pool, unknown, required)
                 wait.looked_at.update(unknown)
                 wait.unfit.update(dict.fromkeys(lacking, REQUIREMENTS))
@@ -308,13 +310,18 @@ class Matcher:
         return [wait for wait in near if wait.delivery.id not in known]
 
     async def _matched(
-        self, waits: list[Wait], excluded: list[dict[str, str]], drivers: list[Candidate], policy: Policy
+        self,
+        waits: list[Wait],
+        excluded: list[dict[str, str]],
+        drivers: list[Candidate],
+        looked: Looked,
+        policy: Policy,
     ) -> Matching:
         waiting = [_waiting(wait, without, policy) for wait, without in zip(waits, excluded, strict=True)]
         at = self._clock.now()
         if len(waiting) * len(drivers) < LARGE:
-            return match(waiting, drivers, at, policy)
-        return await asyncio.to_thread(match, waiting, drivers, at, policy)
+            return match(waiting, drivers, at, policy, looked.everywhere)
+        return await asyncio.to_thread(match, waiting, drivers, at, policy, looked.everywhere)
 
     def _offer(self, wait: Wait, pair: Pair) -> None:
         self._backlog.offering.add(pair.delivery_id)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.dispatch.matching import AGE_WEIGHT, NOT_TAKEN_LIMIT, Candidate, Matching, Waiting, match
+from server.dispatch.matching import AGE_WEIGHT, FEW, NOT_TAKEN_LIMIT, Candidate, Matching, Waiting, match
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import haversine_km, travel_seconds
 from tests.builders import NOW, minutes, seconds
@@ -118,6 +118,24 @@ def test_at_most_twenty_are_told_of_and_the_nearest() -> None:
     assert [driver_id for driver_id, _ in found.not_taken["soup"]] == [
         f"driver {number}" for number in range(1, 1 + NOT_TAKEN_LIMIT)
     ]
+
+
+def test_why_is_told_of_those_asked_about() -> None:
+    waiting, drivers = [order("soup", 0), order("cake", 4)], [driver("Dora", 3), driver("Dan", 1)]
+    found = match(waiting, drivers, NOW, DEFAULT_POLICY, {"cake"})
+    assert found == Matching(matched(waiting, drivers).pairs, {"cake": [("Dan", "given_another")]})
+    assert match(waiting, drivers, NOW, DEFAULT_POLICY, ()).not_taken == {}
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1, 3 * FEW])
+def test_the_nearest_are_found_among_few_and_among_many(count: int) -> None:
+    """The farthest comes first, and the nearest two are equal: the first of them is taken."""
+    drivers = [driver(f"driver {number}", (count - number) / 1000) for number in range(count)]
+    found = matched([order("soup", 0)], [*drivers, driver("Dan", 1 / 1000)])
+    assert pairs(found) == {"soup": f"driver {count - 1}"}
+    assert [driver_id for driver_id, _ in found.not_taken["soup"]] == [
+        "Dan", *(f"driver {count - number}" for number in range(2, 1 + NOT_TAKEN_LIMIT))
+    ]  # fmt: skip
 
 
 def test_many_excluded_drivers_do_not_hide_the_one_behind_them() -> None:
