@@ -198,7 +198,7 @@ def _picked_up(world: "World", event: e.DeliveryPickedUp) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.picked_up_at = event.when
-    _did(assignment, event, {"pickup_km": event.distance_km} if event.distance_km is not None else None)
+    _did(assignment, event)
     _watch(world, delivery, event.at)
 
 
@@ -206,10 +206,7 @@ def _delivered(world: "World", event: e.DeliveryDelivered) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.completed_at = event.when
-    details: dict[str, Any] = {} if event.distance_km is None else {"dropoff_km": event.distance_km}
-    if event.handover is not None:
-        details["handover"] = event.handover
-    _did(assignment, event, details)
+    _did(assignment, event, {"handover": event.handover} if event.handover is not None else None)
     _over(world, delivery, event.at)
     world.touch_driver(assignment.driver_id).active_count -= 1
 
@@ -297,17 +294,17 @@ def _reassigned(world: "World", event: e.DeliveryReassigned) -> None:
     _wait_again(world, delivery, event.at)
 
 
-    world.keep_posted(delivery)
 def _collect_at(world: "World", delivery: Delivery, pickup: Place, store: Place | None) -> None:
     """The goods are somewhere else now, and ready."""
     world.amend_delivery(delivery.id)
+    world.keep_posted(delivery)
     delivery.pickup = pickup
     delivery.details = replace(delivery.details, store=store)
 
-    world.keep_posted(delivery)
 
 def _changed(world: "World", event: e.DeliveryChanged) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
+    world.keep_posted(delivery)
     for name, (_, new) in event.changes.items():
         setattr(delivery, name, new)
     expected = delivery.estimated_pickup_at

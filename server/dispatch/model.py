@@ -119,7 +119,7 @@ class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     `actions` are the driver's actions that left something behind, by the id that their app gave them, with the code
     of the refusal they got, if any; `late_reports` what was reported for it once it was no longer theirs;
-    `pin_tries` how many wrong PINs were typed. Distances are from the place to where the deed was done.
+    `pin_tries` how many wrong PINs were typed.
     """
 
     actions: dict[str, str | None] = {}
@@ -127,8 +127,6 @@ class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
     proofs: tuple[Proof, ...] = ()
     handover: Handover | None = None
     pin_tries: int = 0
-    pickup_km: float | None = None
-    dropoff_km: float | None = None
 
 
 class Assignment(Struct, omit_defaults=True):
