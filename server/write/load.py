@@ -87,12 +87,16 @@ LOCK: Final = (
     " $3::text[]::uuid[], $4::text[]::uuid[], $5::text[]::uuid[], $6::text[]::uuid[], $7::text[], $8::text[])"
 )
 REPLAN_SECONDS: Final = 10.0
+"""How often to look whether the plans are still good."""
 EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
 # They are few, and locked last: after deliveries and drivers. Two that raise the same one at once meet in the index.
 ALERTS: Final = """
 SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at
 FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
 POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uuid[])"
+SIZES: Final = """
+SELECT array_agg(pg_relation_size(t) ORDER BY t)
+FROM unnest('{deliveries,unassigned_orders,driver_offers,assignments,drivers,alerts}'::regclass[]) AS t"""
 POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
@@ -140,19 +144,32 @@ async def load(connection: Connection, named: Named, policy: Policy, known_words
     return Loaded(world, rows.xid, rows.heard)
 
 
-_planned_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+class _Planned(Struct):
+    """When the plans of a connection were looked after last, and how large the tables were when they were dropped."""
+
+    looked_at: float
+    sizes: list[int]
+
+
+_planned: WeakKeyDictionary[Any, _Planned] = WeakKeyDictionary()
 
 
 async def _replan(connection: Connection) -> None:
-    """Now and then let go of the plans that this connection keeps.
+    """Now and then drop the plans that this connection keeps, if a table has doubled since.
 
     What `save` updates is joined to what it sends. Planned while a table had a few dozen rows, such a join reads all of
     it, and would still do so when it has a million.
     """
     now = time.monotonic()
-    if now - _planned_at.setdefault(connection, now) > REPLAN_SECONDS:
-        _planned_at[connection] = now
-        await connection.execute("DISCARD PLANS")
+    planned = _planned.get(connection)
+    if planned is None:
+        planned = _planned[connection] = _Planned(now, [])
+    if now - planned.looked_at > REPLAN_SECONDS:
+        planned.looked_at = now
+        sizes = await connection.fetchval(SIZES)
+        if not planned.sizes or any(size > 2 * before for size, before in zip(sizes, planned.sizes, strict=True)):
+            planned.sizes = sizes
+            await connection.execute("DISCARD PLANS")
 
 
 async def _lock(connection: Connection, named: Named) -> tuple[list[str], list[str]]:

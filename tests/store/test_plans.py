@@ -139,3 +139,16 @@ async def test_loading_lets_go_of_old_plans_now_and_then(writing: Any, monkeypat
             async with writing.transaction():
                 await load(writing, Named(), DEFAULT_POLICY)
         assert await read_whole(writing, "changed") == expected
+
+
+async def test_plans_are_kept_until_a_table_has_doubled(writing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To plan all of it anew takes as long as many transactions."""
+    monkeypatch.setattr(loading, "REPLAN_SECONDS", 0.0)
+    dropped: list[str] = []
+    writing.add_query_logger(lambda record: dropped.append(record.query) if "DISCARD" in record.query else None)
+    for more, times in ((500, 1), (0, 1), (100, 1), (2_000, 2)):
+        await grow(writing, more)
+        for _ in range(2):
+            async with writing.transaction():
+                await load(writing, Named(), DEFAULT_POLICY)
+        assert len(dropped) == times, f"after {more} more"
