@@ -24,15 +24,21 @@ class OpsNotice(Struct, frozen=True):
     alert_id: str | None = None
 
 
+_FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised, e.AlertResolved})
+"""Hardly any event is one of these, and every one that is committed is asked twice."""
+
+
 def is_for_ops(event: e.Event) -> bool:
     """Whether people in ops are told of this event."""
-    if isinstance(event, e.DeliveryEscalated | e.RiskEscalated):
-        return not NOTIFYING.isdisjoint(event.actions)
-    return isinstance(event, e.AlertRaised | e.AlertResolved)
+    if type(event) not in _FOR_OPS:
+        return False
+    return not isinstance(event, e.DeliveryEscalated | e.RiskEscalated) or not NOTIFYING.isdisjoint(event.actions)
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
     """A level of escalation that says so, of a wait or a risk, an alert raised or resolved; None of anything else."""
+    if type(event) not in _FOR_OPS:
+        return None
     match event:
         case e.DeliveryEscalated() if is_for_ops(event):
             return _escalated(event, world)

@@ -78,7 +78,7 @@ class AssignmentView(Struct, frozen=True, rename="camel"):
     arrived_at: ArrivedView
 
 
-class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel", kw_only=True):
+class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel"):
     """An assignment with what its driver needs to carry it out.
 
     Once the job is over, the places are points with an address, and what is UNSET is not there: notes, people, pay.
@@ -258,19 +258,19 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
         a.end_note,
         instant_or_none(a.failed_at),
         arrived_view(a),
-        pickup=d.pickup if at_it else _point(d.pickup),
-        dropoff=d.dropoff if at_it else _point(d.dropoff),
-        store_name=d.store_name,
-        seller_order_id=d.seller_order_id,
-        delivery_status=d.status,
-        ready_at=instant(d.is_ready_at()),
-        promised_at=instant_or_none(d.promised_at),
-        requirements=d.requirements,
-        notes=d.notes if at_it else UNSET,
-        driver_pay_cents=d.driver_pay_cents if at_it else UNSET,
-        tip_cents=d.tip_cents if at_it else UNSET,
-        currency=d.currency if at_it else UNSET,
-        proof_required=d.details.proof_required if at_it else UNSET,
+        d.pickup if at_it else _point(d.pickup),
+        d.dropoff if at_it else _point(d.dropoff),
+        d.store_name,
+        d.seller_order_id,
+        d.status,
+        instant(d.is_ready_at()),
+        instant_or_none(d.promised_at),
+        d.requirements,
+        d.notes if at_it else UNSET,
+        d.driver_pay_cents if at_it else UNSET,
+        d.tip_cents if at_it else UNSET,
+        d.currency if at_it else UNSET,
+        d.details.proof_required if at_it else UNSET,
     )
 
 

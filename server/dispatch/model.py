@@ -266,11 +266,13 @@ class Delivery(Struct):
 
     def last_assignment(self) -> Assignment | None:
         """The newest one, whatever became of it."""
-        return max(self.assignments.values(), key=lambda a: (a.created_at, a.id), default=None)
+        return max(self.assignments.values(), key=lambda a: (a.created_at, a.id)) if self.assignments else None
 
     def is_ready_at(self) -> datetime:
         """When the goods are ready to be picked up, as far as is known."""
-        return self.ready_at or self.dispatch_at + timedelta(seconds=self.prep_seconds)
+        if self.ready_at is not None:
+            return self.ready_at
+        return self.dispatch_at + timedelta(seconds=self.prep_seconds) if self.prep_seconds else self.dispatch_at
 
     def needs_check(self) -> bool:
         """Whether it must not be offered until somebody changed it or assigned it by hand."""

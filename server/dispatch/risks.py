@@ -27,7 +27,7 @@ OF_A_RISK: Final = ("ticket", "notify_ops", "notify_critical")
 
 def worst(delivery: Delivery) -> RiskCode | None:
     """The one of its risks that a dispatcher should see first."""
-    return next((code for code in WORST_FIRST if delivery.at_risk(code)), None)
+    return next((code for code in WORST_FIRST if delivery.at_risk(code)), None) if delivery.risks else None
 
 
 def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: World) -> datetime | None:

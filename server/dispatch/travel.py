@@ -20,9 +20,10 @@ EARTH_RADIUS_KM = 6371.0088
 def haversine_km(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
     """The great-circle distance of two places, all in degrees, by the haversine formula."""
     phi_a, phi_b = radians(lat_a), radians(lat_b)
-    h = sin((phi_b - phi_a) / 2) ** 2 + cos(phi_a) * cos(phi_b) * sin(radians(lon_b - lon_a) / 2) ** 2
+    north, east = sin((phi_b - phi_a) / 2), sin(radians(lon_b - lon_a) / 2)
+    h = north * north + cos(phi_a) * cos(phi_b) * east * east
     # Rounding can carry h of two opposite places past 1, where asin has no value.
-    return 2 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, h)))
+    return 2 * EARTH_RADIUS_KM * asin(sqrt(h if h < 1 else 1.0))
 
 
 def road_km(a: Point, b: Point, policy: Policy) -> float:

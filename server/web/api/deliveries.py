@@ -75,7 +75,7 @@ def _place(place: s.Place) -> Place:
 
 
 def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in names))
+    return tuple(dict.fromkeys(name.strip() for name in names)) if names else ()
 
 
 def _real(currency: str | UnsetType | None) -> None:
@@ -111,6 +111,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
     if new.promised_at is not None:
         new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
+    proof_required = _distinct(new.proof_required)
     node: Node = request.app.state.node
     command = c.CreateDelivery(
         delivery_id=new_id(),
@@ -130,10 +131,10 @@ async def create_delivery(request: Call) -> ASGIResponse:
         notes=new.notes,
         requirements=_distinct(new.requirements),
         promised_at=new.promised_at,
-        proof_required=_distinct(new.proof_required),
+        proof_required=proof_required,
         pin=new.pin,
         tip_cents=new.tip_cents,
-        spare_pin=_spare_pin(),
+        spare_pin=_spare_pin() if "pin" in proof_required else None,
     )
     done = unless_refused(await node.executor.submit(command))
     assert done.delivery is not None
