@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 import asyncpg
 import msgspec
 
-from tests.bench.cycle import PAUSE_SECONDS
 from tests.bench.figures import Result, short
 from tests.bench.fleet import Driver, Shop, drivers, off_the_road, on_the_road
 from tests.bench.orders import Load
@@ -152,7 +151,7 @@ async def _orders(
     seconds: float,
     warm_up: float,
 ) -> None:
-    load = Load(server, fleet, Shop(server), pause=PAUSE_SECONDS if in_flight == 1 else 0)
+    load = Load(server, fleet, Shop(server))
     await load.start(in_flight)
     await asyncio.sleep(warm_up)
     load.forget()
@@ -254,7 +253,7 @@ def _tell(result: Result, long: int) -> None:
     )
     rest, rest_without = figures["atRestWith"], figures["atRestWithout"]
     result.line(
-        "cycles a second, one order at a time",
+        "cycles a second, one order right after another",
         short(rest["cyclesPerSecond"]),
         limit=f"without a webhook {short(rest_without['cyclesPerSecond'])}",
         window="atRestWith",
