@@ -1,5 +1,6 @@
 """The rows of order sources' API keys. All of them raise DatabaseAway; none of them knows a key, only its hash."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,14 +12,16 @@ from server.store.tables import ApiKey as Row
 from server.store.typed import NOW, ask
 
 FIND: Final = """
-SELECT id, name, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
-FROM api_keys WHERE key_hash = $1 AND revoked_at IS NULL"""
+SELECT id, name, seller_id, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
+FROM api_keys WHERE key_hash = ANY($1::text[]) AND revoked_at IS NULL"""
 REVOKE: Final = """
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE id = $1 RETURNING key_hash"""
 
 
 class ApiKey(Struct, frozen=True):
-    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart."""
+    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart. With a `seller_id` it is bound
+    to that seller.
+    """
 
     id: str
     name: str
@@ -27,6 +30,7 @@ class ApiKey(Struct, frozen=True):
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    seller_id: str | None
 
 
 class GoodKey(Struct, frozen=True):
@@ -34,12 +38,13 @@ class GoodKey(Struct, frozen=True):
 
     id: str
     name: str
+    seller_id: str | None
     is_use_old: bool
 
 
-async def find_good_key(pool: Pool, key_hash: str) -> GoodKey | None:
-    """The key with this hash, if it is good."""
-    row = await fetch_one(pool, FIND, key_hash)
+async def find_good_key(pool: Pool, key_hashes: Sequence[str]) -> GoodKey | None:
+    """The key with one of these hashes, if it is good."""
+    row = await fetch_one(pool, FIND, list(key_hashes))
     return None if row is None else GoodKey(*row)
 
 
@@ -48,15 +53,27 @@ async def note_key_use(pool: Pool, key_id: str) -> None:
     await ask(pool, Row.update({Row.last_used_at: NOW}).where(Row.id == key_id))
 
 
-async def insert_key(pool: Pool, key_id: str, name: str, key_hash: str, prefix: str, created_by: str) -> None:
+async def insert_key(
+    pool: Pool, key_id: str, name: str, key_hash: str, prefix: str, created_by: str, seller_id: str | None
+) -> None:
     """A new key, good from now on."""
-    row = Row(id=key_id, name=name, key_hash=key_hash, prefix=prefix, created_by=created_by, created_at=NOW)
+    row = Row(
+        id=key_id,
+        name=name,
+        key_hash=key_hash,
+        prefix=prefix,
+        created_by=created_by,
+        created_at=NOW,
+        seller_id=seller_id,
+    )
     await ask(pool, Row.insert(row))
 
 
 async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
     """Newest first, those made before the key with the id `before`."""
-    columns = (Row.id, Row.name, Row.prefix, Row.created_by, Row.created_at, Row.last_used_at, Row.revoked_at)
+    columns = (
+        Row.id, Row.name, Row.prefix, Row.created_by, Row.created_at, Row.last_used_at, Row.revoked_at, Row.seller_id,
+    )  # fmt: skip
     page = Row.select(*columns).order_by(Row.id, ascending=False).limit(limit)
     return [ApiKey(*row) for row in await ask(pool, page if before is None else page.where(Row.id < before))]
 

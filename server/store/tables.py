@@ -505,7 +505,7 @@ class PersonSession(Table, tablename="sessions"):
 
 
 class ApiKey(Table, tablename="api_keys"):
-    """An order source's key: only its hash, and its first letters to know it by."""
+    """An order source's key: only its hash, and its first letters to know it by. One with a `seller_id` is bound."""
 
     id = UUID(primary_key=True, default=None)
     name = _text()
@@ -515,6 +515,7 @@ class ApiKey(Table, tablename="api_keys"):
     created_at = Timestamptz(default=TimestamptzNow())
     last_used_at = _at(null=True)
     revoked_at = _at(null=True)
+    seller_id = _text(null=True)
 
 
 class Node(Table, tablename="nodes"):

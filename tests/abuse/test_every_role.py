@@ -21,22 +21,24 @@ READERS = {"viewer", "ops", "admin"}
 ACTORS = {"ops", "admin"}
 ADMIN = {"admin"}
 SOURCES = {"service", "key", "ops", "admin"}
+SELLERS = SOURCES | {"seller"}
 OWN = {"owner", "admin"}
 EVERYBODY = None
 """No token is asked for, and a bad one does not matter."""
 
-# Sections 2 and 3 of the contract. "owner" is the driver of the path, "driver" another one, "key" an API key.
+# Sections 2 and 3 of the contract. "owner" is the driver of the path, "driver" another one, "key" an API key,
+# "seller" one that is bound to a seller.
 ALLOWED: dict[str, set[str] | None] = {
-    "POST /deliveries": SOURCES,
-    "GET /deliveries": SOURCES | READERS,
-    "GET /deliveries/{}": SOURCES | READERS,
-    "GET /deliveries/{}/timeline": SOURCES | READERS,
+    "POST /deliveries": SELLERS,
+    "GET /deliveries": SELLERS | READERS,
+    "GET /deliveries/{}": SELLERS | READERS,
+    "GET /deliveries/{}/timeline": SELLERS | READERS,
     "GET /deliveries/{}/candidates": SOURCES | READERS,
-    "POST /deliveries/{}/assign": SOURCES,
-    "POST /deliveries/{}/cancel": SOURCES,
-    "PATCH /deliveries/{}": SOURCES,
-    "POST /deliveries/{}/ready": SOURCES,
-    "POST /deliveries/{}/delay": SOURCES,
+    "POST /deliveries/{}/assign": SELLERS,
+    "POST /deliveries/{}/cancel": SELLERS,
+    "PATCH /deliveries/{}": SELLERS,
+    "POST /deliveries/{}/ready": SELLERS,
+    "POST /deliveries/{}/delay": SELLERS,
     "POST /deliveries/{}/restore": ACTORS,
     "POST /deliveries/{}/retry": ACTORS,
     "POST /drivers": SOURCES,
@@ -172,7 +174,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /static/{}": EVERYBODY,
 }
 
-ROLES = ("owner", "driver", "service", "key", "viewer", "ops", "admin")
+ROLES = ("owner", "driver", "service", "key", "seller", "viewer", "ops", "admin")
 STREAMS = {"GET /board/stream"}
 
 
@@ -206,8 +208,10 @@ async def callers(site: Site, dan: Driver) -> dict[str, httpx2.AsyncClient]:
     """A client for each of ROLES."""
     made = await site.ada.post("/admin/api-keys", json={"name": "roma"})
     key = site.anonymous({"Authorization": f"Bearer {made.json()['key']}"})
+    bound = await site.ada.post("/admin/api-keys", json={"name": "roma", "sellerId": "roma"})
+    seller = site.anonymous({"Authorization": f"Bearer {bound.json()['key']}"})
     dora = await site.driver("Dora")
-    return site.roles | {"owner": dan.client, "driver": dora.client, "key": key}
+    return site.roles | {"owner": dan.client, "driver": dora.client, "key": key, "seller": seller}
 
 
 def address(path: str, driver_id: str) -> str:

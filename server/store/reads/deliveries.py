@@ -63,16 +63,21 @@ async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:
 
 
 async def read_deliveries(
-    pool: Pool, status: DeliveryStatus | None, zone: str | None, before: str | None, limit: int
+    pool: Pool,
+    status: DeliveryStatus | None,
+    zone: str | None,
+    before: str | None,
+    limit: int,
+    seller: str | None = None,
 ) -> list[Delivery]:
-    """Newest first, of a status and a zone if given, those older than the delivery `before`."""
+    """Newest first, of a status, a zone and a seller if given, those older than the delivery `before`."""
     conditions: list[str] = []
     args: list[Any] = [limit]
     if status is not None:
         # Spelled out, not a parameter, so that the partial index on open deliveries serves; one of a closed set.
         assert status in get_args(DeliveryStatus)
         conditions.append(f"status = '{status}'")
-    for column, value in (("zone =", zone), ("id <", before)):
+    for column, value in (("zone =", zone), ("seller_id =", seller), ("id <", before)):
         if value is not None:
             args.append(value)
             conditions.append(f"{column} ${len(args)}")
@@ -113,6 +118,15 @@ OF_ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY
 async def newest_of_order(pool: Pool, order_id: str) -> str | None:
     """The id of the newest delivery under a seller's order id. Raises DatabaseAway."""
     row = await fetch_one(pool, OF_ORDER, order_id)
+    return None if row is None else str(row[0])
+
+
+SELLER: Final = "SELECT seller_id FROM deliveries WHERE id = $1"
+
+
+async def seller_of(pool: Pool, delivery_id: str) -> str | None:
+    """Whose delivery this is, which never changes; None if there is none. Raises DatabaseAway."""
+    row = await fetch_one(pool, SELLER, delivery_id)
     return None if row is None else str(row[0])
 
 

@@ -1,10 +1,10 @@
 """API keys of order sources: made, listed, revoked, and recognised. Their rows are in store/api_keys.py.
 
-A key is kept as its SHA-256 only: it has 256 random bits, which no dictionary holds.
+A key is kept as its hash only. A key that is bound to a seller has another kind of hash. So a node of a release that
+does not know bound keys refuses one, and does not take it for a key to every seller's deliveries.
 """
 
 import asyncio
-import hashlib
 import secrets
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import structlog
 from server.ids import new_id
 from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, note_key_use, revoke_key
 from server.store.query import DatabaseAway
-from server.web.access.auth import KEY_PREFIX, Principal
+from server.web.access.auth import KEY_PREFIX, Principal, hashed
 
 FRESH_SECONDS: Final = 1.0
 """How long a key that was good counts as good without asking again: a revoked one ends within this time."""
@@ -39,7 +39,7 @@ class ApiKeys:
         """Whose key this is, if it is good. Raises DatabaseAway if that cannot be found out now."""
         if len(key) > KEY_LENGTH_LIMIT:
             return None
-        key_hash = _hash(key)
+        key_hash = hashed(key)
         known = self._good.get(key_hash)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -58,10 +58,10 @@ class ApiKeys:
     async def _ask(self, key_hash: str) -> Principal | None:
         asked = time.monotonic()
         self._good.pop(key_hash, None)
-        found = await find_good_key(self._pool(), key_hash)
+        found = await find_good_key(self._pool(), (key_hash, _bound_hash(key_hash)))
         if found is None:
             return None
-        principal = Principal("service", found.name, float("inf"))
+        principal = Principal("service", found.name, float("inf"), seller=found.seller_id)
         if len(self._good) >= CACHE_LIMIT:
             self._good.clear()
         self._good[key_hash] = (principal, asked + FRESH_SECONDS)
@@ -72,10 +72,13 @@ class ApiKeys:
                 log.warning("api_key_use_not_noted", reason=str(error))
         return principal
 
-    async def make(self, name: str, created_by: str) -> tuple[str, str]:
-        """A new key: its id, and its text, which is kept nowhere. Raises DatabaseAway."""
+    async def make(self, name: str, created_by: str, seller_id: str | None = None) -> tuple[str, str]:
+        """A new key, bound to a seller if one is given: its id, and its text, which is kept nowhere. Raises
+        DatabaseAway.
+        """
         key, key_id = KEY_PREFIX + secrets.token_urlsafe(32), new_id()
-        await insert_key(self._pool(), key_id, name, _hash(key), shown(key), created_by)
+        key_hash = hashed(key) if seller_id is None else _bound_hash(hashed(key))
+        await insert_key(self._pool(), key_id, name, key_hash, shown(key), created_by, seller_id)
         return key_id, key
 
     async def page(self, before: str | None, limit: int) -> list[ApiKey]:
@@ -84,10 +87,11 @@ class ApiKeys:
 
     async def revoke(self, key_id: str) -> bool:
         """End a key, here at once, elsewhere within a second. Whether there is such a key. Raises DatabaseAway."""
-        key_hash = await revoke_key(self._pool(), key_id)
-        if key_hash is not None:
-            self._good.pop(key_hash, None)
-        return key_hash is not None
+        gone = await revoke_key(self._pool(), key_id)
+        for key_hash in list(self._good):
+            if gone in (key_hash, _bound_hash(key_hash)):
+                del self._good[key_hash]
+        return gone is not None
 
 
 def shown(key: str) -> str:
@@ -95,5 +99,6 @@ def shown(key: str) -> str:
     return key[: len(KEY_PREFIX) + SHOWN_CHARACTERS]
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+def _bound_hash(key_hash: str) -> str:
+    """What is kept of a key that is bound to a seller."""
+    return hashed(f"seller {key_hash}")

@@ -3,6 +3,7 @@
 `principal_of` is the one place that knows how callers prove who they are; everything else asks it.
 """
 
+import hashlib
 import time
 from collections import OrderedDict
 from typing import Any, Final, Literal, cast, get_args
@@ -30,12 +31,13 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 class Principal(Struct, frozen=True):
     """Who is calling. `subject` is a driver's id, or the name of a person or an order source.
 
-    `expires_at` is in Unix seconds; an API key's is infinite.
+    `expires_at` is in Unix seconds; an API key's is infinite. `seller` is the seller that an API key is bound to.
     """
 
     role: Role
     subject: str
     expires_at: float
+    seller: str | None = None
 
     @property
     def actor(self) -> Actor:
@@ -124,6 +126,11 @@ async def principal_of(connection: Connection) -> Principal:
     if principal is None:
         raise unauthorized("This token is not good, or no longer.")
     return cast(Principal, principal)
+
+
+def hashed(text: str) -> str:
+    """What is kept of a key, a code or a token: its SHA-256. No dictionary holds 128 random bits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def bearer(connection: Connection) -> str | None:

@@ -10,13 +10,15 @@ from server.web.http.errors import forbidden
 
 
 class Guard:
-    """Lets some roles pass, and with `driver` the driver whose id is in the path.
+    """Lets some roles pass, and with `driver` the driver whose id is in the path. An API key that is bound to a seller
+    passes only with `sellers`: the handler then sees to it that it meets that seller's deliveries only.
 
     It leaves the principal as the request's `user`.
     """
 
-    def __init__(self, *roles: Role, driver: bool = False) -> None:
+    def __init__(self, *roles: Role, driver: bool = False, sellers: bool = False) -> None:
         self.roles: tuple[Role, ...] = (*roles, "driver") if driver else roles
+        self._sellers = sellers
         self._allowed = frozenset(roles)
         self._driver = driver
 
@@ -24,6 +26,8 @@ class Guard:
         """Raises 401 or 403."""
         principal = await principal_of(connection)
         connection.scope["user"] = principal
+        if principal.seller is not None and not self._sellers:
+            raise forbidden("This key is bound to a seller: it is for that seller's deliveries only.")
         if principal.role in self._allowed:
             return
         if not self._driver or principal.role != "driver":
@@ -38,6 +42,8 @@ WATCHERS: Final = Guard("viewer", "ops", "admin")
 SERVICE: Final = Guard("service", "admin")
 SERVICE_AND_OPS: Final = Guard("service", "ops", "admin")
 SERVICE_AND_WATCHERS: Final = Guard("service", "viewer", "ops", "admin")
+SELLERS_AND_OPS: Final = Guard("service", "ops", "admin", sellers=True)
+SELLERS_AND_WATCHERS: Final = Guard("service", "viewer", "ops", "admin", sellers=True)
 THE_DRIVER: Final = Guard(driver=True)
 THE_DRIVER_AND_ADMIN: Final = Guard("admin", driver=True)
 THE_DRIVER_AND_OPS: Final = Guard("ops", "admin", driver=True)

@@ -28,7 +28,7 @@ from server.store.sessions import (
 )
 from server.store.users import PersonRole
 from server.tasks import wait_until_set
-from server.web.access.auth import Principal
+from server.web.access.auth import Principal, hashed
 from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.forms import read_fields
 
@@ -109,7 +109,7 @@ class Sessions:
         """The session with this token, if it is good. Raises DatabaseAway."""
         if len(token) > CSRF_LIMIT:
             return None
-        token_hash = _hash(token)
+        token_hash = hashed(token)
         known = self._good.get(token_hash)
         if known is not None and known[1] > time.monotonic():
             return known[0]
@@ -150,12 +150,12 @@ class Sessions:
     async def open(self, user_id: str) -> str:
         """A new session: its token, which is kept nowhere. Raises DatabaseAway."""
         token = secrets.token_urlsafe(32)
-        await insert_session(self._pool(), _hash(token), user_id, LONGEST_SECONDS)
+        await insert_session(self._pool(), hashed(token), user_id, LONGEST_SECONDS)
         return token
 
     async def close(self, token: str) -> None:
         """End a session: here at once, elsewhere within a second. Raises DatabaseAway."""
-        token_hash = _hash(token)
+        token_hash = hashed(token)
         await delete_session(self._pool(), token_hash)
         self._forget(token_hash)
 
@@ -186,7 +186,7 @@ class Sessions:
         """
         session: Session | None = connection.scope["state"].get("session")
         if session is not None:
-            self._watched[over] = _hash(session.token)
+            self._watched[over] = hashed(session.token)
             return lambda: cast(None, self._watched.pop(over, None))
         principal: Principal = connection.scope["user"]
         left = principal.expires_at - time.time()
@@ -260,7 +260,3 @@ class Sessions:
 
 def _signature(key: bytes, nonce: str, session: Session) -> str:
     return hmac.digest(key, f"{nonce}.{session.token}".encode(), "sha256").hex()
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -247,6 +247,7 @@ class ApiKeyView(Told, frozen=True):
     created_at: InstantText
     last_used_at: InstantText | None
     revoked_at: InstantText | None
+    seller_id: str | None
 
 
 class NewApiKeyView(Told, frozen=True):
@@ -256,6 +257,7 @@ class NewApiKeyView(Told, frozen=True):
     name: str
     key: str
     prefix: str
+    seller_id: str | None
 
 
 class NoticeView(Told, frozen=True):

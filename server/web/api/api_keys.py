@@ -25,7 +25,7 @@ PAGE: Final = Query(s.PageAsked)
     "POST",
     "/admin/api-keys",
     tag=TAG,
-    summary="Make an API key for an order source. It is shown this once.",
+    summary="Make an API key for an order source, bound to a seller or not. It is shown this once.",
     guard=ADMIN,
     body=NEW_KEY,
     answers={201: a.NewApiKeyView},
@@ -33,8 +33,9 @@ PAGE: Final = Query(s.PageAsked)
 async def make_key(request: Call) -> ASGIResponse:
     new = await NEW_KEY.of(request)
     keys: ApiKeys = request.app.state.api_keys
-    key_id, key = await keys.make(new.name, request.user.subject)
-    return answer(a.NewApiKeyView(key_id, new.name, key, shown(key)), 201)
+    seller_id = new.seller_id.strip() if new.seller_id is not None else None
+    key_id, key = await keys.make(new.name, request.user.subject, seller_id)
+    return answer(a.NewApiKeyView(key_id, new.name, key, shown(key), seller_id), 201)
 
 
 @endpoint(
@@ -64,6 +65,7 @@ def key_view(key: ApiKey) -> a.ApiKeyView:
         instant(key.created_at),
         instant_or_none(key.last_used_at),
         instant_or_none(key.revoked_at),
+        key.seller_id,
     )
 
 

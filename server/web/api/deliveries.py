@@ -19,8 +19,8 @@ from server.dispatch.money import is_currency
 from server.dispatcher.search_on_request import NobodyFound
 from server.ids import new_id
 from server.store.query import asking
-from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline
-from server.web.access.guards import OPS, SERVICE_AND_OPS, SERVICE_AND_WATCHERS
+from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline, seller_of
+from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_WATCHERS, SERVICE_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
@@ -74,6 +74,27 @@ def _place(place: s.Place) -> Place:
     return Place(place.lat, place.lon, place.address, place.name, place.phone, place.notes)
 
 
+async def delivery_of(request: Call, text: str) -> str:
+    """The id in the path in its one form. Raises 404, also for a delivery that the caller's key is not for."""
+    known = id_in_path(text)
+    seller = request.user.seller
+    if seller is not None:
+        node: Node = request.app.state.node
+        if await seller_of(node.database.pool, known) != seller:
+            raise not_found()
+    return known
+
+
+def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
+    """The order as the caller's key may place it. Raises 404 for another seller's."""
+    seller = request.user.seller
+    if seller is None:
+        return new
+    if new.seller_id.strip() not in ("", seller):
+        raise not_found()
+    return msgspec.structs.replace(new, seller_id=seller)
+
+
 def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names)) if names else ()
 
@@ -99,13 +120,13 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     "/deliveries",
     tag=TAG,
     summary="Create a delivery; its search for a driver starts by itself. Repeats are harmless.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=NEW_DELIVERY,
     answers={201: DeliveryView, 200: DeliveryView},
     refusals=(r.DELIVERY_DIFFERS.code,),
 )
 async def create_delivery(request: Call) -> ASGIResponse:
-    new = await NEW_DELIVERY.of(request)
+    new = _of_seller(request, await NEW_DELIVERY.of(request))
     _real(new.currency)
     if new.dispatch_at is not None:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
@@ -147,7 +168,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
     "/deliveries",
     tag=TAG,
     summary="Deliveries, newest first.",
-    guard=SERVICE_AND_WATCHERS,
+    guard=SELLERS_AND_WATCHERS,
     query=DELIVERIES,
     answers={200: list[DeliveryView]},
 )
@@ -161,6 +182,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
         None if asked.zone is UNSET else asked.zone,
         before[0] if before is not None else None,
         asked.limit + 1,
+        request.user.seller,
     )
     return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
 
@@ -170,12 +192,12 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     "/deliveries/{delivery_id:str}",
     tag=TAG,
     summary="A delivery with its active or completed assignment.",
-    guard=SERVICE_AND_WATCHERS,
+    guard=SELLERS_AND_WATCHERS,
     answers={200: DeliveryView},
 )
 async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
-    found = await read_delivery(node.database.pool, id_in_path(delivery_id))
+    found = await read_delivery(node.database.pool, await delivery_of(request, delivery_id))
     if found is None:
         raise not_found()
     return answer(_shown(request, found))
@@ -186,7 +208,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     "/deliveries/{delivery_id:str}/timeline",
     tag=TAG,
     summary="Everything that happened to a delivery, oldest first.",
-    guard=SERVICE_AND_WATCHERS,
+    guard=SELLERS_AND_WATCHERS,
     query=TIMELINE,
     answers={200: list[a.TimelineItem]},
 )
@@ -195,7 +217,10 @@ async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     node: Node = request.app.state.node
     after = BY_NUMBER.key(asked.cursor)
     found = await read_timeline(
-        node.database.pool, id_in_path(delivery_id), after[0] if after is not None else 0, asked.limit + 1
+        node.database.pool,
+        await delivery_of(request, delivery_id),
+        after[0] if after is not None else 0,
+        asked.limit + 1,
     )
     if found is None:
         raise not_found()
@@ -237,7 +262,7 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     "/deliveries/{delivery_id:str}/assign",
     tag=TAG,
     summary="Search for a driver now and offer the delivery to the best one.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=NOTHING,
     answers={201: a.OfferStarted, 200: a.OfferStarted},
     refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
@@ -245,9 +270,10 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
 async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     node: Node = request.app.state.node
-    found = await node.asking.search(id_in_path(delivery_id), request.user.actor)
+    found = await node.asking.search(await delivery_of(request, delivery_id), request.user.actor)
     if isinstance(found, NobodyFound):
-        reasons = [a.NotTaken(*pair) for pair in found.not_taken]
+        # Who drives, and where, is nothing for a key of one seller.
+        reasons = [a.NotTaken(*pair) for pair in found.not_taken] if request.user.seller is None else []
         raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
     done = unless_refused(found)
     assert done.offer is not None
@@ -263,7 +289,7 @@ def _started(offer: Offer) -> a.OfferStarted:
     "/deliveries/{delivery_id:str}/cancel",
     tag=TAG,
     summary="Cancel a delivery until it is picked up; after that only ops and admins can, with `force`.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=CANCELLATION,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code, r.VERSION_CHANGED.code),
@@ -271,7 +297,9 @@ def _started(offer: Offer) -> a.OfferStarted:
 async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await CANCELLATION.of(request)
     node: Node = request.app.state.node
-    command = c.CancelDelivery(id_in_path(delivery_id), why.reason, request.user.actor, why.force, why.version)
+    command = c.CancelDelivery(
+        await delivery_of(request, delivery_id), why.reason, request.user.actor, why.force, why.version
+    )
     done = unless_refused(await node.executor.submit(command))
     assert done.delivery is not None
     return answer(_shown(request, done.delivery))
@@ -282,7 +310,7 @@ async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "/deliveries/{delivery_id:str}",
     tag=TAG,
     summary="Change an order. What is not said stays, null clears; an open offer that is no longer true is made anew.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=CHANGE,
     answers={200: DeliveryView},
     refusals=(r.VERSION_CHANGED.code, r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
@@ -291,7 +319,7 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     new = await CHANGE.of(request)
     _real(new.currency)
     command = c.ChangeDelivery(
-        delivery_id=id_in_path(delivery_id),
+        delivery_id=await delivery_of(request, delivery_id),
         version=new.version,
         new_offer_id=new_id(),
         actor=request.user.actor,
@@ -319,14 +347,14 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "/deliveries/{delivery_id:str}/ready",
     tag=TAG,
     summary="The goods are ready now.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=NOTHING,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
 )
 async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
-    return await _done(request, c.MarkReady(id_in_path(delivery_id), new_id(), request.user.actor))
+    return await _done(request, c.MarkReady(await delivery_of(request, delivery_id), new_id(), request.user.actor))
 
 
 @endpoint(
@@ -334,14 +362,14 @@ async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     "/deliveries/{delivery_id:str}/delay",
     tag=TAG,
     summary="The store needs longer: so many minutes from when the goods were to be ready, or from now.",
-    guard=SERVICE_AND_OPS,
+    guard=SELLERS_AND_OPS,
     body=DELAY,
     answers={200: DeliveryView},
     refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
 )
 async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await DELAY.of(request)
-    known = id_in_path(delivery_id)
+    known = await delivery_of(request, delivery_id)
     return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), request.user.actor, wanted.reason))
 
 

@@ -317,9 +317,12 @@ class Acknowledgement(_Given, frozen=True):
 
 
 class NewApiKey(_Given, frozen=True):
-    """Who will use the key: an order source's name."""
+    """Who will use the key: an order source's name. With `sellerId` the key is bound: it sees, creates and changes that
+    seller's deliveries only.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOMETHING)]
+    seller_id: Name | None = None
 
 
 WebhookUrl = Annotated[str, Meta(min_length=8, max_length=2000, extra_json_schema=NO_NUL | {"format": "uri"})]
