@@ -72,6 +72,7 @@ export class View {
     this.drawSaved(state, about, inside);
     if (inside) this.drawDuty(state, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
+    this.drawUndo(state, about, now);
     this.drawNotices(state.notices);
   }
 
@@ -248,8 +249,45 @@ export class View {
     set(box.querySelector(".ring"), "data-short", left < SHORT_MS ? "" : null);
     const busy = about.busyWith.has(`accept ${offer.id}`);
     const rejecting = about.busyWith.has(`reject ${offer.id}`);
-    for (const press of box.querySelectorAll("button")) press.disabled = busy || rejecting;
+    for (const press of box.querySelectorAll("#answer button, #reasons button")) press.disabled = busy || rejecting;
     text($("accept"), busy ? "Accepting…" : "Accept");
+  }
+
+  // What was delivered just before an offer came can be undone over it too. A line stays as long as the offer does: what
+  // moves under a finger loses the tap.
+  drawUndo({ driver, assignments }, { actions, connection }, now) {
+    const list = $("offer-undo");
+    if (this.offerShown === null) return list.replaceChildren();
+    for (const { assignmentId, storeName } of actions.of(driver.id)) {
+      if ([...list.children].some((line) => line.dataset.id === assignmentId)) continue;
+      list.append(this.undoLine(assignmentId, storeName));
+    }
+    for (const line of list.children) {
+      const done = actions.standing(driver.id, line.dataset.id, now);
+      const [told, press] = line.children;
+      const focused = press === document.activeElement;
+      const what = done ? w.delivered(done, connection === "online") : line.dataset.id in assignments ? "Not delivered yet" : "Delivered";
+      text(told.lastChild, what);
+      show(press, done !== null && !done.tried);
+      if (focused && press.hidden) $("offer-title").focus({ preventScroll: true });
+    }
+  }
+
+  undoLine(assignmentId, storeName) {
+    const line = document.createElement("li");
+    line.dataset.id = assignmentId;
+    const told = document.createElement("p");
+    const store = document.createElement("b");
+    store.textContent = storeName;
+    told.append(store, document.createElement("span"));
+    const press = document.createElement("button");
+    press.type = "button";
+    press.dataset.action = "undo";
+    press.textContent = "Undo";
+    press.setAttribute("aria-label", `Undo: not delivered, ${storeName}`);
+    press.addEventListener("click", () => this.act("undo", assignmentId));
+    line.append(told, press);
+    return line;
   }
 
   // All but the notices, which come to those who look at an offer too.

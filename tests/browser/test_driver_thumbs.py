@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
-from tests.browser.conftest import THEMES, check_accessible, shoot
+from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
 from tests.browser.phone import HERE, Phone, link, phone, settled, tap
 from tests.browser.test_driver_page import ORDER, value
 from tests.waiting import until
@@ -267,6 +267,77 @@ async def test_delivered_is_taken_back(chromium: Browser, site: Site) -> None:
         await dans.press("Delivered")
         await expect(undo(dans)).to_be_visible()
         assert len(await kept(dans.page)) == 1
+
+
+@pytest.mark.parametrize("undone", [True, False], ids=["undone", "left"])
+async def test_delivered_can_be_undone_over_an_offer_that_comes_meanwhile(
+    chromium: Browser, site: Site, undone: bool
+) -> None:
+    dan = await site.driver("Dan", capacity=2)
+    await offer_lasts(site, LONG_SECONDS)
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.add_init_script(SENT)
+        await stop_clock(dans)
+        delivery = await accepted(dans, site, picked_up=True)
+        await pass_time(dans, 700)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await site.delivery(storeName="Sushi Mori")
+        await expect(dans.offer).to_be_visible()
+        line = dans.offer.get_by_role("listitem").filter(has_text="Trattoria da Enzo")
+        await expect(line).to_contain_text("Sent in")
+        press = line.get_by_role("button", name="Undo")
+        await press.click(force=True)  # as the offer comes: not yet
+        assert len(await kept(dans.page)) == 1
+        await pass_time(dans, 700)
+        if undone:
+            await press.click()
+            await expect(line).to_contain_text("Not delivered yet")
+            await expect(dans.page.locator("#said")).to_contain_text("Undone")
+        await pass_time(dans, 9000)
+        await until(lambda: nothing_kept(dans.page))
+        await expect(press).to_be_hidden()
+        await expect(line).to_contain_text("Not delivered yet" if undone else "Delivered")
+        assert await sent(dans.page, "completed") == (0 if undone else 1)
+        assert await status(site, delivery) == ("PICKED_UP" if undone else "DELIVERED")
+        await dans.press("Accept")
+        await expect(dans.page.get_by_role("article").filter(has_text="Sushi Mori")).to_be_visible()
+        await expect(line).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_can_be_undone_covers_nothing_of_an_offer(chromium: Browser, site: Site, size: str) -> None:
+    dan = await site.driver("Dan", capacity=3)
+    await offer_lasts(site, LONG_SECONDS)
+    options: dict[str, Any] = {"viewport": SIZES[size], "reduced_motion": "reduce"}
+    async with phone(chromium, site, dan, **options) as dans:
+        await dans.page.add_init_script(FREEZE)
+        await dans.page.reload()
+        await dans.online()
+        other = await accepted(dans, site, storeName="Lemon Tree")
+        await accepted(dans, site, picked_up=True)
+        await dans.press("Delivered")
+        await expect(undo(dans)).to_be_visible()
+        await dans.page.evaluate("freeze(0)")
+        await site.delivery(storeName="Sushi Mori")
+        await expect(dans.offer).to_be_visible()
+        # Somebody else's decision is said over the upper end of the offer.
+        set_by = {"reason": "wrong shop", "force": True}
+        assert (await site.ada.post(f"/deliveries/{other['id']}/cancel", json=set_by)).status_code == 200
+        await expect(dans.page.locator("#notices")).to_contain_text("wrong shop")
+        for seen in ("offer", "reasons"):
+            await check_accessible(dans.page, f"undo over {seen} {size}")
+            await shoot(dans.page, f"driver-thumbs-undo-over-{seen}-{size}")
+            boxes = await dans.page.evaluate(OFFER_PARTS)
+            [one] = [box for name, *box in boxes if name == "offer-undo"]
+            for name, *two in boxes:
+                apart = one[2] <= two[0] or two[2] <= one[0] or one[3] <= two[1] or two[3] <= one[1]
+                assert apart or name == "offer-undo", f"{name} while {seen} is shown"
+            assert one[1] >= 0
+            assert await dans.page.evaluate("document.documentElement.scrollWidth") <= SIZES[size]["width"]
+            if seen == "offer":
+                await dans.press("Reject")
+                await expect(dans.page.locator("#reasons")).to_be_visible()
 
 
 @pytest.mark.parametrize("away_ms", [2000, 60_000])
@@ -615,6 +686,15 @@ performance.now = () => frozen?.mono ?? mono();
 Date.now = () => frozen?.wall ?? wall();
 """
 """The page's timers go on, and what it reads from its clocks stands still: time to look at what passes."""
+
+
+OFFER_PARTS = """() =>
+  [...document.querySelectorAll("#offer-undo, .offer-top, #offer-facts, :is(#answer, #reasons) > *, .notice")]
+    .filter((part) => part.checkVisibility())
+    .map((part) => {
+      const { left, top, right, bottom } = part.getBoundingClientRect();
+      return [part.id || part.className, left, top, right, bottom];
+    })"""
 
 
 @pytest.mark.parametrize("theme", THEMES)
