@@ -272,14 +272,17 @@ const adopt = (found) => {
 };
 
 // What waits in a list that holds still: rows that would come or go, by themselves or for the filters, and of the others
-// the fewest that would have to move for the list to be in order.
+// the fewest that would have to move for the list to be in order, and those that lack room for what they say.
 const review = (list) => {
   const changes = new Set();
   for (const row of incomingOf(list).values()) if (isShown(row, list)) changes.add(row.id);
   const rows = [];
   for (const row of bodies[list].rows) {
     if (row.dataset.gone !== undefined ? !row.hidden : row.hidden === isShown(row, list)) changes.add(row.id);
-    else if (!row.hidden) rows.push(row);
+    else if (!row.hidden) {
+      rows.push(row);
+      if (row.style.height) changes.add(row.id);
+    }
   }
   const stay = inOrder(rows, compare[list]);
   for (const row of rows) if (!stay.has(row)) changes.add(row.id);
@@ -319,6 +322,21 @@ const grey = (row, what) => {
   if (state.picks.has(row.id)) pick(row, false);
 };
 
+// A row keeps its height while its list is held, whatever it comes to say: a line more would move all that is below.
+const keepHeight = (row, next) => {
+  const grows = (one) => one.dataset.driverGone !== undefined;
+  if (next.dataset.gone === undefined && grows(row) === grows(next)) return;
+  if (row.style.height && next.dataset.gone === undefined && row.grewBefore === grows(next)) return loosen(row);
+  if (!row.style.height) row.grewBefore = grows(row);
+  row.style.height = `${row.offsetHeight}px`;
+  row.toggleAttribute("data-still", grows(next));
+};
+
+const loosen = (row) => {
+  row.style.height = "";
+  row.removeAttribute("data-still");
+};
+
 const wait = (row, list) => {
   const before = incomingOf(list).get(row.id);
   incomingOf(list).set(row.id, row);
@@ -329,12 +347,12 @@ const wait = (row, list) => {
 const apply = (list, rows) => {
   const body = bodies[list];
   body.append(...rows);
-  for (const row of [...body.rows]) {
-    row.style.minHeight = "";
-    leave(row);
-  }
+  for (const row of [...body.rows]) leave(row);
   sortAll(list);
-  for (const row of body.rows) filter(row, list);
+  for (const row of body.rows) {
+    loosen(row); // not before it moves: a browser may forget to style it anew
+    filter(row, list);
+  }
   for (const row of rows) tickWithin(row);
   countSoon();
   if (rows.length) document.dispatchEvent(new CustomEvent("board:changed"));
@@ -353,7 +371,7 @@ const receive = (tasks) => {
       task.target = null;
       continue;
     }
-    if (held && row?.dataset.gone !== undefined) task.target.style.minHeight = `${task.target.offsetHeight}px`;
+    if (held && row) keepHeight(task.target, row);
     if (task.target) {
       if (task.target.matches("tr") && task.swapSpec.style !== "delete") {
         touched.push([task.target, task.target.parentNode.dataset.list, Number(task.target.dataset.level ?? 0)]);
@@ -518,6 +536,10 @@ const keepStill = (body, fragment) => {
     if (row.dataset.gone === undefined && row.dataset.beyond === undefined) grey(row, "over");
     fragment.append(row.cloneNode(true));
   }
+  for (const row of fragment.children) {
+    const shown = body.querySelector(`#${CSS.escape(row.id)}`);
+    if (shown) keepHeight(shown, row);
+  }
 };
 
 const markPicks = () => {
@@ -626,7 +648,7 @@ const onChange = (event) => {
 };
 
 export const startLists = () => {
-  globalThis.htmx.config.morphIgnore.push("data-picked");
+  globalThis.htmx.config.morphIgnore.push("data-picked", "data-still", "style");
   for (const list of LISTS) bodies[list] = document.getElementById(`rows-${list}`);
   readAddress();
   const form = document.getElementById("filters");

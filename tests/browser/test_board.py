@@ -670,6 +670,76 @@ async def test_a_row_with_the_focus_holds_its_list_and_leaving_it_applies_what_w
     await expect(button).to_be_hidden()
 
 
+async def test_a_driver_who_goes_moves_nothing_in_a_list_that_holds_still(site: Site, people: People) -> None:
+    """On a small laptop, where a number more in the headline, or a line more in a row, would push all that is below."""
+    vic = await people(site.node, "vic", "viewer", viewport={"width": 1280, "height": 720})
+    dan, dora, his, _ = await two_under_way(site)
+    board = await open_board(vic)
+    async with driver_app(site.node.ws_url, dora.id) as app:
+        await app.hear("hello")
+        for name, row in (("active", f"a-{his['id']}"), ("drivers", f"v-{dan.id}")):
+            await board.locator(f"#rows-{name} tr").last.hover(position={"x": 60, "y": 9})
+            before = await board.evaluate(PLACES, name)
+            await offer_lasts(site, 600, callPresenceSeconds=1)
+            await expect(board.locator('[data-n="gone"]')).to_be_visible()
+            mark = board.locator(f"#{row} .driver-gone")
+            await expect(mark).to_be_in_viewport()
+            await expect(board.locator(f'[data-take="{name}"]')).to_contain_text(re.compile("[12] changes? wait"))
+            assert await board.evaluate(PLACES, name) == before
+            # A full read, as after a restart, changes nothing either.
+            site.node.app.state.node.feed.broadcast.begin()
+            await site.alice.post(f"/deliveries/{(await site.delivery())['id']}/cancel", json={"reason": "x"})
+            await expect(board.locator("#rows-waiting tr")).to_have_count(0)
+            assert await board.evaluate(PLACES, name) == before
+            await board.keyboard.press(".")
+            await expect(board.locator(f"#rows-{name} tr").first).to_have_id(row)
+            await expect(board.locator(f"#{row}[data-still]")).to_have_count(0)
+            # Then there is room for a line more.
+            low = min(box[2] for box in before)
+            await until(
+                lambda row=row, low=low: board.locator(f"#{row}").evaluate("(r, low) => r.offsetHeight > low", low)
+            )
+            # Who is back moves nothing either.
+            await board.locator(f"#rows-{name} tr").last.hover(position={"x": 70, "y": 9})
+            before = await board.evaluate(PLACES, name)
+            await offer_lasts(site, 600, callPresenceSeconds=600)
+            await expect(mark).to_have_count(0)
+            await expect(board.locator('[data-n="gone"]')).to_be_hidden()
+            assert await board.evaluate(PLACES, name) == before
+            await board.keyboard.press(".")
+            await board.locator("#h-map").hover()
+            await expect(board.locator(f'#rows-{name} tr[style*="height"]')).to_have_count(0)
+
+
+FULL_NUMBERS = """() => {
+    for (const number of document.querySelectorAll("#headline b")) {
+        const { n } = number.dataset;
+        number.textContent = n === "oldest" ? "1 h 12 min" : n ? "5123" : "82 %";
+    }
+    for (const tile of document.querySelectorAll("#headline [data-none]")) tile.removeAttribute("data-none");
+}"""
+HEADLINE = """() => {
+    const headline = document.getElementById("headline");
+    const rows = [...headline.querySelectorAll("b")].map((number) => Math.round(number.getBoundingClientRect().top));
+    const right = Math.max(...[...headline.querySelectorAll("a")].map((tile) => tile.getBoundingClientRect().right));
+    return [new Set(rows).size, headline.offsetHeight, right <= innerWidth];
+}"""
+
+
+@pytest.mark.parametrize("query", ["", "?kiosk=1"], ids=["desk", "wall"])
+async def test_the_headline_is_one_row_whatever_it_counts(site: Site, people: People, query: str) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    board = await open_board(vic, query)
+    for width in (1100, 1280, 1366, 1440, 1536, 1600, 1690, 1920) if not query else (1280, 1920):
+        await board.set_viewport_size({"width": width, "height": 720})
+        before = await board.evaluate(HEADLINE)
+        await board.evaluate(FULL_NUMBERS)
+        after = await board.evaluate(HEADLINE)
+        assert after == before == [1, before[1], True], f"{width}"
+        await board.reload()
+        await expect(board.locator("#badge")).to_have_text(LIVE)
+
+
 async def test_a_filter_applies_at_once_and_a_click_takes_what_waits(site: Site, people: People) -> None:
     made = await site.delivery(storeName="Green Bowl")
     vic = await people(site.node, "vic", "viewer")
