@@ -1,7 +1,7 @@
 // The one stream of a browser: it takes what pages want to hear, asks the server for all of it at once, and hands each
 // its part. It runs in a shared worker, or in one tab for the others.
 //
-// A page's port is sent {open, status, session} once, then {chunk} with whole messages of the stream, and {end} when the
+// A page's port is sent {heard} at once, {open, status, session} once, then {chunk} with whole messages of the stream, and {end} when the
 // page has to ask again. It sends {subscribe: {board, about, after, session}}, {ack} with how many chunks it took, and {bye}.
 
 const GATHER_MS = 30; // tabs that are opened or restored together
@@ -42,6 +42,7 @@ export class Hub {
     if (message.subscribe) {
       const { board, about, after, session } = message.subscribe;
       this.pages.set(port, { board, about, position: after, session, open: false, sent: [], size: 0, ackedAt: Date.now() });
+      port.postMessage({ heard: true });
       this.#soon(GATHER_MS);
     } else if (message.bye) {
       if (this.pages.delete(port)) this.#soon(GATHER_MS);

@@ -4,12 +4,13 @@
 import { Hub } from "./hub.js";
 
 const PATH = "/board/stream";
-const ANSWER_MS = 6000;
+const HEARD_MS = 6000; // for the hub to say that it is there
+const OPEN_MS = 20_000; // for the server's answer, whatever becomes of it
 const CHANNEL = `callboard.stream ${import.meta.url}`; // another build has another
 const direct = globalThis.fetch.bind(globalThis);
 const encoder = new TextEncoder();
 const mine = document.querySelector('meta[name="session-mark"]')?.content ?? null;
-let silent = 0; // how often in a row nobody answered
+let silent = 0; // how often in a row there was no hub
 
 // A way to the hub: `send`, and `close`.
 const toWorker = (heard) => {
@@ -98,10 +99,10 @@ const shared = (url, options, way) => {
       },
       cancel: close,
     });
-    const waiting = setTimeout(() => {
+    let waiting = setTimeout(() => {
       silent += 1;
       leave();
-    }, ANSWER_MS);
+    }, HEARD_MS);
     hub = way((message) => {
       if (message.chunk) {
         given += 1;
@@ -110,9 +111,13 @@ const shared = (url, options, way) => {
         } catch {
           // it is closed
         }
+      } else if (message.heard && !answered) {
+        // A server that does not answer is no reason to ask it over a connection of one's own.
+        silent = 0;
+        clearTimeout(waiting);
+        waiting = setTimeout(leave, OPEN_MS);
       } else if (message.open && !answered) {
         answered = true;
-        silent = 0;
         clearTimeout(waiting);
         // Somebody else has logged in meanwhile: the page is not theirs.
         const status = message.status === 200 && message.session !== mine ? 401 : message.status;

@@ -1,5 +1,6 @@
 """One stream a browser: on plain HTTP it opens six connections to a host, and people open more tabs than that."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -74,6 +75,39 @@ async def test_nine_live_tabs_share_one_stream_and_every_button_answers(
     for page in (*pages[1:], again):
         await page.close()
     await until(lambda: streams(site) == 0)
+
+
+@pytest.mark.parametrize("without", [None, WITHOUT_WORKERS], ids=["shared worker", "one tab for the others"])
+async def test_a_server_that_hangs_for_a_while_is_no_reason_for_a_stream_a_tab(
+    site: Site, people: People, monkeypatch: pytest.MonkeyPatch, without: str | None
+) -> None:
+    vic = await people(site.node, "vic", "viewer")
+    vic.network_may_fail = True
+    if without is not None:
+        await vic.context.add_init_script(without)
+    pages = [await open_live(vic, path) for path in ("/board", "/alerts", "/webhooks")]
+    await until(lambda: streams(site) == 1)
+    feed: Feed = site.node.app.state.node.feed
+    join, go_on, asked = feed.join, asyncio.Event(), []
+
+    async def hangs(*args: Any, **options: Any) -> Any:
+        asked.append(args)
+        await go_on.wait()
+        return await join(*args, **options)
+
+    monkeypatch.setattr(feed, "join", hangs)
+    for viewer in list(feed.broadcast._viewers):
+        viewer.close()
+    # Each answer is waited for eight seconds; a tab that gave the others up would have done so by then.
+    await until(lambda: len(asked) >= 12, within=180)
+    monkeypatch.undo()
+    go_on.set()
+    for page in pages:
+        await expect(page.locator("#badge")).to_have_text(LIVE)
+    await until(lambda: streams(site) == 1)
+    delivery = await site.delivery()
+    await expect(pages[0].locator(f"#d-{delivery['id']}")).to_be_visible()
+    assert streams(site) == 1
 
 
 async def test_two_boards_of_different_age_both_show_everything_without_a_full_read(site: Site, people: People) -> None:
