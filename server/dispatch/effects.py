@@ -253,13 +253,13 @@ def _proof_added(world: "World", event: e.ProofAdded) -> None:
 
 def _pin_wrong(world: "World", event: e.PinWrong) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
-    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    assignment = world.note_on_assignment(delivery, _id(event.assignment_id))
     _did(assignment, event, {"pin_tries": event.tries}, r.PIN_WRONG.code)
 
 
 def _late_report(world: "World", event: e.LateReport) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
-    assignment = world.touch_assignment(delivery, _id(event.assignment_id))
+    assignment = world.note_on_assignment(delivery, _id(event.assignment_id))
     details = assignment.details or NO_JOB_DETAILS
     _did(assignment, event, {"late_reports": (*details.late_reports, event.what)}, r.ASSIGNMENT_NOT_ACTIVE.code)
 

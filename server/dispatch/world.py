@@ -220,10 +220,18 @@ class World:
 
     def touch_assignment(self, delivery: Delivery, assignment_id: str) -> Assignment:
         """The assignment of an event, marked for saving, its version raised (a new one's has been seen by nobody)."""
+        assignment = self.note_on_assignment(delivery, assignment_id)
+        if assignment_id not in self.new_assignments:
+            assignment.version += 1
+        return assignment
+
+    def note_on_assignment(self, delivery: Delivery, assignment_id: str) -> Assignment:
+        """As `touch_assignment`, for what a refused action leaves: nothing changed that anybody sees, so the version
+        stays.
+        """
         assignment = delivery.assignments[assignment_id]
         if assignment_id not in self.new_assignments:
             self.changed_assignments[assignment_id] = assignment
-            assignment.version += 1
         return assignment
 
     def touch_wait(self, delivery: Delivery) -> Unassigned:

@@ -310,6 +310,8 @@ _ASSIGNMENT_CHANGES: Final = (
     "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version", "end_note",
     "arrived_pickup_at", "arrived_dropoff_at", "failed_at", "details",
 )  # fmt: skip
+_VERSION: Final = {"version": "coalesce(u.version, 1)"}
+"""At its default it does not travel."""
 _ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
 _NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at")
@@ -340,13 +342,13 @@ SECTIONS: Final = (
     _insert("new_waits", "unassigned_orders", _WAIT),
     _update("changed_offers", "driver_offers", "id", OfferRow.__struct_fields__, _offer),
     _insert("new_offers", "driver_offers", NewOfferRow.__struct_fields__, _new_offer, after="changed_offers"),
-    _update("changed_assignments", "assignments", "id", _ASSIGNMENT_CHANGES),
+    _update("changed_assignments", "assignments", "id", _ASSIGNMENT_CHANGES, computed=_VERSION),
     _insert(
         "new_assignments",
         "assignments",
         _ASSIGNMENT,
         after="changed_assignments",
-        computed={"version": "coalesce(u.version, 1)"},  # at its default it does not travel
+        computed=_VERSION,
     ),
     _update("changed_drivers", "drivers", "id", DriverRow.__struct_fields__, _driver),
     _update("amended_drivers", "drivers", "id", _DRIVER),

@@ -164,7 +164,7 @@ ARRIVING = [
         command=arrive(),
         then="assignment_not_active: reassigned by ada",
         leaves=[happens(e.LateReport, what="delivery.arrived", now_with="another_driver", driver_id=DAN)],
-        afterwards=lambda w: job(w).details == JobDetails(late_reports=("delivery.arrived",)),
+        afterwards=lambda w: job(w).details == JobDetails(late_reports=("delivery.arrived",)) and job(w).version == 1,
     ),
     Case("another's job does not exist", ON_THE_WAY, c.Arrive(JOB, DORA, "pickup", by(DORA)), "not_found"),
     Case("nor one that never was", ON_THE_WAY, c.Arrive(id_of("no"), DAN, "pickup", by(DAN)), "not_found"),
@@ -261,7 +261,9 @@ HANDING_OVER = [
         then="pin_wrong",
         leaves=[happens(e.PinWrong, tries=5)],
         afterwards=lambda w: (
-            soup(w).status == "PICKED_UP" and job(w).details == JobDetails(actions={ACTION: "pin_wrong"}, pin_tries=5)
+            soup(w).status == "PICKED_UP"
+            and job(w).details == JobDetails(actions={ACTION: "pin_wrong"}, pin_tries=5)
+            and job(w).version == 1
         ),
     ),
     Case("after five none is looked at", asks_for("pin", tries=5), complete(pin="0417"), "pin_locked"),

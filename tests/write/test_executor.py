@@ -600,6 +600,7 @@ async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tupl
     assert set(map(code_of, answers)) == {"pin_wrong"}
     query = "SELECT (details->>'pinTries')::int FROM assignments WHERE id = $1"
     assert await nodes[0].one(query, job.assignment_id) == 1
+    assert await nodes[0].one("SELECT version FROM assignments WHERE id = $1", job.assignment_id) == 1
     assert await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "ASSIGNED"
 
 
