@@ -27,8 +27,8 @@ RIDE_METRES: Final = range(250, 3001)
 TO_PICKUP_METRES: Final = 350.0
 
 DEMO_HABITS: Final = Habits(
-    releases=0.04,
-    fails=0.05,
+    releases=0.05,
+    fails=0.08,
     mistypes=0.2,
     reports_late=0.04,
     reports_by_http=0.05,
