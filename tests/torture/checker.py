@@ -4,7 +4,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from tests.torture.evidence import Evidence
-from tests.torture.promises import answers, endings, exclusive, fold, notices, rest, silence, streams, timely, webhooks
+from tests.torture.promises import (
+    answers,
+    endings,
+    exclusive,
+    fold,
+    notices,
+    reports,
+    rest,
+    risks,
+    silence,
+    streams,
+    timely,
+    webhooks,
+)
 from tests.torture.promises.verdict import SHOWN, Verdict
 
 PROMISES: Final[tuple[Callable[[Evidence], Verdict], ...]] = (
@@ -12,10 +25,12 @@ PROMISES: Final[tuple[Callable[[Evidence], Verdict], ...]] = (
     exclusive.one_offer,
     silence.silence,
     answers.answers,
+    reports.reports,
     streams.streams,
     notices.notices,
     timely.deadlines,
     timely.escalation,
+    risks.risks,
     endings.endings,
     webhooks.webhooks,
     fold.folded,

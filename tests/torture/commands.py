@@ -42,30 +42,43 @@ CALLS: Final[tuple[tuple[str, str, str], ...]] = (
     ("POST", r"/deliveries", "create"),
     ("POST", r"/deliveries/([^/]+)/assign", "search"),
     ("POST", r"/deliveries/([^/]+)/cancel", "cancel"),
+    ("PATCH", r"/deliveries/([^/]+)", "change"),
+    ("POST", r"/deliveries/([^/]+)/ready", "ready"),
+    ("POST", r"/deliveries/([^/]+)/delay", "delay"),
+    ("POST", r"/deliveries/([^/]+)/restore", "restore"),
+    ("POST", r"/deliveries/([^/]+)/retry", "retry"),
     ("POST", r"/drivers/[^/]+/offers/([^/]+)/accept", "accept"),
     ("POST", r"/drivers/[^/]+/offers/([^/]+)/reject", "reject"),
     ("POST", r"/drivers/[^/]+/offers/([^/]+)/received", "received"),
     ("POST", r"/drivers/[^/]+/assignments/([^/]+)/pickup", "picked_up"),
     ("POST", r"/drivers/[^/]+/assignments/([^/]+)/complete", "completed"),
+    ("POST", r"/drivers/[^/]+/assignments/([^/]+)/(arrived|release|failed)", ""),
     ("POST", r"/drivers/([^/]+)/availability/take-break", "take_break"),
     ("POST", r"/drivers/([^/]+)/availability/end-shift", "end_shift"),
     ("POST", r"/drivers/([^/]+)/availability/pause", "pause"),
     ("POST", r"/drivers/([^/]+)/availability/resume", "resume"),
     ("POST", r"/admin/assignments/([^/]+)/reassign", "reassign"),
+    ("POST", r"/admin/assignments/([^/]+)/pickup", "picked_up_for"),
+    ("POST", r"/admin/assignments/([^/]+)/complete", "completed_for"),
+    ("POST", r"/admin/assignments/([^/]+)/release", "release_for"),
+    ("POST", r"/admin/assignments/([^/]+)/failed", "failed_for"),
     ("POST", r"/admin/deliveries/([^/]+)/assign", "assign"),
     ("POST", r"/admin/drivers/([^/]+)/availability", "set_availability"),
     ("POST", r"/admin/unassigned-orders/([^/]+)/acknowledge", "acknowledge"),
     ("PUT", r"/admin/policy\?reason=([^&]*)", "change_policy"),
 )
-"""Method, path with the id in it, and what it is called here."""
+"""Method, path with the id in it, and what it is called here: as the path's second group, where there is one."""
 _calls: Final = [(method, re.compile(path).fullmatch, kind) for method, path, kind in CALLS]
 
 MESSAGES: Final[dict[str, str | None]] = {
     "accept": "offerId",
     "reject": "offerId",
     "received": "offerId",
+    "arrived": "assignmentId",
     "picked_up": "assignmentId",
     "completed": "assignmentId",
+    "release": "assignmentId",
+    "failed": "assignmentId",
     "take_break": None,
     "end_shift": None,
     "pause": None,
@@ -125,7 +138,8 @@ def _over_http(actor: str, entries: Iterable[Entry]) -> Iterable[Command]:
                 if method == entry.method and (found := matches(entry.path)):
                     target = found[1] if found.re.groups else ""
                     fields = entry.body if isinstance(entry.body, dict) else {}
-                    waiting[entry.call] = Command(actor, entry.role, entry.subject, kind, target, fields, entry.at)
+                    named = kind or found[2]
+                    waiting[entry.call] = Command(actor, entry.role, entry.subject, named, target, fields, entry.at)
         elif isinstance(entry, Answered) and entry.call in waiting and entry.status:
             command = waiting[entry.call]
             command.status = entry.status

@@ -53,16 +53,16 @@ NOTHING_USED = Use([0], [30], [5], [], 10, 0, 0, 0)
 class Evening:
     """What happens is appended, with the clock moved on before each thing."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy = POLICY) -> None:
         self.now: datetime = NOW
         self.histories = Histories()
         self.database = Database(
-            now=NOW, policies=[PolicyRow(1, POLICY, None, None, NOW - seconds(600))], webhooks={HOOK: ["*"]}
+            now=NOW, policies=[PolicyRow(1, policy, None, None, NOW - seconds(600))], webhooks={HOOK: ["*"]}
         )
-        self._policy = POLICY
+        self._policy = policy
         self._ids = count(1)
         self._transactions = count(1000)
-        self._world = World(NOW, POLICY, {}, {})
+        self._world = World(NOW, policy, {}, {})
         self._sockets: dict[str, int] = {}
         self._numbers = count(1)
         self._seqs: dict[str, int] = {}
@@ -188,6 +188,10 @@ class Evening:
         """A message that never arrives, since the socket is gone."""
         message = {"type": kind, "id": f"m{next(self._ids)}"}
         self.write(driver_id, Sent(at=self.at, socket=self._sockets[driver_id], message=message))
+        self.lose(driver_id)
+
+    def lose(self, driver_id: str) -> None:
+        """The socket is gone."""
         driver = self._world.drivers[driver_id]
         assert driver is not None
         assert driver.session_id is not None
@@ -202,9 +206,11 @@ class Evening:
         self.write(driver_id, Sent(at=self.at, socket=socket, message={"type": kind, "id": reply_id, **fields}))
         decided = self.do(command)
         self.wait(0.1)
-        if isinstance(decided, Refusal):
-            answer: dict[str, Any] = {"type": "error", "id": reply_id, "code": decided.code, "message": decided.message}
+        refusal = _refusal(decided)
+        if refusal is not None:
+            answer: dict[str, Any] = {"type": "error", "id": reply_id, "code": refusal.code, "message": refusal.message}
         else:
+            assert isinstance(decided, Decided)
             answer = {"type": "ack", "id": reply_id, "result": self._result(decided)}
         self._hear(driver_id, answer)
         return decided
@@ -271,6 +277,12 @@ class Evening:
         assert assignment is not None
         return assignment.id
 
+    def version_of(self, delivery_id: str) -> int:
+        """The delivery's, as somebody sees it now."""
+        delivery = self._world.deliveries[delivery_id]
+        assert delivery is not None
+        return delivery.version
+
     def offer_of(self, delivery_id: str) -> str:
         """The open one."""
         delivery = self._world.deliveries[delivery_id]
@@ -300,6 +312,11 @@ class Evening:
             connections_allowed=16,
         )
         return Evidence(database, self.histories.entries(), [], rest)
+
+
+def _refusal(decided: Decided | Refusal) -> Refusal | None:
+    """What is refused, with or without something left behind."""
+    return decided if isinstance(decided, Refusal) else decided.refusal
 
 
 def an_evening() -> Evidence:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.driver_client import messages as m
 from server.process.startup import until_signal
 from tests.bench import machine
 from tests.bench.fleet import somewhere
@@ -75,35 +76,34 @@ class Driver:
 
     def _tell_position(self) -> None:
         lat, lon = somewhere(self._chance, 1.5)
-        self.phone.send("location", answered=False, lat=lat, lon=lon)
+        self.phone.say(m.Location(lat=lat, lon=lon), answered=False)
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        if message["type"] == "hello":
-            self._tell_position()
-            if message["driver"]["availability"] != "available":
-                self.phone.send("resume")
-            for assignment in self.phone.assignments.values():
-                self.phone.send("completed", assignmentId=assignment["id"])
-            for offer in self.phone.offers.values():
-                self._take(offer)
-        elif message["type"] == "offer":
-            self._take(message["offer"])
-        elif message["type"] == "assignment" and message["assignment"]["status"] == "ACTIVE":
-            self.phone.send("completed", assignmentId=message["assignment"]["id"])
-        elif message["type"] == "error":
-            self._load.errors[message["code"]] += 1
-            self._load.later(self._again)
+    def _hear(self, message: m.ToDriver) -> None:
+        match message:
+            case m.Hello():
+                self._tell_position()
+                if message.driver.availability != "available":
+                    self.phone.say(m.Resume())
+                for offer in self.phone.mirror.offers.values():
+                    self._load.offered(offer.payload.pickup_store_name)
+                self._do_everything()
+            case m.OfferMade():
+                self._load.offered(message.offer.payload.pickup_store_name)
+                self.phone.say(m.Accept(offer_id=message.offer.id))
+            case m.AssignmentChanged() if message.assignment.status == "ACTIVE":
+                self.phone.say(m.Completed(assignment_id=message.assignment.id))
+            case m.Error():
+                self._load.errors[message.code] += 1
+                self._load.later(self._do_everything)
+            case _:
+                pass
 
-    def _take(self, offer: dict[str, Any]) -> None:
-        self._load.offered(offer["payload"]["pickupStoreName"])
-        self.phone.send("accept", offerId=offer["id"])
-
-    def _again(self) -> None:
-        """What was refused for a while is asked for once more."""
-        for offer_id in self.phone.offers:
-            self.phone.send("accept", offerId=offer_id)
-        for assignment_id in self.phone.assignments:
-            self.phone.send("completed", assignmentId=assignment_id)
+    def _do_everything(self) -> None:
+        """Accept what is offered, complete what is in hand; again what was refused for a while."""
+        for assignment_id in self.phone.mirror.assignments:
+            self.phone.say(m.Completed(assignment_id=assignment_id))
+        for offer_id in self.phone.mirror.offers:
+            self.phone.say(m.Accept(offer_id=offer_id))
 
 
 class Load:

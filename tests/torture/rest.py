@@ -103,10 +103,10 @@ async def measure(
             break
         await asyncio.sleep(1.0)
     return Rest(
-        open_sessions={d.id: d.phone.session if d.phone.connected else None for d in drivers},
+        open_sessions={d.id: d.phone.mirror.session if d.phone.connected else None for d in drivers},
         sessions=sessions,
         connected={row["id"]: row["connected"] for row in shown},
-        last_seqs={d.id: d.phone.last_seq for d in drivers},
+        last_seqs={d.id: d.phone.mirror.seq for d in drivers},
         geo=geo,
         dispatchable=dispatchable,
         waiting_shown={row["deliveryId"] for row in waiting},

@@ -29,7 +29,7 @@ SETTLE_SECONDS: Final = 90.0
 
 # Deliveries nobody can take stay open: those without drivers in their zone, and those whom all have turned down.
 _OPEN: Final = """
-SELECT (SELECT count(*) FROM deliveries d WHERE status IN ('SCHEDULED', 'ASSIGNED', 'PICKED_UP')
+SELECT (SELECT count(*) FROM deliveries d WHERE status IN ('SCHEDULED', 'ASSIGNED', 'PICKED_UP', 'RETURNING')
            OR (status = 'READY' AND current_offer_id IS NOT NULL)) AS deliveries,
        (SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL) AS messages,
        (SELECT count(*) FROM drivers WHERE availability_until < clock_timestamp() + interval '70 s'
@@ -155,6 +155,8 @@ class _Run:
         for number in range(1, self._plan.drivers + 1):
             capacity = 2 if number % 4 == 0 else 1
             body = {"name": f"driver {number}", "externalRef": f"driver-{number}", "capacity": capacity}
+            if number % 3 == 0:
+                body["tags"] = ["cargo"]
             made = await office.insist("POST", "/drivers", body)
             drivers.append(Driver(self._scene, f"driver-{number}", made["id"]))
         return drivers

@@ -1,14 +1,17 @@
-"""Drivers: they answer in time, late, twice, on two sockets, or not at all; vanish and come back; rest and go home."""
+"""Drivers: they answer in time, late, twice, on two sockets, or not at all; carry out jobs, give them back, fail and
+return; report without a network; vanish and come back; rest and go home.
+"""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from server.driver_client import messages as m
 from server.ids import new_id
 from tests.bench.fleet import somewhere
-from tests.bench.wire import TEXT, frame
-from tests.torture.actors.phone import Message, Phone, weighted
-from tests.torture.actors.scene import Caller, Scene, now_and_then
+from tests.torture.actors.outbox import Outbox
+from tests.torture.actors.phone import Phone, weighted
+from tests.torture.actors.scene import PIN, Caller, Scene, now_and_then
 
 ANSWERS: Final = {
     "accept": 6.0,
@@ -28,6 +31,10 @@ ANSWERS: Final = {
 RADIUS_KM: Final = 2.0
 STORM: Final = 6
 COMPLETE_EVERY_SECONDS: Final = 4.0
+WRONG_CLOCKS_SECONDS: Final = (0.0, 0.0, 0.0, -3600.0, 1800.0)
+"""By how much phones' clocks are off, by the number of the driver."""
+RELEASES: Final = ("vehicle", "unwell", "too_far", "shop_closed", "shop_slow", "unsafe", "other")
+FAILURES: Final = ("recipient_absent", "refused", "wrong_address", "damaged", "unsafe", "other")
 CALM_SECONDS: Final = 0.5
 
 
@@ -42,6 +49,8 @@ class Driver:
         history = scene.histories.of(name)
         self.phone = Phone(scene, history, driver_id, self._heard)
         self._caller = Caller(scene, history, scene.chance(f"{name}/http"), "driver", driver_id)
+        wrong = WRONG_CLOCKS_SECONDS[self._chance.randrange(len(WRONG_CLOCKS_SECONDS))]
+        self._outbox = Outbox(scene, self.phone, self._caller, scene.chance(f"{name}/outbox"), driver_id, wrong)
         self._place = somewhere(self._chance, RADIUS_KM)
         self._seen: set[str] = set()
         self._away = 0.0
@@ -93,41 +102,44 @@ class Driver:
                 await self.phone.stay_on()
             await self._scene.rest(self._chance.uniform(0.05, 0.8))
 
-    def _heard(self, message: Message) -> None:
-        for offer in list(self.phone.offers.values()):
-            if offer["id"] not in self._seen:
-                self._seen.add(offer["id"])
+    def _heard(self, message: m.ToDriver) -> None:
+        for offer in list(self.phone.mirror.offers.values()):
+            if offer.id not in self._seen:
+                self._seen.add(offer.id)
                 self._start(self._answer(offer))
-        for assignment in list(self.phone.assignments.values()):
-            if assignment["id"] not in self._seen:
-                self._seen.add(assignment["id"])
-                self._start(self._carry_out(assignment["id"]))
+        for assignment in list(self.phone.mirror.assignments.values()):
+            if assignment.id not in self._seen:
+                self._seen.add(assignment.id)
+                self._start(self._carry_out(assignment))
+        self._outbox.heard(message)
         match message:
-            case {"type": "hello"}:
+            case m.Hello():
                 self._say_where()
-            case {"type": "error", "code": "try_again", "id": str()} if self._chance.random() < 0.7:
+            case m.Error(code="try_again") if message.id and self._chance.random() < 0.7:
                 self._start(self._ask_again())
             case _:
                 pass
 
     def _say_where(self) -> None:
         lat, lon = self._place
-        self.phone.send("location", answered=self._chance.random() < 0.3, lat=lat, lon=lon)
+        self.phone.say(m.Location(lat=lat, lon=lon), answered=self._chance.random() < 0.3)
 
     async def _ask_again(self) -> None:
         """An app that was told to try again does: with whatever is open still."""
         await self._scene.rest(self._chance.uniform(0.2, 1.0))
-        for offer_id in self.phone.offers:
-            self.phone.send("accept", offerId=offer_id)
+        for offer_id in self.phone.mirror.offers:
+            self.phone.say(m.Accept(offer_id=offer_id))
+        self._outbox.send_all()
 
     # Offers
 
-    async def _answer(self, offer: Message) -> None:
-        chance, offer_id = self._chance, offer["id"]
-        left = offer["remainingMs"] / 1000
+    async def _answer(self, offer: m.Offer) -> None:
+        chance = self._chance
+        left = offer.remaining_ms / 1000
+        accept, reject = m.Accept(offer_id=offer.id), m.Reject(offer_id=offer.id, reason=self._mark())
         calm = self._scene.calm.is_set()
         if calm or chance.random() < 0.8:
-            self.phone.send("received", answered=chance.random() < 0.5, offerId=offer_id)
+            self.phone.say(m.Received(offer_id=offer.id), answered=chance.random() < 0.5)
         plan = "accept" if calm else weighted(chance, ANSWERS)
         if plan in ("accept_late", "reject_late"):
             await self._scene.rest(left + chance.uniform(-0.1, 0.6))
@@ -135,41 +147,39 @@ class Driver:
             await self._scene.rest(chance.uniform(0.0, min(1.5, 0.6 * left)))
         match plan:
             case "accept" | "accept_late":
-                self.phone.send("accept", offerId=offer_id)
+                self.phone.say(accept)
             case "accept_twice":
-                self.phone.send("accept", offerId=offer_id)
+                self.phone.say(accept)
                 await self._scene.rest(chance.choice((0.0, 0.3, 3.0)))
-                self.phone.send("accept", offerId=offer_id)
+                self.phone.say(accept)
             case "accept_and_reject":
-                kinds = ["accept", "reject"]
-                chance.shuffle(kinds)
-                for kind in kinds:
-                    reason: dict[str, Any] = {"reason": self._mark()} if kind == "reject" else {}
-                    self.phone.send(kind, offerId=offer_id, **reason)
+                for message in chance.sample((accept, reject), 2):
+                    self.phone.say(message)
             case "accept_on_two_sockets":
                 first = self.phone.line
                 await self.phone.open(self._scene.any_node(chance))
-                self.phone.send("accept", line=first, offerId=offer_id)
-                self.phone.send("accept", offerId=offer_id)
+                self.phone.say(accept, line=first)
+                self.phone.say(accept)
             case "accept_over_http":
-                await self._over_http(offer_id, "accept")
+                await self._caller.post(self.id, accept)
             case "accept_both_ways":
-                self.phone.send("accept", offerId=offer_id)
-                await self._over_http(offer_id, "accept")
+                self.phone.say(accept)
+                await self._caller.post(self.id, accept)
             case "accept_and_vanish":
-                self.phone.send("accept", offerId=offer_id)
+                self.phone.say(accept)
                 await self._scene.rest(chance.choice((0.0, 0.002, 0.02)))
                 self._vanish(chance.uniform(0.1, 9.0))
             case "reject" | "reject_late":
-                if chance.random() < 0.8:
-                    self.phone.send("reject", offerId=offer_id, reason=self._mark())
-                else:
-                    await self._over_http(offer_id, "reject", {"reason": self._mark()})
+                await self._either(reject, 0.8)
             case "vanish":
                 self._vanish(chance.uniform(0.1, 9.0))
 
-    async def _over_http(self, offer_id: str, what: str, body: Any = None) -> None:
-        await self._caller.call("POST", f"/drivers/{self.id}/offers/{offer_id}/{what}", body)
+    async def _either(self, message: m.FromDriver, on_socket: float = 0.75) -> None:
+        """On the socket, mostly, or over HTTP."""
+        if self._chance.random() < on_socket:
+            self.phone.say(message)
+        else:
+            await self._caller.post(self.id, message)
 
     def _vanish(self, seconds: float) -> None:
         self._away = seconds
@@ -177,24 +187,39 @@ class Driver:
 
     # Assignments
 
-    async def _carry_out(self, assignment_id: str) -> None:
-        """Pick up, hand over; said again for as long as it is still in hand."""
+    async def _carry_out(self, job: m.Assignment) -> None:
+        """Arrive, pick up, arrive, hand over; or give it back, or fail and return; said again while it is in hand."""
         chance = self._chance
-        await self._pause(0.2, 3.0)
-        if chance.random() < 0.85:
-            for _ in range(chance.choice((1, 1, 1, 2))):
-                if chance.random() < 0.85:
-                    self.phone.send("picked_up", assignmentId=assignment_id)
-                else:
-                    await self._caller.call("POST", f"/drivers/{self.id}/assignments/{assignment_id}/pickup")
-            await self._pause(0.2, 3.0)
-        while assignment_id in self.phone.assignments and not self._scene.over.is_set():
-            for _ in range(chance.choice((1, 1, 1, 2))):
-                if chance.random() < 0.85:
-                    self.phone.send("completed", assignmentId=assignment_id)
-                else:
-                    await self._caller.call("POST", f"/drivers/{self.id}/assignments/{assignment_id}/complete")
+        await self._pause(0.2, 2.0)
+        if job.picked_up_at is None:
+            if chance.random() < 0.6:
+                await self._outbox.did(m.Arrived(assignment_id=job.id, where="pickup"))
+                await self._pause(0.0, 1.0)
+            if not self._scene.calm.is_set() and chance.random() < 0.12:
+                reason = chance.choice(RELEASES)
+                await self._outbox.did(m.Release(assignment_id=job.id, reason=reason, note=self._mark()))
+                await self._pause(0.2, 3.0)
+            if self._scene.calm.is_set() or chance.random() < 0.85:
+                await self._outbox.did(m.PickedUp(assignment_id=job.id))
+                await self._pause(0.2, 2.0)
+        if chance.random() < 0.5:
+            await self._outbox.did(m.Arrived(assignment_id=job.id, where="dropoff"))
+        if chance.random() < 0.12:
+            await self._fail(job.id)
+        while job.id in self.phone.mirror.assignments and not self._scene.over.is_set():
+            wrong = not self._scene.calm.is_set() and chance.random() < 0.3
+            proof = m.Proof(pin="0000" if wrong else PIN, name="Ines") if job.proof_required else None
+            await self._outbox.did(m.Completed(assignment_id=job.id, proof=proof))
             await self._scene.rest(COMPLETE_EVERY_SECONDS)
+            if self._outbox.is_locked(job.id):
+                await self._outbox.did(m.PickedUp(assignment_id=job.id))
+                await self._fail(job.id)
+
+    async def _fail(self, assignment_id: str) -> None:
+        then: Any = self._chance.choice(("return", "end"))
+        reason = self._chance.choice(FAILURES)
+        await self._outbox.did(m.Failed(assignment_id=assignment_id, reason=reason, note=self._mark(), then=then))
+        await self._pause(0.2, 3.0)
 
     async def _pause(self, least: float, most: float) -> None:
         seconds = self._chance.uniform(least, most)
@@ -206,25 +231,15 @@ class Driver:
         lat, lon = self._place
         self._place = (lat + self._chance.uniform(-0.001, 0.001), lon + self._chance.uniform(-0.001, 0.001))
         self._say_where()
-        self.phone.send("ping")
+        self.phone.say(m.Ping())
 
     async def _rest_and_return(self) -> None:
         """Off duty one way or another, and back; over the socket or over HTTP."""
         chance = self._chance
-        kind = chance.choice(("take_break", "take_break", "end_shift", "pause"))
-        fields: dict[str, Any] = {}
-        if kind == "take_break":
-            fields = {"durationMinutes": chance.randint(5, 120), "reason": self._mark()}
-        if chance.random() < 0.75:
-            self.phone.send(kind, **fields)
-        else:
-            path = kind.replace("_", "-")
-            await self._caller.call("POST", f"/drivers/{self.id}/availability/{path}", fields or None)
+        rest = m.TakeBreak(duration_minutes=chance.randint(5, 120), reason=self._mark())
+        await self._either(chance.choice((rest, rest, m.EndShift(), m.Pause())))
         await self._scene.rest(chance.uniform(0.1, 6.0), self._scene.calm)
-        if chance.random() < 0.75:
-            self.phone.send("resume")
-        else:
-            await self._caller.call("POST", f"/drivers/{self.id}/availability/resume")
+        await self._either(m.Resume())
 
     async def _storm(self) -> None:
         """Connect and hang up, again and again, hardly waiting for anything."""
@@ -251,18 +266,18 @@ class Driver:
         """What no app should send: ids of nothing and of others, no JSON, an unknown kind, too many at once."""
         match self._chance.randrange(5):
             case 0:
-                self.phone.send("accept", offerId=new_id())
+                self.phone.say(m.Accept(offer_id=new_id()))
             case 1:
-                self.phone.send("completed", assignmentId=new_id())
+                self.phone.say(m.Completed(assignment_id=new_id()))
             case 2:
                 self.phone.send("fly", to="the moon")
             case 3:
                 if self.phone.line is not None and self.phone.line.usable:
-                    self.phone.line.send(b"{not json")
-                    self.phone.line._write(frame(TEXT + 1, b"\x00\x01"))
+                    self.phone.line.send_raw(b"{not json")
+                    self.phone.line.send_raw(b"\x00\x01", text=False)
             case _:
                 for _ in range(130):
-                    self.phone.send("ping")
+                    self.phone.say(m.Ping())
 
     async def _look_over_http(self) -> None:
         await self._caller.call("GET", f"/drivers/{self.id}/state")
@@ -273,6 +288,7 @@ class Driver:
         while not self._scene.over.is_set():
             if self.phone.connected:
                 self._say_where()
-                if self.phone.availability != "available":
-                    self.phone.send("resume")
+                if self.phone.mirror.availability != "available":
+                    self.phone.say(m.Resume())
+                self._outbox.send_all()
             await self._scene.rest(2.0)

@@ -1,4 +1,6 @@
-"""People with rights: admins and ops who reassign, assign, cancel, tune the policy and more, often two at once."""
+"""People with rights: admins and ops who reassign, assign, cancel, restore, try again, act for a driver, tune the
+policy and more, often two at once.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -19,6 +21,9 @@ POLICY: Final[dict[str, Any]] = {
         {"level": 2, "afterSeconds": 9, "actions": ["widen_search"]},
         {"level": 3, "afterSeconds": 14, "actions": ["notify_critical"]},
     ],
+    "averageSpeedKmh": 150,
+    "handoverSeconds": 5,
+    "watch": {"goneSeconds": 2, "lateMinutes": 0, "stalledMinutes": 1, "releaseGoneSeconds": 10},
 }
 """Everything that takes minutes takes seconds."""
 
@@ -44,6 +49,9 @@ class People:
             (2.0, self._acknowledge),
             (1.5, self._tune),
             (1.0, self._cancel),
+            (1.5, self._act_for_driver),
+            (1.0, self._restore),
+            (1.0, self._retry),
         )
         await now_and_then(self._scene, self._chance, (0.1, 1.2), deeds)
 
@@ -87,6 +95,8 @@ class People:
             more["version"] = assignment["version"]
         if chance.random() < 0.3:
             more["force"] = True
+        if chance.random() < 0.2:
+            more["pauseDriver"] = True
         if chance.random() < 0.5 and (drivers := await self._drivers()):
             more |= {"driverId": chance.choice(drivers)["id"], "mode": chance.choice(("offer", "assign"))}
         path = f"/admin/assignments/{assignment['id']}/reassign"
@@ -147,10 +157,40 @@ class People:
 
     async def _cancel(self) -> None:
         chance = self._chance
-        status = chance.choice(("READY", "ASSIGNED", "PICKED_UP", "SCHEDULED", "DELIVERED"))
+        status = chance.choice(("READY", "ASSIGNED", "PICKED_UP", "RETURNING", "SCHEDULED", "DELIVERED"))
         zone = chance.choice((ZONE, NOWHERE))
         found = await self._list(f"/deliveries?status={status}&zone={zone}&limit=50")
         if found:
             path = f"/deliveries/{chance.choice(found)['id']}/cancel"
             force = {"force": True} if chance.random() < 0.5 else {}
             await self._together("POST", path, lambda mark: {"reason": mark, **force}, admins=False)
+
+    async def _act_for_driver(self) -> None:
+        """For a driver who may well act at the same time."""
+        chance = self._chance
+        status = chance.choice(("ASSIGNED", "PICKED_UP", "PICKED_UP", "RETURNING"))
+        held = [d["assignment"] for d in await self._list(f"/deliveries?status={status}&limit=50") if d["assignment"]]
+        if not held:
+            return
+        what, body = chance.choice(
+            (
+                ("pickup", {}),
+                ("complete", {}),
+                ("release", {"reason": "vehicle"}),
+                ("failed", {"reason": "refused", "then": chance.choice(("return", "end"))}),
+            )
+        )
+        named = "note" if "reason" in body else "reason"
+        path = f"/admin/assignments/{chance.choice(held)['id']}/{what}"
+        await self._together("POST", path, lambda mark: {**body, named: mark}, admins=False)
+
+    async def _restore(self) -> None:
+        if cancelled := await self._list(f"/deliveries?status=CANCELLED&zone={ZONE}&limit=20"):
+            path = f"/deliveries/{self._chance.choice(cancelled)['id']}/restore"
+            await self._together("POST", path, lambda _: None, admins=False)
+
+    async def _retry(self) -> None:
+        status = self._chance.choice(("FAILED", "RETURNED"))
+        if over := await self._list(f"/deliveries?status={status}&zone={ZONE}&limit=20"):
+            path = f"/deliveries/{self._chance.choice(over)['id']}/retry"
+            await self._together("POST", path, lambda mark: {"reason": mark}, admins=False)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from server.driver_client import messages as m
 from server.web.access.auth import Role, mint_token
 from tests.bench.wire import connect_http, request, to_json
 from tests.torture.history import Answered, Asked, Histories, History, now
@@ -16,6 +17,8 @@ from tests.torture.history import Answered, Asked, Histories, History, now
 TOKEN_SECONDS: Final = 24 * 3600
 CALL_SECONDS: Final = 10.0
 ZONE: Final = "default"
+PIN: Final = "2718"
+"""Of every delivery that has one."""
 NOWHERE: Final = "nowhere"
 """A zone without drivers: what is ordered there waits and climbs the whole ladder."""
 
@@ -90,6 +93,11 @@ class Caller:
         status, answer = await self._ask(method, path, body, node)
         self._history.write(Answered(at=now(), call=call, status=status, body=answer))
         return status, answer
+
+    async def post(self, driver_id: str, message: m.FromDriver) -> tuple[int, Any]:
+        """A driver's message over HTTP."""
+        call = m.as_call(driver_id, message)
+        return await self.call("POST", call.path, call.body)
 
     async def _ask(self, method: str, path: str, body: Any, node: int) -> tuple[int, Any]:
         try:

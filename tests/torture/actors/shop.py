@@ -1,6 +1,9 @@
-"""The order source: it orders, repeats itself, orders ahead, changes its mind, and asks to have a driver searched."""
+"""The order source: it orders, repeats itself, orders ahead, changes its mind, is ready sooner or later than it said,
+and asks to have a driver searched.
+"""
 
 import asyncio
+import random
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 from server.contract.views import instant
 from tests.bench.fleet import somewhere
 from tests.torture.actors.drivers import RADIUS_KM
-from tests.torture.actors.scene import NOWHERE, ZONE, Caller, Scene
+from tests.torture.actors.scene import NOWHERE, PIN, ZONE, Caller, Scene
 
 LATE_SECONDS = (1.0, 12.0)
 """How far ahead a scheduled delivery is ordered."""
@@ -48,6 +51,18 @@ class Shop:
         }
         if chance.random() < 0.2:
             body["dispatchAt"] = instant(datetime.now(UTC) + timedelta(seconds=chance.uniform(*LATE_SECONDS)))
+        if chance.random() < 0.3:
+            body["prepSeconds"] = chance.randint(1, 20)
+        if chance.random() < 0.3:
+            body["promisedAt"] = _soon(chance)
+        if chance.random() < 0.15:
+            body |= {"proofRequired": ["pin"], "pin": PIN}
+        if chance.random() < 0.1:
+            body["requirements"] = ["cargo"]
+        if chance.random() < 0.3:
+            body |= {"driverPayCents": chance.randint(300, 900), "tipCents": chance.randint(0, 300)}
+        if chance.random() < 0.3:
+            body["dropoff"] |= {"name": "Ines", "phone": "555-0101", "notes": "the bell is broken"}
         return body
 
     async def _order(self) -> None:
@@ -71,5 +86,49 @@ class Shop:
         if chance.random() < 0.15 or (body["zone"] == NOWHERE and chance.random() < 0.3):
             await self._scene.rest(chance.uniform(0.0, 12.0), self._scene.calm)
             for _ in range(chance.choice((1, 1, 2))):
-                reason = f"{self.name}-c{next(self._marks)}"
+                reason = self._mark("c")
                 await self._caller.call("POST", f"{delivery}/cancel", {"reason": reason})
+        for _ in range(chance.choice((0, 0, 0, 1, 2))):
+            await self._scene.rest(chance.uniform(0.0, 6.0), self._scene.calm)
+            await self._change(delivery)
+
+    def _mark(self, what: str) -> str:
+        return f"{self.name}-{what}{next(self._marks)}"
+
+    async def _change(self, delivery: str) -> None:
+        """Something of the order is another; now and then two say so at once, who saw the same."""
+        chance = self._chance
+        kind = chance.choice(("ready", "delay", "change", "change"))
+        if kind == "ready":
+            await self._caller.call("POST", f"{delivery}/ready")
+            return
+        if kind == "delay":
+            await self._caller.call("POST", f"{delivery}/delay", {"minutes": 1, "reason": self._mark("d")})
+            return
+        status, now = await self._caller.call("GET", delivery)
+        if status != 200:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(chance.choice((1, 1, 2))):
+                body = {"version": now["version"], "notes": self._mark("n"), **self._changes()}
+                tasks.create_task(self._caller.call("PATCH", delivery, body))
+
+    def _changes(self) -> dict[str, Any]:
+        chance = self._chance
+        (lat, lon), (to_lat, to_lon) = somewhere(chance, RADIUS_KM), somewhere(chance, RADIUS_KM)
+        change: dict[str, Any] = chance.choice(
+            (
+                {},
+                {"tipCents": chance.randint(0, 500)},
+                {"driverPayCents": chance.choice((None, chance.randint(300, 900)))},
+                {"promisedAt": chance.choice((None, _soon(chance), _soon(chance, 600.0)))},
+                {"prepSeconds": chance.randint(0, 400)},
+                {"dropoff": {"lat": to_lat, "lon": to_lon, "name": "Ines", "notes": "at the neighbours'"}},
+                {"pickup": {"lat": lat, "lon": lon, "phone": "555-0102"}},
+            )
+        )
+        return change
+
+
+def _soon(chance: random.Random, later: float = 0.0) -> str:
+    return instant(datetime.now(UTC) + timedelta(seconds=later + chance.uniform(2.0, 90.0)))

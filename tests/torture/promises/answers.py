@@ -13,23 +13,48 @@ from tests.torture.promises.verdict import Verdict
 CLOCK_SECONDS: Final = 0.005
 """The database's instants are whole milliseconds."""
 
-# What a command writes with its own words in it: the event, and the field of its data that holds them.
-MARKED: Final[dict[str, tuple[str, ...]]] = {
-    "reject": ("offer.rejected",),
-    "take_break": ("driver.availability_changed",),
-    "cancel": ("delivery.cancelled",),
-    "reassign": ("delivery.reassigned", "offer.created", "delivery.assigned"),
-    "assign": ("offer.created", "delivery.assigned"),
-    "set_availability": ("driver.availability_changed",),
-    "acknowledge": ("delivery.acknowledged",),
-    "change_policy": ("policy.changed",),
+# What a command writes with its own words in it, as reason or note: the events, of which the first kinds are always
+# there, in the first tuple any one of them.
+MARKED: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "reject": (("offer.rejected",),),
+    "release": (("delivery.released",),),
+    "failed": (("delivery.failed", "delivery.returning"),),
+    "take_break": (("driver.availability_changed",),),
+    "cancel": (("delivery.cancelled",),),
+    "delay": (("delivery.changed",),),
+    "retry": (("delivery.retried",),),
+    "reassign": (
+        ("delivery.reassigned",),
+        ("offer.created", "delivery.assigned", "driver.availability_changed"),
+    ),
+    "assign": (("offer.created", "delivery.assigned"),),
+    "picked_up_for": (("delivery.picked_up",),),
+    "completed_for": (("delivery.delivered", "delivery.returned"), ("delivery.picked_up",)),
+    "release_for": (("delivery.released",),),
+    "failed_for": (("delivery.failed", "delivery.returning"),),
+    "set_availability": (("driver.availability_changed",),),
+    "acknowledge": (("delivery.acknowledged",),),
+    "change_policy": (("policy.changed",),),
 }
-# What a command writes about its target, whoever asked and how often: the event, and the id it carries.
-BY_TARGET: Final[dict[str, tuple[str, Callable[[EventRow], str | None]]]] = {
-    "accept": ("offer.accepted", lambda event: event.offer_id),
-    "received": ("offer.received", lambda event: event.offer_id),
-    "picked_up": ("delivery.picked_up", lambda event: event.assignment_id),
-    "completed": ("delivery.delivered", lambda event: event.assignment_id),
+# What happens once at most to a target, whoever asked and how often: the event, the target it names, and the commands
+# that do it. What the clock did by itself has no command.
+ONCE: Final[dict[str, tuple[Callable[[EventRow], str | None], tuple[str, ...]]]] = {
+    "offer.accepted": (lambda event: event.offer_id, ("accept",)),
+    "offer.received": (lambda event: event.offer_id, ("received",)),
+    "delivery.arrived": (lambda event: f"{event.assignment_id} {event.data['where']}", ("arrived",)),
+    "delivery.picked_up": (
+        lambda event: event.assignment_id, ("picked_up", "completed", "picked_up_for", "completed_for"),
+    ),
+    "delivery.delivered": (lambda event: event.assignment_id, ("completed", "completed_for")),
+    "delivery.returned": (lambda event: event.assignment_id, ("completed", "completed_for")),
+    "delivery.released": (lambda event: event.assignment_id, ("release", "release_for")),
+    "delivery.failed": (lambda event: event.assignment_id, ("failed", "failed_for")),
+    "delivery.returning": (lambda event: event.assignment_id, ("failed", "failed_for")),
+}  # fmt: skip
+# What changes a delivery every time it is asked for and not refused, and the events that say so.
+EVERY_TIME: Final[dict[str, tuple[str, ...]]] = {
+    "delivery.changed": ("change", "ready", "delay"),
+    "delivery.restored": ("restore",),
 }
 # What a command writes about its driver without any words of theirs: the event's `reason` (None: no reason).
 BY_TIME: Final[dict[str, tuple[tuple[str, str | None], ...]]] = {
@@ -63,8 +88,9 @@ def answers(evidence: Evidence) -> Verdict:
                 )
     index = _Index(evidence.database)
     for kind in MARKED:
-        _marked(verdict, index, by_kind[kind])
-    _by_target(verdict, index, by_kind)
+        _marked(verdict, index, kind, by_kind[kind])
+    _once(verdict, index, by_kind)
+    _every_time(verdict, index, by_kind)
     _by_time(verdict, index, by_kind)
     _creations(verdict, evidence.database, by_kind["create"])
     for kind, check in RESULTS.items():
@@ -89,21 +115,32 @@ class _Index:
             self.assignments |= delivery.assignments
         self.marked: dict[str, list[EventRow]] = defaultdict(list)
         self.by_target: dict[tuple[str, str | None], list[EventRow]] = defaultdict(list)
+        self.of_delivery: dict[tuple[str, str], list[EventRow]] = defaultdict(list)
         self.of_driver: dict[str, list[EventRow]] = defaultdict(list)
-        targets = dict(BY_TARGET.values())
         for event in database.events:
-            mark = event.data.get("reason") or event.data.get("note")
-            if mark == "other":  # a driver's own words are a note
-                mark = event.data.get("note")
-            if mark:
-                self.marked[mark].append(event)
-            if event.type in targets:
-                self.by_target[event.type, targets[event.type](event)].append(event)
+            for mark in (event.data.get("reason"), event.data.get("note")):
+                if mark:
+                    self.marked[mark].append(event)
+            if event.type in ONCE:
+                self.by_target[event.type, ONCE[event.type][0](event)].append(event)
+            if event.delivery_id is not None and event.type in EVERY_TIME:
+                self.of_delivery[event.type, event.delivery_id].append(event)
             if event.driver_id is not None and event.type.startswith("driver."):
                 self.of_driver[event.driver_id].append(event)
 
     def delivery(self, delivery_id: str | None) -> Delivery | None:
         return self.database.deliveries.get(delivery_id or "")
+
+    def was_cancelled(self, delivery_id: str) -> bool:
+        """Whether it is cancelled, or was and is restored."""
+        delivery = self.delivery(delivery_id)
+        restored = bool(self.of_delivery["delivery.restored", delivery_id])
+        return restored or (delivery is not None and delivery.status == "CANCELLED")
+
+    def ended(self, assignment_id: str, *statuses: str) -> bool:
+        """Whether the assignment is in one of these."""
+        assignment = self.assignments.get(assignment_id)
+        return assignment is not None and assignment.status in statuses
 
     def was(self, driver_id: str, availability: str, since: float, until: float) -> bool:
         """Whether the driver was in this state at some instant of the span."""
@@ -117,28 +154,36 @@ class _Index:
         return state == availability and began <= until
 
 
+NOTED: Final = frozenset({"acknowledge", "release", "failed", "release_for", "failed_for"})
+"""What has its own words in its note: its reason is a code."""
+
+
 def mark_of(command: Command) -> str | None:
     """The words by which its events are known."""
     if command.kind == "change_policy":
         return command.target
-    return command.fields.get("note" if command.kind == "acknowledge" else "reason")
+    return command.fields.get("note" if command.kind in NOTED else "reason")
 
 
-def _marked(verdict: Verdict, index: _Index, asked: Iterable[Command]) -> None:
+def _marked(verdict: Verdict, index: _Index, kind: str, asked: Iterable[Command]) -> None:
+    """Commands with the same words are one, said again."""
+    first, *others = MARKED[kind]
+    kinds = {*first, *(event_type for more in others for event_type in more)}
+    same: dict[str, list[Command]] = defaultdict(list)
     for command in asked:
-        mark = mark_of(command)
-        if mark is None:
-            continue
-        kinds = MARKED[command.kind]
+        if (mark := mark_of(command)) is not None:
+            same[mark].append(command)
+    for mark, commands_ in same.items():
+        command = next((c for c in commands_ if c.outcome == "done"), commands_[0])
         left = [event for event in index.marked[mark] if event.type in kinds]
         counts = Counter(event.type for event in left)
         verdict.must(all(n == 1 for n in counts.values()), f"{command.names()}: carried out more than once: {counts}")
         for event in left:
             by = (event.actor_type, event.actor_id)
             verdict.must(by == (command.role, command.subject), f"{command.names()}: its {event.type} is by {by}")
-        if command.outcome == "refused":
+        if all(c.outcome == "refused" for c in commands_):
             verdict.must(not left, f"{command.names()}: left {sorted(counts)}")
-        elif command.outcome == "done" and not (counts[kinds[0]] or (left and command.kind == "assign")):
+        elif command.outcome == "done" and not any(counts[event_type] for event_type in first):
             verdict.must(_repeats(index, command), f"{command.names()}: nothing of it is there")
 
 
@@ -150,34 +195,72 @@ def _repeats(index: _Index, command: Command) -> bool:
             offer = index.offers.get(command.target)
             return offer is not None and offer.status == "REJECTED"
         case "cancel":
-            delivery = index.delivery(command.target)
-            return delivery is not None and delivery.status == "CANCELLED"
+            return index.was_cancelled(command.target)
         case "set_availability":
             return index.was(command.target, command.fields["availability"], *span)
         case "assign":
             return command.status == 200
+        case "release" | "release_for":
+            return index.ended(command.target, "RELEASED")
+        case "failed" | "failed_for":
+            assignment = index.assignments.get(command.target)
+            return assignment is not None and assignment.failed_at is not None
+        case "picked_up_for":
+            assignment = index.assignments.get(command.target)
+            return assignment is not None and assignment.picked_up_at is not None
+        case "completed_for":
+            return index.ended(command.target, "COMPLETED", "RETURNED")
         case _:
             return False
 
 
-def _by_target(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) -> None:
+def _once(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) -> None:
     """At most one effect a target; one if any command was acked (`RESULTS` sees to it), none if all were refused."""
-    for kind, (event_type, _) in BY_TARGET.items():
-        asked: dict[str, list[Command]] = defaultdict(list)
-        for command in by_kind[kind]:
-            asked[command.target].append(command)
-        for (found_type, target), events in index.by_target.items():
-            if found_type != event_type:
-                continue
-            verdict.must(len(events) == 1, f"{target}: {len(events)} {event_type}")
-            causes = asked.get(target or "", [])
-            if kind == "picked_up":
-                causes = [*causes, *(c for c in by_kind["completed"] if c.target == target)]
-            at = events[0].at.timestamp() + CLOCK_SECONDS
-            verdict.must(
-                any(c.outcome != "refused" and c.sent_at <= at and c.subject == events[0].actor_id for c in causes),
-                f"{target}: {event_type}, but of {len(causes)} such commands all were refused",
-            )
+    asked: dict[tuple[str, str], list[Command]] = defaultdict(list)
+    for kind, found in by_kind.items():
+        for command in found:
+            about = f"{command.target} {command.fields.get('where')}" if kind == "arrived" else command.target
+            asked[kind, about].append(command)
+    for (event_type, target), events in index.by_target.items():
+        verdict.must(len(events) == 1, f"{target}: {len(events)} {event_type}")
+        if events[0].actor_type == "system":
+            continue
+        causes = [c for kind in ONCE[event_type][1] for c in asked[kind, target or ""]]
+        at = events[0].at.timestamp() + CLOCK_SECONDS
+        verdict.must(
+            any(c.outcome != "refused" and c.sent_at <= at and c.subject == events[0].actor_id for c in causes),
+            f"{target}: {event_type}, but of {len(causes)} such commands all were refused",
+        )
+
+
+def _every_time(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) -> None:
+    """Each event has a command of its own, and each acked one its event; nobody's change is lost under another's."""
+    for event_type, kinds in EVERY_TIME.items():
+        of_delivery: dict[str, list[Command]] = defaultdict(list)
+        for kind in kinds:
+            for command in by_kind[kind]:
+                of_delivery[command.target].append(command)
+        for (found_type, delivery_id), events in index.of_delivery.items():
+            if found_type == event_type:
+                for event in unexplained(events, of_delivery[delivery_id]):
+                    verdict.must(False, f"delivery {delivery_id}: {event_type} at {event.at} by nobody's command")
+        for delivery_id, asked in of_delivery.items():
+            for command in asked:
+                if command.outcome == "done" and command.kind != "ready":  # which may have been so before
+                    verdict.must(
+                        any(_within(command, event) for event in index.of_delivery[event_type, delivery_id]),
+                        f"{command.names()}: nothing of it is there",
+                    )
+    seen = Counter((c.target, c.fields["version"]) for c in by_kind["change"] if c.outcome == "done")
+    for (delivery_id, version), times in seen.items():
+        verdict.must(times == 1, f"delivery {delivery_id}: version {version} was changed {times} times")
+
+
+def _within(command: Command, event: EventRow) -> bool:
+    """Whether the event is of the time of the command, and by who sent it."""
+    at, answered_at = event.at.timestamp(), command.answered_at or 0.0
+    ours = (event.actor_type, event.actor_id) == (command.role, command.subject)
+    return ours and command.sent_at - CLOCK_SECONDS <= at <= answered_at + CLOCK_SECONDS
 
 
 def _by_time(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) -> None:
@@ -270,11 +353,31 @@ def _carried_on(index: _Index, command: Command) -> str | None:
     assignment = index.assignments.get(command.target)
     if assignment is None:
         return "no such assignment"
-    if command.kind == "completed" and assignment.status != "COMPLETED":
+    if command.kind.startswith("completed") and assignment.status not in ("COMPLETED", "RETURNED"):
         return f"it ended {assignment.status}"
     if assignment.picked_up_at is None:
         return "it was never picked up"
     return None
+
+
+def _arrived(index: _Index, command: Command) -> str | None:
+    """Said once the job was over it does no harm, and is not noted."""
+    assignment = index.assignments.get(command.target)
+    if assignment is None:
+        return "no such assignment"
+    at_pickup = command.fields["where"] == "pickup"
+    at = assignment.arrived_pickup_at if at_pickup else assignment.arrived_dropoff_at
+    noted = at is not None or assignment.status in ("COMPLETED", "FAILED", "RETURNED")
+    return None if noted else "it is not noted"
+
+
+def _gave_back(index: _Index, command: Command) -> str | None:
+    return None if index.ended(command.target, "RELEASED") else "it is not released"
+
+
+def _failed(index: _Index, command: Command) -> str | None:
+    assignment = index.assignments.get(command.target)
+    return None if assignment is not None and assignment.failed_at is not None else "it never failed"
 
 
 def _received(index: _Index, command: Command) -> str | None:
@@ -290,8 +393,7 @@ def _received(index: _Index, command: Command) -> str | None:
 
 
 def _cancelled(index: _Index, command: Command) -> str | None:
-    delivery = index.delivery(command.target)
-    return None if delivery is not None and delivery.status == "CANCELLED" else "it is not cancelled"
+    return None if index.was_cancelled(command.target) else "it is not cancelled"
 
 
 def _moved(index: _Index, command: Command) -> str | None:
@@ -332,8 +434,15 @@ def _instant(at: float | None) -> float:
 
 RESULTS: Final[dict[str, Callable[[_Index, Command], str | None]]] = {
     "accept": _accepted,
+    "arrived": _arrived,
     "picked_up": _carried_on,
     "completed": _carried_on,
+    "picked_up_for": _carried_on,
+    "completed_for": _carried_on,
+    "release": _gave_back,
+    "release_for": _gave_back,
+    "failed": _failed,
+    "failed_for": _failed,
     "received": _received,
     "cancel": _cancelled,
     "reassign": _moved,

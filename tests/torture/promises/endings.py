@@ -9,7 +9,9 @@ from tests.torture.promises.verdict import Verdict
 
 
 def endings(evidence: Evidence) -> Verdict:
-    """Assigned, delivered, cancelled, scheduled, or waiting with a reason, and then on the list of those waiting."""
+    """In somebody's hands, delivered, failed, returned, cancelled, scheduled, or waiting with a reason, and then on the
+    list of those waiting.
+    """
     verdict = Verdict("every delivery ends somewhere, or waits where ops see it")
     deliveries = evidence.database.deliveries
     for delivery in deliveries.values():
@@ -34,12 +36,16 @@ def _wrong(delivery: Delivery) -> str | None:
         case "READY":
             if wait is None or wait.escalation_status != "PENDING" or not wait.failure_reason:
                 return "no record of its wait with a reason"
-        case "ASSIGNED" | "PICKED_UP":
+        case "ASSIGNED" | "PICKED_UP" | "RETURNING":
             if _with(delivery, "ACTIVE") != 1:
                 return "no active assignment"
         case "DELIVERED":
             if _with(delivery, "COMPLETED") != 1:
                 return "no completed assignment"
+        case "FAILED" | "RETURNED":
+            last = delivery.last_assignment()
+            if last is None or last.status != delivery.status:
+                return f"no assignment that ended {delivery.status}"
         case "SCHEDULED":
             return "its record of a wait" if wait is not None else None
         case "CANCELLED":

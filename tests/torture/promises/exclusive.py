@@ -12,7 +12,9 @@ Span = tuple[datetime, datetime | None, str]
 """From, until (None: still), and the id of what lasted so long."""
 
 _TAKES: Final = frozenset({"delivery.assigned"})
-_GIVES_UP: Final = frozenset({"delivery.delivered", "delivery.reassigned", "delivery.cancelled"})
+_GIVES_UP: Final = frozenset(
+    f"delivery.{how}" for how in ("delivered", "reassigned", "cancelled", "released", "failed", "returned")
+)
 _OPENS: Final = frozenset({"offer.created"})
 _CLOSES: Final = frozenset({"offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn"})
 

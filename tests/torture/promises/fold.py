@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -23,10 +22,10 @@ from server.dispatch.model import (
     Ticket,
 )
 from server.dispatch.policy import Policy
-from server.dispatch.travel import named_by
 from server.dispatch.world import World
 from tests.dispatch.invariants import broken_invariants
 from tests.torture.evidence import Database, EventRow, Evidence
+from tests.torture.history import Asked
 from tests.torture.promises.verdict import Verdict
 
 RETURNS: Final = frozenset({"first_seen", "reconnected"})
@@ -41,8 +40,8 @@ def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> V
     """
     verdict = Verdict("the rows are what their events make of nothing")
     database = evidence.database
-    rebuild = _Rebuild(database)
-    world = World(database.now, Policy(), {}, {})
+    world = World(database.now, _policy(database), {}, {})
+    rebuild = _Rebuild(database, world, _promised(evidence))
     for row in database.events:
         if row.type in NOT_FOLDED:
             continue
@@ -67,6 +66,21 @@ def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> V
         verdict.must(False, wrong)
     verdict.told.append(f"{len(database.events)} events")
     return verdict
+
+
+def _policy(database: Database) -> Policy:
+    """What the policy says of lateness is looked at when an event is applied."""
+    return database.policies[-1].document if database.policies else Policy()
+
+
+def _promised(evidence: Evidence) -> dict[tuple[str, str], str]:
+    """What shops said when orders would be there: no event tells it."""
+    return {
+        (entry.body["sellerId"], entry.body["sellerOrderId"]): entry.body["promisedAt"]
+        for entries in evidence.entries.values()
+        for entry in entries
+        if isinstance(entry, Asked) and entry.path == "/deliveries" and entry.body and "promisedAt" in entry.body
+    }
 
 
 def differences(found: Struct | None, made: Struct | None) -> list[str]:
@@ -129,11 +143,19 @@ def _availability(verdict: Verdict, database: Database) -> None:
 class _Rebuild:
     """Events out of their rows. What a row of `events` does not hold is taken from the row it made, as it began."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, world: World, promised: dict[tuple[str, str], str]) -> None:
+        self._world = world
+        self._promised = promised
         self._deliveries = database.deliveries
         self._drivers = database.drivers
         self._made_in: dict[str, str] = {}
         self._tickets = {ticket.id: ticket for ticket in database.tickets}
+        self._before: dict[str, dict[str, Any]] = {}
+        for row in database.events:
+            if row.type == e.DeliveryChanged.type:
+                first = self._before.setdefault(_id(row.delivery_id), {})
+                for name, change in row.data["changes"].items():
+                    first.setdefault(name, change["old"])
 
     def begin(self, world: World, row: EventRow, event: e.Event) -> None:
         """A row is new as long as the transaction lasts that made it: its version does not rise until then."""
@@ -160,21 +182,57 @@ class _Rebuild:
         return kind(**common, **(special(self, row) if special is not None else {}))
 
     def _created(self, row: EventRow) -> dict[str, Any]:
+        """As it is now, but for what was changed since and for what became of it."""
         d = self._deliveries[_id(row.delivery_id)]
         began = Delivery(
-            d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, "SCHEDULED", d.pickup, d.dropoff,
+            d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, "SCHEDULED", _store(d), d.dropoff,
             d.prep_seconds, d.dispatch_at, row.at, d.fingerprint, d.price_cents, d.driver_pay_cents, d.currency,
-            d.notes, requirements=d.requirements, tip_cents=d.tip_cents, promised_at=self._promised_at_first(d),
+            d.notes, requirements=d.requirements, tip_cents=d.tip_cents,
             details=structs.replace(d.details, store=None, checked=False),
         )  # fmt: skip
-        return {"delivery": began}
+        before = {
+            name: _model_value(name, self._before[d.id][wire])
+            for name, wire in TOLD.items()
+            if wire in self._before.get(d.id, {})
+        }
+        before = {name: _with_people(value, getattr(began, name)) for name, value in before.items()}
+        promised = self._promised.get((d.seller_id, d.seller_order_id))
+        before["promised_at"] = parse_instant(promised) if promised is not None else None
+        return {"delivery": structs.replace(began, **before)}
 
-    @staticmethod
-    def _promised_at_first(d: Delivery) -> datetime | None:
-        """What was promised by the order itself: not what the first offer or a person's assignment made of nothing."""
-        estimated = {named_by(offer)[1] for offer in d.offers.values()}
-        by_hand = any(assignment.offer_id is None for assignment in d.assignments.values())
-        return None if by_hand or d.promised_at in estimated else d.promised_at
+    def _order_changed(self, row: EventRow) -> dict[str, Any]:
+        """What is personal is named and not told: of that the last word is taken."""
+        d, now = self._deliveries[_id(row.delivery_id)], self._world.locked_delivery(_id(row.delivery_id))
+        fields, told = row.data["fields"], row.data["changes"]
+        changes: dict[str, tuple[Any, Any]] = {}
+        for name, wire in (*TOLD.items(), ("notes", "notes"), ("ready_at", "readyAt")):
+            if wire in fields:
+                last = _store(d) if name == "pickup" else getattr(d, name)
+                new = _with_people(_model_value(name, told[wire]["new"]), last) if wire in told else last
+                changes[name] = (getattr(now, name), new)
+        details = now.details
+        if "proofRequired" in told:
+            details = structs.replace(details, proof_required=tuple(told["proofRequired"]["new"]))
+        if "pickup" in changes or "dropoff" in changes:
+            details = structs.replace(details, checked=False)
+        if "pickup" in changes:
+            details = structs.replace(details, store=None)
+        changes["details"] = (now.details, structs.replace(details, pin=d.details.pin, warnings=d.details.warnings))
+        return {"changes": changes, "reason": row.data.get("reason")}
+
+    def _retried(self, row: EventRow) -> dict[str, Any]:
+        """From the store, or from the driver who could not hand it over."""
+        now = self._world.locked_delivery(_id(row.delivery_id))
+        store = _store(now)
+        if now.status == "RETURNED":
+            return {"reason": row.data["reason"], "pickup": store, "store": None}
+        last = now.last_assignment()
+        assert last is not None
+        return {"reason": row.data["reason"], "pickup": self._with(last.driver_id, row), "store": store}
+
+    def _with(self, driver_id: str, row: EventRow) -> Place:
+        place, driver = row.data["pickup"], self._drivers[driver_id]
+        return Place(place["lat"], place["lon"], None, driver.name, driver.phone)
 
     def _offered(self, row: EventRow) -> dict[str, Any]:
         o = self._deliveries[_id(row.delivery_id)].offers[_id(row.offer_id)]
@@ -223,12 +281,11 @@ class _Rebuild:
         return {"handover": handover, "unproven": tuple(row.data.get("unproven", ())), **self._done(row)}
 
     def _reassigned(self, row: EventRow) -> dict[str, Any]:
-        place, driver = row.data.get("pickup"), self._drivers[_id(row.driver_id)]
         told = {"reason": row.data["reason"], "forced": row.data["forced"]}
-        if place is None:
+        if "pickup" not in row.data:
             return told
-        store = self._deliveries[_id(row.delivery_id)].details.store
-        return told | {"pickup": Place(place["lat"], place["lon"], None, driver.name, driver.phone), "store": store}
+        store = _store(self._world.locked_delivery(_id(row.delivery_id)))
+        return told | {"pickup": self._with(_id(row.driver_id), row), "store": store}
 
     def _ticket(self, row: EventRow) -> dict[str, Any]:
         ticket: Ticket = self._tickets[row.data["ticketId"]]
@@ -275,6 +332,8 @@ class _Rebuild:
         e.DeliveryAssigned: _assigned,
         e.DeliveryCancelled: lambda _, row: {"reason": row.data["reason"]},
         e.DeliveryReassigned: _reassigned,
+        e.DeliveryChanged: _order_changed,
+        e.DeliveryRetried: _retried,
         e.DeliveryArrived: lambda self, row: {"where": row.data["where"], **self._done(row)},
         e.DeliveryPickedUp: _done,
         e.DeliveryDelivered: _delivered,
@@ -312,6 +371,35 @@ class _Rebuild:
         e.DriverDisconnected: lambda _, row: {"session_id": row.data["sessionId"], "lost_at": row.at},
         e.AvailabilityChanged: _changed,
     }
+
+
+TOLD: Final = {
+    "store_name": "storeName", "pickup": "pickup", "dropoff": "dropoff", "prep_seconds": "prepSeconds",
+    "dispatch_at": "dispatchAt", "price_cents": "priceCents", "driver_pay_cents": "driverPayCents",
+    "currency": "currency", "requirements": "requirements", "promised_at": "promisedAt", "tip_cents": "tipCents",
+}  # fmt: skip
+"""What of an order changes and is told, old and new: the model's name and the wire's."""
+
+
+def _model_value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name.endswith("_at"):
+        return parse_instant(value)
+    if name in ("pickup", "dropoff"):
+        return Place(value["lat"], value["lon"], value["address"])
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _with_people(value: Any, last: Any) -> Any:
+    """A place that was told without the people in it, with those who are there in the end."""
+    if not isinstance(value, Place):
+        return value
+    return structs.replace(value, name=last.name, phone=last.phone, notes=last.notes)
+
+
+def _store(d: Delivery) -> Place:
+    return d.details.store or d.pickup
 
 
 def _id(named: str | None) -> str:

@@ -14,6 +14,8 @@ MESSAGE_OF: Final = {
     "delivery.assigned": "assignment",
     "delivery.reassigned": "assignment",
     "delivery.cancelled": "assignment",
+    "delivery.released": "assignment",
+    "delivery.changed": "assignment",
     "driver.availability_changed": "availability",
 }
 NOTED_WITHIN: Final = timedelta(seconds=10)

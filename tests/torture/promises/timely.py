@@ -184,11 +184,19 @@ class _Wait:
         self.tickets = 0
 
 
+class _AtRisk:
+    """A delivery's time at risk, for whatever reasons."""
+
+    def __init__(self) -> None:
+        self.codes: set[str] = set()
+        self.tickets = 0
+
+
 def escalation(evidence: Evidence) -> Verdict:
     """In every wait each level once, rising, none left out, none early, none forgotten; none outside a wait."""
     verdict = Verdict("escalation: each level once a wait, in order, never after")
     waits: dict[str, _Wait] = {}
-    at_risk: dict[str, int] = {}  # tickets since the delivery came to be at risk
+    at_risk: dict[str, _AtRisk] = {}
     lags: list[float] = []
     for event in evidence.database.events:
         delivery_id = event.delivery_id
@@ -196,13 +204,26 @@ def escalation(evidence: Evidence) -> Verdict:
             continue
         wait = waits.get(delivery_id)
         match event.type:
-            case "delivery.ready" | "delivery.reassigned":
+            case (
+                "delivery.ready"
+                | "delivery.reassigned"
+                | "delivery.released"
+                | "delivery.restored"
+                | "delivery.retried"
+            ):
                 waits[delivery_id] = _Wait(event.at)
+                at_risk.pop(delivery_id, None)
             case "delivery.assigned" | "delivery.cancelled":
                 if wait is not None:
                     _reached_all(verdict, evidence, delivery_id, wait, event.at)
                 waits.pop(delivery_id, None)
                 at_risk.pop(delivery_id, None)
+            case "delivery.returning":
+                at_risk.pop(delivery_id, None)
+            case "delivery.recovered" if delivery_id in at_risk:
+                at_risk[delivery_id].codes.discard(event.data["risk"])
+                if not at_risk[delivery_id].codes:
+                    del at_risk[delivery_id]
             case "delivery.escalated":
                 level = event.data["level"]
                 verdict.must(
@@ -211,11 +232,12 @@ def escalation(evidence: Evidence) -> Verdict:
                 if wait is not None:
                     lags += _climb(verdict, evidence, delivery_id, wait, event)
             case "delivery.at_risk":
-                at_risk.setdefault(delivery_id, 0)
+                at_risk.setdefault(delivery_id, _AtRisk()).codes.add(event.data["risk"])
             case "ticket.created" if wait is None:
                 verdict.must(delivery_id in at_risk, f"delivery {delivery_id}: a ticket, neither waiting nor at risk")
-                at_risk[delivery_id] = at_risk.get(delivery_id, 0) + 1
-                verdict.must(at_risk[delivery_id] == 1, f"delivery {delivery_id}: two tickets while at risk")
+                found = at_risk.setdefault(delivery_id, _AtRisk())
+                found.tickets += 1
+                verdict.must(found.tickets == 1, f"delivery {delivery_id}: two tickets while at risk")
             case "ticket.created":
                 if wait is not None:
                     wait.tickets += 1

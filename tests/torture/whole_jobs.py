@@ -1,0 +1,119 @@
+"""An evening of whole jobs that never was: PINs, failures, returns, jobs given back, orders changed, drivers gone; told
+with nothing wrong in it.
+"""
+
+from typing import Any
+
+from server.dispatch import commands as c
+from server.dispatch.decided import Decided
+from server.dispatch.policy import WatchPolicy
+from server.dispatch.refusals import Refusal
+from tests.builders import NOW, SHOP, by, id_of, seconds
+from tests.torture.evening import OLGA, POLICY, Evening
+from tests.torture.evidence import Evidence
+
+STEW, BREAD, MILK, JAM = (id_of(name) for name in ("stew", "bread", "milk", "jam"))
+GONE_SECONDS = 4
+WATCHED = type(POLICY)(
+    offer_timeout_seconds=POLICY.offer_timeout_seconds,
+    presence_lapse_seconds=90,
+    call_presence_seconds=POLICY.call_presence_seconds,
+    escalation=(),
+    watch=WatchPolicy(gone_seconds=GONE_SECONDS),
+)
+
+
+class Jobs(Evening):
+    """With apps that say when they did what, under an id for each action."""
+
+    def deed(
+        self,
+        driver_id: str,
+        kind: str,
+        command: type[Any],
+        delivery_id: str,
+        *args: Any,
+        seconds_ago: float = 0.0,
+        assignment_id: str | None = None,
+        **fields: Any,
+    ) -> Decided | Refusal:
+        """Done so long ago, and reported now. `args` are the command's between driver and actor."""
+        job = assignment_id or self.assignment_of(delivery_id)
+        action, at = self.id(), self.now - seconds(seconds_ago)
+        deed = c.Deed(action, at, self.now)
+        more = {name: fields[name] for name in ("note", "then") if name in fields}
+        if "proof" in fields:
+            more["pin"] = fields["proof"]["pin"]
+        times = {"actionId": action, "at": at.isoformat(), "sentAt": self.now.isoformat()}
+        whole = command(job, driver_id, *args, actor=by(driver_id), deed=deed, **more)
+        return self.say(driver_id, kind, whole, assignmentId=job, **times, **fields)
+
+    def taken(self, delivery_id: str, driver_id: str) -> str:
+        """Offered to this driver, and accepted."""
+        offer = self.offer(delivery_id, driver_id)
+        command = c.AcceptOffer(offer, driver_id, self.id(), by(driver_id))
+        self.say(driver_id, "accept", command, offerId=offer)
+        return self.assignment_of(delivery_id)
+
+
+def an_evening_of_whole_jobs() -> Evidence:
+    """Stew cannot be handed over, comes back, is tried again and needs a PIN; bread's driver is gone for a while and
+    picks up without a network; milk is given back, reported too late, changed, delayed, cancelled and restored; jam's
+    driver has a dead phone.
+    """
+    evening = Jobs(WATCHED)
+    dan, dora = evening.register("Dan"), evening.register("Dora")
+    evening.connect(dan)
+    evening.connect(dora)
+
+    stew = evening.order("stew", proof_required=("pin",), pin="2718")
+    evening.taken(stew, dan)
+    evening.deed(dan, "arrived", c.Arrive, stew, "pickup", where="pickup")
+    evening.deed(dan, "picked_up", c.PickUp, stew)
+    evening.deed(dan, "arrived", c.Arrive, stew, "dropoff", where="dropoff")
+    evening.deed(dan, "completed", c.Complete, stew, proof={"pin": "0000"})
+    evening.deed(dan, "failed", c.Fail, stew, "refused", reason="refused", note="dan-1", then="return")
+    evening.deed(dan, "completed", c.Complete, stew)
+    path = f"/deliveries/{stew}/retry"
+    evening.call(OLGA, "POST", path, {"reason": "olga-1"}, c.RetryDelivery(stew, "olga-1", OLGA))
+    evening.taken(stew, dora)
+    evening.deed(dora, "picked_up", c.PickUp, stew)
+    evening.deed(dora, "completed", c.Complete, stew, proof={"pin": "2718"})
+
+    bread = evening.order("bread")
+    evening.taken(bread, dan)
+    evening.lose(dan)
+    evening.do(c.RaiseRisk(bread, "driver_gone"), after=GONE_SECONDS)
+    evening.wait(20.0)
+    evening.connect(dan, resume=True)
+    evening.do(c.ClearRisk(bread, "driver_gone"))
+    evening.deed(dan, "picked_up", c.PickUp, bread, seconds_ago=15.0)
+    evening.deed(dan, "completed", c.Complete, bread)
+
+    milk = evening.order("milk")
+    held = evening.taken(milk, dora)
+    evening.deed(dora, "release", c.Release, milk, "vehicle", reason="vehicle", note="dora-1")
+    evening.deed(dora, "picked_up", c.PickUp, milk, assignment_id=held)
+    for version, changes in ((evening.version_of(milk), {"tip_cents": 150}), (None, {"notes": "warm"})):
+        seen = version or evening.version_of(milk)
+        body = {"version": seen, "notes": "n"}
+        change = c.ChangeDelivery(milk, seen, evening.id(), SHOP, **changes)
+        evening.call(SHOP, "PATCH", f"/deliveries/{milk}", body, change)
+    delay = c.DelayDelivery(milk, 5, evening.id(), SHOP, "shop-d1")
+    evening.call(SHOP, "POST", f"/deliveries/{milk}/delay", {"minutes": 5, "reason": "shop-d1"}, delay)
+    ready = c.MarkReady(milk, evening.id(), SHOP)
+    evening.call(SHOP, "POST", f"/deliveries/{milk}/ready", None, ready)
+    cancel = c.CancelDelivery(milk, "shop-c1", SHOP)
+    evening.call(SHOP, "POST", f"/deliveries/{milk}/cancel", {"reason": "shop-c1"}, cancel)
+    evening.call(OLGA, "POST", f"/deliveries/{milk}/restore", None, c.RestoreDelivery(milk, OLGA))
+    evening.do(c.NoteFailedSearch(milk, "no_driver_available"))
+
+    jam = evening.order("jam")
+    held = evening.taken(jam, dan)
+    for_him = c.PickUp(held, None, OLGA, c.Deed(reason="olga-2"))
+    evening.call(OLGA, "POST", f"/admin/assignments/{held}/pickup", {"reason": "olga-2"}, for_him)
+    body = {"reason": "refused", "note": "olga-3", "then": "end"}
+    evening.call(OLGA, "POST", f"/admin/assignments/{held}/failed", body, c.Fail(held, None, "refused", OLGA, "olga-3"))
+    evening.wait(1.0)
+    assert evening.now > NOW
+    return evening.evidence()
