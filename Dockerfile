@@ -1,5 +1,5 @@
 # One image, one process: a node of Callboard. With CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL it uses those
-# servers; without them it runs a PostgreSQL and a Valkey of its own in /data. See docs/deployment.md.
+# servers; without them it runs its own PostgreSQL and Valkey in /data. See docs/deployment.md.
 FROM python:3.13-slim-bookworm AS build
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

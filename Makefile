@@ -9,17 +9,17 @@ ARGS =
 SHARED = -n auto --maxprocesses 4 --dist worksteal
 
 help:
-	@echo 'make demo     a city of simulated drivers and orders on this machine (ARGS="--drivers 100")'
-	@echo 'make serve    the server, with a PostgreSQL and a Valkey of its own (ARGS="--port 8080")'
+	@echo 'make demo     the server with a simulated city on this machine (ARGS="--drivers 100")'
+	@echo 'make serve    the server with its own PostgreSQL and Valkey (ARGS="--port 8080")'
 	@echo 'make test     all tests (ARGS="tests/dispatch -k offer")'
 	@echo 'make check    what must pass before a commit: format, lint, types, migrations, tests, coverage'
 	@echo 'make bench    the benchmarks'
-	@echo 'make torture  nodes, servers and networks fail under load, and every promise is checked (ARGS="--minutes 10")'
-	@echo 'make load     20,000 drivers at once, a burst of orders, a node lost, churn (ARGS="--minutes 60")'
-	@echo 'make abuse    hostile clients of every kind, with twenty times the examples of the tests (ARGS="-k socket")'
-	@echo 'make audit    whether a pinned version has a known hole; needs a network, and says so without one'
-	@echo 'make release  wheel and sdist in dist/, each checked, and the wheel tried out in an empty environment'
-	@echo 'make venv     a virtual environment with everything for working on Callboard'
+	@echo 'make torture  break nodes, servers and networks under load, and check every promise (ARGS="--minutes 10")'
+	@echo 'make load     20,000 drivers, many orders at once, a killed node, reconnects (ARGS="--minutes 60")'
+	@echo 'make abuse    attacks on the server, with twenty times as many examples as the tests (ARGS="-k socket")'
+	@echo 'make audit    look up known vulnerabilities of the pinned versions; needs a network'
+	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
+	@echo 'make venv     create the virtual environment for development'
 	@echo 'also: lint, types, cover, browser, clean'
 
 venv: $(VENV)/.dev

@@ -1,7 +1,7 @@
-"""The command line: options in, exit codes out. What the commands do is written elsewhere.
+"""The command line: parses options, calls the code of each command, and returns exit codes.
 
-Exit codes: 0 done, or a server ended by SIGTERM or SIGINT; 2 a bad option or setting, with a line for each on
-standard error; 1 anything else that went wrong, with one line. Heavy imports wait until a command needs them.
+Exit codes: 0 for success, and for a server ended by SIGTERM or SIGINT; 2 for wrong options or settings, with a line for
+each on standard error; 1 for any other error, with one line. Heavy imports wait until a command needs them.
 """
 
 import asyncio
@@ -32,8 +32,10 @@ DRIVERS: Final = click.IntRange(1, 100_000)
 RATE: Final = click.FloatRange(0, 100_000)
 SPEED: Final = click.FloatRange(0.1, 100)
 
-AHEAD_HELP: Final = "Look for drivers so many minutes before an order is ready.  [default: when it is placed]"
-SPEED_HELP: Final = "How much faster orders come and drivers move."
+AHEAD_HELP: Final = (
+    "Start the search this many minutes before the goods are ready.  [default: when the order is placed]"
+)
+SPEED_HELP: Final = "Factor for the rate of orders and the speed of drivers."
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     try:
         done = callboard.main(arguments, prog_name="callboard", standalone_mode=False)
     except BadSettings as bad:
@@ -66,7 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _expected(error: Exception) -> int | None:
-    """The exit code for an error that is nobody's bug and says in a line what is wrong, else None."""
+    """The exit code for an expected error, whose text is one line for people; None for a bug."""
     from server.embedded.servers import EmbeddedError
     from server.process.startup import Failed
     from server.store.engine import DatabaseUnreachable
@@ -85,7 +87,7 @@ def _fail(lines: Sequence[str], code: int) -> int:
 
 
 def _flush() -> None:
-    """A reader that has gone away is no failure of ours."""
+    """Flush standard output. A closed pipe is not an error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -101,16 +103,16 @@ def _write_logs(settings: Settings) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="callboard", message="%(prog)s %(version)s")
 def callboard() -> None:
-    """A call board for delivery drivers: offers each delivery to the right driver, and shows what happens.
+    """Dispatch server for delivery drivers: offers each delivery to the right driver and shows ops what happens.
 
-    Settings are read from CALLBOARD_* in the environment, a .env file and callboard.toml. Without
-    CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL it runs a PostgreSQL and a Valkey of its own.
+    Settings come from CALLBOARD_* in the environment, from a .env file and from callboard.toml. Without
+    CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL, Callboard runs its own PostgreSQL and Valkey.
     """
 
 
 @callboard.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=PORT, help="Port to listen on; 0 for any free one.  [default: 8000]")
+@click.option("--port", type=PORT, help="Port to listen on; 0 for any free port.  [default: 8000]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes to serve with.  [default: 1]")
 def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Migrate the database, then serve until SIGTERM or SIGINT."""
@@ -125,13 +127,13 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
 
 @callboard.command()
-@click.option("--port", type=PORT, help="Port to listen on; 0 for any free one.  [default: 8000]")
+@click.option("--port", type=PORT, help="Port to listen on; 0 for any free port.  [default: 8000]")
 @click.option("--drivers", type=DRIVERS, default=60, show_default=True, help="Drivers on the road.")
 @click.option("--orders-per-minute", type=RATE, default=20, show_default=True, help="On average.")
 @click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
 def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float) -> None:
     """Serve, with a simulated city of drivers and orders on real websockets."""
-    # What is said to whoever watches stays on the screen.
+    # Fewer log lines, so that the address and the login stay visible.
     settings = load_settings(port=port, usual={"log_level": "warning"})
     _write_logs(settings)
     from server.process.startup import serve_a_city
@@ -141,15 +143,15 @@ def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float)
 
 
 @callboard.command()
-@click.option("--url", help="The server, as https://callboard.example.org.")
-@click.option("--token", default="", help="A token of role service; else one is made with CALLBOARD_SECRET.")
+@click.option("--url", help="URL of the server, such as https://callboard.example.org.")
+@click.option("--token", default="", help="A token with the role service.  [default: minted with CALLBOARD_SECRET]")
 @click.option("--drivers", type=DRIVERS, default=60, show_default=True, help="Drivers on the road.")
 @click.option("--orders-per-minute", type=RATE, default=20, show_default=True, help="On average.")
 @click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
-@click.option("--minutes", type=click.FloatRange(0.05, 100_000), help="For how long.  [default: until ended]")
+@click.option("--minutes", type=click.FloatRange(0.05, 100_000), help="How long to run.  [default: until stopped]")
 @click.option("--zone", default="default", show_default=True, help="The zone of drivers and orders.")
 @click.option("--day", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A real day to replay.")
-@click.option("--from", "start", help="Where in the day to start, as HH:MM.  [default: the busiest time]")
+@click.option("--from", "start", help="Time of day to start at, as HH:MM.  [default: the busiest time]")
 @click.option("--ahead", type=click.FloatRange(0, 1440), help=AHEAD_HELP)
 @click.option("--port", type=PORT, help="Port of the server started for --day without --url.  [default: 8000]")
 def simulate(
@@ -167,11 +169,11 @@ def simulate(
 ) -> None:
     """Put load on a server: a simulated city, or (--day) a window of a real day, in real time.
 
-    The files of a day are those of the public Meal Delivery Routing Problem instances. What it amounted to is
-    printed on standard output.
+    A day is a folder in the format of the public Meal Delivery Routing Problem instances. A summary is printed on
+    standard output.
     """
     if day is None and url is None:
-        raise click.UsageError("--url: missing; or give --day to replay one on a server of our own")
+        raise click.UsageError("--url: missing; or use --day to replay a day on a new server")
     if url is not None and not url.startswith(("http://", "https://")):
         raise click.UsageError("--url: must be a URL such as http://127.0.0.1:8000")
     window = None if day is None else _window(day, start, minutes or 60.0, ahead)
@@ -217,10 +219,10 @@ def _secret() -> str:
 
 @callboard.command()
 @click.option("--role", type=click.Choice(TOKEN_ROLES), required=True)
-@click.option("--subject", help="Whose it is: for a driver their id.  [default: the role's name]")
+@click.option("--subject", help="The subject; for a driver, their id.  [default: the role's name]")
 @click.option("--hours", type=click.FloatRange(0, LONGEST_TOKEN_HOURS, min_open=True), default=12, show_default=True)
 def token(role: str, subject: str | None, hours: float) -> None:
-    """Print a token, and nothing else, on standard output."""
+    """Print a token on standard output."""
     from server.ids import is_id
     from server.web.access.auth import is_subject, mint_token
 
@@ -235,7 +237,7 @@ def token(role: str, subject: str | None, hours: float) -> None:
 
 @callboard.group()
 def user() -> None:
-    """People who can log in to the board."""
+    """Manage the users of the board."""
 
 
 @user.command("add")
@@ -243,7 +245,7 @@ def user() -> None:
 @click.option("--role", type=click.Choice(PERSON_ROLES), required=True)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def user_add(name: str, role: str, password_stdin: bool) -> None:
-    """Add a person. Without --password-stdin you are asked for a password, or get one (on standard output)."""
+    """Add a user. Without --password-stdin, asks for a password, or prints a new one on standard output."""
     from server.process.startup import database, with_servers
     from server.users import add_person, random_password
 
@@ -262,16 +264,16 @@ def user_add(name: str, role: str, password_stdin: bool) -> None:
 
 
 def _password(from_stdin: bool) -> str:
-    """The password given, or nothing when one is to be made up."""
+    """The password, or an empty text to generate one."""
     if from_stdin:
         line = sys.stdin.readline().rstrip("\r\n")
         if not line:
-            raise click.UsageError("--password-stdin: there is no password on standard input")
+            raise click.UsageError("--password-stdin: no password on standard input")
         return line
     if not sys.stdin.isatty():
         return ""
     given: str = click.prompt(
-        "Password (empty: make one up)",
+        "Password (leave empty to generate one)",
         default="",
         show_default=False,
         hide_input=True,
@@ -283,7 +285,7 @@ def _password(from_stdin: bool) -> str:
 
 @callboard.command()
 def migrate() -> None:
-    """Bring the database's schema up to date."""
+    """Update the database schema."""
     from server.process.startup import with_servers
     from server.store.migrate import migrate as bring_up_to_date
 
@@ -293,9 +295,9 @@ def migrate() -> None:
 
 
 @callboard.command()
-@click.option("--fix", is_flag=True, help="Rebuild what Redis shows from PostgreSQL.")
+@click.option("--fix", is_flag=True, help="Rebuild the index in Redis from PostgreSQL.")
 def doctor(fix: bool) -> None:
-    """Check everything Callboard depends on, and say what is wrong. Exit code 1 if anything is."""
+    """Check everything that Callboard depends on. Exit code 1 if there is a problem."""
     from server.doctor import examine
     from server.process.startup import with_servers
 
@@ -308,11 +310,11 @@ def doctor(fix: bool) -> None:
 
 
 @callboard.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only count the rows that would be deleted.")
 def prune(dry_run: bool) -> None:
-    """Remove what was kept long enough (CALLBOARD_KEEP_…), which a node does every hour by itself.
+    """Delete rows past their retention (CALLBOARD_KEEP_…). A node does this every hour.
 
-    How many rows of which tables is printed on standard output.
+    The number of rows of each table is printed on standard output.
     """
     from server.process.startup import database, with_servers
     from server.store.jobs.retention import prune as remove
@@ -332,8 +334,8 @@ def prune(dry_run: bool) -> None:
     for table, count in gone.items():
         click.echo(f"{count:12,}  {table}")
     if failed:
-        told = "; ".join(f"{step}: {reason}" for step, reason in failed.items())
-        raise click.ClickException(f"not everything was removed: {told}")
+        steps = "; ".join(f"{step}: {reason}" for step, reason in failed.items())
+        raise click.ClickException(f"some rows were not deleted: {steps}")
 
 
 if __name__ == "__main__":

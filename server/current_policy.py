@@ -1,4 +1,4 @@
-"""The policy in force, as this node knows it: changed by its own commits at once, by others' within a second."""
+"""This node's copy of the current policy: its own commits change it at once, those of other nodes within a second."""
 
 import asyncio
 from typing import Final
@@ -27,7 +27,7 @@ class Policies:
         self._version = 0
 
     def look_now(self, _payload: bytes = b"") -> None:
-        """It may have changed elsewhere."""
+        """Another node may have changed the policy."""
         self._look.set()
 
     def committed(self, commit: Committed) -> None:
@@ -42,7 +42,7 @@ class Policies:
             self._set(newer)
 
     async def follow(self) -> None:
-        """Keep up with other nodes, for ever."""
+        """Follow the changes of other nodes."""
         while True:
             await wait_until_set(self._look, POLL_SECONDS)
             try:

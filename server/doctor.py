@@ -1,4 +1,4 @@
-"""`callboard doctor`: looks at everything a node depends on and says what it found. It changes nothing unless asked."""
+"""`callboard doctor`: checks everything that a node depends on. It changes nothing without `--fix`."""
 
 import asyncio
 import resource
@@ -29,50 +29,50 @@ from server.store.users import count_admins
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0
 CLOCK_SECONDS: Final = 1.0
-"""How far this machine's clock may be from the database's before that is worth a word."""
+"""A larger difference between this machine's clock and the database's is reported."""
 LATENCY_MS: Final = 20.0
 FILES_WANTED: Final = 4096
 FIX_SECONDS: Final = 15.0
 REBUILD_ROUNDS: Final = 20
-STILL_THERE: Final = timedelta(days=1)
-"""For so long what is to be removed may still be there."""
+OVERDUE: Final = timedelta(days=1)
+"""Rows may exist this long beyond their retention."""
 
 
 class Finding(Struct, frozen=True):
-    """What was looked at and what was found: `ok`, worth a word (`note`), or `bad`."""
+    """The result of a check: `ok`, `note` (works, but somebody may want to know), or `bad`."""
 
     what: str
     how: str
-    told: str
+    text: str
 
     @property
     def bad(self) -> bool:
-        """Whether Callboard cannot work like this, or not well."""
+        """Whether this keeps Callboard from working, or from working well."""
         return self.how == "bad"
 
     @property
     def line(self) -> str:
-        """For people."""
-        return f"{self.how:5} {self.what:10} {self.told}"
+        """The finding as a line of text."""
+        return f"{self.how:5} {self.what:10} {self.text}"
 
 
-def ok(what: str, told: str) -> Finding:
-    """All is well."""
-    return Finding(what, "ok", told)
+def ok(what: str, text: str) -> Finding:
+    """A check without a problem."""
+    return Finding(what, "ok", text)
 
 
-def note(what: str, told: str) -> Finding:
-    """It works; somebody may want to know."""
-    return Finding(what, "note", told)
+def note(what: str, text: str) -> Finding:
+    """Something that works, but that somebody may want to know."""
+    return Finding(what, "note", text)
 
 
-def bad(what: str, told: str) -> Finding:
-    """Something is missing or wrong."""
-    return Finding(what, "bad", told)
+def bad(what: str, text: str) -> Finding:
+    """A problem."""
+    return Finding(what, "bad", text)
 
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
-    """Look at everything, in the order in which one thing needs the other."""
+    """Run all checks, dependencies first."""
     findings = [*_secrets(settings), _files()]
     bus = Bus(settings.redis_url, settings.redis_prefix)
     db = Database(settings.database_url, pool_size=4)
@@ -89,11 +89,11 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
             findings += await _nodes(db)
             findings.append(await _kept(settings, db))
             if any(finding.bad for finding in redis_findings):
-                findings.append(note("index", "not looked at without Redis"))
+                findings.append(note("index", "not checked, because Redis has a problem"))
             else:
                 findings += await _index(db, bus, fix=fix)
         elif fix:
-            findings.append(bad("index", "was not rebuilt: first mend what is said above"))
+            findings.append(bad("index", "not rebuilt: fix the problems above first"))
         return findings
     finally:
         await db.close()
@@ -104,7 +104,9 @@ def _secrets(settings: Settings) -> list[Finding]:
     findings = [_secret("CALLBOARD_SECRET", settings.secret)]
     if settings.secret_accepted:
         other = _secret("CALLBOARD_SECRET_ACCEPTED", settings.secret_accepted)
-        findings.append(other if other.bad else note("secret", "tokens of CALLBOARD_SECRET_ACCEPTED are good as well"))
+        findings.append(
+            other if other.bad else note("secret", "tokens signed with CALLBOARD_SECRET_ACCEPTED are accepted too")
+        )
     return findings
 
 
@@ -120,8 +122,10 @@ def _secret(name: str, secret: str) -> Finding:
 def _files() -> Finding:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < FILES_WANTED:
-        return note("files", f"{soft} open files allowed, about one a driver: raise it (ulimit -n; at most {hard})")
-    return ok("files", f"{soft} open files allowed, about one a driver")
+        return note(
+            "files", f"limit of {soft} open files; each driver needs about one: raise it (ulimit -n, at most {hard})"
+        )
+    return ok("files", f"limit of {soft} open files; each driver needs about one")
 
 
 async def _redis(bus: Bus) -> list[Finding]:
@@ -133,7 +137,7 @@ async def _redis(bus: Bus) -> list[Finding]:
             about: dict[str, Any] = await bus.redis.info("server")
             await bus.redis.geosearch(f"{bus.prefix}doctor", longitude=0, latitude=0, radius=1)
     except ResponseError as error:
-        return [bad("redis", f"does not do what is needed of it: {_one_line(error)}")]
+        return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}")]
     except (RedisError, OSError, TimeoutError) as error:
         return [bad("redis", f"cannot be reached: {_one_line(error)}")]
     version = str(about.get("redis_version", "0"))
@@ -158,13 +162,15 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
                 return [bad("database", f"{name} at {where} is too old: {OLDEST_SERVER} or newer is needed")]
             findings = [ok("database", f"{name} at {where}, answers in {took_ms:.1f} ms")]
             if took_ms > LATENCY_MS:
-                findings.append(note("database", f"{took_ms:.0f} ms for a question is slow: put it near the nodes"))
+                findings.append(
+                    note("database", f"{took_ms:.0f} ms for a query is slow: move the database near the nodes")
+                )
             if not durable:
-                findings.append(bad("database", "fsync or full_page_writes is off: a power cut may lose everything"))
+                findings.append(bad("database", "fsync or full_page_writes is off: a power failure may lose all data"))
             findings.append(_clock(ahead))
             pending = await pending_migrations(connection)
             if pending:
-                findings.append(bad("schema", f"{len(pending)} migrations have not run: `callboard migrate`"))
+                findings.append(bad("schema", f"{len(pending)} migrations are pending: run `callboard migrate`"))
             else:
                 findings.append(ok("schema", "up to date"))
                 findings.append(_people(await count_admins(connection)))
@@ -180,46 +186,51 @@ def _one_line(error: BaseException) -> str:
 def _clock(ahead: float) -> Finding:
     if abs(ahead) > CLOCK_SECONDS:
         which = "behind" if ahead > 0 else "ahead of"
-        return note("clock", f"this machine is {abs(ahead):.1f} s {which} the database: tokens and logs will differ")
+        return note(
+            "clock",
+            f"this machine is {abs(ahead):.1f} s {which} the database: tokens may be refused, log times differ",
+        )
     return ok("clock", f"within {max(abs(ahead) * 1000, 1):.0f} ms of the database's")
 
 
 def _people(admins: int) -> Finding:
     if not admins:
-        return note("people", "nobody can log in as an admin: `callboard user add NAME --role admin`")
-    return ok("people", f"{admins} can log in as admin")
+        return note("people", "no user can log in as admin: run `callboard user add NAME --role admin`")
+    return ok("people", f"{admins} users can log in as admin")
 
 
 async def _nodes(db: Database) -> list[Finding]:
-    """Who runs, and who dispatches."""
+    """How many nodes run, and whether one of them dispatches."""
     nodes = await count_nodes(db.pool)
     if not nodes.alive:
-        return [note("nodes", "none is running")]
+        return [note("nodes", "no node is running")]
     findings = [ok("nodes", f"{nodes.alive} running, {nodes.sockets} drivers connected")]
     if nodes.dead:
-        findings.append(note("nodes", f"{nodes.dead} ended without a word and will be forgotten"))
+        findings.append(note("nodes", f"{nodes.dead} stopped without a shutdown; removed from this list after an hour"))
     if (await lease_state(db.pool, DISPATCHER)).held:
-        findings.append(ok("lease", "one node dispatches"))
+        findings.append(ok("lease", "one node holds it and dispatches"))
     else:
-        findings.append(bad("lease", "nodes are running, but none of them dispatches"))
+        findings.append(bad("lease", "nodes are running, but no node holds it: nothing is dispatched"))
     return findings
 
 
 async def _kept(settings: Settings, db: Database) -> Finding:
-    """What should have been removed a day ago."""
+    """Rows that the retention job should have deleted a day ago."""
     try:
         now = await time_at(db.pool)
-        left = await would_go(db, settings, now=now - STILL_THERE)
+        left = await would_go(db, settings, now=now - OVERDUE)
     except DATABASE_ERRORS as error:
         return note("kept", f"cannot be counted: {_one_line(error)}")
-    told = ", ".join(f"{rows} {table}" for table, rows in left.items() if rows)
-    if told:
-        return note("kept", f"older than they should get: {told}; a node removes them, or `callboard prune`")
-    return ok("kept", "nothing is older than it should get")
+    text = ", ".join(f"{rows} {table}" for table, rows in left.items() if rows)
+    if text:
+        return note("kept", f"older than their retention: {text}; a node deletes them, or run `callboard prune`")
+    return ok("kept", "no rows are older than their retention")
 
 
 async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
-    """The GEO index against PostgreSQL. Commits go on meanwhile, so a difference counts if it is there twice."""
+    """Compares the GEO index with PostgreSQL, twice: commits during the first look cause differences that do not
+    last.
+    """
     policies = Policies(db.pool)
     await policies.refresh()
     try:
@@ -234,12 +245,14 @@ async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
     except (RedisError, *DATABASE_ERRORS) as error:
         return [bad("index", f"cannot be compared: {_one_line(error)}")]
     if differing:
-        return [bad("index", f"{len(differing)} drivers are wrongly in or out of Redis: `callboard doctor --fix`")]
-    return [ok("index", f"{'rebuilt: ' if fix else ''}{size} drivers in Redis, as in PostgreSQL")]
+        return [
+            bad("index", f"{len(differing)} drivers differ between Redis and PostgreSQL: run `callboard doctor --fix`")
+        ]
+    return [ok("index", f"{'rebuilt: ' if fix else ''}{size} drivers, the same as in PostgreSQL")]
 
 
 async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tuple[str, str]], int]:
-    """(zone, driver id) of those in one of the two only, and how many Redis has."""
+    """(zone, driver id) of drivers that only one of the two has, and the number of drivers in Redis."""
     by_zone = await all_dispatchable(db.pool, policies.current, GEO_LATITUDE)
     true = {(zone, driver_id) for zone, ids in by_zone.items() for driver_id in ids}
     shown = set()
@@ -251,7 +264,7 @@ async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tu
 
 
 async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
-    """Write all that Redis shows anew, through the same code as a node whose Redis came back."""
+    """Write all of the index again, with the code that a node uses when Redis is back."""
     geo = Geo(
         bus,
         db.pool,
@@ -260,18 +273,18 @@ async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
         latest=lambda _: None,
         alone=lambda: True,
     )
-    async with _carried(bus):
+    async with _running(bus):
         await bus.redis.delete(bus.status_key)
         await geo.refill()
         for _ in range(REBUILD_ROUNDS):
-            await asyncio.sleep(0.1)  # what was gathered is written meanwhile
+            await asyncio.sleep(0.1)  # the bus writes the collected commands in this time
             if not await geo.reconcile():
                 break
 
 
 @asynccontextmanager
-async def _carried(bus: Bus) -> AsyncIterator[None]:
-    """While the bus carries what is written to it."""
+async def _running(bus: Bus) -> AsyncIterator[None]:
+    """Run the bus, so that it writes its commands."""
     connected = asyncio.Event()
     bus.on_reconnect.append(connected.set)
     bus.subscribe("doctor", lambda _: None)

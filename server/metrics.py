@@ -1,9 +1,9 @@
-"""What Callboard counts about its write path and its nodes, for `/metrics`. Others' metrics stand beside their code."""
+"""The metrics of the write path and the event loop. Other modules define their own metrics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 BATCH_SIZE = Histogram(
-    "callboard_batch_size", "Commands taken by one transaction", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    "callboard_batch_size", "Commands in one transaction", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
 )
 QUEUE_WAIT = Histogram(
     "callboard_queue_wait_seconds",
@@ -12,10 +12,10 @@ QUEUE_WAIT = Histogram(
 )
 TRANSACTION_TIME = Histogram(
     "callboard_transaction_seconds",
-    "From BEGIN to after COMMIT",
+    "Duration of a transaction, from BEGIN to after COMMIT",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
-COMMANDS = Counter("callboard_commands", "Commands that were decided")
+COMMANDS = Counter("callboard_commands", "Commands decided")
 REFUSALS = Counter("callboard_refusals", "Commands refused, by the code of the refusal", ["code"])
-RERUNS = Counter("callboard_batches_rerun", "Batches that failed as a whole and were run command by command")
-LOOP_LAG = Gauge("callboard_loop_lag_seconds", "How late the event loop ran a timer, most recently")
+RERUNS = Counter("callboard_batches_rerun", "Batches that failed and were retried command by command")
+LOOP_LAG = Gauge("callboard_loop_lag_seconds", "How late the event loop ran its most recent timer")

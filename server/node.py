@@ -1,6 +1,6 @@
-"""A node: everything that runs in one process, put together and taken apart in the right order.
+"""A node: builds everything that runs in one process, and stops it in the right order.
 
-It owns the process's row in `nodes`: who it is, and that it lives.
+It owns the row of the process in `nodes`.
 """
 
 import asyncio
@@ -52,9 +52,9 @@ from server.write.executor import Executor
 
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0
-"""Without a renewal for so long, a node's sockets count as lost."""
+"""After this time without a renewal, a node's sockets count as lost."""
 SEEN_SECONDS: Final = 30.0
-"""How long a call of a driver is remembered here before the rules are asked again whether that is a return."""
+"""After a call of a driver, the rules are not asked again for this long whether it is a return."""
 CLOSE_SECONDS: Final = 5.0
 
 
@@ -69,7 +69,7 @@ class Node:
         self.node_id = new_id()
         self.alone = False
         self.known_words = 0
-        """What every node that lives can read: nothing new until it is known who lives."""
+        """The version of states that every live node can read: the lowest until the live nodes are known."""
         self.clock = DatabaseClock()
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
@@ -134,7 +134,7 @@ class Node:
         )
 
     def _build_dispatcher(self) -> None:
-        """What makes offers and keeps deadlines while the lease is held here; `asking` searches on any node."""
+        """Makes offers and handles deadlines while this node has the lease; `asking` searches on any node."""
         database, executor, policies = self.database, self.executor, self.policies
         self.lease = lease = Lease(self.node_id, database, self.bus)
         self.database_time = clock = DatabaseTime()
@@ -158,7 +158,7 @@ class Node:
         )
 
     def _connect(self) -> None:
-        """Who hears of what: commits of this node, in this order, and hints of others."""
+        """Registers the listeners: for commits of this node, in this order, and for hints of other nodes."""
         self.executor.listeners += [
             self._learn_zones,
             self.policies.committed,
@@ -224,23 +224,23 @@ class Node:
         await asyncio.gather(self.hub.drain(), self.lease.release())
 
     async def stop(self) -> None:
-        """Finish what was begun, write down what is known, and let go of everything; each step bounded."""
+        """Finish pending work, store what is in memory, and release everything; each step has a limit."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.executor.close()
                 await self.positions.store()
                 await forget_node(self.database.pool, self.node_id)
         except Exception as error:
-            log.warning("node_stopped_in_a_hurry", reason=repr(error))
+            log.warning("shutdown_incomplete", reason=repr(error))
         await stop(*self._tasks)
         await asyncio.gather(self.sender.close(), self.ops_sender.close())
         await self.bus.close()
         await self.database.close()
 
     async def seen(self, driver_id: str) -> Refusal | None:
-        """A driver made an authenticated call: note it, and let the rules know if it may be a return.
+        """A driver made an authenticated call: record it, and inform the rules if the driver may have returned.
 
-        The refusal, if there is no such driver or nobody can tell now.
+        Returns the refusal if there is no such driver, or if the database is unavailable.
         """
         now = time.monotonic()
         remembered = min(SEEN_SECONDS, self.policies.current.call_presence_seconds / 2)
@@ -299,7 +299,7 @@ class Node:
                 log.warning("heartbeat_failed", reason=repr(error))
 
     async def takes_writes(self) -> bool:
-        """Whether the database takes writes: it took the last beat, or takes one now. Never raises."""
+        """Whether the database accepts writes: it accepted the last heartbeat, or accepts one now. Never raises."""
         if time.monotonic() - self._written_at < 2 * BEAT_SECONDS:
             return True
         if self._writing is None or self._writing.done():  # one question however many ask

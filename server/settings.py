@@ -1,6 +1,6 @@
 """The settings: `CALLBOARD_*` in the environment, then `.env`, then `callboard.toml`, checked at start.
 
-Every mistake is named at once. Nothing here opens a connection or starts anything.
+All errors are reported together. This module opens no connection and starts nothing.
 """
 
 import os
@@ -27,14 +27,14 @@ PREFIX: Final = "CALLBOARD_"
 TOML_FILE: Final = "callboard.toml"
 SECRET_BYTES: Final = 32
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Private keys of the curve are below it."""
+"""The order of the curve; private keys are smaller."""
 
 Need = Literal["database", "redis", "secret"]
 EVERYTHING: Final[frozenset[Need]] = frozenset({"database", "redis", "secret"})
 
 
 class BadSettings(Exception):
-    """One or more settings are wrong; `mistakes` holds a line for each, without any secret value."""
+    """One or more settings are wrong. `mistakes` has one line for each, without secret values."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("; ".join(mistakes))
@@ -42,7 +42,7 @@ class BadSettings(Exception):
 
 
 def zone_of(name: str) -> tzinfo:
-    """The time zone of this name; UTC needs no zone files. Raises ZoneInfoNotFoundError, ValueError or OSError."""
+    """The time zone with this name; UTC needs no zone files. Raises ZoneInfoNotFoundError, ValueError or OSError."""
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
@@ -51,7 +51,9 @@ def _lower(value: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """What a node needs to know. An empty `database_url` and `redis_url` mean: run our own (embedded)."""
+    """The settings of a node. If `database_url` and `redis_url` are empty, Callboard runs its own servers
+    (embedded).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -59,7 +61,7 @@ class Settings(BaseModel):
     redis_url: str = Field("", repr=False)
     secret: str = Field("", repr=False)
     secret_accepted: str = Field("", repr=False)
-    """While the secret is changed: the other one, whose tokens are good as well. Nothing is signed with it."""
+    """A second secret whose tokens are also accepted, for the time of a change. Callboard signs nothing with it."""
     data: Path = Path("var")
 
     host: str = "127.0.0.1"
@@ -70,52 +72,56 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = "console"
 
     database_pool_size: int = Field(8, ge=2, le=100)
-    """Connections a node opens at most for everything but the one write lane."""
+    """The limit of database connections of a node, besides the few that have a fixed purpose."""
     redis_prefix: str = "callboard:"
     batch_limit: int = Field(128, ge=1, le=2000)
-    """Commands decided in one transaction at most; 1 turns batching off."""
+    """The limit of commands in one transaction; 1 turns batching off."""
     metrics_token: str = Field("", repr=False)
-    """When set, `/metrics` wants it as a bearer token."""
+    """If set, `/metrics` requires it as a bearer token."""
     secure_cookies: bool = False
-    """Set behind TLS: session cookies are then sent over https only."""
+    """Set it behind TLS: browsers then send session cookies over https only."""
     trusted_proxies: str = "127.0.0.1,::1"
-    """The addresses or networks, with commas between, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """Addresses or networks of proxies, separated by commas. Their `X-Forwarded-For` and `X-Forwarded-Proto` are
+    trusted.
+    """
 
     keep_deliveries_days: int = Field(400, ge=1, le=36_500)
-    """For how long deliveries that are over are kept, with their offers, assignments, tickets, notices and events."""
+    """Retention of finished deliveries, with their offers, assignments, tickets, notices and events."""
     keep_history_days: int = Field(400, ge=1, le=36_500)
-    """The same for what is nobody's delivery: changes of availability, events of drivers, alerts, parked messages."""
+    """Retention of what belongs to no delivery: changes of availability, events of drivers, alerts, parked webhook
+    messages.
+    """
     keep_messages_days: int = Field(7, ge=1, le=36_500)
-    """The same for the messages of drivers' streams. Who was away for longer starts from a snapshot."""
+    """Retention of the messages of drivers' streams. An app that was away for longer starts from a snapshot."""
     keep_webhooks_days: int = Field(30, ge=1, le=36_500)
-    """The same for what webhooks were told, and the attempts it took."""
+    """Retention of webhook messages and their attempts."""
 
     public_url: str = ""
-    """Where people reach the board, such as https://board.example; for links in notices."""
+    """The address of the board for people, such as https://board.example; used in links."""
     webhooks_allow_private: bool = False
-    """Whether webhooks may lead to this machine and to private networks."""
+    """Whether webhooks and push services may be on this machine and in private networks."""
     slack_webhook_url: str = Field("", repr=False)
-    """A Slack-compatible incoming webhook for the notices of ops."""
+    """A Slack-compatible incoming webhook that gets ops' notices."""
 
     vapid_private_key: str = Field("", repr=False)
-    """Signs web push, as 32 bytes in base64url; without one, all nodes use one that is kept in the database."""
+    """The key that signs web push: 32 bytes in base64url. Without it, all nodes use a key from the database."""
     vapid_subject: str = ""
-    """Whom push services write to when something is wrong: mailto:ops@fleet.example or an https URL."""
+    """The contact for push services: mailto:ops@fleet.example or an https URL."""
 
     time_zone: str = "UTC"
-    """The organisation's, for the times on its screens; the API speaks UTC."""
+    """The time zone of the screens and of days in insights. The API uses UTC."""
     map_tiles: str = ""
-    """A tile server's address with {z}, {x} and {y}; without one the maps have no background."""
+    """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Those whose tokens are good; the first one signs."""
+        """The accepted secrets. Callboard signs with the first."""
         return (self.secret, self.secret_accepted) if self.secret_accepted else (self.secret,)
 
     @property
     def embedded(self) -> bool:
-        """Whether PostgreSQL and Valkey are ours to start."""
+        """Whether Callboard runs its own PostgreSQL and Valkey."""
         return not self.database_url and not self.redis_url
 
     @field_validator("database_url")
@@ -243,10 +249,9 @@ def _of_scheme(value: str, example: str, *schemes: str) -> str:
 def load_settings(
     needs: frozenset[Need] = EVERYTHING, *, usual: Mapping[str, Any] | None = None, **options: Any
 ) -> Settings:
-    """Read every source; `options` are the command line's and win over all of them (None: not given).
+    """Read all sources. `options` come from the command line and override all sources (None: not given).
 
-    `usual` is what counts where no source says anything. With neither URL set the missing URLs and secret are not a
-    mistake: embedded mode provides them.
+    `usual` are other defaults. If both URLs are missing, embedded mode provides them and the secret.
     Raises BadSettings.
     """
     given = {name: value for name, value in options.items() if value is not None}
@@ -267,18 +272,18 @@ def load_settings(
 def _missing(settings: Settings, needs: frozenset[Need]) -> list[str]:
     mistakes = []
     if "database" in needs and not settings.database_url:
-        mistakes.append(f"{PREFIX}DATABASE_URL: missing; set both URLs, or neither to run our own servers")
+        mistakes.append(f"{PREFIX}DATABASE_URL: missing; set both URLs, or none to let Callboard run its own servers")
     if "redis" in needs and not settings.redis_url:
-        mistakes.append(f"{PREFIX}REDIS_URL: missing; set both URLs, or neither to run our own servers")
+        mistakes.append(f"{PREFIX}REDIS_URL: missing; set both URLs, or none to let Callboard run its own servers")
     if "secret" in needs and not settings.secret:
-        mistakes.append(f"{PREFIX}SECRET: missing; a key of at least {SECRET_BYTES} bytes, the same everywhere")
+        mistakes.append(f"{PREFIX}SECRET: missing; set a key of at least {SECRET_BYTES} bytes, the same on every node")
     return mistakes
 
 
 def _line(problem: Any, options: dict[str, Any]) -> str:
     field = str(problem["loc"][0]) if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
-        return f"{TOML_FILE}: {field}: no such setting"
+        return f"{TOML_FILE}: {field}: unknown setting"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     message = message[:1].lower() + message[1:]
     name = f"--{field.replace('_', '-')}" if field in options else PREFIX + field.upper()
@@ -286,10 +291,9 @@ def _line(problem: Any, options: dict[str, Any]) -> str:
 
 
 def kept_secret(data: Path) -> str:
-    """The secret kept in the data folder, made at the first call (readable by its owner only).
+    """The secret from the data folder. The first call creates it, readable by its owner only.
 
-    Safe when several processes ask at once: the first file wins. Raises BadSettings when the folder
-    cannot be used.
+    Several processes may call this at once: the first file wins. Raises BadSettings if the folder cannot be used.
     """
     path = data / "secret"
     try:
@@ -307,7 +311,9 @@ def kept_secret(data: Path) -> str:
                 draft.unlink()
         secret = path.read_text().strip()
     except OSError as error:
-        raise BadSettings([f"{PREFIX}DATA: cannot keep the secret in {data}: {error.strerror}"]) from None
+        raise BadSettings([f"{PREFIX}DATA: cannot store the secret in {data}: {error.strerror}"]) from None
     if len(secret.encode()) < SECRET_BYTES:
-        raise BadSettings([f"{path}: holds less than {SECRET_BYTES} bytes; delete it to have a new one made"])
+        raise BadSettings(
+            [f"{path}: the secret has fewer than {SECRET_BYTES} bytes; delete the file to create a new one"]
+        )
     return secret

@@ -1,4 +1,4 @@
-"""Background tasks that are named, watched and restarted. It knows nothing of what they do."""
+"""Background tasks with names, supervision and restarts."""
 
 import asyncio
 import time
@@ -10,25 +10,25 @@ from prometheus_client import Counter, Gauge
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 10.0
-"""A task that lived this long starts its backoff anew."""
+"""After a task ran this long, its backoff restarts."""
 
-ALIVE = Gauge("callboard_task_alive", "1 while the background task runs, 0 while it waits to restart", ["task"])
-DEATHS = Counter("callboard_task_deaths", "Times a background task died of an exception", ["task"])
+ALIVE = Gauge("callboard_task_alive", "1 while the background task runs, 0 before a restart", ["task"])
+DEATHS = Counter("callboard_task_deaths", "Restarts of a background task after an exception", ["task"])
 
 log = structlog.get_logger(__name__)
 
 
 def supervised(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-    """Start `run` as a task called `name` that is started again, with backoff, whenever it dies.
+    """Start `run` as a task called `name`, and restart it with backoff whenever it fails.
 
-    It ends when `run` returns or when the task is cancelled. A cancellation that nobody asked of this task
-    (a connection's own, leaking out) counts as a death.
+    It ends when `run` returns or when the task is cancelled. A cancellation that nobody requested (one of a connection
+    that leaks out) counts as a failure.
     """
     return asyncio.create_task(_supervise(name, run), name=name)
 
 
 async def stop(*tasks: asyncio.Task[None]) -> None:
-    """Cancel supervised tasks and wait until they are gone."""
+    """Cancel supervised tasks and wait until they have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -60,7 +60,7 @@ async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event, at most so many seconds, and clear it. Whether it was set."""
+    """Wait for the event, at most `seconds`, and clear it. Returns whether it was set."""
     try:
         async with asyncio.timeout(seconds):
             await event.wait()

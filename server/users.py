@@ -1,6 +1,6 @@
-"""People who can log in to the board: how they are made, changed and recognised, and how passwords are kept.
+"""Users of the board: create, change, authenticate, and their passwords. store/users.py has the SQL.
 
-Their rows are in store/users.py. Hashing takes tens of milliseconds on purpose: always in a thread.
+Hashing takes tens of milliseconds on purpose, so it always runs in a thread.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ FIRST_NAME: Final = "admin"
 PASSWORD_LENGTHS: Final = range(8, 201)
 NAME_LENGTHS: Final = range(1, 101)
 HASHES_AT_ONCE: Final = 2
-"""Each takes 64 MiB and a core while it lasts."""
+"""Each hash takes 64 MiB and a core."""
 
 
 _hasher = PasswordHasher()
@@ -41,7 +41,7 @@ class PersonRefused(Exception):
 
 
 class NameTaken(PersonRefused):
-    """There is a user of that name, in whatever case."""
+    """A user has this name, without regard to case."""
 
 
 class NameUnfit(PersonRefused):
@@ -53,33 +53,32 @@ class PasswordUnfit(PersonRefused):
 
 
 class LastAdmin(PersonRefused):
-    """Nobody would be left who can manage people."""
+    """No active admin would be left."""
 
 
 async def hash_password(password: str) -> str:
-    """The password as it is stored: argon2id, with a salt of its own."""
+    """The stored form of a password: argon2id with a salt."""
     return await asyncio.to_thread(_hasher.hash, password)
 
 
 def random_password() -> str:
-    """A password that nobody guesses: 120 bits, as words fit to be read out and typed."""
+    """A random password with 120 bits, as groups of letters that people can read out and type."""
     return "-".join(secrets.token_hex(3) for _ in range(5))
 
 
 async def add_person(db: Queries, name: str, role: PersonRole, password: str) -> str:
-    """Make a person who can log in, and return their id. Raises NameTaken, NameUnfit, PasswordUnfit or DatabaseAway."""
+    """Create a user and return their id. Raises NameTaken, NameUnfit, PasswordUnfit or DatabaseAway."""
     name = fit_name(name)
     check_password(password)
     made = await insert_person(db, name, role, await hash_password(password))
     if made is None:
-        raise NameTaken(f"there is a user called {name} already")
+        raise NameTaken(f"the user name {name} is taken")
     return made
 
 
 async def make_first_admin(db: Queries) -> str | None:
-    """In a database without people: make `admin` and return the password, which is kept nowhere.
-
-    None when there is somebody already. Of many nodes that start at once, one makes it.
+    """In a database without users, create `admin` and return the password, which is stored nowhere. None if there is a
+    user. Of many nodes that start at once, one creates it.
     """
     if await is_anybody(db):
         return None
@@ -105,9 +104,8 @@ async def change_person(
     active: bool | None = None,
     password: str | None = None,
 ) -> Person | None:
-    """Change what is given; any real change ends the person's sessions. None if there is no such person.
-
-    Raises LastAdmin, PasswordUnfit or DatabaseAway.
+    """Change the given fields; any real change ends the user's sessions. None if there is no such user. Raises
+    LastAdmin, PasswordUnfit or DatabaseAway.
     """
     hashed = None
     if password is not None:
@@ -116,7 +114,7 @@ async def change_person(
     changed = await update_person(db, person_id, role, active, hashed)
     if changed is not None or await find_person(db, person_id) is None:
         return changed
-    raise LastAdmin("this is the only admin who can log in: make another one first")
+    raise LastAdmin("this is the only active admin; create another one first")
 
 
 class Passwords:
@@ -127,9 +125,9 @@ class Passwords:
         self._nobodys = _nobodys()
 
     async def person_of(self, db: Queries, name: str, password: str) -> str | None:
-        """The id of the active person with this name and password, now logged in; None else.
+        """The id of the active user with this name and password, now logged in; otherwise None.
 
-        It takes as long for a name that nobody has.
+        It takes the same time for an unknown name.
         """
         found = await find_password(db, name.strip())
         person_id, hashed = found if found is not None else (None, self._nobodys)
@@ -144,7 +142,7 @@ class Passwords:
 
 @cache
 def _nobodys() -> str:
-    """Of a password that nobody has: compared with where there is no user, so that both take the same time."""
+    """The hash of a random password, compared for unknown names, so that both cases take the same time."""
     return _hasher.hash(secrets.token_hex(16))
 
 
@@ -156,14 +154,14 @@ def _verify(hashed: str, password: str) -> bool:
 
 
 def fit_name(name: str) -> str:
-    """The name as it is kept. Raises NameUnfit."""
+    """The normalized name. Raises NameUnfit."""
     name = name.strip()
     if len(name) not in NAME_LENGTHS or not name.isprintable():
-        raise NameUnfit(f"a user's name has {NAME_LENGTHS[0]} to {NAME_LENGTHS[-1]} printable characters")
+        raise NameUnfit(f"a user name must have {NAME_LENGTHS[0]} to {NAME_LENGTHS[-1]} printable characters")
     return name
 
 
 def check_password(password: str) -> None:
     """Raises PasswordUnfit."""
     if len(password) not in PASSWORD_LENGTHS:
-        raise PasswordUnfit(f"a password has {PASSWORD_LENGTHS[0]} to {PASSWORD_LENGTHS[-1]} characters")
+        raise PasswordUnfit(f"a password must have {PASSWORD_LENGTHS[0]} to {PASSWORD_LENGTHS[-1]} characters")

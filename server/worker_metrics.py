@@ -1,6 +1,6 @@
-"""What the workers of one port count, told as one: whichever of them Prometheus happens to reach asks all the others.
+"""Merges the metrics of all workers of a port: the worker that Prometheus reaches asks all others.
 
-They meet on Unix sockets in a private folder of their parent's. Counting itself stays in each process.
+They communicate over Unix sockets in a private folder of the parent. Each process counts separately.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from msgspec import Struct
 from prometheus_client import generate_latest
 
 ANSWER_SECONDS: Final = 1.0
-"""How long a worker may take to say what it counted; then the others are told of without it."""
+"""How long a worker may take to answer; after that, its metrics are missing."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,25 +27,25 @@ class Siblings(Struct, frozen=True):
     count: int
 
     def socket(self, number: int) -> Path:
-        """Where a worker tells the others."""
+        """The socket where a worker serves its metrics."""
         return Path(self.folder) / str(number)
 
     @contextlib.asynccontextmanager
     async def telling(self) -> AsyncIterator[None]:
-        """Meanwhile this worker tells the others what it counted."""
-        server = await asyncio.start_unix_server(_tell, self.socket(self.number))
+        """Serve this worker's metrics to the others meanwhile."""
+        server = await asyncio.start_unix_server(_answer, self.socket(self.number))
         try:
             yield
         finally:
             server.close()
 
-    async def told(self) -> dict[int, bytes]:
+    async def expositions(self) -> dict[int, bytes]:
         """What each worker that answers in time has counted."""
         others = [number for number in range(self.count) if number != self.number]
         answers = await asyncio.gather(*(self._ask(number) for number in others))
-        told = {self.number: generate_latest()}
-        told |= {number: answer for number, answer in zip(others, answers, strict=True) if answer is not None}
-        return dict(sorted(told.items()))
+        expositions = {self.number: generate_latest()}
+        expositions |= {number: answer for number, answer in zip(others, answers, strict=True) if answer is not None}
+        return dict(sorted(expositions.items()))
 
     async def _ask(self, number: int) -> bytes | None:
         try:
@@ -56,7 +56,7 @@ class Siblings(Struct, frozen=True):
                 finally:
                     writer.close()
         except (OSError, TimeoutError) as error:
-            log.warning("worker_not_counted", worker=number, reason=repr(error))
+            log.warning("worker_metrics_missing", worker=number, reason=repr(error))
             return None
 
 
@@ -64,14 +64,14 @@ async def exposition(siblings: Siblings | None) -> bytes:
     """The text for Prometheus; of several workers each series bears the label `worker`."""
     if siblings is None:
         return generate_latest() + _workers(1, 1)
-    told = await siblings.told()
-    return merged(told) + _workers(siblings.count, len(told))
+    expositions = await siblings.expositions()
+    return merged(expositions) + _workers(siblings.count, len(expositions))
 
 
-def merged(told: dict[int, bytes]) -> bytes:
-    """The expositions of several workers as one: a metric's samples must stand together, below one heading."""
+def merged(expositions: dict[int, bytes]) -> bytes:
+    """The expositions of several workers as one: samples of a metric must be together, below one heading."""
     families: dict[str, list[str]] = {}
-    for number, text in told.items():
+    for number, text in expositions.items():
         family: list[str] = []
         known = False
         for line in text.decode().splitlines():
@@ -100,8 +100,8 @@ def _workers(count: int, answering: int) -> bytes:
 
     return _text(
         [
-            *family("callboard_workers", "Processes that should serve this port", count),
-            *family("callboard_workers_counted", "Those of them whose metrics are here", answering),
+            *family("callboard_workers", "Worker processes of this port", count),
+            *family("callboard_workers_counted", "Worker processes whose metrics are included here", answering),
         ]
     )
 
@@ -110,7 +110,7 @@ def _text(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-async def _tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
         writer.write(generate_latest())
         await writer.drain()

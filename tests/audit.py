@@ -15,15 +15,15 @@ GOOD, HOLES, UNKNOWN = 0, 1, 2
 
 def verdict(found: dict[str, Any]) -> tuple[int, list[str]]:
     """The exit code and what to say, from pip-audit's JSON."""
-    told = []
+    seen = []
     asked = found["dependencies"]
     unknown = [one for one in asked if "skip_reason" in one]
     for one in asked:
         for hole in one.get("vulns", ()):
             mended = ", ".join(hole["fix_versions"]) or "no version yet"
-            told.append(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
-    if told:
-        return HOLES, told
+            seen.append(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+    if seen:
+        return HOLES, seen
     if unknown or not asked:
         names = ", ".join(one["name"] for one in unknown)
         return UNKNOWN, [f"NOT CHECKED: {len(unknown)} of {len(asked)} packages could not be looked up: {names}"]
@@ -35,11 +35,11 @@ def main(pip_audit: str, pins: Path = PINS) -> int:
     command = [pip_audit, "-r", str(pins), "--no-deps", "--disable-pip", "-f", "json", "--progress-spinner", "off"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        code, told = verdict(json.loads(asked.stdout))
+        code, body = verdict(json.loads(asked.stdout))
     except ValueError:
         last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        code, told = UNKNOWN, [f"NOT CHECKED: pip-audit could not ask, for want of a network? {last[:300]}"]
-    print("\n".join(told))
+        code, body = UNKNOWN, [f"NOT CHECKED: pip-audit could not ask, for want of a network? {last[:300]}"]
+    print("\n".join(body))
     return code
 
 

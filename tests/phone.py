@@ -60,10 +60,10 @@ class Phone:
 
 def claims_of(heard: Heard, service: Receiver, public_key: str) -> dict[str, Any]:
     """What the message is signed with, as a push service checks it: by this key, for this service."""
-    told = re.fullmatch(r"vapid t=([\w.-]+),k=([\w-]+)", heard.headers["authorization"])
-    assert told is not None, heard.headers["authorization"]
-    assert told.group(2) == public_key
+    shown = re.fullmatch(r"vapid t=([\w.-]+),k=([\w-]+)", heard.headers["authorization"])
+    assert shown is not None, heard.headers["authorization"]
+    assert shown.group(2) == public_key
     key = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), decoded(public_key))
     audience = f"http://127.0.0.1:{service.port}"
-    claims: dict[str, Any] = jwt.decode(told.group(1), key, algorithms=["ES256"], audience=audience)
+    claims: dict[str, Any] = jwt.decode(shown.group(1), key, algorithms=["ES256"], audience=audience)
     return claims

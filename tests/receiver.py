@@ -90,9 +90,9 @@ class Receiver:
                     self.waiting -= 1
                 status = self.answer_to(heard)
                 more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-                told = b"as you wish" if status < 300 else b"not\nlike this"
-                head = f"HTTP/1.1 {status} Whatever\r\n{more}Content-Length: {len(told)}\r\n\r\n"
-                writer.write(head.encode() + told)
+                shown = b"as you wish" if status < 300 else b"not\nlike this"
+                head = f"HTTP/1.1 {status} Whatever\r\n{more}Content-Length: {len(shown)}\r\n\r\n"
+                writer.write(head.encode() + shown)
                 await writer.drain()
         self._open.discard(writer)
         writer.close()

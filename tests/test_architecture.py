@@ -94,7 +94,7 @@ def test_rooms_import_one_way(room: str) -> None:
         assert rooms_imported(path) <= below, f"{named(path)} must not import {rooms_imported(path) - below}"
 
 
-def test_few_modules_stand_beside_the_rooms() -> None:
+def test_few_modules_are_outside_the_packages() -> None:
     assert len(list(SERVER.glob("*.py"))) <= FLAT_LIMIT
 
 

@@ -1,16 +1,24 @@
 """The documents and the files around the code: what they name exists, and they agree with one another."""
 
+import ast
 import configparser
 import re
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from litestar import Litestar
 
 from server import __version__
+from server.cli import callboard
+from server.dispatch import refusals
 from server.settings import PREFIX, Settings
+from server.web.api import asyncapi, openapi
+from server.web.api.routes import api_handlers
+from server.web.http import errors
 from tests.release import changelog_faults
 from tests.test_architecture import ROOMS
 
@@ -18,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 DEPLOYMENT = (DOCS / "deployment.md").read_text()
 RUNBOOKS = (DOCS / "runbooks.md").read_text()
-HEADINGS = ["How you notice", "What still works", "What to do", "How you know it is over"]
+HEADINGS = ["How you notice", "What still works", "What to do", "How you know it is solved"]
 NOT_OURS = {
     "fsync", "full_page_writes", "max_connections", "max_wal_size", "pg_basebackup", "pg_dump", "pg_promote",
     "pg_restore",
@@ -43,12 +51,12 @@ def runbooks() -> dict[str, str]:
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     rows = re.findall(r"^\| `(CALLBOARD_\w+)` \| (?:`(.*?)`)? ?\|", DEPLOYMENT, flags=re.MULTILINE)
-    told = dict(rows)
-    assert len(told) == len(rows)
-    assert told.keys() == {PREFIX + name.upper() for name in Settings.model_fields}
+    shown = dict(rows)
+    assert len(shown) == len(rows)
+    assert shown.keys() == {PREFIX + name.upper() for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
-        assert told[PREFIX + name.upper()].removeprefix("./") == default, name
+        assert shown[PREFIX + name.upper()].removeprefix("./") == default, name
 
 
 @pytest.mark.parametrize("title", runbooks())
@@ -227,4 +235,90 @@ def test_the_rules_of_writing_come_with_ten_pairs_that_keep_them() -> None:
     assert len(pairs) >= 10
     for before, after in pairs:
         assert before != after
-        assert not re.search(r"\b(told|stands?|hung up|let go|in vain|fares|mend|whom)\b", after), after
+        assert not OLD_IDIOM.search(after), after
+
+
+OLD_IDIOM = re.compile(
+    r"\b(told|whom|fares|mends?|mended|stands? (?:for|in|still)|(?:alerts?|it|that) stands?|(?:is|are|was) over"
+    r"|hung up|hangs? up|lets? go|letting go|looks? after|looked after|in vain|holds good|as it were|nobody we know"
+    r"|not good|(?:is|are) good|all the same|a word|deaf|last words|of (?:its|their) own|made anew|whoever)\b",
+    re.IGNORECASE,
+)
+"""Words that must not come back; docs/writing.md says what to write instead."""
+OLD_NAMES = re.compile(r"(^|_)(told|stood|stands|deaf|hurry|vain|fares|noted|looked_at|counted_not)(_|$)")
+
+
+def described(document: Any) -> Iterator[str]:
+    """Every summary and description of an API document."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            if key in ("summary", "description") and isinstance(value, str):
+                yield value
+            else:
+                yield from described(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from described(value)
+
+
+def prose(path: Path) -> str:
+    """The text of a page, without code, without the left half of the pairs of writing.md and the torture's faults."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    if path.name == "writing.md":
+        text = re.sub(r"^\| .+? \| (.+?) \| \d.*$", r"\1", text, flags=re.MULTILINE)
+        text = re.sub(r'"[^"]+"|\*[^*]+\*', "", text)
+    if path.name == "torture.md":
+        text = re.sub(r"^\| .*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\s+", " ", re.sub(r"`[^`]*`", "", text))
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, DOCS / "alert-rules.yml", ROOT / ".env.example"], ids=lambda p: p.name)
+def test_no_page_uses_old_idiom(path: Path) -> None:
+    assert [found.group() for found in OLD_IDIOM.finditer(prose(path))] == []
+
+
+def test_no_api_document_uses_old_idiom() -> None:
+    routes = Litestar(route_handlers=api_handlers(), openapi_config=None).routes
+    texts = [*described(openapi.document(routes)), *described(asyncapi.document())]
+    assert len(texts) > 300
+    assert [text for text in texts if OLD_IDIOM.search(text)] == []
+
+
+def test_no_error_uses_old_idiom() -> None:
+    kinds = [*errors.CONFLICTS.values(), *errors.OTHERS.values()]
+    texts = [found.message for found in vars(refusals).values() if isinstance(found, refusals.Refusal)]
+    texts += [kind.title for kind in kinds]
+    assert len(texts) > 60
+    assert [text for text in texts if OLD_IDIOM.search(text)] == []
+
+
+def test_no_help_of_a_command_uses_old_idiom() -> None:
+    commands = [callboard, *callboard.commands.values()]
+    texts = [
+        text for command in commands for text in (command.help, *(p.to_info_dict().get("help") for p in command.params))
+    ]
+    assert len(texts) > 30
+    assert [text for text in texts if text and OLD_IDIOM.search(text)] == []
+
+
+def logged() -> Iterator[str]:
+    """The names of the events that the server logs, and of its metrics with their help."""
+    for path in (ROOT / "server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if name in ("debug", "info", "warning", "error", "exception", "Counter", "Gauge", "Histogram"):
+                    yield from (str(arg.value) for arg in node.args[:2] if isinstance(arg, ast.Constant))
+
+
+def test_no_log_event_or_metric_uses_old_idiom() -> None:
+    texts = list(logged())
+    assert len(texts) > 100
+    assert [text for text in texts if OLD_IDIOM.search(text) or OLD_NAMES.search(text)] == []
+
+
+def test_the_list_of_old_idiom_finds_what_it_is_about() -> None:
+    for text in ("A webhook and how it fares.", "This alert does not stand (any more): it is over.", "Whoever is told"):
+        assert OLD_IDIOM.search(text)
+    assert OLD_NAMES.search("sessions_not_looked_at")
+    assert OLD_NAMES.search("node_stopped_in_a_hurry")

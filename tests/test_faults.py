@@ -176,7 +176,7 @@ async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
     assert "task_died" not in [line["event"] for line in lines]
 
 
-async def test_whoever_waits_when_a_node_stops_is_told_to_try_again(node: StartNode) -> None:
+async def test_requests_that_wait_when_a_node_stops_get_try_again(node: StartNode) -> None:
     here = await node()
     executor = here.app.state.node.executor
     async with httpx2.AsyncClient(base_url=here.url, timeout=60) as client:

@@ -94,8 +94,8 @@ async def test_a_node_moves_whole_to_the_server_that_takes_writes(servers_apart:
         found = await asyncio.gather(*(site.shop.get(f"/deliveries/{path}") for _ in range(24)))
         assert {answer.status_code for answer in found} == {status}
     await until(lambda: here.app.state.node.lease.held)
-    told = await until_ready(site, 200)
-    assert told["components"]["database"] == "up"
+    shown = await until_ready(site, 200)
+    assert shown["components"]["database"] == "up"
     driver = await site.driver(at_work=True)
     assert (await driver.offer())["deliveryId"] == delivery["id"]
     await site.close()
@@ -106,8 +106,8 @@ async def test_a_node_whose_database_takes_no_writes_is_not_ready(servers_apart:
     await until_ready(site, 200)
     for embedded in servers_apart:
         await read_only(embedded)
-    told = await until_ready(site, 503)
-    assert told["components"]["database"] == "down"
+    shown = await until_ready(site, 503)
+    assert shown["components"]["database"] == "down"
     await read_only(servers_apart[0], on=False)
     await until_ready(site, 200)
     assert (await site.delivery())["status"] == "READY"

@@ -19,8 +19,8 @@ BEHIND_BYTES: Final = 1 << 20
 """A viewer for whom so much lies ready has fallen behind."""
 
 VIEWERS: Final = Gauge("callboard_board_viewers", "Open streams of boards and of pages of one delivery or driver")
-MESSAGES: Final = Counter("callboard_board_messages", "Messages made for boards, each once whatever the viewers")
-RESYNCS: Final = Counter("callboard_board_resyncs", "Times a viewer was told to read everything again", ["why"])
+MESSAGES: Final = Counter("callboard_board_messages", "Messages rendered for boards, counted once for all viewers")
+RESYNCS: Final = Counter("callboard_board_resyncs", "Times that a viewer had to reload everything", ["why"])
 
 _POSITION: Final = re.compile(r"([0-9a-f]{8})-([0-9]{1,15})")
 _NEWLINES: Final = {10: 32, 13: 32}

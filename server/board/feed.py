@@ -62,7 +62,7 @@ AT_ONCE: Final = 50
 
 REFRESH_TIME: Final = Histogram(
     "callboard_board_refresh_seconds",
-    "Reading what changed, rendering it and handing it to the viewers",
+    "How long a refresh of the board took: read, render, send",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
 STATUSES_OF: Final[dict[Literal["waiting", "active"], list[str]]] = {"waiting": [WAITING], "active": sorted(UNDER_WAY)}

@@ -1,4 +1,4 @@
-"""What a commit says: the answer to each command, and the news for all who listen on this node."""
+"""The result of a commit: the answer to each command, and the data for the listeners on this node."""
 
 from datetime import datetime
 
@@ -31,8 +31,8 @@ class Answer(Struct):
 
 
 class Committed(Struct):
-    """News of one commit: its events in order, every row it changed or made, and the messages for drivers; and
-    whether webhooks hear of it.
+    """A commit: its events in order, all rows that it changed or created, the messages for drivers, and whether there
+    is a webhook for it.
     """
 
     at: datetime

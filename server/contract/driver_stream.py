@@ -1,4 +1,4 @@
-"""From events to the messages of drivers' streams: what each driver is told about what happened."""
+"""Converts events into the messages of drivers' streams."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,8 +10,8 @@ from server.contract.views import driven_assignment_view, instant, offer_view
 from server.dispatch import events as e
 from server.dispatch.world import World
 
-Told = tuple[str, m.Numbered, e.Event]
-"""A driver, what they are told, and of which event."""
+StreamEntry = tuple[str, m.Numbered, e.Event]
+"""A driver, the message for them, and its event."""
 Outcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
 
 _OUTCOMES: dict[type[e.Event], Outcome] = {
@@ -36,12 +36,12 @@ _OF_ASSIGNMENTS = (
 )
 
 
-def tell(events: Sequence[e.Event], world: World) -> list[Told]:
+def stream_entries(events: Sequence[e.Event], world: World) -> list[StreamEntry]:
     """The messages of one command's events, each with its driver and event, numbered in their streams.
 
-    Called once all these events are applied: an assignment is shown as it is after the last of them, once.
+    Call it after all these events are applied: an assignment appears once, in its final state.
     """
-    told: list[Told] = []
+    entries: list[StreamEntry] = []
     for index, event in enumerate(events):
         driver_id = event.driver_id
         if driver_id is None:
@@ -50,12 +50,12 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
         if kind is e.OfferCreated:
             assert isinstance(event, e.OfferCreated)
             offer = offer_view(event.offer, world.now)
-            told.append((driver_id, m.OfferMade(seq=world.next_message_number(driver_id), offer=offer), event))
+            entries.append((driver_id, m.OfferMade(seq=world.next_message_number(driver_id), offer=offer), event))
         elif kind in _OUTCOMES:
             assert event.offer_id is not None
             assert event.delivery_id is not None
             reason = getattr(event, "reason", None)
-            told.append(
+            entries.append(
                 (
                     driver_id,
                     m.OfferClosed(
@@ -76,12 +76,12 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
             assert found is not None
             delivery, assignment = found
             view = driven_assignment_view(assignment, delivery)
-            told.append(
+            entries.append(
                 (driver_id, m.AssignmentChanged(seq=world.next_message_number(driver_id), assignment=view), event)
             )
         elif kind is e.AvailabilityChanged:
             assert isinstance(event, e.AvailabilityChanged)
-            told.append(
+            entries.append(
                 (
                     driver_id,
                     m.AvailabilityChanged(
@@ -93,7 +93,7 @@ def tell(events: Sequence[e.Event], world: World) -> list[Told]:
                     event,
                 )
             )
-    return told
+    return entries
 
 
 def _shown_later(events: Sequence[e.Event], assignment_id: str) -> bool:

@@ -1,6 +1,6 @@
-"""The whole vocabulary of the driver's socket as closed types, one union a direction.
+"""Every message of the driver's socket as a type, with one union for each direction.
 
-`type` is the tag; field names on the wire are camelCase. Bounds that the contract promises stand in the types.
+`type` is the tag; field names on the wire are camelCase. The types also hold the limits that the contract promises.
 """
 
 from typing import Annotated, Any, Literal
@@ -26,13 +26,13 @@ class _FromDriver(Struct, frozen=True, rename="camel", tag_field="type", forbid_
 
 
 class Accept(_FromDriver, frozen=True, tag="accept", kw_only=True):
-    """Yes to an offer."""
+    """Accepts an offer."""
 
     offer_id: Id
 
 
 class Reject(_FromDriver, frozen=True, tag="reject", kw_only=True):
-    """No to an offer."""
+    """Rejects an offer. The server offers the delivery to the next driver at once."""
 
     offer_id: Id
     reason: Reason | None = None
@@ -40,13 +40,13 @@ class Reject(_FromDriver, frozen=True, tag="reject", kw_only=True):
 
 
 class Received(_FromDriver, frozen=True, tag="received", kw_only=True):
-    """The app has shown the offer."""
+    """The app has displayed the offer."""
 
     offer_id: Id
 
 
 class Location(_FromDriver, frozen=True, tag="location", kw_only=True):
-    """Where the driver is; `at` is the phone's own time."""
+    """The driver's position; `at` is the phone's time."""
 
     lat: Lat
     lon: Lon
@@ -56,8 +56,10 @@ class Location(_FromDriver, frozen=True, tag="location", kw_only=True):
     at: At | None = None
 
 
-class Deed(_FromDriver, frozen=True, kw_only=True):
-    """What is said of every deed: the app's id for it, the phone's times of doing and of sending, and where."""
+class Action(_FromDriver, frozen=True, kw_only=True):
+    """The fields of every driver action: the app's id for it (`actionId`), when the driver did it (`at`) and when the
+    app sent it (`sentAt`), both by the phone's clock, and where.
+    """
 
     assignment_id: Id
     action_id: Id | None = None
@@ -67,39 +69,39 @@ class Deed(_FromDriver, frozen=True, kw_only=True):
     lon: Lon | None = None
 
 
-class Arrived(Deed, frozen=True, tag="arrived", kw_only=True):
-    """The driver is at the store, or at the door."""
+class Arrived(Action, frozen=True, tag="arrived", kw_only=True):
+    """The driver has arrived at the store or at the customer."""
 
     where: Stop
 
 
-class PickedUp(Deed, frozen=True, tag="picked_up", kw_only=True):
-    """The goods are with the driver."""
+class PickedUp(Action, frozen=True, tag="picked_up", kw_only=True):
+    """The driver has picked up the goods."""
 
 
 class HandoverProof(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What was said at the door: the PIN, who took the goods, and a note."""
+    """Proof of the handover: the customer's PIN, the name of the recipient, and a note."""
 
     pin: Annotated[str, Meta(max_length=16)] | None = None
     name: Annotated[str, Meta(max_length=200)] | None = None
     note: Note | None = None
 
 
-class Completed(Deed, frozen=True, tag="completed", kw_only=True):
-    """The goods are handed over; or back at the store, of an order that is returned."""
+class Completed(Action, frozen=True, tag="completed", kw_only=True):
+    """The driver has handed over the goods; for a delivery in RETURNING, has brought them back to the store."""
 
     proof: HandoverProof | None = None
 
 
-class Release(Deed, frozen=True, tag="release", kw_only=True):
-    """The driver gives the job back before pickup."""
+class Release(Action, frozen=True, tag="release", kw_only=True):
+    """The driver gives the delivery back before pickup."""
 
     reason: Reason
     note: Note | None = None
 
 
-class Failed(Deed, frozen=True, tag="failed", kw_only=True):
-    """The goods cannot be handed over: they come back (`return`), or the job ends here (`end`)."""
+class Failed(Action, frozen=True, tag="failed", kw_only=True):
+    """The driver cannot hand over the goods. They bring them back (`return`), or the assignment ends here (`end`)."""
 
     reason: Reason
     note: Note | None = None
@@ -107,26 +109,26 @@ class Failed(Deed, frozen=True, tag="failed", kw_only=True):
 
 
 class TakeBreak(_FromDriver, frozen=True, tag="take_break", kw_only=True):
-    """A break from now."""
+    """Starts a break, or changes the end of the current one; the minutes count from now."""
 
     duration_minutes: Annotated[int, Meta(ge=5, le=120)]
     reason: Reason | None = None
 
 
 class EndShift(_FromDriver, frozen=True, tag="end_shift", kw_only=True):
-    """The driver goes home."""
+    """Ends the shift: no offers until `resume`."""
 
 
 class Pause(_FromDriver, frozen=True, tag="pause", kw_only=True):
-    """No offers until `resume`."""
+    """Pauses: no offers until `resume`."""
 
 
 class Resume(_FromDriver, frozen=True, tag="resume", kw_only=True):
-    """Ready for offers."""
+    """Makes the driver available for offers."""
 
 
 class Ping(_FromDriver, frozen=True, tag="ping", kw_only=True):
-    """Are you there?"""
+    """Checks the connection; the server answers `pong`."""
 
 
 FromDriver = (
@@ -152,7 +154,7 @@ class _ToDriver(Struct, frozen=True, rename="camel", tag_field="type", kw_only=T
 
 
 class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
-    """The snapshot that opens a session; with it alone the client is up to date."""
+    """The first message of a session: everything that the app needs to be up to date."""
 
     session: str
     server_time: str
@@ -166,14 +168,14 @@ class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
 
 
 class OfferMade(_ToDriver, frozen=True, tag="offer", kw_only=True):
-    """An offer to answer before its deadline."""
+    """A new offer. Answer it before its deadline."""
 
     seq: int
     offer: OfferView
 
 
 class OfferClosed(_ToDriver, frozen=True, tag="offer_closed", kw_only=True):
-    """An offer is over. `assignment_id` is there when it led to an assignment."""
+    """An offer is closed. `assignmentId` is set if it led to an assignment."""
 
     seq: int
     offer_id: str
@@ -184,14 +186,14 @@ class OfferClosed(_ToDriver, frozen=True, tag="offer_closed", kw_only=True):
 
 
 class AssignmentChanged(_ToDriver, frozen=True, tag="assignment", kw_only=True):
-    """An assignment was made or changed."""
+    """An assignment is new or has changed."""
 
     seq: int
     assignment: DrivenAssignmentView
 
 
 class AvailabilityChanged(_ToDriver, frozen=True, tag="availability", kw_only=True):
-    """The driver's availability changed."""
+    """The driver's availability has changed."""
 
     seq: int
     availability: Availability
@@ -200,14 +202,14 @@ class AvailabilityChanged(_ToDriver, frozen=True, tag="availability", kw_only=Tr
 
 
 class Ack(_ToDriver, frozen=True, tag="ack", kw_only=True):
-    """Done, and committed."""
+    """The request succeeded and is committed."""
 
     id: str
     result: dict[str, Any] | UnsetType = UNSET
 
 
 class Error(_ToDriver, frozen=True, tag="error", kw_only=True):
-    """Not done, and why; codes as in HTTP."""
+    """The request was refused or is invalid; `code` as in the HTTP API."""
 
     id: str | UnsetType = UNSET
     code: str
@@ -217,14 +219,14 @@ class Error(_ToDriver, frozen=True, tag="error", kw_only=True):
 
 
 class Pong(_ToDriver, frozen=True, tag="pong", kw_only=True):
-    """The answer to `ping`."""
+    """Answers `ping`."""
 
     id: str | UnsetType = UNSET
     server_time: str
 
 
 class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
-    """The server is about to close; come back after so many milliseconds."""
+    """The server will close the socket. Reconnect after `reconnectAfterMs`."""
 
     reason: str
     reconnect_after_ms: int

@@ -1,4 +1,6 @@
-"""Who is told of an event by name, and in which words: people in ops, and drivers of what others did to them."""
+"""Who gets a notice of an event, and its text: ops, and drivers about what others did to their orders and
+availability.
+"""
 
 from typing import Final, Literal
 
@@ -15,7 +17,7 @@ CRITICAL: Final = "notify_critical"
 
 
 class OpsNotice(Struct, frozen=True):
-    """What people in ops are told; of a delivery or of an alert."""
+    """A notice for ops, about a delivery or an alert."""
 
     severity: Severity
     zone: str
@@ -29,14 +31,14 @@ _FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised
 
 
 def is_for_ops(event: e.Event) -> bool:
-    """Whether people in ops are told of this event."""
+    """Whether ops get a notice of this event."""
     if type(event) not in _FOR_OPS:
         return False
     return not isinstance(event, e.DeliveryEscalated | e.RiskEscalated) or not NOTIFYING.isdisjoint(event.actions)
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
-    """A level of escalation that says so, of a wait or a risk, an alert raised or resolved; None of anything else."""
+    """The notice of an escalation level that notifies ops, or of an alert raised or resolved; None for other events."""
     if type(event) not in _FOR_OPS:
         return None
     match event:
@@ -47,31 +49,33 @@ def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
         case e.AlertRaised(alert=alert):
             return OpsNotice("warning", alert.zone, _number(alert, alert.value), alert_id=alert.id)
         case e.AlertResolved(alert=alert, value=value):
-            return OpsNotice("info", alert.zone, f"Over: {_number(alert, value)}", alert_id=alert.id)
+            return OpsNotice("info", alert.zone, f"Resolved. {_number(alert, value)}", alert_id=alert.id)
         case _:
             return None
 
 
 def driver_notice(event: e.Event, world: World) -> str | None:
-    """What the event's driver is told of it, beside offers; None if they did it themselves, or if it only says how
-    their connection is.
+    """The text of the driver's notice about this event; None for the driver's own actions, for offers, and for changes
+    of their connection.
     """
     if event.actor.type == "driver" and event.actor.id == event.driver_id:
         return None
     match event:
         case e.DeliveryAssigned():
-            why = event.reason or ("no answer in time" if event.assignment.source == "auto_accepted" else None)
-            return f"Given {_order(event, world)}" + (f": {why}." if why else ".")
+            why = event.reason or (
+                "auto-accepted, no answer in time" if event.assignment.source == "auto_accepted" else None
+            )
+            return f"Assigned: {_order(event, world)}" + (f": {why}." if why else ".")
         case e.DeliveryReassigned():
-            return f"No longer theirs: {_order(event, world)}: {event.reason}."
+            return f"Reassigned: {_order(event, world)}: {event.reason}."
         case e.DeliveryCancelled():
             return f"Cancelled: {_order(event, world)}: {event.reason}."
         case e.DeliveryReleased():
-            return f"No longer theirs: {_order(event, world)}: {(event.reason or '').replace('_', ' ')}."
+            return f"Released: {_order(event, world)}: {(event.reason or '').replace('_', ' ')}."
         case e.DeliveryChanged():
             return f"Changed: {_order(event, world)}."
         case e.AvailabilityChanged() if event.reason != "connection_lost":
-            return f"Now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
+            return f"Availability is now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
         case _:
             return None
 
@@ -79,12 +83,12 @@ def driver_notice(event: e.Event, world: World) -> str | None:
 def _escalated(event: e.DeliveryEscalated, world: World) -> OpsNotice:
     assert event.delivery_id is not None
     delivery = world.locked_delivery(event.delivery_id)
-    ending = ", and is cancelled" if "cancel" in event.actions else ""
+    ending = ". It was cancelled" if "cancel" in event.actions else ""
     return OpsNotice(
         "critical" if CRITICAL in event.actions else "warning",
         delivery.zone,
         f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) has no driver,"
-        f" {event.minutes_since_creation} min after it was made (level {event.level}){ending}.",
+        f" {event.minutes_since_creation} min after it was created (level {event.level}){ending}.",
         delivery_id=delivery.id,
     )
 

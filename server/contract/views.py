@@ -1,6 +1,6 @@
-"""What deliveries, offers, assignments and drivers look like on the wire: camelCase, instants as text.
+"""Deliveries, offers, assignments and drivers as they are sent: camelCase fields, instants as text.
 
-Answers, messages and pages are all built from these views. This module knows no transport.
+HTTP responses, socket messages, webhooks and pages all use these views.
 """
 
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from server.dispatch.risks import worst
 
 
 def parse_instant(text: str) -> datetime:
-    """The inverse of `instant`; any RFC 3339 offset is accepted. ValueError otherwise."""
+    """The inverse of `instant`; accepts any RFC 3339 offset. Raises ValueError otherwise."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("an instant needs an offset from UTC")
@@ -48,19 +48,19 @@ _encoder = msgspec.json.Encoder(enc_hook=_jsonable)
 
 
 def to_json(value: Any) -> str:
-    """JSON text of views and messages; they hold instants as text already."""
+    """JSON text of views and messages, which contain instants as text already."""
     return _encoder.encode(value).decode()
 
 
 class ArrivedView(Struct, frozen=True):
-    """When the driver said that they were at the store and at the door."""
+    """When the driver reported their arrival at the store and at the customer."""
 
     pickup: str | None = None
     dropoff: str | None = None
 
 
 class AssignmentView(Struct, frozen=True, rename="camel"):
-    """An assignment as the contract shows it."""
+    """An assignment."""
 
     id: str
     delivery_id: str
@@ -79,9 +79,9 @@ class AssignmentView(Struct, frozen=True, rename="camel"):
 
 
 class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel"):
-    """An assignment with what its driver needs to carry it out.
+    """An assignment with everything that its driver needs.
 
-    Once the job is over, the places are points with an address, and what is UNSET is not there: notes, people, pay.
+    After the assignment has ended, names, phones, notes, pay and proof are left out; places keep point and address.
     """
 
     pickup: Place
@@ -100,7 +100,7 @@ class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel"):
 
 
 class OfferView(Struct, frozen=True, rename="camel"):
-    """An offer as its driver sees it. `remaining_ms` counts from the moment of writing, never below 0."""
+    """An offer as its driver sees it. `remainingMs` is the time left when the server wrote it, at least 0."""
 
     id: str
     delivery_id: str
@@ -112,14 +112,14 @@ class OfferView(Struct, frozen=True, rename="camel"):
 
 
 class RiskView(Struct, frozen=True):
-    """Something that may keep a delivery from arriving in time."""
+    """A reason why a delivery may arrive late."""
 
     code: RiskCode
     since: str
 
 
 class FailureView(Struct, frozen=True, rename="camel"):
-    """Why a delivery could not be handed over, by whom and when."""
+    """A failed handover: why, when, and by which driver."""
 
     reason: str | None
     note: str | None
@@ -135,7 +135,7 @@ class ProofView(Struct, frozen=True, rename="camel"):
 
 
 class DeliveryView(Struct, frozen=True, rename="camel"):
-    """A delivery with its active or completed assignment. `pin` is there only for whom it is for."""
+    """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`."""
 
     id: str
     seller_id: str
@@ -180,7 +180,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
 
 
 class LocationView(Struct, frozen=True, rename="camel"):
-    """Where a driver was seen last."""
+    """A driver's last known position."""
 
     lat: float
     lon: float
@@ -188,7 +188,7 @@ class LocationView(Struct, frozen=True, rename="camel"):
 
 
 class DriverView(Struct, frozen=True, rename="camel"):
-    """A driver; `connected` says whether a socket is open, `last_seen_at` when they were last heard of."""
+    """A driver. `connected`: a socket is open. `lastSeenAt`: the last message, call or position."""
 
     id: str
     name: str
@@ -231,7 +231,7 @@ def assignment_view(a: Assignment) -> AssignmentView:
 
 
 def arrived_view(a: Assignment | None) -> ArrivedView:
-    """The view of where the driver has been."""
+    """The view of the driver's arrivals."""
     if a is None or (a.arrived_pickup_at is None and a.arrived_dropoff_at is None):
         return _NOWHERE
     return ArrivedView(instant_or_none(a.arrived_pickup_at), instant_or_none(a.arrived_dropoff_at))
@@ -241,8 +241,8 @@ _NOWHERE: Final = ArrivedView()
 
 
 def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
-    """The view of an assignment for the driver who carries it out, or did."""
-    at_it = a.status == "ACTIVE"
+    """The view of an assignment for its driver."""
+    active = a.status == "ACTIVE"
     return DrivenAssignmentView(
         a.id,
         a.delivery_id,
@@ -258,19 +258,19 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
         a.end_note,
         instant_or_none(a.failed_at),
         arrived_view(a),
-        d.pickup if at_it else _point(d.pickup),
-        d.dropoff if at_it else _point(d.dropoff),
+        d.pickup if active else _point(d.pickup),
+        d.dropoff if active else _point(d.dropoff),
         d.store_name,
         d.seller_order_id,
         d.status,
         instant(d.is_ready_at()),
         instant_or_none(d.promised_at),
         d.requirements,
-        d.notes if at_it else UNSET,
-        d.driver_pay_cents if at_it else UNSET,
-        d.tip_cents if at_it else UNSET,
-        d.currency if at_it else UNSET,
-        d.details.proof_required if at_it else UNSET,
+        d.notes if active else UNSET,
+        d.driver_pay_cents if active else UNSET,
+        d.tip_cents if active else UNSET,
+        d.currency if active else UNSET,
+        d.details.proof_required if active else UNSET,
     )
 
 
@@ -293,7 +293,7 @@ def offer_view(o: Offer, now: datetime) -> OfferView:
 
 
 def search_radius_km(widened: bool, policy: Policy) -> float:
-    """How far from the pickup drivers are looked for, in a straight line."""
+    """The search radius around the pickup, in a straight line."""
     return policy.wide_search_radius_km if widened else policy.search_radius_km
 
 
@@ -302,7 +302,7 @@ def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> Del
     assignment = d.assignment()
     last = d.last_assignment()
     details = d.details
-    came_to_nothing = d.status in ("FAILED", "RETURNING", "RETURNED") and last is not None
+    handover_failed = d.status in ("FAILED", "RETURNING", "RETURNED") and last is not None
     return DeliveryView(
         d.id,
         d.seller_id,
@@ -341,7 +341,7 @@ def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> Del
         d.risk_level,
         details.warnings,
         None,
-        _failure(last) if last is not None and came_to_nothing else None,
+        _failure(last) if last is not None and handover_failed else None,
         _proofs(last),
         details.pin if with_pin or details.pin is None else UNSET,
     )
@@ -358,7 +358,9 @@ def _proofs(a: Assignment | None) -> list[ProofView]:
 
 
 def driver_view(d: Driver) -> DriverView:
-    """The view of a driver. With no socket open they were last seen when it was lost, or when they last called."""
+    """The view of a driver. Without an open socket, the last sign of life is its loss, the last call or the last
+    position.
+    """
     p = d.position
     seen = [at for at in (d.socket_lost_at, d.last_call_at, p.at if p is not None else None) if at is not None]
     return DriverView(

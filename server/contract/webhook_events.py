@@ -1,6 +1,6 @@
-"""What of a batch's events webhooks hear: the rows of the outbox, saved with the events in one transaction.
+"""The webhook messages of a batch's events: rows of the outbox, saved with the events in one transaction.
 
-The statement that saves them picks the webhooks that want each; a batch makes no rows at all while there is no webhook.
+The saving statement chooses the webhooks for each message. Without webhooks, a batch creates no rows.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from server.dispatch import events as e
 from server.dispatch.model import Actor
 from server.dispatch.world import World
 
-TOLD: Final = (
+PUBLISHED: Final = (
     e.DeliveryCreated,
     e.DeliveryAssigned,
     e.DeliveryArrived,
@@ -42,17 +42,17 @@ TOLD: Final = (
     e.AlertRaised,
     e.AlertResolved,
 )
-TYPES: Final = tuple(kind.type for kind in TOLD)
-"""What a webhook can ask for."""
+TYPES: Final = tuple(kind.type for kind in PUBLISHED)
+"""The types of events for webhooks."""
 EVERYTHING: Final = "*"
-"""In a webhook's `events`: all types, those that are yet to come too."""
+"""In a webhook's `events`: all types, including future ones."""
 
 RETRY_HOURS: Final = 24
 """How long a message is tried before it is parked."""
 
 
 class Happened(Struct, frozen=True, rename="camel"):
-    """An event as it stands on timelines, with the ids of what it is about, and the delivery as of the commit."""
+    """An event as in timelines, with the ids of its subjects, and the delivery as of the commit."""
 
     at: str
     type: str
@@ -66,7 +66,7 @@ class Happened(Struct, frozen=True, rename="camel"):
 
 
 class Message(Struct, frozen=True):
-    """The body of a webhook's message, but for its id, which differs from webhook to webhook."""
+    """The body of a webhook message without its id, which each webhook has separately."""
 
     type: str
     timestamp: str
@@ -74,7 +74,7 @@ class Message(Struct, frozen=True):
 
 
 class OutboxRow(Struct, frozen=True):
-    """What webhooks are told of one event. Rows of one `key` are told in order of `seq`."""
+    """The webhook message of an event. Messages with the same `key` are sent in the order of `seq`."""
 
     seq: int
     key: str
@@ -87,7 +87,7 @@ def outbox_rows(events: Iterable[e.Event], world: World) -> list[OutboxRow]:
     views: dict[str, DeliveryView] = {}
     rows = []
     for seq, event in enumerate(events):
-        if isinstance(event, TOLD):
+        if isinstance(event, PUBLISHED):
             rows.append(OutboxRow(seq, _key(event), event.type, _body(event, world, views)))
     return rows
 

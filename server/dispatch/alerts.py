@@ -1,7 +1,7 @@
-"""The rules of alerts: when a zone's number is worth waking somebody, and when it is over.
+"""The rules of alerts: when a number of a zone raises an alert, and when the alert is resolved.
 
-A number over its threshold raises one alert. It stands until the number is well below, so that one that wavers around
-its threshold does not raise it again and again.
+A number over its threshold raises one alert. It stays open until the number is well below, so that a number near its
+threshold does not raise it again and again.
 """
 
 from typing import Literal
@@ -18,11 +18,13 @@ from server.dispatch.policy import AlertPolicy
 from server.dispatch.world import World
 
 RESOLVES_BELOW = 0.8
-"""The share of the threshold (and of the minimum sample) below which an alert is over."""
+"""Below this share of the threshold (and of the minimum sample) an alert is resolved."""
 
 
 class Measured(Struct, frozen=True):
-    """One number of a zone beside its threshold. `sample` of `minimum_sample` things were counted for it."""
+    """A number of a zone with its threshold. It was counted from `sample` things; at least `minimum_sample` are
+    needed.
+    """
 
     kind: AlertKind
     zone: str
@@ -33,8 +35,8 @@ class Measured(Struct, frozen=True):
 
 
 class ZoneNumbers(Struct, frozen=True):
-    """What is watched of a zone: deliveries unassigned now; offers that were rejected, and those that ended with an
-    answer or without one, in the policy's window.
+    """The numbers of a zone: deliveries that are unassigned now; rejected offers, and offers that ended with or without
+    an answer, in the policy's time window.
     """
 
     zone: str
@@ -44,12 +46,12 @@ class ZoneNumbers(Struct, frozen=True):
 
     @property
     def rejected_share(self) -> float:
-        """Of the offers that ended; 0 if none did."""
+        """The share of the offers that ended; 0 if none did."""
         return self.rejected / self.answered if self.answered else 0.0
 
 
 def measure(numbers: ZoneNumbers, policy: AlertPolicy) -> tuple[Measured, ...]:
-    """A zone's numbers, each beside its threshold."""
+    """The numbers of a zone, each with its threshold."""
     return (
         Measured(
             "rejected_share",
@@ -63,14 +65,13 @@ def measure(numbers: ZoneNumbers, policy: AlertPolicy) -> tuple[Measured, ...]:
     )
 
 
-def judge(measured: Measured, *, standing: bool) -> Literal["raise", "resolve"] | None:
-    """What a number asks for.
+def evaluate(measured: Measured, *, is_open: bool) -> Literal["raise", "resolve"] | None:
+    """What follows from a number.
 
-    1. No alert stands: raise one when the number is over its threshold, of a sample that is large enough.
-    2. One stands: it is over when the number is below 80 % of the threshold or nothing at all, or when there is too
-       little left to tell from.
+    1. No open alert: raise one if the number is over its threshold and the sample is large enough.
+    2. An open alert: resolve it if the number is below 80 % of the threshold or missing, or if the sample is too small.
     """
-    if not standing:
+    if not is_open:
         worth_waking = measured.sample >= measured.minimum_sample and measured.value > measured.threshold
         return "raise" if worth_waking else None
     below = measured.value == 0 or measured.value < RESOLVES_BELOW * measured.threshold
@@ -79,7 +80,7 @@ def judge(measured: Measured, *, standing: bool) -> Literal["raise", "resolve"] 
 
 
 def raise_alert(command: c.RaiseAlert, world: World) -> Decided | r.Refusal:
-    """One that stands already is the same alert."""
+    """If there is an open alert, nothing changes."""
     for alert in world.alerts.values():
         if (alert.kind, alert.zone, alert.resolved_at) == (command.kind, command.zone, None):
             return Decided(repeated=True)
@@ -88,16 +89,16 @@ def raise_alert(command: c.RaiseAlert, world: World) -> Decided | r.Refusal:
 
 
 def resolve_alert(command: c.ResolveAlert, world: World) -> Decided | r.Refusal:
-    """One that stands no more is over."""
-    alert = world.standing_alert(command.alert_id)
+    """If the alert is already resolved, the command is refused."""
+    alert = world.open_alert(command.alert_id)
     if alert is None:
         return r.ALERT_OVER
     return Decided((e.AlertResolved(at=world.now, actor=command.actor, alert=replace(alert), value=command.value),))
 
 
 def acknowledge_alert(command: c.AcknowledgeAlert, world: World) -> Decided | r.Refusal:
-    """By name, while it stands. The first who said so keeps it; again, or by another: harmless."""
-    alert = world.standing_alert(command.alert_id)
+    """Records who acknowledged an open alert. The first acknowledgement counts; later ones change nothing."""
+    alert = world.open_alert(command.alert_id)
     if alert is None:
         return r.ALERT_OVER
     if alert.acknowledged_by is not None:

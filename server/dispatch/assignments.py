@@ -1,4 +1,4 @@
-"""The rules of assigning by hand: a person picks a driver, or takes a delivery from one."""
+"""The rules of manual assignment: ops choose a driver, or take a delivery from one."""
 
 from msgspec.structs import replace
 
@@ -15,14 +15,16 @@ from server.dispatch.world import World
 
 
 def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refusal:
-    """A person's pick for a delivery without a driver; what others rejected or let expire does not bind it.
+    """Ops choose a driver for an unassigned delivery; earlier rejections and expiries do not matter.
 
-    1. Only a delivery that waits, or, `early`, is scheduled: then it waits from now on.
-    2. The driver must be available, of the zone, right for it, and have room; for an offer also without another offer.
-    3. Offered to them already: the same offer.
-    4. The version the sender saw, if they say which.
-    5. An open offer is withdrawn only if they say so. A direct assignment that fills the driver withdraws theirs.
-    6. An address that needed a look has had it.
+    1. The delivery waits, or with `early` is scheduled; then it waits from now on.
+    2. The driver is available, in the zone, fits the delivery and has capacity; for an offer they also have no other
+       offer.
+    3. If they already have an offer for it, that offer is the answer.
+    4. Compares the version, if given.
+    5. Withdraws an open offer only on request. A direct assignment that fills the driver's capacity withdraws their
+       offer.
+    6. This counts as the check of an address with a warning.
     """
     delivery = world.delivery(command.delivery_id)
     driver = world.driver(command.driver_id)
@@ -54,14 +56,14 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
 
 
 def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
-    """A dispatcher takes a delivery from its driver.
+    """Ops take a delivery from its driver.
 
-    1. The assignment must be active, and still the version they saw.
-    2. After pickup only with `force`: then it is picked up where the goods are, which is with their driver.
-    3. A target must be somebody else, available, of the zone, right for it, with room; for an offer also without
-       another offer.
-    4. The old driver is freed, not asked again, and paused if they say so; a new clock starts; the target, if any,
-       gets it.
+    1. The assignment is active, and has the version that they read, if given.
+    2. After pickup only with `force`; then the pickup moves to the goods, which are with the driver.
+    3. A target is another driver, available, in the zone, fits the delivery and has capacity; for an offer they also
+       have no other offer.
+    4. The old driver has capacity again, is excluded from the search, and is paused on request; a new escalation
+       starts; the target, if any, gets the delivery.
     """
     found = world.assignment(command.assignment_id)
     if found is None:
@@ -108,7 +110,9 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
 
 
 def where_the_goods_are(delivery: Delivery, driver: Driver) -> Place:
-    """With the driver who has them: where they were seen last, or else at the door. By name and phone."""
+    """The place of goods that a driver has: the driver's last position, or else the customer's address; with their name
+    and phone.
+    """
     last = driver.position or delivery.dropoff
     return Place(last.lat, last.lon, None, driver.name, driver.phone)
 

@@ -19,22 +19,22 @@ def present(driver: Driver, now: datetime, policy: Policy) -> bool:
 
 
 def gone_since(driver: Driver, now: datetime, policy: Policy) -> datetime | None:
-    """Since when nothing is heard of a driver who is not present; None of one who is."""
+    """The time of the last sign of life of a driver who is not present; None for a present one."""
     contact = Contact(driver.session_id is not None, driver.socket_lost_at, driver.last_call_at)
     return contact.gone_since(now, policy, driver.last_availability_change)
 
 
 class Contact(Struct, frozen=True):
-    """What was heard of a driver: whether they have a socket, when they lost the last one, when they last called."""
+    """The signs of life of a driver: whether they have a socket, when they lost the last one, when they last called."""
 
     connected: bool
     lost_at: datetime | None
     called_at: datetime | None
 
     def gone_since(self, now: datetime, policy: Policy, known_since: datetime) -> datetime | None:
-        """Since when nothing is heard of a driver who is not present; None of one who is.
+        """When the last sign of life of a driver was who is not present; None for a present one.
 
-        That is their last socket or call, or `known_since` of one who never had either.
+        It is their last socket or call, or `known_since` for a driver who never had either.
         """
         if self.connected or _within(self.lost_at, now, policy.presence_lapse_seconds):
             return None
@@ -53,14 +53,14 @@ def connected(driver: Driver, world: World) -> bool:
 
 
 def last_contact(driver: Driver) -> datetime | None:
-    """When they were last heard of, by socket or by call; None while a socket is open, or if they never were."""
+    """Their last socket or call; None while a socket is open, or if they never had either."""
     if driver.session_id is not None:
         return None
     return max((at for at in (driver.socket_lost_at, driver.last_call_at) if at is not None), default=None)
 
 
 def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
-    """An authenticated call of theirs less than `callPresenceSeconds` ago."""
+    """Whether they made an authenticated call less than `callPresenceSeconds` ago."""
     return _within(driver.last_call_at, now, policy.call_presence_seconds)
 
 
@@ -111,7 +111,7 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
 
 
 def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.Refusal:
-    """A socket is gone: of no interest unless it was still the current one."""
+    """A socket was lost. Ignored unless its session is still the current one."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
@@ -129,7 +129,7 @@ def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.
 
 
 def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
-    """A call of theirs: a driver who had lapsed, or was never seen, is back."""
+    """A call by a driver: if they had lapsed or never connected, they are back."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
@@ -140,12 +140,13 @@ def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
 
 
 def lapse_presence(command: c.LapsePresence, world: World) -> Decided | r.Refusal:
-    """Gone too long to count on: offline, remembering what to come back to. An open offer keeps its deadline.
+    """The driver is away too long: sets them offline and remembers the state to return to. An open offer keeps its
+    deadline.
 
-    1. Who is offline or has ended their shift cannot lapse.
-    2. Who is present does not.
-    3. Nor who was put into their state less than `presenceLapseSeconds` ago: that was they themselves, by a call
-       that may not have been written down yet, or somebody who knows more than we do.
+    1. A driver who is offline or has ended the shift cannot lapse.
+    2. A present driver does not lapse.
+    3. Neither does a driver whose state changed less than `presenceLapseSeconds` ago: either they did it themselves, by
+       a call that may not be stored yet, or somebody who knows more than the server.
     """
     driver = world.driver(command.driver_id)
     if driver is None:
@@ -184,7 +185,7 @@ def _return(driver: Driver, actor: Actor, now: datetime) -> tuple[e.Event, ...]:
 
 
 def take_break(command: c.TakeBreak, world: World) -> Decided | r.Refusal:
-    """A break from now; again while on break: a new end."""
+    """Starts a break now, or changes the end of the current one."""
     until = world.now + timedelta(minutes=command.duration_minutes)
     return _step_back(world, command.driver_id, "on_break", command.reason or "driver_requested", command.actor, until)
 
@@ -205,7 +206,7 @@ def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
 
 
 def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
-    """Ready for offers, from any state; unanswered offers are counted anew."""
+    """Makes the driver available, from any state; the count of unanswered offers restarts."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
@@ -218,7 +219,7 @@ def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
 
 
 def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
-    """The clock: a break that is over makes the driver available. One who lapsed meanwhile stays offline."""
+    """At a break's end the driver becomes available. A driver who lapsed meanwhile stays offline."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
@@ -229,9 +230,9 @@ def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
 
 
 def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Refusal:
-    """An admin's decision, from any state to any; a break ends by itself if it has a duration.
+    """Ops set any availability, from any state; a break with a duration ends by itself.
 
-    Refused if the availability changed after what the admin saw, if they say what that was.
+    Refused if the availability has changed since `changed_at`, if that is given.
     """
     driver = world.driver(command.driver_id)
     if driver is None:

@@ -1,14 +1,14 @@
-"""When a driver did something, by clocks that nobody can trust: no clock is a reason to refuse."""
+"""When a driver did something, by clocks that cannot be trusted: a wrong clock is no reason to refuse."""
 
 from datetime import datetime, timedelta
 from typing import Final
 
 OFFLINE_AFTER: Final = timedelta(seconds=30)
-"""What happened longer than this before it arrived was said offline."""
+"""An action that happened longer than this before its arrival was reported later, without a network."""
 
 
 def happened(at: datetime | None, sent_at: datetime | None, *, arrived: datetime, start: datetime) -> datetime:
-    """The moment of a deed that arrived at `arrived` and cannot have been before `start`.
+    """The moment of an action that arrived at `arrived` and cannot have been before `start`.
 
     1. Without `at`: when it arrived.
     2. With `sent_at`, both of the phone's clock: as long before its arrival as it was before it was sent, however

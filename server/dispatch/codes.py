@@ -1,4 +1,4 @@
-"""Why a driver said no, gave a job back or could not deliver: a code of a closed set, and a note in their words."""
+"""Reasons of a driver for rejecting, releasing or failing: a code of a closed set, and a note as free text."""
 
 from typing import Final
 
@@ -9,10 +9,8 @@ FAILURE: Final = frozenset({"recipient_absent", "refused", "wrong_address", "dam
 
 
 def coded(text: str | None, note: str | None, codes: frozenset[str]) -> tuple[str | None, str | None]:
-    """The code and the note of what was given as reason.
-
-    An unknown text becomes `other` with the text as note, before the note that came with it, if any. Nothing, or
-    blanks, is no reason.
+    """The code and the note of a reason. An unknown text becomes `other` with the text as note, before the given note.
+    An empty text is no reason.
     """
     text = (text or "").strip()
     note = (note or "").strip() or None

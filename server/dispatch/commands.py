@@ -1,7 +1,7 @@
-"""Commands: everything that may change the state of dispatch, in the imperative.
+"""Commands: everything that can change the state of dispatch, in the imperative.
 
-Ids of what a command makes (`new_*`) are chosen by the sender, so that a rerun decides the same thing.
-`actor` is who asks. Durations carry their unit in the name.
+The sender chooses the ids of new rows (`new_*`), so that a repeated decision gives the same result. `actor` is the
+caller. Durations have their unit in the name.
 """
 
 from datetime import datetime
@@ -14,10 +14,10 @@ from server.dispatch.policy import Policy
 
 
 class CreateDelivery(Struct, frozen=True):
-    """An order source asks for a delivery.
+    """An order source orders a delivery.
 
-    `fingerprint` tells a repeat quickly; where it differs, dispatch/sameness.py tells by meaning. `spare_pin` is the
-    PIN if one is asked for and none is given.
+    `fingerprint` finds a repeat quickly; if it differs, dispatch/sameness.py compares the meaning. `spare_pin` is the
+    PIN if the delivery requires one and the order has none.
     """
 
     delivery_id: str
@@ -44,9 +44,8 @@ class CreateDelivery(Struct, frozen=True):
 
 
 class ChangeDelivery(Struct, frozen=True):
-    """An order is changed: what is UNSET stays, None clears. `version` is the delivery's, as the sender saw it.
-
-    `new_offer_id` names the offer that follows an open one which no longer says what is true.
+    """Changes an order: UNSET keeps a field, None clears it. `version` is the version of the delivery that the sender
+    read. `new_offer_id` is for the offer that replaces an open one with outdated data.
     """
 
     delivery_id: str
@@ -71,7 +70,7 @@ class ChangeDelivery(Struct, frozen=True):
 
 
 class MarkReady(Struct, frozen=True):
-    """The store says that the goods are ready now."""
+    """The store reports that the goods are ready now."""
 
     delivery_id: str
     new_offer_id: str
@@ -79,7 +78,7 @@ class MarkReady(Struct, frozen=True):
 
 
 class DelayDelivery(Struct, frozen=True):
-    """The store needs so many minutes more, from when the goods were to be ready, or from now if that is past."""
+    """The goods are ready `minutes` later than planned, or than now if that is later."""
 
     delivery_id: str
     minutes: int
@@ -89,7 +88,7 @@ class DelayDelivery(Struct, frozen=True):
 
 
 class RestoreDelivery(Struct, frozen=True):
-    """Somebody cancelled by mistake."""
+    """Undoes a cancellation by mistake."""
 
     delivery_id: str
     actor: Actor
@@ -104,7 +103,7 @@ class RetryDelivery(Struct, frozen=True):
 
 
 class DispatchDelivery(Struct, frozen=True):
-    """Make a SCHEDULED delivery READY, because its time has come."""
+    """At a deadline: a SCHEDULED delivery becomes READY."""
 
     delivery_id: str
     actor: Actor = SYSTEM
@@ -123,7 +122,7 @@ class OfferDelivery(Struct, frozen=True):
 
 
 class NoteFailedSearch(Struct, frozen=True):
-    """A search found nobody: keep when and why."""
+    """A search found no driver: record when and why."""
 
     delivery_id: str
     failure_reason: str
@@ -131,7 +130,7 @@ class NoteFailedSearch(Struct, frozen=True):
 
 
 class AcceptOffer(Struct, frozen=True):
-    """The driver takes the offer. `new_assignment_id` names the assignment if there is none yet."""
+    """The driver accepts the offer. `new_assignment_id` is for the assignment, if there is none yet."""
 
     offer_id: str
     driver_id: str
@@ -165,10 +164,11 @@ class ExpireOffer(Struct, frozen=True):
     actor: Actor = SYSTEM
 
 
-class Deed(Struct, frozen=True):
-    """How a driver's app told of what they did: its id for it, the phone's times of doing and of sending, and where.
+class Action(Struct, frozen=True):
+    """What a driver's app reports about an action: its id, when the driver did it and when the app sent it, both by the
+    phone's clock, and where.
 
-    `reason` is a person's who acts for them, because their phone is dead: then `driver_id` of the command is None.
+    `reason` is given if somebody acts for the driver, whose phone is dead; then `driver_id` of the command is None.
     """
 
     action_id: str | None = None
@@ -179,17 +179,17 @@ class Deed(Struct, frozen=True):
     reason: str | None = None
 
 
-DEED = Deed()
+PLAIN_ACTION = Action()
 
 
 class Arrive(Struct, frozen=True):
-    """The driver is at the store, or at the door."""
+    """The driver has arrived at the store or at the customer."""
 
     assignment_id: str
     driver_id: str | None
     where: Stop
     actor: Actor
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
 
 
 class PickUp(Struct, frozen=True):
@@ -198,37 +198,36 @@ class PickUp(Struct, frozen=True):
     assignment_id: str
     driver_id: str | None
     actor: Actor
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
 
 
 class Complete(Struct, frozen=True):
-    """The driver has handed the goods over (and picked them up, if that was not said before), or brought them back.
-
-    `pin` is what they typed, `name` who took the goods, `note` what else they say.
+    """The driver has handed over the goods (which also records a missing pickup), or brought them back. `pin` is what
+    they typed, `name` the recipient, `note` free text.
     """
 
     assignment_id: str
     driver_id: str | None
     actor: Actor
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
     pin: str | None = None
     name: str | None = None
     note: str | None = None
 
 
 class Release(Struct, frozen=True):
-    """The driver gives the job back before pickup."""
+    """The driver gives the delivery back before pickup."""
 
     assignment_id: str
     driver_id: str | None
     reason: str
     actor: Actor
     note: str | None = None
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
 
 
 class Fail(Struct, frozen=True):
-    """The goods cannot be handed over: the driver brings them back (`return`), or the job ends here (`end`)."""
+    """The handover failed: the driver brings the goods back (`return`), or the assignment ends here (`end`)."""
 
     assignment_id: str
     driver_id: str | None
@@ -236,7 +235,7 @@ class Fail(Struct, frozen=True):
     actor: Actor
     note: str | None = None
     then: Literal["return", "end"] = "end"
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
 
 
 class AddProof(Struct, frozen=True):
@@ -246,13 +245,13 @@ class AddProof(Struct, frozen=True):
     driver_id: str | None
     proof: Proof
     actor: Actor
-    deed: Deed = DEED
+    action: Action = PLAIN_ACTION
 
 
 class CancelDelivery(Struct, frozen=True):
-    """Nobody wants this delivery any more. After pickup only ops and admins, with `force`.
+    """Cancels a delivery. After pickup only ops and admins can, with `force`.
 
-    `version` here and below is that of the row which the sender decided on; None does not compare.
+    `version`, here and below, is the version of the row that the sender read; None skips the comparison.
     """
 
     delivery_id: str
@@ -263,10 +262,9 @@ class CancelDelivery(Struct, frozen=True):
 
 
 class AssignDelivery(Struct, frozen=True):
-    """A person picks the driver of a waiting delivery: as an offer, or directly (`direct`).
-
-    `version` is the delivery's, as they saw it; an open offer to another is taken back only with `replace_offer`.
-    `early`: a SCHEDULED one too, which waits from then on.
+    """Ops choose the driver of a waiting delivery: with an offer, or directly (`direct`). `version` is the version of
+    the delivery that they read. `replace_offer` withdraws an open offer to another driver. `early` also allows a
+    SCHEDULED delivery, which waits from then on.
     """
 
     delivery_id: str
@@ -282,7 +280,7 @@ class AssignDelivery(Struct, frozen=True):
 
 
 class Reassign(Struct, frozen=True):
-    """A dispatcher takes a delivery from its driver and starts a new search, or picks the next driver."""
+    """Ops take a delivery from its driver, for a new search or for another driver."""
 
     assignment_id: str
     reason: str
@@ -305,7 +303,7 @@ class Escalate(Struct, frozen=True):
 
 
 class Acknowledge(Struct, frozen=True):
-    """Somebody in ops looks after this waiting delivery."""
+    """Ops acknowledge a waiting delivery."""
 
     delivery_id: str
     actor: Actor
@@ -329,7 +327,7 @@ class RegisterDriver(Struct, frozen=True):
 
 
 class ChangeDriver(Struct, frozen=True):
-    """A driver's data are changed: what is UNSET stays, None clears."""
+    """Changes a driver's data: UNSET keeps a field, None clears it."""
 
     driver_id: str
     actor: Actor
@@ -344,7 +342,7 @@ class ChangeDriver(Struct, frozen=True):
 
 
 class DeactivateDriver(Struct, frozen=True):
-    """The driver does no work for us any more."""
+    """Deactivates a driver."""
 
     driver_id: str
     actor: Actor
@@ -367,7 +365,7 @@ class ConnectDriver(Struct, frozen=True):
 
 
 class DisconnectDriver(Struct, frozen=True):
-    """That socket is gone, since `lost_at` if given (a dead node's expiry), else since now."""
+    """A socket was lost, at `lost_at` if given (when a dead node expired), otherwise now."""
 
     driver_id: str
     session_id: str
@@ -383,14 +381,14 @@ class SeeDriver(Struct, frozen=True):
 
 
 class LapsePresence(Struct, frozen=True):
-    """The clock: the driver has been gone too long to count on."""
+    """At a deadline: the driver has been away too long."""
 
     driver_id: str
     actor: Actor = SYSTEM
 
 
 class TakeBreak(Struct, frozen=True):
-    """A break of so many minutes from now; again while on break: a new end."""
+    """Starts a break of `duration_minutes` now, or changes the end of the current one."""
 
     driver_id: str
     duration_minutes: int
@@ -399,21 +397,21 @@ class TakeBreak(Struct, frozen=True):
 
 
 class EndBreak(Struct, frozen=True):
-    """The clock: the break is over."""
+    """At a deadline: the break ends."""
 
     driver_id: str
     actor: Actor = SYSTEM
 
 
 class EndShift(Struct, frozen=True):
-    """The driver goes home."""
+    """The driver ends the shift."""
 
     driver_id: str
     actor: Actor
 
 
 class Pause(Struct, frozen=True):
-    """The driver wants no offers until they resume."""
+    """The driver pauses: no offers until they resume."""
 
     driver_id: str
     actor: Actor
@@ -427,9 +425,9 @@ class Resume(Struct, frozen=True):
 
 
 class SetAvailability(Struct, frozen=True):
-    """An admin decides a driver's availability; `duration_minutes` ends a break by itself.
+    """Ops set a driver's availability; `duration_minutes` ends a break by itself.
 
-    `changed_at` is the driver's last change of availability that the admin saw; None does not compare.
+    `changed_at` is the last change of availability that they saw; None skips the comparison.
     """
 
     driver_id: str
@@ -441,7 +439,7 @@ class SetAvailability(Struct, frozen=True):
 
 
 class RaiseRisk(Struct, frozen=True):
-    """The watch: this delivery may not arrive in time. `at` is when that began, if the rules cannot tell."""
+    """The watch: this delivery may arrive late. `at` is when that began, if the rules cannot derive it."""
 
     delivery_id: str
     code: RiskCode
@@ -450,7 +448,7 @@ class RaiseRisk(Struct, frozen=True):
 
 
 class ClearRisk(Struct, frozen=True):
-    """The watch: what put this delivery at risk is over."""
+    """The watch: this delivery is no longer at risk."""
 
     delivery_id: str
     code: RiskCode
@@ -466,14 +464,16 @@ class EscalateRisk(Struct, frozen=True):
 
 
 class ReleaseGone(Struct, frozen=True):
-    """The clock: a driver has been gone so long that what they did not pick up is taken back."""
+    """At a deadline: the driver has been gone so long that they lose what they have not picked up."""
 
     assignment_id: str
     actor: Actor = SYSTEM
 
 
 class RaiseAlert(Struct, frozen=True):
-    """The watch: a zone's number went over its threshold. `new_alert_id` names the alert if none stands yet."""
+    """The watch: a number of a zone exceeded its threshold. `new_alert_id` is the id of the alert, if there is no open
+    one.
+    """
 
     new_alert_id: str
     kind: AlertKind
@@ -492,7 +492,7 @@ class ResolveAlert(Struct, frozen=True):
 
 
 class AcknowledgeAlert(Struct, frozen=True):
-    """Somebody in ops looks after this alert."""
+    """Ops acknowledge an alert."""
 
     alert_id: str
     actor: Actor

@@ -72,5 +72,5 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
 
 
 def decide(command: c.Command, world: World) -> Decided | r.Refusal:
-    """Events, or the refusal that stands in the way. Raises NeedsRows if the command takes rows not locked."""
+    """The events of a command, or its refusal. Raises NeedsRows if the command needs rows that are not locked."""
     return _RULES[type(command)](command, world)

@@ -1,4 +1,4 @@
-"""What deciding gives back when nothing stands in the way."""
+"""The result of a decision that is not a plain refusal."""
 
 from msgspec import Struct
 
@@ -7,11 +7,10 @@ from server.dispatch.refusals import Refusal
 
 
 class Decided(Struct, frozen=True):
-    """Events in the order they happen, and the ids of what the answer shows.
+    """Events in the order in which they happen, and the ids of what the answer shows.
 
-    `repeated` says that the command had been done before, or changes nothing: then there are no events. `refusal` is
-    the answer where something stands in the way, and yet something is left behind by `events`: a wrong PIN counted, a
-    report in the timeline. They change nothing else.
+    `repeated`: the command was done before, or changes nothing; then there are no events. `refusal`: the answer is a
+    refusal, but `events` record something: a wrong PIN, or a late report in the timeline. They change nothing else.
     """
 
     events: tuple[Event, ...] = ()

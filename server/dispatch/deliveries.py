@@ -31,15 +31,15 @@ from server.dispatch.sameness import differing, kept, posted, posted_for
 from server.dispatch.travel import trip_km
 from server.dispatch.world import World
 
-SAME_FAILURE_NOTED_EVERY = timedelta(seconds=60)
+SAME_FAILURE_RECORDED_EVERY = timedelta(seconds=60)
 
 
 def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refusal:
-    """A new delivery, waiting at once if its time has come.
+    """Creates a delivery, which waits at once if its dispatch time has passed.
 
-    1. The same order again is the same delivery: by its fingerprint, or else by what it means.
-    2. What the policy computes as pay is in the policy's currency: in another one the pay must be said.
-    3. A trip longer than `maxTripKm` is taken for a wrong address, and waits for somebody to look.
+    1. The same order again is the same delivery: by its fingerprint, or else by its meaning.
+    2. The policy computes pay in its own currency; with another currency the order must have the pay.
+    3. A trip longer than `maxTripKm` counts as a wrong address, and waits until somebody checks it.
     """
     known = world.by_seller_key.get((command.seller_id, command.seller_order_id))
     if known is not None:
@@ -112,16 +112,18 @@ SIMPLE: Final = (
     "notes", "requirements", "promised_at", "tip_cents",
 )  # fmt: skip
 LATER_BY: Final = timedelta(minutes=5)
-"""By how much the goods may be ready later, or sooner, than an open offer says."""
+"""An open offer stays if the goods are ready at most this much later or sooner than it says."""
 
 
 def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refusal:
-    """What was ordered is changed, by somebody who knows it as it is now.
+    """Changes an order, for a caller who knows its current version.
 
-    1. Not what is over; not the pickup once the goods are on the way; not the pay's currency without the pay.
-    2. A trip that is too long after the change waits for somebody to look, one that is no longer does not.
-    3. An open offer which no longer says what is true is withdrawn, and the same driver asked first.
-    4. A driver who has it hears it.
+    1. Refused for a finished delivery; for the pickup once the goods are on the way; for the pay's currency without the
+       pay.
+    2. A trip that is too long after the change waits until somebody checks it; a trip that is no longer too long does
+       not wait.
+    3. An open offer whose data is no longer right is withdrawn, and the same driver gets the next one.
+    4. A driver with the assignment gets a message.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
@@ -165,7 +167,7 @@ def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dic
 
 
 def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
-    """The goods are ready now, if they were to be later. Not once they are picked up."""
+    """The goods are ready now, if that is earlier than planned. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -179,7 +181,7 @@ def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
 
 
 def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusal:
-    """So many minutes later than they were to be ready, or than now. Not once they are picked up."""
+    """The goods are ready `minutes` later than planned, or than now if that is later. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -211,7 +213,7 @@ def _changed(
         world.known_driver(assignment.driver_id)
     happened: list[e.Event] = []
     asked: Driver | None = None
-    if offer is not None and (after.needs_check() or _tells_another_story(delivery, after)):
+    if offer is not None and (after.needs_check() or _changes_the_offer(delivery, after)):
         asked = world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "changed", actor))
     happened.append(
@@ -239,8 +241,8 @@ def _changed(
     return Decided(tuple(happened), delivery.id, new_offer.offer_id if new_offer is not None else None)
 
 
-def _tells_another_story(before: Delivery, after: Delivery) -> bool:
-    """Whether an offer made before says something else than one that is made after would."""
+def _changes_the_offer(before: Delivery, after: Delivery) -> bool:
+    """Whether a change of the delivery makes the data of an open offer wrong."""
     same = all(getattr(before, name) == getattr(after, name) for name in _IN_AN_OFFER)
     points = [
         (getattr(before, name).lat, getattr(before, name).lon) == (getattr(after, name).lat, getattr(after, name).lon)
@@ -255,7 +257,9 @@ RESTORABLE: Final = timedelta(minutes=10)
 
 
 def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Refusal:
-    """What was cancelled by mistake, within ten minutes and if nobody had picked it up: it waits again."""
+    """Restores a delivery within 10 minutes of its cancellation, if it was not picked up. It waits for a driver
+    again.
+    """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -293,7 +297,7 @@ def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusa
 
 
 def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.Refusal:
-    """SCHEDULED becomes READY when its time has come."""
+    """A SCHEDULED delivery becomes READY at its dispatch time."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -308,7 +312,7 @@ def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.
 
 
 def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r.Refusal:
-    """Kept only while the delivery waits without an offer, and only as news: another reason, or a minute later."""
+    """Recorded only while the delivery waits without an offer, and only if the reason is new or a minute has passed."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -316,17 +320,14 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
         return r.DELIVERY_NOT_WAITING
     wait = delivery.unassigned
     assert wait is not None
-    if wait.failure_reason == command.failure_reason and world.now - wait.last_attempt_at < SAME_FAILURE_NOTED_EVERY:
+    if wait.failure_reason == command.failure_reason and world.now - wait.last_attempt_at < SAME_FAILURE_RECORDED_EVERY:
         return Decided((), delivery.id, repeated=True)
     failed = e.SearchFailed(at=world.now, actor=command.actor, delivery_id=delivery.id, reason=command.failure_reason)
     return Decided((failed,), delivery.id)
 
 
 def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refusal:
-    """Until pickup; after it only a dispatcher with `force`; the version the sender saw, if they say which.
-
-    Cancelled before: harmless.
-    """
+    """Cancels until pickup; after it only ops with `force`. Compares the version, if given. Repeats are safe."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -366,7 +367,7 @@ def _cancelled(world: World, delivery: Delivery, reason: str, actor: Actor) -> t
 
 
 def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
-    """Every level that is due and was not reached yet, in order; a level that cancels is the last."""
+    """Reaches every due level, in order; a level that cancels is the last."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -420,9 +421,8 @@ def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level
 
 
 def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
-    """By name, at any level, while the delivery waits or is at risk; the version the sender saw, if they say which.
-
-    Said before and nothing new to note: harmless.
+    """Records who acknowledged the delivery, at any level, while it waits or is at risk. Compares the version, if
+    given. Repeats without a new note are safe.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:

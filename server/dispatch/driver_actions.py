@@ -20,9 +20,9 @@ from server.dispatch.world import World
 
 PIN_TRIES: Final = 5
 HERE_FOR: Final = timedelta(seconds=60)
-"""How old a position may be to say where something is done now."""
+"""How old a position may be to count as the place of an action that happens now."""
 
-Told = c.Arrive | c.PickUp | c.Complete | c.Release | c.Fail | c.AddProof
+Report = c.Arrive | c.PickUp | c.Complete | c.Release | c.Fail | c.AddProof
 Ended = frozenset[AssignmentStatus]
 CARRIED: Final[Ended] = frozenset({"COMPLETED", "FAILED", "RETURNED"})
 """Ended by its driver, with the goods in hand."""
@@ -35,23 +35,23 @@ _WITH_THE_GOODS: Final = (c.Complete, c.Fail)
 class _Job:
     """What every action of a driver has in common: the delivery, the assignment, and the fields of its event."""
 
-    def __init__(self, command: Told, world: World, delivery: Delivery, assignment: Assignment) -> None:
+    def __init__(self, command: Report, world: World, delivery: Delivery, assignment: Assignment) -> None:
         self.command = command
         self.world = world
         self.delivery = delivery
         self.assignment = assignment
         self.details = assignment.details or NO_JOB_DETAILS
-        deed = command.deed
+        action = command.action
         start = assignment.created_at
         if type(command) in _WITH_THE_GOODS:
             start = assignment.picked_up_at or start
         self.when = world.now
-        if deed.at is not None:
-            self.when = happened(deed.at, deed.sent_at, arrived=world.now, start=start)
+        if action.at is not None:
+            self.when = happened(action.at, action.sent_at, arrived=world.now, start=start)
 
     def fields(self, place: Place | None = None, **more: Any) -> dict[str, Any]:
-        """What the event of this deed carries. `place` is where it was to be done."""
-        deed = self.command.deed
+        """The fields of this action's event. `place` is the expected place."""
+        action = self.command.action
         return {
             "at": self.world.now,
             "actor": self.command.actor,
@@ -59,33 +59,35 @@ class _Job:
             "driver_id": self.assignment.driver_id,
             "assignment_id": self.assignment.id,
             "happened_at": self.when if self.when != self.world.now else None,
-            "action_id": deed.action_id,
-            "reason": deed.reason,
+            "action_id": action.action_id,
+            "reason": action.reason,
             "distance_km": self._km_from(place) if place is not None else None,
             **more,
         }
 
     def _km_from(self, place: Place) -> float | None:
-        """From where the app said it was, else from where the driver is, if it is being done now."""
-        deed = self.command.deed
-        if deed.lat is not None:
-            return km_away(place, deed.lat, deed.lon)
+        """The distance from the reported position, otherwise from the driver's position if the action happens now."""
+        action = self.command.action
+        if action.lat is not None:
+            return km_away(place, action.lat, action.lon)
         seen = self.world.known_driver(self.assignment.driver_id).position
         if seen is None or self.command.driver_id is None or self.world.now - min(self.when, seen.at) > HERE_FOR:
             return None
         return km_away(place, seen.lat, seen.lon)
 
     def done(self, *events: e.Event) -> Decided:
-        """What is decided, and what the answer shows."""
+        """The decision, with the ids for the answer."""
         return Decided(events, self.delivery.id, None, self.assignment.id, self.assignment.driver_id, not events)
 
     def leaves(self, event: e.Event, refusal: r.Refusal) -> Decided:
-        """Refused, and yet something is left behind."""
+        """A refusal with events that record something."""
         ids = (self.delivery.id, None, self.assignment.id, self.assignment.driver_id)
         return Decided((event,), *ids, refusal=refusal)
 
     def late(self, what: type[e.Event], **more: Any) -> Decided | r.Refusal:
-        """The job is no longer theirs: refused, and once for each kind of deed it stands in the timeline."""
+        """The driver no longer has the delivery: refused, and the first report of each kind is recorded in the
+        timeline.
+        """
         refusal = not_active(self.assignment, self.delivery)
         if self.command.driver_id is None or what.type in self.details.late_reports:
             return refusal
@@ -93,19 +95,19 @@ class _Job:
         return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(**more)), refusal)
 
 
-def _begin(command: Told, world: World, harmless: Ended) -> _Job | Decided | r.Refusal:
-    """What is the same for every deed.
+def _begin(command: Report, world: World, harmless: Ended) -> _Job | Decided | r.Refusal:
+    """The common part of every action.
 
-    1. An assignment that is not theirs does not exist for them.
+    1. An assignment of another driver is not found.
     2. The same action again gets the same answer as the first time.
-    3. Of one that ended in a `harmless` way the deed changes nothing.
+    3. If the assignment ended in a `harmless` way, the action changes nothing.
     """
     found = world.assignment(command.assignment_id)
     if found is None or command.driver_id not in (None, found[1].driver_id):
         return r.NOT_FOUND
     world.known_driver(found[1].driver_id)
     job = _Job(command, world, *found)
-    action_id = command.deed.action_id
+    action_id = command.action.action_id
     if action_id is not None and action_id in job.details.actions:
         return _answered_before(job, job.details.actions[action_id])
     return job.done() if job.assignment.status in harmless else job
@@ -118,7 +120,7 @@ def _answered_before(job: _Job, code: str | None) -> Decided | r.Refusal:
 
 
 def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
-    """What became of an assignment and by whom, and who has the delivery now."""
+    """How an assignment ended, who ended it, and who has the delivery now."""
     what = assignment.status.lower()
     if assignment.ended_by:
         what = f"{what} by {assignment.ended_by}"
@@ -128,7 +130,7 @@ def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
 
 
 def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
-    """The driver is at the store, or at the door. Only the first word counts; said late it does no harm."""
+    """The driver has arrived at the store or at the customer. Only the first report counts; later ones are safe."""
     job = _begin(command, world, CARRIED)
     if not isinstance(job, _Job):
         return job
@@ -143,7 +145,7 @@ def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
 
 
 def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
-    """The driver has the goods. Said before: harmless."""
+    """The driver has the goods. Repeats are safe."""
     job = _begin(command, world, CARRIED)
     if not isinstance(job, _Job):
         return job
@@ -155,7 +157,7 @@ def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
 
 
 def _picked_up(job: _Job, **more: Any) -> list[e.Event]:
-    """The goods are with the driver, and so they were not picked up too late."""
+    """The driver has picked up the goods. This ends the risk of a late pickup."""
     found: list[e.Event] = [e.DeliveryPickedUp(**job.fields(job.delivery.pickup, **more))]
     if job.delivery.at_risk("pickup_late"):
         found.append(recovered(job.world, job.delivery, job.assignment, "pickup_late"))
@@ -163,7 +165,7 @@ def _picked_up(job: _Job, **more: Any) -> list[e.Event]:
 
 
 def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: Any) -> e.DeliveryRecovered:
-    """The event of a risk that is over."""
+    """The event that a risk has ended."""
     return e.DeliveryRecovered(
         at=world.now,
         actor=SYSTEM,
@@ -175,13 +177,13 @@ def recovered(world: World, delivery: Delivery, assignment: Assignment | None, r
 
 
 def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
-    """The goods are handed over, or back at the store. Said before: harmless.
+    """The goods are handed over, or back at the store. Repeats are safe.
 
-    1. What was being returned is returned.
-    2. The proof that the delivery requires must be there; a person who acts for the driver does without.
-    3. A wrong PIN is refused and counted, and after five no PIN is looked at any more. One that was typed without a
-       network is recorded as unverified instead: the goods are gone.
-    4. Of an assignment not picked up yet: both at once.
+    1. A delivery in RETURNING becomes RETURNED.
+    2. The required proof must be complete, unless somebody acts for the driver.
+    3. A wrong PIN is refused and counted; after five, no PIN is accepted. A wrong PIN that was typed without a network
+       is recorded as unverified instead, because the goods are already handed over.
+    4. If the assignment is not picked up yet, the pickup is recorded too.
     """
     job = _begin(command, world, frozenset({"COMPLETED", "RETURNED"}))
     if not isinstance(job, _Job):
@@ -226,7 +228,7 @@ def _missing(job: _Job, command: c.Complete) -> list[str]:
 
 
 def release(command: c.Release, world: World) -> Decided | r.Refusal:
-    """The driver gives the job back before pickup: it is searched for anew, without them. Said before: harmless."""
+    """The driver gives the delivery back before pickup; a new search starts, without them. Repeats are safe."""
     job = _begin(command, world, frozenset({"RELEASED"}))
     if not isinstance(job, _Job):
         return job
@@ -241,7 +243,7 @@ def release(command: c.Release, world: World) -> Decided | r.Refusal:
 
 
 def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
-    """The goods cannot be handed over: they come back, or the job ends here. Said before: harmless."""
+    """The handover failed: the driver brings the goods back, or the assignment ends here. Repeats are safe."""
     job = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
     if not isinstance(job, _Job):
         return job
@@ -259,9 +261,9 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
 
 
 def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
-    """A photo or signature of the handover; late ones too, for as long as nobody else has the goods.
+    """A photo or signature of the handover; also later, unless another driver has the goods by now.
 
-    Known by its id: uploaded again it is the same.
+    An upload with the same id is the same proof.
     """
     job = _begin(command, world, frozenset())
     if not isinstance(job, _Job):
@@ -274,7 +276,7 @@ def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
 
 
 def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
-    """The clock: a driver who has been gone for `releaseGoneSeconds` loses what they have not picked up."""
+    """At a deadline: a driver who has been gone for `releaseGoneSeconds` loses what they have not picked up."""
     found = world.assignment(command.assignment_id)
     if found is None:
         return r.NOT_FOUND
@@ -301,7 +303,7 @@ def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
 
 
 def gone_since(world: World, assignment: Assignment) -> datetime | None:
-    """Since when the driver has not been heard of with this job in hand; None while their socket is open."""
+    """Since when the driver is gone with this assignment; None while their socket is open."""
     driver = world.known_driver(assignment.driver_id)
     if driver.session_id is not None:
         return None

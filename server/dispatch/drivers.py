@@ -36,7 +36,7 @@ def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
 
 
 def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.Refusal:
-    """Not while they have work in hand; an open offer is withdrawn. Done before: harmless."""
+    """Refused while they have active assignments; an open offer is withdrawn. Repeats are safe."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
@@ -50,7 +50,7 @@ def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.
 
 
 def reactivate_driver(command: c.ReactivateDriver, world: World) -> Decided | r.Refusal:
-    """They count as never seen: available once they are. Done before: harmless."""
+    """The driver counts as new: available at their first connection. Repeats are safe."""
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND

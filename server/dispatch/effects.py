@@ -1,4 +1,4 @@
-"""What each event does to the world besides moving a state machine; `World.apply` calls these and nobody else."""
+"""The effects of each event on the world, apart from the state machines. Only `World.apply` calls them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ NOTIFYING = frozenset({"notify_ops", "notify_critical"})
 
 
 def _id(named: str | None) -> str:
-    """An id that this kind of event always carries."""
+    """An id that this type of event always has."""
     assert named is not None
     return named
 
@@ -34,9 +34,8 @@ def _start_waiting(world: "World", delivery: Delivery, at: datetime) -> None:
 
 
 def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
-    """`watch_at`: the first lateness that was not raised yet, of the pickup agreed to and of what was promised.
-
-    What is expected later than the promise allows is late at once.
+    """`watch_at`: when the delivery will be late at the pickup or the customer, whichever is first and not raised yet.
+    If it is expected later than the promise allows, it is late at once.
     """
     assignment = delivery.active_assignment()
     delivery.watch_at = None
@@ -54,7 +53,7 @@ def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
 
 
 def _no_risks(world: "World", delivery: Delivery) -> None:
-    """It is over, or nobody's again: what put it at risk is, too."""
+    """The delivery has ended or waits again, so its risks end."""
     if delivery.risks:
         world.amend_delivery(delivery.id)
     delivery.risks = ()
@@ -62,14 +61,14 @@ def _no_risks(world: "World", delivery: Delivery) -> None:
 
 
 def _over(world: "World", delivery: Delivery, at: datetime) -> None:
-    """Nothing more is to be carried."""
+    """The delivery has ended."""
     delivery.over_at = at
     delivery.watch_at = None
     _no_risks(world, delivery)
 
 
 def _wait_again(world: "World", delivery: Delivery, at: datetime) -> None:
-    """A new search, with nothing left of the one before."""
+    """Start a new search, without any state of the previous one."""
     delivery.accepted_offer_id = None
     delivery.over_at = delivery.watch_at = None
     delivery.estimated_pickup_at = delivery.estimated_delivery_at = None
@@ -81,7 +80,7 @@ def _wait_again(world: "World", delivery: Delivery, at: datetime) -> None:
 
 
 def _did(assignment: Assignment, event: e.Done, changes: Mapping[str, Any] | None = None, refused: str = "") -> None:
-    """Keep what the app called this action, with the code of its refusal, so that a repeat is answered alike."""
+    """Store the app's id of this action with the code of its refusal, so that a repeat gets the same answer."""
     if event.action_id is None and not changes:
         return
     details = assignment.details or NO_JOB_DETAILS

@@ -1,4 +1,4 @@
-"""The ladder of escalation: which level of the policy comes next, and when."""
+"""Escalation: which level of the policy is next, and when."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from server.dispatch.policy import Policy
 
 
 def next_level_at(level: int, unassigned_since: datetime | None, policy: Policy) -> datetime | None:
-    """When the first level above `level` is due; None at the top, and for a delivery that does not wait."""
+    """When the first level above `level` is due; None at the highest level, and for a delivery that does not wait."""
     if unassigned_since is None:
         return None
     above = next((rung for rung in policy.escalation if rung.level > level), None)

@@ -1,6 +1,6 @@
-"""Events: what happened, in the past tense. They alone change the world (`World.apply`) and are what is stored.
+"""Events: what happened, in the past tense. Only events change the world (`World.apply`), and they are stored.
 
-`type` is the stable name on timelines and webhooks; `data` what a reader needs beyond the ids.
+`type` is the stable name in timelines and webhooks; `data` has what a reader needs besides the ids.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,9 @@ from server.dispatch.refusals import NowWith
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """What every event carries: when, who, and which rows it is about.
+    """The fields of every event: when, by whom, and which rows it is about.
 
-    A row that an event brings along (`delivery`, `offer`, `assignment`, `driver`, `ticket`) is as it was then.
+    A row in an event (`delivery`, `offer`, `assignment`, `driver`, `ticket`) has the state of that moment.
     """
 
     type: ClassVar[str]
@@ -44,7 +44,7 @@ class Event(Struct, frozen=True, kw_only=True):
     assignment_id: str | None = None
 
     def data(self) -> dict[str, Any]:
-        """The rest of the story, JSON-ready, camelCase; reasons live here."""
+        """Further data, ready for JSON, in camelCase; reasons are here."""
         return {}
 
 
@@ -73,7 +73,7 @@ class DeliveryCreated(Event, frozen=True, kw_only=True):
 
 
 class DeliveryReady(Event, frozen=True, kw_only=True):
-    """The delivery wants a driver: its wait, and its clock of escalation, begin."""
+    """The delivery waits for a driver, and the time to its first escalation starts."""
 
     type: ClassVar[str] = "delivery.ready"
     early: bool = False
@@ -83,7 +83,7 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
 
 
 class SearchFailed(Event, frozen=True, kw_only=True):
-    """A search found nobody."""
+    """A search found no driver."""
 
     type: ClassVar[str] = "delivery.search_failed"
     reason: str
@@ -117,7 +117,7 @@ class OfferReceived(Event, frozen=True, kw_only=True):
 
 
 class OfferAccepted(Event, frozen=True, kw_only=True):
-    """The driver said yes in time; DeliveryAssigned follows."""
+    """The driver accepted in time; DeliveryAssigned follows."""
 
     type: ClassVar[str] = "offer.accepted"
     response_ms: int
@@ -127,7 +127,7 @@ class OfferAccepted(Event, frozen=True, kw_only=True):
 
 
 class OfferRejected(Event, frozen=True, kw_only=True):
-    """The driver said no."""
+    """The driver rejected the offer."""
 
     type: ClassVar[str] = "offer.rejected"
     response_ms: int
@@ -149,7 +149,7 @@ class OfferExpired(Event, frozen=True, kw_only=True):
 
 
 class OfferWithdrawn(Event, frozen=True, kw_only=True):
-    """The offer was taken back before its deadline."""
+    """The server withdrew the offer before its deadline."""
 
     type: ClassVar[str] = "offer.withdrawn"
     reason: str
@@ -159,9 +159,8 @@ class OfferWithdrawn(Event, frozen=True, kw_only=True):
 
 
 class DeliveryAssigned(Event, frozen=True, kw_only=True):
-    """`assignment` is the new ACTIVE row. This is the customer's notification.
-
-    `delivery_at` is when it is expected at the door if no offer said so.
+    """`assignment` is the new ACTIVE row. This is the customer's notification. `delivery_at` is the expected time of
+    delivery, if no offer gave one.
     """
 
     type: ClassVar[str] = "delivery.assigned"
@@ -179,10 +178,10 @@ class DeliveryAssigned(Event, frozen=True, kw_only=True):
 
 
 class Done(Event, frozen=True, kw_only=True):
-    """What a driver did about a job, or a person for them (`reason`).
+    """An action of a driver, or of somebody for them (`reason`).
 
-    `happened_at` is when, if it was told later; `action_id` the app's name for it; `distance_km` how far from the
-    place it was done, where that is known.
+    `happened_at` is when the driver did it, if that is earlier than the report; `action_id` the app's id for it;
+    `distance_km` the distance from the expected place, if known.
     """
 
     happened_at: datetime | None = None
@@ -193,10 +192,10 @@ class Done(Event, frozen=True, kw_only=True):
 
     @property
     def when(self) -> datetime:
-        """The moment of the deed."""
+        """The moment of the action."""
         return self.happened_at or self.at
 
-    def told(self) -> dict[str, Any]:
+    def details(self) -> dict[str, Any]:
         """What of this is there."""
         data: dict[str, Any] = {}
         if self.happened_at is not None:
@@ -209,17 +208,17 @@ class Done(Event, frozen=True, kw_only=True):
         return data
 
     def data(self) -> dict[str, Any]:
-        return self.told()
+        return self.details()
 
 
 class DeliveryArrived(Done, frozen=True, kw_only=True):
-    """The driver is at the store, or at the door."""
+    """The driver arrived at the store or at the customer."""
 
     type: ClassVar[str] = "delivery.arrived"
     where: Stop
 
     def data(self) -> dict[str, Any]:
-        return {"where": self.where, "distanceKm": self.distance_km, **self.told()}
+        return {"where": self.where, "distanceKm": self.distance_km, **self.details()}
 
 
 class DeliveryPickedUp(Done, frozen=True, kw_only=True):
@@ -228,14 +227,14 @@ class DeliveryPickedUp(Done, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.picked_up"
 
     def data(self) -> dict[str, Any]:
-        return {"distanceKm": self.distance_km, **self.told()}
+        return {"distanceKm": self.distance_km, **self.details()}
 
 
 class DeliveryDelivered(Done, frozen=True, kw_only=True):
-    """The goods are handed over; the driver has room again.
+    """The goods are handed over; the driver has capacity again.
 
-    `handover` is what was said at the door: of it only what became of the PIN is told on. `unproven` is what a person
-    who acted for the driver did without.
+    `handover` is the proof; only the result of the PIN check is published. `unproven` lists the proof that was missing
+    because somebody acted for the driver.
     """
 
     type: ClassVar[str] = "delivery.delivered"
@@ -243,7 +242,7 @@ class DeliveryDelivered(Done, frozen=True, kw_only=True):
     unproven: tuple[str, ...] = ()
 
     def data(self) -> dict[str, Any]:
-        data = {"distanceKm": self.distance_km, **self.told()}
+        data = {"distanceKm": self.distance_km, **self.details()}
         if self.handover is not None and self.handover.pin is not None:
             data["pin"] = self.handover.pin
         if self.unproven:
@@ -252,7 +251,7 @@ class DeliveryDelivered(Done, frozen=True, kw_only=True):
 
 
 class DeliveryReleased(Done, frozen=True, kw_only=True):
-    """The driver gave the job back; the delivery is READY again, its clock new, and they are not asked again."""
+    """The driver gave the delivery back; it is READY again with a new escalation, and the search excludes them."""
 
     type: ClassVar[str] = "delivery.released"
 
@@ -264,13 +263,13 @@ class DeliveryFailed(Done, frozen=True, kw_only=True):
 
 
 class DeliveryReturning(Done, frozen=True, kw_only=True):
-    """The goods could not be handed over, and the driver brings them back."""
+    """The handover failed, and the driver brings the goods back."""
 
     type: ClassVar[str] = "delivery.returning"
 
 
 class DeliveryReturned(Done, frozen=True, kw_only=True):
-    """The goods are back at the store; the driver has room again."""
+    """The goods are back at the store; the driver has capacity again."""
 
     type: ClassVar[str] = "delivery.returned"
 
@@ -282,7 +281,7 @@ class ProofAdded(Done, frozen=True, kw_only=True):
     proof: Proof
 
     def data(self) -> dict[str, Any]:
-        return {"proofId": self.proof.id, "kind": self.proof.kind, **self.told()}
+        return {"proofId": self.proof.id, "kind": self.proof.kind, **self.details()}
 
 
 class PinWrong(Done, frozen=True, kw_only=True):
@@ -292,13 +291,12 @@ class PinWrong(Done, frozen=True, kw_only=True):
     tries: int
 
     def data(self) -> dict[str, Any]:
-        return {"tries": self.tries, **self.told()}
+        return {"tries": self.tries, **self.details()}
 
 
 class LateReport(Done, frozen=True, kw_only=True):
-    """Something was reported for a job that was no longer theirs: it changes nothing, and ops should know.
-
-    `what` is the type of event that it would have been, `now_with` who has the delivery.
+    """A driver reported something about a delivery that they no longer have: it changes nothing, and ops should know.
+    `what` is the type of the event that it would have been; `now_with` says who has the delivery.
     """
 
     type: ClassVar[str] = "delivery.late_report"
@@ -306,11 +304,11 @@ class LateReport(Done, frozen=True, kw_only=True):
     now_with: NowWith
 
     def data(self) -> dict[str, Any]:
-        return {"what": self.what, "nowWith": self.now_with, **self.told()}
+        return {"what": self.what, "nowWith": self.now_with, **self.details()}
 
 
 class DeliveryChanged(Event, frozen=True, kw_only=True):
-    """What was ordered changed: name of the model's field -> (old, new). What is personal is named, not told."""
+    """The order changed: name of the model's field -> (old, new). Personal fields are published by name only."""
 
     type: ClassVar[str] = "delivery.changed"
     changes: Mapping[str, tuple[Any, Any]]
@@ -327,8 +325,8 @@ class DeliveryChanged(Event, frozen=True, kw_only=True):
                 continue
             wire = camel(name)
             fields.append(wire)
-            if name != "notes" and (told := (_public(old), _public(new)))[0] != told[1]:
-                changes[wire] = {"old": told[0], "new": told[1]}
+            if name != "notes" and (details := (_public(old), _public(new)))[0] != details[1]:
+                changes[wire] = {"old": details[0], "new": details[1]}
         data: dict[str, Any] = {"fields": fields, "changes": changes}
         if self.reason is not None:
             data["reason"] = self.reason
@@ -375,7 +373,7 @@ class DeliveryRetried(Event, frozen=True, kw_only=True):
 
 
 class DeliveryAtRisk(Event, frozen=True, kw_only=True):
-    """Something may keep it from arriving in time, since `since`."""
+    """The delivery is at risk since `since`."""
 
     type: ClassVar[str] = "delivery.at_risk"
     risk: RiskCode
@@ -386,7 +384,7 @@ class DeliveryAtRisk(Event, frozen=True, kw_only=True):
 
 
 class DeliveryRecovered(Event, frozen=True, kw_only=True):
-    """That is over, or no longer matters."""
+    """The risk has ended, or no longer matters."""
 
     type: ClassVar[str] = "delivery.recovered"
     risk: RiskCode
@@ -396,7 +394,7 @@ class DeliveryRecovered(Event, frozen=True, kw_only=True):
 
 
 class RiskEscalated(Event, frozen=True, kw_only=True):
-    """A level of the ladder was reached by a delivery at risk; `actions` are those of it that go with a risk."""
+    """A delivery at risk reached a level of escalation; `actions` are its actions that apply to a risk."""
 
     type: ClassVar[str] = "delivery.risk_escalated"
     risk: RiskCode
@@ -408,7 +406,7 @@ class RiskEscalated(Event, frozen=True, kw_only=True):
 
 
 class RiskAcknowledged(Event, frozen=True, kw_only=True):
-    """Somebody in ops looks after the delivery at risk."""
+    """Ops acknowledged the delivery at risk."""
 
     type: ClassVar[str] = "delivery.risk_acknowledged"
     note: str | None = None
@@ -418,7 +416,7 @@ class RiskAcknowledged(Event, frozen=True, kw_only=True):
 
 
 class DeliveryCancelled(Event, frozen=True, kw_only=True):
-    """The delivery is over; an active assignment (then named) ends with it."""
+    """The delivery ended; if it had an active assignment, that is named and ends too."""
 
     type: ClassVar[str] = "delivery.cancelled"
     reason: str
@@ -428,9 +426,8 @@ class DeliveryCancelled(Event, frozen=True, kw_only=True):
 
 
 class DeliveryReassigned(Event, frozen=True, kw_only=True):
-    """The assignment was taken from its driver; the delivery is READY again, its clock new.
-
-    Of goods on the way `pickup` is where they are now, and `store` where they first were to be picked up.
+    """Ops took the delivery from its driver; it is READY again with a new escalation. If the goods are on the way,
+    `pickup` is their current place, and `store` the original pickup.
     """
 
     type: ClassVar[str] = "delivery.reassigned"
@@ -463,7 +460,7 @@ class DeliveryEscalated(Event, frozen=True, kw_only=True):
 
 
 class EscalationAcknowledged(Event, frozen=True, kw_only=True):
-    """Somebody in ops looks after the waiting delivery."""
+    """Ops acknowledged the waiting delivery."""
 
     type: ClassVar[str] = "delivery.acknowledged"
     note: str | None = None
@@ -494,34 +491,34 @@ class DriverRegistered(Event, frozen=True, kw_only=True):
 
 
 class DriverChanged(Event, frozen=True, kw_only=True):
-    """A driver's data changed: name of the model's field -> (old, new). Their name and phone are named, not told."""
+    """A driver's data changed: name of the model's field -> (old, new). Name and phone are published by name only."""
 
     type: ClassVar[str] = "driver.changed"
     changes: Mapping[str, tuple[Any, Any]]
 
     def data(self) -> dict[str, Any]:
-        told = {
+        details = {
             camel(name): {"old": _public(old), "new": _public(new)}
             for name, (old, new) in self.changes.items()
             if name not in ("name", "phone")
         }
-        return {"fields": [camel(name) for name in self.changes], "changes": told}
+        return {"fields": [camel(name) for name in self.changes], "changes": details}
 
 
 class DriverDeactivated(Event, frozen=True, kw_only=True):
-    """The driver does no work for us any more: nobody signs in for them."""
+    """The driver was deactivated: nobody can sign in for them."""
 
     type: ClassVar[str] = "driver.deactivated"
 
 
 class DriverReactivated(Event, frozen=True, kw_only=True):
-    """The driver works for us again."""
+    """The driver was reactivated."""
 
     type: ClassVar[str] = "driver.reactivated"
 
 
 class DriverConnected(Event, frozen=True, kw_only=True):
-    """A socket became the driver's current one; `superseded` was it before, `unbroken` if it was still good."""
+    """A socket became the driver's current one. `superseded` was it before; `unbroken` if that one still worked."""
 
     type: ClassVar[str] = "driver.connected"
     session_id: str
@@ -535,7 +532,7 @@ class DriverConnected(Event, frozen=True, kw_only=True):
 
 
 class DriverDisconnected(Event, frozen=True, kw_only=True):
-    """The driver's current socket is gone since `lost_at`."""
+    """The driver's current socket was lost at `lost_at`."""
 
     type: ClassVar[str] = "driver.disconnected"
     session_id: str
@@ -546,9 +543,10 @@ class DriverDisconnected(Event, frozen=True, kw_only=True):
 
 
 class AvailabilityChanged(Event, frozen=True, kw_only=True):
-    """`to` since now, until `until` for a break. `before` is what a return brings back, if it is nobody's choice.
+    """Availability is `to` from now on, until `until` for a break. `before` is what a return restores, if nobody chose
+    `to`.
 
-    `forgiven` starts the count of unanswered offers anew.
+    `forgiven` restarts the count of unanswered offers.
     """
 
     type: ClassVar[str] = "driver.availability_changed"
@@ -564,13 +562,13 @@ class AvailabilityChanged(Event, frozen=True, kw_only=True):
 
 
 class ExpiriesForgiven(Event, frozen=True, kw_only=True):
-    """A driver who was available all along says so: unanswered offers are counted anew."""
+    """An available driver resumed: the count of unanswered offers restarts."""
 
     type: ClassVar[str] = "driver.expiries_forgiven"
 
 
 class AlertRaised(Event, frozen=True, kw_only=True):
-    """A zone's number went over its threshold; `alert` is the new row."""
+    """A number of a zone exceeded its threshold; `alert` is the new row."""
 
     type: ClassVar[str] = "alert.raised"
     alert: Alert
@@ -600,7 +598,7 @@ class AlertResolved(Event, frozen=True, kw_only=True):
 
 
 class AlertAcknowledged(Event, frozen=True, kw_only=True):
-    """Somebody in ops acknowledged the alert; `alert` is a copy of the row as it is from now on."""
+    """Ops acknowledged the alert; `alert` is a copy of the new row."""
 
     type: ClassVar[str] = "alert.acknowledged"
     alert: Alert

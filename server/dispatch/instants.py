@@ -1,4 +1,4 @@
-"""How an instant is written wherever dispatch has to write one as text."""
+"""The text format of instants in dispatch."""
 
 from datetime import datetime
 from functools import lru_cache

@@ -12,53 +12,53 @@ from server.dispatch.model import OVER, AssignmentStatus, Availability, Delivery
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, OFFER
 
 Edge = tuple[str, str, str]
-"""From, to, and what it is called; `[*]` is nothing yet, or nothing more."""
+"""From, to, and the label; `[*]` is the start or the end."""
 
 DELIVERY_STATES: Mapping[DeliveryStatus, str] = {
-    "SCHEDULED": "Its dispatch time has not come; nobody looks for a driver.",
-    "READY": "It wants a driver: it is *unassigned*, held out to somebody or not, and its clock of escalation runs.",
-    "ASSIGNED": "A driver has it in hand and is on the way to the pickup.",
-    "PICKED_UP": "The driver has the goods; only a dispatcher who insists can still take it away or cancel it.",
-    "DELIVERED": "The goods are handed over.",
-    "CANCELLED": "Nobody wants it any more; an open offer is withdrawn and an active assignment ends with it. For"
-    " ten minutes it can be restored, if it was not picked up.",
-    "FAILED": "The goods could not be handed over, and are with the driver until somebody has it tried again.",
-    "RETURNING": "The goods could not be handed over, and the driver brings them back.",
-    "RETURNED": "The goods are back at the store, from where it can be tried again.",
+    "SCHEDULED": "Its dispatch time is in the future. The search for a driver has not started.",
+    "READY": "It waits for a driver (*unassigned*), with or without an open offer, and will escalate.",
+    "ASSIGNED": "A driver has the assignment and is on the way to the pickup.",
+    "PICKED_UP": "The driver has the goods. Ops can still reassign or cancel it, with `force`.",
+    "DELIVERED": "The customer has the goods.",
+    "CANCELLED": "It was cancelled. An open offer is withdrawn, and an active assignment ends. It can be restored for"
+    " 10 minutes, unless the driver had picked it up.",
+    "FAILED": "The handover failed, and the goods stay with the driver. It can be retried.",
+    "RETURNING": "The handover failed, and the driver brings the goods back to the store.",
+    "RETURNED": "The goods are back at the store. It can be retried from there.",
 }
 OFFER_STATES: Mapping[OfferStatus, str] = {
-    "PENDING": "The driver looks at it; a delivery and a driver each have at most one such offer.",
-    "ACCEPTED": "The driver said yes before the deadline.",
-    "REJECTED": "The driver said no before the deadline, and is not asked again unless a person picks them.",
-    "EXPIRED": "The deadline passed without an answer; marked `autoAccepted` if the policy took that for a yes.",
-    "WITHDRAWN": "It was taken back: cancelled, assigned by hand, or the driver stepped back or is full.",
+    "PENDING": "It is open: the driver can answer. A delivery and a driver each have at most one open offer.",
+    "ACCEPTED": "The driver accepted it before the deadline.",
+    "REJECTED": "The driver rejected it. They get no other offer for this delivery, unless ops choose them.",
+    "EXPIRED": "The deadline passed without an answer. `autoAccepted`: the policy accepted it for the driver.",
+    "WITHDRAWN": "Closed by the server: the delivery changed, ended or was assigned, or the driver is away or busy.",
 }
 ASSIGNMENT_STATES: Mapping[AssignmentStatus, str] = {
-    "ACTIVE": "The delivery is this driver's to carry; it counts against their capacity.",
-    "COMPLETED": "The driver handed the goods over.",
-    "REASSIGNED": "A dispatcher took the delivery away, and the search does not give it to this driver again.",
-    "CANCELLED": "The delivery was cancelled under way.",
-    "RELEASED": "The driver gave it back before pickup, or was gone too long, and is not asked for it again.",
-    "FAILED": "The driver could not hand the goods over, and the job ended there.",
-    "RETURNED": "The driver could not hand the goods over, and brought them back.",
+    "ACTIVE": "The driver carries out the delivery. It counts towards their capacity.",
+    "COMPLETED": "The driver handed over the goods.",
+    "REASSIGNED": "Ops took the delivery from the driver. The search does not offer it to this driver again.",
+    "CANCELLED": "The delivery was cancelled.",
+    "RELEASED": "The driver released it, or was gone for too long, before pickup. They get no other offer for it.",
+    "FAILED": "The driver could not hand over the goods, and the assignment ended at the customer.",
+    "RETURNED": "The driver could not hand over the goods, and brought them back to the store.",
 }
 AVAILABILITY_STATES: Mapping[Availability, str] = {
-    "available": "Ready for offers, as far as there is room.",
-    "on_break": "Wants no offers until the break is over, which it is by itself if it has an end.",
-    "paused": "Gets no offers until they resume: by their own wish, or because they left too many unanswered.",
-    "shift_ended": "Went home, and stays so until they resume.",
-    "offline": "Not seen yet, gone too long to count on, or sent offline by an admin.",
+    "available": "The driver gets offers, up to their capacity.",
+    "on_break": "The driver gets no offers until the break ends. A break with an end time ends by itself.",
+    "paused": "The driver gets no offers until they resume. They paused, or did not answer too many offers.",
+    "shift_ended": "The driver has finished work, until they resume.",
+    "offline": "The driver has not connected yet, has been away too long, or was set offline by ops.",
 }
 
-_DECIDED = "an admin decides"
-_LAPSED = "presence lapses, or an admin decides"
+_DECIDED = "set by ops"
+_LAPSED = "away too long, or set by ops"
 _CHANGES: Mapping[tuple[Availability, Availability], str] = {
     ("available", "on_break"): "takes a break",
     ("available", "paused"): "pauses, or too many unanswered offers",
     ("available", "shift_ended"): "ends the shift",
     ("available", "offline"): _LAPSED,
-    ("on_break", "available"): "the break is over, or resumes",
-    ("on_break", "on_break"): "a new end",
+    ("on_break", "available"): "the break ends, or resumes",
+    ("on_break", "on_break"): "changes the end",
     ("on_break", "paused"): "pauses",
     ("on_break", "shift_ended"): "ends the shift",
     ("on_break", "offline"): _LAPSED,
@@ -70,9 +70,9 @@ _CHANGES: Mapping[tuple[Availability, Availability], str] = {
     ("shift_ended", "on_break"): _DECIDED,
     ("shift_ended", "paused"): _DECIDED,
     ("shift_ended", "offline"): _DECIDED,
-    ("offline", "available"): "first seen, is back, or resumes",
-    ("offline", "on_break"): "is back",
-    ("offline", "paused"): "is back",
+    ("offline", "available"): "connects, or resumes",
+    ("offline", "on_break"): "connects again",
+    ("offline", "paused"): "connects again",
     ("offline", "shift_ended"): "ends the shift",
     ("offline", "offline"): _DECIDED,
 }
@@ -80,9 +80,9 @@ _CHANGES: Mapping[tuple[Availability, Availability], str] = {
 INTRO = """\
 # Lifecycles
 
-What a delivery, an offer, an assignment and a driver's availability can be, and what turns one state into another.
-The arrows carry the types of events as they stand on timelines and in webhooks. This page is made from the transition
-tables in `server/dispatch/transitions.py`, which are all that can change a state:
+The states of a delivery, an offer, an assignment and a driver's availability, and the events that change them.
+Timelines and webhooks use the same event types as the arrows. This page is generated from the transition tables in
+`server/dispatch/transitions.py`; nothing else can change a state:
 `python -m server.dispatch.lifecycle > docs/lifecycle.md`.
 """
 
@@ -93,7 +93,7 @@ def edges_of(table: Mapping[type[e.Event], Mapping[Any, Any]]) -> list[Edge]:
 
 
 def edges_of_availability() -> list[Edge]:
-    """Every way from one availability to another, called by what brings it about; in the order of the states."""
+    """All changes of availability with their usual cause, in the order of the states."""
     states: tuple[Availability, ...] = get_args(Availability)
     return [(before, after, _CHANGES[before, after]) for before in states for after in states if _can(before, after)]
 
@@ -130,12 +130,12 @@ def _section(
 
 
 def lifecycle() -> str:
-    """The whole page."""
+    """The page as Markdown."""
     lines = [
         INTRO.rstrip("\n"),
         *_section(
             "Delivery",
-            "An order on its way from a store to a door.",
+            "An order that a driver carries from a store to a customer.",
             DELIVERY_STATES,
             e.DeliveryCreated,
             edges_of(DELIVERY),
@@ -143,22 +143,22 @@ def lifecycle() -> str:
         ),
         *_section(
             "Offer",
-            "One delivery held out to one driver until a deadline.",
+            "One delivery, offered to one driver until a deadline.",
             OFFER_STATES,
             e.OfferCreated,
             edges_of(OFFER),
         ),
         *_section(
             "Assignment",
-            "A delivery in one driver's hands; one that failed is followed by another.",
+            "The driver who carries out a delivery. A retried delivery gets a new assignment.",
             ASSIGNMENT_STATES,
             e.DeliveryAssigned,
             edges_of(ASSIGNMENT),
         ),
         *_section(
             "Availability",
-            "What a driver says of themselves, or is said of them. Every change is a `driver.availability_changed`\n"
-            "event with its reason; the arrows tell what usually brings it about. An admin can decide any of them.",
+            "Whether a driver takes offers. Every change is a `driver.availability_changed` event with its reason.\n"
+            "The arrows show the usual cause. Ops can set any availability.",
             AVAILABILITY_STATES,
             e.DriverRegistered,
             edges_of_availability(),

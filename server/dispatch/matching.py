@@ -1,6 +1,6 @@
-"""Matching: which waiting delivery is offered to which driver, a pure function of who waits and who is free.
+"""Matching: which waiting delivery is offered to which driver, a pure function of both.
 
-It proposes; the rules of offers decide again under lock. All deliveries and drivers given are of one zone.
+It only proposes; the rules of offers decide under lock. All deliveries and drivers are of one zone.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,10 +17,10 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import EARTH_RADIUS_KM, haversine_km, travel_seconds
 
 AGE_WEIGHT = 2.0
-"""How many seconds on the road a second of waiting is worth, when two deliveries want the same driver."""
+"""How many seconds of travel one second of waiting is worth, when two deliveries compete for a driver."""
 
 NOT_TAKEN_LIMIT = 20
-"""How many drivers that a delivery did not get are told, nearest first."""
+"""How many drivers that a delivery did not get are listed, nearest first."""
 
 FEW = 200
 """So many are sorted faster than the smallest of them are picked first."""
@@ -32,7 +32,7 @@ Indexes = npt.NDArray[np.intp]
 
 
 class Waiting(Struct, frozen=True):
-    """A delivery that wants a driver near its pickup. `excluded`: drivers it must not get, id -> reason."""
+    """A delivery that waits for a driver near its pickup. `excluded`: drivers it must not get, id -> reason."""
 
     delivery_id: str
     lat: float
@@ -61,10 +61,9 @@ class Pair(Struct, frozen=True):
 
 
 class Matching(Struct, frozen=True):
-    """Who gets whom; for each delivery asked about, whom it did not get: (driver id, reason), the 20 nearest in order.
+    """The pairs, and for each requested delivery the drivers that it did not get: (driver id, reason), the 20 nearest.
 
-    A reason is the one of `excluded`, or `out_of_radius`, `given_another` (found for another delivery) or
-    `farther_away`.
+    A reason is that of `excluded`, or `out_of_radius`, `given_another` (found for another delivery) or `farther_away`.
     """
 
     pairs: list[Pair]
@@ -160,7 +159,7 @@ def _on_sphere(places: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats,
 
 
 def _smallest(values: Floats, count: int) -> Indexes:
-    """The indexes of the smallest `count` values in order; equals keep the order they were given in."""
+    """The indexes of the `count` smallest values, in order; equal values keep their order."""
     if len(values) <= max(count, FEW):
         return np.argsort(values, kind="stable")[:count]
     smallest = np.sort(np.argpartition(values, count)[:count])
@@ -168,16 +167,16 @@ def _smallest(values: Floats, count: int) -> Indexes:
 
 
 def _nearest_each(near: list[_Near]) -> dict[int, int] | None:
-    """Row -> driver if everyone can have their nearest, which no other matching beats; else None."""
+    """Row -> driver if every delivery can have its nearest driver, which is always best; otherwise None."""
     first = {row: int(around.eligible[0]) for row, around in enumerate(near) if len(around.eligible)}
     return first if len(set(first.values())) == len(first) else None
 
 
 def _best_total(near: list[_Near], ages: Floats, policy: Policy) -> dict[int, int]:
-    """Row -> driver for the greatest total of rule 3.
+    """Row -> driver with the greatest total of rule 3.
 
-    Put as a minimum: a column for each driver that anyone can get, and one a delivery, at cost 0, for getting
-    nobody. A pair that must not be costs more than 0, so it is never chosen.
+    Solved as a minimum: a column for each driver that any delivery can get, and one for each delivery, at cost 0, for
+    getting no driver. An impossible pair costs more than 0, so it is never chosen.
     """
     columns = np.unique(np.concatenate([around.eligible for around in near]))
     seconds = [_on_the_road(around.chords, policy) for around in near]
@@ -198,7 +197,7 @@ def _told(
     own: int | None,
     held: set[int],
 ) -> list[tuple[str, str]]:
-    told = []
+    listed = []
     for index, in_radius in zip(
         around.drivers[: NOT_TAKEN_LIMIT + 1].tolist(), around.in_radius.tolist(), strict=False
     ):
@@ -210,5 +209,5 @@ def _told(
             reason = "out_of_radius"
         if reason is None:
             reason = "given_another" if index in held else "farther_away"
-        told.append((driver_id, reason))
-    return told[:NOT_TAKEN_LIMIT]
+        listed.append((driver_id, reason))
+    return listed[:NOT_TAKEN_LIMIT]

@@ -1,6 +1,6 @@
-"""What dispatch knows while it decides: deliveries, offers, assignments, drivers, and the world that holds them.
+"""The state of dispatch: deliveries, offers, assignments, drivers, and the world that holds them.
 
-Only `World.apply` (in world.py) changes these objects; deciding reads them.
+Only `World.apply` (in world.py) changes these objects; rules only read them.
 """
 
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ WarningCode = Literal["trip_too_long"]
 RiskCode = Literal["driver_gone", "check_address", "delivery_late", "pickup_late", "stalled"]
 
 OVER: Final[frozenset[DeliveryStatus]] = frozenset({"DELIVERED", "CANCELLED", "FAILED", "RETURNED"})
-"""The states in which nothing more is to be carried."""
+"""The final states of a delivery."""
 UNDER_WAY: Final[frozenset[DeliveryStatus]] = frozenset({"ASSIGNED", "PICKED_UP", "RETURNING"})
 """The states in which a driver has it: their assignment is ACTIVE."""
 GOODS_ON_THE_WAY: Final[frozenset[DeliveryStatus]] = frozenset({"PICKED_UP", "RETURNING"})
@@ -32,7 +32,7 @@ GOODS_ON_THE_WAY: Final[frozenset[DeliveryStatus]] = frozenset({"PICKED_UP", "RE
 
 
 class Actor(Struct, frozen=True):
-    """Who did it: a role and, for anyone but the system itself, their id."""
+    """The actor: a role and, except for the system, their id."""
 
     type: ActorType
     id: str | None = None
@@ -50,7 +50,9 @@ class Point(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 
 
 class Place(Point, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A point where somebody is met: who that is, their phone, and notes for the driver. All of it is personal."""
+    """A point, its address, the contact person with their phone, and notes for the driver. All of it is personal
+    data.
+    """
 
     name: str | None = None
     phone: str | None = None
@@ -58,9 +60,11 @@ class Place(Point, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
 
 
 class OfferPayload(Struct, frozen=True, rename="camel"):
-    """What a driver is shown to decide on: road km and whole minutes to the pickup, earning in minor units.
+    """The data of an offer for its driver: the road to the pickup in km, whole minutes to the pickup, and the earning
+    in minor units.
 
-    Of the people only the pickup's name: notes, phones and the drop-off's name come with the assignment.
+    Of the contacts it has only the name at the pickup. Notes, phones and the name at the drop-off come with the
+    assignment.
     """
 
     pickup_location: Place
@@ -77,9 +81,9 @@ class OfferPayload(Struct, frozen=True, rename="camel"):
 
 
 class Offer(Struct):
-    """One delivery held out to one driver until `expires_at`. `attempt` counts the delivery's offers from 1.
+    """One delivery, offered to one driver until `expires_at`. `attempt` counts the delivery's offers from 1.
 
-    `payload` is Raw (JSON) in an offer that was loaded: no rule reads it.
+    `payload` of a loaded offer is Raw (JSON), since no rule reads it.
     """
 
     id: str
@@ -107,7 +111,7 @@ class Proof(Struct, frozen=True, rename="camel"):
 
 
 class Handover(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What the driver said at the door: who took it, a note, and whether the PIN they typed was the right one."""
+    """The driver's report of the handover: the recipient, a note, and whether the typed PIN was right."""
 
     name: str | None = None
     note: str | None = None
@@ -115,11 +119,10 @@ class Handover(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What of an assignment is rarely there, kept as one JSON document.
+    """Rare fields of an assignment, stored as one JSON document.
 
-    `actions` are the driver's actions that left something behind, by the id that their app gave them, with the code
-    of the refusal they got, if any; `late_reports` what was reported for it once it was no longer theirs;
-    `pin_tries` how many wrong PINs were typed.
+    `actions` are the driver's actions with a result, by the app's id, with the code of the refusal, if any;
+    `late_reports` are reports after the driver lost the assignment; `pin_tries` counts wrong PINs.
     """
 
     actions: dict[str, str | None] = {}
@@ -130,10 +133,11 @@ class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Assignment(Struct, omit_defaults=True):
-    """A delivery in one driver's hands. `ended_by` is who ended it, unless the driver delivered.
+    """The assignment of a delivery to a driver.
 
-    `pickup_due_at` is the pickup time that the driver agreed to; `failed_at` when the delivery failed, with the
-    reason in `end_reason` and `end_note`, though a driver who brings the goods back is still at it (ACTIVE).
+    `ended_by` is who ended it, unless the driver delivered. `pickup_due_at` is the pickup time that the driver agreed
+    to. `failed_at` is when the handover failed, with the reason in `end_reason` and `end_note`; while the driver brings
+    the goods back, the assignment is still ACTIVE.
     """
 
     id: str
@@ -175,11 +179,10 @@ class Unassigned(Struct):
 
 
 class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What of a delivery is rarely there, kept as one JSON document.
+    """Rare fields of a delivery, stored as one JSON document.
 
-    `proof_required` is what must be there at the handover; `pin` its four digits; `store` where the goods were first
-    to be picked up, once `pickup` is where a driver left them; `checked` that a person assigned it in spite of its
-    `warnings`.
+    `proof_required` is the required proof of the handover; `pin` has four digits; `store` is the original pickup, if
+    `pickup` is now where a driver left the goods; `checked`: ops assigned it in spite of its `warnings`.
     """
 
     proof_required: tuple[ProofKind, ...] = ()
@@ -190,7 +193,7 @@ class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Risk(Struct, frozen=True):
-    """Something that may keep a delivery from arriving in time, since when."""
+    """A reason why a delivery may arrive late, since when."""
 
     code: RiskCode
     since: datetime
@@ -201,13 +204,12 @@ NO_JOB_DETAILS: Final = JobDetails()
 
 
 class Delivery(Struct):
-    """An order to be carried from `pickup` to `dropoff`.
+    """An order that is carried from `pickup` to `dropoff`.
 
-    `current_offer_id` names its PENDING offer, `widened_at` the moment escalation widened the search and forgave
-    the expiries before it. `fingerprint` identifies the request that created it. `promised_at` is what was promised,
-    or else the estimate of the first offer. `ready_at` is None while it follows from `dispatch_at` and
-    `prep_seconds`. `watch_at` is when the next lateness that was not raised yet begins, `risk_since` when the first
-    of its `risks` did.
+    `current_offer_id` is its PENDING offer; `widened_at` is when escalation widened the search and cleared earlier
+    expiries. `fingerprint` identifies the request that created it. `promised_at` is the promised time, or else the
+    estimate of the first offer. `ready_at` is None if it follows from `dispatch_at` and `prep_seconds`. `watch_at` is
+    when the next lateness begins that was not raised yet; `risk_since` is the start of the first of its `risks`.
     """
 
     id: str
@@ -251,21 +253,21 @@ class Delivery(Struct):
     assignments: dict[str, Assignment] = {}
 
     def assignment(self) -> Assignment | None:
-        """The active assignment, or the one that was completed."""
+        """The active or completed assignment."""
         for assignment in self.assignments.values():
             if assignment.status == "ACTIVE" or assignment.status == "COMPLETED":
                 return assignment
         return None
 
     def active_assignment(self) -> Assignment | None:
-        """The assignment that is under way, if any."""
+        """The active assignment, if any."""
         for assignment in self.assignments.values():
             if assignment.status == "ACTIVE":
                 return assignment
         return None
 
     def last_assignment(self) -> Assignment | None:
-        """The newest one, whatever became of it."""
+        """The newest assignment, whatever its status."""
         return max(self.assignments.values(), key=lambda a: (a.created_at, a.id)) if self.assignments else None
 
     def is_ready_at(self) -> datetime:
@@ -275,11 +277,11 @@ class Delivery(Struct):
         return self.dispatch_at + timedelta(seconds=self.prep_seconds) if self.prep_seconds else self.dispatch_at
 
     def needs_check(self) -> bool:
-        """Whether it must not be offered until somebody changed it or assigned it by hand."""
+        """Whether it must not be offered until ops change it or assign it manually."""
         return bool(self.details.warnings) and not self.details.checked
 
     def at_risk(self, code: RiskCode) -> bool:
-        """Whether this risk stands."""
+        """Whether the delivery has this risk."""
         return bool(self.risks) and any(risk.code == code for risk in self.risks)
 
     def open_offer(self) -> Offer | None:
@@ -296,14 +298,13 @@ class Position(Struct, frozen=True):
 
 
 class Driver(Struct):
-    """A driver as dispatch sees them.
+    """A driver, as the rules need them.
 
-    `availability_before` is the state a return brings back: set while `offline` was nobody's choice.
-    `open_offer_id` and `open_offer_delivery_id` name their PENDING offer; `active_count` their ACTIVE assignments.
-    `connected_since` is when their unbroken time on sockets began, one following another without a gap; None without a
-    socket, or if it is not known. `stream_seq` is the number of the last message in their stream. One who is not
-    `active` does no work any more; nothing is offered that would be picked up after `shift_ends_at`. Position and last
-    call are read-only here.
+    `availability_before` is the state that a return restores; it is set while `offline` was not chosen by anybody.
+    `open_offer_id` and `open_offer_delivery_id` name their PENDING offer; `active_count` counts their ACTIVE
+    assignments. `connected_since` is when their unbroken chain of sockets began; None without a socket, or if it is
+    unknown. `stream_seq` is the number of the last message in their stream. A driver who is not `active` no longer
+    works. Nothing is offered that they would pick up after `shift_ends_at`. Rules do not change position and last call.
     """
 
     id: str
@@ -355,7 +356,7 @@ class Ticket(Struct, frozen=True):
 
 
 class Alert(Struct):
-    """A zone's number that went over its threshold, from when it was raised until it is back well below."""
+    """A number of a zone that exceeded its threshold, until it is well below again."""
 
     id: str
     kind: AlertKind

@@ -16,11 +16,11 @@ _FOUR: Final = "CLF UYW"
 EXPONENTS: Final[dict[str, int]] = {
     code: exponent for exponent, codes in ((0, _NONE), (2, _TWO), (3, _THREE), (4, _FOUR)) for code in codes.split()
 }
-"""Currency -> how many decimal digits its minor unit is behind the point."""
+"""Currency -> the number of decimal digits of its minor unit."""
 
 
 def is_currency(code: str) -> bool:
-    """Whether ISO 4217 knows it as money that people pay with."""
+    """Whether ISO 4217 lists it as a currency for payments."""
     return code in EXPONENTS
 
 

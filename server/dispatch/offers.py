@@ -1,4 +1,4 @@
-"""The rules of offers: who may be offered a delivery, and what accept, reject, receipt and the deadline do."""
+"""The rules of offers: which drivers can get an offer, and what accept, reject, receipt and the deadline do."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,15 +17,15 @@ from server.dispatch.world import World
 REQUIREMENTS: Final = "requirements"
 SHIFT_ENDS: Final = "shift_ends"
 UNFIT: Final = frozenset({REQUIREMENTS, SHIFT_ENDS})
-"""Why somebody is not the right one for a delivery, whoever asks."""
+"""Why a driver does not fit a delivery, in every kind of offer."""
 
 
 def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy) -> str | None:
-    """Why the search must not offer the delivery to this driver (again), or None.
+    """Why the search must not offer the delivery to this driver again, or None.
 
     1. They rejected it: never again.
-    2. It was taken from them by a reassignment, or they gave it back: never again.
-    3. They let it expire less than `reofferCooldownSeconds` ago, and no escalation forgave that since.
+    2. A reassignment took it from them, or they released it: never again.
+    3. They let an offer expire less than `reofferCooldownSeconds` ago, and no escalation has cleared that since.
     """
     for offer in delivery.offers.values():
         if offer.driver_id == driver_id and offer.status == "REJECTED":
@@ -45,8 +45,8 @@ def exclusion(delivery: Delivery, driver_id: str, now: datetime, policy: Policy)
 
 
 def wants_offer(delivery: Delivery) -> bool:
-    """Whether the search has anything to do for it: it waits, is not held out to anybody, not held, and no address of
-    its needs a look first.
+    """Whether the search should offer it: it waits, has no open offer, is not held, and no address needs a check
+    first.
     """
     return (
         delivery.status == "READY"
@@ -57,7 +57,7 @@ def wants_offer(delivery: Delivery) -> bool:
 
 
 def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> str | None:
-    """Why this driver is not the right one for this delivery, whoever asks, or None.
+    """Why this driver does not fit this delivery, in every kind of offer, or None.
 
     1. They must have every tag that it requires.
     2. They must be able to pick it up before their shift ends.
@@ -72,8 +72,8 @@ def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> 
 
 
 def dispatchable(driver: Driver, now: datetime, policy: Policy, *, but_for: str | None = None) -> str | None:
-    """Why the search cannot offer anything to this driver now, or None if they are dispatchable. The offer `but_for`
-    does not count.
+    """Why the search cannot offer anything to this driver now, or None if they are dispatchable. Ignores the offer
+    `but_for`.
     """
     if not driver.active:
         return "deactivated"
@@ -129,7 +129,7 @@ def created(
 
 
 def withdrawn(world: World, offer: Offer, reason: str, actor: Actor) -> e.OfferWithdrawn:
-    """The event of an offer taken back."""
+    """The event of a withdrawn offer."""
     return e.OfferWithdrawn(
         at=world.now,
         actor=actor,
@@ -148,7 +148,7 @@ def assigned(
     reason: str | None = None,
     delivery_at: datetime | None = None,
 ) -> e.DeliveryAssigned:
-    """The event of a delivery that has found its driver; `delivery_at` is expected if no offer said so."""
+    """The event of an assignment; `delivery_at` is the expected time if no offer gave one."""
     return e.DeliveryAssigned(
         at=world.now,
         actor=actor,
@@ -163,9 +163,10 @@ def assigned(
 
 
 def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusal:
-    """The search's pick, checked again under lock: the delivery still waits, the driver can still be asked.
+    """Offers the driver chosen by the search, after a check under lock: the delivery still waits, and the driver is
+    dispatchable.
 
-    A SCHEDULED delivery is dispatched by its first offer if that is to be `early`, so that nothing changes without one.
+    With `early`, the first offer also dispatches a SCHEDULED delivery, so that nothing changes without an offer.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
@@ -188,20 +189,20 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
 
 
 def dispatched(world: World, delivery: Delivery, actor: Actor) -> e.DeliveryReady:
-    """The event of a SCHEDULED delivery that waits from now on because somebody asks."""
+    """The event of a SCHEDULED delivery that waits from now on, on request."""
     early = delivery.dispatch_at > world.now
     return e.DeliveryReady(at=world.now, actor=actor, delivery_id=delivery.id, early=early)
 
 
 def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
-    """The driver's yes.
+    """The driver accepts.
 
-    1. An offer that is not theirs does not exist for them.
-    2. Accepted before, or assigned to them at the deadline: the same assignment, while it has not been taken away.
-    3. Over otherwise: refused.
-    4. At or after the deadline the offer expires instead; if that assigns it to them, this is their assignment.
-    5. No room: refused.
-    6. Accepted, and assigned.
+    1. An offer of another driver is not found.
+    2. Accepted before, or auto-accepted at the deadline: the same assignment, as long as the driver has it.
+    3. Closed otherwise: refused.
+    4. At or after the deadline the offer expires instead; if that auto-accepts, this is the assignment.
+    5. The driver is at capacity: refused.
+    6. Accepted and assigned.
     """
     found = world.offer(command.offer_id)
     if found is None or found[1].driver_id != command.driver_id:
@@ -250,7 +251,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
 
 
 def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
-    """The driver's no. Rejected before: harmless. Over, or too late: refused."""
+    """The driver rejects. Repeats are safe; refused for a closed offer and after the deadline."""
     found = world.offer(command.offer_id)
     if found is None or found[1].driver_id != command.driver_id:
         return r.NOT_FOUND
@@ -275,7 +276,7 @@ def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
 
 
 def confirm_receipt(command: c.ConfirmReceipt, world: World) -> Decided | r.Refusal:
-    """The app has the offer. Only the first word before the deadline counts; later ones change nothing."""
+    """The app has received the offer. Only the first confirmation before the deadline counts."""
     found = world.offer(command.offer_id)
     if found is None or found[1].driver_id != command.driver_id:
         return r.NOT_FOUND
@@ -316,11 +317,11 @@ def _assigns_at_deadline(offer: Offer, driver: Driver, world: World) -> bool:
 
 
 def _phone_is_there(offer: Offer, driver: Driver, world: World) -> bool:
-    """Whether the driver could have answered until the deadline, so that their silence means something.
+    """Whether the driver could have answered until the deadline, so that auto-accept is allowed.
 
-    1. With a session: its node lives, and they have been on sockets without a gap since before the deadline.
-    2. Without one, who lost it since the offer was made: no, whatever they called meanwhile.
-    3. Who had none all the while is there by calls.
+    1. With a session: its node is alive, and the driver's sockets have no gap since before the deadline.
+    2. Without a session, but with one since the offer was made: no, even after calls.
+    3. Without any session in that time: calls count.
     """
     if driver.session_id is not None:
         since = driver.connected_since

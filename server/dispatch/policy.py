@@ -14,7 +14,7 @@ RadiusKm = Annotated[float, Meta(ge=0.1, le=100)]
 
 
 class EscalationLevel(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """One rung of the ladder: due `after_seconds` after the delivery became unassigned."""
+    """A level of escalation, due `afterSeconds` after the delivery became unassigned."""
 
     level: Annotated[int, Meta(ge=1, le=10)]
     after_seconds: Annotated[int, Meta(ge=1, le=86_400)]
@@ -22,7 +22,7 @@ class EscalationLevel(Struct, frozen=True, rename="camel", forbid_unknown_fields
 
 
 class AlertPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """When a zone's numbers are worth waking somebody."""
+    """The thresholds that raise an alert in a zone."""
 
     window_minutes: Annotated[int, Meta(ge=1, le=1440)] = 60
     minimum_sample: Annotated[int, Meta(ge=1, le=100_000)] = 20
@@ -31,7 +31,7 @@ class AlertPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
 
 
 class WatchPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """When an order that has a driver counts as at risk, and when one whose driver is gone is taken back by itself."""
+    """When a delivery with a driver counts as at risk, and when an unreachable driver loses it automatically."""
 
     gone_seconds: Annotated[int, Meta(ge=2, le=3600)] = 120
     late_minutes: Annotated[int, Meta(ge=0, le=120)] = 5
@@ -40,7 +40,7 @@ class WatchPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
 
 
 class PlanningPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Whether orders are held until their driver must leave, and how many jobs a driver may have beyond capacity."""
+    """Whether deliveries are held until their driver must leave, and how many a driver may have beyond capacity."""
 
     hold: bool = True
     next_jobs: Annotated[int, Meta(ge=0, le=1)] = 0
@@ -54,7 +54,7 @@ DEFAULT_LADDER = (
 
 
 class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The whole document; field names on the wire are camelCase, units stand in the names."""
+    """The complete policy document. The name of each field says its unit."""
 
     version: Annotated[int, Meta(ge=1)] = 1
     offer_timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 30
@@ -82,11 +82,11 @@ class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 DEFAULT_POLICY = Policy()
 ADDED: Final = ("watch", "planning", "max_trip_km")
-"""What the release before this one does not know: left out of a stored document that does not change it."""
+"""Fields that the previous release does not know. A stored document leaves them out unless it changes them."""
 
 
 def contradictions(policy: Policy) -> list[tuple[str, str]]:
-    """What no single range shows, as (wire field, message); empty when the document is sound."""
+    """Conflicts between fields, as (wire field, message); empty for a valid document."""
     found = []
     if not is_currency(policy.currency):
         found.append(("currency", "must be a currency of ISO 4217"))
@@ -101,5 +101,5 @@ def contradictions(policy: Policy) -> list[tuple[str, str]]:
 
 
 def with_version(policy: Policy, version: int) -> Policy:
-    """The same document under another version number."""
+    """The same document with another version number."""
     return structs.replace(policy, version=version)

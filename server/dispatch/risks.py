@@ -1,6 +1,8 @@
-"""The rules of orders that have a driver and may not arrive in time: when they are at risk, recovered, and who hears.
+"""The rules of deliveries at risk: when a delivery with a driver becomes at risk, when it recovers, and who gets a
+notice.
 
-The watch and the clock ask; a risk is raised once and cleared once, under lock, whoever asks how often.
+The watch and the deadlines submit the commands. Under lock a risk is raised once and cleared once, however often they
+ask.
 """
 
 from datetime import datetime, timedelta
@@ -31,11 +33,11 @@ def worst(delivery: Delivery) -> RiskCode | None:
 
 
 def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: World) -> datetime | None:
-    """Since when this puts the delivery at risk, or None if it does not (yet).
+    """Since when the delivery has this risk, or None.
 
-    1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, while they do not have the goods.
-    2. Late at the door: `lateMinutes` past what was promised, or expected so late.
-    3. The driver is gone: not heard of for `goneSeconds`.
+    1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, and the goods are not picked up.
+    2. Late at the customer: `lateMinutes` past the promised time, or expected that late.
+    3. The driver is gone: no sign of life for `goneSeconds`.
     """
     watch = world.policy.watch
     late = timedelta(minutes=watch.late_minutes)
@@ -57,7 +59,9 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
 
 
 def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
-    """Only for what a driver has, and only once. Whether somebody stalls is known to who watches positions."""
+    """Raises a risk only for an assigned delivery, and only once. The watch, which has positions, decides about a
+    driver who does not move.
+    """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND
@@ -90,7 +94,7 @@ def at_risk(
 
 
 def clear_risk(command: c.ClearRisk, world: World) -> Decided | r.Refusal:
-    """Only once it is over by the same rule that raised it. Cleared before: harmless."""
+    """Clears a risk, if the rule that raised it no longer applies. Repeats are safe."""
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
         return r.NOT_FOUND

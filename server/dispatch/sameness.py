@@ -1,7 +1,7 @@
-"""Whether an order that comes again is the same one: by what it means, not by how it is written.
+"""Whether a repeated order is the same one: compares its meaning, not its text.
 
-It is compared in its one form: a name on the wire -> JSON, without what is at its default. Most deliveries say by
-themselves what was posted for them. It is kept beside them where they do not, and before they are changed.
+Requests are compared in a normal form: wire name -> JSON, without defaults. Most deliveries contain everything of their
+original request. If one does not, and before its first change, the request is stored beside it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ Posted = Mapping[str, Any]
 
 
 def posted(command: CreateDelivery, currency: str) -> Posted:
-    """What the command asks for, in its one form. `currency` is what an absent one means.
+    """The request of the command in normal form.
 
-    Texts without the blanks around them, tags and proofs as sets, instants in UTC to the millisecond.
+    Texts have no surrounding blanks, tags and proofs are sets, instants are in UTC to the millisecond.
     """
     normal: dict[str, Any] = {
         "sellerOrderId": command.seller_order_id.strip(),
@@ -55,16 +55,16 @@ def posted(command: CreateDelivery, currency: str) -> Posted:
 
 
 def kept(command: CreateDelivery, currency: str, now: datetime) -> Posted | None:
-    """What is to be kept of it beside the delivery that is made `now`: nothing if `posted_for` finds it all there.
+    """The request to store beside the delivery created `now`, or None if `posted_for` can derive it.
 
-    An offer promises what nobody did, a PIN may be our own, and who asked for this very moment asked for no other.
+    The delivery alone cannot show whether a promise, a PIN or a dispatch time came from the request.
     """
     hidden = command.promised_at or command.proof_required or command.pin is not None or command.dispatch_at == now
     return posted(command, currency) if hidden else None
 
 
 def posted_for(delivery: Delivery) -> Posted:
-    """The same from a delivery that was never changed, of which nothing was kept."""
+    """The request of a delivery that was never changed, derived from the delivery."""
     at_once = delivery.dispatch_at == delivery.created_at
     return posted(
         CreateDelivery(
@@ -90,8 +90,8 @@ def posted_for(delivery: Delivery) -> Posted:
 
 
 def differing(first: Posted, again: Posted) -> list[str]:
-    """The fields in which they differ, as wire names, in order. A field that this release does not know is no
-    difference: whoever sent it will be told by a release that does.
+    """The fields that differ, as wire names, in order. A field that this release does not know counts as equal; a newer
+    release will report the difference.
     """
     known = again.keys() | (first.keys() & KNOWN)
     return sorted(name for name in known if first.get(name) != again.get(name))

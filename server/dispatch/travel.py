@@ -1,6 +1,6 @@
-"""Distances, travel times and what an offer tells its driver about them, estimated without a routing engine.
+"""Distances, travel times and the data of an offer, estimated without a routing engine.
 
-A road is taken to be the straight line times the policy's `detourFactor`, driven at its `averageSpeedKmh`.
+The length of a road is the straight line times the policy's `detourFactor`; the speed is `averageSpeedKmh`.
 """
 
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ def road_km(a: Point, b: Point, policy: Policy) -> float:
 
 
 def travel_seconds(km: float, policy: Policy) -> float:
-    """How long so many km on the road take."""
+    """The travel time for a distance by road."""
     return km / policy.average_speed_kmh * 3600
 
 
@@ -42,12 +42,12 @@ def trip_km(delivery: Delivery, policy: Policy) -> float:
 
 
 def preparation_left_seconds(delivery: Delivery, now: datetime) -> float:
-    """What is left until the goods are ready; 0 once they are."""
+    """The seconds until the goods are ready; 0 afterwards."""
     return max(0.0, (delivery.is_ready_at() - now).total_seconds())
 
 
 def pickup_at(delivery: Delivery, at: tuple[float, float], policy: Policy, now: datetime) -> datetime:
-    """When a driver who is `at` (lat, lon) can have the goods: there at once, and then until they are ready."""
+    """When a driver at `at` (lat, lon) can pick up the goods: the trip, then the rest of the preparation."""
     km = road_km(Point(*at), delivery.pickup, policy)
     return now + timedelta(seconds=travel_seconds(km, policy) + preparation_left_seconds(delivery, now))
 
@@ -59,12 +59,12 @@ def delivery_at(delivery: Delivery, picked_up: datetime, policy: Policy) -> date
 
 
 def to_milliseconds(at: datetime) -> datetime:
-    """The instant without what is below a millisecond: what the wire and the database keep."""
+    """The instant in milliseconds, the precision of the wire and the database."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def km_away(place: Point, lat: float | None, lon: float | None) -> float | None:
-    """The straight line from a place to where something was done, to the metre; None if that is not known."""
+    """The straight line between a place and the place of an action, to the metre; None if that is unknown."""
     return None if lat is None or lon is None else round(haversine_km(place.lat, place.lon, lat, lon), 3)
 
 
@@ -86,14 +86,14 @@ _decode_estimate = msgspec.json.Decoder(Estimate).decode
 
 
 def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, now: datetime) -> OfferPayload:
-    """What a driver at `lat`, `lon` is told when they are offered the delivery at `now` (in UTC).
+    """The data of an offer at `now` (UTC) for a driver at `lat`, `lon`.
 
-    1. Distance: the road to the pickup, km to two digits.
-    2. Minutes to the pickup: the way there and the rest of the preparation, rounded up.
-    3. Time of delivery: now, plus the same, plus the way to the dropoff, plus `handoverSeconds`.
-    4. Earning: what the order source said, else `basePayCents` and `perKmPayCents` for each km of the trip, in minor
-       units of the policy's currency; and the tip.
-    5. Of the people only the name at the pickup.
+    1. Distance: the road to the pickup, in km to two digits.
+    2. Minutes to the pickup: the trip plus the rest of the preparation, rounded up.
+    3. Time of delivery: now, plus the time to the pickup, plus the trip to the drop-off, plus `handoverSeconds`.
+    4. Earning: the order source's amount, otherwise `basePayCents` plus `perKmPayCents` for each km of the trip, in
+       minor units of the policy's currency; and the tip.
+    5. Of the contacts only the name at the pickup.
     """
     to_pickup_km = road_km(Point(lat, lon), delivery.pickup, policy)
     trip = trip_km(delivery, policy)

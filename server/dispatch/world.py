@@ -1,7 +1,7 @@
-"""The loaded world: the locked deliveries and drivers, and the one function that changes them.
+"""The loaded world: the locked deliveries and drivers, and the only function that changes them.
 
-Deciding reads it and returns events; `World.apply` alone turns events into state, through the transition tables.
-A row outside the locked set is never guessed at: asking for one raises `NeedsRows`.
+Rules read it and return events; only `World.apply` turns events into state, with the transition tables. Access to a row
+outside the locked set raises `NeedsRows`.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +21,7 @@ State = TypeVar("State")
 
 
 class NeedsRows(Exception):
-    """Deciding this command takes rows that are not locked: it must be decided in a later batch that locks them."""
+    """This command needs rows that are not locked: a later batch must lock them."""
 
     def __init__(self, *, delivery_id: str | None = None, driver_id: str | None = None, posted: bool = False) -> None:
         super().__init__(delivery_id or driver_id)
@@ -34,9 +34,9 @@ class NeedsRows(Exception):
 class World:
     """What one batch has locked and loaded, as of `now` (the database's clock, read once all locks were held).
 
-    `deliveries` and `drivers` map every locked id to its row, or to None where there is no such row. Offers and
-    assignments live in their deliveries. `alerts` holds those that stand, if a command is about any. `dead_nodes` are
-    those nodes of the drivers' sessions that live no more, whether or not their sessions are ended yet. The `new_*` and
+    `deliveries` and `drivers` map every locked id to its row, or to None if there is no such row. Offers and
+    assignments are in their deliveries. `alerts` has the open alerts, if a command is about alerts. `dead_nodes` are
+    nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. The `new_*` and
     `changed_*` collections are what the batch has to save.
     """
 
@@ -106,7 +106,7 @@ class World:
             raise NeedsRows(driver_id=driver_id) from None
 
     def posted(self, delivery_id: str) -> Posted | None:
-        """What was posted first for a delivery, None if nothing was kept of it. Raises NeedsRows."""
+        """The original request of a delivery, None if it was not stored. Raises NeedsRows."""
         if delivery_id not in self._posted and delivery_id not in self.new_deliveries:
             raise NeedsRows(delivery_id=delivery_id, posted=True)
         return self._posted.get(delivery_id) or self.new_posted.get(delivery_id)
@@ -127,8 +127,8 @@ class World:
         assignment = delivery.assignments.get(assignment_id) if delivery is not None else None
         return None if delivery is None or assignment is None else (delivery, assignment)
 
-    def standing_alert(self, alert_id: str) -> Alert | None:
-        """The alert, unless it is over or there is none. Commands about alerts lock all that stand."""
+    def open_alert(self, alert_id: str) -> Alert | None:
+        """The open alert, or None. Commands about alerts lock all open ones."""
         alert = self.alerts.get(alert_id)
         return alert if alert is not None and alert.resolved_at is None else None
 
@@ -150,7 +150,7 @@ class World:
         return driver
 
     def apply(self, event: e.Event) -> None:
-        """Change the world as the event says. A transition that no table allows is a bug and raises AssertionError."""
+        """Apply the event to the world. A transition that no table allows is a bug and raises AssertionError."""
         kind = type(event)
         if event.delivery_id is not None and kind is not e.DeliveryCreated:
             delivery = self.locked_delivery(event.delivery_id)
@@ -170,7 +170,7 @@ class World:
         EFFECTS[kind](self, event)
 
     def touch_delivery(self, delivery_id: str) -> Delivery:
-        """The delivery of an event, marked for saving, its version raised (a new one's has been seen by nobody)."""
+        """The delivery of an event, marked for saving, with a raised version unless it is new."""
         delivery = self.locked_delivery(delivery_id)
         if delivery_id not in self.new_deliveries:
             self.changed_deliveries[delivery_id] = delivery
@@ -204,8 +204,8 @@ class World:
         return driver
 
     def next_message_number(self, driver_id: str) -> int:
-        """The number of the next message in this driver's stream. No event carries it: the messages do, and they are
-        saved with the events.
+        """The number of the next message in this driver's stream. Messages have it, events do not; both are saved
+        together.
         """
         driver = self.touch_driver(driver_id)
         driver.stream_seq += 1
@@ -219,16 +219,14 @@ class World:
         return offer
 
     def touch_assignment(self, delivery: Delivery, assignment_id: str) -> Assignment:
-        """The assignment of an event, marked for saving, its version raised (a new one's has been seen by nobody)."""
+        """The assignment of an event, marked for saving, with a raised version unless it is new."""
         assignment = self.note_on_assignment(delivery, assignment_id)
         if assignment_id not in self.new_assignments:
             assignment.version += 1
         return assignment
 
     def note_on_assignment(self, delivery: Delivery, assignment_id: str) -> Assignment:
-        """As `touch_assignment`, for what a refused action leaves: nothing changed that anybody sees, so the version
-        stays.
-        """
+        """As `touch_assignment`, for records of a refused action, which nobody sees, so the version stays."""
         assignment = delivery.assignments[assignment_id]
         if assignment_id not in self.new_assignments:
             self.changed_assignments[assignment_id] = assignment
@@ -249,7 +247,7 @@ class World:
             self.changed_alerts[alert_id] = alert
         return alert
 
-    # The row an event brings is copied: the event tells how it began, whatever becomes of it.
+    # The row of an event is copied, because the event must keep the initial state of the row.
 
     def add_offer(self, offer: Offer) -> None:
         """A new offer of a locked delivery."""

@@ -1,1 +1,1 @@
-"""What makes offers and keeps deadlines on the node with the lease, and searches for whoever asks, on any node."""
+"""Makes offers and handles deadlines on the node with the lease, and searches on request, on any node."""

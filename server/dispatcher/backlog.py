@@ -1,7 +1,7 @@
-"""What the matcher remembers between rounds: who waits, who was just freed or taken, which offers are on their way.
+"""The state of the matcher between rounds: waiting deliveries, drivers who became free or busy, and offers in progress.
 
-All of it is a hint, learnt from commits on this node and from the database; forgetting it costs a read, never an
-order. Times are the loop's.
+All of it comes from commits on this node and from the database. Losing it costs a read, never an order. Times are the
+event loop's.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from server.dispatcher.search import Place, radius_km
 from server.store.clock import DatabaseTime
 
 LOST_SECONDS: Final = 1.0
-"""How long a driver whom a delivery lost to a race is not tried for it again."""
+"""After a delivery lost a driver to a race, it is not offered to them for this long."""
 
 
 TAKEN_SECONDS: Final = 0.25
@@ -25,24 +25,25 @@ TAKEN_SECONDS: Final = 0.25
 
 
 class Wait:
-    """A delivery that wants a driver and has no open offer.
+    """A waiting delivery without an open offer.
 
-    `due` is when to search for it next; `searched` whether that was done before; `complete` whether that search must
-    read the database because the index had nobody, and `scanned` when it last did. `noted` and `noted_at` are the
-    failure that is written down, `judged` when its reason was last looked for. `since` is when it began to wait for
-    this offer, `found_out` when we heard of it. `unfit` are drivers who are not the right ones for it, and why.
+    `due` is when to search for it next; `searched` whether there was a search before; `complete` whether that search
+    must read the database because the index had no driver, and `scanned` when it last did. `recorded_reason` and
+    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `since` is when it
+    began to wait for this offer, `learned_at` when this node learned of it. `unfit` are drivers who do not fit it, with
+    reasons.
     """
 
     __slots__ = (
+        "checked_at",
         "complete",
         "delivery",
         "due",
-        "found_out",
-        "judged",
+        "learned_at",
         "looked_at",
         "lost",
-        "noted",
-        "noted_at",
+        "recorded_at",
+        "recorded_reason",
         "scanned",
         "searched",
         "since",
@@ -52,7 +53,7 @@ class Wait:
     def __init__(self, delivery: Delivery, now: float, due: float, clock: DatabaseTime) -> None:
         self.delivery = delivery
         self.due = due
-        self.found_out = self.since = now
+        self.learned_at = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
         self.complete = self.searched = False
@@ -61,14 +62,14 @@ class Wait:
         self.unfit: dict[str, str] = {}
         self.looked_at: set[str] = set()
         unassigned = delivery.unassigned
-        self.noted: str | None = None
-        self.noted_at = self.judged = float("-inf")
+        self.recorded_reason: str | None = None
+        self.recorded_at = self.checked_at = float("-inf")
         if unassigned is not None:
-            self.noted = unassigned.failure_reason
-            self.noted_at = clock.on_loop(unassigned.last_attempt_at)
+            self.recorded_reason = unassigned.failure_reason
+            self.recorded_at = clock.on_loop(unassigned.last_attempt_at)
 
     def excluded(self, now: float, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
-        """Whom this delivery must not be offered to now, and why: by the rules, and whom it just lost."""
+        """The drivers who must not get this delivery now, with reasons: by the rules, and those whom it just lost."""
         reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
         reasons.update(self.unfit)
         delivery = self.delivery
@@ -87,7 +88,7 @@ def exclusions(delivery: Delivery, clock: DatabaseTime, policy: Policy) -> dict[
 
 
 class Backlog:
-    """The deliveries that wait, as far as this node knows."""
+    """The waiting deliveries that this node knows."""
 
     def __init__(self, clock: DatabaseTime) -> None:
         self.waits: dict[str, Wait] = {}
@@ -96,9 +97,9 @@ class Backlog:
         self.reserved: set[str] = set()
         """Drivers of those offers."""
         self.freed: dict[str, tuple[str, Place]] = {}
-        """Drivers who became dispatchable since the last round began: id -> zone and place."""
+        """Drivers who became dispatchable since the last round began: id -> zone and position."""
         self.taken: dict[str, float] = {}
-        """Drivers who stopped being dispatchable, and when, while the index may not show it yet."""
+        """Drivers who stopped being dispatchable, and when, as long as the index may not show it yet."""
         self._clock = clock
 
     def forget(self) -> None:
@@ -108,9 +109,9 @@ class Backlog:
         self.taken.clear()
 
     def learn(self, deliveries: Iterable[Delivery], now: float, window_seconds: float = 0) -> bool:
-        """Deliveries as they were committed; whether there is one to search for that was not known.
+        """Update the backlog from a commit; returns whether there is a new delivery to search for.
 
-        The search for it begins when the window is over, or with the first that is.
+        The search for it begins at the end of the window, or with the first search before that.
         """
         news = False
         for delivery in deliveries:
@@ -133,28 +134,30 @@ class Backlog:
             self.freed[driver_id] = (zone, place)
 
     def begin_round(self, now: float) -> dict[str, tuple[str, Place]]:
-        """Who was freed since the last round began. Those who were taken long before are forgotten."""
+        """Drivers who became free since the last round began. Drivers who became busy long before are forgotten."""
         freed, self.freed = self.freed, {}
         since = now - TAKEN_SECONDS
         self.taken = {driver_id: at for driver_id, at in self.taken.items() if at > since}
         return freed
 
     def found_free(self, driver_ids: Iterable[str], asked: float) -> None:
-        """The database said at `asked` or later that they are dispatchable: what was committed before is the past."""
+        """The database returned these drivers as dispatchable at `asked` or later: forget earlier commits about
+        them.
+        """
         for driver_id in driver_ids:
             if self.taken.get(driver_id, asked) < asked:
                 del self.taken[driver_id]
 
     def free(self, driver_id: str) -> bool:
-        """Whether nothing that happened lately speaks against a driver who was found as dispatchable."""
+        """Whether no recent commit contradicts that this driver is dispatchable."""
         return driver_id not in self.taken and driver_id not in self.reserved
 
     def idle(self) -> Iterator[Wait]:
-        """Those for whom no offer is on its way."""
+        """The deliveries without an offer in progress."""
         return (wait for delivery_id, wait in self.waits.items() if delivery_id not in self.offering)
 
     def due(self, now: float) -> list[Wait]:
-        """Those to search for now, the longest waiting first. If there is any, the new ones come along."""
+        """The deliveries to search for now, longest waiting first. If there is one, new deliveries are included."""
         found = [wait for wait in self.idle() if wait.due <= now]
         if found:
             found += [wait for wait in self.idle() if wait.due > now and not wait.searched]
@@ -167,7 +170,7 @@ class Backlog:
         return min((wait.due for wait in self.idle()), default=float("inf"))
 
     def near(self, freed: Mapping[str, tuple[str, Place]], now: float, policy: Policy) -> list[Wait]:
-        """Those who were searched for in vain, within reach of a driver who was freed: they need no new search."""
+        """The deliveries without a driver that are in reach of a driver who became free; they need no new search."""
         by_zone: dict[str, list[Wait]] = {}
         if freed:
             for wait in self.idle():
@@ -186,28 +189,28 @@ class Backlog:
         return found
 
     def lose(self, wait: Wait, driver_id: str, now: float) -> None:
-        """A driver found for this delivery was taken by somebody else: search again at once, without them."""
+        """Another delivery got the driver found for this one: search again at once, without them."""
         wait.lost[driver_id] = now + LOST_SECONDS
         wait.due = now
 
     def still(self, wait: Wait) -> bool:
-        """Whether it still waits as we know it, with no offer on its way."""
+        """Whether it still waits unchanged, without an offer in progress."""
         delivery_id = wait.delivery.id
         return self.waits.get(delivery_id) is wait and delivery_id not in self.offering
 
     def drop(self, wait: Wait) -> None:
-        """It does not wait any more; unless it is known to wait anew."""
+        """The delivery no longer waits, unless a newer version waits."""
         if self.waits.get(wait.delivery.id) is wait:
             del self.waits[wait.delivery.id]
 
     def keep_only(self, waiting: Mapping[str, int], asked: float) -> None:
-        """The database said at `asked` or later who waits: forget the others that were known before."""
+        """The database returned the waiting deliveries at `asked` or later: forget others that were known before."""
         for wait in list(self.waits.values()):
-            if wait.delivery.id not in waiting and wait.found_out < asked:
+            if wait.delivery.id not in waiting and wait.learned_at < asked:
                 self.drop(wait)
 
     def unknown(self, waiting: Mapping[str, int]) -> list[str]:
-        """Those of whom we know nothing, or an older version."""
+        """The ids that are unknown here, or known in an older version."""
         return [
             delivery_id
             for delivery_id, version in waiting.items()

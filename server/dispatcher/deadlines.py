@@ -1,7 +1,7 @@
-"""The deadlines: whatever is due by the clock becomes an ordinary command, within milliseconds.
+"""Deadlines: everything that is due becomes an ordinary command, within milliseconds.
 
-The database is read every second for what is due until a little after the next reading; commits on this node tell
-what comes up sooner. The rules decide again, so that a wrong or repeated alarm is harmless.
+The database is read every second for what becomes due until shortly after the next read. Commits on this node add what
+becomes due sooner. The rules check again, so a wrong or repeated command is harmless.
 """
 
 import asyncio
@@ -30,21 +30,21 @@ from server.write.executor import Executor
 
 SCAN_SECONDS: Final = 1.0
 AHEAD_SECONDS: Final = 2.0
-"""How far ahead a scan looks: well beyond the next one."""
+"""How far ahead a read looks: well beyond the next read."""
 SCAN_LIMIT: Final = 2_000
 IN_FLIGHT_LIMIT: Final = 500
 REST_SECONDS: Final = 1.0
-"""How long a row whose command failed is left alone."""
+"""The pause before a failed command is tried again."""
 TOO_EARLY_SECONDS: Final = 0.05
 
 LAG: Final = Histogram(
     "callboard_deadline_lag_seconds",
-    "From a deadline to the commit of what it brought",
+    "From a deadline to the commit of its command",
     ["kind"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
 )
-OUTCOMES: Final = Counter("callboard_deadlines", "Commands sent by the clock", ["kind", "outcome"])
-AHEAD: Final = Gauge("callboard_deadlines_ahead", "Deadlines that come up within seconds")
+OUTCOMES: Final = Counter("callboard_deadlines", "Commands submitted at deadlines", ["kind", "outcome"])
+AHEAD: Final = Gauge("callboard_deadlines_ahead", "Deadlines due within the next seconds")
 
 _NOT_DUE: Final = frozenset(
     refusal.code
@@ -66,7 +66,7 @@ Key = tuple[str, str]
 
 
 class Deadlines:
-    """What is due soon, and the two loops, both to be supervised: `scan` learns of it, `run` sends it."""
+    """Deadlines in the near future, and two loops to supervise: `scan` reads them, `run` submits commands."""
 
     def __init__(
         self,
@@ -91,8 +91,8 @@ class Deadlines:
         self._scan_now = asyncio.Event()
 
     def committed(self, commit: Committed) -> None:
-        """Deadlines that come up before the next scan is sure to have seen them, and those that are off. Another policy
-        may move all of them.
+        """Deadlines that come before the next read certainly sees them, and deadlines that no longer apply. A new
+        policy can move all deadlines.
         """
         if commit.policy is not None:
             self.look_now()
@@ -109,11 +109,11 @@ class Deadlines:
                     self._add(due)
 
     def look_now(self) -> None:
-        """Deadlines may have changed: read them at once."""
+        """Deadlines may have changed: read them now."""
         self._scan_now.set()
 
     async def scan(self) -> None:
-        """Read what is due soon every second, for ever."""
+        """Read every second what becomes due soon."""
         while True:
             if not self._lease.held:
                 self._forget()
@@ -154,7 +154,7 @@ class Deadlines:
             self._sooner.set()
 
     async def run(self) -> None:
-        """Send every command when it is due, all that are due together, for ever."""
+        """Submit every command when it is due, all that are due together."""
         loop = asyncio.get_running_loop()
         while True:
             await self._lease.taken.wait()
@@ -190,7 +190,7 @@ class Deadlines:
         self._executor.submit(_command(due)).add_done_callback(partial(self._answered, due, again))
 
     def _answered(self, due: Due, again: bool, answer: "asyncio.Future[Answer | r.Refusal]") -> None:
-        """Done, or for somebody else to do, or too early by a hair, or not possible now: then it rests."""
+        """The command succeeded, was not needed, came slightly too early, or failed; after a failure it pauses."""
         loop = asyncio.get_running_loop()
         self._in_flight.discard(due.key)
         self._sooner.set()

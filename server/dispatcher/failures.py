@@ -1,6 +1,6 @@
-"""Searches that found nobody, written down: why, at once when that is news, and seldom again.
+"""Records failed searches with their reasons: at once when the reason is new, and rarely when it repeats.
 
-However many deliveries wait, few notes are written at a time, and one read tells the reasons of all of them.
+However many deliveries wait, only a few records are written at a time, and one read finds the reasons of all of them.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from server.dispatch.commands import NoteFailedSearch
-from server.dispatch.deliveries import SAME_FAILURE_NOTED_EVERY
+from server.dispatch.deliveries import SAME_FAILURE_RECORDED_EVERY
 from server.dispatch.policy import Policy
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.reasons import reason_around
@@ -19,16 +19,16 @@ from server.store.engine import Database
 from server.store.reads.waiting import others_in
 from server.write.executor import Executor
 
-JUDGE_SECONDS: Final = 5.0
+REASON_SECONDS: Final = 5.0
 """How often the reason of a failure is looked for again."""
 SPACING_SECONDS: Final = 0.2
 LIMIT: Final = 100
 
-NOTED: Final = Counter("callboard_matcher_failed_searches", "Failed searches written down", ["reason"])
+RECORDED: Final = Counter("callboard_matcher_failed_searches", "Failed searches recorded", ["reason"])
 
 
 class Failures:
-    """What is to be written down, oldest first."""
+    """Failures to record, oldest first."""
 
     def __init__(self, database: Database, executor: Executor, backlog: Backlog) -> None:
         self._database = database
@@ -38,11 +38,11 @@ class Failures:
         self._next_at = 0.0
 
     def add(self, wait: Wait, reason: str | None, now: float) -> None:
-        """Nobody was found for it, though everybody was looked at. `reason` is None if nobody dispatchable was in its
-        radius: then who else is there tells.
+        """A complete search found no driver. `reason` is None if no dispatchable driver was in the radius; then the
+        other drivers determine the reason.
         """
-        news = reason is not None and reason != wait.noted
-        if news or now >= wait.judged + JUDGE_SECONDS:
+        news = reason is not None and reason != wait.recorded_reason
+        if news or now >= wait.checked_at + REASON_SECONDS:
             self._found[wait.delivery.id] = (wait, reason)
 
     def clear(self) -> None:
@@ -64,9 +64,9 @@ class Failures:
         for wait, reason in failures:
             delivery = wait.delivery
             why = reason or reason_around(delivery.pickup, radius_km(delivery, policy), others.get(delivery.zone))
-            wait.judged = now
-            again = now >= wait.noted_at + SAME_FAILURE_NOTED_EVERY.total_seconds()
-            if self._backlog.still(wait) and (again or why != wait.noted):
-                wait.noted, wait.noted_at = why, now
-                NOTED.labels(why).inc()
+            wait.checked_at = now
+            again = now >= wait.recorded_at + SAME_FAILURE_RECORDED_EVERY.total_seconds()
+            if self._backlog.still(wait) and (again or why != wait.recorded_reason):
+                wait.recorded_reason, wait.recorded_at = why, now
+                RECORDED.labels(why).inc()
                 self._executor.submit(NoteFailedSearch(delivery.id, why))

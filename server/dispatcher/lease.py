@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Lease:
-    """This node's part in the lease. `keep` is to be supervised; `taken` is set while the lease is held here."""
+    """This node's view of the lease. Supervise `keep`; `taken` is set while this node has the lease."""
 
     def __init__(self, node_id: str, database: Database, bus: Bus) -> None:
         self.taken = asyncio.Event()
@@ -55,7 +55,7 @@ class Lease:
         return asyncio.get_running_loop().time() < self._until
 
     async def keep(self) -> None:
-        """Take the lease whenever it is free and renew it, until it is released for good."""
+        """Take the lease whenever it is free, and renew it, until it is released for good."""
         try:
             while not self._over.is_set():
                 try:
@@ -64,21 +64,21 @@ class Lease:
                     log.warning("lease_not_renewed", reason=repr(error), held=self.held)
                     if isinstance(error, ReadOnlySQLTransactionError) and self._generation == self._database.generation:
                         self._database.retire()
-                    self._hang_up()
+                    self._close_connection()
                     pause = AFTER_FAILURE_SECONDS
                 self._look.clear()
                 await wait_until_set(self._look, pause)
         finally:
-            self._hang_up()
+            self._close_connection()
 
     async def _once(self) -> float:
-        """Renew or try to take; seconds until the next time."""
+        """Renew or try to take the lease; returns the seconds until the next attempt."""
         loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
             if self._over.is_set():
                 return 0.0
             if self._generation != self._database.generation:
-                self._hang_up()
+                self._close_connection()
             if self._connection is None or self._connection.is_closed():
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._connection = await self._database.connect_apart()
@@ -120,7 +120,7 @@ class Lease:
             log.warning(how, nodeId=self._node_id)
 
     async def release(self) -> None:
-        """Give the lease back, for another node to take at once, and never take it again. Never raises."""
+        """Release the lease, so that another node can take it at once, and never take it again. Never raises."""
         self._over.set()
         self._look.set()
         self.taken.clear()
@@ -135,7 +135,7 @@ class Lease:
             log.info("lease_released", nodeId=self._node_id)
             self._bus.publish(CHANNEL, "")
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

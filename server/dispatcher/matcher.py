@@ -36,38 +36,38 @@ from server.write.executor import Executor
 
 POLL_SECONDS: Final = 1.0
 COMPLETE_SECONDS: Final = 5.0
-"""How often a search in vain reads the database even though Redis is there."""
+"""How often failed searches read the database even though Redis is available."""
 AFTER_FAILURE_SECONDS: Final = 0.2
 REFUSED_SECONDS: Final = 1.0
 CHECK_SECONDS: Final = 1.0
-"""How long the database is asked about everybody found, after somebody was found who could not be asked."""
+"""After a driver was found who was not dispatchable, candidates are checked in the database for this long."""
 SCAN_SHARE: Final = 4
-"""A scan of the drivers that took so long is followed by so many times that without one."""
+"""The pause after a scan of the drivers is this many times as long as the scan."""
 
 ROUND_LIMIT: Final = 500
 KNOWN_LIMIT: Final = 5_000
-"""So many waiting deliveries are kept in mind, the oldest; the others come as those find drivers."""
+"""The limit of waiting deliveries in memory, oldest first; others follow as those find drivers."""
 LARGE: Final = 20_000
-"""From so many possible pairs on, matching happens in a thread."""
+"""From this number of possible pairs on, matching runs in a thread."""
 
-ROUNDS: Final = Counter("callboard_matcher_rounds", "Rounds of the matcher that searched for somebody")
+ROUNDS: Final = Counter("callboard_matcher_rounds", "Rounds in which the matcher searched for drivers")
 CANDIDATES: Final = Histogram(
     "callboard_matcher_candidates",
-    "Dispatchable drivers found a round",
+    "Dispatchable drivers found in a round",
     buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000),
 )
 WAITING: Final = Histogram(
-    "callboard_matcher_deliveries", "Deliveries searched for a round", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+    "callboard_matcher_deliveries", "Deliveries matched in a round", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
 )
 SEARCH_TIME: Final = Histogram(
     "callboard_matcher_search_seconds",
-    "From the beginning of a round to its offers being submitted",
+    "From the start of a round to the submission of its offers",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 OFFERS: Final = Counter("callboard_matcher_offers", "Offers submitted by the matcher, by outcome", ["outcome"])
 OFFER_LATENCY: Final = Histogram(
     "callboard_ready_to_offered_seconds",
-    "From a delivery wanting an offer to the offer being committed",
+    "From the moment a delivery waits for an offer to the commit of the offer",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120),
 )
 
@@ -75,8 +75,8 @@ log = structlog.get_logger(__name__)
 
 
 class Looked:
-    """Where a round looked for drivers, for which deliveries: in the index, of those where it told too few, or
-    everywhere.
+    """Where a round searched for drivers, and for which deliveries: in the index, in the database where the index had
+    too few, or everywhere.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Looked:
 
 
 class Matcher:
-    """Offers what waits to who is free, while this node holds the lease. `run` is to be supervised."""
+    """Offers waiting deliveries to free drivers, while this node has the lease. Supervise `run`."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ class Matcher:
         self._failures = Failures(database, executor, self._backlog)
 
     def wake(self) -> None:
-        """Something may be matchable that no commit here told of."""
+        """Something may be matchable without a commit on this node."""
         self._look_at = 0.0
         self._retry_all = True
         self._something.set()
 
     def committed(self, commit: Committed) -> None:
-        """Deliveries that wait now, or no longer. By another policy, others may be matchable."""
+        """Deliveries that began or stopped waiting. With a new policy, others may be matchable."""
         if self._lease.held and self._learn(commit.deliveries):
             self._something.set()
         if commit.policy is not None:
@@ -138,7 +138,7 @@ class Matcher:
                 self._something.set()
 
     async def run(self) -> None:
-        """Round after round, for ever."""
+        """Run one round after another."""
         while True:
             if not self._lease.held:
                 self._backlog.forget()
@@ -165,13 +165,13 @@ class Matcher:
     async def _round(self) -> None:
         """One round.
 
-        1. Once a second, and when woken without a reason, the database tells who waits.
-        2. Deliveries that are due are searched for: in the index; in the database if Redis is away, or if the index
-           had nobody for them. Drivers who were freed count for those who wait near them without a search.
-        3. Whoever is found is matched zone by zone. When the index was wrong lately, the database says first who of
-           them is dispatchable.
-        4. Pairs become offers, all at once; the rules look again under lock. Who found nobody is searched for again,
-           and that is written down.
+        1. Once a second, and when woken without a reason, read the waiting deliveries from the database.
+        2. Search for deliveries that are due: in the index; in the database if Redis is down, or if the index had no
+           driver for them. Drivers who became free count for deliveries that wait near them without a search.
+        3. Match the drivers found, zone by zone. If the index was wrong lately, first check in the database who is
+           dispatchable.
+        4. Turn pairs into offers, all at once; the rules check again under lock. Deliveries without a driver are
+           searched for again later, and the failure is recorded.
         """
         started = asyncio.get_running_loop().time()
         policy = self._policies.current
@@ -201,7 +201,7 @@ class Matcher:
             await self._failures.write(policy)
 
     async def _look(self, asked: float) -> None:
-        """Who waits, by the database: learn of those unknown here, forget those who wait no longer."""
+        """Read the waiting deliveries from the database: add unknown ones, remove those that no longer wait."""
         self._look_at = asked + POLL_SECONDS
         waiting = await waiting_ids(self._database.pool, KNOWN_LIMIT)
         if len(waiting) < KNOWN_LIMIT:
@@ -214,7 +214,7 @@ class Matcher:
             self._learn(found.values())
 
     async def _search(self, due: list[Wait], near: list[Wait], drivers: Drivers, policy: Policy) -> None:
-        """Steps 2 to 4. `drivers` are those who were freed."""
+        """Steps 2 to 4. `drivers` are those who became free."""
         loop = asyncio.get_running_loop()
         looked = Looked()
         asked = [wait for wait in due if not wait.complete]
@@ -246,7 +246,7 @@ class Matcher:
                 await self._match(waits, list(drivers.get(zone, {}).values()), looked, policy)
 
     async def _scan(self, waits: Sequence[Wait], drivers: Drivers, policy: Policy) -> None:
-        """Add everybody around these whom the database knows as dispatchable."""
+        """Add all drivers near these deliveries who are dispatchable by the database."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         for zone, found in (await self._finder.in_database((wait.delivery for wait in waits), policy)).items():
@@ -255,7 +255,7 @@ class Matcher:
         self._scan_at = loop.time() + SCAN_SHARE * (loop.time() - started)
 
     async def _match(self, waits: list[Wait], drivers: list[Candidate], looked: Looked, policy: Policy) -> None:
-        """Offer one zone's pairs. A driver who was taken since they were read is left out."""
+        """Offer the pairs of one zone. Skips a driver who became busy since the read."""
         now = asyncio.get_running_loop().time()
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
         await self._learn_who_is_unfit(waits, free)
@@ -287,7 +287,7 @@ class Matcher:
                 wait.due = now if wait.complete else self._pace.next(now)
 
     async def _learn_who_is_unfit(self, waits: Iterable[Wait], drivers: Sequence[Candidate]) -> None:
-        """Of orders that require tags: who around lacks one. The index does not know."""
+        """For orders that require tags: the drivers nearby who lack one. The index does not have tags."""
         for wait in waits:
             required = wait.delivery.requirements
             if not required:
@@ -299,8 +299,8 @@ class Matcher:
                 wait.unfit.update(dict.fromkeys(lacking, REQUIREMENTS))
 
     def _passed_over(self, waits: list[Wait], pairs: Sequence[Pair], now: float, policy: Policy) -> list[Wait]:
-        """Who was searched for in vain before, within reach of a driver whom a search found before they were said to
-        be free: a younger order's search, as a rule.
+        """Deliveries whose search failed before, in reach of a driver who was found before a commit said that they are
+        free; usually by the search for a younger order.
         """
         if not pairs:
             return []
@@ -330,7 +330,7 @@ class Matcher:
         self._executor.submit(command).add_done_callback(partial(self._offered, wait, pair.driver_id))
 
     def _offered(self, wait: Wait, driver_id: str, answer: "asyncio.Future[Answer | r.Refusal]") -> None:
-        """What became of an offer. A driver lost to a race: the next one, at once."""
+        """The result of an offer. After a driver was lost to a race, try the next one at once."""
         self._backlog.offering.discard(wait.delivery.id)
         self._backlog.reserved.discard(driver_id)
         now = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Why a search found nobody, as stable codes; `board/words.py` has their words for people."""
+"""Why a search found no driver, as stable codes; `board/words.py` has the texts."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -22,9 +22,10 @@ _OTHERS_GOT_THEM: Final = frozenset({"given_another", LOST_RACE})
 
 
 def reason_among(not_taken: Iterable[tuple[str, str]], excluded: Mapping[str, str]) -> str | None:
-    """The reason if there were dispatchable drivers in the radius: others got them, or this delivery may not.
+    """The reason if there were dispatchable drivers in the radius: others got them, or they are excluded.
 
-    `not_taken` is the matching's list, nearest first; `excluded` the delivery's own. None if nobody was there.
+    `not_taken` is the list of the matching, nearest first; `excluded` that of the delivery. None if there was no
+    driver.
     """
     reasons = [reason for _, reason in not_taken]
     if any(reason in _OTHERS_GOT_THEM for reason in reasons):
@@ -33,7 +34,7 @@ def reason_among(not_taken: Iterable[tuple[str, str]], excluded: Mapping[str, st
 
 
 def reason_around(pickup: Point, radius_km: float, others: Others | None) -> str:
-    """The reason if nobody in the radius was dispatchable: they are occupied, or away, or there is nobody at all."""
+    """The reason if no driver in the radius was dispatchable: they are busy, or away, or there are none."""
     if others is None:
         return NONE_IN_RADIUS
     near = distances_km(pickup, others.lats, others.lons) <= radius_km

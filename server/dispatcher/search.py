@@ -1,6 +1,7 @@
-"""Who is free around waiting deliveries: from the geo index, checked in the database if need be, or from that alone.
+"""Finds free drivers near waiting deliveries: in the index, checked in the database if necessary, or only in the
+database.
 
-It finds candidates; which of them gets what is decided by `match`, and again by the rules under lock.
+It finds candidates; `match` chooses among them, and the rules decide under lock.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ INDEX_SECONDS: Final = 0.1
 UNREAD_SECONDS: Final = 0.02
 """And so much longer: a loop that was busy itself finds the answer there, but its timers come before it is read."""
 INDEX_REST_SECONDS: Final = 1.0
-"""How long Redis is not asked again after it failed or was slow."""
+"""How long Redis is not used after it failed or was slow."""
 FEWEST: Final = 8
 MOST: Final = 16
 """How many candidates are asked for around a delivery: more when many are searched at once and may want the same,
@@ -61,12 +62,12 @@ SHRINK: Final = 0.7
 """What a search begins with, of what the last one in its zone needed."""
 LEAST_KM: Final = 0.05
 UNSTORED_SECONDS: Final = 6.0
-"""A position heard here so lately may not be in the database yet."""
+"""A position this recent may not be in the database yet."""
 
-INDEX_SEARCHES: Final = Counter("callboard_searches_in_index", "Searches around a pickup in Redis", ["outcome"])
+INDEX_SEARCHES: Final = Counter("callboard_searches_in_index", "Searches for drivers in Redis", ["outcome"])
 SCANS: Final = Histogram(
     "callboard_search_scan_seconds",
-    "Reading everybody dispatchable around waiting deliveries from the database",
+    "How long it took to read dispatchable drivers from the database",
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5),
 )
 
@@ -82,7 +83,7 @@ Place = tuple[float, float]
 
 
 class Around:
-    """What the geo index shows around deliveries: drivers, and where there may be more than it told."""
+    """The drivers that the index has near deliveries, and where there may be more."""
 
     __slots__ = ("drivers", "truncated")
 
@@ -91,7 +92,7 @@ class Around:
         self.truncated: set[str] = set()
 
     def add(self, zone: str, deliveries: Sequence[Delivery], answer: Sequence[Any], count: int) -> None:
-        """What was shown around each of these, which are of one zone, when asked for so many."""
+        """The drivers near each of these deliveries of one zone, at most `count` for each."""
         drivers = self.drivers.setdefault(zone, {})
         for delivery, members in zip(deliveries, answer, strict=True):
             if not isinstance(members, list):  # an error: Redis knows no place so near a pole
@@ -119,11 +120,11 @@ class Finder:
 
     @property
     def index_usable(self) -> bool:
-        """Whether Redis is there and was quick when last asked."""
+        """Whether Redis was reachable and fast at the last search."""
         return self._bus.connected and time.monotonic() >= self._ask_again_at
 
     async def in_index(self, deliveries: Sequence[Delivery], policy: Policy) -> Around | None:
-        """The nearest members of the index around each pickup, in one round trip; None when Redis is of no use now."""
+        """The nearest drivers in the index around each pickup, in one round trip; None if Redis cannot be used now."""
         if not self.index_usable:
             return None
         count = min(MOST, FEWEST + len(deliveries)) + max(len(delivery.offers) for delivery in deliveries)
@@ -144,7 +145,7 @@ class Finder:
                 if isinstance(answer, ResponseError):
                     raise answer
         except (RedisError, OSError, TimeoutError) as error:
-            log.warning("index_not_searched", reason=repr(error))
+            log.warning("index_search_failed", reason=repr(error))
             self._ask_again_at = time.monotonic() + INDEX_REST_SECONDS
             INDEX_SEARCHES.labels("failed").inc(len(deliveries))
             return None
@@ -156,7 +157,7 @@ class Finder:
         return around
 
     async def check(self, policy: Policy, drivers: Drivers) -> Drivers:
-        """Those of these who are dispatchable by the database, in the zone that it knows them in."""
+        """Those of these drivers who are dispatchable by the database, with the zone from there."""
         known = {driver_id: driver for of_zone in drivers.values() for driver_id, driver in of_zone.items()}
         if not known:
             return {}
@@ -164,13 +165,13 @@ class Finder:
         return {zone: {driver_id: known[driver_id] for driver_id in ids} for zone, ids in found.items()}
 
     async def in_database(self, deliveries: Iterable[Delivery], policy: Policy) -> Drivers:
-        """Everybody who is dispatchable around these pickups, without Redis."""
+        """All dispatchable drivers near these pickups, without Redis."""
         started = time.monotonic()
         found = await dispatchable_in(self._database.pool, policy, boxes(deliveries, policy))
         unstored_since = self._clock.now() - timedelta(seconds=UNSTORED_SECONDS)
         drivers = {
             zone: {
-                driver_id: self.heard_of(driver_id, lat, lon, unstored_since)
+                driver_id: self.latest_position(driver_id, lat, lon, unstored_since)
                 for driver_id, lat, lon in zip(*columns, strict=True)
             }
             for zone, columns in found.items()
@@ -178,8 +179,8 @@ class Finder:
         SCANS.observe(time.monotonic() - started)
         return drivers
 
-    def heard_of(self, driver_id: str, lat: float, lon: float, since: datetime) -> Candidate:
-        """A driver where they are stored, or where they were heard of here since."""
+    def latest_position(self, driver_id: str, lat: float, lon: float, since: datetime) -> Candidate:
+        """A driver at the stored position, or at a newer one that this node received."""
         latest = self._positions.latest(driver_id)
         if latest is not None and latest.at > since:
             return Candidate(driver_id, latest.lat, latest.lon)

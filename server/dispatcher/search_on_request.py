@@ -27,16 +27,16 @@ from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
 AROUND_LIMIT: Final = 100
-TOLD_LIMIT: Final = 20
+CANDIDATES_LIMIT: Final = 20
 NEXT_IN_LINE: Final = "next_in_line"
-"""Of the driver whom a search would take now, while another one has the offer."""
+"""The reason for a driver who would be chosen now, while another one has the offer."""
 
 _OCCUPIED: Final = frozenset({"busy", "has_open_offer", "given_another", LOST_RACE})
 _BY_RULE: Final = frozenset({"rejected_before", "reassigned_away", "gave_it_back", "asked_recently", *UNFIT})
 _WENT_HOME: Final = frozenset({"offline", "shift_ended"})
 
 
-class NobodyFound(Struct, frozen=True):
+class NoDriverFound(Struct, frozen=True):
     """No driver can be offered the delivery now: why, and the drivers around it, nearest first, with the reason of
     each.
     """
@@ -63,7 +63,7 @@ class Asking:
 
     async def search(
         self, delivery_id: str, actor: Actor = SYSTEM, *, early: bool = True
-    ) -> Answer | NobodyFound | r.Refusal:
+    ) -> Answer | NoDriverFound | r.Refusal:
         """Search now and offer to the best. Only an offer changes anything.
 
         The offer that is open already counts as `repeated`. A scheduled delivery is dispatched with the offer; unless
@@ -74,7 +74,7 @@ class Asking:
         except DATABASE_ERRORS:
             return r.TRY_AGAIN
 
-    async def _search(self, delivery_id: str, actor: Actor, early: bool) -> Answer | NobodyFound | r.Refusal:
+    async def _search(self, delivery_id: str, actor: Actor, early: bool) -> Answer | NoDriverFound | r.Refusal:
         delivery = await self._read(delivery_id)
         if delivery is None:
             return r.NOT_FOUND
@@ -92,7 +92,7 @@ class Asking:
             if pair is None:
                 now = await self._read(delivery_id)
                 if now is None or now.version == delivery.version:
-                    return NobodyFound(_why_nobody(not_taken), not_taken)
+                    return NoDriverFound(_why_no_driver(not_taken), not_taken)
                 delivery = now  # something happened to it meanwhile, such as the matcher's offer
                 continue
             answer = await self._executor.submit(
@@ -110,8 +110,8 @@ class Asking:
         return r.TRY_AGAIN
 
     async def candidates(self, delivery_id: str) -> Candidates | None:
-        """Whom a search would take now, and whom not. None if there is no such delivery. Raises what the database
-        raises.
+        """The driver that a search would choose now, and the others with reasons. None if there is no such delivery.
+        Raises what the database raises.
         """
         delivery = await self._read(delivery_id)
         if delivery is None:
@@ -125,7 +125,9 @@ class Asking:
             return Candidates(pair.driver_id if pair is not None else None, not_taken)
         if pair is not None:
             not_taken.insert(0, (pair.driver_id, NEXT_IN_LINE))
-        return Candidates(offer.driver_id, [told for told in not_taken if told[0] != offer.driver_id][:TOLD_LIMIT])
+        return Candidates(
+            offer.driver_id, [listed for listed in not_taken if listed[0] != offer.driver_id][:CANDIDATES_LIMIT]
+        )
 
     async def _read(self, delivery_id: str) -> Delivery | None:
         return (await read_deliveries(self._database.pool, [delivery_id])).get(delivery_id)
@@ -161,20 +163,20 @@ class Asking:
             km = haversine_km(pickup.lat, pickup.lon, at.lat, at.lon)
             if km <= radius:
                 others.append((km, driver_id, reason))
-        return next(iter(matching.pairs), None), _worth_telling(others)
+        return next(iter(matching.pairs), None), _nearest(others)
 
     def _place(self, driver: Driver, shown: dict[str, Place], now: datetime) -> Place | None:
-        """Where the index shows them, else where they were heard of last."""
+        """The position in the index, otherwise the last one received."""
         if driver.id in shown:
             return shown[driver.id]
         if driver.position is None:
             return None
         since = now - timedelta(seconds=UNSTORED_SECONDS)
-        heard = self._finder.heard_of(driver.id, driver.position.lat, driver.position.lon, since)
+        heard = self._finder.latest_position(driver.id, driver.position.lat, driver.position.lon, since)
         return heard.lat, heard.lon
 
 
-def _why_nobody(not_taken: list[tuple[str, str]]) -> str:
+def _why_no_driver(not_taken: list[tuple[str, str]]) -> str:
     reasons = {reason for _, reason in not_taken}
     if reasons & _BY_RULE:
         return ALL_EXCLUDED
@@ -191,11 +193,11 @@ def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: 
     return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
 
 
-def _worth_telling(others: list[tuple[float, str, str]]) -> list[tuple[str, str]]:
-    """Nearest first; those who went home only as far as there is room."""
+def _nearest(others: list[tuple[float, str, str]]) -> list[tuple[str, str]]:
+    """Sorts by distance; drivers whose shift has ended are only included if there is room."""
     others.sort(key=lambda other: (other[2] in _WENT_HOME, other[0]))
-    told = sorted(others[:TOLD_LIMIT])
-    return [(driver_id, reason) for _, driver_id, reason in told]
+    listed = sorted(others[:CANDIDATES_LIMIT])
+    return [(driver_id, reason) for _, driver_id, reason in listed]
 
 
 def _offered(delivery: Delivery, *, repeated: bool) -> Answer:

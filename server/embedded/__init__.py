@@ -1,1 +1,1 @@
-"""PostgreSQL and Valkey out of wheels, for a first look and for one machine."""
+"""PostgreSQL and Valkey from Python packages, for demos and single machines."""

@@ -19,9 +19,8 @@ class AccountError(Exception):
 
 
 class Account:
-    """The system user the servers run as: ours, or for root, which PostgreSQL refuses, an ordinary one.
-
-    Raises AccountError.
+    """The system user of the servers: the current user, or for root, which PostgreSQL refuses, an ordinary one. Raises
+    AccountError.
     """
 
     def __init__(self) -> None:
@@ -52,9 +51,9 @@ class Account:
         )
 
     def let_through(self, data: Path, programs: Path) -> None:
-        """As root: let the servers' user pass through the folders on the way to the data and the programs.
+        """As root: let the servers' user pass through the folders on the path to the data and the programs.
 
-        Nobody can list a folder for that. Each one that is opened is said, with the way to close it again.
+        This does not allow anybody to list a folder. Each change is printed, with the command that reverts it.
         """
         if os.geteuid() != 0:
             return
@@ -83,9 +82,9 @@ def _ordinary_user() -> tuple[int, int]:
                 entry = pwd.getpwnam(name)
                 return entry.pw_uid, entry.pw_gid
         if attempt == 0 and (useradd := shutil.which("useradd")):
-            _say("PostgreSQL refuses root, so the system user callboard is added to run the servers")
+            _say("PostgreSQL refuses to run as root, so the system user callboard is added for the servers")
             subprocess.run([useradd, "--system", "--user-group", "callboard"], capture_output=True, check=False)  # noqa: S603
     with suppress(KeyError):
         entry = pwd.getpwnam("nobody")
         return entry.pw_uid, entry.pw_gid
-    raise AccountError("running as root, and there is no ordinary user for PostgreSQL: add one named callboard")
+    raise AccountError("running as root, but PostgreSQL needs an ordinary user: add one named callboard")

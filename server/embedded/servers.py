@@ -88,7 +88,7 @@ class Embedded:
         self.stop()
 
     def running(self) -> bool:
-        """Whether both servers answer, whoever started them."""
+        """Whether both servers answer, also if another process started them."""
         return _answers(self._postgres_socket) and _answers(self._valkey_socket)
 
     def start(self) -> None:
@@ -171,13 +171,13 @@ class Embedded:
             raise EmbeddedError(f"createdb failed: {_last_line(created.stdout)}")
 
     def _initialise(self, programs: Path) -> None:
-        """Make the database cluster beside its place and move it there, so that a half-made one is never used."""
+        """Create the database cluster in a temporary folder and move it, so that an incomplete one is never used."""
         version = self._pgdata / "PG_VERSION"
         if version.exists():
             ours = self._account.run([programs / "postgres", "--version"]).stdout.split()[-1].split(".")[0]
             if version.read_text().strip() != ours:
                 raise EmbeddedError(
-                    f"{self._pgdata} was made by PostgreSQL {version.read_text().strip()}, this is {ours}: "
+                    f"{self._pgdata} was created by PostgreSQL {version.read_text().strip()}, but this is {ours}: "
                     "move it away, or dump it with the old version first"
                 )
             return
@@ -262,12 +262,14 @@ class Embedded:
         return Path("/tmp" if len(tempfile.gettempdir()) > 40 else tempfile.gettempdir()) / f"callboard-{name}"  # noqa: S108
 
     def _private(self, folder: Path) -> Path:
-        """Make the folder if need be, for the servers' account alone. Refuses one that belongs to another."""
+        """Create the folder, if it is missing, with access only for the servers' user. Refuses a folder of another
+        user.
+        """
         folder.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0 and folder.lstat().st_uid == 0:
             os.chown(folder, self._account.uid, self._account.gid)
         if folder.is_symlink() or folder.stat().st_uid != self._account.uid:
-            raise EmbeddedError(f"{folder} belongs to somebody else: move it away, or use another data folder")
+            raise EmbeddedError(f"{folder} belongs to another user: move it away, or use another data folder")
         return folder
 
     def _spawn(self, name: str, command: list[str | Path], is_ready: Callable[[], bool]) -> None:
@@ -275,7 +277,7 @@ class Embedded:
         if path.exists() and path.stat().st_size > LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
         with path.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal must reach us first, and them last.
+            # A separate session: Ctrl-C in the terminal must reach this process first, and the servers last.
             child = subprocess.Popen(  # noqa: S603
                 [str(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -323,7 +325,7 @@ def _valkey_program() -> Path:
     return program
 
 
-_USE_YOUR_OWN: Final = "set CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL to servers of your own"
+_USE_YOUR_OWN: Final = "set CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL to your own servers"
 
 
 def _answers(path: Path) -> bool:
@@ -337,7 +339,7 @@ def _answers(path: Path) -> bool:
 
 
 def _postgres_pid(pgdata: Path) -> int | None:
-    """The running postmaster's process id. It removes its file as the last thing it does."""
+    """The process id of the running postmaster. The postmaster deletes its file when it exits."""
     try:
         pid = int((pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(pid, 0)
@@ -374,4 +376,4 @@ def _tail(path: Path) -> str:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "FATAL" in line or "ERROR" in line or "error" in line]
-    return (telling or lines or ["it said nothing"])[-1]
+    return (telling or lines or ["no output"])[-1]

@@ -1,1 +1,3 @@
-"""What goes out beside answers and sockets: webhooks, web push, notices to ops, the log; and the watch for alerts."""
+"""Outgoing messages besides responses and sockets: webhooks, web push, notices to ops, the log; and the watch for
+alerts.
+"""

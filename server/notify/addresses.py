@@ -26,17 +26,17 @@ _NOT_CALLED: Final = tuple(
         "fec0::/10",  # a site's own, from before fc00::/7
     )
 )
-"""What counts as an address of the open internet, and is none that a customer's receiver has."""
+"""Address ranges that count as public, but that no receiver of a customer uses."""
 RESOLVING_AT_ONCE: Final = 16
-NOT_ALLOWED: Final = "the address is private or of this machine"
+NOT_ALLOWED: Final = "the address is private"
 
 
 class AddressNotAllowed(OSError):
-    """The name leads to no address that may be called."""
+    """The name has no allowed address."""
 
 
 def is_public(address: str) -> bool:
-    """Whether this is an address of the open internet. One that carries an IPv4 address is judged by that."""
+    """Whether this is a public address. For an address that contains an IPv4 address, that one decides."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         inside = _inside(ip)
@@ -58,7 +58,7 @@ def _inside(ip: IPv6Address) -> IPv4Address | None:
 
 
 def mistake_in(url: str, *, allow_private: bool) -> str | None:
-    """What is wrong with a URL to be called, as far as that can be told without asking for its name; or None."""
+    """What is wrong with the URL of a webhook, without resolving its name; or None."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -69,19 +69,20 @@ def mistake_in(url: str, *, allow_private: bool) -> str | None:
     if any(character <= " " or character == "\x7f" for character in url) or port == 0:
         return "is not a URL"
     if parts.username is not None or parts.password is not None or parts.fragment:
-        return "must not hold a user, a password or a fragment"
+        return "must not contain a user, a password or a fragment"
     if allow_private:
         return None
     try:
         public = is_public(host)
     except ValueError:
         public = host.rstrip(".") != "localhost" and not host.rstrip(".").endswith(".localhost")
-    return None if public else "must not lead to a private address"
+    return None if public else "must not point to a private address"
 
 
 class Network:
-    """Connections by name, to checked addresses only unless `allow_private`. A name that takes long to resolve takes
-    one thread, however many calls ask for it.
+    """Connections by name, only to checked addresses unless `allow_private`.
+
+    A name that resolves slowly occupies one thread, however many calls need it.
     """
 
     def __init__(self, *, allow_private: bool) -> None:
@@ -91,8 +92,8 @@ class Network:
     async def connect(
         self, protocol: Callable[[], Protocol], host: str, port: int, context: ssl.SSLContext | None
     ) -> Protocol:
-        """Connect to the first address that answers, of those that may be called; with a context by TLS, whose
-        certificate has to be for `host`. Raises OSError, of which AddressNotAllowed is one.
+        """Connect to the first allowed address that answers; with `context` by TLS, with a certificate for `host`.
+        Raises OSError, of which AddressNotAllowed is a subclass.
         """
         addresses = [found for found in await self._addresses(host, port) if self._allow_private or is_public(found)]
         if not addresses:

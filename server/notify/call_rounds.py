@@ -1,6 +1,6 @@
-"""Calls to servers that are not ours: claimed in rounds by the node that holds the lease, made side by side.
+"""Calls to other servers: claimed in rounds by the node that has the lease, made in parallel.
 
-Two nodes at once are harmless, since whoever claims something has it alone.
+Two nodes at once are harmless, since only one of them can claim a message.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 class Calls:
-    """Rounds and the calls they start. `run` is to be supervised.
+    """Rounds and their calls. Supervise `run`.
 
-    `take` claims what is due and starts its calls; rounds are at least `spacing_seconds` apart, so that under load they
-    grow instead of multiplying. `leave` is called whenever rounds end: when the lease is another's, and at the end.
+    `take` claims due messages and starts their calls. Rounds are at least `spacing_seconds` apart, so that under load
+    they become larger instead of more frequent. `leave` is called when the rounds end: when another node has the lease,
+    and at shutdown.
     """
 
     def __init__(
@@ -44,15 +45,15 @@ class Calls:
         self._something = asyncio.Event()
 
     def __len__(self) -> int:
-        """How many calls are under way."""
+        """The number of calls in progress."""
         return len(self._under_way)
 
     def wake(self, _payload: bytes = b"") -> None:
-        """There may be something to claim."""
+        """Wake the rounds: there may be something to claim."""
         self._something.set()
 
     def start(self, call: Coroutine[None, None, None]) -> "asyncio.Task[None]":
-        """Make a call beside the others."""
+        """Start a call in parallel to the others."""
         task = asyncio.create_task(call, name=self._name)
         self._under_way.add(task)
         task.add_done_callback(self._done)
@@ -65,7 +66,7 @@ class Calls:
             log.error("call_died", task=self._name, exc_info=task.exception())
 
     async def run(self) -> None:
-        """Take what is due, for ever."""
+        """Claim due messages, round after round."""
         try:
             while True:
                 if not self._lease.held:
@@ -83,7 +84,7 @@ class Calls:
             await (self._leave or self.finish)()
 
     async def finish(self) -> None:
-        """Let calls that are under way end, for a moment: one that is cut off is made again by the next node."""
+        """Wait a moment for calls in progress; the next node repeats a call that is cut off."""
         calls = list(self._under_way)
         if calls:
             await asyncio.wait(calls, timeout=CLOSE_SECONDS)

@@ -1,4 +1,4 @@
-"""What is counted of every commit for `/metrics`, on the node that made it."""
+"""Metrics that every commit updates, on the node that made it."""
 
 from typing import Final
 
@@ -7,16 +7,16 @@ import prometheus_client as p
 from server.contract.commit import Committed
 from server.dispatch import events as e
 
-OFFERS: Final = p.Counter("callboard_offers", "Offers, by what became of them", ["outcome"])
+OFFERS: Final = p.Counter("callboard_offers", "Closed offers, by outcome", ["outcome"])
 RESPONSE: Final = p.Histogram(
     "callboard_offer_response_seconds",
-    "How long drivers took to answer",
+    "How long drivers took to answer offers",
     ["answer"],
     buckets=(1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 600),
 )
-ESCALATIONS: Final = p.Counter("callboard_escalations", "Levels of escalation reached", ["level"])
-ALERTS: Final = p.Counter("callboard_alerts", "Alerts, by kind and what happened", ["kind", "what"])
-TICKETS: Final = p.Counter("callboard_tickets", "Support tickets made")
+ESCALATIONS: Final = p.Counter("callboard_escalations", "Escalations, by level", ["level"])
+ALERTS: Final = p.Counter("callboard_alerts", "Alerts raised, acknowledged and resolved, by kind", ["kind", "what"])
+TICKETS: Final = p.Counter("callboard_tickets", "Support tickets created")
 
 
 def count_commit(commit: Committed) -> None:

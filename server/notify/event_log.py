@@ -1,6 +1,6 @@
-"""What of dispatch stands in the log: a line for each event, under the names the contract promises.
+"""The log lines of dispatch: one line for each event, under the names that the contract promises.
 
-Ids only, no names, no addresses, no tokens. How lines are written is `log_lines`' business.
+Only ids: no names, no addresses, no tokens. `log_format` says how lines are written.
 """
 
 import logging
@@ -27,7 +27,7 @@ LOUD: Final = (
     e.DeliveryAtRisk,
     e.RiskEscalated,
 )
-"""What is logged above `info`."""
+"""Events that are logged above `info`."""
 
 log = structlog.get_logger("callboard.dispatch")
 
@@ -86,7 +86,7 @@ def _plain(name: str, level: str = "info", *fields: tuple[str, str]) -> Callable
 REASON: Final = ("reason", "reason")
 NOTE: Final = ("note", "note")
 RISK: Final = ("risk", "risk")
-DEED: Final = (("distanceKm", "distance_km"), REASON)
+ACTION: Final = (("distanceKm", "distance_km"), REASON)
 RESPONSE: Final = ("responseTimeMs", "response_ms")
 
 LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
@@ -100,9 +100,9 @@ LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.OfferExpired: _plain("offer_expired", "info", ("autoAccepted", "auto_accepted")),
     e.OfferWithdrawn: _plain("offer_withdrawn", "info", REASON),
     e.DeliveryAssigned: lambda event: ("info", "delivery_assigned", {"source": event.assignment.source}),
-    e.DeliveryArrived: _plain("delivery_arrived", "info", ("where", "where"), *DEED),
-    e.DeliveryPickedUp: _plain("delivery_picked_up", "info", *DEED),
-    e.DeliveryDelivered: _plain("delivery_delivered", "info", *DEED),
+    e.DeliveryArrived: _plain("delivery_arrived", "info", ("where", "where"), *ACTION),
+    e.DeliveryPickedUp: _plain("delivery_picked_up", "info", *ACTION),
+    e.DeliveryDelivered: _plain("delivery_delivered", "info", *ACTION),
     e.DeliveryReleased: _plain("delivery_released", "warning", REASON, NOTE),
     e.DeliveryFailed: _plain("delivery_failed", "warning", REASON, NOTE),
     e.DeliveryReturning: _plain("delivery_returning", "warning", REASON, NOTE),
@@ -145,13 +145,13 @@ IDS: Final = (
 
 def line_of(event: e.Event) -> Line:
     """The event as a line: its level, its name, and its fields, ids first."""
-    level, name, told = LINES[type(event)](event)
+    level, name, extra = LINES[type(event)](event)
     fields: Fields = {}
     for wire, field in IDS:
         value = getattr(event, field)
         if value is not None:
             fields[wire] = value
-    fields.update(told)
+    fields.update(extra)
     actor = event.actor
     if actor.type != "system":
         fields["actor"] = actor.type

@@ -1,6 +1,6 @@
-"""Notices for ops on their way out: to a Slack-compatible incoming webhook if one is set, else they are on the boards.
+"""Sends notices to ops to a Slack-compatible incoming webhook, if one is set. The boards show all of them.
 
-What became of each is kept with it.
+The result is stored with each notice.
 """
 
 import asyncio
@@ -28,7 +28,9 @@ TRIES: Final = 12
 """About an hour; by then an ops notice is no news."""
 
 SIGNS: Final = {"info": ":white_check_mark:", "warning": ":warning:", "critical": ":rotating_light:"}
-NOTICES: Final = p.Counter("callboard_notices_sent", "Ops notices sent on, by what became of it", ["outcome"])
+NOTICES: Final = p.Counter(
+    "callboard_notices_sent", "Calls to the incoming webhook for ops' notices, by outcome", ["outcome"]
+)
 
 log = structlog.get_logger(__name__)
 
@@ -45,12 +47,12 @@ class OpsNotices:
         self._something = asyncio.Event()
 
     def committed(self, commit: Committed) -> None:
-        """There may be a notice."""
+        """Wake the sender: there may be a notice."""
         if any(is_for_ops(event) for event in commit.events):
             self._something.set()
 
     async def run(self) -> None:
-        """Send what is due, for ever."""
+        """Send due notices."""
         while True:
             if not self._lease.held:
                 await self._lease.taken.wait()
@@ -63,7 +65,7 @@ class OpsNotices:
             await wait_until_set(self._something, 0 if more else POLL_SECONDS)
 
     async def _round(self) -> bool:
-        """Whether there may be more that is due."""
+        """Whether more notices may be due."""
         if not self._url:
             await show_notices(self._pool)
             return False
@@ -83,5 +85,5 @@ class OpsNotices:
 
 
 def _escaped(text: str) -> str:
-    """As Slack wants it: nothing in the text is a link or a mention."""
+    """Escaped for Slack: nothing in the text becomes a link or a mention."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -38,7 +38,7 @@ from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, clai
 
 CHANNEL: Final = "push"
 AT_ONCE: Final = 64
-"""Calls under way at most."""
+"""The limit of calls in progress."""
 TIMEOUT_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = TIMEOUT_SECONDS + 3.0
 RECORDING_AT_ONCE: Final = 2
@@ -46,7 +46,7 @@ SPACING_SECONDS: Final = 0.05
 GONE: Final = (404, 410)
 WORTH_ANOTHER_TRY: Final = (408, 425, 429)
 
-MESSAGES: Final = p.Counter("callboard_push_messages", "Calls to push services, by what became of them", ["outcome"])
+MESSAGES: Final = p.Counter("callboard_push_messages", "Calls to push services, by outcome", ["outcome"])
 CALL_TIME: Final = p.Histogram(
     "callboard_push_seconds", "How long a call to a push service took", buckets=(0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 )
@@ -55,7 +55,7 @@ log = structlog.get_logger(__name__)
 
 
 class PushedOffer(Struct, frozen=True, rename="camel", tag_field="type", tag="offer"):
-    """An offer as a phone is told of it."""
+    """The push message of an offer."""
 
     push_id: str
     offer_id: str
@@ -70,7 +70,7 @@ class PushedOffer(Struct, frozen=True, rename="camel", tag_field="type", tag="of
 
 
 class PushedEnd(Struct, frozen=True, rename="camel", tag_field="type", tag="offer_closed"):
-    """The offer is over: what is shown of it has to go."""
+    """The push message that removes a closed offer from the phone."""
 
     push_id: str
     offer_id: str
@@ -107,14 +107,14 @@ class Push:
             self.look()
 
     def look(self) -> None:
-        """There may be something to send, for whoever holds the lease."""
+        """There may be something to send; the node with the lease does so."""
         if self._lease.held:
             self._calls.wake()
         else:
             self._bus.hint(CHANNEL)
 
     async def run(self) -> None:
-        """Claim what is to be sent and send it, for ever."""
+        """Claim due pushes and send them."""
         await self._calls.run()
 
     async def _round(self) -> None:
@@ -127,7 +127,7 @@ class Push:
             self._calls.start(self._deliver(notice, claimed_at + notice.seconds_left))
 
     async def _deliver(self, notice: NoticeToSend, deadline: float) -> None:
-        """Send it, or say why not; `deadline` is on the loop's clock."""
+        """Send a push, or record why not; `deadline` is on the loop's clock."""
         reason = moot(notice, deadline - asyncio.get_running_loop().time())
         if reason is not None:
             await self._record(notice, Result(None, 0, reason, outcome="moot"), None, tried=False)
@@ -148,48 +148,48 @@ class Push:
     async def _record(self, notice: NoticeToSend, result: Result, again: float | None, *, tried: bool) -> None:
         gone = result.status in GONE
         MESSAGES.labels("gone" if gone else result.outcome).inc()
-        told = {"noticeId": notice.id, "driverId": notice.driver_id, "offerId": notice.offer_id, "kind": notice.kind}
+        ids = {"noticeId": notice.id, "driverId": notice.driver_id, "offerId": notice.offer_id, "kind": notice.kind}
         try:
             async with self._recording:
                 failed = await record_driver_notice(
                     self._pool, notice, result.status, result.error, again, tried=tried, gone=gone
                 )
         except DATABASE_ERRORS as error:
-            log.warning("push_not_recorded", **told, reason=repr(error))
+            log.warning("push_not_recorded", **ids, reason=repr(error))
             return
         if notice.endpoint is not None:
-            told["service"] = origin_of(notice.endpoint)
+            ids["service"] = origin_of(notice.endpoint)
         if result.error is None:
-            log.info("push_sent", **told, attempt=notice.attempt, ms=result.ms)
+            log.info("push_sent", **ids, attempt=notice.attempt, ms=result.ms)
         elif failed:
-            log.warning("push_failed", **told, attempt=notice.attempt, reason=result.error)
+            log.warning("push_failed", **ids, attempt=notice.attempt, reason=result.error)
         else:
-            log.info("push_attempt_failed", **told, attempt=notice.attempt, reason=result.error)
+            log.info("push_attempt_failed", **ids, attempt=notice.attempt, reason=result.error)
 
 
 def moot(notice: NoticeToSend, seconds_left: float) -> str | None:
-    """Why a notice is of no use any more, or None."""
+    """Why a notice is no longer useful, or None."""
     if notice.endpoint is None:
-        return "the subscription is gone"
+        return "the subscription no longer exists"
     if seconds_left < SOONEST_SECONDS:
-        return "the offer's time was over before it could be sent"
+        return "the offer expired before the push could be sent"
     if notice.kind == "offer.created":
         if not notice.open:
-            return "the offer was over before it could be sent"
+            return "the offer was closed before the push could be sent"
         if notice.received:
-            return "the app had the offer already"
+            return "the app already had the offer"
     return None
 
 
 def may_try_again(result: Result) -> bool:
-    """Whether the same message may fare better a little later."""
+    """Whether a later attempt may succeed."""
     if result.status is None:
         return result.outcome != "not_allowed"
     return result.status >= 500 or result.status in WORTH_ANOTHER_TRY
 
 
 def body_of(notice: NoticeToSend) -> bytes:
-    """What the phone is told; nothing but the driver's own browser can read it."""
+    """The content for the phone; only the driver's browser can decrypt it."""
     expires_at = instant(notice.expires_at)
     if notice.kind == "offer.closed":
         return to_json(PushedEnd(notice.id, notice.offer_id, notice.driver_id, expires_at)).encode()

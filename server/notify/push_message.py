@@ -17,11 +17,11 @@ from server.notify.addresses import mistake_in
 POINT_BYTES: Final = 65
 AUTH_BYTES: Final = 16
 SIGNED_SECONDS: Final = 12 * 3600
-"""How long a signature is good; push services take a day at most."""
-SIGNED_ANEW_SECONDS: Final = 3600
+"""How long a signature is valid; push services accept at most a day."""
+SIGN_AGAIN_SECONDS: Final = 3600
 SIGNATURES_KEPT: Final = 100
 NOBODY: Final = "mailto:callboard@localhost.localdomain"
-"""Whom push services write to when nobody was named."""
+"""The contact for push services if the settings have none."""
 
 
 class Address(Struct, frozen=True):
@@ -40,7 +40,7 @@ def new_private_key() -> str:
 
 
 def mistake_in_endpoint(url: str, *, allow_private: bool) -> str | None:
-    """What is wrong with a push service's URL, as far as that can be told without asking for its name; or None."""
+    """What is wrong with the URL of a push service, without resolving its name; or None."""
     mistake = mistake_in(url, allow_private=allow_private)
     if mistake is not None:
         return mistake
@@ -73,8 +73,8 @@ def mistake_in_auth(text: str) -> str | None:
 
 
 class Signer:
-    """The server towards push services: who sends, proven by a key that browsers know. `subject` is whom they write to
-    when something is wrong, a `mailto:` or `https:` address.
+    """The identity of this server for push services, proven by a key that browsers know. `subject` is the contact for
+    problems, a `mailto:` or `https:` address.
     """
 
     def __init__(self, private_key: str, subject: str) -> None:
@@ -90,11 +90,11 @@ class Signer:
         """What browsers subscribe to, in base64url."""
 
     def authorization(self, endpoint: str) -> str:
-        """The header for a push service, signed for it alone; used again for an hour."""
+        """The header for one push service, with a signature that is reused for an hour."""
         audience = origin_of(endpoint)
         now = time.time()
         signed_at, header = self._signed.get(audience, (0.0, ""))
-        if not 0 <= now - signed_at < SIGNED_ANEW_SECONDS:
+        if not 0 <= now - signed_at < SIGN_AGAIN_SECONDS:
             claims = {"aud": audience, "exp": int(now) + SIGNED_SECONDS, "sub": self._subject}
             header = self._vapid.sign(claims)["Authorization"]
             if len(self._signed) >= SIGNATURES_KEPT:
@@ -104,16 +104,16 @@ class Signer:
 
 
 def encrypted(address: Address, body: bytes) -> bytes:
-    """The body as only that browser can read it. ValueError if its keys are none."""
+    """The body, encrypted for this browser. Raises ValueError for invalid keys."""
     from pywebpush import WebPusher
 
     keys = {"p256dh": address.p256dh, "auth": address.auth}
-    told = WebPusher({"endpoint": address.endpoint, "keys": keys}).encode(body, "aes128gcm")
-    return bytes(told["body"])
+    message = WebPusher({"endpoint": address.endpoint, "keys": keys}).encode(body, "aes128gcm")
+    return bytes(message["body"])
 
 
 def headers_of(signer: Signer, address: Address, *, ttl_seconds: int, topic: str) -> Mapping[str, str]:
-    """The headers of a message that is of use for so long. It takes the place of one of its topic still on its way."""
+    """The headers of a message that is useful for `seconds`. It replaces an undelivered message with the same topic."""
     return {
         "authorization": signer.authorization(address.endpoint),
         "content-encoding": "aes128gcm",

@@ -19,19 +19,19 @@ from msgspec import Struct
 from server.notify.addresses import AddressNotAllowed, Network
 
 TIMEOUT_SECONDS: Final = 10.0
-"""From the name's resolution to the answer's last byte that is looked at."""
+"""From resolving the name to the last byte of the answer that is read."""
 EXCERPT_BYTES: Final = 500
 LONGEST_HEAD_BYTES: Final = 65_536
 """Of an answer, until its headers are complete."""
 CONNECTIONS_KEPT: Final = 64
-"""At rest, to one place."""
+"""The limit of idle connections to one address."""
 KEPT_SECONDS: Final = 30.0
-LONGEST_WAIT_ASKED_SECONDS: Final = 3600.0
+LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
 AGENT: Final = "Callboard/1"
 
 
 class Result(Struct, frozen=True):
-    """What became of a call. `error` is None for one that was taken (2xx); `retry_after` is what the receiver asked."""
+    """The result of a call. `error` is None after a 2xx; `retry_after` is the time that the receiver asked for."""
 
     status: int | None
     ms: int
@@ -41,12 +41,12 @@ class Result(Struct, frozen=True):
 
     @property
     def receiver_is_down(self) -> bool:
-        """Nobody answers, or only to say that they cannot: other messages would fare no better now."""
+        """The receiver does not answer, or only with an overload: other messages would fail as well now."""
         return self.status is None or self.status == 429 or self.status >= 500
 
 
 class Place(Struct, frozen=True):
-    """Where a URL leads: calls to the same place may use the same connections."""
+    """The address of a URL: calls to the same address share connections."""
 
     secure: bool
     host: str
@@ -60,11 +60,13 @@ class Answer(Struct):
     excerpt: bytes = b""
     retry_after: bytes = b""
     keep: bool = False
-    """Whether another call may follow on this connection."""
+    """Whether this connection can be used again."""
 
 
 class ConnectionEnded(OSError):
-    """The other side hung up, or said what is no HTTP; `unheard` if it did so before the first byte of an answer."""
+    """The receiver closed the connection or sent something other than HTTP; `unheard` if that was before the first byte
+    of an answer.
+    """
 
     def __init__(self, what: str, *, unheard: bool = False) -> None:
         super().__init__(what)
@@ -72,7 +74,7 @@ class ConnectionEnded(OSError):
 
 
 class Sender:
-    """Connections for outgoing calls. No proxies, no redirects; with `allow_private` to any address at all."""
+    """Connections for outgoing calls, without proxies and redirects. `allow_private` allows private addresses."""
 
     def __init__(self, *, allow_private: bool) -> None:
         self._network = Network(allow_private=allow_private)
@@ -80,7 +82,7 @@ class Sender:
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, within: float | None = None) -> Result:
-        """Send it, within so many seconds."""
+        """Send a request; the whole call takes at most `within` seconds."""
         seconds = TIMEOUT_SECONDS if within is None else within
         started = time.monotonic()
         try:
@@ -94,8 +96,8 @@ class Sender:
         if 200 <= answer.status < 300:
             return Result(answer.status, _ms(started), None)
         excerpt = " ".join(answer.excerpt[:EXCERPT_BYTES].decode("utf-8", "replace").split()).replace("\x00", "\ufffd")
-        said = f"answered {answer.status}" + (f": {excerpt}" if excerpt else "")
-        return Result(answer.status, _ms(started), said, _retry_after(answer.retry_after), "refused")
+        text = f"answered {answer.status}" + (f": {excerpt}" if excerpt else "")
+        return Result(answer.status, _ms(started), text, _retry_after(answer.retry_after), "refused")
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         place, head = _target(url)
@@ -106,7 +108,7 @@ class Sender:
             try:
                 return await self._ask(place, connection, request)
             except ConnectionEnded as ended:
-                # It may have been closed while it was at rest. Nobody answered, so nothing is lost by asking again.
+                # The receiver may have closed the idle connection. It sent no byte, so a second attempt is safe.
                 if not ended.unheard:
                     raise
         context = _tls() if place.secure else None
@@ -135,7 +137,9 @@ class Sender:
             self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what nobody used for long. The ones used last are taken first, so the others are on the left."""
+        """Close connections that were idle for long. The most recently used are taken first, so the idle ones are on
+        the left.
+        """
         self._sweeping = None
         old = time.monotonic() - KEPT_SECONDS
         for place, kept in list(self._kept.items()):
@@ -147,7 +151,7 @@ class Sender:
             self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS / 4, self._sweep)
 
     async def close(self) -> None:
-        """Close the connections that are at rest."""
+        """Close the idle connections."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -189,13 +193,13 @@ class _Connection(asyncio.Protocol):
             self._waiting = None
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.closed = True
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._waiting is None or self._waiting.done():
-            self.close()  # nobody asked for this
+            self.close()  # there is no request
             return
         if self._in_head:
             self._head_bytes += len(data)
@@ -204,16 +208,16 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._finish(keep=False)
         except httptools.HttpParserError as error:
-            self._fail(ConnectionEnded(f"no HTTP: {error}"))
+            self._fail(ConnectionEnded(f"the answer is not HTTP: {error}"))
         if self._in_head and self._head_bytes > LONGEST_HEAD_BYTES:
-            self._fail(ConnectionEnded("the headers have no end"))
+            self._fail(ConnectionEnded("the headers are too long"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         if not self._in_head:
-            self._finish(keep=False)  # the answer's end may be said by hanging up
+            self._finish(keep=False)  # closing the connection may mark the end of the answer
         else:
-            what = str(exc) if exc else "the other side hung up without an answer"
+            what = str(exc) if exc else "the receiver closed the connection without an answer"
             self._fail(ConnectionEnded(what, unheard=self._head_bytes == 0))
 
     def on_message_begin(self) -> None:
@@ -234,10 +238,10 @@ class _Connection(asyncio.Protocol):
         if len(self._answer.excerpt) < EXCERPT_BYTES:
             self._answer.excerpt += body
         if len(self._answer.excerpt) >= EXCERPT_BYTES:
-            self._finish(keep=False)  # what follows is not read
+            self._finish(keep=False)  # the rest is not read
 
     def on_message_complete(self) -> None:
-        if self._answer.status >= 200:  # before it there may be others, as 103
+        if self._answer.status >= 200:  # interim answers such as 103 may come before it
             self._finish(keep=self._answer.keep)
 
     def _finish(self, *, keep: bool) -> None:
@@ -256,21 +260,21 @@ def _target(url: str) -> tuple[Place, bytes]:
     parsed = httpx2.URL(url)
     host = parsed.raw_host.decode("ascii")
     if parsed.scheme not in ("http", "https") or not host:
-        raise ValueError("no address to call")
+        raise ValueError("not a valid URL")
     secure = parsed.scheme == "https"
     path = parsed.raw_path or b"/"
     head = b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: */*\r\n" % (path, parsed.netloc)
     if any(byte < 0x20 and byte not in b"\r\n" for byte in head) or head.count(b"\n") != 3:
-        raise ValueError("no address to call")
+        raise ValueError("not a valid URL")
     return Place(secure, host, parsed.port or (443 if secure else 80)), head
 
 
 def _request(head: bytes, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The bytes of a call. Raises ValueError for a header that is none."""
+    """The bytes of a request. Raises ValueError for a header with a line break."""
     lines = []
     for name, value in headers.items():
         if "\n" in value or "\r" in value or "\x00" in value:
-            raise ValueError(f"the header {name} holds the end of a line")
+            raise ValueError(f"the header {name} contains a line break")
         lines.append(f"{name}: {value}\r\n")
     if not any(name.lower() == "user-agent" for name in headers):
         lines.append(f"user-agent: {AGENT}\r\n")
@@ -279,7 +283,7 @@ def _request(head: bytes, headers: Mapping[str, str], body: bytes) -> bytes:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Reading the certificates takes tens of milliseconds."""
+    """Cached, because reading the certificates takes tens of milliseconds."""
     context = httpx2.create_ssl_context(trust_env=False)
     context.set_alpn_protocols(["http/1.1"])
     return context
@@ -299,4 +303,4 @@ def _retry_after(value: bytes) -> float | None:
         asked = float(value)
     except ValueError:
         return None
-    return min(asked, LONGEST_WAIT_ASKED_SECONDS) if asked > 0 else None
+    return min(asked, LONGEST_RETRY_AFTER_SECONDS) if asked > 0 else None

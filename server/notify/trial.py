@@ -1,6 +1,7 @@
-"""A test of a webhook: one signed message, sent at once by whichever node is asked, past the line of those that wait.
+"""The test of a webhook: one signed message, sent at once by the node that got the request, before all waiting
+messages.
 
-It stands in the log like any other message, and is never tried again by itself.
+It is in the log like any other message, and is never retried automatically.
 """
 
 from datetime import datetime
@@ -17,15 +18,15 @@ from server.store.queues.webhooks import Attempt
 
 
 async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> str | None:
-    """Send a test and wait for its outcome: the id of its message, or None if there is no such webhook.
+    """Send a test message and wait for the result: returns its id, or None if there is no such webhook.
 
-    A receiver that takes it is up, so what waits for it is sent at once. Raises DatabaseAway.
+    If the receiver accepts it, the messages that wait for it are sent at once. Raises DatabaseAway.
     """
 
-    def told(at: datetime) -> str:
+    def body_at(at: datetime) -> str:
         return to_json(Message(TEST, instant(at), Happened(instant(at), TEST, actor, {"webhookId": webhook_id})))
 
-    message = await to_test(pool, webhook_id, new_id(), told)
+    message = await to_test(pool, webhook_id, new_id(), body_at)
     if message is None:
         return None
     body = body_of(message)

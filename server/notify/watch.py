@@ -1,6 +1,6 @@
 """The watch: every few seconds, on the node that holds the lease, each zone's numbers beside the policy's thresholds.
 
-It only measures and asks; the rules decide whether an alert is raised or over. The same numbers go to `/metrics`.
+It only measures and submits commands; the rules raise and resolve alerts. The same numbers go to `/metrics`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import structlog
 from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch import commands as c
-from server.dispatch.alerts import Measured, ZoneNumbers, judge, measure
+from server.dispatch.alerts import Measured, ZoneNumbers, evaluate, measure
 from server.dispatch.refusals import Refusal
 from server.dispatcher.lease import Lease
 from server.ids import new_id
@@ -21,31 +21,45 @@ from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
-from server.store.reads.zone_numbers import Standing, ZoneRow, read_standing, read_zones
+from server.store.reads.zone_numbers import OpenAlert, ZoneRow, read_open_alert_keys, read_zones
 from server.tasks import wait_until_set
 from server.write.executor import Executor
 
 EVERY_SECONDS: Final = 5.0
 REST_FACTOR: Final = 20
-"""A look that takes long is followed by a pause so many times as long."""
+"""The pause after a measurement is at least this many times as long as the measurement."""
 
-UNASSIGNED: Final = p.Gauge("callboard_unassigned", "Deliveries that want a driver and have none", ["zone"])
-LONG_UNASSIGNED: Final = p.Gauge("callboard_unassigned_over_5min", "Those that have wanted one for 5 minutes", ["zone"])
-ACCEPTANCE: Final = p.Gauge(
-    "callboard_acceptance_rate", "Offers accepted, of those that ended in the policy's window", ["zone"]
+UNASSIGNED: Final = p.Gauge("callboard_unassigned", "Deliveries that wait for a driver", ["zone"])
+LONG_UNASSIGNED: Final = p.Gauge(
+    "callboard_unassigned_over_5min", "Deliveries that have waited for a driver for more than 5 minutes", ["zone"]
 )
-REJECTED: Final = p.Gauge("callboard_rejected_share", "Offers rejected, of those that ended in the window", ["zone"])
-ENDED: Final = p.Gauge("callboard_offers_in_window", "Offers that ended in the window, not taken back", ["zone"])
-RESPONSE: Final = p.Gauge("callboard_response_seconds_avg", "Drivers' average time to answer in the window", ["zone"])
-STANDING: Final = p.Gauge("callboard_alerts_standing", "Alerts that are not over", ["kind", "zone"])
-UNACKNOWLEDGED: Final = p.Gauge("callboard_alerts_unacknowledged", "Alerts that nobody looks after yet")
-OPEN_MESSAGES: Final = p.Gauge("callboard_webhook_messages_open", "Messages not delivered yet")
-OLDEST_MESSAGE: Final = p.Gauge("callboard_webhook_oldest_seconds", "Age of the oldest message not delivered yet")
-PARKED_MESSAGES: Final = p.Gauge("callboard_webhook_messages_parked_now", "Messages given up, that nobody sent again")
-LOOKED: Final = p.Gauge("callboard_watch_last_look_timestamp_seconds", "When the watch last looked, in Unix time")
-LOOK_TIME: Final = p.Histogram("callboard_watch_seconds", "How long a look took", buckets=(0.005, 0.02, 0.1, 0.5, 2, 5))
+ACCEPTANCE: Final = p.Gauge(
+    "callboard_acceptance_rate", "Share of offers accepted, of those that ended in the policy's time window", ["zone"]
+)
+REJECTED: Final = p.Gauge(
+    "callboard_rejected_share", "Share of offers rejected, of those that ended in the time window", ["zone"]
+)
+ENDED: Final = p.Gauge(
+    "callboard_offers_in_window", "Offers that ended in the time window, without withdrawn ones", ["zone"]
+)
+RESPONSE: Final = p.Gauge(
+    "callboard_response_seconds_avg", "Average time that drivers took to answer an offer in the time window", ["zone"]
+)
+OPEN_ALERTS: Final = p.Gauge("callboard_alerts_open", "Open alerts", ["kind", "zone"])
+UNACKNOWLEDGED: Final = p.Gauge("callboard_alerts_unacknowledged", "Open alerts that nobody has acknowledged")
+OPEN_MESSAGES: Final = p.Gauge("callboard_webhook_messages_open", "Webhook messages that wait to be delivered")
+OLDEST_MESSAGE: Final = p.Gauge(
+    "callboard_webhook_oldest_seconds", "Age of the oldest webhook message that waits to be delivered"
+)
+PARKED_MESSAGES: Final = p.Gauge("callboard_webhook_messages_parked_now", "Parked webhook messages")
+LOOKED: Final = p.Gauge(
+    "callboard_watch_last_look_timestamp_seconds", "When the watch last measured all zones, in Unix time"
+)
+LOOK_TIME: Final = p.Histogram(
+    "callboard_watch_seconds", "How long the watch took to measure all zones", buckets=(0.005, 0.02, 0.1, 0.5, 2, 5)
+)
 
-OF_ZONES: Final = (UNASSIGNED, LONG_UNASSIGNED, ACCEPTANCE, REJECTED, ENDED, RESPONSE, STANDING)
+OF_ZONES: Final = (UNASSIGNED, LONG_UNASSIGNED, ACCEPTANCE, REJECTED, ENDED, RESPONSE, OPEN_ALERTS)
 
 log = structlog.get_logger(__name__)
 
@@ -62,16 +76,16 @@ class Watch:
         self._count_due = 0.0
 
     def look_now(self) -> None:
-        """The numbers, or what they are judged by, may have changed a lot."""
+        """The numbers or their thresholds may have changed a lot."""
         self._now.set()
 
     def committed(self, commit: Committed) -> None:
-        """Other thresholds count at once."""
+        """New thresholds apply at once."""
         if commit.policy is not None:
             self.look_now()
 
     async def run(self) -> None:
-        """Look every few seconds, for ever."""
+        """Measure every few seconds."""
         while True:
             if not self._lease.held:
                 _forget()
@@ -85,20 +99,20 @@ class Watch:
                 if started >= self._count_due:
                     await self.count_messages()
             except (DatabaseAway, *DATABASE_ERRORS) as error:
-                log.warning("watch_cannot_look", reason=repr(error))
+                log.warning("watch_failed", reason=repr(error))
             took = took or time.monotonic() - started
             LOOK_TIME.observe(took)
             await wait_until_set(self._now, max(EVERY_SECONDS, REST_FACTOR * took))
 
     async def look(self) -> None:
-        """Measure every zone, and ask for what its numbers ask for. Raises what the database raises."""
+        """Measure every zone, and submit the commands that follow. Raises what the database raises."""
         policy = self._policies.current.alerts
         rows = await read_zones(self._pool, policy.window_minutes)
-        standing = await read_standing(self._pool)
+        open_alerts = await read_open_alert_keys(self._pool)
         zones = {row.zone: row.numbers for row in rows}
-        for alert in standing:
+        for alert in open_alerts:
             zones.setdefault(alert.zone, ZoneNumbers(alert.zone))
-        known = {(alert.kind, alert.zone): alert for alert in standing}
+        known = {(alert.kind, alert.zone): alert for alert in open_alerts}
         asked = [
             command
             for numbers in zones.values()
@@ -108,11 +122,11 @@ class Watch:
         for answer in await asyncio.gather(*(self._executor.submit(command) for command in asked)):
             if isinstance(answer, Refusal):
                 log.info("alert_not_changed", code=answer.code)
-        _show(rows, await read_standing(self._pool) if asked else standing)
+        _show(rows, await read_open_alert_keys(self._pool) if asked else open_alerts)
         LOOKED.set(time.time())
 
     async def count_messages(self) -> None:
-        """Count the line of webhooks' messages. A long one is counted less often; alerts do not wait for that.
+        """Count the waiting webhook messages. A long queue is counted less often; alerts do not wait for it.
 
         Raises what the database raises.
         """
@@ -124,18 +138,18 @@ class Watch:
         PARKED_MESSAGES.set(backlog.parked)
 
 
-def _command(measured: Measured, alert: Standing | None) -> c.Command | None:
-    asks = judge(measured, standing=alert is not None)
-    if asks == "raise":
+def _command(measured: Measured, alert: OpenAlert | None) -> c.Command | None:
+    change = evaluate(measured, is_open=alert is not None)
+    if change == "raise":
         return c.RaiseAlert(new_id(), measured.kind, measured.zone, measured.value, measured.threshold)
-    if asks == "resolve":
+    if change == "resolve":
         assert alert is not None
         return c.ResolveAlert(alert.id, measured.value)
     return None
 
 
-def _show(rows: list[ZoneRow], standing: list[Standing]) -> None:
-    """The numbers as metrics; zones in which nothing happens any more are gone from them."""
+def _show(rows: list[ZoneRow], open_alerts: list[OpenAlert]) -> None:
+    """Set the metrics; zones without activity are removed from them."""
     _forget()
     for row in rows:
         UNASSIGNED.labels(row.zone).set(row.unassigned)
@@ -146,9 +160,9 @@ def _show(rows: list[ZoneRow], standing: list[Standing]) -> None:
             REJECTED.labels(row.zone).set(row.rejected / row.answered)
         if row.response_ms is not None:
             RESPONSE.labels(row.zone).set(row.response_ms / 1000)
-    for alert in standing:
-        STANDING.labels(alert.kind, alert.zone).set(1)
-    UNACKNOWLEDGED.set(sum(not alert.acknowledged for alert in standing))
+    for alert in open_alerts:
+        OPEN_ALERTS.labels(alert.kind, alert.zone).set(1)
+    UNACKNOWLEDGED.set(sum(not alert.acknowledged for alert in open_alerts))
 
 
 def _forget() -> None:

@@ -1,8 +1,8 @@
-"""The outbox: messages for webhooks, signed, in order for each delivery, tried for a day, then parked.
+"""The outbox: sends messages to webhooks, signed, in order for each delivery, retried for a day, then parked.
 
-It runs on the node that holds the lease; two at once are harmless, since each webhook has one sender at a time. A round
-records what became of the calls since the last one, and reads what is due: a statement each, however many messages. A
-receiver that is slow or gone takes up its own few calls and nobody else's.
+It runs on the node that has the lease. Two at once are harmless, since each webhook has one sender at a time. A round
+records the results of the calls since the last round and reads due messages: one statement each, however many messages.
+A slow or unreachable receiver only occupies its own few calls.
 """
 
 import asyncio
@@ -32,25 +32,27 @@ from server.store.queues.webhooks import (
     Outcome,
     Wanted,
     claim,
+    discard_plans,
     hasten,
-    plan_anew,
     record,
     release,
 )
 
 CHANNEL: Final = "outbox"
 PER_WEBHOOK: Final = 16
-"""Calls under way to one webhook, each for another delivery."""
+"""Calls in progress to one webhook, each for another delivery."""
 ROOM: Final = 128
 """Keys of one webhook whose messages are in memory."""
 RECORDED_AT_ONCE: Final = 200
 SPACING_SECONDS: Final = 0.02
 PLANNED_SECONDS: Final = 10.0
-"""How long plans are kept that were made when the tables were smaller."""
+"""How long plans are kept, which may have been made when the tables were smaller."""
 LATE_SECONDS: Final = 5.0
-"""A transaction of the write path is over by then: after that nothing can appear in line before what was read."""
+"""A transaction of the write path has ended by then: later no message can appear in the queue before those that were
+read.
+"""
 FROM_THE_START_SECONDS: Final = 60.0
-"""How often the line is read from its very start all the same."""
+"""How often the queue is read from its start."""
 FIRST_RETRY_SECONDS: Final = 1.0
 LONGEST_RETRY_SECONDS: Final = 3600.0
 JITTER: Final = 0.2
@@ -59,18 +61,20 @@ LONGEST_PAUSE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
 AGENT: Final = "Callboard-Webhooks/1"
 
-ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by what became of them", ["outcome"])
+ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by outcome", ["outcome"])
 CALL_TIME: Final = p.Histogram(
     "callboard_webhook_seconds", "How long a call to a webhook took", buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 )
-PARKED: Final = p.Counter("callboard_webhook_messages_parked", "Messages given up after a day")
-UNDER_WAY: Final = p.Gauge("callboard_webhook_calls", "Calls to webhooks under way")
+PARKED: Final = p.Counter(
+    "callboard_webhook_messages_parked", "Webhook messages parked after 24 hours of failed attempts"
+)
+UNDER_WAY: Final = p.Gauge("callboard_webhook_calls", "Calls to webhooks in progress")
 
 log = structlog.get_logger(__name__)
 
 
 class Pause(Struct):
-    """A receiver that is down is left alone, longer from failure to failure, until `until` on the loop's clock."""
+    """The pause for a receiver that is down, longer after each failure, until `until` on the loop's clock."""
 
     failures: int
     until: float
@@ -89,7 +93,7 @@ class Group:
 
 
 class Line:
-    """What is in memory of a webhook's messages. `until` is when somebody else may send them, on the loop's clock."""
+    """The messages of a webhook in memory. `until` is when another node may send them, on the loop's clock."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
@@ -97,13 +101,13 @@ class Line:
         self.senders = 0
         self.until = 0.0
         self.reached: datetime | None = None
-        """All that was due before this, the database's time, was read, but for what is behind messages in memory."""
+        """Everything due before this time (the database's) was read, except messages behind those in memory."""
         self.freed: datetime | None = None
-        """Since when the first of those was due that left memory after the line was last read."""
+        """The earliest due time of the messages that were removed from memory after the last read of the queue."""
         self.from_the_start_at = 0.0
 
     def read_on(self) -> datetime | None:
-        """From where to read on; None: from the start."""
+        """Where to continue reading; None: at the start."""
         times = [group.at for group in self.groups.values()]
         if self.freed is not None:
             times.append(self.freed)
@@ -111,12 +115,12 @@ class Line:
         return None if self.reached is None else min(self.reached, *times) if times else self.reached
 
     def free(self, key: str) -> None:
-        """Of this key nothing is in memory any more: what came behind it meanwhile is still to be read."""
+        """No message of this key is in memory: read the messages that came after it."""
         at = self.groups.pop(key).at
         self.freed = at if self.freed is None else min(self.freed, at)
 
     def forget_waiting(self) -> None:
-        """Nothing was said of what has not begun, so it is still in line."""
+        """Messages that were not started are still in the queue."""
         for group in self.waiting:
             self.free(group.messages[0].key)
         self.waiting.clear()
@@ -142,19 +146,19 @@ class Outbox:
         bus.subscribe(CHANNEL, self.wake)
 
     def wake(self, webhook_id: bytes = b"") -> None:
-        """There may be something to send; to this webhook even if it is being left alone."""
+        """There may be something to send; to this webhook even during its pause."""
         pause = self._pauses.get(webhook_id.decode("utf-8", "replace"))
         if pause is not None:
             pause.until = 0.0
         self._calls.wake()
 
     def committed(self, commit: Committed) -> None:
-        """Webhooks hear of what was committed here."""
+        """A commit on this node has messages for webhooks."""
         if commit.for_webhooks:
             self.look()
 
     def look(self, webhook_id: str = "") -> None:
-        """There is something to send, for whoever holds the lease: to this webhook, somebody wants it tried now."""
+        """There is something to send for the node with the lease; to this webhook, at once."""
         if self._lease.held:
             self.wake(webhook_id.encode())
         elif webhook_id:
@@ -163,7 +167,7 @@ class Outbox:
             self._bus.hint(CHANNEL)
 
     async def run(self) -> None:
-        """Claim what is due and send it, for ever."""
+        """Claim due messages and send them."""
         await self._calls.run()
 
     async def _round(self) -> None:
@@ -175,7 +179,7 @@ class Outbox:
                     self._back.discard(webhook_id)
             again = await self._claim()
         except DATABASE_ERRORS:
-            self._hang_up()
+            self._close_connection()
             raise
         if again or self._outcomes or self._back:
             self._calls.wake()
@@ -185,13 +189,15 @@ class Outbox:
         if self._connection is None or self._connection.is_closed():
             self._connection = await self._database.connect_for_outbox()
         elif now - self._planned_at > PLANNED_SECONDS:
-            await plan_anew(self._connection)
+            await discard_plans(self._connection)
         else:
             return
         self._planned_at = now
 
     async def _leave(self) -> None:
-        """The lease is another's, or the node stops: say what became of the last calls, and leave the rest in line."""
+        """Another node has the lease, or this node stops: record the results of the last calls, and leave the rest in
+        the queue.
+        """
         for line in self._lines.values():
             line.until = 0.0
         await self._calls.finish()
@@ -206,16 +212,16 @@ class Outbox:
         finally:
             self._lines.clear()
             self._outcomes.clear()
-            self._hang_up()
+            self._close_connection()
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(*DATABASE_ERRORS):
                 connection.terminate()
 
     async def _claim(self) -> bool:
-        """Read what is due, and begin to send it. Whether it is worth reading on at once."""
+        """Read due messages and start to send them. Returns whether to read on at once."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         wanted = [Wanted(webhook_id, *self._room(webhook_id, line, asked)) for webhook_id, line in self._lines.items()]
@@ -258,8 +264,8 @@ class Outbox:
         return again
 
     def _room(self, webhook_id: str, line: Line, now: float) -> tuple[int, datetime | None]:
-        """How many messages to read, and from where: none while enough is in memory or the receiver is left alone, one
-        right after that.
+        """How many messages to read, and from where: none while enough are in memory or during a pause, one right after
+        a pause.
         """
         pause = self._pauses.get(webhook_id)
         if pause is not None:
@@ -275,7 +281,7 @@ class Outbox:
         return room, since
 
     async def _send(self, webhook_id: str, line: Line) -> None:
-        """Send what waits in line, until there is nothing left here."""
+        """Send the messages in the queue, until none is left in memory."""
         try:
             while line.waiting and self._may_send(webhook_id, line):
                 await self._send_group(webhook_id, line, line.waiting.popleft())
@@ -303,7 +309,7 @@ class Outbox:
                 result = await self.sender.post(message.url, body.encode(), headers_of(message, at, body))
                 ATTEMPTS.labels(result.outcome).inc()
                 CALL_TIME.observe(result.ms / 1000)
-                self._judge(webhook_id, result)
+                self._pause_or_resume(webhook_id, result)
                 last = place + 1 == len(group.messages)
                 self._note(line, group, message, at, result, hasten=last and failed_before)
                 if result.error is not None:
@@ -322,26 +328,26 @@ class Outbox:
         self._calls.wake()
 
     async def _record(self) -> None:
-        """Say what became of the last calls. They are said again until it is known that they were heard."""
-        noted = self._outcomes[:RECORDED_AT_ONCE]
-        if not noted:
+        """Record the results of the last calls, repeatedly until the database confirms it."""
+        batch = self._outcomes[:RECORDED_AT_ONCE]
+        if not batch:
             return
-        recorded = await record(self._connection, [outcome for _, _, outcome in noted])
-        del self._outcomes[: len(noted)]
-        for line, group, outcome in noted:
+        recorded = await record(self._connection, [outcome for _, _, outcome in batch])
+        del self._outcomes[: len(batch)]
+        for line, group, outcome in batch:
             group.unrecorded -= 1
             if group.ended and not group.unrecorded and line.groups.get(group.messages[0].key) is group:
                 line.free(group.messages[0].key)
             if outcome.attempt.error is not None and outcome.message_id in recorded:
-                _tell(group, outcome, parked=recorded[outcome.message_id])
+                _settle(group, outcome, parked=recorded[outcome.message_id])
 
     def _now(self) -> datetime:
-        """The time by the database's clock: receivers refuse what a node whose clock is off by minutes would say."""
+        """The database's time: receivers refuse messages whose time is off by minutes."""
         assert self._clock is not None
         then, at = self._clock
         return then + timedelta(seconds=asyncio.get_running_loop().time() - at)
 
-    def _judge(self, webhook_id: str, result: Result) -> None:
+    def _pause_or_resume(self, webhook_id: str, result: Result) -> None:
         """A receiver that is down gets a pause; any other answer ends it, and what waited for it may go."""
         if not result.receiver_is_down:
             if self._pauses.pop(webhook_id, None) is not None:
@@ -356,14 +362,14 @@ class Outbox:
 
 
 def _reached(line: Line, claimed: ClaimedLine, *, full: bool) -> datetime | None:
-    """How far a line has been read now. What is written meanwhile may be committed a little later."""
+    """How far a queue has been read. Messages that are being written may be committed a little later."""
     if claimed.due == 0 and full:
         return line.reached
     latest = claimed.now - timedelta(seconds=LATE_SECONDS)
     return min(claimed.reached, latest) if full and claimed.reached is not None else latest
 
 
-def _tell(group: Group, outcome: Outcome, *, parked: bool) -> None:
+def _settle(group: Group, outcome: Outcome, *, parked: bool) -> None:
     about = {
         "webhookId": group.messages[0].webhook_id,
         "messageId": outcome.message_id,

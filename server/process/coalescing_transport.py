@@ -1,6 +1,7 @@
-"""Sockets of the server that write once a turn of the loop: a system call for all that a commit had to say to a client.
+"""Transports that write once in each turn of the event loop: one system call for everything that a commit sends to a
+client.
 
-uvloop writes every piece at once, and uvicorn hands a response's head, its body and every frame over one by one.
+uvloop writes every piece at once, and uvicorn writes a response's headers, its body and every frame separately.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ LIMIT_BYTES: Final = 65_536
 
 
 class Gathered:
-    """A transport that keeps what is written until the loop's turn ends. All else goes to the one beneath."""
+    """A transport that collects writes until the end of the loop's turn. It forwards everything else."""
 
     __slots__ = ("_beneath", "_loop", "_pieces", "_size")
 
@@ -27,7 +28,7 @@ class Gathered:
         return getattr(self._beneath, name)
 
     def write(self, piece: bytes) -> None:
-        """Write with the rest of this turn."""
+        """Add to the write of this turn."""
         if not self._pieces:
             self._loop.call_soon(self.flush)
         self._pieces.append(piece)

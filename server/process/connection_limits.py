@@ -25,23 +25,23 @@ from server.web.http import errors
 from server.web.http.errors import MEDIA_TYPE, Kind, Problem, problem_body
 
 REQUEST_SECONDS: Final = 20.0
-"""A request has to be here in full so long after its first byte, or after the connection was opened."""
+"""A complete request must arrive within this time after its first byte, or after the connection was opened."""
 UNREAD_SECONDS: Final = 60.0
-"""An answer that its client takes so slowly that none of it can be written for so long is given up."""
-LAST_WORDS_SECONDS: Final = 5.0
-"""So long after it was hung up on, a client who has not taken the last words loses them."""
+"""The connection is closed when the server could write none of a response for this long."""
+FLUSH_SECONDS: Final = 5.0
+"""After a disconnect, the final error may take this long to reach the client."""
 HEAD_LIMIT_BYTES: Final = 32_768
 HEADERS_LIMIT: Final = 100
 MESSAGE_LIMIT_BYTES: Final = 1_048_576
-"""A whole request with everything around its body: chunk sizes, trailers. Handlers bound the body itself."""
+"""A complete request with chunk sizes and trailers. Handlers limit the body itself."""
 PIPELINE_LIMIT: Final = 64
-"""Requests that may wait behind an unanswered one of the same connection."""
+"""Requests of a connection that may wait while one is being answered."""
 FRAMES_A_SECOND: Final = 100.0
 FRAMES_BURST: Final = 500.0
-"""Pings, pongs and continuations of one websocket. Whole messages have a limit of their own, in the session."""
+"""Pings, pongs and continuation frames of one websocket. The session limits complete messages."""
 FILES_WANTED: Final = 1_048_576
 FILES_RESERVED: Final = 128
-"""Open files that connections must leave to the rest of the process: database, Redis, webhooks, static files."""
+"""Open files reserved for the rest of the process: database, Redis, webhooks, static files."""
 
 ASKED: Final = b"there?"
 """What a ping beside the regular ones carries; any answer will do."""
@@ -50,7 +50,9 @@ NOT_UTF_8: Final = (1007, "not UTF-8")
 
 Part = Literal["head", "body"]
 
-REFUSED: Final = Counter("callboard_connections_refused", "Connections hung up on, by the bound they broke", ["bound"])
+REFUSED: Final = Counter(
+    "callboard_connections_refused", "Connections that the server closed, by the limit they exceeded", ["bound"]
+)
 
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*)(?::([0-9]{0,5}))?")
 
@@ -58,11 +60,11 @@ log = logging.getLogger("uvicorn.error")
 
 
 class _Refused(Exception):
-    """Raised through the parser, which reads no further."""
+    """Raised through the parser to stop it."""
 
 
 class Refusal:
-    """The last words to a client, and the bound by which they are counted."""
+    """The final response to a client, and the limit under which it is counted."""
 
     def __init__(self, bound: str, kind: Kind, detail: str) -> None:
         body = problem_body(Problem(kind, detail))
@@ -73,23 +75,25 @@ class Refusal:
         ).encode() + body
 
 
-MALFORMED: Final = Refusal("malformed", errors.BAD_REQUEST, "This is no request of HTTP/1.1.")
-TOO_SLOW: Final = Refusal("slow", errors.REQUEST_TIMEOUT, f"A request has to be here within {REQUEST_SECONDS:g} s.")
-TOO_LONG: Final = Refusal("long", errors.TOO_LARGE, f"A request has {MESSAGE_LIMIT_BYTES} bytes at most.")
+MALFORMED: Final = Refusal("malformed", errors.BAD_REQUEST, "This is not a valid HTTP/1.1 request.")
+TOO_SLOW: Final = Refusal("slow", errors.REQUEST_TIMEOUT, f"The request did not arrive within {REQUEST_SECONDS:g} s.")
+TOO_LONG: Final = Refusal("long", errors.TOO_LARGE, f"The limit of a request is {MESSAGE_LIMIT_BYTES} bytes.")
 HEAD_TOO_LARGE: Final = Refusal(
     "head",
     errors.HEAD_TOO_LARGE,
-    f"The head of a request has {HEADERS_LIMIT} fields and {HEAD_LIMIT_BYTES} bytes at most.",
+    f"The limit of the request headers is {HEADERS_LIMIT} fields and {HEAD_LIMIT_BYTES} bytes.",
 )
-TOO_MANY_WAITING: Final = Refusal("pipeline", errors.TOO_MANY, "Wait for the answers.")
-FULL: Final = Refusal("full", errors.TRY_AGAIN, "There are too many connections.")
+TOO_MANY_WAITING: Final = Refusal(
+    "pipeline", errors.TOO_MANY, "Too many requests wait on this connection. Read the responses first."
+)
+FULL: Final = Refusal("full", errors.TRY_AGAIN, "The server has too many connections. Try again.")
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's, with bounds. `look` has to be called now and then."""
+    """uvicorn's protocol with limits. Call `look` regularly; it enforces the deadlines."""
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection, unless there are as many as there may be."""
+        """Accept the connection, or refuse it when the limit of connections is reached."""
         super().connection_made(transport)
         self._part: Part | None = None
         self._taken = 0
@@ -98,15 +102,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._over = False
         self._has_host = False
         self.deadline = self.loop.time() + REQUEST_SECONDS
-        """Until then the client has the word, or the connection ends; infinite while it is our turn."""
+        """The client must send the next request by then; infinite while a response is pending."""
         self.write_deadline = math.inf
         if len(self.connections) > connections_allowed():
             self._refuse(FULL)
 
     def data_received(self, data: bytes) -> None:
-        """uvicorn's, but that it is counted how much of a request came before all of it is here, and that anybody's
-        rubbish is no line in the log.
-        """
+        """As in uvicorn, but counts the bytes of an incomplete request, and does not log invalid requests."""
         self._unset_keepalive_if_required()
         if self._over:
             return
@@ -136,8 +138,8 @@ class BoundedHttp(HttpToolsProtocol):
         self.deadline = self.loop.time() + REQUEST_SECONDS
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """uvicorn's, but that trailers, which come after the body, are no headers, and that there is one host at most,
-        which is one (RFC 9112, 3.2).
+        """As in uvicorn, but trailers after the body are not headers, and there must be at most one valid `Host` (RFC
+        9112, 3.2).
         """
         if self._part != "head":
             return
@@ -151,7 +153,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is here: look at its size, and start or queue the request."""
+        """The headers are complete: check their size, then start or queue the request."""
         self._part = "body"
         if len(self.headers) > HEADERS_LIMIT or (self._may_be_too_large() and self._head_bytes() > HEAD_LIMIT_BYTES):
             self._refusal = HEAD_TOO_LARGE
@@ -177,7 +179,9 @@ class BoundedHttp(HttpToolsProtocol):
         self.deadline = self._next_deadline() if answered else math.inf
 
     def on_response_complete(self) -> None:
-        """uvicorn's, but that it reads on only when nothing waits: it would queue a whole chunk for each answer."""
+        """As in uvicorn, but it continues to read only when nothing waits; uvicorn would queue a whole chunk for each
+        response.
+        """
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
@@ -185,16 +189,16 @@ class BoundedHttp(HttpToolsProtocol):
             self.deadline = self._next_deadline()
 
     def _next_deadline(self) -> float:
-        """After the idle time, which ends with the first byte of whatever kind."""
+        """After the idle time, which ends with the first byte of any kind."""
         return self.loop.time() + self.timeout_keep_alive + REQUEST_SECONDS
 
     def pause_writing(self) -> None:
-        """The client takes no more for now."""
+        """The client does not read for now."""
         self.write_deadline = self.loop.time() + UNREAD_SECONDS
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        """The client takes more."""
+        """The client reads again."""
         self.write_deadline = math.inf
         super().resume_writing()
 
@@ -208,15 +212,15 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def look(self, now: float) -> None:
-        """Hang up if a deadline is over. While we do not read, the client cannot be late."""
+        """Close the connection after a deadline. While the server does not read, the client cannot be late."""
         if now > self.write_deadline or (now > self.deadline and self.transport.is_closing()):
             self.transport.abort()
         elif now > self.deadline and not self.flow.read_paused:
             self._refuse(TOO_SLOW)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Read no more and hang up: with a word if that is the answer to what is being sent, and not before the answer
-        to a request that was here already.
+        """Stop reading and close: with an error response if no other response is being sent, and after the response to
+        a request that had already arrived.
         """
         if self._over:
             return
@@ -234,28 +238,30 @@ class BoundedHttp(HttpToolsProtocol):
                 self.transport.write(refusal.words)
             cycle.disconnected = True
             cycle.message_event.set()
-        self.deadline = self.loop.time() + LAST_WORDS_SECONDS
+        self.deadline = self.loop.time() + FLUSH_SECONDS
         self.transport.close()
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's, with a bound for frames that are no whole messages. One that failed is lost for its handler too."""
+    """uvicorn's protocol with a limit for frames that are not complete messages. After a failure, the handler also sees
+    the socket as lost.
+    """
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection over."""
+        """Take over the connection."""
         super().connection_made(transport)
         self._pings = Pings(self._ask)
         self._tokens = FRAMES_BURST
         self._refilled_at = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is over; nothing of it is left for the collector of garbage, which is seldom called."""
+        """The connection has ended; release everything, because the garbage collector rarely runs."""
         super().connection_lost(exc)
         self.conn.parser.close()  # it and the connection hold each other
         self._pings.ask = nothing
 
     def handle_connect(self, event: Any) -> None:
-        """uvicorn's; who handles the socket may know of its pings."""
+        """As in uvicorn; the handler of the socket can read its pings."""
         super().handle_connect(event)
         if not self.close_sent:
             extensions: dict[str, Any] = self.scope["extensions"]
@@ -283,7 +289,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_pong(self, event: Any) -> None:
-        """A pong, asked for or not."""
+        """A pong, requested or not."""
         if self._allowed():
             asked = self.pending_ping_payload is not None
             super().handle_pong(event)
@@ -304,7 +310,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return False
 
     def send_receive_event_to_app(self) -> None:
-        """uvicorn's, but that what is no UTF-8 is no line in the log."""
+        """As in uvicorn, but text that is not UTF-8 causes no log line."""
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         self.frames = []
         if self.close_sent:
@@ -330,7 +336,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
-        """The connection is closing by our decision: whatever is still sent finds it gone."""
+        """The server has decided to close the connection: further writes are ignored."""
         super().handle_parser_exception()
         self.disconnected = True
 
@@ -347,25 +353,25 @@ def is_host(value: bytes) -> bool:
 
 
 def look_at(connections: Iterable[asyncio.Protocol], now: float) -> None:
-    """Hang up on those over their deadlines."""
+    """Close all connections that are past their deadlines."""
     for connection in [one for one in connections if isinstance(one, BoundedHttp)]:
         connection.look(now)
 
 
 @cache
 def connections_allowed() -> int:
-    """How many there may be at once: as many as the process may have files, but for a reserve."""
+    """The limit of open connections: the limit of open files less a reserve."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, soft - FILES_RESERVED)
 
 
 def allow_files() -> None:
-    """Take as many open files as the system allows this process without asking: the soft limit is often 1024."""
+    """Raise the soft limit of open files, which is often 1024, to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as error:
-            log.warning("open files stay limited to %d: %s", soft, error)
+            log.warning("the limit of open files stays at %d: %s", soft, error)
         connections_allowed.cache_clear()

@@ -1,4 +1,6 @@
-"""How log lines are written: one a line on standard output, for eyes or as JSON. What is logged is others' business."""
+"""The format of log lines: one line each on standard output, for people or as JSON. Other modules decide what is
+logged.
+"""
 
 import json
 import logging
@@ -22,11 +24,11 @@ LEVELS: Final[Mapping[str, int]] = {
     "error": logging.ERROR,
 }
 CHATTY: Final = ("uvicorn", "asyncio", "httpx2", "httpcore2", "websockets", "piccolo", "litestar")
-"""Libraries whose lines below `warning` tell nobody anything."""
+"""Libraries whose lines below `warning` are not useful."""
 
 
 OBEYED: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""What JSON may hold as it is, but terminals obey and some readers take for the end of a line."""
+"""Characters that are valid in JSON, but that terminals interpret or some readers treat as line breaks."""
 
 
 class _Lines:
@@ -73,7 +75,7 @@ def write_logs(level: str, format_: Literal["console", "json"], stream: TextIO |
 
 
 def _stamp(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """When, and the level, before the rest."""
+    """Time and level come first."""
     return {"timestamp": instant(datetime.now(UTC)), "level": line.pop("level", "info"), **line}
 
 
@@ -101,7 +103,7 @@ def _for_eyes(stream: TextIO) -> Processor:
 
 
 def _harmless(value: Any, is_traceback: bool) -> Any:
-    """The value without what a terminal obeys; a traceback keeps its lines."""
+    """The value without control characters for a terminal; a traceback keeps its lines."""
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value)

@@ -1,6 +1,6 @@
-"""What `serve`, `demo` and `simulate` do around nodes: servers, schema, the first person, signals, the way out.
+"""What `serve`, `demo` and `simulate` do around nodes: servers, schema, the first user, signals, shutdown.
 
-Everything here runs in the process that was started; nodes may run in workers (workers.py).
+This code runs in the process that was started; nodes may run in workers (supervisor.py).
 """
 
 import asyncio
@@ -33,13 +33,13 @@ Bound = TypeVar("Bound")
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 BESIDE_SECONDS: Final = 2.0
-"""How long what runs beside the nodes may take to end."""
+"""How long tasks beside the nodes may take to end."""
 DEMO_NAME: Final = "demo"
 DEMO_DRIVER: Final = {"name": "You", "externalRef": "demo-you"}
 
 
 class Failed(Exception):
-    """The command did not succeed: one line, and the exit code."""
+    """The command failed: one line of text, and the exit code."""
 
     def __init__(self, line: str, code: int = 1) -> None:
         super().__init__(line)
@@ -47,20 +47,22 @@ class Failed(Exception):
 
 
 def say(line: str = "") -> None:
-    """To the person at the terminal: standard error, since logs own standard output."""
+    """Print a line for the person at the terminal, on standard error; logs use standard output."""
     click.echo(line, err=True)
 
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """SIGTERM and SIGINT, which raise KeyboardInterrupt where nobody handles them, end this as a success."""
+    """End as a success on SIGTERM and SIGINT, which raise KeyboardInterrupt where no handler is set."""
     with suppress(KeyboardInterrupt):
         yield
 
 
 @contextmanager
 def with_servers(settings: Settings) -> Iterator[Settings]:
-    """The settings with both URLs and the secret filled in. In embedded mode our own servers run meanwhile."""
+    """The settings with both URLs and the secret. In embedded mode, starts our own servers and stops them at the
+    end.
+    """
     if not settings.embedded:
         yield settings
         return
@@ -70,13 +72,13 @@ def with_servers(settings: Settings) -> Iterator[Settings]:
     try:
         yield settings.with_changes(database_url=embedded.database_url, redis_url=embedded.redis_url, secret=secret)
     finally:
-        with deaf_to_signals():
+        with ignore_signals():
             embedded.stop()
 
 
 @contextmanager
-def deaf_to_signals() -> Iterator[None]:
-    """While the last things are put away, an impatient Ctrl-C must not leave servers running."""
+def ignore_signals() -> Iterator[None]:
+    """During the cleanup, a second Ctrl-C must not leave servers running."""
     before = [signal.signal(number, signal.SIG_IGN) for number in SIGNALS]
     try:
         yield
@@ -105,7 +107,7 @@ def serve_here(settings: Settings) -> None:
     with ended_by_signal(), with_servers(settings) as complete:
         _show_first_admin(asyncio.run(_prepare(complete)))
         if not run_node(create_app(complete), listener, lambda: say(ready)):
-            raise Failed("the node could not start: the log says why")
+            raise Failed("the node could not start; see the log")
 
 
 def serve_with_workers(settings: Settings) -> None:
@@ -130,16 +132,16 @@ def serve_a_city(settings: Settings, load: Load) -> None:
         access = Access(mint=mint_with(complete.secret))
 
         async def beside() -> None:
-            # The city is nowhere near this machine: the page is told where its driver is.
+            # This machine is not in the simulated city, so the link gives the page a position.
             where = f"lat={ORIGIN.lat}&lon={ORIGIN.lon}"
             link = f"{url}/driver?{where}#token={await _demo_driver(url, access, load.zone)}"
             welcome = [
                 "",
-                "The city is open.",
+                "The simulated city is running.",
                 f"  board   {url}/board",
                 f"  login   {name} / {password}",
                 f"  driver  {link}",
-                "  end     Ctrl-C",
+                "  stop    Ctrl-C",
                 "",
             ]
             await run_city(url, access, load, say, lambda: say("\n".join(welcome)), every=30.0, tidy=False)
@@ -148,7 +150,7 @@ def serve_a_city(settings: Settings, load: Load) -> None:
 
 
 def replay_here(settings: Settings, window: Window) -> None:
-    """Replay a window of a real day against a server of our own, that ends with it."""
+    """Replay a window of a real day against a new server, which stops afterwards."""
     port = _bound(settings, lambda: Port(settings.host, settings.port))
     with ended_by_signal(), with_servers(settings) as complete:
         asyncio.run(_prepare(complete))
@@ -161,7 +163,7 @@ def replay_here(settings: Settings, window: Window) -> None:
 
 
 def simulate_there(url: str, access: Access, what: Load | Window) -> None:
-    """Simulate against a server that runs somewhere."""
+    """Simulate against a running server."""
 
     async def simulate() -> None:
         try:
@@ -172,7 +174,9 @@ def simulate_there(url: str, access: Access, what: Load | Window) -> None:
                 _show(amounts_to(await run_city(url, access, what, say, lambda: say(ready), tidy=True)))
         except CallFailed as failed:
             if failed.status in (401, 403):
-                raise Failed(f"{url} does not accept this token: give --token, or its CALLBOARD_SECRET") from None
+                raise Failed(
+                    f"{url} does not accept this token: use --token, or set CALLBOARD_SECRET to its secret"
+                ) from None
             raise Failed(f"{url}: {failed}") from None
 
     with ended_by_signal():
@@ -181,11 +185,11 @@ def simulate_there(url: str, access: Access, what: Load | Window) -> None:
 
 async def until_signal(work: Coroutine[Any, Any, None]) -> None:
     """Run it to its end, or cancel it at the first signal; later ones do not disturb its clearing up."""
-    told = asyncio.Event()
+    signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
-        loop.add_signal_handler(number, told.set)
-    task, waiting = asyncio.create_task(work), asyncio.create_task(told.wait())
+        loop.add_signal_handler(number, signalled.set)
+    task, waiting = asyncio.create_task(work), asyncio.create_task(signalled.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if not task.done():
@@ -215,7 +219,7 @@ async def _beside_workers(settings: Settings, port: Port, beside: Callable[[], C
     try:
         serving.result()
     except WorkersFailed:
-        raise Failed("a worker could not start: the log says why") from None
+        raise Failed("a worker could not start; see the log") from None
     if side.done() and not side.cancelled():
         side.result()
 
@@ -237,7 +241,7 @@ async def _prepare_login(settings: Settings) -> tuple[str, str]:
 
 
 async def _demo_driver(url: str, access: Access, zone: str) -> str:
-    """A token for a driver that nobody simulates."""
+    """A token for a driver who is not simulated."""
     async with Api(url, access.service) as api:
         ids = await Crew(url, access, api, Tally()).registered([DEMO_DRIVER], zone)
         return await access.driver(api, ids[0])
@@ -245,7 +249,7 @@ async def _demo_driver(url: str, access: Access, zone: str) -> str:
 
 def _show_first_admin(password: str | None) -> None:
     if password is not None:
-        say(f"The first user is {FIRST_NAME}, with the password {password} (shown only now).")
+        say(f"The first user is {FIRST_NAME}, with the password {password} (shown only this once).")
 
 
 def _show(lines: list[str]) -> None:
@@ -253,18 +257,18 @@ def _show(lines: list[str]) -> None:
 
 
 def mint_with(secret: str) -> Callable[[str, str, int], str]:
-    """Makes tokens, from a role, a subject and hours."""
+    """A function that mints a token from a role, a subject and hours."""
     return lambda role, subject, hours: mint_token(secret, cast(Role, role), subject, hours * 3600)[0]
 
 
 def address(host: str, port: int) -> str:
-    """What to type into a browser on this machine."""
+    """The URL of the server for a browser on this machine."""
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else "::1" if host == "::" else host  # noqa: S104
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _bound(settings: Settings, bind: Callable[[], Bound]) -> Bound:
-    """Take the port before anything else is started."""
+    """Bind the port before anything else starts."""
     try:
         return bind()
     except socket.gaierror as error:

@@ -1,6 +1,6 @@
-"""Several nodes on one port: the parent that starts them, watches them, starts them again and ends them.
+"""Several nodes on one port: the parent process starts, watches, restarts and ends them.
 
-Each worker is a process of its own (spawned, not forked) with a whole node inside. The parent serves nothing.
+Each worker is a separate process (spawned, not forked) with a complete node. The parent serves no requests.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ log = structlog.get_logger(__name__)
 
 
 class WorkersFailed(Exception):
-    """A worker could not start the first time: the reason stands in the log, and another try would not help."""
+    """A worker could not start the first time: the log has the reason, and another try would not help."""
 
 
 class Port:
-    """The port that all workers serve. Raises OSError when it is taken or cannot be bound."""
+    """The port of all workers. Raises OSError if it is in use or cannot be bound."""
 
     def __init__(self, host: str, port: int, *, reuse: bool = REUSE_PORT) -> None:
         listen(host, port).close()  # among sockets that share a port, somebody else's would go unnoticed
@@ -52,21 +52,21 @@ class Port:
         self.number: int = self._socket.getsockname()[1]
 
     def for_worker(self) -> socket.socket | tuple[str, int]:
-        """What a worker gets: the shared socket, or the address to bind a socket of its own to.
+        """What a worker gets: the shared socket, or the address for its own socket.
 
-        A worker that dies so takes its queue along, and those in it are not left waiting for its successor.
+        When a worker with its own socket dies, connections in its queue are refused at once instead of waiting for a
+        restart.
         """
         return (self._host, self.number) if self._reuse else self._socket
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Close the port."""
         self._socket.close()
 
 
 class Workers:
-    """The parent of `count` workers. `settings` name both servers and the secret.
-
-    `on_ready` is called once, when the last of them first takes connections.
+    """The parent of `count` workers. `settings` contain both URLs and the secret. `on_ready` is called once, when all
+    workers accept connections.
     """
 
     def __init__(self, settings: Settings, port: Port, count: int, on_ready: Callable[[], None] | None = None) -> None:
@@ -85,7 +85,7 @@ class Workers:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Keep the workers running until `stop`. Raises WorkersFailed."""
+        """Run the workers until `stop`. Raises WorkersFailed."""
         with tempfile.TemporaryDirectory(prefix="callboard-", ignore_cleanup_errors=True) as self._meeting:
             keepers = [asyncio.create_task(self._keep(i), name=f"worker-{i}") for i in range(self._count)]
             try:
@@ -98,15 +98,15 @@ class Workers:
 
     async def _keep(self, index: int) -> None:
         try:
-            await self._start_again_and_again(index)
+            await self._restart_loop(index)
         finally:
             self._stopping.set()
 
-    async def _start_again_and_again(self, index: int) -> None:
+    async def _restart_loop(self, index: int) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             began = time.monotonic()
-            code = await self._one_life(index)
+            code = await self._run_once(index)
             if self._stopping.is_set():
                 return
             if index in self._waiting_for:
@@ -121,7 +121,7 @@ class Workers:
             except TimeoutError:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _one_life(self, index: int) -> int | None:
+    async def _run_once(self, index: int) -> int | None:
         """Start the worker and wait until it has ended; its exit code."""
         loop = asyncio.get_running_loop()
         ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -150,7 +150,7 @@ class Workers:
         return code
 
     def _heard(self, index: int, ours: Connection) -> None:
-        """The worker says that it is ready; or it has ended, and its sentinel will tell."""
+        """Wait until the worker is ready or has ended."""
         asyncio.get_running_loop().remove_reader(ours.fileno())
         try:
             ours.recv()
@@ -173,7 +173,7 @@ class Workers:
 
 
 def work(settings: Settings, port: socket.socket | tuple[str, int], siblings: Siblings, ready: Connection) -> None:
-    """A worker's whole life, in its own process. It ends with its parent, however that ended."""
+    """The main function of a worker process. It ends when its parent ends, in whatever way."""
     from server.process.log_format import write_logs
     from server.process.uvicorn_server import run_node
     from server.web.app import create_app

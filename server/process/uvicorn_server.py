@@ -1,6 +1,6 @@
-"""Runs a node under uvicorn by our own code: signals, draining, socket options.
+"""Runs a node under uvicorn with our own signals, draining and socket options.
 
-It knows the application only as something with `state.settings` and an optional `state.drain`.
+Of the application it needs only `state.settings` and an optional `state.drain`.
 """
 
 import asyncio
@@ -57,9 +57,8 @@ def uvicorn_config(app: Litestar, **changes: Any) -> uvicorn.Config:
 
 
 class NodeServer(uvicorn.Server):
-    """uvicorn's server that drains before it closes, and ends without raising the signal again.
-
-    `on_started` is called once it takes connections.
+    """A uvicorn server that drains before it closes, and ends without raising the signal again. `on_started` is called
+    once it accepts connections.
     """
 
     def __init__(self, app: Litestar, config: uvicorn.Config, on_started: Callable[[], None] | None = None) -> None:
@@ -74,13 +73,13 @@ class NodeServer(uvicorn.Server):
             self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second; once a second whoever is over their time is hung up on."""
+        """Runs ten times a second; once a second it closes connections that are past their deadlines."""
         if counter % 10 == 0:
             look_at(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, let the application say goodbye, then close; bounded at every step."""
+        """Stop listening, let the application disconnect its clients, then close; every step has a limit."""
         for listener in self.servers:
             listener.close()
         drain = getattr(self._app.state, "drain", None)
@@ -110,7 +109,9 @@ class NodeServer(uvicorn.Server):
 
 
 def run_node(app: Litestar, listener: socket.socket, on_started: Callable[[], None] | None = None) -> bool:
-    """Serve in this process until SIGTERM or SIGINT. Whether it had started; why not stands in the log."""
+    """Serve in this process until SIGTERM or SIGINT. Returns whether it had started; otherwise the log has the
+    reason.
+    """
 
     def started() -> None:
         # What was loaded stays for good: the collector need not look through it again and again, nor after every 700

@@ -1,6 +1,7 @@
-"""Hints between nodes over Redis: one supervised reader and one batched writer a process, and the names of all keys.
+"""Hints between nodes over Redis: one supervised reader and one batched writer for each process, and the names of all
+keys.
 
-Nothing here is needed for correctness: publishing never raises, blocks or waits, and what is lost is found by polling.
+Nothing depends on it: publishing never raises, blocks or waits, and polling finds what is lost.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ WRITE_SPACING_SECONDS = 0.01
 SILENCE_SECONDS = 3.0
 LONGEST_PAUSE_SECONDS = 1.0
 
-CONNECTED = Gauge("callboard_redis_connected", "1 while the reader of hints is subscribed")
-DROPPED = Counter("callboard_redis_dropped", "Redis commands given up because Redis was not there")
+CONNECTED = Gauge("callboard_redis_connected", "1 while this node receives hints from Redis")
+DROPPED = Counter("callboard_redis_dropped", "Redis commands dropped because Redis was unreachable")
 
 log = structlog.get_logger(__name__)
 
@@ -39,9 +40,9 @@ def node_channel(node_id: str) -> str:
 
 
 class Bus:
-    """Redis as this process sees it. `redis` is for commands with an answer (give them a timeout of your own).
+    """The connection of this process to Redis. `redis` is for commands with an answer; callers set a timeout.
 
-    `prefix` stands before every key and channel.
+    `prefix` is the prefix of every key and channel.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
@@ -62,7 +63,7 @@ class Bus:
         self._writing = self.pipe()
 
     def pipe(self) -> Pipe:
-        """A connection for many commands at once whose answers matter; closed with the bus."""
+        """A connection for many commands at once with answers; it closes with the bus."""
         pipe = Pipe(self.redis)
         self._pipes.append(pipe)
         return pipe
@@ -84,7 +85,7 @@ class Bus:
         self.command("PUBLISH", self.prefix + channel, payload)
 
     def hint(self, channel: str) -> None:
-        """Publish an empty payload soon, once however often this is called before it goes out."""
+        """Publish an empty payload soon; several calls before that cause one message."""
         self._hints.add(channel)
         self._something.set()
 
@@ -101,7 +102,9 @@ class Bus:
         self._something.set()
 
     async def write(self) -> None:
-        """Write what has gathered, one pipeline at a time: keys first, then what makes others look at them."""
+        """Write the collected commands, one pipeline at a time: keys first, then the hints that make others read
+        them.
+        """
         while True:
             await self._something.wait()
             self._something.clear()
@@ -126,7 +129,7 @@ class Bus:
         return True
 
     async def read(self) -> None:
-        """Listen for ever; come back by itself, and have everybody rescan the database each time it does."""
+        """Receive hints. After each reconnect, every subscriber reads the database again."""
         pause = 0.05
         while True:
             try:
@@ -171,7 +174,7 @@ class Bus:
                     try:
                         heard(message["data"])
                     except Exception:
-                        log.exception("hint_not_understood", channel=message["channel"])
+                        log.exception("hint_invalid", channel=message["channel"])
 
     def _set_connected(self, connected: bool) -> None:
         if self.connected and not connected:
@@ -181,7 +184,7 @@ class Bus:
         CONNECTED.set(connected)
 
     async def close(self) -> None:
-        """Let go of the connections; `read` and `write` have ended before."""
+        """Close the connections, after `read` and `write` have ended."""
         for close in (*(pipe.close for pipe in self._pipes), self.redis.aclose, self._listening.aclose):
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):

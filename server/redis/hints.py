@@ -1,4 +1,4 @@
-"""What one node tells another about the sockets there. A hint that is lost is found by polling."""
+"""Hints between nodes about drivers' sockets. Polling finds what a lost hint would have said."""
 
 import msgspec
 from msgspec import Struct

@@ -41,7 +41,7 @@ from server.tasks import wait_until_set
 RECONCILE_TIMEOUT_SECONDS = 10.0
 BOARD_SPACING_SECONDS = 0.1
 GEO_LATITUDE = 85.05
-"""Redis indexes no place nearer to a pole: whoever is there is found in the database."""
+"""Redis cannot index positions nearer to a pole; drivers there are found in the database."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,11 +50,11 @@ _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
 
 
 class Geo:
-    """Gathers what commits changed until the bus writes its next pipeline; the last state of each thing wins.
+    """Collects the changes of commits until the bus writes its next pipeline; the last state of each thing counts.
 
-    `latest` gives the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint
-    need not leave this process; `wakers` are called here when somebody became dispatchable outside a commit. `placed`
-    hears of every driver in a commit, and of those whom a position made dispatchable: zone, id, and latitude and
+    `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint need
+    not leave this process. `wakers` are called when a driver became dispatchable without a commit. `placed` is called
+    with every driver in a commit, and with drivers who became dispatchable by a position: zone, id, and latitude and
     longitude if they are dispatchable.
     """
 
@@ -137,27 +137,27 @@ class Geo:
         return hint
 
     def _hint_board(self) -> None:
-        """Boards elsewhere look again, at most ten times a second, and always after the last change."""
+        """Make boards of other nodes refresh, at most ten times a second, and always after the last change."""
         wait = self._board_at + BOARD_SPACING_SECONDS - time.monotonic()
         if wait <= 0:
-            self._say_board()
+            self._send_board_hint()
         elif self._board_later is None:
-            self._board_later = asyncio.get_running_loop().call_later(wait, self._say_board)
+            self._board_later = asyncio.get_running_loop().call_later(wait, self._send_board_hint)
 
-    def _say_board(self) -> None:
+    def _send_board_hint(self) -> None:
         self._board_at = time.monotonic()
         self._board_later = None
         self._bus.hint(BOARD)
 
     def wake_matcher(self) -> None:
-        """Somebody became dispatchable without a commit: wake the matcher, wherever it runs."""
+        """A driver became dispatchable without a commit: wake the matcher, on whichever node it runs."""
         for wake in self.wakers:
             wake()
         if not self.holds_lease():
             self._bus.hint(DISPATCH)
 
     def _commands(self) -> Iterable[Command]:
-        """What gathered, as few commands as it takes; keys before hints, and nothing twice."""
+        """The collected changes in as few commands as possible; keys before hints, without repeats."""
         commands: list[Command] = []
         for zone, places in self._places.items():
             commands.extend(_geo_commands(self._bus.geo_key(zone), places))
@@ -178,7 +178,7 @@ class Geo:
         return commands
 
     async def add_dispatchable(self, driver_ids: Iterable[str]) -> bool:
-        """Put those of them who are dispatchable into the index at their stored position; whether there were any."""
+        """Add the dispatchable ones to the index at their stored positions; returns whether there were any."""
         rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
         for driver_id, zone, lat, lon in rows:
             self._places[zone][driver_id] = (lat, lon)
@@ -189,10 +189,11 @@ class Geo:
         return bool(rows)
 
     async def reconcile(self) -> int:
-        """Compare every zone's index with PostgreSQL; add who is missing, remove who is extra. How many differed.
+        """Compare every zone's index with PostgreSQL, add missing drivers and remove wrong ones. Returns how many
+        differed.
 
-        Those who differ are looked up once more before anything is done: commits go on meanwhile. Raises what the
-        database or Redis raise.
+        Drivers who differ are checked a second time before any change, because commits happen meanwhile. Raises what
+        the database or Redis raise.
         """
         policy = self._policy()
         true = await all_dispatchable(self._pool, policy, GEO_LATITUDE)
@@ -232,7 +233,7 @@ class Geo:
         }
 
     async def refill(self) -> None:
-        """Redis came back, maybe empty: write all of it anew. For the lease holder."""
+        """Redis is back, maybe empty: the lease holder writes the whole index again."""
         statuses = await driver_statuses(self._pool)
         offers = await open_offers(self._pool)
         for driver_id, status in statuses:
@@ -244,7 +245,7 @@ class Geo:
         self._bus.wake()
 
     async def keep(self, *, every_seconds: float = 5.0) -> None:
-        """Reconcile for ever while this process holds the lease; refill at once when Redis has come back."""
+        """Reconcile while this process has the lease; write everything again when Redis is back."""
         back = asyncio.Event()
         self._bus.on_reconnect.append(back.set)
         try:

@@ -18,8 +18,10 @@ from redis.exceptions import ResponseError
 Command = tuple[Any, ...]
 
 
-class _SaysWhenLost:
-    """Mixed into a connection. uvloop says RuntimeError of one that was closed meanwhile, which redis-py passes on."""
+class _ReportsLoss:
+    """Mixed into a connection. For a connection that was closed meanwhile uvloop raises RuntimeError, which redis-py
+    passes on.
+    """
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         try:
@@ -29,10 +31,10 @@ class _SaysWhenLost:
 
 
 def client(url: str, **options: Any) -> Redis:
-    """A client that never tries again by itself. `options` are redis-py's."""
+    """A client without automatic retries. `options` are those of redis-py."""
     redis: Redis = Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options)
     pool = redis.connection_pool
-    pool.connection_class = type("Connection", (_SaysWhenLost, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_ReportsLoss, pool.connection_class), {})
     return redis
 
 
@@ -72,7 +74,7 @@ class Pipe:
                     raise
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 

@@ -1,1 +1,1 @@
-"""The drivers' sockets of this node: sessions, what is written to them, receipts and positions."""
+"""The drivers' sockets of this node: sessions, messages, receipts and positions."""

@@ -1,4 +1,4 @@
-"""`hello`: the first message on a socket, also the answer to `GET …/state`; it brings a client up to date."""
+"""`hello`: the first message on a socket and the response to `GET …/state`; it brings an app up to date."""
 
 from server.contract import messages as m
 from server.contract.views import driver_view, instant

@@ -1,6 +1,6 @@
 """The sockets of this node: who is connected, what is written to them, and when they are closed.
 
-It knows the database only as the place to read what hints did not bring; it changes nothing there itself.
+It only reads messages from the database that hints did not announce; it changes nothing there.
 """
 
 import asyncio
@@ -46,10 +46,12 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 1.0
 POLL_WITHOUT_REDIS_SECONDS = 0.25
 SPREAD_MS = (500, 5_000)
-"""How long drivers are asked to wait before they come back after a restart: spread, so that they do not storm."""
+"""How long drivers wait before they reconnect after a restart; the times are spread, so that they do not all come at
+once.
+"""
 
-SOCKETS = Gauge("callboard_sockets", "Driver sockets open on this process")
-CLOSED = Counter("callboard_sockets_closed", "Driver sockets closed by the server", ["code"])
+SOCKETS = Gauge("callboard_sockets", "Open driver sockets of this process")
+CLOSED = Counter("callboard_sockets_closed", "Driver sockets that the server closed, by close code", ["code"])
 
 log = structlog.get_logger(__name__)
 
@@ -64,9 +66,9 @@ class Submit(Protocol):
 
 
 class Socket:
-    """One open socket: its session, what waits to be written, and how it ends.
+    """An open socket: its session, its waiting frames, and how it ends.
 
-    Frames go straight to the transport while that takes them; a task exists only while something has to wait.
+    Frames go directly to the transport while it accepts them; there is a task only while something waits.
     """
 
     __slots__ = (
@@ -98,7 +100,7 @@ class Socket:
         self.closed: CloseCode | None = None
         self.in_flight = 0
         self.known_seq = -1
-        """The number up to which the driver said that they have everything."""
+        """The last number that the driver has confirmed."""
         self.pings = pings
         self.room: asyncio.Future[None] | None = None
         self._hub = hub
@@ -110,7 +112,7 @@ class Socket:
         self._task = asyncio.current_task()
 
     def send(self, text: str) -> None:
-        """Write a text frame, now or as soon as the driver's network takes it; 4201 when too many wait."""
+        """Write a text frame, now or when the driver's network accepts it; close with 4201 if too many wait."""
         if self.closed is not None:
             return
         if self._waiting is None:
@@ -142,7 +144,7 @@ class Socket:
             self._waiting = self._flusher = None
 
     def carry_out(self, effects: Effects) -> None:
-        """Carry out what concerns the socket itself: Send, Close and FetchMissing."""
+        """Execute the effects that concern the socket: Send, Close and FetchMissing."""
         for effect in effects:
             if type(effect) is Send:
                 self.send(effect.text)
@@ -156,7 +158,7 @@ class Socket:
         self.carry_out(self.session.message(seq, body))
 
     def has_written(self, seq: int) -> bool:
-        """Whether the message of this number went out, in `hello` or by itself."""
+        """Whether the message with this number was sent, in `hello` or separately."""
         last = self.session.last_seq
         return last is not None and last >= seq and self._waiting is None and self.closed is None
 
@@ -165,7 +167,7 @@ class Socket:
         self._expiry = asyncio.get_running_loop().call_at(when, self.close, TOKEN_EXPIRED)
 
     def close(self, why: CloseCode) -> None:
-        """Close the socket and forget it. Frames that wait are still written, for as long as closing may take."""
+        """Close the socket and remove it. Waiting frames are still written, within the time limit of a close."""
         if self.closed is not None:
             return
         self.closed = why
@@ -192,7 +194,7 @@ class Socket:
             return
 
     def gone(self) -> None:
-        """The handler has ended: nothing of this socket stays behind."""
+        """The handler has ended: release everything of this socket."""
         if self.closed is None:
             self.closed = CloseCode(1006, "gone")
         self._hub.forget(self)
@@ -205,10 +207,10 @@ class Socket:
 
 
 def send_now(send: AsgiSend, message: Message) -> bool:
-    """Whether the frame went out without waiting. A send that would wait is given up.
+    """Whether the frame was sent without waiting. A send that would wait is given up.
 
-    uvicorn's `send` waits in one place only, before it writes anything, until the transport takes more; so a send
-    whose first step does not finish has sent nothing. Raises OSError when the client is gone.
+    uvicorn's `send` waits only once, before it writes anything, until the transport accepts more. So a send that does
+    not finish in its first step has sent nothing. Raises OSError when the client is gone.
     """
     sending = send(message).__await__()
     try:
@@ -247,7 +249,7 @@ class Hub:
         self._empty.set()
 
     def open(self, driver_id: str, send: AsgiSend, pings: Pings) -> Socket:
-        """A new socket for the running handler; an older one of the same driver here is superseded at once."""
+        """Register a socket for the running handler; it supersedes an older one of the same driver on this node."""
         older = self.sockets.get(driver_id)
         if older is not None:
             older.close(SUPERSEDED)
@@ -259,13 +261,13 @@ class Hub:
         return socket
 
     def forget(self, socket: Socket) -> None:
-        """Take a socket out of the registry, if it is still in it."""
+        """Remove a socket from the registry, if it is still there."""
         if self.sockets.get(socket.driver_id) is socket:
             del self.sockets[socket.driver_id]
         self._behind.discard(socket)
 
     def ended(self, socket: Socket) -> None:
-        """The handler of this socket is over: tell the rules, in a task of its own that outlives the handler."""
+        """The handler of this socket has ended: inform the rules, in a task that outlives the handler."""
         socket.gone()
         SOCKETS.dec()
         self._handlers -= 1
@@ -286,7 +288,7 @@ class Hub:
         parting.add_done_callback(self._parted)
 
     async def _part(self, command: DisconnectDriver) -> None:
-        """Say that a session is gone until it is heard: on a node that lives nobody else would."""
+        """Report the end of a session until it succeeds; on a live node nobody else would."""
         pause = 0.2
         while await self._submit(command) == TRY_AGAIN:
             await asyncio.sleep(pause)
@@ -319,11 +321,11 @@ class Hub:
             socket.close(SUPERSEDED)
 
     def look_now(self) -> None:
-        """Hints may have been lost: compare with the database at once."""
+        """Hints may be lost: compare with the database at once."""
         self._look.set()
 
     def fetch_for(self, socket: Socket) -> None:
-        """Read the rows that this socket's stream lacks, together with those of others that lack some."""
+        """Read the missing messages of this stream, together with those of other streams."""
         self._behind.add(socket)
         self._fetch.set()
 
@@ -355,7 +357,7 @@ class Hub:
             if stream.ahead:
                 # The database has forgotten what was sent: a fail-over to a standby that was behind. Numbers will be
                 # given out again, so only a new `hello` is true.
-                log.warning("stream_went_back", driverId=stream.driver_id)
+                log.warning("stream_ahead_of_database", driverId=stream.driver_id)
                 socket.close(RESTARTING)
             elif stream.session_id is None:
                 self._reclaim(socket)
@@ -365,7 +367,9 @@ class Hub:
                 self.fetch_for(socket)
 
     def _reclaim(self, socket: Socket) -> None:
-        """This node was taken for dead and its sessions for lost; the driver is nowhere else, so still here."""
+        """Other nodes took this node for dead and ended its sessions; if the driver is not connected elsewhere, restore
+        the session.
+        """
         socket.connected = False
         task = asyncio.create_task(self._connect_again(socket))
         self._partings.add(task)
@@ -381,7 +385,7 @@ class Hub:
                 socket.connected = True
 
     async def fetch(self) -> None:
-        """Read missing rows as soon as a stream has a gap: one query for all that gathered meanwhile."""
+        """Read missing messages as soon as a stream has a gap: one query for all gaps that collected meanwhile."""
         while True:
             await self._fetch.wait()
             self._fetch.clear()
@@ -406,11 +410,13 @@ class Hub:
             socket.session.fetch_over()
 
     async def drain(self) -> None:
-        """Tell every driver to come back elsewhere, close, and wait until all of them are known to be gone."""
+        """Ask every driver to reconnect to another node, close the sockets, and wait until the ends of all sessions are
+        recorded.
+        """
         self.draining = True
         for socket in list(self.sockets.values()):
             wait_ms = random.randint(*SPREAD_MS)
-            if socket.session.last_seq is not None:  # greeted: `hello` is the first thing a driver hears
+            if socket.session.last_seq is not None:  # after `hello`, the first message of a session
                 socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
             socket.close(RESTARTING)
         await self._empty.wait()

@@ -1,4 +1,4 @@
-"""What a socket's pings prove: whatever was written before one that was answered has got there."""
+"""Pings as proof of delivery: everything that was written before an answered ping has arrived."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ def nothing() -> None:
 
 
 class Pings:
-    """When the last ping went out that was answered, and when anything was heard, by the loop's clock. `ask` sends
-    another ping now.
+    """When the last answered ping was sent, and when the last frame arrived, by the loop's clock. `ask` sends another
+    ping now.
     """
 
     __slots__ = ("answered_sent_at", "ask", "heard_at")

@@ -1,6 +1,6 @@
-"""Where drivers are and when they last called: the newest word of each, written in batches by the node that heard it.
+"""The positions and last calls of drivers: the newest of each, written in batches by the node that received it.
 
-Nothing here takes a lock that `execute` takes; a position never waits for the write lane.
+Nothing here takes a lock of the write path, and a position never waits for it.
 """
 
 import asyncio
@@ -42,10 +42,10 @@ class Seen(Struct, frozen=True):
 
 
 class Positions:
-    """The latest position of each driver heard here. `flush` is to be supervised.
+    """The latest position of each driver that this node received. Supervise `flush`.
 
-    `appeared` is called after a flush with the drivers who have a fresh position in the database and had none: they
-    may have become dispatchable. `zone_of` tells the zone of a driver if it is known here.
+    `appeared` is called after a flush with the drivers who have a recent position in the database and had none before:
+    they may have become dispatchable. `zone_of` returns the zone of a driver if this node knows it.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Positions:
         speed_kmh: float | None = None,
         accuracy_m: float | None = None,
     ) -> None:
-        """A driver says where they are: `at` by their own clock, never later than now. An older word is dropped."""
+        """A driver reports a position: `at` by the phone's clock, never later than now. An older position is
+        dropped.
+        """
         self._received += 1
         now = self._clock.seconds()
         seen_at = now if at is None else min(now, at.timestamp())
@@ -103,18 +105,18 @@ class Positions:
         self._calls[driver_id] = self._clock.now()
 
     def latest(self, driver_id: str) -> Position | None:
-        """The newest position heard here, if any."""
+        """The newest position that this node received, if any."""
         seen = self._latest.get(driver_id)
         return Position(seen.lat, seen.lon, _instant(seen.at)) if seen is not None else None
 
     def forget(self, driver_id: str) -> None:
-        """The driver's socket here is gone: what is stored already need not be kept."""
+        """The driver's socket on this node has closed: positions that are stored need not be kept."""
         if driver_id not in self._unstored:
             self._latest.pop(driver_id, None)
             self._stored_at.pop(driver_id, None)
 
     def _commands(self) -> Iterable[Command]:
-        """GEOADD XX: moves those who are in the index, adds nobody."""
+        """GEOADD XX: moves drivers who are in the index, and adds nobody."""
         by_zone: dict[str, list[Any]] = {}
         for driver_id in self._moved:
             zone = self._zone_of(driver_id)
@@ -125,7 +127,7 @@ class Positions:
         return [("GEOADD", self._bus.geo_key(zone), "XX", *places) for zone, places in by_zone.items()]
 
     async def flush(self) -> None:
-        """To Redis every 250 ms; to the database every 5 s, or at once what is missing there or stale."""
+        """To Redis every 250 ms; to the database every 5 s, or at once if the stored one is missing or old."""
         loop = asyncio.get_running_loop()
         store_all_at = loop.time() + TO_DATABASE_SECONDS
         while True:
@@ -143,9 +145,10 @@ class Positions:
                 log.warning("positions_not_stored", reason=repr(error))
 
     async def store(self, *, everything: bool = True) -> None:
-        """Write what is not in the database yet, after a write under way: what that one cannot write, this one does.
+        """Write positions that are not in the database yet, after a write in progress; if that one fails, its rows are
+        included.
 
-        Raises what the database raises; then it is tried again.
+        Raises what the database raises; then the rows are written next time.
         """
         async with self._one_at_a_time:
             await self._store(everything)

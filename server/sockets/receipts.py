@@ -1,7 +1,7 @@
-"""Receipts of what drivers are told on their sockets: that it went out, and that it got there.
+"""Receipts of notices on drivers' sockets: when they were sent, and when they arrived.
 
-No message of the contract says that a notice was received. Two things prove it: a driver who comes back with its number
-or a later one as `lastSeq`, and a ping that went out after it and was answered, since a socket keeps the order.
+No message of the contract confirms a notice. Two things prove the arrival: a driver who reconnects with its number or a
+later one as `lastSeq`, and a ping that was sent after it and answered, since a socket keeps the order.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import structlog
 
 from server.sockets.hub import Hub, Socket
 from server.store.connections import Pool
-from server.store.queues.stream_notices import UnheardNotice, note_heard, unheard_notices
+from server.store.queues.stream_notices import UnheardNotice, record_receipts, unheard_notices
 
 LOOK_SECONDS: Final = 1.0
 
@@ -19,22 +19,22 @@ log = structlog.get_logger(__name__)
 
 
 class Receipts:
-    """Keeps what is known of notices to the drivers who are connected here. `keep` is to be supervised."""
+    """Tracks the notices to drivers who are connected to this node. Supervise `keep`."""
 
     def __init__(self, pool: Pool, hub: Hub) -> None:
         self._pool = pool
         self._hub = hub
         self._out: dict[str, tuple[Socket, float]] = {}
-        """Notices that went out: on which socket, and when that was first seen (the loop's clock)."""
+        """Sent notices: on which socket, and when that was first seen (the loop's clock)."""
 
     async def keep(self) -> None:
-        """Look every second, for ever."""
+        """Look for receipts every second."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._look()
             except Exception as error:
-                log.warning("receipts_not_noted", reason=repr(error))
+                log.warning("receipts_not_recorded", reason=repr(error))
 
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -53,7 +53,7 @@ class Receipts:
                 sent.append(notice.id)
         self._out = out
         if sent or received:
-            await note_heard(self._pool, sent, received)
+            await record_receipts(self._pool, sent, received)
 
     @staticmethod
     def _is_proved(notice: UnheardNotice, socket: Socket, since: float) -> bool:

@@ -1,7 +1,7 @@
-"""One driver's session, sans-IO: frames and stream messages in, effects out; no socket, loop or clock here.
+"""A driver's session, sans-IO: frames and stream messages in, effects out; no socket, loop or clock.
 
-It owns the rate limit, the count of malformed frames, what each message asks for, what is answered, and the order
-of the driver's stream.
+It owns the rate limit, the count of malformed frames, the decoding and answering of messages, and the order of the
+driver's stream.
 """
 
 from collections.abc import Callable
@@ -49,14 +49,14 @@ class Send(Struct, frozen=True):
 
 
 class Execute(Struct, frozen=True):
-    """Run the command; its answer comes back through `Session.answered`."""
+    """Run the command; its answer comes through `Session.answered`."""
 
     command: c.Command
     reply_id: str | None
 
 
 class Moved(Struct, frozen=True):
-    """The driver is here: degrees, km/h, metres; `at` is UTC, None for now."""
+    """The driver's position: degrees, km/h, metres; `at` is UTC, None for now."""
 
     lat: float
     lon: float
@@ -119,10 +119,10 @@ class Session:
         self._asked_after = -1
 
     def frame(self, text: str, now: float, wall: Callable[[], datetime]) -> Effects:
-        """A text frame has arrived. `wall` tells the server's time, for `pong`.
+        """Handle a text frame. `wall` returns the server's time, for `pong`.
 
-        1. Too many: close. 2. Not a message of the contract: an error, and after ten in a row a close.
-        3. An id of something that cannot exist: `not_found`. 4. Else what the message asks for.
+        1. Too many messages: close. 2. Not a message of the contract: an error, and a close after ten in a row. 3. An
+           id that cannot exist: `not_found`. 4. Otherwise what the message requests.
         """
         if not self._allowed(now):
             return (Close(TOO_MANY_MESSAGES),)
@@ -143,14 +143,14 @@ class Session:
                 return (moved,) if message.id is None else (moved, Send(to_json(m.Ack(id=message.id))))
             if "\\u0000" in text:
                 _refuse_nul(message)
-            deed = _deed(message) if isinstance(message, m.Deed) else c.DEED
+            action = _action(message) if isinstance(message, m.Action) else c.PLAIN_ACTION
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             return self._malformed_frame(str(error), readable_id(text))
         self._malformed = 0
         if type(message) is m.Ping:
             reply_id = message.id if message.id is not None else UNSET
             return (Send(to_json(m.Pong(id=reply_id, server_time=instant(wall())))),)
-        command = self._command(message, deed)
+        command = self._command(message, action)
         if command is None:
             return (self._error(NOT_FOUND, message.id),)
         return (Execute(command, message.id),)
@@ -171,12 +171,12 @@ class Session:
         return (Send(to_json(m.Ack(id=reply_id, result=UNSET if result is None else result))),)
 
     def greeted(self, seq: int) -> Effects:
-        """`hello` was sent, up to and including `seq`: what came meanwhile follows."""
+        """`hello` was sent, up to and including `seq`: later messages follow."""
         self.last_seq = seq
         return self._release()
 
     def message(self, seq: int, body: str) -> Effects:
-        """A message of the driver's stream, from wherever: each number is sent once, n only after n-1."""
+        """A message of the driver's stream, from any node: each number is sent once, n only after n-1."""
         last = self.last_seq
         if last is not None and seq == last + 1:
             self.last_seq = seq
@@ -209,7 +209,7 @@ class Session:
         return (FetchMissing(last),)
 
     def fetch_over(self) -> None:
-        """The rows asked for were handed in, or could not be read: a gap that is still there is asked for again."""
+        """The requested messages were read, or could not be read: a remaining gap is requested again."""
         self._asked_after = -1
 
     def _allowed(self, now: float) -> bool:
@@ -226,7 +226,7 @@ class Session:
         return (error, Close(PROTOCOL_VIOLATION)) if self._malformed >= MALFORMED_LIMIT else (error,)
 
     def _about_a_job(
-        self, message: m.Arrived | m.PickedUp | m.Completed | m.Release | m.Failed, deed: c.Deed
+        self, message: m.Arrived | m.PickedUp | m.Completed | m.Release | m.Failed, action: c.Action
     ) -> c.Command | None:
         driver_id, actor = self.driver_id, self._actor
         job = canonical(message.assignment_id)
@@ -234,16 +234,16 @@ class Session:
             return None
         match message:
             case m.Arrived():
-                return c.Arrive(job, driver_id, message.where, actor, deed)
+                return c.Arrive(job, driver_id, message.where, actor, action)
             case m.PickedUp():
-                return c.PickUp(job, driver_id, actor, deed)
+                return c.PickUp(job, driver_id, actor, action)
             case m.Completed():
                 proof = message.proof or m.HandoverProof()
-                return c.Complete(job, driver_id, actor, deed, proof.pin, proof.name, proof.note)
+                return c.Complete(job, driver_id, actor, action, proof.pin, proof.name, proof.note)
             case m.Release():
-                return c.Release(job, driver_id, message.reason, actor, message.note, deed)
+                return c.Release(job, driver_id, message.reason, actor, message.note, action)
             case m.Failed():
-                return c.Fail(job, driver_id, message.reason, actor, message.note, message.then, deed)
+                return c.Fail(job, driver_id, message.reason, actor, message.note, message.then, action)
 
     def _error(self, refusal: Refusal, reply_id: str | None) -> Send:
         named = UNSET if reply_id is None else reply_id
@@ -257,8 +257,8 @@ class Session:
         )
         return Send(to_json(error))
 
-    def _command(self, message: m.FromDriver, deed: c.Deed) -> c.Command | None:
-        """The command a message stands for, or None if it names an id that cannot exist."""
+    def _command(self, message: m.FromDriver, action: c.Action) -> c.Command | None:
+        """The command for a message, or None if it names an id that cannot exist."""
         driver_id, actor = self.driver_id, self._actor
         match message:
             case m.Accept() | m.Reject() | m.Received():
@@ -271,7 +271,7 @@ class Session:
                     return c.RejectOffer(offer_id, driver_id, actor, message.reason, message.note)
                 return c.ConfirmReceipt(offer_id, driver_id, actor)
             case m.Arrived() | m.PickedUp() | m.Completed() | m.Release() | m.Failed():
-                return self._about_a_job(message, deed)
+                return self._about_a_job(message, action)
             case m.TakeBreak():
                 return c.TakeBreak(driver_id, message.duration_minutes, actor, message.reason)
             case m.EndShift():
@@ -294,14 +294,14 @@ def _refuse_nul(message: m.FromDriver) -> None:
             raise ValueError(f"NUL is not allowed - at `$.{name}`")
 
 
-def _deed(message: m.Deed) -> c.Deed:
-    """What the app says of how it was done. ValueError for an action's id or a time that cannot be read."""
+def _action(message: m.Action) -> c.Action:
+    """The details of an action. Raises ValueError for an action id or a time that cannot be parsed."""
     action_id = canonical(message.action_id) if message.action_id is not None else None
     if message.action_id is not None and action_id is None:
         raise ValueError("an id is a UUID - at `$.actionId`")
     at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
     both = message.lat is not None and message.lon is not None
-    return c.Deed(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
+    return c.Action(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
 
 
 def readable_id(text: str) -> str | None:

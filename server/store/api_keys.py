@@ -1,4 +1,4 @@
-"""The rows of order sources' API keys. All of them raise DatabaseAway; none of them knows a key, only its hash."""
+"""The rows of order sources' API keys. All functions raise DatabaseAway. They see only the hash of a key."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,8 +19,8 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, clock_timestamp()) WHERE i
 
 
 class ApiKey(Struct, frozen=True):
-    """A key as it is listed; `prefix` is its beginning, by which people tell keys apart. With a `seller_id` it is bound
-    to that seller.
+    """A key in lists; `prefix` is its beginning, by which people recognise it. With a `seller_id` it is bound to that
+    seller.
     """
 
     id: str
@@ -34,7 +34,7 @@ class ApiKey(Struct, frozen=True):
 
 
 class GoodKey(Struct, frozen=True):
-    """A key that was not revoked. `is_use_old`: its last use was noted over a minute ago, or never."""
+    """A key that is not revoked. `is_use_old`: its last use was recorded more than a minute ago, or never."""
 
     id: str
     name: str
@@ -43,7 +43,7 @@ class GoodKey(Struct, frozen=True):
 
 
 async def find_good_key(pool: Pool, key_hashes: Sequence[str]) -> GoodKey | None:
-    """The key with one of these hashes, if it is good."""
+    """The valid key with one of these hashes, or None."""
     row = await fetch_one(pool, FIND, list(key_hashes))
     return None if row is None else GoodKey(*row)
 
@@ -56,7 +56,7 @@ async def note_key_use(pool: Pool, key_id: str) -> None:
 async def insert_key(
     pool: Pool, key_id: str, name: str, key_hash: str, prefix: str, created_by: str, seller_id: str | None
 ) -> None:
-    """A new key, good from now on."""
+    """Create a key, valid from now on."""
     row = Row(
         id=key_id,
         name=name,
@@ -79,6 +79,6 @@ async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
 
 
 async def revoke_key(pool: Pool, key_id: str) -> str | None:
-    """The hash of the key, which is not good any more; None if there is no such key."""
+    """The hash of the key, which is now revoked; None if there is no such key."""
     row = await fetch_one(pool, REVOKE, key_id)
     return None if row is None else str(row[0])

@@ -1,7 +1,7 @@
-"""The database's clock as this process knows it: the one clock that deadlines and positions are measured by.
+"""The database's clock, as estimated by this process. Deadlines and positions use this clock only.
 
-`DatabaseClock` is the best guess, half a round trip off at most: for what is shown, and for when something was heard.
-`DatabaseTime` is never ahead of the truth: for acting at a deadline, which the rules refuse before its time.
+`DatabaseClock` is the best estimate, at most half a round trip off: for display, and for the time of messages.
+`DatabaseTime` is never ahead of the real time: for acting at a deadline, since the rules refuse a command before it.
 """
 
 import asyncio
@@ -15,28 +15,28 @@ from server.store.connections import Queries
 
 TIMEOUT_SECONDS: Final = 5.0
 SAMPLES: Final = 16
-"""How many of the database's last words count."""
+"""How many of the latest times from the database count."""
 
 
 def to_millisecond(at: datetime) -> datetime:
-    """The instant without what is finer than a millisecond."""
+    """The instant in milliseconds."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 async def time_at(connection: Queries) -> datetime:
-    """The database's time, asked now. Raises what the database raises."""
+    """The database's current time. Raises what the database raises."""
     now: datetime = await connection.fetchval("SELECT clock_timestamp()", timeout=TIMEOUT_SECONDS)
     return now
 
 
 class DatabaseClock:
-    """This machine's clock, corrected by what the database last said; until then the machine's alone."""
+    """This machine's clock, corrected by the last time from the database; uncorrected until there is one."""
 
     def __init__(self) -> None:
         self._ahead_seconds = 0.0
 
     def learn(self, said: datetime, asked: float, answered: float) -> None:
-        """The database said `said` somewhere between `asked` and `answered` (Unix seconds of this machine)."""
+        """The database returned the time `said` between `asked` and `answered` (Unix seconds of this machine)."""
         self._ahead_seconds = said.timestamp() - (asked + answered) / 2
 
     def seconds(self) -> float:
@@ -49,10 +49,10 @@ class DatabaseClock:
 
 
 class DatabaseTime:
-    """What time it is at the database, at least, on the loop's clock.
+    """A lower bound of the database's time, on the event loop's clock.
 
-    Whatever the database says was true before we heard it, so each word gives a lower bound; the best of the last
-    few holds, and a clock that was set back there is followed once its older words are forgotten.
+    A time from the database was true before it arrived, so each gives a lower bound. The best of the latest few counts.
+    If the database's clock was set back, the estimate follows when the older times are forgotten.
     """
 
     def __init__(self) -> None:
@@ -60,16 +60,16 @@ class DatabaseTime:
         self._best: float | None = None
 
     def heard(self, said: datetime) -> None:
-        """The database said `said` a moment ago."""
+        """The database returned the time `said` a moment ago."""
         self._ahead.append(said.timestamp() - asyncio.get_running_loop().time())
         self._best = max(self._ahead)
 
     def committed(self, commit: Committed) -> None:
-        """A commit of this node brings the database's time."""
+        """A commit of this node has the database's time."""
         self.heard(commit.at)
 
     def now(self) -> datetime:
-        """The database's time, in UTC; this machine's until the database has said anything."""
+        """The database's time in UTC; this machine's time until there is one."""
         if self._best is None:
             return datetime.fromtimestamp(time.time(), UTC)
         return datetime.fromtimestamp(asyncio.get_running_loop().time() + self._best, UTC)

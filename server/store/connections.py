@@ -1,4 +1,4 @@
-"""What Callboard asks of a connection to PostgreSQL, and of a pool of them, as types; asyncpg brings none.
+"""The types of a connection to PostgreSQL and of a pool, as Callboard uses them; asyncpg has no types.
 
 Rows are unpacked by position, so a row is Any here and gets its type where it is read.
 """
@@ -45,7 +45,7 @@ class Connection(Queries, Protocol):
 
 
 class Pool(Queries, Protocol):
-    """A bounded pool: each call takes any free connection for one statement."""
+    """A limited pool: each call uses any free connection for one statement."""
 
     def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]: ...
 

@@ -111,10 +111,8 @@ SELECT 'clock', NULL, NULL, clock_timestamp()
 
 
 class Due(Struct, frozen=True):
-    """Something to do at `due_at` (at once for None), by the database's clock: about an offer, a delivery, a driver or
-    an assignment, as `kind` says.
-
-    A `session` is of a node that died at `due_at`, or is not known at all (None).
+    """A deadline at `due_at` (now for None), by the database's clock, about an offer, a delivery, a driver or an
+    assignment, depending on `kind`. For a `session`, `due_at` is when its node died; None if the node is unknown.
     """
 
     kind: Kind
@@ -124,15 +122,15 @@ class Due(Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from everything else that is due."""
+        """The key that identifies a due deadline."""
         return self.kind, self.session_id or self.id
 
 
 async def read_due(
     pool: Pool, policy: Policy, *, within_seconds: float, limit: int
 ) -> tuple[datetime, list[Due], bool]:
-    """The database's time, what is due by then plus `within_seconds`, at most `limit` of a kind, and whether there
-    may be more.
+    """The database's time, the deadlines until `within_seconds` later, at most `limit` of a kind, and whether there may
+    be more.
     """
     rows = await pool.fetch(
         DUE,

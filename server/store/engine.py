@@ -1,7 +1,7 @@
-"""A node's connections to PostgreSQL: a bounded pool for reads and housekeeping, and single ones for the write path.
+"""A node's connections to PostgreSQL: a limited pool for reads and maintenance, and single ones for the write path.
 
-Nothing here waits for ever: connecting, waiting for a connection, for a lock and for an answer all have limits, and
-a connection that the server dropped is replaced at its next use.
+Every wait has a limit: connecting, waiting for a connection, for a lock and for an answer. A connection that the server
+closed is replaced at its next use.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ COMMAND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 120.0
 EVERY_STATEMENT: Final = 10_000
-"""How many prepared statements a connection of the write path keeps: saves come in many shapes, each planned once."""
+"""The limit of prepared statements of a write connection: saves have many variants, and each is planned once."""
 
 _SETTINGS: Final = {
     "application_name": "callboard",
     "timezone": "UTC",
     "jit": "off",
-    # The server notices a client that is gone even while it waits for a lock or has nothing to say.
+    # The server detects a lost client even while it waits for a lock or sends nothing.
     "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "3",
@@ -74,9 +74,9 @@ class DatabaseUnreachable(Exception):
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """A pooled connection whose return costs no round trip: nobody here leaves session state behind.
+    """A pooled connection that returns without a round trip, since no code here leaves session state.
 
-    A transaction left open is still rolled back.
+    An open transaction is still rolled back.
     """
 
     __slots__ = ()
@@ -86,9 +86,9 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
 
 class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
-    """A pool in which nobody waits for ever for a connection, nor for its return.
+    """A pool with limits for waiting for a connection and for its return.
 
-    A server that takes no writes any more is not asked for reads either: all connections are replaced.
+    If a server no longer accepts writes, reads leave it too: all connections are replaced.
     """
 
     async def execute(self, *args: Any, **options: Any) -> Any:
@@ -145,7 +145,7 @@ class Transaction(PostgresTransaction):
                 if not self._committed and not self._rolled_back:
                     await self.commit()  # type: ignore[no-untyped-call]
             elif not self._rolled_back:
-                # The caller's error says more than a rollback's on a connection that is gone.
+                # The caller's error is more useful than that of a rollback on a lost connection.
                 with suppress(*DATABASE_ERRORS):
                     await self.rollback()  # type: ignore[no-untyped-call]
         finally:
@@ -181,12 +181,12 @@ class Database(PostgresEngine):
 
     @property
     def generation(self) -> int:
-        """Rises when connections that are kept are to be replaced: the server may have changed."""
+        """Increases when idle connections must be replaced, because the server may have changed."""
         pool = self._open_pool()
         return self._retired + (pool.generation if pool is not None else 0)
 
     def retire(self) -> None:
-        """All connections are to be replaced: the server they go to takes no writes any more, or another one does."""
+        """Replace all connections: their server no longer accepts writes, or another server does."""
         self._retired += 1
         pool = self._open_pool()
         if pool is not None:
@@ -252,7 +252,7 @@ class Database(PostgresEngine):
         return await self._connect(_READING)
 
     async def get_new_connection(self) -> Connection:
-        """What Piccolo uses when there is no pool: for migrations, whose statements may take their time."""
+        """The connection that Piccolo uses without a pool: for migrations, whose statements may take long."""
         return await self._connect(_SETTINGS, command_timeout=None)
 
     def transaction(self, allow_nested: bool = True) -> PostgresTransaction:

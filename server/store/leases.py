@@ -27,23 +27,23 @@ SELECT coalesce((SELECT holder IS NOT NULL AND expires_at > clock_timestamp() FR
 
 
 class LeaseState(Struct, frozen=True):
-    """Whether some node holds a lease, and whether the database that says so takes no writes."""
+    """Whether a node has a lease, and whether this database accepts no writes."""
 
     held: bool
     read_only: bool
 
 
 async def seconds_left_to_another(connection: Connection, name: str, node_id: str) -> float | None:
-    """For how long another node still holds the lease, negative if it expired; None if no other has it. Raises what
-    the database raises.
+    """How long another node still has the lease, negative if it expired; None if no other node has it. Raises what the
+    database raises.
     """
     left: float | None = await connection.fetchval(LEFT, name, node_id)
     return left
 
 
 async def take_lease(connection: Connection, name: str, node_id: str, seconds: float) -> bool:
-    """Take the lease if it is free, or renew it, for so long. Whether this node has it now. Raises what the database
-    raises.
+    """Take the lease if it is free, or renew it, for `seconds`. Returns whether this node has it now. Raises what the
+    database raises.
     """
     return bool(await connection.fetchval(TAKE, name, node_id, seconds))
 

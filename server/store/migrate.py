@@ -1,4 +1,4 @@
-"""Bringing a database's schema up to date: Piccolo's migrations, safe with any number of processes at once."""
+"""Migrates the database schema with Piccolo, safely with any number of processes at once."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, 
 from server.store.piccolo_app import APP_NAME
 
 LOCK_KEY: Final = 0x63616C6C626F6172
-"""Of the advisory lock that one migrating process holds: "callboar" in ASCII."""
+"""The key of the advisory lock of the migrating process: "callboar" in ASCII."""
 LOCK_SECONDS: Final = 120
 OLDEST_SERVER: Final = 14
 
@@ -38,9 +38,9 @@ class MigrationFailed(Exception):
 
 
 async def migrate(url: str) -> None:
-    """Run the migrations that this database has not seen, and make sense of one that was restored from elsewhere.
+    """Run the pending migrations, and adjust a database that was restored from another server.
 
-    Quick when there is nothing to do; prints nothing. Processes that start together wait for one another. Raises
+    Fast if there is nothing to do; prints nothing. Processes that start together wait for each other. Raises
     DatabaseUnreachable or MigrationFailed.
     """
     # Piccolo finds its engine through process-wide state, and reads and imports files: all that in a thread.
@@ -74,7 +74,7 @@ async def pending_migrations(connection: Connection) -> list[str]:
 
 
 class _Run:
-    """A migration in a thread of its own, that whoever waits for it may give up."""
+    """A migration in a separate thread, so that its caller can give up."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -101,7 +101,7 @@ class _Run:
                 self._task = None
 
     def cancel(self) -> None:
-        """Nobody waits any more, and it must not either; what was not committed is undone."""
+        """The caller has given up: stop the migration; what was not committed is rolled back."""
         with self._gate:
             self._given_up = True
             if self._task is not None and self._loop is not None:
@@ -150,7 +150,7 @@ async def _lock(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _piccolo_uses(database: Database) -> Iterator[None]:
-    """Let Piccolo find this engine and our app, whatever the working folder, and undo what it leaves behind."""
+    """Let Piccolo find this engine and our app, in any working folder, and clean up afterwards."""
     conf: Any = ModuleType(_CONF)
     conf.DB = database
     conf.APP_REGISTRY = AppRegistry(apps=["server.store.piccolo_app"])
@@ -171,5 +171,5 @@ def _piccolo_uses(database: Database) -> Iterator[None]:
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, asyncpg.LockNotAvailableError):
-        return f"another process has been at it for {LOCK_SECONDS} s"
+        return f"another process has been migrating for {LOCK_SECONDS} s"
     return " ".join(str(error).split()) or type(error).__name__

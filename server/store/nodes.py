@@ -36,10 +36,10 @@ class NodeCounts(Struct, frozen=True):
 
 
 async def beat(pool: Pool, node_id: str, name: str, seconds: float, words: int) -> tuple[datetime, int, int | None]:
-    """Write that a node lives for so long from now on, and which words it knows (`KNOWN_WORDS`).
+    """Record that a node is alive for `seconds` from now, and the version of states that it knows (`KNOWN_WORDS`).
 
-    The database's time, how many others live, and the fewest words that one of those knows. Raises what the database
-    raises.
+    Returns the database's time, how many other nodes live, and the lowest version that one of them knows. Raises what
+    the database raises.
     """
     now, others, fewest = await pool.fetchrow(BEAT, node_id, name, seconds, words, timeout=BEAT_TIMEOUT_SECONDS)
     return now, others, fewest

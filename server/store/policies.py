@@ -1,4 +1,4 @@
-"""The versions of the policy: the newest is in force. They are written by the write path alone."""
+"""The versions of the policy; the newest is the current one. Only the write path writes them."""
 
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ _decode: Final = msgspec.json.Decoder(Policy).decode
 
 
 class Version(Struct, frozen=True):
-    """One version of the policy: who made it, why, when. `policy` is None if it cannot be read any more."""
+    """A version of the policy: who saved it, why, and when. `policy` is None if this release cannot read it."""
 
     number: int
     policy: Policy | None
@@ -25,7 +25,7 @@ class Version(Struct, frozen=True):
 
 
 async def newest_policy(pool: Pool, after: int) -> Policy | None:
-    """The policy in force, if its version is above `after`. Raises DatabaseAway, or ValidationError if this release
+    """The current policy, if its version is above `after`. Raises DatabaseAway, or ValidationError if this release
     cannot read it.
     """
     newer = Row.select(Row.document).where(Row.version > after).order_by(Row.version, ascending=False).limit(1)

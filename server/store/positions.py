@@ -1,4 +1,4 @@
-"""Writing where drivers are and when they last called: a batch each, and never an older word over a newer one."""
+"""Writes drivers' positions and last calls, in batches. An older value never replaces a newer one."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -38,5 +38,5 @@ async def write_positions(pool: Pool, rows: Sequence[PositionRow]) -> None:
 
 
 async def write_calls(pool: Pool, calls: Mapping[str, datetime]) -> None:
-    """When drivers made their last call, by their ids. Raises what the database raises."""
+    """Write the times of drivers' last calls, by id. Raises what the database raises."""
     await pool.execute(WRITE_CALLS, list(calls), list(calls.values()), timeout=QUERY_TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""Where drivers' browsers can be reached, and the key that signs what goes there."""
+"""The push subscriptions of drivers' browsers, and the key that signs pushes."""
 
 from datetime import datetime
 from typing import Final
@@ -10,10 +10,10 @@ from server.store.query import fetch, fetch_one
 
 KEY_NAME: Final = "vapid"
 OF_A_DRIVER: Final = 8
-"""Subscriptions that one driver can have; the oldest make room."""
+"""The limit of subscriptions of a driver; a new one replaces the oldest."""
 LONGEST_DAYS: Final = 400
 LATEST: Final = 1e11
-"""Seconds that PostgreSQL can still make an instant of; tokens know no end."""
+"""The latest Unix second that PostgreSQL can convert to an instant; tokens have no limit."""
 
 _COLUMNS: Final = "id, driver_id, endpoint, created_at, expires_at, last_at, last_status, last_error"
 
@@ -22,7 +22,7 @@ KEEP_KEY: Final = """
 INSERT INTO push_keys (name, private_key, created_at) VALUES ($1, $2, clock_timestamp())
 ON CONFLICT (name) DO NOTHING"""
 KEY: Final = "SELECT private_key FROM push_keys WHERE name = $1"
-# What the driver has too many of is never the one just made. A browser belongs to whoever used it last.
+# If a driver has too many, the new one is never deleted. A browser belongs to the driver who used it last.
 ADD: Final = f"""
 WITH added AS (
     INSERT INTO push_subscriptions AS s (id, driver_id, endpoint, p256dh, auth, created_at, expires_at)
@@ -45,7 +45,7 @@ REMOVE: Final = "DELETE FROM push_subscriptions WHERE driver_id = $1 AND id = $2
 
 
 class Subscription(Struct, frozen=True):
-    """A browser that can be reached, without what it takes to do so; and what became of the last try."""
+    """A subscribed browser, without its keys, and the result of the last push."""
 
     id: str
     driver_id: str
@@ -58,7 +58,7 @@ class Subscription(Struct, frozen=True):
 
 
 async def kept_key(pool: Pool, new_key: str) -> str:
-    """The private key of all nodes: `new_key` if there was none before. Raises DatabaseAway."""
+    """The private key of all nodes; stores `new_key` if there is none. Raises DatabaseAway."""
     await fetch(pool, KEEP_KEY, KEY_NAME, new_key)
     (key,) = await fetch_one(pool, KEY, KEY_NAME)
     return str(key)
@@ -75,7 +75,7 @@ async def add_subscription(
 
 
 async def read_subscriptions(pool: Pool, driver_id: str) -> list[Subscription]:
-    """Those that are still good, the newest first. Raises DatabaseAway."""
+    """Valid subscriptions, newest first. Raises DatabaseAway."""
     return [Subscription(*row) for row in await fetch(pool, OF_DRIVER, driver_id)]
 
 

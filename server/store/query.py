@@ -27,12 +27,12 @@ _AWAY: Final = (
 
 
 class DatabaseAway(Exception):
-    """The database cannot be asked now, or is too slow to answer: worth trying again."""
+    """The database is unavailable or too slow now; the caller can try again."""
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Around a read: what says that the database is away becomes DatabaseAway."""
+    """Around a read: converts errors of an unavailable database into DatabaseAway."""
     try:
         yield
     except _AWAY as error:

@@ -30,18 +30,18 @@ DELIVERY_COLUMNS: Final = """
     d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version, d.requirements, d.tip_cents,
     d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at, d.over_at, d.watch_at,
     d.risk_since, d.risk_level, d.risk_acknowledged_by, d.risks, d.details"""
-"""What `delivery_of` takes, of `deliveries d`: 46 columns."""
+"""The columns for `delivery_of`, from `deliveries d`: 46 columns."""
 ASSIGNMENT_COLUMNS: Final = """
     a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
     a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version, a.end_note, a.arrived_pickup_at,
     a.arrived_dropoff_at, a.failed_at, a.pickup_due_at, a.details"""
-"""What `assignment_of` takes, of `assignments a`: 19 columns in the model's order."""
+"""The columns for `assignment_of`, from `assignments a`: 19 columns in the model's order."""
 DRIVER_COLUMNS: Final = """
     d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
     d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
     d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
     d.open_offer_delivery_id, d.active_count, d.vehicle, d.tags, d.active, d.shift_ends_at"""
-"""What `driver_of` takes before the position, of `drivers d`: 24 columns."""
+"""The columns for `driver_of` before the position, from `drivers d`: 24 columns."""
 
 # No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
 _ROWS: Final = f"""
@@ -72,10 +72,11 @@ READ_IN_TRANSACTION: Final = f"SELECT {_NOW}, pg_current_xact_id()::text, {_HEAR
 
 
 class Rows(Struct):
-    """Deliveries with all of theirs, and drivers, as of one moment, and the database's time right before it.
+    """Deliveries with their offers and assignments, and drivers, as of one moment, and the database's time right before
+    it.
 
-    If asked for, `xid` is the number of the transaction they were read in, `heard` whether any webhook is active, and
-    `dead_nodes` are those of the drivers' sessions that live no more.
+    On request, `xid` is the number of the reading transaction, `heard` whether any webhook is active, and `dead_nodes`
+    are those of the drivers' sessions that are no longer alive.
     """
 
     now: datetime
@@ -89,7 +90,7 @@ class Rows(Struct):
 async def read_rows(
     source: Any, deliveries: Sequence[str], drivers: Sequence[str], *, timeout: float | None = None
 ) -> Rows:
-    """Those of these ids that exist, from a pool or a connection, without locks."""
+    """The existing ones of these ids, read from a pool or a connection, without locks."""
     return rows_of(await source.fetchrow(READ, deliveries, drivers, timeout=timeout))
 
 
@@ -153,8 +154,9 @@ _job_details = msgspec.json.Decoder(JobDetails).decode
 
 
 def _rows_like(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":
-    """A decoder of rows that READ sends as arrays: the model's fields in order, some of them of another type
-    or (None) left out."""
+    """A decoder of rows that READ returns as arrays: the model's fields in order, some with another type or (None) left
+    out.
+    """
     types = {name: kind for name, kind in {**get_type_hints(model), **instead}.items() if kind is not None}
     return msgspec.json.Decoder(list[tuple[tuple(types.values())]])  # type: ignore[misc]
 

@@ -1,6 +1,6 @@
-"""The PostgreSQL servers that a database URL names, and connections to the one of them that takes writes.
+"""The PostgreSQL servers in a database URL, and connections to the one that accepts writes.
 
-A URL may name several, as `postgresql://user@db1:5432,db2:5432/name`: a primary, and standbys that may take its place.
+A URL may list several, as `postgresql://user@db1:5432,db2:5432/name`: a primary, and standbys that may take its place.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ DATABASE_ERRORS: Final = (
     OSError,
     TimeoutError,
 )
-"""What a statement raises while the server is away, restarting or overloaded: a loop catches these and goes on.
+"""What a statement raises while the server is unavailable, restarting or overloaded: a loop catches these and
+continues.
 
-An InternalClientError is what asyncpg says when the server has said goodbye and has not hung up yet.
+asyncpg raises InternalClientError when the server has ended the session but has not closed the connection yet.
 """
 
 _CLOCK: Final = """
@@ -37,9 +38,8 @@ class TakesNoWrites(OSError):
 
 
 class Servers:
-    """Connects to whichever of the servers takes writes; the one that did last is tried first.
-
-    `on_move` is called when that is another one than before.
+    """Connects to the server that accepts writes; tries the last one first. `on_move` is called when it is another one
+    than before.
     """
 
     def __init__(self, url: str, on_move: Callable[[], None] = lambda: None) -> None:
@@ -49,7 +49,7 @@ class Servers:
         self._on_move = on_move
 
     async def connect(self, **options: Any) -> Any:
-        """A connection that asyncpg makes with these options. Raises one of DATABASE_ERRORS: the last server's."""
+        """A connection by asyncpg with these options. Raises one of DATABASE_ERRORS: that of the last server."""
         failed: BaseException | None = None
         for at in [*range(self._first, len(self._urls)), *range(self._first)]:
             try:
@@ -75,7 +75,7 @@ class Servers:
                 connection: Connection = await asyncpg.connect(url, target_session_attrs="read-write", **options)
                 return connection
         except asyncpg.TargetServerAttributeNotMatched:
-            raise TakesNoWrites("it takes no writes: it is a standby, or read-only") from None
+            raise TakesNoWrites("the server accepts no writes: it is a standby, or read-only") from None
 
 
 async def clock_and_durability(connection: Connection) -> tuple[datetime, bool]:

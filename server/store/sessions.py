@@ -31,8 +31,8 @@ WHERE expires_at < clock_timestamp() OR seen_at < clock_timestamp() - make_inter
 
 
 class GoodSession(Struct, frozen=True):
-    """A session that is good now, and whose it is. `is_use_old`: its use is to be noted again; `expires_at` is in Unix
-    seconds, unless it is used again.
+    """A valid session and its user. `is_use_old`: record its use again; `expires_at` is in Unix seconds, if it is not
+    used again.
     """
 
     token_hash: str
@@ -44,10 +44,12 @@ class GoodSession(Struct, frozen=True):
 
 
 async def find_good_sessions(
-    pool: Pool, token_hashes: Iterable[str], idle_seconds: float, noted_seconds: float
+    pool: Pool, token_hashes: Iterable[str], idle_seconds: float, recorded_seconds: float
 ) -> list[GoodSession]:
-    """Those of them that are good: used within `idle_seconds`. A use noted over `noted_seconds` ago is old."""
-    return [GoodSession(*row) for row in await fetch(pool, FIND, list(token_hashes), idle_seconds, noted_seconds)]
+    """The valid ones of these sessions: used within `idle_seconds`. A use recorded more than `recorded_seconds` ago is
+    old.
+    """
+    return [GoodSession(*row) for row in await fetch(pool, FIND, list(token_hashes), idle_seconds, recorded_seconds)]
 
 
 async def note_session_use(pool: Pool, token_hash: str) -> None:
@@ -56,7 +58,7 @@ async def note_session_use(pool: Pool, token_hash: str) -> None:
 
 
 async def insert_session(pool: Pool, token_hash: str, user_id: str, seconds: float) -> None:
-    """A new session of a user, good for so long."""
+    """A new session of a user, valid for `seconds`."""
     await fetch(pool, OPEN, token_hash, user_id, seconds)
 
 
@@ -71,5 +73,5 @@ async def end_sessions_of(pool: Pool, user_id: str) -> None:
 
 
 async def sweep_sessions(pool: Pool, idle_seconds: float) -> None:
-    """Remove those that expired, or were not used for so long."""
+    """Delete sessions that expired, or were unused for `seconds`."""
     await fetch(pool, SWEEP, idle_seconds)

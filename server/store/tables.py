@@ -1,7 +1,7 @@
-"""The tables, as Piccolo knows them: names, types, what may be absent.
+"""The tables for Piccolo: names, types, nullability.
 
-Keys over several columns, foreign keys, indexes, CHECKs and storage settings have no place here; they stand in the
-migrations, as SQL. `driver_messages` has the key (driver_id, seq) there.
+Keys over several columns, foreign keys, indexes, CHECKs and storage settings are only in the migrations, as SQL.
+`driver_messages` has the key (driver_id, seq) there.
 """
 
 from typing import Any, Final
@@ -216,7 +216,7 @@ class UnassignedOrder(Table, tablename="unassigned_orders"):
 
 
 class DriverOffer(Table, tablename="driver_offers"):
-    """One delivery held out to one driver until `expires_at`."""
+    """One delivery, offered to one driver until `expires_at`."""
 
     id = UUID(primary_key=True, default=None)
     delivery_id = _uuid()
@@ -294,7 +294,7 @@ class Event(Table, tablename="events"):
 
 
 class Webhook(Table, tablename="webhooks"):
-    """Where a customer wants to be told, and of what. `sender` alone sends its messages, until `sender_until`."""
+    """A customer's address and event types. Only `sender` sends its messages, until `sender_until`."""
 
     id = UUID(primary_key=True, default=None)
     url = _text()
@@ -334,7 +334,7 @@ class WebhookDelivery(Table, tablename="webhook_deliveries"):
 
 
 class WebhookAttempt(Table, tablename="webhook_attempts"):
-    """One try to deliver a message: the answer's status, or why there was none."""
+    """An attempt to send a message: the status of the answer, or the error."""
 
     id = BigSerial(primary_key=True)
     webhook_delivery_id = _uuid()
@@ -347,7 +347,7 @@ class WebhookAttempt(Table, tablename="webhook_attempts"):
 
 
 class Notice(Table, tablename="notices"):
-    """What ops were told: on every board, and on `channel` if there is one; what became of it, and who saw it."""
+    """A notice to ops: on every board, and on `channel` if there is one; its status, and who acknowledged it."""
 
     id = UUID(primary_key=True, default=None)
     kind = _text()
@@ -378,7 +378,7 @@ class PushKey(Table, tablename="push_keys"):
 
 
 class PushSubscription(Table, tablename="push_subscriptions"):
-    """A browser of a driver's that can be reached while it shows no page; as good as the token that made it."""
+    """A subscribed browser of a driver; valid as long as the token that created it."""
 
     id = UUID(primary_key=True, default=None)
     driver_id = _uuid()
@@ -393,7 +393,7 @@ class PushSubscription(Table, tablename="push_subscriptions"):
 
 
 class DriverNotice(Table, tablename="driver_notices"):
-    """What a driver was told of an offer through one subscription, or was to be told, until the offer's deadline."""
+    """A push about an offer to one subscription, until the offer's deadline."""
 
     id = UUID(primary_key=True, default=None)
     kind = _text()
@@ -414,7 +414,7 @@ class DriverNotice(Table, tablename="driver_notices"):
 
 
 class StreamNotice(Table, tablename="stream_notices"):
-    """A message of a driver's stream that tells what others did: when it went out on a socket, when it got there."""
+    """A message of a driver's stream about what others did: when it was sent on a socket, and when it arrived."""
 
     id = UUID(primary_key=True, default=None)
     kind = _text()
@@ -428,7 +428,7 @@ class StreamNotice(Table, tablename="stream_notices"):
 
 
 class Alert(Table, tablename="alerts"):
-    """A zone's number that went over its threshold, until it comes back."""
+    """A number of a zone that exceeded its threshold, until it is back."""
 
     id = UUID(primary_key=True, default=None)
     kind = _text()
@@ -442,7 +442,7 @@ class Alert(Table, tablename="alerts"):
 
 
 class InsightDay(Table, tablename="insight_days"):
-    """A day of a time zone that is over, and was counted."""
+    """A finished day of a time zone that was counted."""
 
     id = BigSerial(primary_key=True)
     time_zone = _text()
@@ -482,7 +482,7 @@ class PolicyVersion(Table, tablename="policy"):
 
 
 class User(Table, tablename="users"):
-    """A person who can log in to the board. Sessions older than `sessions_valid_from` are over."""
+    """A user of the board. Sessions older than `sessions_valid_from` have ended."""
 
     id = UUID(primary_key=True, default=None)
     name = _text()
@@ -505,7 +505,9 @@ class PersonSession(Table, tablename="sessions"):
 
 
 class ApiKey(Table, tablename="api_keys"):
-    """An order source's key: only its hash, and its first letters to know it by. One with a `seller_id` is bound."""
+    """An order source's API key: only its hash, and its first letters for recognition. With a `seller_id` it is
+    bound.
+    """
 
     id = UUID(primary_key=True, default=None)
     name = _text()
@@ -519,7 +521,7 @@ class ApiKey(Table, tablename="api_keys"):
 
 
 class Node(Table, tablename="nodes"):
-    """A process that serves, alive until `expires_at`. `words` says what of the schema's words its code can read."""
+    """A node, alive until `expires_at`. `words` is the version of states that its code can read."""
 
     id = UUID(primary_key=True, default=None)
     name = _text()
@@ -529,7 +531,7 @@ class Node(Table, tablename="nodes"):
 
 
 class Lease(Table, tablename="leases"):
-    """Which node does what only one may do, until `expires_at`."""
+    """Which node has a lease, until `expires_at`."""
 
     name = Text(primary_key=True, default=None)
     holder = _uuid(null=True)

@@ -1,7 +1,7 @@
-"""Piccolo's typed queries on a pool of ours.
+"""Piccolo's typed queries on our own pool.
 
-Piccolo ties a table to one engine of the process and has no way to choose another for one query. A process may hold
-several nodes, and no question here may wait without a limit. So Piccolo writes the statement, and the pool asks it.
+Piccolo ties a table to one engine of the process and cannot choose another one for a query. A process may have several
+nodes, and every query needs a time limit. So Piccolo only builds the statement, and the pool runs it.
 """
 
 from typing import Any, Final
@@ -19,7 +19,7 @@ NOW: Final = QueryString("clock_timestamp()")
 
 
 class _Grammar(Database):
-    """Tells Piccolo to write for PostgreSQL, and connects to nothing."""
+    """Makes Piccolo write SQL for PostgreSQL; connects to nothing."""
 
     async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
         raise AssertionError(f"ask this on a pool, with `ask`: {querystring}")

@@ -1,4 +1,4 @@
-"""The rows of people who can log in. All of them raise DatabaseAway; none of them knows a password, only its hash."""
+"""The rows of users. All functions raise DatabaseAway. They see only the hash of a password."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -25,8 +25,8 @@ UPDATE users SET password_hash = $2, role = $3, active = true, sessions_valid_fr
 WHERE lower(name) = lower($1)
 """
 BY_NAME: Final = "SELECT id, password_hash FROM users WHERE lower(name) = lower($1)"
-# Whoever is changed has no sessions any more. The last admin stays one: of two admins who demote each other at once
-# the second waits for the lock and finds nobody else.
+# A change ends all sessions of the user. The last active admin cannot be demoted: of two admins who demote each other
+# at once, the second waits for the lock and finds no other admin.
 CHANGE: Final = """
 WITH admins AS MATERIALIZED (SELECT id FROM users WHERE role = 'admin' AND active ORDER BY id FOR UPDATE)
 UPDATE users SET role = coalesce($2, role), active = coalesce($3, active),
@@ -52,7 +52,7 @@ class Person(Struct, frozen=True):
 
 
 async def insert_person(db: Queries, name: str, role: PersonRole, password_hash: str) -> str | None:
-    """The new person's id; None if somebody has that name, in whatever case."""
+    """Create a user; returns the id, or None if the name is taken, without regard to case."""
     person = User(id=new_id(), name=name, password_hash=password_hash, role=role, created_at=NOW)
     row = await ask_one(db, User.insert(person).on_conflict(action="DO NOTHING").returning(User.id))
     return None if row is None else str(row[0])
@@ -64,12 +64,16 @@ async def is_anybody(db: Queries) -> bool:
 
 
 async def insert_first_admin(db: Queries, name: str, password_hash: str) -> bool:
-    """Whether it was made: of many nodes that start at once on a database without people, one makes it."""
+    """Create the first user; returns whether this call did so. Of many nodes that start at once without users, one
+    creates it.
+    """
     return await fetch_one(db, INSERT_FIRST, new_id(), name, password_hash) is not None
 
 
 async def renew_by_name(db: Queries, name: str, role: PersonRole, password_hash: str) -> None:
-    """Give the person of this name, in whatever case, this role and password; they can log in, their sessions end."""
+    """Set the role and password of the user with this name, without regard to case; activates them and ends their
+    sessions.
+    """
     await fetch(db, RENEW, name, password_hash, role)
 
 
@@ -86,7 +90,7 @@ async def find_person(db: Queries, person_id: str) -> Person | None:
 
 
 async def find_password(db: Queries, name: str) -> tuple[str, str] | None:
-    """The id and the password's hash of the person of this name, in whatever case."""
+    """The id and the password hash of the user with this name, without regard to case."""
     row = await fetch_one(db, BY_NAME, name)
     return None if row is None else (row[0], row[1])
 
@@ -94,21 +98,21 @@ async def find_password(db: Queries, name: str) -> tuple[str, str] | None:
 async def update_person(
     db: Queries, person_id: str, role: PersonRole | None, active: bool | None, password_hash: str | None
 ) -> Person | None:
-    """Change what is given; any real change ends the person's sessions. None if there is no such person, or if nobody
-    would be left who is an active admin.
+    """Change the given fields; any real change ends the user's sessions. None if there is no such user, or if no active
+    admin would be left.
     """
     row = await fetch_one(db, CHANGE, person_id, role, active, password_hash)
     return None if row is None else Person(*row)
 
 
 async def note_login(db: Queries, person_id: str) -> bool:
-    """Whether the person may log in; that they did is noted."""
+    """Whether the user may log in; records the login."""
     mine = (User.id == person_id) & (User.active == True)  # noqa: E712 - Piccolo's way to compare
     return await ask_one(db, User.update({User.last_login_at: NOW}).where(mine).returning(User.id)) is not None
 
 
 async def replace_hash(db: Queries, person_id: str, old_hash: str, new_hash: str) -> None:
-    """The same password hashed anew, unless it was changed meanwhile."""
+    """Store a new hash of the same password, unless it was changed meanwhile."""
     same = (User.id == person_id) & (User.password_hash == old_hash)
     await ask(db, User.update({User.password_hash: new_hash}).where(same))
 

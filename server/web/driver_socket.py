@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PROTOCOL: Final = "callboard.v1"
 BEARER: Final = "bearer."
 IN_FLIGHT_LIMIT: Final = 64
-"""Commands of one socket under way at once; at the limit reading waits, as long as a command may take."""
+"""The limit of commands of one socket in progress; at the limit reading waits, as long as a command may take."""
 
 Message = dict[str, Any]
 
@@ -70,7 +70,7 @@ NO_SOCKET: Final = Problem(UPGRADE_REQUIRED, "This address speaks the websocket 
 
 @asgi("/ws/driver", copy_scope=False)
 async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
-    """Accept, find out who it is, say hello, then read until the end."""
+    """Accept, authenticate, send hello, then read until the end."""
     if scope["type"] != ScopeType.WEBSOCKET:
         await send_problem(cast(Send, send), NO_SOCKET)
         return
@@ -132,8 +132,8 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
 
 
 async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
-    """One frame after another, until the socket is closed by either side. Whether the end of it was heard: if both
-    hang up at once, the network says so only once.
+    """Read frames until either side closes the socket. Returns whether the close was seen: if both sides close at once,
+    the network reports it only once.
     """
     now = asyncio.get_running_loop().time
     session = socket.session

@@ -1,4 +1,4 @@
-"""Commands decided together against one world, and what comes of them. It waits for nothing and knows no connection."""
+"""Decides the commands of a batch against one world. It never waits and uses no connection."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import UNSET
 
 from server.contract.commit import Answer, Committed, StreamMessage
-from server.contract.driver_stream import Told, tell
+from server.contract.driver_stream import StreamEntry, stream_entries
 from server.contract.views import to_json
 from server.contract.webhook_events import OutboxRow
 from server.dispatch import refusals as r
@@ -22,7 +22,7 @@ from server.metrics import COMMANDS, REFUSALS
 from server.store.queues.stream_notices import StreamNoticeRow, stream_notice
 
 ROUNDS_FOR_ROWS: Final = 8
-"""How often a command may turn out to need more rows before it is given up."""
+"""How often a command may need more rows before it is given up."""
 
 
 class Pending:
@@ -37,12 +37,12 @@ class Pending:
         self.needed: list[NeedsRows] | None = None
 
     def answer(self, answer: Answer | Refusal) -> None:
-        """Tell whoever still waits."""
+        """Answer the callers that still wait."""
         if not self.future.done():
             self.future.set_result(answer)
 
     def names(self) -> set[str]:
-        """The ids by which this command names its rows, as far as it tells."""
+        """The ids of rows that this command names."""
         kind = type(self.command)
         fields = _keys_of.get(kind)
         if fields is None:
@@ -60,7 +60,7 @@ _keys_of: dict[type, tuple[str, ...]] = {}
 
 
 class Batch:
-    """Commands decided together against one world, and what comes of it."""
+    """The commands of a batch and their results."""
 
     def __init__(self, pendings: list[Pending]) -> None:
         self.pendings = pendings
@@ -72,13 +72,13 @@ class Batch:
         self.outbox: list[OutboxRow] = []
 
     def decide(self, world: World) -> None:
-        """Decide one by one in order of arrival; later ones see the effects of earlier ones.
+        """Decide one command after another in order of arrival; later ones see the effects of earlier ones.
 
-        A command that takes rows which are not locked waits for the next batch, and with it every later one that
-        names the same rows.
+        A command that needs rows which are not locked waits for the next batch, with every later one that names the
+        same rows.
         """
         held: set[str] = set()
-        told: list[Told] = []
+        entries: list[StreamEntry] = []
         for pending in self.pendings:
             if held and held & _keys_in(world, pending):
                 self.deferred.append(pending)
@@ -98,8 +98,8 @@ class Batch:
                 for event in decision.events:
                     world.apply(event)
                 self.events.extend(decision.events)
-                told.extend(tell(decision.events, world))
-        for driver_id, message, event in told:
+                entries.extend(stream_entries(decision.events, world))
+        for driver_id, message, event in entries:
             driver = world.drivers[driver_id]
             assert driver is not None
             self.messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))
@@ -141,7 +141,7 @@ def _keys_in(world: World, pending: Pending) -> set[str]:
 
 
 def _changed_deliveries(world: World) -> Iterable[Delivery]:
-    """Those that changed, and those of which only the record of their wait did."""
+    """Deliveries that changed, and those of which only the record of their wait changed."""
     changed = dict(world.changed_deliveries)
     for delivery_id in world.changed_waits:
         delivery = world.deliveries[delivery_id]

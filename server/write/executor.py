@@ -1,7 +1,7 @@
-"""The one write path: commands in; state and events saved in one transaction; answers and news out after the commit.
+"""The write path: commands in; state and events saved in one transaction; answers and commits published afterwards.
 
 Commands that arrive while a transaction runs are taken together by the next one (docs/decisions.md, "Natural
-batching"). Nothing else in Callboard opens a transaction on the state of dispatch.
+batching"). No other code in Callboard changes the state of dispatch.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, Database, W
 __all__ = ["Answer", "Committed", "Executor"]
 
 QUEUE_LIMIT: Final = 10_000
-"""The most commands that wait on a node at once, those that are run alone among them."""
+"""The limit of waiting commands on a node, including those that run alone."""
 WAIT_LIMIT_SECONDS: Final = 5.0
 """The longest a command waits for its transaction to begin; then `try_again`."""
 RERUN_WIDTH: Final = 4
 FIRST_PAUSE_SECONDS: Final = 0.05
 LONGEST_PAUSE_SECONDS: Final = 0.8
-"""Between two attempts of a command that is run alone the pause doubles, up to this."""
+"""The longest pause between two attempts of a command that runs alone; the pause doubles up to this."""
 
 log = structlog.get_logger(__name__)
 
 
 class Executor:
-    """One lane of batches over one connection, and a few more for commands that must be run alone.
+    """Runs one batch after another on one connection, and single commands on a few more.
 
-    `listeners` hear of every commit, on the loop, right after it; they must not block. `run` is to be supervised.
-    A command that waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit`
-    of them wait. Once its transaction began, a command waits for what becomes of it. `known_words` tells what every
-    node that lives can read (dispatch/transitions.py).
+    `listeners` are called after every commit, on the event loop; they must not block. Supervise `run`. A command that
+    waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit` commands wait.
+    Once its transaction has begun, a command waits for the outcome. `known_words` returns the version of states that
+    every live node can read (dispatch/transitions.py).
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Executor:
 
     @property
     def waiting(self) -> int:
-        """How many commands are here without having been decided, but for those in the lane's transaction."""
+        """The number of undecided commands, without those in the current transaction."""
         return len(self._queue) + len(self._alone)
 
     def submit(self, command: Command) -> "asyncio.Future[Answer | Refusal]":
@@ -108,12 +108,12 @@ class Executor:
             self._sweep = loop.call_at(self._queue[0].since + self._wait_limit, self._refuse_overdue)
 
     async def run(self) -> None:
-        """The lane: one batch after another, for ever."""
+        """Run one batch after another."""
         writer = Writer(self._database, self._policy, self._known_words)
         try:
             while True:
                 if self._spare_connections and not self._alone:
-                    await self._hang_up_spare_connections()
+                    await self._close_spare_connections()
                 if not self._queue:
                     await writer.rest()
                     if not self._alone:
@@ -132,27 +132,27 @@ class Executor:
             await self._abandon()
             raise
         finally:
-            await writer.hang_up()
+            await writer.close_connection()
 
     async def _abandon(self) -> None:
-        """Nobody runs commands any more: refuse all that wait."""
+        """The executor has stopped: refuse all waiting commands."""
         while self._queue:
             self._refuse(self._queue.popleft())
         alone = list(self._alone)
         for task in alone:
             task.cancel()
         await asyncio.gather(*alone, return_exceptions=True)
-        await self._hang_up_spare_connections()
+        await self._close_spare_connections()
 
-    async def _hang_up_spare_connections(self) -> None:
+    async def _close_spare_connections(self) -> None:
         for _ in range(self._writers.qsize()):
             writer = self._writers.get_nowait()
-            await writer.hang_up()
+            await writer.close_connection()
             self._writers.put_nowait(writer)
         self._spare_connections = False
 
     async def close(self) -> None:
-        """Take no more commands and wait until those that were taken are answered."""
+        """Accept no more commands, and wait until all accepted ones have their answers."""
         self._open = False
         await self._idle.wait()
 
@@ -179,7 +179,7 @@ class Executor:
         except Exception as error:
             if is_lost(error):
                 log.warning("write_connection_lost", reason=repr(error), commands=len(pendings))
-                await writer.hang_up()
+                await writer.close_connection()
                 self._queue.extendleft(reversed(pendings))
                 self._refuse_overdue_soon()
             else:
@@ -209,7 +209,7 @@ class Executor:
     # Commands of a batch that failed as a whole, and later ones that name the same ids: each alone, a few at a time.
 
     def _run_alone(self, pending: Pending) -> None:
-        """Run a command alone, after every earlier one that is run alone and names one of its ids."""
+        """Run a command alone, after every earlier such command that names one of its ids."""
         names = pending.names()
         earlier = {self._last_alone[key] for key in names if key in self._last_alone}
         task = asyncio.create_task(self._until_answered(pending, earlier), name="run_alone")
@@ -280,12 +280,12 @@ class Executor:
         try:
             batch, committed = await writer.transact([pending])
         except asyncio.CancelledError:
-            await writer.hang_up()
+            await writer.close_connection()
             raise
         except Exception as error:
             if is_lost(error):
                 log.warning("rerun_connection_lost", command=name, reason=repr(error))
-                await writer.hang_up()
+                await writer.close_connection()
                 return False
             await writer.roll_back()
             if isinstance(error, AGAIN):

@@ -101,7 +101,7 @@ POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
 class Loaded(Struct):
-    """A world to decide in, the transaction that holds its locks, and whether any webhook is to hear of it."""
+    """The world, the transaction that holds its locks, and whether there is an active webhook."""
 
     world: World
     xid: str
@@ -155,10 +155,11 @@ _planned: WeakKeyDictionary[Any, _Planned] = WeakKeyDictionary()
 
 
 async def _replan(connection: Connection) -> None:
-    """Now and then drop the plans that this connection keeps, if a table has doubled since.
+    """Discard the plans of this connection whenever a table has doubled.
 
-    What `save` updates is joined to what it sends. Planned while a table had a few dozen rows, such a join reads all of
-    it, and would still do so when it has a million.
+
+    `save` joins the rows that it updates with the rows that it sends. A plan that was made while the table had a few
+    dozen rows reads the whole table, and would still do so with a million rows.
     """
     now = time.monotonic()
     planned = _planned.get(connection)

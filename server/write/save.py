@@ -399,10 +399,11 @@ async def save(
     outbox: Sequence[OutboxRow] = (),
     stream_notices: Sequence[StreamNoticeRow] = (),
 ) -> None:
-    """Write all that the world marks as new or changed, its events and messages, what webhooks hear and the notices
-    among the messages, in the caller's transaction.
+    """Save everything that the world marks as new or changed, its events and messages, the webhook messages, and the
+    notices, in the caller's transaction.
 
-    What other transactions may be inserting under the same unique key at the same time goes in order of that key.
+    Rows that other transactions may insert with the same unique key at the same time are inserted in the order of that
+    key.
     """
     rows: dict[str, Collection[Any]] = {
         "changed_deliveries": _but(world.changed_deliveries, world.amended_deliveries),

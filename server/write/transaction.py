@@ -1,6 +1,6 @@
-"""One transaction of the write path on one connection: lock + load, decide, save, commit; and what became of it.
+"""One transaction of the write path on one connection: lock and load, decide, save, commit, and find out the outcome.
 
-Who decides what goes into it, and who hears of it, is `server/write/executor.py`.
+`server/write/executor.py` decides what goes into it and who is notified.
 """
 
 import asyncio
@@ -24,7 +24,9 @@ from server.write.load import Named, load
 from server.write.save import save
 
 TRANSACTION_LIMIT_SECONDS: Final = 8.0
-"""When a server that neither answers nor hangs up counts as lost. Its own timeouts come first."""
+"""After this time a server that neither answers nor closes the connection counts as lost. Its own timeouts are
+shorter.
+"""
 RECONNECT_SECONDS: Final = 0.1
 
 LOST: Final = (
@@ -40,7 +42,7 @@ LOST: Final = (
     OSError,
     TimeoutError,
 )
-"""The connection is of no more use, or its server: another one may be."""
+"""The connection, or its server, can no longer be used; another one may work."""
 AGAIN: Final = (
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
@@ -49,13 +51,13 @@ AGAIN: Final = (
     asyncpg.UniqueViolationError,
     asyncpg.InsufficientResourcesError,
 )
-"""Another transaction was in the way; alone and a little later the command may pass."""
+"""Another transaction was in the way; the command may succeed alone and a little later."""
 
 log = structlog.get_logger(__name__)
 
 
 class Database(Protocol):
-    """Where write connections come from."""
+    """The source of write connections."""
 
     @property
     def generation(self) -> int: ...
@@ -79,11 +81,11 @@ class Writer:
         self._begun = False
 
     async def connect(self) -> None:
-        """See to it that there is a connection, to the server that takes writes. Raises what PostgreSQL and the network
-        raise.
+        """Make sure that there is a connection to the server that accepts writes. Raises what PostgreSQL and the
+        network raise.
         """
         if self._generation != self._database.generation and not self._begun:
-            await self.hang_up()
+            await self.close_connection()
         if self._connection is None or self._connection.is_closed():
             self._begun = False
             async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
@@ -98,9 +100,9 @@ class Writer:
     async def transact(
         self, pendings: list[Pending], more: Callable[[], bool] = lambda: False
     ) -> tuple[Batch, Committed | None]:
-        """Lock + load, decide, save, commit; then answer. Raises what PostgreSQL raises, with nobody answered.
+        """Lock and load, decide, save, commit; then answer. Raises what PostgreSQL raises; then no command is answered.
 
-        When `more` commands wait at the end, the commit begins the next transaction in the same round trip.
+        If `more` commands wait at the end, the commit begins the next transaction in the same round trip.
         """
         try:
             return await self._transact(pendings, more)
@@ -145,19 +147,19 @@ class Writer:
         self._begun = chain
 
     async def _commit(self, chain: bool, xid: str, at: datetime, events: int) -> bool:
-        """Whether it is committed, whatever becomes of the connection meanwhile."""
+        """Whether the transaction was committed, even if the connection was lost."""
         try:
             await self._end("COMMIT", chain)
             return True
         except LOST as error:
-            log.warning("commit_outcome_open", reason=repr(error), xid=xid)
-            await self.hang_up()
+            log.warning("commit_outcome_unknown", reason=repr(error), xid=xid)
+            await self.close_connection()
         return await self._was_committed(xid, at, events)
 
     async def _was_committed(self, xid: str, at: datetime, events: int) -> bool:
-        """Ask the database, as long as it takes, what became of a transaction.
+        """Ask the database for the outcome of a transaction, until it answers.
 
-        After a crash a number that was never written down can be given out again, so our own events must be there too.
+        After a crash a transaction number that was never stored can be used again, so the events must exist too.
         """
         while True:
             asking = None
@@ -172,26 +174,26 @@ class Writer:
             except asyncpg.InvalidParameterValueError:
                 return False  # a number from the future: it was lost with a crash
             except (*LOST, asyncpg.PostgresError) as error:
-                log.warning("commit_outcome_still_open", reason=repr(error), xid=xid)
+                log.warning("commit_outcome_still_unknown", reason=repr(error), xid=xid)
             finally:
-                await _hang_up(asking)
+                await _close_connection(asking)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def rest(self) -> None:
-        """Leave no transaction open that a commit began for commands which are not there any more."""
+        """Roll back a transaction that a commit began for commands that no longer wait."""
         if self._begun:
             await self.roll_back()
 
     async def roll_back(self) -> None:
-        """End what failed; a connection on which that cannot be done is hung up."""
+        """Roll back after an error; if that fails, close the connection."""
         try:
             await self._end("ROLLBACK", False)
         except (*LOST, asyncpg.PostgresError):
-            await self.hang_up()
+            await self.close_connection()
 
-    async def hang_up(self) -> None:
+    async def close_connection(self) -> None:
         """Be done with the connection."""
-        await _hang_up(self._connection)
+        await _close_connection(self._connection)
         self._connection = None
         self._begun = False
 
@@ -215,11 +217,11 @@ _EVENTS_OF = "SELECT count(*) FROM events WHERE xid = $1::text::xid8 AND at = $2
 
 
 def is_lost(error: Exception) -> bool:
-    """asyncpg's word for an argument it cannot encode is an InterfaceError too, and a ValueError."""
+    """For an argument that it cannot encode, asyncpg raises an InterfaceError that is also a ValueError."""
     return isinstance(error, LOST) and not isinstance(error, ValueError)
 
 
-async def _hang_up(connection: Connection | None) -> None:
+async def _close_connection(connection: Connection | None) -> None:
     if connection is not None and not connection.is_closed():
         with contextlib.suppress(*LOST, asyncpg.PostgresError):
             connection.terminate()

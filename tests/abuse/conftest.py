@@ -42,9 +42,9 @@ class Answer(NamedTuple):
     def code(self) -> str:
         """Of a problem."""
         assert self.headers["content-type"] == "application/problem+json", self
-        told = json.loads(self.body)
-        assert told["status"] == self.status
-        code: str = told["code"]
+        body = json.loads(self.body)
+        assert body["status"] == self.status
+        code: str = body["code"]
         return code
 
 

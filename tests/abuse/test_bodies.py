@@ -79,9 +79,9 @@ async def test_every_endpoint_with_a_body_refuses_what_is_none_of_its(site: Site
     """`PATCH` bodies may be any object without fields, so only what is no object is invalid everywhere."""
     dan = await site.driver()
     taking = [
-        (method, path, site.ada if "admin" in (told.roles or ()) else dan.client)
+        (method, path, site.ada if "admin" in (shown.roles or ()) else dan.client)
         for method, path, handler in handlers(site)
-        if isinstance(told := handler.opt.get("described"), Described) and told.body is not None
+        if isinstance(shown := handler.opt.get("described"), Described) and shown.body is not None
     ]
     assert len(taking) > 15
     for method, path, caller in taking:
@@ -117,7 +117,7 @@ async def test_every_form_has_a_size(site: Site) -> None:
         answer = await ada.client.post(address, content=many, headers=kind)
         if answer.status_code == 303:  # refused on the page that the form was on
             page = await ada.client.get(answer.headers["location"], headers=HTML)
-            assert "This form cannot be read." in page.text, path
+            assert "The form data is invalid." in page.text, path
             unread.add(path)
         else:
             assert answer.status_code in (400, 404, 409, 422), (path, answer.status_code)
@@ -320,12 +320,12 @@ def test_connections_leave_files_for_the_rest_of_the_process() -> None:
 # Too slow
 
 
-async def test_who_is_too_slow_is_hung_up_on(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_client_is_disconnected(unharmed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it is they never finish: all at once, since each takes as long as a request may."""
     monkeypatch.setattr(connection_limits, "REQUEST_SECONDS", 1.0)
     here = bearer(unharmed.shop)
 
-    async def told(*pieces: bytes, drip: bytes = b"") -> Answer:
+    async def is_shown(*pieces: bytes, drip: bytes = b"") -> Answer:
         async with wire(unharmed.node) as connection:
             for piece in pieces:
                 await connection.send(piece)
@@ -337,15 +337,17 @@ async def test_who_is_too_slow_is_hung_up_on(unharmed: Site, monkeypatch: pytest
                 await connection.ended()
 
     answers = await asyncio.gather(
-        told(),
-        told(b"GET /hea"),
-        told(b"GET /health/live HTTP/1.1\r\n", drip=b"X: y\r\n"),
-        told(b"GET /health/live HTTP/1.1\r\nX: ", drip=b"a"),
-        told(b"\r\n", drip=b"\r\n"),
-        told(request("POST /deliveries", here, "Content-Length: 9")),
-        told(request("POST /deliveries", here, "Content-Length: 60000"), drip=b" "),
-        told(request("POST /deliveries", here, "Transfer-Encoding: chunked"), drip=b"1\r\n \r\n"),
-        told(request("POST /login", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 9"), b"name=x"),
+        is_shown(),
+        is_shown(b"GET /hea"),
+        is_shown(b"GET /health/live HTTP/1.1\r\n", drip=b"X: y\r\n"),
+        is_shown(b"GET /health/live HTTP/1.1\r\nX: ", drip=b"a"),
+        is_shown(b"\r\n", drip=b"\r\n"),
+        is_shown(request("POST /deliveries", here, "Content-Length: 9")),
+        is_shown(request("POST /deliveries", here, "Content-Length: 60000"), drip=b" "),
+        is_shown(request("POST /deliveries", here, "Transfer-Encoding: chunked"), drip=b"1\r\n \r\n"),
+        is_shown(
+            request("POST /login", "Content-Type: application/x-www-form-urlencoded", "Content-Length: 9"), b"name=x"
+        ),
     )
     assert [(answer.status, answer.code) for answer in answers] == [(408, "request_timeout")] * len(answers)
 

@@ -64,7 +64,7 @@ SKIPPED = {"name": "c", "skip_reason": "Dependency not found on PyPI and could n
 
 
 @pytest.mark.parametrize(
-    ("found", "code", "told"),
+    ("found", "code", "message"),
     [
         ([GOOD], audit.GOOD, "1 packages, none"),
         ([GOOD, BAD, SKIPPED], audit.HOLES, "b 1.0: PYSEC-2026-1, mended in 2.0"),
@@ -72,10 +72,10 @@ SKIPPED = {"name": "c", "skip_reason": "Dependency not found on PyPI and could n
         ([], audit.UNKNOWN, "NOT CHECKED"),
     ],
 )
-def test_an_audit_that_could_not_look_up_a_package_is_no_good_news(found: list[Any], code: int, told: str) -> None:
+def test_an_audit_that_could_not_look_up_a_package_is_no_good_news(found: list[Any], code: int, message: str) -> None:
     exit_code, lines = audit.verdict({"dependencies": found, "fixes": []})
     assert exit_code == code
-    assert lines[0].startswith(told)
+    assert lines[0].startswith(message)
 
 
 def test_an_audit_without_a_network_says_that_nothing_was_checked(

@@ -257,7 +257,7 @@ async def test_every_endpoint_lets_exactly_its_callers_pass(site: Site, problem:
 
 
 @pytest.mark.timeout(300)
-async def test_a_forged_token_is_nobodys_at_every_endpoint(site: Site, problem: Check) -> None:
+async def test_every_endpoint_refuses_a_forged_token(site: Site, problem: Check) -> None:
     dan = await site.driver()
     headers = {why: {"Authorization": f"Bearer {token}"} if token else {} for why, token in forged(dan).items()}
     for turn, (endpoint, allowed) in enumerate(endpoints(site).items()):
@@ -347,11 +347,11 @@ async def test_ids_of_one_kind_are_nothing_of_another(site: Site, problem: Check
         caller = dan.client if "admin" not in (ALLOWED[endpoint] or ()) else site.ada
         for one in some(sorted(foreign - {own or ""}), turn, 5):
             answer = await caller.request(method, path.replace("{}", one, 1).replace("{}", new_id()))
-            told = (endpoint, one, answer.status_code, answer.text)
+            text = (endpoint, one, answer.status_code, answer.text)
             if answer.status_code == 409:
-                assert path == "/board/alerts/{}/acknowledge", told  # a form says that it is over, or never was
+                assert path == "/board/alerts/{}/acknowledge", text  # a form says that it is over, or never was
             else:
-                assert answer.status_code in (400, 403, 404, 405, 415, 422), told
+                assert answer.status_code in (400, 403, 404, 405, 415, 422), text
             if answer.status_code == 422:
                 assert method != "GET", (endpoint, one)
 

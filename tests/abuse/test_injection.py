@@ -105,9 +105,9 @@ async def test_text_stays_text_on_every_screen(site: Site) -> None:
                 if answer.headers.get("content-type", "").startswith("text/html"):
                     seen[path + known + query] = answer.text
                     harmless(path, answer.text)
-    told = " ".join(parse(html).text for html in seen.values())
+    message = " ".join(parse(html).text for html in seen.values())
     for text in (SCRIPT, f"onerror={MARK}()", "{{7919*7919}}"):
-        assert text in told, f"{text} was on no screen: the test has nothing to say"
+        assert text in message, f"{text} was on no screen: the test has nothing to say"
     assert len(seen) > 30
 
 

@@ -60,8 +60,8 @@ class Kept:
         """Nothing of any secret is anywhere: nor is half of it."""
         for name, secret in self.secrets.items():
             for part in (secret, secret[len(secret) // 2 :]):
-                told = [where for where, text in self.heard.items() if part in text]
-                assert not told, f"{name} stands in {told}"
+                found = [where for where, text in self.heard.items() if part in text]
+                assert not found, f"{name} stands in {found}"
 
 
 async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first_password: str) -> None:
@@ -173,7 +173,7 @@ def processes(process: Process) -> str:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("format_", ["json", "console"])
-async def test_no_secret_is_told_where_others_read(
+async def test_no_secret_is_in_any_output(
     run_bare: Run, empty_database_url: str, external: dict[str, str], format_: str
 ) -> None:
     """With the log at its most talkative, connections cut off under it, two workers, and doctor asked afterwards."""

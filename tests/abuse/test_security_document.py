@@ -20,7 +20,7 @@ def named_in(file: str) -> set[str]:
 
 def rows() -> list[tuple[str, str, str]]:
     """Threat, defence and what shows it, of every row but the headings."""
-    table = DOCUMENT.partition("| threat | defence | shown by |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    table = DOCUMENT.partition("| threat | defence | test |\n|---|---|---|\n")[2].partition("\n\n")[0]
     cells = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in table.splitlines()]
     return [(row[0], row[1], row[2]) for row in cells if len(row) == 3 and row[1]]
 

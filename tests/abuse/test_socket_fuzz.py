@@ -439,7 +439,7 @@ async def test_a_handshake_that_is_none_is_answered_and_over(site: Site, caplog:
 ODD_LAST_SEQ = ("", "-1", "0", "9" * 18, "9" * 30, "1e3", "NaN", "٣", "%00", "%ff", "0x10", "1&lastSeq=2", "[]")
 
 
-async def test_a_last_seq_that_never_was_starts_anew(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unknown_last_seq_causes_a_resync(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     async with watched(site, caplog) as dan:
         for odd in ODD_LAST_SEQ:
             path = f"GET /ws/driver?lastSeq={odd}".encode().decode("latin-1")
@@ -450,6 +450,6 @@ async def test_a_last_seq_that_never_was_starts_anew(site: Site, caplog: pytest.
                     assert b" 400 " in head, odd
                     continue
                 opcode, hello = await RawSocket(connection.reader, connection.writer).next_frame()
-                told = json.loads(hello)
-                assert (opcode, told["type"]) == (1, "hello"), odd
-                assert told["resync"] or len(told["missed"]) == told["seq"] - int(odd.split("=")[-1] or 0), odd
+                body = json.loads(hello)
+                assert (opcode, body["type"]) == (1, "hello"), odd
+                assert body["resync"] or len(body["missed"]) == body["seq"] - int(odd.split("=")[-1] or 0), odd

@@ -112,7 +112,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "board: news", board.NEWS, (f"{s.xid}:{s.xid}:", board.NEWS_LIMIT + 1)
     yield "board: alerts", board.ALERTS, ()
     yield "watch: zones", zone_numbers.NUMBERS, (60, operations.LONGEST_OFFER.total_seconds())
-    yield "watch: standing", zone_numbers.STANDING, ()
+    yield "watch: standing", zone_numbers.OPEN_ALERTS, ()
     behind = ("north", 50, s.now, 60, operations.LONGEST_OFFER.total_seconds())
     yield "watch: waiting in a zone", zone_numbers.WAITING_NOW, behind[:2]
     yield "watch: rejected deliveries", zone_numbers.REJECTED_DELIVERIES, behind
@@ -161,7 +161,7 @@ def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
     yield "alerts: waited then", zone_numbers.WAITING_THEN, ("north", 50, s.now)
     yield "alerts: did not take them", zone_numbers.NOT_TAKING, (s.deliveries, 50, s.now)
     yield "tickets: told", alerts_and_tickets.TICKETS, (None, None, 100)
-    yield "webhooks: how they fare", webhook_log.WEBHOOK_FARES, (None,)
+    yield "webhooks: how they fare", webhook_log.WEBHOOK_STATUS, (None,)
 
 
 def writing(s: Sample) -> Iterator[Statement]:

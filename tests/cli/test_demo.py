@@ -19,7 +19,7 @@ from tests.waiting import until
 
 async def opened(process: Process) -> dict[str, str]:
     """What the demo says once it is set up: board, login, driver."""
-    await until(lambda: "end     Ctrl-C" in process.err or process.code is not None)
+    await until(lambda: "stop    Ctrl-C" in process.err or process.code is not None)
     assert process.code is None, process.err
     lines = [line.split(maxsplit=1) for line in process.err.splitlines() if line.startswith("  ")]
     return {line[0]: line[1] for line in lines if len(line) == 2}

@@ -20,14 +20,14 @@ VALUES ($1, $2, 'default', 1, now(), 'available', now(), $3, $3, 0, 0, 0)
 A_PLACE = "INSERT INTO driver_positions (driver_id, lat, lon, at) VALUES ($1, 52.52, 13.405, now())"
 
 
-def told(findings: list[Finding], what: str) -> list[tuple[str, str]]:
+def results(findings: list[Finding], what: str) -> list[tuple[str, str]]:
     """What was found about one thing."""
-    return [(finding.how, finding.told) for finding in findings if finding.what == what]
+    return [(finding.how, finding.text) for finding in findings if finding.what == what]
 
 
 def only(findings: list[Finding], what: str) -> tuple[str, str]:
     """The one finding about it."""
-    [finding] = told(findings, what)
+    [finding] = results(findings, what)
     return finding
 
 
@@ -46,7 +46,7 @@ async def test_what_is_well_is_said_too(settings: Settings, database: Any) -> No
     findings = await examine(settings)
     # The tests' own server runs without fsync, for speed.
     assert [finding.what for finding in findings if finding.bad] == ["database"]
-    assert "fsync" in told(findings, "database")[1][1]
+    assert "fsync" in results(findings, "database")[1][1]
     assert only(findings, "schema") == ("ok", "up to date")
     assert only(findings, "secret")[0] == only(findings, "redis")[0] == only(findings, "clock")[0] == "ok"
     assert only(findings, "people")[0] == "note"
@@ -57,7 +57,7 @@ async def test_an_unmigrated_database(settings: Settings, empty_database_url: st
     how, what = only(findings, "schema")
     assert how == "bad"
     assert "callboard migrate" in what
-    assert told(findings, "index") == []
+    assert results(findings, "index") == []
 
 
 async def test_servers_out_of_reach(settings: Settings) -> None:
@@ -93,14 +93,14 @@ async def test_an_index_that_differs_is_found_and_rebuilt(
     assert "--fix" in what
     assert await valkey.zrange(key, 0, -1) == [DORA.encode()]
 
-    assert only(await examine(settings, fix=True), "index") == ("ok", "rebuilt: 1 drivers in Redis, as in PostgreSQL")
+    assert only(await examine(settings, fix=True), "index") == ("ok", "rebuilt: 1 drivers, the same as in PostgreSQL")
     assert await valkey.zrange(key, 0, -1) == [DAN.encode()]
     assert await valkey.hgetall(f"{redis_prefix}drivers:status") == {DAN.encode(): b"available"}
-    assert only(await examine(settings), "index") == ("ok", "1 drivers in Redis, as in PostgreSQL")
+    assert only(await examine(settings), "index") == ("ok", "1 drivers, the same as in PostgreSQL")
 
 
 async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
-    assert only(await examine(settings), "nodes") == ("note", "none is running")
+    assert only(await examine(settings), "nodes") == ("note", "no node is running")
     await database.execute(
         "INSERT INTO nodes (id, name, started_at, expires_at) VALUES ($1, 'here', now(), now() + interval '1 min'), "
         "($2, 'there', now(), now() - interval '1 min')",
@@ -108,9 +108,9 @@ async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
         CAKE,
     )
     findings = await examine(settings)
-    assert told(findings, "nodes")[0] == ("ok", "1 running, 0 drivers connected")
-    assert told(findings, "nodes")[1][0] == "note"
-    assert only(findings, "lease") == ("bad", "nodes are running, but none of them dispatches")
+    assert results(findings, "nodes")[0] == ("ok", "1 running, 0 drivers connected")
+    assert results(findings, "nodes")[1][0] == "note"
+    assert only(findings, "lease") == ("bad", "nodes are running, but no node holds it: nothing is dispatched")
     await database.execute("UPDATE leases SET holder = $1, expires_at = now() + interval '1 min'", NODE)
     assert only(await examine(settings), "lease")[0] == "ok"
 

@@ -87,7 +87,7 @@ def test_stopping_twice_is_harmless(data: Path) -> None:
     embedded.stop()
 
 
-def test_a_half_made_cluster_is_made_anew(data: Path) -> None:
+def test_an_incomplete_cluster_is_created_again(data: Path) -> None:
     (data / "postgres.new").mkdir(parents=True)
     (data / "postgres.new" / "junk").write_text("from a start that was cut off")
     with Embedded(data, durable=False) as embedded:
@@ -101,7 +101,7 @@ def test_a_cluster_of_another_version_is_left_alone(data: Path) -> None:
     version = data / "postgres" / "PG_VERSION"
     true = version.read_text()
     version.write_text("11\n")
-    with pytest.raises(EmbeddedError, match=r"was made by PostgreSQL 11"):
+    with pytest.raises(EmbeddedError, match=r"was created by PostgreSQL 11"):
         Embedded(data, durable=False).start()
     version.write_text(true)
 
@@ -126,7 +126,7 @@ def test_a_folder_of_somebody_elses_is_refused(data: Path) -> None:
     data.mkdir()
     (data / "valkey").mkdir()
     os.chown(data / "valkey", 12345, 12345)
-    with pytest.raises(EmbeddedError, match="belongs to somebody else"):
+    with pytest.raises(EmbeddedError, match="belongs to another user"):
         Embedded(data, durable=False).start()
     assert servers_of(data) == []
     (data / "valkey").rmdir()

@@ -56,7 +56,7 @@ async def test_a_process_ends_with_the_same_code(run_bare: Run) -> None:
 
 
 def test_simulate_says_what_it_needs(call: Call, tmp_path: Path) -> None:
-    for arguments, told in (
+    for arguments, shown in (
         ((), "--url: missing"),
         (("--url", "localhost:8000"), "--url: must be a URL"),
         (("--day", str(tmp_path / "nowhere")), "--day"),
@@ -64,5 +64,5 @@ def test_simulate_says_what_it_needs(call: Call, tmp_path: Path) -> None:
     ):
         code, out, err = call("simulate", *arguments)
         assert (code, out) == (2, ""), arguments
-        assert told in err
+        assert shown in err
         assert err.count("\n") == 1

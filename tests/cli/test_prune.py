@@ -36,7 +36,7 @@ async def test_what_is_still_there_is_worth_a_word(settings: Settings, database:
     [finding] = [found for found in await examine(settings) if found.what == "kept"]
     assert finding.how == "ok", "no node may have had the time to remove it yet"
     [finding] = [found for found in await examine(settings.with_changes(keep_history_days=30)) if found.what == "kept"]
-    assert (finding.how, finding.told.startswith("older than they should get: 2 alerts;")) == ("note", True)
+    assert (finding.how, finding.text.startswith("older than their retention: 2 alerts;")) == ("note", True)
 
 
 async def test_days_that_make_no_sense_are_refused(run: Run) -> None:
@@ -49,5 +49,5 @@ async def test_what_could_not_be_removed_is_said(run: Run, database: Any) -> Non
     await database.execute("ALTER TABLE alerts RENAME TO elsewhere")
     code, _, err = await done(run("prune"))
     assert code == 1
-    assert err.startswith("callboard: not everything was removed: alerts: ")
+    assert err.startswith("callboard: some rows were not deleted: alerts: ")
     assert len(err.splitlines()) == 1

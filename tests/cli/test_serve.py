@@ -22,7 +22,7 @@ def first_password(process: Process) -> str | None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_serves_until_it_is_told_to_end(run: Run, number: int) -> None:
+async def test_it_serves_until_it_gets_a_signal(run: Run, number: int) -> None:
     process = run("serve", "--port", "0")
     url = await process.ready()
     async with httpx2.AsyncClient() as client:

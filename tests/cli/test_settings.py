@@ -83,7 +83,7 @@ def test_every_mistake_is_named_by_where_it_came_from(monkeypatch: pytest.Monkey
 
 def test_a_name_that_does_not_exist_in_the_file(folder: Path) -> None:
     (folder / "callboard.toml").write_text("prot = 8000\n")
-    assert mistakes() == ["callboard.toml: prot: no such setting"]
+    assert mistakes() == ["callboard.toml: prot: unknown setting"]
 
 
 def test_a_file_that_is_no_toml(folder: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_kept_secret_is_the_same_for_all_who_ask_at_once(folder: Path) -> No
 
 def test_a_kept_secret_that_is_damaged_is_not_used(folder: Path) -> None:
     (folder / "secret").write_text("cut off")
-    with pytest.raises(BadSettings, match="delete it"):
+    with pytest.raises(BadSettings, match="delete the file"):
         kept_secret(folder)
 
 
@@ -166,8 +166,8 @@ def test_the_key_of_web_push_is_one_of_its_curve_and_is_not_shown(monkeypatch: p
     assert KEY not in repr(load_settings())
     for wrong in ("key", KEY[:-1], KEY + "A", "A" * 43, "_" * 43, KEY[:-1] + "+"):
         monkeypatch.setenv("CALLBOARD_VAPID_PRIVATE_KEY", wrong)
-        told = "CALLBOARD_VAPID_PRIVATE_KEY: must be a private key of P-256: 32 bytes in base64url"
-        assert mistakes() == [told], wrong
+        text = "CALLBOARD_VAPID_PRIVATE_KEY: must be a private key of P-256: 32 bytes in base64url"
+        assert mistakes() == [text], wrong
 
 
 def test_push_services_can_write_to_somebody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +176,8 @@ def test_push_services_can_write_to_somebody(monkeypatch: pytest.MonkeyPatch) ->
         assert load_settings().vapid_subject == good
     for wrong in ("ops@fleet.example", "mailto:ops", "http://fleet.example", "https://"):
         monkeypatch.setenv("CALLBOARD_VAPID_SUBJECT", wrong)
-        told = "must be an address such as mailto:ops@fleet.example or https://fleet.example"
-        assert mistakes() == [f"CALLBOARD_VAPID_SUBJECT: {told}"], wrong
+        text = "must be an address such as mailto:ops@fleet.example or https://fleet.example"
+        assert mistakes() == [f"CALLBOARD_VAPID_SUBJECT: {text}"], wrong
 
 
 WITHOUT_ZONES = """

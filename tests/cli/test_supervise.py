@@ -39,7 +39,7 @@ async def test_a_task_that_dies_is_started_again_and_counted() -> None:
     assert measured("callboard_task_alive", "mortal") == 0
 
 
-async def test_a_task_that_returns_is_over() -> None:
+async def test_a_task_that_returns_is_not_restarted() -> None:
     async def run() -> None:
         pass
 

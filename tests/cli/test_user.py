@@ -80,7 +80,7 @@ def test_at_a_terminal_it_is_asked_for_twice(add: Any, users: Any, monkeypatch: 
 
 def test_a_name_is_taken_in_whatever_case(add: Any, users: Any) -> None:
     assert add("Alice", "--role", "admin")[0] == 0
-    assert add("alice", "--role", "viewer") == (1, "", "callboard: there is a user called alice already\n")
+    assert add("alice", "--role", "viewer") == (1, "", "callboard: the user name alice is taken\n")
     assert len(users()) == 1
 
 

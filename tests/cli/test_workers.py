@@ -70,7 +70,7 @@ async def test_a_worker_that_cannot_start_ends_it_all(run: Run, database: Any) -
     await database.execute("CREATE TABLE policy (version int)")
     code, _, err = await done(run("serve", "--port", "0", "--workers", "2"))
     assert code == 1
-    assert err.splitlines()[-1] == "callboard: a worker could not start: the log says why"
+    assert err.splitlines()[-1] == "callboard: a worker could not start; see the log"
 
 
 @pytest.mark.parametrize("reuse", [REUSE_PORT, False])
@@ -131,19 +131,19 @@ async def test_any_worker_tells_what_all_of_them_count(run: Run) -> None:
     url = await process.ready()
     before = await pids(process, 2)
 
-    def dispatching(told: Samples) -> float:
-        return sum(told["callboard_dispatcher_lease_held", worker] for worker in "01")
+    def dispatching(samples: Samples) -> float:
+        return sum(samples["callboard_dispatcher_lease_held", worker] for worker in "01")
 
     async def all_told() -> bool:
-        told = await scraped(url)
-        return told["callboard_workers_counted", None] == 2 and dispatching(told) == 1
+        samples = await scraped(url)
+        return samples["callboard_workers_counted", None] == 2 and dispatching(samples) == 1
 
     await until(all_told)
-    for told in await asyncio.gather(*(scraped(url) for _ in range(8))):  # the kernel spreads them over both
-        assert told["callboard_workers", None] == 2
-        assert dispatching(told) == 1
-        assert {told["callboard_redis_connected", worker] for worker in "01"} == {1}
-        assert ("callboard_redis_connected", None) not in told
+    for samples in await asyncio.gather(*(scraped(url) for _ in range(8))):  # the kernel spreads them over both
+        assert samples["callboard_workers", None] == 2
+        assert dispatching(samples) == 1
+        assert {samples["callboard_redis_connected", worker] for worker in "01"} == {1}
+        assert ("callboard_redis_connected", None) not in samples
     psutil.Process(min(before)).kill()
     await until(lambda: len({worker.pid for worker in process.workers} - before) == 1)
     await until(all_told)

@@ -12,7 +12,7 @@ from tests.builders import ADA, ALICE, DAN, NOW, SOUP, a_delivery, a_driver, a_w
 from tests.dispatch.test_alerts import an_alert
 
 ALERT = id_of("alert")
-NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver, 7 min after it was made (level 2)"
+NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver, 7 min after it was created (level 2)"
 
 AT_RISK = "Order A-soup of Green Bowl (zone default) is at risk: driver gone"
 
@@ -36,7 +36,7 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
     (escalated("widen_search", "notify_critical"), OpsNotice("critical", "default", f"{NO_DRIVER}.", SOUP)),
     (
         escalated("notify_critical", "cancel"),
-        OpsNotice("critical", "default", f"{NO_DRIVER}, and is cancelled.", SOUP),
+        OpsNotice("critical", "default", f"{NO_DRIVER}. It was cancelled.", SOUP),
     ),
     (escalated("widen_search"), None),
     (
@@ -45,7 +45,9 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
     ),
     (
         e.AlertResolved(at=NOW, actor=SYSTEM, alert=an_alert(), value=1.0),
-        OpsNotice("info", "default", "Over: Zone default: 1 order is without a driver (threshold 10).", None, ALERT),
+        OpsNotice(
+            "info", "default", "Resolved. Zone default: 1 order is without a driver (threshold 10).", None, ALERT
+        ),
     ),
     (
         e.AlertRaised(
@@ -61,7 +63,7 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
 
 
 @pytest.mark.parametrize(("event", "notice"), OPS)
-def test_ops_are_told_of_levels_that_say_so_and_of_alerts(event: e.Event, notice: OpsNotice | None) -> None:
+def test_ops_get_notices_of_escalations_and_alerts(event: e.Event, notice: OpsNotice | None) -> None:
     assert ops_notice(event, the_world()) == notice
     assert is_for_ops(event) == (notice is not None)
 
@@ -84,18 +86,18 @@ def reassigned(actor: Actor) -> e.Event:
 ORDER = "order A-soup of Green Bowl"
 DRIVERS: list[tuple[e.Event, str | None]] = [
     (assigned("accepted", by(DAN)), None),
-    (assigned("manual", ADA), f"Given {ORDER}."),
-    (assigned("manual", ADA, "agreed by phone"), f"Given {ORDER}: agreed by phone."),
-    (assigned("auto_accepted", SYSTEM), f"Given {ORDER}: no answer in time."),
-    (reassigned(ADA), f"No longer theirs: {ORDER}: flat tyre."),
-    (reassigned(by(id_of("Dora"))), f"No longer theirs: {ORDER}: flat tyre."),
+    (assigned("manual", ADA), f"Assigned: {ORDER}."),
+    (assigned("manual", ADA, "agreed by phone"), f"Assigned: {ORDER}: agreed by phone."),
+    (assigned("auto_accepted", SYSTEM), f"Assigned: {ORDER}: auto-accepted, no answer in time."),
+    (reassigned(ADA), f"Reassigned: {ORDER}: flat tyre."),
+    (reassigned(by(id_of("Dora"))), f"Reassigned: {ORDER}: flat tyre."),
     (
         e.DeliveryCancelled(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, reason="sold out"),
         f"Cancelled: {ORDER}: sold out.",
     ),
     (
         e.DeliveryReleased(at=NOW, actor=SYSTEM, delivery_id=SOUP, driver_id=DAN, reason="driver_gone"),
-        f"No longer theirs: {ORDER}: driver gone.",
+        f"Released: {ORDER}: driver gone.",
     ),
     (e.DeliveryReleased(at=NOW, actor=by(DAN), delivery_id=SOUP, driver_id=DAN, reason="unwell"), None),
     (
@@ -103,13 +105,13 @@ DRIVERS: list[tuple[e.Event, str | None]] = [
         f"Changed: {ORDER}.",
     ),
     (changed("break", by(DAN)), None),
-    (changed("lunch_of_all", ALICE), "Now on break: lunch of all."),
-    (changed("unresponsive", SYSTEM, "paused"), "Now paused: unresponsive."),
+    (changed("lunch_of_all", ALICE), "Availability is now on break: lunch of all."),
+    (changed("unresponsive", SYSTEM, "paused"), "Availability is now paused: unresponsive."),
     (changed("connection_lost", SYSTEM, "offline"), None),
     (e.DriverDisconnected(at=NOW, actor=SYSTEM, driver_id=DAN, session_id=id_of("session"), lost_at=NOW), None),
 ]
 
 
-@pytest.mark.parametrize(("event", "told"), DRIVERS)
-def test_drivers_are_told_of_what_others_did_to_them(event: e.Event, told: str | None) -> None:
-    assert driver_notice(event, the_world()) == told
+@pytest.mark.parametrize(("event", "message"), DRIVERS)
+def test_drivers_get_notices_of_what_others_did_to_them(event: e.Event, message: str | None) -> None:
+    assert driver_notice(event, the_world()) == message

@@ -6,7 +6,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.alerts import Measured, ZoneNumbers, judge, measure
+from server.dispatch.alerts import Measured, ZoneNumbers, evaluate, measure
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Alert
@@ -15,14 +15,14 @@ from server.dispatch.world import World
 from tests.builders import ALICE, NOW, a_world, id_of, minutes
 from tests.dispatch.cases import Case, check, happens, name_of
 
-STANDING, NEW = id_of("alert"), id_of("new alert")
+OPEN, NEW = id_of("alert"), id_of("new alert")
 POLICY = AlertPolicy()
 
 
 def an_alert(**changes: Any) -> Alert:
     """Eleven orders of the default zone have nobody, since five minutes ago."""
     row: dict[str, Any] = {
-        "id": STANDING,
+        "id": OPEN,
         "kind": "unassigned_count",
         "zone": "default",
         "value": 11.0,
@@ -85,36 +85,36 @@ ALERTING = [
     Case(
         "a number that is back resolves the alert",
         given=alerted,
-        command=c.ResolveAlert(STANDING, 7.0),
+        command=c.ResolveAlert(OPEN, 7.0),
         then=[happens(e.AlertResolved, value=7.0)],
-        afterwards=lambda world: (only(world, STANDING).resolved_at, world.alerts[STANDING].value) == (NOW, 7.0),
+        afterwards=lambda world: (only(world, OPEN).resolved_at, world.alerts[OPEN].value) == (NOW, 7.0),
     ),
     Case(
         "an alert is resolved once",
         given=lambda: alerted(resolved_at=NOW - minutes(1)),
-        command=c.ResolveAlert(STANDING, 7.0),
+        command=c.ResolveAlert(OPEN, 7.0),
         then="alert_over",
     ),
-    Case("an alert that never was", given=a_world, command=c.ResolveAlert(STANDING, 7.0), then="alert_over"),
+    Case("an alert that never was", given=a_world, command=c.ResolveAlert(OPEN, 7.0), then="alert_over"),
     Case(
         "somebody looks after it",
         given=alerted,
-        command=c.AcknowledgeAlert(STANDING, ALICE),
+        command=c.AcknowledgeAlert(OPEN, ALICE),
         then=[happens(e.AlertAcknowledged, actor=ALICE)],
         afterwards=lambda world: (
-            (only(world, STANDING).acknowledged_by, world.alerts[STANDING].acknowledged_at) == ("alice", NOW)
+            (only(world, OPEN).acknowledged_by, world.alerts[OPEN].acknowledged_at) == ("alice", NOW)
         ),
     ),
     Case(
         "the first to say so keeps it",
         given=lambda: alerted(acknowledged_by="bob", acknowledged_at=NOW - minutes(1)),
-        command=c.AcknowledgeAlert(STANDING, ALICE),
+        command=c.AcknowledgeAlert(OPEN, ALICE),
         then=[],
     ),
     Case(
         "nobody needs to look after what is over",
         given=lambda: alerted(resolved_at=NOW - minutes(1)),
-        command=c.AcknowledgeAlert(STANDING, ALICE),
+        command=c.AcknowledgeAlert(OPEN, ALICE),
         then="alert_over",
     ),
 ]
@@ -142,12 +142,12 @@ def do(world: World, command: c.Command) -> None:
 
 def test_what_alerts_tell() -> None:
     raised = e.AlertRaised(at=NOW, actor=ALICE, alert=an_alert())
-    told = {"alertId": STANDING, "kind": "unassigned_count", "zone": "default", "value": 11.0, "threshold": 10.0}
-    assert raised.data() == told
+    shown = {"alertId": OPEN, "kind": "unassigned_count", "zone": "default", "value": 11.0, "threshold": 10.0}
+    assert raised.data() == shown
     resolved = e.AlertResolved(at=NOW, actor=ALICE, alert=an_alert(), value=3.0)
-    assert resolved.data() == told | {"value": 3.0, "raisedAt": "2026-02-01T17:55:00.000Z"}
+    assert resolved.data() == shown | {"value": 3.0, "raisedAt": "2026-02-01T17:55:00.000Z"}
     acknowledged = e.AlertAcknowledged(at=NOW, actor=ALICE, alert=an_alert())
-    assert acknowledged.data() == {"alertId": STANDING, "kind": "unassigned_count", "zone": "default"}
+    assert acknowledged.data() == {"alertId": OPEN, "kind": "unassigned_count", "zone": "default"}
 
 
 def share(value: float, sample: int) -> Measured:
@@ -159,7 +159,7 @@ def count(value: int, threshold: int = 10) -> Measured:
 
 
 @pytest.mark.parametrize(
-    ("measured", "standing", "expected"),
+    ("measured", "is_open", "expected"),
     [
         (count(10), False, None),
         (count(11), False, "raise"),
@@ -180,10 +180,8 @@ def count(value: int, threshold: int = 10) -> Measured:
         (share(0.5, 15), True, "resolve"),
     ],
 )
-def test_one_that_wavers_is_not_raised_again_and_again(
-    measured: Measured, standing: bool, expected: str | None
-) -> None:
-    assert judge(measured, standing=standing) == expected
+def test_one_that_wavers_is_not_raised_again_and_again(measured: Measured, is_open: bool, expected: str | None) -> None:
+    assert evaluate(measured, is_open=is_open) == expected
 
 
 def test_numbers_beside_their_thresholds() -> None:

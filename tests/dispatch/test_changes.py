@@ -358,13 +358,13 @@ def test_changes(case: Case) -> None:
     check(case)
 
 
-def told(world: World, command: c.Command) -> list[dict[str, Any]]:
+def event_data(world: World, command: c.Command) -> list[dict[str, Any]]:
     decided = decide(command, world)
     assert isinstance(decided, Decided)
     return [event.data() for event in decided.events]
 
 
-def test_old_and_new_are_told_but_for_the_people_in_them() -> None:
+def test_events_have_old_and_new_values_without_personal_data() -> None:
     new = Place(DROPOFF.lat, DROPOFF.lon, "7b Garden Street", "Mr Gray", "+49 30 2", "third floor")
     command = change(
         dropoff=new,
@@ -375,7 +375,7 @@ def test_old_and_new_are_told_but_for_the_people_in_them() -> None:
         proof_required=("pin",),
         pin="0417",
     )
-    (data,) = told(waiting()(), command)
+    (data,) = event_data(waiting()(), command)
     assert data["fields"] == ["dropoff", "notes", "requirements", "promisedAt", "tipCents", "proofRequired", "pin"]
     assert data["changes"] == {
         "dropoff": {
@@ -387,25 +387,27 @@ def test_old_and_new_are_told_but_for_the_people_in_them() -> None:
         "tipCents": {"old": None, "new": 50},
         "proofRequired": {"old": [], "new": ["pin"]},
     }
-    (data,) = told(waiting()(), change(dropoff=Place(DROPOFF.lat, DROPOFF.lon, DROPOFF.address, phone="+49 30 2")))
+    (data,) = event_data(
+        waiting()(), change(dropoff=Place(DROPOFF.lat, DROPOFF.lon, DROPOFF.address, phone="+49 30 2"))
+    )
     assert data == {"fields": ["dropoff"], "changes": {}}
 
 
-def test_what_stays_as_it_is_in_the_rare_details_is_not_told() -> None:
+def test_unchanged_details_are_not_in_the_event() -> None:
     world = waiting(details=OrderDetails(("pin",), "0417"))()
-    (data,) = told(world, change(pin="1234"))
+    (data,) = event_data(world, change(pin="1234"))
     assert data == {"fields": ["pin"], "changes": {}}
 
 
 def test_what_changes_and_returns_tells() -> None:
-    assert told(waiting()(), LATER)[0]["reason"] == "no rice"
-    assert told(came_to_nothing("RETURNED")(), RETRY) == [
+    assert event_data(waiting()(), LATER)[0]["reason"] == "no rice"
+    assert event_data(came_to_nothing("RETURNED")(), RETRY) == [
         {
             "reason": "they are home now",
             "pickup": {"lat": PICKUP.lat, "lon": PICKUP.lon, "address": "1 Market Square"},
         }
     ]
-    (created, _, risk) = told(a_world(), create_far())
+    (created, _, risk) = event_data(a_world(), create_far())
     assert created["warnings"] == ["trip_too_long"]
     assert risk == {"risk": "check_address", "since": "2026-02-01T18:00:00.000Z"}
 

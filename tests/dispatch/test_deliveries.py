@@ -491,7 +491,7 @@ def test_the_same_order_twice_in_one_batch_is_one_delivery() -> None:
     assert again == Decided((), NEW, repeated=True)
 
 
-def test_cancelling_waits_for_the_driver_who_is_told() -> None:
+def test_cancelling_an_assigned_delivery_notifies_the_driver() -> None:
     for given in (held_out, on_its_way()):
         world = given()
         del world.drivers[DAN]

@@ -96,16 +96,16 @@ COMPLETED = a_job(status="COMPLETED", picked_up_at=NOW - minutes(3), completed_a
 TAKEN = a_job(status="REASSIGNED", ended_at=NOW - minutes(1), ended_by="ada", taken_by="Dora")
 
 
-def arrive(where: Any = "pickup", driver_id: str | None = DAN, **deed: Any) -> c.Arrive:
-    return c.Arrive(JOB, driver_id, where, by(DAN) if driver_id else ALICE, c.Deed(**deed))
+def arrive(where: Any = "pickup", driver_id: str | None = DAN, **action: Any) -> c.Arrive:
+    return c.Arrive(JOB, driver_id, where, by(DAN) if driver_id else ALICE, c.Action(**action))
 
 
-def pick_up(driver_id: str | None = DAN, **deed: Any) -> c.PickUp:
-    return c.PickUp(JOB, driver_id, by(DAN) if driver_id else ALICE, c.Deed(**deed))
+def pick_up(driver_id: str | None = DAN, **action: Any) -> c.PickUp:
+    return c.PickUp(JOB, driver_id, by(DAN) if driver_id else ALICE, c.Action(**action))
 
 
-def complete(driver_id: str | None = DAN, *, deed: c.Deed = c.DEED, **said: Any) -> c.Complete:
-    return c.Complete(JOB, driver_id, by(DAN) if driver_id else ALICE, deed, **said)
+def complete(driver_id: str | None = DAN, *, action: c.Action = c.PLAIN_ACTION, **said: Any) -> c.Complete:
+    return c.Complete(JOB, driver_id, by(DAN) if driver_id else ALICE, action, **said)
 
 
 def release(reason: str = "unwell", driver_id: str | None = DAN, **more: Any) -> c.Release:
@@ -233,8 +233,8 @@ def asks_for(*kinds: Any, tries: int = 0, proofs: tuple[Proof, ...] = (), **of_j
 
 
 PHOTO, SIGNATURE = Proof(id_of("photo"), "photo"), Proof(id_of("signature"), "signature")
-OFFLINE = c.Deed(at=NOW - seconds(31), sent_at=NOW)
-JUST_NOW = c.Deed(at=NOW - seconds(30), sent_at=NOW)
+OFFLINE = c.Action(at=NOW - seconds(31), sent_at=NOW)
+JUST_NOW = c.Action(at=NOW - seconds(30), sent_at=NOW)
 
 HANDING_OVER = [
     Case(
@@ -257,7 +257,7 @@ HANDING_OVER = [
     Case(
         "a wrong one is refused, and counted",
         given=asks_for("pin", tries=4),
-        command=complete(pin="0418", deed=c.Deed(action_id=ACTION)),
+        command=complete(pin="0418", action=c.Action(action_id=ACTION)),
         then="pin_wrong",
         leaves=[happens(e.PinWrong, tries=5)],
         afterwards=lambda w: (
@@ -270,20 +270,20 @@ HANDING_OVER = [
     Case(
         "a wrong one that was typed offline is unverified: the goods are gone",
         given=asks_for("pin"),
-        command=complete(pin="0418", deed=OFFLINE),
+        command=complete(pin="0418", action=OFFLINE),
         then=[happens(e.DeliveryDelivered, handover=Handover(pin="unverified"), happened_at=NOW - seconds(31))],
     ),
     Case(
         "half a minute ago is not offline",
         asks_for("pin"),
-        complete(pin="0418", deed=JUST_NOW),
+        complete(pin="0418", action=JUST_NOW),
         "pin_wrong",
         leaves=[happens(e.PinWrong, tries=1)],
     ),
     Case(
         "a right one that was typed offline is right, also after five wrong ones",
         given=asks_for("pin", tries=5),
-        command=complete(pin="0417", deed=OFFLINE),
+        command=complete(pin="0417", action=OFFLINE),
         then=[happens(e.DeliveryDelivered, handover=Handover(pin="verified"))],
     ),
     Case("no PIN", asks_for("pin"), complete(), "proof_required: pin"),
@@ -308,7 +308,7 @@ HANDING_OVER = [
     Case(
         "ops do without",
         given=asks_for("photo", "pin", tries=5),
-        command=complete(None, deed=c.Deed(reason="phone is dead")),
+        command=complete(None, action=c.Action(reason="phone is dead")),
         then=[happens(e.DeliveryDelivered, unproven=("photo", "pin"), reason="phone is dead")],
     ),
     Case(
@@ -439,7 +439,7 @@ FAILING = [
     Case("another's", WITH_THE_GOODS, c.Fail(JOB, DORA, "refused", by(DORA)), "not_found"),
 ]
 
-ADD_PHOTO = c.AddProof(JOB, DAN, PHOTO, by(DAN), c.Deed(action_id=ACTION))
+ADD_PHOTO = c.AddProof(JOB, DAN, PHOTO, by(DAN), c.Action(action_id=ACTION))
 
 PROVING = [
     Case(
@@ -531,12 +531,12 @@ def test_driver_actions(case: Case) -> None:
     [
         (ON_THE_WAY, pick_up(action_id=ACTION), None),
         (ON_THE_WAY, arrive(action_id=ACTION), None),
-        (ON_THE_WAY, release(deed=c.Deed(action_id=ACTION)), None),
-        (WITH_THE_GOODS, fail(deed=c.Deed(action_id=ACTION)), None),
-        (WITH_THE_GOODS, fail(then="return", deed=c.Deed(action_id=ACTION)), None),
-        (WITH_THE_GOODS, complete(deed=c.Deed(action_id=ACTION)), None),
-        (RETURNING, complete(deed=c.Deed(action_id=ACTION)), None),
-        (asks_for("pin"), complete(pin="1", deed=c.Deed(action_id=ACTION)), "pin_wrong"),
+        (ON_THE_WAY, release(action=c.Action(action_id=ACTION)), None),
+        (WITH_THE_GOODS, fail(action=c.Action(action_id=ACTION)), None),
+        (WITH_THE_GOODS, fail(then="return", action=c.Action(action_id=ACTION)), None),
+        (WITH_THE_GOODS, complete(action=c.Action(action_id=ACTION)), None),
+        (RETURNING, complete(action=c.Action(action_id=ACTION)), None),
+        (asks_for("pin"), complete(pin="1", action=c.Action(action_id=ACTION)), "pin_wrong"),
         (TAKEN, pick_up(action_id=ACTION), "assignment_not_active"),
     ],
 )
@@ -564,7 +564,7 @@ def test_a_second_store_is_where_it_comes_back_to() -> None:
     world = a_job(
         order={"details": OrderDetails(store=store)}, picked_up_at=NOW - minutes(3), failed_at=NOW - minutes(1)
     )()
-    decided = decide(complete(deed=c.Deed(lat=52.7, lon=13.7)), world)
+    decided = decide(complete(action=c.Action(lat=52.7, lon=13.7)), world)
     assert isinstance(decided, Decided)
     (returned,) = decided.events
     assert isinstance(returned, e.DeliveryReturned)
@@ -572,17 +572,17 @@ def test_a_second_store_is_where_it_comes_back_to() -> None:
 
 
 def test_what_events_of_deeds_tell() -> None:
-    deed = c.Deed(at=NOW - minutes(1), sent_at=NOW, action_id=ACTION, lat=DROPOFF.lat, lon=DROPOFF.lon)
+    action = c.Action(at=NOW - minutes(1), sent_at=NOW, action_id=ACTION, lat=DROPOFF.lat, lon=DROPOFF.lon)
     expected: list[tuple[Callable[[], World], Any, dict[str, Any]]] = [
         (ON_THE_WAY, arrive(lat=PICKUP.lat, lon=PICKUP.lon), {"where": "pickup", "distanceKm": 0.0}),
         (
             asks_for("pin"),
-            complete(pin="0417", name="Mr Gray", note="n", deed=deed),
+            complete(pin="0417", name="Mr Gray", note="n", action=action),
             {"distanceKm": 0.0, "pin": "verified", "happenedAt": "2026-02-01T17:59:00.000Z", "actionId": ACTION},
         ),
         (
             asks_for("pin"),
-            complete(None, deed=c.Deed(reason="dead")),
+            complete(None, action=c.Action(reason="dead")),
             {"distanceKm": None, "unproven": ["pin"], "reason": "dead", "note": None},
         ),
         (ON_THE_WAY, release("vehicle", note="flat"), {"reason": "vehicle", "note": "flat"}),

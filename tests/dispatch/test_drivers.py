@@ -155,7 +155,7 @@ def test_a_driver_made_and_changed_in_one_batch_is_new_still() -> None:
     assert not world.amended_drivers
 
 
-def test_what_is_personal_is_named_and_not_told() -> None:
+def test_personal_fields_are_named_without_values() -> None:
     decided = decide(change(name="Daniel", phone="+49 30 1", tags=("cold",), shift_ends_at=NOW), dan()())
     assert isinstance(decided, Decided)
     assert decided.events[0].data() == {

@@ -37,7 +37,7 @@ from tests.dispatch.test_deliveries import create
 NEW_OFFER, NEW_ASSIGNMENT = id_of("new offer"), id_of("new assignment")
 
 
-def told(world: World, command: c.Command) -> list[tuple[str, Any]]:
+def data_of(world: World, command: c.Command) -> list[tuple[str, Any]]:
     """Type and data of what a command brings about, after JSON."""
     decided = decide(command, world)
     assert isinstance(decided, Decided)
@@ -195,23 +195,23 @@ ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
     ],
 )
 def test_events_tell(world: World, command: c.Command, expected: list[tuple[str, Any]]) -> None:
-    assert told(world, command) == expected
+    assert data_of(world, command) == expected
 
 
 def test_an_offer_tells_its_deadline_and_what_the_driver_is_shown() -> None:
-    ((name, data),) = told(waiting(), c.OfferDelivery(SOUP, DAN, NEW_OFFER, 52.52, 13.405))
+    ((name, data),) = data_of(waiting(), c.OfferDelivery(SOUP, DAN, NEW_OFFER, 52.52, 13.405))
     assert name == "offer.created"
     assert (data["attempt"], data["expiresAt"]) == (1, "2026-02-01T18:00:30.000Z")
     assert data["payload"]["pickupStoreName"] == "Green Bowl"
     assert "reason" not in data
     by_hand = c.AssignDelivery(SOUP, DAN, "near", False, NEW_OFFER, NEW_ASSIGNMENT, ALICE)
-    assert told(waiting(), by_hand)[0][1]["reason"] == "near"
+    assert data_of(waiting(), by_hand)[0][1]["reason"] == "near"
 
 
 def test_an_expiry_tells_whether_silence_was_a_yes() -> None:
     soup, dora = a_delivery(), a_driver("Dora")
     an_open_offer(soup, dora, age=minutes(1), received_at=NOW - minutes(1))
-    expired, assigned = told(a_world(soup, dora), c.ExpireOffer(OFFER, NEW_ASSIGNMENT))
+    expired, assigned = data_of(a_world(soup, dora), c.ExpireOffer(OFFER, NEW_ASSIGNMENT))
     assert expired == ("offer.expired", {"autoAccepted": True})
     assert assigned == ("delivery.assigned", {"source": "auto_accepted"})
 

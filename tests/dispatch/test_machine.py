@@ -416,22 +416,22 @@ class Dispatch(RuleBasedStateMachine):
         assignments = self.assignments()
         job, theirs, _ = assignments[number % len(assignments)]
         action_id = id_of(f"{job} {what} {number}") if named else None
-        deed = c.Deed(action_id, self.now - timedelta(seconds=ago), self.now)
+        action = c.Action(action_id, self.now - timedelta(seconds=ago), self.now)
         who, actor = (None, ALICE) if by_ops else (theirs, by(theirs))
         command: c.Command
         match what:
             case "arrived":
-                command = c.Arrive(job, who, "dropoff" if number % 2 else "pickup", actor, deed)
+                command = c.Arrive(job, who, "dropoff" if number % 2 else "pickup", actor, action)
             case "picked up":
-                command = c.PickUp(job, who, actor, deed)
+                command = c.PickUp(job, who, actor, action)
             case "completed" | "wrong":
-                command = c.Complete(job, who, actor, deed, PIN if what == "completed" else "9999")
+                command = c.Complete(job, who, actor, action, PIN if what == "completed" else "9999")
             case "release":
-                command = c.Release(job, who, "unwell", actor, deed=deed)
+                command = c.Release(job, who, "unwell", actor, action=action)
             case "proof":
-                command = c.AddProof(job, who, Proof(id_of(f"{job} {number % 3}"), "photo"), actor, deed)
+                command = c.AddProof(job, who, Proof(id_of(f"{job} {number % 3}"), "photo"), actor, action)
             case then:
-                command = c.Fail(job, who, "refused", actor, then=then, deed=deed)  # type: ignore[arg-type]
+                command = c.Fail(job, who, "refused", actor, then=then, action=action)  # type: ignore[arg-type]
         self.do(command)
 
     # Clock

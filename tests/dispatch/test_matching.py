@@ -42,7 +42,7 @@ def test_one_delivery_gets_the_nearest_driver() -> None:
     assert found.not_taken == {"soup": [("Dora", "farther_away"), ("Max", "out_of_radius")]}
 
 
-def test_who_is_excluded_is_passed_over_and_the_reason_told() -> None:
+def test_an_excluded_driver_is_skipped_with_a_reason() -> None:
     found = matched(
         [order("soup", 0, Dan="rejected_before", Max="asked_recently")],
         [driver("Max", 9), driver("Dora", 2), driver("Dan", 1)],
@@ -111,7 +111,7 @@ def test_an_age_before_its_beginning_counts_as_none() -> None:
     assert pairs(matched([order("soup", 1, age=-60), order("cake", 2)], [driver("Dan", 0)])) == {"soup": "Dan"}
 
 
-def test_at_most_twenty_are_told_of_and_the_nearest() -> None:
+def test_at_most_the_twenty_nearest_are_listed() -> None:
     drivers = [driver(f"driver {number}", number / 10) for number in range(30)]
     found = matched([order("soup", 0)], drivers)
     assert pairs(found) == {"soup": "driver 0"}
@@ -179,10 +179,10 @@ def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[
     assert len(set(pairs(found).values())) == len(found.pairs)
     free = {candidate.driver_id for candidate in candidates} - set(pairs(found).values())
     for delivery in waiting:
-        told = dict(found.not_taken[delivery.delivery_id])
-        assert told.keys() == {d.driver_id for d in candidates} - {pairs(found).get(delivery.delivery_id)}
+        shown = dict(found.not_taken[delivery.delivery_id])
+        assert shown.keys() == {d.driver_id for d in candidates} - {pairs(found).get(delivery.delivery_id)}
         if delivery.delivery_id not in pairs(found):
-            assert not [driver_id for driver_id in free if told[driver_id] == "farther_away"]
+            assert not [driver_id for driver_id in free if shown[driver_id] == "farther_away"]
 
 
 def total(waiting: list[Waiting], candidates: list[Candidate], chosen: dict[str, str]) -> float:

@@ -45,11 +45,11 @@ def payload(*, lat: float = PICKUP.lat, policy: Any = DEFAULT_POLICY, now: Any =
 
 
 def test_an_offer_tells_where_from_where_to_and_what_for() -> None:
-    told = payload()
-    assert told.pickup_location == PICKUP
-    assert told.pickup_store_name == "Green Bowl"
-    assert told.dropoff_location.address == "7 Garden Street"
-    assert told.currency == "USD"
+    shown = payload()
+    assert shown.pickup_location == PICKUP
+    assert shown.pickup_store_name == "Green Bowl"
+    assert shown.dropoff_location.address == "7 Garden Street"
+    assert shown.currency == "USD"
 
 
 def test_the_distance_is_the_road_to_the_pickup() -> None:
@@ -58,7 +58,7 @@ def test_the_distance_is_the_road_to_the_pickup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lat_off", "prep_seconds", "elapsed", "told"),
+    ("lat_off", "prep_seconds", "elapsed", "expected_minutes"),
     [
         (0, 0, 0, 0),
         (0, 600, 0, 10),
@@ -70,10 +70,10 @@ def test_the_distance_is_the_road_to_the_pickup() -> None:
     ],
 )
 def test_minutes_to_the_pickup_are_travel_and_the_rest_of_preparation_rounded_up(
-    lat_off: float, prep_seconds: int, elapsed: int, told: int
+    lat_off: float, prep_seconds: int, elapsed: int, expected_minutes: int
 ) -> None:
     found = payload(lat=PICKUP.lat + lat_off, prep_seconds=prep_seconds, now=NOW + minutes(elapsed))
-    assert found.estimated_pickup_time_min == told
+    assert found.estimated_pickup_time_min == expected_minutes
 
 
 def test_the_delivery_time_adds_the_trip_and_the_handover() -> None:
@@ -94,15 +94,15 @@ def test_the_earning_is_the_shops_or_a_base_and_so_much_a_km() -> None:
 
 
 def test_of_the_people_an_offer_names_only_the_one_at_the_pickup() -> None:
-    told = payload(
+    shown = payload(
         pickup=Place(PICKUP.lat, PICKUP.lon, "1 Market Square", "Ms Bowl", "+49 30 1", "ring twice"),
         dropoff=Place(PICKUP.lat, PICKUP.lon, "7 Garden Street", "Mr Gray", "+49 30 2", "third floor"),
         notes="no onions",
         requirements=("cold",),
     )
-    assert told.pickup_location == Place(PICKUP.lat, PICKUP.lon, "1 Market Square", "Ms Bowl")
-    assert told.dropoff_location == Place(PICKUP.lat, PICKUP.lon, "7 Garden Street")
-    assert (told.seller_order_id, told.requirements, told.estimated_trip_km) == ("A-soup", ("cold",), 0)
+    assert shown.pickup_location == Place(PICKUP.lat, PICKUP.lon, "1 Market Square", "Ms Bowl")
+    assert shown.dropoff_location == Place(PICKUP.lat, PICKUP.lon, "7 Garden Street")
+    assert (shown.seller_order_id, shown.requirements, shown.estimated_trip_km) == ("A-soup", ("cold",), 0)
 
 
 @pytest.mark.parametrize("stored", [False, True])

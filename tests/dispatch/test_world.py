@@ -59,7 +59,7 @@ def test_every_table_speaks_of_known_events() -> None:
     assert {*DELIVERY, *OFFER, *ASSIGNMENT, *BEGINS} <= set(EFFECTS)
 
 
-def test_what_is_over_stays_so_unless_a_person_wants_it_back() -> None:
+def test_a_finished_delivery_stays_finished_unless_a_person_restores_it() -> None:
     for event, table in DELIVERY.items():
         back = {e.DeliveryRestored: {"CANCELLED"}, e.DeliveryRetried: {"FAILED", "RETURNED"}}.get(event, set())
         assert OVER & set(table) == back
@@ -70,7 +70,7 @@ def test_what_is_over_stays_so_unless_a_person_wants_it_back() -> None:
     [(OFFER, status) for status in ("ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN")]
     + [(ASSIGNMENT, status) for status in ("COMPLETED", "REASSIGNED", "CANCELLED", "RELEASED", "FAILED", "RETURNED")],
 )
-def test_an_offer_or_assignment_that_is_over_stays_over(table: Any, status: str) -> None:
+def test_a_closed_offer_or_assignment_stays_closed(table: Any, status: str) -> None:
     assert not any(status in turns for turns in table.values())
 
 

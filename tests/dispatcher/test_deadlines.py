@@ -16,7 +16,7 @@ from tests.waiting import until
 NORTH, EAST = PICKUP
 
 
-def told(dispatches: tuple[Dispatch, ...], **about: Any) -> Counter[str]:
+def events_about(dispatches: tuple[Dispatch, ...], **about: Any) -> Counter[str]:
     """The events that these nodes committed about it, counted by type."""
     return Counter(
         event.type
@@ -45,7 +45,7 @@ async def test_an_offer_expires_once_at_its_deadline(
     dan = await dispatch.a_driver()
     delivery_id = await dispatch.an_order()
     await until(lambda: _is_available(dispatch, dan, ("paused", "unresponsive")))
-    assert told(two, delivery_id=delivery_id)["offer.expired"] == 1
+    assert events_about(two, delivery_id=delivery_id)["offer.expired"] == 1
     late = await dispatch.one("SELECT closed_at - expires_at FROM driver_offers WHERE delivery_id = $1", delivery_id)
     assert late.total_seconds() >= 0
 
@@ -60,7 +60,7 @@ async def test_a_received_offer_is_assigned_at_its_deadline(two: tuple[Dispatch,
     assert offer_id is not None
     await dispatch.done(c.ConfirmReceipt(offer_id, dan, by(dan)))
     await until(lambda: dispatch.one("SELECT count(*) FROM assignments WHERE source = 'auto_accepted'"))
-    assert told(two, delivery_id=delivery_id)["delivery.assigned"] == 1
+    assert events_about(two, delivery_id=delivery_id)["delivery.assigned"] == 1
 
 
 async def test_the_silence_of_a_driver_whose_node_died_is_no_yes(dispatch: Dispatch) -> None:
@@ -123,7 +123,7 @@ async def test_a_scheduled_order_is_dispatched_when_its_time_comes(two: tuple[Di
     assert await until(lambda: dispatch.offered_to(delivery_id)) == dan
     since = await dispatch.one("SELECT unassigned_since FROM deliveries WHERE id = $1", delivery_id)
     assert since >= at
-    assert told(two, delivery_id=delivery_id)["delivery.ready"] == 1
+    assert events_about(two, delivery_id=delivery_id)["delivery.ready"] == 1
 
 
 async def test_every_level_of_the_ladder_is_reached_once(two: tuple[Dispatch, Dispatch]) -> None:
@@ -133,7 +133,7 @@ async def test_every_level_of_the_ladder_is_reached_once(two: tuple[Dispatch, Di
     await until(lambda: two[1].node.policies.current.escalation == ladder)
     delivery_id = await dispatch.an_order()
     await until(lambda: _status(dispatch, delivery_id, "CANCELLED"))
-    events = told(two, delivery_id=delivery_id)
+    events = events_about(two, delivery_id=delivery_id)
     assert events["delivery.escalated"] == 2
     assert events["ticket.created"] == 1
     assert events["delivery.cancelled"] == 1
@@ -187,7 +187,7 @@ async def test_the_sessions_of_a_dead_node_count_as_lost_since_it_died(two: tupl
     assert lost_at == await dispatch.one(
         "SELECT date_trunc('milliseconds', expires_at) FROM nodes WHERE id = $1", dead
     ) or lost_at == await dispatch.one("SELECT expires_at FROM nodes WHERE id = $1", dead)
-    assert told(two, driver_id=dan)["driver.disconnected"] == 1
+    assert events_about(two, driver_id=dan)["driver.disconnected"] == 1
 
 
 async def test_a_deadline_that_moved_is_kept_at_its_new_time(dispatch: Dispatch) -> None:
@@ -279,7 +279,7 @@ async def test_a_driver_who_is_gone_with_an_order_is_a_risk_once_until_they_are_
     await until(lambda: dispatch.one("SELECT risks FROM deliveries WHERE id = $1", delivery_id))
     await dispatch.done(c.ConnectDriver(dan, new_id(), dispatch.node.node_id, by(dan)))
     await until(lambda: dispatch.one("SELECT risks IS NULL FROM deliveries WHERE id = $1", delivery_id))
-    happened = told(two, delivery_id=delivery_id)
+    happened = events_about(two, delivery_id=delivery_id)
     assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (1, 1)
 
 
@@ -295,7 +295,7 @@ async def test_what_is_late_climbs_the_ladder_each_level_once(two: tuple[Dispatc
     await until(lambda: _is(dispatch, risks, delivery_id, 2))
     await dispatch.execute("UPDATE deliveries SET risk_since = clock_timestamp() - interval '1 day'")
     await until(lambda: _is(dispatch, "SELECT risk_level FROM deliveries WHERE id = $1", delivery_id, 3))
-    happened = told(two, delivery_id=delivery_id)
+    happened = events_about(two, delivery_id=delivery_id)
     assert happened["delivery.at_risk"] == 2
     assert (happened["delivery.risk_escalated"], happened["ticket.created"]) == (3, 1)
     assert await dispatch.one("SELECT count(*) FROM notices WHERE kind = 'delivery.risk_escalated'") == 2
@@ -310,7 +310,7 @@ async def test_what_a_driver_who_is_gone_has_not_picked_up_is_taken_back_if_the_
     await dispatch.execute("UPDATE assignments SET created_at = clock_timestamp() - interval '2 hours'")
     await dispatch.execute(GONE, dan)
     await until(lambda: _is(dispatch, "SELECT status FROM assignments WHERE id = $1", job, "RELEASED"))
-    assert told(two, delivery_id=delivery_id)["delivery.released"] == 1
+    assert events_about(two, delivery_id=delivery_id)["delivery.released"] == 1
     assert await dispatch.one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "READY"
 
 

@@ -9,7 +9,7 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch.policy import EscalationLevel
 from server.dispatcher import pace
-from server.dispatcher.failures import NOTED
+from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
 from server.ids import new_id
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
@@ -43,7 +43,7 @@ async def test_without_redis_everything_is_found_in_the_database(start: StartDis
     assert await offered(dispatch, await dispatch.an_order()) == near
 
 
-async def test_a_driver_whom_the_index_lost_is_found(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_driver_missing_in_the_index_is_found(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.dispatcher.matcher.COMPLETE_SECONDS", 600.0)  # looking everywhere, now and then
     dan = await dispatch.a_driver()
     bus = dispatch.node.bus
@@ -141,7 +141,7 @@ async def test_the_first_position_right_after_the_first_sighting_is_believed(dis
         assert "delivery.search_failed" not in await dispatch.events(order)
 
 
-async def test_where_many_wait_in_vain_they_are_searched_for_less_often(
+async def test_many_orders_without_drivers_are_searched_for_less_often(
     dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pace, "MANY", 1)
@@ -197,7 +197,7 @@ async def test_who_let_it_expire_is_asked_again_after_the_cooldown(dispatch: Dis
     assert gap.total_seconds() >= 1.0
 
 
-async def test_the_driver_from_whom_an_order_was_taken_is_not_asked_again(dispatch: Dispatch) -> None:
+async def test_the_driver_who_lost_an_order_gets_no_new_offer_for_it(dispatch: Dispatch) -> None:
     dan = await dispatch.a_driver(NORTH + KM)
     delivery_id = await dispatch.an_order()
     await offered(dispatch, delivery_id)
@@ -244,7 +244,7 @@ async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_
     assert set(found) == set(orders[:5])
 
 
-async def test_whom_a_young_orders_search_finds_goes_to_the_order_that_waited_longer(
+async def test_a_driver_found_by_a_younger_orders_search_goes_to_the_older_order(
     dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though nobody has said yet that the driver is free, and the old order is not searched for meanwhile."""
@@ -315,7 +315,7 @@ async def test_the_failure_says_why_nobody_was_found(dispatch: Dispatch, state: 
 async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatch) -> None:
     orders = [await dispatch.an_order() for _ in range(150)]
     await until(lambda: _noted(dispatch, "no_driver_in_radius", len(orders)))
-    commands = NOTED.labels("no_driver_in_radius")._value.get()
+    commands = RECORDED.labels("no_driver_in_radius")._value.get()
     for _ in range(3):
         before = ROUNDS._value.get()
         dispatch.node.matcher.wake()
@@ -324,7 +324,7 @@ async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatc
     assert [row[0] for row in attempts] == [1]
     of_orders = [event for commit in dispatch.commits for event in commit.events if event.delivery_id is not None]
     assert len(of_orders) == 3 * len(orders)  # beside them the watch may raise an alert
-    assert NOTED.labels("no_driver_in_radius")._value.get() == commands
+    assert RECORDED.labels("no_driver_in_radius")._value.get() == commands
 
 
 async def test_an_order_made_on_another_node_is_offered_by_the_holder(

@@ -9,7 +9,7 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
-from server.dispatcher.search_on_request import Candidates, NobodyFound
+from server.dispatcher.search_on_request import Candidates, NoDriverFound
 from server.ids import new_id
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
@@ -77,7 +77,7 @@ async def test_nobody_found_says_who_is_around_and_why_not(idle: Dispatch) -> No
     await idle.done(c.EndShift(home, by(home)))
     delivery_id = await idle.an_order()
     found = await idle.node.asking.search(delivery_id)
-    assert isinstance(found, NobodyFound)
+    assert isinstance(found, NoDriverFound)
     assert found.not_taken == [
         (resting, "on_break"),
         (stale, "position_stale"),
@@ -93,14 +93,14 @@ async def test_a_scheduled_order_for_which_nobody_is_found_stays_scheduled(idle:
     later = await idle.one("SELECT clock_timestamp()") + timedelta(hours=1)
     delivery_id = await idle.an_order(dispatch_at=later)
     before = await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id)
-    assert isinstance(await idle.node.asking.search(delivery_id, SHOP), NobodyFound)
+    assert isinstance(await idle.node.asking.search(delivery_id, SHOP), NoDriverFound)
     await idle.a_driver()
     assert await idle.node.asking.search(delivery_id, SHOP, early=False) == r.DELIVERY_NOT_DUE
     assert await idle.one("SELECT d::text FROM deliveries d WHERE id = $1", delivery_id) == before
     assert await idle.events(delivery_id) == ["delivery.created"]
 
 
-async def test_drivers_who_are_busy_or_asked_already_are_told_apart(idle: Dispatch) -> None:
+async def test_busy_drivers_and_drivers_with_an_offer_have_different_reasons(idle: Dispatch) -> None:
     busy, asked = await idle.a_driver(NORTH + KM), await idle.a_driver(NORTH + 2 * KM)
     first = await idle.node.asking.search(await idle.an_order())
     assert isinstance(first, Answer)
@@ -108,7 +108,7 @@ async def test_drivers_who_are_busy_or_asked_already_are_told_apart(idle: Dispat
     await idle.done(c.AcceptOffer(first.offer.id, busy, new_id(), by(busy)))
     assert isinstance(await idle.node.asking.search(await idle.an_order()), Answer)
     found = await idle.node.asking.search(await idle.an_order())
-    assert isinstance(found, NobodyFound)
+    assert isinstance(found, NoDriverFound)
     assert found.failure_reason == "all_busy"
     assert found.not_taken == [(busy, "busy"), (asked, "has_open_offer")]
 
@@ -119,7 +119,7 @@ async def test_who_rejected_is_excluded_and_named(idle: Dispatch) -> None:
     await idle.node.asking.search(delivery_id)
     await idle.reject(delivery_id)
     found = await idle.node.asking.search(delivery_id)
-    assert found == NobodyFound("all_excluded", [(dan, "rejected_before")])
+    assert found == NoDriverFound("all_excluded", [(dan, "rejected_before")])
 
 
 async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(idle: Dispatch) -> None:
@@ -147,7 +147,7 @@ async def test_a_search_that_the_matcher_won_is_no_refusal(dispatch: Dispatch) -
         assert answer.offer is not None
 
 
-async def test_candidates_show_whom_a_search_would_take(idle: Dispatch) -> None:
+async def test_candidates_show_the_driver_that_a_search_would_choose(idle: Dispatch) -> None:
     near, far = await idle.a_driver(NORTH + KM), await idle.a_driver(NORTH + 2 * KM)
     delivery_id = await idle.an_order()
     assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [(far, "farther_away")])
@@ -165,5 +165,5 @@ async def test_it_works_without_redis(start: StartDispatch) -> None:
     await dispatch.node.lease.release()
     dan = await dispatch.a_driver()
     answer = await dispatch.node.asking.search(await dispatch.an_order())
-    assert not isinstance(answer, Refusal | NobodyFound)
+    assert not isinstance(answer, Refusal | NoDriverFound)
     assert answer.offer.driver_id == dan

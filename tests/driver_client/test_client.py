@@ -137,8 +137,8 @@ async def test_what_was_done_without_a_network_is_reported_with_its_time(shop: S
         away = asyncio.get_running_loop().time() - began
         assert client.connects == 2
     [picked_up] = [e for e in await events_of(shop, job.delivery_id) if e["type"] == "delivery.picked_up"]
-    told, happened = (datetime.fromisoformat(at) for at in (picked_up["at"], picked_up["data"]["happenedAt"]))
-    assert 0.0 < (told - happened).total_seconds() <= away + 0.01
+    shown, happened = (datetime.fromisoformat(at) for at in (picked_up["at"], picked_up["data"]["happenedAt"]))
+    assert 0.0 < (shown - happened).total_seconds() <= away + 0.01
 
 
 async def test_an_action_said_over_both_ways_is_done_once(shop: Shop) -> None:
@@ -168,7 +168,7 @@ async def test_every_message_has_its_call(shop: Shop) -> None:
         for message in messages:
             with pytest.raises(Refused) as refused:
                 await client.ask(message, by_http=True)
-            assert refused.value.more["detail"] == "There is nothing here under that id.", message
+            assert refused.value.more["detail"] == "Nothing has this id.", message
         for harmless in (here(), m.TakeBreak(duration_minutes=5), m.Pause(), m.EndShift(), m.Resume()):
             await client.ask(harmless, by_http=True)
         await until(lambda: client.mirror.availability == "available")

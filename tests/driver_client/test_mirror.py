@@ -84,8 +84,8 @@ def test_what_was_missed_is_handed_over_in_order(mirror: Mirror) -> None:
         {"type": "offer", "seq": 6, "offer": an_offer()},
         {"type": "offer_closed", "seq": 7, "offerId": "o1", "deliveryId": "d1", "outcome": "EXPIRED"},
     ]
-    told = mirror.greet(a_hello(seq=7, missed=missed), 5)
-    assert [message.seq for message in told] == [6, 7]
+    shown = mirror.greet(a_hello(seq=7, missed=missed), 5)
+    assert [message.seq for message in shown] == [6, 7]
     assert (mirror.gaps, mirror.offers) == (0, {})
 
 

@@ -82,7 +82,7 @@ def test_public_addresses(address: str) -> None:
     ],
 )
 def test_what_is_plainly_private_is_refused_at_once(url: str) -> None:
-    assert mistake_in(url, allow_private=False) == "must not lead to a private address"
+    assert mistake_in(url, allow_private=False) == "must not point to a private address"
     assert mistake_in(url, allow_private=True) is None
 
 
@@ -266,8 +266,8 @@ async def test_a_node_that_may_not_call_this_machine_does_not(
 ) -> None:
     site = Site(await node())
     refused = await site.ada.post("/admin/webhooks", json={"url": receiver.url})
-    told = problem(refused, 422, "invalid")
-    assert told["errors"] == [{"field": "url", "message": "must not lead to a private address"}]
+    error = problem(refused, 422, "invalid")
+    assert error["errors"] == [{"field": "url", "message": "must not point to a private address"}]
     # It was added while that was allowed.
     pool: Any = site.node.app.state.node.database.pool
     webhook = await site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks"})

@@ -59,8 +59,10 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
         assert over["resolvedAt"] is not None
     await receiver.messages(2)
     assert receiver.types() == ["alert.raised", "alert.resolved"]
-    told = [(line["event"], line["log_level"], line["alertId"]) for line in lines if line["event"].startswith("alert_")]
-    assert told == [("alert_raised", "warning", alert["id"]), ("alert_resolved", "info", alert["id"])]
+    found = [
+        (line["event"], line["log_level"], line["alertId"]) for line in lines if line["event"].startswith("alert_")
+    ]
+    assert found == [("alert_raised", "warning", alert["id"]), ("alert_resolved", "info", alert["id"])]
     behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
     assert [item["deliveryId"] for item in behind["deliveries"]] == [item["id"] for item in deliveries], (
         "who waited when it was raised, though two are cancelled by now"
@@ -96,14 +98,14 @@ async def test_too_many_rejections_and_then_too_little_to_tell_from(site: Site) 
     assert [(item["deliveryId"], item["rejections"]) for item in behind["deliveries"]] == [(delivery["id"], 4)]
     metrics = (await site.nobody.get("/metrics")).text
     assert 'callboard_rejected_share{zone="default"} 0.66' in metrics
-    assert 'callboard_alerts_standing{kind="rejected_share",zone="default"} 1.0' in metrics
+    assert 'callboard_alerts_open{kind="rejected_share",zone="default"} 1.0' in metrics
     await pool.execute(
         "UPDATE driver_offers SET created_at = now() - interval '3 h', closed_at = now() - interval '2 h'"
     )
     await look(site)
     (over,) = await alerts(site)
     assert over["resolvedAt"] is not None
-    assert "callboard_alerts_standing{" not in (await site.nobody.get("/metrics")).text
+    assert "callboard_alerts_open{" not in (await site.nobody.get("/metrics")).text
 
 
 async def test_behind_orders_that_wait_are_the_drivers_who_did_not_take_them(site: Site) -> None:

@@ -87,8 +87,8 @@ async def test_only_admins_change_webhooks_and_viewers_see_them(site: Site, prob
     ],
 )
 async def test_what_is_not_a_webhook(site: Site, problem: Check, body: Any, field: str) -> None:
-    told = problem(await site.ada.post("/admin/webhooks", json=body), 422, "invalid")
-    assert field in [error["field"] for error in told["errors"]]
+    refused = problem(await site.ada.post("/admin/webhooks", json=body), 422, "invalid")
+    assert field in [error["field"] for error in refused["errors"]]
 
 
 async def test_there_are_not_too_many(site: Site, problem: Check) -> None:

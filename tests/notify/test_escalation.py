@@ -73,10 +73,10 @@ async def test_the_holder_of_the_lease_is_killed_between_two_levels(nodes: Any, 
             "SELECT severity FROM notices WHERE delivery_id = $1 ORDER BY created_at", waiting
         )
         assert [notice["severity"] for notice in notices] == ["warning", "critical"]
-        told = first.out + second.out
+        shown = first.out + second.out
         for line in ("unassigned_order_wide_search", "unassigned_order_30min"):
-            assert told.count(f'"event":"{line}"') == 1
-        assert told.count('"event":"unassigned_order_5min"') == 2
+            assert shown.count(f'"event":"{line}"') == 1
+        assert shown.count('"event":"unassigned_order_5min"') == 2
     finally:
         await database.close()
 

@@ -26,7 +26,7 @@ def test_every_event_has_a_line() -> None:
     assert set(event_log.LINES) == set(e.EVENT_TYPES.values())
 
 
-def test_answers_of_drivers_are_told_with_their_time_and_reason() -> None:
+def test_answers_of_drivers_are_logged_with_their_time_and_reason() -> None:
     rejected = e.OfferRejected(at=AT, actor=DAN, **IDS, response_ms=1200, reason="too far")
     assert event_log.line_of(rejected) == (
         "info", "offer_rejected", TOLD | {"responseTimeMs": 1200, "reason": "too far", "note": None} | BY_DAN,
@@ -37,15 +37,15 @@ def test_answers_of_drivers_are_told_with_their_time_and_reason() -> None:
     assert event_log.line_of(expired) == ("info", "offer_expired", TOLD | {"autoAccepted": True})
 
 
-def test_a_change_of_availability_is_told_with_its_duration() -> None:
+def test_a_change_of_availability_is_logged_with_its_duration() -> None:
     until = AT + timedelta(minutes=15)
     changed = e.AvailabilityChanged(
         at=AT, actor=DAN, driver_id="dan", from_="available", to="on_break", reason="lunch", until=until
     )
     level, name, fields = event_log.line_of(changed)
     assert (level, name) == ("info", "availability_changed")
-    told = {"driverId": "dan", "from": "available", "to": "on_break", "reason": "lunch", "durationSeconds": 900}
-    assert fields == told | BY_DAN
+    shown = {"driverId": "dan", "from": "available", "to": "on_break", "reason": "lunch", "durationSeconds": 900}
+    assert fields == shown | BY_DAN
 
 
 def test_an_escalation_is_as_loud_as_what_it_does() -> None:

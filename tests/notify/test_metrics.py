@@ -23,10 +23,10 @@ def value(name: str, **labels: str) -> float:
 
 async def test_every_metric_of_the_rules_is_there(site: Site) -> None:
     families = list(text_string_to_metric_families((await site.nobody.get("/metrics")).text))
-    told = {family.name for family in families}
+    shown = {family.name for family in families}
     asked = set(re.findall(r"\bcallboard_\w+", RULES.read_text()))
     assert len(asked) > 15
-    assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= told
+    assert {re.sub(r"_(total|bucket)$", "", name) for name in asked} <= shown
 
 
 def expressions() -> list[str]:

@@ -44,9 +44,9 @@ async def a_phone(site: Site, service: Receiver, name: str = "Dan", **changes: A
 
 
 async def key_of(driver: Driver) -> str:
-    told = await driver.client.get("/drivers/push-key")
-    assert told.status_code == 200, told.text
-    key: str = told.json()["key"]
+    shown = await driver.client.get("/drivers/push-key")
+    assert shown.status_code == 200, shown.text
+    key: str = shown.json()["key"]
     return key
 
 
@@ -105,8 +105,8 @@ async def test_an_offer_reaches_the_phone_of_a_driver_without_a_socket(site: Sit
     assert (await dan.post(f"/offers/{offer['id']}/received")).status_code == 204
     received = await pushed("received", site)
     assert received["receivedAt"]
-    [told] = (await dan.get("/push-subscriptions")).json()["items"]
-    assert (told["lastStatus"], told["lastError"]) == (201, None)
+    [body] = (await dan.get("/push-subscriptions")).json()["items"]
+    assert (body["lastStatus"], body["lastError"]) == (201, None)
     assert len(phone.heard) == 1
 
 
@@ -168,7 +168,7 @@ async def test_an_offer_whose_socket_is_lost_before_it_was_received_is_pushed(si
     assert phone.messages[0]["offerId"] == offer["id"]
 
 
-async def test_each_of_a_drivers_phones_is_told(site: Site, receiver: Receiver) -> None:
+async def test_each_of_a_drivers_phones_gets_a_push(site: Site, receiver: Receiver) -> None:
     dan, phone = await a_phone(site, receiver)
     tablet, _ = await subscribed(site, dan, receiver, "tablet")
     await site.delivery()
@@ -248,7 +248,7 @@ async def test_a_message_that_is_refused_is_not_sent_again(site: Site, receiver:
     assert len(phone.heard) == 1
 
 
-async def test_nobody_is_told_after_the_deadline(site: Site, receiver: Receiver) -> None:
+async def test_no_push_is_sent_after_the_deadline(site: Site, receiver: Receiver) -> None:
     await offers_last(site, 3)
     await receiver.stop()
     dan = await site.driver("Dan", at_work=True)
@@ -262,7 +262,7 @@ async def test_nobody_is_told_after_the_deadline(site: Site, receiver: Receiver)
     assert phone.heard == []
 
 
-async def test_why_attempts_failed_is_told_when_time_has_run_out(site: Site) -> None:
+async def test_an_expired_push_shows_why_its_attempts_failed(site: Site) -> None:
     pool = site.node.app.state.node.database.pool
     at, ids = datetime.now(UTC), [new_id() for _ in range(5)]
     await pool.execute(
@@ -331,7 +331,7 @@ async def test_an_answered_offer_disappears_from_the_drivers_other_phones(site: 
     assert [message["type"] for message in phone.messages] == ["offer", "offer_closed"]
 
 
-async def test_a_phone_is_told_as_long_as_the_token_is_good_that_said_so(site: Site, receiver: Receiver) -> None:
+async def test_a_phone_gets_pushes_until_the_token_that_subscribed_it_expires(site: Site, receiver: Receiver) -> None:
     dan = await site.driver("Dan", zone="north", at_work=True)
     short = Phone(receiver, "short")
     bearer = {"Authorization": f"Bearer {token('driver', dan.id, 1)}"}
@@ -349,7 +349,7 @@ async def test_a_phone_is_told_as_long_as_the_token_is_good_that_said_so(site: S
     assert short.heard == []
 
 
-async def test_a_token_without_end_is_good_for_a_year(site: Site, receiver: Receiver) -> None:
+async def test_a_token_without_expiry_subscribes_for_a_year(site: Site, receiver: Receiver) -> None:
     dan = await site.driver("Dan")
     bearer = {"Authorization": f"Bearer {token('driver', dan.id, 1e15)}"}
     body = Phone(receiver).subscription
@@ -438,8 +438,8 @@ async def test_what_is_no_subscription(node: StartNode, problem: Check) -> None:
     dan = await site.driver("Dan")
     good = {"endpoint": "https://push.example/1", "keys": {"p256dh": P256DH, "auth": AUTH}}
     for change, field in NO_SUBSCRIPTIONS:
-        told = problem(await dan.post("/push-subscriptions", good | change), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field], change
+        refused = problem(await dan.post("/push-subscriptions", good | change), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field], change
     assert (await dan.post("/push-subscriptions", good)).status_code == 201
     await site.close()
 
@@ -477,7 +477,7 @@ async def test_the_key_is_one_for_all_nodes_or_from_the_settings(node: StartNode
         await other.close()
 
 
-async def test_no_log_line_tells_where_a_phone_is_or_what_it_is_told(site: Site, receiver: Receiver) -> None:
+async def test_no_log_line_contains_an_endpoint_or_the_content_of_a_push(site: Site, receiver: Receiver) -> None:
     with capture_logs() as lines:
         receiver.answers = [201, 500, 403]
         dan, phone = await a_phone(site, receiver, zone="north")
@@ -486,10 +486,10 @@ async def test_no_log_line_tells_where_a_phone_is_or_what_it_is_told(site: Site,
         dora, doras = await a_phone(site, receiver, "Dora", zone="south")
         await site.delivery(zone="south")
         await until(lambda: any(line["event"] == "push_failed" for line in lines))
-    told = repr(lines)
+    shown = repr(lines)
     assert {"push_sent", "push_attempt_failed", "push_failed"} <= {line["event"] for line in lines}
     private = await site.node.app.state.node.database.pool.fetchval("SELECT private_key FROM push_keys")
     secrets = [*phone.secrets, *doras.secrets, private, receiver.heard[0].headers["authorization"]]
     secrets += [client.headers["authorization"].removeprefix("Bearer ") for client in (dan.client, dora.client)]
     for secret in secrets:
-        assert secret not in told
+        assert secret not in shown

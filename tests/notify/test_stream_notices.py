@@ -51,11 +51,11 @@ async def test_an_assignment_by_ops_is_sent_then_proved_by_an_answered_ping(ping
         await app.hear("hello")
         delivery = await assign(pinging, dan, zone="elsewhere")
         await app.hear("assignment")
-        told = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
-    assert (told["channel"], told["driverId"], told["deliveryId"]) == ("socket", dan.id, delivery["id"])
-    assert told["text"] == f"Given order {delivery['sellerOrderId']} of Pizza Roma: he is next door."
-    assert told["createdAt"] <= told["sentAt"] <= told["receivedAt"]
-    assert told["failedAt"] is None
+        shown = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
+    assert (shown["channel"], shown["driverId"], shown["deliveryId"]) == ("socket", dan.id, delivery["id"])
+    assert shown["text"] == f"Assigned: order {delivery['sellerOrderId']} of Pizza Roma: he is next door."
+    assert shown["createdAt"] <= shown["sentAt"] <= shown["receivedAt"]
+    assert shown["failedAt"] is None
 
 
 async def test_what_is_missed_waits_and_the_number_brought_back_proves_it(site: Site) -> None:
@@ -77,7 +77,7 @@ async def test_what_is_missed_waits_and_the_number_brought_back_proves_it(site: 
         await app.hear("hello")
         received = await outcome(site, "received", to="driver", kind="delivery.assigned")
         assert received["sentAt"] == sent["sentAt"]
-        assert [told["status"] for told in await record(site, kind="driver.availability_changed")] == ["sent"]
+        assert [shown["status"] for shown in await record(site, kind="driver.availability_changed")] == ["sent"]
 
 
 async def test_a_number_that_was_never_given_out_proves_nothing(site: Site) -> None:
@@ -96,8 +96,8 @@ async def test_the_node_of_the_socket_notes_what_another_one_did(pinging: Site, 
     async with driver_app(pinging.node.ws_url, dan.id) as app:
         await app.hear("hello")
         await availability(other, dan, "paused")
-        told = await outcome(other, "received", to="driver")
-        assert told["text"] == "Now paused: van broke."
+        shown = await outcome(other, "received", to="driver")
+        assert shown["text"] == "Availability is now paused: van broke."
     await other.close()
 
 
@@ -122,11 +122,11 @@ async def test_what_is_taken_from_a_driver_is_a_notice_too(site: Site) -> None:
     delivery = moved.json()["delivery"]
     cancelled = await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     assert cancelled.status_code == 200, cancelled.text
-    told = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
+    found = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
     order = f"order {delivery['sellerOrderId']} of Pizza Roma"
-    assert told == [
-        (dan.id, f"No longer theirs: {order}: too far."),
-        (dora.id, f"Given {order}: too far."),
+    assert found == [
+        (dan.id, f"Reassigned: {order}: too far."),
+        (dora.id, f"Assigned: {order}: too far."),
         (dora.id, f"Cancelled: {order}: closed."),
     ]
     page = (await site.vic.get(f"/board/deliveries/{delivery['id']}", headers={"Accept": "text/html"})).text
@@ -185,15 +185,15 @@ async def test_a_ping_of_another_socket_proves_nothing(site: Site) -> None:
     first = node.hub.open(dan.id, send, Pings())
     first.session.greeted(seq)
     await receipts._look()
-    assert [told["status"] for told in await record(site, to="driver")] == ["sent"]
+    assert [shown["status"] for shown in await record(site, to="driver")] == ["sent"]
     second = node.hub.open(dan.id, send, Pings())
     second.pings.answered_sent_at = loop.time()
     second.session.greeted(seq)
     await receipts._look()
-    assert [told["status"] for told in await record(site, to="driver")] == ["sent"]
+    assert [shown["status"] for shown in await record(site, to="driver")] == ["sent"]
     second.pings.answered_sent_at = loop.time()
     await receipts._look()
-    assert [told["status"] for told in await record(site, to="driver")] == ["received"]
+    assert [shown["status"] for shown in await record(site, to="driver")] == ["received"]
     for socket in (first, second):
         node.hub.ended(socket)
 

@@ -17,8 +17,8 @@ from tests.web.conftest import Check, Site
 async def fares(site: Site, webhook: dict[str, Any]) -> dict[str, Any]:
     found = await site.vic.get(f"/admin/webhooks/{webhook['id']}")
     assert found.status_code == 200, found.text
-    told: dict[str, Any] = found.json()
-    return told
+    body: dict[str, Any] = found.json()
+    return body
 
 
 async def park(site: Site, webhook: dict[str, Any]) -> None:
@@ -34,11 +34,11 @@ async def park(site: Site, webhook: dict[str, Any]) -> None:
     await until(parked, every=0.1)
 
 
-async def test_a_webhook_tells_how_it_fares(site: Site, receiver: Receiver, problem: Check) -> None:
+async def test_a_webhook_shows_its_delivery_status(site: Site, receiver: Receiver, problem: Check) -> None:
     webhook = await a_webhook(site, receiver, "delivery.created")
-    told = await fares(site, webhook)
-    assert "secret" not in told
-    assert (told["waiting"], told["waitingSince"], told["parked"], told["attempts"], told["ms"]) == (
+    shown = await fares(site, webhook)
+    assert "secret" not in shown
+    assert (shown["waiting"], shown["waitingSince"], shown["parked"], shown["attempts"], shown["ms"]) == (
         0,
         None,
         0,
@@ -53,9 +53,9 @@ async def test_a_webhook_tells_how_it_fares(site: Site, receiver: Receiver, prob
         now = await fares(site, webhook)
         return now if now["taken"] else None
 
-    told = await until(taken)
-    assert (told["attempts"], told["taken"], told["waiting"]) == (2, 1, 0)
-    assert told["ms"] >= 0
+    shown = await until(taken)
+    assert (shown["attempts"], shown["taken"], shown["waiting"]) == (2, 1, 0)
+    assert shown["ms"] >= 0
     await receiver.stop()
     await site.delivery()
 
@@ -69,19 +69,19 @@ async def test_a_webhook_tells_how_it_fares(site: Site, receiver: Receiver, prob
     problem(await site.vic.get("/admin/webhooks/what"), 404, "not_found")
 
 
-async def test_a_test_is_signed_sent_at_once_and_stands_in_the_log(site: Site, receiver: Receiver) -> None:
+async def test_a_test_message_is_signed_sent_at_once_and_logged(site: Site, receiver: Receiver) -> None:
     webhook = await a_webhook(site, receiver, "delivery.created")
     await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": False})
     tested = await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")
     assert tested.status_code == 200, tested.text
-    told = tested.json()
-    assert (told["type"], told["status"], told["attempts"], told["lastStatus"]) == ("webhook.test", "delivered", 1, 200)
+    body = tested.json()
+    assert (body["type"], body["status"], body["attempts"], body["lastStatus"]) == ("webhook.test", "delivered", 1, 200)
     (heard,) = receiver.heard
-    assert heard.id == told["id"] == heard.message["id"]
+    assert heard.id == body["id"] == heard.message["id"]
     assert heard.verified_by(webhook["secret"])
     assert heard.message["data"]["actor"] == {"type": "admin", "id": "ada"}
     assert heard.message["data"]["data"] == {"webhookId": webhook["id"]}
-    assert [message["id"] for message in await log_of(site, webhook)] == [told["id"]]
+    assert [message["id"] for message in await log_of(site, webhook)] == [body["id"]]
 
 
 async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_given_up(
@@ -89,12 +89,12 @@ async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_g
 ) -> None:
     webhook = await a_webhook(site, receiver)
     receiver.status = 404
-    told = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
-    assert (told["status"], told["lastError"]) == ("parked", "answered 404: not like this")
+    body = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
+    assert (body["status"], body["lastError"]) == ("parked", "answered 404: not like this")
     await receiver.stop()
-    told = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
-    assert told["lastStatus"] is None
-    assert told["lastError"]
+    body = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
+    assert body["lastStatus"] is None
+    assert body["lastError"]
     now = await fares(site, webhook)
     assert (now["parked"], now["attempts"], now["taken"]) == (0, 2, 0)
     assert (await site.ada.post(f"/admin/webhooks/{webhook['id']}/redeliver-parked")).json() == {"redelivered": 0}

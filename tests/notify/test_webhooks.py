@@ -30,12 +30,12 @@ async def test_a_receiver_hears_what_happens_in_order_signed_and_with_the_delive
     message = cancelled.message
     assert message["id"] == cancelled.id != created.id
     assert message["timestamp"] == message["data"]["at"]
-    told = message["data"]
-    assert told["type"] == "delivery.cancelled"
-    assert told["actor"] == {"type": "service", "id": "corner-shop"}
-    assert told["data"] == {"reason": "sold out"}
-    assert told["deliveryId"] == delivery["id"]
-    assert told["delivery"] == (await site.shop.get(f"/deliveries/{delivery['id']}")).json()
+    shown = message["data"]
+    assert shown["type"] == "delivery.cancelled"
+    assert shown["actor"] == {"type": "service", "id": "corner-shop"}
+    assert shown["data"] == {"reason": "sold out"}
+    assert shown["deliveryId"] == delivery["id"]
+    assert shown["delivery"] == (await site.shop.get(f"/deliveries/{delivery['id']}")).json()
 
 
 async def test_a_receiver_hears_only_what_it_asked_for(site: Site, receiver: Receiver) -> None:
@@ -244,7 +244,7 @@ async def test_a_removed_webhook_hears_no_more(site: Site, receiver: Receiver, o
     assert len(receiver.heard) <= heard + 1, "a call that was under way may still have ended"
 
 
-async def test_a_webhook_that_is_stopped_is_told_later_what_it_missed_only_while_it_was_active(
+async def test_a_stopped_webhook_later_gets_only_messages_from_before_the_stop(
     site: Site, receiver: Receiver, other: Receiver
 ) -> None:
     webhook = await a_webhook(site, receiver)
@@ -278,7 +278,7 @@ async def test_the_next_holder_of_the_lease_goes_on(node: StartNode, receiver: R
     await second.close()
 
 
-async def test_a_commit_on_any_node_is_told_at_once(
+async def test_events_of_any_node_are_sent_at_once(
     node: StartNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By hint: the poll would take ten minutes."""

@@ -313,7 +313,7 @@ async def test_when_a_socket_ends_nothing_is_left_for_the_collector_of_garbage(n
         gc.enable()
 
 
-async def test_a_database_that_forgot_what_was_sent_makes_its_drivers_start_anew(node: StartNode) -> None:
+async def test_drivers_get_a_new_hello_if_the_database_lost_messages_that_were_sent(node: StartNode) -> None:
     """As after a fail-over to a standby that had not heard the last commits: their numbers are given out again."""
     here = await node()
     dan = await a_driver(here)

@@ -44,7 +44,7 @@ def heard(effect: object) -> dict[str, object]:
         ({"type": "picked_up", "assignmentId": ASSIGNMENT}, c.PickUp(ASSIGNMENT, DAN, ACTOR)),
         (
             {"type": "arrived", "assignmentId": ASSIGNMENT, "where": "pickup", "lat": 52.5, "lon": 13.4},
-            c.Arrive(ASSIGNMENT, DAN, "pickup", ACTOR, c.Deed(lat=52.5, lon=13.4)),
+            c.Arrive(ASSIGNMENT, DAN, "pickup", ACTOR, c.Action(lat=52.5, lon=13.4)),
         ),
         (
             {
@@ -55,11 +55,11 @@ def heard(effect: object) -> dict[str, object]:
                 "sentAt": "2026-02-01T11:00:00+01:00",
                 "lat": 52.5,
             },
-            c.PickUp(ASSIGNMENT, DAN, ACTOR, c.Deed(OFFER, NOW, NOW)),
+            c.PickUp(ASSIGNMENT, DAN, ACTOR, c.Action(OFFER, NOW, NOW)),
         ),
         (
             {"type": "completed", "assignmentId": ASSIGNMENT, "proof": {"pin": "0417", "name": "Mr Gray"}},
-            c.Complete(ASSIGNMENT, DAN, ACTOR, c.DEED, "0417", "Mr Gray"),
+            c.Complete(ASSIGNMENT, DAN, ACTOR, c.PLAIN_ACTION, "0417", "Mr Gray"),
         ),
         (
             {"type": "release", "assignmentId": ASSIGNMENT, "reason": "unwell", "note": "fever"},
@@ -92,7 +92,7 @@ def test_an_id_that_cannot_exist_is_not_found(session: Session) -> None:
         "type": "error",
         "id": "m1",
         "code": "not_found",
-        "message": "There is nothing here under that id.",
+        "message": "Nothing has this id.",
     }
 
 
@@ -169,7 +169,7 @@ def test_ten_malformed_frames_in_a_row_close_with_4104(session: Session) -> None
     assert session.binary_frame(0.0)[-1] == Close(s.PROTOCOL_VIOLATION)
 
 
-def test_a_good_frame_starts_the_count_of_malformed_ones_anew(session: Session) -> None:
+def test_a_valid_frame_resets_the_count_of_malformed_ones(session: Session) -> None:
     for _ in range(9):
         session.frame("{", 0.0, lambda: NOW)
     say(session, type="ping")
@@ -190,11 +190,11 @@ def test_bursts_are_allowed_and_floods_are_not(session: Session) -> None:
     assert session.binary_frame(0.053) == (Close(s.TOO_MANY_MESSAGES),)
 
 
-def test_an_answer_without_an_id_is_only_told_when_it_is_a_refusal(session: Session) -> None:
+def test_a_message_without_an_id_is_only_answered_if_it_is_refused(session: Session) -> None:
     accept = c.AcceptOffer(OFFER, DAN, "new", ACTOR)
     assert session.answered(accept, None, Answered()) == ()
     (error,) = session.answered(accept, None, OFFER_NO_LONGER_OPEN)
-    assert heard(error) == {"type": "error", "code": "offer_no_longer_open", "message": "This offer is over."}
+    assert heard(error) == {"type": "error", "code": "offer_no_longer_open", "message": "This offer is no longer open."}
 
 
 def test_an_ack_without_a_result_says_just_that(session: Session) -> None:

@@ -11,7 +11,7 @@ from tests.sockets.test_live_sockets import a_driver
 from tests.waiting import until
 
 
-async def test_the_handler_ends_when_both_sides_hang_up_at_once(node: StartNode) -> None:
+async def test_the_handler_ends_when_both_sides_close_at_once(node: StartNode) -> None:
     """The network says once that the client is gone; the hub closes the socket before the handler has heard it."""
     here = await node()
     dan = await a_driver(here)

@@ -111,7 +111,7 @@ async def test_connections_that_were_cut_are_replaced(database: Database, databa
     assert await works(database)
 
 
-async def test_a_server_that_said_goodbye_and_has_not_hung_up_is_away(database_url: str) -> None:
+async def test_a_server_that_ended_the_session_without_closing_counts_as_unavailable(database_url: str) -> None:
     """asyncpg has a word of its own for it, that is no error of PostgreSQL's."""
     async with slow_to_hang_up(database_url) as relay:
         database = Database(relay.url, pool_size=1)
@@ -152,7 +152,7 @@ async def test_a_restart_of_the_server_is_survived() -> None:
             await asyncio.to_thread(server.stop)
 
 
-async def test_closing_does_not_wait_for_somebody_who_does_not_let_go(
+async def test_closing_does_not_wait_for_a_client_that_stays(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "CLOSE_SECONDS", 0.1)

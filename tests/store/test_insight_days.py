@@ -72,7 +72,7 @@ async def test_nothing_is_counted_twice(pool: Any, settings: Settings) -> None:
     assert await days.count() == 0
 
 
-async def test_a_day_is_counted_only_when_it_is_over_for_good(pool: Any, settings: Settings) -> None:
+async def test_a_day_is_counted_only_when_it_can_no_longer_change(pool: Any, settings: Settings) -> None:
     now, local = await pool.fetchval("SELECT now()"), ZoneInfo(ZONE)
     for since, until in await days_of(pool, settings).missing():
         assert until <= now - timedelta(minutes=15)

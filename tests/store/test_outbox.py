@@ -67,8 +67,8 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
             c.CancelDelivery(first, "sold out", SHOP),
         )
         await save(connection, world, happened, [], outbox_rows(happened, world))
-        told = [(row[0], row[1]) for row in await connection.fetch(TOLD, everything)]
-        assert told == [
+        found = [(row[0], row[1]) for row in await connection.fetch(TOLD, everything)]
+        assert found == [
             ("delivery.created", first),
             ("delivery.created", second),
             ("delivery.cancelled", second),
@@ -88,7 +88,7 @@ async def test_a_batch_asks_whether_anybody_listens(connection: Any) -> None:
         assert (await load(connection, Named(), DEFAULT_POLICY)).heard
 
 
-def test_events_that_are_nobodys_business_are_not_told() -> None:
+def test_internal_events_are_not_sent() -> None:
     soup = a_delivery()
     world = a_world(soup)
     happened = happen(world, c.NoteFailedSearch(SOUP, "no_driver_available"), c.Acknowledge(SOUP, SHOP))

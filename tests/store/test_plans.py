@@ -127,7 +127,7 @@ async def test_saving_looks_its_rows_up_once_there_are_more_than_a_few(writing: 
         assert await read_whole(writing, section.name) == whole, section.name
 
 
-async def test_loading_lets_go_of_old_plans_now_and_then(writing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_loading_regularly_discards_old_plans(writing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     await grow(writing, 1)
     await writing.execute("ANALYZE")
     await writing.execute(f"PREPARE changed AS {statement(['changed_drivers'])}")

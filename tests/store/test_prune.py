@@ -159,7 +159,7 @@ async def test_finished_deliveries_go_with_all_that_is_theirs(
     assert await pool.fetchval("SELECT min(created_at) FROM deliveries") > now - 6 * DAY
 
 
-async def test_only_what_is_over_and_at_rest_for_long_goes(
+async def test_only_finished_rows_past_their_retention_are_deleted(
     pool: Any, apart: Any, settings: Settings, quick: None
 ) -> None:
     await history(apart, offers=150, days=2)
@@ -242,7 +242,7 @@ async def test_only_who_holds_the_lease_removes_anything(pool: Any, settings: Se
     assert AGAIN_SECONDS < EVERY_SECONDS
 
 
-async def test_a_stream_keeps_no_gap_and_whoever_was_away_for_longer_starts_anew(
+async def test_a_stream_has_no_gap_and_an_app_that_was_away_longer_gets_a_snapshot(
     pool: Any, settings: Settings, quick: None
 ) -> None:
     """A clock that went back for a moment in the middle of a stream leaves no hole in it either."""

@@ -82,7 +82,7 @@ async def test_whichever_takes_writes_is_found() -> None:
         await run(urls[1], READ_ONLY)
         with pytest.raises(TakesNoWrites):
             await database.connect_for_writing()
-        with pytest.raises(DatabaseUnreachable, match=f"in {db1}: it takes no writes"):
+        with pytest.raises(DatabaseUnreachable, match=f"in {db1}: the server accepts no writes"):
             await Database(urls[0]).open()
 
         await run(urls[0], WRITABLE)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from server.contract.driver_stream import tell
+from server.contract.driver_stream import stream_entries
 from server.contract.views import assignment_view, to_json
 from server.contract.webhook_events import outbox_rows
 from server.dispatch import commands as c
@@ -87,7 +87,7 @@ class Evening:
         for event in decided.events:
             world.apply(event)
             self._keep(event, xid)
-        for driver_id, message, event in tell(decided.events, world):
+        for driver_id, message, event in stream_entries(decided.events, world):
             body = to_json(message)
             heard = msgspec.json.decode(body)
             self.database.messages.setdefault(driver_id, []).append((heard["seq"], body))

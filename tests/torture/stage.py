@@ -40,7 +40,7 @@ HOLDER: Final = "SELECT holder::text FROM leases WHERE name = $1 AND expires_at 
 
 _node_id = re.compile(r'"nodeId": ?"([^"]+)"')
 _unforeseen = re.compile(
-    r'"event":"(call_died|command_failed|drain_failed|hint_not_understood|listener_failed|request_failed|task_died)"'
+    r'"event":"(call_died|command_failed|drain_failed|hint_invalid|listener_failed|request_failed|task_died)"'
 )
 
 

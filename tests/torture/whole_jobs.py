@@ -40,12 +40,12 @@ class Jobs(Evening):
         """Done so long ago, and reported now. `args` are the command's between driver and actor."""
         job = assignment_id or self.assignment_of(delivery_id)
         action, at = self.id(), self.now - seconds(seconds_ago)
-        deed = c.Deed(action, at, self.now)
+        deed = c.Action(action, at, self.now)
         more = {name: fields[name] for name in ("note", "then") if name in fields}
         if "proof" in fields:
             more["pin"] = fields["proof"]["pin"]
         times = {"actionId": action, "at": at.isoformat(), "sentAt": self.now.isoformat()}
-        whole = command(job, driver_id, *args, actor=by(driver_id), deed=deed, **more)
+        whole = command(job, driver_id, *args, actor=by(driver_id), action=deed, **more)
         return self.say(driver_id, kind, whole, assignmentId=job, **times, **fields)
 
     def taken(self, delivery_id: str, driver_id: str) -> str:
@@ -110,7 +110,7 @@ def an_evening_of_whole_jobs() -> Evidence:
 
     jam = evening.order("jam")
     held = evening.taken(jam, dan)
-    for_him = c.PickUp(held, None, OLGA, c.Deed(reason="olga-2"))
+    for_him = c.PickUp(held, None, OLGA, c.Action(reason="olga-2"))
     evening.call(OLGA, "POST", f"/admin/assignments/{held}/pickup", {"reason": "olga-2"}, for_him)
     body = {"reason": "refused", "note": "olga-3", "then": "end"}
     evening.call(OLGA, "POST", f"/admin/assignments/{held}/failed", body, c.Fail(held, None, "refused", OLGA, "olga-3"))

@@ -134,12 +134,12 @@ def problem() -> Check:
     def check(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
         assert response.status_code == status, response.text
         assert response.headers["content-type"] == "application/problem+json"
-        told: dict[str, Any] = response.json()
-        assert told["status"] == status
-        assert told["code"] == code
-        assert told["type"]
-        assert told["title"]
-        assert told["detail"]
-        return told
+        body: dict[str, Any] = response.json()
+        assert body["status"] == status
+        assert body["code"] == code
+        assert body["type"]
+        assert body["title"]
+        assert body["detail"]
+        return body
 
     return check

@@ -66,6 +66,6 @@ async def json_login(client: httpx2.AsyncClient, name: str) -> dict[str, Any]:
     """Log in as a program does; its answer. From then on the client sends the CSRF token."""
     answer = await client.post("/login", json={"name": name, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    client.headers["X-CSRF-Token"] = told["csrfToken"]
-    return told
+    body: dict[str, Any] = answer.json()
+    client.headers["X-CSRF-Token"] = body["csrfToken"]
+    return body

@@ -66,8 +66,8 @@ async def test_a_reassignment_that_is_not_valid_is_refused(site: Site, problem: 
         ({"reason": "x", "force": "yes"}, "force"),
     ]
     for body, field in bodies:
-        told = problem(await site.ada.post(path, json=body), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field]
+        refused = problem(await site.ada.post(path, json=body), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field]
     for unknown in (new_id(), "7"):
         answer = await site.ada.post(f"/admin/assignments/{unknown}/reassign", json={"reason": "x"})
         problem(answer, 404, "not_found")
@@ -156,8 +156,8 @@ async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, proble
 
     async def refused(change: dict[str, Any], *fields: str, without: str | None = None) -> None:
         document = {key: value for key, value in (policy | change).items() if key != without}
-        told = problem(await site.ada.put("/admin/policy", json=document), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == list(fields)
+        body = problem(await site.ada.put("/admin/policy", json=document), 422, "invalid")
+        assert [error["field"] for error in body["errors"]] == list(fields)
 
     await refused({"offerTimeoutSeconds": 601}, "offerTimeoutSeconds")
     await refused({"offerTimeoutSeconds": 0, "searchRadiusKm": 0}, "offerTimeoutSeconds", "searchRadiusKm")

@@ -48,7 +48,7 @@ BAD_TOKENS: dict[str, str] = {
 }
 
 
-async def test_a_token_that_is_not_good_is_nobodys(site: Site, problem: Check) -> None:
+async def test_an_invalid_token_is_refused(site: Site, problem: Check) -> None:
     assert verify_token(minted(GOOD), (SECRET,)) is not None
     details = set()
     for why, token in BAD_TOKENS.items():

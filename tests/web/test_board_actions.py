@@ -32,8 +32,8 @@ def said(answer: httpx2.Response) -> str:
     """What is announced once it is done."""
     assert answer.status_code == 200, answer.text
     assert answer.headers["hx-reswap"] == "none"
-    told: str = answer.headers["hx-trigger"]
-    return told
+    shown: str = answer.headers["hx-trigger"]
+    return shown
 
 
 async def status_of(site: Site, delivery: dict[str, Any]) -> str:
@@ -200,7 +200,7 @@ async def test_searching_again_says_what_came_of_it(site: Site) -> None:
     assert "offered" in again
 
 
-async def test_cancelling_and_acknowledging_stand_in_the_history_by_name(site: Site) -> None:
+async def test_the_history_shows_who_cancelled_and_acknowledged(site: Site) -> None:
     delivery = await site.delivery()
     path = f"/board/deliveries/{delivery['id']}"
     await dialog(site.alice, f"{path}/acknowledge")

@@ -9,7 +9,7 @@ from server.board.broadcast import Broadcast, Viewer, event
 from tests.waiting import until
 
 
-def told(messages: list[bytes]) -> list[str]:
+def data_of(messages: list[bytes]) -> list[str]:
     """The data of messages."""
     return [line[6:] for chunk in messages for line in chunk.decode().split("\n") if line.startswith("data: ")]
 
@@ -26,7 +26,7 @@ async def test_everybody_gets_the_same_bytes() -> None:
     broadcast.publish("<p>two</p>")
     taken = [await viewer.take() for viewer in viewers]
     assert taken[0] is not None
-    assert told(taken[0]) == ["<p>one</p>", "<p>two</p>"]
+    assert data_of(taken[0]) == ["<p>one</p>", "<p>two</p>"]
     for other in taken[1:]:
         assert other is not None
         assert all(a is b for a, b in zip(taken[0], other, strict=True))
@@ -44,7 +44,7 @@ async def test_who_was_away_gets_exactly_what_they_missed() -> None:
     broadcast.publish("three")
     taken = await broadcast.join(position).take()
     assert taken is not None
-    assert told(taken) == ["two", "three"]
+    assert data_of(taken) == ["two", "three"]
 
 
 async def test_who_missed_nothing_gets_nothing() -> None:
@@ -54,7 +54,7 @@ async def test_who_missed_nothing_gets_nothing() -> None:
     broadcast.publish("two")
     taken = await viewer.take()
     assert taken is not None
-    assert told(taken) == ["two"]
+    assert data_of(taken) == ["two"]
 
 
 @pytest.mark.parametrize("position", [None, "", "nonsense", "00000000-1", "ffffffff-0", "deadbeef-99999999999999999"])
@@ -108,7 +108,7 @@ async def test_one_message_larger_than_the_bound_still_comes() -> None:
     broadcast.publish("x" * 100)
     taken = await viewer.take()
     assert taken is not None
-    assert told(taken) == ["x" * 100]
+    assert data_of(taken) == ["x" * 100]
 
 
 async def test_a_new_epoch_resyncs_everybody() -> None:

@@ -61,7 +61,7 @@ def counted_again(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_numbers_kept_up_to_date_are_those_counted_anew(seed: int) -> None:
+def test_updated_numbers_equal_a_new_count(seed: int) -> None:
     chance = random.Random(seed)
     tally, deliveries, drivers = Tally(), dict[str, CountedDelivery](), dict[str, CountedDriver]()
     for _ in range(400):

@@ -29,9 +29,9 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     assert facts["Price"] == "12.50 USD"
     assert facts["Pickup"] == "Torstr. 1"
     lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
-    told = " | ".join(reversed(lines))
+    text = " | ".join(reversed(lines))
     for part in ("Order created", "Offered Dan", "Offer shown on the driver's phone", "too far", "Cancelled closed"):
-        assert part in told
+        assert part in text
     assert "alice (ops)" in lines[0]
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
 
@@ -96,7 +96,7 @@ async def test_who_is_not_logged_in_is_led_to_the_login_and_back(site: Site, pat
     assert (await site.shop.get(path)).status_code == 403
 
 
-async def test_candidates_are_ranked_by_the_way_and_told_why_not(site: Site) -> None:
+async def test_candidates_are_ranked_by_distance_with_reasons(site: Site) -> None:
     delivery = await site.delivery()
     await site.driver("Gone")
     near = await site.driver("Near")

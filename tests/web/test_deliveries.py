@@ -102,9 +102,9 @@ NOT_VALID: list[tuple[dict[str, Any], str]] = [
 
 async def test_an_order_that_is_not_valid_is_refused_by_field(site: Site, problem: Check) -> None:
     for change, field in NOT_VALID:
-        told = problem(await site.shop.post("/deliveries", json=site.order(**change)), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field]
-        assert told["errors"][0]["message"]
+        refused = problem(await site.shop.post("/deliveries", json=site.order(**change)), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field]
+        assert refused["errors"][0]["message"]
 
 
 async def test_a_whole_number_may_be_written_as_a_float(site: Site, problem: Check) -> None:
@@ -115,8 +115,8 @@ async def test_a_whole_number_may_be_written_as_a_float(site: Site, problem: Che
 
 async def test_every_mistake_is_named_at_once(site: Site, problem: Check) -> None:
     order = {"storeName": 1, "pickup": {"lat": 91, "lat2": 1}, "dropoff": DROPOFF, "prepSeconds": -1, "x": 1}
-    told = problem(await site.shop.post("/deliveries", json=order), 422, "invalid")
-    assert [error["field"] for error in told["errors"]] == [
+    refused = problem(await site.shop.post("/deliveries", json=order), 422, "invalid")
+    assert [error["field"] for error in refused["errors"]] == [
         "sellerOrderId", "storeName", "pickup.lat", "pickup.lon", "pickup.lat2", "prepSeconds", "x",
     ]  # fmt: skip
 
@@ -171,8 +171,8 @@ BAD_QUERIES = [
 
 async def test_a_query_that_is_not_valid_is_refused_by_field(site: Site, problem: Check) -> None:
     for query, field in BAD_QUERIES:
-        told = problem(await site.vic.get(f"/deliveries?{query}"), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field], query
+        refused = problem(await site.vic.get(f"/deliveries?{query}"), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field], query
 
 
 async def test_unknown_and_empty_query_parameters_are_ignored(site: Site) -> None:
@@ -197,8 +197,8 @@ async def test_an_id_in_capitals_is_the_same_id(site: Site) -> None:
 
 async def test_assigning_offers_the_delivery_to_the_nearest_driver(site: Site, problem: Check) -> None:
     delivery = await site.delivery()
-    told = problem(await site.shop.post(f"/deliveries/{delivery['id']}/assign"), 409, "no_driver_available")
-    assert told["reasons"] == []
+    error = problem(await site.shop.post(f"/deliveries/{delivery['id']}/assign"), 409, "no_driver_available")
+    assert error["reasons"] == []
     dan = await site.driver(at_work=True)
     offer = await dan.offer()
     again = await site.shop.post(f"/deliveries/{delivery['id']}/assign", json={})
@@ -222,10 +222,10 @@ async def test_nobody_found_says_why_of_each_driver(site: Site, problem: Check) 
     dan = await site.driver(at_work=True)
     assert (await dan.post("/availability/pause")).status_code == 200
     delivery = await site.delivery()
-    told = problem(await site.shop.post(f"/deliveries/{delivery['id']}/assign"), 409, "no_driver_available")
-    assert told["reasons"] == [{"driverId": dan.id, "reason": "paused"}]
+    error = problem(await site.shop.post(f"/deliveries/{delivery['id']}/assign"), 409, "no_driver_available")
+    assert error["reasons"] == [{"driverId": dan.id, "reason": "paused"}]
     candidates = (await site.vic.get(f"/deliveries/{delivery['id']}/candidates")).json()
-    assert candidates == {"taken": None, "notTaken": told["reasons"]}
+    assert candidates == {"taken": None, "notTaken": error["reasons"]}
 
 
 async def test_a_delivery_that_is_not_waiting_is_not_assigned(site: Site, problem: Check) -> None:
@@ -281,8 +281,8 @@ async def test_the_timeline_tells_the_whole_story_with_who_and_when(site: Site) 
     delivery, assignment = await site.assignment(dan)
     await dan.post(f"/assignments/{assignment['id']}/complete")
     story = await timeline(site, delivery["id"])
-    told = [(item["type"], item["actor"]["type"], item["actor"]["id"]) for item in story]
-    assert told == [
+    found = [(item["type"], item["actor"]["type"], item["actor"]["id"]) for item in story]
+    assert found == [
         ("delivery.created", "service", "corner-shop"),
         ("delivery.ready", "service", "corner-shop"),
         ("offer.created", "system", None),

@@ -52,20 +52,20 @@ NOT_VALID: list[tuple[dict[str, Any], str]] = [
 
 async def test_a_driver_who_is_not_valid_is_refused(site: Site, problem: Check) -> None:
     for body, field in NOT_VALID:
-        told = problem(await site.shop.post("/drivers", json=body), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field]
+        refused = problem(await site.shop.post("/drivers", json=body), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field]
 
 
-async def test_a_token_for_the_app_is_good_for_the_driver_alone(site: Site, problem: Check) -> None:
+async def test_a_token_for_the_app_is_valid_for_the_driver_alone(site: Site, problem: Check) -> None:
     dan, dora = await site.driver(), await site.driver("Dora")
     made = await site.shop.post(f"/drivers/{dan.id}/token", json={"hours": 0.5})
     assert made.status_code == 200
-    told = made.json()
-    claims = jwt.decode(told["token"], SECRET, algorithms=["HS256"])
+    body = made.json()
+    claims = jwt.decode(body["token"], SECRET, algorithms=["HS256"])
     assert (claims["sub"], claims["role"]) == (dan.id, "driver")
-    expires_at = datetime.fromisoformat(told["expiresAt"])
+    expires_at = datetime.fromisoformat(body["expiresAt"])
     assert abs(expires_at - datetime.now(UTC) - timedelta(minutes=30)) < timedelta(seconds=10)
-    client = site.anonymous({"Authorization": f"Bearer {told['token']}"})
+    client = site.anonymous({"Authorization": f"Bearer {body['token']}"})
     assert (await client.get(f"/drivers/{dan.id}")).status_code == 200
     problem(await client.get(f"/drivers/{dora.id}"), 403, "forbidden")
     problem(await client.post(f"/drivers/{dan.id}/token"), 403, "forbidden")
@@ -223,8 +223,8 @@ async def test_an_assignment_taken_away_cannot_be_completed(site: Site, problem:
     dan = await site.driver(at_work=True)
     _, assignment = await site.assignment(dan)
     await site.ada.post(f"/admin/assignments/{assignment['id']}/reassign", json={"reason": "late"})
-    told = problem(await dan.post(f"/assignments/{assignment['id']}/complete"), 409, "assignment_not_active")
-    assert "ada" in told["detail"]
+    error = problem(await dan.post(f"/assignments/{assignment['id']}/complete"), 409, "assignment_not_active")
+    assert "ada" in error["detail"]
 
 
 async def test_a_break_has_an_end_and_can_be_given_a_new_one(site: Site, problem: Check) -> None:
@@ -238,8 +238,8 @@ async def test_a_break_has_an_end_and_can_be_given_a_new_one(site: Site, problem
     shown = (await dan.get()).json()
     assert (shown["availability"], shown["availabilityUntil"]) == ("on_break", second.json()["breakUntil"])
     for minutes in (4, 121, 5.5, "5", None, 10**20):
-        told = problem(await dan.post("/availability/take-break", {"durationMinutes": minutes}), 422, "invalid")
-        assert told["errors"][0]["field"] == "durationMinutes"
+        error = problem(await dan.post("/availability/take-break", {"durationMinutes": minutes}), 422, "invalid")
+        assert error["errors"][0]["field"] == "durationMinutes"
     problem(await dan.post("/availability/take-break"), 400, "malformed")
 
 
@@ -254,7 +254,7 @@ async def test_pause_resume_and_the_end_of_a_shift(site: Site, problem: Check) -
     assert (await dan.post("/availability/resume", {})).json() == {"status": "available"}
 
 
-async def test_the_history_is_told_newest_first_in_pages(site: Site, problem: Check) -> None:
+async def test_the_history_is_listed_newest_first_in_pages(site: Site, problem: Check) -> None:
     dan = await site.driver(at_work=True)
     for word in ("pause", "resume", "end-shift"):
         await dan.post(f"/availability/{word}")

@@ -32,8 +32,8 @@ async def test_json_of_another_shape_is_invalid(site: Site, problem: Check) -> N
         b'{"\\u0000":1}', b'{"":1}',
     )  # fmt: skip
     for body in bodies:
-        told = problem(await site.shop.post("/deliveries", content=body, headers=JSON), 422, "invalid")
-        assert told["errors"]
+        error = problem(await site.shop.post("/deliveries", content=body, headers=JSON), 422, "invalid")
+        assert error["errors"]
 
 
 async def test_a_body_has_a_size_and_a_kind(site: Site, problem: Check) -> None:
@@ -64,7 +64,7 @@ async def test_a_body_has_a_size_and_a_kind(site: Site, problem: Check) -> None:
     problem(answer, 415, "unsupported_media_type")
 
 
-async def test_an_unknown_address_or_method_is_told_as_a_problem(site: Site, problem: Check) -> None:
+async def test_an_unknown_address_or_method_is_a_problem(site: Site, problem: Check) -> None:
     for path in (
         "/nowhere",
         "/deliveries/a/b/c/d",
@@ -91,12 +91,12 @@ async def test_an_unknown_address_or_method_is_told_as_a_problem(site: Site, pro
 async def test_what_the_rules_refuse_is_a_conflict_but_for_five(problem: Check) -> None:
     refusals_there_are = [one for one in vars(refusals).values() if isinstance(one, Refusal)]
     for refusal in refusals_there_are:
-        told = errors.refused(refusal)
+        shown = errors.refused(refusal)
         special = {
             "not_found": 404, "try_again": 503, "internal_error": 500, "not_yet_supported": 503, "pay_required": 422,
         }  # fmt: skip
-        assert told.kind.status == special.get(refusal.code, 409)
-        assert told.kind.code == refusal.code
+        assert shown.kind.status == special.get(refusal.code, 409)
+        assert shown.kind.code == refusal.code
     assert errors.refused(refusals.TRY_AGAIN).headers["Retry-After"] == "1"
     assert errors.too_many(30).headers["Retry-After"] == "30"
     assert errors.unless_refused(7) == 7

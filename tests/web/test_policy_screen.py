@@ -127,12 +127,12 @@ MISTAKES: list[tuple[dict[str, str], dict[str, str]]] = [
 
 async def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
-    for changes, told in MISTAKES:
+    for changes, shown in MISTAKES:
         answer = await save(ada, **{"detourFactor": "1.4", **changes})
         assert answer.status_code == 422
         page = parse(answer.text)
-        assert wrong_in(page) == told
-        for name in told:
+        assert wrong_in(page) == shown
+        for name in shown:
             field = page.one(id=name)
             assert field["aria-invalid"] == "true"
             assert f"wrong-{name}" in field["aria-describedby"].split()
@@ -156,9 +156,9 @@ async def test_the_second_admin_is_told_who_was_faster(site: Site) -> None:
     answer = await save(ada, page, offerTimeoutSeconds="60")
     assert answer.status_code == 409
     shown = parse(answer.text)
-    told = shown.one(role="alert").text
-    assert told.startswith("Not saved: Eve changed the policy on ")
-    assert "Their reason: rush hour." in told
+    text = shown.one(role="alert").text
+    assert text.startswith("Not saved: Eve changed the policy on ")
+    assert "Their reason: rush hour." in text
     assert [row.text for row in shown.one(id="policy-said").every("tr")][1:] == ["Time to answer an offer 30 s 20 s"]
     assert shown.one("input", id="offerTimeoutSeconds")["value"] == "60"
     assert (await in_force(site))["offerTimeoutSeconds"] == 20

@@ -223,10 +223,10 @@ async def test_no_refusal_changes_a_row(site: Site) -> None:
     delivery, lost = await assigned(site, dan)
     assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
     ids = {"driver_id": dan.id, "assignment_id": lost["id"]}
-    deeds: dict[str, Any] = {
+    actions: dict[str, Any] = {
         "pickup": {}, "complete": {}, "arrived": {"where": "pickup"}, "release": REASON, "failed": REASON,
     }  # fmt: skip
-    for what, body in deeds.items():
+    for what, body in actions.items():
         path = "/drivers/{driver_id}/assignments/{assignment_id}/" + what
         await refuse(dan.client, "POST", path, "assignment_not_active", body, leaves=REPORT, **ids)
         await refuse_again(refusing, dan, path, body, ids)

@@ -39,7 +39,7 @@ async def test_afterwards_only_the_new_one_is(node: StartNode) -> None:
     assert [await status(here, secret) for secret in (SECRET, NEXT)] == [401, 200]
 
 
-async def test_a_drivers_token_is_good_on_nodes_before_and_after(node: StartNode) -> None:
+async def test_a_drivers_token_is_valid_on_nodes_before_and_after_the_change(node: StartNode) -> None:
     before = await node(secret=SECRET, secret_accepted=NEXT)
     after = await node(secret=NEXT, secret_accepted=SECRET)
     for issuer, other, signed_with in ((before, after, SECRET), (after, before, NEXT)):

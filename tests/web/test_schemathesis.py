@@ -46,11 +46,11 @@ async def test_the_api_keeps_what_its_document_promises(site: Site, tmp_path: Pa
     )  # fmt: skip
     try:
         async with asyncio.timeout(SECONDS):
-            told, _ = await process.communicate()
+            shown, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    text = told.decode()
+    text = shown.decode()
     assert process.returncode == 0, text[text.find("= FAILURES") :][:20_000]
     assert "No issues found" in text or " passed" in text, text[-2000:]

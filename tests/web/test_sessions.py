@@ -110,7 +110,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_whoever_is_changed_loses_their_access_at_once_and_on_every_node(
+async def test_a_changed_user_loses_their_access_at_once_on_every_node(
     site: Site, node: StartNode, change: dict[str, Any]
 ) -> None:
     alice_id = await add(site.node, "alice", "ops")
@@ -130,7 +130,7 @@ async def test_whoever_is_changed_loses_their_access_at_once_and_on_every_node(
     await there.close()
 
 
-async def test_a_session_is_good_on_every_node(site: Site, node: StartNode) -> None:
+async def test_a_session_is_valid_on_every_node(site: Site, node: StartNode) -> None:
     other = await node()
     browser = await logged_in(site, "Ada", "admin")
     client = httpx2.AsyncClient(base_url=other.url, cookies={"callboard": browser.cookie})
@@ -176,7 +176,7 @@ async def test_the_database_holds_no_cookie(site: Site) -> None:
     assert browser.cookie not in str(rows)
 
 
-async def test_sessions_that_are_over_are_swept(site: Site) -> None:
+async def test_ended_sessions_are_deleted(site: Site) -> None:
     await logged_in(site, "Ada", "admin")
     pool = site.node.app.state.node.database.pool
     await pool.execute("UPDATE sessions SET expires_at = clock_timestamp()")

@@ -61,7 +61,7 @@ async def test_the_openapi_document_tells_of_every_endpoint(site: Site) -> None:
     document = answer.json()
     assert document["openapi"].startswith("3.1")
     paths = document["paths"].items()
-    told = {(method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in paths for method in item}
+    shown = {(method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in paths for method in item}
     pages = {"/admin/orders/{}", "/admin/unassigned-orders/{}"}
     there = {
         (method, path)
@@ -71,7 +71,7 @@ async def test_the_openapi_document_tells_of_every_endpoint(site: Site) -> None:
         for method in handler.http_methods
         if (path := re.sub(r"\{[^}]+\}", "{}", route.path)) not in pages and method != "OPTIONS"
     }
-    assert told == there
+    assert shown == there
     refs = set(re.findall(r'"\$ref":"#/components/(\w+)/(\w+)"', answer.text))
     for kind, name in refs:
         assert name in document["components"][kind]

@@ -54,8 +54,8 @@ async def test_what_is_no_person_is_refused(site: Site, problem: Check) -> None:
         ({"password": "x" * 201}, "password"),
         ({"hat": True}, "hat"),
     ):
-        told = problem(await site.ada.post("/admin/users", json=NEW | wrong), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field]
+        refused = problem(await site.ada.post("/admin/users", json=NEW | wrong), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field]
     nobody = "01a20d95-bd15-7304-adfd-8e3a9c15409e"
     problem(await site.ada.patch(f"/admin/users/{nobody}", json={"active": False}), 404, "not_found")
     problem(await site.ada.patch("/admin/users/x", json={"active": False}), 404, "not_found")
@@ -90,21 +90,21 @@ async def test_the_screen_shows_everybody_and_adds_one(site: Site) -> None:
     assert (await Browser(site.anonymous()).log_in("Bob", password)).status_code == 303
 
 
-async def test_mistakes_are_told_beside_the_form_and_what_was_typed_stays(site: Site) -> None:
+async def test_errors_are_shown_beside_the_form_which_keeps_its_input(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
-    for fields, status, told in (
-        ({"name": "ADA", "role": "ops", "password": ""}, 409, "There is a user called ADA already."),
-        ({"name": "Max", "role": "ops", "password": "short"}, 422, "A password has 8 to 200 characters."),
+    for fields, status, shown in (
+        ({"name": "ADA", "role": "ops", "password": ""}, 409, "The user name ADA is taken."),
+        ({"name": "Max", "role": "ops", "password": "short"}, 422, "A password must have 8 to 200 characters."),
         ({"name": "Max", "role": "king", "password": ""}, 422, "Choose a role."),
     ):
         answer = await ada.send("/users", **fields)
         assert answer.status_code == status
-        assert told in answer.text
+        assert shown in answer.text
         assert f'value="{fields["name"]}"' in answer.text
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"do": "role", "role": "viewer"}, "alice is now viewer."),
         ({"do": "deactivate"}, "alice cannot log in any more."),
@@ -113,7 +113,9 @@ async def test_mistakes_are_told_beside_the_form_and_what_was_typed_stays(site: 
     ],
     ids=lambda value: value["do"] if isinstance(value, dict) else "",
 )
-async def test_what_an_admin_changes_ends_the_persons_sessions(site: Site, fields: dict[str, str], told: str) -> None:
+async def test_what_an_admin_changes_ends_the_persons_sessions(
+    site: Site, fields: dict[str, str], message: str
+) -> None:
     ada, alice = await logged_in(site, "Ada", "admin"), await logged_in(site, "alice", "ops")
     people = (await site.ada.get("/admin/users")).json()["items"]
     path = f"/users/{next(person['id'] for person in people if person['name'] == 'alice')}"
@@ -121,7 +123,7 @@ async def test_what_an_admin_changes_ends_the_persons_sessions(site: Site, field
     assert "alice" in (await ada.see(path)).text
     done = await ada.send(path, **fields)
     assert (done.status_code, done.headers["location"]) == (303, path)
-    assert told in (await ada.see(path)).text
+    assert message in (await ada.see(path)).text
     assert (await alice.see("/board")).status_code == 303
     if fields["do"] == "deactivate":
         assert (await alice.log_in("alice")).status_code == 401
@@ -129,13 +131,13 @@ async def test_what_an_admin_changes_ends_the_persons_sessions(site: Site, field
         assert (await alice.log_in("alice")).status_code == 303
 
 
-async def test_a_password_can_be_made_up_and_the_last_admin_is_told_of(site: Site) -> None:
+async def test_a_password_can_be_generated_and_the_last_admin_cannot_be_demoted(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
     [person] = (await site.ada.get("/admin/users")).json()["items"]
     path = f"/users/{person['id']}"
     refused = await ada.send(path, do="deactivate")
     assert refused.status_code == 409
-    assert "make another one first" in refused.text
+    assert "create another one first" in refused.text
     assert (await ada.send(path, do="dance")).status_code == 422
     fresh = await ada.send(path, do="password", password="")
     password = fresh.text.partition('secret">')[2].partition("<")[0]

@@ -34,10 +34,10 @@ async def escalate(site: Site, delivery: dict[str, Any]) -> None:
     assert (await site.ada.put("/admin/policy", json=policy | {"escalation": LADDER[:1]})).status_code == 200
     await wait_for(site, delivery, 5)
 
-    async def told() -> Any:
+    async def is_shown() -> Any:
         return (await site.vic.get("/admin/tickets")).json()["items"]
 
-    await until(told)
+    await until(is_shown)
 
 
 async def test_only_those_who_may_watch_see_them(site: Site) -> None:
@@ -98,7 +98,7 @@ async def test_an_alert_shows_what_is_behind_it_and_is_looked_after_by_name(site
     await look(site)
     late = await olga.client.post(form["action"], data={"csrf_token": await olga.csrf_token("/alerts")}, headers=HTMX)
     assert late.status_code == 409
-    assert "does not stand" in parse(late.text).one("p", class_="error").text
+    assert "already resolved" in parse(late.text).one("p", class_="error").text
     page = await see(olga, "/alerts")
     assert not page.every("article")
     row = page.one("tbody").one("tr")
@@ -171,11 +171,11 @@ async def test_an_order_without_a_driver_says_who_is_asked_or_why_nobody(site: S
     await site.delivery()
     await dan.offer()
 
-    async def told() -> bool:
+    async def is_shown() -> bool:
         rows = (await see(vic, "/unassigned")).one("tbody").every("tr")
         return [row.one(class_="wide").text for row in rows] == ["Nobody in the radius", "Offered to Dan <b>"]
 
-    await until(told)
+    await until(is_shown)
 
 
 async def test_an_order_is_taken_on_with_a_note_that_everybody_reads(site: Site) -> None:
@@ -236,12 +236,12 @@ async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(si
     delivery, _ = await site.assignment(dan)
     vic = await logged_in(site, "Vic", "viewer")
 
-    async def told() -> dict[str, str]:
+    async def is_shown() -> dict[str, str]:
         page = await see(vic, f"/board/deliveries/{delivery['id']}")
         lines = page.one("ol", class_="timeline").every("li")
         return {line.one("b").text: line.one(class_="told").text for line in lines if line.every(class_="told")}
 
-    assert await told() == {"Assigned": "customer pending", "Offered": "by call received"}
+    assert await is_shown() == {"Assigned": "customer pending", "Offered": "by call received"}
     page = await see(vic, f"/board/deliveries/{delivery['id']}")
     link = page.one("a", class_="to-record")["href"]
     record = await see(vic, link)
@@ -251,4 +251,4 @@ async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(si
     await site.ada.delete(f"/admin/webhooks/{webhook['id']}")
     another, _ = await site.assignment(await site.driver("Dora", zone="north", at_work=True), zone="north")
     delivery = another
-    assert (await told())["Assigned"] == "customer not told: no webhook"
+    assert (await is_shown())["Assigned"] == "customer not told: no webhook"

@@ -66,7 +66,7 @@ async def test_an_escalated_delivery_has_a_ticket(site: Site) -> None:
     assert (await site.vic.get(f"/deliveries/{delivery['id']}")).json()["escalationLevel"] == 1
 
 
-async def test_alerts_are_listed_with_those_that_stand(site: Site, problem: Check) -> None:
+async def test_alerts_are_listed_with_the_open_ones(site: Site, problem: Check) -> None:
     assert (await site.vic.get("/admin/alerts")).json() == {"items": [], "nextCursor": None}
     pool = site.node.app.state.node.database.pool
     columns = "id, kind, zone, value, threshold, raised_at"
@@ -134,8 +134,8 @@ async def test_the_numbers_count_answers_apart_from_silence(site: Site) -> None:
 
 async def test_a_window_has_bounds(site: Site, problem: Check) -> None:
     for minutes in ("0", "10081", "x", "1.5"):
-        told = problem(await site.vic.get(f"/admin/stats?windowMinutes={minutes}"), 422, "invalid")
-        assert told["errors"][0]["field"] == "windowMinutes"
+        error = problem(await site.vic.get(f"/admin/stats?windowMinutes={minutes}"), 422, "invalid")
+        assert error["errors"][0]["field"] == "windowMinutes"
 
 
 async def test_a_key_is_shown_once_and_listed_without_it(site: Site, problem: Check) -> None:

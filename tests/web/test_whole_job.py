@@ -65,8 +65,8 @@ async def test_the_same_order_in_other_words_is_the_same(site: Site, problem: Ch
     again = await site.shop.post("/deliveries", json=words)
     assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
     differs = await site.shop.post("/deliveries", json=order | {"tipCents": 5, "notes": "extra"})
-    told = problem(differs, 409, "delivery_differs")
-    assert (told["id"], told["fields"]) == (made.json()["id"], ["notes", "tipCents"])
+    error = problem(differs, 409, "delivery_differs")
+    assert (error["id"], error["fields"]) == (made.json()["id"], ["notes", "tipCents"])
 
 
 async def test_pay_in_another_currency_than_the_policys_must_be_said(site: Site, problem: Check) -> None:
@@ -126,8 +126,8 @@ async def test_a_job_from_the_store_to_the_door_with_a_pin(site: Site, problem: 
     again = (await dan.post(path + "/arrived", named)).json()
     assert first == again
     assert first["assignment"]["arrivedAt"]["pickup"] is not None
-    told = {"at": "2001-01-01T10:00:00Z", "sentAt": "2001-01-01T10:00:00Z", "lat": 52.52, "lon": 13.404}
-    assert (await dan.post(path + "/pickup", told)).status_code == 200
+    found = {"at": "2001-01-01T10:00:00Z", "sentAt": "2001-01-01T10:00:00Z", "lat": 52.52, "lon": 13.404}
+    assert (await dan.post(path + "/pickup", found)).status_code == 200
     assert problem(await dan.post(path + "/complete"), 409, "proof_required")["missing"] == ["pin"]
     problem(await dan.post(path + "/complete", {"proof": {"pin": "9999"}}), 409, "pin_wrong")
     done = await dan.post(path + "/complete", {"proof": {"pin": "0417", "name": "Mr Gray"}})

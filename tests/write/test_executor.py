@@ -457,7 +457,7 @@ async def test_two_admins_with_one_version_of_the_policy_make_one_change(databas
             await node.close()
 
 
-async def test_a_lane_whose_server_said_goodbye_and_has_not_hung_up_takes_another_connection(
+async def test_a_server_that_ended_the_session_without_closing_is_replaced(
     database: Database, database_url: str
 ) -> None:
     lanes = (
@@ -577,9 +577,9 @@ async def test_the_same_action_online_and_offline_is_done_once(nodes: tuple[Disp
     """By the socket on one node and by a call on the other, after the phone was without a network."""
     for _ in range(RACES):
         delivery_id, driver_id, job = await with_a_job(nodes[0])
-        driver, deed = Actor("driver", driver_id), c.Deed(action_id=new_id())
+        driver, action = Actor("driver", driver_id), c.Action(action_id=new_id())
         answers = await asyncio.gather(
-            *(node.done(c.Arrive(job, driver_id, "pickup", driver, deed)) for node in (*nodes, *nodes))
+            *(node.done(c.Arrive(job, driver_id, "pickup", driver, action)) for node in (*nodes, *nodes))
         )
         assert sum(not answer.decided.repeated for answer in answers) == 1
         arrived = await nodes[0].one(
@@ -594,8 +594,8 @@ async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tupl
     delivery_id = (await nodes[0].done(creation)).decided.delivery_id or ""
     job = (await nodes[0].done(accept(await nodes[0].an_open_offer(driver_id, delivery_id), driver_id))).decided
     assert job.assignment_id is not None
-    driver, deed = Actor("driver", driver_id), c.Deed(action_id=new_id())
-    command = c.Complete(job.assignment_id, driver_id, driver, deed, "0418")
+    driver, action = Actor("driver", driver_id), c.Action(action_id=new_id())
+    command = c.Complete(job.assignment_id, driver_id, driver, action, "0418")
     answers = await asyncio.gather(*(node.executor.submit(command) for node in (*nodes, *nodes)))
     assert set(map(code_of, answers)) == {"pin_wrong"}
     query = "SELECT (details->>'pinTries')::int FROM assignments WHERE id = $1"

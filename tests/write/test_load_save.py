@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from server.contract.commit import StreamMessage
-from server.contract.driver_stream import tell
+from server.contract.driver_stream import stream_entries
 from server.contract.views import to_json
 from server.dispatch import commands as c
 from server.dispatch.decide import decide
@@ -148,7 +148,7 @@ def apply(decided: Decided, world: World) -> tuple[list[Event], list[StreamMessa
     for event in decided.events:
         world.apply(event)
     messages = []
-    for driver_id, message, _ in tell(decided.events, world):
+    for driver_id, message, _ in stream_entries(decided.events, world):
         driver = world.drivers[driver_id]
         assert driver is not None
         messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))

@@ -1,1 +1,1 @@
-"""Work on old rows while nobody waits for it: retention, and days counted once."""
+"""Jobs on old rows: retention, and daily counts."""

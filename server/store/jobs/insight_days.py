@@ -1,7 +1,7 @@
-"""Days that are over, counted once for the insights: what has ended does not change any more.
+"""Counts finished days once for the insights: they no longer change.
 
-They are no more than a saving: a day that was not counted, or whose time zone is not the organisation's any more, is
-counted when somebody asks. A day is counted in one statement, by whoever comes first.
+This only saves time: a day that was not counted, or whose time zone is no longer the organisation's, is counted on
+request. A day is counted in one statement, by the first node that does so.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from server.store.engine import DATABASE_ERRORS
 from server.store.reads.insights import COUNTED, start_of
 
 BACK: Final = timedelta(days=92)
-"""As far as anybody can look back, and a little more."""
+"""The longest time window of the insights, and a little more."""
 SETTLED: Final = timedelta(minutes=15)
 """How long after its end a day is certain to have settled: late deliveries are late by then, all commits are done."""
 STATEMENT_SECONDS: Final = 10.0
@@ -49,7 +49,7 @@ class InsightDays:
         self._holds_lease = holds_lease
 
     async def run(self) -> None:
-        """Go on for ever."""
+        """Count days whenever there are new ones."""
         pause = FIRST_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -62,7 +62,7 @@ class InsightDays:
                     log.warning("insights_not_counted", reason=repr(error))
 
     async def count(self) -> int:
-        """Count the days that are missing, the last one first; how many. Raises what the database raises."""
+        """Count the missing days, the latest first; returns how many. Raises what the database raises."""
         counted = 0
         for since, until in await self.missing():
             if not self._holds_lease():
@@ -76,7 +76,7 @@ class InsightDays:
         return counted
 
     async def missing(self) -> list[tuple[datetime, datetime]]:
-        """The days that are over and not counted yet. Raises what the database raises."""
+        """The finished days that are not counted yet. Raises what the database raises."""
         now, first = await self._pool.fetchrow(FIRST_DELIVERY, timeout=STATEMENT_SECONDS)
         if first is None:
             return []

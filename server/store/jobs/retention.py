@@ -1,7 +1,7 @@
-"""Retention: deletes rows that are finished and older than the settings keep them, in small steps beside other work.
+"""Retention: deletes finished rows past their retention, in small steps beside other work.
 
-A step is one short statement: it finds its rows by an index, the oldest first, and waits for no lock. What one run did
-not reach, or left after an error, the next run finds.
+A step is one short statement: it finds rows by an index, oldest first, and waits for no lock. The next run finds what
+one run did not reach, or left after an error.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS, Database
 
 BATCH: Final = 1_000
-"""Rows that one statement deletes at most."""
+"""The limit of rows that one statement deletes."""
 DELIVERIES: Final = 100
-"""Deliveries that go in one transaction, each with some twenty rows of its own."""
+"""Deliveries deleted in one transaction, each with about twenty rows in other tables."""
 DRIVERS: Final = 100
-"""Drivers whose messages or history one statement looks at, and how many it takes `OF_A_DRIVER`."""
+"""The number of drivers that one statement checks, and the limit of rows of each, `OF_A_DRIVER`."""
 OF_A_DRIVER: Final = 20
 
 STATEMENT_SECONDS: Final = 5.0
 COUNT_SECONDS: Final = 300
 REST_SECONDS: Final = 0.05
 REST_FACTOR: Final = 4.0
-"""A statement is followed by a pause so many times as long as it took."""
+"""The pause after a statement is this many times as long as the statement."""
 FIRST_SECONDS: Final = 60.0
 EVERY_SECONDS: Final = 3600.0
 AGAIN_SECONDS: Final = 300.0
@@ -40,26 +40,28 @@ AGAIN_SECONDS: Final = 300.0
 
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 SLACK: Final = timedelta(days=1)
-"""How far the clocks that gave ids their order may have been off. What a row itself says of its age counts too."""
+"""How far the clocks that created ids may have been wrong. The row's own time is checked too."""
 
-PRUNED: Final = p.Counter("callboard_pruned_rows", "Rows removed because they were kept long enough", ["table"])
-FAILED: Final = p.Counter("callboard_prune_failures", "Steps of removing that an error cut short", ["step"])
+PRUNED: Final = p.Counter("callboard_pruned_rows", "Rows deleted after their retention", ["table"])
+FAILED: Final = p.Counter("callboard_prune_failures", "Steps of the retention job that failed", ["step"])
 STATEMENT_TIME: Final = p.Histogram(
     "callboard_prune_statement_seconds",
-    "How long a statement that removes took",
+    "How long a deleting statement took",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
-FINISHED: Final = p.Gauge("callboard_prune_last_timestamp_seconds", "When a run was last finished, in Unix time")
+FINISHED: Final = p.Gauge(
+    "callboard_prune_last_timestamp_seconds", "When the retention job last finished, in Unix time"
+)
 
 log = structlog.get_logger(__name__)
 
 
 class Step(Struct, frozen=True):
-    """One kind of rows: for how long they are kept, and how a batch of them goes.
+    """A kind of rows: their retention, and how to delete a batch of them.
 
-    `remove` gets $1 the instant before which rows are old, $2 where to go on (first: `begin`), and if it asks for it $3
-    an id above all those of that time. It answers where to go on, None at the end, and the rows gone of each table.
-    `count` gets $1, and $2 that id, and answers how many of each table would go.
+    `remove` gets $1 the instant before which rows are old, $2 where to continue (first: `begin`), and if it uses it $3
+    an id above all ids of that time. It returns where to continue, None at the end, and the number of deleted rows of
+    each table. `count` gets $1 and $2 that id, and returns how many rows of each table would be deleted.
     """
 
     name: str
@@ -159,7 +161,7 @@ STEPS: Final = (
         _REMOVE_DELIVERIES,
         _OVER,
     ),
-    # Those of a delivery go with it.
+    # Events of a delivery are deleted with it.
     _rows("events", _HISTORY, "events", "at", "timestamptz", "delivery_id IS NULL AND at < $1"),
     _of_drivers(
         "availability", _HISTORY, "driver_availability_history", _OLDEST_CHANGES, '"timestamp"'
@@ -169,29 +171,35 @@ STEPS: Final = (
     _of_drivers(
         "messages", _MESSAGES, "driver_messages", _OLDEST_MESSAGES, "created_at"
     ),
-    # With their attempts. What nobody took stays as long as the history: somebody may want to send it after all.
-    _rows("told", _WEBHOOKS, "webhook_deliveries", "delivered_at", "timestamptz", "delivered_at < $1", _ATTEMPTS),
-    _rows("parked", _HISTORY, "webhook_deliveries", "parked_at", "timestamptz", "parked_at < $1", _ATTEMPTS),
+    # With their attempts. Parked messages stay as long as the history: somebody may still send them again.
+    _rows(
+        "webhook_messages", _WEBHOOKS, "webhook_deliveries", "delivered_at", "timestamptz", "delivered_at < $1",
+        _ATTEMPTS,
+    ),
+    _rows("parked_messages", _HISTORY, "webhook_deliveries", "parked_at", "timestamptz", "parked_at < $1", _ATTEMPTS),
     _rows(
         "webhooks", _HISTORY, "webhooks", "id", "uuid",
         "id < {below} AND deleted_at < $1"
         " AND NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.webhook_id = t.id)",
     ),
     _rows(
-        "pushed", _DELIVERIES, "driver_notices", "created_at", "timestamptz",
+        "pushes", _DELIVERIES, "driver_notices", "created_at", "timestamptz",
         "created_at < $1 AND next_attempt_at IS NULL",
     ),
-    _rows("told_drivers", _DELIVERIES, "stream_notices", "id", "uuid", "id < {below} AND created_at < $1"),
-    # There are never many of these; the counts of a day go with it.
+    _rows("stream_notices", _DELIVERIES, "stream_notices", "id", "uuid", "id < {below} AND created_at < $1"),
+    # There are never many of these. The counts of a day are deleted with it.
     _rows("insights", _HISTORY, "insight_days", "since", "timestamptz", "until < $1"),
-    _rows("phones", lambda _: timedelta(days=1), "push_subscriptions", "expires_at", "timestamptz", "expires_at < $1"),
+    _rows(
+        "push_subscriptions", lambda _: timedelta(days=1), "push_subscriptions", "expires_at", "timestamptz",
+        "expires_at < $1",
+    ),
     _rows("sessions", lambda _: timedelta(days=1), "sessions", "expires_at", "timestamptz", "expires_at < $1"),
     _rows("nodes", lambda _: timedelta(hours=1), "nodes", "expires_at", "timestamptz", "expires_at < $1"),
 )  # fmt: skip
 
 
 class Run(Struct, frozen=True):
-    """What a run removed of each table, the steps that errors cut short and by what, and whether it came to its end."""
+    """What a run deleted from each table, the steps that failed with their errors, and whether it reached the end."""
 
     rows: Counter[str]
     failed: dict[str, str]
@@ -201,10 +209,10 @@ class Run(Struct, frozen=True):
 async def prune(
     pool: Pool, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
 ) -> Run:
-    """Remove all that is old at `now` (by default the database's), as long as `go_on` says so.
+    """Delete everything that is old at `now` (by default the database's time), while `go_on` returns true.
 
-    A step that fails leaves the rest of its rows for the next run. Raises what the database raises if it cannot even
-    tell the time.
+    A step that fails leaves the rest of its rows for the next run. Raises what the database raises if it cannot read
+    the time.
     """
     now = now or await time_at(pool)
     rows: Counter[str] = Counter()
@@ -220,7 +228,7 @@ async def prune(
 
 
 async def _take(pool: Pool, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]) -> None:
-    """One statement after another, each followed by a rest."""
+    """Run one statement after another, each followed by a pause."""
     place: str | None = step.begin
     while place is not None and go_on():
         arguments = [before, place, id_above(before)][: 3 if "$3" in step.remove else 2]
@@ -236,8 +244,8 @@ async def _take(pool: Pool, step: Step, before: datetime, go_on: Callable[[], bo
 
 
 async def would_go(database: Database, settings: Settings, *, now: datetime | None = None) -> dict[str, int]:
-    """How many rows of each table are old at `now` (by default the database's). Reads some tables whole: for people
-    who ask, not for every hour. Raises what the database raises.
+    """The number of old rows of each table at `now` (by default the database's time). It reads some tables completely,
+    so do not call it regularly. Raises what the database raises.
     """
     connection = await database.connect_apart()
     try:
@@ -269,7 +277,7 @@ class Pruner:
         self._holds_lease = holds_lease
 
     async def run(self) -> None:
-        """Go on for ever. Whoever takes the lease over begins soon."""
+        """Run every hour; shortly after taking the lease for the first time."""
         pause = FIRST_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -278,7 +286,7 @@ class Pruner:
                 pause = EVERY_SECONDS if await self.once() else AGAIN_SECONDS
 
     async def once(self) -> bool:
-        """Whether all was gone through."""
+        """Whether the run reached the end."""
         began = time.monotonic()
         try:
             run = await prune(self._pool, self._settings, go_on=self._holds_lease)

@@ -1,4 +1,4 @@
-"""The rows of ops' notices: made and saved with the events, sent on, acknowledged by whoever has seen them."""
+"""The rows of ops' notices: created and saved with the events, sent, acknowledged."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -57,7 +57,7 @@ class NoticeRow(Struct, frozen=True):
 
 
 class ToSend(Struct, frozen=True):
-    """A notice that is ours to send now, for the `attempt`th time."""
+    """A notice that this node sends now, for the `attempt`th time."""
 
     id: str
     severity: Severity
@@ -81,21 +81,23 @@ def notice_rows(events: Iterable[e.Event], world: World) -> list[NoticeRow]:
 
 
 async def acknowledge_notice(pool: Pool, notice_id: str, by: str) -> bool:
-    """It is seen by `by`, or was by whoever was first; False if there is no such notice. Raises DatabaseAway."""
+    """Acknowledge a notice for `by`, unless somebody did before; False if there is no such notice. Raises
+    DatabaseAway.
+    """
     return await fetch_one(pool, ACKNOWLEDGE, notice_id, by) is not None
 
 
 async def claim_notices(pool: Pool, channel: str, limit: int, lock_seconds: float) -> list[ToSend]:
-    """What is due, for this channel. Raises what the database raises."""
+    """The due notices for this channel. Raises what the database raises."""
     rows = await pool.fetch(CLAIM, limit, channel, lock_seconds, timeout=TIMEOUT_SECONDS)
     return [ToSend(*row) for row in rows]
 
 
 async def show_notices(pool: Pool) -> None:
-    """All that is due is on the boards, and goes nowhere else. Raises what the database raises."""
+    """Mark due notices as shown on the boards; they are not sent. Raises what the database raises."""
     await pool.execute(SHOWN, timeout=TIMEOUT_SECONDS)
 
 
 async def record_notice(pool: Pool, notice: ToSend, error: str | None, again_seconds: float | None) -> None:
-    """Sent, or to be tried again in so many seconds, or failed for good. Raises what the database raises."""
+    """Record the result: sent, or retried after some seconds, or failed for good. Raises what the database raises."""
     await pool.execute(RECORD, notice.id, notice.attempt, error, again_seconds, timeout=TIMEOUT_SECONDS)

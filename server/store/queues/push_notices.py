@@ -1,7 +1,7 @@
-"""What drivers are told of offers beside their sockets: made from the offers themselves, claimed, recorded.
+"""The rows of pushes: created from open offers, claimed, recorded.
 
-An open offer whose driver has no socket and has not said that it was received asks for a notice, one a subscription.
-Whoever finds it makes it; nothing is written with the offer, so nothing can be lost with it.
+An open offer whose driver has no socket, and whose receipt is not confirmed, needs one notice for each subscription.
+The node that finds it creates the notice. Nothing is written with the offer, so nothing can be lost with it.
 """
 
 from datetime import datetime
@@ -85,7 +85,7 @@ LEFT JOIN push_subscriptions s ON s.id = c.subscription_id
 LEFT JOIN driver_offers o ON o.id = c.offer_id"""  # noqa: S608
 # Only whoever made the attempt may say what became of it. That time ran out says less than why the attempts failed.
 RECORD: Final = f"""
-WITH told AS (
+WITH recorded AS (
     UPDATE driver_notices SET
         locked_until = NULL,
         last_status = CASE WHEN $6::boolean THEN $3 ELSE last_status END,
@@ -101,10 +101,10 @@ WITH told AS (
     RETURNING subscription_id, failed_at IS NOT NULL AS failed),
 marked AS (
     UPDATE push_subscriptions s SET last_at = clock_timestamp(), last_status = $3, last_error = $4
-    FROM told t WHERE s.id = t.subscription_id AND $6::boolean AND NOT $7::boolean),
+    FROM recorded t WHERE s.id = t.subscription_id AND $6::boolean AND NOT $7::boolean),
 removed AS (
-    DELETE FROM push_subscriptions s USING told t WHERE s.id = t.subscription_id AND $7)
-SELECT failed FROM told"""  # noqa: S608
+    DELETE FROM push_subscriptions s USING recorded t WHERE s.id = t.subscription_id AND $7)
+SELECT failed FROM recorded"""  # noqa: S608
 
 SHOWN: Final = """
 UPDATE driver_notices SET received_at = coalesce(received_at, clock_timestamp()) WHERE id = $1 AND driver_id = $2
@@ -112,9 +112,9 @@ RETURNING id"""
 
 
 class NoticeToSend(Struct, frozen=True):
-    """A notice that is ours to send now, for the `attempt`th time. It is good for `seconds_left` from the claim on.
+    """A notice that this node sends now, for the `attempt`th time. It is useful for `seconds_left` after the claim.
 
-    Without an endpoint its subscription is gone; `open` and `received` tell how the offer stands, `payload` is JSON.
+    Without an endpoint, its subscription no longer exists. `open` and `received` describe the offer; `payload` is JSON.
     """
 
     id: str
@@ -135,7 +135,7 @@ class NoticeToSend(Struct, frozen=True):
 
 
 async def claim_driver_notices(pool: Pool, limit: int, lock_seconds: float) -> list[NoticeToSend]:
-    """What is to be sent now. Raises what the database raises."""
+    """The pushes to send now. Raises what the database raises."""
     return [NoticeToSend(*row) for row in await pool.fetch(CLAIM, lock_seconds, limit, timeout=TIMEOUT_SECONDS)]
 
 
@@ -149,10 +149,10 @@ async def record_driver_notice(
     tried: bool,
     gone: bool,
 ) -> bool | None:
-    """Sent (without `error`), or to be tried again in so many seconds if that is before the deadline, or failed.
+    """Record the result: sent (no `error`), or retried after some seconds if that is before the deadline, or failed.
 
-    `tried` is whether a call was made at all, `gone` that the subscription is no more. Whether it failed for good; None
-    if it is not ours any more. Raises what the database raises.
+    `tried`: a call was made. `gone`: the subscription no longer exists. Returns whether it failed for good; None if
+    another node has it. Raises what the database raises.
     """
     failed: bool | None = await pool.fetchval(
         RECORD, notice.id, notice.attempt, status, error, again_seconds, tried, gone, timeout=TIMEOUT_SECONDS

@@ -1,7 +1,7 @@
-"""What drivers are told on their sockets that is not their own doing, beside offers, and what became of each.
+"""The notices to drivers on their sockets about what others did to them, without offers, and their status.
 
-Each is also a numbered message of the driver's stream, written with it: an order they were given or that was taken from
-them, and a change of their availability that somebody else made. Offers keep their own receipts.
+Each is also a numbered message of the driver's stream, written with it: an order that was assigned to them or taken
+from them, or a change of their availability by somebody else. Offers have their own receipts.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from server.store.connections import Pool
 
 TIMEOUT_SECONDS: Final = 5.0
 LONGEST_HOURS: Final = 24
-"""What no socket of theirs has taken by then has failed."""
+"""A notice that has not arrived by then has failed."""
 
 UNHEARD: Final = f"""
 SELECT n.id::text, n.driver_id::text, n.seq, n.sent_at IS NOT NULL
@@ -44,7 +44,7 @@ class StreamNoticeRow(Struct, frozen=True):
 
 
 class UnheardNotice(Struct, frozen=True):
-    """A notice for a driver who is connected to this node and has not received it for certain."""
+    """A notice for a driver who is connected to this node, without proof that it arrived."""
 
     id: str
     driver_id: str
@@ -54,18 +54,18 @@ class UnheardNotice(Struct, frozen=True):
 
 def stream_notice(event: e.Event, seq: int, world: World) -> StreamNoticeRow | None:
     """The notice that this message of the event's driver is, if it is one."""
-    told = driver_notice(event, world)
-    if told is None:
+    text = driver_notice(event, world)
+    if text is None:
         return None
     assert event.driver_id is not None
-    return StreamNoticeRow(new_id(), event.type, event.driver_id, seq, event.delivery_id, told, event.at)
+    return StreamNoticeRow(new_id(), event.type, event.driver_id, seq, event.delivery_id, text, event.at)
 
 
 async def unheard_notices(pool: Pool, node_id: str) -> list[UnheardNotice]:
-    """Those of the drivers who are connected to this node. Raises what the database raises."""
+    """The notices of drivers who are connected to this node. Raises what the database raises."""
     return [UnheardNotice(*row) for row in await pool.fetch(UNHEARD, node_id, timeout=TIMEOUT_SECONDS)]
 
 
-async def note_heard(pool: Pool, sent: Sequence[str], received: Sequence[str]) -> None:
-    """These ids went out on a socket; those got there. Raises what the database raises."""
+async def record_receipts(pool: Pool, sent: Sequence[str], received: Sequence[str]) -> None:
+    """Record which notices were sent on a socket and which arrived. Raises what the database raises."""
     await pool.execute(NOTE, sent, received, timeout=TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""The log of webhooks: their messages with every attempt, how each webhook fares, and sending again by hand."""
+"""The log of webhooks: messages with every attempt, the delivery status of each webhook, and sending again by hand."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from server.store.query import fetch, fetch_one
 from server.store.queues.webhooks import OPEN, Attempt, Claimed
 
 TEST: Final = "webhook.test"
-"""The type of a message that somebody sent to try a webhook out: one attempt, and never waited for."""
+"""The type of a test message: one attempt, without waiting."""
 ATTEMPTS_SHOWN: Final = 60
 REDELIVERED_AT_ONCE: Final = 1_000
 
@@ -44,7 +44,7 @@ UPDATE webhook_deliveries d
 SET {_AGAIN}, seq = CASE WHEN {OPEN} THEN seq ELSE {_NEXT_SEQ} END
 FROM webhooks w WHERE d.id = $1 AND w.id = d.webhook_id AND w.active
 RETURNING d.webhook_id"""  # noqa: S608
-# In the order in which they were to be told.
+# In their original order.
 REDELIVER_PARKED: Final = f"""
 WITH parked AS MATERIALIZED (
     SELECT d.id FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id
@@ -53,7 +53,7 @@ WITH parked AS MATERIALIZED (
 numbered AS MATERIALIZED (SELECT id, {_NEXT_SEQ} AS seq FROM (SELECT id FROM parked) AS in_order)
 UPDATE webhook_deliveries d SET {_AGAIN}, seq = n.seq FROM numbered n WHERE d.id = n.id"""  # noqa: S608
 
-WEBHOOK_FARES: Final = f"""
+WEBHOOK_STATUS: Final = f"""
 SELECT w.id, w.url, w.events, w.active, w.created_by, w.created_at, w.previous_secret_until,
        o.waiting, o.since, p.parked,
        ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_id = w.id
@@ -70,9 +70,9 @@ WHERE w.deleted_at IS NULL AND ($1::uuid IS NULL OR w.id = $1) ORDER BY w.id DES
 TO_TEST: Final = """
 SELECT url, secret, CASE WHEN previous_secret_until > statement_timestamp() THEN previous_secret END, clock_timestamp()
 FROM webhooks WHERE id = $1 AND deleted_at IS NULL"""
-# A test that failed is over as well.
+# A failed test is finished as well.
 KEEP_TEST: Final = f"""
-WITH told AS (
+WITH sent AS (
     INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, attempts, delivered_at, parked_at, last_status,
                                     last_error)
     VALUES ($1::uuid, $2::uuid, $1::text, '{TEST}', $3, 1, CASE WHEN $7::text IS NULL THEN clock_timestamp() END,
@@ -120,9 +120,9 @@ class Attempted(Struct, frozen=True):
     error: str | None
 
 
-class Fares(Struct, frozen=True):
-    """A webhook and how it fares: messages that wait, since when the oldest does, those given up, the last attempts,
-    newest first.
+class WebhookStatus(Struct, frozen=True):
+    """A webhook with its delivery status: messages that wait, since when the oldest waits, parked ones, and the last
+    attempts, newest first.
     """
 
     id: str
@@ -139,12 +139,12 @@ class Fares(Struct, frozen=True):
 
     @property
     def taken(self) -> int:
-        """How many of the last attempts the receiver took."""
+        """How many of the last attempts the receiver answered with 2xx."""
         return sum(attempt.error is None for attempt in self.attempts)
 
     @property
     def ms(self) -> int | None:
-        """The median latency of those that were answered at all, in milliseconds."""
+        """The median latency of the answered attempts, in milliseconds."""
         answered = sorted(attempt.ms for attempt in self.attempts if attempt.status is not None)
         return answered[len(answered) // 2] if answered else None
 
@@ -155,7 +155,7 @@ _attempted: Final = msgspec.json.Decoder(Attempted).decode
 async def read_posts(
     pool: Pool, webhook_id: str, before: int | None, status: str | None, limit: int
 ) -> list[PostRow] | None:
-    """The messages of a webhook, newest first, those before `before`; None if there never was such a webhook."""
+    """The messages of a webhook before `before`, newest first; None if there never was such a webhook."""
     found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
     return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
 
@@ -167,15 +167,15 @@ async def read_post(pool: Pool, post_id: str) -> PostRow | None:
 
 
 async def redeliver(pool: Pool, post_id: str) -> str | None:
-    """Send it (again) now, whatever became of it: the id of its webhook. None if there is no such message, or its
-    webhook is not active.
+    """Send a message again now, whatever its status; returns the id of its webhook. None if there is no such message,
+    or its webhook is inactive.
     """
     row = await fetch_one(pool, REDELIVER, post_id)
     return row[0] if row is not None else None
 
 
 async def redeliver_parked(pool: Pool, webhook_id: str) -> int:
-    """Send all of a webhook's parked messages again, in order: how many. None of a webhook that is not active."""
+    """Send all parked messages of a webhook again, in order; returns how many. None if the webhook is inactive."""
     total = 0
     while True:
         rows = await fetch(pool, f"{REDELIVER_PARKED} RETURNING 1", webhook_id, REDELIVERED_AT_ONCE)
@@ -184,21 +184,21 @@ async def redeliver_parked(pool: Pool, webhook_id: str) -> int:
             return total
 
 
-async def read_fares(pool: Pool, webhook_id: str | None = None) -> Sequence[Fares]:
-    """How webhooks fare, the newest webhook first; or this one, if it is there."""
+async def read_webhook_status(pool: Pool, webhook_id: str | None = None) -> Sequence[WebhookStatus]:
+    """The webhooks with their delivery status, newest first; or only this one."""
     return [
-        Fares(*(*row[:10], [_attempted(attempt) for attempt in row[10]]))
-        for row in await fetch(pool, WEBHOOK_FARES, webhook_id)
+        WebhookStatus(*(*row[:10], [_attempted(attempt) for attempt in row[10]]))
+        for row in await fetch(pool, WEBHOOK_STATUS, webhook_id)
     ]
 
 
 async def to_test(pool: Pool, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
-    """A message to be sent now, with what its body is at that time; None if there is no such webhook."""
+    """A message to send now, with a body made for this moment; None if there is no such webhook."""
     row = await fetch_one(pool, TO_TEST, webhook_id)
     return Claimed(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
 
 
 async def keep_test(pool: Pool, message: Claimed, attempt: Attempt) -> None:
-    """The test and what became of it, for the log."""
+    """The test and its result, for the log."""
     values = (message.id, message.webhook_id, message.body, attempt.at, attempt.status, attempt.ms, attempt.error)
     await fetch(pool, KEEP_TEST, *values)

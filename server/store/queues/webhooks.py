@@ -1,4 +1,4 @@
-"""Webhooks and their line of messages: who wants to hear, what is due, what became of it. One statement each."""
+"""Webhooks and their queue of messages: event types, due messages, results. One statement each."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,15 +11,15 @@ from server.store.connections import Connection, Pool
 from server.store.query import fetch, fetch_one
 
 WEBHOOKS_LIMIT: Final = 50
-"""Webhooks there are at most; each has connections of its own."""
+"""The limit of webhooks; each has its own connections."""
 TWO_SECRETS_HOURS: Final = 24
 """How long after a rotation messages are signed with the old secret too."""
 OUTBOX_TIMEOUT_SECONDS: Final = 5.0
 SENDER_SECONDS: Final = 8.0
-"""How long whoever sends a webhook's messages is the only one to do so."""
+"""How long a node is the only sender of a webhook."""
 SENDER_RENEW_SECONDS: Final = 2.0
 GROUP: Final = 8
-"""Messages of one key that are claimed at once, at most."""
+"""The limit of messages of one key that are claimed at once."""
 HASTENED: Final = 500
 
 OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
@@ -38,7 +38,7 @@ RETURNING {_WEBHOOK}"""  # noqa: S608
 CHANGE: Final = f"""
 UPDATE webhooks SET url = coalesce($2, url), events = coalesce($3, events), active = coalesce($4, active)
 WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
-# What was not told yet never will be.
+# Waiting messages are parked and never sent.
 REMOVE: Final = f"""
 WITH gone AS (
     UPDATE webhooks SET active = false, deleted_at = clock_timestamp() WHERE id = $1 AND deleted_at IS NULL
@@ -178,7 +178,7 @@ class WebhookRow(Struct, frozen=True):
 
 
 class Claimed(Struct, frozen=True):
-    """A message that is ours to send, for the `attempt`th time; claimed `at`, by the database's clock."""
+    """A message that this node sends, for the `attempt`th time; claimed `at`, by the database's clock."""
 
     id: str
     webhook_id: str
@@ -193,7 +193,7 @@ class Claimed(Struct, frozen=True):
 
 
 class Attempt(Struct, frozen=True):
-    """What became of one try. `error` is None for one that was taken."""
+    """The result of an attempt. `error` is None after a 2xx."""
 
     at: datetime
     status: int | None
@@ -202,7 +202,7 @@ class Attempt(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """How many due messages of a webhook to read, and since when they are due; None: all of them."""
+    """How many due messages of a webhook to read, and from which due time on; None: all of them."""
 
     webhook_id: str
     room: int
@@ -210,8 +210,9 @@ class Wanted(Struct, frozen=True):
 
 
 class ClaimedLine(Struct, frozen=True):
-    """What was read of a webhook that is ours for some `seconds`: how many were `due` at `now`, as far as `reached`,
-    and groups of messages of one key in order, each with the time since when its first is due.
+    """What was read of a webhook that this node sends for some `seconds`: how many messages were `due` at `now`, how
+    far it was read (`reached`), and groups of messages of one key in order, each with the time since when its first one
+    is due.
     """
 
     seconds: float
@@ -229,8 +230,8 @@ class Claim(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What became of the `number`th attempt for a message; if it failed, the next is in so many seconds. With `hasten`
-    those of its key behind it become due.
+    """The result of the `number`th attempt for a message. If it failed, the next attempt is in some seconds. With
+    `hasten`, the messages behind it with the same key become due.
     """
 
     message_id: str
@@ -258,7 +259,7 @@ async def read_webhooks(pool: Pool, before: str | None, limit: int) -> list[Webh
 async def add_webhook(
     pool: Pool, webhook_id: str, url: str, events: list[str], secret: str, by: str
 ) -> WebhookRow | None:
-    """The new webhook, or None if there are too many."""
+    """Create a webhook; None if the limit is reached."""
     row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
     return WebhookRow(*row) if row is not None else None
 
@@ -266,18 +267,18 @@ async def add_webhook(
 async def change_webhook(
     pool: Pool, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
 ) -> WebhookRow | None:
-    """The webhook with what is given replaced, or None if there is none."""
+    """The webhook with the given fields changed, or None if there is none."""
     row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
     return WebhookRow(*row) if row is not None else None
 
 
 async def remove_webhook(pool: Pool, webhook_id: str) -> bool:
-    """Whether there was such a webhook; its log stays, what it was not told yet is parked."""
+    """Delete a webhook; returns whether it existed. Its log stays; waiting messages are parked."""
     return await fetch_one(pool, REMOVE, webhook_id) is not None
 
 
 async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow | None:
-    """The webhook, from now on signed with this secret, and for a day with the old one too; None if there is none."""
+    """The webhook with this new secret; the old one also signs for a day. None if there is no such webhook."""
     row = await fetch_one(pool, ROTATE, webhook_id, secret)
     return WebhookRow(*row) if row is not None else None
 
@@ -285,9 +286,9 @@ async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow 
 async def claim(
     connection: Connection, sender: str, wanted: Sequence[Wanted], room: int, busy: Sequence[tuple[str, str]]
 ) -> Claim:
-    """Take or keep the webhooks that nobody else sends, and read what of them is due: of each as many messages as it
-    has room for (`room` of one that was not ours yet), and those of the same keys behind them. `busy` are webhooks and
-    keys of which messages are under way. Raises what the database raises.
+    """Take or keep the webhooks without another sender, and read their due messages: of each as many as it has room for
+    (`room` for a new one), and the messages behind them with the same keys. `busy` are webhooks and keys with calls in
+    progress. Raises what the database raises.
     """
     rows = await connection.fetch(
         CLAIM,
@@ -316,24 +317,26 @@ async def claim(
 
 
 async def release(connection: Connection, sender: str) -> None:
-    """Whoever comes next may take the webhooks at once. Raises what the database raises."""
+    """Release the webhooks, so that another node can take them at once. Raises what the database raises."""
     await connection.execute(RELEASE, sender, timeout=OUTBOX_TIMEOUT_SECONDS)
 
 
-async def plan_anew(connection: Connection) -> None:
+async def discard_plans(connection: Connection) -> None:
     """Forget the plans made so far, which were made for other sizes of the line. Raises what the database raises."""
     await connection.execute("DISCARD PLANS")
 
 
 async def hasten(connection: Connection, webhook_id: str) -> bool:
-    """Make what waits for this webhook due, in steps: whether there may be more. Raises what the database raises."""
+    """Make the waiting messages of this webhook due, in steps; returns whether there may be more. Raises what the
+    database raises.
+    """
     done = await connection.execute(HASTEN, webhook_id, HASTENED, timeout=OUTBOX_TIMEOUT_SECONDS)
     return int(done.rpartition(" ")[2]) == HASTENED
 
 
 async def record(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, bool]:
-    """Note what became of these attempts, at most one of each message: which were recorded, and whether that parked
-    them. The others were not ours any more. Raises what the database raises.
+    """Record the results of attempts, at most one for each message. Returns which were recorded and whether that parked
+    them; another node has the rest. Raises what the database raises.
     """
     rows = await connection.fetch(
         RECORD,
@@ -351,5 +354,5 @@ async def record(connection: Connection, outcomes: Sequence[Outcome]) -> dict[st
 
 
 async def read_backlog(pool: Pool) -> Backlog:
-    """How much is still to be told. Raises DatabaseAway."""
+    """How many messages wait. Raises DatabaseAway."""
     return Backlog(*await fetch_one(pool, BACKLOG))

@@ -1,4 +1,4 @@
-"""Reading for the screens of what needs a person: alerts as they were told, tickets with what became of the order."""
+"""Reads alerts with the text of their notice, and tickets with the state of their order, for the screens."""
 
 from datetime import datetime
 from typing import Final
@@ -30,14 +30,14 @@ WHERE ($1::uuid IS NULL OR t.id < $1)
 ORDER BY t.id DESC LIMIT $3"""
 
 
-class AlertTold(AlertRow, frozen=True):
-    """An alert and the sentence by which ops were told of it."""
+class AlertWithText(AlertRow, frozen=True):
+    """An alert with the text of its notice."""
 
     told: str | None
 
 
-class TicketTold(Struct, frozen=True):
-    """A ticket, its order as it is now, whether that still waits, and who looks after it."""
+class TicketWithOrder(Struct, frozen=True):
+    """A ticket with the current state of its order, whether the order still waits, and who acknowledged it."""
 
     id: str
     priority: str
@@ -54,22 +54,24 @@ class TicketTold(Struct, frozen=True):
     note: str | None
 
 
-async def read_open_alerts(pool: Pool) -> list[AlertTold]:
-    """Those that stand; nobody's first, then the newest first. Raises DatabaseAway."""
-    return [AlertTold(*row) for row in await fetch(pool, OPEN_ALERTS)]
+async def read_open_alerts(pool: Pool) -> list[AlertWithText]:
+    """Open alerts; unacknowledged first, then newest first. Raises DatabaseAway."""
+    return [AlertWithText(*row) for row in await fetch(pool, OPEN_ALERTS)]
 
 
-async def read_past_alerts(pool: Pool, before: str | None, limit: int) -> list[AlertTold]:
-    """Those that are over, the newest first, those before the alert `before`. Raises DatabaseAway."""
-    return [AlertTold(*row) for row in await fetch(pool, PAST_ALERTS, before, limit)]
+async def read_past_alerts(pool: Pool, before: str | None, limit: int) -> list[AlertWithText]:
+    """Resolved alerts before the alert `before`, newest first. Raises DatabaseAway."""
+    return [AlertWithText(*row) for row in await fetch(pool, PAST_ALERTS, before, limit)]
 
 
-async def read_alert_told(pool: Pool, alert_id: str) -> AlertTold | None:
+async def read_alert_with_text(pool: Pool, alert_id: str) -> AlertWithText | None:
     """One of them. Raises DatabaseAway."""
     rows = await fetch(pool, ALERT, alert_id)
-    return AlertTold(*rows[0]) if rows else None
+    return AlertWithText(*rows[0]) if rows else None
 
 
-async def read_tickets_told(pool: Pool, before: str | None, only_open: bool | None, limit: int) -> list[TicketTold]:
-    """The newest first, those before the ticket `before`; only those open or closed if asked. Raises DatabaseAway."""
-    return [TicketTold(*row) for row in await fetch(pool, TICKETS, before, only_open, limit)]
+async def read_tickets_with_orders(
+    pool: Pool, before: str | None, only_open: bool | None, limit: int
+) -> list[TicketWithOrder]:
+    """Tickets before the ticket `before`, newest first; on request only open or closed ones. Raises DatabaseAway."""
+    return [TicketWithOrder(*row) for row in await fetch(pool, TICKETS, before, only_open, limit)]

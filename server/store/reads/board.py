@@ -12,15 +12,16 @@ from server.store.query import fetch, fetch_one
 from server.store.reads.operations import AlertRow
 
 SHOWN_LIMIT: Final = 5_000
-"""Of a table: the longest waiting deliveries, those the longest under way, drivers with work before others at work.
-Whatever is offered is shown beside them, and what a driver is gone with. Everything is counted (board/tally.py)."""
+"""The limit of rows in a table: the deliveries that wait longest or were assigned longest ago, drivers with work first.
+Offers in these rows, and orders whose driver is gone, are always included. Everything is counted (board/tally.py).
+"""
 WAITING: Final = "READY"
 COUNTED_AT_ONCE: Final = 5_000
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 BEYOND_LIMIT: Final = 200
 """Rows found beyond those shown."""
 OFF_SHIFT_HOURS: Final = 12
-"""How long somebody who went home or was lost, and carries nothing, is still shown."""
+"""How long a driver whose shift ended or who was lost is still shown, without active deliveries."""
 NEWS_LIMIT: Final = 20_000
 """Events looked at one by one; after more of them everything is read again."""
 
@@ -165,7 +166,7 @@ class CountedDelivery(Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits or is under way."""
+        """Whether it waits or is active."""
         return self.waiting or self.status in UNDER_WAY
 
 
@@ -178,7 +179,7 @@ class CountedDriver(Struct, frozen=True):
 
 
 class DriverRow(Struct, frozen=True):
-    """A driver as the board shows them. Where they are stands apart: it changes all the time."""
+    """A driver on the board, without the position, which changes all the time."""
 
     id: str
     name: str
@@ -196,7 +197,7 @@ class DriverRow(Struct, frozen=True):
 
     @property
     def state(self) -> str:
-        """The availability, or `busy` for somebody available and at capacity."""
+        """The availability, or `busy` for an available driver at capacity."""
         return _state(self.availability, self.active, self.capacity)
 
     @property
@@ -210,7 +211,7 @@ def _state(availability: str, active: int, capacity: int) -> str:
 
 
 class Seen(Struct, frozen=True):
-    """Where a driver was at `at`, and when they last called."""
+    """A driver's position at `at`, and their last call."""
 
     lat: float | None
     lon: float | None
@@ -219,15 +220,14 @@ class Seen(Struct, frozen=True):
 
 
 class AlertShown(AlertRow, frozen=True):
-    """An alert that is open or was resolved a moment ago; `now` is the number at present, if that was read."""
+    """An alert that is open or was resolved a moment ago; `now` is the current number, if it was read."""
 
     now: float | None = None
 
 
 class News(Struct, frozen=True):
-    """Deliveries and drivers that something happened to, and the snapshot to read on from.
-
-    `everything`: too much happened to name it, or the database went back in time; read the whole board again.
+    """The deliveries and drivers with new events, and the snapshot to read on from. `everything`: there were too many
+    events, or the database went back in time; read the whole board again.
     """
 
     deliveries: set[str]
@@ -241,13 +241,13 @@ Drivers = list[tuple[DriverRow, Seen]]
 
 
 async def start(pool: Pool) -> str:
-    """The snapshot to read events from, so that nothing is missed that a read made after this does not show."""
+    """The snapshot to read events from, so that later reads miss nothing."""
     snapshot: str = (await fetch_one(pool, START))[0]
     return snapshot
 
 
 async def news(pool: Pool, snapshot: str) -> News:
-    """What was committed since this snapshot, on whatever node, whatever transactions are still open."""
+    """The commits since this snapshot, on any node, also while other transactions are open."""
     now, count, deliveries, drivers, alerts = await fetch_one(pool, NEWS, snapshot, NEWS_LIMIT + 1)
     everything = count > NEWS_LIMIT or _end(now) < _end(snapshot)
     return News(set(deliveries or ()), set(drivers or ()), bool(alerts) or everything, now, everything)
@@ -259,7 +259,7 @@ def _end(snapshot: str) -> int:
 
 
 async def open_deliveries(pool: Pool) -> list[DeliveryRow]:
-    """What is shown of all that waits for a driver or is on its way."""
+    """The waiting and active deliveries that the board shows."""
     return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
 
 
@@ -279,7 +279,7 @@ async def shown_drivers(pool: Pool) -> Drivers:
 
 
 async def counted(pool: Pool) -> tuple[list[CountedDelivery], list[CountedDriver]]:
-    """All open deliveries and all drivers that are shown or would be, in as many statements as it takes."""
+    """All open deliveries and all drivers on the board, in as many statements as necessary."""
     deliveries = [CountedDelivery(*row) for row in await _all(pool, COUNTED_DELIVERIES)]
     drivers = [CountedDriver(row[0], row[1], _state(*row[2:])) for row in await _all(pool, COUNTED_DRIVERS)]
     return deliveries, drivers
@@ -297,15 +297,15 @@ async def _all(pool: Pool, query: str) -> list[Any]:
 async def deliveries_beyond(
     pool: Pool, statuses: list[str], zone: str, words: list[str], known: list[str]
 ) -> list[DeliveryRow]:
-    """The oldest with one of these statuses, in this zone (empty: any), with all these words (in lower case), apart
-    from the known ids.
+    """The oldest deliveries with one of these statuses, in this zone (empty: any), with all these words (in lower
+    case), except the known ids.
     """
     rows = await fetch(pool, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
     return [DeliveryRow(*row) for row in rows]
 
 
 async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> Drivers:
-    """Drivers by name, in this zone (empty: any), with all these words (in lower case), apart from the known ids."""
+    """Drivers by name, in this zone (empty: any), with all these words (in lower case), except the known ids."""
     return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
 
 
@@ -324,11 +324,11 @@ async def moved(pool: Pool, since: datetime) -> dict[str, Seen]:
 
 
 async def alerts(pool: Pool) -> list[AlertShown]:
-    """What stands, the newest first, then what was just resolved."""
+    """Open alerts, newest first, then those resolved a moment ago."""
     return [AlertShown(*row) for row in await fetch(pool, ALERTS)]
 
 
 async def alert_acknowledged_by(pool: Pool, alert_id: str) -> str | None:
-    """Who looks after this alert, if anybody does."""
+    """Who acknowledged this alert, if anybody."""
     row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
     return row[0] if row is not None else None

@@ -1,4 +1,4 @@
-"""What the page of one driver shows beside the driver: what they carry, their last offers and how they answer."""
+"""The data of a driver's page besides the driver: active deliveries, last offers and statistics of answers."""
 
 from datetime import datetime
 from typing import Final
@@ -47,7 +47,7 @@ class OfferRow(Struct, frozen=True):
 
 
 class WorkRow(Struct, frozen=True):
-    """What a driver carries now."""
+    """An active delivery of a driver."""
 
     id: str
     delivery_id: str
@@ -63,7 +63,7 @@ class WorkRow(Struct, frozen=True):
 
 
 class Answers(Struct, frozen=True):
-    """How a driver answers: of the last hundred offers, but for those withdrawn."""
+    """How a driver answers: the last hundred offers, without withdrawn ones."""
 
     offers: int
     accepted: int
@@ -79,7 +79,7 @@ async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferRow]:
 
 
 async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
-    """What the driver carries, the oldest first. Raises DatabaseAway."""
+    """The driver's active deliveries, oldest first. Raises DatabaseAway."""
     return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
 
 

@@ -92,9 +92,9 @@ def _page(conditions: tuple[str, ...]) -> str:
 
 
 async def read_timeline(pool: Pool, delivery_id: str, after: int, limit: int) -> list[TimelineEvent] | None:
-    """Oldest first, those after the event `after`. None if there is no such delivery.
+    """The events after the event `after`, oldest first. None if there is no such delivery.
 
-    A delivery's events are written under its lock, so that their numbers are in the order of what happened.
+    A delivery's events are written under its lock, so their numbers have the order of what happened.
     """
     rows = await fetch(pool, TIMELINE, delivery_id, after, limit)
     if not rows and not await delivery_exists(pool, delivery_id):

@@ -42,7 +42,7 @@ class AvailabilityChange(Struct, frozen=True):
 
 
 async def read_driver(pool: Pool, driver_id: str) -> Driver | None:
-    """The driver, with the position and the last call that the database knows."""
+    """The driver, with the stored position and last call."""
     row = await fetch_one(pool, ONE, driver_id)
     return driver_of(row) if row is not None else None
 
@@ -62,7 +62,7 @@ async def driver_exists(pool: Pool, driver_id: str) -> bool:
 async def read_history(
     pool: Pool, driver_id: str, before: tuple[datetime, str] | None, limit: int
 ) -> list[AvailabilityChange] | None:
-    """Newest first, those before an entry's (timestamp, id). None if there is no such driver."""
+    """The entries before (timestamp, id), newest first. None if there is no such driver."""
     at, entry_id = before if before is not None else (None, None)
     rows = await fetch(pool, HISTORY, driver_id, at, entry_id, limit)
     if not rows and not await driver_exists(pool, driver_id):

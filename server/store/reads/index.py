@@ -37,14 +37,14 @@ class OpenOffer(Struct, frozen=True):
 
 
 async def all_dispatchable(pool: Pool, policy: Policy, latitude: float) -> dict[str, set[str]]:
-    """The ids of everybody who is dispatchable now, no nearer to a pole than that latitude, by zone."""
+    """The ids of all dispatchable drivers by zone, without those beyond that latitude."""
     fresh = float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
     rows = await pool.fetch(IDS, *fresh, latitude, timeout=QUERY_TIMEOUT_SECONDS)
     return {zone: set(ids.split(",")) for zone, ids in rows}
 
 
 async def driver_statuses(pool: Pool) -> list[tuple[str, str]]:
-    """Every driver's id and availability, `busy` for who can carry no more."""
+    """Every driver's id and availability; `busy` for drivers at capacity."""
     return await pool.fetch(STATUSES, timeout=QUERY_TIMEOUT_SECONDS)
 
 

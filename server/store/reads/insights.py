@@ -1,7 +1,7 @@
-"""Reading what the insights are made of: offers that ended in a window and deliveries that wanted a driver in it,
+"""Reads the data of the insights: offers that ended in a time window and deliveries that waited for a driver in it,
 counted by hour, time to answer, reason and zone.
 
-Days that are over were counted once (insight_days.py) and are added up from there; the rest is counted now.
+Finished days were counted once (insight_days.py) and are added up; the rest is counted now.
 """
 
 from collections.abc import Iterable, Iterator
@@ -85,10 +85,9 @@ SELECT zone FROM z WHERE zone IS NOT NULL LIMIT 200"""
 
 
 class Group(Struct, frozen=True):
-    """Offers that ended alike, by the `part` they are counted by: how they ended, and the time of drivers' answers.
-
-    By hour also deliveries that wanted a driver; `late` ones waited for more than five minutes. A group is of one zone,
-    or of all of them in an hour (`zone` None), or of a zone at all hours (`hour` None).
+    """A group of offers, by `part`: how they ended, and the time of drivers' answers. By hour also deliveries that
+    waited for a driver; `late` ones waited for more than five minutes. A group is of one zone, of all zones in an hour
+    (`zone` None), or of a zone at all hours (`hour` None).
     """
 
     part: Part
@@ -107,10 +106,7 @@ class Group(Struct, frozen=True):
 
 
 async def read_groups(pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str) -> list[Group]:
-    """All there is to count between the two. Groups may be there more than once: they are to be added up.
-
-    Raises DatabaseAway.
-    """
+    """All groups between the two times. A group may appear more than once: add them up. Raises DatabaseAway."""
     days = [(row[0], row[1]) for row in await fetch(pool, DAYS, time_zone, since) if row[1] <= until]
     rows = []
     if days:
@@ -124,8 +120,8 @@ async def read_groups(pool: Pool, since: datetime, until: datetime, zone: str | 
 def between(
     since: datetime, until: datetime, days: Iterable[tuple[datetime, datetime]]
 ) -> Iterator[tuple[datetime, datetime]]:
-    """What is left of a stretch of time without these days, which lie within it, the earliest first, in pieces that
-    are quickly counted.
+    """The parts of a time window without these days, which lie in it, earliest first, in pieces that are quick to
+    count.
     """
     for day in [*days, (until, until)]:
         while since < day[0]:

@@ -1,9 +1,9 @@
-"""The record of notices: whom Callboard told of what, by which channel, and what became of it.
+"""The notice log: recipients, channels and status of all notices.
 
-Nothing is kept twice. Ops' notices are rows of their own; a customer's is the webhook's message of an assignment, and
-messages of escalations, tickets and alerts are ops' as well; a driver's is the offer with its receipt, what was pushed
-for it to a phone without a socket, and the messages of their stream that tell what others did. Each source gives the
-same columns, the newest first, and a page is what is newest of all of them.
+Nothing is stored twice. Ops' notices are rows. A customer's notice is the webhook message of an assignment; webhook
+messages of escalations, tickets and alerts are for ops. A driver's notice is the offer with its receipt, the push for
+it to a phone without a socket, or a message of their stream about what others did. Each source returns the same
+columns, newest first, and a page has the newest rows of all sources.
 """
 
 import heapq
@@ -42,7 +42,7 @@ TO: Final[dict[Source, tuple[To, ...]]] = {
     "push": ("driver",),
     "stream": ("driver",),
 }
-"""Who may be told by each source."""
+"""The possible recipients of each source."""
 KINDS: Final[dict[Source, tuple[Kind, ...]]] = {
     "notice": ("delivery.escalated", "alert.raised", "alert.resolved"),
     "message": ("delivery.assigned", "delivery.escalated", "ticket.created", "alert.raised", "alert.resolved"),
@@ -53,9 +53,9 @@ KINDS: Final[dict[Source, tuple[Kind, ...]]] = {
 _BY_ID: Final = ("notice", "offer", "stream")
 """Sources whose ids are in order of time."""
 UUID7_SKEW: Final = timedelta(seconds=10)
-"""Ids are made by nodes a moment before the database dates the row."""
+"""Nodes create ids a moment before the database dates the row."""
 
-# Seen is who said so, of the notice itself or of what it tells: whoever looks after the order has got it.
+# A notice counts as seen if somebody acknowledged it or its order.
 NOTICES: Final = """
 SELECT n.id, 'ops' AS "to", n.kind, coalesce(n.channel, 'board') AS channel,
        CASE WHEN n.acknowledged_at IS NOT NULL OR seen.at IS NOT NULL OR a.acknowledged_at IS NOT NULL THEN 'received'
@@ -72,7 +72,7 @@ LEFT JOIN LATERAL (
     SELECT e.at, coalesce(e.actor_id, e.actor_type) AS by FROM events e
     WHERE e.delivery_id = n.delivery_id AND e.type = 'delivery.acknowledged' AND e.at >= n.created_at
     ORDER BY e.id LIMIT 1) seen ON true"""
-# Each delivery is looked up by itself: a join might be planned as one that reads all of them.
+# Each delivery is looked up separately: a join might get a plan that reads all deliveries.
 MESSAGES: Final = f"""
 SELECT m.id, CASE WHEN m.type = 'delivery.assigned' THEN 'customer' ELSE 'ops' END AS "to", m.type AS kind,
        'webhook' AS channel,
@@ -134,7 +134,7 @@ _QUERIES: Final[dict[Source, str]] = {
 
 
 class Notice(Struct, frozen=True):
-    """What somebody was told, and what became of it. `link` is of ops' notices, `text` also of the stream's."""
+    """A notice and its status. Only ops' notices have a `link`, and only theirs and those of streams a `text`."""
 
     id: str
     to: To
@@ -163,7 +163,7 @@ class Notice(Struct, frozen=True):
 
     @property
     def source(self) -> Source:
-        """Where it is kept."""
+        """The source of the notice."""
         if self.to == "driver":
             if self.kind in KINDS["stream"]:
                 return "stream"
@@ -172,7 +172,7 @@ class Notice(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """What was told, as a sentence."""
+        """The text of the notice."""
         if self.text is not None:
             return self.text
         order = f"order {self.order_id} of {self.store_name}"
@@ -180,7 +180,7 @@ class Notice(Struct, frozen=True):
             case "offer.created":
                 return f"Offered {order}."
             case "offer.closed":
-                return f"The offer of {order} is over."
+                return f"Closed the offer of {order}."
             case "delivery.assigned":
                 return f"{order[:1].upper()}{order[1:]} has a driver."
             case "delivery.escalated":
@@ -190,13 +190,13 @@ class Notice(Struct, frozen=True):
             case "alert.raised":
                 return f"An alert in zone {self.zone}."
             case "alert.resolved":
-                return f"An alert in zone {self.zone} is over."
+                return f"Resolved: the alert in zone {self.zone}."
             case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed":
-                raise AssertionError(f"{self.kind} brings its words along")
+                raise AssertionError(f"{self.kind} has a text")
 
 
 class Asked(Struct, frozen=True):
-    """Which notices: to whom, of what kind, what became of them, where, of which delivery or alert, since when."""
+    """A filter: recipient, kind, status, zone, delivery or alert, and earliest time."""
 
     to: To | None = None
     kind: Kind | None = None
@@ -209,7 +209,7 @@ class Asked(Struct, frozen=True):
 
 Key = tuple[datetime, str]
 Position = tuple[Key | None, ...]
-"""The last notice taken of each source, None where none was yet."""
+"""The last notice from each source, None if there was none yet."""
 START: Final[Position] = (None,) * len(SOURCES)
 
 
@@ -233,7 +233,7 @@ def _may_have(source: Source, asked: Asked) -> bool:
 
 
 def _chosen(source: Source, asked: Asked, after: Key | None) -> tuple[str, list[Any]]:
-    """The rows of a source that were asked for, and the values of `$1…`."""
+    """The filtered rows of a source, and the values of `$1…`."""
     conditions: list[str] = []
     values: list[Any] = []
 
@@ -265,14 +265,14 @@ def _chosen(source: Source, asked: Asked, after: Key | None) -> tuple[str, list[
 
 
 def page_of(source: Source, asked: Asked, after: Key | None, limit: int) -> tuple[str, list[Any]]:
-    """The statement of a source's newest so many after `after`, and its values."""
+    """The statement for the newest rows of a source after `after`, and its values."""
     chosen, values = _chosen(source, asked, after)
     order = "s.id DESC" if source in _BY_ID else "s.at DESC, s.id DESC"
     return f"SELECT s.* {chosen} ORDER BY {order} LIMIT {limit:d}", values
 
 
 def counts_of(source: Source, asked: Asked) -> tuple[str, list[Any]]:
-    """The statement that counts a source's notices by whom they are for and what became of them, and its values."""
+    """The statement that counts the notices of a source by recipient and status, and its values."""
     chosen, values = _chosen(source, asked, None)
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
 
@@ -304,7 +304,7 @@ def _notice(row: Any) -> Notice:
 
 
 async def count_notices(pool: Pool, asked: Asked) -> dict[To, dict[Outcome, int]]:
-    """How many, by whom they are for and what became of them. Raises DatabaseAway."""
+    """The number of notices by recipient and status. Raises DatabaseAway."""
     counts: dict[To, dict[Outcome, int]] = {to: dict.fromkeys(get_args(Outcome), 0) for to in get_args(To)}
     for source in SOURCES:
         if _may_have(source, asked):
@@ -315,5 +315,5 @@ async def count_notices(pool: Pool, asked: Asked) -> dict[To, dict[Outcome, int]
 
 
 async def read_about(pool: Pool, delivery_id: str, limit: int) -> Sequence[Notice]:
-    """Everything that anybody was told of a delivery, the newest first. Raises DatabaseAway."""
+    """All notices about a delivery, newest first. Raises DatabaseAway."""
     return (await read_notices(pool, Asked(delivery_id=delivery_id), START, limit)).notices

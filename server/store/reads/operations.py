@@ -10,7 +10,7 @@ from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
-"""No offer is open longer: one that ended in a window was not made longer before it."""
+"""No offer is open longer: an offer that ended in a time window was created at most this long before it."""
 
 _UNASSIGNED: Final = """
 SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.unassigned_since, u.failure_reason, u.first_attempt_at,
@@ -82,7 +82,9 @@ FROM d"""
 
 
 class UnassignedRow(Struct, frozen=True):
-    """A delivery's wait for a driver; `unassigned_since` is None once it is over, `offered_to` who is asked now."""
+    """A delivery that waits for a driver, or waited; `unassigned_since` is None afterwards; `offered_to` has the open
+    offer.
+    """
 
     delivery_id: str
     seller_order_id: str
@@ -118,8 +120,8 @@ class TicketRow(Struct, frozen=True):
 
 
 class AlertRow(Struct, frozen=True):
-    """A zone's number over its threshold. `value` is the number that raised it, or the last one of one that is
-    resolved.
+    """A number of a zone over its threshold. `value` is the number that raised it, or the last one for a resolved
+    alert.
     """
 
     id: str
@@ -134,7 +136,9 @@ class AlertRow(Struct, frozen=True):
 
 
 class OfferNumbers(Struct, frozen=True):
-    """Offers sent in a window, and how those that ended in it ended; milliseconds of answers by drivers."""
+    """Offers sent in a time window, the outcomes of those that ended in it, and the milliseconds of drivers'
+    answers.
+    """
 
     sent: int
     accepted: int
@@ -149,7 +153,9 @@ class OfferNumbers(Struct, frozen=True):
 
 
 class DeliveryNumbers(Struct, frozen=True):
-    """Deliveries created in a window: what became of them, how many wanted a driver, and for over five minutes."""
+    """Deliveries created in a time window: their outcomes, how many waited for a driver, and how many for more than
+    five minutes.
+    """
 
     created: int
     delivered: int
@@ -198,7 +204,7 @@ async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: 
 
 
 async def read_alert(pool: Pool, alert_id: str) -> AlertRow | None:
-    """One alert, which may be over."""
+    """An alert, open or resolved."""
     row = await fetch_one(pool, ALERT, alert_id)
     return AlertRow(*row) if row is not None else None
 

@@ -1,6 +1,6 @@
-"""Everything a driver's app needs to be up to date, read in one statement: the socket's `hello`, and `GET …/state`.
+"""Everything that a driver's app needs to be up to date, read in one statement: for `hello` and `GET …/state`.
 
-Reads that arrive while one runs are taken together by the next, so that a storm of reconnects costs few queries.
+Requests that arrive while a read runs are taken together by the next one, so that many reconnects cost few queries.
 """
 
 import asyncio
@@ -49,7 +49,9 @@ NO_SEQ: Final = -1
 
 
 class Snapshot(Struct):
-    """A driver as of `at`: open offers, active assignments, the last number of their stream, and what they missed."""
+    """A driver as of `at`: open offers, active assignments, the last number of their stream, and the missed
+    messages.
+    """
 
     at: datetime
     driver: Driver
@@ -76,7 +78,7 @@ class Snapshots:
         return future
 
     async def run(self) -> None:
-        """Answer for ever."""
+        """Answer requests."""
         while True:
             await self._something.wait()
             asked, self._asked = self._asked[:BATCH_LIMIT], self._asked[BATCH_LIMIT:]
@@ -86,7 +88,7 @@ class Snapshots:
             try:
                 answers = await self._answer([(driver_id, seq) for driver_id, seq, _ in asked])
             except DATABASE_ERRORS:
-                pass  # each of them is told to try again
+                pass  # each request is answered try_again
             finally:
                 for (_, _, future), answer in zip(asked, answers, strict=True):
                     if not future.done():

@@ -1,4 +1,4 @@
-"""What sockets ask of drivers' streams: whose are behind, and the messages that they lack. One statement for all."""
+"""Reads drivers' streams for sockets: which ones are behind, and the missing messages. One statement for all."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -36,8 +36,8 @@ class Differing(Struct, frozen=True):
 async def differing_streams(
     pool: Pool, driver_ids: Sequence[str], session_ids: Sequence[str], last_seqs: Sequence[int | None]
 ) -> list[Differing]:
-    """Those of these sockets, given as columns of the same length, that are not as the database says. Raises what the
-    database raises.
+    """The sockets, given as columns of the same length, that differ from the database. Raises what the database
+    raises.
     """
     rows = await pool.fetch(DIFFERING, driver_ids, session_ids, last_seqs, timeout=QUERY_TIMEOUT_SECONDS)
     return [Differing(*row) for row in rows]

@@ -1,6 +1,6 @@
-"""Reads for the matcher, without locks: which deliveries wait, which drivers are free, and who else is around.
+"""Reads for the matcher, without locks: waiting deliveries, free drivers, and other drivers nearby.
 
-What is found here is a hint: the commands made of it check everything again under lock.
+The results are hints: the commands made from them check everything again under lock.
 """
 
 from collections.abc import Iterable, Sequence
@@ -88,7 +88,7 @@ class Others(Struct, frozen=True):
 
 
 async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
-    """Deliveries that want a driver and have no open offer, the longest waiting first: id -> version."""
+    """Waiting deliveries without an open offer, longest waiting first: id -> version."""
     return dict(await pool.fetch(WAITING, limit, timeout=QUERY_TIMEOUT_SECONDS))
 
 
@@ -100,18 +100,18 @@ async def read_deliveries(pool: Pool, ids: Sequence[str]) -> dict[str, Delivery]
 async def dispatchable_among(
     pool: Pool, policy: Policy, driver_ids: Sequence[str]
 ) -> list[tuple[str, str, float, float]]:
-    """Those of them who are dispatchable now, as (id, zone, lat, lon) with their stored position."""
+    """The dispatchable ones among these drivers, as (id, zone, lat, lon) with their stored position."""
     return await pool.fetch(DISPATCHABLE_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
 
 
 async def dispatchable_ids(pool: Pool, policy: Policy, driver_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Those of them who are dispatchable now, by zone."""
+    """The dispatchable ones among these drivers, by zone."""
     rows = await pool.fetch(DISPATCHABLE_IDS_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
     return {zone: ids.split(",") for zone, ids in rows}
 
 
 async def lacking_tags(pool: Pool, driver_ids: Sequence[str], requirements: Sequence[str]) -> list[str]:
-    """Those of them who do not have all of these tags."""
+    """The drivers among these who do not have all of these tags."""
     rows = await pool.fetch(LACKING, driver_ids, requirements, timeout=QUERY_TIMEOUT_SECONDS)
     return [row[0] for row in rows]
 
@@ -119,13 +119,13 @@ async def lacking_tags(pool: Pool, driver_ids: Sequence[str], requirements: Sequ
 async def dispatchable_in(
     pool: Pool, policy: Policy, boxes: Iterable[Box]
 ) -> dict[str, tuple[list[str], list[float], list[float]]]:
-    """Everybody who is dispatchable now in these boxes, one a zone: zone -> (ids, lats, lons)."""
+    """All dispatchable drivers in these boxes, one box per zone: zone -> (ids, lats, lons)."""
     rows = await pool.fetch(DISPATCHABLE_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
     return {zone: (ids, lats, lons) for zone, ids, lats, lons in rows}
 
 
 async def others_in(pool: Pool, policy: Policy, boxes: Iterable[Box]) -> dict[str, Others]:
-    """Everybody who is at work in these boxes, one a zone, but not dispatchable now."""
+    """All drivers at work in these boxes, one box per zone, who are not dispatchable now."""
     rows = await pool.fetch(OTHERS_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
     return {row[0]: Others(*row[1:]) for row in rows}
 
@@ -133,10 +133,8 @@ async def others_in(pool: Pool, policy: Policy, boxes: Iterable[Box]) -> dict[st
 async def nearest_drivers(
     pool: Pool, box: Box, lat: float, lon: float, limit: int, *, among: Iterable[str] = ()
 ) -> tuple[datetime, list[Driver]]:
-    """The drivers in a box and those `among` who are worth naming, in no order, and the database's time.
-
-    If there are more than `limit` in the box: the free before the others, the others before those who went home, and
-    of each the nearest.
+    """The drivers in a box and those in `among` who are useful to list, in no order, and the database's time. If there
+    are more than `limit` in the box: free drivers first, those whose shift has ended last, and the nearest of each.
     """
     rows = await pool.fetch(
         NEAREST, box.zone, box.south, box.north, box.west, box.east, lat, lon, limit, timeout=QUERY_TIMEOUT_SECONDS

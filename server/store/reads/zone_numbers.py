@@ -1,4 +1,4 @@
-"""Reading what alerts are judged by: each zone's numbers, the alerts that stand, and what is behind one."""
+"""Reads the numbers of each zone, the open alerts, and the causes of an alert."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -33,13 +33,13 @@ waiting AS (
 SELECT coalesce(e.zone, w.zone), coalesce(w.waiting, 0), coalesce(w.long, 0), coalesce(e.accepted, 0),
        coalesce(e.auto_accepted, 0), coalesce(e.rejected, 0), coalesce(e.expired, 0), e.response_ms
 FROM ended e FULL JOIN waiting w ON w.zone = e.zone"""
-STANDING: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM alerts WHERE resolved_at IS NULL"
+OPEN_ALERTS: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM alerts WHERE resolved_at IS NULL"
 
-# What is behind an alert: of a zone now, and of the window before the alert was over (or now).
+# The causes of an alert: in a zone now, and in the time window before the alert was resolved (or now).
 WAITING_NOW: Final = """
 SELECT id, seller_order_id, store_name, status, 0 FROM deliveries
 WHERE status = 'READY' AND zone = $1 ORDER BY unassigned_since LIMIT $2"""
-# Of one that is over: who waited when it was raised, by the last word that each delivery had on that until then.
+# For a resolved alert: the deliveries that waited when it was raised, by their latest event until then.
 WAITING_THEN: Final = """
 SELECT d.id, d.seller_order_id, d.store_name, d.status, 0 FROM deliveries d
 WHERE d.zone = $1 AND d.created_at BETWEEN $3::timestamptz - interval '1 day' AND $3
@@ -85,7 +85,7 @@ class ZoneRow(Struct, frozen=True):
 
     @property
     def answered(self) -> int:
-        """Offers that ended other than by being taken back."""
+        """Offers that ended other than by withdrawal."""
         return self.accepted + self.auto_accepted + self.rejected + self.expired
 
     @property
@@ -94,7 +94,7 @@ class ZoneRow(Struct, frozen=True):
         return ZoneNumbers(self.zone, self.unassigned, self.rejected, self.answered)
 
 
-class Standing(Struct, frozen=True):
+class OpenAlert(Struct, frozen=True):
     """An alert that is not over."""
 
     id: str
@@ -109,11 +109,9 @@ async def read_zones(pool: Pool, window_minutes: int) -> list[ZoneRow]:
     return [ZoneRow(*row) for row in rows]
 
 
-async def read_numbers_now(
-    pool: Pool, standing: Iterable[tuple[str, str, str]], policy: AlertPolicy
-) -> dict[str, float]:
-    """The number now of each alert that stands, given as (id, kind, zone): by id. Raises DatabaseAway."""
-    wanted = list(standing)
+async def read_numbers_now(pool: Pool, alerts: Iterable[tuple[str, str, str]], policy: AlertPolicy) -> dict[str, float]:
+    """The current number of each open alert, given as (id, kind, zone): by id. Raises DatabaseAway."""
+    wanted = list(alerts)
     if not wanted:
         return {}
     zones = {row.zone: row.numbers for row in await read_zones(pool, policy.window_minutes)}
@@ -125,13 +123,13 @@ async def read_numbers_now(
     return {alert_id: numbers[kind, zone] for alert_id, kind, zone in wanted if (kind, zone) in numbers}  # type: ignore[index]
 
 
-async def read_standing(pool: Pool) -> list[Standing]:
-    """The alerts that stand. Raises DatabaseAway."""
-    return [Standing(*row) for row in await fetch(pool, STANDING)]
+async def read_open_alert_keys(pool: Pool) -> list[OpenAlert]:
+    """The open alerts. Raises DatabaseAway."""
+    return [OpenAlert(*row) for row in await fetch(pool, OPEN_ALERTS)]
 
 
 class DeliveryBehind(Struct, frozen=True):
-    """A delivery behind an alert, and how often it was rejected in the window."""
+    """A delivery that contributes to an alert, and how many of its offers were rejected in the time window."""
 
     id: str
     seller_order_id: str
@@ -141,7 +139,7 @@ class DeliveryBehind(Struct, frozen=True):
 
 
 class DriverBehind(Struct, frozen=True):
-    """A driver behind an alert: how many offers they did not take, and the reason they gave most often."""
+    """A driver who contributes to an alert: how many offers they did not accept, and their most frequent reason."""
 
     id: str
     name: str
@@ -152,11 +150,12 @@ class DriverBehind(Struct, frozen=True):
 async def read_behind(
     pool: Pool, alert: AlertRow, now: datetime, window_minutes: int
 ) -> tuple[list[DeliveryBehind], list[DriverBehind]]:
-    """The deliveries and the drivers behind an alert, the worst first. Raises DatabaseAway.
+    """The deliveries and drivers that caused an alert, worst first. Raises DatabaseAway.
 
-    1. Too many orders without a driver: those that wait, or waited when it was raised if it is over; and who was asked
-       for them and did not take them.
-    2. Too many offers rejected: the deliveries and the drivers of those that were, in the window till now or its end.
+    1. Too many orders without a driver: those that wait, or waited when a resolved alert was raised; and the drivers
+       who got offers for them and did not accept.
+    2. Too many offers rejected: the deliveries and drivers of the rejected offers, in the time window until now or the
+       end.
     """
     if alert.kind == "unassigned_count":
         over = alert.resolved_at is not None

@@ -1,1 +1,1 @@
-"""Who is calling: tokens, API keys, sessions, login and its limits."""
+"""Authentication and permissions: tokens, API keys, sessions, login and its limits."""

@@ -1,7 +1,7 @@
-"""API keys of order sources: made, listed, revoked, and recognised. Their rows are in store/api_keys.py.
+"""API keys of order sources: create, list, revoke, authenticate. store/api_keys.py has the SQL.
 
-A key is kept as its hash only. A key that is bound to a seller has another kind of hash. So a node of a release that
-does not know bound keys refuses one, and does not take it for a key to every seller's deliveries.
+Only a hash of a key is stored. A key that is bound to a seller has another kind of hash, so that a node of a release
+without bound keys refuses it instead of giving it access to all deliveries.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from server.store.query import DatabaseAway
 from server.web.access.auth import KEY_PREFIX, Principal, hashed
 
 FRESH_SECONDS: Final = 1.0
-"""How long a key that was good counts as good without asking again: a revoked one ends within this time."""
+"""How long a valid key is cached: a revoked key ends within this time."""
 CACHE_LIMIT: Final = 1000
 SHOWN_CHARACTERS: Final = 8
 KEY_LENGTH_LIMIT: Final = 200
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class ApiKeys:
-    """The keys as this process knows them. `pool` gives the pool of the database, once it is open."""
+    """This process's cache of API keys. `pool` returns the pool of the database, once it is open."""
 
     def __init__(self, pool: Callable[[], Any]) -> None:
         self._pool = pool
@@ -36,7 +36,7 @@ class ApiKeys:
         self._asking: dict[str, asyncio.Task[Principal | None]] = {}
 
     async def principal(self, key: str) -> Principal | None:
-        """Whose key this is, if it is good. Raises DatabaseAway if that cannot be found out now."""
+        """The principal of this key, or None for an invalid one. Raises DatabaseAway if the database is unavailable."""
         if len(key) > KEY_LENGTH_LIMIT:
             return None
         key_hash = hashed(key)
@@ -69,11 +69,11 @@ class ApiKeys:
             try:
                 await note_key_use(self._pool(), found.id)
             except DatabaseAway as error:
-                log.warning("api_key_use_not_noted", reason=str(error))
+                log.warning("api_key_use_not_recorded", reason=str(error))
         return principal
 
     async def make(self, name: str, created_by: str, seller_id: str | None = None) -> tuple[str, str]:
-        """A new key, bound to a seller if one is given: its id, and its text, which is kept nowhere. Raises
+        """Create a key, bound to a seller if given: returns its id and its text, which is stored nowhere. Raises
         DatabaseAway.
         """
         key, key_id = KEY_PREFIX + secrets.token_urlsafe(32), new_id()
@@ -86,7 +86,10 @@ class ApiKeys:
         return await list_keys(self._pool(), before, limit)
 
     async def revoke(self, key_id: str) -> bool:
-        """End a key, here at once, elsewhere within a second. Whether there is such a key. Raises DatabaseAway."""
+        """Revoke a key: on this node at once, on others within a second. Returns whether it existed.
+
+        Raises DatabaseAway.
+        """
         gone = await revoke_key(self._pool(), key_id)
         for key_hash in list(self._good):
             if gone in (key_hash, _bound_hash(key_hash)):
@@ -95,7 +98,7 @@ class ApiKeys:
 
 
 def shown(key: str) -> str:
-    """The beginning of a key, by which people tell keys apart."""
+    """The prefix of a key, by which people recognise it."""
     return key[: len(KEY_PREFIX) + SHOWN_CHARACTERS]
 
 

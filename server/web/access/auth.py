@@ -1,6 +1,5 @@
-"""Who is calling: tokens (JWT, HS256), API keys, and what each role may do.
-
-`principal_of` is the one place that knows how callers prove who they are; everything else asks it.
+"""Authentication: tokens (JWT, HS256) and API keys, and the permissions of each role. Only `principal_of` reads
+credentials; everything else calls it.
 """
 
 import hashlib
@@ -22,16 +21,16 @@ ALGORITHM: Final = "HS256"
 KEY_PREFIX: Final = "cb_"
 SUBJECT_LIMIT: Final = 200
 TOKEN_LIMIT: Final = 4096
-"""Nobody's token is longer than this; it is not even looked at."""
+"""A longer token is refused without decoding."""
 VERIFIED_LIMIT: Final = 8192
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Principal(Struct, frozen=True):
-    """Who is calling. `subject` is a driver's id, or the name of a person or an order source.
+    """The caller. `subject` is a driver's id, or the name of a user or an order source.
 
-    `expires_at` is in Unix seconds; an API key's is infinite. `seller` is the seller that an API key is bound to.
+    `expires_at` is in Unix seconds; it is infinite for an API key. `seller` is the seller that an API key is bound to.
     """
 
     role: Role
@@ -41,7 +40,7 @@ class Principal(Struct, frozen=True):
 
     @property
     def actor(self) -> Actor:
-        """This principal as the one who did it. A viewer does nothing."""
+        """This principal as the actor of an event. A viewer cannot be one."""
         assert self.role != "viewer"
         return Actor(cast(ActorType, self.role), self.subject)
 
@@ -50,9 +49,8 @@ _verified: "OrderedDict[tuple[str, tuple[str, ...]], Principal]" = OrderedDict()
 
 
 def verify_token(token: str, secrets: tuple[str, ...]) -> Principal | None:
-    """Whose token this is, if it is good: signed with one of `secrets`, not expired, with a role and a subject.
-
-    Tokens found good are remembered until they expire, the latest used ones longest.
+    """The principal of a valid token: signed with one of `secrets`, not expired, with a role and a subject. Valid
+    tokens are cached until they expire, the most recently used ones longest.
     """
     key = (token, secrets)
     known = _verified.get(key)
@@ -100,7 +98,7 @@ def is_subject(subject: object) -> bool:
 
 
 def mint_token(secret: str, role: Role, subject: str, seconds: float) -> tuple[str, int]:
-    """A token good for so many seconds from now, and when it expires in Unix seconds."""
+    """A token that is valid for `seconds` from now, and its expiry in Unix seconds."""
     now = int(time.time())
     expires_at = now + max(1, round(seconds))
     claims = {"sub": subject, "role": role, "iat": now, "exp": expires_at}
@@ -108,9 +106,8 @@ def mint_token(secret: str, role: Role, subject: str, seconds: float) -> tuple[s
 
 
 async def principal_of(connection: Connection) -> Principal:
-    """Who makes this request, by the token or API key it brings, else by the cookie of a person's session.
-
-    Raises 401, 403 for an unsafe request with a cookie but without its CSRF token, or DatabaseAway.
+    """The caller of this request, by its token or API key, otherwise by its session cookie. Raises 401, 403 for an
+    unsafe request with a cookie but without its CSRF token, or DatabaseAway.
     """
     credentials = bearer(connection)
     state = connection.app.state
@@ -124,7 +121,7 @@ async def principal_of(connection: Connection) -> Principal:
     else:
         principal = verify_token(credentials, state.settings.secrets)
     if principal is None:
-        raise unauthorized("This token is not good, or no longer.")
+        raise unauthorized("Invalid or expired token.")
     return cast(Principal, principal)
 
 
@@ -134,7 +131,7 @@ def hashed(text: str) -> str:
 
 
 def bearer(connection: Connection) -> str | None:
-    """The bearer credentials of a request, if it brings any."""
+    """The bearer credentials of a request, or None."""
     for name, value in connection.scope["headers"]:
         if name == b"authorization":
             scheme, _, credentials = value.decode("latin-1").partition(" ")

@@ -1,7 +1,8 @@
-"""The cookie of a browser that was logged in before: by it a name's limits tell its person from strangers.
+"""The cookie of a browser that was logged in before: with it, the login limits of a name treat its user and strangers
+differently.
 
-It lets nobody in and holds no name, only a few signed marks, each good with the one name that was logged in to. It is
-signed with the secret, so that it is good on every node and needs no row anywhere.
+It grants no access and contains no name, only a few signed marks, each valid for one name. It is signed with the
+secret, so it works on every node and needs no row.
 """
 
 import base64
@@ -20,9 +21,9 @@ from server.web.access.sessions import Sessions
 COOKIE: Final = "callboard_device"
 SECURE_COOKIE: Final = "__Host-callboard_device"
 GOOD_SECONDS: Final = 400 * 86_400
-"""Browsers keep no cookie for longer."""
+"""The longest lifetime of a cookie in browsers."""
 MARKS: Final = 4
-"""So many people of one browser are known; who was logged in last comes first."""
+"""How many users of one browser are remembered; the last login comes first."""
 COOKIE_LIMIT: Final = 500
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -36,7 +37,7 @@ class Devices:
         self._keys = [hashlib.sha256(b"callboard device\0" + secret.encode()).digest() for secret in secrets_]
 
     def known(self, connection: Connection, name: str) -> str | None:
-        """What this browser is called by its mark for this name, if it has a good one."""
+        """The id of this browser in its mark for this name, if it has a valid one."""
         for mark in self._marks(connection):
             if self._is_good(mark, name):
                 return mark.split(".")[0]

@@ -1,4 +1,4 @@
-"""Who may call what: every handler names one of these guards."""
+"""Guards: every handler names one of these, which checks the caller's role."""
 
 from typing import Final
 

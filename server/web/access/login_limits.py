@@ -19,9 +19,9 @@ from msgspec import Struct
 PAIR_TRIES: Final = 8
 """For one name from one network, and for one name from one known device."""
 ADDRESS_TRIES: Final = 30
-"""From one network, for whatever names."""
+"""From one network, for all names together."""
 WINDOW_SECONDS: Final = 300.0
-"""After so long without a try everything is forgotten; tries come back evenly meanwhile."""
+"""After this time without a try everything is forgotten; tries become available again evenly until then."""
 NAME_TRIES: Final = 300
 """For one name, from all devices and networks together that were never logged in to it."""
 NAME_WINDOW_SECONDS: Final = 3600.0
@@ -58,7 +58,7 @@ class Tries:
             self._buckets.popitem(last=False)
 
     def give_back(self, key: str, now: float) -> None:
-        """The last try did not count."""
+        """Undo the last try."""
         bucket = self._buckets.get(key)
         if bucket is not None:
             bucket.left = min(float(self._tries), self._refilled(key, now).left + 1.0)
@@ -80,14 +80,14 @@ Counted = tuple[tuple[Kind, str], ...]
 
 
 class Try(Struct, frozen=True):
-    """A try that was begun: the name with its network, and what was taken for it."""
+    """A try in progress: the name with its network, and the counters that it used."""
 
     pair: str
     taken: Counted
 
 
 class News(Struct, frozen=True, omit_defaults=True):
-    """What other processes have to know: what was taken or given back, and which network is known for which name."""
+    """A message for other processes: tries that were used or undone, and a network that is known for a name."""
 
     sender: str
     taken: Counted = ()
@@ -96,10 +96,10 @@ class News(Struct, frozen=True, omit_defaults=True):
 
 
 class LoginLimits:
-    """Tries by device, by name and network, by network, and by name. A try counts when it begins, so that many at once
-    are no way around.
+    """Counts tries by device, by name and network, by network, and by name.
 
-    `tell` gets what other processes have to `hear`. What is lost on the way is counted by one process only.
+    A try counts when it begins, so that many at once do not bypass the limit. `tell` gets the messages that other
+    processes must `hear`; a try in a lost message is counted by one process only.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class LoginLimits:
         if not known:
             wait = max(wait, self._names.wait_seconds(name, now))
         if wait > 0.0:
-            if self._addresses.wait_seconds(network, now) == 0.0:  # else nothing is left to be told of
+            if self._addresses.wait_seconds(network, now) == 0.0:  # otherwise its tries are used up anyway
                 self._tell(taken=charged)
             self._take(charged, now)
             return max(1, ceil(wait))
@@ -152,9 +152,9 @@ class LoginLimits:
             self._of[kind].take(key, now)
 
     def succeeded(self, begun: Try, now: float) -> None:
-        """The password was right: this try did not count, and the network is known for this name from now on.
+        """The password was right: undo this try, and remember the network for this name.
 
-        Nothing else is forgiven, or a stranger could see by it that somebody has this name.
+        Nothing else is undone, otherwise a stranger could see that a user has this name.
         """
         self._give_back(begun.taken, now)
         self._know(begun.pair)
@@ -173,9 +173,9 @@ class LoginLimits:
     def _tell(self, *, taken: Counted = (), given_back: Counted = (), known: str | None = None) -> None:
         self.tell(msgspec.json.encode(News(self._me, taken, given_back, known)).decode())
 
-    def hear(self, told: bytes, now: float) -> None:
-        """What another process told: counted here as it was there. Raises ValueError for what cannot be read."""
-        news = _decode(told)
+    def hear(self, message: bytes, now: float) -> None:
+        """A message of another process: count its tries here too. Raises ValueError for an invalid message."""
+        news = _decode(message)
         if news.sender == self._me:
             return
         self._take(news.taken, now)
@@ -188,12 +188,12 @@ _decode: Final = msgspec.json.Decoder(News).decode
 
 
 def normalized(name: str) -> str:
-    """A name as it is counted: in whatever case it was typed."""
+    """The name for counting, without regard to case."""
     return name.strip().lower()[:200]
 
 
 def _network(address: str) -> str:
-    """The address, or the network that one customer of an IPv6 provider has."""
+    """The address, or the network that an IPv6 provider gives to one customer."""
     try:
         ip = ip_address(address)
     except ValueError:

@@ -33,12 +33,12 @@ from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.forms import read_fields
 
 IDLE_SECONDS: Final = 12 * 3600.0
-"""Unused for so long, a session is over."""
+"""A session that was unused for this long has ended."""
 LONGEST_SECONDS: Final = 7 * 86_400.0
-"""So long after its login a session is over, however busy."""
+"""A session ends this long after its login, even in use."""
 FRESH_SECONDS: Final = 1.0
-"""How long a session found good counts as good: one that is ended elsewhere ends here within this time."""
-NOTED_SECONDS: Final = 60.0
+"""How long a valid session is cached: a session that ends on another node ends here within this time."""
+USE_RECORDED_SECONDS: Final = 60.0
 """That a session is used is written down this often at most."""
 WATCH_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 600.0
@@ -51,7 +51,7 @@ CSRF_FIELD: Final = "csrf_token"
 CSRF_LIMIT: Final = 200
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 FORM: Final = "form"
-"""The handler's `opt` that says: its body is a form that may hold the CSRF token."""
+"""The handler's `opt` which says that its body is a form with the CSRF token."""
 
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Session(Struct, frozen=True):
-    """A good session. `token` is the cookie's value, `expires_at` in Unix seconds unless it is used again."""
+    """A valid session. `token` is the cookie's value; `expires_at` is in Unix seconds, if it is not used again."""
 
     token: str
     user_id: str
@@ -70,12 +70,12 @@ class Session(Struct, frozen=True):
 
     @property
     def principal(self) -> Principal:
-        """Who makes the requests of this session; in the history they stand under their name."""
+        """The actor of this session's requests; the history shows their name."""
         return Principal(self.role, self.name, self.expires_at)
 
 
 class Sessions:
-    """The sessions as this process knows them. `pool` gives the pool of the database, once it is open."""
+    """This process's cache of sessions. `pool` returns the pool of the database, once it is open."""
 
     def __init__(self, pool: Callable[[], Any], secrets_: tuple[str, ...], *, secure: bool) -> None:
         self._pool = pool
@@ -106,7 +106,7 @@ class Sessions:
         return session.principal
 
     async def find(self, token: str) -> Session | None:
-        """The session with this token, if it is good. Raises DatabaseAway."""
+        """The valid session with this token, or None. Raises DatabaseAway."""
         if len(token) > CSRF_LIMIT:
             return None
         token_hash = hashed(token)
@@ -129,7 +129,7 @@ class Sessions:
     async def _ask(self, token: str, token_hash: str) -> Session | None:
         asked = time.monotonic()
         self._good.pop(token_hash, None)
-        rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, NOTED_SECONDS)
+        rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, USE_RECORDED_SECONDS)
         if not rows:
             return None
         found = rows[0]
@@ -142,19 +142,19 @@ class Sessions:
             try:
                 await note_session_use(self._pool(), token_hash)
             except DatabaseAway as error:
-                log.warning("session_use_not_noted", reason=str(error))
+                log.warning("session_use_not_recorded", reason=str(error))
         return session
 
     # Opening and ending
 
     async def open(self, user_id: str) -> str:
-        """A new session: its token, which is kept nowhere. Raises DatabaseAway."""
+        """Create a session; returns its token, which is stored nowhere. Raises DatabaseAway."""
         token = secrets.token_urlsafe(32)
         await insert_session(self._pool(), hashed(token), user_id, LONGEST_SECONDS)
         return token
 
     async def close(self, token: str) -> None:
-        """End a session: here at once, elsewhere within a second. Raises DatabaseAway."""
+        """End a session: on this node at once, on others within a second. Raises DatabaseAway."""
         token_hash = hashed(token)
         await delete_session(self._pool(), token_hash)
         self._forget(token_hash)
@@ -165,7 +165,7 @@ class Sessions:
         self.user_changed(user_id)
 
     def user_changed(self, user_id: str) -> None:
-        """What may be known here of this user's sessions is not true any more."""
+        """The cached sessions of this user are no longer valid."""
         for token_hash, (session, _) in list(self._good.items()):
             if session.user_id == user_id:
                 self._forget(token_hash)
@@ -180,9 +180,9 @@ class Sessions:
     # Watching: requests that last
 
     def watch(self, connection: Connection, over: Callable[[], None]) -> Callable[[], None]:
-        """Call `over` once when the session (or the token) of this request ends; the result undoes that.
+        """Call `over` once when the session (or the token) of this request ends; the returned function undoes this.
 
-        For streams: whoever loses their access meanwhile loses the stream within a second.
+        For streams: a user who loses their access loses their streams within a second.
         """
         session: Session | None = connection.scope["state"].get("session")
         if session is not None:
@@ -195,24 +195,24 @@ class Sessions:
         return asyncio.get_running_loop().call_later(left, over).cancel
 
     async def keep(self) -> None:
-        """Tell the watched whose session is over, and remove rows that are of no use. For ever."""
+        """Notify watchers whose session has ended, and delete rows that are no longer useful."""
         swept = time.monotonic() - SWEEP_SECONDS
         while True:
             try:
-                await self._tell_watched()
+                await self._notify_watchers()
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     swept = time.monotonic()
                     await sweep_sessions(self._pool(), IDLE_SECONDS)
             except DatabaseAway as error:
-                log.warning("sessions_not_looked_at", reason=str(error))
+                log.warning("sessions_not_read", reason=str(error))
             self._look.clear()
             await wait_until_set(self._look, WATCH_SECONDS)
 
-    async def _tell_watched(self) -> None:
+    async def _notify_watchers(self) -> None:
         asked = dict(self._watched)
         if not asked:
             return
-        found = await find_good_sessions(self._pool(), set(asked.values()), IDLE_SECONDS, NOTED_SECONDS)
+        found = await find_good_sessions(self._pool(), set(asked.values()), IDLE_SECONDS, USE_RECORDED_SECONDS)
         good = {session.token_hash for session in found}
         for over, token_hash in asked.items():
             if token_hash not in good and self._watched.pop(over, None) is not None:
@@ -225,15 +225,15 @@ class Sessions:
         return self._secure or connection.scope["scheme"] in ("https", "wss")
 
     def cookie_name(self, connection: Connection) -> str:
-        """The prefix keeps other hosts of the domain from setting it."""
+        """With the prefix, other hosts of the domain cannot set it."""
         return SECURE_COOKIE if self.is_secure(connection) else COOKIE
 
     def mark(self, session: Session) -> str:
-        """Tells this session from others, and nothing else: pages and streams carry it."""
+        """Identifies this session and grants nothing: pages and streams contain it."""
         return hashlib.sha256(b"callboard mark\0" + session.token.encode()).hexdigest()[:16]
 
     def csrf_token(self, session: Session) -> str:
-        """A token for the pages of this session: another one each time, all of them good as long as it lasts."""
+        """A CSRF token for the pages of this session: a new one each time, all valid until the session ends."""
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{_signature(self._csrf_keys[0], nonce, session)}"
 
@@ -244,7 +244,7 @@ class Sessions:
         )
 
     async def check_csrf(self, connection: Connection, session: Session) -> None:
-        """That a request brings a CSRF token of its session. Raises 403."""
+        """Check that a request has a CSRF token of its session. Raises 403."""
         for header in CSRF_HEADERS:
             given = connection.headers.get(header)
             if given is not None:

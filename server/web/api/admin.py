@@ -1,4 +1,4 @@
-"""The HTTP API of the people in charge, where dispatch itself is changed: policy, assigning by hand, availability."""
+"""The HTTP API for ops and admins: the policy, manual assignment, availability, reports for a driver."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 REASSIGNMENT: Final = Body(s.Reassignment)
 ASSIGNMENT: Final = Body(s.ManualAssignment)
-DONE: Final = Body(s.DoneForDriver)
+DONE: Final = Body(s.ReportForDriver)
 RELEASE: Final = Body(s.ReleaseForDriver)
 FAILURE: Final = Body(s.FailureForDriver)
-AVAILABILITY: Final = Body(s.AvailabilityWanted)
+AVAILABILITY: Final = Body(s.AvailabilityRequest)
 ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
 POLICY: Final = Body(Policy, whole=True)
 WHY: Final = Query(s.ReasonAsked)
@@ -42,10 +42,10 @@ WHY: Final = Query(s.ReasonAsked)
     "POST",
     "/admin/assignments/{assignment_id:str}/reassign",
     tag=TAG,
-    summary="Take a delivery from its driver: for a new search, or for a driver of your choice.",
+    summary="Take a delivery from its driver, for a new search or for a driver that you choose.",
     guard=OPS,
     body=REASSIGNMENT,
-    answers={200: a.Moved},
+    answers={200: a.AssignmentResult},
     refusals=(
         r.ASSIGNMENT_NOT_ACTIVE.code,
         r.VERSION_CHANGED.code,
@@ -67,17 +67,17 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
         version=wanted.version,
         pause_driver=wanted.pause_driver,
     )
-    return answer(_moved(request, await _submit(request, command)))
+    return answer(_result(request, await _submit(request, command)))
 
 
 @endpoint(
     "POST",
     "/admin/deliveries/{delivery_id:str}/assign",
     tag=TAG,
-    summary="Give a waiting delivery to a driver of your choice.",
+    summary="Give a waiting delivery to a driver that you choose.",
     guard=OPS,
     body=ASSIGNMENT,
-    answers={201: a.Moved, 200: a.Moved},
+    answers={201: a.AssignmentResult, 200: a.AssignmentResult},
     refusals=(
         r.DELIVERY_NOT_WAITING.code,
         r.DRIVER_NOT_AVAILABLE.code,
@@ -99,7 +99,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         replace_offer=wanted.replace_offer,
     )
     done = await _submit(request, command)
-    return answer(_moved(request, done), 200 if done.decided.repeated else 201)
+    return answer(_result(request, done), 200 if done.decided.repeated else 201)
 
 
 def _for_driver(
@@ -112,33 +112,33 @@ def _for_driver(
         summary=summary,
         guard=OPS,
         body=body,
-        answers={200: a.DoneWithAssignment},
+        answers={200: a.AssignmentDone},
         refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, *refusals),
     )
 
 
-@_for_driver("pickup", "The goods are with the driver, whose phone cannot say so.", DONE, ())
+@_for_driver("pickup", "Report a pickup for the driver.", DONE, ())
 async def pick_up_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await DONE.of(request)
-    command = c.PickUp(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    command = c.PickUp(id_in_path(assignment_id), None, request.user.actor, c.Action(reason=said.reason))
     return await _for(request, command)
 
 
-@_for_driver("complete", "The goods are handed over, or back, and the driver's phone cannot say so.", DONE, ())
+@_for_driver("complete", "Report a handover, or a return to the store, for the driver.", DONE, ())
 async def complete_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await DONE.of(request)
-    command = c.Complete(id_in_path(assignment_id), None, request.user.actor, c.Deed(reason=said.reason))
+    command = c.Complete(id_in_path(assignment_id), None, request.user.actor, c.Action(reason=said.reason))
     return await _for(request, command)
 
 
-@_for_driver("release", "Take the job back for a driver who cannot say so.", RELEASE, (r.ALREADY_PICKED_UP.code,))
+@_for_driver("release", "Release a delivery for its driver, before pickup.", RELEASE, (r.ALREADY_PICKED_UP.code,))
 async def release_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await RELEASE.of(request)
     command = c.Release(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note)
     return await _for(request, command)
 
 
-@_for_driver("failed", "The goods could not be handed over; said for the driver.", FAILURE, (r.NOT_PICKED_UP.code,))
+@_for_driver("failed", "Report a failed handover for the driver.", FAILURE, (r.NOT_PICKED_UP.code,))
 async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await FAILURE.of(request)
     command = c.Fail(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note, said.then)
@@ -148,13 +148,13 @@ async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
 async def _for(request: Call, command: c.Command) -> ASGIResponse:
     done = await _submit(request, command)
     assert done.assignment is not None
-    return answer(a.DoneWithAssignment(assignment_view(done.assignment)))
+    return answer(a.AssignmentDone(assignment_view(done.assignment)))
 
 
-def _moved(request: Call, done: Answer) -> a.Moved:
+def _result(request: Call, done: Answer) -> a.AssignmentResult:
     node: Node = request.app.state.node
     assert done.delivery is not None
-    return a.Moved(
+    return a.AssignmentResult(
         delivery_view(done.delivery, node.policies.current, with_pin=True),
         offer_view(done.offer, done.at) if done.offer is not None else None,
         assignment_view(done.assignment) if done.assignment is not None else None,
@@ -165,7 +165,7 @@ def _moved(request: Call, done: Answer) -> a.Moved:
     "POST",
     "/admin/drivers/{driver_id:str}/availability",
     tag=TAG,
-    summary="Set a driver's availability; `durationMinutes` ends a break by itself.",
+    summary="Set a driver's availability; a break ends after `durationMinutes`.",
     guard=OPS,
     body=AVAILABILITY,
     answers={200: DriverView},
@@ -189,7 +189,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     "POST",
     "/admin/unassigned-orders/{delivery_id:str}/acknowledge",
     tag=TAG,
-    summary="Say that you look after a waiting delivery.",
+    summary="Acknowledge a waiting delivery, so that colleagues know that you take care of it.",
     guard=OPS,
     body=ACKNOWLEDGEMENT,
     answers={200: a.UnassignedView},
@@ -208,7 +208,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     "GET",
     "/admin/policy",
     tag=TAG,
-    summary="The policy in force.",
+    summary="Get the current policy.",
     guard=WATCHERS,
     answers={200: Policy},
 )
@@ -221,7 +221,7 @@ async def get_policy(request: Call) -> ASGIResponse:
     "PUT",
     "/admin/policy",
     tag=TAG,
-    summary="Replace the policy, made from the version in force; it becomes the next version.",
+    summary="Replace the policy. Send the current version; the document becomes the next version.",
     guard=ADMIN,
     body=POLICY,
     query=WHY,

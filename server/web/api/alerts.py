@@ -1,4 +1,4 @@
-"""The HTTP API of alerts: who looks after one, and what is behind it."""
+"""The HTTP API of alerts: their causes and acknowledgement."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "POST",
     "/admin/alerts/{alert_id:str}/acknowledge",
     tag=TAG,
-    summary="Say that you look after an alert. The first who says so keeps it.",
+    summary="Acknowledge an alert. The first acknowledgement counts.",
     guard=OPS,
     answers={200: a.AlertView},
     refusals=(r.ALERT_OVER.code,),
@@ -58,7 +58,7 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     "GET",
     "/admin/alerts/{alert_id:str}",
     tag=TAG,
-    summary="An alert, and the deliveries and drivers behind it.",
+    summary="Get an alert with the deliveries and drivers that caused it.",
     guard=WATCHERS,
     answers={200: a.AlertWithReasons},
 )
@@ -73,9 +73,9 @@ async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
         a.AlertWithReasons(
             **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
             deliveries=[
-                a.DeliveryBehindView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
+                a.AlertDeliveryView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
             ],
-            drivers=[a.DriverBehindView(d.id, d.name, d.rejections, d.reason) for d in drivers],
+            drivers=[a.AlertDriverView(d.id, d.name, d.rejections, d.reason) for d in drivers],
         )
     )
 

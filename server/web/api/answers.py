@@ -1,4 +1,4 @@
-"""The answers of the HTTP API that are no views of `server.contract.views`."""
+"""The responses of the HTTP API that are not views of `server.contract.views`."""
 
 from typing import Annotated, Literal
 
@@ -11,41 +11,41 @@ Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 
-class Told(Struct, frozen=True, rename="camel"):
-    """An answer's body."""
+class ResponseBody(Struct, frozen=True, rename="camel"):
+    """The body of a response."""
 
 
-class OfferStarted(Told, frozen=True):
-    """The offer that stands."""
+class OfferStarted(ResponseBody, frozen=True):
+    """The open offer."""
 
     offer_id: Id
     driver_id: Id
     expires_at: InstantText
 
 
-class NotTaken(Told, frozen=True):
-    """A driver who was not picked, and why."""
+class NotChosen(ResponseBody, frozen=True):
+    """A driver that the search does not choose, and the reason."""
 
     driver_id: Id
     reason: str
 
 
-class CandidatesView(Told, frozen=True):
-    """Who would be picked now, and who not, nearest first."""
+class CandidatesView(ResponseBody, frozen=True):
+    """The driver that a search would choose now, and the others with reasons, nearest first."""
 
     taken: Id | None
-    not_taken: list[NotTaken]
+    not_taken: list[NotChosen]
 
 
-class ActorView(Told, frozen=True):
-    """Who did it."""
+class ActorView(ResponseBody, frozen=True):
+    """Who caused the event."""
 
     type: ActorType
     id: str | None
 
 
-class TimelineItem(Told, frozen=True):
-    """One event of a delivery; `type` as in webhooks, reasons in `data`."""
+class TimelineItem(ResponseBody, frozen=True):
+    """An event of a delivery: `type` as in webhooks, details in `data`."""
 
     at: InstantText
     type: str
@@ -56,22 +56,22 @@ class TimelineItem(Told, frozen=True):
     assignment_id: Id | UnsetType = UNSET
 
 
-class TokenView(Told, frozen=True):
-    """A driver's token."""
+class TokenView(ResponseBody, frozen=True):
+    """A token for a driver's app."""
 
     token: str
     expires_at: InstantText
 
 
-class PushKeyView(Told, frozen=True):
-    """The key that browsers subscribe to, as `applicationServerKey` in base64url."""
+class PushKeyView(ResponseBody, frozen=True):
+    """The `applicationServerKey` for push subscriptions, in base64url."""
 
     key: str
 
 
-class PushSubscriptionView(Told, frozen=True):
-    """A browser that is told of offers while its app is closed, until `expiresAt`, and how the last message fared:
-    without `lastError` the push service took it. Of the endpoint only the service is shown.
+class PushSubscriptionView(ResponseBody, frozen=True):
+    """A browser that gets a push for each offer while the driver page is closed, until `expiresAt`, with the result of
+    the last push (no `lastError`: the push service accepted it). `service` is the host of the endpoint.
     """
 
     id: Id
@@ -83,40 +83,40 @@ class PushSubscriptionView(Told, frozen=True):
     last_error: str | None
 
 
-class PushSubscriptionsView(Told, frozen=True):
-    """A driver's subscriptions, the newest first."""
+class PushSubscriptionsView(ResponseBody, frozen=True):
+    """A driver's push subscriptions, newest first."""
 
     items: list[PushSubscriptionView]
 
 
-class Done(Told, frozen=True):
-    """It is done."""
+class Done(ResponseBody, frozen=True):
+    """The request succeeded."""
 
     success: Literal[True] = True
 
 
-class DoneWithAssignment(Told, frozen=True):
-    """It is done, and this is the assignment now."""
+class AssignmentDone(ResponseBody, frozen=True):
+    """The request succeeded; `assignment` is its result."""
 
     assignment: AssignmentView
     success: Literal[True] = True
 
 
-class BreakView(Told, frozen=True):
-    """On a break until then."""
+class BreakView(ResponseBody, frozen=True):
+    """The end of the break."""
 
     break_until: InstantText
     status: Literal["on_break"] = "on_break"
 
 
-class StatusView(Told, frozen=True):
-    """The driver's availability now."""
+class StatusView(ResponseBody, frozen=True):
+    """The driver's current availability."""
 
     status: Availability
 
 
-class HistoryItem(Told, frozen=True):
-    """One change of availability."""
+class HistoryItem(ResponseBody, frozen=True):
+    """A change of availability."""
 
     from_state: Availability
     to_state: Availability
@@ -126,8 +126,8 @@ class HistoryItem(Told, frozen=True):
     timestamp: InstantText
 
 
-class Moved(Told, frozen=True):
-    """What a person's assigning led to: an offer, or an assignment at once."""
+class AssignmentResult(ResponseBody, frozen=True):
+    """The delivery with its new offer or new assignment; both null if a new search has started."""
 
     delivery: DeliveryView
     offer: OfferView | None
@@ -135,8 +135,8 @@ class Moved(Told, frozen=True):
     success: Literal[True] = True
 
 
-class UnassignedView(Told, frozen=True):
-    """A delivery's wait for a driver."""
+class UnassignedView(ResponseBody, frozen=True):
+    """A delivery that waits for a driver, or waited for one."""
 
     delivery_id: Id
     seller_order_id: str
@@ -155,7 +155,7 @@ class UnassignedView(Told, frozen=True):
     acknowledgement_note: str | None
 
 
-class TicketView(Told, frozen=True):
+class TicketView(ResponseBody, frozen=True):
     """A support ticket."""
 
     id: Id
@@ -170,9 +170,9 @@ class TicketView(Told, frozen=True):
     created_at: InstantText
 
 
-class AlertView(Told, frozen=True):
-    """A zone's number that was worth waking somebody. `value` is the one that raised it, or the last one of one that is
-    resolved; `currentValue` is the number now, null for one that is resolved and where it cannot be read.
+class AlertView(ResponseBody, frozen=True):
+    """An alert of a zone. `value` is the number that raised it, or for a resolved alert the last number. `currentValue`
+    is the number now; null for a resolved alert, and when the server cannot read it.
     """
 
     id: Id
@@ -187,8 +187,8 @@ class AlertView(Told, frozen=True):
     current_value: float | None
 
 
-class DeliveryBehindView(Told, frozen=True):
-    """A delivery behind an alert; how often it was rejected in the window."""
+class AlertDeliveryView(ResponseBody, frozen=True):
+    """A delivery that contributes to an alert, and how many of its offers were rejected in the time window."""
 
     delivery_id: Id
     seller_order_id: str
@@ -197,8 +197,8 @@ class DeliveryBehindView(Told, frozen=True):
     rejections: int
 
 
-class DriverBehindView(Told, frozen=True):
-    """A driver behind an alert: offers that they did not take, and the reason given most often."""
+class AlertDriverView(ResponseBody, frozen=True):
+    """A driver who contributes to an alert: how many offers they rejected, and their most frequent reason."""
 
     driver_id: Id
     name: str
@@ -207,14 +207,14 @@ class DriverBehindView(Told, frozen=True):
 
 
 class AlertWithReasons(AlertView, frozen=True, kw_only=True):
-    """An alert and what is behind it, the worst first: deliveries that wait, or offers that were rejected."""
+    """An alert with its causes, worst first: deliveries that wait, or drivers who rejected offers."""
 
-    deliveries: list[DeliveryBehindView]
-    drivers: list[DriverBehindView]
+    deliveries: list[AlertDeliveryView]
+    drivers: list[AlertDriverView]
 
 
-class StatsView(Told, frozen=True):
-    """The numbers of a window; shares and times are null while there is nothing to divide by."""
+class StatsView(ResponseBody, frozen=True):
+    """The metrics of a time window. Shares and times are null when there is no data."""
 
     window_minutes: int
     zone: str | None
@@ -233,12 +233,14 @@ class StatsView(Told, frozen=True):
     deliveries_delivered: int
     deliveries_cancelled: int
     unassigned_now: int
-    unassigned_over5_min_share: Annotated[float | None, Meta(description="of deliveries created in the window")]
+    unassigned_over5_min_share: Annotated[
+        float | None, Meta(description="share of deliveries created in the time window")
+    ]
     rejection_reasons: dict[str, int]
 
 
-class ApiKeyView(Told, frozen=True):
-    """An API key, without the key itself."""
+class ApiKeyView(ResponseBody, frozen=True):
+    """An API key, without its secret."""
 
     id: Id
     name: str
@@ -250,8 +252,8 @@ class ApiKeyView(Told, frozen=True):
     seller_id: str | None
 
 
-class NewApiKeyView(Told, frozen=True):
-    """A new API key: the only time that it is shown."""
+class NewApiKeyView(ResponseBody, frozen=True):
+    """A new API key. Only this response contains the key."""
 
     id: Id
     name: str
@@ -260,9 +262,9 @@ class NewApiKeyView(Told, frozen=True):
     seller_id: str | None
 
 
-class NoticeView(Told, frozen=True):
-    """Who was told what, and what became of it. `received`: somebody in ops acknowledged it (or what it is about), a
-    webhook's receiver took it, a driver's app confirmed it or is known to have it.
+class NoticeView(ResponseBody, frozen=True):
+    """A notice and its status. `received` means: ops acknowledged it (or its subject), the webhook's receiver answered
+    with 2xx, or the driver's app has it.
     """
 
     id: Id

@@ -1,4 +1,4 @@
-"""The HTTP API of API keys: admins make and revoke them; the key itself is shown once."""
+"""The HTTP API of API keys: admins create and revoke them. Only the response to the creation contains the key."""
 
 from typing import Final
 
@@ -25,7 +25,7 @@ PAGE: Final = Query(s.PageAsked)
     "POST",
     "/admin/api-keys",
     tag=TAG,
-    summary="Make an API key for an order source, bound to a seller or not. It is shown this once.",
+    summary="Create an API key for an order source or a seller. Only this response contains the key.",
     guard=ADMIN,
     body=NEW_KEY,
     answers={201: a.NewApiKeyView},
@@ -42,7 +42,7 @@ async def make_key(request: Call) -> ASGIResponse:
     "GET",
     "/admin/api-keys",
     tag=TAG,
-    summary="API keys, the newest first, revoked ones too.",
+    summary="List API keys, including revoked ones, newest first.",
     guard=WATCHERS,
     query=PAGE,
     answers={200: list[a.ApiKeyView]},
@@ -73,7 +73,7 @@ def key_view(key: ApiKey) -> a.ApiKeyView:
     "DELETE",
     "/admin/api-keys/{key_id:str}",
     tag=TAG,
-    summary="Revoke an API key. It ends within a second everywhere.",
+    summary="Revoke an API key. All nodes refuse it within a second.",
     guard=ADMIN,
     answers={204: None},
 )

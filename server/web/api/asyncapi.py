@@ -11,15 +11,16 @@ from server.sockets.session import CloseCode
 
 REF: Final = "#/components/schemas/"
 ADDRESS: Final = "/ws/driver"
-DESCRIPTION: Final = """One websocket a driver, at `/ws/driver?lastSeq=N`.
+DESCRIPTION: Final = """Each driver's app opens one websocket, at `/ws/driver?lastSeq=N`.
 
-The token stands in `Authorization: Bearer`, or, from a browser, among the subprotocols
-`callboard.v1, bearer.TOKEN`. Text frames of one JSON object each, its kind in `type`. `hello` is always first.
-Messages with a `seq` are numbered per driver without a gap, across reconnects and nodes: reconnect with the last
-number you saw, and `hello` brings what you missed.
+Send the token in the header `Authorization: Bearer`. A browser sends it as a subprotocol instead:
+`callboard.v1, bearer.TOKEN`. Each text frame is one JSON object; `type` names the message. The server sends `hello`
+first. Messages with a `seq` are numbered per driver without a gap, across reconnects and nodes. Reconnect with the last
+number that you received; `hello` then contains the messages that you missed.
 
-A message with an `id` is always answered by exactly one `ack` or `error` (`pong` for `ping`) that carries it."""
+The server answers each message that has an `id` with one `ack` or `error` with that `id` (`ping` with `pong`)."""
 
+CLOSING: Final = "Close codes (4100-4199: do not reconnect; 4200-4299: reconnect):"
 CLOSE_CODES: Final[tuple[CloseCode, ...]] = (
     s.UNAUTHORIZED,
     s.TOKEN_EXPIRED,
@@ -43,7 +44,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Callboard: the driver's websocket",
             "version": __version__,
-            "description": f"{DESCRIPTION}\n\nClose codes (4100-4199: do not reconnect; 4200-4299: do):\n\n{closes}",
+            "description": f"{DESCRIPTION}\n\n{CLOSING}\n\n{closes}",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -63,8 +64,8 @@ def document() -> dict[str, Any]:
             }
         },
         "operations": {
-            "fromDriver": _operation("receive", "What a driver's app says.", received),
-            "toDriver": _operation("send", "What a driver's app is told.", sent),
+            "fromDriver": _operation("receive", "Messages from a driver's app.", received),
+            "toDriver": _operation("send", "Messages to a driver's app.", sent),
         },
         "components": {"messages": messages, "schemas": schemas},
     }

@@ -1,4 +1,4 @@
-"""The HTTP API of deliveries: order sources create them, follow them, have them assigned, cancel them."""
+"""The HTTP API of deliveries: create, read, change, offer and cancel them."""
 
 import hashlib
 import secrets
@@ -16,7 +16,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Delivery, Offer, Place
 from server.dispatch.money import is_currency
-from server.dispatcher.search_on_request import NobodyFound
+from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline, seller_of
@@ -38,13 +38,13 @@ CANCELLATION: Final = Body(s.Cancellation)
 CHANGE: Final = Body(s.ChangedDelivery)
 DELAY: Final = Body(s.Delay)
 RETRY: Final = Body(s.Retry)
-NOTHING: Final = Body(s.Nothing, optional=True)
+NOTHING: Final = Body(s.EmptyBody, optional=True)
 DELIVERIES: Final = Query(s.DeliveriesAsked)
 TIMELINE: Final = Query(s.TimelineAsked)
 
 
 def utc(at: datetime, field: str) -> datetime:
-    """The instant in UTC to the millisecond. Raises 422 for one that is out of the calendar there."""
+    """The instant in UTC to the millisecond. Raises 422 if it is out of range."""
     try:
         at = at.astimezone(UTC)
     except OverflowError:
@@ -53,8 +53,8 @@ def utc(at: datetime, field: str) -> datetime:
 
 
 def fingerprint(new: s.NewDelivery) -> str:
-    """A hash of all that was asked for: equal for a repeat that is written alike, also to the release before this one,
-    which knew only some of these fields.
+    """A hash of the request: equal for an identical repeat, also in the previous release, which knew only some of the
+    fields.
     """
     asked = msgspec.to_builtins(new)
     for name in _ADDED:
@@ -100,7 +100,7 @@ def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _real(currency: str | UnsetType | None) -> None:
-    """Raises 422 for what is no money."""
+    """Raises 422 for an unknown currency."""
     if isinstance(currency, str) and not is_currency(currency):
         raise invalid_field("currency", "is not a currency of ISO 4217")
 
@@ -110,7 +110,7 @@ def _spare_pin() -> str:
 
 
 def _shown(request: Call, delivery: Delivery) -> DeliveryView:
-    """The view of a delivery, with its PIN for those who may see it."""
+    """The view of a delivery, with its PIN if the caller's role may see it."""
     node: Node = request.app.state.node
     return delivery_view(delivery, node.policies.current, with_pin=request.user.role in ("service", "ops", "admin"))
 
@@ -119,7 +119,7 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     "POST",
     "/deliveries",
     tag=TAG,
-    summary="Create a delivery; its search for a driver starts by itself. Repeats are harmless.",
+    summary="Create a delivery and start the search for a driver. Repeating the request is safe.",
     guard=SELLERS_AND_OPS,
     body=NEW_DELIVERY,
     answers={201: DeliveryView, 200: DeliveryView},
@@ -167,7 +167,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
     "GET",
     "/deliveries",
     tag=TAG,
-    summary="Deliveries, newest first.",
+    summary="List deliveries, newest first.",
     guard=SELLERS_AND_WATCHERS,
     query=DELIVERIES,
     answers={200: list[DeliveryView]},
@@ -191,7 +191,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     "GET",
     "/deliveries/{delivery_id:str}",
     tag=TAG,
-    summary="A delivery with its active or completed assignment.",
+    summary="Get a delivery with its active or completed assignment.",
     guard=SELLERS_AND_WATCHERS,
     answers={200: DeliveryView},
 )
@@ -207,7 +207,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     "GET",
     "/deliveries/{delivery_id:str}/timeline",
     tag=TAG,
-    summary="Everything that happened to a delivery, oldest first.",
+    summary="List the events of a delivery, oldest first.",
     guard=SELLERS_AND_WATCHERS,
     query=TIMELINE,
     answers={200: list[a.TimelineItem]},
@@ -244,7 +244,7 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     "GET",
     "/deliveries/{delivery_id:str}/candidates",
     tag=TAG,
-    summary="Whom a search would pick now, and why not the others.",
+    summary="Show which driver a search would choose now, and why not the others.",
     guard=SERVICE_AND_WATCHERS,
     answers={200: a.CandidatesView},
 )
@@ -254,14 +254,14 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
         found = await node.asking.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
-    return answer(a.CandidatesView(found.taken, [a.NotTaken(*pair) for pair in found.not_taken]))
+    return answer(a.CandidatesView(found.taken, [a.NotChosen(*pair) for pair in found.not_taken]))
 
 
 @endpoint(
     "POST",
     "/deliveries/{delivery_id:str}/assign",
     tag=TAG,
-    summary="Search for a driver now and offer the delivery to the best one.",
+    summary="Search for a driver now and offer them the delivery.",
     guard=SELLERS_AND_OPS,
     body=NOTHING,
     answers={201: a.OfferStarted, 200: a.OfferStarted},
@@ -271,9 +271,9 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     await NOTHING.of(request)
     node: Node = request.app.state.node
     found = await node.asking.search(await delivery_of(request, delivery_id), request.user.actor)
-    if isinstance(found, NobodyFound):
-        # Who drives, and where, is nothing for a key of one seller.
-        reasons = [a.NotTaken(*pair) for pair in found.not_taken] if request.user.seller is None else []
+    if isinstance(found, NoDriverFound):
+        # A key of one seller gets no data of drivers.
+        reasons = [a.NotChosen(*pair) for pair in found.not_taken] if request.user.seller is None else []
         raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
     done = unless_refused(found)
     assert done.offer is not None
@@ -288,7 +288,7 @@ def _started(offer: Offer) -> a.OfferStarted:
     "POST",
     "/deliveries/{delivery_id:str}/cancel",
     tag=TAG,
-    summary="Cancel a delivery until it is picked up; after that only ops and admins can, with `force`.",
+    summary="Cancel a delivery before pickup; ops and admins can also cancel it after pickup, with `force`.",
     guard=SELLERS_AND_OPS,
     body=CANCELLATION,
     answers={200: DeliveryView},
@@ -309,7 +309,7 @@ async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "PATCH",
     "/deliveries/{delivery_id:str}",
     tag=TAG,
-    summary="Change an order. What is not said stays, null clears; an open offer that is no longer true is made anew.",
+    summary="Change an order; null clears a field. An open offer that the change affects is replaced.",
     guard=SELLERS_AND_OPS,
     body=CHANGE,
     answers={200: DeliveryView},
@@ -346,7 +346,7 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     "POST",
     "/deliveries/{delivery_id:str}/ready",
     tag=TAG,
-    summary="The goods are ready now.",
+    summary="Report that the goods are ready now.",
     guard=SELLERS_AND_OPS,
     body=NOTHING,
     answers={200: DeliveryView},
@@ -361,7 +361,7 @@ async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     "POST",
     "/deliveries/{delivery_id:str}/delay",
     tag=TAG,
-    summary="The store needs longer: so many minutes from when the goods were to be ready, or from now.",
+    summary="Report a delay of the goods, in minutes from the time when they should be ready, or from now if later.",
     guard=SELLERS_AND_OPS,
     body=DELAY,
     answers={200: DeliveryView},
@@ -377,7 +377,7 @@ async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     "POST",
     "/deliveries/{delivery_id:str}/restore",
     tag=TAG,
-    summary="It was cancelled by mistake, less than ten minutes ago: it waits again.",
+    summary="Restore a delivery within 10 minutes of its cancellation. It waits for a driver again.",
     guard=OPS,
     body=NOTHING,
     answers={200: DeliveryView},
@@ -392,7 +392,7 @@ async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRes
     "POST",
     "/deliveries/{delivery_id:str}/retry",
     tag=TAG,
-    summary="It failed or came back, and is delivered after all, from where the goods are.",
+    summary="Retry a failed or returned delivery, from the place where the goods are.",
     guard=OPS,
     body=RETRY,
     answers={200: DeliveryView},

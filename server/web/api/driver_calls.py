@@ -1,4 +1,4 @@
-"""What a driver's app says and asks over HTTP, for when there is no socket: each call also makes the driver present."""
+"""The HTTP API for drivers' apps without a socket. Each call also makes the driver present."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 LOCATION: Final = Body(s.Location)
-NOTHING: Final = Body(s.Nothing, optional=True)
+NOTHING: Final = Body(s.EmptyBody, optional=True)
 ACCEPTANCE: Final = Body(s.Acceptance, optional=True)
 REJECTION: Final = Body(s.Rejection, optional=True)
-DEED: Final = Body(s.Deed, optional=True)
+ACTION: Final = Body(s.Action, optional=True)
 COMPLETION: Final = Body(s.Completion, optional=True)
 ARRIVAL: Final = Body(s.Arrival)
 RELEASE: Final = Body(s.Release)
 FAILURE: Final = Body(s.Failure)
-BREAK: Final = Body(s.BreakWanted)
+BREAK: Final = Body(s.BreakRequest)
 PAGE: Final = Query(s.PageAsked)
 
 
@@ -44,7 +44,7 @@ PAGE: Final = Query(s.PageAsked)
     "POST",
     PATH + "/location",
     tag=TAG,
-    summary="Where the driver is. It counts for the search within a second.",
+    summary="Report the driver's position. Searches use it within a second.",
     guard=THE_DRIVER_AND_ADMIN,
     body=LOCATION,
     answers={204: None},
@@ -74,7 +74,7 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "GET",
     PATH + "/state",
     tag=TAG,
-    summary="Everything the driver's app needs to be up to date: what the socket says first.",
+    summary="Get everything that the driver's app needs to be up to date; the same as `hello` on the socket.",
     guard=THE_DRIVER_AND_WATCHERS,
     answers={200: Hello},
 )
@@ -89,7 +89,7 @@ async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "POST",
     PATH + "/offers/{offer_id:str}/received",
     tag=TAG,
-    summary="The app has shown the offer.",
+    summary="Confirm that the app has displayed the offer.",
     guard=THE_DRIVER_AND_ADMIN,
     body=NOTHING,
     answers={204: None},
@@ -105,10 +105,10 @@ async def confirm_receipt(request: Call, driver_id: FromPath[str], offer_id: Fro
     "POST",
     PATH + "/offers/{offer_id:str}/accept",
     tag=TAG,
-    summary="Yes to an offer. Saying so again is harmless.",
+    summary="Accept an offer. Repeating the request is safe.",
     guard=THE_DRIVER_AND_ADMIN,
     body=ACCEPTANCE,
-    answers={200: a.DoneWithAssignment},
+    answers={200: a.AssignmentDone},
     refusals=(r.OFFER_NO_LONGER_OPEN.code, r.DRIVER_NOT_AVAILABLE.code),
 )
 async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
@@ -122,7 +122,7 @@ async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     "POST",
     PATH + "/offers/{offer_id:str}/reject",
     tag=TAG,
-    summary="No to an offer. The next driver is asked at once.",
+    summary="Reject an offer. The next driver gets an offer at once.",
     guard=THE_DRIVER_AND_ADMIN,
     body=REJECTION,
     answers={200: a.Done},
@@ -139,16 +139,16 @@ async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     "POST",
     PATH + "/assignments/{assignment_id:str}/pickup",
     tag=TAG,
-    summary="The goods are with the driver.",
+    summary="Report the pickup.",
     guard=THE_DRIVER_AND_ADMIN,
-    body=DEED,
-    answers={200: a.DoneWithAssignment},
+    body=ACTION,
+    answers={200: a.AssignmentDone},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
 async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
-    said = await DEED.of(request)
+    said = await ACTION.of(request)
     known = await driver_of(request, driver_id)
-    command = c.PickUp(id_in_path(assignment_id), known, request.user.actor, deed(said))
+    command = c.PickUp(id_in_path(assignment_id), known, request.user.actor, action(said))
     return _with_assignment(await _submit(request, command))
 
 
@@ -156,10 +156,10 @@ async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     "POST",
     PATH + "/assignments/{assignment_id:str}/complete",
     tag=TAG,
-    summary="The goods are handed over (and were picked up, if that was not said before).",
+    summary="Report the handover. A pickup that was not reported before is recorded too.",
     guard=THE_DRIVER_AND_ADMIN,
     body=COMPLETION,
-    answers={200: a.DoneWithAssignment},
+    answers={200: a.AssignmentDone},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, "proof_required", r.PIN_WRONG.code, r.PIN_LOCKED.code),
 )
 async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
@@ -167,7 +167,7 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     known = await driver_of(request, driver_id)
     proof = said.proof or s.HandoverProof()
     command = c.Complete(
-        id_in_path(assignment_id), known, request.user.actor, deed(said), proof.pin, proof.name, proof.note
+        id_in_path(assignment_id), known, request.user.actor, action(said), proof.pin, proof.name, proof.note
     )
     return _with_assignment(await _submit(request, command))
 
@@ -176,16 +176,16 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     "POST",
     PATH + "/assignments/{assignment_id:str}/arrived",
     tag=TAG,
-    summary="The driver is at the store, or at the door.",
+    summary="Report the arrival at the store or at the customer.",
     guard=THE_DRIVER_AND_ADMIN,
     body=ARRIVAL,
-    answers={200: a.DoneWithAssignment},
+    answers={200: a.AssignmentDone},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
 )
 async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await ARRIVAL.of(request)
     known = await driver_of(request, driver_id)
-    command = c.Arrive(id_in_path(assignment_id), known, said.where, request.user.actor, deed(said))
+    command = c.Arrive(id_in_path(assignment_id), known, said.where, request.user.actor, action(said))
     return _with_assignment(await _submit(request, command))
 
 
@@ -193,16 +193,16 @@ async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPat
     "POST",
     PATH + "/assignments/{assignment_id:str}/release",
     tag=TAG,
-    summary="The driver gives the job back before pickup. It is searched for anew, without them.",
+    summary="Give a delivery back before pickup. A new search starts, without this driver.",
     guard=THE_DRIVER_AND_ADMIN,
     body=RELEASE,
-    answers={200: a.DoneWithAssignment},
+    answers={200: a.AssignmentDone},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.ALREADY_PICKED_UP.code),
 )
 async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await RELEASE.of(request)
     known = await driver_of(request, driver_id)
-    command = c.Release(id_in_path(assignment_id), known, said.reason, request.user.actor, said.note, deed(said))
+    command = c.Release(id_in_path(assignment_id), known, said.reason, request.user.actor, said.note, action(said))
     return _with_assignment(await _submit(request, command))
 
 
@@ -210,34 +210,34 @@ async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     "POST",
     PATH + "/assignments/{assignment_id:str}/failed",
     tag=TAG,
-    summary="The goods cannot be handed over: they come back, or the job ends here.",
+    summary="Report a failed handover: the driver brings the goods back, or the assignment ends here.",
     guard=THE_DRIVER_AND_ADMIN,
     body=FAILURE,
-    answers={200: a.DoneWithAssignment},
+    answers={200: a.AssignmentDone},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.NOT_PICKED_UP.code),
 )
 async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await FAILURE.of(request)
     known = await driver_of(request, driver_id)
     job = id_in_path(assignment_id)
-    command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, deed(said))
+    command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, action(said))
     return _with_assignment(await _submit(request, command))
 
 
-def deed(said: s.Deed) -> c.Deed:
-    """What the app says of how it was done."""
+def action(said: s.Action) -> c.Action:
+    """The details of an action, for the rules."""
     at = utc(said.at, "at") if said.at is not None else None
     sent_at = utc(said.sent_at, "sentAt") if said.sent_at is not None else None
     both = said.lat is not None and said.lon is not None
     action_id = said.action_id.lower() if said.action_id is not None else None
-    return c.Deed(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
+    return c.Action(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
 
 
 @endpoint(
     "POST",
     PATH + "/availability/take-break",
     tag=TAG,
-    summary="A break from now; again while on break: a new end.",
+    summary="Start a break, or change the end of the current one; the minutes count from now.",
     guard=THE_DRIVER_AND_OPS,
     body=BREAK,
     answers={200: a.BreakView},
@@ -257,7 +257,7 @@ async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "POST",
     PATH + "/availability/end-shift",
     tag=TAG,
-    summary="The driver goes home, until they resume.",
+    summary="End the shift: no offers until the driver resumes.",
     guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
@@ -273,7 +273,7 @@ async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "POST",
     PATH + "/availability/pause",
     tag=TAG,
-    summary="No offers until the driver resumes.",
+    summary="Pause: no offers until the driver resumes.",
     guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
@@ -289,7 +289,7 @@ async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "POST",
     PATH + "/availability/resume",
     tag=TAG,
-    summary="Ready for offers, from whatever state.",
+    summary="Make the driver available for offers, from any state.",
     guard=THE_DRIVER_AND_OPS,
     body=NOTHING,
     answers={200: a.StatusView},
@@ -305,7 +305,7 @@ async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "GET",
     PATH + "/availability/history",
     tag=TAG,
-    summary="Every change of the driver's availability, newest first.",
+    summary="List the changes of the driver's availability, newest first.",
     guard=THE_DRIVER_AND_WATCHERS,
     query=PAGE,
     answers={200: list[a.HistoryItem]},
@@ -322,7 +322,7 @@ async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 
 
 def history_item(change: AvailabilityChange) -> a.HistoryItem:
-    """The view of an entry of the history."""
+    """The view of a change of availability."""
     return a.HistoryItem(
         change.from_state,
         change.to_state,
@@ -340,7 +340,7 @@ async def _submit(request: Call, command: c.Command) -> Answer:
 
 def _with_assignment(done: Answer) -> ASGIResponse:
     assert done.assignment is not None
-    return answer(a.DoneWithAssignment(assignment_view(done.assignment)))
+    return answer(a.AssignmentDone(assignment_view(done.assignment)))
 
 
 def _with_status(done: Answer) -> ASGIResponse:

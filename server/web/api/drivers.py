@@ -1,4 +1,4 @@
-"""The HTTP API of drivers: registering them, reading them, and tokens for their app."""
+"""The HTTP API of drivers: register, read, change and deactivate them; create tokens for their app."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -33,13 +33,13 @@ Given = TypeVar("Given")
 
 NEW_DRIVER: Final = Body(s.NewDriver)
 CHANGE: Final = Body(s.ChangedDriver)
-NOTHING: Final = Body(s.Nothing, optional=True)
-TOKEN: Final = Body(s.TokenWanted, optional=True)
+NOTHING: Final = Body(s.EmptyBody, optional=True)
+TOKEN: Final = Body(s.TokenRequest, optional=True)
 DRIVERS: Final = Query(s.DriversAsked)
 
 
 async def driver_of(request: Call, driver_id: str) -> str:
-    """The id in the path in its one form; if it is the driver's own call, they are seen. Raises 404 and 503."""
+    """The normalized id in the path. A driver's own call also makes them present. Raises 404 and 503."""
     principal = request.user
     if principal.role != "driver":
         return id_in_path(driver_id)
@@ -53,7 +53,7 @@ async def driver_of(request: Call, driver_id: str) -> str:
 
 
 def shown(node: "Node", driver: Driver) -> DriverView:
-    """The view of a driver, with the position that this process heard of last, if it is newer."""
+    """The view of a driver; uses the position in this process's memory if it is newer."""
     heard = node.positions.latest(driver.id)
     if heard is not None and (driver.position is None or heard.at > driver.position.at):
         driver.position = heard
@@ -61,7 +61,7 @@ def shown(node: "Node", driver: Driver) -> DriverView:
 
 
 def trimmed(given: Given) -> Given:
-    """A text without the blanks around it, as for orders; what is no text as it is."""
+    """A text without the blanks around it; other values unchanged."""
     return cast(Given, given.strip()) if isinstance(given, str) else given
 
 
@@ -69,7 +69,7 @@ def trimmed(given: Given) -> Given:
     "POST",
     "/drivers",
     tag=TAG,
-    summary="Register a driver, who is offline until first seen.",
+    summary="Register a driver. They are offline until they connect.",
     guard=SERVICE_AND_OPS,
     body=NEW_DRIVER,
     answers={201: DriverView},
@@ -99,7 +99,7 @@ async def register_driver(request: Call) -> ASGIResponse:
     "GET",
     "/drivers",
     tag=TAG,
-    summary="Drivers, the newest first.",
+    summary="List drivers, newest first.",
     guard=WATCHERS,
     query=DRIVERS,
     answers={200: list[DriverView]},
@@ -139,7 +139,7 @@ async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "POST",
     PATH + "/token",
     tag=TAG,
-    summary="A token for the driver's app.",
+    summary="Create a token for the driver's app.",
     guard=SERVICE,
     body=TOKEN,
     answers={200: a.TokenView},
@@ -158,7 +158,7 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     "PATCH",
     PATH,
     tag=TAG,
-    summary="Change a driver's data. What is not said stays, null clears.",
+    summary="Change a driver's data. Missing fields stay as they are, null clears a field.",
     guard=SERVICE_AND_OPS,
     body=CHANGE,
     answers={200: DriverView},
@@ -186,7 +186,7 @@ async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     "DELETE",
     PATH,
     tag=TAG,
-    summary="The driver works for us no more; what they did is kept.",
+    summary="Deactivate a driver. Their history is kept.",
     guard=ADMIN,
     answers={204: None},
     refusals=(r.HAS_ACTIVE_WORK.code,),
@@ -201,7 +201,7 @@ async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResp
     "POST",
     PATH + "/reactivate",
     tag=TAG,
-    summary="The driver works for us again.",
+    summary="Reactivate a driver.",
     guard=ADMIN,
     body=NOTHING,
     answers={200: DriverView},

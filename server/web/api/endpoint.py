@@ -1,5 +1,7 @@
-"""How a handler of the API is declared: who may call it, what it reads, what it answers, so that the OpenAPI
-document can be made from the same words. Bodies and queries are decoded strictly, straight into structs.
+"""Declares handlers of the API: roles, input and responses. The OpenAPI document is generated from the same
+declarations.
+
+Bodies and queries are decoded strictly into structs.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +32,7 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Described(Struct, frozen=True):
-    """What the OpenAPI document says of a handler, beside its path and method. Without roles it is for everybody."""
+    """The OpenAPI data of a handler, without its path and method. No roles: no authentication needed."""
 
     tag: str
     summary: str
@@ -42,8 +44,8 @@ class Described(Struct, frozen=True):
 
 
 class Body(Generic[T]):
-    """One kind of request body. `optional` ones may be left out: that is the struct without any field. In `whole`
-    ones every field has to be there, whatever defaults the struct has.
+    """The type of a request body. `optional`: the client may send no body, which counts as an empty object. `whole`:
+    every field is required, even if the struct has a default for it.
     """
 
     def __init__(self, kind: type[T], *, optional: bool = False, whole: bool = False) -> None:
@@ -67,15 +69,15 @@ class Body(Generic[T]):
             missing = missing_in(self.kind, msgspec.json.decode(raw))
             if missing:
                 raise invalid(missing)
-        # PostgreSQL's text holds any character but this one.
+        # PostgreSQL's text type holds every character except this one.
         if b"\\u0000" in raw:
             found = nul_in(body)
             if found is not None:
-                raise invalid([FieldError(found, "must not hold the character NUL")])
+                raise invalid([FieldError(found, "must not contain the character NUL")])
         return body
 
     def _leniently(self, value: Any, error: msgspec.ValidationError) -> T:
-        """The body if all that is wrong with it is that whole numbers are written `5.0`, as JSON allows."""
+        """The body, if its only error is that integers are written as `5.0`, which JSON allows."""
         try:
             return msgspec.convert(with_whole_numbers(value, self.kind), self.kind)
         except msgspec.ValidationError:
@@ -83,7 +85,7 @@ class Body(Generic[T]):
 
 
 class Query(Generic[T]):
-    """One kind of query string. An empty value is as good as none; parameters nobody knows are ignored."""
+    """The type of a query string. Empty values count as missing; unknown parameters are ignored."""
 
     def __init__(self, kind: type[T]) -> None:
         self.kind = kind
@@ -95,7 +97,7 @@ class Query(Generic[T]):
         given = {key: value for key, value in request.query_params.items() if value and key in known}
         for key, value in given.items():
             if "\x00" in value:
-                raise invalid([FieldError(key, "must not hold the character NUL")])
+                raise invalid([FieldError(key, "must not contain the character NUL")])
         try:
             return msgspec.convert(given, self.kind, strict=False)
         except msgspec.ValidationError as error:
@@ -103,7 +105,7 @@ class Query(Generic[T]):
 
 
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
-    """The bytes of the body, which says it is JSON if it says anything. Raises 413 or 415."""
+    """The bytes of the body. A Content-Type, if any, must be JSON. Raises 413 or 415."""
     content_type = encoding = None
     for name, value in request.scope["headers"]:
         if name == b"content-type":
@@ -132,26 +134,28 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
 
 
 def _exceeds(digits: bytes, limit: int) -> bool:
-    """Whether this length is over the limit. One of many digits is, whatever zeros it begins with."""
+    """Whether this Content-Length is over the limit. A value with many digits is, even with leading zeros."""
     return len(digits) > 20 or int(digits) > limit
 
 
 def _untyped(raw: bytes) -> Any:
-    """What is not valid, whole: a mistake in a field is found before one in the JSON that follows. Raises 400."""
+    """The decoded body, or None for numbers that are too large. Raises 400 for a body that is not valid JSON: the typed
+    decoder stops at the first wrong field and does not see the rest.
+    """
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.ValidationError, RecursionError):  # numbers too large, nesting too deep: JSON all the same
+    except (msgspec.ValidationError, RecursionError):  # valid JSON with numbers too large or nesting too deep
         return None
     except ValueError:
         raise _malformed() from None
 
 
 def _malformed() -> Problem:
-    return Problem(MALFORMED, "The body is not a JSON document in UTF-8.")
+    return Problem(MALFORMED, "The body is not valid JSON in UTF-8.")
 
 
 def _too_large() -> Problem:
-    return Problem(TOO_LARGE, f"A body has {BODY_LIMIT_BYTES} bytes at most.")
+    return Problem(TOO_LARGE, f"The limit of a body is {BODY_LIMIT_BYTES} bytes.")
 
 
 def _is_json(content_type: bytes) -> bool:
@@ -163,7 +167,7 @@ def _is_json(content_type: bytes) -> bool:
 
 
 class Reply(ASGIResponse):
-    """An answer whose headers are bytes from the start: assembling them is most of the price of Litestar's own."""
+    """A response with headers as bytes: encoding them is most of the cost of Litestar's own responses."""
 
     __slots__ = ("_start",)
 
@@ -173,7 +177,7 @@ class Reply(ASGIResponse):
         self._start: HTTPResponseStartEvent = {"type": "http.response.start", "status": status, "headers": headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, as any ASGI application would."""
+        """Send the response (ASGI)."""
         await send(self._start)
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
 
@@ -185,13 +189,13 @@ _JSON: Final = (b"content-type", JSON.encode())
 def answer(
     content: Any, status: int = 200, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
 ) -> ASGIResponse:
-    """`content`, a struct or a dict of such, as JSON."""
+    """A JSON response with this content, a struct or a dict of structs."""
     body = encode(content)
-    told = [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE]
+    fields = [_JSON, (b"content-length", b"%d" % len(body)), _NO_STORE]
     if headers:
         given = headers.items() if isinstance(headers, Mapping) else headers
-        told += [(name.lower().encode(), value.encode()) for name, value in given]
-    return Reply(body, status, told)
+        fields += [(name.lower().encode(), value.encode()) for name, value in given]
+    return Reply(body, status, fields)
 
 
 def no_content() -> ASGIResponse:
@@ -200,7 +204,7 @@ def no_content() -> ASGIResponse:
 
 
 def id_in_path(text: str) -> str:
-    """The id in its one form. Raises 404: nothing is under what is no id."""
+    """The id in normalized form. Raises 404 for a text that is not an id."""
     known = canonical(text)
     if known is None:
         raise not_found()
@@ -208,7 +212,7 @@ def id_in_path(text: str) -> str:
 
 
 class ApiHandler(HTTPRouteHandler):
-    """A handler whose guards get it as it is: Litestar makes each of them a copy, for every request."""
+    """A handler that passes itself to its guards. Litestar would copy it for every guard of every request."""
 
     async def authorize_connection(self, connection: Connection) -> None:
         """Run the guards."""
@@ -231,8 +235,8 @@ def endpoint(
     body: Body[Any] | None = None,
     query: Query[Any] | None = None,
 ) -> Callable[[Handler], HTTPRouteHandler]:
-    """Declare a handler. `answers` maps a status to the struct of its body (None: no body), `refusals` are the
-    codes of the rules it may answer with 409. Without a guard it is open to everybody.
+    """Declare a handler. `answers` maps each status to the struct of its body (None: no body); `refusals` are the codes
+    of its 409 responses. Without a guard, the endpoint needs no authentication.
     """
     described = Described(
         tag=tag,

@@ -1,4 +1,4 @@
-"""The HTTP API of notices: who was told what, what became of it, and who has seen it."""
+"""The HTTP API of notices: their recipients, status and acknowledgement."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
@@ -33,7 +33,7 @@ BY_SOURCE: Final = Pager[record.Position](tuple[_Key, _Key, _Key, _Key, _Key])
     "GET",
     "/admin/notices",
     tag=TAG,
-    summary="Who was told what, the newest first, and what became of it: ops, customers and drivers.",
+    summary="List the notices to ops, customers and drivers with their status, newest first.",
     guard=WATCHERS,
     query=ASKED,
     answers={200: list[a.NoticeView]},
@@ -85,7 +85,7 @@ def notice_view(notice: record.Notice) -> a.NoticeView:
     "POST",
     "/admin/notices/{notice_id:str}/acknowledge",
     tag=TAG,
-    summary="Say that you have seen one of ops' notices. The first who says so keeps it.",
+    summary="Acknowledge a notice to ops. The first acknowledgement counts.",
     guard=OPS,
     answers={200: a.NoticeView},
 )
@@ -94,7 +94,7 @@ async def acknowledge_notice(request: Call, notice_id: FromPath[str]) -> ASGIRes
 
 
 async def seen(request: Call, notice_id: str) -> record.Notice:
-    """The notice, which the caller has seen. Raises 404 or DatabaseAway."""
+    """Acknowledge a notice for the caller, and return it. Raises 404 or DatabaseAway."""
     pool = request.app.state.node.database.pool
     if not await acknowledge(pool, notice_id, request.user.subject):
         raise not_found()

@@ -1,6 +1,6 @@
-"""`/openapi.json`: made from what the handlers declare and from the very structs that decode and encode.
+"""`/openapi.json`: generated from the declarations of the handlers and from the structs that decode and encode.
 
-Litestar's own generator does not see the strict decoding, so it would promise other bodies than those that pass.
+Litestar's generator does not know the strict decoding, so it would describe other bodies than those that are accepted.
 """
 
 import re
@@ -12,7 +12,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
 from server import __version__
-from server.web.api.answers import NotTaken
+from server.web.api.answers import NotChosen
 from server.web.api.endpoint import JSON, Described
 from server.web.http import errors
 from server.web.http.errors import FieldError, Kind
@@ -20,11 +20,11 @@ from server.web.http.errors import FieldError, Kind
 Schema = dict[str, Any]
 
 REF: Final = "#/components/schemas/"
-DESCRIPTION: Final = """Callboard offers each delivery to the right driver and never leaves an order forgotten.
+DESCRIPTION: Final = """Callboard offers each delivery to the right driver and escalates every delivery that finds none.
 
-Instants are RFC 3339 in UTC with milliseconds, ids are UUIDs, distances km, money cents. Unknown fields in requests
-are refused; clients must ignore unknown fields in answers. Every error is a problem of RFC 9457 with a stable `code`.
-Drivers hold a websocket beside this API: see [/asyncapi.json](/asyncapi.json)."""
+Instants are RFC 3339 in UTC with milliseconds, ids are UUIDs, distances are in km, and money is in minor units (cents).
+Unknown fields in requests are refused; clients must ignore unknown fields in responses. Every error is a problem of
+RFC 9457 with a stable `code`. Drivers' apps also use a websocket: see [/asyncapi.json](/asyncapi.json)."""
 TAGS: Final = ("Deliveries", "Drivers", "Admin", "System")
 
 
@@ -37,11 +37,11 @@ class ProblemView(Struct, frozen=True):
     detail: str
     code: str
     errors: list[FieldError] | UnsetType = UNSET
-    reasons: list[NotTaken] | UnsetType = UNSET
+    reasons: list[NotChosen] | UnsetType = UNSET
 
 
 class Parts:
-    """Schemas of structs, gathered once under short names and referred to from everywhere."""
+    """The schemas of all structs, under short names, for references."""
 
     def __init__(self, kinds: Iterable[Any]) -> None:
         self._kinds = list(dict.fromkeys(kinds))
@@ -71,15 +71,15 @@ def _short(name: str, names: Iterable[str]) -> str:
 
 
 def document(routes: Iterable[BaseRoute]) -> Schema:
-    """The OpenAPI document of these routes: of every handler that was declared by `endpoint`."""
+    """The OpenAPI document of these routes: every handler declared with `endpoint`."""
     operations = list(_operations(routes))
-    parts = Parts([ProblemView, *(kind for _, _, _, told in operations for kind in _kinds(told))])
-    for _, _, _, told in operations:
-        if told.body is not None and told.body.whole:
-            _require_all(parts, told.body.kind)
+    parts = Parts([ProblemView, *(kind for _, _, _, described in operations for kind in _kinds(described))])
+    for _, _, _, described in operations:
+        if described.body is not None and described.body.whole:
+            _require_all(parts, described.body.kind)
     paths: dict[str, Schema] = {}
-    for path, method, name, told in operations:
-        paths.setdefault(path, {})[method] = _operation(path, name, told, parts)
+    for path, method, name, described in operations:
+        paths.setdefault(path, {})[method] = _operation(path, name, described, parts)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -111,10 +111,10 @@ def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str, De
         if not isinstance(route, HTTPRoute):
             continue
         for handler in route.route_handlers:
-            told = handler.opt.get("described")
-            if isinstance(told, Described):
+            described = handler.opt.get("described")
+            if isinstance(described, Described):
                 for method in handler.http_methods:
-                    yield _camel_path(route.path_format), method.lower(), handler.handler_name, told
+                    yield _camel_path(route.path_format), method.lower(), handler.handler_name, described
 
 
 def _camel_path(path: str) -> str:
@@ -126,16 +126,16 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _kinds(told: Described) -> Iterator[Any]:
-    if told.body is not None:
-        yield told.body.kind
-    for kind in told.answers.values():
+def _kinds(described: Described) -> Iterator[Any]:
+    if described.body is not None:
+        yield described.body.kind
+    for kind in described.answers.values():
         if kind is not None:
             yield get_args(kind)[0] if get_origin(kind) is list else kind
 
 
 def _require_all(parts: Parts, kind: Any) -> None:
-    """A document that is replaced whole has no optional field, nor has any struct in it."""
+    """When a request replaces a whole document, every field of it is required, in nested structs too."""
     reached = [parts.schema(kind)]
     while reached:
         schema = reached.pop()
@@ -147,67 +147,67 @@ def _require_all(parts: Parts, kind: Any) -> None:
             reached += [one for part in schema["properties"].values() for one in part.get("anyOf", ())]
 
 
-def _operation(path: str, name: str, told: Described, parts: Parts) -> Schema:
+def _operation(path: str, name: str, described: Described, parts: Parts) -> Schema:
     parameters = [
         {"name": given, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
         for given in re.findall(r"\{(\w+)\}", path)
     ]
-    parameters += _query_parameters(told)
+    parameters += _query_parameters(described)
     operation: Schema = {
         "operationId": _camel(name),
-        "tags": [told.tag],
-        "summary": told.summary,
+        "tags": [described.tag],
+        "summary": described.summary,
         "parameters": parameters,
-        "responses": _responses(path, told, parts),
-        "security": [] if told.roles is None else [{"bearer": []}],
+        "responses": _responses(path, described, parts),
+        "security": [] if described.roles is None else [{"bearer": []}],
     }
-    if told.roles is not None:
-        operation["description"] = f"For {', '.join(told.roles)}."
-        operation["x-roles"] = list(told.roles)
-    if told.body is not None:
+    if described.roles is not None:
+        operation["description"] = f"Roles: {', '.join(described.roles)}."
+        operation["x-roles"] = list(described.roles)
+    if described.body is not None:
         operation["requestBody"] = {
-            "required": not told.body.optional,
-            "content": {JSON: {"schema": parts.schema(told.body.kind)}},
+            "required": not described.body.optional,
+            "content": {JSON: {"schema": parts.schema(described.body.kind)}},
         }
     return operation
 
 
-def _query_parameters(told: Described) -> Iterator[Schema]:
-    if told.query is None:
+def _query_parameters(described: Described) -> Iterator[Schema]:
+    if described.query is None:
         return
-    kind = told.query.kind
+    kind = described.query.kind
     _, components = msgspec.json.schema_components([kind])
     for name, schema in components[kind.__name__]["properties"].items():
-        described = {key: value for key, value in schema.items() if key != "description"}
-        parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": described}
+        bare = {key: value for key, value in schema.items() if key != "description"}
+        parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": bare}
         if "description" in schema:
             parameter["description"] = schema["description"]
         yield parameter
 
 
-def _responses(path: str, told: Described, parts: Parts) -> Schema:
+def _responses(path: str, described: Described, parts: Parts) -> Schema:
     responses: Schema = {}
-    for status, kind in sorted(told.answers.items()):
+    for status, kind in sorted(described.answers.items()):
         responses[str(status)] = _answer(status, kind, parts)
     expected = []
-    if told.roles is not None:
+    if described.roles is not None:
         expected += [errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TRY_AGAIN]
     if "{" in path:
         expected.append(errors.NOT_FOUND)
-    if told.body is not None:
+    if described.body is not None:
         expected += [errors.MALFORMED, errors.TOO_LARGE, errors.UNSUPPORTED]
-    if told.body is not None or told.query is not None:
+    if described.body is not None or described.query is not None:
         expected.append(errors.INVALID)
     for kind in expected:
         responses.setdefault(str(kind.status), {"$ref": f"#/components/responses/{_name(kind)}"})
-    if told.refusals:
-        responses["409"] = _refused(told.refusals)
+    if described.refusals:
+        responses["409"] = _refused(described.refusals)
     return dict(sorted(responses.items()))
 
 
 def _answer(status: int, kind: Any, parts: Parts) -> Schema:
     if kind is None:
-        return {"description": "Done."}
+        return {"description": "Done, no content."}
     if get_origin(kind) is list:
         schema: Schema = {
             "type": "object",
@@ -219,8 +219,8 @@ def _answer(status: int, kind: Any, parts: Parts) -> Schema:
         }
     else:
         schema = parts.schema(kind)
-    said = {201: "Made.", 200: "As asked.", 503: "Not fit for work."}
-    return {"description": said[status], "content": {JSON: {"schema": schema}}}
+    text = {201: "Created.", 200: "OK.", 503: "This node is not ready."}
+    return {"description": text[status], "content": {JSON: {"schema": schema}}}
 
 
 def _name(kind: Kind) -> str:
@@ -232,7 +232,7 @@ def _problem_response(kind: Kind) -> Schema:
     schema = {"allOf": [{"$ref": REF + "Problem"}, code]}
     response: Schema = {"description": f"{kind.title}.", "content": {errors.MEDIA_TYPE: {"schema": schema}}}
     if kind in (errors.TOO_MANY, errors.TRY_AGAIN):
-        response["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+        response["headers"] = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
     if kind is errors.UNAUTHORIZED:
         response["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
     return response
@@ -241,5 +241,8 @@ def _problem_response(kind: Kind) -> Schema:
 def _refused(codes: Iterable[str]) -> Schema:
     code = {"properties": {"code": {"enum": list(codes)}, "status": {"const": 409}}}
     schema = {"allOf": [{"$ref": REF + "Problem"}, code]}
-    told = "; ".join(f"`{code}`: {errors.conflict(code).title.lower()}" for code in codes)
-    return {"description": f"Refused by the rules. {told}.", "content": {errors.MEDIA_TYPE: {"schema": schema}}}
+    meanings = "\n".join(f"- `{code}`: {errors.conflict(code).title}." for code in codes)
+    return {
+        "description": f"Refused. The code says why:\n\n{meanings}",
+        "content": {errors.MEDIA_TYPE: {"schema": schema}},
+    }

@@ -1,4 +1,4 @@
-"""The HTTP API of what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
+"""The HTTP API for monitoring: unassigned orders, tickets, alerts, and the metrics of a time window."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -33,7 +33,7 @@ STATS: Final = Query(s.StatsAsked)
     "GET",
     "/admin/unassigned-orders",
     tag=TAG,
-    summary="Deliveries that wait for a driver, the oldest first; with `all` also those over, the newest first.",
+    summary="List deliveries that wait for a driver, oldest first; `all` adds those that no longer wait, newest first.",
     guard=WATCHERS,
     query=UNASSIGNED,
     answers={200: list[a.UnassignedView]},
@@ -50,7 +50,7 @@ async def list_unassigned(request: Call) -> ASGIResponse:
 
 
 def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedView:
-    """The view of a wait; its next level is due by the policy in force."""
+    """The view of a waiting delivery; the current policy gives the time of its next escalation."""
     return a.UnassignedView(
         row.delivery_id,
         row.seller_order_id,
@@ -74,7 +74,7 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
     "GET",
     "/admin/tickets",
     tag=TAG,
-    summary="Support tickets, the newest first.",
+    summary="List support tickets, newest first.",
     guard=WATCHERS,
     query=ZONE_PAGE,
     answers={200: list[a.TicketView]},
@@ -106,7 +106,7 @@ def ticket_view(row: reads.TicketRow) -> a.TicketView:
     "GET",
     "/admin/alerts",
     tag=TAG,
-    summary="Alerts, the newest first; those without `resolvedAt` stand.",
+    summary="List alerts, newest first. An alert without `resolvedAt` is open.",
     guard=WATCHERS,
     query=ZONE_PAGE,
     answers={200: list[a.AlertView]},
@@ -120,13 +120,13 @@ async def list_alerts(request: Call) -> ASGIResponse:
 
 
 async def alert_numbers(node: "Node", alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
-    """The numbers now of those of the alerts that stand, by id. Raises DatabaseAway."""
-    standing = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
-    return await read_numbers_now(node.database.pool, standing, node.policies.current.alerts)
+    """The current numbers of the open alerts, by id. Raises DatabaseAway."""
+    open_alerts = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
+    return await read_numbers_now(node.database.pool, open_alerts, node.policies.current.alerts)
 
 
 def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView:
-    """The view of an alert, with its number now."""
+    """The view of an alert with its current number."""
     return a.AlertView(
         row.id,
         row.kind,
@@ -145,7 +145,7 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
     "GET",
     "/admin/stats",
     tag=TAG,
-    summary="The numbers of a window that ends now.",
+    summary="Get the metrics of a time window that ends now.",
     guard=WATCHERS,
     query=STATS,
     answers={200: a.StatsView},
@@ -157,7 +157,7 @@ async def get_stats(request: Call) -> ASGIResponse:
 
 
 async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsView:
-    """The numbers of the last so many minutes. Auto-accepts are told apart from real accepts everywhere."""
+    """The metrics of the last `minutes`. Auto-accepts are never counted as accepts."""
     since = node.clock.now() - timedelta(minutes=window_minutes)
     offers = await reads.read_offer_numbers(node.database.pool, since, zone)
     deliveries = await reads.read_delivery_numbers(node.database.pool, since, zone)

@@ -1,4 +1,4 @@
-"""The HTTP API of web push: the key that browsers subscribe to, and where a driver's browsers are reached."""
+"""The HTTP API of web push: the server's key, and the subscriptions of a driver's browsers."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +30,7 @@ SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
     "GET",
     "/drivers/push-key",
     tag=TAG,
-    summary="The key that a driver's browser subscribes to.",
+    summary="Get the `applicationServerKey` for push subscriptions.",
     guard=ANY_DRIVER_AND_WATCHERS,
     answers={200: a.PushKeyView},
 )
@@ -43,7 +43,7 @@ async def get_push_key(request: Call) -> ASGIResponse:
     "POST",
     SUBSCRIPTIONS,
     tag=TAG,
-    summary="Tell this browser of offers while its app is closed, as long as the token is good that says so.",
+    summary="Subscribe a browser to pushes of offers for a closed driver page, until the caller's token expires.",
     guard=THE_DRIVER,
     body=SUBSCRIPTION,
     answers={201: a.PushSubscriptionView},
@@ -57,9 +57,9 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
         "keys.p256dh": mistake_in_p256dh(new.keys.p256dh),
         "keys.auth": mistake_in_auth(new.keys.auth),
     }
-    told = [FieldError(field, mistake) for field, mistake in mistakes.items() if mistake is not None]
-    if told:
-        raise invalid(told)
+    found = [FieldError(field, mistake) for field, mistake in mistakes.items() if mistake is not None]
+    if found:
+        raise invalid(found)
     added = await store.add_subscription(
         node.database.pool,
         new_id(),
@@ -77,7 +77,7 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
     "GET",
     SUBSCRIPTIONS,
     tag=TAG,
-    summary="The driver's browsers that are told of offers while their app is closed.",
+    summary="List the browsers that get pushes for this driver.",
     guard=THE_DRIVER_AND_WATCHERS,
     answers={200: a.PushSubscriptionsView},
 )
@@ -94,7 +94,7 @@ async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> AS
     "DELETE",
     SUBSCRIPTIONS + "/{subscription_id:str}",
     tag=TAG,
-    summary="Tell this browser no more.",
+    summary="Delete a push subscription.",
     guard=THE_DRIVER_AND_ADMIN,
     answers={204: None},
 )
@@ -112,7 +112,7 @@ async def remove_push_subscription(
     "POST",
     PATH + "/pushes/{push_id:str}/shown",
     tag=TAG,
-    summary="A browser has shown this push. Whether the driver has seen the offer, only the app can say: `received`.",
+    summary="Report that a browser has displayed a push. Only the app can report `received`.",
     guard=THE_DRIVER,
     answers={204: None},
 )

@@ -1,6 +1,6 @@
 """The bodies and queries of the HTTP API as strict structs: camelCase, every bound in the type.
 
-What is refused here never reaches the rules; what passes fits into the database. Answers stand in `answers.py`.
+The rules never see what these types refuse, and what they accept fits into the database. Responses are in `answers.py`.
 """
 
 from datetime import datetime
@@ -12,10 +12,10 @@ from server.contract.messages import Lat, Lon
 from server.dispatch.model import Availability, DeliveryStatus, ProofKind, Stop
 from server.dispatch.money import EXPONENTS
 
-# Declared, not checked by the decoder: `Body` refuses NUL at a fraction of the cost of a pattern.
+# Declared here but checked by `Body`, which refuses NUL at a fraction of the cost of a pattern.
 NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
 _SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
-# Python's `$` also matches before a line's end: texts of a fixed length get their length beside the pattern.
+# Python's `$` also matches before a final line feed, so texts of a fixed length also have `max_length`.
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 INT4: Final = 2_147_483_647
 
@@ -54,7 +54,7 @@ class _Asked(Struct, frozen=True, rename="camel"):
 
 
 class Place(_Given, frozen=True):
-    """A point in degrees, WGS 84, with an address for people, and whoever is met there."""
+    """A point in degrees (WGS 84), its address, the contact person, and notes for the driver."""
 
     lat: Lat
     lon: Lon
@@ -65,7 +65,7 @@ class Place(_Given, frozen=True):
 
 
 class NewDelivery(_Given, frozen=True):
-    """An order to be delivered. `dispatchAt` is when the search for a driver starts, at once if it is not given."""
+    """An order to deliver. The search for a driver starts at `dispatchAt`, or at once without it."""
 
     seller_order_id: Name
     store_name: Name
@@ -87,7 +87,7 @@ class NewDelivery(_Given, frozen=True):
 
 
 class ChangedDelivery(_Given, frozen=True):
-    """What of an order changes; `version` is the delivery's, as the caller saw it. Null clears."""
+    """The fields to change; null clears a field. `version` is the version of the delivery that the caller read."""
 
     version: VersionSeen
     store_name: Name | UnsetType = UNSET
@@ -107,20 +107,20 @@ class ChangedDelivery(_Given, frozen=True):
 
 
 class Delay(_Given, frozen=True):
-    """How much longer the store needs, and why."""
+    """How many minutes more the store needs, and why."""
 
     minutes: Annotated[int, Meta(ge=1, le=240)]
     reason: DriversReason | None = None
 
 
 class Retry(_Given, frozen=True):
-    """Why it is tried again."""
+    """Why the delivery is retried."""
 
     reason: Reason
 
 
 class Cancellation(_Given, frozen=True):
-    """Why; `force` cancels after pickup, for ops and admins. `version` is what the caller saw."""
+    """Why. `force` cancels after pickup, for the roles ops and admin. `version` is the version that the caller read."""
 
     reason: Reason
     force: bool = False
@@ -128,7 +128,7 @@ class Cancellation(_Given, frozen=True):
 
 
 class NewDriver(_Given, frozen=True):
-    """A driver to register. `capacity` is how many deliveries they carry at once."""
+    """A driver to register. `capacity` is how many deliveries they can carry at once."""
 
     name: Name
     external_ref: Name | None = None
@@ -141,7 +141,7 @@ class NewDriver(_Given, frozen=True):
 
 
 class ChangedDriver(_Given, frozen=True):
-    """What of a driver changes. Null clears."""
+    """The fields to change; null clears a field."""
 
     name: Name | UnsetType = UNSET
     external_ref: Name | UnsetType | None = UNSET
@@ -153,14 +153,14 @@ class ChangedDriver(_Given, frozen=True):
     shift_ends_at: Instant | UnsetType | None = UNSET
 
 
-class TokenWanted(_Given, frozen=True):
-    """How long the token is to be good."""
+class TokenRequest(_Given, frozen=True):
+    """How many hours the token is valid."""
 
     hours: Annotated[float, Meta(ge=0.01, le=8760)] = 12.0
 
 
 class Location(_Given, frozen=True):
-    """Where the driver is; `at` by the phone's own clock."""
+    """The driver's position; `at` by the phone's clock."""
 
     lat: Lat
     lon: Lon
@@ -170,25 +170,27 @@ class Location(_Given, frozen=True):
     at: Instant | None = None
 
 
-class Nothing(_Given, frozen=True):
-    """No field at all."""
+class EmptyBody(_Given, frozen=True):
+    """An empty object."""
 
 
 class Acceptance(_Given, frozen=True):
-    """`acceptedAt` is the phone's own time; the server's decides."""
+    """`acceptedAt` is the phone's time. Only the server's time decides whether the offer is still open."""
 
     accepted_at: Instant | None = None
 
 
 class Rejection(_Given, frozen=True):
-    """Why not: a code, or the driver's own words; and a note."""
+    """Why the driver rejects: a code or free text, and a note."""
 
     reason: DriversReason | None = None
     note: DriversReason | None = None
 
 
-class Deed(_Given, frozen=True, kw_only=True):
-    """How it was done: the app's id for it, the phone's times of doing and of sending, and where."""
+class Action(_Given, frozen=True, kw_only=True):
+    """The app's id for the action (`actionId`), when the driver did it (`at`) and when the app sent it (`sentAt`), both
+    by the phone's clock, and where.
+    """
 
     action_id: IdGiven | None = None
     at: Instant | None = None
@@ -197,88 +199,87 @@ class Deed(_Given, frozen=True, kw_only=True):
     lon: Lon | None = None
 
 
-class Arrival(Deed, frozen=True, kw_only=True):
-    """At the store, or at the door."""
+class Arrival(Action, frozen=True, kw_only=True):
+    """Where the driver has arrived: at the store or at the customer."""
 
     where: Stop
 
 
 class HandoverProof(_Given, frozen=True):
-    """What was said at the door: the PIN, who took the goods, and a note."""
+    """Proof of the handover: the customer's PIN, the name of the recipient, and a note."""
 
     pin: Annotated[str, Meta(max_length=16, extra_json_schema=NO_NUL)] | None = None
     name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
     note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 
-class Completion(Deed, frozen=True, kw_only=True):
-    """The goods are handed over, or back at the store."""
+class Completion(Action, frozen=True, kw_only=True):
+    """The driver has handed over the goods, or brought them back to the store."""
 
     proof: HandoverProof | None = None
 
 
-class Release(Deed, frozen=True, kw_only=True):
-    """Why the job is given back."""
+class Release(Action, frozen=True, kw_only=True):
+    """Why the driver gives the delivery back."""
 
     reason: Reason
     note: DriversReason | None = None
 
 
-class Failure(Deed, frozen=True, kw_only=True):
-    """Why the goods cannot be handed over, and whether they come back (`return`) or the job ends here (`end`)."""
+class Failure(Action, frozen=True, kw_only=True):
+    """Why the handover failed. The driver brings the goods back (`return`), or the assignment ends here (`end`)."""
 
     reason: Reason
     note: DriversReason | None = None
     then: Literal["return", "end"] = "end"
 
 
-class DoneForDriver(_Given, frozen=True):
-    """Why somebody else says so for the driver."""
+class ReportForDriver(_Given, frozen=True):
+    """Why ops report this for the driver."""
 
     reason: Reason
 
 
 class ReleaseForDriver(_Given, frozen=True):
-    """Why the job is taken back for a driver who cannot say so."""
+    """Why ops release the delivery for the driver."""
 
     reason: Reason
     note: DriversReason | None = None
 
 
 class FailureForDriver(_Given, frozen=True):
-    """Why the goods could not be handed over, said for the driver."""
+    """Why the handover failed, reported by ops for the driver."""
 
     reason: Reason
     note: DriversReason | None = None
     then: Literal["return", "end"] = "end"
 
 
-class BreakWanted(_Given, frozen=True):
-    """A break from now."""
+class BreakRequest(_Given, frozen=True):
+    """The length of a break that starts now."""
 
     duration_minutes: Annotated[int, Meta(ge=5, le=120)]
     reason: DriversReason | None = None
 
 
 class PushKeys(_Given, frozen=True):
-    """A browser's keys, in base64url: `p256dh` a point of P-256, `auth` 16 bytes."""
+    """The browser's keys in base64url: `p256dh` is a point of P-256, `auth` has 16 bytes."""
 
     p256dh: Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Za-z0-9_-]+=*$")]
     auth: Annotated[str, Meta(min_length=1, max_length=40, pattern="^[A-Za-z0-9_-]+=*$")]
 
 
 class NewPushSubscription(_Given, frozen=True):
-    """What a browser's `PushSubscription` gives as JSON."""
+    """The JSON form of a browser's `PushSubscription`."""
 
     endpoint: Annotated[str, Meta(min_length=1, max_length=2000, extra_json_schema={"format": "uri", **NO_NUL})]
     keys: PushKeys
-    expiration_time: float | None = None  # the push service says when it is over
+    expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
 class Reassignment(_Given, frozen=True):
-    """Take the delivery from its driver: for a new search, or for `driverId`. `version` is what the caller saw.
-
-    `pauseDriver` pauses whoever had it.
+    """Takes the delivery from its driver: for a new search, or for `driverId`. `version` is the version of the
+    assignment that the caller read. `pauseDriver` also pauses the previous driver.
     """
 
     reason: Reason
@@ -290,8 +291,8 @@ class Reassignment(_Given, frozen=True):
 
 
 class ManualAssignment(_Given, frozen=True):
-    """Give the waiting delivery to this driver: as an offer, or (`assign`) without asking them. `version` is what the
-    caller saw of the delivery. An open offer to another is taken back only with `replaceOffer`.
+    """Gives a waiting delivery to this driver: as an offer, or (`assign`) without asking them. `version` is the version
+    of the delivery that the caller read. `replaceOffer` withdraws an open offer to another driver.
     """
 
     driver_id: IdGiven
@@ -301,8 +302,8 @@ class ManualAssignment(_Given, frozen=True):
     replace_offer: bool = False
 
 
-class AvailabilityWanted(_Given, frozen=True):
-    """A dispatcher's word on a driver's availability; `durationMinutes` ends a break by itself."""
+class AvailabilityRequest(_Given, frozen=True):
+    """The availability to set; a break ends after `durationMinutes`."""
 
     availability: Availability
     reason: Reason
@@ -310,15 +311,15 @@ class AvailabilityWanted(_Given, frozen=True):
 
 
 class Acknowledgement(_Given, frozen=True):
-    """A note for the colleagues. `version` is what the caller saw of the delivery."""
+    """A note for colleagues. `version` is the version of the delivery that the caller read."""
 
     version: VersionSeen | None = None
     note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 
 class NewApiKey(_Given, frozen=True):
-    """Who will use the key: an order source's name. With `sellerId` the key is bound: it sees, creates and changes that
-    seller's deliveries only.
+    """The name of the order source that will use the key. With `sellerId` the key is bound: it sees, creates and
+    changes only the deliveries of that seller.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_SOMETHING)]
@@ -360,14 +361,14 @@ EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 
 
 class NewWebhook(_Given, frozen=True):
-    """An address to be told of what happens: of these types, or of everything (`*`)."""
+    """The address that gets the events, and the types of events; `*` means all types."""
 
     url: WebhookUrl
     events: EventTypes = ("*",)
 
 
 class WebhookChange(_Given, frozen=True):
-    """What is to be different; `active` false stops it without forgetting it."""
+    """The fields to change. `active: false` stops the webhook and keeps its settings."""
 
     url: WebhookUrl | None = None
     events: EventTypes | None = None
@@ -375,7 +376,7 @@ class WebhookChange(_Given, frozen=True):
 
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
-Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the page before")]
+Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the previous page")]
 ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
 
 
@@ -401,33 +402,33 @@ class DriversAsked(PageAsked, frozen=True, kw_only=True):
 
 
 class TimelineAsked(_Asked, frozen=True):
-    """A page of a timeline: usually all of it."""
+    """A page of a timeline, by default the whole timeline."""
 
     limit: Annotated[int, Meta(ge=1, le=5000)] = 5000
     cursor: Cursor | UnsetType = UNSET
 
 
 class UnassignedAsked(PageAsked, frozen=True, kw_only=True):
-    """A page of unassigned orders; `all` also shows those whose wait is over."""
+    """A page of unassigned orders; with `all`, also those that no longer wait."""
 
     zone: ZoneAsked | UnsetType = UNSET
     all: bool = False
 
 
 class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
-    """A page, of one zone if given."""
+    """A page, with a filter by zone."""
 
     zone: ZoneAsked | UnsetType = UNSET
 
 
 class ReasonAsked(_Asked, frozen=True):
-    """Why it is done."""
+    """Why the caller does it."""
 
     reason: DriversReason | UnsetType = UNSET
 
 
 class StatsAsked(_Asked, frozen=True):
-    """The window that ends now."""
+    """The length of the time window, which ends now."""
 
     window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
     zone: ZoneAsked | UnsetType = UNSET
@@ -440,10 +441,10 @@ class WebhookMessagesAsked(PageAsked, frozen=True, kw_only=True):
 
 
 class NoticesAsked(_Asked, frozen=True):
-    """A page of notices, of the last so many hours."""
+    """A page of notices from the last `hours`."""
 
     limit: Limit = 50
-    cursor: Annotated[str, Meta(max_length=600, description="`nextCursor` of the page before")] | UnsetType = UNSET
+    cursor: Annotated[str, Meta(max_length=600, description="`nextCursor` of the previous page")] | UnsetType = UNSET
     to: Literal["ops", "customer", "driver"] | UnsetType = UNSET
     kind: (
         Literal[

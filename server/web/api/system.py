@@ -1,4 +1,4 @@
-"""Health and metrics: for load balancers and Prometheus, not for people. None of it needs a caller's token."""
+"""Health and metrics, for load balancers and Prometheus. These endpoints need no API token."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ State = Literal["up", "down"]
 
 
 class Components(Struct, frozen=True):
-    """What a node depends on; `dispatcher` is up while some node holds the lease."""
+    """What a node depends on. `dispatcher` is `up` while any node holds the lease."""
 
     database: State
     redis: State
@@ -40,7 +40,7 @@ class Components(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """`degraded`: it works, but slower, or nobody dispatches now. `down`: send nothing here."""
+    """`degraded`: the node works, but slower, or no node dispatches now. `down`: do not send requests here."""
 
     status: Literal["ok", "degraded", "down"]
     components: Components
@@ -52,7 +52,7 @@ class Alive(Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-@endpoint("GET", "/health/live", tag=TAG, summary="Whether the process answers.", answers={200: Alive})
+@endpoint("GET", "/health/live", tag=TAG, summary="Check that the process answers.", answers={200: Alive})
 async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
     return answer(Alive())
 
@@ -61,7 +61,7 @@ async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
     "GET",
     "/health/ready",
     tag=TAG,
-    summary="Whether this node can do its work.",
+    summary="Check that this node is ready for work.",
     answers={200: Health, 503: Health},
 )
 async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -70,7 +70,7 @@ async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 
 async def health(node: "Node") -> Health:
-    """The state of a node: without a database that takes writes, or while it stops, it is down."""
+    """The health of a node. It is down without a writable database, and while it stops."""
     database: State = "up"
     dispatched = False
     try:
@@ -92,7 +92,7 @@ async def health(node: "Node") -> Health:
 
 
 async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
-    """With a metrics token in the settings, only with that."""
+    """Requires the metrics token, if the settings have one."""
     wanted = connection.app.state.settings.metrics_token
     given = bearer(connection)
     if wanted and (given is None or not compare_digest(given.encode(), wanted.encode())):
@@ -101,13 +101,13 @@ async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
 
 @get("/metrics", guards=[may_scrape], include_in_schema=False)
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
-    """Everything that this process counts, and the other workers of this port."""
+    """The metrics of all workers of this port."""
     text = await exposition(request.app.state.siblings)
     return ASGIResponse(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 class CountedRequests(PrometheusMiddleware):
-    """The plugin's metrics at a fraction of its price: the labels of a route are looked up once, not per request."""
+    """The metrics of Litestar's plugin, cheaper: it looks up the labels of a route once, not per request."""
 
     def __init__(self, app: Any, config: PrometheusConfig) -> None:
         super().__init__(app, config)

@@ -1,4 +1,4 @@
-"""The HTTP API of people who can log in: admins make them and change them."""
+"""The HTTP API of users: admins create and change them."""
 
 from typing import Annotated, Any, Final
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class NewUser(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """A person who is to log in."""
+    """A user to create."""
 
     name: UserName
     role: PersonRole
@@ -46,7 +46,7 @@ class NewUser(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 
 class UserChange(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """What changes of a person. Any change ends their sessions."""
+    """The fields to change. Any change ends the user's sessions."""
 
     role: PersonRole | UnsetType = UNSET
     active: bool | UnsetType = UNSET
@@ -54,7 +54,7 @@ class UserChange(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
 
 
 class UserView(Struct, frozen=True, rename="camel"):
-    """A person who can log in, if they are active."""
+    """A user of the board. Only active users can log in."""
 
     id: a.Id
     name: str
@@ -70,7 +70,7 @@ PAGE: Final = Query(s.PageAsked)
 
 
 def user_view(person: Person) -> UserView:
-    """The view of a person."""
+    """The view of a user."""
     return UserView(
         person.id,
         person.name,
@@ -85,7 +85,7 @@ def user_view(person: Person) -> UserView:
     "GET",
     "/admin/users",
     tag=TAG,
-    summary="People who can log in, in the order in which they were made.",
+    summary="List users, oldest first.",
     guard=WATCHERS,
     query=PAGE,
     answers={200: list[UserView]},
@@ -102,7 +102,7 @@ async def list_users(request: Call) -> ASGIResponse:
     "POST",
     "/admin/users",
     tag=TAG,
-    summary="Make a person who can log in.",
+    summary="Create a user.",
     guard=ADMIN,
     body=NEW_USER,
     answers={201: UserView},
@@ -117,7 +117,7 @@ async def make_user(request: Call) -> ASGIResponse:
     "PATCH",
     "/admin/users/{user_id:str}",
     tag=TAG,
-    summary="Change a person's role or password, or whether they can log in. Their sessions end.",
+    summary="Change a user's role or password, or deactivate them. Their sessions end.",
     guard=ADMIN,
     body=CHANGE,
     answers={200: UserView},
@@ -136,7 +136,7 @@ async def change_user(request: Call, user_id: FromPath[str]) -> ASGIResponse:
 
 
 async def made(request: Call, name: str, role: PersonRole, password: str) -> Person:
-    """A new person. Raises 409, 422 or DatabaseAway."""
+    """Create a user. Raises 409, 422 or DatabaseAway."""
     pool = pool_of(request)
     try:
         with asking():
@@ -150,7 +150,7 @@ async def made(request: Call, name: str, role: PersonRole, password: str) -> Per
 
 
 async def changed(request: Call, user_id: str, **changes: Any) -> Person:
-    """A person after the change; their sessions are over at once. Raises 404, 409, 422 or DatabaseAway."""
+    """Change a user, and end their sessions at once. Raises 404, 409, 422 or DatabaseAway."""
     known = id_in_path(user_id)
     try:
         with asking():
@@ -166,22 +166,22 @@ async def changed(request: Call, user_id: str, **changes: Any) -> Person:
 
 
 def as_problem(refused: PersonRefused) -> Problem:
-    """Why a person cannot be made or changed so."""
-    told = str(refused)
+    """The problem for a refused user."""
+    text = str(refused)
     if isinstance(refused, NameTaken):
-        return Problem(USER_EXISTS, f"{told[:1].upper()}{told[1:]}.")
+        return Problem(USER_EXISTS, f"{text[:1].upper()}{text[1:]}.")
     if isinstance(refused, LastAdmin):
-        return Problem(LAST_ADMIN, f"{told[:1].upper()}{told[1:]}.")
-    return invalid_field("name" if isinstance(refused, NameUnfit) else "password", told)
+        return Problem(LAST_ADMIN, f"{text[:1].upper()}{text[1:]}.")
+    return invalid_field("name" if isinstance(refused, NameUnfit) else "password", text)
 
 
 def given(value: Any) -> Any:
-    """What was sent, None if nothing was."""
+    """The value that was sent, or None."""
     return None if value is UNSET else value
 
 
 def pool_of(request: Call) -> Any:
-    """The pool of the node that answers."""
+    """The database pool of this node."""
     return request.app.state.node.database.pool
 
 

@@ -1,13 +1,13 @@
-"""The answers of the API of webhooks."""
+"""The responses of the webhook API."""
 
 from typing import Literal
 
-from server.web.api.answers import Told
+from server.web.api.answers import ResponseBody
 from server.web.api.schemas import Id, InstantText
 
 
-class WebhookView(Told, frozen=True):
-    """A webhook, without its secret. Until `previousSecretUntil` messages are signed with the old secret too."""
+class WebhookView(ResponseBody, frozen=True):
+    """A webhook, without its secret. Until `previousSecretUntil` messages also carry a signature by the old secret."""
 
     id: Id
     url: str
@@ -19,14 +19,14 @@ class WebhookView(Told, frozen=True):
 
 
 class WebhookWithSecret(WebhookView, frozen=True, kw_only=True):
-    """A webhook with a new secret: the only time that it is shown."""
+    """A webhook with its new secret. Only this response contains the secret."""
 
     secret: str
 
 
-class WebhookFaresView(WebhookView, frozen=True, kw_only=True):
-    """A webhook and how it fares: messages that wait and since when the oldest does, those parked, and of the last
-    attempts (60 at most) how many the receiver took, with their median latency.
+class WebhookWithStatusView(WebhookView, frozen=True, kw_only=True):
+    """A webhook with its delivery status: messages that wait, since when the oldest waits, and parked messages; of the
+    last attempts (at most 60) how many the receiver answered with 2xx (`taken`), and their median latency (`ms`).
     """
 
     waiting: int
@@ -37,14 +37,14 @@ class WebhookFaresView(WebhookView, frozen=True, kw_only=True):
     ms: int | None
 
 
-class Redelivered(Told, frozen=True):
-    """How many messages are sent again."""
+class Redelivered(ResponseBody, frozen=True):
+    """How many messages will be sent again."""
 
     redelivered: int
 
 
-class WebhookAttemptView(Told, frozen=True):
-    """One try to deliver a message: the status of the answer, or why there was none."""
+class WebhookAttemptView(ResponseBody, frozen=True):
+    """An attempt to send a message: the HTTP status of the response, or the error."""
 
     attempt: int
     at: InstantText
@@ -53,8 +53,8 @@ class WebhookAttemptView(Told, frozen=True):
     error: str | None
 
 
-class WebhookMessageView(Told, frozen=True):
-    """A message for a webhook; its id is the `webhook-id` of every attempt. The newest attempts come first."""
+class WebhookMessageView(ResponseBody, frozen=True):
+    """A message for a webhook; `id` is the `webhook-id` of every attempt. `log` has the newest attempts first."""
 
     id: Id
     webhook_id: Id

@@ -1,4 +1,4 @@
-"""The HTTP API of what webhooks were told: the log of every message with its attempts, sending again, trying out."""
+"""The HTTP API of webhook messages: the log with all attempts, sending again, test messages."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +28,7 @@ MESSAGES: Final = Query(s.WebhookMessagesAsked)
     "GET",
     "/admin/webhooks/{webhook_id:str}/deliveries",
     tag=TAG,
-    summary="The messages of a webhook, the newest first, each with its attempts.",
+    summary="List the messages of a webhook with their attempts, newest first.",
     guard=WATCHERS,
     query=MESSAGES,
     answers={200: list[a.WebhookMessageView]},
@@ -72,7 +72,7 @@ def message_view(row: webhook_log.PostRow) -> a.WebhookMessageView:
     "POST",
     "/admin/webhook-deliveries/{message_id:str}/redeliver",
     tag=TAG,
-    summary="Send a message (again) now, whatever became of it; it keeps its id and is tried for a day.",
+    summary="Send a message again now, whatever its status. It keeps its id and is retried for 24 hours.",
     guard=ADMIN,
     answers={200: a.WebhookMessageView},
     refusals=(WEBHOOK_NOT_ACTIVE,),
@@ -82,7 +82,7 @@ async def redeliver(request: Call, message_id: FromPath[str]) -> ASGIResponse:
 
 
 async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
-    """The message, which is sent (again) now. Raises 404, 409 or DatabaseAway."""
+    """Send a message again now, and return it. Raises 404, 409 or DatabaseAway."""
     node: Node = request.app.state.node
     sent = await webhook_log.redeliver(node.database.pool, message_id)
     row = await webhook_log.read_post(node.database.pool, message_id)
@@ -98,7 +98,7 @@ async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
     "POST",
     "/admin/webhooks/{webhook_id:str}/redeliver-parked",
     tag=TAG,
-    summary="Send all parked messages of a webhook again, in their order; each is tried for a day.",
+    summary="Send all parked messages of a webhook again, in their order. Each is retried for 24 hours.",
     guard=ADMIN,
     answers={200: a.Redelivered},
     refusals=(WEBHOOK_NOT_ACTIVE,),
@@ -108,9 +108,9 @@ async def redeliver_parked(request: Call, webhook_id: FromPath[str]) -> ASGIResp
 
 
 async def all_parked_again(request: Call, webhook_id: str) -> int:
-    """How many messages are sent again. Raises 404, 409 for a webhook that is not active, or DatabaseAway."""
+    """Send parked messages again; returns how many. Raises 404, 409 for an inactive webhook, or DatabaseAway."""
     node: Node = request.app.state.node
-    found = await webhook_log.read_fares(node.database.pool, webhook_id)
+    found = await webhook_log.read_webhook_status(node.database.pool, webhook_id)
     if not found:
         raise not_found()
     if not found[0].active:
@@ -124,7 +124,7 @@ async def all_parked_again(request: Call, webhook_id: str) -> int:
     "POST",
     "/admin/webhooks/{webhook_id:str}/test",
     tag=TAG,
-    summary="Send a message of the type `webhook.test` now, active or not, and wait for what becomes of it.",
+    summary="Send a message of the type `webhook.test` now, even if the webhook is inactive, and wait for the result.",
     guard=ADMIN,
     answers={200: a.WebhookMessageView},
 )
@@ -133,7 +133,7 @@ async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse
 
 
 async def tested(request: Call, webhook_id: str) -> webhook_log.PostRow:
-    """A test that was made now. Raises 404 or DatabaseAway."""
+    """Send a test message now, and return it. Raises 404 or DatabaseAway."""
     node: Node = request.app.state.node
     message_id = await try_out(node.database.pool, node.webhooks, webhook_id, request.user.actor)
     row = await webhook_log.read_post(node.database.pool, message_id) if message_id is not None else None

@@ -1,4 +1,4 @@
-"""The HTTP API of webhooks: who is told of what, with which secret, and what became of every message."""
+"""The HTTP API of webhooks: addresses, event types, secrets, delivery status."""
 
 import secrets
 from base64 import b64encode
@@ -43,7 +43,7 @@ def _new_secret() -> str:
     "POST",
     "/admin/webhooks",
     tag=TAG,
-    summary="Tell this address of what happens. The secret that signs its messages is shown this once.",
+    summary="Create a webhook. Only this response contains the secret that signs its messages.",
     guard=ADMIN,
     body=NEW_WEBHOOK,
     answers={201: a.WebhookWithSecret},
@@ -55,7 +55,7 @@ async def add_webhook(request: Call) -> ASGIResponse:
 
 
 async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.WebhookRow, str]:
-    """A new webhook and its secret. Raises 409, 422 or DatabaseAway."""
+    """Create a webhook; returns it with its secret. Raises 409, 422 or DatabaseAway."""
     node: Node = request.app.state.node
     _check(request, url)
     secret = _new_secret()
@@ -63,7 +63,7 @@ async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.We
         node.database.pool, new_id(), url, list(dict.fromkeys(events)), secret, request.user.subject
     )
     if added is None:
-        raise Problem(TOO_MANY_WEBHOOKS, f"There are {store.WEBHOOKS_LIMIT} webhooks already.")
+        raise Problem(TOO_MANY_WEBHOOKS, f"The limit of {store.WEBHOOKS_LIMIT} webhooks is reached.")
     return added, secret
 
 
@@ -78,7 +78,7 @@ def _check(request: Call, url: str) -> None:
     "GET",
     "/admin/webhooks",
     tag=TAG,
-    summary="Webhooks, the newest first.",
+    summary="List webhooks, newest first.",
     guard=WATCHERS,
     query=PAGE,
     answers={200: list[a.WebhookView]},
@@ -108,31 +108,31 @@ def webhook_view(row: store.WebhookRow) -> a.WebhookView:
     "GET",
     "/admin/webhooks/{webhook_id:str}",
     tag=TAG,
-    summary="A webhook and how it fares.",
+    summary="Get a webhook with its delivery status.",
     guard=WATCHERS,
-    answers={200: a.WebhookFaresView},
+    answers={200: a.WebhookWithStatusView},
 )
 async def get_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     node: Node = request.app.state.node
-    found = await webhook_log.read_fares(node.database.pool, id_in_path(webhook_id))
+    found = await webhook_log.read_webhook_status(node.database.pool, id_in_path(webhook_id))
     if not found:
         raise not_found()
-    (fares,) = found
+    (status,) = found
     return answer(
-        a.WebhookFaresView(
-            fares.id,
-            fares.url,
-            fares.events,
-            fares.active,
-            fares.created_by,
-            instant(fares.created_at),
-            instant_or_none(fares.previous_secret_until),
-            waiting=fares.waiting,
-            waiting_since=instant_or_none(fares.waiting_since),
-            parked=fares.parked,
-            attempts=len(fares.attempts),
-            taken=fares.taken,
-            ms=fares.ms,
+        a.WebhookWithStatusView(
+            status.id,
+            status.url,
+            status.events,
+            status.active,
+            status.created_by,
+            instant(status.created_at),
+            instant_or_none(status.previous_secret_until),
+            waiting=status.waiting,
+            waiting_since=instant_or_none(status.waiting_since),
+            parked=status.parked,
+            attempts=len(status.attempts),
+            taken=status.taken,
+            ms=status.ms,
         )
     )
 
@@ -145,7 +145,7 @@ def _with_secret(row: store.WebhookRow, secret: str) -> a.WebhookWithSecret:
     "PATCH",
     "/admin/webhooks/{webhook_id:str}",
     tag=TAG,
-    summary="Change a webhook: its address, what it is told of, whether it is told anything.",
+    summary="Change a webhook: its address, its event types, or whether it is active.",
     guard=ADMIN,
     body=CHANGE,
     answers={200: a.WebhookView},
@@ -164,12 +164,12 @@ async def changed(
     events: Sequence[str] | None = None,
     active: bool | None = None,
 ) -> store.WebhookRow:
-    """The webhook with what is given replaced. Raises 404, 422 or DatabaseAway."""
+    """Change the given fields of a webhook. Raises 404, 422 or DatabaseAway."""
     node: Node = request.app.state.node
     if url is not None:
         _check(request, url)
-    told = list(dict.fromkeys(events)) if events is not None else None
-    row = await store.change_webhook(node.database.pool, webhook_id, url, told, active)
+    types = list(dict.fromkeys(events)) if events is not None else None
+    row = await store.change_webhook(node.database.pool, webhook_id, url, types, active)
     if row is None:
         raise not_found()
     node.webhooks.look()
@@ -180,7 +180,7 @@ async def changed(
     "DELETE",
     "/admin/webhooks/{webhook_id:str}",
     tag=TAG,
-    summary="Remove a webhook. What it was not told yet, it never will be.",
+    summary="Delete a webhook. Messages that wait for it are never sent.",
     guard=ADMIN,
     answers={204: None},
 )
@@ -190,7 +190,7 @@ async def remove_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIRespon
 
 
 async def removed(request: Call, webhook_id: str) -> None:
-    """Remove it. Raises 404 or DatabaseAway."""
+    """Delete a webhook. Raises 404 or DatabaseAway."""
     if not await store.remove_webhook(request.app.state.node.database.pool, webhook_id):
         raise not_found()
 
@@ -199,7 +199,7 @@ async def removed(request: Call, webhook_id: str) -> None:
     "POST",
     "/admin/webhooks/{webhook_id:str}/rotate-secret",
     tag=TAG,
-    summary="A new secret, shown this once. For 24 hours messages are signed with the old one too.",
+    summary="Create a new secret. Only this response contains it. The old one also signs for 24 hours.",
     guard=ADMIN,
     answers={200: a.WebhookWithSecret},
 )
@@ -208,7 +208,7 @@ async def rotate_secret(request: Call, webhook_id: FromPath[str]) -> ASGIRespons
 
 
 async def rotated(request: Call, webhook_id: str) -> tuple[store.WebhookRow, str]:
-    """The webhook and its new secret. Raises 404 or DatabaseAway."""
+    """Give a webhook a new secret; returns both. Raises 404 or DatabaseAway."""
     secret = _new_secret()
     row = await store.rotate_secret(request.app.state.node.database.pool, webhook_id, secret)
     if row is None:

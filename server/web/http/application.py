@@ -1,4 +1,4 @@
-"""The ASGI application: Litestar's, with what has to hold for every route whatever its handler."""
+"""The ASGI application: Litestar's, plus the rules for every route."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from server.web.http.errors import send_problem, try_again
 
 
 class Application(Litestar):
-    """1. HEAD works wherever GET does: the same headers, and no body; a stream ends at once.
-    2. A request that is cancelled before its answer began, when the node stops, is answered `try_again`.
+    """1. HEAD works wherever GET does: the same headers and no body; a stream ends at once.
+    2. A request that is cancelled before its response began, because the node stops, is answered `try_again`.
     """
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -43,7 +43,7 @@ class Application(Litestar):
 
 
 def _head_of(send: Send) -> Send:
-    """Sends how an answer begins and ends it there: whoever streams hears that the client is gone."""
+    """Sends the start of a response and ends it there; a streaming handler sees that the client is gone."""
     over = False
 
     async def send_head(message: Message) -> None:
@@ -57,7 +57,9 @@ def _head_of(send: Send) -> Send:
 
 
 def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
-    """The answer to OPTIONS; to be registered first, or Litestar makes its own, which names one handler's methods."""
+    """The response to OPTIONS. Register it first, otherwise Litestar adds its own, which lists the methods of one
+    handler only.
+    """
 
     async def options(request: Request[Any, Any, Any]) -> ASGIResponse:
         found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])

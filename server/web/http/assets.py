@@ -1,7 +1,7 @@
-"""The files under `/static/`: their addresses, which carry a hash of all of them, and how they are served.
+"""The files under `/static/`: their URLs, which contain a hash of all files, and how they are served.
 
-Under the address of this build a file may be kept for ever; under any other it is asked for again. Modules import
-one another by relative paths, and so stay within one build.
+Under the URL of this build, browsers may cache a file for ever; under any other URL they must ask again. Modules import
+each other by relative paths, so they stay in one build.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ KEPT_LIMIT: Final = 500
 
 
 class Asset(Struct, frozen=True):
-    """A file as it is sent. `packed` is its gzip, where that is worth it."""
+    """The content of a file. `packed` is its gzip, if that is smaller."""
 
     body: bytes
     packed: bytes | None
@@ -56,7 +56,7 @@ class Asset(Struct, frozen=True):
 
 @cache
 def build() -> str:
-    """A short hash of everything under `static/`, as it was when this process first asked."""
+    """A short hash of all files in `static/`, at the first call of this process."""
     digest = hashlib.sha256()
     for path in sorted(path for path in STATIC.rglob("*") if path.is_file()):
         digest.update(str(path.relative_to(STATIC)).encode() + b"\0")
@@ -73,7 +73,7 @@ _kept: "OrderedDict[tuple[Path, int, int], Asset]" = OrderedDict()
 
 
 def read_asset(name: str) -> Asset | None:
-    """The file of this name under `static/`, None if there is none. It is read again when it changed."""
+    """The file with this name in `static/`, or None. It is read again when it changes."""
     try:
         path = (STATIC / name).resolve()
         if not path.is_relative_to(STATIC.resolve()):

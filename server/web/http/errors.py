@@ -1,6 +1,6 @@
-"""Every error of the HTTP API as an RFC 9457 problem: its status, its stable code, and what else it may tell.
+"""Every error of the HTTP API as an RFC 9457 problem: its status, its stable code, and further members.
 
-Nothing that a client sends ends in a 500; what does is a bug of ours, and is logged with its traceback.
+No input of a client causes a 500. Every 500 is a bug of Callboard and is logged with its traceback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class FieldError(Struct, frozen=True):
-    """One field that is wrong, by its name on the wire (`pickup.lat`), and how."""
+    """A field with an error: its name on the wire (`pickup.lat`), and what is wrong."""
 
     field: str
     message: str
@@ -41,56 +41,56 @@ class Kind(Struct, frozen=True):
     title: str
 
 
-MALFORMED: Final = Kind(400, "malformed", "The body is not JSON")
-BAD_REQUEST: Final = Kind(400, "bad_request", "The request cannot be understood")
-UNAUTHORIZED: Final = Kind(401, "unauthorized", "Who is calling is not known")
+MALFORMED: Final = Kind(400, "malformed", "The body is not valid JSON")
+BAD_REQUEST: Final = Kind(400, "bad_request", "Bad request")
+UNAUTHORIZED: Final = Kind(401, "unauthorized", "Missing, invalid or expired credentials")
 FORBIDDEN: Final = Kind(403, "forbidden", "Not allowed")
 NOT_FOUND: Final = Kind(404, "not_found", "Not found")
 METHOD_NOT_ALLOWED: Final = Kind(405, "method_not_allowed", "Method not allowed")
 TOO_LARGE: Final = Kind(413, "too_large", "The body is too large")
-UNSUPPORTED: Final = Kind(415, "unsupported_media_type", "The body is not of a kind understood here")
-INVALID: Final = Kind(422, "invalid", "The request is not valid")
+UNSUPPORTED: Final = Kind(415, "unsupported_media_type", "Unsupported media type")
+INVALID: Final = Kind(422, "invalid", "Invalid request")
 TOO_MANY: Final = Kind(429, "too_many_requests", "Too many requests")
-INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Callboard failed")
+INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Internal error")
 TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
-NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Not yet, Callboard is being updated")
-PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The pay must be said")
+NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Callboard is being updated")
+PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The driver's pay is missing")
 
-REQUEST_TIMEOUT: Final = Kind(408, "request_timeout", "The request came too slowly")
+REQUEST_TIMEOUT: Final = Kind(408, "request_timeout", "The request took too long to arrive")
 UPGRADE_REQUIRED: Final = Kind(426, "upgrade_required", "Upgrade required")
-HEAD_TOO_LARGE: Final = Kind(431, "head_too_large", "The head of the request is too large")
-"""What no handler answers: the connection refuses these, or the address speaks no HTTP."""
+HEAD_TOO_LARGE: Final = Kind(431, "head_too_large", "The request headers are too large")
+"""No handler sends these: the connection refuses the request, or the address is for websockets only."""
 
-CSRF_FAILED: Final = Kind(403, "csrf_failed", "The CSRF token is missing or not good")
-USER_EXISTS: Final = Kind(409, "user_exists", "The user exists")
+CSRF_FAILED: Final = Kind(403, "csrf_failed", "Missing or invalid CSRF token")
+USER_EXISTS: Final = Kind(409, "user_exists", "A user with this name exists")
 TOO_MANY_WEBHOOKS: Final = Kind(409, "too_many_webhooks", "Too many webhooks")
 WEBHOOK_NOT_ACTIVE: Final = Kind(409, "webhook_not_active", "The webhook is not active")
-LAST_ADMIN: Final = Kind(409, "last_admin", "The last admin")
+LAST_ADMIN: Final = Kind(409, "last_admin", "This is the last active admin")
 
 CONFLICTS: Final = {
     code: Kind(409, code, title)
     for code, title in {
-        r.OFFER_NO_LONGER_OPEN.code: "The offer is over",
-        r.DELIVERY_NOT_WAITING.code: "The delivery is not waiting",
-        r.DELIVERY_DIFFERS.code: "Another delivery has this key",
+        r.OFFER_NO_LONGER_OPEN.code: "The offer is no longer open",
+        r.DELIVERY_NOT_WAITING.code: "The delivery is not waiting for a driver",
+        r.DELIVERY_DIFFERS.code: "A different delivery has this sellerOrderId",
         r.ALREADY_DELIVERED.code: "Already delivered",
         r.ALREADY_PICKED_UP.code: "Already picked up",
-        r.NO_DRIVER_AVAILABLE.code: "No driver available",
+        r.NO_DRIVER_AVAILABLE.code: "No driver is available",
         r.DRIVER_NOT_AVAILABLE.code: "The driver is not available",
-        r.DRIVER_EXISTS.code: "The driver exists",
-        r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is over",
-        r.VERSION_CHANGED.code: "Changed meanwhile",
-        r.ALERT_OVER.code: "The alert is over",
-        r.DELIVERY_OVER.code: "The delivery is over",
-        r.NOT_PICKED_UP.code: "Not picked up",
+        r.DRIVER_EXISTS.code: "The driver already exists",
+        r.ASSIGNMENT_NOT_ACTIVE.code: "The assignment is no longer active",
+        r.VERSION_CHANGED.code: "Changed in the meantime",
+        r.ALERT_OVER.code: "The alert is already resolved",
+        r.DELIVERY_OVER.code: "The delivery has already ended",
+        r.NOT_PICKED_UP.code: "Not picked up yet",
         r.NOT_CANCELLED.code: "Not cancelled",
         r.TOO_LATE_TO_RESTORE.code: "Too late to restore",
         r.NOT_FAILED.code: "Not failed",
-        r.OFFER_OPEN.code: "It is offered to somebody",
+        r.OFFER_OPEN.code: "The delivery has an open offer",
         r.PIN_WRONG.code: "The PIN is wrong",
         r.PIN_LOCKED.code: "Too many wrong PINs",
         "proof_required": "Proof is missing",
-        r.HAS_ACTIVE_WORK.code: "The driver has work",
+        r.HAS_ACTIVE_WORK.code: "The driver has active deliveries",
         r.DRIVER_DEACTIVATED.code: "The driver is deactivated",
         TOO_MANY_WEBHOOKS.code: TOO_MANY_WEBHOOKS.title,
         WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
@@ -98,7 +98,7 @@ CONFLICTS: Final = {
         LAST_ADMIN.code: LAST_ADMIN.title,
     }.items()
 }
-"""The refusals that a caller can meet, by code."""
+"""The refusals that an HTTP client can get, by code."""
 
 OTHERS: Final = {
     kind.code: kind
@@ -124,7 +124,7 @@ _BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | 
 
 
 class Problem(Exception):
-    """An answer that is an error. `more` are members beside the standard ones."""
+    """An error response. `more` are further members of the problem."""
 
     def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
@@ -135,24 +135,24 @@ class Problem(Exception):
 
 
 def unauthorized(detail: str) -> Problem:
-    """401: no credentials, or none that are good."""
+    """401: credentials are missing, invalid or expired."""
     return Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="callboard"'})
 
 
 def forbidden(detail: str) -> Problem:
-    """403: known, but not allowed."""
+    """403: the caller is known but not allowed."""
     return Problem(FORBIDDEN, detail)
 
 
 def not_found() -> Problem:
-    """404: there is nothing under that id, or nothing of the caller's."""
+    """404: nothing has this id, or the caller may not see it."""
     return Problem(NOT_FOUND, r.NOT_FOUND.message)
 
 
 def invalid(errors: Sequence[FieldError]) -> Problem:
-    """422: the fields that are wrong."""
-    told = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
-    return Problem(INVALID, told, errors=list(errors))
+    """422 with the fields that have an error."""
+    detail = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
+    return Problem(INVALID, detail, errors=list(errors))
 
 
 def invalid_field(field: str, message: str) -> Problem:
@@ -161,18 +161,18 @@ def invalid_field(field: str, message: str) -> Problem:
 
 
 def too_many(retry_after_seconds: int) -> Problem:
-    """429: come back in so many seconds."""
+    """429 with the seconds to wait."""
     detail = f"Too many requests; try again in {retry_after_seconds} s."
     return Problem(TOO_MANY, detail, {"Retry-After": str(retry_after_seconds)})
 
 
 def try_again() -> Problem:
-    """503: not now."""
+    """503: the client can send the same request again."""
     return Problem(TRY_AGAIN, r.TRY_AGAIN.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def refused(refusal: Refusal, **more: Any) -> Problem:
-    """What the rules refuse: 409, but for what is not there, and for what can be tried again."""
+    """The problem for a refusal: 409, except for unknown ids (404) and for what can be tried again (503)."""
     match refusal.code:
         case r.NOT_FOUND.code:
             return not_found()
@@ -200,18 +200,18 @@ def unless_refused(answer: T | Refusal) -> T:
 
 
 def as_response(problem: Problem) -> Response[dict[str, Any]]:
-    """The problem on the wire."""
+    """The problem as a response."""
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(_content(problem), status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def problem_body(problem: Problem) -> bytes:
-    """The problem as bytes, where no response of Litestar's can be made."""
+    """The problem as JSON bytes, for code outside Litestar's handlers."""
     return msgspec.json.encode(_content(problem))
 
 
 async def send_problem(send: Send, problem: Problem) -> None:
-    """Answer a request with the problem, where no response of Litestar's can be made."""
+    """Answer a request with the problem, for code outside Litestar's handlers."""
     body = problem_body(problem)
     headers = {**problem.headers, "Cache-Control": "no-store", "Content-Type": MEDIA_TYPE}
     fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -241,26 +241,26 @@ def _from_database(_: Request[Any, Any, Any], __: DatabaseAway) -> Response[Any]
 
 
 def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    """What the framework itself refuses, before any handler of ours runs."""
+    """The answer to what the framework refuses before a handler runs."""
     if error.status_code >= 500:
         return _from_bug(request, error)
     kind = kind_of(error.status_code)
-    detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+    detail = {404: "There is nothing at this address.", 405: "This address does not support this method."}
     return as_response(Problem(kind, detail.get(kind.status, error.detail), _with_head(error.headers)))
 
 
 def _with_head(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """What is allowed, with HEAD, which works wherever GET does."""
-    told = dict(headers or {})
-    for name, value in told.items():
+    """The headers, with HEAD added to `Allow` wherever GET is allowed."""
+    result = dict(headers or {})
+    for name, value in result.items():
         if name.lower() == "allow":
             methods = {method.strip() for method in value.split(",")}
-            told[name] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-    return told
+            result[name] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    return result
 
 
 def kind_of(status: int) -> Kind:
-    """The kind of what the framework refuses with this status."""
+    """The kind for a status of the framework."""
     return _BY_STATUS.get(status, BAD_REQUEST)
 
 
@@ -269,13 +269,13 @@ def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any
 
 
 def bug(request: Request[Any, Any, Any], error: Exception) -> Problem:
-    """500, with the reason in the log."""
+    """500; the log has the traceback."""
     log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
     return Problem(INTERNAL, r.INTERNAL_ERROR.message)
 
 
 def exception_handlers() -> ExceptionHandlersMap:
-    """For the application: everything that may be raised while a request is handled."""
+    """The application's handlers for everything that a request can raise."""
     return {
         Problem: _from_problem,
         DatabaseAway: _from_database,

@@ -12,7 +12,7 @@ FIELDS_LIMIT: Final = 1000
 
 
 class FormInvalid(Problem):
-    """422: what is wrong with a form, in a sentence for whoever filled it in."""
+    """422: what is wrong with a form, in a sentence for its user."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(INVALID, detail)
@@ -29,11 +29,11 @@ class Form:
         return self._fields.get(name, [])
 
     def last(self, name: str) -> str:
-        """The last value under a name as it came, such as a password; empty if there is none."""
+        """The last value of a field, unchanged, such as a password; empty if it is missing."""
         return self._fields.get(name, [""])[-1]
 
     def text(self, name: str) -> str:
-        """The last value under a name without spaces around; empty if there is none."""
+        """The last value of a field without surrounding blanks; empty if it is missing."""
         return self.last(name).strip()
 
     def ticked(self, name: str) -> bool:
@@ -45,25 +45,25 @@ AnyForm = TypeVar("AnyForm", bound=Form)
 
 
 def is_form(request: Request[Any, Any, Any]) -> bool:
-    """Whether the body says that it is a form."""
+    """Whether the Content-Type is that of a form."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
 
 
 async def read_form(request: Request[Any, Any, Any], kind: type[AnyForm]) -> AnyForm:
-    """The form in the body; one without fields if the body is none. Raises FormInvalid, or 413."""
+    """The form in the body; without fields if the body is not a form. Raises FormInvalid, or 413."""
     fields = await read_fields(request)
     # PostgreSQL's text holds any character but NUL.
     if any("\0" in value for values in fields.values() for value in values):
-        raise FormInvalid("A text must not hold the character NUL.")
+        raise FormInvalid("A text must not contain the character NUL.")
     return kind(fields)
 
 
 async def read_fields(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
-    """The values under each name, whatever they hold. The body may be read again. Raises FormInvalid, or 413."""
+    """The values of each field. The body can be read again. Raises FormInvalid, or 413."""
     if not is_form(request):
         return {}
     body = await request.body()
     try:
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
     except ValueError:
-        raise FormInvalid("This form cannot be read.") from None
+        raise FormInvalid("The form data is invalid.") from None

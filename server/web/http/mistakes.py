@@ -1,6 +1,6 @@
-"""What is wrong with a request, field by field: msgspec stops at the first mistake, people want them all.
+"""All errors of a request, field by field: msgspec stops at the first one.
 
-Only requests that were refused already come here, so this may take its time.
+It is called only for refused requests, so it may be slow.
 """
 
 import re
@@ -20,7 +20,7 @@ _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
 def mistakes_in(kind: type, value: Any, first: msgspec.ValidationError, *, strict: bool = True) -> list[FieldError]:
-    """The mistakes in a value given for a struct of this kind; `first` is the one that msgspec found."""
+    """The errors of a value for a struct of this type; `first` is the one that msgspec found."""
     found: list[FieldError] = []
     if isinstance(value, dict):
         for mistake in _of_struct(kind, value, "", strict, DEEPEST):
@@ -49,11 +49,11 @@ def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: 
     if kind.__struct_config__.forbid_unknown_fields:  # type: ignore[attr-defined]
         for name in value:
             if name not in fields:
-                yield FieldError(f"{at}{name}"[:200], "is not a field known here")
+                yield FieldError(f"{at}{name}"[:200], "is an unknown field")
 
 
 def with_whole_numbers(value: Any, kind: Any) -> Any:
-    """The value with `5.0` as 5 wherever the type says that an integer, and no float, belongs there."""
+    """The value with `5.0` as 5 where the type allows only an integer."""
     inner = _struct_in(kind)
     if isinstance(value, dict) and inner is not None:
         types = {field.encode_name: field.type for field in msgspec.structs.fields(inner)}
@@ -73,7 +73,7 @@ def _plain_types(annotation: Any) -> set[Any]:
 
 
 def _struct_in(annotation: Any) -> type | None:
-    """The struct that a field's type is, or may be."""
+    """The struct in the type of a field, if any."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Struct):
             return candidate
@@ -97,14 +97,14 @@ def missing_in(kind: type, value: dict[str, Any], at: str = "") -> list[FieldErr
     for field in msgspec.structs.fields(kind):
         inner = _struct_in(field.type)
         if field.encode_name not in value:
-            missing.append(FieldError(at + field.encode_name, "is required: the whole document is replaced"))
+            missing.append(FieldError(at + field.encode_name, "is required, because this replaces the whole document"))
         elif inner is not None and isinstance(value[field.encode_name], dict):
             missing += missing_in(inner, value[field.encode_name], f"{at}{field.encode_name}.")
     return missing
 
 
 def nul_in(value: Any, at: str = "") -> str | None:
-    """Where in a decoded body a text with a NUL stands, if anywhere: its place on the wire."""
+    """The wire path of a text with a NUL in a decoded body, if any."""
     if isinstance(value, str):
         return at if "\x00" in value else None
     inside: Iterator[tuple[str, Any]] = iter(())

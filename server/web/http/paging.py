@@ -1,6 +1,6 @@
-"""Pages of a list by keyset: a cursor is the key of the last item shown, opaque to clients.
+"""Pages of a list by keyset: a cursor contains the key of the last item on the page and is opaque to clients.
 
-Rows that come or go meanwhile neither repeat nor hide others.
+Rows that are added or removed meanwhile do not repeat or hide others.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -19,13 +19,13 @@ K = TypeVar("K")
 
 
 class Pager(Generic[K]):
-    """How one list is cut into pages: by keys of this kind, a tuple whose last part, if text, is an id."""
+    """How a list is paged: by a tuple of these types as key; a last part of type text is an id."""
 
     def __init__(self, kind: Any) -> None:
         self._decode = msgspec.json.Decoder(kind).decode
 
     def key(self, cursor: str | UnsetType) -> K | None:
-        """The key in a cursor, None for the first page. Raises 422 for what is no cursor of this list."""
+        """The key in a cursor, None for the first page. Raises 422 for a cursor of another list."""
         if cursor is UNSET:
             return None
         assert isinstance(cursor, str)
@@ -40,7 +40,7 @@ class Pager(Generic[K]):
     def page(
         self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], Any]
     ) -> dict[str, Any]:
-        """`{items, nextCursor}` of rows, of which one more than `limit` was asked for."""
+        """`{items, nextCursor}` of rows; the caller reads one row more than `limit`."""
         more = len(rows) > limit
         shown = rows[:limit]
         return {
@@ -55,5 +55,5 @@ BY_INSTANT: Final = Pager[tuple[datetime, str]](tuple[Annotated[datetime, Meta(t
 
 
 def cursor_of(key: Any) -> str:
-    """A key as clients carry it."""
+    """The cursor of a key."""
     return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")

@@ -1,4 +1,4 @@
-"""Headers that protect every page; each page adds a content security policy of its own."""
+"""Headers that protect every page; each page adds its content security policy."""
 
 from typing import Final
 

@@ -14,7 +14,12 @@ from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.store.reads import board as reads
 from server.store.reads import notices as record
-from server.store.reads.alerts_and_tickets import AlertTold, read_alert_told, read_open_alerts, read_past_alerts
+from server.store.reads.alerts_and_tickets import (
+    AlertWithText,
+    read_alert_with_text,
+    read_open_alerts,
+    read_past_alerts,
+)
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
@@ -33,7 +38,7 @@ NOTICES_SHOWN: Final = 20
 class Standing(Struct, frozen=True):
     """An alert with its number now (None if it is over) and what is behind it."""
 
-    alert: AlertTold
+    alert: AlertWithText
     now: float | None
     deliveries: list[DeliveryBehind]
     drivers: list[DriverBehind]
@@ -44,7 +49,7 @@ class Standing(Struct, frozen=True):
         return self.alert.threshold * RESOLVES_BELOW
 
 
-async def _standing(request: Call, alerts: list[AlertTold]) -> list[Standing]:
+async def _standing(request: Call, alerts: list[AlertWithText]) -> list[Standing]:
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current.alerts
     numbers = await read_numbers_now(
@@ -109,7 +114,7 @@ async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
 async def _one(request: Call, text: str) -> dict[str, Any]:
     node = node_of(request)
     known = id_in_path(text)
-    found = await read_alert_told(node.database.pool, known)
+    found = await read_alert_with_text(node.database.pool, known)
     if found is None:
         raise not_found()
     (standing,) = await _standing(request, [found])
@@ -128,7 +133,7 @@ async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """Somebody looks after it; whoever was first keeps it."""
     node = node_of(request)
     known = id_in_path(alert_id)
-    if await read_alert_told(node.database.pool, known) is None:
+    if await read_alert_with_text(node.database.pool, known) is None:
         raise not_found()
     answer = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
     if isinstance(answer, Refusal):

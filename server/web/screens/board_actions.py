@@ -20,7 +20,7 @@ from server.dispatch import refusals as r
 from server.dispatch.driver_actions import not_active
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
-from server.dispatcher.search_on_request import NobodyFound
+from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.store.query import asking
 from server.store.reads import board as reads
@@ -207,7 +207,7 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         found = await node_of(request).asking.search(known, request.user.actor, early=early)
     if isinstance(found, Refusal):
         return refused_fragment(found)
-    if isinstance(found, NobodyFound):
+    if isinstance(found, NoDriverFound):
         return done(f"Searched: {words(FAILURES, found.failure_reason).lower()}.")
     return done("Offered again." if not found.decided.repeated else "It is offered to somebody already.")
 

@@ -11,7 +11,7 @@ from server.dispatch import commands as c
 from server.dispatch.escalation import next_level_at
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.store.reads.alerts_and_tickets import read_tickets_told
+from server.store.reads.alerts_and_tickets import read_tickets_with_orders
 from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
@@ -105,7 +105,7 @@ async def _tickets(request: Call) -> dict[str, Any]:
     only = asked_of(request, "only", ("open", "closed"))
     at = canonical(asked_of(request, "at") or "")
     wanted = None if only is None else only == "open"
-    rows = await read_tickets_told(node_of(request).database.pool, at, wanted, PAGE + 1)
+    rows = await read_tickets_with_orders(node_of(request).database.pool, at, wanted, PAGE + 1)
     chosen = {"only": only}
     return {
         "tickets": rows[:PAGE],

@@ -14,7 +14,15 @@ from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.contract.webhook_events import EVERYTHING, TYPES
-from server.store.queues.webhook_log import TEST, Attempted, Fares, PostRow, read_fares, read_post, read_posts
+from server.store.queues.webhook_log import (
+    TEST,
+    Attempted,
+    PostRow,
+    WebhookStatus,
+    read_post,
+    read_posts,
+    read_webhook_status,
+)
 from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
@@ -95,7 +103,7 @@ async def webhooks_now(request: Call) -> ASGIResponse:
 
 async def _fares(request: Call) -> dict[str, Any]:
     node = node_of(request)
-    return {"webhooks": await read_fares(node.database.pool), "bars": bars}
+    return {"webhooks": await read_webhook_status(node.database.pool), "bars": bars}
 
 
 async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse:
@@ -160,7 +168,7 @@ async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
 async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
     node = node_of(request)
     pool = node.database.pool
-    found = await read_fares(pool, webhook_id)
+    found = await read_webhook_status(pool, webhook_id)
     if not found:
         raise not_found()
     status = asked_of(request, "status", STATUSES)
@@ -185,7 +193,7 @@ async def _one(
     request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: Filled | None = None
 ) -> ASGIResponse:
     shown = await _log(request, webhook_id)
-    row: Fares = shown["webhook"]
+    row: WebhookStatus = shown["webhook"]
     path = f"{PATH}/{webhook_id}"
     return await live(
         request,
@@ -209,7 +217,7 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """`do=` save, activate, deactivate, rotate, test, redeliver or delete."""
     known = id_in_path(webhook_id)
     path = f"{PATH}/{known}"
-    if not await read_fares(node_of(request).database.pool, known):
+    if not await read_webhook_status(node_of(request).database.pool, known):
         raise not_found()
     try:
         form = await read_form(request, Form)
