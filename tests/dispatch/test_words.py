@@ -17,7 +17,19 @@ from server.dispatch.money import EXPONENTS, amount, is_currency
 from server.dispatch.refusals import Refusal
 from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
 from server.dispatch.world import NeedsRows, World
-from tests.builders import ALICE, NOW, SOUP, a_delivery, a_policy, id_of, minutes, seconds
+from tests.builders import (
+    ALICE,
+    DAN,
+    NOW,
+    SOUP,
+    a_delivery,
+    a_driver,
+    a_policy,
+    an_assignment,
+    id_of,
+    minutes,
+    seconds,
+)
 from tests.dispatch.test_deliveries import NEW, create
 
 HOUR = timedelta(hours=1)
@@ -252,6 +264,17 @@ def apply(world: World, decided: Decided | Refusal) -> None:
     assert isinstance(decided, Decided), decided
     for event in decided.events:
         world.apply(event)
+
+
+def test_what_was_posted_is_known_where_the_goods_were_left_elsewhere() -> None:
+    """Dan has them, and somebody else is to pick them up from him."""
+    soup, dan = a_delivery(fingerprint="first"), a_driver()
+    job = an_assignment(soup, dan, picked_up_at=NOW - minutes(1))
+    first = posted_for(soup)
+    world = World(NOW, a_policy(), {SOUP: soup}, {DAN: dan}, posted={SOUP: None})
+    apply(world, decide(c.Reassign(job.id, "flat tyre", NEW_OFFER, id_of("next"), ALICE, force=True), world))
+    assert posted_for(soup) != first
+    assert world.posted(SOUP) == first
 
 
 def test_what_was_kept_of_a_changed_delivery_has_to_be_read() -> None:
