@@ -327,7 +327,7 @@ def prune(dry_run: bool) -> None:
             async with database(settings) as db:
                 if dry_run:
                     return await would_go(db, settings), {}
-                run = await remove(db.pool, settings)
+                run = await remove(db, settings)
                 return run.rows, run.failed
 
         gone, failed = asyncio.run(rows())

@@ -201,7 +201,7 @@ class Node:
             ("last_call", LastCall(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
-            ("prune", Pruner(pool, settings, self._dispatches).run),
+            ("prune", Pruner(self.database, settings, self._dispatches).run),
             ("insight_days", InsightDays(pool, settings, self._dispatches).run),
             ("lease", self.lease.keep),
             ("matcher", self.matcher.run),

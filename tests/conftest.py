@@ -24,6 +24,7 @@ from litestar import Litestar
 from server.embedded.servers import Embedded
 from server.process.uvicorn_server import NodeServer, listen, uvicorn_config
 from server.settings import Settings
+from tests.database_roles import connect_as_roles, divide
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
@@ -43,6 +44,7 @@ class Servers:
 
     postgres_url: str
     redis_url: str
+    postgres_log: Path
 
     def database(self, name: str) -> str:
         """The URL of another database on the same server."""
@@ -69,6 +71,14 @@ class Node:
     async def stop(self) -> None:
         """End as after SIGTERM: drain, close, shut the application down. Harmless when ended already."""
         raise NotImplementedError
+
+    async def change(self, statement: str, *args: Any) -> Any:
+        """Change rows behind the node's back, with all rights; the first value that comes back, if any does."""
+        connection = await asyncpg.connect(self.settings.database_url)
+        try:
+            return await connection.fetchval(statement, *args)
+        finally:
+            await connection.close()
 
 
 class StartNode(Protocol):
@@ -122,18 +132,19 @@ def pytest_collection_finish() -> None:
 def servers() -> Iterator[Servers]:
     """Fast, not durable: a test of durability starts an `Embedded` of its own."""
     with short_folder(home_of_servers()) as folder, Embedded(folder, durable=False) as embedded:
-        yield Servers(embedded.database_url, embedded.redis_url)
+        yield Servers(embedded.database_url, embedded.redis_url, folder / "postgres.log")
 
 
 @pytest.fixture(scope="session")
 def template_database(servers: Servers) -> str:
-    """The name of a migrated database that every test's own is cloned from."""
+    """The name of a migrated database that every test's own is cloned from, with what each role may write in it."""
 
     async def make() -> None:
         from server.store.migrate import migrate
 
         await _administer(servers, f"CREATE DATABASE {TEMPLATE}")
         await migrate(servers.database(TEMPLATE))
+        await divide(servers.database(TEMPLATE))
 
     run_apart(make)
     return TEMPLATE
@@ -151,6 +162,21 @@ def database_url(servers: Servers, template_database: str) -> Iterator[str]:
     """A migrated database of the test's own."""
     with _database(servers, template_database) as url:
         yield url
+
+
+@pytest.fixture
+def database_roles(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every connection of the test's nodes has a role that may write what is its own (tests/database_roles.py).
+
+    A statement that PostgreSQL denies fails the test, whoever swallowed the error.
+    """
+    connect_as_roles(monkeypatch)
+    begun = servers.postgres_log.stat().st_size
+    yield
+    with servers.postgres_log.open() as log:
+        log.seek(begun)
+        denied = [line for line in log if "permission denied" in line]
+    assert not denied, f"to change rows behind a node's back, use `node.change`: {denied}"
 
 
 @pytest.fixture
@@ -186,7 +212,7 @@ def settings(database_url: str, redis_url: str, redis_prefix: str, tmp_path: Pat
 
 
 @pytest.fixture
-async def node(settings: Settings) -> AsyncIterator[StartNode]:
+async def node(settings: Settings, database_roles: None) -> AsyncIterator[StartNode]:
     """Starts nodes: `first = await node()`, `second = await node(batch_limit=1)`."""
     async with AsyncExitStack() as running:
 

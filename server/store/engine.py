@@ -36,7 +36,8 @@ _SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
 }
-_READING: Final = _SETTINGS | {
+# What each kind of connection sets at its start: one kind for each purpose that writes rows of its own.
+READING: Final = _SETTINGS | {
     "lock_timeout": "2s",
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "10s",
@@ -44,7 +45,7 @@ _READING: Final = _SETTINGS | {
     "random_page_cost": "1.1",
     "plan_cache_mode": "force_custom_plan",
 }
-_WRITING: Final = _SETTINGS | {
+WRITING: Final = _SETTINGS | {
     "lock_timeout": "500ms",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "2s",
@@ -55,12 +56,13 @@ _WRITING: Final = _SETTINGS | {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
-_OUTBOX: Final = _WRITING | {
+OUTBOX: Final = WRITING | {
     # What it reads is in the order of an index; sorting would mean to read all that is in line.
     "enable_sort": "off",
     "enable_bitmapscan": "off",
     "enable_material": "off",
 }
+RETENTION: Final = {**READING}
 
 
 class DatabaseUnreachable(Exception):
@@ -215,7 +217,7 @@ class Database(PostgresEngine):
             record_class=asyncpg.Record,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
-            server_settings=_READING,
+            server_settings=READING,
         )
         try:
             await pool
@@ -241,15 +243,19 @@ class Database(PostgresEngine):
         """A new connection for the write path, configured to give up soon. Raises what asyncpg raises, OSError
         or TimeoutError; the caller closes it.
         """
-        return await self._connect(_WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
+        return await self._connect(WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
 
     async def connect_for_outbox(self) -> Any:
         """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""
-        return await self._connect(_OUTBOX)
+        return await self._connect(OUTBOX)
+
+    async def connect_for_retention(self) -> Connection:
+        """A new connection for deleting old rows, the only one that deletes any of the state. The caller closes it."""
+        return await self._connect(RETENTION)
 
     async def connect_apart(self) -> Connection:
         """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""
-        return await self._connect(_READING)
+        return await self._connect(READING)
 
     async def get_new_connection(self) -> Connection:
         """The connection that Piccolo uses without a pool: for migrations, whose statements may take long."""

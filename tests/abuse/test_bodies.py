@@ -4,8 +4,8 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
+import asyncpg
 import httpx2
 import pytest
 
@@ -30,14 +30,15 @@ def bearer(client: httpx2.AsyncClient) -> str:
 @asynccontextmanager
 async def locked(site: Site, table: str) -> AsyncIterator[asyncio.Event]:
     """Nobody reads this table until the event is set."""
-    pool: Any = site.node.app.state.node.database.pool
     there, unlock = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
-        async with pool.acquire() as connection, connection.transaction():
+        connection = await asyncpg.connect(site.node.settings.database_url)
+        async with connection.transaction():
             await connection.execute(f"LOCK TABLE {table}")
             there.set()
             await unlock.wait()
+        await connection.close()
 
     holding = asyncio.create_task(hold())
     await there.wait()

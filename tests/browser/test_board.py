@@ -295,8 +295,7 @@ async def test_worst_comes_first_and_a_new_level_moves_up(site: Site, people: Pe
     board = await open_board(vic)
     rows = board.locator("#rows-waiting tr")
     await expect(rows.nth(0)).to_have_id(f"d-{older['id']}")
-    pool = site.node.app.state.node.database.pool
-    await pool.execute(
+    await site.node.change(
         "UPDATE deliveries SET unassigned_since = unassigned_since - interval '6 minutes' WHERE id = $1", newer["id"]
     )
     await expect(rows.nth(0)).to_have_id(f"d-{newer['id']}")
@@ -584,7 +583,7 @@ PLACES = """(list) => [...document.querySelectorAll(`#rows-${list} tr`)].map((ro
 
 
 async def older(site: Site, delivery: dict[str, Any], minutes: int) -> None:
-    await site.node.app.state.node.database.pool.execute(
+    await site.node.change(
         "UPDATE deliveries SET unassigned_since = unassigned_since - make_interval(mins => $2) WHERE id = $1",
         delivery["id"],
         minutes,
@@ -817,7 +816,6 @@ async def test_an_alert_shows_its_number_now_and_none_is_not_red(site: Site, peo
 
 async def lively(site: Site) -> dict[str, dict[str, Any]]:
     """A board with something of everything: levels, an offer, work under way, every availability, an alert."""
-    pool = site.node.app.state.node.database.pool
     made: dict[str, dict[str, Any]] = {}
     busy = await site.driver("Bo Lindqvist", at_work=True)
     made["active"], _ = await site.assignment(busy, storeName="Lemon Tree", sellerOrderId="K-1041")
@@ -830,7 +828,7 @@ async def lively(site: Site) -> dict[str, dict[str, Any]]:
         made[store] = await site.delivery(
             storeName=store, sellerOrderId=f"K-10{50 + number}", pickup={"lat": 52.53 + number / 200, "lon": 13.4}
         )
-        await pool.execute(
+        await site.node.change(
             "UPDATE deliveries SET unassigned_since = unassigned_since - make_interval(mins => $2) WHERE id = $1",
             made[store]["id"],
             minutes,

@@ -381,7 +381,7 @@ async def test_the_position_goes_out_with_every_new_connection(chromium: Browser
         await dans.online()
         await dans.page.add_init_script("globalThis.setInterval = () => 0")
         await until(lambda: value(site, "SELECT at FROM driver_positions"))
-        before = await value(site, "DELETE FROM driver_positions RETURNING at")
+        before = await site.node.change("DELETE FROM driver_positions RETURNING at")
         await dans.page.reload()
         await until(lambda: value(site, "SELECT at > $1 FROM driver_positions", before))
 

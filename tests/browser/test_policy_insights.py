@@ -85,7 +85,7 @@ async def test_the_policy_reads_in_both_themes_and_on_a_phone(site: Site, people
 
 
 async def test_the_insights_are_drawn_and_read_in_both_themes_and_on_a_phone(site: Site, people: People) -> None:
-    await make_offers(site.node.app.state.node.database.pool, 600, 20 * 3600)
+    await make_offers(site.node, 600, 20 * 3600)
     for theme in THEMES:
         for place, viewport in (("wide", WIDE), ("phone", PHONE)):
             vic = await people(site.node, "Vic", "viewer", color_scheme=theme, viewport=viewport)

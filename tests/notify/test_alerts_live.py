@@ -77,12 +77,11 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
 
 async def test_too_many_rejections_and_then_too_little_to_tell_from(site: Site) -> None:
     await set_alerts(site, minimumSample=4, rejectedShare=0.5)
-    pool = site.node.app.state.node.database.pool
     delivery = await site.delivery()
     driver = await site.driver()
     for number in range(1, 7):
         status = "REJECTED" if number <= 4 else "ACCEPTED"
-        await pool.execute(
+        await site.node.change(
             "INSERT INTO driver_offers (id, delivery_id, driver_id, status, attempt, offer_payload, created_at,"
             " expires_at, closed_at, accepted_at, rejected_at) VALUES ($1, $2, $3, $4, $5, '{}',"
             " now() - interval '10 min', now(), now() - interval '5 min',"
@@ -99,7 +98,7 @@ async def test_too_many_rejections_and_then_too_little_to_tell_from(site: Site) 
     metrics = (await site.nobody.get("/metrics")).text
     assert 'callboard_rejected_share{zone="default"} 0.66' in metrics
     assert 'callboard_alerts_open{kind="rejected_share",zone="default"} 1.0' in metrics
-    await pool.execute(
+    await site.node.change(
         "UPDATE driver_offers SET created_at = now() - interval '3 h', closed_at = now() - interval '2 h'"
     )
     await look(site)

@@ -25,8 +25,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def wait_for(site: Site, delivery: dict[str, Any], seconds: int) -> None:
     """The delivery has waited so long, as far as the database knows."""
-    pool = site.node.app.state.node.database.pool
-    await pool.execute(
+    await site.node.change(
         "UPDATE deliveries SET unassigned_since = now() - make_interval(secs => $2), created_at = least(created_at,"
         " now() - make_interval(secs => $2)) WHERE id = $1", delivery["id"], seconds,
     )  # fmt: skip

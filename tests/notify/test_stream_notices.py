@@ -178,7 +178,7 @@ async def test_a_ping_of_another_socket_proves_nothing(site: Site) -> None:
     receipts = Receipts(node.database.pool, node.hub)
     dan = await site.driver("Dan", at_work=True)
     await availability(site, dan, "paused")
-    seq = await node.database.pool.fetchval(
+    seq = await site.node.change(
         "UPDATE drivers SET session_node = $2, session_id = $3 WHERE id = $1 RETURNING stream_seq",
         dan.id, node.node_id, new_id(),
     )  # fmt: skip

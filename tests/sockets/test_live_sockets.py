@@ -7,7 +7,6 @@ import socket as sockets
 from contextlib import AsyncExitStack
 from typing import Any
 
-import asyncpg
 import httpx2
 import pytest
 import websockets
@@ -317,11 +316,10 @@ async def test_drivers_get_a_new_hello_if_the_database_lost_messages_that_were_s
     """As after a fail-over to a standby that had not heard the last commits: their numbers are given out again."""
     here = await node()
     dan = await a_driver(here)
-    pool = here.app.state.node.database.pool
     async with driver_app(here.ws_url, dan) as app:
         await ready(app)
         seq = (await app.ask("pause") and await app.hear("availability"))["seq"]
-        await pool.execute(
+        await here.change(
             "WITH forgotten AS (DELETE FROM driver_messages WHERE driver_id = $1 AND seq = $2)"
             " UPDATE drivers SET stream_seq = $2 - 1 WHERE id = $1",
             dan,
@@ -339,8 +337,7 @@ async def test_a_database_that_forgot_a_driver_ends_their_socket(node: StartNode
     dan = await a_driver(here)
     async with driver_app(here.ws_url, dan) as app:
         await app.hear("hello")
-        pool = here.app.state.node.database.pool
-        await pool.execute(
+        await here.change(
             "WITH messages AS (DELETE FROM driver_messages WHERE driver_id = $1),"
             " history AS (DELETE FROM driver_availability_history WHERE driver_id = $1),"
             " positions AS (DELETE FROM driver_positions WHERE driver_id = $1) DELETE FROM drivers WHERE id = $1",
@@ -355,9 +352,7 @@ async def test_a_database_that_forgot_a_driver_ends_their_socket(node: StartNode
 
 async def the_deadline_comes(node: Node, offer_id: str) -> None:
     """The offer's deadline is now, however long the test took to get here."""
-    await node.app.state.node.database.pool.execute(
-        "UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id
-    )
+    await node.change("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer_id)
 
 
 async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_the_next_driver(node: StartNode) -> None:
@@ -380,7 +375,7 @@ async def test_an_order_is_not_given_to_a_phone_that_went_away_but_offered_to_th
 
 async def the_deadline_is_near(node: Node, offer_id: str) -> None:
     """Near enough for the last call, and far enough for its answer."""
-    await node.app.state.node.database.pool.execute(
+    await node.change(
         "UPDATE driver_offers SET expires_at = clock_timestamp() + interval '4 s' WHERE id = $1", offer_id
     )
 
@@ -450,9 +445,7 @@ async def test_silence_is_no_yes_when_the_whole_server_was_away_at_the_deadline(
         offer = (await app.hear("offer"))["offer"]
         assert (await app.ask("received", offerId=offer["id"]))["type"] == "ack"
         await first.stop()
-    connection = await asyncpg.connect(first.settings.database_url)
-    await connection.execute("UPDATE driver_offers SET expires_at = clock_timestamp() WHERE id = $1", offer["id"])
-    await connection.close()
+    await the_deadline_comes(first, offer["id"])
     second = await node()
     async with driver_app(second.ws_url, dan) as app:
         await app.hear("hello")

@@ -25,16 +25,21 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def pool(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    """Of a database with ten days of offers."""
+async def database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
+    """With ten days of offers."""
     monkeypatch.setattr(insight_days, "REST_FACTOR", 0.0)
     connection = await asyncpg.connect(settings.database_url)
     await make_history(connection, offers=2_000, days=10, drivers=20)
     await connection.close()
     database = Database(settings.database_url)
     await database.open()
-    yield database.pool
+    yield database
     await database.close()
+
+
+@pytest.fixture
+async def pool(database: Database) -> Any:
+    return database.pool
 
 
 def days_of(pool: Any, settings: Settings, zone: str = ZONE) -> InsightDays:
@@ -90,17 +95,17 @@ async def test_another_time_zone_has_days_of_its_own(pool: Any, settings: Settin
 
 
 async def test_what_was_counted_outlives_the_deliveries(
-    pool: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    database: Database, pool: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REST_SECONDS", "REST_FACTOR"):
         monkeypatch.setattr(f"server.store.jobs.retention.{name}", 0.0)
     now = await pool.fetchval("SELECT now()")
     before = await insights(pool, now)
     await days_of(pool, settings).count()
-    await prune(pool, settings.with_changes(keep_deliveries_days=2))
+    await prune(database, settings.with_changes(keep_deliveries_days=2))
     assert await pool.fetchval("SELECT min(created_at) FROM deliveries") > now - timedelta(days=2.1)
     assert await insights(pool, now) == before
-    gone = await prune(pool, settings.with_changes(keep_history_days=4))
+    gone = await prune(database, settings.with_changes(keep_history_days=4))
     assert gone.rows["insight_days"] > 0
     assert await pool.fetchval("SELECT min(since) FROM insight_counts") > now - timedelta(days=5)
 

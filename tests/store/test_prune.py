@@ -80,7 +80,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def pool(database: Database) -> Any:
-    """The node's, as the pruner uses it; with a driver, a user and a webhook."""
+    """The node's; with a driver, a user and a webhook."""
     for statement in (
         """INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
                                 expiries_in_a_row, stream_seq, active_count)
@@ -130,10 +130,10 @@ async def test_old_rows_go_in_batches_and_young_ones_stay(
     await aged(pool, table, kept + DAY, 2_050)
     await aged(pool, table, kept - timedelta(minutes=30), 3, first=2_050)
     assert (await would_go(database, settings))[table] == 2_050
-    run = await prune(pool, settings)
+    run = await prune(database, settings)
     assert (run.rows[table], run.failed, run.finished) == (2_050, {}, True)
     assert await count(pool, table) == before + 3
-    assert sum((await prune(pool, settings)).rows.values()) == 0
+    assert sum((await prune(database, settings)).rows.values()) == 0
 
 
 async def test_finished_deliveries_go_with_all_that_is_theirs(
@@ -149,7 +149,7 @@ async def test_finished_deliveries_go_with_all_that_is_theirs(
     before = {table: await count(pool, table) for table in ("deliveries", *OF_DELIVERIES)}
     expected = await would_go(database, settings, now=now)
     assert 300 < expected["deliveries"] < before["deliveries"] - 300
-    run = await prune(pool, settings, now=now)
+    run = await prune(database, settings, now=now)
     assert {table: run.rows[table] for table in expected} == expected
     for table, rows in before.items():
         assert await count(pool, table) == rows - expected[table] > 0, table
@@ -160,7 +160,7 @@ async def test_finished_deliveries_go_with_all_that_is_theirs(
 
 
 async def test_only_finished_rows_past_their_retention_are_deleted(
-    pool: Any, apart: Any, settings: Settings, quick: None
+    database: Database, pool: Any, apart: Any, settings: Settings, quick: None
 ) -> None:
     await history(apart, offers=150, days=2)
     ids = [row[0] for row in await pool.fetch("SELECT id FROM deliveries ORDER BY id LIMIT 4")]
@@ -178,8 +178,8 @@ async def test_only_finished_rows_past_their_retention_are_deleted(
         touched,
         now - 399 * DAY,
     )
-    assert (await prune(pool, settings, now=now - 3 * DAY)).rows["deliveries"] == 0, "too young"
-    await prune(pool, settings, now=now)
+    assert (await prune(database, settings, now=now - 3 * DAY)).rows["deliveries"] == 0, "too young"
+    await prune(database, settings, now=now)
     left = {row[0] for row in await pool.fetch("SELECT id FROM deliveries WHERE id = ANY ($1::uuid[])", ids)}
     assert left == {running, scheduled, touched}, f"{seen} was over"
     assert await count(pool, "deliveries") == 3
@@ -187,54 +187,56 @@ async def test_only_finished_rows_past_their_retention_are_deleted(
 
 
 async def test_what_somebody_works_on_is_left_for_another_time(
-    pool: Any, apart: Any, settings: Settings, quick: None
+    database: Database, pool: Any, apart: Any, settings: Settings, quick: None
 ) -> None:
     await history(apart, offers=600, days=2)
     now = await pool.fetchval("SELECT now()") + 500 * DAY
     held = await apart.fetchval("SELECT id FROM deliveries ORDER BY id LIMIT 1")
     async with asyncio.timeout(60), apart.transaction():
         await apart.execute("SELECT FROM deliveries WHERE id = $1 FOR NO KEY UPDATE", held)
-        run = await prune(pool, settings, now=now)
+        run = await prune(database, settings, now=now)
     assert run.failed == {}
     assert [row[0] for row in await pool.fetch("SELECT id::text FROM deliveries")] == [str(held)]
     assert await count(pool, "driver_offers") > 0
-    assert (await prune(pool, settings, now=now)).rows["deliveries"] == 1
+    assert (await prune(database, settings, now=now)).rows["deliveries"] == 1
 
 
 async def test_a_step_that_fails_stops_no_other_and_is_made_up_for(
-    pool: Any, apart: Any, settings: Settings, quick: None
+    database: Database, pool: Any, apart: Any, settings: Settings, quick: None
 ) -> None:
     for table in ("alerts", "notices", "sessions"):
         await aged(pool, table, 401 * DAY, 3)
     await apart.execute("ALTER TABLE notices RENAME TO elsewhere")
-    run = await prune(pool, settings)
+    run = await prune(database, settings)
     assert (list(run.failed), run.finished) == (["deliveries", "notices"], False), (
         "a delivery's notices are elsewhere too"
     )
     assert (run.rows["alerts"], run.rows["sessions"]) == (3, 3)
     await apart.execute("ALTER TABLE elsewhere RENAME TO notices")
-    run = await prune(pool, settings)
+    run = await prune(database, settings)
     assert (run.rows["notices"], run.failed, run.finished) == (3, {}, True)
 
 
 async def test_it_stops_between_two_batches_and_goes_on_where_it_was(
-    pool: Any, settings: Settings, quick: None
+    database: Database, pool: Any, settings: Settings, quick: None
 ) -> None:
     await aged(pool, "events", 401 * DAY, 2_500)
     left = iter([True, True, False])
-    run = await prune(pool, settings, go_on=lambda: next(left, False))
+    run = await prune(database, settings, go_on=lambda: next(left, False))
     assert (run.rows["events"], run.finished) == (1_000, False), "the deliveries' step asked first"
-    assert (await prune(pool, settings)).rows["events"] == 1_500
+    assert (await prune(database, settings)).rows["events"] == 1_500
 
 
-async def test_only_who_holds_the_lease_removes_anything(pool: Any, settings: Settings, quick: None) -> None:
+async def test_only_who_holds_the_lease_removes_anything(
+    database: Database, pool: Any, settings: Settings, quick: None
+) -> None:
     await aged(pool, "alerts", 401 * DAY, 5)
-    assert not await Pruner(pool, settings, lambda: False).once()
+    assert not await Pruner(database, settings, lambda: False).once()
     assert await count(pool, "alerts") == 5
     counted = PRUNED.labels("alerts")._value
     before = counted.get()
     with capture_logs() as lines:
-        assert await Pruner(pool, settings, lambda: True).once()
+        assert await Pruner(database, settings, lambda: True).once()
     assert await count(pool, "alerts") == 0
     assert counted.get() - before == 5
     [line] = [line for line in lines if line["event"] == "pruned"]
@@ -243,7 +245,7 @@ async def test_only_who_holds_the_lease_removes_anything(pool: Any, settings: Se
 
 
 async def test_a_stream_has_no_gap_and_an_app_that_was_away_longer_gets_a_snapshot(
-    pool: Any, settings: Settings, quick: None
+    database: Database, pool: Any, settings: Settings, quick: None
 ) -> None:
     """A clock that went back for a moment in the middle of a stream leaves no hole in it either."""
     driver = str(await pool.fetchval("SELECT id FROM drivers ORDER BY id LIMIT 1"))
@@ -257,7 +259,7 @@ async def test_a_stream_has_no_gap_and_an_app_that_was_away_longer_gets_a_snapsh
             age * DAY,
         )
     await pool.execute("UPDATE drivers SET stream_seq = 6 WHERE id = $1", driver)
-    assert (await prune(pool, settings)).rows["driver_messages"] == 2
+    assert (await prune(database, settings)).rows["driver_messages"] == 2
     snapshots = Snapshots(pool)
     running = asyncio.create_task(snapshots.run())
     for last_seq, missed, resync in ((0, [], True), (1, [], True), (2, [3, 4, 5, 6], False), (6, [], False)):
@@ -267,7 +269,7 @@ async def test_a_stream_has_no_gap_and_an_app_that_was_away_longer_gets_a_snapsh
 
 
 async def test_parked_messages_stay_as_long_as_the_history_and_take_their_attempts_along(
-    pool: Any, settings: Settings, quick: None
+    database: Database, pool: Any, settings: Settings, quick: None
 ) -> None:
     for age in (399 * DAY, 401 * DAY):
         await pool.execute(
@@ -283,7 +285,7 @@ async def test_parked_messages_stay_as_long_as_the_history_and_take_their_attemp
         " SELECT gen_random_uuid(), id, 't', '', now() - interval '2 years' FROM webhooks"
     )
     await pool.execute("UPDATE webhooks SET active = false, deleted_at = now() - interval '2 years'")
-    run = await prune(pool, settings)
+    run = await prune(database, settings)
     assert run.rows["webhook_deliveries"] == 1
     assert run.rows["webhooks"] == 0, "it has messages yet"
     assert (await count(pool, "webhook_deliveries"), await count(pool, "webhook_attempts")) == (2, 3)

@@ -97,7 +97,7 @@ async def test_commands_go_on_while_thousands_of_rows_go(
     drivers = [await a_driver(executor, pool) for _ in range(DRIVERS)]
     workers = [asyncio.create_task(work(executor, driver_id, over)) for driver_id in drivers]
     settings = settings.with_changes(keep_deliveries_days=2, keep_history_days=1, keep_messages_days=1)
-    runs = await asyncio.gather(prune(pool, settings), prune(pool, settings))
+    runs = await asyncio.gather(prune(database, settings), prune(database, settings))
     over.set()
     made = sum(await asyncio.gather(*workers))
     assert made > DRIVERS
@@ -120,7 +120,7 @@ async def test_an_order_repeated_after_it_was_removed_is_a_new_one(
     now = await pool.fetchval("SELECT now()")
     repeated = await executor.submit(an_order(row["seller_order_id"]))
     assert getattr(repeated, "code", "") == "delivery_differs", "it is kept, so it is known"
-    await prune(pool, settings, now=now + timedelta(days=385))
+    await prune(database, settings, now=now + timedelta(days=385))
     again = await done(executor, an_order(row["seller_order_id"]))
     assert again.decided.delivery_id not in (None, row["id"])
 
@@ -131,13 +131,13 @@ async def test_a_command_for_a_delivery_that_is_being_removed_finds_none(
     pool = database.pool
     ids = [row[0] for row in await pool.fetch("SELECT id FROM deliveries ORDER BY id LIMIT 400")]
     now = await pool.fetchval("SELECT now()")
-    removing = asyncio.create_task(prune(pool, settings, now=now + timedelta(days=500)))
+    removing = asyncio.create_task(prune(database, settings, now=now + timedelta(days=500)))
     ada, codes = Actor("admin", "ada"), set()
     while not removing.done():
         answers = await asyncio.gather(*(executor.submit(c.CancelDelivery(id_, "late", ada)) for id_ in ids))
         codes |= {getattr(answer, "code", "done") for answer in answers}
     assert (await removing).failed == {}
-    await prune(pool, settings, now=now + timedelta(days=500))
+    await prune(database, settings, now=now + timedelta(days=500))
     assert await pool.fetchval("SELECT count(*) FROM deliveries") == 0
     assert "not_found" in codes
     assert "try_again" not in codes

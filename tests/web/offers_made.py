@@ -4,7 +4,11 @@ Of twenty offers fourteen are accepted, one is by silence, three are rejected, o
 of a delivery of its own, of which one in twenty-five waited for six minutes.
 """
 
-from typing import Any, Final
+from typing import Final
+
+import asyncpg
+
+from tests.conftest import Node
 
 DRIVER: Final = """
 INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
@@ -53,9 +57,9 @@ MADE: Final = (
 )
 
 
-async def make_offers(pool: Any, count: int, seconds: float) -> None:
+async def make_offers(node: Node, count: int, seconds: float) -> None:
     """So many offers, evenly over so many seconds that end now."""
-    async with pool.acquire() as connection:
-        await connection.execute(DRIVER)
-        for query in MADE:
-            await connection.execute(query, *([count, seconds] if "$1" in query else []))
+    connection = await asyncpg.connect(node.settings.database_url)
+    for query in (DRIVER, *MADE):
+        await connection.execute(query, *([count, seconds] if "$1" in query else []))
+    await connection.close()

@@ -137,11 +137,11 @@ async def test_who_has_work_is_never_dropped_from_the_board_however_long_off_shi
     dan, _ = await gone_by_the_clock(site)
     idle = await site.driver("Dora", at_work=True)
     assert (await idle.post("/availability/end-shift")).status_code == 200
-    feed, pool = site.node.app.state.node.feed, site.node.app.state.node.database.pool
+    feed = site.node.app.state.node.feed
     long_ago = "UPDATE drivers SET last_availability_change = now() - interval '13 hours' WHERE id = ANY($1::uuid[])"
     if watched:
         await open_board(site)
-    await pool.execute(long_ago, [dan.id, idle.id])
+    await site.node.change(long_ago, [dan.id, idle.id])
     if watched:
         await feed._read_these(set(), {dan.id, idle.id})
         assert feed._picture.forget_gone(feed._clock.now(), 12) == [idle.id]
@@ -180,8 +180,7 @@ async def test_what_is_on_its_way_back_counts_as_under_way_and_is_marked_too(sit
         failed = {"reason": "recipient_absent", "then": "return"}
         assert (await dan.post(f"/assignments/{assignment['id']}/failed", failed)).status_code == 200
         # Nothing else is counted in this zone: its driver went home elsewhere.
-        pool = site.node.app.state.node.database.pool
-        await pool.execute("UPDATE drivers SET zone = 'elsewhere' WHERE id = $1", dan.id)
+        await site.node.change("UPDATE drivers SET zone = 'elsewhere' WHERE id = $1", dan.id)
         site.node.app.state.node.feed._drivers.add(dan.id)
         await policy(site, callPresenceSeconds=1)
         await until(lambda: marked(latest(page, stream, f"a-{delivery['id']}"), "Dan"))

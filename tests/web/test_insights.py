@@ -35,7 +35,7 @@ def rows_of(answer: httpx2.Response) -> list[dict[str, str]]:
 
 
 async def made(site: Site, count: int = 200) -> None:
-    await make_offers(site.node.app.state.node.database.pool, count, TWELVE_HOURS)
+    await make_offers(site.node, count, TWELVE_HOURS)
 
 
 def tile(page: Element, label: str) -> Element:

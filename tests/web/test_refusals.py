@@ -36,6 +36,7 @@ class Refusing:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.pool = site.node.app.state.node.database.pool
+        self.change = site.node.change
         self.seen: set[tuple[str, str, str]] = set()
 
     async def rows(self) -> dict[str, list[str]]:
@@ -110,9 +111,9 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await refuse(dan.client, "POST", job + "failed", "not_picked_up", REASON, **ids)
     await refuse(alice, "POST", admin + "failed", "not_picked_up", REASON, **ids)
     await refuse(site.ada, "DELETE", "/drivers/{driver_id}", "has_active_work", **ids)
-    await refusing.pool.execute("UPDATE drivers SET capacity = 2, active_count = 2 WHERE id = $1", dan.id)
+    await refusing.change("UPDATE drivers SET capacity = 2, active_count = 2 WHERE id = $1", dan.id)
     await refuse(alice, "PATCH", "/drivers/{driver_id}", "has_active_work", {"capacity": 1}, **ids)
-    await refusing.pool.execute("UPDATE drivers SET active_count = 1 WHERE id = $1", dan.id)
+    await refusing.change("UPDATE drivers SET active_count = 1 WHERE id = $1", dan.id)
     await site.driver("Max", externalRef="max")
     await refuse(alice, "PATCH", "/drivers/{driver_id}", "driver_exists", {"externalRef": "max"}, **ids)
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/pickup")).status_code == 200
@@ -146,7 +147,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     )
     old = await site.delivery()
     assert (await shop.post(f"/deliveries/{old['id']}/cancel", json=REASON)).status_code == 200
-    await refusing.pool.execute("UPDATE deliveries SET over_at = now() - interval '1 hour' WHERE id = $1", old["id"])
+    await refusing.change("UPDATE deliveries SET over_at = now() - interval '1 hour' WHERE id = $1", old["id"])
     await refuse(alice, "POST", order + "/restore", "too_late_to_restore", delivery_id=old["id"])
 
 
@@ -188,11 +189,11 @@ async def test_no_refusal_changes_a_row(site: Site) -> None:
 
     # An offer that is over, and one to a driver who is full.
     delivery, offer_id = await offered(site, dan)
-    await refusing.pool.execute("UPDATE drivers SET active_count = capacity WHERE id = $1", dan.id)
+    await refusing.change("UPDATE drivers SET active_count = capacity WHERE id = $1", dan.id)
     answer = "/drivers/{driver_id}/offers/{offer_id}"
     ids = {"driver_id": dan.id, "offer_id": offer_id}
     await refuse(dan.client, "POST", f"{answer}/accept", "driver_not_available", **ids)
-    await refusing.pool.execute("UPDATE drivers SET active_count = 0 WHERE id = $1", dan.id)
+    await refusing.change("UPDATE drivers SET active_count = 0 WHERE id = $1", dan.id)
     assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
     for what in ("accept", "reject"):
         await refuse(dan.client, "POST", f"{answer}/{what}", "offer_no_longer_open", **ids)
@@ -246,7 +247,7 @@ async def test_no_refusal_changes_a_row(site: Site) -> None:
     policy = (await ada.get("/admin/policy")).json()
     await refuse(ada, "PUT", "/admin/policy", "version_changed", policy | {"version": policy["version"] + 1})
     alert_id = new_id()
-    await refusing.pool.execute(
+    await refusing.change(
         "INSERT INTO alerts (id, kind, zone, value, threshold, raised_at, resolved_at)"
         " VALUES ($1, 'unassigned_count', 'default', 12, 10, now() - interval '1 minute', now())",
         alert_id,

@@ -68,10 +68,9 @@ async def test_an_escalated_delivery_has_a_ticket(site: Site) -> None:
 
 async def test_alerts_are_listed_with_the_open_ones(site: Site, problem: Check) -> None:
     assert (await site.vic.get("/admin/alerts")).json() == {"items": [], "nextCursor": None}
-    pool = site.node.app.state.node.database.pool
     columns = "id, kind, zone, value, threshold, raised_at"
     values = "$1, 'unassigned_count', 'mitte', 12, 10, '2026-02-01'"
-    await pool.execute(f"INSERT INTO alerts ({columns}) VALUES ({values})", new_id())
+    await site.node.change(f"INSERT INTO alerts ({columns}) VALUES ({values})", new_id())
     (alert,) = (await site.vic.get("/admin/alerts?zone=mitte")).json()["items"]
     assert alert == {
         "id": alert["id"],
@@ -140,7 +139,7 @@ async def test_a_window_has_bounds(site: Site, problem: Check) -> None:
 
 async def test_a_key_is_shown_once_and_listed_without_it(site: Site, problem: Check) -> None:
     made = (await site.ada.post("/admin/api-keys", json={"name": "roma"})).json()
-    assert made.keys() == {"id", "name", "key", "prefix"}
+    assert made.keys() == {"id", "name", "key", "prefix", "sellerId"}
     assert made["key"].startswith("cb_")
     listed = await site.vic.get("/admin/api-keys")
     assert made["key"] not in listed.text

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from server.settings import Settings
 from server.store.clock import time_at
-from server.store.connections import Pool
+from server.store.connections import Queries
 from server.store.engine import DATABASE_ERRORS, Database
 
 BATCH: Final = 1_000
@@ -207,33 +207,39 @@ class Run(Struct, frozen=True):
 
 
 async def prune(
-    pool: Pool, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
+    database: Database, settings: Settings, *, now: datetime | None = None, go_on: Callable[[], bool] = lambda: True
 ) -> Run:
     """Delete everything that is old at `now` (by default the database's time), while `go_on` returns true.
 
     A step that fails leaves the rest of its rows for the next run. Raises what the database raises if it cannot read
     the time.
     """
-    now = now or await time_at(pool)
-    rows: Counter[str] = Counter()
-    failed = {}
-    for step in STEPS:
-        try:
-            await _take(pool, step, now - step.kept(settings), go_on, rows)
-        except DATABASE_ERRORS as error:
-            FAILED.labels(step.name).inc()
-            log.warning("prune_failed", step=step.name, reason=repr(error))
-            failed[step.name] = repr(error)
-    return Run(rows, failed, not failed and go_on())
+    connection = await database.connect_for_retention()
+    try:
+        now = now or await time_at(connection)
+        rows: Counter[str] = Counter()
+        failed = {}
+        for step in STEPS:
+            try:
+                await _take(connection, step, now - step.kept(settings), go_on, rows)
+            except DATABASE_ERRORS as error:
+                FAILED.labels(step.name).inc()
+                log.warning("prune_failed", step=step.name, reason=repr(error))
+                failed[step.name] = repr(error)
+        return Run(rows, failed, not failed and go_on())
+    finally:
+        connection.terminate()
 
 
-async def _take(pool: Pool, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]) -> None:
+async def _take(
+    connection: Queries, step: Step, before: datetime, go_on: Callable[[], bool], rows: Counter[str]
+) -> None:
     """Run one statement after another, each followed by a pause."""
     place: str | None = step.begin
     while place is not None and go_on():
         arguments = [before, place, id_above(before)][: 3 if "$3" in step.remove else 2]
         began = time.monotonic()
-        answer = await pool.fetchrow(step.remove, *arguments, timeout=STATEMENT_SECONDS)
+        answer = await connection.fetchrow(step.remove, *arguments, timeout=STATEMENT_SECONDS)
         took = time.monotonic() - began
         STATEMENT_TIME.observe(took)
         place = answer["next"]
@@ -247,7 +253,7 @@ async def would_go(database: Database, settings: Settings, *, now: datetime | No
     """The number of old rows of each table at `now` (by default the database's time). It reads some tables completely,
     so do not call it regularly. Raises what the database raises.
     """
-    connection = await database.connect_apart()
+    connection = await database.connect_for_retention()
     try:
         await connection.execute(f"SET statement_timeout = '{COUNT_SECONDS}s'")
         now = now or await time_at(connection)
@@ -271,8 +277,8 @@ def id_above(at: datetime) -> str:
 class Pruner:
     """Once an hour, on the node that holds the lease, a run. `run` is to be supervised."""
 
-    def __init__(self, pool: Pool, settings: Settings, holds_lease: Callable[[], bool]) -> None:
-        self._pool = pool
+    def __init__(self, database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+        self._database = database
         self._settings = settings
         self._holds_lease = holds_lease
 
@@ -289,7 +295,7 @@ class Pruner:
         """Whether the run reached the end."""
         began = time.monotonic()
         try:
-            run = await prune(self._pool, self._settings, go_on=self._holds_lease)
+            run = await prune(self._database, self._settings, go_on=self._holds_lease)
         except DATABASE_ERRORS as error:
             log.warning("prune_failed", step="clock", reason=repr(error))
             return False

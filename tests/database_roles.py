@@ -1,0 +1,89 @@
+"""A database role for each purpose that a node has connections for, with the right to write what is its own.
+
+PostgreSQL itself then says who writes the state of dispatch: `save` alone, and retention, which only deletes.
+"""
+
+from typing import Final
+
+import asyncpg
+import pytest
+
+from server.store import engine
+
+SAVE: Final = "callboard_save"
+RETENTION: Final = "callboard_retention"
+OTHERS: Final = "callboard_others"
+
+STATE: Final = {
+    "alerts": "INSERT, UPDATE",
+    "assignments": "INSERT, UPDATE",
+    "deliveries": "INSERT, UPDATE",
+    "driver_availability_history": "INSERT",
+    "driver_messages": "INSERT",
+    "driver_offers": "INSERT, UPDATE",
+    "drivers": "INSERT, UPDATE",
+    "events": "INSERT",
+    "policy": "INSERT",
+    "support_tickets": "INSERT",
+    "unassigned_orders": "INSERT, UPDATE",
+}
+"""The state of dispatch, and what the write path does to it."""
+WAITING: Final = {"notices": "INSERT", "stream_notices": "INSERT", "webhook_deliveries": "INSERT"}
+"""Rows that the write path leaves for others, who send them and note what became of them."""
+OTHERS_WRITE: Final = {
+    "api_keys": "INSERT, UPDATE",
+    "driver_notices": "INSERT, UPDATE",
+    "driver_positions": "INSERT, UPDATE",
+    "insight_counts": "INSERT",
+    "insight_days": "INSERT",
+    "leases": "INSERT, UPDATE",
+    "nodes": "INSERT, UPDATE, DELETE",
+    "notices": "UPDATE",
+    "push_keys": "INSERT",
+    "push_subscriptions": "INSERT, UPDATE, DELETE",
+    "sessions": "INSERT, UPDATE, DELETE",
+    "stream_notices": "UPDATE",
+    "users": "INSERT, UPDATE",
+    "webhook_attempts": "INSERT",
+    "webhook_deliveries": "INSERT, UPDATE",
+    "webhooks": "INSERT, UPDATE",
+}
+"""All that the pool, the lease and the senders of webhooks write: nothing of the state."""
+RETENTION_DELETES: Final = (
+    "alerts", "assignments", "deliveries", "driver_availability_history", "driver_messages", "driver_notices",
+    "driver_offers", "events", "insight_counts", "insight_days", "nodes", "notices", "push_subscriptions", "sessions",
+    "stream_notices", "support_tickets", "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
+)  # fmt: skip
+
+
+async def divide(url: str) -> None:
+    """Make the roles on this server, and give them their rights in this database and in its copies."""
+    connection = await asyncpg.connect(url)
+    try:
+        for role in (SAVE, RETENTION, OTHERS):
+            await connection.execute(f"CREATE ROLE {role}")
+        await connection.execute("\n".join(f"{grant};" for grant in grants()))
+    finally:
+        await connection.close()
+
+
+def grants() -> list[str]:
+    """In the order they run."""
+    all_ = f"{SAVE}, {RETENTION}, {OTHERS}"
+    return [
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {all_}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {SAVE}, {OTHERS}",
+        *(f"GRANT {rights} ON {table} TO {SAVE}" for table, rights in (STATE | WAITING).items()),
+        *(f"GRANT {rights} ON {table} TO {OTHERS}" for table, rights in OTHERS_WRITE.items()),
+        f"GRANT DELETE ON {', '.join(RETENTION_DELETES)} TO {RETENTION}",
+        # What is about to go is locked first; PostgreSQL asks for a right to update for that, of one column at least.
+        f"GRANT UPDATE (id) ON deliveries TO {RETENTION}",
+    ]
+
+
+def connect_as_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every connection that a node makes has the role of its purpose."""
+    for settings in (engine.READING, engine.OUTBOX):
+        monkeypatch.setitem(settings, "role", OTHERS)
+    monkeypatch.setitem(engine.WRITING, "role", SAVE)
+    monkeypatch.setitem(engine.RETENTION, "role", RETENTION)
