@@ -81,10 +81,10 @@
     const data = columns(place);
     place.replaceChildren();
     if (!data[1].some((value) => value !== null)) {
-      const told = document.createElement("p");
-      told.className = "plot-empty";
-      told.textContent = "Nothing in this window";
-      place.append(told);
+      const empty = document.createElement("p");
+      empty.className = "plot-empty";
+      empty.textContent = "No data in this window";
+      place.append(empty);
       return null;
     }
     const isTime = place.dataset.table === "t-time";
@@ -108,7 +108,7 @@
         },
         axes: [
           { ...axis, space: 60, incrs: isTime ? undefined : isHour ? STEPS.hours : STEPS.seconds, values: (_, splits) => splits.map(written) },
-          { ...axis, size: 60, values: (_, splits) => splits.map((value) => (unit ? `${value} ${unit}` : value)) },
+          { ...axis, size: 60, values: (_, splits) => splits.map((value) => (unit === "%" ? `${value}%` : unit ? `${value} ${unit}` : value)) },
         ],
         series: series(place, isTime),
       },

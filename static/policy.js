@@ -2,11 +2,11 @@
 (() => {
   "use strict";
 
-  const AWAY = "Callboard cannot answer right now. Nothing was saved, and what you typed is still here: try again.";
+  const AWAY = "Callboard does not answer. Nothing was saved. Your changes are still in the form: try again.";
 
   document.addEventListener("htmx:after:swap", () => {
     const form = document.getElementById("policy-form");
-    const wrong = form?.querySelector('[aria-invalid="true"]') ?? form?.querySelector("#policy-said [role=alert]");
+    const wrong = form?.querySelector('[aria-invalid="true"]') ?? form?.querySelector("#policy-message [role=alert]");
     const next = wrong ?? form?.querySelector("[autofocus]");
     if (!next) return;
     next.focus({ preventScroll: true });
@@ -14,12 +14,12 @@
   });
 
   const away = () => {
-    const told = document.createElement("p");
-    told.className = "said bad";
-    told.setAttribute("role", "alert");
-    told.textContent = AWAY;
-    document.getElementById("policy-said").replaceChildren(told);
-    told.scrollIntoView({ block: "center" });
+    const line = document.createElement("p");
+    line.className = "message bad";
+    line.setAttribute("role", "alert");
+    line.textContent = AWAY;
+    document.getElementById("policy-message").replaceChildren(line);
+    line.scrollIntoView({ block: "center" });
   };
   document.addEventListener("htmx:error", away);
   document.addEventListener("htmx:response:error", (event) => {

@@ -1,4 +1,4 @@
-"""Whom a person may give a delivery to: drivers around its pickup, ranked, each with what stands in the way."""
+"""The drivers to whom a person may give a delivery: those around its pickup, ranked, each with the obstacle if any."""
 
 from datetime import datetime
 from typing import Final
@@ -15,10 +15,10 @@ from server.store.query import asking
 from server.store.reads.waiting import Box, nearest_drivers
 
 AROUND_LIMIT: Final = 60
-TOLD_LIMIT: Final = 25
+SHOWN_LIMIT: Final = 25
 LEAST_KM: Final = 25.0
 HARD: Final = frozenset({"on_break", "paused", "shift_ended", "offline", "busy"})
-"""What nobody's choice overcomes; the rest is only why the search would not pick them."""
+"""Obstacles that a person cannot overrule; the others only keep the search from choosing the driver."""
 
 
 class Choice(Struct, frozen=True):
@@ -46,9 +46,9 @@ async def choices(pool: Pool, delivery: Delivery, policy: Policy, now_holding: s
     box = Box(delivery.zone, *box_around(at.lat, at.lon, km))
     with asking():
         now, drivers = await nearest_drivers(pool, box, at.lat, at.lon, AROUND_LIMIT)
-    told = [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
-    told.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))
-    return told[:TOLD_LIMIT]
+    found = [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
+    found.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))
+    return found[:SHOWN_LIMIT]
 
 
 def _choice(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> Choice:

@@ -84,7 +84,7 @@ class Renderer:
 
     def headline(self, zones: dict[str, Zone], stats: Stats, rev: int) -> str:
         """The numbers of all zones, and those of each as data for whoever looks at one."""
-        told = {
+        numbers = {
             name: {
                 "waiting": zone.waiting,
                 "offers": zone.offers,
@@ -98,7 +98,7 @@ class Renderer:
             for name, zone in sorted(zones.items())
             if name
         }
-        return self._headline(zones[""], stats, rev, json.dumps(told, separators=(",", ":")))
+        return self._headline(zones[""], stats, rev, json.dumps(numbers, separators=(",", ":")))
 
 
 def partial_of(target: str, swap: str, html: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What happened, told for people: a line for each event of a timeline, with names instead of ids."""
+"""The timeline for people: a line for each event, with names instead of ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from server.board import words as w
+from server.board import formats as f
+from server.contract import words as w
 from server.dispatch.model import Actor
 from server.store.connections import Pool
 from server.store.reads.deliveries import TimelineEvent
@@ -32,8 +33,8 @@ TONES: Final = {
 
 
 class Line(Struct, frozen=True):
-    """One line of a timeline: `what` happened, `more` about it, by whom; `tone` for the eye, `driver` to link to, and
-    who was told of it.
+    """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, `driver` to link to,
+    and the notices that were made of it.
     """
 
     at: Any
@@ -44,7 +45,7 @@ class Line(Struct, frozen=True):
     driver_id: str | None
     driver: str | None
     kind: str
-    told: list[Notice]
+    notices: list[Notice]
 
 
 async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[Line]:
@@ -56,7 +57,7 @@ async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[No
     for notice in notices:
         place = _made_of(notice, events)
         if place is not None:
-            lines[place].told.append(notice)
+            lines[place].notices.append(notice)
     return lines
 
 
@@ -108,48 +109,48 @@ def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
         case "delivery.created":
             return [data.get("storeName", ""), f"zone {data.get('zone', '')}"]
         case "delivery.ready":
-            return ["before its time, somebody asked"] if data.get("early") else []
+            return ["dispatched early on request"] if data.get("early") else []
         case "delivery.search_failed":
             return [w.words(w.FAILURES, data.get("reason"))]
         case "offer.created":
-            return [f"attempt {data.get('attempt')}", *_offer(data.get("payload") or {}), data.get("reason") or ""]
+            return [f"try {data.get('attempt')}", *_offer(data.get("payload") or {}), data.get("reason") or ""]
         case "offer.accepted":
             return [_after(data)]
         case "offer.rejected":
-            return [_after(data), _why(data) or "no reason given"]
+            return [_after(data), _why(data) or w.REASONS["none_given"]]
         case "offer.expired":
-            return ["assigned by silence" if data.get("autoAccepted") else "no answer"]
+            return ["auto-accepted" if data.get("autoAccepted") else "no answer"]
         case "delivery.assigned":
             return [w.words(w.SOURCES, data.get("source")), data.get("reason") or ""]
         case "delivery.reassigned":
-            return [data.get("reason") or "", "after pickup" if data.get("forced") else ""]
+            return [_why(data), "after pickup" if data.get("forced") else ""]
         case "delivery.escalated":
             actions = ", ".join(w.words(w.LEVEL_ACTIONS, action) for action in data.get("actions", []))
             return [f"level {data.get('level')}", actions]
         case "ticket.created":
             return [data.get("title") or "", f"priority {data.get('priority', '')}"]
         case "driver.availability_changed":
-            return [w.words(w.STATES, data.get("to")), w.words(w.AVAILABILITY_REASONS, data.get("reason"))]
+            return [w.words(w.STATES, data.get("to")), w.words(w.REASONS, data.get("reason"))]
         case _:
             return [_why(data)]
 
 
 def _why(data: Mapping[str, Any]) -> str:
-    """A reason in words: the code, unless it says nothing beside a note."""
+    """A reason in words: what its code means, unless that says nothing beside a note."""
     reason, note = data.get("reason"), data.get("note")
     if note and reason in (None, "other"):
         return str(note)
-    said = str(reason or "").replace("_", " ")
+    said = w.words(w.REASONS, reason)
     return f"{said}: {note}" if note else said
 
 
 def _after(data: Mapping[str, Any]) -> str:
     milliseconds = data.get("responseTimeMs")
-    return f"after {milliseconds / 1000:.1f} s" if milliseconds is not None else ""
+    return f"after {f.seconds(milliseconds / 1000)}" if milliseconds is not None else ""
 
 
 def _offer(payload: Mapping[str, Any]) -> list[str]:
     if not payload:
         return []
-    earning = w.money(payload.get("estimatedEarningCents"), payload.get("currency", ""))
+    earning = f.money(payload.get("estimatedEarningCents"), payload.get("currency", ""))
     return [f"{payload.get('estimatedDistanceKm', 0):.1f} km to the pickup", earning]

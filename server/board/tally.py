@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
-from server.board.words import STATES
+from server.contract.words import STATES
 from server.store.reads.board import CountedDelivery, CountedDriver
 
 ALL = ""

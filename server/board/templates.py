@@ -5,7 +5,8 @@ from functools import cache, partial
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from server.board import words as w
+from server.board import formats as f
+from server.contract import words as w
 from server.contract.views import instant
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Point
@@ -39,14 +40,18 @@ def environment(zone_name: str) -> Environment:
     env.filters.update(
         ms=milliseconds,
         instant=instant,
-        clock=partial(w.clock, zone=zone),
-        clock_seconds=partial(w.clock, zone=zone, seconds=True),
-        day_and_clock=partial(w.day_and_clock, zone=zone),
-        day_and_clock_seconds=partial(w.day_and_clock, zone=zone, seconds=True),
-        lately=partial(w.lately, zone=zone),
-        span=w.span,
-        money=w.money,
-        shape=w.shape,
+        clock=partial(f.clock, zone=zone),
+        clock_seconds=partial(f.clock, zone=zone, seconds=True),
+        day_and_clock=partial(f.day_and_clock, zone=zone),
+        day_and_clock_seconds=partial(f.day_and_clock, zone=zone, seconds=True),
+        lately=partial(f.lately, zone=zone),
+        span=f.span,
+        seconds=f.seconds,
+        percent=f.percent,
+        counted=f.counted,
+        lower_first=w.lower_first,
+        money=f.money,
+        shape=f.shape,
         next_level_at=next_level_at,
         alert_value=alert_value,
         outcome=outcome,
@@ -62,31 +67,34 @@ def environment(zone_name: str) -> Environment:
                 "offer_status": w.OFFERS,
                 "alert": w.ALERTS,
                 "risk": w.RISKS,
-                "availability_reason": w.AVAILABILITY_REASONS,
+                "reason": w.REASONS,
                 "event": w.EVENTS,
                 "level_action": w.LEVEL_ACTIONS,
             }.items()
         },
     )
-    env.globals.update(time_zone=zone_name, reasons=w)
+    env.globals.update(time_zone=zone_name, reasons=f)
     return env
 
 
 def alert_value(alert: AlertShown) -> str:
     """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
-    form = ".0%" if alert.kind.endswith("share") else "g"
+
+    def written(value: float) -> str:
+        return f.percent(value) if alert.kind.endswith("share") else f"{value:g}"
+
     if alert.now is None or alert.resolved_at is not None:
-        return f"{alert.value:{form}} (over {alert.threshold:{form}})"
-    return f"{alert.now:{form}} now · raised at {alert.value:{form}} (over {alert.threshold:{form}})"
+        return f"{written(alert.value)} (threshold {written(alert.threshold)})"
+    return f"{written(alert.now)} now · {written(alert.value)} when raised (threshold {written(alert.threshold)})"
 
 
 def outcome(delivery: DeliveryRow) -> str:
     """What became of a delivery that leaves its table."""
     if delivery.status == "ASSIGNED":
-        return {"auto_accepted": "assigned by silence to", "manual": "assigned by hand to"}.get(
+        return {"auto_accepted": "auto-accepted for", "manual": "assigned manually to"}.get(
             delivery.source or "", "accepted by"
         )
-    return w.words(w.STATUSES, delivery.status).lower()
+    return w.lower_first(w.words(w.STATUSES, delivery.status))
 
 
 def trip_km(delivery: DeliveryRow, policy: Policy) -> str:

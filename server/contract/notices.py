@@ -1,11 +1,10 @@
-"""Who gets a notice of an event, and its text: ops, and drivers about what others did to their orders and
-availability.
-"""
+"""The texts of notices: to ops of escalations and alerts, to drivers of what others changed for them."""
 
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from server.contract.words import REASONS, RISKS, STATES, lower_first, words
 from server.dispatch import events as e
 from server.dispatch.effects import NOTIFYING
 from server.dispatch.model import Alert
@@ -17,7 +16,7 @@ CRITICAL: Final = "notify_critical"
 
 
 class OpsNotice(Struct, frozen=True):
-    """A notice for ops, about a delivery or an alert."""
+    """A notice to ops, of a delivery or of an alert."""
 
     severity: Severity
     zone: str
@@ -38,7 +37,7 @@ def is_for_ops(event: e.Event) -> bool:
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
-    """The notice of an escalation level that notifies ops, or of an alert raised or resolved; None for other events."""
+    """The notice of a level of escalation that asks for one, or of an alert raised or resolved; else None."""
     if type(event) not in _FOR_OPS:
         return None
     match event:
@@ -55,27 +54,25 @@ def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
 
 
 def driver_notice(event: e.Event, world: World) -> str | None:
-    """The text of the driver's notice about this event; None for the driver's own actions, for offers, and for changes
-    of their connection.
+    """The notice to the event's driver, offers aside; None if they did it themselves, or if it is only about their
+    connection.
     """
     if event.actor.type == "driver" and event.actor.id == event.driver_id:
         return None
     match event:
         case e.DeliveryAssigned():
-            why = event.reason or (
-                "auto-accepted, no answer in time" if event.assignment.source == "auto_accepted" else None
-            )
-            return f"Assigned: {_order(event, world)}" + (f": {why}." if why else ".")
+            why = event.reason or ("auto-accepted" if event.assignment.source == "auto_accepted" else None)
+            return _sentence(f"{_order(event, world)} assigned", why)
         case e.DeliveryReassigned():
-            return f"Reassigned: {_order(event, world)}: {event.reason}."
+            return _sentence(f"{_order(event, world)} reassigned from this driver", event.reason)
         case e.DeliveryCancelled():
-            return f"Cancelled: {_order(event, world)}: {event.reason}."
+            return _sentence(f"{_order(event, world)} cancelled", event.reason)
         case e.DeliveryReleased():
-            return f"Released: {_order(event, world)}: {(event.reason or '').replace('_', ' ')}."
+            return _sentence(f"{_order(event, world)} taken back from this driver", event.reason)
         case e.DeliveryChanged():
-            return f"Changed: {_order(event, world)}."
+            return _sentence(f"{_order(event, world)} changed", None)
         case e.AvailabilityChanged() if event.reason != "connection_lost":
-            return f"Availability is now {event.to.replace('_', ' ')}: {event.reason.replace('_', ' ')}."
+            return _sentence(f"Availability set to “{lower_first(words(STATES, event.to))}”", event.reason)
         case _:
             return None
 
@@ -83,12 +80,12 @@ def driver_notice(event: e.Event, world: World) -> str | None:
 def _escalated(event: e.DeliveryEscalated, world: World) -> OpsNotice:
     assert event.delivery_id is not None
     delivery = world.locked_delivery(event.delivery_id)
-    ending = ". It was cancelled" if "cancel" in event.actions else ""
+    ending = " The order is cancelled." if "cancel" in event.actions else ""
     return OpsNotice(
         "critical" if CRITICAL in event.actions else "warning",
         delivery.zone,
-        f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) has no driver,"
-        f" {event.minutes_since_creation} min after it was created (level {event.level}){ending}.",
+        f"{_order(event, world)} (zone {delivery.zone}) has no driver"
+        f" {event.minutes_since_creation} min after it was created (level {event.level}).{ending}",
         delivery_id=delivery.id,
     )
 
@@ -99,8 +96,8 @@ def _at_risk(event: e.RiskEscalated, world: World) -> OpsNotice:
     return OpsNotice(
         "critical" if CRITICAL in event.actions else "warning",
         delivery.zone,
-        f"Order {delivery.seller_order_id} of {delivery.store_name} (zone {delivery.zone}) is at risk:"
-        f" {event.risk.replace('_', ' ')} (level {event.level}).",
+        f"{_order(event, world)} (zone {delivery.zone}) is at risk:"
+        f" {lower_first(words(RISKS, event.risk))} (level {event.level}).",
         delivery_id=delivery.id,
     )
 
@@ -115,4 +112,9 @@ def _number(alert: Alert, value: float) -> str:
 def _order(event: e.Event, world: World) -> str:
     assert event.delivery_id is not None
     delivery = world.locked_delivery(event.delivery_id)
-    return f"order {delivery.seller_order_id} of {delivery.store_name}"
+    return f"Order {delivery.seller_order_id} of {delivery.store_name}"
+
+
+def _sentence(what: str, reason: str | None) -> str:
+    why = words(REASONS, reason).rstrip(".")
+    return f"{what}: {lower_first(why)}." if why else f"{what}."

@@ -406,12 +406,13 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
 def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level: int) -> e.TicketCreated:
     assert delivery.unassigned_since is not None
     minutes = int((world.now - delivery.unassigned_since).total_seconds() // 60)
+    offers = f"{len(delivery.offers)} {'offer' if len(delivery.offers) == 1 else 'offers'}"
     ticket = Ticket(
         id=command.new_ticket_id,
         type="unassigned_delivery",
         priority="high" if level == 1 else "critical",
         title=f"Order {delivery.seller_order_id} unassigned for {minutes}+ minutes",
-        description=f"{delivery.store_name}, zone {delivery.zone}: no driver yet, after {len(delivery.offers)} offers.",
+        description=f"{delivery.store_name}, zone {delivery.zone}: no driver yet, after {offers}.",
         delivery_id=delivery.id,
         zone=delivery.zone,
         action_url=f"/admin/unassigned-orders/{delivery.id}",

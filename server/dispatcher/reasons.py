@@ -1,4 +1,4 @@
-"""Why a search found no driver, as stable codes; `board/words.py` has the texts."""
+"""Why a search found nobody, as stable codes; `contract/words.py` has their words for people."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

@@ -32,7 +32,7 @@ const look = async (adopt) => {
     if (!response.ok) throw new Error(String(response.status));
     text = await response.text();
   } catch {
-    if (mine === asked) say("Only the rows shown are searched: the server does not answer.");
+    if (mine === asked) say("The server does not answer. Only the rows shown were searched.");
     return;
   }
   if (mine !== asked) return;
@@ -40,8 +40,8 @@ const look = async (adopt) => {
   const found = new Map([...bodies].map((body) => [body.dataset.list, [...body.rows]]));
   const counts = [...found.values()].map((rows) => rows.length);
   const total = counts.reduce((sum, count) => sum + count, 0);
-  const more = counts.some((count) => count >= LIMIT) ? " Narrow further to see all." : "";
-  say(total ? `${total} more found beyond the rows shown.${more}` : "Nothing more beyond the rows shown.");
+  const more = counts.some((count) => count >= LIMIT) ? " Search for more words to see all." : "";
+  say(total ? `${total} more found.${more}` : "No more found.");
   adopt(found);
 };
 

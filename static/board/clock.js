@@ -26,12 +26,12 @@ const exact = (ms) => {
   return h ? `${h}:${two(m)}:${two(s % 60)}` : `${m}:${two(s % 60)}`;
 };
 
-// 0 s, 15 s, 12 min, 3 h 05, 2 d: changes seldom, for what nobody watches by the second
+// 0 s, 15 s, 12 min, 3 h 5 min, 2 d: changes seldom, for what nobody watches by the second
 export const coarse = (ms) => {
   const s = Math.max(0, Math.floor(ms / 1000));
   if (s < 60) return `${Math.floor(s / 15) * 15} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${two(Math.floor((s % 3600) / 60))}`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   return `${Math.floor(s / 86400)} d`;
 };
 

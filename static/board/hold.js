@@ -25,7 +25,7 @@ export const tellChanges = (name, ids) => {
 const tell = (name) => {
   const { changes } = lists[name];
   const button = document.querySelector(`[data-take="${name}"]`);
-  const text = `${changes.size} ${changes.size === 1 ? "change waits" : "changes wait"}`;
+  const text = `${changes.size} ${changes.size === 1 ? "new change" : "new changes"}`;
   if (button.firstElementChild.textContent !== text) button.firstElementChild.textContent = text;
   if (button.hidden !== !changes.size) button.hidden = !changes.size;
 };

@@ -243,7 +243,7 @@ const adopt = (found) => {
     for (const old of bodies[list].querySelectorAll("tr[data-beyond]")) {
       if (ids.has(old.id)) continue;
       if (isHeld(list) && !atOnce) {
-        grey(old, "not found any more");
+        grey(old, "no longer found");
         continue;
       }
       old.remove();
@@ -367,7 +367,7 @@ const receive = (tasks) => {
     if (task.target?.id === "alerts" && holdAlerts(task, row)) continue;
     const held = task.target?.matches("tr") && isHeld(task.target.parentNode.dataset.list);
     if (held && task.swapSpec.style === "delete") {
-      grey(task.target, task.target.id[0] === "o" ? "offer over" : "not shown any more");
+      grey(task.target, task.target.id[0] === "o" ? "offer closed" : "no longer shown");
       task.target = null;
       continue;
     }
@@ -533,7 +533,7 @@ const keepStill = (body, fragment) => {
   }
   for (const row of body.rows) {
     if (fresh.has(row.id)) continue;
-    if (row.dataset.gone === undefined && row.dataset.beyond === undefined) grey(row, "over");
+    if (row.dataset.gone === undefined && row.dataset.beyond === undefined) grey(row, "finished");
     fragment.append(row.cloneNode(true));
   }
   for (const row of fragment.children) {

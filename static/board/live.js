@@ -24,19 +24,19 @@ const WORDS = {
   connecting: "Connecting",
   live: "Live",
   reconnecting: "Reconnecting",
-  stale: "Stale",
+  stale: "Out of date",
   over: "Logged out",
 };
 
 const show = (state, word) => {
   if (badge.dataset.state !== state) badge.dataset.state = state;
-  const [, title, told] = badge.children;
+  const [, title, more] = badge.children;
   if (title.textContent !== WORDS[state]) title.textContent = WORDS[state];
-  if (told.textContent !== word) told.textContent = word;
+  if (more.textContent !== word) more.textContent = word;
   if (state === shown) return;
   if (state === "live" && shown !== "connecting") announce("Live again.");
   if (state === "reconnecting") announce("Connection lost. Reconnecting.");
-  if (state === "stale") announce("What is shown is out of date.");
+  if (state === "stale") announce("This page is out of date.");
   shown = state;
   document.body.dataset.live = state;
 };
@@ -53,7 +53,7 @@ const refresh = () => {
   }
   if (!heardAt && at - lostAt < 5_000) return show("connecting", "");
   if (at - lostAt < SHOW_RECONNECTING_MS) return;
-  return show(at - lostAt > 60_000 ? "stale" : "reconnecting", heardAt ? `last word ${coarse(age)} ago` : "");
+  return show(at - lostAt > 60_000 ? "stale" : "reconnecting", heardAt ? `last update ${coarse(age)} ago` : "");
 };
 
 const heard = () => {

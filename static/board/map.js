@@ -125,14 +125,14 @@ const drawPlaces = () => {
   const driver = dot("driver", dataset.driver, "--good", 6);
   if (dataset.pickup) {
     const pickup = dot("pickup", dataset.pickup, "--ink", 8);
-    const dropoff = dot("dropoff", dataset.dropoff, "--accent", 8);
+    const dropoff = dot("drop-off", dataset.dropoff, "--accent", 8);
     line("trip", pickup, dropoff, "--accent");
     line("way", driver, pickup, "--ink", "5 5");
   }
   for (const [index, trip] of (dataset.work ?? "").split(";").filter(Boolean).entries()) {
     const [a, b, c, d] = trip.split(",");
     const pickup = dot(`pickup ${index + 1}`, `${a},${b}`, "--ink", 8);
-    const dropoff = dot(`dropoff ${index + 1}`, `${c},${d}`, "--accent", 8);
+    const dropoff = dot(`drop-off ${index + 1}`, `${c},${d}`, "--accent", 8);
     line(`trip ${index + 1}`, pickup, dropoff, "--accent");
   }
   sweep(kept);

@@ -76,7 +76,7 @@ export const startNotices = () => {
   notices.addEventListener("change", async () => {
     if (notices.value && (await globalThis.Notification?.requestPermission()) !== "granted") {
       notices.value = "";
-      announce("The browser does not allow notices.");
+      announce("The browser blocks notifications.");
     }
     keep(KEYS.notices, notices.value);
   });

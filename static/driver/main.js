@@ -117,18 +117,18 @@ const ask = async (what, message) => {
   }
 };
 
-const SAID = { offline: "That was not sent: you are offline.", try_again: "That did not work. Try again." };
+const SAID = { offline: "Not sent: you are offline.", try_again: "That did not work. Try again." };
 
 const refusal = ({ storeName }, { code, message }) =>
   code === "assignment_not_active" || code === "not_found"
-    ? `“Delivered” was not taken for ${storeName}: it is no longer yours. If you handed it over, tell your dispatcher.`
-    : `“Delivered” was not taken for ${storeName}: ${message}`;
+    ? `“Delivered” was not accepted for ${storeName}: the order is no longer yours. If you handed it over, tell your dispatcher.`
+    : `“Delivered” was not accepted for ${storeName}: ${message}`;
 
-const NO_PUSH = "This browser cannot be notified now: offers reach you only while this page is open.";
+const NO_PUSH = "Notifications do not work in this browser now. You get offers only while this page is open.";
 
 const forgetOffer = (offerId) => {
   const { [offerId]: _, ...offers } = state.offers;
-  adopt(say({ ...state, offers }, "info", "This offer is over."));
+  adopt(say({ ...state, offers }, "info", "This offer is closed."));
 };
 
 const ACTIONS = {
@@ -148,7 +148,7 @@ const ACTIONS = {
   undo: async (assignmentId) => {
     const undone = await actions.undo(state.driver.id, assignmentId);
     draw();
-    view.whisper(undone ? "Undone: not delivered yet." : "It is being sent: too late to undo.");
+    view.whisper(undone ? "Undone. The order is not delivered." : "Too late to undo: it is being sent.");
   },
   resume: () => ask("resume", { type: "resume" }),
   pause: () => ask("pause", { type: "pause" }),
@@ -343,7 +343,7 @@ const locate = async () => {
   }
 };
 
-new Guard({ early: () => view.whisper("That button has only just come. Press it again.") });
+new Guard({ early: () => view.whisper("This button is new. Press it again.") });
 takeFromAddress();
 enter();
 locate();

@@ -61,7 +61,7 @@ export const fold = (state, message, now) => {
     case "availability":
       if (state.seq !== null && message.seq <= state.seq) return state; // heard before
       if (state.seq === null || message.seq !== state.seq + 1) throw new Gap(`${state.seq} then ${message.seq}`);
-      return { ...told(state, message, now), seq: message.seq };
+      return { ...heard(state, message, now), seq: message.seq };
     default:
       return state; // a message of a newer server
   }
@@ -70,8 +70,8 @@ export const fold = (state, message, now) => {
 // The snapshot is the truth; what was missed is gone through first, for what it has to say.
 const greeted = (before, hello, now) => {
   let state = before;
-  for (const message of hello.missed) state = told(state, message, now);
-  if (hello.resync) state = say(state, "info", "Much has happened while you were away: this is how things stand.");
+  for (const message of hello.missed) state = heard(state, message, now);
+  if (hello.resync) state = say(state, "info", "You were away for a long time. This page is up to date again.");
   return heardClock(
     {
       ...state,
@@ -85,7 +85,7 @@ const greeted = (before, hello, now) => {
   );
 };
 
-const told = (state, message, now) => {
+const heard = (state, message, now) => {
   switch (message.type) {
     case "offer":
       return { ...state, offers: { ...state.offers, [message.offer.id]: { offer: message.offer, at: now } } };
@@ -122,15 +122,15 @@ const assigned = (state, assignment) => {
   const next = { ...state, assignments, driver };
   if (active && !before) {
     if (assignment.source === "manual") {
-      return say(next, "work", `Your dispatcher gave you a delivery from ${assignment.storeName}.`);
+      return say(next, "work", `Your dispatcher assigned you a delivery from ${assignment.storeName}.`);
     }
     if (assignment.source === "auto_accepted") {
-      return say(next, "work", `The delivery from ${assignment.storeName} is yours: the offer ran out unanswered.`);
+      return say(next, "work", `You have the delivery from ${assignment.storeName}, because you did not answer the offer.`);
     }
   }
   const why = assignment.endReason ? `: ${assignment.endReason}` : "";
   if (assignment.status === "REASSIGNED") {
-    return say(next, "bad", `The delivery from ${assignment.storeName} was taken from you${why}.`);
+    return say(next, "bad", `The delivery from ${assignment.storeName} is no longer yours${why}.`);
   }
   if (assignment.status === "CANCELLED") {
     return say(next, "bad", `The delivery from ${assignment.storeName} was cancelled${why}.`);
@@ -141,18 +141,18 @@ const assigned = (state, assignment) => {
 
 const WITHDRAWN = {
   cancelled: "The order was cancelled.",
-  assigned_by_hand: "Your dispatcher settled the offer by hand.",
-  driver_full: "The offer was withdrawn: you have enough to do.",
+  assigned_by_hand: "The offer was withdrawn: your dispatcher assigned the order.",
+  driver_full: "The offer was withdrawn: you have enough orders.",
   on_break: null, // these three are the driver's own doing
   paused: null,
   shift_ended: null,
 };
 
 const closingNotice = (closed) => {
-  if (closed.outcome === "EXPIRED" && !closed.assignmentId) return ["info", "The offer ran out."];
+  if (closed.outcome === "EXPIRED" && !closed.assignmentId) return ["info", "The offer has expired."];
   if (closed.outcome !== "WITHDRAWN") return null;
-  const told = closed.reason in WITHDRAWN ? WITHDRAWN[closed.reason] : "The offer was withdrawn.";
-  return told && ["info", told];
+  const text = closed.reason in WITHDRAWN ? WITHDRAWN[closed.reason] : "The offer was withdrawn.";
+  return text && ["info", text];
 };
 
 const OWN_REASONS = new Set([
@@ -175,8 +175,8 @@ const foreign = (reason) => (reason && !OWN_REASONS.has(reason) ? reason : null)
 
 const availabilityNotice = (message) => {
   if (message.reason === "unresponsive") {
-    return ["bad", "You are paused: several offers in a row had no answer. Resume when you are back."];
+    return ["bad", "You are paused, because you did not answer several offers. Resume when you are ready."];
   }
-  if (message.reason === "break_expired") return ["info", "Your break is over."];
+  if (message.reason === "break_expired") return ["info", "Your break has ended."];
   return foreign(message.reason) && ["bad", `Your dispatcher changed your availability: ${message.reason}.`];
 };

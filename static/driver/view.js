@@ -26,7 +26,7 @@ export const shownState = (driver) => (driver.availability === "available" && dr
 const CONTROLS = {
   available: ["Take a break", "Pause", null],
   busy: ["Take a break", "No more after this", null],
-  on_break: ["Other length", null, "Back to work"],
+  on_break: ["Change length", null, "Back to work"],
   paused: ["Take a break", null, "Resume"],
   shift_ended: [null, null, "Start shift"],
   offline: [null, null, "Start shift"],
@@ -76,9 +76,9 @@ export class View {
     this.drawNotices(state.notices);
   }
 
-  drawLasting(phase, [title, told, button]) {
+  drawLasting(phase, [title, body, button]) {
     text($("over-title"), title);
-    text($("over-text"), told);
+    text($("over-text"), body);
     text($("over-do"), button);
     $("over-do").onclick = () => this.act(`over-${phase}`);
   }
@@ -95,16 +95,16 @@ export class View {
   }
 
   drawPlace({ place }, inside) {
-    const told = {
-      off: "No offers come without your position.",
+    const words = {
+      off: "You get no offers without your position.",
       asking: "Finding out where you are…",
-      refused: "Your position is not shared: allow it for this page in the browser’s settings.",
-      unavailable: "This device does not say where it is. No offers come without a position.",
+      refused: "Your position is not shared. Allow it for this page in the settings of the browser.",
+      unavailable: "This device does not give its position. You get no offers without it.",
     }[place.state];
-    show($("whereabouts"), inside && !place.known && Boolean(told));
-    text($("whereabouts-text"), told ?? "");
+    show($("whereabouts"), inside && !place.known && Boolean(words));
+    text($("whereabouts-text"), words ?? "");
     show($("locate"), place.state !== "asking");
-    text($("locate"), place.state === "off" ? "Share it" : "Set by hand");
+    text($("locate"), place.state === "off" ? "Share position" : "Set position");
     show($("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
@@ -119,13 +119,13 @@ export class View {
   drawDuty(state, about, now) {
     const { driver } = state;
     const shown = shownState(driver);
-    const [title, told] = w.STATES[this.offline ? "unreachable" : shown];
+    const [title, body] = w.STATES[this.offline ? "unreachable" : shown];
     const reason = this.offline || shown === "available" || shown === "busy" ? null : foreignReason(driver);
     const until = shown === "on_break" && driver.availabilityUntil && !this.offline ? Date.parse(driver.availabilityUntil) : null;
     set($("sign"), "data-state", this.offline ? "unreachable" : shown);
     text($("duty-title"), title);
     const endless = shown === "on_break" && until === null && !this.offline;
-    text($("duty-text"), [reason && `Reason: ${reason}.`, endless ? null : told].filter(Boolean).join(" "));
+    text($("duty-text"), [reason && `Reason: ${reason}.`, endless ? null : body].filter(Boolean).join(" "));
     show($("duty-time"), until !== null);
     if (until !== null) text($("duty-time"), w.countdown(until - serverNow(state, now)));
     show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
@@ -215,9 +215,9 @@ export class View {
   }
 
   // For those who listen: what eyes see on the buttons.
-  whisper(told) {
-    const again = $("said").textContent === told;
-    text($("said"), again ? `${told}\u00a0` : told); // the same words twice would be no news
+  whisper(said) {
+    const again = $("said").textContent === said;
+    text($("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
   }
 
   drawOffer(entry, about, now) {
@@ -325,14 +325,14 @@ export class View {
       element.className = "notice";
       element.dataset.id = notice.id;
       element.dataset.kind = notice.kind;
-      const told = document.createElement("p");
-      told.textContent = notice.text;
+      const line = document.createElement("p");
+      line.textContent = notice.text;
       const gone = document.createElement("button");
       gone.type = "button";
       gone.textContent = "×";
       gone.setAttribute("aria-label", "Dismiss");
       gone.addEventListener("click", () => this.act("dismiss", notice.id));
-      element.append(told, gone);
+      element.append(line, gone);
       list.append(element);
     }
   }

@@ -2,17 +2,17 @@
 
 export const STATES = {
   available: ["You are available", "Waiting for an offer."],
-  busy: ["You are on a delivery", "Offers come again when it is done."],
+  busy: ["You are on a delivery", "You get new offers when it is done."],
   on_break: ["You are on a break", "It ends by itself in"],
-  paused: ["You are paused", "No offers until you resume."],
-  shift_ended: ["Your shift has ended", "Thank you. Start again whenever you like."],
-  offline: ["You are not on shift", "Start to get offers."],
-  unreachable: ["No connection", "Offers cannot reach you right now."],
+  paused: ["You are paused", "You get no offers until you resume."],
+  shift_ended: ["Your shift has ended", "Thank you. You can start again at any time."],
+  offline: ["You are not on shift", "Start your shift to get offers."],
+  unreachable: ["No connection", "Offers cannot reach you."],
 };
 
 export const PUSH = {
-  unasked: "Get offers with the page closed",
-  off: "Get offers with the page closed",
+  unasked: "Get offers when the page is closed",
+  off: "Get offers when the page is closed",
   working: "Turning notifications on…",
   on: "Notifications are on",
   blocked: "The browser blocks notifications",
@@ -20,29 +20,29 @@ export const PUSH = {
 
 // By the source of an assignment that the driver did not ask for.
 export const GIVEN = {
-  auto_accepted: "Given to you because you did not answer",
-  manual: "Given to you by dispatch",
+  auto_accepted: "Assigned to you because you did not answer",
+  manual: "Assigned to you by your dispatcher",
 };
 
 // The code that is sent, and what it means.
 export const REJECTIONS = [
   ["too_far", "Too far"],
   ["low_pay", "Pays too little"],
-  ["shop_slow", "Takes too long"],
-  ["vehicle", "Something with my vehicle"],
-  ["wrong_direction", "I don't go there"],
+  ["shop_slow", "Store too slow"],
+  ["vehicle", "Vehicle trouble"],
+  ["wrong_direction", "Wrong direction"],
   ["other", "Other"],
 ];
 
 export const LASTING = {
   superseded: [
     "Callboard is open somewhere else",
-    "A newer tab or another device of yours is the active one. Offers come there.",
+    "You opened it in another tab or on another device. You get your offers there.",
     "Use it here",
   ],
-  refused: ["This link is over", "It is not good any more. Ask your dispatcher for a new one.", "Enter another link"],
-  expired: ["This link is over", "Its time is up. Ask your dispatcher for a new one.", "Enter another link"],
-  outdated: ["This page is out of date", "Load it again to go on.", "Load again"],
+  refused: ["This link no longer works", "Ask your dispatcher for a new link.", "Enter another link"],
+  expired: ["This link has expired", "Ask your dispatcher for a new link.", "Enter another link"],
+  outdated: ["This page is out of date", "Reload it to continue.", "Reload"],
 };
 
 export const money = (cents, currency) => {
@@ -66,7 +66,7 @@ export const countdown = (ms) => {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 };
 
-// How a delivery that the driver has ended stands on its way to the server.
+// How far a delivery that the driver has ended is on its way to the server.
 export const delivered = ({ left, tried }, online) => {
   if (left > 0) return `Delivered. Sent in ${Math.ceil(left / 1000)} s`;
   return tried && online ? "Sending…" : "Saved, not sent yet";
@@ -74,7 +74,7 @@ export const delivered = ({ left, tried }, online) => {
 
 export const saved = (actions, signedOut) => {
   const what = actions.length === 1 ? "1 delivery is" : `${actions.length} deliveries are`;
-  const then = signedOut ? "Open your own link again and it is sent." : "It is sent by itself.";
+  const then = signedOut ? "Open your own link again to send it." : "It is sent automatically.";
   return `Saved on this phone, not sent yet: ${what} marked as delivered. ${then}`;
 };
 

@@ -76,7 +76,7 @@ async def test_an_admin_reassigns_by_mouse(site: Site, people: People) -> None:
     await row.hover()
     await row.get_by_role("button", name="Reassign").click()
     dialog = board.get_by_role("dialog")
-    await expect(dialog).to_contain_text("Dan loses this delivery")
+    await expect(dialog).to_contain_text("Dan loses this order")
     await dialog.get_by_role("radio", name="Vehicle trouble").check()
     await dialog.get_by_role("radio", name="Dora").check()
     await dialog.get_by_role("radio", name="Assign it without asking").check()
@@ -119,7 +119,7 @@ async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -
     await expect(row).to_be_focused()
     await keys.press("r")
     dialog = board.get_by_role("dialog")
-    await expect(dialog).to_contain_text("Dan loses this delivery")
+    await expect(dialog).to_contain_text("Dan loses this order")
     await keys.press("Space")
     await keys.press("Tab")
     await keys.type("as agreed")
@@ -150,7 +150,7 @@ async def test_what_is_refused_stands_in_the_dialog_and_what_was_typed_stays(sit
     )
     assert first.status_code == 200
     await dialog.get_by_role("button", name="Reassign").click()
-    await expect(dialog.get_by_role("alert")).to_have_text("Somebody was first: already reassigned by boss.")
+    await expect(dialog.get_by_role("alert")).to_have_text("The order changed before: reassigned by boss.")
     await expect(dialog.get_by_label("In your own words")).to_have_value("too slow for this one")
     await board.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
@@ -343,14 +343,14 @@ async def test_a_table_that_is_cut_says_so_and_a_zone_or_words_find_the_others(
     await expect(board.locator('[data-n="waiting"]')).to_have_text("5")
     await board.select_option("#zone", "far")
     await expect(rows).to_have_count(2)
-    await expect(board.locator("#beyond")).to_have_text("2 more found beyond the rows shown.")
+    await expect(board.locator("#beyond")).to_have_text("2 more found.")
     await expect(board.locator('[data-n="waiting"]')).to_have_text("2")
     await shoot(board, "board-cut")
     # What is found is worked on like any other row, also after everything was read again.
     site.node.app.state.node.feed.broadcast.begin()
     await expect(rows).to_have_count(2)
     await board.locator(f"#d-{far[1]['id']}").get_by_role("button", name="Ack").click()
-    await board.get_by_role("dialog").get_by_role("button", name="I look after it").click()
+    await board.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
     await expect(board.locator(f"#d-{far[1]['id']} .ack")).to_have_text("alice")
     await board.select_option("#zone", "")
     await expect(board.locator("#beyond")).to_have_text("")
@@ -368,8 +368,8 @@ async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None
     await expect(board.locator("#bulk-count")).to_have_text("3 selected")
     await board.locator("#bulk").get_by_role("button", name="Acknowledge").click()
     await board.get_by_role("dialog").get_by_label("A note for your colleagues").fill("storm")
-    await board.get_by_role("dialog").get_by_role("button", name="I look after them").click()
-    await expect(board.get_by_role("dialog").get_by_role("status")).to_contain_text("3 done.")
+    await board.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
+    await expect(board.get_by_role("dialog").get_by_role("status")).to_contain_text("3 changed.")
     await expect(board.get_by_role("dialog").get_by_role("button", name="Close", exact=True).last).to_be_focused()
     await board.keyboard.press("Enter")
     await expect(board.get_by_role("dialog")).to_be_hidden()
@@ -398,13 +398,13 @@ async def test_what_moved_while_the_dialog_was_open_has_a_line_and_stays_selecte
     assert given.status_code == 200
     assert (await dan.post(f"/assignments/{kept['id']}/complete")).status_code == 200
     await dialog.get_by_role("radio", name="Driver is late").check()
-    await dialog.get_by_role("button", name="Reassign them").click()
+    await dialog.get_by_role("button", name="Reassign").click()
     result = dialog.get_by_role("status")
-    await expect(result).to_contain_text("1 done, 2 not changed.")
+    await expect(result).to_contain_text("1 changed, 2 not changed.")
     await expect(result.locator("li")).to_have_count(3)
     await expect(result).to_contain_text("A-1001 reassigned")
-    await expect(result).to_contain_text("A-1002 not changed: Bea already gave it to Dora")
-    await expect(result).to_contain_text("A-1003 not changed: Dan delivered it meanwhile")
+    await expect(result).to_contain_text("A-1002 not changed: Bea assigned it to Dora")
+    await expect(result).to_contain_text("A-1003 not changed: Dan delivered it")
     await check_accessible(board, "the result of many")
     await shoot(board, "board-result")
     await board.keyboard.press("Escape")
@@ -452,9 +452,9 @@ async def test_the_pages_of_one_delivery_and_driver_are_live(site: Site, people:
     await dialog.get_by_role("button", name="Set").click()
     await expect(other.locator(".status")).to_have_text("Paused")
     await page.keyboard.press("r")
-    await expect(page.get_by_role("dialog")).to_contain_text("Dan loses this delivery")
+    await expect(page.get_by_role("dialog")).to_contain_text("Dan loses this order")
     await other.get_by_role("button", name="Sign-in link").click()
-    await expect(other.get_by_role("dialog", name="Sign-in link")).to_contain_text("For Dan")
+    await expect(other.get_by_role("dialog", name="Sign-in link")).to_contain_text("This link signs in Dan")
     await check_accessible(other, "the link of a driver")
 
 
@@ -612,7 +612,7 @@ async def test_no_row_moves_under_a_still_pointer_while_75_orders_change(site: S
     await at.hover(position={"x": 300, "y": 9})  # on a busy machine all this takes longer than a pointer may rest
     await site.alice.post(f"/admin/unassigned-orders/{aimed}/acknowledge")
     button = board.locator('[data-take="waiting"]')
-    await expect(button).to_contain_text("65 changes wait")
+    await expect(button).to_contain_text("65 new changes")
     await expect(board.locator(f"#d-{climb[0]['id']} .level")).to_have_text("Level 1")
     await expect(board.locator(f"#d-{aimed} .ack")).to_have_text("alice")
     assert await board.evaluate(PLACES, "waiting") == before
@@ -648,18 +648,18 @@ async def test_a_row_with_the_focus_holds_its_list_and_leaving_it_applies_what_w
     await site.shop.post(f"/deliveries/{mine['id']}/cancel", json={"reason": "x"})
     new = await site.delivery()
     button = board.locator('[data-take="waiting"]')
-    await expect(button).to_contain_text("2 changes wait")
+    await expect(button).to_contain_text("2 new changes")
     await expect(board.locator(f"#d-{mine['id']}")).to_be_focused()
     await expect(board.locator(f"#d-{mine['id']}")).to_contain_text("cancelled")
     # What came and is over before anybody saw it leaves nothing.
     await site.shop.post(f"/deliveries/{new['id']}/cancel", json={"reason": "x"})
-    await expect(button).to_contain_text("1 change waits")
+    await expect(button).to_contain_text("1 new change")
     # A full read, as after a restart, changes nothing either.
     newer = await site.delivery()
-    await expect(button).to_contain_text("2 changes wait")
+    await expect(button).to_contain_text("2 new changes")
     site.node.app.state.node.feed.broadcast.begin()
     last = await site.delivery()
-    await expect(button).to_contain_text("3 changes wait")
+    await expect(button).to_contain_text("3 new changes")
     ids = [row[0] for row in await board.evaluate(PLACES, "waiting")]
     assert ids == [f"d-{mine['id']}", f"d-{other['id']}"]
     await board.keyboard.press("Escape")
@@ -746,12 +746,12 @@ async def test_a_filter_applies_at_once_and_a_click_takes_what_waits(site: Site,
     await board.locator(f"#d-{made['id']}").hover()
     red = await site.delivery(storeName="Red Bowl")
     button = board.locator('[data-take="waiting"]')
-    await expect(button).to_contain_text("1 change waits")
+    await expect(button).to_contain_text("1 new change")
     await board.locator("#q").evaluate("q => { q.value = 'red'; q.dispatchEvent(new Event('input')); }")
     await expect(board.locator(f"#d-{red['id']}")).to_be_visible()
     await expect(board.locator(f"#d-{made['id']}")).to_be_hidden()
     await site.delivery(storeName="Red Grill")
-    await expect(button).to_contain_text("1 change waits")
+    await expect(button).to_contain_text("1 new change")
     await button.click()
     await expect(board.locator("#rows-waiting tr:visible")).to_have_count(2)
 
@@ -762,7 +762,7 @@ async def test_a_pointer_left_on_a_wall_does_not_hold_it_for_ever(site: Site, pe
     board = await open_board(vic, "?kiosk=1")
     await board.locator(f"#d-{made['id']}").hover()
     new = await site.delivery()
-    await expect(board.locator('[data-take="waiting"]')).to_contain_text("1 change waits")
+    await expect(board.locator('[data-take="waiting"]')).to_contain_text("1 new change")
     await expect(board.locator(f"#d-{new['id']}")).to_be_visible(timeout=90_000)
 
 
@@ -780,7 +780,7 @@ async def test_the_panels_keep_their_places_as_offers_come_and_go(site: Site, pe
     assert await board.evaluate(boxes) == before
     await board.locator(f"#o-{delivery['id']}").hover()
     await dan.post(f"/offers/{offer['id']}/accept")
-    await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("offer over")
+    await expect(board.locator(f"#o-{delivery['id']}")).to_contain_text("offer closed")
     assert await board.evaluate(boxes) == before
     await board.locator("#h-map").hover()
     await expect(board.locator(f"#o-{delivery['id']}")).to_have_count(0)
@@ -797,11 +797,11 @@ async def test_an_alert_shows_its_number_now_and_none_is_not_red(site: Site, peo
     await expect(board.locator("#alerts")).to_contain_text("No open alerts.")
     for _ in range(2):
         await site.delivery(zone="north")
-    await expect(board.locator("#alerts")).to_contain_text("2 now · raised at 2 (over 1)")
+    await expect(board.locator("#alerts")).to_contain_text("2 now · 2 when raised (threshold 1)")
     for _ in range(3):
         await site.delivery(zone="north")
     await site.delivery(zone="south")
-    await expect(board.locator("#alerts")).to_contain_text("5 now · raised at 2 (over 1)")
+    await expect(board.locator("#alerts")).to_contain_text("5 now · 2 when raised (threshold 1)")
     (alert,) = (await site.vic.get("/admin/alerts")).json()["items"]
     assert (alert["value"], alert["currentValue"]) == (2, 5)
     one = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
@@ -875,7 +875,7 @@ async def test_every_screen_is_accessible_in_both_themes(site: Site, people: Peo
     await board.keyboard.press("Escape")
     await board.locator(f"#a-{made['active']['id']}").focus()
     await board.keyboard.press("r")
-    await expect(board.get_by_role("dialog")).to_contain_text("loses this delivery")
+    await expect(board.get_by_role("dialog")).to_contain_text("loses this order")
     await check_accessible(board, "reassign")
     await shoot(board, f"board-reassign-{theme}")
     await board.keyboard.press("Escape")

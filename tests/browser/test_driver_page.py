@@ -37,7 +37,7 @@ async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Si
         await dans.page.reload()
         await dans.page.get_by_label("Or paste the link here").fill("https://example.org/")
         await dans.press("Start")
-        await expect(dans.page.get_by_role("alert")).to_have_text("That is not a driver's link.")
+        await expect(dans.page.get_by_role("alert")).to_have_text("This is not a driver’s link.")
         await dans.page.get_by_label("Or paste the link here").fill(site.node.url + link(site, dan))
         await dans.press("Start")
         await dans.online()
@@ -144,7 +144,7 @@ async def test_an_offer_that_ran_out_is_said_to_have(chromium: Browser, site: Si
     async with phone(chromium, site, dan) as dans:
         await dans.online()
         await site.delivery(**ORDER)
-        await expect(dans.page.locator("#notices")).to_contain_text("The offer ran out.")
+        await expect(dans.page.locator("#notices")).to_contain_text("The offer has expired.")
         await expect(dans.offer).to_be_hidden()
         assert await value(site, "SELECT status FROM driver_offers") == "EXPIRED"
 
@@ -167,7 +167,7 @@ async def test_silence_makes_the_delivery_the_drivers(chromium: Browser, site: S
         await dans.online()
         await site.delivery(**ORDER)
         await expect(dans.page.get_by_role("article")).to_contain_text("Trattoria da Enzo")
-        await expect(dans.page.locator("#notices")).to_contain_text("is yours: the offer ran out unanswered")
+        await expect(dans.page.locator("#notices")).to_contain_text("because you did not answer the offer")
         await expect(dans.offer).to_be_hidden()
 
 
@@ -187,16 +187,16 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         answer = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=given)
         assert answer.status_code == 201, answer.text
         by_hand = jobs.filter(has_text="By Hand")
-        await expect(by_hand.locator(".given")).to_have_text("Given to you by dispatch")
+        await expect(by_hand.locator(".given")).to_have_text("Assigned to you by your dispatcher")
         await offer_lasts(site, 2)
         await site.delivery(**ORDER | {"storeName": "By Silence"})
         by_silence = jobs.filter(has_text="By Silence")
-        words = "Given to you because you did not answer"
+        words = "Assigned to you because you did not answer"
         await expect(by_silence.locator(".given")).to_have_text(words)
         await dans.page.reload()
         await dans.online()
         await expect(by_silence.locator(".given")).to_have_text(words)
-        await expect(by_hand.locator(".given")).to_have_text("Given to you by dispatch")
+        await expect(by_hand.locator(".given")).to_have_text("Assigned to you by your dispatcher")
         await expect(jobs.locator(".given").filter(visible=True)).to_have_count(2)
         await check_accessible(dans.page, f"given {theme}")
         await by_silence.scroll_into_view_if_needed()
@@ -214,7 +214,7 @@ async def test_what_dispatch_does_with_a_delivery_is_said(chromium: Browser, sit
         moved = await site.ada.post(f"/admin/assignments/{assignment['id']}/reassign", json={"reason": "flat tyre"})
         assert moved.status_code == 200
         await expect(dans.page.get_by_role("article")).to_have_count(0)
-        await expect(dans.page.locator("#notices")).to_contain_text("was taken from you: flat tyre.")
+        await expect(dans.page.locator("#notices")).to_contain_text("is no longer yours: flat tyre.")
         set_by = {"availability": "paused", "reason": "vehicle check"}
         assert (await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=set_by)).status_code == 200
         await dans.shows("paused")
@@ -230,7 +230,7 @@ async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: S
         await dans.press("Start break")
         await dans.shows("on_break")
         await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^4[45]:\d\d$"))
-        await dans.press("Other length")
+        await dans.press("Change length")
         await dans.page.get_by_label("Minutes, 5 to 120").fill("3")
         await dans.press("Start break")
         await expect(dans.page.locator("#break")).to_be_visible()
@@ -353,7 +353,7 @@ async def test_a_link_that_is_over_is_said_to_be(chromium: Browser, site: Site, 
     stranger = Driver("01a20d95-bd15-7304-adfd-8e3a9c15409e", dan.client)
     whose, seconds = (dan, 3) if why == "its time is up" else (stranger, 3600)
     async with phone(chromium, site, whose, seconds=seconds) as dans:
-        await expect(dans.page.get_by_role("heading", name="This link is over")).to_be_visible()
+        await expect(dans.page.get_by_role("heading", name="This link has expired")).to_be_visible()
         await dans.press("Enter another link")
         await expect(dans.page.get_by_label("Or paste the link here")).to_be_visible()
 
@@ -390,10 +390,10 @@ async def test_where_the_device_does_not_tell_the_driver_can(chromium: Browser, 
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan, query="") as dans:
         await dans.online()
-        await expect(dans.page.locator("#whereabouts")).to_contain_text("No offers come without your position.")
-        await dans.press("Share it")
+        await expect(dans.page.locator("#whereabouts")).to_contain_text("You get no offers without your position.")
+        await dans.press("Share position")
         await expect(dans.page.locator("#whereabouts")).to_contain_text("not shared")
-        await dans.press("Set by hand")
+        await dans.press("Set position")
         await dans.page.get_by_label("Latitude").fill("52.519")
         await dans.page.get_by_label("Longitude").fill("13.404")
         await dans.press("I am here")

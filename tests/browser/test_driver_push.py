@@ -26,7 +26,7 @@ from tests.web.conftest import Driver, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ASK = "Get offers with the page closed"
+ASK = "Get offers when the page is closed"
 SUBSCRIBE = """
 (() => {
   const mine = SUBSCRIPTION;
@@ -319,7 +319,7 @@ async def test_a_browser_without_a_push_service_says_so(chromium: Browser, site:
     async with phone(chromium, site, dan, permissions=["notifications", "geolocation"]) as dans:
         await dans.online()
         await dans.press(ASK)
-        await expect(dans.page.locator("#notices")).to_contain_text("offers reach you only while this page is open")
+        await expect(dans.page.locator("#notices")).to_contain_text("You get offers only while this page is open")
         await tap(dans.page.get_by_label("Menu"))
         await expect(dans.page.locator("#notify")).to_have_text(ASK)
         await site.delivery(**ORDER)
@@ -339,7 +339,7 @@ async def test_a_push_service_out_of_reach_is_not_waited_for_for_ever(chromium: 
         await dans.page.reload()
         await dans.online()
         await dans.press(ASK)
-        await expect(dans.page.locator("#notices")).to_contain_text("offers reach you only while this page is open")
+        await expect(dans.page.locator("#notices")).to_contain_text("You get offers only while this page is open")
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -81,7 +81,7 @@ async def test_what_was_missed_is_said_and_the_snapshot_counts(memory: Any) -> N
     resync = await memory(
         "s.fold(s.fold(s.start(), a.before, n), a.hello, n)", before=before, hello=HELLO | {"resync": True}
     )
-    assert "Much has happened" in resync["notices"][0]["text"]
+    assert "away for a long time" in resync["notices"][0]["text"]
 
 
 async def test_only_what_others_did_is_news(memory: Any) -> None:
@@ -97,11 +97,11 @@ async def test_only_what_others_did_is_news(memory: Any) -> None:
     for message, said in (
         (own, []),
         (own | {"outcome": "REJECTED"}, []),
-        (own | {"outcome": "EXPIRED"}, ["The offer ran out."]),
+        (own | {"outcome": "EXPIRED"}, ["The offer has expired."]),
         (own | {"outcome": "EXPIRED", "assignmentId": "a1"}, []),
         (told | {"reason": "driver_paused"}, []),
         (told | {"reason": "vehicle check"}, ["Your dispatcher changed your availability: vehicle check."]),
-        (told | {"availability": "available", "reason": "break_expired"}, ["Your break is over."]),
+        (told | {"availability": "available", "reason": "break_expired"}, ["Your break has ended."]),
     ):
         state = await memory("s.fold(s.fold(s.start(), a.hello, n), a.message, n)", hello=HELLO, message=message)
         assert [notice["text"] for notice in state["notices"]] == said, message

@@ -445,7 +445,7 @@ async def test_an_answer_that_was_lost_is_no_second_delivery(chromium: Browser, 
         await dans.online()
         await until(lambda: nothing_kept(dans.page))
         await expect(card).to_have_count(0)
-        await expect(dans.page.locator("#notices")).not_to_contain_text("not taken")
+        await expect(dans.page.locator("#notices")).not_to_contain_text("not accepted")
         assert await delivered_times(site) == 1
 
 
@@ -465,7 +465,7 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
         moved = await site.ada.post(path, json={"reason": "flat tyre", "force": True})
         assert moved.status_code == 200
         notices = dans.page.locator("#notices")
-        await expect(notices).to_contain_text("was taken from you: flat tyre.")
+        await expect(notices).to_contain_text("is no longer yours: flat tyre.")
         await expect(dans.page.locator("#saved")).to_contain_text("not sent yet")
         await pass_time(dans, 8500)
         await expect(notices).to_contain_text("it is no longer yours. If you handed it over, tell your dispatcher.")

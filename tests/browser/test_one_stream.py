@@ -42,7 +42,7 @@ async def tabs(site: Site, person: Person) -> tuple[list[dict[str, Any]], list[P
 async def acknowledge(page: Page) -> None:
     """A button that answers."""
     await page.get_by_role("button", name=re.compile("^Ack")).first.click()
-    await page.get_by_role("dialog").get_by_role("button", name="I look after it").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
     await expect(page.get_by_role("dialog")).to_be_hidden()
     await expect(page.locator("#now")).to_contain_text("alice")
 

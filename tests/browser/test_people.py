@@ -43,7 +43,7 @@ async def test_a_person_logs_in_by_keyboard_and_out_again(site: Site, anybody: A
     await page.keyboard.press("Tab")
     await page.keyboard.type("not the password")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
+    await expect(page.get_by_role("alert")).to_have_text("Wrong name or password.")
     await expect(page.get_by_label("Password")).to_be_focused()
     await page.keyboard.type(PASSWORD)
     await page.keyboard.press("Enter")
@@ -98,7 +98,7 @@ async def test_an_admin_adds_somebody_who_then_logs_in(site: Site, people: Peopl
     window.network_may_fail = True  # the stream is refused from now on, which is an error to the console
     page.on("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="Deactivate").click()
-    await expect(page.get_by_text("Max cannot log in any more.")).to_be_visible()
+    await expect(page.get_by_text("Max can no longer log in.")).to_be_visible()
     await expect(theirs).to_have_url(f"{site.node.url}/login?next=%2Fboard")  # their board sees to it by itself
     await theirs.goto(f"{site.node.url}/board")
     await expect(theirs).to_have_url(f"{site.node.url}/login?next=/board")

@@ -12,8 +12,9 @@ from tests.builders import ADA, ALICE, DAN, NOW, SOUP, a_delivery, a_driver, a_w
 from tests.dispatch.test_alerts import an_alert
 
 ALERT = id_of("alert")
-NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver, 7 min after it was created (level 2)"
+NO_DRIVER = "Order A-soup of Green Bowl (zone default) has no driver 7 min after it was created (level 2)"
 
+ONE_ORDER = "Zone default: 1 order is without a driver (threshold 10)."
 AT_RISK = "Order A-soup of Green Bowl (zone default) is at risk: driver gone"
 
 
@@ -36,7 +37,7 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
     (escalated("widen_search", "notify_critical"), OpsNotice("critical", "default", f"{NO_DRIVER}.", SOUP)),
     (
         escalated("notify_critical", "cancel"),
-        OpsNotice("critical", "default", f"{NO_DRIVER}. It was cancelled.", SOUP),
+        OpsNotice("critical", "default", f"{NO_DRIVER}. The order is cancelled.", SOUP),
     ),
     (escalated("widen_search"), None),
     (
@@ -45,9 +46,7 @@ OPS: list[tuple[e.Event, OpsNotice | None]] = [
     ),
     (
         e.AlertResolved(at=NOW, actor=SYSTEM, alert=an_alert(), value=1.0),
-        OpsNotice(
-            "info", "default", "Resolved. Zone default: 1 order is without a driver (threshold 10).", None, ALERT
-        ),
+        OpsNotice("info", "default", f"Resolved. {ONE_ORDER}", None, ALERT),
     ),
     (
         e.AlertRaised(
@@ -83,30 +82,30 @@ def reassigned(actor: Actor) -> e.Event:
     return e.DeliveryReassigned(at=NOW, actor=actor, delivery_id=SOUP, driver_id=DAN, reason="flat tyre")
 
 
-ORDER = "order A-soup of Green Bowl"
+ORDER = "Order A-soup of Green Bowl"
 DRIVERS: list[tuple[e.Event, str | None]] = [
     (assigned("accepted", by(DAN)), None),
-    (assigned("manual", ADA), f"Assigned: {ORDER}."),
-    (assigned("manual", ADA, "agreed by phone"), f"Assigned: {ORDER}: agreed by phone."),
-    (assigned("auto_accepted", SYSTEM), f"Assigned: {ORDER}: auto-accepted, no answer in time."),
-    (reassigned(ADA), f"Reassigned: {ORDER}: flat tyre."),
-    (reassigned(by(id_of("Dora"))), f"Reassigned: {ORDER}: flat tyre."),
+    (assigned("manual", ADA), f"{ORDER} assigned."),
+    (assigned("manual", ADA, "agreed by phone"), f"{ORDER} assigned: agreed by phone."),
+    (assigned("auto_accepted", SYSTEM), f"{ORDER} assigned: auto-accepted."),
+    (reassigned(ADA), f"{ORDER} reassigned from this driver: flat tyre."),
+    (reassigned(by(id_of("Dora"))), f"{ORDER} reassigned from this driver: flat tyre."),
     (
         e.DeliveryCancelled(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, reason="sold out"),
-        f"Cancelled: {ORDER}: sold out.",
+        f"{ORDER} cancelled: sold out.",
     ),
     (
         e.DeliveryReleased(at=NOW, actor=SYSTEM, delivery_id=SOUP, driver_id=DAN, reason="driver_gone"),
-        f"Released: {ORDER}: driver gone.",
+        f"{ORDER} taken back from this driver: driver gone.",
     ),
     (e.DeliveryReleased(at=NOW, actor=by(DAN), delivery_id=SOUP, driver_id=DAN, reason="unwell"), None),
     (
         e.DeliveryChanged(at=NOW, actor=ALICE, delivery_id=SOUP, driver_id=DAN, changes={"notes": (None, "x")}),
-        f"Changed: {ORDER}.",
+        f"{ORDER} changed.",
     ),
     (changed("break", by(DAN)), None),
-    (changed("lunch_of_all", ALICE), "Availability is now on break: lunch of all."),
-    (changed("unresponsive", SYSTEM, "paused"), "Availability is now paused: unresponsive."),
+    (changed("lunch_of_all", ALICE), "Availability set to “on a break”: lunch of all."),
+    (changed("unresponsive", SYSTEM, "paused"), "Availability set to “paused”: did not answer several offers."),
     (changed("connection_lost", SYSTEM, "offline"), None),
     (e.DriverDisconnected(at=NOW, actor=SYSTEM, driver_id=DAN, session_id=id_of("session"), lost_at=NOW), None),
 ]

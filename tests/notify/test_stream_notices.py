@@ -51,11 +51,11 @@ async def test_an_assignment_by_ops_is_sent_then_proved_by_an_answered_ping(ping
         await app.hear("hello")
         delivery = await assign(pinging, dan, zone="elsewhere")
         await app.hear("assignment")
-        shown = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
-    assert (shown["channel"], shown["driverId"], shown["deliveryId"]) == ("socket", dan.id, delivery["id"])
-    assert shown["text"] == f"Assigned: order {delivery['sellerOrderId']} of Pizza Roma: he is next door."
-    assert shown["createdAt"] <= shown["sentAt"] <= shown["receivedAt"]
-    assert shown["failedAt"] is None
+        told = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
+    assert (told["channel"], told["driverId"], told["deliveryId"]) == ("socket", dan.id, delivery["id"])
+    assert told["text"] == f"Order {delivery['sellerOrderId']} of Pizza Roma assigned: he is next door."
+    assert told["createdAt"] <= told["sentAt"] <= told["receivedAt"]
+    assert told["failedAt"] is None
 
 
 async def test_what_is_missed_waits_and_the_number_brought_back_proves_it(site: Site) -> None:
@@ -96,8 +96,8 @@ async def test_the_node_of_the_socket_notes_what_another_one_did(pinging: Site, 
     async with driver_app(pinging.node.ws_url, dan.id) as app:
         await app.hear("hello")
         await availability(other, dan, "paused")
-        shown = await outcome(other, "received", to="driver")
-        assert shown["text"] == "Availability is now paused: van broke."
+        told = await outcome(other, "received", to="driver")
+        assert told["text"] == "Availability set to “paused”: van broke."
     await other.close()
 
 
@@ -122,16 +122,16 @@ async def test_what_is_taken_from_a_driver_is_a_notice_too(site: Site) -> None:
     delivery = moved.json()["delivery"]
     cancelled = await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     assert cancelled.status_code == 200, cancelled.text
-    found = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
-    order = f"order {delivery['sellerOrderId']} of Pizza Roma"
-    assert found == [
-        (dan.id, f"Reassigned: {order}: too far."),
-        (dora.id, f"Assigned: {order}: too far."),
-        (dora.id, f"Cancelled: {order}: closed."),
+    told = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
+    order = f"Order {delivery['sellerOrderId']} of Pizza Roma"
+    assert told == [
+        (dan.id, f"{order} reassigned from this driver: too far."),
+        (dora.id, f"{order} assigned: too far."),
+        (dora.id, f"{order} cancelled: closed."),
     ]
     page = (await site.vic.get(f"/board/deliveries/{delivery['id']}", headers={"Accept": "text/html"})).text
-    assert page.count("no socket pending") == 3
-    assert page.count("customer not told") == 2, "of the two assignments"
+    assert page.count("not connected pending") == 3
+    assert page.count("customer not notified") == 2, "of the two assignments"
 
 
 async def test_what_drivers_do_themselves_is_no_notice(site: Site) -> None:

@@ -101,12 +101,12 @@ async def test_the_second_of_two_admins_is_told_who_was_first(
     said(await post(site.ada, path, reason="Driver is late", version=1))
     second = await post(site.client("admin", "boss"), path, reason="Driver is late", version=1)
     assert second.status_code == 409
-    assert parse(second.text).one("p").text == "Somebody was first: already reassigned by ada."
+    assert parse(second.text).one("p").text == "The order changed before: reassigned by ada."
     reassigned = [event for event in await events_of(site, delivery) if event["type"] == "delivery.reassigned"]
     assert len(reassigned) == 1
     late = await site.ada.get(f"/board/deliveries/{delivery['id']}/reassign")
     assert late.status_code == 409
-    assert "already reassigned by ada" in parse(late.text).one("p").text
+    assert "reassigned by ada" in parse(late.text).one("p").text
 
 
 async def test_an_older_version_is_refused_in_plain_words(
@@ -115,7 +115,7 @@ async def test_an_older_version_is_refused_in_plain_words(
     _, delivery, assignment = dan_busy
     refused = await post(site.ada, f"/board/assignments/{assignment['id']}/reassign", reason="Late", version=7)
     assert refused.status_code == 409
-    assert parse(refused.text).one("p").text == "Somebody changed this meanwhile. Close this and look again."
+    assert parse(refused.text).one("p").text == "This changed after you opened the form. Close it and open it again."
     assert await status_of(site, delivery) == "ASSIGNED"
 
 
@@ -149,7 +149,7 @@ async def test_a_picked_up_delivery_asks_for_the_box_to_be_ticked(
     version = shown.one("input", name="version")["value"]
     refused = await post(site.ada, path, reason="Unwell", version=version)
     assert refused.status_code == 409
-    assert "picked it up" in parse(refused.text).one("p").text
+    assert "has picked up this order" in parse(refused.text).one("p").text
     said(await post(site.ada, path, reason="Unwell", version=version, force=1))
 
 
@@ -170,9 +170,9 @@ async def test_a_waiting_delivery_is_offered_to_a_chosen_driver_by_ops(site: Sit
     ("fields", "words"),
     [
         ({"reason": "Nearest driver"}, "Choose a driver."),
-        ({"driver": "nobody", "reason": "Nearest driver"}, "That is nobody we know."),
-        ({"driver": "01900000-0000-7000-8000-000000000000"}, "Say why: choose a reason or write your own."),
-        ({"driver": "01900000-0000-7000-8000-000000000000", "reason": "other"}, "Say why"),
+        ({"driver": "nobody", "reason": "Nearest driver"}, "There is no driver with this id."),
+        ({"driver": "01900000-0000-7000-8000-000000000000"}, "Choose a reason, or write your own."),
+        ({"driver": "01900000-0000-7000-8000-000000000000", "reason": "other"}, "Choose a reason"),
         ({"driver": "01900000-0000-7000-8000-000000000000", "reason": "x" * 501}, "500 characters"),
     ],
 )
@@ -188,12 +188,12 @@ async def test_a_driver_who_cannot_take_it_is_refused_in_plain_words(site: Site)
     delivery = await site.delivery()
     refused = await post(site.alice, f"/board/deliveries/{delivery['id']}/assign", driver=dan.id, reason="x")
     assert refused.status_code == 409
-    assert parse(refused.text).one("p").text == "This driver cannot be given this delivery now: offline."
+    assert parse(refused.text).one("p").text == "This driver cannot get this order now: offline."
 
 
 async def test_searching_again_says_what_came_of_it(site: Site) -> None:
     delivery = await site.delivery()
-    assert "nobody" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search"))
+    assert "No driver" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search"))
     dan = await site.driver("Dan", at_work=True)
     await dan.offer()
     again = said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search"))
@@ -213,7 +213,7 @@ async def test_the_history_shows_who_cancelled_and_acknowledged(site: Site) -> N
     assert by_type["delivery.cancelled"]["data"]["reason"] == "Store closed"
     refused = await post(site.alice, f"{path}/acknowledge", note="too late")
     assert refused.status_code == 409
-    assert "not waiting" in parse(refused.text).one("p").text
+    assert "no longer waiting" in parse(refused.text).one("p").text
 
 
 async def test_an_admin_sets_a_drivers_availability(site: Site) -> None:
@@ -257,7 +257,7 @@ async def test_a_selection_is_done_with_together_and_each_has_a_line(site: Site)
     assert lines(answer) == [
         "A-1 acknowledged",
         "A-2 acknowledged",
-        "A-3 not changed: this delivery is not waiting for a driver any more",
+        "A-3 not changed: this order is no longer waiting for a driver",
     ]
     assert deselected(answer) == {one["id"], two["id"]}
     seen = await bulk_dialog(site.alice, "cancel", ids[:2])
@@ -291,12 +291,12 @@ async def test_what_colleagues_and_drivers_did_meanwhile_is_not_taken_back(site:
     assert moved.status_code == 200, moved.text
     answer = await post(site.ada, "/board/bulk/reassign", seen=seen, reason="Driver is late")
     assert lines(answer) == [
-        "A-1001 not changed: Dan delivered it meanwhile",
-        "A-1002 not changed: Bea already gave it to Dora",
+        "A-1001 not changed: Dan delivered it",
+        "A-1002 not changed: Bea assigned it to Dora",
         "A-1003 reassigned",
     ]
     assert deselected(answer) == {left[0]["id"]}
-    assert "1 done, 2 not changed." in answer.text
+    assert "1 changed, 2 not changed." in answer.text
     now = (await site.vic.get(f"/deliveries/{given[0]['id']}")).json()["assignment"]
     assert now["driverId"] == dora.id
 
@@ -346,7 +346,7 @@ async def test_tomorrows_order_is_dispatched_only_after_a_question(site: Site) -
 
 async def test_tomorrows_order_stays_tomorrows_when_nobody_is_found(site: Site) -> None:
     delivery = await site.delivery(dispatchAt="2099-01-01T09:00:00Z")
-    assert "nobody" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search", early="1"))
+    assert "No driver" in said(await post(site.alice, f"/board/deliveries/{delivery['id']}/search", early="1"))
     assert await status_of(site, delivery) == "SCHEDULED"
     assert [event["type"] for event in await events_of(site, delivery)] == ["delivery.created"]
 
@@ -369,7 +369,7 @@ async def test_what_a_colleague_decided_is_not_cancelled_but_what_the_search_did
 
     await until(changed)
     answer = await post(site.alice, "/board/bulk/cancel", seen=seen, reason="Store closed")
-    assert lines(answer) == ["A-1 not changed: Bea already acknowledged it", "A-2 cancelled"]
+    assert lines(answer) == ["A-1 not changed: Bea acknowledged it", "A-2 cancelled"]
     assert await status_of(site, hers) == "READY"
 
 
@@ -393,7 +393,7 @@ async def test_a_single_dialog_takes_nothing_back_either(site: Site) -> None:
     }.items():
         refused = await post(site.alice, f"{path}/{action}", seen=forms[action], **fields)
         assert refused.status_code == 409
-        assert parse(refused.text).one("p").text == "Not changed: Bea already offered it to Dora."
+        assert parse(refused.text).one("p").text == "Not changed: Bea offered it to Dora."
     assert (await dora.offer())["deliveryId"] == order["id"]
     wrong = await post(site.alice, f"{path}/cancel", seen="x.y", reason="x")
     assert wrong.status_code == 422
@@ -412,8 +412,8 @@ async def test_availability_is_not_set_over_a_colleagues_or_the_drivers_own_deci
     answer = await post(site.ada, "/board/bulk/availability", seen=seen, availability="paused", reason="Storm")
     assert lines(answer) == [
         "Dan set to paused",
-        "Dora not changed: Bea already set “shift ended”",
-        "Max not changed: chose “on break” meanwhile",
+        "Dora not changed: Bea has just set “shift ended”",
+        "Max not changed: the driver has just chosen “on a break”",
     ]
     refused = await post(
         site.ada, f"/board/drivers/{dora.id}/availability", seen=single, availability="paused", reason="Storm"
@@ -427,7 +427,7 @@ async def test_more_than_the_limit_is_refused_before_anything_is_done(site: Site
     ids = [order["id"]] + [f"01900000-0000-7000-8000-{number:012}" for number in range(BULK_LIMIT)]
     refused = await site.alice.get(f"/board/bulk/cancel?{urlencode({'id': ids}, doseq=True)}")
     assert refused.status_code == 422
-    said_so = f"{BULK_LIMIT + 1} are selected. {BULK_LIMIT} at most can be changed at once: nothing was done."
+    said_so = f"{BULK_LIMIT + 1} selected. You can change at most {BULK_LIMIT} at once. Nothing was changed."
     assert parse(refused.text).one("p").text == said_so
     (seen,) = await bulk_dialog(site.alice, "cancel", [order["id"]])
     forms = [seen, *(f"{known}.1.1" for known in ids[1:])]
@@ -509,7 +509,7 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
     (shown,) = await until(raised)
     alert = shown["id"].removeprefix("al-")
     assert "Orders unassigned" in shown.text
-    assert "(over 1)" in shown.text
+    assert "(threshold 1)" in shown.text
     assert shown.one("button")["data-alert"] == alert
     assert (await post(site.vic, f"/board/alerts/{alert}/acknowledge")).status_code == 403
     assert "by alice" in said(await post(site.alice, f"/board/alerts/{alert}/acknowledge"))
@@ -519,6 +519,6 @@ async def test_an_alert_is_acknowledged_by_whoever_is_first(site: Site) -> None:
 
 def test_a_refusal_says_whole_what_came_first_whatever_somebody_is_called() -> None:
     refusal = assignment_not_active("reassigned by Ada: night shift", "nobody")
-    assert in_plain_words(refusal) == "Somebody was first: already reassigned by Ada: night shift."
-    assert in_plain_words(assignment_not_active("completed", "over")) == "Somebody was first: already completed."
+    assert in_plain_words(refusal) == "The order changed before: reassigned by Ada: night shift."
+    assert in_plain_words(assignment_not_active("completed", "over")) == "The order changed before: completed."
     assert in_plain_words(driver_not_available("on_break")).endswith("now: on a break.")

@@ -9,7 +9,7 @@ import pytest
 
 from server.board.picture import Picture
 from server.board.tally import Tally, Zone
-from server.board.words import STATES
+from server.contract.words import STATES
 from server.store.engine import Database
 from server.store.reads import board as reads
 from server.store.reads.board import CountedDelivery, CountedDriver, DeliveryRow

@@ -20,7 +20,7 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
     offer = await dan.offer()
     await dan.post(f"/offers/{offer['id']}/received")
-    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too far"})
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "Too far"})
     await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     shown = await page(site, f"/board/deliveries/{delivery['id']}")
     assert shown.one("h1").text == f"Pizza Roma {delivery['sellerOrderId']}"
@@ -29,9 +29,9 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     assert facts["Price"] == "12.50 USD"
     assert facts["Pickup"] == "Torstr. 1"
     lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
-    text = " | ".join(reversed(lines))
-    for part in ("Order created", "Offered Dan", "Offer shown on the driver's phone", "too far", "Cancelled closed"):
-        assert part in text
+    told = " | ".join(reversed(lines))
+    for part in ("Order created", "Offered Dan", "Offer shown on the driver’s phone", "Too far", "Cancelled closed"):
+        assert part in told
     assert "alice (ops)" in lines[0]
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
 
@@ -42,12 +42,12 @@ async def test_a_drivers_page_tells_state_answers_and_history(site: Site) -> Non
     await dan.post("/availability/take-break", {"durationMinutes": 15})
     shown = await page(site, f"/board/drivers/{dan.id}")
     assert shown.one("h1").text == "Dan"
-    assert "On break" in shown.one("p", class_="status").text
-    assert "100 % of the last 1" in shown.one(class_="facts").text
+    assert "On a break" in shown.one("p", class_="status").text
+    assert "100% of 1 offer" in shown.one(class_="facts").text
     assert len(shown.one("ul", class_="work").every("li")) == 1
     offers, history = shown.every("ol", class_="timeline")
     assert "Accepted Pizza Roma" in offers.text
-    assert [line.one("b").text for line in history.every("li")] == ["On break", "Available"]
+    assert [line.one("b").text for line in history.every("li")] == ["On a break", "Available"]
 
 
 async def test_the_changing_part_of_a_page_comes_alone_too(site: Site) -> None:

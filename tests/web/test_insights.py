@@ -92,14 +92,14 @@ async def test_the_screen_shows_the_metrics_against_their_targets(site: Site) ->
     assert answer.status_code == 200, answer.text
     page = parse(answer.text)
     acceptance = tile(page, "Acceptance")
-    assert acceptance.one("b").text == "73.7 %"  # 140 of the 190 that were not withdrawn
+    assert acceptance.one("b").text == "74%"  # 140 of the 190 that were not withdrawn
     assert (acceptance["data-state"], acceptance.one(class_="tag").text) == ("bad", "✕ off target")
-    assert tile(page, "Assigned by silence").one("b").text == "10"
-    assert tile(page, "Unassigned over 5 min").one("b").text == "4.0 %"
+    assert tile(page, "Auto-accepted").one("b").text == "10"
+    assert tile(page, "Unassigned over 5 min").one("b").text == "4%"
     assert tile(page, "Unassigned over 5 min")["data-state"] == "good"
     reasons = page.one("section", aria_labelledby="h-reasons").every("tr")[1:]
     assert [[cell.text for cell in row.children if isinstance(cell, Element)] for row in reasons] == [
-        ["=1+1", "10", "33.3 %"], ["none given", "10", "33.3 %"], ["too far", "10", "33.3 %"],
+        ["=1+1", "10", "33%"], ["No reason given", "10", "33%"], ["Too far", "10", "33%"],
     ]  # fmt: skip
     over_time = page.one("table", id="t-time").one("tbody").every("tr")
     assert len(over_time) == 25

@@ -72,7 +72,7 @@ async def test_a_viewer_reads_every_value_and_changes_nothing(site: Site) -> Non
     assert shown["alerts.rejectedShare"] == "20 % (0 to 100)"
     assert not page.every("form", id="policy-form")
     assert [row.text for row in page.one("section", class_="ladder").every("tr")][1:] == [
-        "1 300 s support ticket, ops notified", "2 900 s search widened", "3 1800 s critical notice",
+        "1 300 s Support ticket, Ops notice", "2 900 s Wider search", "3 1800 s Critical notice",
     ]  # fmt: skip
     token = await vic.csrf_token("/policy")
     refused = await vic.client.post("/policy", data={"csrf_token": token}, headers=HTML)
@@ -99,10 +99,10 @@ async def test_an_admin_changes_it_and_the_history_says_who_when_why_and_what(si
     assert newest.one("p", class_="why").text == "riders are slow"
     assert [row.text for row in newest.every("tr")][1:] == [
         "Time to answer an offer 30 s 45 s",
-        f"When an offer runs out unanswered {EXPIRY['auto_accept']} {EXPIRY['next_driver']}",
+        f"When an offer expires without an answer {EXPIRY['auto_accept']} {EXPIRY['next_driver']}",
         "Search radius 5 km 4.5 km",
-        "Alert above rejected offers of 20 % 33.3 %",
-        "Escalation level 2 after 15 min: search widened after 10 min: search widened",
+        "Alert if more offers are rejected than 20% 33.3%",
+        "Escalation level 2 after 15 min: wider search after 10 min: wider search",
     ]
     assert first.one("p", class_="why").text == "the defaults"
 
@@ -113,15 +113,15 @@ MISTAKES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"offerTimeoutSeconds": ""}, {"offerTimeoutSeconds": "A whole number from 1 to 600."}),
     ({"searchRadiusKm": "nan"}, {"searchRadiusKm": "A number from 0.1 to 100."}),
     ({"searchRadiusKm": "101"}, {"searchRadiusKm": "A number from 0.1 to 100."}),
-    ({"searchRadiusKm": "11"}, {"wideSearchRadiusKm": "Not below the search radius."}),
+    ({"searchRadiusKm": "11"}, {"wideSearchRadiusKm": "Must not be below the search radius."}),
     ({"alerts.rejectedShare": "101"}, {"alerts.rejectedShare": "A number from 0 to 100."}),
     ({"currency": "euro"}, {"currency": "Three capital letters, like EUR."}),
-    ({"expiryPolicy": "shrug"}, {"expiryPolicy": "Choose one."}),
+    ({"expiryPolicy": "shrug"}, {"expiryPolicy": "Choose a value."}),
     ({"escalation[0].level": "11"}, {"escalation[0].level": "A whole number from 1 to 10."}),
     ({"escalation[1].afterSeconds": "300"}, {"escalation[1].afterSeconds": "Must rise from level to level."}),
     ({"escalation[2].level": "2"}, {"escalation[2].level": "Must rise from level to level."}),
-    ({"reason": "  "}, {"reason": "Say why, for whoever looks at this later."}),
-    ({"reason": "x" * 501}, {"reason": "500 characters at most."}),
+    ({"reason": "  "}, {"reason": "Enter a reason for the history."}),
+    ({"reason": "x" * 501}, {"reason": "At most 500 characters."}),
 ]  # fmt: skip
 
 
@@ -137,7 +137,7 @@ async def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(si
             assert field["aria-invalid"] == "true"
             assert f"wrong-{name}" in field["aria-describedby"].split()
         assert page.one("input", id="detourFactor")["value"] == "1.4"
-        assert page.one("p", role="alert").text == "Not saved: 1 field to look at."
+        assert page.one("p", role="alert").text == "Not saved: 1 field needs a correction."
     assert (await in_force(site))["version"] == 1
 
 
@@ -145,7 +145,7 @@ async def test_a_form_that_changes_nothing_makes_no_version(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
     answer = await save(ada)
     assert answer.status_code == 422
-    assert parse(answer.text).one("p", role="alert").text.startswith("Nothing was changed")
+    assert parse(answer.text).one("p", role="alert").text.startswith("You changed nothing")
     assert (await in_force(site))["version"] == 1
 
 
@@ -156,10 +156,10 @@ async def test_the_second_admin_is_told_who_was_faster(site: Site) -> None:
     answer = await save(ada, page, offerTimeoutSeconds="60")
     assert answer.status_code == 409
     shown = parse(answer.text)
-    text = shown.one(role="alert").text
-    assert text.startswith("Not saved: Eve changed the policy on ")
-    assert "Their reason: rush hour." in text
-    assert [row.text for row in shown.one(id="policy-said").every("tr")][1:] == ["Time to answer an offer 30 s 20 s"]
+    told = shown.one(role="alert").text
+    assert told.startswith("Not saved: Eve changed the policy on ")
+    assert "Their reason: rush hour." in told
+    assert [row.text for row in shown.one(id="policy-message").every("tr")][1:] == ["Time to answer an offer 30 s 20 s"]
     assert shown.one("input", id="offerTimeoutSeconds")["value"] == "60"
     assert (await in_force(site))["offerTimeoutSeconds"] == 20
 
@@ -192,8 +192,8 @@ async def test_going_back_is_a_new_version_with_the_old_values(site: Site) -> No
     [link] = [a for a in (await see(ada)).every("a", class_="button") if a["href"] == "/policy?version=1"]
     assert link.text == "Go back to version 1"
     page = await see(ada, link["href"])
-    assert [row.text for row in page.one(id="policy-said").every("tr")][1:] == [
-        "Time to answer an offer 45 s 30 s", "For a delivery 500 cents 300 cents",
+    assert [row.text for row in page.one(id="policy-message").every("tr")][1:] == [
+        "Time to answer an offer 45 s 30 s", "Per delivery 500 cents 300 cents",
     ]  # fmt: skip
     saved = await ada.client.post("/policy", data=fields_of(page), headers=HTML)
     assert saved.status_code == 303

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from server.board.formats import lately
 from server.board.render import Renderer
 from server.board.templates import environment
-from server.board.words import lately
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.settings import zone_of
 from server.store.reads.board import DeliveryRow

@@ -107,7 +107,7 @@ async def test_errors_are_shown_beside_the_form_which_keeps_its_input(site: Site
     ("fields", "message"),
     [
         ({"do": "role", "role": "viewer"}, "alice is now viewer."),
-        ({"do": "deactivate"}, "alice cannot log in any more."),
+        ({"do": "deactivate"}, "alice can no longer log in."),
         ({"do": "password", "password": "a new password"}, "alice has a new password."),
         ({"do": "logout"}, "alice is logged out everywhere."),
     ],
@@ -149,11 +149,11 @@ async def test_others_are_sent_away_with_a_screen(site: Site) -> None:
     alice = await logged_in(site, "alice", "ops")
     page = await alice.see("/users")
     assert page.status_code == 403
-    assert "Your role may not do this" in page.text
+    assert "Your role does not allow this" in page.text
     assert "/users" not in page.text.partition("<main")[0].partition("<nav")[2]
     token = await alice.csrf_token("/board")
     answer = await alice.client.post("/users", data={"csrf_token": token, "name": "Max", "role": "admin"}, headers=HTML)
     assert answer.status_code == 403
     missing = await (await logged_in(site, "Ada", "admin")).see("/users/nobody")
     assert missing.status_code == 404
-    assert "There is nothing here" in missing.text
+    assert "Page not found" in missing.text

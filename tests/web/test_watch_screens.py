@@ -80,10 +80,10 @@ async def test_an_alert_shows_what_is_behind_it_and_is_looked_after_by_name(site
     page = await see(olga, "/alerts")
     card = page.one("article")
     assert card.one("h2").text == "Orders unassigned zone default"
-    assert card.one(class_="number-now").text == "1 now · raised over 0, over again at 0"
+    assert card.one(class_="number-now").text == "1 now · threshold 0, resolves at 0"
     links = {link["href"]: link.text for link in card.one(class_="behind").every("a")}
     assert links == {f"/board/deliveries/{delivery['id']}": "<Sushi> & Co", f"/board/drivers/{dan.id}": "Dan"}
-    assert "1 ×, mostly “too far”" in card.text
+    assert "1 time, mostly: too far" in card.text
     form = card.one("form")
     refused = await vic.client.post(form["action"], data={"csrf_token": await vic.csrf_token("/alerts")}, headers=HTML)
     assert refused.status_code == 403
@@ -92,7 +92,7 @@ async def test_an_alert_shows_what_is_behind_it_and_is_looked_after_by_name(site
     assert (done.status_code, done.headers["location"]) == (303, "/alerts")
     page = await see(olga, "/alerts")
     assert page.one(class_="flash").text == "Alert acknowledged by Olga."
-    assert page.one("article").one(class_="who").text.startswith("Looked after by Olga since ")
+    assert page.one("article").one(class_="who").text.startswith("Acknowledged by Olga at ")
     assert not page.one("article").every("form")
     await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     await look(site)
@@ -131,8 +131,8 @@ async def test_notices_are_chosen_and_seen(site: Site) -> None:
     (customer,) = await rows("?to=customer")
     assert "has a driver. webhook" in customer
     (driver,) = await rows("?to=driver")
-    assert "Dan Offered order" in driver
-    assert "their call received" in driver
+    assert "Dan Order " in driver
+    assert "call received" in driver
     assert await rows("?to=customer&kind=offer.created") == []
     assert len(await rows(f"?delivery={delivery['id']}")) == 1
     assert len(await rows("?to=everybody&kind=what&outcome=1&hours=5&delivery=x&after=x")) == 3, "as good as none"
@@ -173,7 +173,7 @@ async def test_an_order_without_a_driver_says_who_is_asked_or_why_nobody(site: S
 
     async def is_shown() -> bool:
         rows = (await see(vic, "/unassigned")).one("tbody").every("tr")
-        return [row.one(class_="wide").text for row in rows] == ["Nobody in the radius", "Offered to Dan <b>"]
+        return [row.one(class_="wide").text for row in rows] == ["No driver within the radius", "Offered to Dan <b>"]
 
     await until(is_shown)
 
@@ -200,12 +200,12 @@ async def test_an_order_is_taken_on_with_a_note_that_everybody_reads(site: Site)
     assert refused.status_code == 403
     page = await see(olga, f"/board/deliveries/{delivery['id']}")
     facts = {pair.one("dt").text: pair.one("dd").text for pair in page.one(class_="facts").every("div")}
-    assert facts["Looked after by"] == "Olga: calling <Dan>"
+    assert facts["Acknowledged by"] == "Olga: calling <Dan>"
     await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     assert not (await see(vic, "/unassigned")).every("tbody")
     late = await press(olga, form, note="now")
     assert late.status_code == 303
-    assert "not waiting" in (await see(olga, "/unassigned")).one(class_="flash").text
+    assert "no longer waiting" in (await see(olga, "/unassigned")).one(class_="flash").text
     over = (await see(vic, "/unassigned?all=1")).one("tbody").one("tr")
     assert "Cancelled" in over.text
     assert not over.every("form")
@@ -239,16 +239,16 @@ async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(si
     async def is_shown() -> dict[str, str]:
         page = await see(vic, f"/board/deliveries/{delivery['id']}")
         lines = page.one("ol", class_="timeline").every("li")
-        return {line.one("b").text: line.one(class_="told").text for line in lines if line.every(class_="told")}
+        return {line.one("b").text: line.one(class_="notified").text for line in lines if line.every(class_="notified")}
 
     assert await is_shown() == {"Assigned": "customer pending", "Offered": "by call received"}
     page = await see(vic, f"/board/deliveries/{delivery['id']}")
     link = page.one("a", class_="to-record")["href"]
     record = await see(vic, link)
     assert len(record.one("tbody").every("tr")) == 2
-    offered = next(a["href"] for a in page.every("a", class_="told") if "received" in a.text)
+    offered = next(a["href"] for a in page.every("a", class_="notified") if "received" in a.text)
     assert record.one("tr", id=offered.partition("#")[2])
     await site.ada.delete(f"/admin/webhooks/{webhook['id']}")
     another, _ = await site.assignment(await site.driver("Dora", zone="north", at_work=True), zone="north")
     delivery = another
-    assert (await is_shown())["Assigned"] == "customer not told: no webhook"
+    assert (await is_shown())["Assigned"] == "customer not notified: no webhook"

@@ -52,7 +52,7 @@ def test_bars_grow_with_the_latency_the_oldest_first() -> None:
 async def test_an_admin_adds_one_and_sees_its_secret_once(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
     page = await see(ada)
-    assert "nobody outside is told anything" in page.text
+    assert "sends events to nobody outside" in page.text
     added = await send(ada, url=f"  {URL} ", events=["delivery.assigned", "ticket.created", "what"])
     assert added.status_code == 201
     secret = parse(added.text).one(id="secret").text
@@ -73,11 +73,11 @@ async def test_an_admin_adds_one_and_sees_its_secret_once(site: Site) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"url": "", "events": ["*"]}, "Give an address"),
-        ({"url": "https://" + "x" * 2000, "events": ["*"]}, "Give an address"),
+        ({"url": "", "events": ["*"]}, "Enter an address"),
+        ({"url": "https://" + "x" * 2000, "events": ["*"]}, "Enter an address"),
         ({"url": "ftp://shop.example", "events": ["*"]}, "The address must be an https or http URL"),
         ({"url": "http://127.0.0.1/", "events": ["*"]}, "The address must not point to a private address"),
-        ({"url": URL}, "Choose what it is told of"),
+        ({"url": URL}, "Choose at least one event"),
         ({"url": "a\x00b" + URL, "events": ["*"]}, "NUL"),
     ],
 )
@@ -124,8 +124,8 @@ async def test_one_is_changed_stopped_given_a_new_secret_and_removed(site: Site)
     assert (await shown(site))[0]["active"]
     rotated = await send(ada, path, do="rotate")
     assert parse(rotated.text).one(id="secret").text.startswith("whsec_")
-    assert "signed with the old one too" in rotated.text
-    assert "the old secret signs too" in (await see(ada, path)).text
+    assert "signed with the old secret too" in rotated.text
+    assert "the old secret is valid too" in (await see(ada, path)).text
     assert "Choose what to do" in (await see(ada, (await send(ada, path, do="what")).headers["location"])).text
     gone = await send(ada, path, do="delete")
     assert gone.headers["location"] == "/webhooks"
@@ -142,10 +142,11 @@ async def test_a_test_says_what_became_of_it(site: Site) -> None:
     tested = await send(ada, path, do="test")
     assert tested.headers["location"] == path
     page = await see(ada, path)
-    assert page.one(class_="flash").text.startswith("The test was not taken: the address is private")
+    said = page.one(class_="flash").text
+    assert said.startswith("The test was not accepted: the address is private")
     row = page.one("tbody").one("tr")
     assert row.one("th").text == "webhook.test"
-    assert "not taken" in row.text
+    assert "not accepted" in row.text
     assert not row.every("form"), "a test is not sent again"
 
 
@@ -173,11 +174,11 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
     assert (await ada.client.post(again, headers=HTML)).status_code == 403, "no CSRF token"
     said = await send(ada, again, headers=HTMX)
     assert said.status_code == 200
-    assert "The message goes out again" in said.headers["hx-trigger"]
+    assert "The message is being sent again" in said.headers["hx-trigger"]
     await pool.execute("UPDATE webhook_deliveries SET parked_at = now(), delivered_at = NULL")
     done = await send(ada, path, do="redeliver")
     assert done.headers["location"] == path
-    assert "1 message goes out again." in (await see(ada, path)).one(class_="flash").text
+    assert "1 message is being sent again." in (await see(ada, path)).one(class_="flash").text
     await send(ada, path, do="deactivate")
     assert (await send(ada, path, headers=HTMX, do="redeliver")).status_code == 409
     assert (await send(ada, again, headers=HTMX)).status_code == 409

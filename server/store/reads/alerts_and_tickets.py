@@ -33,7 +33,7 @@ ORDER BY t.id DESC LIMIT $3"""
 class AlertWithText(AlertRow, frozen=True):
     """An alert with the text of its notice."""
 
-    told: str | None
+    text: str | None
 
 
 class TicketWithOrder(Struct, frozen=True):

@@ -134,7 +134,7 @@ _QUERIES: Final[dict[Source, str]] = {
 
 
 class Notice(Struct, frozen=True):
-    """A notice and its status. Only ops' notices have a `link`, and only theirs and those of streams a `text`."""
+    """A notice and its outcome. `link` is of ops' notices, `text` also of the stream's."""
 
     id: str
     to: To
@@ -172,27 +172,27 @@ class Notice(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The text of the notice."""
+        """The message, as a sentence."""
         if self.text is not None:
             return self.text
-        order = f"order {self.order_id} of {self.store_name}"
+        order = f"Order {self.order_id} of {self.store_name}"
         match self.kind:
             case "offer.created":
-                return f"Offered {order}."
+                return f"{order} offered."
             case "offer.closed":
-                return f"Closed the offer of {order}."
+                return f"{order}: the offer is closed."
             case "delivery.assigned":
-                return f"{order[:1].upper()}{order[1:]} has a driver."
+                return f"{order} has a driver."
             case "delivery.escalated":
-                return f"{order[:1].upper()}{order[1:]} has no driver."
+                return f"{order} has no driver."
             case "ticket.created":
-                return f"A ticket for {order}."
+                return f"{order}: support ticket opened."
             case "alert.raised":
-                return f"An alert in zone {self.zone}."
+                return f"Alert raised in zone {self.zone}."
             case "alert.resolved":
-                return f"Resolved: the alert in zone {self.zone}."
+                return f"Alert resolved in zone {self.zone}."
             case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed":
-                raise AssertionError(f"{self.kind} has a text")
+                raise AssertionError(f"{self.kind} has a text of its own")
 
 
 class Asked(Struct, frozen=True):

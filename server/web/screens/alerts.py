@@ -1,4 +1,4 @@
-"""The screen of alerts: those that stand with what is behind them, those that are over, each on a page of its own."""
+"""The screen of alerts: the open ones with their causes, the resolved ones, and a page for each."""
 
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ BEHIND_SHOWN: Final = 6
 NOTICES_SHOWN: Final = 20
 
 
-class Standing(Struct, frozen=True):
-    """An alert with its number now (None if it is over) and what is behind it."""
+class Shown(Struct, frozen=True):
+    """An alert with its number now (None if it is resolved) and its causes."""
 
     alert: AlertWithText
     now: float | None
@@ -44,28 +44,28 @@ class Standing(Struct, frozen=True):
     drivers: list[DriverBehind]
 
     @property
-    def over_below(self) -> float:
-        """The number below which it is over."""
+    def resolves_below(self) -> float:
+        """The number below which it resolves."""
         return self.alert.threshold * RESOLVES_BELOW
 
 
-async def _standing(request: Call, alerts: list[AlertWithText]) -> list[Standing]:
+async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Shown]:
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current.alerts
     numbers = await read_numbers_now(
         pool, [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None], policy
     )
-    standing = []
+    found = []
     for alert in alerts:
         now = numbers.get(alert.id)
         deliveries, drivers = await read_behind(pool, alert, node.clock.now(), policy.window_minutes)
-        standing.append(Standing(alert, now, deliveries, drivers))
-    return standing
+        found.append(Shown(alert, now, deliveries, drivers))
+    return found
 
 
 @get(PATH, guards=[WATCHERS], include_in_schema=False)
 async def alerts(request: Call) -> ASGIResponse:
-    """Those that stand, and those that are over."""
+    """The open ones, and the resolved ones."""
     shown = await _all(request)
     return await live(
         request,
@@ -88,7 +88,7 @@ async def _all(request: Call) -> dict[str, Any]:
     before = canonical(asked_of(request, "before") or "")
     past = await read_past_alerts(pool, before, PAST_PAGE + 1)
     return {
-        "standing": await _standing(request, await read_open_alerts(pool)),
+        "open": await _with_causes(request, await read_open_alerts(pool)),
         "past": past[:PAST_PAGE],
         "before": before,
         "older": address(PATH, before=past[PAST_PAGE - 1].id) if len(past) > PAST_PAGE else None,
@@ -99,7 +99,7 @@ async def _all(request: Call) -> dict[str, Any]:
 
 @get(f"{PATH}/{{alert_id:str}}", guards=[WATCHERS], include_in_schema=False)
 async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    """One alert: what is behind it, and who was told."""
+    """One alert: its causes, and its notices."""
     shown = await _one(request, alert_id)
     now = f"{PATH}/{shown['s'].alert.id}/now"
     return await live(request, "watch/alert", nav="alerts", topic=TOPIC, now=now, **shown)
@@ -117,9 +117,9 @@ async def _one(request: Call, text: str) -> dict[str, Any]:
     found = await read_alert_with_text(node.database.pool, known)
     if found is None:
         raise not_found()
-    (standing,) = await _standing(request, [found])
-    told = await record.read_notices(node.database.pool, record.Asked(alert_id=known), record.START, NOTICES_SHOWN)
-    return {"s": standing, "notices": told.notices, "shown": None}
+    (shown,) = await _with_causes(request, [found])
+    page = await record.read_notices(node.database.pool, record.Asked(alert_id=known), record.START, NOTICES_SHOWN)
+    return {"s": shown, "notices": page.notices, "shown": None}
 
 
 @post(
@@ -130,7 +130,7 @@ async def _one(request: Call, text: str) -> dict[str, Any]:
     opt={FORM: True},
 )
 async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after it; whoever was first keeps it."""
+    """Acknowledge it; the first person who did so keeps it."""
     node = node_of(request)
     known = id_in_path(alert_id)
     if await read_alert_with_text(node.database.pool, known) is None:

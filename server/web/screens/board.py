@@ -77,7 +77,7 @@ def _session_header(request: Call) -> dict[str, str]:
 
 
 class EventStream(ASGIStreamingResponse):
-    """A stream of server-sent events to one viewer, who is let go of whatever ends it. It ends with their access."""
+    """A stream of server-sent events to one viewer, whose place is freed however it ends. It ends with their access."""
 
     def __init__(self, request: Call, feed: Feed, viewer: Viewer) -> None:
         super().__init__(
@@ -103,7 +103,7 @@ async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
     `?about=` are the ids of the deliveries and drivers whose pages are open, and the topics of screens, with commas:
-    only that they changed is told. The board comes too without any of them, or with `?board=1`.
+    only the fact that they changed is sent. The board comes too without any of them, or with `?board=1`.
     """
     after = request.headers.get("last-event-id") or request.query_params.get("after")
     asked = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]

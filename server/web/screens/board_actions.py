@@ -13,8 +13,8 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.board.candidates import choices
-from server.board.words import FAILURES, words
 from server.contract.commit import Answer
+from server.contract.words import FAILURES, STATES, lower_first, words
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.driver_actions import not_active
@@ -45,7 +45,7 @@ from server.web.screens.board_seen import (
 )
 from server.web.screens.shell import fragment
 
-UNREADABLE: Final = "This dialog cannot be read. Close it and open it again."
+UNREADABLE: Final = "This form cannot be read. Close it and open it again."
 
 
 async def _shown(request: Call, text: str) -> tuple[Delivery, Seen]:
@@ -181,7 +181,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     assert answer.delivery is not None
     order = answer.delivery.seller_order_id
     if driver_id is None:
-        return done(f"Order {order} taken from its driver; the search has begun.")
+        return done(f"Order {order} taken from its driver. A new search started.")
     return done(f"Order {order} {'assigned' if direct else 'offered'} to {_name_of(answer)}.")
 
 
@@ -208,8 +208,8 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NoDriverFound):
-        return done(f"Searched: {words(FAILURES, found.failure_reason).lower()}.")
-    return done("Offered again." if not found.decided.repeated else "It is offered to somebody already.")
+        return done(f"Searched. {words(FAILURES, found.failure_reason)}.")
+    return done("Offered to a driver." if not found.decided.repeated else "This order is already offered to a driver.")
 
 
 # Cancel.
@@ -226,7 +226,7 @@ async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIRespon
 
 @post("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], status_code=200, include_in_schema=False)
 async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Nobody wants it any more."""
+    """Cancel it."""
     known = id_in_path(delivery_id)
     try:
         form = await read_form(request, BoardForm)
@@ -254,7 +254,7 @@ async def acknowledge_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIR
 
 @post("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after it."""
+    """Acknowledge it."""
     known = id_in_path(delivery_id)
     try:
         form = await read_form(request, BoardForm)
@@ -270,7 +270,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
 
 @post("/board/alerts/{alert_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
 async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after an alert; whoever was first keeps it."""
+    """Acknowledge an alert; the first person who did so keeps it."""
     known = id_in_path(alert_id)
     answer = await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
     if isinstance(answer, Refusal):
@@ -318,7 +318,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     if isinstance(answer, Refusal):
         return refused_fragment(answer)
     assert answer.driver is not None
-    return done(f"{answer.driver.name}: {answer.driver.availability.replace('_', ' ')}.")
+    return done(f"{answer.driver.name} is now: {lower_first(words(STATES, answer.driver.availability))}.")
 
 
 def _driver_seen(form: BoardForm, driver_id: str) -> SeenDriver | None:

@@ -7,7 +7,7 @@ from litestar import Request
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
 
-from server.board import words as w
+from server.contract import words as w
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.web.screens.shell import HTML, NO_STORE
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
 
 PLAIN: Final = {
-    r.DELIVERY_NOT_WAITING.code: "This delivery is not waiting for a driver any more.",
+    r.DELIVERY_NOT_WAITING.code: "This order is no longer waiting for a driver.",
     r.DELIVERY_NOT_DUE.code: "This order is scheduled for later. Open its page to dispatch it now.",
-    r.VERSION_CHANGED.code: "Somebody changed this meanwhile. Close this and look again.",
-    r.ALREADY_PICKED_UP.code: "The driver has picked it up already. Open this again and tick the box to go on.",
+    r.VERSION_CHANGED.code: "This changed after you opened the form. Close it and open it again.",
+    r.ALREADY_PICKED_UP.code: "The driver has picked up this order. Open the form again and tick the box to continue.",
 }
 """Refusals in words for somebody who looks at a dialog."""
 
@@ -48,10 +48,16 @@ def done(said: str) -> ASGIResponse:
 def in_plain_words(refusal: Refusal) -> str:
     """A refusal for people: the codes within it translated."""
     if refusal.code == r.DRIVER_NOT_AVAILABLE.code and refusal.why:
-        return f"This driver cannot be given this delivery now: {w.words(w.NOT_TAKEN, refusal.why)}."
+        return f"This driver cannot get this order now: {w.words(w.NOT_TAKEN, refusal.why)}."
     if refusal.code == r.ASSIGNMENT_NOT_ACTIVE.code and refusal.why:
-        return f"Somebody was first: already {refusal.why}."
+        return f"The order changed before: {_ended(refusal.why)}."
     return PLAIN.get(refusal.code, refusal.message)
+
+
+def _ended(why: str) -> str:
+    """What became of an assignment, in words: its state and by whom."""
+    status, *by = why.split(" ", 1)
+    return " ".join([w.words(w.ASSIGNMENTS, status.upper()), *by])
 
 
 def refused_fragment(refusal: Refusal) -> ASGIResponse:

@@ -14,6 +14,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.contract import words as w
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -52,8 +53,8 @@ DONE: Final = {
     "reassign": "reassigned",
     "availability": "set",
 }
-REPEATED: Final = {"acknowledge": "is yours already", "cancel": "was cancelled already"}
-UNREADABLE: Final = "The list of what is selected cannot be read. Close this and select again."
+REPEATED: Final = {"acknowledge": "already acknowledged by you", "cancel": "already cancelled"}
+UNREADABLE: Final = "The selection cannot be read. Close this and select again."
 
 
 class Shown(Struct, frozen=True):
@@ -75,7 +76,7 @@ class Line(Struct, frozen=True):
 
 
 def _too_many(count: int) -> str:
-    return f"{count} are selected. {BULK_LIMIT} at most can be changed at once: nothing was done."
+    return f"{count:,} selected. You can change at most {BULK_LIMIT} at once. Nothing was changed."
 
 
 def _checked(action: str) -> None:
@@ -109,7 +110,7 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
         elif offer is not None:
             now = f"offered to {names[offer.driver_id]}"
         else:
-            now = {"READY": "waiting"}.get(delivery.status, delivery.status.lower())
+            now = w.lower_first(w.words(w.STATUSES, delivery.status))
         shown.append(Shown(delivery.id, delivery.seller_order_id, f"{delivery.store_name}, {now}", str(seen)))
     return shown
 
@@ -117,7 +118,7 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
 async def _drivers_shown(request: Call, ids: list[str]) -> list[Shown]:
     pool = node_of(request).database.pool
     found = [driver for known in ids if (driver := await read_driver(pool, known)) is not None]
-    return [Shown(d.id, d.name, d.availability.replace("_", " "), str(seen_driver(d))) for d in found]
+    return [Shown(d.id, d.name, w.words(w.STATES, d.availability), str(seen_driver(d))) for d in found]
 
 
 @post("/board/bulk/{action:str}", guards=[OPS], status_code=200, include_in_schema=False)
@@ -131,7 +132,7 @@ async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
         return invalid_fragment(str(wrong))
     done = [line.id for line in lines if line.done]
     left = len(lines) - len(done)
-    summary = f"{len(done)} done" + (f", {left} not changed" if left else "") + "."
+    summary = f"{len(done)} changed" + (f", {left} not changed" if left else "") + "."
     answer = fragment(
         request, "board/dialogs/result.html", summary=summary, lines=sorted(lines, key=lambda line: line.done)
     )
@@ -161,7 +162,7 @@ async def _orders(request: Call, action: str, form: BoardForm) -> list[Line]:
         delivery = names.get(seen.delivery_id)
         name = delivery.seller_order_id if delivery is not None else "This order"
         if action == "reassign" and seen.assignment_id is None:
-            return Line(seen.delivery_id, name, "not changed: it was with no driver", False)
+            return Line(seen.delivery_id, name, "not changed: it has no driver", False)
         answer = await carry_out(node.database.pool, node.executor, seen, command, me)
         return _line(seen.delivery_id, name, answer, DONE[action], REPEATED.get(action, ""))
 
@@ -200,7 +201,7 @@ async def _drivers(request: Call, form: BoardForm) -> list[Line]:
 
     async def one(seen: SeenDriver) -> Line:
         answer = await carry_out_for(node.database.pool, node.executor, seen, command, me)
-        state = availability.replace("_", " ")
+        state = w.lower_first(w.words(w.STATES, availability))
         return _line(seen.driver_id, names.get(seen.driver_id, "This driver"), answer, f"set to {state}", "")
 
     return await _gathered(one, selected)
@@ -222,9 +223,9 @@ def _line(known: str, name: str, answer: Answer | Refusal | Moved, done: str, re
         return Line(known, name, f"not changed: {answer.what}", False)
     if isinstance(answer, Refusal):
         if answer.code == r.VERSION_CHANGED.code:
-            return Line(known, name, "not changed: somebody changed it meanwhile", False)
-        why = in_plain_words(answer).rstrip(".")
-        return Line(known, name, f"not changed: {why[0].lower()}{why[1:]}", False)
+            return Line(known, name, "not changed: it changed after you opened the form", False)
+        why = w.lower_first(in_plain_words(answer).rstrip("."))
+        return Line(known, name, f"not changed: {why}", False)
     if answer.decided.repeated and repeated:
         return Line(known, name, repeated, True)
     return Line(known, name, done, True)

@@ -19,18 +19,18 @@ class BoardForm(Form):
         own, chosen = self.text("own_reason"), self.text("reason")
         reason = own if own and chosen in ("", OTHER) else chosen
         if reason == OTHER or not reason:
-            raise FormInvalid("Say why: choose a reason or write your own.")
+            raise FormInvalid("Choose a reason, or write your own.")
         if own and own != reason:
             reason = f"{reason}: {own}"
         if len(reason) > REASON_LIMIT:
-            raise FormInvalid(f"A reason has {REASON_LIMIT} characters at most.")
+            raise FormInvalid(f"A reason has at most {REASON_LIMIT} characters.")
         return reason
 
     def note(self) -> str | None:
         """A note, if there is any."""
         note = self.text("note")
         if len(note) > NOTE_LIMIT:
-            raise FormInvalid(f"A note has {NOTE_LIMIT} characters at most.")
+            raise FormInvalid(f"A note has at most {NOTE_LIMIT} characters.")
         return note or None
 
     def id(self, name: str, otherwise: str) -> str:
@@ -47,7 +47,7 @@ class BoardForm(Form):
             return None
         known = canonical(text)
         if known is None:
-            raise FormInvalid("That is nobody we know.")
+            raise FormInvalid("There is no driver with this id.")
         return known
 
     def mode(self) -> str:
@@ -60,7 +60,7 @@ class BoardForm(Form):
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 9:
-            raise FormInvalid(f"{name.capitalize()}: a whole number is wanted.")
+            raise FormInvalid(f"{name.capitalize()}: enter a whole number.")
         return int(text)
 
     def availability(self) -> Availability:
@@ -76,5 +76,5 @@ def wanted_availability(form: BoardForm) -> tuple[Availability, str, int | None]
     availability = form.availability()
     minutes = form.whole_number("minutes") if availability == "on_break" else None
     if minutes is not None and not 1 <= minutes <= 1440:
-        raise FormInvalid("A break has 1 to 1440 minutes.")
+        raise FormInvalid("A break lasts 1 to 1440 minutes.")
     return availability, form.reason(), minutes

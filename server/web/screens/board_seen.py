@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from server.board import words as w
+from server.contract import words as w
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -173,20 +173,20 @@ async def carry_out_for(
 
 
 def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
-    state = w.words(w.STATES, change.to_state).lower()
+    state = w.lower_first(w.words(w.STATES, change.to_state))
     if change.actor_type == "driver":
-        return f"chose “{state}” meanwhile"
-    return f"{_who(Actor(change.actor_type, change.actor_id), me)} already set “{state}”"
+        return f"the driver has just chosen “{state}”"
+    return f"{_who(Actor(change.actor_type, change.actor_id), me)} has just set “{state}”"
 
 
 async def _moved(pool: Pool, seen: Seen, me: Actor) -> str | None:
     """The last thing that people or the order's driver did since the dialog was opened, if they did any."""
     events = await read_timeline(pool, seen.delivery_id, seen.event_id, EVENTS_LIMIT) or []
-    told = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]
-    if not told:
+    found = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]
+    if not found:
         return None
-    names = await read_names(pool, [event.driver_id for event in told if event.driver_id is not None])
-    return _sentence(told[-1], names, me)
+    names = await read_names(pool, [event.driver_id for event in found if event.driver_id is not None])
+    return _sentence(found[-1], names, me)
 
 
 def _who(actor: Actor, me: Actor) -> str:
@@ -199,18 +199,18 @@ def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
     by_person = event.actor.type in PEOPLE
     match event.type:
         case "delivery.assigned" if by_person:
-            return f"{who} already gave it to {driver}"
+            return f"{who} assigned it to {driver}"
         case "delivery.assigned":
             silent = msgspec.json.decode(event.data).get("source") == "auto_accepted"
-            return f"{driver} has it, who did not answer the offer" if silent else f"{driver} accepted it meanwhile"
+            return f"it was auto-accepted for {driver}" if silent else f"{driver} accepted it"
         case "offer.created":
-            return f"{who} already offered it to {driver}"
+            return f"{who} offered it to {driver}"
         case "delivery.picked_up":
-            return f"{driver} picked it up meanwhile"
+            return f"{driver} picked it up"
         case "delivery.delivered":
-            return f"{driver} delivered it meanwhile"
+            return f"{driver} delivered it"
         case "delivery.released" if not by_person:
-            return f"{driver} gave it back meanwhile"
+            return f"{driver} gave it back"
         case "delivery.failed" if not by_person:
             return f"{driver} could not deliver it"
         case "delivery.returning" if not by_person:
@@ -218,10 +218,10 @@ def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
         case "delivery.returned" if not by_person:
             return f"{driver} brought it back to the store"
         case "delivery.reassigned":
-            return f"{who} already took it from {driver}"
+            return f"{who} reassigned it from {driver}"
         case "delivery.cancelled":
-            return f"{who} already cancelled it" if by_person else "it was cancelled meanwhile: nobody was found"
+            return f"{who} cancelled it" if by_person else "it was cancelled because no driver was found"
         case "delivery.acknowledged":
-            return f"{who} already acknowledged it"
+            return f"{who} acknowledged it"
         case _:
-            return f"{who} changed it meanwhile"
+            return f"{who} changed it"

@@ -16,8 +16,8 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
-from server.board.words import words
 from server.contract.views import instant
+from server.contract.words import REASONS, words
 from server.settings import zone_of
 from server.store.query import asking
 from server.store.reads.insights import read_groups, read_zones
@@ -106,7 +106,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
         zone=zone,
         zones=zones,
         timeouts=found.timeouts(node.policies.current.offer_timeout_seconds),
-        reasons=[(words({}, reason), count) for reason, count in found.reasons],
+        reasons=[(words(REASONS, reason), count) for reason, count in found.reasons],
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,

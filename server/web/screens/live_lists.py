@@ -45,8 +45,8 @@ def not_done(request: Call, problem: Problem, path: str) -> ASGIResponse:
 def in_words(problem: Problem) -> str:
     """A problem as a sentence."""
     errors: list[Any] = problem.more.get("errors", [])
-    told = f"{errors[0].field} {errors[0].message}" if errors else problem.detail
-    return f"{told[:1].upper()}{told[1:].rstrip('.')}."
+    text = f"{errors[0].field} {errors[0].message}" if errors else problem.detail
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def asked_of(request: Call, name: str, allowed: Any = None) -> str | None:

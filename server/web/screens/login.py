@@ -29,7 +29,7 @@ from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, see_othe
 START: Final = "/board"
 WAIT_SECONDS: Final = 5.0
 """How long a login may wait for others' passwords to be looked at."""
-WRONG: Final = "Name or password is wrong."
+WRONG: Final = "Wrong name or password."
 PASSWORD_LIMIT: Final = 1000
 
 log = structlog.get_logger(__name__)
@@ -78,8 +78,8 @@ async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     credentials = await CREDENTIALS.of(request)
     session = await _let_in(request, credentials.name, credentials.password)
     csrf_token = sessions_of(request).csrf_token(session)
-    told = LoggedIn(session.name, session.role, csrf_token)
-    return answer(told, headers=_logged_in(request, session, credentials.name))
+    body = LoggedIn(session.name, session.role, csrf_token)
+    return answer(body, headers=_logged_in(request, session, credentials.name))
 
 
 async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -89,10 +89,10 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
         session = await _let_in(request, name, password)
     except Problem as problem:
-        told = WRONG if problem.kind is UNAUTHORIZED else problem.detail
+        text = WRONG if problem.kind is UNAUTHORIZED else problem.detail
         headers = {name: value for name, value in problem.headers.items() if name == "Retry-After"}
         return await page(
-            request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=told
+            request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=text
         )
     return see_other(wanted, headers=_logged_in(request, session, name))
 

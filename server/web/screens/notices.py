@@ -1,4 +1,4 @@
-"""The screen of notices: the record of who was told what, and what became of it."""
+"""The screen of notices: who got which message, and its outcome."""
 
 from datetime import timedelta
 from typing import Any, Final, cast, get_args
@@ -37,14 +37,14 @@ OUTCOMES: Final[dict[record.Outcome, str]] = {
 KINDS: Final[dict[record.Kind, str]] = {
     "delivery.escalated": "Escalation",
     "alert.raised": "Alert raised",
-    "alert.resolved": "Alert over",
+    "alert.resolved": "Alert resolved",
     "ticket.created": "Ticket",
     "delivery.assigned": "Assigned",
-    "delivery.reassigned": "Taken from the driver",
+    "delivery.reassigned": "Reassigned",
     "delivery.cancelled": "Cancelled",
     "driver.availability_changed": "Availability",
     "offer.created": "Offer",
-    "offer.closed": "Offer over",
+    "offer.closed": "Offer closed",
 }
 assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
     set(get_args(kind)) for kind in (record.To, record.Outcome, record.Kind)

@@ -12,7 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.board.words import LEVEL_ACTIONS
+from server.board.formats import counted
+from server.contract.words import LEVEL_ACTIONS
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
@@ -37,10 +38,10 @@ from server.web.screens.shell import flash, page, see_other
 
 PATH: Final = "/policy"
 PAGE: Final = 20
-NOTHING_CHANGED: Final = "Nothing was changed, so there is nothing to save."
+NOTHING_CHANGED: Final = "You changed nothing, so there is nothing to save."
 
 
-class Told(Struct, frozen=True):
+class Entry(Struct, frozen=True):
     """A version in the history; `changes` is None where the one before is not known."""
 
     version: Version
@@ -90,14 +91,14 @@ async def change_policy(request: Call) -> ASGIResponse:
     changed, wrong = policy_in(filled)
     if changed is None:
         count = len(wrong)
-        problem = f"Not saved: {count} field{'s' if count > 1 else ''} to look at."
+        problem = f"Not saved: {counted(count, 'field needs', 'fields need')} a correction."
         return await _screen(request, filled, newest, 422, wrong=wrong, problem=problem)
     if changed == newest.policy:
         return await _screen(request, filled, newest, 422, problem=NOTHING_CHANGED)
     answer = await node.executor.submit(c.ChangePolicy(changed, request.user.actor, filled.reason))
     if isinstance(answer, Refusal):
         return await _refused(request, filled, answer)
-    said = f"Saved as version {filled.version + 1}. Every node follows within a second."
+    said = f"Saved as version {filled.version + 1}. All nodes use it within a second."
     headers = flash(request, "good", said)
     if "hx-request" in request.headers:
         return ASGIResponse(status_code=204, headers={**headers, "HX-Redirect": PATH, "Cache-Control": "no-store"})
@@ -134,21 +135,21 @@ async def _screen(request: Call, filled: Filled, newest: Version, status: int = 
         filled=filled,
         newest=newest,
         going_back=going_back,
-        history=_told(versions),
+        history=_entries(versions),
         older=versions[PAGE].number if len(versions) > PAGE else None,
         is_first_page=before is None,
         **shown,
     )
 
 
-def _told(versions: Sequence[Version]) -> list[Told]:
-    told = []
+def _entries(versions: Sequence[Version]) -> list[Entry]:
+    entries = []
     for version, before in zip_longest(versions[:PAGE], versions[1 : PAGE + 1]):
         changes = None
         if before is not None and before.policy is not None and version.policy is not None:
             changes = differences(before.policy, version.policy)
-        told.append(Told(version, changes))
-    return told
+        entries.append(Entry(version, changes))
+    return entries
 
 
 def _number(text: str | None) -> int | None:

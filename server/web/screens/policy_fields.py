@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, inspect
 
-from server.board.words import LEVEL_ACTIONS, span
+from server.board.formats import span
+from server.contract.words import LEVEL_ACTIONS, lower_first
 from server.dispatch.policy import Policy
 
 SHOWN_DIGITS: Final = ".10g"
@@ -14,13 +15,13 @@ NUMBER = re.compile(r"[0-9]{1,9}(?:[.,][0-9]{1,9})?")
 WHOLE = re.compile(r"[0-9]{1,9}")
 
 EXPIRY: Final = {
-    "auto_accept": "It is assigned to them, if their phone has shown it",
-    "next_driver": "The next driver is asked",
+    "auto_accept": "It is auto-accepted, if the driver’s phone showed it",
+    "next_driver": "The next driver gets an offer",
 }
 
 
 YES_OR_NO: Final = {
-    "true": "Until their driver must leave, if they have a preparation time",
+    "true": "Until the driver must leave, if the order has a preparation time",
     "false": "Never",
 }
 
@@ -60,11 +61,11 @@ class Field(Struct, frozen=True):
     def wanted(self) -> str:
         """What may be written here, in a sentence."""
         if self.choices is not None:
-            return "Choose one."
+            return "Choose a value."
         if self.range is None:
             return "Three capital letters, like EUR."
         kind = "A whole number" if self.range.whole else "A number"
-        kind = f"Nothing, or {kind.lower()}" if self.optional else kind
+        kind = f"Empty, or {kind.lower()}" if self.optional else kind
         return f"{kind} from {self.range.least:{SHOWN_DIGITS}} to {self.range.largest:{SHOWN_DIGITS}}."
 
     @property
@@ -84,14 +85,14 @@ class Field(Struct, frozen=True):
             return value
         return f"{round(value * 100, 8) if self.percent else value:{SHOWN_DIGITS}}"
 
-    def told(self, value: Any) -> str:
+    def sentence(self, value: Any) -> str:
         """A value in a sentence, with its unit."""
         written = self.written(value)
         if self.choices is not None:
             return self.choices[written]
         if value is None:
             return "never"
-        return f"{written} {self.unit}" if self.unit else written
+        return f"{written}%" if self.percent else f"{written} {self.unit}".rstrip()
 
     def read(self, text: str) -> Any:
         """What was written as the document has it. Raises ValueError."""
@@ -123,23 +124,23 @@ GROUPS: Final = (
     Group(
         "offers",
         "Offers",
-        "A running offer keeps the deadline it was made with.",
+        "An open offer keeps its deadline.",
         (
             Field("offerTimeoutSeconds", "Time to answer an offer", "s"),
-            Field("expiryPolicy", "When an offer runs out unanswered", choices=EXPIRY),
-            Field("reofferCooldownSeconds", "Until the same driver is asked again", "s", "after an offer ran out"),
-            Field("pauseAfterExpiries", "Unanswered offers in a row that pause a driver", "offers"),
+            Field("expiryPolicy", "When an offer expires without an answer", choices=EXPIRY),
+            Field("reofferCooldownSeconds", "Wait before asking the same driver again", "s", "when an offer expired"),
+            Field("pauseAfterExpiries", "Pause a driver after unanswered offers in a row", "offers"),
             Field("matchWindowMs", "Wait for more orders before matching", "ms", "0 matches at once"),
         ),
     ),
     Group(
         "search",
         "Search",
-        "How far from the pickup drivers are looked for.",
+        "How far from the pickup Callboard looks for drivers.",
         (
             Field("searchRadiusKm", "Search radius", "km"),
-            Field("wideSearchRadiusKm", "Wide search radius", "km", "once the ladder widens the search"),
-            Field("positionFreshSeconds", "A position counts for", "s"),
+            Field("wideSearchRadiusKm", "Wide search radius", "km", "when a level of the ladder widens the search"),
+            Field("positionFreshSeconds", "A position is valid for", "s"),
         ),
     ),
     Group(
@@ -154,21 +155,21 @@ GROUPS: Final = (
     Group(
         "travel",
         "Travel",
-        "What distances and times in offers are made from.",
+        "How Callboard estimates distances and times.",
         (
             Field("averageSpeedKmh", "Average speed", "km/h"),
-            Field("detourFactor", "Road against straight line", "times"),
+            Field("detourFactor", "Road distance to straight line", "times"),
             Field("handoverSeconds", "Handing over at the customer", "s"),
-            Field("maxTripKm", "Longest trip", "km", "a longer one waits for somebody to look at its address"),
+            Field("maxTripKm", "Longest trip", "km", "the order of a longer one waits for a check of its address"),
         ),
     ),
     Group(
         "pay",
         "Pay",
-        "What an offer shows as earnings when the order names none.",
+        "What an offer shows as pay if the order does not say.",
         (
-            Field("basePayCents", "For a delivery", "cents"),
-            Field("perKmPayCents", "For a kilometre", "cents"),
+            Field("basePayCents", "Per delivery", "cents"),
+            Field("perKmPayCents", "Per kilometre", "cents"),
             Field("currency", "Currency"),
         ),
     ),
@@ -178,29 +179,35 @@ GROUPS: Final = (
         "When an order that has a driver is at risk.",
         (
             Field("watch.goneSeconds", "A driver is gone after", "s", "without a connection or a call"),
-            Field("watch.lateMinutes", "Late after", "min", "past what was promised or agreed to"),
-            Field("watch.stalledMinutes", "Stalled after", "min", "without having moved, away from a stop"),
-            Field("watch.releaseGoneSeconds", "Take back what was not picked up after", "s", "gone", optional=True),
+            Field("watch.lateMinutes", "Late after", "min", "past the promised time"),
+            Field("watch.stalledMinutes", "Stalled after", "min", "without moving, away from a stop"),
+            Field(
+                "watch.releaseGoneSeconds",
+                "Take back an order before pickup after",
+                "s",
+                "once the driver is gone; empty: never",
+                optional=True,
+            ),
         ),
     ),
     Group(
         "planning",
         "Planning",
-        "When orders are offered, and to whom.",
+        "When orders are offered, and to which drivers.",
         (
             Field("planning.hold", "Orders are held", choices=YES_OR_NO),
-            Field("planning.nextJobs", "Jobs a driver may have beyond capacity", "jobs"),
+            Field("planning.nextJobs", "Extra orders for a driver at capacity", "orders"),
         ),
     ),
     Group(
         "alerts",
         "Alerts",
-        "When a zone's numbers wake somebody.",
+        "When Callboard raises an alert for a zone.",
         (
-            Field("alerts.windowMinutes", "Look back over", "min"),
-            Field("alerts.minimumSample", "Only from this many answered offers", "offers"),
-            Field("alerts.rejectedShare", "Alert above rejected offers of", "%"),
-            Field("alerts.unassignedCount", "Alert above unassigned deliveries of", "deliveries"),
+            Field("alerts.windowMinutes", "Time window", "min"),
+            Field("alerts.minimumSample", "At least this many answered offers", "offers"),
+            Field("alerts.rejectedShare", "Alert if more offers are rejected than", "%"),
+            Field("alerts.unassignedCount", "Alert if more deliveries are unassigned than", "deliveries"),
         ),
     ),
 )
@@ -256,7 +263,7 @@ def differences(before: Policy, after: Policy) -> list[Difference]:
     """What a change from one to the other changes, in the order of the form."""
     old, new = document_of(before), document_of(after)
     found = [
-        Difference(field.label, field.told(old[name]), field.told(new[name]))
+        Difference(field.label, field.sentence(old[name]), field.sentence(new[name]))
         for name, field in FIELDS.items()
         if old[name] != new[name]
     ]
@@ -271,6 +278,6 @@ def differences(before: Policy, after: Policy) -> list[Difference]:
 def _rungs(policy: Policy) -> dict[int, str]:
     return {
         rung.level: f"after {span(rung.after_seconds)}: "
-        + (", ".join(LEVEL_ACTIONS[action] for action in rung.actions) or "nothing more")
+        + (", ".join(lower_first(LEVEL_ACTIONS[action]) for action in rung.actions) or "nothing")
         for rung in policy.escalation
     }

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from server.board.words import LEVEL_ACTIONS
+from server.contract.words import LEVEL_ACTIONS
 from server.dispatch.policy import Policy, contradictions
 from server.web.http.forms import Form
 from server.web.screens.board_form import REASON_LIMIT
@@ -13,8 +13,8 @@ from server.web.screens.policy_fields import AFTER, FIELDS, LEVEL, SECTIONS, Fie
 
 RUNGS_LIMIT: Final = 10
 TEXT_LIMIT: Final = 100
-REASON_MISSING: Final = "Say why, for whoever looks at this later."
-CONTRADICTIONS: Final = {"wideSearchRadiusKm": "Not below the search radius."}
+REASON_MISSING: Final = "Enter a reason for the history."
+CONTRADICTIONS: Final = {"wideSearchRadiusKm": "Must not be below the search radius."}
 """What the rules say of fields that do not fit together, in words of the form."""
 LADDER_FALLS: Final = "Must rise from level to level."
 
@@ -116,7 +116,7 @@ def policy_in(filled: Filled) -> tuple[Policy | None, dict[str, str]]:
     if not filled.reason:
         wrong["reason"] = REASON_MISSING
     elif len(filled.reason) > REASON_LIMIT:
-        wrong["reason"] = f"{REASON_LIMIT} characters at most."
+        wrong["reason"] = f"At most {REASON_LIMIT} characters."
     return (None if wrong else policy), wrong
 
 

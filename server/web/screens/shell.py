@@ -51,15 +51,15 @@ NAVIGATION: Final = {
     "admin": (*_EVERYBODYS, ("users", "People")),
 }
 TITLES: Final = {
-    401: "Log in to see this",
-    403: "Your role may not do this",
-    404: "There is nothing here",
-    500: "This went wrong",
-    503: "Callboard cannot answer right now",
+    401: "Log in to see this page",
+    403: "Your role does not allow this",
+    404: "Page not found",
+    500: "Something went wrong",
+    503: "Callboard is not available right now",
 }
 PLAIN: Final = {
-    404: "The address may be old, or not typed right.",
-    500: "The mistake is ours, and it is in the log.",
+    404: "Check the address. The page may have been removed.",
+    500: "This is an error in Callboard. It is in the server’s log.",
     503: "The database does not answer. Try again in a moment.",
 }
 """What a screen says where the API speaks to programs."""
@@ -201,8 +201,8 @@ def shown_error(request: Request[Any, Any, Any], problem: Problem) -> Response[A
         return as_response(problem)
     if kind.status == 401:
         return Response("", status_code=303, headers={**NO_STORE, "Location": login_path(request)}, media_type=HTML)
-    title, told = TITLES.get(kind.status, kind.title), PLAIN.get(kind.status, problem.detail)
-    html = rendered(request, "error.html", title=title, told=told)
+    title, text = TITLES.get(kind.status, kind.title), PLAIN.get(kind.status, problem.detail)
+    html = rendered(request, "error.html", title=title, text=text)
     return Response(html, status_code=kind.status, headers={**NO_STORE, **problem.headers}, media_type=HTML)
 
 

@@ -1,4 +1,4 @@
-"""The screens of unassigned orders and of tickets: what waits or waited, who looks after it, how it ended."""
+"""The screens of unassigned orders and of tickets: what waits or waited, who acknowledged it, how it ended."""
 
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ async def _waits(request: Call) -> dict[str, Any]:
     opt={FORM: True},
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after it, with a note for the colleagues."""
+    """Acknowledge it, with a note for the colleagues."""
     known = id_in_path(delivery_id)
     try:
         note = (await read_form(request, BoardForm)).note()

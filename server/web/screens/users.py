@@ -21,9 +21,9 @@ from server.web.screens.shell import flash, page, see_other, sessions_of
 
 SHOWN_LIMIT: Final = 1000
 ROLES: Final[dict[str, str]] = {
-    "viewer": "sees everything, changes nothing",
-    "ops": "also dispatches: assigns, cancels, reassigns, sets availability, looks after drivers",
-    "admin": "also changes the policy, people, keys and webhooks, and deactivates drivers",
+    "viewer": "can see everything, cannot change anything",
+    "ops": "can also assign, reassign, cancel and acknowledge, and set availability",
+    "admin": "can also change the policy, people, API keys and webhooks, and deactivate drivers",
 }
 assert set(ROLES) == set(get_args(PersonRole))
 
@@ -71,37 +71,37 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
         match form.last("do"):
             case "role" if form.last("role") in ROLES:
                 await changed(request, person.id, role=cast(PersonRole, form.last("role")))
-                told = f"{person.name} is now {form.last('role')}."
+                text = f"{person.name} is now {form.last('role')}."
             case "deactivate":
                 await changed(request, person.id, active=False)
-                told = f"{person.name} cannot log in any more."
+                text = f"{person.name} can no longer log in."
             case "activate":
                 await changed(request, person.id, active=True)
-                told = f"{person.name} can log in again."
+                text = f"{person.name} can log in again."
             case "password":
                 password = form.last("password") or (generated := random_password())
                 person = await changed(request, person.id, password=password)
                 if not form.last("password"):
                     return await _person(request, person, fresh=generated)
-                told = f"{person.name} has a new password."
+                text = f"{person.name} has a new password."
             case "logout":
                 await sessions_of(request).close_all(person.id)
                 log.info("user_logged_out", name=person.name, by=request.user.subject)
-                told = f"{person.name} is logged out everywhere."
+                text = f"{person.name} is logged out everywhere."
             case _:
                 return await _person(request, person, 422, problem="Choose what to change.")
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
         return await _person(request, person, problem.kind.status, problem=_in_words(problem))
-    return see_other(f"/users/{person.id}", flash(request, "good", told))
+    return see_other(f"/users/{person.id}", flash(request, "good", text))
 
 
 def _in_words(problem: Problem) -> str:
     """A problem as a sentence beside the form."""
     errors: list[Any] = problem.more.get("errors", [])
-    told = errors[0].message if errors else problem.detail
-    return f"{told[:1].upper()}{told[1:].rstrip('.')}."
+    text = errors[0].message if errors else problem.detail
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 async def _found(request: Call, user_id: str) -> Person:

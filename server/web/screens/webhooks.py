@@ -1,4 +1,4 @@
-"""The screen of webhooks: who is told of what, how each fares, and the log of one with every attempt.
+"""The screen of webhooks: the events of each, its delivery status, and its log with every try.
 
 Viewers read it; what an admin does on it is what the API does, by plain forms that need no script.
 """
@@ -13,6 +13,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.board.formats import counted
 from server.contract.webhook_events import EVERYTHING, TYPES
 from server.store.queues.webhook_log import (
     TEST,
@@ -91,7 +92,7 @@ def about(post: PostRow) -> str | None:
 
 @get(PATH, guards=[WATCHERS], include_in_schema=False)
 async def webhooks(request: Call) -> ASGIResponse:
-    """Every webhook and how it fares; the form for one more."""
+    """Every webhook with its delivery status; the form for one more."""
     return await _all(request, Filled())
 
 
@@ -124,7 +125,7 @@ async def add(request: Call) -> ASGIResponse:
     except FormInvalid as wrong:
         return await _all(request, Filled(filled.url, filled.events, str(wrong)), 422)
     except Problem as problem:
-        return await _all(request, Filled(filled.url, filled.events, _told(problem)), problem.kind.status)
+        return await _all(request, Filled(filled.url, filled.events, _said_of(problem)), problem.kind.status)
     return await _one(request, row.id, 201, secret=secret)
 
 
@@ -137,13 +138,13 @@ def _filled(form: Form) -> Filled:
 def _chosen(filled: Filled) -> Filled:
     """The form, if it says enough. Raises FormInvalid."""
     if not URL_LENGTHS[0] <= len(filled.url) <= URL_LENGTHS[1]:
-        raise FormInvalid("Give an address such as https://shop.example/hooks.")
+        raise FormInvalid("Enter an address like https://shop.example/hooks.")
     if not filled.events:
-        raise FormInvalid("Choose what it is told of.")
+        raise FormInvalid("Choose at least one event.")
     return filled
 
 
-def _told(problem: Problem) -> str:
+def _said_of(problem: Problem) -> str:
     """What is wrong, for a person; what is no mistake of the form's goes on."""
     if problem.kind.status not in (409, 422):
         raise problem
@@ -228,10 +229,10 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
             return await _save(request, known, _filled(form))
         case "activate":
             await api.changed(request, known, active=True)
-            said = "It is told again of what happens from now on, and of what waits."
+            said = "Started. It gets all new events, and the messages that are waiting."
         case "deactivate":
             await api.changed(request, known, active=False)
-            said = "It is told nothing until it is started again."
+            said = "Stopped. It gets no messages until you start it again."
         case "rotate":
             _, secret = await api.rotated(request, known)
             return await _one(request, known, secret=secret)
@@ -241,7 +242,7 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
             return await _redeliver(request, known)
         case "delete":
             await api.removed(request, known)
-            return see_other(PATH, flash(request, "good", "The webhook is gone, and is told nothing more."))
+            return see_other(PATH, flash(request, "good", "The webhook is removed."))
         case _:
             return see_other(path, flash(request, "bad", "Choose what to do."))
     return see_other(path, flash(request, "good", said))
@@ -253,8 +254,8 @@ async def _save(request: Call, webhook_id: str, filled: Filled) -> ASGIResponse:
     except FormInvalid as wrong:
         return await _one(request, webhook_id, 422, filled=Filled(filled.url, filled.events, str(wrong)))
     except Problem as problem:
-        told = Filled(filled.url, filled.events, _told(problem))
-        return await _one(request, webhook_id, problem.kind.status, filled=told)
+        shown = Filled(filled.url, filled.events, _said_of(problem))
+        return await _one(request, webhook_id, problem.kind.status, filled=shown)
     return see_other(f"{PATH}/{webhook_id}", flash(request, "good", "Saved."))
 
 
@@ -262,9 +263,9 @@ async def _test(request: Call, webhook_id: str) -> ASGIResponse:
     tested = await messages.tested(request, webhook_id)
     (attempt,) = tested.made
     if attempt.error is None:
-        kind, said = "good", f"The test was taken: {attempt.status} in {attempt.ms} ms."
+        kind, said = "good", f"The test was accepted: {attempt.status} in {attempt.ms} ms."
     else:
-        kind, said = "bad", f"The test was not taken: {attempt.error} ({attempt.ms} ms)."
+        kind, said = "bad", f"The test was not accepted: {attempt.error} ({attempt.ms} ms)."
     return see_other(f"{PATH}/{webhook_id}", flash(request, kind, said))
 
 
@@ -276,7 +277,7 @@ async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
         if problem.kind.status != 409:
             raise
         return not_done(request, problem, path)
-    return acted(request, f"{count} message{'s go' if count != 1 else ' goes'} out again.", path)
+    return acted(request, f"{counted(count, 'message is', 'messages are')} being sent again.", path)
 
 
 @post(
@@ -299,7 +300,7 @@ async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPa
         if problem.kind.status != 409:
             raise
         return not_done(request, problem, path)
-    return acted(request, "The message goes out again.", path)
+    return acted(request, "The message is being sent again.", path)
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [webhooks, webhooks_now, add, webhook, webhook_now, change, redeliver]
