@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit release browser clean
+.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit release browser texts clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -19,6 +19,7 @@ help:
 	@echo 'make abuse    attacks on the server, with twenty times as many examples as the tests (ARGS="-k socket")'
 	@echo 'make audit    look up known vulnerabilities of the pinned versions; needs a network'
 	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
+	@echo 'make texts    update the translations of the driver page, and print how many texts are not translated'
 	@echo 'make venv     create the virtual environment for development'
 	@echo 'also: lint, types, cover, browser, clean'
 
@@ -61,6 +62,9 @@ load: $(VENV)/.dev
 
 abuse: $(VENV)/.dev
 	THOROUGHNESS=20 $(PY) -m pytest tests/abuse tests/web/test_schemathesis.py $(ARGS)
+
+texts: $(VENV)/.dev
+	$(PY) -m tests.texts
 
 # Exit code 1: there are holes. 2: it could not be found out.
 audit: $(VENV)/.dev

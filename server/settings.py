@@ -23,6 +23,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from server.texts.languages import LANGUAGES
+
 PREFIX: Final = "CALLBOARD_"
 TOML_FILE: Final = "callboard.toml"
 SECRET_BYTES: Final = 32
@@ -110,6 +112,8 @@ class Settings(BaseModel):
 
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
+    language: Annotated[str, BeforeValidator(_lower)] = ""
+    """The language of the driver page on all phones: en, de or es. Without it, each phone gets its own language."""
     map_tiles: str = ""
     """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""
@@ -148,6 +152,13 @@ class Settings(BaseModel):
             zone_of(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _language(cls, value: str) -> str:
+        if value and value not in LANGUAGES:
+            raise ValueError(f"must be one of {', '.join(LANGUAGES)}, or empty")
         return value
 
     @field_validator("map_tiles")

@@ -1,4 +1,4 @@
-"""The templates of all screens: one environment a time zone, with the words and times of the screens as filters."""
+"""The templates of all screens: one environment a time zone and language, with the words and times as filters."""
 
 from datetime import datetime
 from functools import cache, partial
@@ -15,6 +15,8 @@ from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
 from server.settings import zone_of
 from server.store.reads.board import AlertShown, DeliveryRow
+from server.texts.catalogues import translations
+from server.texts.languages import SOURCE
 
 
 def milliseconds(at: datetime) -> int:
@@ -23,8 +25,9 @@ def milliseconds(at: datetime) -> int:
 
 
 @cache
-def environment(zone_name: str) -> Environment:
-    """The templates of every screen with their words and times as filters. `zone_name` is the organisation's.
+def environment(zone_name: str, language: str = SOURCE) -> Environment:
+    """The templates of every screen with their words and times as filters, and their texts in a language. `zone_name`
+    is the organisation's.
 
     Nodes of one process share an environment, so nobody changes it: a filter takes what belongs to a node.
     """
@@ -36,7 +39,10 @@ def environment(zone_name: str) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
         auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
     )
+    env.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
+    env.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(
         ms=milliseconds,
         instant=instant,

@@ -42,7 +42,7 @@ export class Actions {
     return this.all.filter((action) => action.driverId === driverId);
   }
 
-  // How this driver's action on an assignment stands: null, or {left, tried}; `left` in ms, 0 when it is to be sent.
+  // The state of this driver's action on an assignment: null, or {left, tried}; `left` in ms, 0 when it is to be sent.
   standing(driverId, assignmentId, now) {
     const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId);
     return entry ? { left: left(entry, now), tried: entry.action.tried } : null;

@@ -78,12 +78,12 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const id = `m${++this._number}`;
       if (!this.tell({ ...message, id })) {
-        reject(new Refused("offline", "You are offline."));
+        reject(new Refused("offline", "offline"));
         return;
       }
       const timer = setTimeout(() => {
         this._waiting.delete(id);
-        reject(new Refused("no_answer", "The server does not answer."));
+        reject(new Refused("no_answer", "no answer"));
         this.reopen();
       }, ANSWER_WITHIN_MS);
       this._waiting.set(id, { resolve, reject, timer });
@@ -163,7 +163,7 @@ export class Connection {
     }
     for (const { reject, timer } of this._waiting.values()) {
       clearTimeout(timer);
-      reject(new Refused("offline", "The connection was lost before the answer came."));
+      reject(new Refused("offline", "connection lost"));
     }
     this._waiting.clear();
   }

@@ -1,7 +1,9 @@
 // The questions that the driver page asks. Each resolves to the answer, or to null.
 
 import { openOffer, work } from "./state.js";
+import { text } from "./text.js";
 import { chip } from "./view.js";
+import { minutes as inMinutes } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const BREAKS = [15, 30, 45, 60];
@@ -14,7 +16,7 @@ const answered = (dialog) =>
   });
 
 const breakChips = BREAKS.map((minutes) =>
-  chip($("break").querySelector(".chips"), `${minutes} min`, () => {
+  chip($("break").querySelector(".chips"), inMinutes(minutes), () => {
     $("minutes").value = minutes;
     markChips();
   }),
@@ -37,8 +39,8 @@ export const askLeave = () => answered($("leave"));
 export const askPlace = async (here, state, now) => {
   const known = [];
   const entry = openOffer(state, now);
-  if (entry) known.push(["Pickup of the offer", entry.offer.payload.pickupLocation]);
-  for (const { storeName, pickup, dropoff } of work(state)) known.push([`Pickup: ${storeName}`, pickup], [`Drop-off: ${storeName}`, dropoff]);
+  if (entry) known.push([text("Pickup of the offer"), entry.offer.payload.pickupLocation]);
+  for (const { storeName, pickup, dropoff } of work(state)) known.push([text("Pickup: {store}", { store: storeName }), pickup], [text("Drop-off: {store}", { store: storeName }), dropoff]);
   const fill = (point) => {
     $("lat").value = point.lat;
     $("lon").value = point.lon;

@@ -9,7 +9,9 @@ import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
 import { keep, kept, takeFromAddress, tokenIn, whose } from "./token.js";
+import { counted, text } from "./text.js";
 import { View } from "./view.js";
+import { deliveredRefused, refused } from "./words.js";
 
 const NOTICE_MS = 9_000;
 const DRAW_EVERY_MS = 250;
@@ -27,8 +29,8 @@ const busyWith = new Set();
 const received = new Set();
 const alarm = new Alarm();
 const view = new View((action, ...detail) => ACTIONS[action]?.(...detail));
-const actions = new Actions({ changed: () => draw(), refused: (action, error) => adopt(say(state, "bad", refusal(action, error))) });
-const push = new Push({ changed: () => draw(), failed: () => adopt(say(state, "bad", NO_PUSH)) });
+const actions = new Actions({ changed: () => draw(), refused: ({ storeName }, error) => adopt(failed(deliveredRefused(storeName, error))) });
+const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
 
 // Into the socket
@@ -108,27 +110,24 @@ const ask = async (what, message) => {
   try {
     await connection.ask(message);
   } catch (error) {
-    // What becomes of an answer that was lost stands in the next `hello`.
+    // The next `hello` shows the outcome of a message whose answer was lost.
     if (error.code === "offer_no_longer_open") forgetOffer(message.offerId);
-    else adopt(say(state, "bad", SAID[error.code] ?? error.message));
+    else adopt(failed(refused(error)));
   } finally {
     busyWith.delete(what);
     draw();
   }
 };
 
-const SAID = { offline: "Not sent: you are offline.", try_again: "That did not work. Try again." };
+// What went wrong, in the words of the page.
+const failed = (words) => say(state, "bad", words);
 
-const refusal = ({ storeName }, { code, message }) =>
-  code === "assignment_not_active" || code === "not_found"
-    ? `“Delivered” was not accepted for ${storeName}: the order is no longer yours. If you handed it over, tell your dispatcher.`
-    : `“Delivered” was not accepted for ${storeName}: ${message}`;
-
-const NO_PUSH = "Notifications do not work in this browser now. You get offers only while this page is open.";
+const NO_PUSH = text("Notifications do not work in this browser now. You get offers only while this page is open.");
 
 const forgetOffer = (offerId) => {
   const { [offerId]: _, ...offers } = state.offers;
-  adopt(say({ ...state, offers }, "info", "This offer is closed."));
+  const next = { ...state, offers };
+  adopt(say(next, "info", "This offer is closed."));
 };
 
 const ACTIONS = {
@@ -143,12 +142,12 @@ const ACTIONS = {
     await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
     busyWith.delete(`completed ${assignmentId}`);
     draw();
-    view.whisper(`Delivered: ${storeName}. You can undo it for ${UNDO_MS / 1000} seconds.`);
+    view.whisper(text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds: UNDO_MS / 1000 }));
   },
   undo: async (assignmentId) => {
     const undone = await actions.undo(state.driver.id, assignmentId);
     draw();
-    view.whisper(undone ? "Undone. The order is not delivered." : "Too late to undo: it is being sent.");
+    view.whisper(undone ? text("Undone. The order is not delivered.") : text("Too late to undo: it is being sent."));
   },
   resume: () => ask("resume", { type: "resume" }),
   pause: () => ask("pause", { type: "pause" }),
@@ -248,16 +247,16 @@ const notify = (offerId) => {
   const { offer } = state.offers[offerId];
   const seconds = Math.round(remaining(state.offers[offerId], now()) / 1000);
   const options = {
-    body: `${seconds} seconds to answer`,
+    body: counted("{count} second to answer", "{count} seconds to answer", seconds),
     tag: TAG,
     renotify: true,
     requireInteraction: true,
     data: { offerId },
   };
-  alone(() => worker.showNotification(`New offer: ${offer.payload.pickupStoreName}`, options));
+  alone(() => worker.showNotification(text("New offer: {store}", { store: offer.payload.pickupStoreName }), options));
 };
 
-// What was shown of an offer (or of any), by this page or by the service worker, is seen or over.
+// Close the notification of an offer (or of any), by this page or by the service worker: it is seen or has ended.
 const unnotify = async (offerId = null) => {
   const registration = await navigator.serviceWorker?.getRegistration("/driver");
   if (!registration) return;
@@ -296,7 +295,7 @@ $("sound").addEventListener("click", () => {
   alarm.wanted = !alarm.wanted;
   if (!alarm.wanted) alarm.stop();
   $("sound").setAttribute("aria-pressed", String(alarm.wanted));
-  $("sound").textContent = alarm.wanted ? "Sound is on" : "Sound is off";
+  $("sound").textContent = alarm.wanted ? text("Sound is on") : text("Sound is off");
   draw();
 });
 $("forget").addEventListener("click", () => ACTIONS.forget());
@@ -343,7 +342,7 @@ const locate = async () => {
   }
 };
 
-new Guard({ early: () => view.whisper("This button is new. Press it again.") });
+new Guard({ early: () => view.whisper(text("This button is new. Press it again.")) });
 takeFromAddress();
 enter();
 locate();

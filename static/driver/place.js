@@ -45,7 +45,7 @@ export class Place {
     );
   }
 
-  // The device was told not to say.
+  // The driver does not allow the browser to use the position.
   refuse() {
     this._set("refused");
   }

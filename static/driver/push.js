@@ -45,7 +45,7 @@ export class Push {
     } else this._settle();
   }
 
-  // Also when the driver leaves this device. The browser forgets it even if the server cannot be told.
+  // Also when the driver leaves this device. The browser unsubscribes even if the server cannot be reached.
   async turnOff({ forget = false } = {}) {
     this._decide(forget ? null : "off");
     const { _who: who, _subscription: path } = this;
@@ -67,7 +67,7 @@ export class Push {
     const said = here
       ? call(token, "POST", `/drivers/${driverId}/location`, here)
       : call(token, "GET", `/drivers/${driverId}`);
-    said.catch(() => {}); // nobody is left to be told
+    said.catch(() => {}); // the page is leaving: a failure concerns nobody
   }
 
   // Said again at each start: what the server knows ends with the token that said so.

@@ -1,4 +1,5 @@
 // What a driver knows: the messages of the socket folded into one state. Pure: no DOM, no socket, no clock of its own.
+// Texts in it are English, each with its values: what is shown translates them.
 //
 // `now` is a moment as `{mono, wall}`: milliseconds of the monotonic clock and of the device's calendar. Some devices
 // stop the first while they sleep, people set the second: of what passed on each, the longer time counts.
@@ -9,7 +10,7 @@ export const start = () => ({
   offers: {}, // by id: {offer, at}, `at` being when its remainingMs was true
   assignments: {}, // the active ones by id
   clock: null, // {server, at}: what the server's clock said when
-  notices: [], // what the driver should hear of, oldest first: {id, kind, text}
+  notices: [], // what the driver should hear of, oldest first: {id, kind, text, values}
   noticed: 0,
 });
 
@@ -37,10 +38,10 @@ export const work = (state) =>
 
 export const heardClock = (state, serverTime, now) => ({ ...state, clock: { server: Date.parse(serverTime), at: now } });
 
-export const say = (state, kind, text) => ({
+export const say = (state, kind, text, values = {}) => ({
   ...state,
   noticed: state.noticed + 1,
-  notices: [...state.notices.slice(-4), { id: state.noticed + 1, kind, text }],
+  notices: [...state.notices.slice(-4), { id: state.noticed + 1, kind, text, values }],
 });
 
 export const unsay = (state, id) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) });
@@ -91,9 +92,7 @@ const heard = (state, message, now) => {
       return { ...state, offers: { ...state.offers, [message.offer.id]: { offer: message.offer, at: now } } };
     case "offer_closed": {
       const { [message.offerId]: closed, ...offers } = state.offers;
-      const notice = closingNotice(message);
-      const next = { ...state, offers };
-      return notice ? say(next, ...notice) : next;
+      return sayClosed({ ...state, offers }, message);
     }
     case "assignment":
       return assigned(state, message.assignment);
@@ -104,9 +103,7 @@ const heard = (state, message, now) => {
         availabilityUntil: message.until ?? null,
         availabilityReason: message.reason ?? null,
       };
-      const notice = availabilityNotice(message);
-      const next = { ...state, driver };
-      return notice ? say(next, ...notice) : next;
+      return sayAvailability({ ...state, driver }, message);
     }
     default:
       return state;
@@ -120,39 +117,47 @@ const assigned = (state, assignment) => {
   const activeCount = Object.keys(assignments).length;
   const driver = state.driver && { ...state.driver, activeCount, busy: activeCount >= state.driver.capacity };
   const next = { ...state, assignments, driver };
+  const store = assignment.storeName;
   if (active && !before) {
     if (assignment.source === "manual") {
-      return say(next, "work", `Your dispatcher assigned you a delivery from ${assignment.storeName}.`);
+      return say(next, "work", "Your dispatcher assigned you a delivery from {store}.", { store });
     }
     if (assignment.source === "auto_accepted") {
-      return say(next, "work", `You have the delivery from ${assignment.storeName}, because you did not answer the offer.`);
+      return say(next, "work", "You have the delivery from {store}, because you did not answer the offer.", { store });
     }
   }
   const why = assignment.endReason ? `: ${assignment.endReason}` : "";
-  if (assignment.status === "REASSIGNED") {
-    return say(next, "bad", `The delivery from ${assignment.storeName} is no longer yours${why}.`);
+  switch (assignment.status) {
+    case "REASSIGNED":
+      return say(next, "bad", "The delivery from {store} is no longer yours{why}.", { store, why });
+    case "CANCELLED":
+      return say(next, "bad", "The delivery from {store} was cancelled{why}.", { store, why });
+    case "COMPLETED":
+      return say(next, "good", "Delivered: {store}.", { store });
+    default:
+      return next;
   }
-  if (assignment.status === "CANCELLED") {
-    return say(next, "bad", `The delivery from ${assignment.storeName} was cancelled${why}.`);
-  }
-  if (assignment.status === "COMPLETED") return say(next, "good", `Delivered: ${assignment.storeName}.`);
-  return next;
 };
 
-const WITHDRAWN = {
-  cancelled: "The order was cancelled.",
-  assigned_by_hand: "The offer was withdrawn: your dispatcher assigned the order.",
-  driver_full: "The offer was withdrawn: you have enough orders.",
-  on_break: null, // these three are the driver's own doing
-  paused: null,
-  shift_ended: null,
-};
-
-const closingNotice = (closed) => {
-  if (closed.outcome === "EXPIRED" && !closed.assignmentId) return ["info", "The offer has expired."];
-  if (closed.outcome !== "WITHDRAWN") return null;
-  const text = closed.reason in WITHDRAWN ? WITHDRAWN[closed.reason] : "The offer was withdrawn.";
-  return text && ["info", text];
+const sayClosed = (state, closed) => {
+  if (closed.outcome === "EXPIRED" && !closed.assignmentId) return say(state, "info", "The offer has expired.");
+  if (closed.outcome !== "WITHDRAWN") return state;
+  switch (closed.reason) {
+    case "cancelled":
+      return say(state, "info", "The order was cancelled.");
+    case "changed":
+      return say(state, "info", "The offer was withdrawn: the order has changed.");
+    case "assigned_by_hand":
+      return say(state, "info", "The offer was withdrawn: your dispatcher assigned the order.");
+    case "driver_full":
+      return say(state, "info", "The offer was withdrawn: you have enough orders.");
+    case "on_break":
+    case "paused":
+    case "shift_ended":
+      return state; // the driver's own doing
+    default:
+      return say(state, "info", "The offer was withdrawn.");
+  }
 };
 
 const OWN_REASONS = new Set([
@@ -173,10 +178,10 @@ export const foreignReason = (driver) => foreign(driver.availabilityReason);
 
 const foreign = (reason) => (reason && !OWN_REASONS.has(reason) ? reason : null);
 
-const availabilityNotice = (message) => {
-  if (message.reason === "unresponsive") {
-    return ["bad", "You are paused, because you did not answer several offers. Resume when you are ready."];
+const sayAvailability = (state, { reason }) => {
+  if (reason === "unresponsive") {
+    return say(state, "bad", "You are paused, because you did not answer several offers. Resume when you are ready.");
   }
-  if (message.reason === "break_expired") return ["info", "Your break has ended."];
-  return foreign(message.reason) && ["bad", `Your dispatcher changed your availability: ${message.reason}.`];
+  if (reason === "break_expired") return say(state, "info", "Your break has ended.");
+  return foreign(reason) ? say(state, "bad", "Your dispatcher changed your availability: {reason}.", { reason }) : state;
 };

@@ -1,4 +1,5 @@
-// The driver page without a network: its shell comes from the cache, its data never. BUILD and FILES stand above.
+// The driver page without a network: its shell comes from the cache, its data never. Above this file the server puts
+// BUILD, FILES, LANGUAGE (empty: the phone's own), MINOR_UNITS of currencies, and TEXTS, what is shown here by language.
 
 const CACHE = `callboard-driver-${BUILD}`;
 const PAGE = "/driver";
@@ -35,7 +36,7 @@ const page = async (request) => {
   } catch {
     // no network, or too slow a one
   }
-  return (await cache.match(PAGE)) ?? Response.error();
+  return (await cache.match(PAGE, { ignoreVary: true })) ?? Response.error();
 };
 
 const file = async (request) => (await (await caches.open(CACHE)).match(request)) ?? fetch(request);
@@ -50,7 +51,7 @@ addEventListener("notificationclick", (event) => {
   event.waitUntil(show());
 });
 
-// Offers that come while no page has a socket. What is shown of one goes when it is over; TAG is the page's too.
+// Offers that come while no page has a socket. A notification is closed when its offer ends; TAG is the page's too.
 
 const TAG = "offer";
 const PASS = "callboard-pass";
@@ -65,19 +66,23 @@ addEventListener("push", (event) => {
 
 const offered = async (offer) => {
   const token = await pass();
-  // Clocks of phones may be wrong: where ours says that it is over, the server knows.
+  // Clocks of phones may be wrong: if ours says that it has expired, ask the server.
   const left = Date.parse(offer.expiresAt) - Date.now();
   const remaining = left > 0 ? left : await remainingOf(offer, token);
   if (remaining <= 0) return over(offer.offerId);
   const options = {
-    body: `${km(offer.distanceKm)} · ${money(offer)} · answer by ${clock(Date.now() + remaining)}`,
+    body: text("{distance} · {pay} · answer by {time}", {
+      distance: km(offer.distanceKm),
+      pay: money(offer),
+      time: clock(Date.now() + remaining),
+    }),
     icon: "/static/icons/callboard-192.png",
     tag: TAG,
     renotify: true,
     requireInteraction: true,
     data: { offerId: offer.offerId },
   };
-  await alone(() => registration.showNotification(`New offer: ${offer.storeName}`, options));
+  await alone(() => registration.showNotification(text("New offer: {store}", { store: offer.storeName }), options));
   await shown(offer, token);
   await new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
   return over(offer.offerId);
@@ -98,7 +103,7 @@ const over = (offerId) =>
     }
   });
 
-// Chromium forgets what is shown while its list is read: it stays on the screen, and nobody could close it any more.
+// Chromium forgets what is shown while its list is read: it stays on the screen, and nothing could close it.
 const alone = (work) => navigator.locks.request(TAG, work);
 
 const remainingOf = async (offer, token) => {
@@ -136,12 +141,23 @@ const ask = async (token, method, path, body) => {
   }
 };
 
-const km = (distance) => `${distance < 10 ? distance.toFixed(1) : Math.round(distance)} km`;
-const clock = (at) => new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// As the page does it (text.js, words.js), which cannot be imported here.
+
+const locale =
+  navigator.languages?.find((tag) => (LANGUAGE ? tag.split("-")[0] === LANGUAGE : tag.split("-")[0] in TEXTS)) ??
+  (LANGUAGE || "en");
+const texts = TEXTS[locale.split("-")[0]] ?? {};
+const text = (key, values) => (texts[key] ?? key).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+const number = (digits) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const km = (distance) => `${number(distance < 10 ? 1 : 0).format(distance)} km`;
+const clock = (at) => new Date(at).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const money = ({ earningCents, currency }) => {
+  const digits = MINOR_UNITS[currency] ?? 2;
+  const amount = earningCents / 10 ** digits;
   try {
-    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(earningCents / 100);
+    const options = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
+    return new Intl.NumberFormat(locale, options).format(amount);
   } catch {
-    return `${(earningCents / 100).toFixed(2)} ${currency}`;
+    return `${amount.toFixed(digits)} ${currency}`;
   }
 };

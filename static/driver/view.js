@@ -3,12 +3,13 @@
 import * as w from "./words.js";
 import { UNDO_MS } from "./actions.js";
 import { allotted, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
+import { text } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 const SHORT_MS = 10_000;
 const OFFLINE_AFTER_MS = 1_500;
 
-const text = (element, value) => {
+const write = (element, value) => {
   if (element.textContent !== value) element.textContent = value;
 };
 const show = (element, yes) => {
@@ -24,12 +25,12 @@ export const shownState = (driver) => (driver.availability === "available" && dr
 
 // What the driver can do in a state, each in a place of its own: [break, pause, resume]; and to end the shift.
 const CONTROLS = {
-  available: ["Take a break", "Pause", null],
-  busy: ["Take a break", "No more after this", null],
-  on_break: ["Change length", null, "Back to work"],
-  paused: ["Take a break", null, "Resume"],
-  shift_ended: [null, null, "Start shift"],
-  offline: [null, null, "Start shift"],
+  available: [text("Take a break"), text("Pause"), null],
+  busy: [text("Take a break"), text("No more after this"), null],
+  on_break: [text("Change length"), null, text("Back to work")],
+  paused: [text("Take a break"), null, text("Resume")],
+  shift_ended: [null, null, text("Start shift")],
+  offline: [null, null, text("Start shift")],
 };
 
 export class View {
@@ -64,7 +65,7 @@ export class View {
     if (!inside) show($("controls"), false);
     show($("forget"), about.phase !== "gate");
     show($("line"), about.phase === "inside");
-    text($("name"), state.driver?.name ?? "Callboard");
+    write($("name"), state.driver?.name ?? "Callboard");
     this.drawLine(about, now);
     this.drawPlace(about, inside);
     this.drawPush(about, inside);
@@ -77,40 +78,40 @@ export class View {
   }
 
   drawLasting(phase, [title, body, button]) {
-    text($("over-title"), title);
-    text($("over-text"), body);
-    text($("over-do"), button);
+    write($("over-title"), title);
+    write($("over-text"), body);
+    write($("over-do"), button);
     $("over-do").onclick = () => this.act(`over-${phase}`);
   }
 
   drawLine({ connection, since }, now) {
     const { offline } = this;
     set($("line"), "data-state", offline ? "offline" : connection === "online" ? "online" : "connecting");
-    text($("line").querySelector("span"), offline ? "Offline" : connection === "online" ? "Online" : "Connecting");
+    write($("line").querySelector("span"), offline ? text("Offline") : connection === "online" ? text("Online") : text("Connecting"));
     show($("offline"), offline);
     if (offline) {
       const seconds = Math.floor((now.mono - since) / 1000);
-      text($("offline-since"), seconds < 10 ? "" : seconds < 90 ? `For ${seconds - (seconds % 10)} seconds.` : `For ${Math.round(seconds / 60)} minutes.`);
+      write($("offline-since"), w.offlineFor(seconds));
     }
   }
 
   drawPlace({ place }, inside) {
     const words = {
-      off: "You get no offers without your position.",
-      asking: "Finding out where you are…",
-      refused: "Your position is not shared. Allow it for this page in the settings of the browser.",
-      unavailable: "This device does not give its position. You get no offers without it.",
+      off: text("You get no offers without your position."),
+      asking: text("Finding your position…"),
+      refused: text("Your position is not shared. Allow it for this page in the settings of the browser."),
+      unavailable: text("This device does not give its position. You get no offers without it."),
     }[place.state];
     show($("whereabouts"), inside && !place.known && Boolean(words));
-    text($("whereabouts-text"), words ?? "");
+    write($("whereabouts-text"), words ?? "");
     show($("locate"), place.state !== "asking");
-    text($("locate"), place.state === "off" ? "Share position" : "Set position");
+    write($("locate"), place.state === "off" ? text("Share position") : text("Set position"));
     show($("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
   drawPush({ push }, inside) {
     show($("notify"), inside && push !== "unsupported");
-    text($("notify"), w.PUSH[push] ?? "");
+    write($("notify"), w.PUSH[push] ?? "");
     set($("notify"), "aria-pressed", push === "blocked" ? null : String(push === "on"));
     $("notify").disabled = push === "blocked" || push === "working";
     $("call-me").disabled = push === "working";
@@ -123,19 +124,19 @@ export class View {
     const reason = this.offline || shown === "available" || shown === "busy" ? null : foreignReason(driver);
     const until = shown === "on_break" && driver.availabilityUntil && !this.offline ? Date.parse(driver.availabilityUntil) : null;
     set($("sign"), "data-state", this.offline ? "unreachable" : shown);
-    text($("duty-title"), title);
+    write($("duty-title"), title);
     const endless = shown === "on_break" && until === null && !this.offline;
-    text($("duty-text"), [reason && `Reason: ${reason}.`, endless ? null : body].filter(Boolean).join(" "));
+    write($("duty-text"), [reason && text("Reason: {reason}.", { reason }), endless ? null : body].filter(Boolean).join(" "));
     show($("duty-time"), until !== null);
-    if (until !== null) text($("duty-time"), w.countdown(until - serverNow(state, now)));
+    if (until !== null) write($("duty-time"), w.countdown(until - serverNow(state, now)));
     show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
     show($("hush"), shown === "available" && about.sound);
     set($("hush"), "data-done", about.audible ? "" : null);
     const [rest, pause, resume] = CONTROLS[shown];
-    for (const [id, label] of [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && "End shift"]]) {
+    for (const [id, label] of [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]]) {
       const press = $(id);
       show(press, Boolean(label));
-      if (label) text(press, label);
+      if (label) write(press, label);
       press.disabled = about.connection !== "online";
       set(press, "aria-busy", about.busyWith.has(press.dataset.action) ? "true" : null);
     }
@@ -167,14 +168,14 @@ export class View {
   drawJob(article, assignment, about, now) {
     const picked = assignment.pickedUpAt !== null;
     const done = about.actions.standing(assignment.driverId, assignment.id, now);
-    text(article.querySelector("h2"), assignment.storeName);
-    text(article.querySelector(".stage"), done ? "Delivered" : picked ? "On the way to the customer" : "On the way to the pickup");
+    write(article.querySelector("h2"), assignment.storeName);
+    write(article.querySelector(".stage"), done ? text("Delivered") : picked ? text("On the way to the customer") : text("On the way to the pickup"));
     const given = article.querySelector(".given");
-    text(given, w.GIVEN[assignment.source] ?? "");
+    write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
     const [pickup, dropoff] = article.querySelectorAll("li");
-    drawStop(pickup, assignment.pickup, `Map to the pickup at ${assignment.storeName}`);
-    drawStop(dropoff, assignment.dropoff, `Map to the drop-off from ${assignment.storeName}`);
+    drawStop(pickup, assignment.pickup, text("Map to the pickup at {store}", { store: assignment.storeName }));
+    drawStop(dropoff, assignment.dropoff, text("Map to the drop-off from {store}", { store: assignment.storeName }));
     pickup.classList.toggle("done", picked);
     dropoff.classList.toggle("done", done !== null);
     this.drawSteps(article, assignment, picked, done, about);
@@ -191,13 +192,13 @@ export class View {
     pickUp.disabled = about.connection !== "online";
     set(pickUp, "aria-busy", about.busyWith.has(`picked_up ${id}`) ? "true" : null);
     show(undo, mayUndo);
-    set(undo, "aria-label", `Undo: not delivered, ${storeName}`);
+    set(undo, "aria-label", text("Undo: not delivered, {store}", { store: storeName }));
     show(deliver, picked && !done);
     const [pickedText, doneText] = [first, second].map((step) => step.querySelector("p"));
     show(pickedText, picked && !mayUndo);
-    text(pickedText, picked ? `Picked up at ${w.clock(pickedUpAt)}` : "");
+    write(pickedText, picked ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
     show(doneText, !picked || done !== null);
-    text(doneText, done ? w.delivered(done, about.connection === "online") : "Then deliver");
+    write(doneText, done ? w.delivered(done, about.connection === "online") : text("Then deliver"));
     second.classList.toggle("waiting", Boolean(done));
     if (done) second.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
     if (focused?.hidden) {
@@ -211,13 +212,13 @@ export class View {
     const hidden = about.saved.filter(({ assignmentId }) => !inside || !state.assignments[assignmentId]);
     const asked = about.phase !== "inside";
     show($("saved"), hidden.length > 0);
-    text($("saved"), hidden.length ? w.saved(hidden, asked) : "");
+    write($("saved"), hidden.length ? w.saved(hidden, asked) : "");
   }
 
   // For those who listen: what eyes see on the buttons.
   whisper(said) {
     const again = $("said").textContent === said;
-    text($("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
+    write($("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
   }
 
   drawOffer(entry, about, now) {
@@ -244,13 +245,13 @@ export class View {
       this.askWhy(false);
       box.scrollTop = 0;
     }
-    text($("offer-left"), String(Math.ceil(left / 1000)));
+    write($("offer-left"), String(Math.ceil(left / 1000)));
     $("ring").style.strokeDashoffset = String(1 - left / allotted(entry));
     set(box.querySelector(".ring"), "data-short", left < SHORT_MS ? "" : null);
     const busy = about.busyWith.has(`accept ${offer.id}`);
     const rejecting = about.busyWith.has(`reject ${offer.id}`);
     for (const press of box.querySelectorAll("#answer button, #reasons button")) press.disabled = busy || rejecting;
-    text($("accept"), busy ? "Accepting…" : "Accept");
+    write($("accept"), busy ? text("Accepting…") : text("Accept"));
   }
 
   // What was delivered just before an offer came can be undone over it too. A line stays as long as the offer does: what
@@ -264,10 +265,10 @@ export class View {
     }
     for (const line of list.children) {
       const done = actions.standing(driver.id, line.dataset.id, now);
-      const [told, press] = line.children;
+      const [words, press] = line.children;
       const focused = press === document.activeElement;
-      const what = done ? w.delivered(done, connection === "online") : line.dataset.id in assignments ? "Not delivered yet" : "Delivered";
-      text(told.lastChild, what);
+      const what = done ? w.delivered(done, connection === "online") : line.dataset.id in assignments ? text("Not delivered yet") : text("Delivered");
+      write(words.lastChild, what);
       show(press, done !== null && !done.tried);
       if (focused && press.hidden) $("offer-title").focus({ preventScroll: true });
     }
@@ -276,17 +277,17 @@ export class View {
   undoLine(assignmentId, storeName) {
     const line = document.createElement("li");
     line.dataset.id = assignmentId;
-    const told = document.createElement("p");
+    const words = document.createElement("p");
     const store = document.createElement("b");
     store.textContent = storeName;
-    told.append(store, document.createElement("span"));
+    words.append(store, document.createElement("span"));
     const press = document.createElement("button");
     press.type = "button";
     press.dataset.action = "undo";
-    press.textContent = "Undo";
-    press.setAttribute("aria-label", `Undo: not delivered, ${storeName}`);
+    press.textContent = text("Undo");
+    press.setAttribute("aria-label", text("Undo: not delivered, {store}", { store: storeName }));
     press.addEventListener("click", () => this.act("undo", assignmentId));
-    line.append(told, press);
+    line.append(words, press);
     return line;
   }
 
@@ -296,15 +297,15 @@ export class View {
   }
 
   fillOffer({ payload }) {
-    text($("offer-title"), payload.pickupStoreName);
-    text($("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
-    text($("offer-km"), w.km(payload.estimatedDistanceKm));
-    text($("offer-min"), `${payload.estimatedPickupTimeMin} min`);
-    text($("offer-by"), w.clock(payload.estimatedDeliveryTime));
-    text($("offer-from"), w.address(payload.pickupLocation));
-    text($("offer-to"), w.address(payload.dropoffLocation));
-    link($("offer-from-map"), payload.pickupLocation, "Map to the pickup");
-    link($("offer-to-map"), payload.dropoffLocation, "Map to the drop-off");
+    write($("offer-title"), payload.pickupStoreName);
+    write($("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
+    write($("offer-km"), w.km(payload.estimatedDistanceKm));
+    write($("offer-min"), w.minutes(payload.estimatedPickupTimeMin));
+    write($("offer-by"), w.clock(payload.estimatedDeliveryTime));
+    write($("offer-from"), w.address(payload.pickupLocation));
+    write($("offer-to"), w.address(payload.dropoffLocation));
+    link($("offer-from-map"), payload.pickupLocation, text("Map to the pickup"));
+    link($("offer-to-map"), payload.dropoffLocation, text("Map to the drop-off"));
   }
 
   askWhy(yes) {
@@ -326,11 +327,11 @@ export class View {
       element.dataset.id = notice.id;
       element.dataset.kind = notice.kind;
       const line = document.createElement("p");
-      line.textContent = notice.text;
+      line.textContent = w.notice(notice);
       const gone = document.createElement("button");
       gone.type = "button";
       gone.textContent = "×";
-      gone.setAttribute("aria-label", "Dismiss");
+      gone.setAttribute("aria-label", text("Dismiss"));
       gone.addEventListener("click", () => this.act("dismiss", notice.id));
       element.append(line, gone);
       list.append(element);
@@ -353,6 +354,6 @@ const link = (anchor, point, label) => {
 };
 
 const drawStop = (item, point, label) => {
-  text(item.querySelector("span"), w.address(point));
+  write(item.querySelector("span"), w.address(point));
   link(item.querySelector("a"), point, label);
 };

@@ -347,13 +347,13 @@ async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site:
         await expect(newer.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
 
 
-@pytest.mark.parametrize("why", ["its time is up", "it was never good"])
-async def test_a_link_that_is_over_is_said_to_be(chromium: Browser, site: Site, why: str) -> None:
+@pytest.mark.parametrize("title", ["This link has expired", "This link no longer works"])
+async def test_the_page_says_why_a_link_does_not_work(chromium: Browser, site: Site, title: str) -> None:
     dan = await site.driver("Dan")
     stranger = Driver("01a20d95-bd15-7304-adfd-8e3a9c15409e", dan.client)
-    whose, seconds = (dan, 3) if why == "its time is up" else (stranger, 3600)
+    whose, seconds = (dan, 3) if title == "This link has expired" else (stranger, 3600)
     async with phone(chromium, site, whose, seconds=seconds) as dans:
-        await expect(dans.page.get_by_role("heading", name="This link has expired")).to_be_visible()
+        await expect(dans.page.get_by_role("heading", name=title)).to_be_visible()
         await dans.press("Enter another link")
         await expect(dans.page.get_by_label("Or paste the link here")).to_be_visible()
 

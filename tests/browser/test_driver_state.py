@@ -104,7 +104,7 @@ async def test_only_what_others_did_is_news(memory: Any) -> None:
         (told | {"availability": "available", "reason": "break_expired"}, ["Your break has ended."]),
     ):
         state = await memory("s.fold(s.fold(s.start(), a.hello, n), a.message, n)", hello=HELLO, message=message)
-        assert [notice["text"] for notice in state["notices"]] == said, message
+        assert [notice["text"].format(**notice["values"]) for notice in state["notices"]] == said, message
 
 
 async def test_the_folded_messages_of_a_shift_are_its_snapshot(memory: Any, site: Site) -> None:

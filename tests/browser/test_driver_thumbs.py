@@ -468,7 +468,9 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
         await expect(notices).to_contain_text("is no longer yours: flat tyre.")
         await expect(dans.page.locator("#saved")).to_contain_text("not sent yet")
         await pass_time(dans, 8500)
-        await expect(notices).to_contain_text("it is no longer yours. If you handed it over, tell your dispatcher.")
+        await expect(notices).to_contain_text(
+            "the order is no longer yours. If you handed it over, tell your dispatcher."
+        )
         await expect(dans.page.locator("#saved")).to_be_hidden()
         await until(lambda: nothing_kept(dans.page))
         assert await delivered_times(site) == 0

@@ -216,6 +216,12 @@ def test_every_other_zone_comes_along() -> None:
     assert [need for need in tomllib.loads(PROJECT.read_text())["project"]["dependencies"] if need.startswith("tzdata")]
 
 
+def test_a_language_without_a_catalogue_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(language="DE").language == "de"
+    monkeypatch.setenv("CALLBOARD_LANGUAGE", "tlh")
+    assert mistakes() == ["CALLBOARD_LANGUAGE: must be one of en, de, es, or empty"]
+
+
 @pytest.mark.parametrize("zone", ["Europe/Berlni", "../etc/passwd", "x" * 300, " "])
 def test_a_zone_that_there_is_not_is_a_clear_error(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_TIME_ZONE", zone)

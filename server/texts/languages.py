@@ -1,0 +1,36 @@
+"""The languages of the driver page, and which of them a phone gets."""
+
+from pathlib import Path
+from typing import Final
+
+LOCALES: Final = Path(__file__).resolve().parent.parent / "locales"
+SOURCE: Final = "en"
+LANGUAGES: Final = (SOURCE, *sorted(path.name for path in LOCALES.iterdir() if path.is_dir()))
+
+
+def language_for(accepted: str, chosen: str) -> str:
+    """The language chosen for everybody, else the best that the phone accepts (`Accept-Language`, RFC 9110), else the
+    source. A region is no obstacle: German is good for de-AT.
+    """
+    if chosen:
+        return chosen
+    return next((tag for tag in _by_preference(accepted) if tag in LANGUAGES), SOURCE)
+
+
+def _by_preference(accepted: str) -> list[str]:
+    weighted = []
+    for part in accepted.split(","):
+        tag, _, parameter = part.partition(";")
+        quality = _quality(parameter.strip())
+        if quality > 0:
+            weighted.append((quality, tag.strip().lower().partition("-")[0]))
+    return [tag for _, tag in sorted(weighted, key=lambda pair: -pair[0])]
+
+
+def _quality(parameter: str) -> float:
+    if not parameter.startswith("q="):
+        return 1.0
+    try:
+        return float(parameter.removeprefix("q="))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,137 @@
+"""A shift on phones of other languages: every text is theirs and fits, also from right to left."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import check_accessible, shoot
+from tests.browser.phone import Phone, phone, tap
+from tests.conftest import StartNode
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+STORE = "Trattoria da Enzo"
+WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+CUT = """() => [...document.querySelectorAll('button, h1, h2, dt, dd, .stage, .given, .steps p')]
+  .filter((e) => e.checkVisibility() && (e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1))
+  .map((e) => e.textContent)"""
+"""The texts that are wider or higher than their place."""
+
+
+async def fits(dans: Phone, name: str) -> None:
+    """Nothing hangs over an edge, and axe has no complaint."""
+    assert await dans.page.evaluate(WIDER) == 0, name
+    assert await dans.page.evaluate(CUT) == [], name
+    await check_accessible(dans.page, name)
+    await shoot(dans.page, name)
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [
+        (
+            "de-AT",
+            {
+                "online": "Online", "available": "Du bist bereit", "pay": "7,20", "km": r"0,\d km",
+                "accept": "Annehmen", "stage": "Unterwegs zur Abholung",
+                "picked_up": "Abgeholt", "delivered": "Geliefert",
+                "undo": "Rückgängig", "notice": f"Geliefert: {STORE}.", "break": "Pause machen",
+                "length": "Wie lange machst du Pause?", "minutes": "45 Min.", "start": "Pause beginnen",
+                "on_break": "Du machst Pause", "resume": "Weiterarbeiten",
+                "reason": "Die Zentrale hat deinen Status geändert", "offline": "Du bist offline.",
+            },
+        ),
+        (
+            "es-ES",
+            {
+                "online": "En línea", "available": "Estás disponible", "pay": "7,20", "km": r"0,\d km",
+                "accept": "Aceptar", "stage": "De camino a la recogida",
+                "picked_up": "Recogido", "delivered": "Entregado",
+                "undo": "Deshacer", "notice": f"Entregado: {STORE}.", "break": "Tomar un descanso",
+                "length": "¿Cuánto dura tu descanso?", "minutes": "45 min", "start": "Empezar descanso",
+                "on_break": "Estás en un descanso", "resume": "Volver al trabajo",
+                "reason": "La central ha cambiado tu estado", "offline": "No tienes conexión.",
+            },
+        ),
+    ],
+)  # fmt: skip
+async def test_a_shift_in_another_language(chromium: Browser, site: Site, locale: str, words: dict[str, str]) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    async with phone(chromium, site, dan, locale=locale, reduced_motion="reduce") as dans:
+        await expect(dans.line).to_have_text(words["online"])
+        await expect(dans.sign).to_contain_text(words["available"])
+        await fits(dans, f"driver-{locale}-available")
+        await site.delivery(storeName=STORE, driverPayCents=720, currency="EUR")
+        await expect(dans.offer).to_contain_text(words["pay"])
+        await expect(dans.offer).to_contain_text(re.compile(words["km"]))
+        await fits(dans, f"driver-{locale}-offer")
+        await dans.press(words["accept"])
+        job = dans.page.get_by_role("article")
+        await expect(job).to_contain_text(words["stage"])
+        await dans.press(words["picked_up"])
+        await dans.press(words["delivered"])
+        await expect(dans.page.get_by_role("button", name=words["undo"])).to_be_visible()
+        await fits(dans, f"driver-{locale}-delivered")
+        await expect(dans.page.locator("#notices")).to_contain_text(words["notice"])
+        await dans.press(words["break"])
+        await expect(dans.page.get_by_role("dialog", name=words["length"])).to_be_visible()
+        await fits(dans, f"driver-{locale}-break")
+        await dans.press(words["minutes"])
+        await dans.press(words["start"])
+        await expect(dans.sign).to_contain_text(words["on_break"])
+        await dans.press(words["resume"])
+        await dans.shows("available")
+        body = {"availability": "paused", "reason": "vehicle check"}
+        await site.ada.post(f"/admin/drivers/{dan.id}/availability", json=body)
+        await expect(dans.page.locator("#notices")).to_contain_text(f"{words['reason']}: vehicle check.")
+        dans.owner.network_may_fail = True
+        await dans.context.set_offline(True)
+        await expect(dans.page.get_by_role("alert")).to_contain_text(words["offline"])
+
+
+@pytest.mark.parametrize("size", [{"width": 360, "height": 740}, {"width": 740, "height": 360}], ids=["up", "side"])
+async def test_from_right_to_left_nothing_breaks(chromium: Browser, site: Site, size: Any) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    async with phone(chromium, site, dan, viewport=size, reduced_motion="reduce") as dans:
+        await dans.page.evaluate("document.documentElement.dir = 'rtl'")
+        await dans.shows("available")
+        name = f"driver-rtl-{size['width']}"
+        await fits(dans, f"{name}-available")
+        bar = await dans.page.evaluate(
+            "['.mark', '.bar .menu'].map((part) => document.querySelector(part).getBoundingClientRect().x)"
+        )
+        assert bar[0] > bar[1], "the bar begins at the right"
+        await tap(dans.page.get_by_label("Menu"))
+        menu = await dans.page.locator(".menu-body").bounding_box()
+        assert menu is not None
+        assert menu["x"] >= 0
+        assert menu["x"] + menu["width"] <= size["width"]
+        await dans.page.keyboard.press("Escape")
+        await site.delivery(storeName=STORE)
+        await expect(dans.offer).to_contain_text(STORE)
+        accept, reject = [
+            await dans.page.evaluate(f"document.getElementById('{one}').getBoundingClientRect().x")
+            for one in ("accept", "reject")
+        ]
+        assert accept < reject
+        await fits(dans, f"{name}-offer")
+        await tap(dans.offer.get_by_role("button", name="Reject"))
+        await fits(dans, f"{name}-reasons")
+        await dans.press("Back to the offer")
+        await dans.press("Accept")
+        await expect(dans.page.get_by_role("article")).to_contain_text("On the way to the pickup")
+        await fits(dans, f"{name}-job")
+
+
+async def test_the_settings_choose_the_language_also_of_notifications(chromium: Browser, node: StartNode) -> None:
+    site = Site(await node(language="de"))
+    try:
+        dan = await site.driver("Dan", at_work=True)
+        async with phone(chromium, site, dan, locale="es-ES") as dans:
+            await expect(dans.sign).to_contain_text("Du bist bereit")
+            assert await dans.page.evaluate("document.documentElement.lang") == "de"
+    finally:
+        await site.close()

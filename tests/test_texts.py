@@ -1,0 +1,149 @@
+"""The driver page's texts: every one is in every catalogue, none is stale, and none is written past the catalogues."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+from babel.messages.catalog import Message
+from babel.support import NullTranslations
+
+from server.board.templates import environment
+from server.paths import ROOT
+from server.texts.catalogues import catalogue, page_texts, path_of, worker_texts
+from server.texts.languages import LANGUAGES, SOURCE, language_for
+from tests.texts import SCRIPTS, updated, used
+
+OTHERS = [language for language in LANGUAGES if language != SOURCE]
+
+
+def values_of(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name}
+
+
+def forms_of(message: Message) -> list[str]:
+    return [message.string] if isinstance(message.string, str) else list(message.string)
+
+
+def test_german_and_spanish_are_there() -> None:
+    assert LANGUAGES == ("en", "de", "es")
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_text_of_the_page_is_translated_and_no_other(language: str) -> None:
+    kept = {message.id: message for message in catalogue(language) if message.id}
+    assert kept.keys() == {message.id for message in used() if message.id}, "run: make texts"
+    for message in kept.values():
+        assert all(forms_of(message)), f"{language} has no words for {message.id!r}"
+        assert not message.fuzzy, message.id
+        sources = [message.id] if isinstance(message.id, str) else message.id
+        for form in forms_of(message):
+            assert values_of(form) == values_of(sources[-1]), message.id
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_catalogue_is_kept_as_the_tool_writes_it(language: str) -> None:
+    assert path_of(language).read_text() == updated(language), "run: make texts"
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_scripts_get_their_texts_and_templates_keep_theirs(language: str) -> None:
+    texts = page_texts(language)
+    assert isinstance(texts["Start shift"], str)
+    assert "How long is your break?" not in texts, "a text of the template only"
+    assert set(worker_texts()[language]) == {"New offer: {store}", "{distance} · {pay} · answer by {time}"}
+    plural = texts["For {count} second."]
+    assert isinstance(plural, dict)
+    assert {"one", "other"} <= plural.keys()
+    assert plural["one"] != plural["other"]
+    assert page_texts(SOURCE) == {}, "the source needs none"
+
+
+class Marked(NullTranslations):
+    """Translations that show which text went through them."""
+
+    def gettext(self, message: str) -> str:
+        return f"⟦{message}⟧"
+
+    ugettext = gettext
+
+
+class Shown(HTMLParser):
+    """What of a page people read or hear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self._inside.append(tag)
+        self.texts += [value for name, value in attrs if name in ("aria-label", "title", "placeholder", "alt")]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._inside and self._inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() not in ("", "{}") and self._inside[-1:] not in (["script"], ["style"]):
+            self.texts.append(data.strip())
+
+
+def test_the_template_writes_no_text_past_the_catalogues() -> None:
+    env = environment.__wrapped__("UTC")
+    env.install_gettext_translations(Marked(), newstyle=True)  # type: ignore[attr-defined]
+    shown = Shown()
+    template = env.from_string((ROOT / "templates/driver.html").read_text())
+    shown.feed(template.render(asset=lambda path: path, language="en", direction="ltr", texts={}, minor_units={}))
+    assert len(shown.texts) > 50
+    assert [text for text in shown.texts if not (text.startswith("⟦") and text.endswith("⟧"))] == ["Callboard"]
+
+
+LITERAL = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`""", re.DOTALL)
+"""A comment or a text; the scripts write no text in single quotes."""
+SAYING = re.compile(r"[a-z]{2,}[,.:;]? [a-z]{2,}|[“A-Z][^_]*[a-z]{2,}[.!?…]?$")
+"""What reads like words for people: more than one, or one with a capital."""
+FOR_PROGRAMS = {
+    "alarm.js": {"AudioContext"},
+    "connection.js": {"no answer", "connection lost"},
+    "guard.js": {"button, summary, a[href]"},
+    "main.js": {"serviceWorker"},
+    "push.js": {
+        "PushManager", "Notification", "DELETE", "Content-Type", "no push service",
+        "${path} answered ${response.status}",
+    },
+    "state.js": {"${state.seq} then ${message.seq}"},
+    "sw.js": {"Content-Type"},
+    "view.js": {"Escape", "Callboard"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / SCRIPTS).glob("*.js")), ids=lambda path: path.name)
+def test_a_script_writes_no_text_past_the_catalogues(path: Path) -> None:
+    known = {text for message in used() for text in ([message.id] if isinstance(message.id, str) else message.id)}
+    literals = {found[1:-1] for found in LITERAL.findall(path.read_text()) if found[0] != "/"}
+    said = {text for text in literals if SAYING.search(text) and not text.startswith(("Bearer ", "./", "/", ".", "#"))}
+    assert said - known - FOR_PROGRAMS.get(path.name, set()) == set()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen", "language"),
+    [
+        ("", "", "en"),
+        ("de", "", "de"),
+        ("de-AT,de;q=0.9,en;q=0.8", "", "de"),
+        ("fr-FR,fr;q=0.9,es-MX;q=0.8,en;q=0.1", "", "es"),
+        ("en;q=0.1, es;q=0.5", "", "es"),
+        ("DE-de", "", "de"),
+        ("fr, pl", "", "en"),
+        ("*", "", "en"),
+        ("de;q=0, es;q=0.1", "", "es"),
+        ("de;q=x, es;q=0.1", "", "es"),
+        (";;,,=;q=", "", "en"),
+        ("es", "de", "de"),
+    ],
+)
+def test_a_phone_gets_the_language_of_the_settings_or_its_own(accepted: str, chosen: str, language: str) -> None:
+    assert language_for(accepted, chosen) == language
