@@ -1,4 +1,4 @@
-// What every screen needs: the theme, the CSRF token on requests, the way to the login when a session is over.
+// What every screen needs: the theme, the CSRF token on requests, the way to the login when a session has ended.
 // Loaded before the page is drawn, so that the chosen theme is there from the first frame.
 (() => {
   "use strict";
@@ -46,7 +46,7 @@
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   };
 
-  // JSON to and from the server. Resolves to {ok, status, body}; a session that is over leads to the login.
+  // JSON to and from the server. Resolves to {ok, status, body}; a session that has ended leads to the login.
   const send = async (method, url, body) => {
     const response = await fetch(url, {
       method,

@@ -1,4 +1,4 @@
-// The policy's form after it was sent: the eye and the keyboard go to what needs them; a server away is told.
+// The policy's form after it was sent: the focus goes to what needs a correction; a server that does not answer is named.
 (() => {
   "use strict";
 

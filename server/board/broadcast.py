@@ -1,6 +1,6 @@
 """What is sent to open boards: numbered messages, a bounded memory of them, and a bounded queue a viewer.
 
-It knows bytes and numbers only. Nobody waits for a viewer: one who falls behind is told to look again.
+It knows bytes and numbers only. Nobody waits for a viewer: one who falls behind has to read everything again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ KEPT_MESSAGES: Final = 1_000
 KEPT_BYTES: Final = 8 << 20
 """How far back a board that was cut off can catch up without reading everything again."""
 BEHIND_BYTES: Final = 1 << 20
-"""A viewer for whom so much lies ready has fallen behind."""
+"""A viewer with more unsent bytes than this is too slow."""
 
 VIEWERS: Final = Gauge("callboard_board_viewers", "Open streams of boards and of pages of one delivery or driver")
 MESSAGES: Final = Counter("callboard_board_messages", "Messages rendered for boards, counted once for all viewers")
@@ -71,7 +71,7 @@ class Viewer:
         self._something.set()
 
     def lose(self) -> None:
-        """What this viewer shows can no longer be brought up to date: they are told to read it again."""
+        """The changes that this viewer missed are not kept: they have to read everything again."""
         self._chunks.clear()
         self._size = 0
         self._lost = True
@@ -156,7 +156,7 @@ class Broadcast:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """The stream is over."""
+        """The stream has ended."""
         if viewer in self._viewers:
             self._viewers.remove(viewer)
             VIEWERS.dec()

@@ -49,7 +49,7 @@ FORGET_SECONDS: Final = 60.0
 FILL_SECONDS: Final = 3.0
 """How often at most tables that lost many rows are filled up, where there are more."""
 TOPICS: Final = {"watch": 5.0, "webhooks": 2.0}
-"""Screens that are about no one delivery or driver, and how often at most they are told to look again."""
+"""Screens that are not about one delivery or driver, and how often at most they are refreshed."""
 IDLE_SECONDS: Final = 30.0
 """How long the feed goes on after the last viewer: a page that is reloaded finds it warm."""
 PULSE_SECONDS: Final = 5.0
@@ -158,7 +158,7 @@ class Feed:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """A stream is over."""
+        """A stream has ended."""
         self.broadcast.leave(viewer)
         self._last_wanted = time.monotonic()
 
@@ -374,7 +374,7 @@ class Feed:
         finally:
             if everything is not None and not everything.done():
                 everything.set_exception(DatabaseAway("the board could not be read again"))
-                everything.exception()  # nobody may wait for it any more
+                everything.exception()  # nobody may wait for it
 
     async def _hear_news(self) -> None:
         """What happened on any node since the last look."""
@@ -435,13 +435,13 @@ class Feed:
 
     async def _read_moved(self) -> set[str]:
         found = await reads.moved(self._pool, self._clock.now() - MOVED_MARGIN)
-        told = []
+        moved = []
         for driver_id, seen in found.items():
             if driver_id in self._picture.drivers and self._picture.see(driver_id, seen) and seen.at is not None:
-                told.append((driver_id, seen.lat, seen.lon, milliseconds(seen.at)))
-        if told:
-            self.broadcast.say_to_boards(event(json.dumps(told, separators=(",", ":")), name="moved"))
-        return {driver_id for driver_id, *_ in told}
+                moved.append((driver_id, seen.lat, seen.lon, milliseconds(seen.at)))
+        if moved:
+            self.broadcast.say_to_boards(event(json.dumps(moved, separators=(",", ":")), name="moved"))
+        return {driver_id for driver_id, *_ in moved}
 
     # What is sent.
 

@@ -1,9 +1,21 @@
 """How the screens write times, durations, amounts and levels, and the reasons that their dialogs suggest."""
 
+import re
 from datetime import datetime, tzinfo
+from decimal import Decimal
 from typing import Final
 
+from babel import Locale
+from babel.dates import format_datetime
+from babel.numbers import format_currency
+
+from server.dispatch.money import EXPONENTS
 from server.dispatch.policy import Policy
+
+LOCALE: Final = Locale("en")
+"""Of the screens of ops."""
+BETWEEN: Final = re.compile(r"(?<=[A-Za-z])(?=\d)")
+"""Where CLDR has a space between a currency's code and the amount, and Babel has none."""
 
 REASONS_TO_REASSIGN: Final = (
     "Driver asked for it",
@@ -65,17 +77,23 @@ def day_and_clock(at: datetime | None, zone: tzinfo, *, seconds: bool = False) -
     """The day with its year and the time in the organisation's time zone; empty if there was no such time."""
     if at is None:
         return ""
-    return f"{at.astimezone(zone).strftime('%a %d %b %Y')}, {clock(at, zone, seconds=seconds)}"
+    day = format_datetime(at.astimezone(zone), "EEE dd MMM y", locale=LOCALE)
+    return f"{day}, {clock(at, zone, seconds=seconds)}"
 
 
 def lately(at: datetime, zone: tzinfo, *, now: datetime | None = None) -> str:
     """The time of day, to the second, if it was today; else the day and the minute, with the year if not this one."""
     here, today = at.astimezone(zone), (now or datetime.now(zone)).astimezone(zone)
     if here.date() == today.date():
-        return here.strftime("%H:%M:%S")
-    return here.strftime("%d %b %H:%M" if here.year == today.year else "%d %b %Y %H:%M")
+        return clock(at, zone, seconds=True)
+    return format_datetime(here, "dd MMM HH:mm" if here.year == today.year else "dd MMM y HH:mm", locale=LOCALE)
 
 
 def money(cents: int | None, currency: str) -> str:
-    """An amount with its currency."""
-    return "" if cents is None else f"{cents / 100:,.2f} {currency}"
+    """An amount of minor units with its currency as CLDR writes it: `$54.00`, `¥1,250`, `TND 1.500`."""
+    if cents is None:
+        return ""
+    digits = EXPONENTS.get(currency, 2)
+    pattern = "¤#,##0" + ("." + "0" * digits if digits else "")
+    amount = Decimal(cents).scaleb(-digits)
+    return BETWEEN.sub("\u00a0", format_currency(amount, currency, pattern, LOCALE, currency_digits=False))

@@ -226,7 +226,7 @@ class Picture:
 
 
 def table_of(delivery: DeliveryRow) -> Table | None:
-    """Where a delivery is shown; None once it is over, or before it waits."""
+    """Where a delivery is shown; None when it has ended, or before it waits."""
     if delivery.status == WAITING:
         return "waiting"
     return "active" if delivery.status in UNDER_WAY else None

@@ -52,7 +52,7 @@ class Renderer:
         self._headline: Callable[..., Markup] = headline.headline
 
     def delivery(self, d: DeliveryRow, gone: Gone | None, rev: int) -> dict[List, str]:
-        """The rows of a delivery, whose driver may be gone, by the tables it stands in now."""
+        """The rows of a delivery, whose driver may be gone, by the tables in which it is now."""
         policy = self._policy()
         made: dict[List, str] = {}
         if d.status == WAITING:
@@ -65,7 +65,7 @@ class Renderer:
         return made
 
     def over(self, d: DeliveryRow, rev: int, left: List) -> str:
-        """The last word on a delivery in a table that it leaves."""
+        """The last row of a delivery in a table that it leaves: what became of it."""
         RENDERED.inc()
         return self._macros["over"](d, rev, left)
 

@@ -1,5 +1,6 @@
 """The timeline for people: a line for each event, with names instead of ids."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,7 +29,13 @@ TONES: Final = {
     "delivery.reassigned": "warn",
     "ticket.created": "warn",
     "delivery.search_failed": "warn",
+    "delivery.released": "warn",
+    "delivery.failed": "bad",
+    "delivery.at_risk": "warn",
+    "delivery.risk_escalated": "warn",
+    "delivery.recovered": "good",
     "delivery.acknowledged": "hand",
+    "delivery.risk_acknowledged": "hand",
 }
 
 
@@ -125,14 +132,34 @@ def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
         case "delivery.reassigned":
             return [_why(data), "after pickup" if data.get("forced") else ""]
         case "delivery.escalated":
-            actions = ", ".join(w.words(w.LEVEL_ACTIONS, action) for action in data.get("actions", []))
-            return [f"level {data.get('level')}", actions]
+            return _level(data)
+        case "delivery.at_risk" | "delivery.recovered":
+            return [w.words(w.RISKS, data.get("risk"))]
+        case "delivery.risk_escalated":
+            return [w.words(w.RISKS, data.get("risk")), *_level(data)]
+        case "delivery.arrived":
+            return ["at the pickup" if data.get("where") == "pickup" else "at the drop-off"]
+        case "delivery.late_report":
+            return [w.words(w.EVENTS, data.get("what")), _why(data)]
+        case "delivery.changed":
+            return [", ".join(map(_field, data.get("fields", []))), _why(data)]
         case "ticket.created":
             return [data.get("title") or "", f"priority {data.get('priority', '')}"]
         case "driver.availability_changed":
             return [w.words(w.STATES, data.get("to")), w.words(w.REASONS, data.get("reason"))]
         case _:
             return [_why(data)]
+
+
+def _level(data: Mapping[str, Any]) -> list[str]:
+    """A level of the ladder and what it did."""
+    actions = ", ".join(w.words(w.LEVEL_ACTIONS, action) for action in data.get("actions", []))
+    return [f"level {data.get('level')}", actions]
+
+
+def _field(name: str) -> str:
+    """A field of the contract as words: `promisedAt` is "promised at"."""
+    return re.sub(r"(?=[A-Z])", " ", name).lower()
 
 
 def _why(data: Mapping[str, Any]) -> str:

@@ -128,7 +128,7 @@ async def _resolve(host: str, port: int) -> list[str]:
     try:
         found = await loop.run_in_executor(_threads(), partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError) as error:
-        raise OSError(f"the name {host} is not known: {error}") from error
+        raise OSError(f"the name {host} is not known") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 

@@ -5,6 +5,7 @@ loop's transports (httptools parses): a general client costs twenty times as muc
 """
 
 import asyncio
+import os
 import ssl
 import time
 from collections import deque
@@ -294,6 +295,9 @@ def _ms(started: float) -> int:
 
 
 def _line(error: BaseException) -> str:
+    """What went wrong, in one line: of an error of the system its plain name, such as "connection refused"."""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0).lower()
     said = " ".join(str(error).split())[:EXCERPT_BYTES].replace("\x00", "\ufffd")
     return said or type(error).__name__
 

@@ -1,4 +1,4 @@
-// One timer a page. Instants stand in the page as Unix milliseconds of the server: `data-since` counts up,
+// One timer a page. Instants are in the page as Unix milliseconds of the server: `data-since` counts up,
 // `data-deadline` counts down. The server says its time with every pulse.
 
 let ahead = 0;
@@ -47,7 +47,7 @@ const write = (time, at) => {
   if (since) text = isCoarse(time) ? coarse(at - Number(since)) : exact(at - Number(since));
   else {
     const left = Number(deadline) - at;
-    // Rounded up, so that 0:00 is shown when it is over and not a second before.
+    // Rounded up, so that 0:00 is shown at the deadline and not a second before.
     text = exact(left + 999);
     if ((left <= 0) !== (time.dataset.over !== undefined)) {
       if (left <= 0) time.dataset.over = "";

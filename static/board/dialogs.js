@@ -1,4 +1,4 @@
-// Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. What is refused stands in
+// Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. A refusal is shown in
 // the dialog, and what was typed stays.
 import { announce } from "./notices.js";
 import { dropPicks } from "./picks.js";

@@ -14,7 +14,7 @@ let decided = () => {};
 
 export const isHeld = (name) => lists[name].held;
 
-// Rows by id that would have come; the ids of all that would have come, gone or moved are told by `tellChanges`.
+// Rows by id that would have come; `tellChanges` gets the ids of all that would have come, gone or moved.
 export const incomingOf = (name) => lists[name].incoming;
 
 export const tellChanges = (name, ids) => {
@@ -66,7 +66,7 @@ const decide = () => {
 
 const pointed = (event) => {
   const mouse = event.pointerType !== "touch";
-  // A pointer that does not move may be told that it moved, when what is under it does.
+  // Browsers report a move of a still pointer when what is under it moves.
   if (mouse && event.type === "pointermove" && event.clientX === pointer.x && event.clientY === pointer.y) return;
   pointer.x = event.clientX;
   pointer.y = event.clientY;

@@ -79,7 +79,7 @@ export class Hub {
     const fresh = [...this.pages.values()].filter((page) => !page.open);
     const late = fresh.some((page) => page.board && this.#isBehind(page));
     const other = fresh.some((page) => page.session !== this.#session);
-    // What no page is about any more may stay in the question until the next one comes, but for the board's many rows.
+    // What no page shows now may stay in the request until the next one comes, except the board's many rows.
     const enough = wanted === this.#asked || (!fresh.length && wanted.includes("board=") === this.#asked.includes("board="));
     if (this.#connection?.open && enough && !late && !other) {
       for (const [port, page] of this.pages) if (!page.open) this.#welcome(port, page, 200);
@@ -133,7 +133,7 @@ export class Hub {
     this.#heardAt = Date.now();
     connection.open = true;
     for (const [port, page] of this.pages) {
-      if (page.open && page.session !== this.#session) this.#drop(port); // it asks again, and is told whose stream this is
+      if (page.open && page.session !== this.#session) this.#drop(port); // it asks again, and gets the session of this stream
       else this.#welcome(port, page, 200);
     }
     await this.#read(connection, response.body.getReader());

@@ -313,7 +313,7 @@ const inOrder = (rows, by) => {
   return run;
 };
 
-// A row that is over keeps its place and height while its list is held; nothing can be done with it.
+// A finished row keeps its place and height while its list is held; its buttons are disabled.
 const grey = (row, what) => {
   row.dataset.gone = "";
   for (const button of row.querySelectorAll("button, input")) button.disabled = true;
@@ -512,7 +512,7 @@ const listen = () => {
   });
 };
 
-// Rows that come in the order in which they stand are morphed in one pass; in any other order it takes seconds.
+// Rows that come in the order in which they are shown are morphed in one pass; in any other order it takes seconds.
 const inOrderOf = (body, fragment) => {
   const places = new Map([...body.rows].map((row, index) => [row.id, index]));
   const rows = [...fragment.children];

@@ -38,16 +38,16 @@ const put = (key, make, places, style, id) => {
   if (old) {
     if (old.setLatLngs) old.setLatLngs(places);
     else old.setLatLng(places);
-    const told = JSON.stringify(style);
-    if (old.told !== told) {
+    const drawn = JSON.stringify(style);
+    if (old.drawn !== drawn) {
       old.setStyle(style);
       if (style.radius) old.setRadius(style.radius);
-      old.told = told;
+      old.drawn = drawn;
     }
     return old;
   }
   const layer = make(places, { ...style, renderer: canvas, interactive: Boolean(id) });
-  layer.told = JSON.stringify(style);
+  layer.drawn = JSON.stringify(style);
   if (id) layer.on("click", () => focusRow(id));
   layer.addTo(map);
   things.set(key, layer);

@@ -127,7 +127,7 @@ const shared = (url, options, way) => {
       else if (message.end) leave();
     });
     options.signal?.addEventListener("abort", leave);
-    addEventListener("pagehide", close); // nobody is there any more to hear of a failure
+    addEventListener("pagehide", close); // the page is leaving: a failure concerns nobody
     hub.send({ subscribe: subscription });
   });
 };

@@ -14,7 +14,7 @@ async def test_an_admin_changes_the_policy_by_keyboard(site: Site, people: Peopl
     ada = await people(site.node, "Ada", "admin")
     ada.network_may_fail = True  # a refused form is an error to the console
     page = await ada.open("/policy")
-    timeout = page.get_by_label("Time to answer an offer")
+    timeout = page.get_by_label("Offer timeout")
     await timeout.focus()
     await page.keyboard.press("Control+a")
     await page.keyboard.type("0")

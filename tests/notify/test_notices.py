@@ -65,7 +65,7 @@ async def test_without_anywhere_to_send_them_notices_are_on_the_boards(site: Sit
     assert critical["deliveryId"] == delivery["id"]
     assert critical["link"] == f"/admin/unassigned-orders/{delivery['id']}"
     assert critical["text"] == (
-        f"Order {delivery['sellerOrderId']} of Pizza Roma (zone default) has no driver, 4 min after it was created"
+        f"Order {delivery['sellerOrderId']} of Pizza Roma (zone default) has no driver 4 min after it was created"
         " (level 3)."
     )
     path = f"/admin/notices/{critical['id']}/acknowledge"

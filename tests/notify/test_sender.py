@@ -1,11 +1,13 @@
 """Calls on the wire: connections that are kept, that the other side closes, and answers that are no HTTP."""
 
 import asyncio
+import errno
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 
-from server.notify.sender import Sender
+from server.notify.sender import Sender, _line
 from tests.notify.conftest import Receiver
 from tests.waiting import until
 
@@ -68,3 +70,13 @@ async def test_what_is_no_answer_is_none(sender: Sender, answer: bytes) -> None:
 async def test_a_header_cannot_begin_another(sender: Sender, receiver: Receiver) -> None:
     result = await sender.post(receiver.url, b"", {"a": "b\r\nc: d"})
     assert (result.status, receiver.heard) == (None, [])
+
+
+def test_an_error_of_the_system_is_a_plain_name() -> None:
+    assert (
+        _line(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 37851)"))
+        == "connection refused"
+    )
+    assert _line(ssl.SSLError(1, "[SSL] wrong version number")).endswith("wrong version number")
+    assert _line(TimeoutError()) == "TimeoutError"
+    assert _line(ValueError("a\x00 b\n c")) == "a\ufffd b c"

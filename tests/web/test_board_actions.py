@@ -315,14 +315,14 @@ async def test_what_drivers_gave_back_or_could_not_deliver_meanwhile_is_left_as_
         failed = {"reason": "recipient_absent", "then": then}
         assert (await dan.post(f"/assignments/{assignment['id']}/failed", failed)).status_code == 200
     left = [
-        "A-1001 not changed: Dan gave it back meanwhile",
+        "A-1001 not changed: Dan gave it back",
         "A-1002 not changed: Dan could not deliver it",
         "A-1003 not changed: Dan is bringing it back to the store",
     ]
     answer = await post(site.ada, "/board/bulk/reassign", seen=forms["reassign"], reason="late", force="1")
     assert lines(answer) == [*left, "A-1004 reassigned"]
     answer = await post(site.ada, "/board/bulk/cancel", seen=forms["cancel"], reason="Store closed", force="1")
-    assert lines(answer) == [*left, "A-1004 not changed: you already took it from Dan"]
+    assert lines(answer) == [*left, "A-1004 not changed: you reassigned it from Dan"]
     assert [await status_of(site, delivery) for delivery, _ in work[1:3]] == ["FAILED", "RETURNING"]
 
 

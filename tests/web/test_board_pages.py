@@ -20,13 +20,13 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
     offer = await dan.offer()
     await dan.post(f"/offers/{offer['id']}/received")
-    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "Too far"})
+    await dan.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})
     await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     shown = await page(site, f"/board/deliveries/{delivery['id']}")
     assert shown.one("h1").text == f"Pizza Roma {delivery['sellerOrderId']}"
     facts = {pair.one("dt").text: pair.one("dd").text for pair in shown.one(class_="facts").every("div")}
     assert facts["Notes"] == "ring <twice>"
-    assert facts["Price"] == "12.50 USD"
+    assert facts["Price"] == "$12.50"
     assert facts["Pickup"] == "Torstr. 1"
     lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
     told = " | ".join(reversed(lines))
@@ -34,6 +34,24 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
         assert part in told
     assert "alice (ops)" in lines[0]
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
+
+
+async def test_the_timeline_has_words_for_every_code(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    delivery, assignment = await site.assignment(dan)
+    version = (await site.alice.get(f"/deliveries/{delivery['id']}")).json()["version"]
+    changes = {"version": version, "notes": "Door code 12", "promisedAt": "2030-01-01T12:00:00Z"}
+    changed = await site.alice.patch(f"/deliveries/{delivery['id']}", json=changes)
+    assert changed.status_code == 200, changed.text
+    path = f"/assignments/{assignment['id']}"
+    await dan.post(f"{path}/arrived", {"where": "pickup"})
+    await dan.post(f"{path}/release", {"reason": "shop_closed", "note": "until six"})
+    shown = await page(site, f"/board/deliveries/{delivery['id']}")
+    said = {line.one("b").text: line.one(class_="more").text for line in shown.one(class_="timeline").every("li")}
+    assert set(said["Order changed"].split(", ")) == {"notes", "promised at"}
+    assert said["Arrived"] == "at the pickup"
+    assert said["Given back by the driver"] == "Store closed: until six"
+    assert "_" not in shown.one(class_="timeline").text
 
 
 async def test_a_drivers_page_tells_state_answers_and_history(site: Site) -> None:

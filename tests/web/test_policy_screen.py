@@ -98,7 +98,7 @@ async def test_an_admin_changes_it_and_the_history_says_who_when_why_and_what(si
     assert newest.one("p", class_="quiet").text.startswith("Ada, ")
     assert newest.one("p", class_="why").text == "riders are slow"
     assert [row.text for row in newest.every("tr")][1:] == [
-        "Time to answer an offer 30 s 45 s",
+        "Offer timeout 30 s 45 s",
         f"When an offer expires without an answer {EXPIRY['auto_accept']} {EXPIRY['next_driver']}",
         "Search radius 5 km 4.5 km",
         "Alert if more offers are rejected than 20% 33.3%",
@@ -159,7 +159,7 @@ async def test_the_second_admin_is_told_who_was_faster(site: Site) -> None:
     told = shown.one(role="alert").text
     assert told.startswith("Not saved: Eve changed the policy on ")
     assert "Their reason: rush hour." in told
-    assert [row.text for row in shown.one(id="policy-message").every("tr")][1:] == ["Time to answer an offer 30 s 20 s"]
+    assert [row.text for row in shown.one(id="policy-message").every("tr")][1:] == ["Offer timeout 30 s 20 s"]
     assert shown.one("input", id="offerTimeoutSeconds")["value"] == "60"
     assert (await in_force(site))["offerTimeoutSeconds"] == 20
 
@@ -193,7 +193,7 @@ async def test_going_back_is_a_new_version_with_the_old_values(site: Site) -> No
     assert link.text == "Go back to version 1"
     page = await see(ada, link["href"])
     assert [row.text for row in page.one(id="policy-message").every("tr")][1:] == [
-        "Time to answer an offer 45 s 30 s", "Per delivery 500 cents 300 cents",
+        "Offer timeout 45 s 30 s", "Per delivery 500 cents 300 cents",
     ]  # fmt: skip
     saved = await ada.client.post("/policy", data=fields_of(page), headers=HTML)
     assert saved.status_code == 303
@@ -221,7 +221,7 @@ async def test_a_long_history_has_pages(site: Site) -> None:
     page = await see(ada)
     versions = page.one("section", id="history").every("li")
     assert [versions[0]["id"], versions[-1]["id"], len(versions)] == ["version-23", "version-4", 20]
-    assert versions[-1].every("tr")[1].text == "Time to answer an offer 32 s 33 s"
+    assert versions[-1].every("tr")[1].text == "Offer timeout 32 s 33 s"
     older = await see(ada, "/policy?before=3")
     assert [li["id"] for li in older.one("section", id="history").every("li")] == [
         "version-3", "version-2", "version-1",

@@ -1,15 +1,27 @@
 """The words and times of the screens, as the templates get them."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
 
-from server.board.formats import lately
+from server.board.formats import counted, lately, money, percent, seconds
 from server.board.render import Renderer
 from server.board.templates import environment
-from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.contract import words
+from server.dispatch.codes import FAILURE, REJECTION, RELEASE
+from server.dispatch.events import EVENT_TYPES
+from server.dispatch.model import (
+    AlertKind,
+    AssignmentSource,
+    AssignmentStatus,
+    Availability,
+    DeliveryStatus,
+    OfferStatus,
+    RiskCode,
+)
+from server.dispatch.policy import DEFAULT_POLICY, EscalationAction, Policy
 from server.settings import zone_of
 from server.store.reads.board import DeliveryRow
 from tests.builders import DROPOFF, NOW, PICKUP
@@ -65,3 +77,65 @@ def test_a_date_has_its_year_on_every_screen(shown: str, text: str) -> None:
 )
 def test_a_time_says_as_much_of_its_day_as_is_needed(now: datetime, text: str) -> None:
     assert lately(SAID, zone_of("Europe/Berlin"), now=now) == text
+
+
+@pytest.mark.parametrize(
+    ("minor_units", "currency", "text"),
+    [(5400, "USD", "$54.00"), (123456, "EUR", "€1,234.56"), (1250, "JPY", "¥1,250"), (-730, "EUR", "-€7.30"),
+     (1500, "TND", "TND\u00a01.500"), (123456, "IQD", "IQD\u00a0123.456"), (None, "EUR", "")],
+)  # fmt: skip
+def test_an_amount_has_the_digits_of_its_currency(minor_units: int | None, currency: str, text: str) -> None:
+    assert money(minor_units, currency) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0%"), (0.004, "0.4%"), (0.0436, "4.4%"), (0.05, "5%"), (0.737, "74%"), (1.0, "100%")]
+)
+def test_a_share_is_written_in_one_way(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01, "less than 0.1 s"), (2.34, "2.3 s"), (42, "42 s"), (75, "1 min 15 s"), (7200, "2 h")]
+)
+def test_a_short_duration_has_tenths(value: float, text: str) -> None:
+    assert seconds(value) == text
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [counted(n, "order", "orders") for n in (0, 1, 2, 1234)] == [
+        "0 orders",
+        "1 order",
+        "2 orders",
+        "1,234 orders",
+    ]
+
+
+CODED = {
+    "REASONS": REJECTION | RELEASE | FAILURE | {"driver_gone"},
+    "RISKS": set(get_args(RiskCode)),
+    "STATUSES": set(get_args(DeliveryStatus)),
+    "OFFERS": set(get_args(OfferStatus)),
+    "ASSIGNMENTS": set(get_args(AssignmentStatus)),
+    "SOURCES": set(get_args(AssignmentSource)),
+    "STATES": {*get_args(Availability), "busy"},
+    "ALERTS": set(get_args(AlertKind)),
+    "LEVEL_ACTIONS": set(get_args(EscalationAction)),
+    "EVENTS": {kind for kind in EVENT_TYPES if kind.partition(".")[0] in ("delivery", "offer", "ticket", "driver")},
+}
+
+
+@pytest.mark.parametrize("table", CODED)
+def test_every_code_has_words_for_people(table: str) -> None:
+    words_of: dict[str, str] = getattr(words, table)
+    assert CODED[table] - words_of.keys() == set()
+    assert not [text for text in words_of.values() if "_" in text]
+
+
+def test_peoples_own_reasons_are_shown_as_they_are() -> None:
+    assert words.words(words.REASONS, "vehicle") == "Vehicle trouble"
+    assert words.words(words.REASONS, "some_new_code") == "some new code"
+    assert words.words(words.REASONS, "Call Dan_2 first") == "Call Dan_2 first"
+    assert words.words(words.REASONS, None) == ""
+    assert words.lower_first("Vehicle trouble") == "vehicle trouble"
+    assert words.lower_first("PIN wrong") == "PIN wrong"

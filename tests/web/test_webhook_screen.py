@@ -129,7 +129,7 @@ async def test_one_is_changed_stopped_given_a_new_secret_and_removed(site: Site)
     assert "Choose what to do" in (await see(ada, (await send(ada, path, do="what")).headers["location"])).text
     gone = await send(ada, path, do="delete")
     assert gone.headers["location"] == "/webhooks"
-    assert "The webhook is gone" in (await see(ada)).one(class_="flash").text
+    assert "The webhook is removed" in (await see(ada)).one(class_="flash").text
     for do in ("save", "activate", "rotate", "test", "redeliver", "delete"):
         assert (await send(ada, path, do=do, url=URL, events="*")).status_code == 404, do
     assert (await ada.see(path)).status_code == 404

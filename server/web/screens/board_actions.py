@@ -1,7 +1,7 @@
 """The hands of ops and admins: dialogs of the board, and what their buttons do. Every change is an ordinary command.
 
 A dialog is a fragment; its form is posted back by htmx. Done: the dialog closes and the feed shows what changed.
-Refused: the reason in plain words stands in the dialog, and what was typed stays.
+Refused: the dialog shows the reason in plain words, and what was typed stays.
 """
 
 from collections.abc import Callable
@@ -217,7 +217,7 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 
 @get("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], include_in_schema=False)
 async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Why, and what it means for whom."""
+    """The reason, and what it means for the driver."""
     delivery, seen = await _shown(request, delivery_id)
     assignment = delivery.active_assignment()
     driver = await read_driver(node_of(request).database.pool, assignment.driver_id) if assignment else None

@@ -156,7 +156,7 @@ async def carry_out(
 async def carry_out_for(
     pool: Pool, executor: Executor, seen: SeenDriver, command: Callable[[SeenDriver], c.Command], me: Actor
 ) -> Answer | Refusal | Moved:
-    """Decide the availability of the driver whom the dialog showed. Raises DatabaseAway."""
+    """Decide the availability of the driver that the dialog showed. Raises DatabaseAway."""
     for _ in range(ATTEMPTS):
         answer = await executor.submit(command(seen))
         if not isinstance(answer, Refusal) or answer.code != r.VERSION_CHANGED.code:

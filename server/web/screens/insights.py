@@ -1,5 +1,5 @@
 """The insights' screen: the success metrics against their targets, why offers are rejected, how long answers take;
-and each table of it as CSV. The window and the zone stand in the address.
+and each table of it as CSV. The window and the zone are in the address.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ async def live(
     request: Call, template: str, status: int = 200, *, nav: str, topic: str | None, now: str, **context: Any
 ) -> ASGIResponse:
     """A whole screen. What of it changes is read again from `now` when the stream of `topic` says so; without a topic
-    it stands still.
+    it does not change.
     """
     return await page(request, f"{template}.html", status, nav=nav, topic=topic, now_path=now, **context)
 

@@ -76,7 +76,7 @@ class Field(Struct, frozen=True):
         return f"{self.range.least:{SHOWN_DIGITS}} to {self.range.largest:{SHOWN_DIGITS}}"
 
     def written(self, value: Any) -> str:
-        """A value of the document as it stands in the form."""
+        """A value of the document as the form shows it."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if value is None:
@@ -126,7 +126,7 @@ GROUPS: Final = (
         "Offers",
         "An open offer keeps its deadline.",
         (
-            Field("offerTimeoutSeconds", "Time to answer an offer", "s"),
+            Field("offerTimeoutSeconds", "Offer timeout", "s"),
             Field("expiryPolicy", "When an offer expires without an answer", choices=EXPIRY),
             Field("reofferCooldownSeconds", "Wait before asking the same driver again", "s", "when an offer expired"),
             Field("pauseAfterExpiries", "Pause a driver after unanswered offers in a row", "offers"),

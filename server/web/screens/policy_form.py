@@ -1,4 +1,4 @@
-"""The policy as a form: what stands in it, what was written into it, and what is wrong with that, field by field."""
+"""The policy as a form: its values, what was typed into it, and what is wrong with that, field by field."""
 
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def filled_with(policy: Policy, version: int, reason: str = "") -> Filled:
 
 
 def filled_from(form: Form, current: int) -> Filled:
-    """The form as it was posted; `current` stands in for a version that cannot be read."""
+    """The form as it was posted; `current` replaces a version that cannot be read."""
     values = {name: form.text(name)[:TEXT_LIMIT] for name in FIELDS}
     rungs = []
     for index in range(RUNGS_LIMIT):

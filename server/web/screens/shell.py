@@ -1,7 +1,7 @@
 """Screens for people: their frame, what protects them, and how their errors look.
 
 A screen is a template that extends `base.html`, rendered with what `shell()` gives beside its own. Handlers of
-screens stand under `screens()`.
+screens are under `screens()`.
 """
 
 import asyncio

@@ -30,7 +30,7 @@ PAGE: Final = 100
 
 @get(UNASSIGNED, guards=[WATCHERS], include_in_schema=False)
 async def unassigned(request: Call) -> ASGIResponse:
-    """What waits, the worst first; with `?all=1` those whose wait is over too, the newest first."""
+    """What waits, the worst first; with `?all=1` those that wait no longer too, the newest first."""
     return await _screen(request, "watch/unassigned", UNASSIGNED, await _waits(request))
 
 
