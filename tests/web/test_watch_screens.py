@@ -12,7 +12,7 @@ from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
 from tests.web.people import HTML, Browser, logged_in
 
-SCREENS = ("/alerts", "/notices", "/unassigned", "/tickets", "/webhooks")
+SCREENS = ("/alerts", "/notices", "/unassigned", "/at-risk", "/tickets", "/webhooks")
 HTMX = {"HX-Request": "true", "Accept": "text/html"}
 
 

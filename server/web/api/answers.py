@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from server.contract.views import AssignmentView, DeliveryView, OfferView
-from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus
+from server.contract.views import AssignmentView, DeliveryView, OfferView, RiskView
+from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus, RiskCode
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -153,6 +153,20 @@ class UnassignedView(ResponseBody, frozen=True):
     acknowledged_by: str | None
     acknowledged_at: InstantText | None
     acknowledgement_note: str | None
+
+
+class AtRiskView(ResponseBody, frozen=True):
+    """A delivery under way that may not arrive in time; `risk` is the worst of its `risks`."""
+
+    delivery_id: Id
+    seller_order_id: str
+    store_name: str
+    zone: str
+    driver_id: Id
+    risk: RiskCode
+    risks: list[RiskView]
+    risk_level: int
+    acknowledged_by: str | None
 
 
 class TicketView(ResponseBody, frozen=True):

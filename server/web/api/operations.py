@@ -8,16 +8,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
-from server.contract.views import instant, instant_or_none
+from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
 from server.dispatch.policy import Policy
 from server.store.reads import operations as reads
+from server.store.reads.at_risk import AtRiskRow, read_at_risk
 from server.store.reads.zone_numbers import read_numbers_now
 from server.web.access.guards import WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
-from server.web.http.paging import BY_ID
+from server.web.http.paging import BY_ID, BY_RANK
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -67,6 +68,38 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
         row.acknowledged_by,
         instant_or_none(row.acknowledged_at),
         row.acknowledgement_note,
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/at-risk",
+    tag=TAG,
+    summary="Deliveries with a driver that may arrive late, the worst first.",
+    guard=WATCHERS,
+    query=ZONE_PAGE,
+    answers={200: list[a.AtRiskView]},
+)
+async def list_at_risk(request: Call) -> ASGIResponse:
+    asked = ZONE_PAGE.of(request)
+    node: Node = request.app.state.node
+    found = await read_at_risk(node.database.pool, _zone(asked.zone), BY_RANK.key(asked.cursor), asked.limit + 1)
+    return answer(BY_RANK.page(found, asked.limit, lambda row: row.place, at_risk_view))
+
+
+def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
+    """The view of a delivery at risk."""
+    risks = row.worst_first()
+    return a.AtRiskView(
+        row.delivery_id,
+        row.seller_order_id,
+        row.store_name,
+        row.zone,
+        row.driver_id,
+        risks[0].code,
+        [RiskView(risk.code, instant(risk.since)) for risk in risks],
+        row.risk_level,
+        row.acknowledged_by,
     )
 
 
@@ -198,4 +231,4 @@ def _id(cursor: str | UnsetType) -> str | None:
     return key[0] if key is not None else None
 
 
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_unassigned, list_tickets, list_alerts, get_stats]
+HANDLERS: Final[list[HTTPRouteHandler]] = [list_unassigned, list_at_risk, list_tickets, list_alerts, get_stats]

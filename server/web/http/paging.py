@@ -51,6 +51,9 @@ class Pager(Generic[K]):
 
 BY_ID: Final = Pager[tuple[str]](tuple[str])
 BY_NUMBER: Final = Pager[tuple[int]](tuple[Annotated[int, Meta(ge=0, le=2**62)]])
+BY_RANK: Final = Pager[tuple[int, datetime, str]](
+    tuple[Annotated[int, Meta(ge=0, le=1000)], Annotated[datetime, Meta(tz=True)], str]
+)
 BY_INSTANT: Final = Pager[tuple[datetime, str]](tuple[Annotated[datetime, Meta(tz=True)], str])
 
 

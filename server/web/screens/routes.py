@@ -6,6 +6,7 @@ from litestar import Router
 
 from server.web.screens import (
     alerts,
+    at_risk,
     board,
     board_actions,
     board_bulk,
@@ -23,7 +24,7 @@ from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, board, board_pages, board_actions, board_bulk, policy, insights, alerts, notices,
-    unassigned, webhooks,
+    unassigned, at_risk, webhooks,
 )  # fmt: skip
 
 
