@@ -14,6 +14,7 @@ from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import gone_since, recovered
 from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode, Ticket
+from server.dispatch.positions import at_stop
 from server.dispatch.world import World
 
 WORST_FIRST: Final[tuple[RiskCode, ...]] = (
@@ -59,8 +60,8 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
 
 
 def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
-    """Raises a risk only for an assigned delivery, and only once. The watch, which has positions, decides about a
-    driver who does not move.
+    """Raises a risk only for an assigned delivery, and only once. The watch, which has positions, decides since when a
+    driver has not moved; at a stop nobody has to.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery is None:
@@ -71,11 +72,24 @@ def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
     if delivery.at_risk(command.code):
         return Decided((), delivery.id, repeated=True)
     since = begins(command.code, delivery, assignment, world)
-    if command.code == "stalled":
+    if command.code == "stalled" and not is_at_stop(delivery, assignment, world):
         since = min(command.at or world.now, world.now)
     if since is None:
         return r.RISK_NOT_DUE
     return Decided((at_risk(world, delivery, assignment, command.code, since),), delivery.id)
+
+
+def is_at_stop(delivery: Delivery, assignment: Assignment, world: World) -> bool:
+    """Whether the driver said that they arrived at the next stop, or is where the goods come from or go to."""
+    if assignment.picked_up_at is None:
+        arrived = assignment.arrived_pickup_at
+    else:
+        arrived = assignment.arrived_dropoff_at if delivery.status != "RETURNING" else None
+    if arrived is not None:
+        return True
+    seen = world.known_driver(assignment.driver_id).position
+    stops = (delivery.pickup, delivery.dropoff, delivery.details.store or delivery.pickup)
+    return seen is not None and at_stop(seen.lat, seen.lon, *stops)
 
 
 def at_risk(

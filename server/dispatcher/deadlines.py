@@ -239,6 +239,10 @@ def _command(due: Due) -> c.Command:
             return c.Escalate(due.id, new_id())
         case "pickup_late" | "delivery_late" | "driver_gone":
             return c.RaiseRisk(due.id, due.kind)
+        case "stalled":
+            return c.RaiseRisk(due.id, "stalled", at=due.due_at)
+        case "moving":
+            return c.ClearRisk(due.id, "stalled")
         case "driver_back":
             return c.ClearRisk(due.id, "driver_gone")
         case "in_time":

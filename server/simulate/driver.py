@@ -17,6 +17,8 @@ from server.simulate.places import Place
 from server.simulate.tally import Tally
 
 MOVING_REPORT_SECONDS: Final = 4.0
+REPORT_METRES: Final = 1_000.0
+"""A position that is further from the last one, in a city in fast motion, would not be believed."""
 STANDING_REPORT_SECONDS: Final = 20.0
 PAUSED_SECONDS: Final = (20.0, 60.0)
 REASONS: Final = ("too_far", "shop_slow", "low_pay", "wrong_direction", "vehicle")
@@ -234,7 +236,8 @@ class SimulatedDriver:
                 speed = min(round(leg.metres_per_second * 3.6, 1), 500.0) if moving else 0.0
                 self.client.tell(m.Location(lat=place.lat, lon=place.lon, heading=leg.heading, speed_kmh=speed))
             with suppress(TimeoutError):
-                async with asyncio.timeout(MOVING_REPORT_SECONDS * random.uniform(0.8, 1.2)):
+                every = min(MOVING_REPORT_SECONDS, REPORT_METRES / max(leg.metres_per_second, 1.0))
+                async with asyncio.timeout(every * random.uniform(0.8, 1.2)):
                     await self._report_now.wait()
 
     # Small steps

@@ -10,10 +10,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 import structlog
-from msgspec import Struct
 from prometheus_client import Counter
 
 from server.dispatch.model import Position
+from server.dispatch.positions import Seen, judge
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE
 from server.redis.pipe import Command
@@ -30,19 +30,8 @@ RECEIVED = Counter("callboard_positions", "Positions received from drivers")
 log = structlog.get_logger(__name__)
 
 
-class Seen(Struct, frozen=True):
-    """One position: degrees, Unix seconds by the database's clock, degrees from north, km/h, metres."""
-
-    lat: float
-    lon: float
-    at: float
-    heading: float | None = None
-    speed_kmh: float | None = None
-    accuracy_m: float | None = None
-
-
 class Positions:
-    """The latest position of each driver that this node received. Supervise `flush`.
+    """The latest used position of each driver that this node received, and a doubtful one after it. Supervise `flush`.
 
     `appeared` is called after a flush with the drivers who have a recent position in the database and had none before:
     they may have become dispatchable. `zone_of` returns the zone of a driver if this node knows it.
@@ -64,6 +53,7 @@ class Positions:
         self._zone_of = zone_of
         self._fresh_seconds = fresh_seconds
         self._latest: dict[str, Seen] = {}
+        self._doubtful: dict[str, Seen] = {}
         self._stored_at: dict[str, float] = {}
         self._received = 0
         self._moved: set[str] = set()
@@ -84,28 +74,37 @@ class Positions:
         speed_kmh: float | None = None,
         accuracy_m: float | None = None,
     ) -> None:
-        """A driver reports a position: `at` by the phone's clock, never later than now. An older position is
-        dropped.
+        """A driver reports a position: `at` by the phone's clock, which only puts positions in order. A doubtful one
+        is not used until a second one agrees with it.
         """
         self._received += 1
         now = self._clock.seconds()
-        seen_at = now if at is None else min(now, at.timestamp())
-        before = self._latest.get(driver_id)
-        if before is not None and before.at > seen_at:
+        said = at.timestamp() if at is not None else None
+        seen = Seen(lat, lon, now, heading, speed_kmh, accuracy_m, said)
+        verdict = judge(seen, self._latest.get(driver_id), self._doubtful.get(driver_id))
+        if verdict != "used":
+            if verdict == "doubtful":
+                self._doubtful[driver_id] = seen
             return
-        self._latest[driver_id] = Seen(lat, lon, seen_at, heading, speed_kmh, accuracy_m)
+        self._doubtful.pop(driver_id, None)
+        self._latest[driver_id] = seen
         self._moved.add(driver_id)
         self._unstored.add(driver_id)
         stored = self._stored_at.get(driver_id)
         if stored is None or now - stored > self._fresh_seconds() / 2:
             self._urgent.add(driver_id)
 
+    def learn(self, driver_id: str, position: Position | None) -> None:
+        """Where a driver was who was not heard of here yet: what they say next is judged by it."""
+        if position is not None and driver_id not in self._latest:
+            self._latest[driver_id] = Seen(position.lat, position.lon, position.at.timestamp())
+
     def called(self, driver_id: str) -> None:
         """A driver made an authenticated call."""
         self._calls[driver_id] = self._clock.now()
 
     def latest(self, driver_id: str) -> Position | None:
-        """The newest position that this node received, if any."""
+        """The newest used position that this node received, if any."""
         seen = self._latest.get(driver_id)
         return Position(seen.lat, seen.lon, _instant(seen.at)) if seen is not None else None
 
@@ -113,6 +112,7 @@ class Positions:
         """The driver's socket on this node has closed: positions that are stored need not be kept."""
         if driver_id not in self._unstored:
             self._latest.pop(driver_id, None)
+            self._doubtful.pop(driver_id, None)
             self._stored_at.pop(driver_id, None)
 
     def _commands(self) -> Iterable[Command]:

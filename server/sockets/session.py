@@ -20,6 +20,8 @@ from server.ids import canonical
 
 NORMAL_RATE: Final = 20.0
 BURST: Final = 100.0
+FRAMES_RATE: Final = 1000.0
+"""All frames a second, and in one go. Only `location` may come so often: the newest of them counts."""
 MALFORMED_LIMIT: Final = 10
 FRAME_LIMIT_BYTES: Final = 65_536
 HELD_LIMIT: Final = 256
@@ -98,6 +100,8 @@ class Session:
     __slots__ = (
         "_actor",
         "_asked_after",
+        "_frames",
+        "_frames_at",
         "_held",
         "_malformed",
         "_new_id",
@@ -112,6 +116,8 @@ class Session:
         self.last_seq: int | None = None
         self._actor = actor
         self._new_id = new_id
+        self._frames = FRAMES_RATE
+        self._frames_at = now
         self._tokens = BURST
         self._refilled_at = now
         self._malformed = 0
@@ -121,15 +127,23 @@ class Session:
     def frame(self, text: str, now: float, wall: Callable[[], datetime]) -> Effects:
         """Handle a text frame. `wall` returns the server's time, for `pong`.
 
-        1. Too many messages: close. 2. Not a message of the contract: an error, and a close after ten in a row. 3. An
-           id that cannot exist: `not_found`. 4. Otherwise what the message requests.
+        1. Too many frames, or too many messages other than `location`: close. 2. Not a message of the contract: an
+           error, and a close after ten in a row. 3. An id that cannot exist: `not_found`. 4. Otherwise what the
+           message requests.
         """
-        if not self._allowed(now):
+        if not self._frame_allowed(now):
             return (Close(TOO_MANY_MESSAGES),)
         if len(text) > FRAME_LIMIT_BYTES:
             return (Close(TOO_BIG),)
         try:
             message = m.decode(text)
+        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+            if not self._allowed(now):
+                return (Close(TOO_MANY_MESSAGES),)
+            return self._malformed_frame(str(error), readable_id(text))
+        if type(message) is not m.Location and not self._allowed(now):
+            return (Close(TOO_MANY_MESSAGES),)
+        try:
             if type(message) is m.Location:
                 moved = Moved(
                     message.lat,
@@ -157,7 +171,7 @@ class Session:
 
     def binary_frame(self, now: float) -> Effects:
         """A binary frame has arrived: never a message of the contract."""
-        if not self._allowed(now):
+        if not self._frame_allowed(now) or not self._allowed(now):
             return (Close(TOO_MANY_MESSAGES),)
         return self._malformed_frame("Messages are text frames of JSON.", None)
 
@@ -211,6 +225,14 @@ class Session:
     def fetch_over(self) -> None:
         """The requested messages were read, or could not be read: a remaining gap is requested again."""
         self._asked_after = -1
+
+    def _frame_allowed(self, now: float) -> bool:
+        frames = self._frames + (now - self._frames_at) * FRAMES_RATE
+        self._frames_at = now
+        if frames > FRAMES_RATE:
+            frames = FRAMES_RATE
+        self._frames = frames - 1.0
+        return frames >= 1.0
 
     def _allowed(self, now: float) -> bool:
         tokens = self._tokens + (now - self._refilled_at) * NORMAL_RATE

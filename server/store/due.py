@@ -7,21 +7,41 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from server.dispatch.policy import Policy
+from server.dispatch.positions import AT_STOP_KM, MOVED_KM
 from server.store.connections import Pool
+from server.store.positions import nearer_than
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 Kind = Literal[
     "offer", "break", "dispatch", "escalation", "presence", "session", "pickup_late", "delivery_late", "driver_gone",
-    "gone_release", "driver_back", "in_time", "risk",
+    "gone_release", "driver_back", "in_time", "risk", "stalled", "moving",
 ]  # fmt: skip
 
+_STILL: Final = nearer_than(MOVED_KM, "p.still_lat", "p.still_lon", "p.lat", "p.lon")
+_STOPS: Final = " OR ".join(
+    nearer_than(AT_STOP_KM, "p.lat", "p.lon", lat, lon)
+    for lat, lon in (
+        ("x.pickup_lat", "x.pickup_lon"),
+        ("x.dropoff_lat", "x.dropoff_lon"),
+        ("(x.details #>> '{store,lat}')::float8", "(x.details #>> '{store,lon}')::float8"),
+    )
+)
+
 # The nodes that sessions name are walked along their index: there are few of them, and many sessions.
-DUE: Final = """
+DUE: Final = f"""
 WITH away AS (
     SELECT a.id, a.delivery_id, a.picked_up_at, greatest(r.socket_lost_at, p.last_call_at, a.created_at) AS since
     FROM assignments a JOIN drivers r ON r.id = a.driver_id LEFT JOIN driver_positions p ON p.driver_id = r.id
-    WHERE a.status = 'ACTIVE' AND r.session_id IS NULL)
+    WHERE a.status = 'ACTIVE' AND r.session_id IS NULL),
+standing AS (
+    SELECT a.delivery_id, greatest(p.still_since, a.created_at, a.picked_up_at, a.failed_at) AS since
+    FROM assignments a JOIN driver_positions p ON p.driver_id = a.driver_id
+    WHERE a.status = 'ACTIVE' AND p.still_since <= statement_timestamp() - make_interval(secs => $10) AND {_STILL}
+      AND CASE WHEN a.picked_up_at IS NULL THEN a.arrived_pickup_at
+               WHEN a.failed_at IS NULL THEN a.arrived_dropoff_at END IS NULL
+      AND NOT EXISTS (SELECT FROM assignments o JOIN deliveries x ON x.id = o.delivery_id
+                      WHERE o.driver_id = a.driver_id AND o.status = 'ACTIVE' AND ({_STOPS})))
 (SELECT 'offer' AS kind, id::text, NULL::text AS session_id, expires_at AS due_at
  FROM driver_offers WHERE status = 'PENDING' AND expires_at <= statement_timestamp() + make_interval(secs => $1)
  ORDER BY expires_at LIMIT $2)
@@ -65,7 +85,7 @@ UNION ALL
  LIMIT $2)
 UNION ALL
 (SELECT CASE WHEN a.picked_up_at IS NULL AND a.pickup_due_at = d.watch_at
-                  AND NOT coalesce(d.risks @> '[{"code": "pickup_late"}]', false)
+                  AND NOT coalesce(d.risks @> '[{{"code": "pickup_late"}}]', false)
              THEN 'pickup_late' ELSE 'delivery_late' END, d.id::text, NULL, d.watch_at + make_interval(secs => $7)
  FROM deliveries d JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
  WHERE d.watch_at <= statement_timestamp() + make_interval(secs => $1 - $7)
@@ -74,7 +94,7 @@ UNION ALL
 (SELECT 'driver_gone', d.id::text, NULL, away.since + make_interval(secs => $8)
  FROM away JOIN deliveries d ON d.id = away.delivery_id
  WHERE away.since <= statement_timestamp() + make_interval(secs => $1 - $8)
-   AND NOT coalesce(d.risks @> '[{"code": "driver_gone"}]', false)
+   AND NOT coalesce(d.risks @> '[{{"code": "driver_gone"}}]', false)
  ORDER BY away.since LIMIT $2)
 UNION ALL
 (SELECT 'gone_release', away.id::text, NULL, away.since + make_interval(secs => $9)
@@ -84,7 +104,7 @@ UNION ALL
 (SELECT 'driver_back', d.id::text, NULL, NULL
  FROM deliveries d
  WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
-   AND d.risks @> '[{"code": "driver_gone"}]'
+   AND d.risks @> '[{{"code": "driver_gone"}}]'
    AND NOT EXISTS (SELECT FROM away WHERE away.delivery_id = d.id
                    AND away.since <= statement_timestamp() - make_interval(secs => $8))
  LIMIT $2)
@@ -92,9 +112,23 @@ UNION ALL
 (SELECT 'in_time', d.id::text, NULL, NULL
  FROM deliveries d
  WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
-   AND d.risks @> '[{"code": "delivery_late"}]'
+   AND d.risks @> '[{{"code": "delivery_late"}}]'
    AND least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
        > statement_timestamp() - make_interval(secs => $7)
+ LIMIT $2)
+UNION ALL
+(SELECT 'stalled', d.id::text, NULL, standing.since + make_interval(secs => $10)
+ FROM standing JOIN deliveries d ON d.id = standing.delivery_id
+ WHERE standing.since <= statement_timestamp() - make_interval(secs => $10)
+   AND NOT coalesce(d.risks @> '[{{"code": "stalled"}}]', false)
+ ORDER BY standing.since LIMIT $2)
+UNION ALL
+(SELECT 'moving', d.id::text, NULL, NULL
+ FROM deliveries d
+ WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
+   AND d.risks @> '[{{"code": "stalled"}}]'
+   AND NOT EXISTS (SELECT FROM standing WHERE standing.delivery_id = d.id
+                   AND standing.since <= statement_timestamp() - make_interval(secs => $10))
  LIMIT $2)
 UNION ALL
 (SELECT 'risk', d.id::text, NULL, d.risk_since + make_interval(secs => next.after)
@@ -107,7 +141,7 @@ UNION ALL
  ORDER BY 4 LIMIT $2)
 UNION ALL
 SELECT 'clock', NULL, NULL, clock_timestamp()
-"""
+"""  # noqa: S608 - all of it is here
 
 
 class Due(Struct, frozen=True):
@@ -143,6 +177,7 @@ async def read_due(
         policy.watch.late_minutes * 60.0,
         float(policy.watch.gone_seconds),
         float(policy.watch.release_gone_seconds) if policy.watch.release_gone_seconds is not None else None,
+        policy.watch.stalled_minutes * 60.0,
         timeout=QUERY_TIMEOUT_SECONDS,
     )
     now: datetime | None = None

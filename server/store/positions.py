@@ -1,9 +1,12 @@
 """Writes drivers' positions and last calls, in batches. An older value never replaces a newer one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from server.dispatch.positions import MOVED_KM
+from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.connections import Pool
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
@@ -11,17 +14,36 @@ QUERY_TIMEOUT_SECONDS: Final = 5.0
 PositionRow = tuple[str, float, float, datetime, float | None, float | None, float | None]
 """A driver's id, degrees of latitude and longitude, when, degrees from north, km/h, metres of accuracy."""
 
-WRITE: Final = """
-INSERT INTO driver_positions AS p (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
-SELECT u.driver_id, u.lat, u.lon, u.at, u.heading, u.speed_kmh, u.accuracy_m
+
+def nearer_than(km: float, lat_a: str, lon_a: str, lat_b: str, lon_b: str) -> str:
+    """SQL of whether two places (columns in degrees) are nearer to each other than a few km: on the plane that touches
+    the earth there. False where one is not known.
+    """
+    # PostgreSQL refuses to square what is too small for it, and takes NULL for the smallest of all.
+    north = f"greatest(abs({lat_a} - {lat_b}), 1e-12)"
+    east = f"greatest(abs({lon_a} - {lon_b}), 1e-12) * cosd({lat_a})"
+    near = f"({north}) ^ 2 + ({east}) ^ 2 < {math.degrees(km / EARTH_RADIUS_KM) ** 2!r}"
+    return f"(({lat_a} - {lat_b} + {lon_a} - {lon_b}) IS NOT NULL AND {near})"
+
+
+STILL: Final = nearer_than(MOVED_KM, "p.still_lat", "p.still_lon", "excluded.lat", "excluded.lon")
+
+# `still_since` is since when the driver is where they were then (`still_lat`, `still_lon`): anew once they have moved.
+WRITE: Final = f"""
+INSERT INTO driver_positions AS p
+    (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m, still_lat, still_lon, still_since)
+SELECT u.driver_id, u.lat, u.lon, u.at, u.heading, u.speed_kmh, u.accuracy_m, u.lat, u.lon, u.at
 FROM unnest($1::text[]::uuid[], $2::float8[], $3::float8[], $4::timestamptz[], $5::float8[], $6::float8[],
             $7::float8[]) AS u (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
 WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
 ORDER BY u.driver_id
 ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, at = excluded.at,
-    heading = excluded.heading, speed_kmh = excluded.speed_kmh, accuracy_m = excluded.accuracy_m
+    heading = excluded.heading, speed_kmh = excluded.speed_kmh, accuracy_m = excluded.accuracy_m,
+    still_lat = CASE WHEN {STILL} THEN p.still_lat ELSE excluded.lat END,
+    still_lon = CASE WHEN {STILL} THEN p.still_lon ELSE excluded.lon END,
+    still_since = CASE WHEN {STILL} THEN p.still_since ELSE excluded.at END
 WHERE p.at IS NULL OR p.at < excluded.at
-"""
+"""  # noqa: S608 - all of it is here
 WRITE_CALLS: Final = """
 INSERT INTO driver_positions AS p (driver_id, last_call_at)
 SELECT u.driver_id, u.at FROM unnest($1::text[]::uuid[], $2::timestamptz[]) AS u (driver_id, at)

@@ -25,8 +25,8 @@ from server.ids import is_id
 from server.sockets.hello import hello
 from server.sockets.hub import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
-from server.sockets.session import RESTARTING, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
-from server.web.access.auth import verify_token
+from server.sockets.session import RESTARTING, TOKEN_EXPIRED, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
+from server.web.access.auth import is_expired, read_token, verify_token
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
 if TYPE_CHECKING:
@@ -79,9 +79,15 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     await receive()
     handshake = read_handshake(scope)
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
-    principal = verify_token(handshake.token, node.settings.secrets) if handshake.token else None
+    secrets = node.settings.secrets
+    principal = verify_token(handshake.token, secrets) if handshake.token else None
+    if principal is None and handshake.token:
+        principal = read_token(handshake.token, secrets)
     if principal is None or principal.role != "driver" or not is_id(principal.subject):
         await _close(send, UNAUTHORIZED)
+        return
+    if is_expired(principal):
+        await _close(send, TOKEN_EXPIRED)
         return
     if node.hub.draining:
         await _close(send, RESTARTING)
@@ -123,6 +129,7 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
     if socket.closed is not None:
         return False
     node.learn_zone(snapshot.driver.id, snapshot.driver.zone)
+    node.positions.learn(snapshot.driver.id, snapshot.driver.position)
     socket.connected = True
     if last_seq is not None and last_seq <= snapshot.seq:
         socket.known_seq = last_seq

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.risks import WORST_FIRST
 from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
@@ -12,6 +13,7 @@ from server.store.migrate import _FROM_ELSEWHERE
 from server.store.queues import ops_notices, stream_notices, webhook_log, webhooks
 from server.store.reads import (
     alerts_and_tickets,
+    at_risk,
     board,
     board_driver,
     deliveries,
@@ -82,6 +84,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "insights: first delivery", insight_days.FIRST_DELIVERY, ()
     yield "unassigned: waiting", operations.WAITING_PAGE, (None, None, 50)
     yield "unassigned: waiting, a zone", operations.WAITING_PAGE, ("north", None, 50)
+    yield "at risk", at_risk.AT_RISK, (list(WORST_FIRST), None, None, None, None, 51)
     yield "unassigned: all", operations.ALL_PAGE, (None, None, 50)
     yield "unassigned: all, a zone", operations.ALL_PAGE, ("north", None, 50)
     yield "tickets", operations.TICKETS, (None, None, 50)
@@ -117,7 +120,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "watch: waiting in a zone", zone_numbers.WAITING_NOW, behind[:2]
     yield "watch: rejected deliveries", zone_numbers.REJECTED_DELIVERIES, behind
     yield "watch: rejecting drivers", zone_numbers.REJECTING_DRIVERS, behind
-    yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0)
+    yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0, 360.0)
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
     yield "matcher: in boxes", waiting.DISPATCHABLE_IN_BOXES, (*fresh, *box)

@@ -10,14 +10,16 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Delivery, Place, Risk
+from server.dispatch.model import Actor, Delivery, OrderDetails, Place, Position, Risk
 from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
 from server.dispatch.risks import WORST_FIRST, worst
 from server.dispatch.world import World
 from tests.builders import (
     ALICE,
     DAN,
+    DROPOFF,
     NOW,
+    PICKUP,
     SOUP,
     a_delivery,
     a_driver,
@@ -44,16 +46,18 @@ def under_way(
     risks: tuple[str, ...] = (),
     since: datetime = NOW,
     gone: Any = None,
+    at: Position | None = None,
     policy: Policy = DEFAULT_POLICY,
     order: dict[str, Any] | None = None,
     **of_job: Any,
 ) -> Callable[[], World]:
-    """Dan has soup, which is at these risks since then; `gone` for so long, if he is."""
+    """Dan has soup, which is at these risks since then; `gone` for so long, if he is; `at` where he is."""
 
     def given() -> World:
         at_risk: tuple[Any, ...] = tuple(Risk(code, since) for code in risks)  # type: ignore[arg-type]
         row = {"risks": at_risk, "risk_since": since if risks else None} | (order or {})
         soup, dan = a_delivery(**row), a_driver_gone(since=gone) if gone is not None else a_driver()
+        dan.position = at or dan.position
         assignment = an_assignment(soup, dan, **{"created_at": NOW - minutes(30)} | of_job)
         if assignment.failed_at is not None:
             soup.status = "RETURNING"
@@ -71,6 +75,11 @@ def clear(code: Any) -> c.ClearRisk:
 
 
 GOODS = {"picked_up_at": NOW - minutes(1)}
+
+BETWEEN = Position((PICKUP.lat + DROPOFF.lat) / 2, (PICKUP.lon + DROPOFF.lon) / 2, NOW)
+AT_THE_DOOR = Position(DROPOFF.lat, DROPOFF.lon, NOW)
+ANOTHER_STORE = Place(52.6, 13.5)
+AT_ANOTHER_STORE = Position(52.6, 13.5, NOW)
 
 RAISING = [
     Case(
@@ -126,15 +135,47 @@ RAISING = [
     ),
     Case(
         "who watches positions knows who stalls",
-        given=under_way(),
+        given=under_way(at=BETWEEN),
         command=raise_("stalled", at=NOW - minutes(6)),
         then=[happens(e.DeliveryAtRisk, risk="stalled", since=NOW - minutes(6))],
     ),
     Case(
         "not since tomorrow",
-        under_way(),
+        under_way(at=BETWEEN),
         raise_("stalled", at=NOW + minutes(6)),
         [happens(e.DeliveryAtRisk, risk="stalled", since=NOW)],
+    ),
+    Case("who waits at the store does not", under_way(), raise_("stalled"), "risk_not_due"),
+    Case("nor who waits at the door", under_way(at=AT_THE_DOOR, **GOODS), raise_("stalled"), "risk_not_due"),
+    Case(
+        "nor who said that they arrived",
+        under_way(at=BETWEEN, arrived_pickup_at=NOW),
+        raise_("stalled"),
+        "risk_not_due",
+    ),
+    Case(
+        "at the store or at the door",
+        under_way(at=BETWEEN, arrived_dropoff_at=NOW, **GOODS),
+        raise_("stalled"),
+        "risk_not_due",
+    ),
+    Case(
+        "the store where they arrived is behind them with the goods",
+        under_way(at=BETWEEN, arrived_pickup_at=NOW, **GOODS),
+        raise_("stalled"),
+        [happens(e.DeliveryAtRisk, risk="stalled")],
+    ),
+    Case(
+        "and so is the door on the way back",
+        under_way(at=BETWEEN, arrived_dropoff_at=NOW, failed_at=NOW, **GOODS),
+        raise_("stalled"),
+        [happens(e.DeliveryAtRisk, risk="stalled")],
+    ),
+    Case(
+        "on the way back they wait at the store",
+        under_way(at=AT_ANOTHER_STORE, failed_at=NOW, order={"details": OrderDetails(store=ANOTHER_STORE)}, **GOODS),
+        raise_("stalled"),
+        "risk_not_due",
     ),
     Case("an address is for whoever changes it", under_way(), raise_("check_address"), "risk_not_due"),
     Case("what nobody has is not at risk", lambda: a_world(a_delivery()), raise_("driver_gone"), "risk_not_due"),

@@ -1,5 +1,6 @@
 """The deadlines on a real database: each kind is kept, to the moment, and once even if two nodes keep them."""
 
+import json
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -281,6 +282,55 @@ async def test_a_driver_who_is_gone_with_an_order_is_a_risk_once_until_they_are_
     await until(lambda: dispatch.one("SELECT risks IS NULL FROM deliveries WHERE id = $1", delivery_id))
     happened = events_about(two, delivery_id=delivery_id)
     assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (1, 1)
+
+
+async def test_a_driver_who_stands_still_away_from_a_stop_is_a_risk_once_until_they_move(
+    two: tuple[Dispatch, Dispatch],
+) -> None:
+    """Seven minutes pass at once: only the times of rows are moved, as they would be by then."""
+    dispatch, other = two
+    await with_watch(two, gone_seconds=3600, stalled_minutes=6)
+    delivery_id, dan, job = await with_a_job(dispatch)
+    since = "SELECT still_since FROM driver_positions WHERE driver_id = $1"
+
+    async def here(km: float, node: Dispatch = dispatch) -> None:
+        """A position from so many km on the way, stored."""
+        node.node.positions.moved(dan, NORTH + km * KM, EAST)
+        await node.node.positions.store()
+
+    async def seven_minutes_pass() -> None:
+        earlier = "- interval '7 minutes'"
+        await dispatch.execute(f"UPDATE driver_positions SET still_since = still_since {earlier}")
+        await dispatch.execute(
+            f"UPDATE assignments SET created_at = created_at {earlier}, picked_up_at = picked_up_at {earlier}"
+        )
+
+    async def marked(codes: list[str]) -> bool:
+        found = await dispatch.one("SELECT risks::text FROM deliveries WHERE id = $1", delivery_id)
+        return [risk["code"] for risk in json.loads(found or "[]")] == codes
+
+    await here(0)
+    await seven_minutes_pass()  # at the store
+    await here(0.45)
+    assert await dispatch.one(f"SELECT ({since}) > clock_timestamp() - interval '1 minute'", dan)
+    begun = await dispatch.one(since, dan)
+    await here(0.5, other)
+    assert await dispatch.one(since, dan) == begun, "fifty metres are no way, whichever node hears of them"
+    assert await marked([])
+    await seven_minutes_pass()
+    await until(lambda: marked(["stalled"]))
+    await here(0.56)
+    await until(lambda: marked([]))
+    await seven_minutes_pass()
+    await until(lambda: marked(["stalled"]))
+    await dispatch.done(c.Arrive(job, dan, "pickup", by(dan)))
+    await until(lambda: marked([]))
+    await dispatch.done(c.PickUp(job, dan, by(dan)))
+    assert await marked([])
+    await seven_minutes_pass()
+    await until(lambda: marked(["stalled"]))
+    happened = events_about(two, delivery_id=delivery_id)
+    assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (3, 2)
 
 
 async def test_what_is_late_climbs_the_ladder_each_level_once(two: tuple[Dispatch, Dispatch]) -> None:

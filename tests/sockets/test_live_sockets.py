@@ -167,9 +167,11 @@ async def test_an_unknown_driver_is_unauthorized(node: StartNode) -> None:
 async def test_an_expired_token_is_refused_and_one_that_expires_ends_the_session(node: StartNode) -> None:
     here = await node()
     dan = await a_driver(here)
-    async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=-5)) as app:
+    async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=-31)) as app:
+        assert await app.until_closed() == 4102
+    async with driver_app(here.ws_url, dan, bearer=token("ops", "alice", seconds=-31)) as app:
         assert await app.until_closed() == 4101
-    async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=2)) as app:
+    async with driver_app(here.ws_url, dan, bearer=token("driver", dan, seconds=-28)) as app:  # 30 s of grace
         await app.hear("hello")
         assert await app.until_closed() == 4102
 

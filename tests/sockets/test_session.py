@@ -190,6 +190,24 @@ def test_bursts_are_allowed_and_floods_are_not(session: Session) -> None:
     assert session.binary_frame(0.053) == (Close(s.TOO_MANY_MESSAGES),)
 
 
+def test_positions_may_come_a_thousand_a_second_and_no_faster(session: Session) -> None:
+    for n in range(1_000):
+        assert say(session, now=n / 1e6, type="location", lat=52.5, lon=13.4) == (
+            Moved(52.5, 13.4, None, None, None, None),
+        )
+    assert say(session, now=0.001, type="location", lat=52.5, lon=13.4) == (Close(s.TOO_MANY_MESSAGES),)
+
+
+def test_positions_leave_other_messages_their_share_and_nothing_else_is_a_position(session: Session) -> None:
+    for _ in range(400):
+        say(session, type="location", lat=52.5, lon=13.4)
+    for _ in range(99):
+        assert isinstance(say(session, type="ping")[0], Send)
+    assert isinstance(say(session, type="location", lat=91, lon=13.4)[0], Send), "malformed"
+    assert say(session, type="location", lat=91, lon=13.4) == (Close(s.TOO_MANY_MESSAGES),)
+    assert session.binary_frame(0.0) == (Close(s.TOO_MANY_MESSAGES),)
+
+
 def test_a_message_without_an_id_is_only_answered_if_it_is_refused(session: Session) -> None:
     accept = c.AcceptOffer(OFFER, DAN, "new", ACTOR)
     assert session.answered(accept, None, Answered()) == ()

@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from server.ids import new_id
-from server.web.access.auth import VERIFIED_LIMIT, _verified, mint_token, verify_token
+from server.web.access.auth import VERIFIED_LIMIT, _verified, mint_token, read_token, verify_token
 from server.web.api.endpoint import ApiHandler
 from server.web.api.routes import API
 from tests.conftest import SECRET, StartNode
@@ -24,7 +24,7 @@ NOW = int(time.time())
 GOOD: dict[str, Any] = {"sub": "alice", "role": "ops", "iat": NOW, "exp": NOW + 3600}
 BAD_TOKENS: dict[str, str] = {
     "not a token": "x.y.z",
-    "expired": minted(GOOD | {"exp": NOW - 1}),
+    "expired": minted(GOOD | {"exp": NOW - 31}),
     "without an end": minted({key: value for key, value in GOOD.items() if key != "exp"}),
     "without a subject": minted({key: value for key, value in GOOD.items() if key != "sub"}),
     "without a role": minted({key: value for key, value in GOOD.items() if key != "role"}),
@@ -39,6 +39,8 @@ BAD_TOKENS: dict[str, str] = {
     "that ends with the world": minted(GOOD | {"exp": float("inf")}),
     "that ends sometime": minted(GOOD | {"exp": "soon"}),
     "that begins later": minted(GOOD | {"nbf": NOW + 3600}),
+    "that was made later": minted(GOOD | {"iat": NOW + 3600}),
+    "that was made somehow": minted(GOOD | {"iat": "now"}),
     "signed with another key": minted(GOOD, key="another-secret-of-at-least-32-bytes!"),
     "signed otherwise": minted(GOOD, key=SECRET * 2, algorithm="HS512"),
     "not signed": jwt.encode(GOOD, None, algorithm="none"),
@@ -75,9 +77,31 @@ def test_a_good_token_is_remembered_only_until_it_expires(monkeypatch: pytest.Mo
     token, expires_at = mint_token(SECRET, "ops", "alice", 60)
     assert verify_token(token, (SECRET,)) is verify_token(token, (SECRET,))
     assert verify_token(token, ("another-secret-of-at-least-32-bytes!",)) is None
-    monkeypatch.setattr(time, "time", lambda: expires_at)
+    monkeypatch.setattr(time, "time", lambda: expires_at + 29.9)
+    assert verify_token(token, (SECRET,)) is not None
+    monkeypatch.setattr(time, "time", lambda: expires_at + 30)
     assert verify_token(token, (SECRET,)) is None
     assert (token, (SECRET,)) not in _verified
+
+
+@pytest.mark.parametrize(
+    ("claims", "good"),
+    [
+        ({"iat": 60}, True),
+        ({"iat": 61}, False),
+        ({"nbf": 60}, True),
+        ({"nbf": 61}, False),
+        ({"iat": 0, "nbf": 61}, False),
+        ({"exp": -29}, True),
+        ({"exp": -30}, False),
+    ],
+)
+def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch, claims: dict[str, int], good: bool) -> None:
+    """Claims in seconds from now."""
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    token = minted({"sub": "alice", "role": "ops", "exp": NOW + 60} | {name: NOW + s for name, s in claims.items()})
+    assert (verify_token(token, (SECRET,)) is not None) is good
+    assert (read_token(token, (SECRET,)) is not None) is (good or "exp" in claims)
 
 
 def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

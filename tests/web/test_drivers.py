@@ -5,6 +5,7 @@ from typing import Any
 
 import jwt
 
+from server.contract.views import instant
 from server.ids import new_id
 from tests.conftest import SECRET
 from tests.waiting import until
@@ -102,10 +103,12 @@ async def test_a_position_is_shown_at_once(site: Site, problem: Check) -> None:
         "accuracyM": 5,
         "at": "2026-02-01T10:00:00+01:00",
     }
+    before = instant(site.node.app.state.node.clock.now() - timedelta(seconds=1))
     moved = await dan.post("/location", body)
     assert (moved.status_code, moved.content) == (204, b"")
     shown = (await site.vic.get(f"/drivers/{dan.id}")).json()
-    assert shown["location"] == {"lat": 52.5, "lon": 13.4, "at": "2026-02-01T09:00:00.000Z"}
+    assert (shown["location"]["lat"], shown["location"]["lon"]) == (52.5, 13.4)
+    assert shown["location"]["at"] >= before, "by arrival, whatever the phone's clock says"
     for body in (
         {"lat": 91, "lon": 0},
         {"lat": 1},
@@ -115,12 +118,43 @@ async def test_a_position_is_shown_at_once(site: Site, problem: Check) -> None:
         problem(await dan.post("/location", body), 422, "invalid")
 
 
+async def test_a_position_where_nobody_can_be_is_shown_when_a_second_one_agrees(site: Site) -> None:
+    dan = await site.driver()
+
+    async def shown() -> tuple[float, float]:
+        location = (await dan.get()).json()["location"]
+        return location["lat"], location["lon"]
+
+    async def say(lat: float, lon: float, **more: float) -> None:
+        assert (await dan.post("/location", {"lat": lat, "lon": lon, **more})).status_code == 204
+
+    await say(52.5, 13.4)
+    await say(0, 0)
+    await say(0, 0)
+    assert await shown() == (52.5, 13.4)
+    await say(48.1, 11.6)
+    assert await shown() == (52.5, 13.4)
+    await say(52.51, 13.4, accuracyM=1500)
+    assert await shown() == (52.5, 13.4)
+    await say(48.1, 11.6)
+    assert await shown() == (52.5, 13.4), "the two in between did not agree"
+    await say(48.105, 11.6)
+    assert await shown() == (48.105, 11.6)
+
+
+async def test_a_backlog_is_known_by_its_own_order(site: Site) -> None:
+    dan = await site.driver()
+    for lat, at in ((52.503, "10:00:03"), (52.501, "10:00:01"), (52.502, "10:00:02")):
+        await dan.post("/location", {"lat": lat, "lon": 13.4, "at": f"2026-02-01T{at}Z"})
+    assert (await dan.get()).json()["location"]["lat"] == 52.503
+
+
 async def test_a_position_from_the_future_is_one_of_now(site: Site) -> None:
     dan = await site.driver()
     await dan.post("/location", {"lat": 1, "lon": 1, "at": "9999-01-01T00:00:00Z"})
-    await dan.post("/location", {"lat": 2, "lon": 2})
+    await dan.post("/location", {"lat": 1.001, "lon": 1})
     location = (await dan.get()).json()["location"]
-    assert (location["lat"], location["lon"]) == (2, 2)
+    assert (location["lat"], location["lon"]) == (1.001, 1)
     assert datetime.fromisoformat(location["at"]) < datetime.now(UTC) + timedelta(minutes=1)
 
 

@@ -23,6 +23,10 @@ SUBJECT_LIMIT: Final = 200
 TOKEN_LIMIT: Final = 4096
 """A longer token is refused without decoding."""
 VERIFIED_LIMIT: Final = 8192
+AHEAD_SECONDS: Final = 60
+"""`iat` and `nbf` of a token may be this far in the future: clocks differ."""
+GRACE_SECONDS: Final = 30
+"""A token is accepted for this long after its `exp`."""
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -30,7 +34,8 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 class Principal(Struct, frozen=True):
     """The caller. `subject` is a driver's id, or the name of a user or an order source.
 
-    `expires_at` is in Unix seconds; it is infinite for an API key. `seller` is the seller that an API key is bound to.
+    `expires_at` is until when this is good, in Unix seconds; it is infinite for an API key. `seller` is the seller that
+    an API key is bound to.
     """
 
     role: Role
@@ -55,18 +60,28 @@ def verify_token(token: str, secrets: tuple[str, ...]) -> Principal | None:
     key = (token, secrets)
     known = _verified.get(key)
     if known is None:
-        known = next((found for secret in secrets if (found := _verify(token, secret)) is not None), None)
-        if known is None:
+        known = read_token(token, secrets)
+        if known is None or is_expired(known):
             return None
         _verified[key] = known
         if len(_verified) > VERIFIED_LIMIT:
             _verified.popitem(last=False)
-    else:
-        _verified.move_to_end(key)
-    if known.expires_at <= time.time():
+        return known
+    _verified.move_to_end(key)
+    if is_expired(known):
         _verified.pop(key, None)
         return None
     return known
+
+
+def read_token(token: str, secrets: tuple[str, ...]) -> Principal | None:
+    """Whose token this is or was: like a good one, but it may be expired."""
+    return next((found for secret in secrets if (found := _verify(token, secret)) is not None), None)
+
+
+def is_expired(principal: Principal) -> bool:
+    """Whether what they came with was good, and is no longer."""
+    return principal.expires_at <= time.time()
 
 
 def _verify(token: str, secret: str) -> Principal | None:
@@ -77,10 +92,19 @@ def _verify(token: str, secret: str) -> Principal | None:
             token,
             secret,
             algorithms=[ALGORITHM],
-            options={"require": ["exp", "sub"], "verify_aud": False, "verify_iat": False, "verify_nbf": True},
+            options={
+                "require": ["exp", "sub"],
+                "verify_aud": False,
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+            },
         )
-        expires_at = float(claims["exp"])
+        expires_at = float(int(claims["exp"])) + GRACE_SECONDS
+        begins_at = max((int(claims[name]) for name in ("iat", "nbf") if claims.get(name) is not None), default=0)
     except Exception:  # of many kinds: a token is anything that anybody cares to send
+        return None
+    if begins_at > time.time() + AHEAD_SECONDS:
         return None
     role, subject = claims.get("role"), claims["sub"]
     if role not in ROLES or not is_subject(subject):
