@@ -314,9 +314,12 @@ def doctor(fix: bool) -> None:
 def prune(dry_run: bool) -> None:
     """Delete rows past their retention (CALLBOARD_KEEP_…). A node does this every hour.
 
-    The number of rows of each table is printed on standard output.
+    The number of rows of each table is printed on standard output; `erased` is the number of deliveries whose personal
+    data was erased.
     """
     from server.process.startup import database, with_servers
+    from server.store.engine import DATABASE_ERRORS
+    from server.store.jobs.privacy import erase_due, would_be_erased
     from server.store.jobs.retention import prune as remove
     from server.store.jobs.retention import would_go
 
@@ -326,9 +329,14 @@ def prune(dry_run: bool) -> None:
         async def rows() -> tuple[dict[str, int], dict[str, str]]:
             async with database(settings) as db:
                 if dry_run:
-                    return await would_go(db, settings), {}
+                    due = await would_be_erased(db.pool, settings)
+                    return await would_go(db, settings) | {"erased": due}, {}
                 run = await remove(db, settings)
-                return run.rows, run.failed
+                try:
+                    erased = await erase_due(db, settings)
+                except DATABASE_ERRORS as error:
+                    return run.rows, run.failed | {"erased": repr(error)}
+                return run.rows | {"erased": erased["deliveries"]}, run.failed
 
         gone, failed = asyncio.run(rows())
     for table, count in gone.items():

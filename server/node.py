@@ -44,6 +44,7 @@ from server.sockets.receipts import Receipts
 from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
+from server.store.jobs.privacy import Eraser
 from server.store.jobs.retention import Pruner
 from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
@@ -202,6 +203,7 @@ class Node:
             ("positions", self.positions.flush),
             ("geo", self.geo.keep),
             ("prune", Pruner(self.database, settings, self._dispatches).run),
+            ("erase", Eraser(self.database, settings, self._dispatches).run),
             ("insight_days", InsightDays(pool, settings, self._dispatches).run),
             ("lease", self.lease.keep),
             ("matcher", self.matcher.run),

@@ -97,6 +97,8 @@ class Settings(BaseModel):
     """Retention of the messages of drivers' streams. An app that was away for longer starts from a snapshot."""
     keep_webhooks_days: int = Field(30, ge=1, le=36_500)
     """Retention of webhook messages and their attempts."""
+    keep_personal_days: int = Field(30, ge=0, le=3_650)
+    """Retention of personal data in finished deliveries: names, phones, addresses, notes and PINs."""
 
     public_url: str = ""
     """The address of the board for people, such as https://board.example; used in links."""

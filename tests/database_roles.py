@@ -1,6 +1,7 @@
 """A database role for each purpose that a node has connections for, with the right to write what is its own.
 
-PostgreSQL itself then says who writes the state of dispatch: `save` alone, and retention, which only deletes.
+PostgreSQL itself then says who writes the state of dispatch: `save` alone, retention, which only deletes, and erasing,
+which only updates the columns that hold personal data.
 """
 
 from typing import Final
@@ -12,6 +13,7 @@ from server.store import engine
 
 SAVE: Final = "callboard_save"
 RETENTION: Final = "callboard_retention"
+PRIVACY: Final = "callboard_privacy"
 OTHERS: Final = "callboard_others"
 
 STATE: Final = {
@@ -56,11 +58,30 @@ RETENTION_DELETES: Final = (
 )  # fmt: skip
 
 
+_PLACE: Final = ("lat", "lon", "address", "name", "phone", "notes")
+PRIVACY_UPDATES: Final = {
+    "assignments": ("details", "end_note", "end_reason"),
+    "deliveries": (
+        *(f"{end}_{part}" for end in ("pickup", "dropoff") for part in _PLACE),
+        *("details", "fingerprint", "notes", "posted"),
+    ),
+    "driver_messages": ("body",),
+    "driver_offers": ("closing_reason", "offer_payload", "rejection_reason"),
+    "events": ("data",),
+    "stream_notices": ("text",),
+    "unassigned_orders": ("acknowledgement_note",),
+    "webhook_deliveries": ("body",),
+}
+"""The columns that erasing writes: everything personal, and nothing else."""
+PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE"}
+"""Its own record of what it still has to do."""
+
+
 async def divide(url: str) -> None:
     """Make the roles on this server, and give them their rights in this database and in its copies."""
     connection = await asyncpg.connect(url)
     try:
-        for role in (SAVE, RETENTION, OTHERS):
+        for role in (SAVE, RETENTION, PRIVACY, OTHERS):
             await connection.execute(f"CREATE ROLE {role}")
         await connection.execute("\n".join(f"{grant};" for grant in grants()))
     finally:
@@ -69,13 +90,15 @@ async def divide(url: str) -> None:
 
 def grants() -> list[str]:
     """In the order they run."""
-    all_ = f"{SAVE}, {RETENTION}, {OTHERS}"
+    all_ = f"{SAVE}, {RETENTION}, {PRIVACY}, {OTHERS}"
     return [
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {all_}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {SAVE}, {OTHERS}",
         *(f"GRANT {rights} ON {table} TO {SAVE}" for table, rights in (STATE | WAITING).items()),
         *(f"GRANT {rights} ON {table} TO {OTHERS}" for table, rights in OTHERS_WRITE.items()),
         f"GRANT DELETE ON {', '.join(RETENTION_DELETES)} TO {RETENTION}",
+        *(f"GRANT UPDATE ({', '.join(columns)}) ON {table} TO {PRIVACY}" for table, columns in PRIVACY_UPDATES.items()),
+        *(f"GRANT {rights} ON {table} TO {PRIVACY}" for table, rights in PRIVACY_WRITES.items()),
         # What is about to go is locked first; PostgreSQL asks for a right to update for that, of one column at least.
         f"GRANT UPDATE (id) ON deliveries TO {RETENTION}",
     ]
@@ -87,3 +110,4 @@ def connect_as_roles(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(settings, "role", OTHERS)
     monkeypatch.setitem(engine.WRITING, "role", SAVE)
     monkeypatch.setitem(engine.RETENTION, "role", RETENTION)
+    monkeypatch.setitem(engine.PRIVACY, "role", PRIVACY)

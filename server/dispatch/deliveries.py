@@ -101,7 +101,7 @@ def _again(command: c.CreateDelivery, world: World, known: str) -> Decided | r.R
     delivery = world.locked_delivery(known)
     if delivery.fingerprint != command.fingerprint:
         first = world.posted(known) or posted_for(delivery)
-        fields = differing(first, posted(command, first["currency"]))
+        fields = differing(first, posted(command, first["currency"]), erased=delivery.erased)
         if fields:
             return r.delivery_differs(known, fields)
     return Decided((), known, repeated=True)
@@ -269,6 +269,8 @@ def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Re
         return r.ALREADY_PICKED_UP
     if delivery.over_at is None or world.now - delivery.over_at > RESTORABLE:
         return r.TOO_LATE_TO_RESTORE
+    if delivery.erased:
+        return r.DELIVERY_ERASED
     restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
     return Decided((restored,), delivery.id)
 
@@ -280,6 +282,8 @@ def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusa
         return r.NOT_FOUND
     if delivery.status not in ("FAILED", "RETURNED"):
         return r.NOT_FAILED
+    if delivery.erased:
+        return r.DELIVERY_ERASED
     last = delivery.last_assignment()
     assert last is not None
     store = delivery.details.store or delivery.pickup

@@ -92,6 +92,8 @@ class _Job:
         if self.command.driver_id is None or what.type in self.details.late_reports:
             return refusal
         now_with = refusal.more["nowWith"]
+        if self.delivery.erased:
+            more["note"] = None
         return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(**more)), refusal)
 
 

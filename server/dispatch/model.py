@@ -199,6 +199,8 @@ class Risk(Struct, frozen=True):
     since: datetime
 
 
+ERASED: Final = "erased"
+"""The fingerprint of a delivery whose personal data was erased: a hash of a phone number could be guessed."""
 NO_DETAILS: Final = OrderDetails()
 NO_JOB_DETAILS: Final = JobDetails()
 
@@ -251,6 +253,11 @@ class Delivery(Struct):
     unassigned: Unassigned | None = None
     offers: dict[str, Offer] = {}
     assignments: dict[str, Assignment] = {}
+
+    @property
+    def erased(self) -> bool:
+        """Whether its personal data was erased."""
+        return self.fingerprint == ERASED
 
     def assignment(self) -> Assignment | None:
         """The active or completed assignment."""

@@ -43,6 +43,7 @@ NOT_CANCELLED = Refusal("not_cancelled", "Only a cancelled delivery can be resto
 TOO_LATE_TO_RESTORE = Refusal(
     "too_late_to_restore", "A delivery can be restored only within 10 minutes of its cancellation."
 )
+DELIVERY_ERASED = Refusal("delivery_erased", "The personal data of this delivery was erased. Create a new delivery.")
 NOT_FAILED = Refusal("not_failed", "Only a failed or returned delivery can be retried.")
 OFFER_OPEN = Refusal("offer_open", "This delivery has an open offer. Send replaceOffer to withdraw it.")
 PAY_REQUIRED = Refusal("pay_required", "The policy pays in another currency. Send driverPayCents.")

@@ -89,11 +89,13 @@ def posted_for(delivery: Delivery) -> Posted:
     )
 
 
-def differing(first: Posted, again: Posted) -> list[str]:
+def differing(first: Posted, again: Posted, *, erased: bool = False) -> list[str]:
     """The fields that differ, as wire names, in order. A field that this release does not know counts as equal; a newer
-    release will report the difference.
+    release will report the difference. So do fields of the first that were `erased`.
     """
     known = again.keys() | (first.keys() & KNOWN)
+    if erased:
+        known -= PERSONAL
     return sorted(name for name in known if first.get(name) != again.get(name))
 
 
@@ -104,6 +106,10 @@ KNOWN: Final = frozenset(
         *("pin", "tipCents"),
     }
 )
+
+
+PERSONAL: Final = frozenset({"pickup", "dropoff", "notes", "pin"})
+"""The fields that are erased, or rounded."""
 
 
 def _place(place: Place) -> Posted:

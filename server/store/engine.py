@@ -63,6 +63,7 @@ OUTBOX: Final = WRITING | {
     "enable_material": "off",
 }
 RETENTION: Final = {**READING}
+PRIVACY: Final = {**READING}
 
 
 class DatabaseUnreachable(Exception):
@@ -252,6 +253,10 @@ class Database(PostgresEngine):
     async def connect_for_retention(self) -> Connection:
         """A new connection for deleting old rows, the only one that deletes any of the state. The caller closes it."""
         return await self._connect(RETENTION)
+
+    async def connect_for_privacy(self) -> Connection:
+        """A new connection for erasing personal data, the only one that updates old rows. The caller closes it."""
+        return await self._connect(PRIVACY)
 
     async def connect_apart(self) -> Connection:
         """A new connection like the pool's, for one that must not wait for the pool. The caller closes it."""

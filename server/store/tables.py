@@ -262,6 +262,14 @@ class Assignment(Table, tablename="assignments"):
     details = JSONB(default=None, null=True)
 
 
+class Erasure(Table, tablename="erasures"):
+    """An admin's request to erase the personal data of a delivery, until that is done."""
+
+    delivery_id = UUID(primary_key=True, default=None)
+    requested_at = _at()
+    requested_by = _text(null=True)
+
+
 class SupportTicket(Table, tablename="support_tickets"):
     """A ticket about a delivery that found no driver."""
 
@@ -547,6 +555,7 @@ TABLES: Final[list[type[Table]]] = [
     UnassignedOrder,
     DriverOffer,
     Assignment,
+    Erasure,
     SupportTicket,
     Event,
     Webhook,

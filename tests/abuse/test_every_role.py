@@ -101,6 +101,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "POST /admin/api-keys": ADMIN,
     "DELETE /admin/api-keys/{}": ADMIN,
     "GET /admin/users": READERS,
+    "POST /admin/privacy/erase": ADMIN,
     "POST /admin/users": ADMIN,
     "PATCH /admin/users/{}": ADMIN,
     # Screens and what they are made of

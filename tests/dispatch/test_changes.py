@@ -9,7 +9,7 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import SYSTEM, Delivery, OrderDetails, Place, Position, Risk
+from server.dispatch.model import ERASED, SYSTEM, Delivery, OrderDetails, Place, Position, Risk
 from server.dispatch.world import World
 from tests.builders import (
     ALICE,
@@ -267,6 +267,7 @@ RESTORING = [
     ),
     Case("for ten minutes", cancelled(601), RESTORE, "too_late_to_restore"),
     Case("not what nobody knows when it was", cancelled(over_at=None), RESTORE, "too_late_to_restore"),
+    Case("not without the people it was for", cancelled(fingerprint=ERASED), RESTORE, "delivery_erased"),
     Case("only what is cancelled", waiting(), RESTORE, "not_cancelled"),
     Case("nothing", lambda: a_world(absent=[SOUP]), RESTORE, "not_found"),
     Case(
@@ -300,11 +301,14 @@ RESTORING += [
 RETRY = c.RetryDelivery(SOUP, "they are home now", ALICE)
 
 
-def came_to_nothing(status: Any, *, store: Place | None = None, **of_dan: Any) -> Callable[[], World]:
+def came_to_nothing(
+    status: Any, *, store: Place | None = None, fingerprint: str = "soup", **of_dan: Any
+) -> Callable[[], World]:
     """Dan could not deliver soup."""
 
     def given() -> World:
-        soup, dan = a_delivery(status=status, over_at=NOW - minutes(1)), a_driver(**of_dan)
+        soup = a_delivery(status=status, over_at=NOW - minutes(1), fingerprint=fingerprint)
+        dan = a_driver(**of_dan)
         if store is not None:
             soup.details = OrderDetails(store=store)
         assert soup.unassigned is not None
@@ -348,6 +352,7 @@ RETRYING = [
         then=[happens(e.DeliveryRetried, pickup=ELSEWHERE, store=None)],
         afterwards=lambda w: soup(w).pickup == ELSEWHERE and soup(w).details.store is None,
     ),
+    Case("not to nobody", came_to_nothing("FAILED", fingerprint=ERASED), RETRY, "delivery_erased"),
     Case("only what came to nothing", waiting(), RETRY, "not_failed"),
     Case("nothing", lambda: a_world(absent=[SOUP]), RETRY, "not_found"),
 ]

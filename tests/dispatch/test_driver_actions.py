@@ -11,6 +11,7 @@ from server.dispatch import events as e
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import (
+    ERASED,
     Assignment,
     Delivery,
     Handover,
@@ -364,6 +365,13 @@ GIVING_BACK = [
         release("unwell", note="fever"),
         "assignment_not_active",
         leaves=[happens(e.LateReport, what="delivery.released", reason="unwell", note="fever")],
+    ),
+    Case(
+        "nothing is written into what was erased",
+        a_job(status="CANCELLED", order={"fingerprint": ERASED}, **ENDED),
+        release("unwell", note="Mr Gray was rude"),
+        "assignment_not_active",
+        leaves=[happens(e.LateReport, reason="unwell", note=None)],
     ),
     Case(
         "not while a node lives that would not understand",

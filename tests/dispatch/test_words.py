@@ -12,7 +12,7 @@ from server.dispatch.clocks import happened
 from server.dispatch.codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import Place
+from server.dispatch.model import ERASED, Place
 from server.dispatch.money import EXPONENTS, amount, is_currency
 from server.dispatch.refusals import Refusal
 from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
@@ -161,6 +161,21 @@ def test_another_order_says_in_what_it_differs_and_from_which(again: dict[str, A
     refused = decide(c.CreateDelivery(**row), known(FIRST))
     assert isinstance(refused, Refusal), refused
     assert (refused.code, refused.more) == ("delivery_differs", {"id": SOUP, "fields": fields})
+
+
+def test_what_was_erased_is_no_difference_and_the_rest_is() -> None:
+    first = create(pickup=Place(52.0, 13.4), dropoff=Place(52.0, 13.4), notes=None, pin=None)
+    again = create(fingerprint="again", dropoff=Place(52.01, 13.41, "3 Elm Road", "Mr Gray"), notes="ring", pin="0417")
+    world = known(first)
+    soup = world.locked_delivery(SOUP)
+    assert isinstance(decide(again, world), Refusal)
+    soup.fingerprint = ERASED
+    decided = decide(again, world)
+    assert isinstance(decided, Decided)
+    assert decided.repeated
+    refused = decide(create(fingerprint="again", store_name="Blue Bowl"), world)
+    assert isinstance(refused, Refusal)
+    assert refused.more["fields"] == ["storeName"]
 
 
 def test_the_policys_currency_of_the_first_time_counts() -> None:

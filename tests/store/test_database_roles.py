@@ -11,7 +11,7 @@ import pytest
 
 from server.store.engine import Database
 from server.store.tables import TABLES
-from tests.database_roles import OTHERS_WRITE, RETENTION_DELETES, STATE, WAITING, connect_as_roles
+from tests.database_roles import OTHERS_WRITE, PRIVACY_WRITES, RETENTION_DELETES, STATE, WAITING, connect_as_roles
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def may(connection: Any, statement: str) -> bool:
 
 def test_every_table_is_somebodys_to_write() -> None:
     named = {table._meta.tablename for table in TABLES}
-    assert {*STATE, *WAITING, *OTHERS_WRITE} == named
+    assert {*STATE, *WAITING, *OTHERS_WRITE, *PRIVACY_WRITES} == named
     assert not set(STATE) & set(OTHERS_WRITE), "these are the write path's alone"
     assert set(RETENTION_DELETES) <= named
 

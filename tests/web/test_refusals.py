@@ -149,6 +149,15 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     assert (await shop.post(f"/deliveries/{old['id']}/cancel", json=REASON)).status_code == 200
     await refusing.change("UPDATE deliveries SET over_at = now() - interval '1 hour' WHERE id = $1", old["id"])
     await refuse(alice, "POST", order + "/restore", "too_late_to_restore", delivery_id=old["id"])
+    erased = await site.delivery()
+    assert (await shop.post(f"/deliveries/{erased['id']}/cancel", json=REASON)).status_code == 200
+    await refusing.change("UPDATE deliveries SET fingerprint = 'erased' WHERE id = $1", erased["id"])
+    await refuse(alice, "POST", order + "/restore", "delivery_erased", delivery_id=erased["id"])
+    delivery, assignment = await assigned(site, dan)
+    assert (await dan.post(f"/assignments/{assignment['id']}/pickup")).status_code == 200
+    assert (await dan.post(f"/assignments/{assignment['id']}/failed", {"reason": "refused"})).status_code == 200
+    await refusing.change("UPDATE deliveries SET fingerprint = 'erased' WHERE id = $1", delivery["id"])
+    await refuse(alice, "POST", order + "/retry", "delivery_erased", REASON, delivery_id=delivery["id"])
 
 
 async def test_no_refusal_changes_a_row(site: Site) -> None:

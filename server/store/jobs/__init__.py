@@ -1,1 +1,1 @@
-"""Jobs on old rows: retention, and daily counts."""
+"""Jobs on old rows: retention, erasing personal data, and daily counts."""

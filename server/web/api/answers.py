@@ -301,3 +301,13 @@ class NoticeView(ResponseBody, frozen=True):
     attempts: int
     last_error: str | None
     acknowledged_by: str | None
+
+
+class ErasedView(ResponseBody, frozen=True):
+    """The number of rows changed. `later` counts deliveries under way: they are erased at their end."""
+
+    deliveries: int
+    events: int
+    messages: int
+    webhooks: int
+    later: int

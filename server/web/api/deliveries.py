@@ -381,7 +381,12 @@ async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     guard=OPS,
     body=NOTHING,
     answers={200: DeliveryView},
-    refusals=(r.NOT_CANCELLED.code, r.TOO_LATE_TO_RESTORE.code, r.ALREADY_PICKED_UP.code),
+    refusals=(
+        r.NOT_CANCELLED.code,
+        r.TOO_LATE_TO_RESTORE.code,
+        r.ALREADY_PICKED_UP.code,
+        r.DELIVERY_ERASED.code,
+    ),
 )
 async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
@@ -396,7 +401,7 @@ async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRes
     guard=OPS,
     body=RETRY,
     answers={200: DeliveryView},
-    refusals=(r.NOT_FAILED.code,),
+    refusals=(r.NOT_FAILED.code, r.DELIVERY_ERASED.code),
 )
 async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await RETRY.of(request)

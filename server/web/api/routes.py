@@ -14,6 +14,7 @@ from server.web.api import (
     drivers,
     notices,
     operations,
+    privacy,
     push,
     system,
     users,
@@ -21,8 +22,8 @@ from server.web.api import (
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users, system,
-    documents,
+    deliveries, drivers, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users, privacy,
+    system, documents,
 )  # fmt: skip
 
 

@@ -360,6 +360,12 @@ EventType = Literal[
 EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 
 
+class Erasure(_Given, frozen=True):
+    """The phone of the person to erase, compared by its digits (5 to 20)."""
+
+    phone: Annotated[str, Meta(max_length=40, pattern=r"^[^0-9]*([0-9][^0-9]*){5,20}$", extra_json_schema=NO_NUL)]
+
+
 class NewWebhook(_Given, frozen=True):
     """The address that gets the events, and the types of events; `*` means all types."""
 

@@ -86,6 +86,7 @@ CONFLICTS: Final = {
         r.NOT_CANCELLED.code: "Not cancelled",
         r.TOO_LATE_TO_RESTORE.code: "Too late to restore",
         r.NOT_FAILED.code: "Not failed",
+        r.DELIVERY_ERASED.code: "Personal data was erased",
         r.OFFER_OPEN.code: "The delivery has an open offer",
         r.PIN_WRONG.code: "The PIN is wrong",
         r.PIN_LOCKED.code: "Too many wrong PINs",

@@ -1,0 +1,45 @@
+"""The HTTP API of privacy: an admin erases the personal data of a person, by their phone."""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from server.store.jobs.privacy import erase_person
+from server.store.query import asking
+from server.web.access.guards import ADMIN
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, answer, endpoint
+from server.web.api.operations import TAG
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+ERASURE: Final = Body(s.Erasure)
+
+log = structlog.get_logger(__name__)
+
+
+@endpoint(
+    "POST",
+    "/admin/privacy/erase",
+    tag=TAG,
+    summary="Erase the personal data of all deliveries with this phone: now, or at the end of those under way.",
+    guard=ADMIN,
+    body=ERASURE,
+    answers={200: a.ErasedView},
+)
+async def erase(request: Call) -> ASGIResponse:
+    given = await ERASURE.of(request)
+    node: Node = request.app.state.node
+    with asking():
+        erased = await erase_person(node.database, re.sub("[^0-9]", "", given.phone), request.user.actor.id)
+    rows = erased.rows
+    log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
+    return answer(a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later))
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [erase]

@@ -1,0 +1,244 @@
+"""Nothing in the database names an erased person, by request or a set time after the end of their delivery."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from server.store.jobs.privacy import Eraser, erase_due
+from tests.database_roles import PRIVACY_UPDATES
+from tests.web.conftest import Check, Site
+from tests.web.test_refusals import TABLES
+
+PHONE = "+49 (30) 555-0142"
+PERSONAL = (
+    "Zoe Quill", "555-0142", "Quill Lane 7", "beware of Rex", "no walnuts", "Quill Mews 9", "555-0199",
+    "Zed Back", "555-0177", "Larch Yard 4", "two knocks", "left with Yann", "Yann Nought", "Rex bit me",
+    "Zoe wants it gone", "Zoe is waiting", "Zoe knows Max", "Zoe is too far", "0417",
+)  # fmt: skip
+"""Everything personal in the test; the database holds all of it before."""
+FOUND = re.compile(r"(?<![0-9A-Za-z.:-])(?:" + "|".join(map(re.escape, PERSONAL)) + r")(?![0-9A-Za-z:-])", re.I)
+WRITTEN = {table: set(columns) for table, columns in PRIVACY_UPDATES.items()}
+VOLATILE = {"nodes", "leases", "driver_positions", "webhooks", "webhook_attempts"}
+SENDING = {"attempts", "last_error", "last_status", "locked_until", "next_attempt_at"}
+"""Columns that the sender of webhooks changes."""
+
+Rows = dict[str, dict[str, dict[str, Any]]]
+
+
+async def everything(site: Site) -> Rows:
+    """Table -> key -> row, as JSON."""
+    pool = site.node.app.state.node.database.pool
+    found: Rows = {}
+    for (table,) in await pool.fetch(TABLES):
+        rows = await pool.fetch(f'SELECT to_jsonb(t)::text FROM "{table}" t')
+        decoded = [msgspec.json.decode(row[0]) for row in rows]
+        key = {"driver_messages": ("driver_id", "seq"), "unassigned_orders": ("delivery_id",)}.get(table, ("id",))
+        found[table] = {str([row.get(part, n) for part in key]): row for n, row in enumerate(decoded)}
+    return found
+
+
+def columns_with(rows: Rows) -> dict[str, set[str]]:
+    """Text of PERSONAL in lower case -> the columns that hold it."""
+    where: dict[str, set[str]] = {}
+    for table, held in rows.items():
+        for row in held.values():
+            for column, value in row.items():
+                for text in FOUND.findall(str(value)):
+                    where.setdefault(text.lower(), set()).add(f"{table}.{column}")
+    return where
+
+
+def differences(before: Rows, after: Rows) -> dict[str, set[str]]:
+    """Table -> the columns that changed. No row is added or deleted."""
+    changed: dict[str, set[str]] = {}
+    for table, rows in before.items():
+        if table not in VOLATILE:
+            assert rows.keys() == after[table].keys(), table
+            for key, row in rows.items():
+                found = {column for column, value in row.items() if after[table][key][column] != value} - SENDING
+                if found:
+                    changed.setdefault(table, set()).update(found)
+    return changed
+
+
+def an_order(site: Site, **changes: Any) -> dict[str, Any]:
+    pickup = {
+        "lat": 52.520417,
+        "lon": 13.405417,
+        "address": "Larch Yard 4",
+        "name": "Zed Back",
+        "phone": "555-0177",
+        "notes": "two knocks",
+    }
+    dropoff = {
+        "lat": 52.530417,
+        "lon": 13.410417,
+        "address": "Quill Lane 7",
+        "name": "Zoe Quill",
+        "phone": PHONE,
+        "notes": "beware of Rex",
+    }
+    return site.order(pickup=pickup, dropoff=dropoff, notes="no walnuts", proofRequired=["pin"], pin="0417", **changes)
+
+
+async def good(answer: Any) -> Any:
+    answer = await answer
+    assert answer.status_code < 300, answer.text
+    return answer.json() if answer.content else None
+
+
+async def a_life(site: Site) -> list[dict[str, Any]]:
+    """Four orders of Zoe with different ends and personal data in every field; the requests."""
+    await good(site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks"}))
+    orders = [an_order(site) for _ in range(4)]
+
+    cancelled = await good(site.shop.post("/deliveries", json=orders[0]))
+    waits = f"/admin/unassigned-orders/{cancelled['id']}/acknowledge"
+    await good(site.alice.post(waits, json={"note": "Zoe is waiting"}))
+    await good(site.shop.post(f"/deliveries/{cancelled['id']}/cancel", json={"reason": "Zoe wants it gone"}))
+
+    dan = await site.driver("Dan", at_work=True)
+    delivered = await good(site.shop.post("/deliveries", json=orders[1]))
+    offer = await dan.offer()
+    job = (await good(dan.post(f"/offers/{offer['id']}/accept")))["assignment"]
+    moved = {**orders[1]["dropoff"], "address": "Quill Mews 9", "phone": "555-0199"}
+    version = (await good(site.shop.get(f"/deliveries/{delivered['id']}")))["version"]
+    await good(site.shop.patch(f"/deliveries/{delivered['id']}", json={"version": version, "dropoff": moved}))
+    await good(dan.post(f"/assignments/{job['id']}/pickup"))
+    proof = {"pin": "0417", "name": "Yann Nought", "note": "left with Yann"}
+    await good(dan.post(f"/assignments/{job['id']}/complete", {"proof": proof}))
+
+    await good(site.shop.post("/deliveries", json=orders[2]))
+    offer = await dan.offer()
+    job = (await good(dan.post(f"/offers/{offer['id']}/accept")))["assignment"]
+    await good(dan.post(f"/assignments/{job['id']}/pickup"))
+    await good(dan.post(f"/assignments/{job['id']}/failed", {"reason": "unsafe", "note": "Rex bit me"}))
+
+    taken = await good(site.shop.post("/deliveries", json=orders[3]))
+    offer = await dan.offer()
+    job = (await good(dan.post(f"/offers/{offer['id']}/accept")))["assignment"]
+    reason = {"reason": "Zoe knows Max", "version": job["version"]}
+    await good(site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=reason))
+    await dan.post("/availability/pause")
+    late = await dan.post(f"/assignments/{job['id']}/release", {"reason": "other", "note": "Rex bit me"})
+    assert late.status_code == 409
+    await good(site.shop.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "Zoe wants it gone"}))
+    return orders
+
+
+@pytest.fixture
+async def orders(site: Site) -> list[dict[str, Any]]:
+    """All finished, one offer with reasons like those of the previous release. The node dispatches no more."""
+    orders = await a_life(site)
+    node = site.node.app.state.node
+    await node.lease.release()
+    await site.node.change(
+        "UPDATE driver_offers SET closing_reason = 'Zoe is too far', rejection_reason = 'Zoe is too far'"
+        " WHERE id = (SELECT id FROM driver_offers ORDER BY id LIMIT 1)"
+    )
+    return orders
+
+
+async def test_nothing_in_the_database_names_an_erased_person(
+    site: Site, orders: list[dict[str, Any]], capsys: Any
+) -> None:
+    before = await everything(site)
+    assert columns_with(before).keys() == {text.lower() for text in PERSONAL}
+    erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": "49 30 5550142"}))
+    assert (erased["deliveries"], erased["later"]) == (4, 0)
+    assert min(erased["events"], erased["messages"], erased["webhooks"]) > 3
+    after = await everything(site)
+    assert columns_with(after) == {}
+    assert differences(before, after) == WRITTEN
+    texts = {row["text"] for row in after["stream_notices"].values()}
+    assert f"Order {orders[3]['sellerOrderId']} of Pizza Roma reassigned from this driver." in texts
+    points = {(row["dropoff_lat"], row["dropoff_lon"]) for row in after["deliveries"].values()}
+    assert points == {(52.53, 13.41)}, "rounded"
+    again = await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE}))
+    assert again == {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 0}
+    said = capsys.readouterr()
+    assert not re.search("5550142|555-0142|Quill", said.out + said.err)
+
+
+async def test_people_are_erased_a_set_time_after_the_end(site: Site, orders: list[dict[str, Any]]) -> None:
+    node = site.node.app.state.node
+    before = await everything(site)
+    now = await node.database.pool.fetchval("SELECT now()")
+    settings = node.settings.with_changes(keep_messages_days=30)
+    assert not await erase_due(node.database, settings, now=now + timedelta(days=30, hours=-1))
+    assert differences(before, await everything(site)) == {}
+    assert (await erase_due(node.database, settings, now=now + timedelta(days=30)))["deliveries"] == 4
+    after = await everything(site)
+    assert columns_with(after) == {}
+    assert differences(before, after) == WRITTEN
+
+
+@pytest.mark.parametrize("phone", ["555-0199", PHONE, "555 0177"], ids=["the newest", "the first", "of the pickup"])
+async def test_a_phone_is_found_wherever_it_was_said(site: Site, orders: list[dict[str, Any]], phone: str) -> None:
+    erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": phone}))
+    assert erased["deliveries"] == (1 if phone == "555-0199" else 4)
+
+
+async def test_what_was_erased_can_be_read_and_its_order_is_known_again(
+    site: Site, orders: list[dict[str, Any]], problem: Check
+) -> None:
+    first = await good(site.shop.post("/deliveries", json=orders[2]))
+    assert first["dropoff"]["name"] == "Zoe Quill"
+    await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE}))
+    again = await site.shop.post("/deliveries", json=orders[2])
+    assert again.status_code == 200
+    assert again.json() == first | {
+        "pickup": {"lat": 52.52, "lon": 13.405},
+        "dropoff": {"lat": 52.53, "lon": 13.41},
+        "notes": None,
+        "pin": None,
+        "failure": first["failure"] | {"note": None},
+    }
+    differs = problem(await site.shop.post("/deliveries", json=orders[2] | {"tipCents": 5}), 409, "delivery_differs")
+    assert differs["fields"] == ["tipCents"]
+    timeline = await good(site.vic.get(f"/deliveries/{first['id']}/timeline"))
+    [failed] = [item["data"] for item in timeline["items"] if item["type"] == "delivery.failed"]
+    assert (failed["reason"], failed["note"]) == ("unsafe", None)
+    assert (await site.alice.get(f"/board/deliveries/{first['id']}")).status_code == 200
+    retry = await site.alice.post(f"/deliveries/{first['id']}/retry", json={"reason": "home now"})
+    problem(retry, 409, "delivery_erased")
+
+
+async def test_what_a_courier_still_needs_is_erased_at_the_end(site: Site) -> None:
+    node = site.node.app.state.node
+    dan = await site.driver("Dan", at_work=True)
+    delivery, job = await site.assignment(dan, **{key: an_order(site)[key] for key in ("dropoff", "notes")})
+    await node.lease.release()
+    path = f"/assignments/{job['id']}"
+    answer = {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 1}
+    for _ in range(2):
+        assert await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE})) == answer
+    eraser = Eraser(node.database, node.settings, lambda: True)
+    await eraser.once()
+    assert (await good(dan.get("/state")))["assignments"][0]["dropoff"]["phone"] == PHONE
+    await good(dan.post(path + "/pickup"))
+    await good(dan.post(path + "/complete"))
+    await Eraser(node.database, node.settings, lambda: False).once()
+    assert columns_with(await everything(site)), "another node does it"
+    await eraser.once()
+    after = await everything(site)
+    assert columns_with(after) == {}
+    assert after["erasures"] == {}
+    assert (await good(site.shop.get(f"/deliveries/{delivery['id']}")))["status"] == "DELIVERED"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"phone": None}, {"phone": "no digits"}, {"phone": "1234"}, {"phone": "1" * 41}, {"phone": "1" * 21},
+             {"phone": "55501\u0000"}, {"phone": PHONE, "name": "Zoe"}, []],
+)  # fmt: skip
+async def test_what_is_no_phone_is_refused(site: Site, problem: Check, body: Any) -> None:
+    problem(await site.ada.post("/admin/privacy/erase", json=body), 422, "invalid")
+
+
+async def test_only_an_admin_erases(site: Site, problem: Check) -> None:
+    for client in (site.alice, site.vic, site.shop):
+        problem(await client.post("/admin/privacy/erase", json={"phone": PHONE}), 403, "forbidden")
+    problem(await site.ada.post("/admin/privacy/erase", content=b"{"), 400, "malformed")
