@@ -42,7 +42,7 @@ ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, at
     still_lat = CASE WHEN {STILL} THEN p.still_lat ELSE excluded.lat END,
     still_lon = CASE WHEN {STILL} THEN p.still_lon ELSE excluded.lon END,
     still_since = CASE WHEN {STILL} THEN p.still_since ELSE excluded.at END
-WHERE p.at IS NULL OR p.at < excluded.at
+WHERE p.at IS NULL OR p.at <= excluded.at
 """  # noqa: S608 - all of it is here
 WRITE_CALLS: Final = """
 INSERT INTO driver_positions AS p (driver_id, last_call_at)
