@@ -1,4 +1,6 @@
-"""This node's copy of the current policy: its own commits change it at once, those of other nodes within a second."""
+"""This node's copies of the current policy and zones: its own commits change them at once, those of other nodes within
+a second.
+"""
 
 import asyncio
 from typing import Final
@@ -6,12 +8,17 @@ from typing import Final
 import structlog
 
 from server.contract.commit import Committed
+from server.dispatch.names import name_key
 from server.dispatch.policy import DEFAULT_POLICY, Policy
+from server.dispatch.zones import NO_ZONES, Zone, Zones
 from server.store.connections import Pool
 from server.store.policies import newest_policy
+from server.store.zones import changed_zones, read_spellings, spell
 from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 0.9
+SPELLINGS_LIMIT: Final = 20_000
+"""The most spellings of zones read at start; others are read when they are used."""
 
 
 log = structlog.get_logger(__name__)
@@ -54,3 +61,68 @@ class Policies:
         if policy.version > self._version:
             self._version = policy.version
             self.current = policy
+
+
+class KnownZones:
+    """`current` has the zones with a description. `follow` is to be supervised."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.current = NO_ZONES
+        self._pool = pool
+        self._look = asyncio.Event()
+        self._version = 0
+        self._spellings: dict[str, str] = {}
+
+    def look_now(self, _payload: bytes = b"") -> None:
+        """Read the zones soon: another node may have changed them."""
+        self._look.set()
+
+    def committed(self, commit: Committed) -> None:
+        """Take the zones of this node's commit."""
+        if commit.zones is not None:
+            self.current = commit.zones
+            self._look.set()
+
+    async def refresh(self) -> None:
+        """Read the changes now. Raises DatabaseAway."""
+        if not self._spellings:
+            self._spellings = await read_spellings(self._pool, SPELLINGS_LIMIT)
+        version, changed = await changed_zones(self._pool, self._version)
+        if changed:
+            before = self.current
+            after = await asyncio.to_thread(_with, before, changed)
+            if self.current is not before:  # a commit of this node may be newer than the read
+                self._look.set()
+                return
+            self.current = after
+        self._version = version
+
+    async def follow(self) -> None:
+        """Keep up with other nodes, for ever."""
+        while True:
+            await wait_until_set(self._look, POLL_SECONDS)
+            try:
+                await self.refresh()
+            except Exception as error:
+                log.warning("zones_not_read", reason=repr(error))
+
+    async def spelled(self, name: str) -> str:
+        """The spelling of a zone, which is the first that was used on any node. Reads the database, and may raise
+        DatabaseAway, if this node does not know the name yet.
+        """
+        known = self.spelled_before(name)
+        if known is None:
+            known = await spell(self._pool, name)
+            if len(self._spellings) < 2 * SPELLINGS_LIMIT:
+                self._spellings[name_key(name)] = known
+        return known
+
+    def spelled_before(self, name: str) -> str | None:
+        """The spelling of a zone, or None if this node does not know it."""
+        return self._spellings.get(name_key(name))
+
+
+def _with(zones: Zones, changed: dict[str, Zone | None]) -> Zones:
+    for key, zone in changed.items():
+        zones = zones.changed(zone) if zone is not None else zones.without(key)
+    return zones

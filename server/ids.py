@@ -1,6 +1,8 @@
 """New ids: UUIDv7, as the canonical lower-case strings that ids are everywhere inside Callboard."""
 
 import re
+from datetime import datetime
+from uuid import UUID
 
 from uuid_utils import uuid7
 
@@ -10,6 +12,12 @@ _CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 def new_id() -> str:
     """A new time-ordered UUID."""
     return str(uuid7())
+
+
+def first_id_at(at: datetime) -> str:
+    """An id below all ids that are made at this time or later, by the same clock."""
+    milliseconds = min(max(0, int(at.timestamp() * 1000)), 2**48 - 1)
+    return str(UUID(int=milliseconds << 80))
 
 
 def is_id(text: str) -> bool:

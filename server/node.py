@@ -15,7 +15,7 @@ from server.board import Feed
 from server.board.render import Renderer
 from server.board.templates import environment
 from server.contract.commit import Committed
-from server.current_policy import Policies
+from server.current_policy import KnownZones, Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
@@ -34,7 +34,7 @@ from server.notify.push import Push
 from server.notify.sender import Sender
 from server.notify.watch import Watch
 from server.notify.webhook_outbox import Outbox
-from server.redis.bus import DISPATCH, POLICY, Bus, node_channel
+from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
 from server.redis.index import Geo
 from server.settings import Settings
 from server.sockets.hub import Hub
@@ -46,6 +46,7 @@ from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.privacy import Eraser
 from server.store.jobs.retention import Pruner
+from server.store.jobs.search_rows import SearchRows
 from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
@@ -74,7 +75,7 @@ class Node:
         self.clock = DatabaseClock()
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
-        self._zones: dict[str, str] = {}
+        self._zone_of: dict[str, str] = {}
         self._called: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._written_at = float("-inf")
@@ -84,7 +85,8 @@ class Node:
         """Open the connections and run the background tasks. Raises what the database raises."""
         await self.database.open()
         self.policies = Policies(self.database.pool)
-        await self.policies.refresh()
+        self.zones = KnownZones(self.database.pool)
+        await asyncio.gather(self.policies.refresh(), self.zones.refresh())
         self._build_core()
         self._build_dispatcher()
         self._build_notify()
@@ -101,13 +103,14 @@ class Node:
             lambda: self.policies.current,
             batch_limit=self.settings.batch_limit,
             known_words=lambda: self.known_words,
+            zones=lambda: self.zones.current,
         )
         self.snapshots = Snapshots(pool)
         self.positions = Positions(
             pool,
             self.bus,
             self.clock,
-            zone_of=self._zones.get,
+            zone_of=self._zone_of.get,
             fresh_seconds=lambda: self.policies.current.position_fresh_seconds,
         )
         self.geo = Geo(
@@ -141,10 +144,16 @@ class Node:
         self.database_time = clock = DatabaseTime()
         finder = Finder(database, self.bus, self.positions, clock)
         self.matcher = Matcher(
-            database=database, executor=executor, policies=policies, lease=lease, finder=finder, clock=clock
+            database=database,
+            executor=executor,
+            policies=policies,
+            zones=self.zones,
+            lease=lease,
+            finder=finder,
+            clock=clock,
         )
         self.deadlines = Deadlines(database=database, executor=executor, policies=policies, lease=lease, clock=clock)
-        self.asking = Asking(database=database, executor=executor, policies=policies, finder=finder)
+        self.asking = Asking(database=database, executor=executor, policies=policies, zones=self.zones, finder=finder)
 
     def _build_notify(self) -> None:
         """What calls the world outside, and the watch that raises alerts."""
@@ -163,6 +172,7 @@ class Node:
         self.executor.listeners += [
             self._learn_zones,
             self.policies.committed,
+            self.zones.committed,
             self.hub.committed,
             self.geo.committed,
             self.database_time.committed,
@@ -174,7 +184,7 @@ class Node:
             self.push.committed,
             self.watch.committed,
             self.ops_notices.committed,
-            self._publish_policy,
+            self._publish_policy_and_zones,
             log_commit,
         ]
         self.geo.holds_lease = self._dispatches
@@ -183,8 +193,9 @@ class Node:
         self.positions.appeared.append(self._appeared)
         self.bus.subscribe(DISPATCH, lambda _: self.matcher.wake())
         self.bus.subscribe(POLICY, self.policies.look_now)
+        self.bus.subscribe(ZONES, self.zones.look_now)
         self.bus.subscribe(node_channel(self.node_id), self.hub.heard)
-        self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.matcher.wake]
+        self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.zones.look_now, self.matcher.wake]
         self.bus.on_loss += [self.hub.look_now, self.matcher.wake]
 
     def _run_tasks(self) -> None:
@@ -193,6 +204,7 @@ class Node:
             ("lane", self.executor.run),
             ("heartbeat", self._live),
             ("policy", self.policies.follow),
+            ("zones", self.zones.follow),
             ("bus_reader", self.bus.read),
             ("bus_writer", self.bus.write),
             ("snapshots", self.snapshots.run),
@@ -204,6 +216,7 @@ class Node:
             ("geo", self.geo.keep),
             ("prune", Pruner(self.database, settings, self._dispatches).run),
             ("erase", Eraser(self.database, settings, self._dispatches).run),
+            ("search_rows", SearchRows(pool, self._dispatches).run),
             ("insight_days", InsightDays(pool, settings, self._dispatches).run),
             ("lease", self.lease.keep),
             ("matcher", self.matcher.run),
@@ -258,17 +271,19 @@ class Node:
 
     def learn_zone(self, driver_id: str, zone: str) -> None:
         """A driver's zone, which never changes."""
-        self._zones[driver_id] = zone
+        self._zone_of[driver_id] = zone
 
     def _learn_zones(self, commit: Committed) -> None:
         for driver in commit.drivers:
-            self._zones[driver.id] = driver.zone
+            self._zone_of[driver.id] = driver.zone
             if driver.availability == "offline":
                 self._called.pop(driver.id, None)
 
-    def _publish_policy(self, commit: Committed) -> None:
+    def _publish_policy_and_zones(self, commit: Committed) -> None:
         if commit.policy is not None:
             self.bus.hint(POLICY)
+        if commit.zones is not None:
+            self.bus.hint(ZONES)
 
     def _dispatches(self) -> bool:
         return self.lease.held

@@ -32,8 +32,13 @@ STATE: Final = {
 """The state of dispatch, and what the write path does to it."""
 WAITING: Final = {"notices": "INSERT", "stream_notices": "INSERT", "webhook_deliveries": "INSERT"}
 """Rows that the write path leaves for others, who send them and note what became of them."""
+BOTH_WRITE: Final = {"delivery_search": "UPDATE", "zones": "INSERT, UPDATE"}
+"""What the write path does to rows that others insert too: a trigger updates the text for the search of a changed
+order, and a description is added to a zone.
+"""
 OTHERS_WRITE: Final = {
     "api_keys": "INSERT, UPDATE",
+    "delivery_search": "INSERT",
     "driver_notices": "INSERT, UPDATE",
     "driver_positions": "INSERT, UPDATE",
     "insight_counts": "INSERT",
@@ -49,6 +54,7 @@ OTHERS_WRITE: Final = {
     "webhook_attempts": "INSERT",
     "webhook_deliveries": "INSERT, UPDATE",
     "webhooks": "INSERT, UPDATE",
+    "zones": "INSERT",
 }
 """All that the pool, the lease and the senders of webhooks write: nothing of the state."""
 RETENTION_DELETES: Final = (
@@ -61,6 +67,7 @@ RETENTION_DELETES: Final = (
 _PLACE: Final = ("lat", "lon", "address", "name", "phone", "notes")
 PRIVACY_UPDATES: Final = {
     "assignments": ("details", "end_note", "end_reason"),
+    "delivery_search": ("store", "words"),
     "deliveries": (
         *(f"{end}_{part}" for end in ("pickup", "dropoff") for part in _PLACE),
         *("details", "fingerprint", "notes", "posted"),
@@ -94,13 +101,14 @@ def grants() -> list[str]:
     return [
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {all_}",
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {SAVE}, {OTHERS}",
-        *(f"GRANT {rights} ON {table} TO {SAVE}" for table, rights in (STATE | WAITING).items()),
+        *(f"GRANT {rights} ON {table} TO {SAVE}" for table, rights in (STATE | WAITING | BOTH_WRITE).items()),
         *(f"GRANT {rights} ON {table} TO {OTHERS}" for table, rights in OTHERS_WRITE.items()),
         f"GRANT DELETE ON {', '.join(RETENTION_DELETES)} TO {RETENTION}",
         *(f"GRANT UPDATE ({', '.join(columns)}) ON {table} TO {PRIVACY}" for table, columns in PRIVACY_UPDATES.items()),
         *(f"GRANT {rights} ON {table} TO {PRIVACY}" for table, rights in PRIVACY_WRITES.items()),
-        # What is about to go is locked first; PostgreSQL asks for a right to update for that, of one column at least.
-        f"GRANT UPDATE (id) ON deliveries TO {RETENTION}",
+        # Retention locks deliveries before it deletes them, and the search rows are written under a shared lock.
+        # PostgreSQL requires the right to update at least one column for a lock.
+        f"GRANT UPDATE (id) ON deliveries TO {RETENTION}, {OTHERS}",
     ]
 
 

@@ -25,7 +25,7 @@ FLAT_LIMIT = 12
 """Modules that may stand beside the rooms."""
 SQL_OUTSIDE_STORE = {"write/load.py", "write/save.py", "write/transaction.py"}
 """The write path's own: its locks, its reads under them, its one saving statement, its ends."""
-PURE_THIRD_PARTIES = {"msgspec", "numpy", "scipy"}
+PURE_THIRD_PARTIES = {"msgspec", "numpy", "scipy", "shapely"}
 IMPURE_STANDARD = {
     "asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "queue", "random", "secrets",
     "select", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "threading", "time", "urllib", "uuid",

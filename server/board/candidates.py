@@ -1,5 +1,6 @@
 """The drivers to whom a person may give a delivery: those around its pickup, ranked, each with the obstacle if any."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -36,19 +37,24 @@ class Choice(Struct, frozen=True):
     direct_only: bool
 
 
-async def choices(pool: Pool, delivery: Delivery, policy: Policy, now_holding: str | None) -> list[Choice]:
-    """The nearest who can be chosen first, then the others. `now_holding` has it and is left out.
+async def choices(
+    pool: Pool, delivery: Delivery, policy: Policy, now_holding: str | None, helpers: Sequence[str] = ()
+) -> list[Choice]:
+    """The drivers of the delivery's zone and of zones that help: first those who can be chosen, nearest first, then the
+    others. Leaves out `now_holding`, who has it.
 
     Raises DatabaseAway.
     """
     at = delivery.pickup
     km = max(LEAST_KM, 2 * policy.wide_search_radius_km)
-    box = Box(delivery.zone, *box_around(at.lat, at.lon, km))
-    with asking():
-        now, drivers = await nearest_drivers(pool, box, at.lat, at.lon, AROUND_LIMIT)
-    found = [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
-    found.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))
-    return found[:SHOWN_LIMIT]
+    ranked = []
+    for zone in (delivery.zone, *helpers):
+        box = Box(zone, *box_around(at.lat, at.lon, km))
+        with asking():
+            now, drivers = await nearest_drivers(pool, box, at.lat, at.lon, AROUND_LIMIT)
+        ranked += [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
+    ranked.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))
+    return ranked[:SHOWN_LIMIT]
 
 
 def _choice(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> Choice:

@@ -1,7 +1,7 @@
 """The timeline for people: a line for each event, with names instead of ids."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -59,13 +59,21 @@ async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[No
     """The events as lines, in the same order, each with the notices made of it. Raises DatabaseAway."""
     ids = {event.driver_id for event in events if event.driver_id is not None}
     ids |= {event.actor.id for event in events if event.actor.type == "driver" and event.actor.id is not None}
-    names = await read_names(pool, ids)
+    names = await read_names(pool, ids | set(_nearest_in(events)))
     lines = [_line(event, names) for event in events]
     for notice in notices:
         place = _made_of(notice, events)
         if place is not None:
             lines[place].notices.append(notice)
     return lines
+
+
+def _nearest_in(events: Iterable[TimelineEvent]) -> Iterator[str]:
+    for event in events:
+        if event.type == "delivery.search_failed":
+            data = msgspec.json.decode(event.data)
+            if data.get("nearest"):
+                yield data["nearest"]["driverId"]
 
 
 def _made_of(notice: Notice, events: Sequence[TimelineEvent]) -> int | None:
@@ -87,7 +95,7 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> Line:
     return Line(
         event.at,
         w.words(w.EVENTS, event.type),
-        " · ".join(part for part in _more(event.type, data) if part),
+        " · ".join(part for part in _more(event.type, data, names) if part),
         by(event.actor, names),
         TONES.get(event.type, ""),
         event.driver_id,
@@ -110,7 +118,14 @@ def by(actor: Actor, names: Mapping[str, str]) -> str:
             return f"{actor.id or actor.type} ({actor.type})"
 
 
-def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
+def _nearest(nearest: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
+    if nearest is None:
+        return ""
+    where = w.words(w.NOT_TAKEN, nearest["reason"])
+    return f"nearest is {names.get(nearest['driverId'], 'a driver')}, {nearest['distanceKm']:.1f} km away, {where}"
+
+
+def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     """The rest of the story, from what the event carries."""
     match kind:
         case "delivery.created":
@@ -118,7 +133,7 @@ def _more(kind: str, data: Mapping[str, Any]) -> list[str]:
         case "delivery.ready":
             return ["dispatched early on request"] if data.get("early") else []
         case "delivery.search_failed":
-            return [w.words(w.FAILURES, data.get("reason"))]
+            return [w.words(w.FAILURES, data.get("reason")), _nearest(data.get("nearest"), names)]
         case "offer.created":
             return [f"try {data.get('attempt')}", *_offer(data.get("payload") or {}), data.get("reason") or ""]
         case "offer.accepted":

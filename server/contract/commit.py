@@ -8,6 +8,7 @@ from server.dispatch.decided import Decided
 from server.dispatch.events import Event
 from server.dispatch.model import Assignment, Delivery, Driver, Offer
 from server.dispatch.policy import Policy
+from server.dispatch.zones import Zones
 
 
 class StreamMessage(Struct, frozen=True):
@@ -42,3 +43,4 @@ class Committed(Struct):
     messages: list[StreamMessage]
     policy: Policy | None
     for_webhooks: bool = False
+    zones: Zones | None = None

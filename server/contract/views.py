@@ -135,7 +135,10 @@ class ProofView(Struct, frozen=True, rename="camel"):
 
 
 class DeliveryView(Struct, frozen=True, rename="camel"):
-    """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`."""
+    """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`.
+
+    `failureReason` says why a waiting delivery has no driver.
+    """
 
     id: str
     seller_id: str
@@ -176,6 +179,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     tracking_url: str | None
     failure: FailureView | None
     proofs: list[ProofView]
+    failure_reason: str | None
     pin: str | UnsetType | None = UNSET
 
 
@@ -343,6 +347,7 @@ def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> Del
         None,
         _failure(last) if last is not None and handover_failed else None,
         _proofs(last),
+        d.unassigned.failure_reason if d.status == "READY" and d.unassigned is not None else None,
         details.pin if with_pin or details.pin is None else UNSET,
     )
 

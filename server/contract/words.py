@@ -6,10 +6,15 @@ from typing import Final
 
 FAILURES: Final = {
     "searching": "Searching",
+    "no_driver_in_zone": "No driver of the zone is at work",
     "no_driver_in_radius": "No driver within the radius",
-    "no_driver_dispatchable": "No free driver within the radius",
+    "no_driver_dispatchable": "No driver within the radius is reachable",
     "all_busy": "All drivers nearby are busy",
+    "all_on_break": "All drivers nearby are on a break",
     "all_excluded": "All drivers nearby were asked",
+    "requirements_not_met": "No driver nearby meets the requirements",
+    "shifts_end_too_soon": "All drivers nearby end their shift too soon",
+    "trip_too_long": "Check the address: the trip is very long",
     "offer_rejected": "Last offer rejected",
     "offer_expired": "Last offer expired",
 }

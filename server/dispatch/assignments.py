@@ -18,8 +18,8 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     """Ops choose a driver for an unassigned delivery; earlier rejections and expiries do not matter.
 
     1. The delivery waits, or with `early` is scheduled; then it waits from now on.
-    2. The driver is available, in the zone, fits the delivery and has capacity; for an offer they also have no other
-       offer.
+    2. The driver is available, in the zone or in one that helps, fits the delivery and has capacity; for an offer they
+       also have no other offer.
     3. If they already have an offer for it, that offer is the answer.
     4. Compares the version, if given.
     5. Withdraws an open offer only on request. A direct assignment that fills the driver's capacity withdraws their
@@ -60,8 +60,8 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
 
     1. The assignment is active, and has the version that they read, if given.
     2. After pickup only with `force`; then the pickup moves to the goods, which are with the driver.
-    3. A target is another driver, available, in the zone, fits the delivery and has capacity; for an offer they also
-       have no other offer.
+    3. A target is another driver, available, in the zone or in one that helps, fits the delivery and has capacity; for
+       an offer they also have no other offer.
     4. The old driver has capacity again, is excluded from the search, and is paused on request; a new escalation
        starts; the target, if any, gets the delivery.
     """
@@ -120,7 +120,7 @@ def where_the_goods_are(delivery: Delivery, driver: Driver) -> Place:
 def _cannot_take(driver: Driver, delivery: Delivery, direct: bool, world: World) -> str | None:
     if not driver.active:
         return "deactivated"
-    if driver.zone != delivery.zone:
+    if driver.zone != delivery.zone and driver.zone not in world.zones.helpers(delivery.zone):
         return "zone_differs"
     if driver.availability != "available":
         return driver.availability

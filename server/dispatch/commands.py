@@ -5,26 +5,38 @@ caller. Durations have their unit in the name.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from server.dispatch.model import SYSTEM, Actor, AlertKind, Availability, Place, Proof, ProofKind, RiskCode, Stop
+from server.dispatch.model import (
+    SYSTEM,
+    Actor,
+    AlertKind,
+    Availability,
+    Nearest,
+    Place,
+    Proof,
+    ProofKind,
+    RiskCode,
+    Stop,
+)
 from server.dispatch.policy import Policy
 
 
 class CreateDelivery(Struct, frozen=True):
     """An order source orders a delivery.
 
-    `fingerprint` finds a repeat quickly; if it differs, dispatch/sameness.py compares the meaning. `spare_pin` is the
-    PIN if the delivery requires one and the order has none.
+    If `zone` is None, the shapes of the zones decide. `fingerprint` finds a repeat quickly; if it differs,
+    dispatch/sameness.py compares the meaning. `spare_pin` is the PIN if the delivery requires one and the order has
+    none.
     """
 
     delivery_id: str
     seller_id: str
     seller_order_id: str
     store_name: str
-    zone: str
+    zone: str | None
     pickup: Place
     dropoff: Place
     prep_seconds: int
@@ -122,11 +134,12 @@ class OfferDelivery(Struct, frozen=True):
 
 
 class NoteFailedSearch(Struct, frozen=True):
-    """A search found no driver: record when and why."""
+    """A search found no driver: record when and why, and the nearest driver outside, if distance is the reason."""
 
     delivery_id: str
     failure_reason: str
     actor: Actor = SYSTEM
+    nearest: Nearest | None = None
 
 
 class AcceptOffer(Struct, frozen=True):
@@ -498,6 +511,23 @@ class AcknowledgeAlert(Struct, frozen=True):
     actor: Actor
 
 
+class ChangeZone(Struct, frozen=True):
+    """An admin sets the description of a zone: `key` is its spelling, the shape is valid."""
+
+    key: str
+    name: str
+    shape: dict[str, Any] | None
+    helped_by: tuple[str, ...]
+    actor: Actor
+
+
+class RemoveZone(Struct, frozen=True):
+    """An admin deletes the description of a zone. Its deliveries and drivers stay in it."""
+
+    key: str
+    actor: Actor
+
+
 class ChangePolicy(Struct, frozen=True):
     """An admin replaces the policy; `policy.version` must be the current one."""
 
@@ -552,5 +582,7 @@ Command = (
     | RaiseAlert
     | ResolveAlert
     | AcknowledgeAlert
+    | ChangeZone
+    | RemoveZone
     | ChangePolicy
 )

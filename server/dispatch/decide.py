@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from server.dispatch import alerts, assignments, availability, deliveries, driver_actions, drivers, offers, risks
+from server.dispatch import (
+    alerts,
+    assignments,
+    availability,
+    deliveries,
+    driver_actions,
+    drivers,
+    offers,
+    risks,
+    zone_changes,
+)
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -67,6 +77,8 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.RaiseAlert: alerts.raise_alert,
     c.ResolveAlert: alerts.resolve_alert,
     c.AcknowledgeAlert: alerts.acknowledge_alert,
+    c.ChangeZone: zone_changes.change_zone,
+    c.RemoveZone: zone_changes.remove_zone,
     c.ChangePolicy: change_policy,
 }
 

@@ -30,6 +30,7 @@ from server.dispatch.risks import at_risk
 from server.dispatch.sameness import differing, kept, posted, posted_for
 from server.dispatch.travel import trip_km
 from server.dispatch.world import World
+from server.dispatch.zones import DEFAULT_ZONE
 
 SAME_FAILURE_RECORDED_EVERY = timedelta(seconds=60)
 
@@ -40,6 +41,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
     1. The same order again is the same delivery: by its fingerprint, or else by its meaning.
     2. The policy computes pay in its own currency; with another currency the order must have the pay.
     3. A trip longer than `maxTripKm` counts as a wrong address, and waits until somebody checks it.
+    4. An order without a zone gets the zone whose shape contains its pickup, or else the default zone.
     """
     known = world.by_seller_key.get((command.seller_id, command.seller_order_id))
     if known is not None:
@@ -52,7 +54,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
         seller_id=command.seller_id,
         seller_order_id=command.seller_order_id,
         store_name=command.store_name,
-        zone=command.zone,
+        zone=command.zone or world.zones.at(command.pickup.lat, command.pickup.lon) or DEFAULT_ZONE,
         status="SCHEDULED",
         pickup=command.pickup,
         dropoff=command.dropoff,
@@ -77,7 +79,7 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
             actor=command.actor,
             delivery_id=delivery.id,
             delivery=delivery,
-            posted=kept(command, currency, world.now),
+            posted=kept(command, currency, world.now, delivery.zone),
         )
     ]
     if delivery.dispatch_at <= world.now:
@@ -101,7 +103,8 @@ def _again(command: c.CreateDelivery, world: World, known: str) -> Decided | r.R
     delivery = world.locked_delivery(known)
     if delivery.fingerprint != command.fingerprint:
         first = world.posted(known) or posted_for(delivery)
-        fields = differing(first, posted(command, first["currency"]), erased=delivery.erased)
+        again = posted(command, first["currency"])
+        fields = differing(first, again, delivery.zone, erased=delivery.erased)
         if fields:
             return r.delivery_differs(known, fields)
     return Decided((), known, repeated=True)
@@ -326,7 +329,13 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
     assert wait is not None
     if wait.failure_reason == command.failure_reason and world.now - wait.last_attempt_at < SAME_FAILURE_RECORDED_EVERY:
         return Decided((), delivery.id, repeated=True)
-    failed = e.SearchFailed(at=world.now, actor=command.actor, delivery_id=delivery.id, reason=command.failure_reason)
+    failed = e.SearchFailed(
+        at=world.now,
+        actor=command.actor,
+        delivery_id=delivery.id,
+        reason=command.failure_reason,
+        nearest=command.nearest,
+    )
     return Decided((failed,), delivery.id)
 
 

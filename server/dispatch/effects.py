@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import NO_JOB_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
+from server.dispatch.names import name_key
 from server.dispatch.travel import named_by
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _ready(world: "World", event: e.DeliveryReady) -> None:
 def _search_failed(world: "World", event: e.SearchFailed) -> None:
     wait = world.touch_wait(world.locked_delivery(_id(event.delivery_id)))
     wait.failure_reason = event.reason
+    world.recorded_waits[wait.delivery_id] = (wait, event.nearest)
     wait.last_attempt_at = event.at
     wait.attempt_count += 1
 
@@ -443,6 +445,16 @@ def _alert_acknowledged(world: "World", event: e.AlertAcknowledged) -> None:
     alert.acknowledged_at = event.alert.acknowledged_at
 
 
+def _zone_changed(world: "World", event: e.ZoneChanged) -> None:
+    world.zones = world.zones.changed(event.zone)
+    world.changed_zones[name_key(event.zone.key)] = event.zone
+
+
+def _zone_removed(world: "World", event: e.ZoneRemoved) -> None:
+    world.zones = world.zones.without(event.key)
+    world.changed_zones[name_key(event.key)] = None
+
+
 def _policy_changed(world: "World", event: e.PolicyChanged) -> None:
     world.policy = event.policy
     world.new_policy = event
@@ -492,5 +504,7 @@ EFFECTS: dict[type[e.Event], Callable[["World", Any], None]] = {
     e.AlertRaised: _alert_raised,
     e.AlertResolved: _alert_resolved,
     e.AlertAcknowledged: _alert_acknowledged,
+    e.ZoneChanged: _zone_changed,
+    e.ZoneRemoved: _zone_removed,
     e.PolicyChanged: _policy_changed,
 }

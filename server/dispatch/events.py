@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from server.dispatch.instants import instant, instant_or_none
 from server.dispatch.model import (
@@ -18,6 +18,7 @@ from server.dispatch.model import (
     Delivery,
     Driver,
     Handover,
+    Nearest,
     Offer,
     Place,
     Proof,
@@ -27,6 +28,7 @@ from server.dispatch.model import (
 )
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import NowWith
+from server.dispatch.zones import Zone
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -83,13 +85,15 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
 
 
 class SearchFailed(Event, frozen=True, kw_only=True):
-    """A search found no driver."""
+    """A search found no driver. `nearest` is the nearest driver outside the radius or the zone, if that is why."""
 
     type: ClassVar[str] = "delivery.search_failed"
     reason: str
+    nearest: Nearest | None = None
 
     def data(self) -> dict[str, Any]:
-        return {"reason": self.reason}
+        known = {"reason": self.reason}
+        return known if self.nearest is None else {**known, "nearest": to_builtins(self.nearest)}
 
 
 class OfferCreated(Event, frozen=True, kw_only=True):
@@ -605,6 +609,29 @@ class AlertAcknowledged(Event, frozen=True, kw_only=True):
 
     def data(self) -> dict[str, Any]:
         return {"alertId": self.alert.id, "kind": self.alert.kind, "zone": self.alert.zone}
+
+
+class ZoneChanged(Event, frozen=True, kw_only=True):
+    """`zone` is the new description; `area_km2` is the area of its shape, if any."""
+
+    type: ClassVar[str] = "zone.changed"
+    zone: Zone
+    area_km2: float | None = None
+
+    def data(self) -> dict[str, Any]:
+        z = self.zone
+        area = round(self.area_km2, 3) if self.area_km2 is not None else None
+        return {"key": z.key, "name": z.name, "helpedBy": [*z.helped_by], "areaKm2": area}
+
+
+class ZoneRemoved(Event, frozen=True, kw_only=True):
+    """The description of the zone with this key was deleted."""
+
+    type: ClassVar[str] = "zone.removed"
+    key: str
+
+    def data(self) -> dict[str, Any]:
+        return {"key": self.key}
 
 
 class PolicyChanged(Event, frozen=True, kw_only=True):

@@ -161,8 +161,19 @@ class Assignment(Struct, omit_defaults=True):
     details: JobDetails | None = None
 
 
+class Nearest(Struct, frozen=True, rename="camel"):
+    """The nearest driver outside, the straight distance to the pickup, and why they got no offer."""
+
+    driver_id: str
+    distance_km: float
+    reason: str
+
+
 class Unassigned(Struct):
-    """The record of a delivery's wait for a driver, made when it becomes READY, at level 0."""
+    """The record of a delivery's wait for a driver, made when it becomes READY, at level 0.
+
+    `nearest` belongs to the failure reason. Only views read it, no rule does.
+    """
 
     delivery_id: str
     failure_reason: str
@@ -176,6 +187,7 @@ class Unassigned(Struct):
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
     acknowledgement_note: str | None = None
+    nearest: Nearest | None = None
 
 
 class OrderDetails(Struct, frozen=True, rename="camel", omit_defaults=True):

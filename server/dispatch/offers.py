@@ -1,5 +1,6 @@
 """The rules of offers: which drivers can get an offer, and what accept, reject, receipt and the deadline do."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,9 +11,11 @@ from server.dispatch.availability import called_lately, connected
 from server.dispatch.codes import REJECTION, coded
 from server.dispatch.decided import Decided
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
+from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.travel import offer_payload, pickup_at
 from server.dispatch.world import World
+from server.dispatch.zones import Zones
 
 REQUIREMENTS: Final = "requirements"
 SHIFT_ENDS: Final = "shift_ends"
@@ -56,19 +59,34 @@ def wants_offer(delivery: Delivery) -> bool:
     )
 
 
+def has_all(tags: Iterable[str], required: Iterable[str]) -> bool:
+    """Whether these tags contain all required ones, in any spelling."""
+    return {name_key(tag) for tag in required}.issubset(map(name_key, tags))
+
+
 def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> str | None:
     """Why this driver does not fit this delivery, in every kind of offer, or None.
 
     1. They must have every tag that it requires.
     2. They must be able to pick it up before their shift ends.
     """
-    if not frozenset(driver.tags).issuperset(delivery.requirements):
+    if not has_all(driver.tags, delivery.requirements):
         return REQUIREMENTS
     if driver.shift_ends_at is not None:
         place = driver.position or delivery.pickup
         if pickup_at(delivery, (place.lat, place.lon), policy, now) > driver.shift_ends_at:
             return SHIFT_ENDS
     return None
+
+
+def serves(driver: Driver, delivery: Delivery, zones: Zones) -> bool:
+    """Whether the driver's zone is that of the delivery, or one that helps in it now."""
+    return driver.zone == delivery.zone or driver.zone in helping(delivery, zones)
+
+
+def helping(delivery: Delivery, zones: Zones) -> tuple[str, ...]:
+    """The zones whose drivers help with this delivery: none before escalation has widened the search."""
+    return zones.helpers(delivery.zone) if delivery.widened_at is not None else ()
 
 
 def dispatchable(driver: Driver, now: datetime, policy: Policy, *, but_for: str | None = None) -> str | None:
@@ -177,7 +195,7 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
-    why = "zone_differs" if driver.zone != delivery.zone else None
+    why = None if serves(driver, delivery, world.zones) else "zone_differs"
     why = why or dispatchable(driver, world.now, world.policy)
     why = why or unfit(delivery, driver, world.now, world.policy)
     why = why or exclusion(delivery, driver.id, world.now, world.policy)

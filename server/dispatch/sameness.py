@@ -11,6 +11,8 @@ from typing import Any, Final
 from server.dispatch.commands import CreateDelivery
 from server.dispatch.instants import instant
 from server.dispatch.model import SYSTEM, Delivery, Place
+from server.dispatch.names import name_key
+from server.dispatch.zones import DEFAULT_ZONE
 
 Posted = Mapping[str, Any]
 
@@ -29,7 +31,7 @@ def posted(command: CreateDelivery, currency: str) -> Posted:
     }
     if seller_id := command.seller_id.strip():
         normal["sellerId"] = seller_id
-    if (zone := command.zone.strip()) != "default":
+    if command.zone is not None and (zone := command.zone.strip()) != DEFAULT_ZONE:
         normal["zone"] = zone
     if command.prep_seconds:
         normal["prepSeconds"] = command.prep_seconds
@@ -54,12 +56,13 @@ def posted(command: CreateDelivery, currency: str) -> Posted:
     return normal
 
 
-def kept(command: CreateDelivery, currency: str, now: datetime) -> Posted | None:
-    """The request to store beside the delivery created `now`, or None if `posted_for` can derive it.
+def kept(command: CreateDelivery, currency: str, now: datetime, zone: str = DEFAULT_ZONE) -> Posted | None:
+    """The request to store beside the delivery created `now` in this zone, or None if `posted_for` can derive it.
 
-    The delivery alone cannot show whether a promise, a PIN or a dispatch time came from the request.
+    The delivery alone cannot show whether a promise, a PIN, a zone or a dispatch time came from the request.
     """
     hidden = command.promised_at or command.proof_required or command.pin is not None or command.dispatch_at == now
+    hidden = hidden or (command.zone is None and zone != DEFAULT_ZONE)
     return posted(command, currency) if hidden else None
 
 
@@ -89,14 +92,28 @@ def posted_for(delivery: Delivery) -> Posted:
     )
 
 
-def differing(first: Posted, again: Posted, *, erased: bool = False) -> list[str]:
+def differing(first: Posted, again: Posted, zone: str, *, erased: bool = False) -> list[str]:
     """The fields that differ, as wire names, in order. A field that this release does not know counts as equal; a newer
     release will report the difference. So do fields of the first that were `erased`.
+
+    Tags and zones are compared without case and extra blanks. `zone` is the zone that the first request got; a request
+    that names it is equal to one without a zone.
     """
     known = again.keys() | (first.keys() & KNOWN)
     if erased:
         known -= PERSONAL
-    return sorted(name for name in known if first.get(name) != again.get(name))
+    differ = [name for name in known if first.get(name) != again.get(name)]
+    return sorted(name for name in differ if not _alike(name, first, again, zone))
+
+
+def _alike(name: str, first: Posted, again: Posted, zone: str) -> bool:
+    if name == "requirements":
+        return _keys(first.get(name)) == _keys(again.get(name))
+    return name == "zone" and name in again and name_key(again[name]) == name_key(zone)
+
+
+def _keys(names: Iterable[str] | None) -> set[str]:
+    return {name_key(name) for name in names or ()}
 
 
 KNOWN: Final = frozenset(

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from server.dispatch import events as e
 from server.dispatch.effects import EFFECTS
-from server.dispatch.model import Alert, Assignment, Delivery, Driver, Offer, Ticket, Unassigned
+from server.dispatch.model import Alert, Assignment, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, KNOWN_WORDS, OFFER
+from server.dispatch.zones import NO_ZONES, Zone, Zones
 
 State = TypeVar("State")
 
@@ -36,8 +37,9 @@ class World:
 
     `deliveries` and `drivers` map every locked id to its row, or to None if there is no such row. Offers and
     assignments are in their deliveries. `alerts` has the open alerts, if a command is about alerts. `dead_nodes` are
-    nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. The `new_*` and
-    `changed_*` collections are what the batch has to save.
+    nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. `policy` and
+    `zones` are the current ones. The `new_*` and `changed_*` collections are what the batch has to save; a zone whose
+    description was deleted is None.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class World:
         dead_nodes: Collection[str] = (),
         posted: dict[str, Posted | None] | None = None,
         known_words: int = KNOWN_WORDS,
+        zones: Zones = NO_ZONES,
     ) -> None:
         self.now = now
         self.policy = policy
+        self.zones = zones
         self.deliveries = deliveries
         self.drivers = drivers
         self.by_external_ref = {} if by_external_ref is None else by_external_ref
@@ -72,6 +76,7 @@ class World:
         self.amended_deliveries: dict[str, Delivery] = {}
         self.new_waits: dict[str, Unassigned] = {}
         self.changed_waits: dict[str, Unassigned] = {}
+        self.recorded_waits: dict[str, tuple[Unassigned, Nearest | None]] = {}
         self.new_offers: dict[str, Offer] = {}
         self.changed_offers: dict[str, Offer] = {}
         self.new_assignments: dict[str, Assignment] = {}
@@ -83,6 +88,7 @@ class World:
         self.new_alerts: dict[str, Alert] = {}
         self.changed_alerts: dict[str, Alert] = {}
         self.new_policy: e.PolicyChanged | None = None
+        self.changed_zones: dict[str, Zone | None] = {}
 
     def _index(self, delivery: Delivery) -> None:
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id

@@ -12,7 +12,7 @@ import numpy as np
 from server.dispatch.model import Delivery, Point
 from server.dispatch.offers import exclusion, wants_offer
 from server.dispatch.policy import Policy
-from server.dispatcher.reasons import LOST_RACE, distances_km
+from server.dispatch.reasons import LOST_RACE, distances_km
 from server.dispatcher.search import Place, radius_km
 from server.store.clock import DatabaseTime
 
@@ -29,9 +29,9 @@ class Wait:
 
     `due` is when to search for it next; `searched` whether there was a search before; `complete` whether that search
     must read the database because the index had no driver, and `scanned` when it last did. `recorded_reason` and
-    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `since` is when it
-    began to wait for this offer, `learned_at` when this node learned of it. `unfit` are drivers who do not fit it, with
-    reasons.
+    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `reason` is why its
+    own zone had no driver. `since` is when it began to wait for this offer, `learned_at` when this node learned of it.
+    `unfit` are drivers who do not fit it, with reasons.
     """
 
     __slots__ = (
@@ -42,6 +42,7 @@ class Wait:
         "learned_at",
         "looked_at",
         "lost",
+        "reason",
         "recorded_at",
         "recorded_reason",
         "scanned",
@@ -62,6 +63,7 @@ class Wait:
         self.unfit: dict[str, str] = {}
         self.looked_at: set[str] = set()
         unassigned = delivery.unassigned
+        self.reason: str | None = None
         self.recorded_reason: str | None = None
         self.recorded_at = self.checked_at = float("-inf")
         if unassigned is not None:

@@ -14,18 +14,18 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from server.contract.commit import Answer, Committed
-from server.current_policy import Policies
+from server.current_policy import KnownZones, Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.matching import Candidate, Matching, Pair, Waiting, match
 from server.dispatch.model import Delivery
-from server.dispatch.offers import REQUIREMENTS, UNFIT
+from server.dispatch.offers import REQUIREMENTS, UNFIT, helping
 from server.dispatch.policy import Policy
+from server.dispatch.reasons import ALL_BUSY, distances_km, why_not_these
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.failures import Failures
 from server.dispatcher.lease import Lease
 from server.dispatcher.pace import Pace
-from server.dispatcher.reasons import ALL_BUSY, distances_km, reason_among
 from server.dispatcher.search import Drivers, Finder, Place, radius_km
 from server.ids import new_id
 from server.store.clock import DatabaseTime
@@ -94,6 +94,7 @@ class Matcher:
         database: Database,
         executor: Executor,
         policies: Policies,
+        zones: KnownZones,
         lease: Lease,
         finder: Finder,
         clock: DatabaseTime,
@@ -101,6 +102,7 @@ class Matcher:
         self._database = database
         self._executor = executor
         self._policies = policies
+        self._zones = zones
         self._lease = lease
         self._finder = finder
         self._clock = clock
@@ -170,8 +172,10 @@ class Matcher:
            driver for them. Drivers who became free count for deliveries that wait near them without a search.
         3. Match the drivers found, zone by zone. If the index was wrong lately, first check in the database who is
            dispatchable.
-        4. Turn pairs into offers, all at once; the rules check again under lock. Deliveries without a driver are
-           searched for again later, and the failure is recorded.
+        4. Turn pairs into offers, all at once; the rules check again under lock.
+        5. If escalation has widened the search of a delivery and its zone has no driver, match it with drivers of the
+           zones that help.
+        6. Deliveries without a driver are searched for again later, and the failure is recorded.
         """
         started = asyncio.get_running_loop().time()
         policy = self._policies.current
@@ -242,8 +246,11 @@ class Matcher:
             looked.everywhere = {wait.delivery.id for wait in complete}
         CANDIDATES.observe(sum(map(len, drivers.values())))
         if self._lease.held:
+            need_help: list[Wait] = []
             for zone, waits in _by_zone(due, near).items():
-                await self._match(waits, list(drivers.get(zone, {}).values()), looked, policy)
+                need_help += await self._match(waits, list(drivers.get(zone, {}).values()), looked, policy)
+            if need_help:
+                await self._match_helpers(need_help, policy)
 
     async def _scan(self, waits: Sequence[Wait], drivers: Drivers, policy: Policy) -> None:
         """Add all drivers near these deliveries who are dispatchable by the database."""
@@ -254,14 +261,32 @@ class Matcher:
             drivers[zone] = found | drivers.get(zone, {})
         self._scan_at = loop.time() + SCAN_SHARE * (loop.time() - started)
 
-    async def _match(self, waits: list[Wait], drivers: list[Candidate], looked: Looked, policy: Policy) -> None:
-        """Offer the pairs of one zone. Skips a driver who became busy since the read."""
+    async def _match_helpers(self, waits: list[Wait], policy: Policy) -> None:
+        """Offer deliveries whose own zone has no driver to drivers of the zones that help."""
+        zones = self._zones.current
+        deliveries = [wait.delivery for wait in waits]
+        found = await self._finder.in_database(deliveries, policy, lambda delivery: helping(delivery, zones))
+        looked = Looked()
+        looked.everywhere = {delivery.id for delivery in deliveries}
+        for zone, of_zone in _by_zone(waits).items():
+            drivers = [driver for helper in zones.helpers(zone) for driver in found.get(helper, {}).values()]
+            await self._match(of_zone, drivers, looked, policy, helped=True)
+
+    async def _match(
+        self, waits: list[Wait], drivers: list[Candidate], looked: Looked, policy: Policy, *, helped: bool = False
+    ) -> list[Wait]:
+        """Offer the pairs of one zone. Skips a driver who became busy since the read.
+
+        Returns the deliveries to match with drivers of the zones that help; none if these drivers are of such zones
+        (`helped`).
+        """
+        need_help: list[Wait] = []
         now = asyncio.get_running_loop().time()
         free = [driver for driver in drivers if self._backlog.free(driver.driver_id)]
         await self._learn_who_is_unfit(waits, free)
         excluded = [wait.excluded(now, self._clock, policy) for wait in waits]
         matching = await self._matched(waits, excluded, free, looked, policy)
-        passed = self._passed_over(waits, matching.pairs, now, policy)
+        passed = [] if helped else self._passed_over(waits, matching.pairs, now, policy)
         if passed:
             await self._learn_who_is_unfit(passed, free)
             waits = waits + passed
@@ -277,14 +302,21 @@ class Matcher:
             elif pair is not None:
                 wait.due = now
             elif wait.delivery.id in looked.everywhere:
-                reason = reason_among(matching.not_taken[wait.delivery.id], without)
+                not_taken = matching.not_taken[wait.delivery.id]
+                reason = why_not_these((why for _, why in not_taken), without.values())
                 if reason is None and len(free) < len(drivers) and _in_reach(wait, drivers, policy):
                     reason = ALL_BUSY
                 wait.complete, wait.scanned, wait.due = False, now, self._pace.next(now)
-                self._failures.add(wait, reason, now)
+                if not helped:
+                    wait.reason = reason
+                if not helped and helping(wait.delivery, self._zones.current):
+                    need_help.append(wait)
+                else:
+                    self._failures.add(wait, wait.reason or reason, now)
             elif wait.delivery.id in looked.index:
                 wait.complete = wait.delivery.id in looked.truncated or now >= wait.scanned + COMPLETE_SECONDS
                 wait.due = now if wait.complete else self._pace.next(now)
+        return need_help
 
     async def _learn_who_is_unfit(self, waits: Iterable[Wait], drivers: Sequence[Candidate]) -> None:
         """For orders that require tags: the drivers nearby who lack one. The index does not have tags."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -106,6 +106,10 @@ class Around:
                     drivers[driver_id] = Candidate(driver_id, float(lat), float(lon))
 
 
+def _own_zone(delivery: Delivery) -> tuple[str]:
+    return (delivery.zone,)
+
+
 class Finder:
     """Finds dispatchable drivers on any node."""
 
@@ -164,10 +168,12 @@ class Finder:
         found = await dispatchable_ids(self._database.pool, policy, list(known))
         return {zone: {driver_id: known[driver_id] for driver_id in ids} for zone, ids in found.items()}
 
-    async def in_database(self, deliveries: Iterable[Delivery], policy: Policy) -> Drivers:
-        """All dispatchable drivers near these pickups, without Redis."""
+    async def in_database(
+        self, deliveries: Iterable[Delivery], policy: Policy, zones_of: Callable[[Delivery], Iterable[str]] = _own_zone
+    ) -> Drivers:
+        """All dispatchable drivers near these pickups, in the zones to search for each delivery, without Redis."""
         started = time.monotonic()
-        found = await dispatchable_in(self._database.pool, policy, boxes(deliveries, policy))
+        found = await dispatchable_in(self._database.pool, policy, boxes(deliveries, policy, zones_of))
         unstored_since = self._clock.now() - timedelta(seconds=UNSTORED_SECONDS)
         drivers = {
             zone: {
@@ -204,16 +210,20 @@ def radius_km(delivery: Delivery, policy: Policy) -> float:
     return search_radius_km(delivery.widened_at is not None, policy)
 
 
-def boxes(deliveries: Iterable[Delivery], policy: Policy) -> list[Box]:
-    """One box a zone that holds all that is within the radius of any of these pickups."""
+def boxes(
+    deliveries: Iterable[Delivery], policy: Policy, zones_of: Callable[[Delivery], Iterable[str]] = _own_zone
+) -> list[Box]:
+    """One box per zone. It contains the search radius of each pickup whose delivery searches that zone."""
     edges: dict[str, tuple[float, float, float, float]] = {}
     for delivery in deliveries:
-        south, north, west, east = box_around(delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy))
-        known = edges.get(delivery.zone)
-        if known is not None:
-            south, north = min(south, known[0]), max(north, known[1])
-            west, east = min(west, known[2]), max(east, known[3])
-        edges[delivery.zone] = (south, north, west, east)
+        around = box_around(delivery.pickup.lat, delivery.pickup.lon, radius_km(delivery, policy))
+        for zone in zones_of(delivery):
+            south, north, west, east = around
+            known = edges.get(zone)
+            if known is not None:
+                south, north = min(south, known[0]), max(north, known[1])
+                west, east = min(west, known[2]), max(east, known[3])
+            edges[zone] = (south, north, west, east)
     return [Box(zone, *edge) for zone, edge in edges.items()]
 
 

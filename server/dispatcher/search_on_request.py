@@ -3,26 +3,27 @@
 It does not need the lease; the rules decide about its offer as about the matcher's.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
 
 from server.contract.commit import Answer
-from server.current_policy import Policies
+from server.current_policy import KnownZones, Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Pair, Waiting, match
-from server.dispatch.model import SYSTEM, Actor, Delivery, Driver
-from server.dispatch.offers import UNFIT, dispatchable, exclusion, unfit, wants_offer
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Nearest
+from server.dispatch.offers import UNFIT, dispatchable, exclusion, helping, unfit, wants_offer
 from server.dispatch.policy import Policy
+from server.dispatch.reasons import LOST_RACE, TRIP_TOO_LONG, NoDriver, why_no_driver, why_not_these
 from server.dispatch.travel import haversine_km
-from server.dispatcher.reasons import ALL_BUSY, ALL_EXCLUDED, LOST_RACE, NONE_DISPATCHABLE, NONE_IN_RADIUS
 from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around, radius_km
 from server.ids import new_id
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.reads.waiting import Box, nearest_drivers, read_deliveries
+from server.store.reads.waiting import Box, all_at_work, nearest_drivers, read_deliveries
 from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
@@ -31,34 +32,49 @@ CANDIDATES_LIMIT: Final = 20
 NEXT_IN_LINE: Final = "next_in_line"
 """The reason for a driver who would be chosen now, while another one has the offer."""
 
-_OCCUPIED: Final = frozenset({"busy", "has_open_offer", "given_another", LOST_RACE})
 _BY_RULE: Final = frozenset({"rejected_before", "reassigned_away", "gave_it_back", "asked_recently", *UNFIT})
 _WENT_HOME: Final = frozenset({"offline", "shift_ended"})
 
 
+class NotChosen(Struct, frozen=True):
+    """A driver that the search does not choose, the reason, and the straight distance to the pickup."""
+
+    driver_id: str
+    reason: str
+    distance_km: float | None = None
+
+
 class NoDriverFound(Struct, frozen=True):
     """No driver can be offered the delivery now: why, and the drivers around it, nearest first, with the reason of
-    each.
+    each. `nearest` is the nearest driver outside, if that is why; they are also the last in the list.
     """
 
     failure_reason: str
-    not_taken: list[tuple[str, str]]
+    not_taken: list[NotChosen]
+    nearest: Nearest | None = None
 
 
 class Candidates(Struct, frozen=True):
-    """Who has the delivery, is offered it or would be offered it now; and who around it not, nearest first, and why."""
+    """Who has the delivery, is offered it or would be offered it now; and who around it not, nearest first, and why.
+
+    `no_driver` is why no driver can get an offer now.
+    """
 
     taken: str | None
-    not_taken: list[tuple[str, str]]
+    not_taken: list[NotChosen]
+    no_driver: NoDriver | None = None
 
 
 class Asking:
     """Searches for one delivery at a time."""
 
-    def __init__(self, *, database: Database, executor: Executor, policies: Policies, finder: Finder) -> None:
+    def __init__(
+        self, *, database: Database, executor: Executor, policies: Policies, zones: KnownZones, finder: Finder
+    ) -> None:
         self._database = database
         self._executor = executor
         self._policies = policies
+        self._zones = zones
         self._finder = finder
 
     async def search(
@@ -92,7 +108,8 @@ class Asking:
             if pair is None:
                 now = await self._read(delivery_id)
                 if now is None or now.version == delivery.version:
-                    return NoDriverFound(_why_no_driver(not_taken), not_taken)
+                    why = await self._why_no_driver(delivery, not_taken)
+                    return NoDriverFound(why.reason, _with_nearest(not_taken, why), why.nearest)
                 delivery = now  # something happened to it meanwhile, such as the matcher's offer
                 continue
             answer = await self._executor.submit(
@@ -121,28 +138,57 @@ class Asking:
             return Candidates(assignment.driver_id if assignment is not None else None, [])
         pair, not_taken = await self._look(delivery, {})
         offer = delivery.open_offer()
+        if offer is None and pair is not None and not delivery.needs_check():
+            return Candidates(pair.driver_id, not_taken)
         if offer is None:
-            return Candidates(pair.driver_id if pair is not None else None, not_taken)
+            why = await self._why_no_driver(delivery, not_taken)
+            return Candidates(None, _with_nearest(not_taken, why), why)
         if pair is not None:
-            not_taken.insert(0, (pair.driver_id, NEXT_IN_LINE))
-        return Candidates(
-            offer.driver_id, [listed for listed in not_taken if listed[0] != offer.driver_id][:CANDIDATES_LIMIT]
-        )
+            not_taken.insert(0, NotChosen(pair.driver_id, NEXT_IN_LINE, round(pair.distance_km, 2)))
+        others = [other for other in not_taken if other.driver_id != offer.driver_id]
+        return Candidates(offer.driver_id, others[:CANDIDATES_LIMIT])
 
     async def _read(self, delivery_id: str) -> Delivery | None:
         return (await read_deliveries(self._database.pool, [delivery_id])).get(delivery_id)
 
-    async def _look(self, delivery: Delivery, lost: dict[str, str]) -> tuple[Pair | None, list[tuple[str, str]]]:
-        """The best driver for it now, and the others in its radius, nearest first, each with the reason."""
+    async def _why_no_driver(self, delivery: Delivery, not_taken: list[NotChosen]) -> NoDriver:
+        """Why none of the drivers in the radius can get it, or why there are none."""
+        if delivery.needs_check():
+            return NoDriver(TRIP_TOO_LONG)
+        why = why_not_these((one.reason for one in not_taken), _BY_RULE)
+        if why is not None:
+            return NoDriver(why)
         policy = self._policies.current
-        radius, pickup = radius_km(delivery, policy), delivery.pickup
-        around = await self._finder.in_index([delivery], policy)
+        at_work = await all_at_work(self._database.pool, policy)
+        return why_no_driver(delivery.pickup, delivery.zone, radius_km(delivery, policy), at_work)
+
+    async def _look(self, delivery: Delivery, lost: dict[str, str]) -> tuple[Pair | None, list[NotChosen]]:
+        """The best driver for it now, and the others in its radius, nearest first, each with the reason.
+
+        If its own zone has no driver and escalation has widened the search, also looks in the zones that help.
+        """
+        around = await self._finder.in_index([delivery], self._policies.current)
         found = around.drivers[delivery.zone] if around is not None else {}
         shown = {driver_id: (driver.lat, driver.lon) for driver_id, driver in found.items()}
-        box = Box(delivery.zone, *box_around(pickup.lat, pickup.lon, radius))
-        now, drivers = await nearest_drivers(
-            self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=list(shown)
-        )
+        pair, others = await self._look_in([delivery.zone], delivery, lost, shown)
+        helpers = helping(delivery, self._zones.current)
+        if pair is None and helpers:
+            pair, more = await self._look_in(helpers, delivery, lost, {})
+            others += more
+        return pair, _nearest(others)
+
+    async def _look_in(
+        self, zones: Iterable[str], delivery: Delivery, lost: dict[str, str], shown: dict[str, Place]
+    ) -> tuple[Pair | None, list[NotChosen]]:
+        policy = self._policies.current
+        radius, pickup = radius_km(delivery, policy), delivery.pickup
+        drivers: list[Driver] = []
+        for zone in zones:
+            box = Box(zone, *box_around(pickup.lat, pickup.lon, radius))
+            now, of_zone = await nearest_drivers(
+                self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=list(shown)
+            )
+            drivers += of_zone
         free, others = [], []
         for driver in drivers:
             place = self._place(driver, shown, now)
@@ -153,7 +199,7 @@ class Asking:
             if why is None:
                 free.append(Candidate(driver.id, *place))
             elif km <= radius:
-                others.append((km, driver.id, why))
+                others.append(NotChosen(driver.id, why, round(km, 2)))
         excluded = lost | _excluded(delivery, drivers, now, policy)
         waiting = Waiting(delivery.id, pickup.lat, pickup.lon, delivery.unassigned_since or now, radius, excluded)
         matching = match([waiting], free, now, policy)
@@ -162,8 +208,8 @@ class Asking:
             at = places[driver_id]
             km = haversine_km(pickup.lat, pickup.lon, at.lat, at.lon)
             if km <= radius:
-                others.append((km, driver_id, reason))
-        return next(iter(matching.pairs), None), _nearest(others)
+                others.append(NotChosen(driver_id, reason, round(km, 2)))
+        return next(iter(matching.pairs), None), others
 
     def _place(self, driver: Driver, shown: dict[str, Place], now: datetime) -> Place | None:
         """The position in the index, otherwise the last one received."""
@@ -176,13 +222,11 @@ class Asking:
         return heard.lat, heard.lon
 
 
-def _why_no_driver(not_taken: list[tuple[str, str]]) -> str:
-    reasons = {reason for _, reason in not_taken}
-    if reasons & _BY_RULE:
-        return ALL_EXCLUDED
-    if reasons & _OCCUPIED:
-        return ALL_BUSY
-    return NONE_DISPATCHABLE if reasons - _WENT_HOME else NONE_IN_RADIUS
+def _with_nearest(not_taken: list[NotChosen], why: NoDriver) -> list[NotChosen]:
+    outside = why.nearest
+    if outside is None:
+        return not_taken
+    return [*not_taken[: CANDIDATES_LIMIT - 1], NotChosen(outside.driver_id, outside.reason, outside.distance_km)]
 
 
 def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: Policy) -> dict[str, str]:
@@ -193,11 +237,10 @@ def _excluded(delivery: Delivery, drivers: list[Driver], now: datetime, policy: 
     return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
 
 
-def _nearest(others: list[tuple[float, str, str]]) -> list[tuple[str, str]]:
+def _nearest(others: list[NotChosen]) -> list[NotChosen]:
     """Sorts by distance; drivers whose shift has ended are only included if there is room."""
-    others.sort(key=lambda other: (other[2] in _WENT_HOME, other[0]))
-    listed = sorted(others[:CANDIDATES_LIMIT])
-    return [(driver_id, reason) for _, driver_id, reason in listed]
+    others.sort(key=lambda other: (other.reason in _WENT_HOME, other.distance_km))
+    return sorted(others[:CANDIDATES_LIMIT], key=lambda other: (other.distance_km or 0.0, other.driver_id))
 
 
 def _offered(delivery: Delivery, *, repeated: bool) -> Answer:

@@ -72,6 +72,14 @@ def _risk_escalated(event: e.RiskEscalated) -> Line:
     return level, "delivery_risk_escalated", {"risk": event.risk, "level": event.level}
 
 
+def _zone_changed(event: e.ZoneChanged) -> Line:
+    return "info", "zone_changed", {"zone": event.zone.key, "helpedBy": [*event.zone.helped_by]}
+
+
+def _zone_removed(event: e.ZoneRemoved) -> Line:
+    return "info", "zone_removed", {"zone": event.key}
+
+
 def _policy_changed(event: e.PolicyChanged) -> Line:
     return "info", "policy_changed", {"version": event.policy.version, "reason": event.reason}
 
@@ -133,6 +141,8 @@ LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.AlertRaised: _alert("alert_raised", "warning", lambda event: event.alert.value),
     e.AlertResolved: _alert("alert_resolved", "info", lambda event: event.value),
     e.AlertAcknowledged: _alert("alert_acknowledged", "info", lambda event: event.alert.value),
+    e.ZoneChanged: _zone_changed,
+    e.ZoneRemoved: _zone_removed,
     e.PolicyChanged: _policy_changed,
 }
 IDS: Final = (

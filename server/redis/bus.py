@@ -21,6 +21,7 @@ DISPATCH = "dispatch"
 BOARD = "board"
 POLICY = "policy"
 LOGINS = "logins"
+ZONES = "zones"
 
 WRITE_TIMEOUT_SECONDS = 1.0
 WRITE_SPACING_SECONDS = 0.01

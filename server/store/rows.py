@@ -213,7 +213,7 @@ class _DeliveryColumns(Struct):
     wait: Any
 
 
-_WAIT: Any = tuple[tuple(get_type_hints(Unassigned).values())]  # type: ignore[misc]
+_WAIT: Any = tuple[tuple(kind for name, kind in get_type_hints(Unassigned).items() if name != "nearest")]  # type: ignore[misc]
 _NOWHERE: Final = (None, None, None, None)
 _WHEREABOUTS: Any = tuple[float | None, float | None, datetime | None, datetime | None]
 _delivery_rows: Final = _rows_like(_DeliveryColumns, wait=_WAIT | None)

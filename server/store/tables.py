@@ -198,11 +198,23 @@ class Delivery(Table, tablename="deliveries"):
     posted = JSONB(default=None, null=True)
 
 
+class DeliverySearch(Table, tablename="delivery_search"):
+    """The text for the search of a delivery, written five minutes after it was created. `words` has its texts and phone
+    numbers, in lower case.
+    """
+
+    delivery_id = UUID(primary_key=True, default=None)
+    seller_id = _text()
+    store = _text()
+    words = _text()
+
+
 class UnassignedOrder(Table, tablename="unassigned_orders"):
     """The record of a delivery's wait for a driver and of its escalation."""
 
     delivery_id = UUID(primary_key=True, default=None)
     failure_reason = _text()
+    nearest = JSONB(default=None, null=True)
     first_attempt_at = _at()
     last_attempt_at = _at()
     attempt_count = _int()
@@ -479,6 +491,21 @@ class InsightCount(Table, tablename="insight_counts"):
     late = _int()
 
 
+class Zone(Table, tablename="zones"):
+    """A zone: `spelling` is the name in orders and drivers, `key` is the same for all its spellings. A zone with a
+    description has a name. `version` counts the changes of all descriptions.
+    """
+
+    key = Text(primary_key=True, default=None)
+    spelling = _text()
+    name = _text(null=True)
+    shape = JSONB(default=None, null=True)
+    helped_by = _texts()
+    changed_by = _text(null=True)
+    changed_at = _at(null=True)
+    version = BigInt(default=None)
+
+
 class PolicyVersion(Table, tablename="policy"):
     """Every version of the policy; the highest is in force."""
 
@@ -552,6 +579,7 @@ TABLES: Final[list[type[Table]]] = [
     DriverMessage,
     DriverAvailabilityHistory,
     Delivery,
+    DeliverySearch,
     UnassignedOrder,
     DriverOffer,
     Assignment,
@@ -569,6 +597,7 @@ TABLES: Final[list[type[Table]]] = [
     Alert,
     InsightDay,
     InsightCount,
+    Zone,
     PolicyVersion,
     User,
     PersonSession,

@@ -127,6 +127,7 @@ class Batch:
             self.messages,
             world.new_policy.policy if world.new_policy is not None else None,
             bool(self.outbox),
+            world.zones if world.changed_zones else None,
         )
 
 

@@ -18,6 +18,7 @@ from server.dispatch.commands import Command
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
 from server.write.batch import Pending
 from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, Database, Writer, is_lost
@@ -54,11 +55,13 @@ class Executor:
         queue_limit: int = QUEUE_LIMIT,
         wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
         known_words: Callable[[], int] = lambda: KNOWN_WORDS,
+        zones: Callable[[], Zones] = lambda: NO_ZONES,
     ) -> None:
         self.listeners: list[Callable[[Committed], None]] = []
         self._database = database
         self._policy = policy
         self._known_words = known_words
+        self._zones = zones
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._wait_limit = wait_limit_seconds
@@ -70,7 +73,7 @@ class Executor:
         self._last_alone: dict[str, asyncio.Task[None]] = {}
         self._writers: asyncio.Queue[Writer] = asyncio.Queue()
         for _ in range(RERUN_WIDTH):
-            self._writers.put_nowait(Writer(database, policy, known_words))
+            self._writers.put_nowait(Writer(database, policy, known_words, zones))
         self._spare_connections = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -109,7 +112,7 @@ class Executor:
 
     async def run(self) -> None:
         """Run one batch after another."""
-        writer = Writer(self._database, self._policy, self._known_words)
+        writer = Writer(self._database, self._policy, self._known_words, self._zones)
         try:
             while True:
                 if self._spare_connections and not self._alone:

@@ -16,8 +16,10 @@ from server.dispatch.model import Alert, Delivery, Driver
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.world import World
+from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
 from server.store.rows import READ_IN_TRANSACTION, rows_of
+from server.store.zones import DESCRIBED, zone_of
 
 
 class Named(Struct):
@@ -36,6 +38,7 @@ class Named(Struct):
     external_refs: set[str] = msgspec.field(default_factory=set)
     posted: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
+    zones: bool = False
     alerts: bool = False
 
     def add(self, command: c.Command) -> None:
@@ -76,6 +79,8 @@ class Named(Struct):
                     self.external_refs.add(command.external_ref)
             case c.RaiseAlert() | c.ResolveAlert() | c.AcknowledgeAlert():
                 self.alerts = True
+            case c.ChangeZone() | c.RemoveZone():
+                self.zones = True
             case c.ChangePolicy():
                 self.policy = True
             case _:
@@ -97,6 +102,8 @@ POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uu
 SIZES: Final = """
 SELECT array_agg(pg_relation_size(t) ORDER BY t)
 FROM unnest('{deliveries,unassigned_orders,driver_offers,assignments,drivers,alerts}'::regclass[]) AS t"""
+# One change of zones at a time, so that versions rise in commit order.
+LOCK_ZONES: Final = "SELECT pg_advisory_xact_lock(hashtext('callboard zones'))"
 POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
@@ -108,13 +115,20 @@ class Loaded(Struct):
     heard: bool
 
 
-async def load(connection: Connection, named: Named, policy: Policy, known_words: int = KNOWN_WORDS) -> Loaded:
+async def load(
+    connection: Connection,
+    named: Named,
+    policy: Policy,
+    known_words: int = KNOWN_WORDS,
+    zones: Zones = NO_ZONES,
+) -> Loaded:
     """Lock and read everything that is named, inside the caller's transaction.
 
     1. Lock, in one order.
     2. Read what is locked as it is now, and the clock.
 
-    `known_words` is what every node that lives can read.
+    `known_words` is what every node that lives can read; `policy` and `zones` are the copies of this
+    node.
     """
     await _replan(connection)
     deliveries: dict[str, Delivery | None] = {}
@@ -131,6 +145,9 @@ async def load(connection: Connection, named: Named, policy: Policy, known_words
         by_external_ref = dict(await connection.fetch(EXTERNAL_REFS, list(named.external_refs)))
     if named.policy:
         policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
+    if named.zones:
+        await connection.execute(LOCK_ZONES)
+        zones = Zones(map(zone_of, await connection.fetch(DESCRIBED)))
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
     posted = {}
     if named.posted:
@@ -140,7 +157,18 @@ async def load(connection: Connection, named: Named, policy: Policy, known_words
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    world = World(rows.now, policy, deliveries, drivers, by_external_ref, alerts, rows.dead_nodes, posted, known_words)
+    world = World(
+        rows.now,
+        policy,
+        deliveries,
+        drivers,
+        by_external_ref,
+        alerts,
+        rows.dead_nodes,
+        posted,
+        known_words,
+        zones,
+    )
     return Loaded(world, rows.xid, rows.heard)
 
 

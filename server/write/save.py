@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from server.contract.commit import StreamMessage
 from server.contract.webhook_events import EVERYTHING, RETRY_HOURS, OutboxRow
@@ -21,6 +22,7 @@ from server.dispatch.model import (
     Assignment,
     Delivery,
     Driver,
+    Nearest,
     Offer,
     OrderDetails,
     Risk,
@@ -30,6 +32,7 @@ from server.dispatch.model import (
 from server.dispatch.policy import ADDED, DEFAULT_POLICY
 from server.dispatch.sameness import Posted
 from server.dispatch.world import World
+from server.dispatch.zones import Zone
 from server.ids import new_id
 from server.store.connections import Connection
 from server.store.queues.ops_notices import NoticeRow, notice_rows
@@ -192,6 +195,18 @@ class PolicyRow(Struct, frozen=True):
     created_at: datetime
 
 
+class ZoneRow(Struct, frozen=True):
+    """A row of `zones`. After its description was deleted it has no name, shape or helpers."""
+
+    key: str
+    spelling: str
+    name: str | None
+    shape: dict[str, Any] | None
+    helped_by: tuple[str, ...] | None
+    changed_by: str | None
+    changed_at: datetime | None
+
+
 def _new_delivery(new: tuple[Delivery, Posted | None]) -> NewDeliveryRow:
     d, posted = new
     p, q = d.pickup, d.dropoff
@@ -259,6 +274,18 @@ def _policy(e: PolicyChanged) -> PolicyRow:
     return PolicyRow(e.policy.version, document, e.actor.id, e.reason, e.at)
 
 
+def _zone(described: tuple[str, Zone | None]) -> ZoneRow:
+    key, zone = described
+    if zone is None:
+        return ZoneRow(key, key, None, None, None, None, None)
+    return ZoneRow(key, zone.key, zone.name, zone.shape, zone.helped_by, zone.changed_by, zone.changed_at)
+
+
+def _recorded_wait(recorded: tuple[Unassigned, Nearest | None]) -> Unassigned:
+    wait, nearest = recorded
+    return replace(wait, nearest=nearest)
+
+
 class Section(Struct, frozen=True):
     """One table's part of the statement. `{rows}` in `sql` becomes its parameter's rows, as `u`.
 
@@ -304,7 +331,7 @@ def _update(
     return Section(name, f"UPDATE {table} t SET {sets} FROM {_rows(table)} WHERE t.{key} = u.{key} RETURNING 1", row)  # noqa: S608
 
 
-_WAIT: Final = Unassigned.__struct_fields__
+_WAIT: Final = [name for name in Unassigned.__struct_fields__ if name != "nearest"]
 _ASSIGNMENT: Final = Assignment.__struct_fields__
 _ASSIGNMENT_CHANGES: Final = (
     "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version", "end_note",
@@ -327,6 +354,14 @@ SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, now() + make_interval(hours =
 FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
 ORDER BY u.seq"""  # noqa: S608
 
+_DESCRIBED: Final = ("name", "shape", "helped_by", "changed_by", "changed_at")
+_ZONES: Final = f"""
+INSERT INTO zones (key, spelling, {", ".join(_DESCRIBED)}, version)
+SELECT u.key, u.spelling, {", ".join(f"u.{name}" for name in _DESCRIBED)},
+       (SELECT coalesce(max(version), 0) + 1 FROM zones)
+FROM {_rows("zones")}
+ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, {", ".join(f"{n} = EXCLUDED.{n}" for n in _DESCRIBED)}"""  # noqa: S608
+
 SECTIONS: Final = (
     _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
     _update(
@@ -339,6 +374,7 @@ SECTIONS: Final = (
     ),
     _insert("new_deliveries", "deliveries", NewDeliveryRow.__struct_fields__, _new_delivery),
     _update("changed_waits", "unassigned_orders", "delivery_id", _WAIT),
+    _update("recorded_waits", "unassigned_orders", "delivery_id", Unassigned.__struct_fields__, _recorded_wait),
     _insert("new_waits", "unassigned_orders", _WAIT),
     _update("changed_offers", "driver_offers", "id", OfferRow.__struct_fields__, _offer),
     _insert("new_offers", "driver_offers", NewOfferRow.__struct_fields__, _new_offer, after="changed_offers"),
@@ -362,6 +398,7 @@ SECTIONS: Final = (
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
     _insert("new_alerts", "alerts", _ALERT, after="changed_alerts"),
+    Section("zones", _ZONES, _zone),
     _insert("policy", "policy", PolicyRow.__struct_fields__, _policy),
 )
 
@@ -405,6 +442,7 @@ async def save(
     Rows that other transactions may insert with the same unique key at the same time are inserted in the order of that
     key.
     """
+    recorded_waits = {of: wait for of, wait in world.recorded_waits.items() if of in world.changed_waits}
     rows: dict[str, Collection[Any]] = {
         "changed_deliveries": _but(world.changed_deliveries, world.amended_deliveries),
         "amended_deliveries": [
@@ -414,7 +452,8 @@ async def save(
             (delivery, world.new_posted.get(delivery.id))
             for delivery in sorted(world.new_deliveries.values(), key=lambda d: (d.seller_order_id, d.seller_id))
         ],
-        "changed_waits": world.changed_waits.values(),
+        "changed_waits": _but(world.changed_waits, recorded_waits),
+        "recorded_waits": recorded_waits.values(),
         "new_waits": world.new_waits.values(),
         "changed_offers": world.changed_offers.values(),
         "new_offers": world.new_offers.values(),
@@ -432,6 +471,7 @@ async def save(
         "new_tickets": world.new_tickets,
         "changed_alerts": world.changed_alerts.values(),
         "new_alerts": world.new_alerts.values(),
+        "zones": world.changed_zones.items(),
         "policy": [world.new_policy] if world.new_policy is not None else [],
     }
     present: list[str] = []

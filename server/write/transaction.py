@@ -17,6 +17,7 @@ from server.contract.commit import Committed
 from server.contract.webhook_events import outbox_rows
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import TRANSACTION_TIME
 from server.store.connections import Connection
 from server.write.batch import Batch, Pending
@@ -71,11 +72,16 @@ class Writer:
     """A connection for writing, and the transactions on it, one after another. It connects when it is first needed."""
 
     def __init__(
-        self, database: Database, policy: Callable[[], Policy], known_words: Callable[[], int] = lambda: KNOWN_WORDS
+        self,
+        database: Database,
+        policy: Callable[[], Policy],
+        known_words: Callable[[], int] = lambda: KNOWN_WORDS,
+        zones: Callable[[], Zones] = lambda: NO_ZONES,
     ) -> None:
         self._database = database
         self._policy = policy
         self._known_words = known_words
+        self._zones = zones
         self._connection: Connection | None = None
         self._generation = 0
         self._begun = False
@@ -119,7 +125,7 @@ class Writer:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
             if not begun:
                 await self._open_connection.execute("BEGIN")
-            loaded = await load(self._open_connection, named, self._policy(), self._known_words())
+            loaded = await load(self._open_connection, named, self._policy(), self._known_words(), self._zones())
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.heard:

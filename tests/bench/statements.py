@@ -92,15 +92,23 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "alerts", operations.ALERTS, (None, None, 50)
     yield "delivery", deliveries.ONE, (s.deliveries[0],)
     yield "delivery: timeline", deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
-    for conditions, args in (
-        ((), ()),
-        (("zone = $2",), ("north",)),
-        (("status = 'READY'",), ()),
-        (("status = 'DELIVERED'", "zone = $2"), ("north",)),
-        (("status = 'CANCELLED'", "zone = $2", "id < $3"), ("north", s.deliveries[-1])),
+    hour = s.now - timedelta(hours=1)
+    wanted = deliveries.Wanted
+    for name, asked, before in (
+        ("all", wanted(), None),
+        ("a zone", wanted(zone="north"), None),
+        ("open", wanted(status="READY"), None),
+        ("delivered in a zone", wanted(status="DELIVERED", zone="north"), None),
+        ("cancelled in a zone, on", wanted(status="CANCELLED", zone="north"), s.deliveries[-1]),
+        ("an order", wanted(seller_order_id=s.order), None),
+        ("an hour", wanted(since=hour, until=s.now), None),
+        ("of a driver", wanted(driver_id=s.drivers[0]), None),
+        ("of a seller", wanted(seller_id="nobody"), None),
+        ("of a store", wanted(store="Nowhere"), None),
+        ("rare words", wanted(words="xyzzy street"), None),
     ):
-        page = deliveries._page(tuple(conditions))
-        yield f"deliveries: {' and '.join(conditions) or 'all'}", page, (50, *args)
+        page, args = deliveries.page_of(asked, before, 50)
+        yield f"deliveries: {name}", page, tuple(args)
     yield "drivers", drivers.PAGE, (None, None, None, 50)
     yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
     yield "driver's page: offers", board_driver.OFFERS, (s.drivers[0], 50)
@@ -124,7 +132,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
     yield "matcher: in boxes", waiting.DISPATCHABLE_IN_BOXES, (*fresh, *box)
-    yield "matcher: others in boxes", waiting.OTHERS_IN_BOXES, (*fresh, *box)
+    yield "matcher: everybody at work", waiting.AT_WORK, fresh
     yield "matcher: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
     yield "index: dispatchable", index.IDS, (*fresh, GEO_LATITUDE)

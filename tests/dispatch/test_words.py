@@ -309,8 +309,8 @@ def test_what_is_at_its_default_is_not_posted() -> None:
 
 def test_what_a_later_release_knows_is_no_difference() -> None:
     first = dict(posted(create(), "USD"))
-    assert differing(first | {"giftWrap": True}, first) == []
-    assert differing(first, first | {"tipCents": 5}) == ["tipCents"]
+    assert differing(first | {"giftWrap": True}, first, "z") == []
+    assert differing(first, first | {"tipCents": 5}, "z") == ["tipCents"]
     everything = create(
         dispatch_at=NOW, price_cents=1, driver_pay_cents=1, notes="n", requirements=("a",), promised_at=NOW,
         proof_required=("pin",), pin="1234", tip_cents=1, zone="z",

@@ -4,14 +4,17 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.dispatch import commands as c
+from server.dispatch.model import Nearest
 from server.dispatch.policy import EscalationLevel
 from server.dispatcher import pace
 from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
 from server.ids import new_id
+from server.store.reads.operations import read_waiting
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 
@@ -251,7 +254,7 @@ async def test_a_driver_found_by_a_younger_orders_search_goes_to_the_older_order
     monkeypatch.setattr(pace, "RETRY_SECONDS", 600.0)
     matcher = dispatch.node.matcher
     old = await dispatch.an_order()
-    await until(lambda: _is(failure_of(dispatch, old), "no_driver_in_radius"))
+    await until(lambda: _is(failure_of(dispatch, old), "no_driver_in_zone"))
     monkeypatch.setattr(matcher._backlog, "placed", lambda *_: None)
     matcher._scan_at = float("inf")
     dan = await dispatch.a_driver()
@@ -303,7 +306,8 @@ async def test_a_window_gathers_before_it_matches(dispatch: Dispatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"), [("on_break", "no_driver_dispatchable"), ("offline", "no_driver_in_radius")]
+    ("state", "reason"),
+    [("on_break", "all_on_break"), ("paused", "no_driver_dispatchable"), ("offline", "no_driver_in_zone")],
 )
 async def test_the_failure_says_why_nobody_was_found(dispatch: Dispatch, state: Any, reason: str) -> None:
     dan = await dispatch.a_driver()
@@ -312,10 +316,52 @@ async def test_the_failure_says_why_nobody_was_found(dispatch: Dispatch, state: 
     await until(lambda: _is(failure_of(dispatch, delivery_id), reason))
 
 
+async def test_the_nearest_outside_is_written_down_with_the_reason(dispatch: Dispatch) -> None:
+    max_ = await dispatch.a_driver(NORTH + 2 * KM, zone="harbour")
+    delivery_id = await dispatch.an_order()
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_zone"))
+    assert await _nearest(dispatch, delivery_id) == Nearest(max_, 2.0, "zone_differs")
+    far = await dispatch.a_driver(NORTH + 7 * KM)
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    assert await _nearest(dispatch, delivery_id) == Nearest(far, 7.0, "out_of_radius")
+    stored = await dispatch.one(
+        "SELECT data ->> 'nearest' FROM events WHERE delivery_id = $1 AND type = 'delivery.search_failed'"
+        " ORDER BY id DESC LIMIT 1",
+        delivery_id,
+    )
+    assert msgspec.json.decode(stored, type=Nearest).driver_id == far
+    near = await dispatch.a_driver(NORTH + KM)
+    await offered(dispatch, delivery_id)
+    await dispatch.done(c.Pause(near, by(near)))
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_dispatchable"))
+    assert await _nearest(dispatch, delivery_id) is None
+
+
+async def test_an_order_that_requires_what_nobody_has_says_so(dispatch: Dispatch) -> None:
+    await dispatch.a_driver()
+    delivery_id = await dispatch.an_order(requirements=("cool box",))
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "requirements_not_met"))
+
+
+async def test_zones_that_help_are_asked_once_the_search_is_wide(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(escalation=(EscalationLevel(1, 1, ("widen_search",)),))
+    await dispatch.done(c.ChangeZone("default", "Here", None, ("harbour",), ADA))
+    stranger = await dispatch.a_driver(zone="airport")
+    helper = await dispatch.a_driver(NORTH + 3 * KM, zone="harbour")
+    delivery_id = await dispatch.an_order()
+    assert await offered(dispatch, delivery_id) == helper
+    assert "delivery.escalated" in await dispatch.events(delivery_id)
+    await dispatch.reject(delivery_id)
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "all_excluded"))
+    own = await dispatch.a_driver(NORTH + 9 * KM)
+    assert await offered(dispatch, delivery_id) == own
+    assert stranger not in (helper, own)
+
+
 async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatch) -> None:
     orders = [await dispatch.an_order() for _ in range(150)]
-    await until(lambda: _noted(dispatch, "no_driver_in_radius", len(orders)))
-    commands = RECORDED.labels("no_driver_in_radius")._value.get()
+    await until(lambda: _noted(dispatch, "no_driver_in_zone", len(orders)))
+    commands = RECORDED.labels("no_driver_in_zone")._value.get()
     for _ in range(3):
         before = ROUNDS._value.get()
         dispatch.node.matcher.wake()
@@ -324,7 +370,7 @@ async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatc
     assert [row[0] for row in attempts] == [1]
     of_orders = [event for commit in dispatch.commits for event in commit.events if event.delivery_id is not None]
     assert len(of_orders) == 3 * len(orders)  # beside them the watch may raise an alert
-    assert RECORDED.labels("no_driver_in_radius")._value.get() == commands
+    assert RECORDED.labels("no_driver_in_zone")._value.get() == commands
 
 
 async def test_an_order_made_on_another_node_is_offered_by_the_holder(
@@ -360,12 +406,18 @@ async def test_orders_that_waited_for_a_node_are_offered_when_one_comes(start: S
 
 async def test_a_cancelled_order_is_no_longer_searched_for(dispatch: Dispatch) -> None:
     delivery_id = await dispatch.an_order()
-    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
+    await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_zone"))
     await dispatch.done(c.CancelDelivery(delivery_id, "changed their mind", SHOP))
     await dispatch.a_driver()
     another = await dispatch.an_order()
     await offered(dispatch, another)
     assert (await dispatch.events(delivery_id))[-1] == "delivery.cancelled"
+
+
+async def _nearest(dispatch: Dispatch, delivery_id: str) -> Nearest | None:
+    (row,) = await read_waiting(dispatch.node.database.pool, None, None, 2)
+    assert row.delivery_id == delivery_id
+    return row.nearest
 
 
 async def _is(value: Any, wanted: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from datetime import timedelta
 from itertools import product
+from math import isnan
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from server.dispatcher.search import INDEX_SECONDS, box_around
 from server.ids import new_id
 from server.store.clock import SAMPLES, DatabaseTime
 from server.store.engine import Database
-from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in, others_in
+from server.store.reads.waiting import Box, all_at_work, dispatchable_ids, dispatchable_in
 from server.store.rows import read_rows
 from tests.builders import a_delivery
 from tests.dispatcher.conftest import KM, PICKUP, Dispatch
@@ -69,12 +70,16 @@ async def test_the_database_calls_the_same_drivers_dispatchable_as_the_rule(data
     found, lats, lons = (await dispatchable_in(database.pool, DEFAULT_POLICY, [EVERYWHERE]))["default"]
     assert set(found) == free
     assert set(lats) == set(lons) == {50.0}
-    others = (await others_in(database.pool, DEFAULT_POLICY, [EVERYWHERE]))["default"]
-    at_work = [d for d in rows.drivers.values() if d.availability != "offline" and d.position is not None]
-    assert len(others.lats) == len([d for d in at_work if d.id not in free])
-    assert sum(others.occupied) == len(
-        [d for d in at_work if d.availability == "available" and (d.busy or d.open_offer_id is not None)]
-    )
+    everybody = (await all_at_work(database.pool, DEFAULT_POLICY))["default"]
+    at_work = {d.id: d for d in rows.drivers.values() if d.availability != "offline"}
+    assert set(everybody.ids) == set(at_work)
+    for driver_id, lat, state in zip(everybody.ids, everybody.lats, everybody.states, strict=True):
+        driver = at_work[driver_id]
+        assert isnan(lat) == (driver.position is None)
+        assert (state == "free") == (driver_id in free)
+        assert (state == "on_break") == (driver.availability == "on_break")
+        occupied = driver.availability == "available" and (driver.busy or driver.open_offer_id is not None)
+        assert (state == "occupied") == occupied
 
 
 @given(

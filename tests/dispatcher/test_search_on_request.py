@@ -8,10 +8,12 @@ import pytest
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.model import Nearest, Place
+from server.dispatch.reasons import NoDriver
 from server.dispatch.refusals import Refusal
-from server.dispatcher.search_on_request import Candidates, NoDriverFound
+from server.dispatcher.search_on_request import Candidates, NoDriverFound, NotChosen
 from server.ids import new_id
-from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 
 NORTH, EAST = PICKUP
@@ -79,13 +81,13 @@ async def test_nobody_found_says_who_is_around_and_why_not(idle: Dispatch) -> No
     found = await idle.node.asking.search(delivery_id)
     assert isinstance(found, NoDriverFound)
     assert found.not_taken == [
-        (resting, "on_break"),
-        (stale, "position_stale"),
-        (gone, "not_present"),
-        (home, "shift_ended"),
+        NotChosen(resting, "on_break", 1.0),
+        NotChosen(stale, "position_stale", 2.0),
+        NotChosen(gone, "not_present", 3.0),
+        NotChosen(home, "shift_ended", 4.0),
     ]
     assert found.failure_reason == "no_driver_dispatchable"
-    assert far not in dict(found.not_taken)
+    assert far not in [passed.driver_id for passed in found.not_taken]
     assert await idle.events(delivery_id) == ["delivery.created", "delivery.ready"]
 
 
@@ -110,7 +112,7 @@ async def test_busy_drivers_and_drivers_with_an_offer_have_different_reasons(idl
     found = await idle.node.asking.search(await idle.an_order())
     assert isinstance(found, NoDriverFound)
     assert found.failure_reason == "all_busy"
-    assert found.not_taken == [(busy, "busy"), (asked, "has_open_offer")]
+    assert found.not_taken == [NotChosen(busy, "busy", 1.0), NotChosen(asked, "has_open_offer", 2.0)]
 
 
 async def test_who_rejected_is_excluded_and_named(idle: Dispatch) -> None:
@@ -119,7 +121,7 @@ async def test_who_rejected_is_excluded_and_named(idle: Dispatch) -> None:
     await idle.node.asking.search(delivery_id)
     await idle.reject(delivery_id)
     found = await idle.node.asking.search(delivery_id)
-    assert found == NoDriverFound("all_excluded", [(dan, "rejected_before")])
+    assert found == NoDriverFound("all_excluded", [NotChosen(dan, "rejected_before", 0.0)])
 
 
 async def test_a_driver_lost_to_a_race_is_followed_by_the_next_one(idle: Dispatch) -> None:
@@ -150,10 +152,10 @@ async def test_a_search_that_the_matcher_won_is_no_refusal(dispatch: Dispatch) -
 async def test_candidates_show_the_driver_that_a_search_would_choose(idle: Dispatch) -> None:
     near, far = await idle.a_driver(NORTH + KM), await idle.a_driver(NORTH + 2 * KM)
     delivery_id = await idle.an_order()
-    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [(far, "farther_away")])
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [NotChosen(far, "farther_away", 2.0)])
     assert await idle.offered_to(delivery_id) is None
     await idle.node.asking.search(delivery_id)
-    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [(far, "next_in_line")])
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [NotChosen(far, "next_in_line", 2.0)])
     offer_id = await idle.open_offer(delivery_id)
     await idle.done(c.AcceptOffer(offer_id or "", near, new_id(), by(near)))
     assert await idle.node.asking.candidates(delivery_id) == Candidates(near, [])
@@ -167,3 +169,43 @@ async def test_it_works_without_redis(start: StartDispatch) -> None:
     answer = await dispatch.node.asking.search(await dispatch.an_order())
     assert not isinstance(answer, Refusal | NoDriverFound)
     assert answer.offer.driver_id == dan
+
+
+async def test_nobody_in_the_radius_or_the_zone_names_the_nearest_outside(idle: Dispatch) -> None:
+    max_ = await idle.a_driver(NORTH + 2 * KM, zone="harbour")
+    delivery_id = await idle.an_order()
+    nearest = Nearest(max_, 2.0, "zone_differs")
+    found = NoDriverFound("no_driver_in_zone", [NotChosen(max_, "zone_differs", 2.0)], nearest)
+    assert await idle.node.asking.search(delivery_id) == found
+    assert await idle.node.asking.candidates(delivery_id) == Candidates(
+        None, found.not_taken, NoDriver("no_driver_in_zone", nearest)
+    )
+    far = await idle.a_driver(NORTH + 7 * KM)
+    assert await idle.node.asking.search(delivery_id) == NoDriverFound(
+        "no_driver_in_radius", [NotChosen(far, "out_of_radius", 7.0)], Nearest(far, 7.0, "out_of_radius")
+    )
+
+
+async def test_a_trip_that_is_too_long_says_so(idle: Dispatch) -> None:
+    dan = await idle.a_driver()
+    delivery_id = await idle.an_order(dropoff=Place(NORTH + 200 * KM, EAST))
+    found = await idle.node.asking.candidates(delivery_id)
+    assert found is not None
+    assert (found.taken, found.no_driver) == (None, NoDriver("trip_too_long"))
+    assert await idle.node.asking.search(delivery_id) == r.DELIVERY_NOT_WAITING
+    assert await idle.offered_to(delivery_id) != dan
+
+
+async def test_zones_that_help_are_asked_if_the_search_is_wide_and_their_own_has_nobody(idle: Dispatch) -> None:
+    await idle.done(c.ChangeZone("default", "Here", None, ("harbour",), ADA))
+    helper = await idle.a_driver(NORTH + 3 * KM, zone="harbour")
+    delivery_id = await idle.an_order()
+    assert isinstance(await idle.node.asking.search(delivery_id), NoDriverFound)
+    await idle.execute("UPDATE deliveries SET widened_at = clock_timestamp() WHERE id = $1", delivery_id)
+    found = await idle.node.asking.candidates(delivery_id)
+    assert found is not None
+    assert found.taken == helper
+    answer = await idle.node.asking.search(delivery_id)
+    assert isinstance(answer, Answer)
+    assert answer.offer is not None
+    assert answer.offer.driver_id == helper

@@ -15,6 +15,7 @@ SHAPE = {
     "acceptedOfferId", "offerAcceptanceCount", "escalationLevel", "searchRadiusKm", "assignment", "version",
     "requirements", "promisedAt", "proofRequired", "pin", "tipCents", "readyAt", "heldUntil", "estimatedPickupAt",
     "estimatedDeliveryAt", "arrivedAt", "risk", "risks", "riskLevel", "warnings", "trackingUrl", "failure", "proofs",
+    "failureReason",
 }  # fmt: skip
 
 
@@ -223,9 +224,15 @@ async def test_nobody_found_says_why_of_each_driver(site: Site, problem: Check) 
     assert (await dan.post("/availability/pause")).status_code == 200
     delivery = await site.delivery()
     error = problem(await site.shop.post(f"/deliveries/{delivery['id']}/assign"), 409, "no_driver_available")
-    assert error["reasons"] == [{"driverId": dan.id, "reason": "paused"}]
+    assert error["reasons"] == [{"driverId": dan.id, "reason": "paused", "distanceKm": 0.07}]
+    assert (error["failureReason"], error["nearest"]) == ("no_driver_dispatchable", None)
     candidates = (await site.vic.get(f"/deliveries/{delivery['id']}/candidates")).json()
-    assert candidates == {"taken": None, "notTaken": error["reasons"]}
+    assert candidates == {
+        "taken": None,
+        "notTaken": error["reasons"],
+        "reason": "no_driver_dispatchable",
+        "nearest": None,
+    }
 
 
 async def test_a_delivery_that_is_not_waiting_is_not_assigned(site: Site, problem: Check) -> None:

@@ -10,6 +10,7 @@ ROW = {
     "deliveryId", "sellerOrderId", "storeName", "zone", "failureReason", "firstAttemptAt", "lastAttemptAt",
     "attemptCount", "escalationLevel", "escalationStatus", "nextEscalationAt", "supportTicketId", "acknowledgedBy",
     "acknowledgedAt", "acknowledgementNote",
+    "nearest",
 }  # fmt: skip
 
 

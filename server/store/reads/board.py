@@ -32,13 +32,16 @@ SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.
        u.acknowledged_by, u.acknowledgement_note,
        o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
        (o.offer_payload ->> 'estimatedDistanceKm')::float8,
-       a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version
+       a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version,
+       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8
 FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN driver_offers o ON o.id = d.current_offer_id
 LEFT JOIN drivers od ON od.id = o.driver_id
 LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
-LEFT JOIN drivers ad ON ad.id = a.driver_id"""
+LEFT JOIN drivers ad ON ad.id = a.driver_id
+LEFT JOIN drivers nd ON u.failure_reason IN ('no_driver_in_zone', 'no_driver_in_radius')
+                        AND nd.id = (u.nearest ->> 'driverId')::uuid"""
 DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
 _OPEN: Final = "status IN ('" + "', '".join((WAITING, *sorted(UNDER_WAY))) + "')"
 OPEN_DELIVERIES: Final = f"""{_DELIVERY}
@@ -143,6 +146,9 @@ class DeliveryRow(Struct, frozen=True):
     assigned_at: datetime | None
     picked_up_at: datetime | None
     version: int | None
+    nearest_id: str | None = None
+    nearest_name: str | None = None
+    nearest_km: float | None = None
 
     @property
     def counted(self) -> "CountedDelivery":

@@ -1,22 +1,24 @@
 """Reading deliveries: one, a page of them, and what happened to one."""
 
+import re
 from collections.abc import Sequence
-from datetime import datetime
-from functools import cache
+from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from server.dispatch.model import Actor, Delivery, DeliveryStatus, Unassigned
+from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
+from server.store.reads.operations import NEAREST, nearest_of
 from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_of, delivery_of
 
 _COLUMNS: Final = f"""
 SELECT {DELIVERY_COLUMNS},
        u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count, u.escalation_level,
        u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by, u.acknowledged_at,
-       u.acknowledgement_note, {ASSIGNMENT_COLUMNS}"""
+       u.acknowledgement_note, {NEAREST}, {ASSIGNMENT_COLUMNS}"""
 _JOINS: Final = """
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN assignments a ON a.id = (
@@ -30,6 +32,12 @@ EXISTS: Final = "SELECT 1 FROM deliveries WHERE id = $1"
 TIMELINE: Final = """
 SELECT id, at, type, actor_type, actor_id, driver_id, offer_id, assignment_id, data
 FROM events WHERE delivery_id = $1 AND id > $2 ORDER BY id LIMIT $3"""
+
+SEARCHABLE: Final = """
+coalesce((SELECT delivery_id FROM delivery_search ORDER BY delivery_id DESC LIMIT 1),
+         '00000000-0000-0000-0000-000000000000')"""
+"""The newest delivery with a row in `delivery_search`; later ones have none yet."""
+ALWAYS: Final = object()
 
 LAST_EVENTS: Final = """
 SELECT d.id, (SELECT e.id FROM events e WHERE e.delivery_id = d.id ORDER BY e.id DESC LIMIT 1)
@@ -51,8 +59,8 @@ class TimelineEvent(Struct, frozen=True):
 
 def _delivery(row: Any) -> Delivery:
     """With the assignment only that counts now, and no offers."""
-    wait = Unassigned(*row[46:58]) if row[46] is not None else None
-    assignments = {row[58]: assignment_of(row[58:77])} if row[58] is not None else {}
+    wait = structs.replace(Unassigned(*row[46:58]), nearest=nearest_of(row[58])) if row[46] is not None else None
+    assignments = {row[59]: assignment_of(row[59:78])} if row[59] is not None else {}
     return delivery_of(row, wait, assignments)
 
 
@@ -62,33 +70,121 @@ async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:
     return _delivery(row) if row is not None else None
 
 
-async def read_deliveries(
-    pool: Pool,
-    status: DeliveryStatus | None,
-    zone: str | None,
-    before: str | None,
-    limit: int,
-    seller: str | None = None,
-) -> list[Delivery]:
-    """Newest first, of a status, a zone and a seller if given, those older than the delivery `before`."""
-    conditions: list[str] = []
-    args: list[Any] = [limit]
-    if status is not None:
+class Wanted(Struct, frozen=True):
+    """A filter of deliveries. None means any.
+
+    `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
+    characters, is a part of the number, store, addresses, names, phones or notes.
+    """
+
+    status: DeliveryStatus | None = None
+    zone: str | None = None
+    seller_order_id: str | None = None
+    seller_id: str | None = None
+    driver_id: str | None = None
+    store: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    words: str | None = None
+
+
+ANY: Final = Wanted()
+
+
+async def read_deliveries(pool: Pool, wanted: Wanted, before: str | None, limit: int) -> list[Delivery]:
+    """Newest first, those older than the delivery `before`. Raises DatabaseAway, also after 5 s."""
+    query, args = page_of(wanted, before, limit)
+    return [_delivery(row) for row in await fetch(pool, query, *args)]
+
+
+def page_of(wanted: Wanted, before: str | None, limit: int) -> tuple[str, list[Any]]:
+    """The statement of a page, and its arguments."""
+    query = _Query(limit)
+    if wanted.status is not None:
         # Spelled out, not a parameter, so that the partial index on open deliveries serves; one of a closed set.
-        assert status in get_args(DeliveryStatus)
-        conditions.append(f"status = '{status}'")
-    for column, value in (("zone =", zone), ("seller_id =", seller), ("id <", before)):
+        assert wanted.status in get_args(DeliveryStatus)
+        query.both(f"d.status = '{wanted.status}'")
+    query.both("d.zone = {}", wanted.zone)
+    query.both("d.id < {}", before)
+    query.both("d.seller_order_id = {}", wanted.seller_order_id)
+    query.both(
+        "d.id IN (SELECT delivery_id FROM events WHERE driver_id = {} AND type = 'delivery.assigned')", wanted.driver_id
+    )
+    if wanted.since is not None:
+        query.both("d.created_at >= {}", wanted.since)
+        query.both("d.id > {}", first_id_at(_moved(wanted.since, -CLOCKS_DIFFER)))
+    if wanted.until is not None:
+        query.both("d.created_at <= {}", wanted.until)
+        query.both("d.id < {}", first_id_at(_moved(wanted.until, CLOCKS_DIFFER)))
+    query.either("d.seller_id = {}", "s.seller_id = {}", wanted.seller_id)
+    query.either(
+        "delivery_store(d) = lower({})", "s.store = lower({})", wanted.store and " ".join(wanted.store.split())
+    )
+    words = None if wanted.words is None else f"%{_LIKE.sub(_escaped, wanted.words)}%"
+    query.either("delivery_words(d) LIKE lower({})", "s.words LIKE lower({})", words)
+    return query.sql(), query.args
+
+
+CLOCKS_DIFFER: Final = timedelta(days=1)
+"""Ids begin with the time of a node's clock, `created_at` is the database's. So ids only narrow the range."""
+_LIKE: Final = re.compile(r"[\\%_]")
+
+
+def _moved(at: datetime, by: timedelta) -> datetime:
+    try:
+        return at + by
+    except OverflowError:
+        return at
+
+
+def _escaped(special: re.Match[str]) -> str:
+    return f"\\{special.group()}"
+
+
+class _Query:
+    """The statement of a page: conditions on `deliveries d`, and on its row `s` in `delivery_search`.
+
+    With a condition on `s` it reads two sources: `delivery_search`, and the deliveries that are newer than the newest
+    row there (store/jobs/search_rows.py).
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.args: list[Any] = [limit]
+        self._both: list[str] = []
+        self._itself: list[str] = []
+        self._search: list[str] = []
+
+    def both(self, condition: str, value: Any = ALWAYS) -> None:
+        """A condition, unless its value is None."""
         if value is not None:
-            args.append(value)
-            conditions.append(f"{column} ${len(args)}")
-    return [_delivery(row) for row in await fetch(pool, _page(tuple(conditions)), *args)]
+            self._both.append(self._with(condition, value))
+
+    def either(self, itself: str, search: str, value: Any) -> None:
+        """A condition on a delivery, and the same condition on its row in `delivery_search`."""
+        if value is not None:
+            self._search.append(self._with(search, value))
+            self._itself.append(itself.format(f"${len(self.args)}"))
+
+    def _with(self, condition: str, value: Any) -> str:
+        if value is ALWAYS:
+            return condition
+        self.args.append(value)
+        return condition.format(f"${len(self.args)}")
+
+    def sql(self) -> str:
+        """The statement; `$1` is the limit."""
+        if not self._search:
+            chosen = _newest("deliveries d", self._both)
+        else:
+            rows = _newest("delivery_search s JOIN deliveries d ON d.id = s.delivery_id", [*self._search, *self._both])
+            fresh = _newest("deliveries d", [f"d.id > {SEARCHABLE}", *self._itself, *self._both])
+            chosen = f"SELECT * FROM (({rows}) UNION ALL ({fresh})) d ORDER BY d.id DESC LIMIT $1"  # noqa: S608 - ours
+        return f"{_COLUMNS}\nFROM ({chosen}) d{_JOINS}\nORDER BY d.id DESC"
 
 
-@cache
-def _page(conditions: tuple[str, ...]) -> str:
+def _newest(source: str, conditions: list[str]) -> str:
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    chosen = f"SELECT * FROM deliveries {where} ORDER BY id DESC LIMIT $1"  # noqa: S608 - `where` is made here
-    return f"{_COLUMNS}\nFROM ({chosen}) d{_JOINS}\nORDER BY d.id DESC"
+    return f"SELECT d.* FROM {source} {where} ORDER BY d.id DESC LIMIT $1"  # noqa: S608 - conditions are made here
 
 
 async def read_timeline(pool: Pool, delivery_id: str, after: int, limit: int) -> list[TimelineEvent] | None:

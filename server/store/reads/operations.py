@@ -1,23 +1,27 @@
 """Reading what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
-from server.dispatch.model import Delivery, EscalationStatus
+from server.dispatch.model import Delivery, EscalationStatus, Nearest
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
 """No offer is open longer: an offer that ended in a time window was created at most this long before it."""
 
-_UNASSIGNED: Final = """
+# `nearest` belongs to these reasons; after another reason the stored one is outdated.
+NEAREST: Final = "CASE WHEN u.failure_reason IN ('no_driver_in_zone', 'no_driver_in_radius') THEN u.nearest END"
+_UNASSIGNED: Final = f"""
 SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.unassigned_since, u.failure_reason, u.first_attempt_at,
        u.last_attempt_at, u.attempt_count, u.escalation_level, u.escalation_status, u.support_ticket_id,
-       u.acknowledged_by, u.acknowledged_at, u.acknowledgement_note, r.name
+       u.acknowledged_by, u.acknowledged_at, u.acknowledgement_note, r.name, {NEAREST}, n.name
 FROM unassigned_orders u JOIN deliveries d ON d.id = u.delivery_id
-LEFT JOIN driver_offers o ON o.id = d.current_offer_id LEFT JOIN drivers r ON r.id = o.driver_id"""
+LEFT JOIN driver_offers o ON o.id = d.current_offer_id LEFT JOIN drivers r ON r.id = o.driver_id
+LEFT JOIN drivers n ON n.id = (u.nearest ->> 'driverId')::uuid"""  # noqa: S608 - constants
 WAITING_PAGE: Final = f"""{_UNASSIGNED}
 WHERE d.status = 'READY' AND ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR d.id > $2)
 ORDER BY d.id LIMIT $3"""
@@ -83,7 +87,7 @@ FROM d"""
 
 class UnassignedRow(Struct, frozen=True):
     """A delivery that waits for a driver, or waited; `unassigned_since` is None afterwards; `offered_to` has the open
-    offer.
+    offer. `nearest` is the nearest driver outside the radius or the zone, if that is why it has no driver.
     """
 
     delivery_id: str
@@ -102,6 +106,8 @@ class UnassignedRow(Struct, frozen=True):
     acknowledged_at: datetime | None
     acknowledgement_note: str | None
     offered_to: str | None = None
+    nearest: Nearest | None = None
+    nearest_name: str | None = None
 
 
 class TicketRow(Struct, frozen=True):
@@ -190,12 +196,24 @@ def wait_of(delivery: Delivery) -> UnassignedRow:
 
 async def read_waiting(pool: Pool, zone: str | None, after: str | None, limit: int) -> list[UnassignedRow]:
     """Deliveries that wait, the oldest first, those after the delivery `after`."""
-    return [UnassignedRow(*row) for row in await fetch(pool, WAITING_PAGE, zone, after, limit)]
+    return [_unassigned(row) for row in await fetch(pool, WAITING_PAGE, zone, after, limit)]
 
 
 async def read_all_unassigned(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[UnassignedRow]:
     """Waits over or not, the newest first, those before the delivery `before`."""
-    return [UnassignedRow(*row) for row in await fetch(pool, ALL_PAGE, zone, before, limit)]
+    return [_unassigned(row) for row in await fetch(pool, ALL_PAGE, zone, before, limit)]
+
+
+def _unassigned(row: Any) -> UnassignedRow:
+    return structs.replace(UnassignedRow(*row[:16]), nearest=nearest_of(row[16]), nearest_name=row[17])
+
+
+def nearest_of(document: str | None) -> Nearest | None:
+    """The nearest driver from its JSON."""
+    return None if document is None else _decode_nearest(document)
+
+
+_decode_nearest: Final = msgspec.json.Decoder(Nearest).decode
 
 
 async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[TicketRow]:

@@ -10,7 +10,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.dispatch.model import Delivery, Driver
+from server.dispatch.offers import has_all
 from server.dispatch.policy import Policy
+from server.dispatch.reasons import AtWork
 from server.store.connections import Pool
 from server.store.rows import read_rows
 
@@ -41,16 +43,18 @@ DISPATCHABLE_IN_BOXES: Final = f"""
 SELECT d.zone, array_agg(d.id::text), array_agg(p.lat), array_agg(p.lon)
 {_IN_BOXES} WHERE {DISPATCHABLE} GROUP BY d.zone
 """
-OTHERS_IN_BOXES: Final = f"""
-SELECT d.zone, array_agg(p.lat), array_agg(p.lon),
-       array_agg(d.availability = 'available' AND (d.active_count >= d.capacity OR d.open_offer_id IS NOT NULL))
-{_IN_BOXES} WHERE d.availability IN ('available', 'on_break', 'paused') AND NOT coalesce({DISPATCHABLE}, false)
-GROUP BY d.zone
-"""
-LACKING: Final = """
-SELECT d.id::text FROM unnest($1::text[]::uuid[]) AS asked (id) JOIN drivers d ON d.id = asked.id
-WHERE NOT coalesce(d.tags, '{}') @> $2::text[]
-"""
+AT_WORK: Final = f"""
+SELECT d.zone, array_agg(d.id::text), array_agg(coalesce(p.lat, 'NaN')), array_agg(coalesce(p.lon, 'NaN')),
+       array_agg(CASE WHEN {DISPATCHABLE} THEN 'free' WHEN d.availability = 'on_break' THEN 'on_break'
+                      WHEN d.availability = 'available'
+                           AND (d.active_count >= d.capacity OR d.open_offer_id IS NOT NULL) THEN 'occupied'
+                      ELSE 'away' END)
+FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
+WHERE d.active AND d.availability IN ('available', 'on_break', 'paused') GROUP BY d.zone
+"""  # noqa: S608 - constants
+TAGS: Final = (
+    "SELECT d.id::text, d.tags FROM unnest($1::text[]::uuid[]) AS asked (id) JOIN drivers d ON d.id = asked.id"
+)
 WAITING: Final = """
 SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL AND held_until IS NULL
   AND (details IS NULL OR NOT details ? 'warnings' OR details ? 'checked')
@@ -75,16 +79,6 @@ class Box(Struct, frozen=True):
     north: float
     west: float
     east: float
-
-
-class Others(Struct, frozen=True):
-    """Drivers of a zone who are at work but not dispatchable: where they are, and whether that is because they have
-    an order or an offer already. Three columns of the same length.
-    """
-
-    lats: list[float]
-    lons: list[float]
-    occupied: list[bool]
 
 
 async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
@@ -112,8 +106,8 @@ async def dispatchable_ids(pool: Pool, policy: Policy, driver_ids: Sequence[str]
 
 async def lacking_tags(pool: Pool, driver_ids: Sequence[str], requirements: Sequence[str]) -> list[str]:
     """The drivers among these who do not have all of these tags."""
-    rows = await pool.fetch(LACKING, driver_ids, requirements, timeout=QUERY_TIMEOUT_SECONDS)
-    return [row[0] for row in rows]
+    rows = await pool.fetch(TAGS, driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
+    return [driver_id for driver_id, tags in rows if not has_all(tags or (), requirements)]
 
 
 async def dispatchable_in(
@@ -124,10 +118,10 @@ async def dispatchable_in(
     return {zone: (ids, lats, lons) for zone, ids, lats, lons in rows}
 
 
-async def others_in(pool: Pool, policy: Policy, boxes: Iterable[Box]) -> dict[str, Others]:
-    """All drivers at work in these boxes, one box per zone, who are not dispatchable now."""
-    rows = await pool.fetch(OTHERS_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
-    return {row[0]: Others(*row[1:]) for row in rows}
+async def all_at_work(pool: Pool, policy: Policy) -> dict[str, AtWork]:
+    """All drivers at work now, by zone."""
+    rows = await pool.fetch(AT_WORK, *_freshness(policy), timeout=QUERY_TIMEOUT_SECONDS)
+    return {row[0]: AtWork(*row[1:]) for row in rows}
 
 
 async def nearest_drivers(

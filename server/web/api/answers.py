@@ -1,11 +1,12 @@
 """The responses of the HTTP API that are not views of `server.contract.views`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from server.contract.views import AssignmentView, DeliveryView, OfferView, RiskView
-from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus, RiskCode
+from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus, Nearest, RiskCode
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -24,17 +25,41 @@ class OfferStarted(ResponseBody, frozen=True):
 
 
 class NotChosen(ResponseBody, frozen=True):
-    """A driver that the search does not choose, and the reason."""
+    """A driver that the search does not choose, the reason, and the straight distance to the pickup."""
 
     driver_id: Id
     reason: str
+    distance_km: float | None = None
 
 
 class CandidatesView(ResponseBody, frozen=True):
-    """The driver that a search would choose now, and the others with reasons, nearest first."""
+    """The driver that a search would choose now, and the others with reasons, nearest first. If no driver can get an
+    offer: `reason`, and `nearest`, the nearest driver outside the radius or the zone, if that is why.
+    """
 
     taken: Id | None
     not_taken: list[NotChosen]
+    reason: Annotated[str | None, Meta(description="Why no driver can get an offer now")]
+    nearest: Nearest | None
+
+
+class ShapeView(ResponseBody, frozen=True):
+    """A shape as GeoJSON: longitude first."""
+
+    type: Literal["Polygon", "MultiPolygon"]
+    coordinates: list[Any]
+
+
+class ZoneView(ResponseBody, frozen=True):
+    """The description of a zone. Deliveries and drivers use the spelling `key`."""
+
+    key: str
+    name: str
+    shape: ShapeView | None
+    helped_by: tuple[str, ...]
+    area_km2: Annotated[float | None, Meta(description="The area of the shape")] = msgspec.field(name="areaKm2")
+    changed_by: str | None
+    changed_at: InstantText | None
 
 
 class ActorView(ResponseBody, frozen=True):
@@ -153,6 +178,7 @@ class UnassignedView(ResponseBody, frozen=True):
     acknowledged_by: str | None
     acknowledged_at: InstantText | None
     acknowledgement_note: str | None
+    nearest: Nearest | None
 
 
 class AtRiskView(ResponseBody, frozen=True):

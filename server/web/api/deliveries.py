@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,14 +17,24 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Delivery, Offer, Place
 from server.dispatch.money import is_currency
-from server.dispatcher.search_on_request import NoDriverFound
+from server.dispatch.names import name_key, spelling
+from server.dispatch.zones import DEFAULT_ZONE
+from server.dispatcher.search_on_request import NoDriverFound, NotChosen
 from server.ids import new_id
 from server.store.query import asking
-from server.store.reads.deliveries import TimelineEvent, read_deliveries, read_delivery, read_timeline, seller_of
+from server.store.reads.deliveries import (
+    TimelineEvent,
+    Wanted,
+    read_deliveries,
+    read_delivery,
+    read_timeline,
+    seller_of,
+)
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_WATCHERS, SERVICE_AND_WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.api.zones import zone_asked
 from server.web.http.errors import invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER
 
@@ -41,6 +52,7 @@ RETRY: Final = Body(s.Retry)
 NOTHING: Final = Body(s.EmptyBody, optional=True)
 DELIVERIES: Final = Query(s.DeliveriesAsked)
 TIMELINE: Final = Query(s.TimelineAsked)
+FEWEST_CHARACTERS: Final = 3
 
 
 def utc(at: datetime, field: str) -> datetime:
@@ -60,6 +72,7 @@ def fingerprint(new: s.NewDelivery) -> str:
     for name in _ADDED:
         if not asked[name]:
             del asked[name]
+    asked["zone"] = asked["zone"] or DEFAULT_ZONE
     for place in (asked["pickup"], asked["dropoff"]):
         for name in ("name", "phone", "notes"):
             if place[name] is None:
@@ -95,8 +108,14 @@ def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
     return msgspec.structs.replace(new, seller_id=seller)
 
 
-def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in names)) if names else ()
+def distinct(names: Collection[Any]) -> tuple[Any, ...]:
+    """The names without extra blanks, each once, in its first spelling."""
+    if not names:
+        return ()
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(name_key(name), spelling(name))
+    return tuple(found.values())
 
 
 def _real(currency: str | UnsetType | None) -> None:
@@ -132,14 +151,14 @@ async def create_delivery(request: Call) -> ASGIResponse:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
     if new.promised_at is not None:
         new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
-    proof_required = _distinct(new.proof_required)
+    proof_required = distinct(new.proof_required)
     node: Node = request.app.state.node
     command = c.CreateDelivery(
         delivery_id=new_id(),
         seller_id=new.seller_id.strip(),
         seller_order_id=new.seller_order_id.strip(),
         store_name=new.store_name.strip(),
-        zone=new.zone.strip(),
+        zone=await node.zones.spelled(new.zone) if new.zone is not None else None,
         pickup=_place(new.pickup),
         dropoff=_place(new.dropoff),
         prep_seconds=new.prep_seconds,
@@ -150,7 +169,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
-        requirements=_distinct(new.requirements),
+        requirements=distinct(new.requirements),
         promised_at=new.promised_at,
         proof_required=proof_required,
         pin=new.pin,
@@ -167,7 +186,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
     "GET",
     "/deliveries",
     tag=TAG,
-    summary="List deliveries, newest first.",
+    summary="List or search deliveries, newest first.",
     guard=SELLERS_AND_WATCHERS,
     query=DELIVERIES,
     answers={200: list[DeliveryView]},
@@ -178,13 +197,44 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     before = BY_ID.key(asked.cursor)
     found = await read_deliveries(
         node.database.pool,
-        None if asked.status is UNSET else asked.status,
-        None if asked.zone is UNSET else asked.zone,
+        _wanted(node, asked, request.user.seller),
         before[0] if before is not None else None,
         asked.limit + 1,
-        request.user.seller,
     )
     return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
+
+
+def _instant(text: str | UnsetType, field: str) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return utc(msgspec.convert(text, s.Instant, strict=True), field)
+    except msgspec.ValidationError:
+        raise invalid_field(field, "must be an RFC 3339 instant with a time zone") from None
+
+
+def _wanted(node: "Node", asked: s.DeliveriesAsked, bound_to: str | None) -> Wanted:
+    """The filter; with a key that is bound to a seller, only that seller's deliveries.
+
+    Raises 404 for another seller, and 422 if `q` has fewer than three characters or an instant is out of range.
+    """
+    words = asked.q.strip() if isinstance(asked.q, str) else None
+    if words is not None and len(words) < FEWEST_CHARACTERS:
+        raise invalid_field("q", f"must have {FEWEST_CHARACTERS} characters or more")
+    seller = asked.seller_id.strip() if isinstance(asked.seller_id, str) else bound_to
+    if bound_to not in (None, seller):
+        raise not_found()
+    return Wanted(
+        status=None if asked.status is UNSET else asked.status,
+        zone=zone_asked(node, asked.zone),
+        seller_order_id=asked.seller_order_id.strip() if isinstance(asked.seller_order_id, str) else None,
+        seller_id=seller,
+        driver_id=asked.driver_id.lower() if isinstance(asked.driver_id, str) else None,
+        store=asked.store if isinstance(asked.store, str) else None,
+        since=_instant(asked.since, "from"),
+        until=_instant(asked.until, "to"),
+        words=words,
+    )
 
 
 @endpoint(
@@ -254,7 +304,19 @@ async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
         found = await node.asking.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
-    return answer(a.CandidatesView(found.taken, [a.NotChosen(*pair) for pair in found.not_taken]))
+    why = found.no_driver
+    return answer(
+        a.CandidatesView(
+            found.taken,
+            _not_chosen(found.not_taken),
+            why.reason if why is not None else None,
+            why.nearest if why is not None else None,
+        )
+    )
+
+
+def _not_chosen(drivers: Iterable[NotChosen]) -> list[a.NotChosen]:
+    return [a.NotChosen(one.driver_id, one.reason, one.distance_km) for one in drivers]
 
 
 @endpoint(
@@ -273,8 +335,13 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     found = await node.asking.search(await delivery_of(request, delivery_id), request.user.actor)
     if isinstance(found, NoDriverFound):
         # A key of one seller gets no data of drivers.
-        reasons = [a.NotChosen(*pair) for pair in found.not_taken] if request.user.seller is None else []
-        raise refused(r.NO_DRIVER_AVAILABLE, failureReason=found.failure_reason, reasons=reasons)
+        alone = request.user.seller is not None
+        raise refused(
+            r.NO_DRIVER_AVAILABLE,
+            failureReason=found.failure_reason,
+            reasons=[] if alone else _not_chosen(found.not_taken),
+            nearest=None if alone else found.nearest,
+        )
     done = unless_refused(found)
     assert done.offer is not None
     return answer(_started(done.offer), 200 if done.decided.repeated else 201)
@@ -332,9 +399,9 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
-        requirements=_distinct(new.requirements) if isinstance(new.requirements, tuple) else UNSET,
+        requirements=distinct(new.requirements) if isinstance(new.requirements, tuple) else UNSET,
         promised_at=utc(new.promised_at, "promisedAt") if isinstance(new.promised_at, datetime) else new.promised_at,
-        proof_required=_distinct(new.proof_required) if isinstance(new.proof_required, tuple) else UNSET,
+        proof_required=distinct(new.proof_required) if isinstance(new.proof_required, tuple) else UNSET,
         pin=new.pin,
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin(),

@@ -18,8 +18,9 @@ from server.web.access.auth import mint_token
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_WATCHERS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.deliveries import utc
+from server.web.api.deliveries import distinct, utc
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.zones import zone_asked
 from server.web.http.errors import not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID
 
@@ -81,13 +82,13 @@ async def register_driver(request: Call) -> ASGIResponse:
     command = c.RegisterDriver(
         driver_id=new_id(),
         name=trimmed(new.name),
-        zone=trimmed(new.zone),
+        zone=await node.zones.spelled(new.zone),
         capacity=new.capacity,
         actor=request.user.actor,
         external_ref=trimmed(new.external_ref),
         phone=trimmed(new.phone),
         vehicle=trimmed(new.vehicle),
-        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)),
+        tags=distinct(new.tags),
         shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
     done = unless_refused(await node.executor.submit(command))
@@ -111,7 +112,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
     found = await read_drivers(
         node.database.pool,
         None if asked.availability is UNSET else asked.availability,
-        None if asked.zone is UNSET else asked.zone,
+        zone_asked(node, asked.zone),
         before[0] if before is not None else None,
         asked.limit + 1,
     )
@@ -167,15 +168,16 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     new = await CHANGE.of(request)
     ends_at = new.shift_ends_at
+    node: Node = request.app.state.node
     command = c.ChangeDriver(
         driver_id=id_in_path(driver_id),
         actor=request.user.actor,
         name=trimmed(new.name),
         phone=trimmed(new.phone),
-        zone=trimmed(new.zone),
+        zone=await node.zones.spelled(new.zone) if isinstance(new.zone, str) else UNSET,
         capacity=new.capacity,
         vehicle=trimmed(new.vehicle),
-        tags=tuple(dict.fromkeys(tag.strip() for tag in new.tags)) if isinstance(new.tags, tuple) else UNSET,
+        tags=distinct(new.tags) if isinstance(new.tags, tuple) else UNSET,
         external_ref=trimmed(new.external_ref),
         shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
     )

@@ -16,6 +16,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
 from server.web.api.operations import TAG
+from server.web.api.zones import zone_asked
 from server.web.http.errors import not_found
 from server.web.http.paging import Pager, cursor_of
 
@@ -45,7 +46,7 @@ async def list_notices(request: Call) -> ASGIResponse:
         None if asked.to is UNSET else asked.to,
         None if asked.kind is UNSET else asked.kind,
         None if asked.status is UNSET else asked.status,
-        None if asked.zone is UNSET else asked.zone,
+        zone_asked(node, asked.zone),
         None if asked.delivery_id is UNSET else asked.delivery_id.lower(),
         None if asked.hours is UNSET else node.clock.now() - timedelta(hours=asked.hours),
     )

@@ -12,6 +12,7 @@ from litestar.routes import BaseRoute, HTTPRoute
 from msgspec import UNSET, Struct, UnsetType
 
 from server import __version__
+from server.dispatch.model import Nearest
 from server.web.api.answers import NotChosen
 from server.web.api.endpoint import JSON, Described
 from server.web.http import errors
@@ -25,6 +26,9 @@ DESCRIPTION: Final = """Callboard offers each delivery to the right driver and e
 Instants are RFC 3339 in UTC with milliseconds, ids are UUIDs, distances are in km, and money is in minor units (cents).
 Unknown fields in requests are refused; clients must ignore unknown fields in responses. Every error is a problem of
 RFC 9457 with a stable `code`. Drivers' apps also use a websocket: see [/asyncapi.json](/asyncapi.json)."""
+_ID: Final[Schema] = {"type": "string", "format": "uuid"}
+_KEY: Final[Schema] = {"type": "string", "maxLength": 64, "pattern": "^[^/\\u0000]*[^\\s/\\u0000][^/\\u0000]*$"}
+_IN_PATH: Final = {"key": _KEY}
 TAGS: Final = ("Deliveries", "Drivers", "Admin", "System")
 
 
@@ -38,6 +42,7 @@ class ProblemView(Struct, frozen=True):
     code: str
     errors: list[FieldError] | UnsetType = UNSET
     reasons: list[NotChosen] | UnsetType = UNSET
+    nearest: Nearest | UnsetType | None = UNSET
 
 
 class Parts:
@@ -149,7 +154,7 @@ def _require_all(parts: Parts, kind: Any) -> None:
 
 def _operation(path: str, name: str, described: Described, parts: Parts) -> Schema:
     parameters = [
-        {"name": given, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": given, "in": "path", "required": True, "schema": _IN_PATH.get(given, _ID)}
         for given in re.findall(r"\{(\w+)\}", path)
     ]
     parameters += _query_parameters(described)

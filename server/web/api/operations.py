@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET, UnsetType
+from msgspec import UnsetType
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
@@ -18,6 +18,7 @@ from server.web.access.guards import WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
+from server.web.api.zones import zone_asked
 from server.web.http.paging import BY_ID, BY_RANK
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def list_unassigned(request: Call) -> ASGIResponse:
     asked = UNASSIGNED.of(request)
     node: Node = request.app.state.node
     read = reads.read_all_unassigned if asked.all else reads.read_waiting
-    found = await read(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    found = await read(node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1)
     policy = node.policies.current
     return answer(
         BY_ID.page(found, asked.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
@@ -68,6 +69,7 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
         row.acknowledged_by,
         instant_or_none(row.acknowledged_at),
         row.acknowledgement_note,
+        row.nearest,
     )
 
 
@@ -83,7 +85,9 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
 async def list_at_risk(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node: Node = request.app.state.node
-    found = await read_at_risk(node.database.pool, _zone(asked.zone), BY_RANK.key(asked.cursor), asked.limit + 1)
+    found = await read_at_risk(
+        node.database.pool, zone_asked(node, asked.zone), BY_RANK.key(asked.cursor), asked.limit + 1
+    )
     return answer(BY_RANK.page(found, asked.limit, lambda row: row.place, at_risk_view))
 
 
@@ -115,7 +119,9 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
 async def list_tickets(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node: Node = request.app.state.node
-    found = await reads.read_tickets(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    found = await reads.read_tickets(
+        node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1
+    )
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
 
 
@@ -147,7 +153,9 @@ def ticket_view(row: reads.TicketRow) -> a.TicketView:
 async def list_alerts(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node: Node = request.app.state.node
-    found = await reads.read_alerts(node.database.pool, _zone(asked.zone), _id(asked.cursor), asked.limit + 1)
+    found = await reads.read_alerts(
+        node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1
+    )
     numbers = await alert_numbers(node, found)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
@@ -186,7 +194,7 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
 async def get_stats(request: Call) -> ASGIResponse:
     asked = STATS.of(request)
     node: Node = request.app.state.node
-    return answer(await stats(node, asked.window_minutes, _zone(asked.zone)))
+    return answer(await stats(node, asked.window_minutes, zone_asked(node, asked.zone)))
 
 
 async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsView:
@@ -220,10 +228,6 @@ async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsV
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _zone(zone: str | UnsetType) -> str | None:
-    return None if zone is UNSET else zone
 
 
 def _id(cursor: str | UnsetType) -> str | None:

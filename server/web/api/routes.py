@@ -19,11 +19,12 @@ from server.web.api import (
     system,
     users,
     webhooks,
+    zones,
 )  # fmt: skip
 
 API: Final = (
     deliveries, drivers, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users, privacy,
-    system, documents,
+    zones, system, documents,
 )  # fmt: skip
 
 

@@ -4,8 +4,9 @@ The rules never see what these types refuse, and what they accept fits into the 
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.messages import Lat, Lon
@@ -14,6 +15,7 @@ from server.dispatch.money import EXPONENTS
 
 # Declared here but checked by `Body`, which refuses NUL at a fraction of the cost of a pattern.
 NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
+THREE: Final = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]+[^\s\u0000][^\u0000]*$"}
 _SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 # Python's `$` also matches before a final line feed, so texts of a fixed length also have `max_length`.
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -30,6 +32,8 @@ VersionSeen = Annotated[int, Meta(ge=1, le=INT4)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, extra_json_schema={"enum": sorted(EXPONENTS)})]
 Instant = Annotated[datetime, Meta(tz=True)]
+# Text, because msgspec reads a number in a query as seconds since 1970.
+InstantAsked = Annotated[str, Meta(description="RFC 3339", extra_json_schema={"format": "date-time"})]
 IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -72,7 +76,7 @@ class NewDelivery(_Given, frozen=True):
     pickup: Place
     dropoff: Place
     seller_id: Key = ""
-    zone: Zone = "default"
+    zone: Zone | None = None
     prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0
     dispatch_at: Instant | None = None
     price_cents: Cents | None = None
@@ -317,6 +321,21 @@ class Acknowledgement(_Given, frozen=True):
     note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
 
 
+class GeoShape(_Given, frozen=True):
+    """A GeoJSON Polygon or MultiPolygon: closed rings of [longitude, latitude] in degrees, WGS 84."""
+
+    type: Literal["Polygon", "MultiPolygon"]
+    coordinates: Annotated[list[Any], Meta(min_length=1)]
+
+
+class ZoneDescription(_Given, frozen=True):
+    """A zone's display name, its shape, and the keys of zones whose drivers help after the search was widened."""
+
+    name: Name
+    shape: GeoShape | None = None
+    helped_by: Annotated[tuple[Zone, ...], Meta(max_length=20)] = ()
+
+
 class NewApiKey(_Given, frozen=True):
     """The name of the order source that will use the key. With `sellerId` the key is bound: it sees, creates and
     changes only the deliveries of that seller.
@@ -394,10 +413,19 @@ class PageAsked(_Asked, frozen=True):
 
 
 class DeliveriesAsked(PageAsked, frozen=True, kw_only=True):
-    """A page of deliveries."""
+    """A page of deliveries. `q` finds parts of number, store, addresses, names, phones and notes. `driverId` finds the
+    deliveries that a driver has or had. `from` and `to` bound `createdAt`, both included.
+    """
 
     status: DeliveryStatus | UnsetType = UNSET
     zone: ZoneAsked | UnsetType = UNSET
+    seller_order_id: Key | UnsetType = UNSET
+    seller_id: Key | UnsetType = UNSET
+    q: Annotated[str, Meta(min_length=3, max_length=200, extra_json_schema=THREE)] | UnsetType = UNSET
+    driver_id: IdGiven | UnsetType = UNSET
+    store: Key | UnsetType = UNSET
+    since: InstantAsked | UnsetType = msgspec.field(name="from", default=UNSET)
+    until: InstantAsked | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
 class DriversAsked(PageAsked, frozen=True, kw_only=True):
@@ -425,6 +453,13 @@ class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
     """A page, with a filter by zone."""
 
     zone: ZoneAsked | UnsetType = UNSET
+
+
+class ZonesAsked(_Asked, frozen=True):
+    """A page of zones."""
+
+    limit: Limit = 50
+    cursor: Annotated[str, Meta(max_length=2000, description="`nextCursor` of the page before")] | UnsetType = UNSET
 
 
 class ReasonAsked(_Asked, frozen=True):

@@ -97,7 +97,9 @@ async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIRespon
     """The candidates, ranked, with distance and minutes, and why not the others."""
     delivery, seen = await _shown(request, delivery_id)
     node = node_of(request)
-    ranked = await choices(node.database.pool, delivery, node.policies.current, None)
+    ranked = await choices(
+        node.database.pool, delivery, node.policies.current, None, node.zones.current.helpers(delivery.zone)
+    )
     return fragment(request, "board/dialogs/assign.html", delivery=delivery, seen=seen, choices=ranked)
 
 
@@ -140,7 +142,13 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         last = delivery.last_assignment()
         return refused_fragment(r.ASSIGNMENT_NOT_ACTIVE if last is None else not_active(last, delivery))
     driver = await read_driver(node.database.pool, assignment.driver_id)
-    ranked = await choices(node.database.pool, delivery, node.policies.current, assignment.driver_id)
+    ranked = await choices(
+        node.database.pool,
+        delivery,
+        node.policies.current,
+        assignment.driver_id,
+        node.zones.current.helpers(delivery.zone),
+    )
     return fragment(
         request,
         "board/dialogs/reassign.html",

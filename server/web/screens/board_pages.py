@@ -18,7 +18,7 @@ from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.query import asking
 from server.store.reads.board_driver import answers_of, offers_of, work_of
-from server.store.reads.deliveries import read_timeline
+from server.store.reads.deliveries import read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
@@ -57,11 +57,13 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     notices = await read_about(pool, known, NOTICES_LIMIT)
     offer, assignment = found.open_offer(), found.assignment()
     ids = [part.driver_id for part in (offer, assignment) if part is not None]
-    names = await read_names(pool, ids)
+    waits = found.status == "READY"
+    searched = await read_delivery(pool, known) if waits and offer is None else None
+    nearest = searched.unassigned.nearest if searched is not None and searched.unassigned is not None else None
+    names = await read_names(pool, [*ids, nearest.driver_id] if nearest is not None else ids)
     driver = await read_driver(pool, ids[0]) if ids else None
     carried = found.active_assignment() is not None
     wait = found.unassigned
-    waits = found.status == "READY"
     return {
         "d": found,
         "tiles": node.settings.map_tiles,
@@ -69,7 +71,8 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "now": node.clock.now(),
         "policy": policy,
         "wait": wait if waits else None,
-        "around": await choices(pool, found, policy, None) if waits else [],
+        "nearest": nearest,
+        "around": await choices(pool, found, policy, None, node.zones.current.helpers(found.zone)) if waits else [],
         "level": wait.escalation_level if wait is not None else 0,
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,

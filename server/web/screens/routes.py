@@ -15,16 +15,18 @@ from server.web.screens import (
     insights,
     login,
     notices,
+    orders,
     policy,
     unassigned,
     users,
     webhooks,
+    zones,
 )  # fmt: skip
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, board, board_pages, board_actions, board_bulk, policy, insights, alerts, notices,
-    unassigned, at_risk, webhooks,
+    unassigned, at_risk, webhooks, zones, orders,
 )  # fmt: skip
 
 

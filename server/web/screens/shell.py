@@ -40,9 +40,11 @@ LOGIN: Final = "/login"
 
 _EVERYBODYS: Final = (
     ("board", "Board"),
+    ("orders", "Orders"),
     ("alerts", "Alerts"),
     ("insights", "Insights"),
     ("policy", "Policy"),
+    ("zones", "Zones"),
     ("webhooks", "Webhooks"),
 )
 NAVIGATION: Final = {

@@ -29,7 +29,9 @@ from tests.torture.history import Asked
 from tests.torture.promises.verdict import Verdict
 
 RETURNS: Final = frozenset({"first_seen", "reconnected"})
-NOT_FOLDED: Final = frozenset({"alert.raised", "alert.resolved", "alert.acknowledged", "policy.changed"})
+NOT_FOLDED: Final = frozenset(
+    {"alert.raised", "alert.resolved", "alert.acknowledged", "zone.changed", "zone.removed", "policy.changed"}
+)
 """About no delivery and no driver."""
 
 

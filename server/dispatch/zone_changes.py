@@ -1,0 +1,39 @@
+"""The rules for descriptions of zones. They never change the zone of an order or a driver."""
+
+from server.dispatch import commands as c
+from server.dispatch import events as e
+from server.dispatch import refusals as r
+from server.dispatch.decided import Decided
+from server.dispatch.world import World
+from server.dispatch.zones import ZONES_LIMIT, Zone
+
+
+def change_zone(command: c.ChangeZone, world: World) -> Decided | r.Refusal:
+    """Sets the description of a zone. The same description again changes nothing."""
+    known = world.zones.find(command.key)
+    if known is None and len(world.zones) >= ZONES_LIMIT:
+        return r.TOO_MANY_ZONES
+    if known is not None and (known.name, known.shape, known.helped_by) == (
+        command.name,
+        command.shape,
+        command.helped_by,
+    ):
+        return Decided((), repeated=True)
+    zone = Zone(
+        command.key,
+        command.name,
+        command.shape,
+        command.helped_by,
+        command.actor.id or command.actor.type,
+        world.now,
+    )
+    area = world.zones.changed(zone).area_km2(zone.key)
+    return Decided((e.ZoneChanged(at=world.now, actor=command.actor, zone=zone, area_km2=area),))
+
+
+def remove_zone(command: c.RemoveZone, world: World) -> Decided | r.Refusal:
+    """Deletes the description of a zone."""
+    known = world.zones.find(command.key)
+    if known is None:
+        return r.NOT_FOUND
+    return Decided((e.ZoneRemoved(at=world.now, actor=command.actor, key=known.key),))

@@ -1,0 +1,151 @@
+"""The HTTP API of zones: their descriptions, and the spelling of a zone that a caller names."""
+
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from msgspec import Meta, UnsetType
+
+from server.contract.views import instant_or_none
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.names import name_key, spelling
+from server.dispatch.shapes import ShapeMistake, geometry_of, plain
+from server.dispatch.zones import Zone
+from server.web.access.guards import ADMIN, WATCHERS
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, no_content
+from server.web.http.errors import invalid_field, not_found, unless_refused
+from server.web.http.paging import Pager
+
+if TYPE_CHECKING:
+    from server.node import Node
+
+TAG: Final = "Admin"
+DESCRIPTION: Final = Body(s.ZoneDescription)
+ASKED: Final = Query(s.ZonesAsked)
+KEY_LENGTH: Final = 64
+BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
+
+
+def zone_asked(node: "Node", zone: str | UnsetType) -> str | None:
+    """The zone of a list query, in its spelling; None for all."""
+    if not isinstance(zone, str):
+        return None
+    return node.zones.spelled_before(zone) or spelling(zone)
+
+
+def zone_view(node: "Node", zone: Zone) -> a.ZoneView:
+    """The view of a zone."""
+    area = node.zones.current.area_km2(zone.key)
+    shape = a.ShapeView(**zone.shape) if zone.shape is not None else None
+    return a.ZoneView(
+        zone.key,
+        zone.name,
+        shape,
+        zone.helped_by,
+        round(area, 3) if area is not None else None,
+        zone.changed_by,
+        instant_or_none(zone.changed_at),
+    )
+
+
+async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
+    """Set the description of a zone. Raises 422, or 409 if there are too many."""
+    if not 0 < len(key.strip()) <= KEY_LENGTH or "\x00" in key:
+        raise invalid_field("key", f"must have 1 to {KEY_LENGTH} characters")
+    shape = None
+    if said.shape is not None:
+        shape = msgspec.to_builtins(said.shape)
+        try:
+            geometry_of(shape)
+        except ShapeMistake as mistake:
+            raise invalid_field("shape", str(mistake)) from None
+        shape = plain(shape)
+    if name_key(key) in map(name_key, said.helped_by):
+        raise invalid_field("helpedBy", "must not name the zone itself")
+    zones = (node := _node(request)).zones
+    helpers = dict.fromkeys([await zones.spelled(helper) for helper in said.helped_by])
+    known = await zones.spelled(key)
+    command = c.ChangeZone(known, spelling(said.name), shape, tuple(helpers), request.user.actor)
+    unless_refused(await node.executor.submit(command))
+    zone = zones.current.find(known)
+    if zone is None:  # removed meanwhile
+        raise not_found()
+    return zone
+
+
+def _node(request: Call) -> "Node":
+    node: Node = request.app.state.node
+    return node
+
+
+def _found(request: Call, key: str) -> Zone:
+    zone = _node(request).zones.current.find(key)
+    if zone is None:
+        raise not_found()
+    return zone
+
+
+@endpoint(
+    "GET",
+    "/admin/zones",
+    tag=TAG,
+    summary="List zones with a description, by key.",
+    guard=WATCHERS,
+    query=ASKED,
+    answers={200: list[a.ZoneView]},
+)
+async def list_zones(request: Call) -> ASGIResponse:
+    asked = ASKED.of(request)
+    node = _node(request)
+    after = BY_KEY.key(asked.cursor)
+    found = [zone for zone in node.zones.current if after is None or name_key(zone.key) > after[0]]
+    shown = found[: asked.limit + 1]
+    return answer(BY_KEY.page(shown, asked.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z)))
+
+
+@endpoint(
+    "GET",
+    "/admin/zones/{key:str}",
+    tag=TAG,
+    summary="Show the description of a zone.",
+    guard=WATCHERS,
+    answers={200: a.ZoneView},
+)
+async def get_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
+    return answer(zone_view(_node(request), _found(request, key)))
+
+
+@endpoint(
+    "PUT",
+    "/admin/zones/{key:str}",
+    tag=TAG,
+    summary="Set the description of a zone: its name, its shape, and the zones whose drivers help. Idempotent.",
+    guard=ADMIN,
+    body=DESCRIPTION,
+    answers={200: a.ZoneView},
+    refusals=(r.TOO_MANY_ZONES.code,),
+)
+async def put_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
+    said = await DESCRIPTION.of(request)
+    return answer(zone_view(_node(request), await described(request, key, said)))
+
+
+@endpoint(
+    "DELETE",
+    "/admin/zones/{key:str}",
+    tag=TAG,
+    summary="Delete the description of a zone. Its deliveries and drivers stay in it.",
+    guard=ADMIN,
+    answers={204: None},
+)
+async def delete_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
+    unless_refused(await _node(request).executor.submit(c.RemoveZone(key, request.user.actor)))
+    return no_content()
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [list_zones, get_zone, put_zone, delete_zone]

@@ -1,0 +1,112 @@
+"""The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+
+from server.dispatch import commands as c
+from server.dispatch.names import name_key
+from server.dispatch.zones import Zone
+from server.store.query import asking
+from server.store.zones import zones_in_use
+from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.sessions import FORM
+from server.web.api import schemas as s
+from server.web.api.endpoint import Call
+from server.web.api.zones import described
+from server.web.http.errors import Problem, invalid_field, unless_refused
+from server.web.http.forms import Form, read_form
+from server.web.screens.board_answers import node_of
+from server.web.screens.shell import flash, page, see_other
+from server.web.screens.users import in_words
+
+SHOWN_LIMIT: Final = 500
+FIELDS: Final = ("key", "name", "helped_by", "shape")
+
+
+@get("/zones", guards=[WATCHERS], include_in_schema=False)
+async def zones(request: Call) -> ASGIResponse:
+    """All zones, and the form for one: `?zone=` fills it in."""
+    asked = request.query_params.get("zone", "").replace("\x00", "")
+    zone = node_of(request).zones.current.find(asked)
+    filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": asked[:64]}
+    return await _zones(request, filled=filled)
+
+
+@post("/zones", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+async def change(request: Call) -> ASGIResponse:
+    """`do=` save or remove."""
+    form = await read_form(request, Form)
+    key = form.text("key")
+    filled = {name: form.text(name) for name in FIELDS}
+    try:
+        if form.last("do") == "remove":
+            unless_refused(await node_of(request).executor.submit(c.RemoveZone(key, request.user.actor)))
+            said = f"The description of {key} is deleted. Its orders and drivers stay in the zone."
+        else:
+            zone = await described(request, key, _said(filled))
+            said = f"{zone.name} is saved. The changes apply to new orders."
+    except Problem as problem:
+        if problem.kind.status not in (404, 409, 422):
+            raise
+        return await _zones(request, problem.kind.status, problem=in_words(problem), filled=filled)
+    return see_other("/zones", flash(request, "good", said))
+
+
+def _said(filled: dict[str, str]) -> s.ZoneDescription:
+    """The form as a request of the API. Raises 422."""
+    shape = None
+    if filled["shape"]:
+        try:
+            shape = msgspec.json.decode(filled["shape"].encode())
+        except ValueError:
+            raise invalid_field("shape", "The shape must be GeoJSON, a Polygon or MultiPolygon.") from None
+        if isinstance(shape, dict) and shape.get("type") == "Feature":
+            shape = shape.get("geometry")
+    helpers = [helper.strip() for helper in filled["helped_by"].split(",") if helper.strip()]
+    said = {"name": filled["name"], "shape": shape, "helpedBy": helpers}
+    try:
+        return msgspec.convert(said, s.ZoneDescription)
+    except msgspec.ValidationError as error:
+        if "$.shape" in str(error):
+            raise invalid_field("shape", "The shape must be GeoJSON, a Polygon or MultiPolygon.") from None
+        if "$.helpedBy" in str(error):
+            raise invalid_field("helpedBy", "Name at most 20 zones that help, 64 characters each.") from None
+        raise invalid_field("name", "Give the zone a name, up to 200 characters.") from None
+
+
+def _filled(zone: Zone) -> dict[str, str]:
+    return {
+        "key": zone.key,
+        "name": zone.name,
+        "helped_by": ", ".join(zone.helped_by),
+        "shape": msgspec.json.encode(zone.shape).decode() if zone.shape is not None else "",
+    }
+
+
+async def _zones(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
+    node = node_of(request)
+    known = node.zones.current
+    with asking():
+        in_use = {name_key(zone.key): zone for zone in await zones_in_use(node.database.pool, SHOWN_LIMIT)}
+    rows = [
+        (
+            one.key,
+            known.find(one.key),
+            known.area_km2(one.key),
+            one.drivers,
+            one.waiting,
+            f"/zones?zone={quote(one.key)}",
+        )
+        for one in in_use.values()
+    ]
+    described_first = sorted(rows, key=lambda row: (row[1] is None, name_key(row[0])))
+    shown = {"problem": None, **context}
+    return await page(request, "zones.html", status, nav="zones", zones=described_first, **shown)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [zones, change]

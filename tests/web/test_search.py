@@ -1,0 +1,144 @@
+"""Finding deliveries: by parts of what they say, by seller, store, driver and time; at once, and later."""
+
+from typing import Any
+
+import pytest
+
+from server.ids import new_id
+from server.store.jobs.search_rows import write_search_rows
+from tests.web.conftest import DROPOFF, PICKUP, Check, Site
+
+ANNA = {
+    **DROPOFF,
+    "address": "Müllerstraße 12",
+    "name": "Anna Blume",
+    "phone": "+49 151 234-567",
+    "notes": "ring twice",
+}
+
+
+async def found(site: Site, **asked: str) -> list[str]:
+    """The ids of the first page, as a viewer asks."""
+    answer = await site.vic.get("/deliveries", params=asked)
+    assert answer.status_code == 200, answer.text
+    return [delivery["id"] for delivery in answer.json()["items"]]
+
+
+async def row_by_row(site: Site) -> int:
+    """Write the rows for searching of all there is."""
+    pool = site.node.app.state.node.database.pool
+    written = 0
+    while count := await write_search_rows(pool, later_seconds=-60, at_once=2):
+        written += count
+    return written
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "with a row for searching"])
+async def test_parts_of_what_an_order_says_are_found(site: Site, later: bool) -> None:
+    anna = (await site.delivery(sellerOrderId="A-10%_7", dropoff=ANNA, notes="50% off\\"))["id"]
+    other = (await site.delivery(storeName="Green Bowl", pickup=PICKUP | {"notes": "back door"}))["id"]
+    if later:
+        assert await row_by_row(site) == 2
+    for q in ("a-10%_7", "%_7", "müllerstr", "ANNA B", "151 234", "49151234567", "ring TWICE", "50% off\\", " blume "):
+        assert await found(site, q=q) == [anna], q
+    for q in ("green", "back door"):
+        assert await found(site, q=q) == [other], q
+    assert await found(site, q="torstr. 1") == [other, anna]
+    for q in ("A_10", "%%%", "nobody", "blume\nring"):
+        assert await found(site, q=q) == [], q
+
+
+async def test_what_is_changed_is_found_by_what_it_says_now(site: Site) -> None:
+    delivery = await site.delivery(dropoff=ANNA)
+    await row_by_row(site)
+    changed = await site.shop.patch(
+        f"/deliveries/{delivery['id']}", json={"version": delivery["version"], "dropoff": DROPOFF | {"name": "Carl"}}
+    )
+    assert changed.status_code == 200, changed.text
+    assert await found(site, q="Carl") == [delivery["id"]]
+    assert await found(site, q="Anna Blume") == []
+    pool = site.node.app.state.node.database.pool
+    assert await pool.fetchval("SELECT count(*) FROM delivery_search WHERE words LIKE '%49151234567%'") == 0
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "with a row for searching"])
+async def test_orders_are_found_by_seller_store_driver_state_and_time(site: Site, later: bool) -> None:
+    dan = await site.driver(at_work=True)
+    carried, _ = await site.assignment(dan)
+    first = await site.delivery(sellerId="roma", sellerOrderId="7", storeName="Roma  Nord")
+    second = await site.delivery(sellerId="roma", sellerOrderId="8", zone="Mitte")
+    if later:
+        assert await row_by_row(site) == 3
+    assert await found(site, sellerId="roma") == [second["id"], first["id"]]
+    assert await found(site, sellerId="roma", sellerOrderId=" 7") == [first["id"]]
+    assert await found(site, sellerOrderId="8", zone="mitte") == [second["id"]]
+    assert await found(site, store="ROMA nord ") == [first["id"]]
+    assert await found(site, store="Roma") == []
+    assert await found(site, driverId=dan.id.upper()) == [carried["id"]]
+    assert await found(site, driverId=new_id()) == []
+    assert await found(site, driverId=dan.id, status="READY") == []
+    assert await found(site, sellerId="roma", status="READY", zone="default") == [first["id"]]
+    assert await found(site, **{"from": first["createdAt"], "to": second["createdAt"]}) == [second["id"], first["id"]]
+    assert await found(site, to="2020-01-01T00:00:00Z") == []
+    assert await found(site, q="Roma", **{"from": second["createdAt"]}) == [second["id"]]
+
+
+async def test_a_search_comes_in_pages(site: Site) -> None:
+    made = [(await site.delivery(storeName="Roma"))["id"] for _ in range(5)]
+    await row_by_row(site)
+    made += [(await site.delivery(storeName="Roma"))["id"] for _ in range(2)]
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = (await site.vic.get("/deliveries", params={"q": "roma", "limit": 3, "cursor": cursor})).json()
+        assert len(page["items"]) <= 3
+        seen += [delivery["id"] for delivery in page["items"]]
+        if page["nextCursor"] is None:
+            break
+        cursor = page["nextCursor"]
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"q": "ab"}, "q"),
+        ({"q": " a  "}, "q"),
+        ({"q": "x" * 201}, "q"),
+        ({"q": "a\x00bc"}, "q"),
+        ({"driverId": "dan"}, "driverId"),
+        ({"from": "yesterday"}, "from"),
+        ({"to": "0.5"}, "to"),
+        ({"to": "2026-02-01T10:00:00"}, "to"),
+        ({"to": "0001-01-01T00:00:00+10:00"}, "to"),
+        ({"cursor": "x"}, "cursor"),
+    ],
+)
+async def test_what_cannot_be_looked_for_is_refused(
+    site: Site, problem: Check, asked: dict[str, Any], field: str
+) -> None:
+    error = problem(await site.vic.get("/deliveries", params=asked), 422, "invalid")
+    assert [found["field"] for found in error["errors"]] == [field]
+
+
+async def test_drivers_do_not_search(site: Site, problem: Check) -> None:
+    dan = await site.driver()
+    problem(await dan.client.get("/deliveries?q=roma"), 403, "forbidden")
+    problem(await site.nobody.get("/deliveries?q=roma"), 401, "unauthorized")
+
+
+async def test_times_at_the_ends_of_the_calendar_are_no_mistake(site: Site) -> None:
+    delivery = await site.delivery()
+    assert await found(site, **{"from": "0001-01-02T00:00:00Z", "to": "9999-12-30T00:00:00Z"}) == [delivery["id"]]
+    assert await found(site, **{"from": "9999-12-31T23:00:00Z"}) == []
+
+
+async def test_rows_go_with_their_deliveries(site: Site) -> None:
+    delivery = await site.delivery(dropoff=ANNA)
+    await row_by_row(site)
+    pool = site.node.app.state.node.database.pool
+    await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "x"})
+    await site.node.change("DELETE FROM unassigned_orders")
+    await site.node.change("DELETE FROM events")
+    await site.node.change("DELETE FROM deliveries")
+    assert await pool.fetchval("SELECT count(*) FROM delivery_search") == 0

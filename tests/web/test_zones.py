@@ -1,0 +1,166 @@
+"""Zones over the API and on the screen: describing them, what orders without a zone get, and one spelling for all."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.conftest import StartNode
+from tests.waiting import until
+from tests.web.conftest import Check, Site
+from tests.web.people import logged_in
+
+LON, LAT = 13.405, 52.52
+
+
+def around(size: float = 0.1) -> dict[str, Any]:
+    w, e, s, n = LON - size / 2, LON + size / 2, LAT - size / 2, LAT + size / 2
+    return {"type": "Polygon", "coordinates": [[[w, s], [e, s], [e, n], [w, n], [w, s]]]}
+
+
+async def test_a_zone_is_described_read_changed_and_removed(site: Site, problem: Check) -> None:
+    said = {"name": "Mitte", "shape": around(), "helpedBy": ["Nord", " nord "]}
+    made = await site.ada.put("/admin/zones/Mitte", json=said)
+    assert made.status_code == 200, made.text
+    zone = made.json()
+    assert zone.items() >= {"key": "Mitte", "name": "Mitte", "helpedBy": ["Nord"], "changedBy": "ada"}.items()
+    assert zone["shape"] == around()
+    assert zone["areaKm2"] == pytest.approx(75.3, rel=0.01)
+    assert (await site.ada.put("/admin/zones/%20MITTE", json=said)).json() == zone
+    assert (await site.vic.get("/admin/zones/mitte")).json() == zone
+    assert (await site.alice.get("/admin/zones")).json() == {"items": [zone], "nextCursor": None}
+    changed = (await site.ada.put("/admin/zones/mitte", json={"name": "Centre"})).json()
+    assert changed.items() >= {"key": "Mitte", "name": "Centre", "shape": None, "helpedBy": [], "areaKm2": None}.items()
+    assert (await site.ada.delete("/admin/zones/mitte")).status_code == 204
+    problem(await site.ada.delete("/admin/zones/mitte"), 404, "not_found")
+    problem(await site.vic.get("/admin/zones/Mitte"), 404, "not_found")
+    assert (await site.vic.get("/admin/zones")).json()["items"] == []
+
+
+async def test_zones_come_in_pages_by_key(site: Site, problem: Check) -> None:
+    for key in ("b", "C", "a"):
+        assert (await site.ada.put(f"/admin/zones/{key}", json={"name": key})).status_code == 200
+    first = (await site.vic.get("/admin/zones?limit=2")).json()
+    assert [zone["key"] for zone in first["items"]] == ["a", "b"]
+    last = (await site.vic.get(f"/admin/zones?limit=2&cursor={first['nextCursor']}")).json()
+    assert ([zone["key"] for zone in last["items"]], last["nextCursor"]) == (["C"], None)
+    problem(await site.vic.get("/admin/zones?cursor=x"), 422, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "M", "colour": "red"}, "colour"),
+        ({"name": "M", "shape": {"type": "Point", "coordinates": [13, 52]}}, "shape.type"),
+        (
+            {"name": "M", "shape": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}},
+            "shape",
+        ),
+        ({"name": "M", "shape": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1]]]}}, "shape"),
+        ({"name": "M", "helpedBy": [" MITTE"]}, "helpedBy"),
+        ({"name": "M", "helpedBy": ["x"] * 21}, "helpedBy"),
+        ({"name": "M", "helpedBy": [""]}, "helpedBy[0]"),
+    ],
+)
+async def test_a_description_that_makes_no_sense_is_refused(
+    site: Site, problem: Check, body: dict[str, Any], field: str
+) -> None:
+    error = problem(await site.ada.put("/admin/zones/Mitte", json=body), 422, "invalid")
+    assert [found["field"] for found in error["errors"]] == [field]
+    assert (await site.vic.get("/admin/zones")).json()["items"] == []
+
+
+async def test_a_key_has_1_to_64_characters(site: Site, problem: Check) -> None:
+    for key in ("x" * 65, "%20", "a%00b"):
+        problem(await site.ada.put(f"/admin/zones/{key}", json={"name": "M"}), 422, "invalid")
+        problem(await site.vic.get(f"/admin/zones/{key}"), 404, "not_found")
+        problem(await site.ada.delete(f"/admin/zones/{key}"), 404, "not_found")
+    problem(await site.ada.put("/admin/zones/M", content=b"{"), 400, "malformed")
+    problem(await site.alice.put("/admin/zones/M", json={"name": "M"}), 403, "forbidden")
+    problem(await site.shop.get("/admin/zones"), 403, "forbidden")
+
+
+async def test_an_order_without_a_zone_gets_the_smallest_around_its_pickup(site: Site) -> None:
+    assert (await site.delivery())["zone"] == "default"
+    await site.ada.put("/admin/zones/city", json={"name": "City", "shape": around(0.5)})
+    await site.ada.put("/admin/zones/centre", json={"name": "Centre", "shape": around(0.1)})
+    order = site.order()
+    made = await site.shop.post("/deliveries", json=order)
+    assert made.json()["zone"] == "centre"
+    assert (await site.delivery(zone=None))["zone"] == "centre"
+    assert (await site.delivery(zone="default"))["zone"] == "default"
+    assert (await site.delivery(pickup={"lat": LAT + 0.2, "lon": LON}))["zone"] == "city"
+    assert (await site.delivery(pickup={"lat": 0, "lon": 0}, dropoff={"lat": 0, "lon": 0.01}))["zone"] == "default"
+    again = await site.shop.post("/deliveries", json=order | {"zone": "Centre"})
+    assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+
+
+async def test_all_spellings_of_a_zone_are_one(site: Site) -> None:
+    dan = await site.driver(zone="Mitte", at_work=True)
+    delivery = await site.delivery(zone="  mitte ")
+    assert delivery["zone"] == "Mitte"
+    assert (await dan.offer())["deliveryId"] == delivery["id"]
+    for spelled in ("MITTE", "%20mitte", "Mitte"):
+        assert [one["id"] for one in (await site.vic.get(f"/deliveries?zone={spelled}")).json()["items"]] == [
+            delivery["id"]
+        ]
+        assert [one["id"] for one in (await site.vic.get(f"/drivers?zone={spelled}")).json()["items"]] == [dan.id]
+    moved = await site.shop.patch(f"/drivers/{dan.id}", json={"zone": "MITTE"})
+    assert moved.json()["zone"] == "Mitte"
+
+
+async def test_tags_are_one_however_they_are_spelled(site: Site) -> None:
+    dan = await site.driver(tags=["Cool  Box", "cool box"], at_work=True)
+    assert (await dan.get()).json()["tags"] == ["Cool Box"]
+    delivery = await site.delivery(requirements=[" cool box"])
+    assert delivery["requirements"] == ["cool box"]
+    assert (await dan.offer())["deliveryId"] == delivery["id"]
+
+
+async def test_two_nodes_choose_one_spelling_and_know_each_others_zones(site: Site, node: StartNode) -> None:
+    other = Site(await node())
+    bodies = [site.order(zone=spelled) for spelled in ("Mitte", "MITTE", "mitte", "mittE")]
+    made = await asyncio.gather(
+        *((site if index % 2 else other).shop.post("/deliveries", json=body) for index, body in enumerate(bodies))
+    )
+    assert len({answer.json()["zone"] for answer in made}) == 1
+    await site.ada.put("/admin/zones/mitte", json={"name": "Mitte", "shape": around()})
+
+    async def known_there() -> bool:
+        return (await other.vic.get("/admin/zones/mitte")).status_code == 200
+
+    await until(known_there)
+    assert (await other.delivery())["zone"] == made[0].json()["zone"]
+    await site.ada.delete("/admin/zones/mitte")
+
+    async def gone_there() -> bool:
+        return (await other.vic.get("/admin/zones/mitte")).status_code == 404
+
+    await until(gone_there)
+    assert (await other.delivery())["zone"] == "default"
+    await other.close()
+
+
+async def test_the_screen_describes_zones(site: Site) -> None:
+    await site.driver(zone="Nord")
+    await site.delivery(zone="Typo")
+    ada = await logged_in(site, "grace", "admin")
+    assert "Typo" in (await ada.see("/zones")).text
+    form = {"key": "Mitte", "name": "Mitte", "helped_by": "Nord, West", "shape": msgspec.json.encode(around()).decode()}
+    assert (await ada.send("/zones", **form, do="save")).status_code == 303
+    assert "75.2 km²" in (await ada.see("/zones")).text
+    wrong = await ada.send("/zones", **form | {"shape": "circle"}, do="save")
+    assert (wrong.status_code, "must be GeoJSON" in wrong.text) == (422, True)
+    nameless = await ada.send("/zones", **form | {"name": ""}, do="save")
+    assert (nameless.status_code, "Give the zone a name" in nameless.text) == (422, True)
+    crowded = await ada.send("/zones", **form | {"helped_by": "x" * 65}, do="save")
+    assert (crowded.status_code, "Name at most 20 zones" in crowded.text) == (422, True)
+    assert "Nord, West" in (await ada.see("/zones?zone=mitte")).text
+    assert (await ada.send("/zones", key="Mitte", do="remove")).status_code == 303
+    assert (await ada.send("/zones", key="Mitte", do="remove")).status_code == 404
+    assert (await site.vic.get("/admin/zones")).json()["items"] == []
+    vic = await logged_in(site, "otto", "viewer")
+    assert 'action="/zones"' not in (await vic.see("/zones")).text
