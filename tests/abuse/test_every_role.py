@@ -348,6 +348,7 @@ async def test_ids_of_one_kind_are_nothing_of_another(site: Site, problem: Check
         "/board/deliveries/": delivery["id"],
         "/board/drivers/": dan.id,
         "/unassigned/": delivery["id"],
+        "/at-risk/": delivery["id"],
         "/webhooks/": hook["id"],
     }
     foreign = {*ids.values(), "0", "-1", "%00", "%2e%2e%2f", "null", new_id() + "x", "é", "' OR 1=1 --"}
