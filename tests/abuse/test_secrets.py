@@ -190,7 +190,7 @@ async def test_no_secret_is_in_any_output(
     }
     process = run_bare("serve", "--port", "0", "--workers", "2", **settings)
     url = await process.ready()
-    first = re.search(r"with the password (\S+) \(shown only now\)", process.err)
+    first = re.search(r"with the password (\S+) \(shown only this once\)", process.err)
     assert first is not None
     await used(kept, url, secret, metrics_token, first[1])
     kept.hear("the arguments of processes", processes(process))

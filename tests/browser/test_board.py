@@ -683,7 +683,7 @@ async def test_a_driver_who_goes_moves_nothing_in_a_list_that_holds_still(site: 
             await expect(board.locator('[data-n="gone"]')).to_be_visible()
             mark = board.locator(f"#{row} .driver-gone")
             await expect(mark).to_be_in_viewport()
-            await expect(board.locator(f'[data-take="{name}"]')).to_contain_text(re.compile("[12] changes? wait"))
+            await expect(board.locator(f'[data-take="{name}"]')).to_contain_text(re.compile("[12] new changes?"))
             assert await board.evaluate(PLACES, name) == before
             # A full read, as after a restart, changes nothing either.
             site.node.app.state.node.feed.broadcast.begin()

@@ -97,6 +97,7 @@ WHOLE: Final = (
     ASSIGNED.format(id=ASSIGNMENT, delivery=CAKE, driver=DORA),
     A_TICKET.format(id=TICKET, delivery=SOUP),
     HISTORY.format(id=new_id(), driver=DAN),
+    "INSERT INTO zones (key, spelling, name, helped_by, version) VALUES ('mitte', 'Mitte', 'Mitte', '{}', 1)",
     EVENT,
     MESSAGE.format(driver=DAN, seq=1),
     POSITION.format(driver=DAN),
@@ -186,6 +187,10 @@ BREAKING: Final[dict[str, str]] = {
     "support_tickets_status_check": "UPDATE support_tickets SET status = 'lost'",
     "support_tickets_priority_check": "UPDATE support_tickets SET priority = 'very high'",
     "events_actor_type_check": "UPDATE events SET actor_type = 'viewer'",
+    "delivery_search_delivery": (
+        f"INSERT INTO delivery_search (delivery_id, seller_id, store, words) VALUES ('{new_id()}', 's', 's', 's')"
+    ),
+    "zones_described_check": "UPDATE zones SET name = NULL",
     "webhook_deliveries_attempts_check": "UPDATE webhook_deliveries SET attempts = -1",
     "webhook_deliveries_over_check": "UPDATE webhook_deliveries SET delivered_at = now(), parked_at = now()",
     "notices_severity_check": "UPDATE notices SET severity = 'loud'",

@@ -114,8 +114,8 @@ async def read_whole(connection: Any, prepared: str) -> list[str]:
     return [node["Relation Name"] for node in scans(json.loads(text)[0]["Plan"]) if "Index Cond" not in node]
 
 
-WHOLE = {"outbox": ["webhooks"]}
-"""What may be: there are a few dozen webhooks at most, and each is asked whether it wants to hear."""
+WHOLE = {"outbox": ["webhooks"], "zones": ["zones"]}
+"""What may be: there are a few dozen webhooks at most, each asked whether it wants to hear, and few zones here."""
 
 
 async def test_saving_looks_its_rows_up_once_there_are_more_than_a_few(writing: Any) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx2
+import pytest
 
 from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
@@ -160,7 +161,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await refuse(alice, "POST", order + "/retry", "delivery_erased", REASON, delivery_id=delivery["id"])
 
 
-async def test_no_refusal_changes_a_row(site: Site) -> None:
+async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody dispatches meanwhile, so that only the calls could change anything."""
     await site.node.app.state.node.lease.release()
     refusing = Refusing(site)
@@ -272,6 +273,11 @@ async def test_no_refusal_changes_a_row(site: Site) -> None:
     await refuse(ada, "POST", path, "webhook_not_active", message_id=message_id)
     path = "/admin/webhooks/{webhook_id}/redeliver-parked"
     await refuse(ada, "POST", path, "webhook_not_active", webhook_id=made[0])
+    await site.driver("Nina", zone="Nord")  # its spelling is known from then on
+    zone = {"name": "Mitte"}
+    assert (await ada.put("/admin/zones/Mitte", json=zone)).status_code in (200, 201)
+    monkeypatch.setattr("server.dispatch.zone_changes.ZONES_LIMIT", 1)
+    await refuse(ada, "PUT", "/admin/zones/{key}", "too_many_zones", zone, key="Nord")
     only = await add(site.node, "Ada", "admin")
     eve = {"name": "ada", "role": "ops", "password": "correct horse"}
     await refuse(ada, "POST", "/admin/users", "user_exists", eve)

@@ -382,7 +382,7 @@ EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 class Erasure(_Given, frozen=True):
     """The phone of the person to erase, compared by its digits (5 to 20)."""
 
-    phone: Annotated[str, Meta(max_length=40, pattern=r"^[^0-9]*([0-9][^0-9]*){5,20}$", extra_json_schema=NO_NUL)]
+    phone: Annotated[str, Meta(max_length=40, pattern=r"^[^0-9\u0000]*([0-9][^0-9\u0000]*){5,20}$")]
 
 
 class NewWebhook(_Given, frozen=True):
