@@ -1,4 +1,4 @@
-"""The drivers to whom a person may give a delivery: those around its pickup, ranked, each with the obstacle if any."""
+"""Drivers for an assignment by hand: those near the pickup, ranked, each with the reason against it, if any."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -31,12 +31,18 @@ async def at_work(shop: Shop, tally: Tally, **habits: Any) -> AsyncIterator[Simu
     driver = SimulatedDriver(client, tally, HERE, Pace(5000.0, 0.05, 0.05), Habits(**(SURE | habits)))
     task = asyncio.create_task(driver.live())
     try:
-        await until(lambda: driver.client.connected.is_set())
+        await until(lambda: _can_be_found(shop, driver_id))
         yield driver
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _can_be_found(shop: Shop, driver_id: str) -> bool:
+    """Available and at a known place: a search for a driver finds them at once."""
+    driver = await shop.api.call("GET", f"/drivers/{driver_id}")
+    return driver["availability"] == "available" and driver["location"] is not None
 
 
 async def ordered(shop: Shop, tally: Tally, *, shops: ShopHabits | None = None, prep: float = 0.0, **more: Any) -> str:
@@ -61,9 +67,7 @@ async def becomes(shop: Shop, delivery_id: str, status: str) -> list[dict[str, A
 
 
 def kinds(timeline: list[dict[str, Any]]) -> list[str]:
-    """What happened to the delivery. Whether a first search was too early for the driver is a matter of moments."""
-    found = [event["type"].removeprefix("delivery.") for event in timeline if event["type"].startswith("delivery.")]
-    return [kind for kind in found if kind != "search_failed"]
+    return [event["type"].removeprefix("delivery.") for event in timeline if event["type"].startswith("delivery.")]
 
 
 async def test_a_job_is_carried_out_from_door_to_door(shop: Shop) -> None:

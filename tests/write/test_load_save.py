@@ -48,10 +48,12 @@ from tests.dispatch import (
     test_drivers,
     test_offers,
     test_risks,
+    test_zones,
 )
 from tests.dispatch.cases import Case
 
 CASES: list[Case] = [
+    *test_zones.CASES,
     *test_alerts.ALERTING,
     *test_assignments.DRIVING,
     *test_assignments.ASSIGNING,
@@ -165,7 +167,9 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
 async def as_given(connection: Any, named: Named, given: World) -> World:
     """What is named, loaded, in a world of the same time."""
     rows = (await load(connection, named, given.policy)).world
-    return World(given.now, given.policy, rows.deliveries, rows.drivers, rows.by_external_ref, rows.alerts)
+    return World(
+        given.now, given.policy, rows.deliveries, rows.drivers, rows.by_external_ref, rows.alerts, zones=given.zones
+    )
 
 
 async def check(connection: Any, case: Case) -> bool:
@@ -228,8 +232,7 @@ async def test_folding_the_events_gives_what_is_loaded_again(connection: Any) ->
         except BaseException as error:
             error.add_note(f"the case: {case.name}")
             raise
-    # Zones are no part of a world that is loaded: tests/web/test_zones.py has their rows.
-    assert happened == set(get_args(c.Command)) - {c.ChangeZone, c.RemoveZone}
+    assert happened == set(get_args(c.Command))
 
 
 async def test_a_policy_is_there_for_the_next_to_decide(connection: Any) -> None:
