@@ -60,7 +60,7 @@ class DriverApp(Connection):
 async def driver_app(
     ws_url: str, driver_id: str, *, last_seq: int | None = None, bearer: str | None = None, **options: Any
 ) -> AsyncIterator[DriverApp]:
-    """Connect as this driver, who has their `hello` or was told why not; closed at the end.
+    """Connect as this driver and wait for `hello` or the refusal; closed at the end.
 
     What happens afterwards comes as messages of its own: a `hello` would hold what happened before it.
     """

@@ -71,7 +71,7 @@ class Wait:
             self.recorded_at = clock.on_loop(unassigned.last_attempt_at)
 
     def excluded(self, now: float, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
-        """The drivers who must not get this delivery now, with reasons: by the rules, and those whom it just lost."""
+        """The drivers who must not get this delivery now, with reasons: by the rules, and those it has just lost."""
         reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
         reasons.update(self.unfit)
         delivery = self.delivery

@@ -175,7 +175,7 @@ class _Read(Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Place(_Read, frozen=True, kw_only=True):
-    """A store or a door: degrees, and whom the driver meets there."""
+    """A store or a door: its place in degrees, and the contact there."""
 
     lat: float
     lon: float

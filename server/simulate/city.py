@@ -122,7 +122,7 @@ class City:
         )
 
     def _promise(self) -> int | None:
-        """When somebody was told that it will be there: mostly in good time, sometimes hardly possible."""
+        """The promised time: mostly with enough time left, sometimes hardly possible."""
         chance = self._chance.random()
         if chance < 0.4:
             return None

@@ -281,7 +281,7 @@ class Hub:
             self._empty.set()
 
     def lose(self, socket: Socket) -> None:
-        """Nothing is heard from this socket any more: the rules are told at once, whenever its handler may end."""
+        """The socket is lost: reports it at once, before its handler ends."""
         socket.close(TOO_SLOW)
         parting = asyncio.create_task(self._part(DisconnectDriver(socket.driver_id, socket.session_id)))
         self._partings.add(parting)

@@ -173,7 +173,7 @@ async def load(
 
 
 class _Planned(Struct):
-    """When the plans of a connection were looked after last, and how large the tables were when they were dropped."""
+    """When the plans of a connection were checked last, and how large the tables were when they were dropped."""
 
     looked_at: float
     sizes: list[int]
