@@ -137,7 +137,7 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
             if screen == "users":
                 await page.get_by_label("Name", exact=True).fill("ADA")
                 await page.get_by_role("button", name="Add").click()
-                await expect(page.get_by_role("alert")).to_have_text("There is a user called ADA already.")
+                await expect(page.get_by_role("alert")).to_have_text("The user name ADA is taken.")
             await check_accessible(page, f"{screen} {theme}")
             await shoot(page, f"{screen}{name}-{theme}")
         await page.goto(f"{ada.url}/users")

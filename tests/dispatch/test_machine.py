@@ -18,7 +18,7 @@ from server.dispatch.matching import Candidate, Waiting, match
 from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Place, Point, Position, Proof
 from server.dispatch.offers import dispatchable, exclusion, unfit, wants_offer
 from server.dispatch.policy import EscalationLevel, Policy, WatchPolicy
-from server.dispatch.refusals import Refusal
+from server.dispatch.refusals import PIN_WRONG, Refusal
 from server.dispatch.risks import WORST_FIRST
 from server.dispatch.sameness import Posted
 from server.dispatch.world import World
@@ -100,7 +100,11 @@ class Dispatch(RuleBasedStateMachine):
     def repeat(self, command: c.Command, first: Decided) -> None:
         again = decide(command, self.world())
         if isinstance(again, Decided):
-            assert again.events == ()
+            if isinstance(command, c.Complete) and first.refusal == PIN_WRONG and command.action.action_id is None:
+                [event] = again.events
+                assert isinstance(event, e.PinWrong), "each wrong PIN is one more try"
+            else:
+                assert again.events == ()
             assert (again.delivery_id, again.assignment_id) in (
                 (first.delivery_id, first.assignment_id),
                 (first.delivery_id, None),

@@ -1,6 +1,7 @@
 """Finding drivers: SQL that agrees with the rule, boxes that hold their circles, a Redis that stops answering."""
 
 import asyncio
+import select
 import time
 from datetime import timedelta
 from itertools import product
@@ -118,8 +119,11 @@ async def test_redis_that_stops_answering_holds_up_nobody(dispatch: Dispatch, mo
     assert await dispatch.offered_to(second) == dora
 
 
-async def test_a_node_that_was_busy_itself_does_not_blame_redis(dispatch: Dispatch) -> None:
+async def test_a_node_that_was_busy_itself_does_not_blame_redis(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its timer is due when it comes back, and the answer is there, unread: the answer counts."""
+    monkeypatch.setattr(search, "UNREAD_SECONDS", 30.0)
     await until(lambda: dispatch.node.lease.held and dispatch.node.bus.connected)
     finder = dispatch.node.matcher._finder
     loop = asyncio.get_running_loop()
@@ -128,9 +132,14 @@ async def test_a_node_that_was_busy_itself_does_not_blame_redis(dispatch: Dispat
     connection: Any = finder._pipe._connection
     send = connection.send_packed_command
 
+    def be_busy() -> None:
+        answer_is_there, _, _ = select.select([connection._writer.get_extra_info("socket")], [], [], 30)
+        assert answer_is_there
+        time.sleep(2 * INDEX_SECONDS)
+
     async def send_and_be_busy(*args: Any, **options: Any) -> None:
         await send(*args, **options)
-        loop.call_soon(time.sleep, 6 * INDEX_SECONDS)
+        loop.call_soon(be_busy)
 
     connection.send_packed_command = send_and_be_busy
     assert await finder.in_index([a_delivery()], dispatch.node.policies.current) is not None

@@ -40,9 +40,9 @@ async def at_work(shop: Shop, tally: Tally, **habits: Any) -> AsyncIterator[Simu
 
 
 async def _can_be_found(shop: Shop, driver_id: str) -> bool:
-    """Available and at a known place: a search for a driver finds them at once."""
-    driver = await shop.api.call("GET", f"/drivers/{driver_id}")
-    return driver["availability"] == "available" and driver["location"] is not None
+    """In the published index: a search for a driver finds them at once."""
+    bus = shop.node.app.state.node.bus
+    return await bus.redis.zscore(bus.geo_key("default"), driver_id) is not None
 
 
 async def ordered(shop: Shop, tally: Tally, *, shops: ShopHabits | None = None, prep: float = 0.0, **more: Any) -> str:

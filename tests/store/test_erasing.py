@@ -66,11 +66,12 @@ async def test_orders_whose_end_nobody_noted_are_due_by_what_last_happened(
 
 
 async def test_it_stops_between_two_batches_and_goes_on_later(database: Database, settings: Settings) -> None:
-    all_of_them = await would_be_erased(database.pool, settings)
+    now = await database.pool.fetchval("SELECT now()")
+    all_of_them = await would_be_erased(database.pool, settings, now=now)
     left = iter([True, True, False])
-    rows = await erase_due(database, settings, go_on=lambda: next(left, False))
+    rows = await erase_due(database, settings, now=now, go_on=lambda: next(left, False))
     assert rows["deliveries"] == BATCH, "those that were asked for came first"
-    assert (await erase_due(database, settings))["deliveries"] == all_of_them - BATCH
+    assert (await erase_due(database, settings, now=now))["deliveries"] == all_of_them - BATCH
 
 
 async def test_what_a_command_holds_is_left_for_another_time(database: Database, settings: Settings) -> None:
