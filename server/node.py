@@ -41,6 +41,7 @@ from server.sockets.hub import Hub
 from server.sockets.last_call import LastCall
 from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
+from server.sockets.revocations import Revocations
 from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
@@ -92,6 +93,7 @@ class Node:
         self._build_notify()
         self._connect()
         await self._beat()
+        await self.revocations.refresh()
         self._run_tasks()
         log.info("node_started", nodeId=self.node_id)
 
@@ -128,6 +130,7 @@ class Node:
             clock=self.clock,
             redis_connected=lambda: self.bus.connected,
         )
+        self.revocations = Revocations(pool, self.hub, self.bus, self.clock)
         self.feed = Feed(
             pool=pool,
             policies=self.policies,
@@ -173,6 +176,7 @@ class Node:
             self._learn_zones,
             self.policies.committed,
             self.zones.committed,
+            self.revocations.committed,
             self.hub.committed,
             self.geo.committed,
             self.database_time.committed,
@@ -210,6 +214,8 @@ class Node:
             ("snapshots", self.snapshots.run),
             ("hub_poll", self.hub.poll),
             ("hub_fetch", self.hub.fetch),
+            ("revocations", self.revocations.follow),
+            ("device_uses", self.revocations.keep_uses),
             ("receipts", Receipts(pool, self.hub).keep),
             ("last_call", LastCall(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
@@ -244,6 +250,7 @@ class Node:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.executor.close()
                 await self.positions.store()
+                await self.revocations.store_uses()
                 await forget_node(self.database.pool, self.node_id)
         except Exception as error:
             log.warning("shutdown_incomplete", reason=repr(error))

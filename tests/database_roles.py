@@ -39,6 +39,8 @@ order, and a description is added to a zone.
 OTHERS_WRITE: Final = {
     "api_keys": "INSERT, UPDATE",
     "delivery_search": "INSERT",
+    "driver_devices": "INSERT, UPDATE",
+    "driver_invitations": "INSERT, UPDATE, DELETE",
     "driver_notices": "INSERT, UPDATE",
     "driver_positions": "INSERT, UPDATE",
     "insight_counts": "INSERT",
@@ -58,9 +60,10 @@ OTHERS_WRITE: Final = {
 }
 """All that the pool, the lease and the senders of webhooks write: nothing of the state."""
 RETENTION_DELETES: Final = (
-    "alerts", "assignments", "deliveries", "driver_availability_history", "driver_messages", "driver_notices",
-    "driver_offers", "events", "insight_counts", "insight_days", "nodes", "notices", "push_subscriptions", "sessions",
-    "stream_notices", "support_tickets", "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
+    "alerts", "assignments", "deliveries", "driver_availability_history", "driver_devices", "driver_invitations",
+    "driver_messages", "driver_notices", "driver_offers", "events", "insight_counts", "insight_days", "nodes",
+    "notices", "push_subscriptions", "sessions", "stream_notices", "support_tickets", "unassigned_orders",
+    "webhook_attempts", "webhook_deliveries", "webhooks",
 )  # fmt: skip
 
 
@@ -109,6 +112,8 @@ def grants() -> list[str]:
         # Retention locks deliveries before it deletes them, and the search rows are written under a shared lock.
         # PostgreSQL requires the right to update at least one column for a lock.
         f"GRANT UPDATE (id) ON deliveries TO {RETENTION}, {OTHERS}",
+        # An invitation or a device locks its driver, as a foreign key does, so that it cannot miss a deactivation.
+        f"GRANT UPDATE (id) ON drivers TO {OTHERS}",
     ]
 
 

@@ -116,6 +116,7 @@ FOR_PROGRAMS = {
     },
     "state.js": {"${state.seq} then ${message.seq}"},
     "sw.js": {"Content-Type"},
+    "token.js": {"Content-Type"},
     "view.js": {"Escape", "Callboard"},
 }  # fmt: skip
 

@@ -192,7 +192,9 @@ class LocationView(Struct, frozen=True, rename="camel"):
 
 
 class DriverView(Struct, frozen=True, rename="camel"):
-    """A driver. `connected`: a socket is open. `lastSeenAt`: the last message, call or position."""
+    """A driver. `connected`: a socket is open. `lastSeenAt`: the last message, call or position. `deviceCount`: the
+    number of devices on which they are signed in, only in responses about drivers.
+    """
 
     id: str
     name: str
@@ -212,6 +214,7 @@ class DriverView(Struct, frozen=True, rename="camel"):
     tags: tuple[str, ...]
     active: bool
     shift_ends_at: str | None
+    device_count: int | UnsetType = UNSET
 
 
 def assignment_view(a: Assignment) -> AssignmentView:
@@ -362,7 +365,7 @@ def _proofs(a: Assignment | None) -> list[ProofView]:
     return [ProofView(proof.id, proof.kind) for proof in a.details.proofs]
 
 
-def driver_view(d: Driver) -> DriverView:
+def driver_view(d: Driver, device_count: int | UnsetType = UNSET) -> DriverView:
     """The view of a driver. Without an open socket, the last sign of life is its loss, the last call or the last
     position.
     """
@@ -387,4 +390,5 @@ def driver_view(d: Driver) -> DriverView:
         d.tags,
         d.active,
         instant_or_none(d.shift_ends_at),
+        device_count,
     )

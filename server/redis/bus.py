@@ -22,6 +22,7 @@ BOARD = "board"
 POLICY = "policy"
 LOGINS = "logins"
 ZONES = "zones"
+ACCESS = "access"
 
 WRITE_TIMEOUT_SECONDS = 1.0
 WRITE_SPACING_SECONDS = 0.01

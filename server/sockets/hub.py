@@ -28,6 +28,7 @@ from server.sockets.session import (
     SUPERSEDED,
     TOKEN_EXPIRED,
     TOO_SLOW,
+    UNAUTHORIZED,
     Close,
     CloseCode,
     Effects,
@@ -81,6 +82,7 @@ class Socket:
         "_waiting",
         "closed",
         "connected",
+        "device_id",
         "driver_id",
         "in_flight",
         "known_seq",
@@ -91,8 +93,11 @@ class Socket:
         "zone",
     )
 
-    def __init__(self, hub: "Hub", driver_id: str, send: AsgiSend, pings: Pings, now: float) -> None:
+    def __init__(
+        self, hub: "Hub", driver_id: str, send: AsgiSend, pings: Pings, now: float, device_id: str | None = None
+    ) -> None:
         self.driver_id = driver_id
+        self.device_id = device_id
         self.session_id = new_id()
         self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
         self.zone = ""
@@ -248,12 +253,12 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, driver_id: str, send: AsgiSend, pings: Pings) -> Socket:
+    def open(self, driver_id: str, send: AsgiSend, pings: Pings, device_id: str | None = None) -> Socket:
         """Register a socket for the running handler; it supersedes an older one of the same driver on this node."""
         older = self.sockets.get(driver_id)
         if older is not None:
             older.close(SUPERSEDED)
-        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time())
+        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time(), device_id)
         self.sockets[driver_id] = socket
         self._handlers += 1
         self._empty.clear()
@@ -319,6 +324,13 @@ class Hub:
         socket = self.sockets.get(driver_id)
         if socket is not None and socket.session_id == session_id:
             socket.close(SUPERSEDED)
+
+    def revoke(self, revoked_id: str) -> None:
+        """Close the sockets of a driver or a device after its tokens were revoked."""
+        driver = self.sockets.get(revoked_id)
+        devices = [driver] if driver is not None else [s for s in self.sockets.values() if s.device_id == revoked_id]
+        for socket in devices:
+            socket.close(UNAUTHORIZED)
 
     def look_now(self) -> None:
         """Hints may be lost: compare with the database at once."""

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.connections import Pool
+from server.store.devices import UNUSED_DAYS
 from server.store.query import fetch, fetch_one
 
 KEY_NAME: Final = "vapid"
@@ -25,13 +26,16 @@ KEY: Final = "SELECT private_key FROM push_keys WHERE name = $1"
 # If a driver has too many, the new one is never deleted. A browser belongs to the driver who used it last.
 ADD: Final = f"""
 WITH added AS (
-    INSERT INTO push_subscriptions AS s (id, driver_id, endpoint, p256dh, auth, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, clock_timestamp(),
-            least(to_timestamp($6::float8), clock_timestamp() + make_interval(days => {LONGEST_DAYS})))
+    INSERT INTO push_subscriptions AS s (id, driver_id, endpoint, p256dh, auth, created_at, expires_at, device_id)
+    SELECT $1, $2, $3, $4, $5, clock_timestamp(),
+           CASE WHEN $7::uuid IS NULL
+                THEN least(to_timestamp($6::float8), clock_timestamp() + make_interval(days => {LONGEST_DAYS}))
+                ELSE clock_timestamp() + make_interval(days => {UNUSED_DAYS}) END, $7
+    WHERE $7::uuid IS NULL OR EXISTS (SELECT FROM driver_devices WHERE id = $7 AND ended_at IS NULL FOR SHARE)
     ON CONFLICT (endpoint) DO UPDATE SET
         id = CASE WHEN s.driver_id = excluded.driver_id THEN s.id ELSE excluded.id END,
         driver_id = excluded.driver_id, p256dh = excluded.p256dh, auth = excluded.auth,
-        expires_at = excluded.expires_at
+        expires_at = excluded.expires_at, device_id = excluded.device_id
     RETURNING {_COLUMNS}),
 surplus AS (
     DELETE FROM push_subscriptions WHERE id = ANY (ARRAY(
@@ -65,13 +69,22 @@ async def kept_key(pool: Pool, new_key: str) -> str:
 
 
 async def add_subscription(
-    pool: Pool, new_id: str, driver_id: str, endpoint: str, p256dh: str, auth: str, expires_at: float
-) -> Subscription:
-    """The driver's subscription at this endpoint, until then (Unix seconds); known again under the same id. Raises
+    pool: Pool,
+    new_id: str,
+    driver_id: str,
+    endpoint: str,
+    p256dh: str,
+    auth: str,
+    expires_at: float,
+    device_id: str | None = None,
+) -> Subscription | None:
+    """Create or update the driver's subscription at this endpoint; an existing one keeps its id. It expires at
+    `expires_at` (Unix seconds); that of a device ends with the device. None if the device has ended. Raises
     DatabaseAway.
     """
     until = min(expires_at, LATEST)
-    return Subscription(*await fetch_one(pool, ADD, new_id, driver_id, endpoint, p256dh, auth, until))
+    row = await fetch_one(pool, ADD, new_id, driver_id, endpoint, p256dh, auth, until, device_id)
+    return None if row is None else Subscription(*row)
 
 
 async def read_subscriptions(pool: Pool, driver_id: str) -> list[Subscription]:

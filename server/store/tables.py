@@ -106,6 +106,38 @@ class Driver(Table, tablename="drivers"):
     tags = _texts()
     active = Boolean(default=True)
     shift_ends_at = _at(null=True)
+    active_changed_at = _at(null=True)
+
+
+class DriverInvitation(Table, tablename="driver_invitations"):
+    """The unused invitation of a driver, with the hash of its code."""
+
+    driver_id = UUID(primary_key=True, default=None)
+    code_hash = _text()
+    created_by_type = _text()
+    created_by = _text(null=True)
+    created_at = _at()
+    expires_at = _at()
+
+
+class DriverDevice(Table, tablename="driver_devices"):
+    """A phone or browser on which a driver is signed in until `ended_at`, with hashes of its device tokens.
+
+    All device tokens of a device have the same beginning: `family_hash` is its hash. `token_hash` is the hash of the
+    whole newest token.
+    """
+
+    id = UUID(primary_key=True, default=None)
+    driver_id = _uuid()
+    name = _text()
+    family_hash = _text()
+    token_hash = _text()
+    created_at = _at()
+    last_used_at = _at()
+    ended_at = _at(null=True)
+    ended_by_type = _text(null=True)
+    ended_by = _text(null=True)
+    end_reason = _text(null=True)
 
 
 class DriverPosition(Table, tablename="driver_positions"):
@@ -410,6 +442,7 @@ class PushSubscription(Table, tablename="push_subscriptions"):
     last_at = _at(null=True)
     last_status = _int(null=True)
     last_error = _text(null=True)
+    device_id = _uuid(null=True)
 
 
 class DriverNotice(Table, tablename="driver_notices"):
@@ -575,6 +608,8 @@ class Lease(Table, tablename="leases"):
 
 TABLES: Final[list[type[Table]]] = [
     Driver,
+    DriverInvitation,
+    DriverDevice,
     DriverPosition,
     DriverMessage,
     DriverAvailabilityHistory,

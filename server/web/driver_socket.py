@@ -20,7 +20,7 @@ from server.contract.commit import Answer
 from server.contract.views import assignment_view, driver_view, to_json
 from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
-from server.dispatch.refusals import NOT_FOUND, Refusal
+from server.dispatch.refusals import DRIVER_DEACTIVATED, NOT_FOUND, Refusal
 from server.ids import is_id
 from server.sockets.hello import hello
 from server.sockets.hub import AsgiSend, Socket
@@ -89,10 +89,14 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     if is_expired(principal):
         await _close(send, TOKEN_EXPIRED)
         return
+    # No await between this check and `open`: a later revocation finds the socket.
+    if node.revocations.refuses(principal.subject, principal.device):
+        await _close(send, UNAUTHORIZED)
+        return
     if node.hub.draining:
         await _close(send, RESTARTING)
         return
-    socket = node.hub.open(principal.subject, send, _pings(scope))
+    socket = node.hub.open(principal.subject, send, _pings(scope), principal.device)
     try:
         socket.close_at(asyncio.get_running_loop().time() + principal.expires_at - time.time())
         gone = await _greet(node, socket, handshake.last_seq) and await _read(node, socket, receive)
@@ -120,7 +124,7 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
     actor = Actor("driver", socket.driver_id)
     answer = await node.executor.submit(ConnectDriver(socket.driver_id, socket.session_id, node.node_id, actor))
     if isinstance(answer, Refusal):
-        socket.close(UNAUTHORIZED if answer is NOT_FOUND else RESTARTING)
+        socket.close(UNAUTHORIZED if answer in (NOT_FOUND, DRIVER_DEACTIVATED) else RESTARTING)
         return False
     snapshot = await node.snapshots.read(socket.driver_id, last_seq)
     if isinstance(snapshot, Refusal):

@@ -13,27 +13,14 @@ const PATHS = {
   cancel: (id) => `/board/deliveries/${id}/cancel`,
   acknowledge: (id) => `/board/deliveries/${id}/acknowledge`,
   availability: (id) => `/board/drivers/${id}/availability`,
-  link: (id) => `/board/drivers/${id}/link`,
 };
 
-const mayBe = (kind) => {
-  const role = document.body.classList;
-  return role.contains("role-admin") || (kind === "ops" && role.contains("role-ops"));
-};
-const ADMINS = new Set(["link"]);
-export const may = (action) => mayBe(ADMINS.has(action) ? "admin" : "ops");
+const may = () => ["role-ops", "role-admin"].some((role) => document.body.classList.contains(role));
 
 export const openDialog = async (path) => {
-  // A fragment that is shared with other screens brings no title of its own.
   body.textContent = "";
   await globalThis.htmx.ajax("GET", path, { source: dialog, target: body, swap: "innerHTML" });
   if (!body.childElementCount) return;
-  if (!body.querySelector("#dialog-title")) {
-    const title = document.createElement("h2");
-    title.id = "dialog-title";
-    title.textContent = "Sign-in link";
-    body.prepend(title);
-  }
   if (!dialog.open) dialog.showModal();
   (body.querySelector("[autofocus]") ?? body.querySelector("input, button") ?? dialog).focus();
 };
@@ -41,7 +28,7 @@ export const openDialog = async (path) => {
 const post = (path, source) => globalThis.htmx.ajax("POST", path, { source, swap: "none" });
 
 export const act = (action, id, source) => {
-  if (!may(action)) return;
+  if (!may()) return;
   // What is scheduled for later is dispatched only after a question.
   const asks = document.querySelector(`[data-id="${id}"] [data-do="search"][data-asks]`);
   if (action === "search" && !asks) post(`/board/deliveries/${id}/search`, source);

@@ -8,15 +8,16 @@ import { Place } from "./place.js";
 import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
-import { keep, kept, takeFromAddress, tokenIn, whose } from "./token.js";
+import { codeIn, keep, kept, newId, renew, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { View } from "./view.js";
-import { deliveredRefused, refused } from "./words.js";
+import { GATE, deliveredRefused, refused } from "./words.js";
 
 const NOTICE_MS = 9_000;
 const DRAW_EVERY_MS = 250;
 const PING_MS = 12_000;
 const PING_WITH_OFFER_MS = 4_000;
+const RENEW_AGAIN_MS = 3_000;
 
 const $ = (id) => document.getElementById(id);
 const now = () => ({ mono: performance.now(), wall: Date.now() });
@@ -47,6 +48,7 @@ const enter = () => {
     draw();
     return;
   }
+  $("enter-error").hidden = true;
   phase = "inside";
   connection = new Connection({
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/driver`,
@@ -61,6 +63,33 @@ const enter = () => {
   draw();
 };
 
+// Enter with the token or the code of a link, or without one with the stored token.
+const bringIn = async ({ token, code }) => {
+  if (token !== null) {
+    signOut();
+    keep(token);
+  }
+  if (code === null) return enter();
+  if (kept() === null) enter();
+  sayAtGate("signing");
+  const actionId = newId();
+  let outcome = await signIn(code, actionId);
+  while (outcome === "unreachable") {
+    sayAtGate(outcome);
+    await new Promise((resolve) => setTimeout(resolve, RENEW_AGAIN_MS));
+    outcome = await signIn(code, actionId);
+  }
+  enter();
+  if (outcome === "in") return;
+  sayAtGate(outcome);
+  if (phase === "inside") adopt(say(state, "bad", GATE[outcome]));
+};
+
+const sayAtGate = (why) => {
+  $("enter-error").textContent = GATE[why];
+  $("enter-error").hidden = false;
+};
+
 const heard = (message) => {
   try {
     adopt(fold(state, message, now()));
@@ -73,6 +102,7 @@ const heard = (message) => {
     if (type === "assignment" && assignment.status === "COMPLETED") actions.completed(assignment.id);
   }
   if (message.type === "hello") {
+    renewed = false;
     received.clear();
     place.repeat();
     push.entered(kept(), message.driver.id);
@@ -91,9 +121,27 @@ const adopt = (next) => {
   state = next;
 };
 
+// The server refused the token. A phone that signed in renews it once.
+let renewed = false;
+const comeBack = async (why) => {
+  const mine = connection;
+  const outcome = renewed ? "refused" : await renew(kept()); // a renewed token that is refused is not renewed again
+  if (connection !== mine) return;
+  if (outcome === "unreachable") setTimeout(() => connection === mine && comeBack(why), RENEW_AGAIN_MS);
+  else if (outcome === "renewed") {
+    renewed = true;
+    enter();
+  } else {
+    phase = outcome === "none" ? why : "signed_out";
+    state = start();
+    draw();
+  }
+};
+
 const changed = (next) => {
   since = performance.now();
-  if (["superseded", "refused", "expired", "outdated"].includes(next)) {
+  if (next === "refused" || next === "expired") comeBack(next);
+  else if (["superseded", "outdated"].includes(next)) {
     phase = next;
     state = start();
   }
@@ -164,11 +212,12 @@ const ACTIONS = {
   },
   "over-superseded": enter,
   "over-refused": () => ACTIONS.forget(),
+  "over-signed_out": () => ACTIONS.forget(),
   "over-expired": () => ACTIONS.forget(),
   "over-outdated": () => location.reload(),
   forget: () => {
     push.turnOff({ forget: true });
-    keep(null);
+    signOut();
     enter();
   },
 };
@@ -301,12 +350,13 @@ $("sound").addEventListener("click", () => {
 $("forget").addEventListener("click", () => ACTIONS.forget());
 $("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  const token = tokenIn($("link").value);
-  $("enter-error").hidden = token !== null;
-  if (token === null) return;
+  const brought = { token: tokenIn($("link").value), code: codeIn($("link").value) };
+  if (brought.token === null && brought.code === null) {
+    sayAtGate("unknown");
+    return;
+  }
   $("link").value = "";
-  keep(token);
-  enter();
+  bringIn(brought);
 });
 
 $("notify").addEventListener("click", () => (push.state === "on" ? push.turnOff() : push.turnOn()));
@@ -319,10 +369,7 @@ addEventListener("beforeinstallprompt", (event) => {
     event.prompt();
   };
 });
-addEventListener("hashchange", () => {
-  takeFromAddress();
-  enter();
-});
+addEventListener("hashchange", () => bringIn(takeFromAddress()));
 
 // Start
 
@@ -343,8 +390,7 @@ const locate = async () => {
 };
 
 new Guard({ early: () => view.whisper(text("This button is new. Press it again.")) });
-takeFromAddress();
-enter();
+bringIn(takeFromAddress());
 locate();
 if ("serviceWorker" in navigator) {
   navigator.serviceWorker

@@ -1,29 +1,46 @@
-// The driver's token: it comes in the fragment of a link, which no server ever sees, and is kept on this device.
+// The driver's token, and the device token that renews it. Both are stored on this device. A link has a code or a token in
+// its fragment, which browsers never send.
 
 const KEY = "callboard.driver.token";
-let memory = null; // where storage is forbidden
+const DEVICE = "callboard.driver.device"; // {token, actionId?}: with an id while its renewal has no answer yet
+const LOCK = "callboard-device";
+const memory = new Map(); // where storage is forbidden
 
-export const kept = () => {
+const read = (key) => {
   try {
-    return localStorage.getItem(KEY);
+    return localStorage.getItem(key);
   } catch {
-    return memory;
+    return memory.get(key) ?? null;
   }
 };
 
-export const keep = (token) => {
-  memory = token;
+const write = (key, value) => {
+  memory.set(key, value);
   try {
-    if (token === null) localStorage.removeItem(KEY);
-    else localStorage.setItem(KEY, token);
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
   } catch {
     // it lasts as long as the page
   }
 };
 
+export const kept = () => read(KEY);
+
+// Store a token from a back end, or none. Both replace the device token of an earlier sign-in.
+export const keep = (token) => {
+  write(KEY, token);
+  write(DEVICE, null);
+};
+
 // The token in a link, or alone. Null if there is none.
 export const tokenIn = (text) => {
   const found = /(?:[#&]token=|^)([\w-]+\.[\w-]+\.[\w-]+)\s*$/.exec(text.trim());
+  return found ? found[1] : null;
+};
+
+// The code of an invitation in its link, or alone. Null if there is none.
+export const codeIn = (text) => {
+  const found = /(?:[#&]code=|^)([\w-]{22})\s*$/.exec(text.trim());
   return found ? found[1] : null;
 };
 
@@ -36,9 +53,68 @@ export const whose = (token) => {
   }
 };
 
-// Take it out of the address, so that it is in no history and no screenshot.
+// Read the {token, code} of a link and remove them from the address, so that they are in no history and no screenshot.
 export const takeFromAddress = () => {
-  const token = tokenIn(location.hash);
+  const brought = { token: tokenIn(location.hash), code: codeIn(location.hash) };
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
-  if (token) keep(token);
+  return brought;
+};
+
+const post = (path, body) =>
+  fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+// Without https a browser has neither locks nor randomUUID. This is enough for trials.
+const alone = (work) => (navigator.locks ? navigator.locks.request(LOCK, work) : work());
+export const newId = () =>
+  crypto.randomUUID?.() ??
+  [8, 4, 4, 4, 12]
+    .map((digits) => [...crypto.getRandomValues(new Uint8Array(digits))].map((byte) => (byte % 16).toString(16)).join(""))
+    .join("-");
+
+const adopt = ({ token, deviceToken }) => {
+  write(KEY, token);
+  write(DEVICE, JSON.stringify({ token: deviceToken }));
+};
+
+const device = () => JSON.parse(read(DEVICE) ?? "null");
+
+// Sign in with an invitation: "in", "refused", "limited", or "unreachable" if no answer came. The same `actionId` repeats
+// the same sign-in, if its answer was lost.
+export const signIn = async (code, actionId) => {
+  try {
+    const answer = await post("/driver/sign-in", { code, actionId });
+    if (answer.ok) {
+      const signedIn = await answer.json();
+      signOut(); // of an earlier sign-in on this phone
+      adopt(signedIn);
+    }
+    return answer.ok ? "in" : answer.status === 429 ? "limited" : answer.status >= 500 ? "unreachable" : "refused";
+  } catch {
+    return "unreachable";
+  }
+};
+
+// Replace the token `old`: "renewed", "refused", "none" without a device token, or "unreachable" if no answer came. Only one
+// tab of this phone asks at a time, and the others use its new token: a device token that is used twice ends the device.
+export const renew = (old) =>
+  alone(async () => {
+    if (kept() !== old) return "renewed";
+    const held = device();
+    if (held === null) return "none";
+    const asked = { ...held, actionId: held.actionId ?? newId() };
+    write(DEVICE, JSON.stringify(asked));
+    try {
+      const answer = await post("/driver/renew", { deviceToken: asked.token, actionId: asked.actionId });
+      if (answer.ok) adopt(await answer.json());
+      return answer.ok ? "renewed" : answer.status === 429 || answer.status >= 500 ? "unreachable" : "refused";
+    } catch {
+      return "unreachable";
+    }
+  });
+
+// Sign out. The device deletes its tokens even if the server is unreachable.
+export const signOut = async () => {
+  const held = device();
+  keep(null);
+  if (held !== null) await post("/driver/sign-out", { deviceToken: held.token }).catch(() => {});
 };

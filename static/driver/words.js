@@ -36,6 +36,15 @@ export const REJECTIONS = [
   ["other", text("Other")],
 ];
 
+// Messages of the sign-in form.
+export const GATE = {
+  unknown: text("This is not a driver’s link."),
+  refused: text("This invitation is not valid: it was used or has expired. Ask your dispatcher for a new one."),
+  limited: text("Too many tries from this network. Wait five minutes and open the link again."),
+  signing: text("Signing you in…"),
+  unreachable: text("No connection. You will be signed in when the connection is back."),
+};
+
 export const LASTING = {
   superseded: [
     text("Callboard is open somewhere else"),
@@ -43,6 +52,7 @@ export const LASTING = {
     text("Use it here"),
   ],
   refused: [text("This link no longer works"), text("Ask your dispatcher for a new link."), text("Enter another link")],
+  signed_out: [text("You are signed out"), text("Ask your dispatcher for a new link."), text("Enter another link")],
   expired: [text("This link has expired"), text("Ask your dispatcher for a new link."), text("Enter another link")],
   outdated: [text("This page is out of date"), text("Reload it to continue."), text("Reload")],
 };

@@ -258,7 +258,15 @@ async def test_no_answer_has_a_header_that_a_client_wrote(site: Site) -> None:
 async def test_a_host_that_is_none_is_refused_before_anybody_makes_a_link_of_it(site: Site) -> None:
     dan = await site.driver()
     ada = await logged_in(site, "Ada", "admin")
-    start = request(f"GET /board/drivers/{dan.id}/link", f"Cookie: callboard={ada.cookie}", "Accept: text/html")
+    form = f"do=invite&csrf_token={await ada.csrf_token()}".encode()
+    start = request(
+        f"POST /board/drivers/{dan.id}/access",
+        f"Cookie: callboard={ada.cookie}",
+        "Accept: text/html",
+        "Content-Type: application/x-www-form-urlencoded",
+        f"Content-Length: {len(form)}",
+        body=form,
+    )
     good = ("board.example", "board.example:8443", "127.0.0.1:80", "[::1]:8000", "a_b-c.example", "")
     bad = (
         f'x">{SCRIPT}', "javascript:p0wned()", "x'{{7919*7919}}", "[::1", "::1", "board.example:99999", "a b", "a/b",
@@ -266,9 +274,9 @@ async def test_a_host_that_is_none_is_refused_before_anybody_makes_a_link_of_it(
     )  # fmt: skip
     for host in good + bad:
         answer = await ask(site.node, start.replace(b"Host: x", b"Host: " + host.encode("latin-1")))
-        assert answer.status == (200 if host in good else 400), host
-        if answer.status == 200 and host:
-            assert f'value="http://{host}/driver#token='.encode() in answer.body, host
+        assert answer.status == (201 if host in good else 400), host
+        if answer.status == 201 and host:
+            assert f'value="http://{host}/driver#code='.encode() in answer.body, host
     two = start.replace(b"Host: x", b"Host: x\r\nHost: evil.example")
     assert (await ask(site.node, two)).status == 400
 

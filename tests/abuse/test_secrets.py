@@ -114,10 +114,12 @@ async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first
         dan = driver.json()["id"]
         token = await call("POST", f"/drivers/{dan}/token", headers=shop, shows=True)
         bearer = kept.keep("a driver's token", token.json()["token"])
-        link = await call("GET", f"/board/drivers/{dan}/link", headers=admin | HTML, shows=True)
-        found = re.search(r"#token=([^\"&]+)", link.text)
-        assert found is not None
-        kept.keep("the token in a driver's link", found[1])
+        bound = await call(
+            "POST", "/admin/api-keys", json={"name": "till", "sellerId": "roma"}, headers=admin, shows=True
+        )
+        kept.keep("a seller's key, beyond what is shown of it", bound.json()["key"][len("cb_") + 8 :])
+        await call("GET", "/deliveries", headers={"Authorization": f"Bearer {bound.json()['key']}"})
+        await on_devices(kept, call, dan, admin, shop)
         order = {"sellerOrderId": "1", "storeName": "Roma", "pickup": PICKUP, "dropoff": DROPOFF}
         delivery = (await call("POST", "/deliveries", json=order, headers=shop)).json()["id"]
 
@@ -148,6 +150,29 @@ async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first
             with pytest.raises(websockets.ConnectionClosed):
                 await connection.recv()
     await hardly_http(kept, url, bearer)
+
+
+async def on_devices(kept: Kept, call: Any, dan: str, admin: dict[str, str], shop: dict[str, str]) -> None:
+    """Codes and device tokens: used, used up, used again, wrong."""
+    unused = await call("POST", f"/drivers/{dan}/invitation", headers=shop, shows=True)
+    kept.keep("an invitation that a newer one ended", unused.json()["code"])
+    invited = await call("POST", f"/drivers/{dan}/invitation", headers=admin, shows=True)
+    code = kept.keep("an invitation", invited.json()["code"])
+    await call("GET", f"/board/drivers/{dan}/access", headers=admin | HTML)
+    signed_in = await call("POST", "/driver/sign-in", json={"code": code}, shows=True)
+    await call("POST", "/driver/sign-in", json={"code": code})
+    await call("POST", "/driver/sign-in", json={"code": kept.new("a wrong code")})
+    token = kept.keep("a device's token", signed_in.json()["token"])
+    first = kept.keep("a device token", signed_in.json()["deviceToken"])
+    await call("GET", f"/drivers/{dan}", headers={"Authorization": f"Bearer {token}"})
+    renewed = await call("POST", "/driver/renew", json={"deviceToken": first}, shows=True)
+    second = kept.keep("a renewed device token", renewed.json()["deviceToken"])
+    kept.keep("a renewed token", renewed.json()["token"])
+    for wrong in (first, second, kept.new("a wrong device token")):
+        await call("POST", "/driver/renew", json={"deviceToken": wrong})
+        await call("POST", "/driver/sign-out", json={"deviceToken": wrong})
+    await call("GET", f"/drivers/{dan}/devices", headers=admin)
+    await call("GET", f"/board/drivers/{dan}/access", headers=admin | HTML)
 
 
 async def hardly_http(kept: Kept, url: str, bearer: str) -> None:

@@ -69,14 +69,21 @@ def link(site: Site, driver: Driver, query: str = HERE, seconds: float = 3600) -
 
 @asynccontextmanager
 async def phone(
-    chromium: Browser, site: Site, driver: Driver, *, query: str = HERE, seconds: float = 3600, **context: Any
+    chromium: Browser,
+    site: Site,
+    driver: Driver,
+    *,
+    query: str = HERE,
+    seconds: float = 3600,
+    path: str = "",
+    **context: Any,
 ) -> AsyncIterator[Phone]:
-    """A phone that has opened the driver's link. What its console complained of fails the test at the end."""
+    """A phone that has opened the driver's link, or `path`. The test fails if its console complained."""
     options = {"viewport": SIZE, "is_mobile": True, "has_touch": True, "locale": "en-GB", "color_scheme": "light"}
     opened = await chromium.new_context(**options | context)
     owner = Person(driver.id, "viewer", opened, site.node.url)
     try:
-        page = await owner.open(link(site, driver, query, seconds))
+        page = await owner.open(path or link(site, driver, query, seconds))
         yield Phone(owner, page, driver)
         owner.check()
     finally:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
+from server.sockets.session import TOKEN_EXPIRED
+from server.web.http.assets import asset
 from tests.browser.conftest import THEMES, check_accessible, offer_lasts, shoot
 from tests.browser.phone import HERE, SIZE, Phone, link, phone, tap
 from tests.conftest import StartNode, running_node
@@ -502,3 +504,119 @@ async def fits(on: Phone, button: str) -> None:
     assert box is not None
     assert box["y"] + box["height"] <= SIZE["height"]
     assert box["height"] >= 48
+
+
+async def invitation(site: Site, driver: Driver) -> str:
+    """The address of a new invitation, at a place."""
+    code = (await site.alice.post(f"/drivers/{driver.id}/invitation")).json()["code"]
+    return f"/driver?{HERE}#code={code}"
+
+
+async def device_token_on(phone: Phone) -> str:
+    """The device token that is kept on this phone."""
+    kept: str = await phone.page.evaluate("JSON.parse(localStorage.getItem('callboard.driver.device')).token")
+    return kept
+
+
+async def device_of(site: Site, driver: Driver) -> dict[str, Any]:
+    """The one device on which the driver is signed in."""
+    listed = (await site.alice.get(f"/drivers/{driver.id}/devices")).json()["items"]
+    (device,) = [one for one in listed if one["endedAt"] is None]
+    found: dict[str, Any] = device
+    return found
+
+
+async def expire_token(site: Site, phone: Phone) -> None:
+    """The server closes the socket as it does when the token expires; the phone is back with another one."""
+    before = await device_token_on(phone)
+    socket = site.node.app.state.node.hub.sockets[phone.driver.id]
+    socket.close(TOKEN_EXPIRED)
+
+    async def another() -> bool:
+        return await device_token_on(phone) != before
+
+    await until(another)
+    await until(lambda: site.node.app.state.node.hub.sockets.get(phone.driver.id) not in (None, socket))
+    await phone.online()
+
+
+async def test_a_phone_signs_in_by_invitation_and_stays_signed_in(chromium: Browser, site: Site) -> None:
+    """Its token runs out, also twice, and the phone gets another by itself; the device is still the same."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as dans:
+        await dans.online()
+        await expect(dans.page.locator("#name")).to_have_text("Dan")
+        assert dans.page.url == f"{site.node.url}/driver?{HERE}"
+        device = await device_of(site, dan)
+        for _ in range(2):
+            await expire_token(site, dans)
+        await dans.page.reload()
+        await dans.online()
+        assert (await device_of(site, dan))["id"] == device["id"]
+
+
+async def test_a_phone_that_is_signed_out_says_so_and_takes_another_invitation(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    first = await invitation(site, dan)
+    async with phone(chromium, site, dan, path=first) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        device = await device_of(site, dan)
+        assert (await site.alice.delete(f"/drivers/{dan.id}/devices/{device['id']}")).status_code == 204
+        await expect(dans.page.get_by_role("heading", name="You are signed out")).to_be_visible()
+        await dans.press("Enter another link")
+        await dans.page.get_by_label("Or paste the link here").fill(site.node.url + first)
+        await dans.press("Start")
+        await expect(dans.page.get_by_role("alert")).to_contain_text("This invitation is not valid")
+        code = (await invitation(site, dan)).rpartition("=")[2]
+        await dans.page.get_by_label("Or paste the link here").fill(code)
+        await dans.press("Start")
+        await dans.online()
+        await tap(dans.page.get_by_label("Menu"))
+        await dans.press("Remove me from this device")
+        await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
+
+        async def signed_out() -> bool:
+            return bool((await site.alice.get(f"/drivers/{dan.id}")).json()["deviceCount"] == 0)
+
+        await until(signed_out)
+
+
+async def test_a_renewal_whose_answer_is_lost_signs_nobody_out(chromium: Browser, site: Site) -> None:
+    """The server renewed the token, but its answer was lost. The phone repeats the renewal and is signed in."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        lost = 0
+
+        async def lose(route: Any) -> None:
+            nonlocal lost
+            if lost:
+                await route.continue_()
+                return
+            lost += 1
+            await route.fetch()
+            await route.abort()
+
+        await dans.page.route("**/driver/renew", lose)
+        await expire_token(site, dans)
+        assert lost == 1
+        assert (await device_of(site, dan))["endedAt"] is None
+
+
+async def test_two_tabs_of_one_phone_renew_its_token_once(chromium: Browser, site: Site) -> None:
+    """The other tab is superseded. When both learn that the token has expired, one renews it and both use it."""
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as dans:
+        await dans.online()
+        asked: list[str] = []
+        other = await dans.owner.open("/driver")
+        for page in (dans.page, other):
+            page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/renew") else None)
+        await expect(other.locator("#line")).to_have_text("Online")
+        renewing = "import('MODULE').then((m) => m.renew(m.kept()))".replace("MODULE", asset("driver/token.js"))
+        outcomes = await asyncio.gather(dans.page.evaluate(renewing), other.evaluate(renewing))
+        assert outcomes[0] == "renewed"
+        assert outcomes[1] == "renewed"
+        assert (await device_of(site, dan))["endedAt"] is None

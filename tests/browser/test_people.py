@@ -130,7 +130,7 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
         for screen, path in {
             "users": "/users",
             "user": f"/users/{gone}",
-            "driver-link": f"/board/drivers/{dan.id}/link",
+            "driver-access": f"/board/drivers/{dan.id}/access",
             "error": "/nowhere",
         }.items():
             await page.goto(ada.url + path)
@@ -148,9 +148,10 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
 async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> None:
     ada = await people(site.node, "Ada", "admin", permissions=["clipboard-read", "clipboard-write"])
     dan = await site.driver("Dan")
-    page = await ada.open(f"/board/drivers/{dan.id}/link")
+    page = await ada.open(f"/board/drivers/{dan.id}/access")
+    await page.get_by_role("button", name="Invite").click()
     await page.get_by_role("button", name="Copy the link").click()
     await expect(page.get_by_role("button", name="Copied")).to_be_visible()
     link = await page.get_by_label("Link").input_value()
     assert await page.evaluate("navigator.clipboard.readText()") == link
-    assert link.startswith(f"{ada.url}/driver#token=")
+    assert link.startswith(f"{ada.url}/driver#code=")

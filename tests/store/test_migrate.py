@@ -91,6 +91,39 @@ def test_it_works_from_a_wheel_and_from_any_folder(empty_database_url: str, tmp_
     assert (process.returncode, *said) == (0, b"", b"")
 
 
+SCHEMA = """
+SELECT 'column' AS kind, table_name, column_name, concat_ws(' ', data_type, is_nullable, column_default)
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function', '', proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+LATE = ("0022_devices", "0023_device_rules")
+"""Migrations that came after those with the numbers 0024 to 0027."""
+
+
+async def test_late_migrations_result_in_the_same_schema(
+    empty_database_url: str, database_url: str, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages"
+    shutil.copytree(ROOT / "server", installed / "server", ignore=shutil.ignore_patterns("__pycache__"))
+    earlier = shutil.ignore_patterns("__pycache__", *(f"*_{name}.py" for name in LATE))
+    shutil.copytree(MIGRATIONS, installed / "server" / "_bundle" / "piccolo_migrations", ignore=earlier)
+    process = start_migrating(empty_database_url, installed, tmp_path)
+    said = process.communicate(timeout=120)
+    assert (process.returncode, *said) == (0, b"", b"")
+    ((devices,),) = await fetch(empty_database_url, "SELECT to_regclass('driver_devices')")
+    assert devices is None
+    await migrate(empty_database_url)
+    assert set(await fetch(empty_database_url, SCHEMA)) == set(await fetch(database_url, SCHEMA))
+
+
 async def test_a_failure_leaves_nothing_behind_and_says_why_in_one_line(empty_database_url: str) -> None:
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute("CREATE TABLE leases (mine int)")

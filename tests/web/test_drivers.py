@@ -14,7 +14,7 @@ from tests.web.conftest import Check, Site, token
 SHAPE = {
     "id", "name", "externalRef", "phone", "zone", "availability", "availabilityUntil", "availabilityReason", "busy",
     "activeCount", "capacity", "connected", "location", "lastSeenAt",
-    "vehicle", "tags", "active", "shiftEndsAt",
+    "vehicle", "tags", "active", "shiftEndsAt", "deviceCount",
 }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 from server.paths import STATIC
 from server.web.http.assets import asset, build
 from server.web.screens.shell import content_security_policy
-from tests.conftest import StartNode
 from tests.web.conftest import Check, Site
 from tests.web.people import HTML, Browser, logged_in
 
@@ -78,23 +77,73 @@ async def test_the_driver_page_can_be_installed_and_knows_its_files(site: Site) 
     assert {path for path in used if path.endswith((".js", ".css"))} <= set(files)
 
 
-async def test_a_link_for_a_driver_is_made_for_admins(site: Site, node: StartNode) -> None:
+async def test_a_driver_is_invited_on_a_screen_that_shows_the_link_once(site: Site) -> None:
     dan = await site.driver("Dan <3")
-    ada, alice = await logged_in(site, "Ada", "admin"), await logged_in(site, "alice", "ops")
-    path = f"/board/drivers/{dan.id}/link"
-    page = await ada.see(path)
+    alice, vic = await logged_in(site, "alice", "ops"), await logged_in(site, "vic", "viewer")
+    path = f"/board/drivers/{dan.id}/access"
+    page = await alice.see(path)
     assert page.status_code == 200
-    assert "Dan &lt;3" in page.text
-    assert "<svg" in page.text
-    assert page.headers["cache-control"] == "no-store"
-    token = re.search(rf'value="{site.node.url}/driver#token=([^"]+)"', page.text)
-    assert token is not None
-    driver = site.anonymous({"Authorization": f"Bearer {token.group(1)}"})
+    assert "has not signed in on any device yet" in page.text
+    shown = await alice.send(path, do="invite")
+    assert shown.status_code == 201
+    assert "Dan &lt;3" in shown.text
+    assert "<svg" in shown.text
+    assert shown.headers["cache-control"] == "no-store"
+    code = re.search(rf'value="{site.node.url}/driver#code=([^"]+)"', shown.text)
+    assert code is not None
+    again = await alice.see(path)
+    assert code[1] not in again.text
+    assert "There is an invitation by alice, valid until" in again.text
+    signed_in = await site.nobody.post("/driver/sign-in", json={"code": code[1], "name": "Pixel <8>"})
+    driver = site.anonymous({"Authorization": f"Bearer {signed_in.json()['token']}"})
     assert (await driver.get(f"/drivers/{dan.id}/state")).status_code == 200
-    fragment = await ada.client.get(path, headers={"HX-Request": "true"})
-    assert "<html" not in fragment.text
-    assert "<svg" in fragment.text
-    assert (await alice.see(path)).status_code == 403
-    assert (await ada.see("/board/drivers/nobody/link")).status_code == 404
-    assert (await ada.see(path + "?hours=0")).status_code == 422
+    seen = await vic.see(path)
+    assert "Pixel &lt;8&gt;" in seen.text
+    assert "<button" not in seen.text.partition("<main")[2]
     assert (await Browser(site.anonymous()).see(path)).status_code == 303
+    assert (await alice.see("/board/drivers/nobody/access")).status_code == 404
+
+
+async def test_a_driver_is_signed_out_deactivated_and_reactivated_on_the_screen(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    ada, alice = await logged_in(site, "Ada", "admin"), await logged_in(site, "alice", "ops")
+    path = f"/board/drivers/{dan.id}"
+    for name in ("old phone", "new phone"):
+        invited = (await site.alice.post(f"/drivers/{dan.id}/invitation")).json()
+        await site.nobody.post("/driver/sign-in", json={"code": invited["code"], "name": name})
+    new, old = (await site.alice.get(f"/drivers/{dan.id}/devices")).json()["items"]
+    out = await alice.send(f"{path}/access", do="sign-out", device=old["id"])
+    assert (out.status_code, out.headers["location"]) == (303, f"{path}/access")
+    seen = (await alice.see(f"{path}/access")).text
+    assert "Dan is signed out on that device." in seen
+    assert "by alice" in seen
+    assert f'value="{new["id"]}"' in seen
+    assert f'value="{old["id"]}"' not in seen
+    for fields, status, words in (
+        ({"do": "sign-out", "device": "x"}, 422, "Choose a device."),
+        ({"do": "sign-out"}, 422, "Choose a device."),
+        ({"do": "anything"}, 422, "Choose what to do."),
+        ({}, 422, "Choose what to do."),
+    ):
+        answer = await alice.send(f"{path}/access", **fields)
+        assert (answer.status_code, words in answer.text) == (status, True), fields
+    assert (await alice.send(f"{path}/access", do="sign-out", device=dan.id)).status_code == 404
+
+    assert (await alice.send(f"{path}/active", do="deactivate")).status_code == 403
+    _, assignment = await site.assignment(dan)
+    busy = await ada.send(f"{path}/active", do="deactivate")
+    assert busy.status_code == 409
+    assert 'role="alert"' in busy.text
+    assert (await dan.post(f"/assignments/{assignment['id']}/complete")).status_code == 200
+    assert (await ada.send(f"{path}/active", do="deactivate")).status_code == 303
+    gone = (await ada.see(f"{path}/access")).text
+    assert "Dan is deactivated and signed out everywhere." in gone
+    assert "driver deactivated" in gone
+    assert "cannot be invited" in gone
+    assert (await dan.get()).status_code == 401
+    refused = await ada.send(f"{path}/access", do="invite")
+    assert refused.status_code == 409
+    assert "This driver is deactivated." in refused.text
+    assert (await ada.send(f"{path}/active", do="reactivate")).status_code == 303
+    assert (await dan.get()).status_code == 200
+    assert (await ada.send(f"{path}/active", do="x")).status_code == 422

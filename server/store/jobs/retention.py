@@ -18,6 +18,7 @@ from msgspec import Struct
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Queries
+from server.store.devices import UNUSED_DAYS
 from server.store.engine import DATABASE_ERRORS, Database
 
 BATCH: Final = 1_000
@@ -192,6 +193,13 @@ STEPS: Final = (
     _rows(
         "push_subscriptions", lambda _: timedelta(days=1), "push_subscriptions", "expires_at", "timestamptz",
         "expires_at < $1",
+    ),
+    _rows(
+        "devices", _HISTORY, "driver_devices", "id", "uuid",
+        f"id < {{below}} AND (ended_at < $1 OR last_used_at < $1 - interval '{UNUSED_DAYS} days')",
+    ),
+    _rows(
+        "invitations", lambda _: timedelta(days=1), "driver_invitations", "driver_id", "uuid", "expires_at < $1",
     ),
     _rows("sessions", lambda _: timedelta(days=1), "sessions", "expires_at", "timestamptz", "expires_at < $1"),
     _rows("nodes", lambda _: timedelta(hours=1), "nodes", "expires_at", "timestamptz", "expires_at < $1"),

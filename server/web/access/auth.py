@@ -12,13 +12,15 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from server.dispatch.model import Actor, ActorType
-from server.ids import canonical
+from server.ids import canonical, is_id
 from server.web.http.errors import unauthorized
 
 Role = Literal["driver", "service", "viewer", "ops", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 ALGORITHM: Final = "HS256"
 KEY_PREFIX: Final = "cb_"
+DEVICE_CLAIM: Final = "cb_device"
+"""In a driver's token: the id of its device. Tokens from back ends have none."""
 SUBJECT_LIMIT: Final = 200
 TOKEN_LIMIT: Final = 4096
 """A longer token is refused without decoding."""
@@ -35,13 +37,14 @@ class Principal(Struct, frozen=True):
     """The caller. `subject` is a driver's id, or the name of a user or an order source.
 
     `expires_at` is until when this is good, in Unix seconds; it is infinite for an API key. `seller` is the seller that
-    an API key is bound to.
+    an API key is bound to, `device` the id of the device on which a driver signed in.
     """
 
     role: Role
     subject: str
     expires_at: float
     seller: str | None = None
+    device: str | None = None
 
     @property
     def actor(self) -> Actor:
@@ -109,9 +112,12 @@ def _verify(token: str, secret: str) -> Principal | None:
     role, subject = claims.get("role"), claims["sub"]
     if role not in ROLES or not is_subject(subject):
         return None
-    if role == "driver":
-        subject = canonical(subject) or subject
-    return Principal(role, subject, expires_at)
+    if role != "driver":
+        return Principal(role, subject, expires_at)
+    device = claims.get(DEVICE_CLAIM)
+    if device is not None and not (isinstance(device, str) and is_id(device)):
+        return None
+    return Principal(role, canonical(subject) or subject, expires_at, device=device)
 
 
 def is_subject(subject: object) -> bool:
@@ -121,11 +127,15 @@ def is_subject(subject: object) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in subject)
 
 
-def mint_token(secret: str, role: Role, subject: str, seconds: float) -> tuple[str, int]:
-    """A token that is valid for `seconds` from now, and its expiry in Unix seconds."""
+def mint_token(secret: str, role: Role, subject: str, seconds: float, device: str | None = None) -> tuple[str, int]:
+    """A token that is valid for `seconds` from now, and its expiry in Unix seconds. `device` is the id of the driver's
+    device that it is for.
+    """
     now = int(time.time())
     expires_at = now + max(1, round(seconds))
-    claims = {"sub": subject, "role": role, "iat": now, "exp": expires_at}
+    claims: dict[str, Any] = {"sub": subject, "role": role, "iat": now, "exp": expires_at}
+    if device is not None:
+        claims[DEVICE_CLAIM] = device
     return jwt.encode(claims, secret, algorithm=ALGORITHM), expires_at
 
 
@@ -144,6 +154,11 @@ async def principal_of(connection: Connection) -> Principal:
         principal = await state.api_keys.principal(credentials)
     else:
         principal = verify_token(credentials, state.settings.secrets)
+    if principal is not None and principal.role == "driver":
+        if state.node.revocations.refuses(principal.subject, principal.device):
+            principal = None
+        elif principal.device is not None:
+            state.node.revocations.used(principal.device)
     if principal is None:
         raise unauthorized("Invalid or expired token.")
     return cast(Principal, principal)
@@ -152,6 +167,11 @@ async def principal_of(connection: Connection) -> Principal:
 def hashed(text: str) -> str:
     """What is kept of a key, a code or a token: its SHA-256. No dictionary holds 128 random bits."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def address_of(connection: Connection) -> str:
+    """Where a request comes from; behind a trusted proxy what it says."""
+    return connection.client.host if connection.client is not None else ""
 
 
 def bearer(connection: Connection) -> str | None:

@@ -25,6 +25,8 @@ WINDOW_SECONDS: Final = 300.0
 NAME_TRIES: Final = 300
 """For one name, from all devices and networks together that were never logged in to it."""
 NAME_WINDOW_SECONDS: Final = 3600.0
+SIGN_IN_TRIES: Final = 30
+"""From one network, with invalid invitations and device tokens of drivers."""
 KEPT_LIMIT: Final = 20_000
 IPV6_PREFIX: Final = 64
 
@@ -124,7 +126,7 @@ class LoginLimits:
         own. 3. Everybody else needs one of the network, one of the name from this network, and, unless this network was
         logged in to the name before, one of the name.
         """
-        name, network = normalized(name), _network(address)
+        name, network = normalized(name), network_of(address)
         pair = f"{network} {name}"
         wait = self._addresses.wait_seconds(network, now)
         charged: Counted = (("network", network),)
@@ -192,7 +194,7 @@ def normalized(name: str) -> str:
     return name.strip().lower()[:200]
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """The address, or the network that an IPv6 provider gives to one customer."""
     try:
         ip = ip_address(address)

@@ -81,6 +81,37 @@ class TimelineItem(ResponseBody, frozen=True):
     assignment_id: Id | UnsetType = UNSET
 
 
+class InvitationView(ResponseBody, frozen=True):
+    """An invitation of a driver: a link with the code in its fragment, and the code itself. No other response contains
+    the code.
+    """
+
+    url: str
+    code: str
+    expires_at: InstantText
+
+
+class SignedInView(ResponseBody, frozen=True):
+    """A driver who is signed in on a device: a token for calls and the socket, and the device token that renews it."""
+
+    driver_id: Id
+    token: str
+    expires_at: InstantText
+    device_token: str
+
+
+class DeviceView(ResponseBody, frozen=True):
+    """A phone or browser on which a driver is signed in, or was until `endedAt`. `lastSeenAt` is accurate to 5 min."""
+
+    id: Id
+    name: str
+    created_at: InstantText
+    last_seen_at: InstantText
+    ended_at: InstantText | None
+    ended_by: str | None
+    end_reason: Literal["revoked", "signed_out", "token_reused", "unused", "deactivated"] | None
+
+
 class TokenView(ResponseBody, frozen=True):
     """A token for a driver's app."""
 

@@ -13,6 +13,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Driver
 from server.ids import new_id
+from server.store.devices import count_devices
 from server.store.reads.drivers import driver_exists, read_driver, read_drivers
 from server.web.access.auth import mint_token
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_WATCHERS, WATCHERS
@@ -53,12 +54,18 @@ async def driver_of(request: Call, driver_id: str) -> str:
     return principal.subject
 
 
-def shown(node: "Node", driver: Driver) -> DriverView:
-    """The view of a driver; uses the position in this process's memory if it is newer."""
+async def shown(node: "Node", driver: Driver) -> DriverView:
+    """The view of a driver, with the number of their devices. Raises DatabaseAway."""
+    counts = await count_devices(node.database.pool, [driver.id])
+    return _view(node, driver, counts.get(driver.id, 0))
+
+
+def _view(node: "Node", driver: Driver, device_count: int) -> DriverView:
+    """Uses the position in this process's memory if it is newer."""
     heard = node.positions.latest(driver.id)
     if heard is not None and (driver.position is None or heard.at > driver.position.at):
         driver.position = heard
-    return driver_view(driver)
+    return driver_view(driver, device_count)
 
 
 def trimmed(given: Given) -> Given:
@@ -93,7 +100,7 @@ async def register_driver(request: Call) -> ASGIResponse:
     )
     done = unless_refused(await node.executor.submit(command))
     assert done.driver is not None
-    return answer(driver_view(done.driver), 201, {"Location": f"/drivers/{done.driver.id}"})
+    return answer(driver_view(done.driver, 0), 201, {"Location": f"/drivers/{done.driver.id}"})
 
 
 @endpoint(
@@ -116,7 +123,8 @@ async def list_drivers(request: Call) -> ASGIResponse:
         before[0] if before is not None else None,
         asked.limit + 1,
     )
-    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: shown(node, d)))
+    counts = await count_devices(node.database.pool, [driver.id for driver in found])
+    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _view(node, d, counts.get(d.id, 0))))
 
 
 @endpoint(
@@ -133,7 +141,7 @@ async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     found = await read_driver(node.database.pool, known)
     if found is None:
         raise not_found()
-    return answer(shown(node, found))
+    return answer(await shown(node, found))
 
 
 @endpoint(
@@ -217,7 +225,7 @@ async def _changed(request: Call, command: c.Command) -> ASGIResponse:
     node: Node = request.app.state.node
     done = unless_refused(await node.executor.submit(command))
     assert done.driver is not None
-    return answer(shown(node, done.driver))
+    return answer(await shown(node, done.driver))
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [

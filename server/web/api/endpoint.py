@@ -41,6 +41,7 @@ class Described(Struct, frozen=True):
     body: "Body[Any] | None" = None
     query: "Query[Any] | None" = None
     roles: tuple[str, ...] | None = None
+    problems: tuple[Kind, ...] = ()
 
 
 class Body(Generic[T]):
@@ -234,9 +235,11 @@ def endpoint(
     refusals: tuple[Kind | str, ...] = (),
     body: Body[Any] | None = None,
     query: Query[Any] | None = None,
+    problems: tuple[Kind, ...] = (),
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """Declare a handler. `answers` maps each status to the struct of its body (None: no body); `refusals` are the codes
-    of its 409 responses. Without a guard, the endpoint needs no authentication.
+    of its 409 responses; `problems` are further errors that it can respond with. Without a guard, the endpoint needs no
+    authentication.
     """
     described = Described(
         tag=tag,
@@ -246,6 +249,7 @@ def endpoint(
         body=body,
         query=query,
         roles=guard.roles if guard is not None else None,
+        problems=problems,
     )
     return ApiHandler(
         path,

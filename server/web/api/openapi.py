@@ -194,7 +194,7 @@ def _responses(path: str, described: Described, parts: Parts) -> Schema:
     responses: Schema = {}
     for status, kind in sorted(described.answers.items()):
         responses[str(status)] = _answer(status, kind, parts)
-    expected = []
+    expected = [*described.problems]
     if described.roles is not None:
         expected += [errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TRY_AGAIN]
     if "{" in path:

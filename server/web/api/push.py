@@ -17,7 +17,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
 from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
-from server.web.http.errors import FieldError, invalid, not_found
+from server.web.http.errors import FieldError, invalid, not_found, unauthorized
 
 if TYPE_CHECKING:
     from server.node import Node
@@ -43,7 +43,7 @@ async def get_push_key(request: Call) -> ASGIResponse:
     "POST",
     SUBSCRIPTIONS,
     tag=TAG,
-    summary="Subscribe a browser to pushes of offers for a closed driver page, until the caller's token expires.",
+    summary="Subscribe a browser to pushes of offers for a closed driver page, until the token or device ends.",
     guard=THE_DRIVER,
     body=SUBSCRIPTION,
     answers={201: a.PushSubscriptionView},
@@ -68,7 +68,10 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
         new.keys.p256dh.rstrip("="),
         new.keys.auth.rstrip("="),
         request.user.expires_at,
+        request.user.device,
     )
+    if added is None:
+        raise unauthorized("This device is signed out. Sign in with a new invitation.")
     node.push.look()
     return answer(subscription_view(added), 201)
 

@@ -9,6 +9,7 @@ from server.web.api import (
     alerts,
     api_keys,
     deliveries,
+    devices,
     documents,
     driver_calls,
     drivers,
@@ -23,8 +24,8 @@ from server.web.api import (
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users, privacy,
-    zones, system, documents,
+    deliveries, drivers, devices, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users,
+    privacy, zones, system, documents,
 )  # fmt: skip
 
 

@@ -163,6 +163,32 @@ class TokenRequest(_Given, frozen=True):
     hours: Annotated[float, Meta(ge=0.01, le=8760)] = 12.0
 
 
+DEVICE_NAME_LIMIT: Final = 60
+
+
+class SignIn(_Given, frozen=True):
+    """The code of an invitation. With an `actionId`, the same sign-in can be sent again if its answer was lost. `name`
+    is the name of the device on screens.
+    """
+
+    code: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
+    name: Annotated[str, Meta(max_length=DEVICE_NAME_LIMIT, extra_json_schema=NO_NUL)] | None = None
+    action_id: IdGiven | None = None
+
+
+class Renewal(_Given, frozen=True):
+    """The newest device token. With an `actionId`, the same renewal can be sent again if its answer was lost."""
+
+    device_token: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
+    action_id: IdGiven | None = None
+
+
+class SignOut(_Given, frozen=True):
+    """The newest device token."""
+
+    device_token: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
+
+
 class Location(_Given, frozen=True):
     """The driver's position; `at` by the phone's clock."""
 

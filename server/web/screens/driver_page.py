@@ -1,52 +1,31 @@
-"""The driver page: the page itself, what makes it installable, and the link by which a driver gets in.
+"""The driver page, and the files that make it installable.
 
-The page has no session. It speaks the driver's websocket with a token that comes in the fragment of the link, which
-no browser sends anywhere. It is in the language of the settings, else in the phone's own.
+The page has no session. It signs in with the code of an invitation, or has a token from a back end. Both are in the
+fragment of a link, which browsers never send. It is in the language of the settings, else in the phone's own.
 """
 
 import gzip
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Final
 
 import msgspec
-import segno
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from markupsafe import Markup
-from msgspec import Meta, Struct
 
 from server.board.templates import environment
 from server.dispatch.money import EXPONENTS
 from server.paths import STATIC
-from server.store.reads.drivers import read_driver
 from server.texts.catalogues import direction, page_texts, translations, worker_texts
 from server.texts.languages import language_for
-from server.web.access.auth import mint_token
-from server.web.access.guards import ADMIN
-from server.web.api.endpoint import Call, Query, id_in_path
+from server.web.api.endpoint import Call
 from server.web.http.assets import asset, build
-from server.web.http.errors import not_found
-from server.web.screens.shell import HTML, page
-
-if TYPE_CHECKING:
-    from server.node import Node
+from server.web.screens.shell import HTML
 
 ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
-LINK_HOURS: Final = 24
 MINOR_UNITS: Final = {currency: digits for currency, digits in EXPONENTS.items() if digits != 2}
 """The digits of the currencies that have not two: browsers know other ones for some than ISO 4217 does."""
-
-
-class LinkAsked(Struct, frozen=True):
-    """For how long the link is to be good."""
-
-    hours: Annotated[int, Meta(ge=1, le=720)] = LINK_HOURS
-
-
-LINK: Final = Query(LinkAsked)
 
 
 @get("/driver", include_in_schema=False)
@@ -144,25 +123,4 @@ def _worker(language: str) -> str:
     return head + script.read_text()
 
 
-@get("/board/drivers/{driver_id:str}/link", guards=[ADMIN], include_in_schema=False)
-async def driver_link(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """A link for a driver, to be sent or scanned: a fragment for htmx, else a screen."""
-    hours = LINK.of(request).hours
-    node: Node = request.app.state.node
-    driver = await read_driver(node.database.pool, id_in_path(driver_id))
-    if driver is None:
-        raise not_found()
-    token, _ = mint_token(node.settings.secret, "driver", driver.id, hours * 3600)
-    home = node.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
-    link = f"{home}/driver#token={token}"
-    template = "driver_link_fragment.html" if "hx-request" in request.headers else "driver_link.html"
-    return await page(request, template, nav="board", name=driver.name, hours=hours, link=link, code=qr_code(link))
-
-
-def qr_code(text: str) -> Markup:
-    """A QR code as SVG that takes its colours and its size from the style sheet."""
-    code = segno.make_qr(text, error="l")
-    return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title="QR code of the link"))  # noqa: S704
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [driver_page, manifest, service_worker, driver_link]
+HANDLERS: Final[list[HTTPRouteHandler]] = [driver_page, manifest, service_worker]

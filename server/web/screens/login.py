@@ -18,6 +18,7 @@ from msgspec import Struct
 from server.store.query import asking
 from server.store.users import PersonRole
 from server.users import Passwords
+from server.web.access.auth import address_of
 from server.web.access.devices import Devices
 from server.web.access.login_limits import LoginLimits
 from server.web.access.sessions import FORM, LONGEST_SECONDS, Session
@@ -160,11 +161,6 @@ def is_from_here(request: Request[Any, Any, Any]) -> bool:
         return origin is None or urlsplit(origin).netloc == request.headers.get("host")
     except ValueError:
         return False
-
-
-def address_of(request: Request[Any, Any, Any]) -> str:
-    """Where a request comes from; behind a trusted proxy what it says."""
-    return request.client.host if request.client is not None else ""
 
 
 def _logged_in(request: Request[Any, Any, Any], session: Session, name: str) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from server.web.screens import (
     board_actions,
     board_bulk,
     board_pages,
+    driver_access,
     driver_page,
     insights,
     login,
@@ -25,8 +26,8 @@ from server.web.screens import (
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
-    login, users, driver_page, board, board_pages, board_actions, board_bulk, policy, insights, alerts, notices,
-    unassigned, at_risk, webhooks, zones, orders,
+    login, users, driver_page, driver_access, board, board_pages, board_actions, board_bulk, policy, insights, alerts,
+    notices, unassigned, at_risk, webhooks, zones, orders,
 )  # fmt: skip
 
 

@@ -1,0 +1,71 @@
+"""The secrets of drivers' devices: the codes of invitations, and device tokens, which are replaced with each use.
+
+All are random, and only their hashes are stored. A phone that repeats a request because it got no answer gets the same
+answer: the new token is derived from the phone's `actionId`, from the old token or code, and from the node's secret.
+Nobody else can compute it, and no node has to store it.
+"""
+
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from typing import Final
+
+from msgspec import Struct
+
+from server.web.access.auth import hashed
+
+PREFIX: Final = "cbd_"
+_BYTES: Final = 16
+_TOKEN: Final = re.compile(r"cbd_([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{22})").fullmatch
+
+
+class DeviceToken(Struct, frozen=True):
+    """A device token. `family` is the same in all tokens of one device."""
+
+    family: str
+    rest: str
+
+    @property
+    def text(self) -> str:
+        """The token as the phone stores it."""
+        return f"{PREFIX}{self.family}{self.rest}"
+
+    @property
+    def family_hash(self) -> str:
+        """The stored hash of the family."""
+        return hashed(PREFIX + self.family)
+
+    @property
+    def token_hash(self) -> str:
+        """The stored hash of the whole token."""
+        return hashed(self.text)
+
+
+def new_code() -> str:
+    """The code of an invitation: 128 random bits."""
+    return secrets.token_urlsafe(_BYTES)
+
+
+def read_device_token(text: str) -> DeviceToken | None:
+    """Parse a device token. None if the text is not in its form."""
+    found = _TOKEN(text)
+    return None if found is None else DeviceToken(found[1], found[2])
+
+
+def first_token(secret: str, code: str, action_id: str | None) -> DeviceToken:
+    """The first token of a device that signs in with this code."""
+    if action_id is None:
+        return DeviceToken(new_code(), new_code())
+    return DeviceToken(*(_derived(secret, part, code, action_id) for part in ("family", "first")))
+
+
+def next_token(secret: str, token: DeviceToken, action_id: str | None) -> DeviceToken:
+    """The token that follows this one."""
+    rest = new_code() if action_id is None else _derived(secret, "next", token.text, action_id)
+    return DeviceToken(token.family, rest)
+
+
+def _derived(secret: str, *parts: str) -> str:
+    digest = hmac.digest(secret.encode(), "\0".join(("callboard device token", *parts)).encode(), "sha256")
+    return urlsafe_b64encode(digest[:_BYTES]).decode().rstrip("=")

@@ -1,0 +1,147 @@
+"""The screen of a driver's access: invitations, devices, deactivation. Plain forms that need no script."""
+
+from datetime import datetime
+from typing import Any, Final
+
+import segno
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+from markupsafe import Markup
+from msgspec import Struct
+
+from server.contract.views import parse_instant
+from server.dispatch import commands as c
+from server.dispatch.model import Driver
+from server.ids import canonical
+from server.store.devices import EndReason, list_devices, open_invitation
+from server.store.reads.drivers import read_driver
+from server.web.access.guards import ADMIN, OPS, WATCHERS
+from server.web.access.sessions import FORM
+from server.web.api.devices import invitation, revoke_device
+from server.web.api.endpoint import Call, id_in_path
+from server.web.http.errors import Problem, not_found, unless_refused
+from server.web.http.forms import Form, read_form
+from server.web.screens.board_answers import node_of
+from server.web.screens.shell import flash, page, see_other
+
+SHOWN_LIMIT: Final = 100
+ENDS: Final[dict[EndReason, str]] = {
+    "revoked": "signed out",
+    "signed_out": "driver signed out",
+    "token_reused": "device token used twice",
+    "unused": "not used for 30 days",
+    "deactivated": "driver deactivated",
+}
+"""The reason why a device ended, in words."""
+
+
+class Shown(Struct, frozen=True):
+    """An invitation as the screen shows it, only once."""
+
+    url: str
+    expires_at: datetime
+
+
+@get("/board/drivers/{driver_id:str}/access", guards=[WATCHERS], include_in_schema=False)
+async def access(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """The driver's devices, and the actions for the user's role."""
+    return await _access(request, await _found(request, driver_id))
+
+
+@post(
+    "/board/drivers/{driver_id:str}/access",
+    guards=[OPS],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """`do` is `invite`, or `sign-out` with a `device`."""
+    form = await read_form(request, Form)
+    driver = await _found(request, driver_id)
+    match form.last("do"):
+        case "invite":
+            try:
+                made = await invitation(request, driver.id)
+            except Problem as problem:
+                return await _refused(request, driver, problem)
+            shown = Shown(made.url, parse_instant(made.expires_at))
+            return await _access(request, driver, 201, invitation=shown, code=qr_code(made.url))
+        case "sign-out":
+            device_id = canonical(form.text("device"))
+            if device_id is None:
+                return await _access(request, driver, 422, problem="Choose a device.")
+            await revoke_device(request, driver.id, device_id)
+            return see_other(_path(driver), flash(request, "good", f"{driver.name} is signed out on that device."))
+        case _:
+            return await _access(request, driver, 422, problem="Choose what to do.")
+
+
+@post(
+    "/board/drivers/{driver_id:str}/active",
+    guards=[ADMIN],
+    include_in_schema=False,
+    status_code=200,
+    opt={FORM: True},
+)
+async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """`do` is `deactivate` or `reactivate`."""
+    form = await read_form(request, Form)
+    driver = await _found(request, driver_id)
+    command: c.Command
+    match form.last("do"):
+        case "deactivate":
+            command = c.DeactivateDriver(driver.id, request.user.actor)
+            message = f"{driver.name} is deactivated and signed out everywhere."
+        case "reactivate":
+            command = c.ReactivateDriver(driver.id, request.user.actor)
+            message = f"{driver.name} is active again and can be invited."
+        case _:
+            return await _access(request, driver, 422, problem="Choose what to do.")
+    try:
+        unless_refused(await node_of(request).executor.submit(command))
+    except Problem as problem:
+        return await _refused(request, driver, problem)
+    return see_other(_path(driver), flash(request, "good", message))
+
+
+def _path(driver: Driver) -> str:
+    return f"/board/drivers/{driver.id}/access"
+
+
+async def _found(request: Call, text: str) -> Driver:
+    driver = await read_driver(node_of(request).database.pool, id_in_path(text))
+    if driver is None:
+        raise not_found()
+    return driver
+
+
+async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIResponse:
+    """Show a refusal above the forms; raise any other problem."""
+    if problem.kind.status != 409:
+        raise problem
+    return await _access(request, driver, 409, problem=problem.detail)
+
+
+async def _access(request: Call, driver: Driver, status: int = 200, **context: Any) -> ASGIResponse:
+    pool = node_of(request).database.pool
+    shown = {
+        "problem": None,
+        "invitation": None,
+        "devices": await list_devices(pool, driver.id, None, SHOWN_LIMIT),
+        "waiting": await open_invitation(pool, driver.id),
+        "ends": ENDS,
+        **context,
+    }
+    return await page(request, "driver_access.html", status, nav="board", driver=driver, **shown)
+
+
+def qr_code(text: str) -> Markup:
+    """A QR code as SVG that takes its colours and its size from the style sheet."""
+    code = segno.make_qr(text, error="l")
+    return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title="QR code of the link"))  # noqa: S704
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [access, change_access, change_active]
