@@ -68,7 +68,7 @@ def mistake_in(url: str, *, allow_private: bool) -> str | None:
         return "must be an https or http URL such as https://shop.example/hooks"
     if any(character <= " " or character == "\x7f" for character in url) or port == 0:
         return "is not a URL"
-    if parts.username is not None or parts.password is not None or parts.fragment:
+    if parts.username is not None or parts.password is not None or "#" in url:
         return "must not contain a user, a password or a fragment"
     if allow_private:
         return None

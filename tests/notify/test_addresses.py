@@ -1,13 +1,16 @@
 """No call leads to this machine or into a private network, by whatever name, unless the settings allow it."""
 
 import asyncio
+import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.notify import addresses
 from server.notify.addresses import is_public, mistake_in
 from server.notify.sender import Sender
+from server.web.api.schemas import WebhookUrl
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, log_of
 from tests.waiting import until
@@ -97,6 +100,9 @@ def test_what_is_plainly_private_is_refused_at_once(url: str) -> None:
         "https://user:secret@shop.example/",
         "https://user@shop.example/",
         "https://shop.example/#part",
+        "https://shop.example/#",
+        "https://shop.example#code=1",
+        "https://shop.example/\x7f",
         "https://shop.example:99999/",
         "https://shop.example:0/",
         "https://shop.example/a b",
@@ -111,6 +117,22 @@ def test_what_is_no_address_to_call(url: str, allow_private: bool) -> None:
 
 def test_an_ordinary_address() -> None:
     assert mistake_in("https://shop.example:8443/hooks?key=1", allow_private=False) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("https://shop.example:8443/hooks?key=1", True),
+        ("https://shop.example/#part", False),
+        ("https://shop.example/#", False),
+        ("https://shop.example#code=1", False),
+        ("https://shop.example?key=1#part", False),
+    ],
+)
+def test_the_schema_refuses_a_fragment_as_the_server_does(url: str, accepted: bool) -> None:
+    pattern = msgspec.json.schema(WebhookUrl)["pattern"]
+    assert (re.search(pattern, url) is not None) is accepted
+    assert (mistake_in(url, allow_private=True) is None) is accepted
 
 
 WAYS_OF_WRITING_THIS_MACHINE = (

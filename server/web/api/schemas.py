@@ -371,7 +371,15 @@ class NewApiKey(_Given, frozen=True):
     seller_id: Name | None = None
 
 
-WebhookUrl = Annotated[str, Meta(min_length=8, max_length=2000, extra_json_schema=NO_NUL | {"format": "uri"})]
+WebhookUrl = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=2000,
+        description="An http or https URL without a user, a password or a fragment (`#`).",
+        extra_json_schema={"format": "uri", "pattern": "^[^#\\u0000]*$"},
+    ),
+]
 EventType = Literal[
     "*",
     "delivery.created",
