@@ -13,7 +13,7 @@ from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.zones import NO_ZONES, Zone, Zones
 from server.store.connections import Pool
 from server.store.policies import newest_policy
-from server.store.zones import changed_zones, read_spellings, spell
+from server.store.zones import changed_zones, read_spellings
 from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 0.9
@@ -78,7 +78,10 @@ class KnownZones:
         self._look.set()
 
     def committed(self, commit: Committed) -> None:
-        """Take the zones of this node's commit."""
+        """Take the zones of this node's commit, and the spellings, which no other commit can change any more."""
+        for key, known in commit.spellings.items():
+            if len(self._spellings) < 2 * SPELLINGS_LIMIT:
+                self._spellings.setdefault(key, known)
         if commit.zones is not None:
             self.current = commit.zones
             self._look.set()
@@ -106,19 +109,8 @@ class KnownZones:
             except Exception as error:
                 log.warning("zones_not_read", reason=repr(error))
 
-    async def spelled(self, name: str) -> str:
-        """The spelling of a zone, which is the first that was used on any node. Reads the database, and may raise
-        DatabaseAway, if this node does not know the name yet.
-        """
-        known = self.spelled_before(name)
-        if known is None:
-            known = await spell(self._pool, name)
-            if len(self._spellings) < 2 * SPELLINGS_LIMIT:
-                self._spellings[name_key(name)] = known
-        return known
-
     def spelled_before(self, name: str) -> str | None:
-        """The spelling of a zone, or None if this node does not know it."""
+        """The spelling of a zone, which is the first that was used on any node; None if this node does not know it."""
         return self._spellings.get(name_key(name))
 
 

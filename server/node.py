@@ -106,6 +106,7 @@ class Node:
             batch_limit=self.settings.batch_limit,
             known_words=lambda: self.known_words,
             zones=lambda: self.zones.current,
+            spelled_before=self.zones.spelled_before,
         )
         self.snapshots = Snapshots(pool)
         self.positions = Positions(

@@ -28,13 +28,14 @@ STATE: Final = {
     "policy": "INSERT",
     "support_tickets": "INSERT",
     "unassigned_orders": "INSERT, UPDATE",
+    "zones": "INSERT, UPDATE",
 }
 """The state of dispatch, and what the write path does to it."""
 WAITING: Final = {"notices": "INSERT", "stream_notices": "INSERT", "webhook_deliveries": "INSERT"}
 """Rows that the write path leaves for others, who send them and note what became of them."""
-BOTH_WRITE: Final = {"delivery_search": "UPDATE", "zones": "INSERT, UPDATE"}
+BOTH_WRITE: Final = {"delivery_search": "UPDATE"}
 """What the write path does to rows that others insert too: a trigger updates the text for the search of a changed
-order, and a description is added to a zone.
+order.
 """
 OTHERS_WRITE: Final = {
     "api_keys": "INSERT, UPDATE",
@@ -56,7 +57,6 @@ OTHERS_WRITE: Final = {
     "webhook_attempts": "INSERT",
     "webhook_deliveries": "INSERT, UPDATE",
     "webhooks": "INSERT, UPDATE",
-    "zones": "INSERT",
 }
 """All that the pool, the lease and the senders of webhooks write: nothing of the state."""
 RETENTION_DELETES: Final = (

@@ -1,5 +1,6 @@
 """The result of a commit: the answer to each command, and the data for the listeners on this node."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
@@ -32,8 +33,8 @@ class Answer(Struct):
 
 
 class Committed(Struct):
-    """A commit: its events in order, all rows that it changed or created, the messages for drivers, and whether there
-    is a webhook for it.
+    """A commit: its events in order, all rows that it changed or created, the messages for drivers, whether there is a
+    webhook for it, and the spellings of the zones that its commands named, by key.
     """
 
     at: datetime
@@ -44,3 +45,4 @@ class Committed(Struct):
     policy: Policy | None
     for_webhooks: bool = False
     zones: Zones | None = None
+    spellings: Mapping[str, str] = {}

@@ -72,7 +72,7 @@ def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refu
     driver = Driver(
         id=command.driver_id,
         name=command.name,
-        zone=command.zone,
+        zone=world.spelled(command.zone),
         capacity=command.capacity,
         availability="offline",
         last_availability_change=world.now,

@@ -512,7 +512,7 @@ class AcknowledgeAlert(Struct, frozen=True):
 
 
 class ChangeZone(Struct, frozen=True):
-    """An admin sets the description of a zone: `key` is its spelling, the shape is valid."""
+    """An admin sets the description of a zone. `key` and `helped_by` name zones in any spelling; the shape is valid."""
 
     key: str
     name: str

@@ -43,6 +43,8 @@ def create_delivery(command: c.CreateDelivery, world: World) -> Decided | r.Refu
     3. A trip longer than `maxTripKm` counts as a wrong address, and waits until somebody checks it.
     4. An order without a zone gets the zone whose shape contains its pickup, or else the default zone.
     """
+    if command.zone is not None:
+        command = replace(command, zone=world.spelled(command.zone))
     known = world.by_seller_key.get((command.seller_id, command.seller_order_id))
     if known is not None:
         return _again(command, world, known)

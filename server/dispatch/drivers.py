@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -19,6 +20,8 @@ def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
     driver = world.driver(command.driver_id)
     if driver is None:
         return r.NOT_FOUND
+    if isinstance(command.zone, str):
+        command = replace(command, zone=world.spelled(command.zone))
     changes: dict[str, tuple[Any, Any]] = {}
     for name in CHANGEABLE:
         old, new = getattr(driver, name), getattr(command, name)

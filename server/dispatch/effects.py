@@ -379,6 +379,7 @@ def _driver_changed(world: "World", event: e.DriverChanged) -> None:
     driver = world.amend_driver(_id(event.driver_id))
     for name, (_, new) in event.changes.items():
         setattr(driver, name, new)
+    world.use_zone(driver.zone)
     if "external_ref" in event.changes:
         old, new = event.changes["external_ref"]
         world.by_external_ref.pop(old, None)
@@ -448,6 +449,8 @@ def _alert_acknowledged(world: "World", event: e.AlertAcknowledged) -> None:
 def _zone_changed(world: "World", event: e.ZoneChanged) -> None:
     world.zones = world.zones.changed(event.zone)
     world.changed_zones[name_key(event.zone.key)] = event.zone
+    for zone in (event.zone.key, *event.zone.helped_by):
+        world.use_zone(zone)
 
 
 def _zone_removed(world: "World", event: e.ZoneRemoved) -> None:

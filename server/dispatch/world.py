@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from server.dispatch import events as e
 from server.dispatch.effects import EFFECTS
 from server.dispatch.model import Alert, Assignment, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
+from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, KNOWN_WORDS, OFFER
@@ -38,7 +39,8 @@ class World:
     `deliveries` and `drivers` map every locked id to its row, or to None if there is no such row. Offers and
     assignments are in their deliveries. `alerts` has the open alerts, if a command is about alerts. `dead_nodes` are
     nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. `policy` and
-    `zones` are the current ones. The `new_*` and `changed_*` collections are what the batch has to save; a zone whose
+    `zones` are the current ones. `spellings` maps the key of every zone that a command names to its spelling, or to
+    None if the zone is new. The `new_*` and `changed_*` collections are what the batch has to save; a zone whose
     description was deleted is None.
     """
 
@@ -54,6 +56,7 @@ class World:
         posted: dict[str, Posted | None] | None = None,
         known_words: int = KNOWN_WORDS,
         zones: Zones = NO_ZONES,
+        spellings: dict[str, str | None] | None = None,
     ) -> None:
         self.now = now
         self.policy = policy
@@ -64,6 +67,7 @@ class World:
         self.alerts = {} if alerts is None else alerts
         self.dead_nodes = frozenset(dead_nodes)
         self._posted = {} if posted is None else posted
+        self.spellings = {} if spellings is None else spellings
         self._known_words = known_words
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
@@ -89,6 +93,7 @@ class World:
         self.changed_alerts: dict[str, Alert] = {}
         self.new_policy: e.PolicyChanged | None = None
         self.changed_zones: dict[str, Zone | None] = {}
+        self.new_spellings: dict[str, str] = {}
 
     def _index(self, delivery: Delivery) -> None:
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id
@@ -116,6 +121,16 @@ class World:
         if delivery_id not in self._posted and delivery_id not in self.new_deliveries:
             raise NeedsRows(delivery_id=delivery_id, posted=True)
         return self._posted.get(delivery_id) or self.new_posted.get(delivery_id)
+
+    def spelled(self, zone: str) -> str:
+        """The spelling of a zone: the first that was used, or this one if the zone is new."""
+        return self.spellings.get(name_key(zone)) or spelling(zone)
+
+    def use_zone(self, zone: str) -> None:
+        """An event names this zone: if it is new, this is its spelling from now on."""
+        key = name_key(zone)
+        if self.spellings.get(key, zone) is None:
+            self.spellings[key] = self.new_spellings[key] = zone
 
     def everybody_knows(self, words: int = KNOWN_WORDS) -> bool:
         """Whether every node that lives can read what this command would write (`transitions.KNOWN_WORDS`)."""
@@ -273,6 +288,7 @@ class World:
         assert delivery.status == BEGINS[e.DeliveryCreated]
         self.deliveries[delivery.id] = self.new_deliveries[delivery.id] = replace(delivery, offers={}, assignments={})
         self.by_seller_key[delivery.seller_id, delivery.seller_order_id] = delivery.id
+        self.use_zone(delivery.zone)
         if posted is not None:
             self.new_posted[delivery.id] = posted
 
@@ -284,6 +300,7 @@ class World:
         """A new driver."""
         assert driver.availability == BEGINS[e.DriverRegistered]
         self.drivers[driver.id] = self.new_drivers[driver.id] = replace(driver)
+        self.use_zone(driver.zone)
         if driver.external_ref is not None:
             self.by_external_ref[driver.external_ref] = driver.id
 

@@ -4,26 +4,31 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
+from server.dispatch.names import name_key
 from server.dispatch.world import World
 from server.dispatch.zones import ZONES_LIMIT, Zone
 
 
 def change_zone(command: c.ChangeZone, world: World) -> Decided | r.Refusal:
     """Sets the description of a zone. The same description again changes nothing."""
+    helpers: dict[str, str] = {}
+    for name in command.helped_by:
+        helpers.setdefault(name_key(name), world.spelled(name))
+    helped_by = tuple(helpers.values())
     known = world.zones.find(command.key)
     if known is None and len(world.zones) >= ZONES_LIMIT:
         return r.TOO_MANY_ZONES
     if known is not None and (known.name, known.shape, known.helped_by) == (
         command.name,
         command.shape,
-        command.helped_by,
+        helped_by,
     ):
         return Decided((), repeated=True)
     zone = Zone(
-        command.key,
+        world.spelled(command.key),
         command.name,
         command.shape,
-        command.helped_by,
+        helped_by,
         command.actor.id or command.actor.type,
         world.now,
     )

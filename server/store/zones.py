@@ -1,24 +1,20 @@
-"""Zones: their spellings, their descriptions, and their use. The write path writes the descriptions."""
+"""Zones: their spellings, their descriptions, and their use. Only the write path writes them."""
 
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from server.dispatch.names import name_key, spelling
 from server.dispatch.zones import Zone
 from server.store.connections import Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch
 
 _DESCRIPTION: Final = "spelling, name, shape, helped_by, changed_by, changed_at"
 DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM zones WHERE name IS NOT NULL"  # noqa: S608 - constants
 """Its rows are for `zone_of`."""
 CHANGED: Final = f"SELECT version, {_DESCRIPTION} FROM zones WHERE version > $1 ORDER BY version"  # noqa: S608 - constants
 SPELLINGS: Final = "SELECT key, spelling FROM zones ORDER BY name IS NULL LIMIT $1"
-SPELL: Final = """
-WITH made AS (INSERT INTO zones (key, spelling, version) VALUES ($1, $2, 0) ON CONFLICT (key) DO NOTHING
-              RETURNING spelling)
-SELECT spelling FROM made UNION ALL SELECT spelling FROM zones WHERE key = $1"""
+SPELLED: Final = "SELECT key, spelling FROM zones WHERE key = ANY($1::text[])"
 IN_USE: Final = """
 SELECT z.spelling, (SELECT count(*) FROM drivers d WHERE d.zone = z.spelling AND d.active),
        (SELECT count(*) FROM deliveries o WHERE o.zone = z.spelling AND o.status = 'READY')
@@ -52,14 +48,6 @@ async def changed_zones(pool: Pool, after: int) -> tuple[int, dict[str, Zone | N
 async def read_spellings(pool: Pool, limit: int) -> dict[str, str]:
     """Key -> spelling, zones with a description first. Raises DatabaseAway."""
     return dict(await fetch(pool, SPELLINGS, limit))
-
-
-async def spell(pool: Pool, name: str) -> str:
-    """The spelling of a zone, which is the first that was used. Raises DatabaseAway."""
-    row = None
-    while row is None:  # another node inserted it during the statement, which does not see it yet
-        row = await fetch_one(pool, SPELL, name_key(name), spelling(name))
-    return str(row[0])
 
 
 async def zones_in_use(pool: Pool, limit: int) -> list[ZoneInUse]:

@@ -128,6 +128,7 @@ class Batch:
             world.new_policy.policy if world.new_policy is not None else None,
             bool(self.outbox),
             world.zones if world.changed_zones else None,
+            {key: known for key, known in world.spellings.items() if known is not None},
         )
 
 

@@ -43,7 +43,8 @@ class Executor:
     `listeners` are called after every commit, on the event loop; they must not block. Supervise `run`. A command that
     waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit` commands wait.
     Once its transaction has begun, a command waits for the outcome. `known_words` returns the version of states that
-    every live node can read (dispatch/transitions.py).
+    every live node can read (dispatch/transitions.py). `spelled_before` returns the spelling of a zone, or None if this
+    node does not know it; it may only know what is committed.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Executor:
         wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
         known_words: Callable[[], int] = lambda: KNOWN_WORDS,
         zones: Callable[[], Zones] = lambda: NO_ZONES,
+        spelled_before: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.listeners: list[Callable[[Committed], None]] = []
         self._database = database
         self._policy = policy
         self._known_words = known_words
         self._zones = zones
+        self._spelled_before = spelled_before
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._wait_limit = wait_limit_seconds
@@ -73,10 +76,13 @@ class Executor:
         self._last_alone: dict[str, asyncio.Task[None]] = {}
         self._writers: asyncio.Queue[Writer] = asyncio.Queue()
         for _ in range(RERUN_WIDTH):
-            self._writers.put_nowait(Writer(database, policy, known_words, zones))
+            self._writers.put_nowait(self._writer())
         self._spare_connections = False
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def _writer(self) -> Writer:
+        return Writer(self._database, self._policy, self._known_words, self._zones, self._spelled_before)
 
     @property
     def waiting(self) -> int:
@@ -112,7 +118,7 @@ class Executor:
 
     async def run(self) -> None:
         """Run one batch after another."""
-        writer = Writer(self._database, self._policy, self._known_words, self._zones)
+        writer = self._writer()
         try:
             while True:
                 if self._spare_connections and not self._alone:

@@ -5,6 +5,7 @@ read by a later statement, once all locks are held; it also returns the database
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -13,19 +14,20 @@ from msgspec import Struct
 
 from server.dispatch import commands as c
 from server.dispatch.model import Alert, Delivery, Driver
+from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
 from server.store.rows import READ_IN_TRANSACTION, rows_of
-from server.store.zones import DESCRIBED, zone_of
+from server.store.zones import DESCRIBED, SPELLED, zone_of
 
 
 class Named(Struct):
     """The rows that commands name, by how they name them. `whole_deliveries` also takes the drivers of their open
     offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries of which
-    it takes to know what was posted first.
+    it takes to know what was posted first. `zone_names` are names of zones, in any spelling.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -37,6 +39,7 @@ class Named(Struct):
     seller_keys: set[tuple[str, str]] = msgspec.field(default_factory=set)
     external_refs: set[str] = msgspec.field(default_factory=set)
     posted: set[str] = msgspec.field(default_factory=set)
+    zone_names: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
     zones: bool = False
     alerts: bool = False
@@ -46,6 +49,8 @@ class Named(Struct):
         match command:
             case c.CreateDelivery():
                 self.seller_keys.add((command.seller_id, command.seller_order_id))
+                if command.zone is not None:
+                    self.zone_names.add(command.zone)
             case c.AcceptOffer() | c.RejectOffer() | c.ConfirmReceipt() | c.ExpireOffer():
                 self.offers.add(command.offer_id)
             case c.OfferDelivery():
@@ -74,12 +79,18 @@ class Named(Struct):
                 self.drivers.add(command.driver_id)
                 if isinstance(command.external_ref, str):
                     self.external_refs.add(command.external_ref)
+                if isinstance(command.zone, str):
+                    self.zone_names.add(command.zone)
             case c.RegisterDriver():
+                self.zone_names.add(command.zone)
                 if command.external_ref is not None:
                     self.external_refs.add(command.external_ref)
             case c.RaiseAlert() | c.ResolveAlert() | c.AcknowledgeAlert():
                 self.alerts = True
-            case c.ChangeZone() | c.RemoveZone():
+            case c.ChangeZone():
+                self.zones = True
+                self.zone_names.update((command.key, *command.helped_by))
+            case c.RemoveZone():
                 self.zones = True
             case c.ChangePolicy():
                 self.policy = True
@@ -121,6 +132,7 @@ async def load(
     policy: Policy,
     known_words: int = KNOWN_WORDS,
     zones: Zones = NO_ZONES,
+    spelled_before: Callable[[str], str | None] = lambda _: None,
 ) -> Loaded:
     """Lock and read everything that is named, inside the caller's transaction.
 
@@ -128,7 +140,7 @@ async def load(
     2. Read what is locked as it is now, and the clock.
 
     `known_words` is what every node that lives can read; `policy` and `zones` are the copies of this
-    node.
+    node. `spelled_before` returns the spelling of a zone if this node knows it; only others are read.
     """
     await _replan(connection)
     deliveries: dict[str, Delivery | None] = {}
@@ -148,6 +160,9 @@ async def load(
     if named.zones:
         await connection.execute(LOCK_ZONES)
         zones = Zones(map(zone_of, await connection.fetch(DESCRIBED)))
+    spellings = {name_key(name): spelled_before(name) for name in named.zone_names}
+    if unknown := [key for key, known in spellings.items() if known is None]:
+        spellings.update(await connection.fetch(SPELLED, unknown))
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
     posted = {}
     if named.posted:
@@ -168,6 +183,7 @@ async def load(
         posted,
         known_words,
         zones,
+        spellings,
     )
     return Loaded(world, rows.xid, rows.heard)
 

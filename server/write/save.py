@@ -281,6 +281,11 @@ def _zone(described: tuple[str, Zone | None]) -> ZoneRow:
     return ZoneRow(key, zone.key, zone.name, zone.shape, zone.helped_by, zone.changed_by, zone.changed_at)
 
 
+def _new_zone(new: tuple[str, str, Zone | None]) -> ZoneRow:
+    key, spelling, zone = new
+    return replace(_zone((key, zone)), spelling=spelling)
+
+
 def _recorded_wait(recorded: tuple[Unassigned, Nearest | None]) -> Unassigned:
     wait, nearest = recorded
     return replace(wait, nearest=nearest)
@@ -355,10 +360,11 @@ FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && A
 ORDER BY u.seq"""  # noqa: S608
 
 _DESCRIBED: Final = ("name", "shape", "helped_by", "changed_by", "changed_at")
+_NEXT_VERSION: Final = "(SELECT coalesce(max(version), 0) + 1 FROM zones)"
 _ZONES: Final = f"""
 INSERT INTO zones (key, spelling, {", ".join(_DESCRIBED)}, version)
 SELECT u.key, u.spelling, {", ".join(f"u.{name}" for name in _DESCRIBED)},
-       (SELECT coalesce(max(version), 0) + 1 FROM zones)
+       {_NEXT_VERSION}
 FROM {_rows("zones")}
 ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, {", ".join(f"{n} = EXCLUDED.{n}" for n in _DESCRIBED)}"""  # noqa: S608
 
@@ -398,6 +404,14 @@ SECTIONS: Final = (
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
     _insert("new_alerts", "alerts", _ALERT, after="changed_alerts"),
+    # Nothing on a conflict: if another transaction spells the zone first, this one runs again with that spelling.
+    _insert(
+        "new_zones",
+        "zones",
+        ("key", "spelling", *_DESCRIBED),
+        _new_zone,
+        computed={"version": f"CASE WHEN u.name IS NULL THEN 0 ELSE {_NEXT_VERSION} END"},
+    ),
     Section("zones", _ZONES, _zone),
     _insert("policy", "policy", PolicyRow.__struct_fields__, _policy),
 )
@@ -471,7 +485,10 @@ async def save(
         "new_tickets": world.new_tickets,
         "changed_alerts": world.changed_alerts.values(),
         "new_alerts": world.new_alerts.values(),
-        "zones": world.changed_zones.items(),
+        "new_zones": [
+            (key, spelling, world.changed_zones.get(key)) for key, spelling in sorted(world.new_spellings.items())
+        ],
+        "zones": [(key, zone) for key, zone in world.changed_zones.items() if key not in world.new_spellings],
         "policy": [world.new_policy] if world.new_policy is not None else [],
     }
     present: list[str] = []

@@ -77,11 +77,13 @@ class Writer:
         policy: Callable[[], Policy],
         known_words: Callable[[], int] = lambda: KNOWN_WORDS,
         zones: Callable[[], Zones] = lambda: NO_ZONES,
+        spelled_before: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._database = database
         self._policy = policy
         self._known_words = known_words
         self._zones = zones
+        self._spelled_before = spelled_before
         self._connection: Connection | None = None
         self._generation = 0
         self._begun = False
@@ -125,7 +127,14 @@ class Writer:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
             if not begun:
                 await self._open_connection.execute("BEGIN")
-            loaded = await load(self._open_connection, named, self._policy(), self._known_words(), self._zones())
+            loaded = await load(
+                self._open_connection,
+                named,
+                self._policy(),
+                self._known_words(),
+                self._zones(),
+                self._spelled_before,
+            )
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.heard:

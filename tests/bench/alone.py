@@ -114,7 +114,9 @@ async def lane(servers: Servers, drivers: int, batch_limit: int) -> AsyncIterato
                 connections.append(Timed(await database.connect_for_writing()))
                 return connections[-1]
 
-        executor = Executor(Source(), lambda: DEFAULT_POLICY, batch_limit=batch_limit)
+        executor = Executor(
+            Source(), lambda: DEFAULT_POLICY, batch_limit=batch_limit, spelled_before={"default": "default"}.get
+        )
         running = supervised("lane", executor.run)
         try:
             ids = [new_id() for _ in range(drivers)]

@@ -56,9 +56,10 @@ def check(case: Case) -> None:
     invariants hold.
     """
     world = case.given()
-    before = copy.deepcopy((world.deliveries, world.drivers, world.policy))
+    before = copy.deepcopy((world.deliveries, world.drivers, world.policy, world.spellings, world.new_spellings))
     decided = decide(case.command, world)
-    assert (world.deliveries, world.drivers, world.policy) == before, "deciding changed the world"
+    after = (world.deliveries, world.drivers, world.policy, world.spellings, world.new_spellings)
+    assert after == before, "deciding changed the world"
     expectations: Sequence[Happens] = case.leaves if isinstance(case.then, str) else case.then
     if isinstance(case.then, str):
         refusal = decided if isinstance(decided, Refusal) else decided.refusal

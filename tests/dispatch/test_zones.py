@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.model import Place
+from server.dispatch.model import Delivery, Driver, Place
 from server.dispatch.names import name_key, spelling
 from server.dispatch.offers import has_all
 from server.dispatch.shapes import (
@@ -247,6 +247,90 @@ def test_a_repeat_may_spell_out_the_zone_that_the_order_got(first: str | None, a
     )
     repeat = create(zone=again, fingerprint="again", delivery_id=id_of("again"), requirements=("cool box",))
     check(Case("again", lambda: world, repeat, [] if same else "delivery_differs"))
+
+
+def spelled(*rows: Delivery | Driver, **spellings: str | None) -> World:
+    """A world in which these rows are locked and these zones are named: key -> spelling, None for a new zone."""
+    world = a_world(*rows)
+    world.spellings.update(spellings)
+    return world
+
+
+def register(zone: str) -> c.RegisterDriver:
+    return c.RegisterDriver(DAN, "Dan", zone, 1, SHOP)
+
+
+SPELLING = [
+    Case(
+        "a driver of a known zone",
+        lambda: spelled(nord="NORD"),
+        register(" nord "),
+        [happens(e.DriverRegistered)],
+        lambda world: world.known_driver(DAN).zone == "NORD" and world.new_spellings == {},
+    ),
+    Case(
+        "a driver of a new zone",
+        lambda: spelled(nord=None),
+        register(" Nord "),
+        [happens(e.DriverRegistered)],
+        lambda world: world.known_driver(DAN).zone == "Nord" and world.new_spellings == {"nord": "Nord"},
+    ),
+    Case(
+        "a driver moves to a new zone",
+        lambda: spelled(a_driver(), nord=None),
+        c.ChangeDriver(DAN, ADA, zone="Nord "),
+        [happens(e.DriverChanged, changes={"zone": ("default", "Nord")})],
+        lambda world: world.new_spellings == {"nord": "Nord"},
+    ),
+    Case(
+        "a driver stays in their zone",
+        lambda: spelled(a_driver(zone="NORD"), nord="NORD"),
+        c.ChangeDriver(DAN, ADA, zone="nord"),
+        [],
+    ),
+    Case(
+        "an order of a known zone",
+        lambda: spelled(nord="NORD"),
+        create(zone="Nord"),
+        [happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+        lambda world: [order.zone for order in world.new_deliveries.values()] == ["NORD"] and world.new_spellings == {},
+    ),
+    Case(
+        "an order of a new zone",
+        lambda: spelled(nord=None),
+        create(zone="  Nord"),
+        [happens(e.DeliveryCreated), happens(e.DeliveryReady)],
+        lambda world: (
+            [order.zone for order in world.new_deliveries.values()] == ["Nord"]
+            and world.new_spellings == {"nord": "Nord"}
+        ),
+    ),
+    Case(
+        "a new zone is described, with a new one, a known one and the same again for help",
+        lambda: spelled(mitte=None, nord=None, west="WEST"),
+        c.ChangeZone(" Mitte", "Centre", None, ("Nord", "west", "nord"), ADA),
+        [happens(e.ZoneChanged, zone=Zone("Mitte", "Centre", None, ("Nord", "WEST"), "ada", NOW))],
+        lambda world: world.new_spellings == {"mitte": "Mitte", "nord": "Nord"},
+    ),
+]
+
+
+@pytest.mark.parametrize("case", SPELLING, ids=name_of)
+def test_the_first_spelling_is_used(case: Case) -> None:
+    check(case)
+
+
+def test_a_refused_command_gives_a_zone_no_spelling() -> None:
+    world = a_world(a_driver(external_ref="D-7"), by_external_ref={"D-7": DAN})
+    world.spellings["nord"] = None
+    refused = c.RegisterDriver(id_of("Dora"), "Dora", "nord", 1, SHOP, external_ref="D-7")
+    check(Case("refused", lambda: world, refused, "driver_exists"))
+    assert (world.spellings, world.new_spellings) == ({"nord": None}, {})
+    for name, zone in (("Dora", "Nord"), ("Max", "NORD")):
+        accepted = c.RegisterDriver(id_of(name), name, zone, 1, SHOP)
+        check(Case("accepted", lambda: world, accepted, [happens(e.DriverRegistered)]))
+        assert world.known_driver(id_of(name)).zone == "Nord"
+    assert world.new_spellings == {"nord": "Nord"}
 
 
 HELPED = Zones([Zone("default", "Here", None, ("north",)), Zone("north", "North", None, ("default",))])

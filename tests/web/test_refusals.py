@@ -9,7 +9,7 @@ from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
 from server.web.api.routes import API
 from tests.web.conftest import Driver, Site
-from tests.web.people import add
+from tests.web.people import add, logged_in
 
 REASON = {"reason": "why not"}
 VOLATILE = frozenset({"nodes", "leases", "driver_positions"})
@@ -57,13 +57,15 @@ class Refusing:
         code: str,
         body: Any = None,
         *,
+        status: int = 409,
         leaves: frozenset[str] = frozenset(),
         **ids: str,
     ) -> None:
         """`leaves` are the tables in which a refusal may leave a report; nothing of dispatch stands there."""
         before = await self.rows()
-        answer = await client.request(method, path.format(**ids), json=body)
-        assert (answer.status_code, answer.json()["code"]) == (409, code), f"{method} {path}: {answer.text}"
+        sent: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
+        answer = await client.request(method, path.format(**ids), **sent)
+        assert (answer.status_code, answer.json()["code"]) == (status, code), f"{method} {path}: {answer.text}"
         after = await self.rows()
         changed = {table for table in before if after[table] != before[table]}
         assert changed == leaves, f"{method} {path}: {code}"
@@ -113,10 +115,11 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await refuse(alice, "POST", admin + "failed", "not_picked_up", REASON, **ids)
     await refuse(site.ada, "DELETE", "/drivers/{driver_id}", "has_active_work", **ids)
     await refusing.change("UPDATE drivers SET capacity = 2, active_count = 2 WHERE id = $1", dan.id)
-    await refuse(alice, "PATCH", "/drivers/{driver_id}", "has_active_work", {"capacity": 1}, **ids)
+    await refuse(alice, "PATCH", "/drivers/{driver_id}", "has_active_work", {"capacity": 1, "zone": "Far"}, **ids)
     await refusing.change("UPDATE drivers SET active_count = 1 WHERE id = $1", dan.id)
     await site.driver("Max", externalRef="max")
-    await refuse(alice, "PATCH", "/drivers/{driver_id}", "driver_exists", {"externalRef": "max"}, **ids)
+    taken = {"externalRef": "max", "zone": "Far"}
+    await refuse(alice, "PATCH", "/drivers/{driver_id}", "driver_exists", taken, **ids)
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/pickup")).status_code == 200
     await refuse(dan.client, "POST", job + "release", "already_picked_up", REASON, **ids)
     await refuse(alice, "POST", admin + "release", "already_picked_up", REASON, **ids)
@@ -142,6 +145,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     for what, body in wants.items():
         path = "/drivers/{driver_id}/availability/" + what
         await refuse(site.ada, "POST", path, "driver_deactivated", body, driver_id=gone.id)
+    await refuse(alice, "POST", "/drivers/{driver_id}/invitation", "driver_deactivated", driver_id=gone.id)
     back = REASON | {"availability": "available"}
     await refuse(
         alice, "POST", "/admin/drivers/{driver_id}/availability", "driver_deactivated", back, driver_id=gone.id
@@ -188,9 +192,9 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
         stale = given | {"version": delivery["version"] + 1}
         await refuse(alice, "POST", manual, "version_changed", stale, delivery_id=delivery["id"])
 
-    differs = site.order(sellerOrderId="order", storeName="Another")
+    differs = site.order(sellerOrderId="order", storeName="Another", zone="Far")
     await refuse(shop, "POST", "/deliveries", "delivery_differs", differs)
-    await refuse(shop, "POST", "/drivers", "driver_exists", {"name": "Max", "externalRef": "dan"})
+    await refuse(shop, "POST", "/drivers", "driver_exists", {"name": "Max", "externalRef": "dan", "zone": "Far"})
     acknowledge = "/admin/unassigned-orders/{delivery_id}/acknowledge"
     stale = {"version": waiting["version"] + 1}
     await refuse(alice, "POST", acknowledge, "version_changed", stale, delivery_id=waiting["id"])
@@ -273,10 +277,8 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
     await refuse(ada, "POST", path, "webhook_not_active", message_id=message_id)
     path = "/admin/webhooks/{webhook_id}/redeliver-parked"
     await refuse(ada, "POST", path, "webhook_not_active", webhook_id=made[0])
-    # The spelling of a zone is kept on its first use, even when the call is then refused: known, nothing is new here.
-    await site.driver("Nina", zone="Nord")
-    zone = {"name": "Mitte"}
-    assert (await ada.put("/admin/zones/Mitte", json=zone)).status_code in (200, 201)
+    zone = {"name": "Mitte", "helpedBy": ["Far"]}
+    assert (await ada.put("/admin/zones/Mitte", json={"name": "Mitte"})).status_code == 200
     monkeypatch.setattr("server.dispatch.zone_changes.ZONES_LIMIT", 1)
     await refuse(ada, "PUT", "/admin/zones/{key}", "too_many_zones", zone, key="Nord")
     only = await add(site.node, "Ada", "admin")
@@ -286,3 +288,60 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
         await refuse(ada, "PATCH", "/admin/users/{user_id}", "last_admin", change, user_id=only)
 
     assert refusing.seen == declared(), "every refusal that an endpoint promises is tried here"
+
+
+async def test_no_refused_call_leaves_the_new_zone_that_it_names(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kind of refusal, on every endpoint that takes the name of a zone."""
+    await site.node.app.state.node.lease.release()
+    refusing = Refusing(site)
+    refuse, shop, alice, ada = refusing.refuse, site.shop, site.alice, site.ada
+    new, change, describe = "/drivers", "/drivers/{driver_id}", "/admin/zones/{key}"
+    orders = "/deliveries"
+    order, dora = site.order(zone="Far"), {"name": "Dora", "zone": "Far"}
+    dan, far = await site.driver("Dan", externalRef="dan"), {"zone": "Far"}
+    await site.delivery(sellerOrderId="first")
+    key = {"name": "roma", "sellerId": "roma"}
+    secret = (await ada.post("/admin/api-keys", json=key)).json()["key"]
+    await refusing.change(
+        "UPDATE api_keys SET last_used_at = now() + interval '1 day'"
+    )  # so that no call notes its use
+    roma = site.anonymous({"Authorization": f"Bearer {secret}"})
+
+    cut = b'{"zone": "Far",'
+    for method, path, client in (
+        ("POST", orders, shop), ("POST", new, shop), ("PATCH", change, alice), ("PUT", describe, ada)
+    ):  # fmt: skip
+        ids = {"driver_id": dan.id, "key": "Far"}
+        await refuse(client, method, path, "malformed", cut, status=400, **ids)
+        await refuse(site.nobody, method, path, "unauthorized", far, status=401, **ids)
+        await refuse(site.vic, method, path, "forbidden", far, status=403, **ids)
+        await refuse(client, method, path, "invalid", far | {"colour": "red"}, status=422, **ids)
+
+    await refuse(roma, "POST", orders, "not_found", order | {"sellerId": "other"}, status=404)
+    await refuse(shop, "POST", orders, "invalid", order | {"currency": "XXX"}, status=422)
+    await refuse(shop, "POST", orders, "invalid", order | {"dispatchAt": "0001-01-01T00:00:00+14:00"}, status=422)
+    await refuse(shop, "POST", orders, "pay_required", order | {"currency": "JPY"}, status=422)
+    await refuse(shop, "POST", orders, "delivery_differs", order | {"sellerOrderId": "first", "notes": "x"})
+    out_of_range = {"shiftEndsAt": "0001-01-01T00:00:00+14:00"}
+    await refuse(shop, "POST", new, "invalid", dora | out_of_range, status=422)
+    await refuse(shop, "POST", new, "driver_exists", dora | {"externalRef": "dan"})
+    await refuse(alice, "PATCH", change, "not_found", far, status=404, driver_id=new_id())
+    await refuse(alice, "PATCH", change, "not_found", far, status=404, driver_id="x")
+    await refuse(alice, "PATCH", change, "invalid", far | out_of_range, status=422, driver_id=dan.id)
+    help_itself = {"name": "Far", "helpedBy": ["Further", "far"]}
+    await refuse(ada, "PUT", describe, "invalid", help_itself, status=422, key="Far")
+    await refuse(ada, "PUT", describe, "invalid", {"name": "x", "helpedBy": ["Far"]}, status=422, key="x" * 65)
+    helped = {"name": "Far", "helpedBy": ["Further"]}
+    await refuse(ada, "DELETE", describe, "not_found", status=404, key="Far")
+    grace = await logged_in(site, "grace", "admin")
+    form = {"key": "Far", "name": "Far", "helped_by": "Further", "shape": "", "do": "save"}
+    before = await refusing.rows()
+    with monkeypatch.context() as full:
+        full.setattr("server.dispatch.zone_changes.ZONES_LIMIT", 0)
+        await refuse(ada, "PUT", describe, "too_many_zones", helped, key="Far")
+        assert (await grace.send("/zones", **form)).status_code == 409
+    assert (await grace.send("/zones", **form | {"name": ""})).status_code == 422
+    assert (await refusing.rows())["zones"] == before["zones"]
+
+    assert (await ada.put("/admin/zones/FAR", json=helped)).json()["key"] == "FAR", "nobody has spelled it before"
+    assert (await shop.post(orders, json=order)).json()["zone"] == "FAR"

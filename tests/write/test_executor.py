@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from server.contract.commit import Answer, Committed
+from server.current_policy import KnownZones
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor, Place
@@ -479,6 +480,229 @@ async def test_a_server_that_ended_the_session_without_closing_is_replaced(
         finally:
             await dispatch.close()
             await through_it.close()
+
+
+# Zones: the first spelling that is committed is that of every order, driver and event, on every node.
+
+
+class Recorded:
+    """A write connection that keeps the statements it sends."""
+
+    def __init__(self, inner: Any, statements: list[str]) -> None:
+        self._inner, self._statements = inner, statements
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in ("execute", "fetch", "fetchrow", "fetchval"):
+            return found
+
+        def send(query: str, *args: Any, **options: Any) -> Any:
+            self._statements.append(query)
+            return found(query, *args, **options)
+
+        return send
+
+
+class Knowing(Dispatch):
+    """An executor whose node remembers spellings."""
+
+    def __init__(self, database: Database, *, writes: Any = None) -> None:
+        self.zones = KnownZones(database.pool)
+        super().__init__(database, writes=writes, wait_limit_seconds=600.0, spelled_before=self.zones.spelled_before)
+        self.executor.listeners.append(self.zones.committed)
+
+    async def close(self) -> None:
+        await super().close()
+        await agree(self.database)
+
+
+async def agree(database: Database) -> None:
+    """Every order, driver and event has the spelling of its zone in the table."""
+    spellings = set(await database.pool.fetch("SELECT spelling FROM zones"))
+    used = await database.pool.fetch(
+        "SELECT zone FROM drivers UNION SELECT zone FROM deliveries"
+        " UNION SELECT data->>'zone' FROM events WHERE type IN ('delivery.created', 'driver.registered')"
+        " UNION SELECT data->'changes'->'zone'->>'new' FROM events WHERE data->'changes' ? 'zone'"
+    )
+    assert set(used) <= spellings
+
+
+@pytest.fixture
+async def knowing(database: Database) -> AsyncIterator[tuple[Knowing, Knowing]]:
+    nodes = Knowing(database), Knowing(database)
+    try:
+        yield nodes
+    finally:
+        for node in nodes:
+            await node.close()
+
+
+def in_zone(zone: str) -> c.CreateDelivery:
+    return msgspec.structs.replace(a_creation(), zone=zone)
+
+
+def a_registration(zone: str, external_ref: str | None = None) -> c.RegisterDriver:
+    return c.RegisterDriver(new_id(), "Dan", zone, 1, SHOP, external_ref=external_ref)
+
+
+async def zones_of(answers: Iterable[Any]) -> list[str]:
+    rows = [answer.delivery or answer.driver for answer in [await answer for answer in answers]]
+    return [row.zone for row in rows]
+
+
+SPELL = "INSERT INTO zones (key, spelling, version) VALUES ('nord', 'NORD', 0)"
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+async def test_a_batch_gives_a_new_zone_the_spelling_of_its_first_accepted_command(
+    knowing: tuple[Knowing, Knowing],
+) -> None:
+    node, other = knowing
+    await node.done(a_registration("default", "D-7"))
+    before = len(node.commits)
+    commands = [a_registration("nord", "D-7"), a_registration(" Nord "), in_zone("NORD"), a_registration("nOrd")]
+    refused, *accepted = [node.executor.submit(command) for command in commands]
+    assert code_of(await refused) == "driver_exists"
+    assert await zones_of(accepted) == ["Nord"] * 3
+    assert len(node.commits) == before + 1
+    assert await zones_of([other.executor.submit(in_zone("nord"))]) == ["Nord"]
+    assert node.zones.spelled_before("NORD") == other.zones.spelled_before("NORD") == "Nord"
+
+
+async def test_a_refused_command_leaves_no_zone(knowing: tuple[Knowing, Knowing]) -> None:
+    node, _ = knowing
+    driver = (await node.done(a_registration("default", "D-7"))).driver
+    assert driver is not None
+    before = await node.database.pool.fetch("SELECT * FROM zones")
+    first, again = in_zone("default"), in_zone("Nord")
+    again = msgspec.structs.replace(again, seller_order_id=first.seller_order_id, store_name="Sushi", fingerprint="g")
+    await node.done(first)
+    refused = [
+        (a_registration("Nord", "D-7"), "driver_exists"),
+        (c.ChangeDriver(new_id(), ALICE, zone="Nord"), "not_found"),
+        (again, "delivery_differs"),
+    ]
+    for command, code in refused:
+        assert code_of(await node.executor.submit(command)) == code
+    commits = len(node.commits)
+    beside = [*refused, (a_creation(), None)]
+    answers = [node.executor.submit(command) for command, _ in beside]
+    assert [code_of(await answer) for answer in answers] == [code for _, code in beside]
+    assert len(node.commits) == commits + 1
+    assert node.zones.spelled_before("Nord") is None
+    assert await node.database.pool.fetch("SELECT * FROM zones") == before
+
+
+@pytest.mark.parametrize("how", ["COMMIT", "ROLLBACK"])
+async def test_who_spells_a_zone_first_spells_it_for_all(knowing: tuple[Knowing, Knowing], how: str) -> None:
+    """Another transaction has spelled it when two nodes save theirs: they wait for it, and take its spelling if it is
+    committed, otherwise that of whoever is first.
+    """
+    node, other = knowing
+    driver = (await node.done(a_registration("default"))).driver
+    assert driver is not None
+    async with locked(node.database, SPELL) as holder:
+        answers = [
+            node.executor.submit(in_zone("Nord")),
+            node.executor.submit(c.ChangeDriver(driver.id, ALICE, zone="nord")),
+            other.executor.submit(c.ChangeZone("nOrd", "North", None, ("Mitte",), ALICE)),
+            other.executor.submit(a_registration("noRD")),
+        ]
+
+        async def both_wait() -> bool:
+            return bool(await node.one(BLOCKED) == 2)
+
+        await until(both_wait)
+        assert not any(answer.done() for answer in answers)
+        await holder.execute(how)
+    done = [await answer for answer in answers]
+    assert [code_of(answer) for answer in done] == [None] * 4
+    spelling = await node.one("SELECT spelling FROM zones WHERE key = 'nord'")
+    assert (spelling == "NORD") == (how == "COMMIT")
+    rows = [answer.delivery or answer.driver for answer in done if isinstance(answer, Answer)]
+    assert [row.zone for row in rows if row is not None] == [spelling] * 3
+    assert [zone.key for commit in other.commits for zone in commit.zones or ()] == [spelling]
+    described = await node.one("SELECT data->>'key' FROM events WHERE type = 'zone.changed'")
+    assert described == spelling
+    assert await node.one("SELECT version > 0 FROM zones WHERE name = 'North'")
+    assert node.zones.spelled_before("nord") == other.zones.spelled_before("nord") == spelling
+
+
+async def test_two_nodes_race_to_spell_a_zone(knowing: tuple[Knowing, Knowing]) -> None:
+    for number in range(RACES):
+        names = [f"nord {number}", f"Nord {number}"]
+        found = await zones_of(
+            node.executor.submit(command(name))
+            for node, name in zip(knowing, names, strict=True)
+            for command in (in_zone, a_registration)
+        )
+        assert len(set(found)) == 1
+        spelling = await knowing[0].one("SELECT spelling FROM zones WHERE key = $1", names[0])
+        assert spelling == found[0]
+        assert [node.zones.spelled_before(names[0]) for node in knowing] == [spelling] * 2
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+async def test_a_spelling_is_known_after_its_commit_even_if_the_answer_is_lost(
+    database: Database, carried_out: bool
+) -> None:
+    """If it was not carried out, another node spells the zone before this one runs again."""
+    known: list[str | None] = []
+
+    async def commit(inner: Any) -> None:
+        known.append(dispatch.zones.spelled_before("nord"))
+        await inner.execute("COMMIT" if carried_out else "ROLLBACK")
+        if not carried_out:
+            await database.pool.execute(SPELL)
+
+    connect = database.connect_for_writing
+    cuts = iter([True])
+
+    class Cutting:
+        generation, retire = 0, database.retire
+
+        async def connect_for_writing(self) -> Any:
+            connection = await connect()
+            return Cut(connection, commit) if next(cuts, False) else connection
+
+    dispatch = Knowing(database, writes=Cutting())
+    try:
+        spelling = "Nord" if carried_out else "NORD"
+        assert await zones_of([dispatch.executor.submit(in_zone("Nord"))]) == [spelling]
+        assert known == [None]
+        assert dispatch.zones.spelled_before("nord") == spelling
+        assert await dispatch.one("SELECT spelling FROM zones WHERE key = 'nord'") == spelling
+        assert await dispatch.one("SELECT count(*) FROM deliveries") == 1
+    finally:
+        await dispatch.close()
+
+
+async def test_an_order_in_a_known_zone_costs_no_statement(database: Database) -> None:
+    statements: list[str] = []
+
+    class Recording:
+        generation, retire = 0, database.retire
+
+        async def connect_for_writing(self) -> Any:
+            return Recorded(await database.connect_for_writing(), statements)
+
+    dispatch = Knowing(database, writes=Recording())
+    try:
+        await dispatch.done(a_creation())  # the first also looks whether its plans are still good
+
+        async def sent(command: c.Command) -> list[str]:
+            statements.clear()
+            await dispatch.done(command)
+            return list(statements)
+
+        new = await sent(in_zone("Nord"))
+        known = await sent(in_zone("nord"))
+        without = await sent(msgspec.structs.replace(a_creation(), zone=None))
+        assert known == without
+        assert set(new) - set(known)
+        assert not any("zones" in statement for statement in known)
+    finally:
+        await dispatch.close()
 
 
 # The whole job: what two people say at once has one outcome, on whichever nodes they say it.

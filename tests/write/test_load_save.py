@@ -168,7 +168,14 @@ async def as_given(connection: Any, named: Named, given: World) -> World:
     """What is named, loaded, in a world of the same time."""
     rows = (await load(connection, named, given.policy)).world
     return World(
-        given.now, given.policy, rows.deliveries, rows.drivers, rows.by_external_ref, rows.alerts, zones=given.zones
+        given.now,
+        given.policy,
+        rows.deliveries,
+        rows.drivers,
+        rows.by_external_ref,
+        rows.alerts,
+        zones=given.zones,
+        spellings=rows.spellings,
     )
 
 
@@ -199,6 +206,8 @@ async def check(connection: Any, case: Case) -> bool:
     assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
     stored = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)}
     assert stored.items() >= (world.new_alerts | world.changed_alerts).items()
+    spellings = dict(await connection.fetch("SELECT key, spelling FROM zones"))
+    assert {key: spellings.get(key) for key in world.spellings} == world.spellings
     await check_events(connection, events)
     stream = await connection.fetch("SELECT driver_id, seq, body FROM driver_messages ORDER BY driver_id, seq")
     assert [tuple(row) for row in stream] == sorted((m.driver_id, m.seq, m.body) for m in messages)

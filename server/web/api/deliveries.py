@@ -158,7 +158,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         seller_id=new.seller_id.strip(),
         seller_order_id=new.seller_order_id.strip(),
         store_name=new.store_name.strip(),
-        zone=await node.zones.spelled(new.zone) if new.zone is not None else None,
+        zone=new.zone,
         pickup=_place(new.pickup),
         dropoff=_place(new.dropoff),
         prep_seconds=new.prep_seconds,

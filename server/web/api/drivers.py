@@ -89,7 +89,7 @@ async def register_driver(request: Call) -> ASGIResponse:
     command = c.RegisterDriver(
         driver_id=new_id(),
         name=trimmed(new.name),
-        zone=await node.zones.spelled(new.zone),
+        zone=new.zone,
         capacity=new.capacity,
         actor=request.user.actor,
         external_ref=trimmed(new.external_ref),
@@ -176,13 +176,12 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     new = await CHANGE.of(request)
     ends_at = new.shift_ends_at
-    node: Node = request.app.state.node
     command = c.ChangeDriver(
         driver_id=id_in_path(driver_id),
         actor=request.user.actor,
         name=trimmed(new.name),
         phone=trimmed(new.phone),
-        zone=await node.zones.spelled(new.zone) if isinstance(new.zone, str) else UNSET,
+        zone=new.zone,
         capacity=new.capacity,
         vehicle=trimmed(new.vehicle),
         tags=distinct(new.tags) if isinstance(new.tags, tuple) else UNSET,

@@ -1,4 +1,4 @@
-"""The HTTP API of zones: their descriptions, and the spelling of a zone that a caller names."""
+"""The HTTP API of zones: their descriptions, and the spelling of a zone that a caller asks for."""
 
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -67,12 +67,10 @@ async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
         shape = plain(shape)
     if name_key(key) in map(name_key, said.helped_by):
         raise invalid_field("helpedBy", "must not name the zone itself")
-    zones = (node := _node(request)).zones
-    helpers = dict.fromkeys([await zones.spelled(helper) for helper in said.helped_by])
-    known = await zones.spelled(key)
-    command = c.ChangeZone(known, spelling(said.name), shape, tuple(helpers), request.user.actor)
+    node = _node(request)
+    command = c.ChangeZone(key, spelling(said.name), shape, said.helped_by, request.user.actor)
     unless_refused(await node.executor.submit(command))
-    zone = zones.current.find(known)
+    zone = node.zones.current.find(key)
     if zone is None:  # removed meanwhile
         raise not_found()
     return zone
