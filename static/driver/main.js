@@ -8,7 +8,7 @@ import { Place } from "./place.js";
 import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
-import { codeIn, keep, kept, newId, renew, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
+import { codeIn, keep, kept, newId, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { View } from "./view.js";
 import { GATE, deliveredRefused, refused } from "./words.js";
@@ -63,27 +63,35 @@ const enter = () => {
   draw();
 };
 
-// Enter with the token or the code of a link, or without one with the stored token.
+// Enter with the token or the code of a link, or without one with the stored token. Any page can open a link, so a phone
+// that is signed in stays signed in until the server accepts the link.
+let opened = 0;
 const bringIn = async ({ token, code }) => {
-  if (token !== null) {
-    signOut();
-    keep(token);
+  const mine = ++opened;
+  if (token !== null && kept() === null) keep(token);
+  const before = kept();
+  if (code === null && (token === null || token === before)) return enter();
+  if (before === null) {
+    enter();
+    sayAtGate("signing");
   }
-  if (code === null) return enter();
-  if (kept() === null) enter();
-  sayAtGate("signing");
   const actionId = newId();
-  let outcome = await signIn(code, actionId);
-  while (outcome === "unreachable") {
-    sayAtGate(outcome);
+  const attempt = () => (code === null ? replaceBy(token) : signIn(code, actionId));
+  let outcome = await attempt();
+  if (outcome !== "in" && before !== null) enter();
+  while (outcome === "unreachable" && mine === opened) {
+    if (before === null) sayAtGate(outcome);
     await new Promise((resolve) => setTimeout(resolve, RENEW_AGAIN_MS));
-    outcome = await signIn(code, actionId);
+    outcome = await attempt();
   }
-  enter();
-  if (outcome === "in") return;
-  sayAtGate(outcome);
-  if (phase === "inside") adopt(say(state, "bad", GATE[outcome]));
+  if (outcome === "in") enter();
+  else if (mine === opened && before === null) sayAtGate(outcome);
+  else if (mine === opened) stillIn(outcome === "refused" ? STILL_IN : GATE[outcome]);
 };
+
+const STILL_IN = text("This link was used or has expired. You are still signed in.");
+
+const stillIn = (why) => adopt(say(state, "info", why));
 
 const sayAtGate = (why) => {
   $("enter-error").textContent = GATE[why];
@@ -216,6 +224,7 @@ const ACTIONS = {
   "over-expired": () => ACTIONS.forget(),
   "over-outdated": () => location.reload(),
   forget: () => {
+    opened++;
     push.turnOff({ forget: true });
     signOut();
     enter();

@@ -4,6 +4,7 @@
 const KEY = "callboard.driver.token";
 const DEVICE = "callboard.driver.device"; // {token, actionId?}: with an id while its renewal has no answer yet
 const LOCK = "callboard-device";
+const ANSWER_MS = 8_000; // then a request counts as lost; all of them can be sent again
 const memory = new Map(); // where storage is forbidden
 
 const read = (key) => {
@@ -60,8 +61,9 @@ export const takeFromAddress = () => {
   return brought;
 };
 
+const call = (path, options) => fetch(path, { ...options, signal: AbortSignal.timeout?.(ANSWER_MS) });
 const post = (path, body) =>
-  fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 // Without https a browser has neither locks nor randomUUID. This is enough for trials.
 const alone = (work) => (navigator.locks ? navigator.locks.request(LOCK, work) : work());
@@ -78,6 +80,15 @@ const adopt = ({ token, deviceToken }) => {
 
 const device = () => JSON.parse(read(DEVICE) ?? "null");
 
+const outcomeOf = ({ ok, status }) => (ok ? "in" : status === 429 ? "limited" : status >= 500 ? "unreachable" : "refused");
+
+// Sign out of an earlier sign-in on this phone and store another one, but not while a tab renews the token.
+const replace = (store) =>
+  alone(() => {
+    signOut();
+    store();
+  });
+
 // Sign in with an invitation: "in", "refused", "limited", or "unreachable" if no answer came. The same `actionId` repeats
 // the same sign-in, if its answer was lost.
 export const signIn = async (code, actionId) => {
@@ -85,10 +96,21 @@ export const signIn = async (code, actionId) => {
     const answer = await post("/driver/sign-in", { code, actionId });
     if (answer.ok) {
       const signedIn = await answer.json();
-      signOut(); // of an earlier sign-in on this phone
-      adopt(signedIn);
+      await replace(() => adopt(signedIn));
     }
-    return answer.ok ? "in" : answer.status === 429 ? "limited" : answer.status >= 500 ? "unreachable" : "refused";
+    return outcomeOf(answer);
+  } catch {
+    return "unreachable";
+  }
+};
+
+// Replace the stored token by one from a back end, if the server accepts it. The outcomes are those of `signIn`.
+export const replaceBy = async (token) => {
+  try {
+    const path = `/drivers/${encodeURIComponent(whose(token))}`;
+    const answer = await call(path, { headers: { Authorization: `Bearer ${token}` } });
+    if (answer.ok) await replace(() => keep(token));
+    return outcomeOf(answer);
   } catch {
     return "unreachable";
   }

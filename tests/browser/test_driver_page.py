@@ -620,3 +620,52 @@ async def test_two_tabs_of_one_phone_renew_its_token_once(chromium: Browser, sit
         assert outcomes[0] == "renewed"
         assert outcomes[1] == "renewed"
         assert (await device_of(site, dan))["endedAt"] is None
+
+
+async def test_a_link_that_is_not_valid_signs_nobody_out(chromium: Browser, site: Site) -> None:
+    """Any page can open such a link. The phone stays signed in until the server accepts one."""
+    dan = await site.driver("Dan")
+    used = await invitation(site, dan)
+    async with phone(chromium, site, dan, path=used) as dans:
+        dans.owner.network_may_fail = True
+        await dans.online()
+        device = await device_of(site, dan)
+        for path in (used, f"/driver?{HERE}#token=a.b.c", link(site, dan, seconds=-60)):
+            await dans.page.goto(site.node.url + path)
+            await expect(dans.page.get_by_text("You are still signed in.").last).to_be_visible()
+            await dans.online()
+            await dans.page.reload()
+            await dans.online()
+        assert (await device_of(site, dan))["id"] == device["id"]
+        dora = await site.driver("Dora")
+        await dans.page.goto(site.node.url + link(site, dora))
+        await expect(dans.page.locator("#name")).to_have_text("Dora")
+        await dans.online()
+
+        async def signed_out() -> bool:
+            return bool((await site.alice.get(f"/drivers/{dan.id}")).json()["deviceCount"] == 0)
+
+        await until(signed_out)
+
+
+async def test_a_renewal_that_is_on_its_way_does_not_undo_a_sign_in(chromium: Browser, site: Site) -> None:
+    dan, dora = await site.driver("Dan"), await site.driver("Dora")
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as dans:
+        await dans.online()
+        signed_in = asyncio.Event()
+
+        async def hold(route: Any) -> None:
+            answer = await route.fetch()
+            await signed_in.wait()
+            await route.fulfill(response=answer)
+
+        await dans.page.route("**/driver/renew", hold)
+        dans.page.on("requestfinished", lambda request: request.url.endswith("/sign-in") and signed_in.set())
+        module = asset("driver/token.js")
+        code = (await invitation(site, dora)).rpartition("=")[2]
+        await dans.page.evaluate(
+            f"import('{module}').then((m) => Promise.all([m.renew(m.kept()), m.signIn('{code}', m.newId())]))"
+        )
+        await dans.page.reload()
+        await expect(dans.page.locator("#name")).to_have_text("Dora")
+        await dans.online()
