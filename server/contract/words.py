@@ -123,6 +123,7 @@ REASONS: Final = {
     "driver_resumed": "Driver resumed",
     "reconnected": "Reconnected",
     "first_seen": "Connected for the first time",
+    "deactivated": "Deactivated",
     # of an offer that was withdrawn
     "cancelled": "Order cancelled",
     "changed": "Order changed",

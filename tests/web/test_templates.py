@@ -1,11 +1,14 @@
 """The words and times of the screens, as the templates get them."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
 
+from server import dispatch
 from server.board.formats import counted, lately, money, percent, seconds
 from server.board.render import Renderer
 from server.board.templates import environment
@@ -111,8 +114,11 @@ def test_a_number_agrees_with_its_noun() -> None:
     ]
 
 
+DISPATCH = "\n".join(path.read_text() for path in sorted(Path(dispatch.__file__).parent.glob("*.py")))
+BY_THE_RULES = set(re.findall(r'(?:change_to|withdrawn)\(.*"([a-z_]+)", |reason="([a-z_]+)"', DISPATCH))
+"""The reasons that the rules give for a change of availability or a withdrawn offer."""
 CODED = {
-    "REASONS": REJECTION | RELEASE | FAILURE | {"driver_gone"},
+    "REASONS": REJECTION | RELEASE | FAILURE | {reason for found in BY_THE_RULES for reason in found if reason},
     "RISKS": set(get_args(RiskCode)),
     "STATUSES": set(get_args(DeliveryStatus)),
     "OFFERS": set(get_args(OfferStatus)),
