@@ -70,12 +70,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _expected(error: Exception) -> int | None:
     """The exit code for an expected error, whose text is one line for people; None for a bug."""
     from server.embedded.servers import EmbeddedError
-    from server.process.startup import Failed
+    from server.process.startup import StartupFailed
     from server.store.engine import DatabaseUnreachable
     from server.store.migrate import MigrationFailed
-    from server.users import PersonRefused
+    from server.web.access.users import PersonRefused
 
-    if isinstance(error, Failed):
+    if isinstance(error, StartupFailed):
         return error.code
     return 1 if isinstance(error, EmbeddedError | PersonRefused | DatabaseUnreachable | MigrationFailed) else None
 
@@ -247,7 +247,7 @@ def user() -> None:
 def user_add(name: str, role: str, password_stdin: bool) -> None:
     """Add a user. Without --password-stdin, asks for a password, or prints a new one on standard output."""
     from server.process.startup import database, with_servers
-    from server.users import add_person, random_password
+    from server.web.access.users import add_person, random_password
 
     password = _password(password_stdin)
     generated = "" if password else random_password()

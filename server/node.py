@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from server.board import Feed
+from server.board.feed import Feed
 from server.board.render import Renderer
 from server.board.templates import environment
 from server.contract.commit import Committed
@@ -21,11 +21,11 @@ from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatcher.deadlines import Deadlines
-from server.dispatcher.lease import Lease
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
 from server.dispatcher.search_on_request import Asking
 from server.ids import new_id
+from server.lease import Lease
 from server.metrics import LOOP_LAG
 from server.notify.counts import count_commit
 from server.notify.event_log import log_commit

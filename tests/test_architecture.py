@@ -15,7 +15,7 @@ ROOMS = (
     "paths", "ids", "metrics", "worker_metrics", "tasks", "texts", "settings",
     "dispatch", "contract",
     "store", "store/queues", "store/reads", "store/jobs",
-    "write", "current_policy", "users", "redis", "sockets", "dispatcher", "notify", "board", "node",
+    "write", "current_policy", "redis", "lease", "sockets", "dispatcher", "notify", "board", "node",
     "web/http", "web/access", "web/api", "web/screens", "web",
     "embedded", "driver_client", "simulate", "doctor", "process", "cli",
 )  # fmt: skip
@@ -77,6 +77,14 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def parts_of_ours(path: Path) -> Iterator[str]:
+    """The modules and names that it imports from the server, without `server.`."""
+    for name in imports(path):
+        if name.startswith("server."):
+            yield name.removeprefix("server.")
+            yield name.removeprefix("server.").rpartition(".")[0]
+
+
 def rooms_imported(path: Path) -> set[str]:
     """The rooms from which a module imports, but its own."""
     places = {name.removeprefix("server.").replace(".", "/") for name in imports(path) if name.startswith("server.")}
@@ -96,6 +104,16 @@ def test_rooms_import_one_way(room: str) -> None:
 
 def test_few_modules_are_outside_the_packages() -> None:
     assert len(list(SERVER.glob("*.py"))) <= FLAT_LIMIT
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_modules_of_a_room_import_one_way_too(room: str) -> None:
+    """No import cycles, not even for the type checker only."""
+    below = {path: {SERVER / f"{name.replace('.', '/')}.py" for name in parts_of_ours(path)} for path in modules(room)}
+    left = set(below)
+    while free := {path for path in left if not (below[path] - {path}) & left}:
+        left -= free
+    assert not left, f"a circle among {sorted(map(named, left))}"
 
 
 def test_the_rules_import_nothing_of_ours_outside_themselves() -> None:
@@ -146,32 +164,27 @@ def assert_no_clock(path: Path) -> None:
             assert node.func.attr not in CLOCKS, f"{where} reads a clock"
 
 
-def test_only_the_world_and_its_effects_change_the_model() -> None:
+def test_only_applying_an_event_changes_the_model() -> None:
     """In `dispatch` and `contract` nothing else assigns to an attribute of another object."""
     for path in (*modules("dispatch"), *modules("contract")):
-        if path.name in ("world.py", "effects.py"):
+        if path.name in ("apply.py", "world.py", "effects.py"):
             continue
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 assert ast.unparse(node.value) == "self", f"{named(path)}:{node.lineno} changes {ast.unparse(node)}"
 
 
-def test_only_the_world_moves_a_state_machine() -> None:
+def test_only_applying_an_event_moves_a_state_machine() -> None:
     for path in modules("dispatch"):
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 moved = node.attr in ("status", "availability")
-                assert not moved or path.name == "world.py", f"{named(path)}:{node.lineno} changes a status"
+                assert not moved or path.name == "apply.py", f"{named(path)}:{node.lineno} changes a status"
 
 
 def test_events_are_applied_in_one_place() -> None:
-    """`apply` of a world, whatever the variable is called, has one caller: the batch of the write path."""
-    callers = {
-        named(path)
-        for path in modules()
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "apply"
-    }
+    """In a batch of the write path."""
+    callers = {named(path) for path in modules() if "server.dispatch.apply.apply" in imports(path)}
     assert callers == {"write/batch.py"}
 
 

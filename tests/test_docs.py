@@ -17,8 +17,9 @@ from server.cli import callboard
 from server.dispatch import refusals
 from server.settings import PREFIX, Settings
 from server.web.api import asyncapi, openapi
-from server.web.api.routes import api_handlers
+from server.web.api.routes import API
 from server.web.http import errors
+from server.web.http.application import handlers_in
 from tests.release import changelog_faults
 from tests.test_architecture import ROOMS
 
@@ -278,7 +279,7 @@ def test_no_page_uses_old_idiom(path: Path) -> None:
 
 
 def test_no_api_document_uses_old_idiom() -> None:
-    routes = Litestar(route_handlers=api_handlers(), openapi_config=None).routes
+    routes = Litestar(route_handlers=handlers_in(API), openapi_config=None).routes
     texts = [*described(openapi.document(routes)), *described(asyncapi.document())]
     assert len(texts) > 300
     assert [text for text in texts if OLD_IDIOM.search(text)] == []

@@ -1,5 +1,1 @@
 """The live board's feed: what ops see, read once a node, rendered once, and sent to everybody who watches."""
-
-from server.board.feed import Feed
-
-__all__ = ["Feed"]

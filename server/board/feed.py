@@ -31,7 +31,7 @@ from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
-from server.store.reads.board import WAITING, DeliveryRow, DriverRow
+from server.store.reads.board import WAITING, BoardDelivery, BoardDriver
 from server.store.reads.zone_numbers import read_numbers_now
 
 COALESCE_SECONDS: Final = 0.15
@@ -71,7 +71,7 @@ DELIVERY_LISTS: Final[tuple[List, ...]] = ("waiting", "offers", "active")
 log = structlog.get_logger(__name__)
 
 
-class Page(Struct, frozen=True):
+class WholeBoard(Struct, frozen=True):
     """The whole board as of `position`: each table's rows in order, the alerts, the headline, the zones there are."""
 
     position: str
@@ -162,7 +162,7 @@ class Feed:
         self.broadcast.leave(viewer)
         self._last_wanted = time.monotonic()
 
-    async def page(self, *, epoch: str | None = None) -> Page:
+    async def page(self, *, epoch: str | None = None) -> WholeBoard:
         """The whole board now. `epoch` is the viewer's: if it is another node's, everything is read again first,
         so that nothing is older here than there. Raises DatabaseAway, also when that read fails.
         """
@@ -181,7 +181,7 @@ class Feed:
                 d.id for d in sorted(picture.drivers.values(), key=lambda d: (d.id not in picture.gone, d.name, d.id))
             ),
         }
-        return Page(
+        return WholeBoard(
             self.broadcast.position,
             {name: "\n".join(rows[name][key] for key in keys if key in rows[name]) for name, keys in order.items()},
             self._alerts,
@@ -445,10 +445,10 @@ class Feed:
 
     # What is sent.
 
-    def _delivery(self, delivery: DeliveryRow, rev: int) -> dict[List, str]:
+    def _delivery(self, delivery: BoardDelivery, rev: int) -> dict[List, str]:
         return self.renderer.delivery(delivery, self._picture.gone_with(delivery), rev)
 
-    def _driver(self, driver: DriverRow, rev: int) -> str:
+    def _driver(self, driver: BoardDriver, rev: int) -> str:
         picture = self._picture
         return self.renderer.driver(driver, picture.seen.get(driver.id), picture.gone.get(driver.id), rev)
 

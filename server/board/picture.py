@@ -15,7 +15,7 @@ from server.dispatch.availability import Contact
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
 from server.store.reads import board as reads
-from server.store.reads.board import WAITING, AlertShown, DeliveryRow, DriverRow, Drivers, Seen
+from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact, Drivers
 
 FILL_BELOW = 0.9
 """The share of its rows that a table may lose before more are read."""
@@ -35,10 +35,10 @@ class Changes(Struct):
     under way (`over`), or because so many wait longer (`cut`). `counts`: numbers changed.
     """
 
-    deliveries: list[DeliveryRow] = msgspec.field(default_factory=list)
-    drivers: list[DriverRow] = msgspec.field(default_factory=list)
-    over: list[DeliveryRow] = msgspec.field(default_factory=list)
-    cut: list[DeliveryRow] = msgspec.field(default_factory=list)
+    deliveries: list[BoardDelivery] = msgspec.field(default_factory=list)
+    drivers: list[BoardDriver] = msgspec.field(default_factory=list)
+    over: list[BoardDelivery] = msgspec.field(default_factory=list)
+    cut: list[BoardDelivery] = msgspec.field(default_factory=list)
     counts: bool = False
 
     def __bool__(self) -> bool:
@@ -68,16 +68,16 @@ class Picture:
     """
 
     def __init__(self) -> None:
-        self.deliveries: dict[str, DeliveryRow] = {}
-        self.drivers: dict[str, DriverRow] = {}
-        self.seen: dict[str, Seen] = {}
+        self.deliveries: dict[str, BoardDelivery] = {}
+        self.drivers: dict[str, BoardDriver] = {}
+        self.seen: dict[str, DriverContact] = {}
         self.gone: dict[str, Gone] = {}
         self.alerts: list[AlertShown] = []
         self.tally = Tally()
         self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
         self._edge: dict[Table, datetime | None] = {"waiting": None, "active": None}
 
-    def learn(self, deliveries: Iterable[DeliveryRow], drivers: Drivers) -> Changes:
+    def learn(self, deliveries: Iterable[BoardDelivery], drivers: Drivers) -> Changes:
         """Take in rows as they are now. A delivery that neither waits nor is under way leaves the board."""
         changes = Changes()
         for delivery in deliveries:
@@ -104,14 +104,14 @@ class Picture:
                 changes.drivers.append(driver)
         return changes
 
-    def learn_all(self, deliveries: list[DeliveryRow], drivers: Drivers) -> Changes:
+    def learn_all(self, deliveries: list[BoardDelivery], drivers: Drivers) -> Changes:
         """Take in a full read: what belongs to the tables from now on, and rows that were there before."""
         for table in self._edge:
             mine = sorted(since(d) for d in deliveries if table_of(d) == table)
             self._edge[table] = mine[reads.SHOWN_LIMIT - 1] if len(mine) >= reads.SHOWN_LIMIT else None
         return self.learn(deliveries, drivers)
 
-    def _belongs(self, delivery: DeliveryRow, table: Table) -> bool:
+    def _belongs(self, delivery: BoardDelivery, table: Table) -> bool:
         if delivery.offer_id is not None or delivery.id in self.shown[table] or self.gone_with(delivery):
             return True
         edge = self._edge[table]
@@ -143,7 +143,7 @@ class Picture:
             "drivers": (len(self.drivers), self.tally.drivers),
         }
 
-    def see(self, driver_id: str, seen: Seen) -> bool:
+    def see(self, driver_id: str, seen: DriverContact) -> bool:
         """Where a driver is now. Whether that is news."""
         before = self.seen.get(driver_id)
         self.seen[driver_id] = seen
@@ -173,23 +173,23 @@ class Picture:
         shown, total = self.cuts()["active"]
         return {driver.id for driver in marked.drivers if driver.id in self.gone} if shown < total else set()
 
-    def gone_with(self, delivery: DeliveryRow) -> Gone | None:
+    def gone_with(self, delivery: BoardDelivery) -> Gone | None:
         """Whether the driver of a delivery has gone with it."""
         return self.gone.get(delivery.driver_id) if delivery.driver_id is not None else None
 
-    def waiting(self) -> list[DeliveryRow]:
+    def waiting(self) -> list[BoardDelivery]:
         """Who waits for a driver, worst first: by level, then by age."""
         rows = [d for d in self.deliveries.values() if d.status == WAITING]
         rows.sort(key=lambda d: (-d.level, d.unassigned_since or d.created_at, d.id))
         return rows
 
-    def under_way(self) -> list[DeliveryRow]:
+    def under_way(self) -> list[BoardDelivery]:
         """What is assigned or picked up: first where the driver has gone, then the longest."""
         rows = [d for d in self.deliveries.values() if d.status in UNDER_WAY]
         rows.sort(key=lambda d: (self.gone_with(d) is None, d.assigned_at or d.created_at, d.id))
         return rows
 
-    def offered(self) -> list[DeliveryRow]:
+    def offered(self) -> list[BoardDelivery]:
         """What is offered to somebody now, the next deadline first."""
         rows = [d for d in self.deliveries.values() if d.offer_id is not None]
         rows.sort(key=lambda d: (d.expires_at or d.created_at, d.id))
@@ -225,13 +225,13 @@ class Picture:
         return off
 
 
-def table_of(delivery: DeliveryRow) -> Table | None:
+def table_of(delivery: BoardDelivery) -> Table | None:
     """Where a delivery is shown; None when it has ended, or before it waits."""
     if delivery.status == WAITING:
         return "waiting"
     return "active" if delivery.status in UNDER_WAY else None
 
 
-def since(delivery: DeliveryRow) -> datetime:
+def since(delivery: BoardDelivery) -> datetime:
     """Since when it waits, or is under way."""
     return (delivery.unassigned_since if delivery.status == WAITING else delivery.assigned_at) or delivery.created_at

@@ -16,11 +16,11 @@ from server.board.tally import Zone
 from server.board.templates import milliseconds
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
-from server.store.reads.board import WAITING, AlertShown, DeliveryRow, DriverRow, Seen
+from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact
 
 RENDERED: Final = Counter("callboard_board_rows_rendered", "Rows of the board rendered, each once a node")
 
-UNKNOWN: Final = Seen(None, None, None, None)
+UNKNOWN: Final = DriverContact(None, None, None, None)
 List = Literal["waiting", "offers", "active", "drivers"]
 PREFIX: Final[dict[List, str]] = {"waiting": "d", "offers": "o", "active": "a", "drivers": "v"}
 
@@ -51,7 +51,7 @@ class Renderer:
         self._cut: Callable[..., Markup] = cuts.cut
         self._headline: Callable[..., Markup] = headline.headline
 
-    def delivery(self, d: DeliveryRow, gone: Gone | None, rev: int) -> dict[List, str]:
+    def delivery(self, d: BoardDelivery, gone: Gone | None, rev: int) -> dict[List, str]:
         """The rows of a delivery, whose driver may be gone, by the tables in which it is now."""
         policy = self._policy()
         made: dict[List, str] = {}
@@ -64,12 +64,12 @@ class Renderer:
         RENDERED.inc(len(made))
         return made
 
-    def over(self, d: DeliveryRow, rev: int, left: List) -> str:
+    def over(self, d: BoardDelivery, rev: int, left: List) -> str:
         """The last row of a delivery in a table that it leaves: what became of it."""
         RENDERED.inc()
         return self._macros["over"](d, rev, left)
 
-    def driver(self, d: DriverRow, seen: Seen | None, gone: Gone | None, rev: int) -> str:
+    def driver(self, d: BoardDriver, seen: DriverContact | None, gone: Gone | None, rev: int) -> str:
         """The row of a driver, who may be gone with work."""
         RENDERED.inc()
         return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy())

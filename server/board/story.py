@@ -39,7 +39,7 @@ TONES: Final = {
 }
 
 
-class Line(Struct, frozen=True):
+class StoryLine(Struct, frozen=True):
     """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, `driver` to link to,
     and the notices that were made of it.
     """
@@ -55,7 +55,7 @@ class Line(Struct, frozen=True):
     notices: list[Notice]
 
 
-async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[Line]:
+async def tell(pool: Pool, events: Sequence[TimelineEvent], notices: Iterable[Notice] = ()) -> list[StoryLine]:
     """The events as lines, in the same order, each with the notices made of it. Raises DatabaseAway."""
     ids = {event.driver_id for event in events if event.driver_id is not None}
     ids |= {event.actor.id for event in events if event.actor.type == "driver" and event.actor.id is not None}
@@ -89,10 +89,10 @@ def _made_of(notice: Notice, events: Sequence[TimelineEvent]) -> int | None:
     return min(of_kind, key=lambda place: abs(events[place].at - notice.at), default=None)
 
 
-def _line(event: TimelineEvent, names: Mapping[str, str]) -> Line:
+def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
     data: dict[str, Any] = msgspec.json.decode(event.data)
     driver = names.get(event.driver_id or "")
-    return Line(
+    return StoryLine(
         event.at,
         w.words(w.EVENTS, event.type),
         " · ".join(part for part in _more(event.type, data, names) if part),

@@ -14,7 +14,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
 from server.settings import zone_of
-from server.store.reads.board import AlertShown, DeliveryRow
+from server.store.reads.board import AlertShown, BoardDelivery
 from server.texts.catalogues import translations
 from server.texts.languages import SOURCE
 
@@ -94,7 +94,7 @@ def alert_value(alert: AlertShown) -> str:
     return f"{written(alert.now)} now · {written(alert.value)} when raised (threshold {written(alert.threshold)})"
 
 
-def outcome(delivery: DeliveryRow) -> str:
+def outcome(delivery: BoardDelivery) -> str:
     """What became of a delivery that leaves its table."""
     if delivery.status == "ASSIGNED":
         return {"auto_accepted": "auto-accepted for", "manual": "assigned manually to"}.get(
@@ -103,7 +103,7 @@ def outcome(delivery: DeliveryRow) -> str:
     return w.lower_first(w.words(w.STATUSES, delivery.status))
 
 
-def trip_km(delivery: DeliveryRow, policy: Policy) -> str:
+def trip_km(delivery: BoardDelivery, policy: Policy) -> str:
     """The kilometres by road from the store to the customer."""
     pickup, dropoff = Point(delivery.lat, delivery.lon), Point(delivery.dropoff_lat, delivery.dropoff_lon)
     return f"{road_km(pickup, dropoff, policy):.1f}"

@@ -72,9 +72,7 @@ def stream_entries(events: Sequence[e.Event], world: World) -> list[StreamEntry]
         elif kind in _OF_ASSIGNMENTS:
             if event.assignment_id is None or _shown_later(events[index + 1 :], event.assignment_id):
                 continue
-            found = world.assignment(event.assignment_id)
-            assert found is not None
-            delivery, assignment = found
+            delivery, assignment = world.assignment(event.assignment_id)
             view = driven_assignment_view(assignment, delivery)
             entries.append(
                 (driver_id, m.AssignmentChanged(seq=world.next_message_number(driver_id), assignment=view), event)

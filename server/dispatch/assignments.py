@@ -28,8 +28,6 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     """
     delivery = world.delivery(command.delivery_id)
     driver = world.driver(command.driver_id)
-    if delivery is None or driver is None:
-        return r.NOT_FOUND
     if delivery.status not in ("SCHEDULED", "READY"):
         return r.DELIVERY_NOT_WAITING
     if delivery.status == "SCHEDULED" and not command.early:
@@ -65,10 +63,7 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
     4. The old driver has capacity again, is excluded from the search, and is paused on request; a new escalation
        starts; the target, if any, gets the delivery.
     """
-    found = world.assignment(command.assignment_id)
-    if found is None:
-        return r.NOT_FOUND
-    delivery, assignment = found
+    delivery, assignment = world.assignment(command.assignment_id)
     if assignment.status != "ACTIVE":
         return not_active(assignment, delivery)
     if command.version is not None and command.version != assignment.version:
@@ -97,8 +92,6 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
     if command.driver_id is None:
         return Decided(tuple(happened), delivery.id)
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if driver.id == assignment.driver_id:
         return r.driver_not_available("they have it now")
     if pickup is not None:
@@ -160,6 +153,5 @@ def _give(
     if fills and driver.open_offer_id is not None and driver.open_offer_delivery_id != delivery.id:
         assert driver.open_offer_delivery_id is not None
         other = world.delivery(driver.open_offer_delivery_id)
-        assert other is not None
         happened.append(withdrawn(world, other.offers[driver.open_offer_id], "driver_full", command.actor))
     return Decided(tuple(happened), delivery.id, None, assignment.id, driver.id)

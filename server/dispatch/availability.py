@@ -64,35 +64,9 @@ def called_lately(driver: Driver, now: datetime, policy: Policy) -> bool:
     return _within(driver.last_call_at, now, policy.call_presence_seconds)
 
 
-def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:
-    """A new driver, offline until first seen. One `external_ref` names one driver."""
-    known = world.by_external_ref.get(command.external_ref) if command.external_ref is not None else None
-    if known is not None:
-        return r.driver_exists(known)
-    driver = Driver(
-        id=command.driver_id,
-        name=command.name,
-        zone=world.spelled(command.zone),
-        capacity=command.capacity,
-        availability="offline",
-        last_availability_change=world.now,
-        external_ref=command.external_ref,
-        phone=command.phone,
-        vehicle=command.vehicle,
-        tags=command.tags,
-        shift_ends_at=command.shift_ends_at,
-        availability_reason="never_seen",
-        availability_before="available",
-    )
-    registered = e.DriverRegistered(at=world.now, actor=command.actor, driver_id=driver.id, driver=driver)
-    return Decided((registered,), driver_id=driver.id)
-
-
 def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusal:
     """The newest socket is the current one; a driver who had lapsed is back as they were."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     if driver.session_id == command.session_id:
@@ -113,8 +87,6 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
 def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.Refusal:
     """A socket was lost. Ignored unless its session is still the current one."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if driver.session_id != command.session_id:
         return r.SESSION_NOT_CURRENT
     lost_at = min(command.lost_at, world.now) if command.lost_at is not None else world.now
@@ -131,8 +103,6 @@ def disconnect_driver(command: c.DisconnectDriver, world: World) -> Decided | r.
 def see_driver(command: c.SeeDriver, world: World) -> Decided | r.Refusal:
     """A call by a driver: if they had lapsed or never connected, they are back."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     happened = _return(driver, command.actor, world.now)
@@ -149,8 +119,6 @@ def lapse_presence(command: c.LapsePresence, world: World) -> Decided | r.Refusa
        a call that may not be stored yet, or somebody who knows more than the server.
     """
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if driver.availability in ("offline", "shift_ended"):
         return Decided(driver_id=driver.id, repeated=True)
     grace = timedelta(seconds=world.policy.presence_lapse_seconds)
@@ -198,8 +166,6 @@ def pause(command: c.Pause, world: World) -> Decided | r.Refusal:
 def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
     """Home, from any state; they stay so until they resume."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     return change_to(world, driver, "shift_ended", "driver_shift_end", command.actor)
@@ -208,8 +174,6 @@ def end_shift(command: c.EndShift, world: World) -> Decided | r.Refusal:
 def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
     """Makes the driver available, from any state; the count of unanswered offers restarts."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     if driver.availability == "available" and driver.expiries_in_a_row:
@@ -221,8 +185,6 @@ def resume(command: c.Resume, world: World) -> Decided | r.Refusal:
 def end_break(command: c.EndBreak, world: World) -> Decided | r.Refusal:
     """At a break's end the driver becomes available. A driver who lapsed meanwhile stays offline."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     until = driver.availability_until
     if driver.availability != "on_break" or until is None or until > world.now:
         return r.BREAK_NOT_OVER
@@ -235,8 +197,6 @@ def set_availability(command: c.SetAvailability, world: World) -> Decided | r.Re
     Refused if the availability has changed since `changed_at`, if that is given.
     """
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     if command.changed_at is not None and command.changed_at != driver.last_availability_change:
@@ -256,8 +216,6 @@ def _step_back(
     until: datetime | None = None,
 ) -> Decided | r.Refusal:
     driver = world.driver(driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return r.DRIVER_DEACTIVATED
     if driver.availability == "shift_ended":

@@ -19,7 +19,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.policy import with_version
-from server.dispatch.world import World
+from server.dispatch.world import NotThere, World
 
 
 def change_policy(command: c.ChangePolicy, world: World) -> Decided | r.Refusal:
@@ -57,7 +57,7 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
     c.Reassign: assignments.reassign,
     c.Escalate: deliveries.escalate,
     c.Acknowledge: deliveries.acknowledge,
-    c.RegisterDriver: availability.register_driver,
+    c.RegisterDriver: drivers.register_driver,
     c.ChangeDriver: drivers.change_driver,
     c.DeactivateDriver: drivers.deactivate_driver,
     c.ReactivateDriver: drivers.reactivate_driver,
@@ -85,4 +85,7 @@ _RULES: dict[type, Callable[[Any, World], Decided | r.Refusal]] = {
 
 def decide(command: c.Command, world: World) -> Decided | r.Refusal:
     """The events of a command, or its refusal. Raises NeedsRows if the command needs rows that are not locked."""
-    return _RULES[type(command)](command, world)
+    try:
+        return _RULES[type(command)](command, world)
+    except NotThere:
+        return r.NOT_FOUND

@@ -12,6 +12,7 @@ from server.dispatch import refusals as r
 from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import recovered
+from server.dispatch.escalation import levels_due, ticket_created
 from server.dispatch.model import (
     GOODS_ON_THE_WAY,
     NO_DETAILS,
@@ -23,7 +24,6 @@ from server.dispatch.model import (
     Driver,
     OrderDetails,
     ProofKind,
-    Ticket,
 )
 from server.dispatch.offers import created, dispatchable, unfit, wants_offer, withdrawn
 from server.dispatch.risks import at_risk
@@ -131,8 +131,6 @@ def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refu
     4. A driver with the assignment gets a message.
     """
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status in OVER:
         return r.DELIVERY_OVER
     if command.version != delivery.version:
@@ -174,8 +172,6 @@ def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dic
 def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
     """The goods are ready now, if that is earlier than planned. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     refusal = _not_at_the_store(delivery)
     if refusal is not None:
         return refusal
@@ -188,8 +184,6 @@ def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
 def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusal:
     """The goods are ready `minutes` later than planned, or than now if that is later. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     refusal = _not_at_the_store(delivery)
     if refusal is not None:
         return refusal
@@ -266,8 +260,6 @@ def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Re
     again.
     """
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status != "CANCELLED":
         return r.NOT_CANCELLED
     if any(assignment.picked_up_at is not None for assignment in delivery.assignments.values()):
@@ -283,8 +275,6 @@ def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Re
 def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusal:
     """It waits again, to be picked up where the goods are: at the store, or with the driver who could not deliver."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status not in ("FAILED", "RETURNED"):
         return r.NOT_FAILED
     if delivery.erased:
@@ -308,8 +298,6 @@ def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusa
 def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.Refusal:
     """A SCHEDULED delivery becomes READY at its dispatch time."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status == "READY":
         return Decided((), delivery.id, repeated=True)
     if delivery.status != "SCHEDULED":
@@ -323,8 +311,6 @@ def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.
 def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r.Refusal:
     """Recorded only while the delivery waits without an offer, and only if the reason is new or a minute has passed."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if not wants_offer(delivery):
         return r.DELIVERY_NOT_WAITING
     wait = delivery.unassigned
@@ -344,8 +330,6 @@ def note_failed_search(command: c.NoteFailedSearch, world: World) -> Decided | r
 def cancel_delivery(command: c.CancelDelivery, world: World) -> Decided | r.Refusal:
     """Cancels until pickup; after it only ops with `force`. Compares the version, if given. Repeats are safe."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status == "CANCELLED":
         return Decided((), delivery.id, repeated=True)
     if delivery.status == "DELIVERED":
@@ -384,19 +368,13 @@ def _cancelled(world: World, delivery: Delivery, reason: str, actor: Actor) -> t
 def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
     """Reaches every due level, in order; a level that cancels is the last."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.unassigned_since is None:
         return r.DELIVERY_NOT_WAITING
     assert delivery.unassigned is not None
     waited = world.now - delivery.unassigned_since
     happened: list[e.Event] = []
     has_ticket = delivery.unassigned.support_ticket_id is not None
-    for rung in world.policy.escalation:
-        if rung.level <= delivery.unassigned.escalation_level:
-            continue
-        if waited < timedelta(seconds=rung.after_seconds):
-            break
+    for rung in levels_due(world.policy, delivery.unassigned.escalation_level, waited):
         happened.append(
             e.DeliveryEscalated(
                 at=world.now,
@@ -409,7 +387,11 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
         )
         if "ticket" in rung.actions and not has_ticket:
             has_ticket = True
-            happened.append(_ticket_created(world, delivery, command, rung.level))
+            title = f"unassigned for {int(waited.total_seconds() // 60)}+ minutes"
+            offers = f"{len(delivery.offers)} {'offer' if len(delivery.offers) == 1 else 'offers'}"
+            why = f"no driver yet, after {offers}"
+            kind = "unassigned_delivery"
+            happened.append(ticket_created(world, delivery, command, rung.level, kind, title, why))
         if "cancel" in rung.actions:
             happened.extend(_cancelled(world, delivery, "nobody_found", command.actor))
             break
@@ -418,31 +400,11 @@ def escalate(command: c.Escalate, world: World) -> Decided | r.Refusal:
     return Decided(tuple(happened), delivery.id)
 
 
-def _ticket_created(world: World, delivery: Delivery, command: c.Escalate, level: int) -> e.TicketCreated:
-    assert delivery.unassigned_since is not None
-    minutes = int((world.now - delivery.unassigned_since).total_seconds() // 60)
-    offers = f"{len(delivery.offers)} {'offer' if len(delivery.offers) == 1 else 'offers'}"
-    ticket = Ticket(
-        id=command.new_ticket_id,
-        type="unassigned_delivery",
-        priority="high" if level == 1 else "critical",
-        title=f"Order {delivery.seller_order_id} unassigned for {minutes}+ minutes",
-        description=f"{delivery.store_name}, zone {delivery.zone}: no driver yet, after {offers}.",
-        delivery_id=delivery.id,
-        zone=delivery.zone,
-        action_url=f"/admin/unassigned-orders/{delivery.id}",
-        created_at=world.now,
-    )
-    return e.TicketCreated(at=world.now, actor=command.actor, delivery_id=delivery.id, ticket=ticket)
-
-
 def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
     """Records who acknowledged the delivery, at any level, while it waits or is at risk. Compares the version, if
     given. Repeats without a new note are safe.
     """
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     if delivery.status in UNDER_WAY and delivery.risks:
         if delivery.risk_acknowledged_by == (command.actor.id or command.actor.type):
             return Decided((), delivery.id, repeated=True)

@@ -104,11 +104,9 @@ def _begin(command: Report, world: World, harmless: Ended) -> _Job | Decided | r
     2. The same action again gets the same answer as the first time.
     3. If the assignment ended in a `harmless` way, the action changes nothing.
     """
-    found = world.assignment(command.assignment_id)
-    if found is None or command.driver_id not in (None, found[1].driver_id):
-        return r.NOT_FOUND
-    world.known_driver(found[1].driver_id)
-    job = _Job(command, world, *found)
+    delivery, assignment = world.assignment(command.assignment_id, command.driver_id)
+    world.known_driver(assignment.driver_id)
+    job = _Job(command, world, delivery, assignment)
     action_id = command.action.action_id
     if action_id is not None and action_id in job.details.actions:
         return _answered_before(job, job.details.actions[action_id])
@@ -279,10 +277,7 @@ def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
 
 def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
     """At a deadline: a driver who has been gone for `releaseGoneSeconds` loses what they have not picked up."""
-    found = world.assignment(command.assignment_id)
-    if found is None:
-        return r.NOT_FOUND
-    delivery, assignment = found
+    delivery, assignment = world.assignment(command.assignment_id)
     if assignment.status != "ACTIVE":
         return not_active(assignment, delivery)
     if assignment.picked_up_at is not None:

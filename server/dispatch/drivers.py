@@ -1,4 +1,4 @@
-"""The rules of who works for us: changing a driver's data, deactivating and reactivating them."""
+"""The rules of who works for us: registering a driver, changing their data, deactivating and reactivating them."""
 
 from typing import Any, Final
 
@@ -10,16 +10,39 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
+from server.dispatch.model import Driver
 from server.dispatch.world import World
 
 CHANGEABLE: Final = ("name", "phone", "zone", "capacity", "vehicle", "tags", "external_ref", "shift_ends_at")
 
 
+def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refusal:
+    """A new driver, offline until first seen. One `external_ref` names one driver."""
+    known = world.by_external_ref.get(command.external_ref) if command.external_ref is not None else None
+    if known is not None:
+        return r.driver_exists(known)
+    driver = Driver(
+        id=command.driver_id,
+        name=command.name,
+        zone=world.spelled(command.zone),
+        capacity=command.capacity,
+        availability="offline",
+        last_availability_change=world.now,
+        external_ref=command.external_ref,
+        phone=command.phone,
+        vehicle=command.vehicle,
+        tags=command.tags,
+        shift_ends_at=command.shift_ends_at,
+        availability_reason="never_seen",
+        availability_before="available",
+    )
+    registered = e.DriverRegistered(at=world.now, actor=command.actor, driver_id=driver.id, driver=driver)
+    return Decided((registered,), driver_id=driver.id)
+
+
 def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
     """Only what differs. One `external_ref` names one driver; the work in hand must fit into a new capacity."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if isinstance(command.zone, str):
         command = replace(command, zone=world.spelled(command.zone))
     changes: dict[str, tuple[Any, Any]] = {}
@@ -41,8 +64,6 @@ def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
 def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.Refusal:
     """Refused while they have active assignments; an open offer is withdrawn. Repeats are safe."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if not driver.active:
         return Decided(driver_id=driver.id, repeated=True)
     if driver.active_count:
@@ -55,8 +76,6 @@ def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.
 def reactivate_driver(command: c.ReactivateDriver, world: World) -> Decided | r.Refusal:
     """The driver counts as new: available at their first connection. Repeats are safe."""
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     if driver.active:
         return Decided(driver_id=driver.id, repeated=True)
     back = e.DriverReactivated(at=world.now, actor=command.actor, driver_id=driver.id)

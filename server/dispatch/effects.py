@@ -1,8 +1,8 @@
-"""The effects of each event on the world, apart from the state machines. Only `World.apply` calls them."""
+"""The effects of each event on the world, apart from the state machines. Only `apply` calls them."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,9 +11,7 @@ from server.dispatch import refusals as r
 from server.dispatch.model import NO_JOB_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
 from server.dispatch.travel import named_by
-
-if TYPE_CHECKING:
-    from server.dispatch.world import World
+from server.dispatch.world import World
 
 NOTIFYING = frozenset({"notify_ops", "notify_critical"})
 
@@ -24,7 +22,7 @@ def _id(named: str | None) -> str:
     return named
 
 
-def _start_waiting(world: "World", delivery: Delivery, at: datetime) -> None:
+def _start_waiting(world: World, delivery: Delivery, at: datetime) -> None:
     """A new wait with a new clock; the record of the one before, if any, is overwritten."""
     delivery.unassigned_since = at
     delivery.widened_at = None
@@ -34,7 +32,7 @@ def _start_waiting(world: "World", delivery: Delivery, at: datetime) -> None:
     delivery.unassigned = wait
 
 
-def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
+def _watch(world: World, delivery: Delivery, at: datetime) -> None:
     """`watch_at`: when the delivery will be late at the pickup or the customer, whichever is first and not raised yet.
     If it is expected later than the promise allows, it is late at once.
     """
@@ -53,7 +51,7 @@ def _watch(world: "World", delivery: Delivery, at: datetime) -> None:
         delivery.watch_at = promised if delivery.watch_at is None else min(delivery.watch_at, promised)
 
 
-def _no_risks(world: "World", delivery: Delivery) -> None:
+def _no_risks(world: World, delivery: Delivery) -> None:
     """The delivery has ended or waits again, so its risks end."""
     if delivery.risks:
         world.amend_delivery(delivery.id)
@@ -61,14 +59,14 @@ def _no_risks(world: "World", delivery: Delivery) -> None:
     delivery.risk_since, delivery.risk_level, delivery.risk_acknowledged_by = None, 0, None
 
 
-def _over(world: "World", delivery: Delivery, at: datetime) -> None:
+def _over(world: World, delivery: Delivery, at: datetime) -> None:
     """The delivery has ended."""
     delivery.over_at = at
     delivery.watch_at = None
     _no_risks(world, delivery)
 
 
-def _wait_again(world: "World", delivery: Delivery, at: datetime) -> None:
+def _wait_again(world: World, delivery: Delivery, at: datetime) -> None:
     """Start a new search, without any state of the previous one."""
     delivery.accepted_offer_id = None
     delivery.over_at = delivery.watch_at = None
@@ -80,7 +78,9 @@ def _wait_again(world: "World", delivery: Delivery, at: datetime) -> None:
     _start_waiting(world, delivery, at)
 
 
-def _did(assignment: Assignment, event: e.Done, changes: Mapping[str, Any] | None = None, refused: str = "") -> None:
+def _did(
+    assignment: Assignment, event: e.JobEvent, changes: Mapping[str, Any] | None = None, refused: str = ""
+) -> None:
     """Store the app's id of this action with the code of its refusal, so that a repeat gets the same answer."""
     if event.action_id is None and not changes:
         return
@@ -91,15 +91,15 @@ def _did(assignment: Assignment, event: e.Done, changes: Mapping[str, Any] | Non
     assignment.details = replace(details, **more)
 
 
-def _created(world: "World", event: e.DeliveryCreated) -> None:
+def _created(world: World, event: e.DeliveryCreated) -> None:
     world.add_delivery(event.delivery, event.posted)
 
 
-def _ready(world: "World", event: e.DeliveryReady) -> None:
+def _ready(world: World, event: e.DeliveryReady) -> None:
     _start_waiting(world, world.touch_delivery(_id(event.delivery_id)), event.at)
 
 
-def _search_failed(world: "World", event: e.SearchFailed) -> None:
+def _search_failed(world: World, event: e.SearchFailed) -> None:
     wait = world.touch_wait(world.locked_delivery(_id(event.delivery_id)))
     wait.failure_reason = event.reason
     world.recorded_waits[wait.delivery_id] = (wait, event.nearest)
@@ -107,7 +107,7 @@ def _search_failed(world: "World", event: e.SearchFailed) -> None:
     wait.attempt_count += 1
 
 
-def _offer_created(world: "World", event: e.OfferCreated) -> None:
+def _offer_created(world: World, event: e.OfferCreated) -> None:
     delivery = world.touch_delivery(event.offer.delivery_id)
     world.add_offer(event.offer)
     delivery.current_offer_id = event.offer.id
@@ -122,13 +122,13 @@ def _offer_created(world: "World", event: e.OfferCreated) -> None:
     driver.open_offer_delivery_id = delivery.id
 
 
-def _offer_received(world: "World", event: e.OfferReceived) -> None:
+def _offer_received(world: World, event: e.OfferReceived) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
     world.touch_offer(delivery, _id(event.offer_id)).received_at = event.at
 
 
 def _close_offer(
-    world: "World", event: e.Event, reason: str | None = None, response_ms: int | None = None, *, taken: bool = False
+    world: World, event: e.Event, reason: str | None = None, response_ms: int | None = None, *, taken: bool = False
 ) -> tuple[Delivery, Driver]:
     delivery = world.touch_delivery(_id(event.delivery_id))
     offer = world.touch_offer(delivery, _id(event.offer_id))
@@ -144,20 +144,20 @@ def _close_offer(
     return delivery, driver
 
 
-def _offer_accepted(world: "World", event: e.OfferAccepted) -> None:
+def _offer_accepted(world: World, event: e.OfferAccepted) -> None:
     delivery, driver = _close_offer(world, event, response_ms=event.response_ms, taken=True)
     driver.expiries_in_a_row = 0
     delivery.accepted_offer_id = event.offer_id
     delivery.offer_acceptance_count += 1
 
 
-def _offer_rejected(world: "World", event: e.OfferRejected) -> None:
+def _offer_rejected(world: World, event: e.OfferRejected) -> None:
     delivery, driver = _close_offer(world, event, event.reason, event.response_ms)
     driver.expiries_in_a_row = 0
     world.touch_wait(delivery).failure_reason = "offer_rejected"
 
 
-def _offer_expired(world: "World", event: e.OfferExpired) -> None:
+def _offer_expired(world: World, event: e.OfferExpired) -> None:
     delivery, driver = _close_offer(world, event, taken=event.auto_accepted)
     driver.expiries_in_a_row += 1
     if event.auto_accepted:
@@ -167,11 +167,11 @@ def _offer_expired(world: "World", event: e.OfferExpired) -> None:
         world.touch_wait(delivery).failure_reason = "offer_expired"
 
 
-def _offer_withdrawn(world: "World", event: e.OfferWithdrawn) -> None:
+def _offer_withdrawn(world: World, event: e.OfferWithdrawn) -> None:
     _close_offer(world, event, event.reason)
 
 
-def _assigned(world: "World", event: e.DeliveryAssigned) -> None:
+def _assigned(world: World, event: e.DeliveryAssigned) -> None:
     delivery = world.touch_delivery(event.assignment.delivery_id)
     world.add_assignment(event.assignment)
     delivery.unassigned_since = delivery.held_until = None
@@ -185,7 +185,7 @@ def _assigned(world: "World", event: e.DeliveryAssigned) -> None:
     _watch(world, delivery, event.at)
 
 
-def _arrived(world: "World", event: e.DeliveryArrived) -> None:
+def _arrived(world: World, event: e.DeliveryArrived) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     if event.where == "pickup":
@@ -195,7 +195,7 @@ def _arrived(world: "World", event: e.DeliveryArrived) -> None:
     _did(assignment, event)
 
 
-def _picked_up(world: "World", event: e.DeliveryPickedUp) -> None:
+def _picked_up(world: World, event: e.DeliveryPickedUp) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.picked_up_at = event.when
@@ -203,7 +203,7 @@ def _picked_up(world: "World", event: e.DeliveryPickedUp) -> None:
     _watch(world, delivery, event.at)
 
 
-def _delivered(world: "World", event: e.DeliveryDelivered) -> None:
+def _delivered(world: World, event: e.DeliveryDelivered) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.completed_at = event.when
@@ -212,13 +212,13 @@ def _delivered(world: "World", event: e.DeliveryDelivered) -> None:
     world.touch_driver(assignment.driver_id).active_count -= 1
 
 
-def _released(world: "World", event: e.DeliveryReleased) -> None:
+def _released(world: World, event: e.DeliveryReleased) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _did(_end_assignment(world, delivery, event, event.reason, event.note), event)
     _wait_again(world, delivery, event.at)
 
 
-def _failed(world: "World", event: e.DeliveryFailed) -> None:
+def _failed(world: World, event: e.DeliveryFailed) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = _end_assignment(world, delivery, event, event.reason, event.note)
     assignment.failed_at = event.when
@@ -226,7 +226,7 @@ def _failed(world: "World", event: e.DeliveryFailed) -> None:
     _over(world, delivery, event.at)
 
 
-def _returning(world: "World", event: e.DeliveryReturning) -> None:
+def _returning(world: World, event: e.DeliveryReturning) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.failed_at = event.when
@@ -236,29 +236,27 @@ def _returning(world: "World", event: e.DeliveryReturning) -> None:
     _watch(world, delivery, event.at)
 
 
-def _returned(world: "World", event: e.DeliveryReturned) -> None:
+def _returned(world: World, event: e.DeliveryReturned) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
-    assignment = world.assignment(_id(event.assignment_id))
-    assert assignment is not None
-    failed = assignment[1]
+    _, failed = world.assignment(_id(event.assignment_id))
     _did(_end_assignment(world, delivery, event, failed.end_reason, failed.end_note), event)
     _over(world, delivery, event.at)
 
 
-def _proof_added(world: "World", event: e.ProofAdded) -> None:
+def _proof_added(world: World, event: e.ProofAdded) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     details = assignment.details or NO_JOB_DETAILS
     _did(assignment, event, {"proofs": (*details.proofs, event.proof)})
 
 
-def _pin_wrong(world: "World", event: e.PinWrong) -> None:
+def _pin_wrong(world: World, event: e.PinWrong) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
     assignment = world.note_on_assignment(delivery, _id(event.assignment_id))
     _did(assignment, event, {"pin_tries": event.tries}, r.PIN_WRONG.code)
 
 
-def _late_report(world: "World", event: e.LateReport) -> None:
+def _late_report(world: World, event: e.LateReport) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
     assignment = world.note_on_assignment(delivery, _id(event.assignment_id))
     details = assignment.details or NO_JOB_DETAILS
@@ -266,7 +264,7 @@ def _late_report(world: "World", event: e.LateReport) -> None:
 
 
 def _end_assignment(
-    world: "World", delivery: Delivery, event: e.Event, reason: str | None, note: str | None = None
+    world: World, delivery: Delivery, event: e.Event, reason: str | None, note: str | None = None
 ) -> Assignment:
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.ended_at = event.at
@@ -277,7 +275,7 @@ def _end_assignment(
     return assignment
 
 
-def _cancelled(world: "World", event: e.DeliveryCancelled) -> None:
+def _cancelled(world: World, event: e.DeliveryCancelled) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     if event.assignment_id is not None:
         _end_assignment(world, delivery, event, event.reason)
@@ -287,7 +285,7 @@ def _cancelled(world: "World", event: e.DeliveryCancelled) -> None:
         world.touch_wait(delivery).escalation_status = "CANCELLED"
 
 
-def _reassigned(world: "World", event: e.DeliveryReassigned) -> None:
+def _reassigned(world: World, event: e.DeliveryReassigned) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _end_assignment(world, delivery, event, event.reason)
     if event.pickup is not None:
@@ -295,7 +293,7 @@ def _reassigned(world: "World", event: e.DeliveryReassigned) -> None:
     _wait_again(world, delivery, event.at)
 
 
-def _collect_at(world: "World", delivery: Delivery, pickup: Place, store: Place | None) -> None:
+def _collect_at(world: World, delivery: Delivery, pickup: Place, store: Place | None) -> None:
     """The goods are somewhere else now, and ready."""
     world.amend_delivery(delivery.id)
     world.keep_posted(delivery)
@@ -303,7 +301,7 @@ def _collect_at(world: "World", delivery: Delivery, pickup: Place, store: Place 
     delivery.details = replace(delivery.details, store=store)
 
 
-def _changed(world: "World", event: e.DeliveryChanged) -> None:
+def _changed(world: World, event: e.DeliveryChanged) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
     world.keep_posted(delivery)
     for name, (_, new) in event.changes.items():
@@ -316,17 +314,17 @@ def _changed(world: "World", event: e.DeliveryChanged) -> None:
     _watch(world, delivery, event.at)
 
 
-def _restored(world: "World", event: e.DeliveryRestored) -> None:
+def _restored(world: World, event: e.DeliveryRestored) -> None:
     _wait_again(world, world.touch_delivery(_id(event.delivery_id)), event.at)
 
 
-def _retried(world: "World", event: e.DeliveryRetried) -> None:
+def _retried(world: World, event: e.DeliveryRetried) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _collect_at(world, delivery, event.pickup, event.store)
     _wait_again(world, delivery, event.at)
 
 
-def _at_risk(world: "World", event: e.DeliveryAtRisk) -> None:
+def _at_risk(world: World, event: e.DeliveryAtRisk) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
     delivery.risks = (*delivery.risks, Risk(event.risk, event.since))
     if delivery.risk_since is None:
@@ -334,7 +332,7 @@ def _at_risk(world: "World", event: e.DeliveryAtRisk) -> None:
     _watch(world, delivery, event.at)
 
 
-def _recovered(world: "World", event: e.DeliveryRecovered) -> None:
+def _recovered(world: World, event: e.DeliveryRecovered) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
     delivery.risks = tuple(risk for risk in delivery.risks if risk.code != event.risk)
     if event.risk == "check_address":
@@ -344,15 +342,15 @@ def _recovered(world: "World", event: e.DeliveryRecovered) -> None:
     _watch(world, delivery, event.at)
 
 
-def _risk_escalated(world: "World", event: e.RiskEscalated) -> None:
+def _risk_escalated(world: World, event: e.RiskEscalated) -> None:
     world.amend_delivery(_id(event.delivery_id)).risk_level = event.level
 
 
-def _risk_acknowledged(world: "World", event: e.RiskAcknowledged) -> None:
+def _risk_acknowledged(world: World, event: e.RiskAcknowledged) -> None:
     world.amend_delivery(_id(event.delivery_id)).risk_acknowledged_by = event.actor.id or event.actor.type
 
 
-def _escalated(world: "World", event: e.DeliveryEscalated) -> None:
+def _escalated(world: World, event: e.DeliveryEscalated) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     wait = world.touch_wait(delivery)
     wait.escalation_level = event.level
@@ -362,20 +360,20 @@ def _escalated(world: "World", event: e.DeliveryEscalated) -> None:
         delivery.widened_at = event.at
 
 
-def _acknowledged(world: "World", event: e.EscalationAcknowledged) -> None:
+def _acknowledged(world: World, event: e.EscalationAcknowledged) -> None:
     wait = world.touch_wait(world.touch_delivery(_id(event.delivery_id)))
     wait.acknowledged_by = event.actor.id or event.actor.type
     wait.acknowledged_at = event.at
     wait.acknowledgement_note = event.note
 
 
-def _ticket_created(world: "World", event: e.TicketCreated) -> None:
+def _ticket_created(world: World, event: e.TicketCreated) -> None:
     delivery = world.touch_delivery(event.ticket.delivery_id)
     world.touch_wait(delivery).support_ticket_id = event.ticket.id
     world.new_tickets.append(event.ticket)
 
 
-def _driver_changed(world: "World", event: e.DriverChanged) -> None:
+def _driver_changed(world: World, event: e.DriverChanged) -> None:
     driver = world.amend_driver(_id(event.driver_id))
     for name, (_, new) in event.changes.items():
         setattr(driver, name, new)
@@ -387,19 +385,19 @@ def _driver_changed(world: "World", event: e.DriverChanged) -> None:
             world.by_external_ref[new] = driver.id
 
 
-def _deactivated(world: "World", event: e.DriverDeactivated) -> None:
+def _deactivated(world: World, event: e.DriverDeactivated) -> None:
     world.amend_driver(_id(event.driver_id)).active = False
 
 
-def _reactivated(world: "World", event: e.DriverReactivated) -> None:
+def _reactivated(world: World, event: e.DriverReactivated) -> None:
     world.amend_driver(_id(event.driver_id)).active = True
 
 
-def _registered(world: "World", event: e.DriverRegistered) -> None:
+def _registered(world: World, event: e.DriverRegistered) -> None:
     world.add_driver(event.driver)
 
 
-def _connected(world: "World", event: e.DriverConnected) -> None:
+def _connected(world: World, event: e.DriverConnected) -> None:
     driver = world.touch_driver(_id(event.driver_id))
     driver.session_id = event.session_id
     driver.session_node = event.node_id
@@ -408,7 +406,7 @@ def _connected(world: "World", event: e.DriverConnected) -> None:
         driver.connected_since = event.at
 
 
-def _disconnected(world: "World", event: e.DriverDisconnected) -> None:
+def _disconnected(world: World, event: e.DriverDisconnected) -> None:
     driver = world.touch_driver(_id(event.driver_id))
     driver.session_id = None
     driver.session_node = None
@@ -416,7 +414,7 @@ def _disconnected(world: "World", event: e.DriverDisconnected) -> None:
     driver.connected_since = None
 
 
-def _availability_changed(world: "World", event: e.AvailabilityChanged) -> None:
+def _availability_changed(world: World, event: e.AvailabilityChanged) -> None:
     driver = world.touch_driver(_id(event.driver_id))
     driver.availability_reason = event.reason
     driver.availability_until = event.until
@@ -426,44 +424,44 @@ def _availability_changed(world: "World", event: e.AvailabilityChanged) -> None:
         driver.expiries_in_a_row = 0
 
 
-def _forgiven(world: "World", event: e.ExpiriesForgiven) -> None:
+def _forgiven(world: World, event: e.ExpiriesForgiven) -> None:
     world.touch_driver(_id(event.driver_id)).expiries_in_a_row = 0
 
 
-def _alert_raised(world: "World", event: e.AlertRaised) -> None:
+def _alert_raised(world: World, event: e.AlertRaised) -> None:
     world.add_alert(event.alert)
 
 
-def _alert_resolved(world: "World", event: e.AlertResolved) -> None:
+def _alert_resolved(world: World, event: e.AlertResolved) -> None:
     alert = world.touch_alert(event.alert.id)
     alert.value = event.value
     alert.resolved_at = event.at
 
 
-def _alert_acknowledged(world: "World", event: e.AlertAcknowledged) -> None:
+def _alert_acknowledged(world: World, event: e.AlertAcknowledged) -> None:
     alert = world.touch_alert(event.alert.id)
     alert.acknowledged_by = event.alert.acknowledged_by
     alert.acknowledged_at = event.alert.acknowledged_at
 
 
-def _zone_changed(world: "World", event: e.ZoneChanged) -> None:
+def _zone_changed(world: World, event: e.ZoneChanged) -> None:
     world.zones = world.zones.changed(event.zone)
     world.changed_zones[name_key(event.zone.key)] = event.zone
     for zone in (event.zone.key, *event.zone.helped_by):
         world.use_zone(zone)
 
 
-def _zone_removed(world: "World", event: e.ZoneRemoved) -> None:
+def _zone_removed(world: World, event: e.ZoneRemoved) -> None:
     world.zones = world.zones.without(event.key)
     world.changed_zones[name_key(event.key)] = None
 
 
-def _policy_changed(world: "World", event: e.PolicyChanged) -> None:
+def _policy_changed(world: World, event: e.PolicyChanged) -> None:
     world.policy = event.policy
     world.new_policy = event
 
 
-EFFECTS: dict[type[e.Event], Callable[["World", Any], None]] = {
+EFFECTS: dict[type[e.Event], Callable[[World, Any], None]] = {
     e.DeliveryCreated: _created,
     e.DeliveryReady: _ready,
     e.SearchFailed: _search_failed,

@@ -1,4 +1,4 @@
-"""Events: what happened, in the past tense. Only events change the world (`World.apply`), and they are stored.
+"""Events: what happened, in the past tense. Only events change the world (apply.py), and they are stored.
 
 `type` is the stable name in timelines and webhooks; `data` has what a reader needs besides the ids.
 """
@@ -181,7 +181,7 @@ class DeliveryAssigned(Event, frozen=True, kw_only=True):
         return data
 
 
-class Done(Event, frozen=True, kw_only=True):
+class JobEvent(Event, frozen=True, kw_only=True):
     """An action of a driver, or of somebody for them (`reason`).
 
     `happened_at` is when the driver did it, if that is earlier than the report; `action_id` the app's id for it;
@@ -215,7 +215,7 @@ class Done(Event, frozen=True, kw_only=True):
         return self.details()
 
 
-class DeliveryArrived(Done, frozen=True, kw_only=True):
+class DeliveryArrived(JobEvent, frozen=True, kw_only=True):
     """The driver arrived at the store or at the customer."""
 
     type: ClassVar[str] = "delivery.arrived"
@@ -225,7 +225,7 @@ class DeliveryArrived(Done, frozen=True, kw_only=True):
         return {"where": self.where, "distanceKm": self.distance_km, **self.details()}
 
 
-class DeliveryPickedUp(Done, frozen=True, kw_only=True):
+class DeliveryPickedUp(JobEvent, frozen=True, kw_only=True):
     """The driver has the goods."""
 
     type: ClassVar[str] = "delivery.picked_up"
@@ -234,7 +234,7 @@ class DeliveryPickedUp(Done, frozen=True, kw_only=True):
         return {"distanceKm": self.distance_km, **self.details()}
 
 
-class DeliveryDelivered(Done, frozen=True, kw_only=True):
+class DeliveryDelivered(JobEvent, frozen=True, kw_only=True):
     """The goods are handed over; the driver has capacity again.
 
     `handover` is the proof; only the result of the PIN check is published. `unproven` lists the proof that was missing
@@ -254,31 +254,31 @@ class DeliveryDelivered(Done, frozen=True, kw_only=True):
         return data
 
 
-class DeliveryReleased(Done, frozen=True, kw_only=True):
+class DeliveryReleased(JobEvent, frozen=True, kw_only=True):
     """The driver gave the delivery back; it is READY again with a new escalation, and the search excludes them."""
 
     type: ClassVar[str] = "delivery.released"
 
 
-class DeliveryFailed(Done, frozen=True, kw_only=True):
+class DeliveryFailed(JobEvent, frozen=True, kw_only=True):
     """The goods could not be handed over, and the job ends there."""
 
     type: ClassVar[str] = "delivery.failed"
 
 
-class DeliveryReturning(Done, frozen=True, kw_only=True):
+class DeliveryReturning(JobEvent, frozen=True, kw_only=True):
     """The handover failed, and the driver brings the goods back."""
 
     type: ClassVar[str] = "delivery.returning"
 
 
-class DeliveryReturned(Done, frozen=True, kw_only=True):
+class DeliveryReturned(JobEvent, frozen=True, kw_only=True):
     """The goods are back at the store; the driver has capacity again."""
 
     type: ClassVar[str] = "delivery.returned"
 
 
-class ProofAdded(Done, frozen=True, kw_only=True):
+class ProofAdded(JobEvent, frozen=True, kw_only=True):
     """A photo or signature was uploaded for the job."""
 
     type: ClassVar[str] = "delivery.proof_added"
@@ -288,7 +288,7 @@ class ProofAdded(Done, frozen=True, kw_only=True):
         return {"proofId": self.proof.id, "kind": self.proof.kind, **self.details()}
 
 
-class PinWrong(Done, frozen=True, kw_only=True):
+class PinWrong(JobEvent, frozen=True, kw_only=True):
     """A PIN was typed that is not the delivery's: the `tries`-th time in this job."""
 
     type: ClassVar[str] = "delivery.pin_wrong"
@@ -298,7 +298,7 @@ class PinWrong(Done, frozen=True, kw_only=True):
         return {"tries": self.tries, **self.details()}
 
 
-class LateReport(Done, frozen=True, kw_only=True):
+class LateReport(JobEvent, frozen=True, kw_only=True):
     """A driver reported something about a delivery that they no longer have: it changes nothing, and ops should know.
     `what` is the type of the event that it would have been; `now_with` says who has the delivery.
     """
@@ -645,5 +645,4 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
         return {"version": self.policy.version, "reason": self.reason}
 
 
-KINDS: Final = tuple(kind for kind in (*Event.__subclasses__(), *Done.__subclasses__()) if kind is not Done)
-EVENT_TYPES: dict[str, type[Event]] = {event.type: event for event in KINDS}
+KINDS: Final = tuple(kind for kind in (*Event.__subclasses__(), *JobEvent.__subclasses__()) if kind is not JobEvent)

@@ -1,6 +1,6 @@
 """The state of dispatch: deliveries, offers, assignments, drivers, and the world that holds them.
 
-Only `World.apply` (in world.py) changes these objects; rules only read them.
+Only `apply` (in apply.py) changes these objects; rules only read them.
 """
 
 from datetime import datetime, timedelta

@@ -187,14 +187,10 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     With `early`, the first offer also dispatches a SCHEDULED delivery, so that nothing changes without an offer.
     """
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     scheduled = delivery.status == "SCHEDULED" and command.early and not delivery.needs_check()
     if not (wants_offer(delivery) or scheduled):
         return r.DELIVERY_NOT_WAITING
     driver = world.driver(command.driver_id)
-    if driver is None:
-        return r.NOT_FOUND
     why = None if serves(driver, delivery, world.zones) else "zone_differs"
     why = why or dispatchable(driver, world.now, world.policy)
     why = why or unfit(delivery, driver, world.now, world.policy)
@@ -222,10 +218,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
     5. The driver is at capacity: refused.
     6. Accepted and assigned.
     """
-    found = world.offer(command.offer_id)
-    if found is None or found[1].driver_id != command.driver_id:
-        return r.NOT_FOUND
-    delivery, offer = found
+    delivery, offer = world.offer(command.offer_id, command.driver_id)
     if offer.status == "ACCEPTED" or offer.auto_accepted:
         for assignment in delivery.assignments.values():
             if assignment.offer_id == offer.id and assignment.status in ("ACTIVE", "COMPLETED"):
@@ -270,10 +263,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
 
 def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
     """The driver rejects. Repeats are safe; refused for a closed offer and after the deadline."""
-    found = world.offer(command.offer_id)
-    if found is None or found[1].driver_id != command.driver_id:
-        return r.NOT_FOUND
-    delivery, offer = found
+    delivery, offer = world.offer(command.offer_id, command.driver_id)
     if offer.status == "REJECTED":
         return Decided((), delivery.id, offer.id, driver_id=offer.driver_id, repeated=True)
     if offer.status != "PENDING" or world.now >= offer.expires_at:
@@ -295,10 +285,7 @@ def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
 
 def confirm_receipt(command: c.ConfirmReceipt, world: World) -> Decided | r.Refusal:
     """The app has received the offer. Only the first confirmation before the deadline counts."""
-    found = world.offer(command.offer_id)
-    if found is None or found[1].driver_id != command.driver_id:
-        return r.NOT_FOUND
-    delivery, offer = found
+    delivery, offer = world.offer(command.offer_id, command.driver_id)
     if offer.status != "PENDING" or offer.received_at is not None or world.now >= offer.expires_at:
         return Decided((), delivery.id, offer.id, driver_id=offer.driver_id, repeated=True)
     received = e.OfferReceived(
@@ -313,10 +300,7 @@ def confirm_receipt(command: c.ConfirmReceipt, world: World) -> Decided | r.Refu
 
 def expire_offer(command: c.ExpireOffer, world: World) -> Decided | r.Refusal:
     """The deadline: only for an offer that is open and due."""
-    found = world.offer(command.offer_id)
-    if found is None:
-        return r.NOT_FOUND
-    delivery, offer = found
+    delivery, offer = world.offer(command.offer_id)
     if offer.status != "PENDING":
         return r.OFFER_NO_LONGER_OPEN
     if world.now < offer.expires_at:

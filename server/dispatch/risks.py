@@ -13,7 +13,8 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import gone_since, recovered
-from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode, Ticket
+from server.dispatch.escalation import levels_due, ticket_created
+from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode
 from server.dispatch.positions import at_stop
 from server.dispatch.world import World
 
@@ -64,8 +65,6 @@ def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
     driver has not moved; at a stop nobody has to.
     """
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     assignment = delivery.active_assignment()
     if assignment is None:
         return r.RISK_NOT_DUE
@@ -110,8 +109,6 @@ def at_risk(
 def clear_risk(command: c.ClearRisk, world: World) -> Decided | r.Refusal:
     """Clears a risk, if the rule that raised it no longer applies. Repeats are safe."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     assignment = delivery.active_assignment()
     if not delivery.at_risk(command.code):
         return Decided((), delivery.id, repeated=True)
@@ -123,19 +120,13 @@ def clear_risk(command: c.ClearRisk, world: World) -> Decided | r.Refusal:
 def escalate_risk(command: c.EscalateRisk, world: World) -> Decided | r.Refusal:
     """Every level of the ladder that is due since the first risk and was not reached yet, in order."""
     delivery = world.delivery(command.delivery_id)
-    if delivery is None:
-        return r.NOT_FOUND
     risk = worst(delivery)
     if delivery.status not in UNDER_WAY or risk is None or delivery.risk_since is None:
         return r.NOT_AT_RISK
     happened: list[e.Event] = []
-    has_ticket = False
-    for rung in world.policy.escalation:
-        if rung.level <= delivery.risk_level:
-            has_ticket = has_ticket or "ticket" in rung.actions
-            continue
-        if world.now - delivery.risk_since < timedelta(seconds=rung.after_seconds):
-            break
+    reached = [rung for rung in world.policy.escalation if rung.level <= delivery.risk_level]
+    has_ticket = any("ticket" in rung.actions for rung in reached)
+    for rung in levels_due(world.policy, delivery.risk_level, world.now - delivery.risk_since):
         actions = tuple(action for action in rung.actions if action in OF_A_RISK)
         happened.append(
             e.RiskEscalated(
@@ -149,22 +140,8 @@ def escalate_risk(command: c.EscalateRisk, world: World) -> Decided | r.Refusal:
         )
         if "ticket" in actions and not has_ticket:
             has_ticket = True
-            happened.append(_ticket(world, delivery, command, risk, rung.level))
+            title, why = f"at risk: {risk.replace('_', ' ')}", "with a driver, and may not arrive in time"
+            happened.append(ticket_created(world, delivery, command, rung.level, "delivery_at_risk", title, why))
     if not happened:
         return r.NOT_ESCALATED
     return Decided(tuple(happened), delivery.id)
-
-
-def _ticket(world: World, delivery: Delivery, command: c.EscalateRisk, risk: RiskCode, level: int) -> e.TicketCreated:
-    ticket = Ticket(
-        id=command.new_ticket_id,
-        type="delivery_at_risk",
-        priority="high" if level == 1 else "critical",
-        title=f"Order {delivery.seller_order_id} at risk: {risk.replace('_', ' ')}",
-        description=f"{delivery.store_name}, zone {delivery.zone}: with a driver, and may not arrive in time.",
-        delivery_id=delivery.id,
-        zone=delivery.zone,
-        action_url=f"/board/deliveries/{delivery.id}",
-        created_at=world.now,
-    )
-    return e.TicketCreated(at=world.now, actor=command.actor, delivery_id=delivery.id, ticket=ticket)

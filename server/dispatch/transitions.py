@@ -1,7 +1,7 @@
 """The state machines of dispatch as literal tables.
 
 A table maps an event's type to {state before: state after}; `BEGINS` the events that make a thing to the state it
-begins in. `World.apply` is their only reader that changes anything; docs/lifecycle.md is generated from them.
+begins in. `apply` is their only reader that changes anything; docs/lifecycle.md is generated from them.
 """
 
 from collections.abc import Mapping

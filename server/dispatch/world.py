@@ -1,25 +1,21 @@
-"""The loaded world: the locked deliveries and drivers, and the only function that changes them.
+"""The loaded world: the locked deliveries and drivers, and which of them to save.
 
-Rules read it and return events; only `World.apply` turns events into state, with the transition tables. Access to a row
-outside the locked set raises `NeedsRows`.
+Rules read it and return events; only `apply` (in apply.py) turns events into state, with the methods here. Access to a
+row outside the locked set raises `NeedsRows`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from typing import TypeVar
 
 from msgspec.structs import replace
 
 from server.dispatch import events as e
-from server.dispatch.effects import EFFECTS
 from server.dispatch.model import Alert, Assignment, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
-from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, KNOWN_WORDS, OFFER
+from server.dispatch.transitions import BEGINS, KNOWN_WORDS
 from server.dispatch.zones import NO_ZONES, Zone, Zones
-
-State = TypeVar("State")
 
 
 class NeedsRows(Exception):
@@ -31,6 +27,10 @@ class NeedsRows(Exception):
         self.driver_id = driver_id
         self.posted = posted
         """Of the delivery also what was posted first, which is read only then."""
+
+
+class NotThere(Exception):
+    """A command names a row that does not exist, or that belongs to another driver."""
 
 
 class World:
@@ -102,19 +102,25 @@ class World:
         for assignment_id in delivery.assignments:
             self._delivery_of[assignment_id] = delivery.id
 
-    def delivery(self, delivery_id: str) -> Delivery | None:
-        """The delivery, or None if there is none. Raises NeedsRows if it is not locked."""
+    def delivery(self, delivery_id: str) -> Delivery:
+        """The delivery. Raises NotThere, or NeedsRows if it is not locked."""
         try:
-            return self.deliveries[delivery_id]
+            delivery = self.deliveries[delivery_id]
         except KeyError:
             raise NeedsRows(delivery_id=delivery_id) from None
+        if delivery is None:
+            raise NotThere(delivery_id)
+        return delivery
 
-    def driver(self, driver_id: str) -> Driver | None:
-        """The driver, or None if there is none. Raises NeedsRows if they are not locked."""
+    def driver(self, driver_id: str) -> Driver:
+        """The driver. Raises NotThere, or NeedsRows if they are not locked."""
         try:
-            return self.drivers[driver_id]
+            driver = self.drivers[driver_id]
         except KeyError:
             raise NeedsRows(driver_id=driver_id) from None
+        if driver is None:
+            raise NotThere(driver_id)
+        return driver
 
     def posted(self, delivery_id: str) -> Posted | None:
         """The original request of a delivery, None if it was not stored. Raises NeedsRows."""
@@ -136,26 +142,33 @@ class World:
         """Whether every node that lives can read what this command would write (`transitions.KNOWN_WORDS`)."""
         return self._known_words >= words
 
-    def offer(self, offer_id: str) -> tuple[Delivery, Offer] | None:
-        """The offer and its delivery, or None: execute locks the delivery of every offer a command names."""
-        delivery = self._its_delivery(offer_id)
-        offer = delivery.offers.get(offer_id) if delivery is not None else None
-        return None if delivery is None or offer is None else (delivery, offer)
+    def offer(self, offer_id: str, driver_id: str | None = None) -> tuple[Delivery, Offer]:
+        """The delivery and its offer, to this driver if one is named. Raises NotThere: execute locks the delivery of
+        every offer that a command names.
+        """
+        delivery = self._delivery_with(offer_id)
+        offer = delivery.offers.get(offer_id)
+        if offer is None or driver_id not in (None, offer.driver_id):
+            raise NotThere(offer_id)
+        return delivery, offer
 
-    def assignment(self, assignment_id: str) -> tuple[Delivery, Assignment] | None:
-        """The assignment and its delivery, or None: execute locks the delivery of every assignment named."""
-        delivery = self._its_delivery(assignment_id)
-        assignment = delivery.assignments.get(assignment_id) if delivery is not None else None
-        return None if delivery is None or assignment is None else (delivery, assignment)
+    def assignment(self, assignment_id: str, driver_id: str | None = None) -> tuple[Delivery, Assignment]:
+        """The delivery and its assignment, of this driver if one is named. Raises NotThere, as `offer` does."""
+        delivery = self._delivery_with(assignment_id)
+        assignment = delivery.assignments.get(assignment_id)
+        if assignment is None or driver_id not in (None, assignment.driver_id):
+            raise NotThere(assignment_id)
+        return delivery, assignment
 
     def open_alert(self, alert_id: str) -> Alert | None:
         """The open alert, or None. Commands about alerts lock all open ones."""
         alert = self.alerts.get(alert_id)
         return alert if alert is not None and alert.resolved_at is None else None
 
-    def _its_delivery(self, of: str) -> Delivery | None:
-        delivery_id = self._delivery_of.get(of)
-        return None if delivery_id is None else self.locked_delivery(delivery_id)
+    def _delivery_with(self, part_id: str) -> Delivery:
+        if part_id not in self._delivery_of:
+            raise NotThere(part_id)
+        return self.locked_delivery(self._delivery_of[part_id])
 
     def locked_delivery(self, delivery_id: str) -> Delivery:
         """A delivery that is locked and exists."""
@@ -165,30 +178,10 @@ class World:
 
     def known_driver(self, driver_id: str) -> Driver:
         """The driver of an offer or assignment that exists; they must be locked and cannot be absent."""
-        driver = self.driver(driver_id)
-        if driver is None:
-            raise AssertionError(f"driver {driver_id} is named by a row but does not exist")
-        return driver
-
-    def apply(self, event: e.Event) -> None:
-        """Apply the event to the world. A transition that no table allows is a bug and raises AssertionError."""
-        kind = type(event)
-        if event.delivery_id is not None and kind is not e.DeliveryCreated:
-            delivery = self.locked_delivery(event.delivery_id)
-            if kind in DELIVERY:
-                delivery.status = _turn(DELIVERY[kind], delivery.status, event)
-            if event.offer_id is not None and kind in OFFER:
-                offer = delivery.offers[event.offer_id]
-                offer.status = _turn(OFFER[kind], offer.status, event)
-            if event.assignment_id is not None and kind in ASSIGNMENT:
-                assignment = delivery.assignments[event.assignment_id]
-                assignment.status = _turn(ASSIGNMENT[kind], assignment.status, event)
-        elif isinstance(event, e.AvailabilityChanged):
-            driver = self.touch_driver(event.driver_id or "")
-            if event.from_ != driver.availability or event.to not in AVAILABILITY[event.from_]:
-                raise _no_way(driver.availability, event)
-            driver.availability = event.to
-        EFFECTS[kind](self, event)
+        try:
+            return self.driver(driver_id)
+        except NotThere:
+            raise AssertionError(f"driver {driver_id} is named by a row but does not exist") from None
 
     def touch_delivery(self, delivery_id: str) -> Delivery:
         """The delivery of an event, marked for saving, with a raised version unless it is new."""
@@ -303,13 +296,3 @@ class World:
         self.use_zone(driver.zone)
         if driver.external_ref is not None:
             self.by_external_ref[driver.external_ref] = driver.id
-
-
-def _turn(table: Mapping[State, State], before: State, event: e.Event) -> State:
-    if before not in table:
-        raise _no_way(before, event)
-    return table[before]
-
-
-def _no_way(before: object, event: e.Event) -> AssertionError:
-    return AssertionError(f"no transition from {before} by {type(event).__name__}")

@@ -20,8 +20,8 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.policy import Policy
-from server.dispatcher.lease import Lease
 from server.ids import new_id
+from server.lease import Lease
 from server.store.clock import DatabaseTime
 from server.store.due import Due, read_due
 from server.store.engine import DATABASE_ERRORS, Database

@@ -24,10 +24,10 @@ from server.dispatch.policy import Policy
 from server.dispatch.reasons import ALL_BUSY, distances_km, why_not_these
 from server.dispatcher.backlog import Backlog, Wait
 from server.dispatcher.failures import Failures
-from server.dispatcher.lease import Lease
 from server.dispatcher.pace import Pace
 from server.dispatcher.search import Drivers, Finder, Place, radius_km
 from server.ids import new_id
+from server.lease import Lease
 from server.store.clock import DatabaseTime
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import lacking_tags, read_deliveries, waiting_ids

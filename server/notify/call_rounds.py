@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from server.dispatcher.lease import Lease
+from server.lease import Lease
 from server.store.engine import DATABASE_ERRORS
 from server.tasks import wait_until_set
 

@@ -12,7 +12,7 @@ import structlog
 from server.contract.commit import Committed
 from server.contract.notices import is_for_ops
 from server.contract.views import to_json
-from server.dispatcher.lease import Lease
+from server.lease import Lease
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import retry_seconds
 from server.store.connections import Pool

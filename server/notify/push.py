@@ -15,7 +15,7 @@ from msgspec import Struct
 from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.model import OfferPayload
-from server.dispatcher.lease import Lease
+from server.lease import Lease
 from server.notify.call_rounds import Calls
 from server.notify.push_message import (
     NOBODY,

@@ -46,7 +46,7 @@ class Result(Struct, frozen=True):
         return self.status is None or self.status == 429 or self.status >= 500
 
 
-class Place(Struct, frozen=True):
+class Target(Struct, frozen=True):
     """The address of a URL: calls to the same address share connections."""
 
     secure: bool
@@ -54,7 +54,7 @@ class Place(Struct, frozen=True):
     port: int
 
 
-class Answer(Struct):
+class ReceiverReply(Struct):
     """As much of an answer as is looked at."""
 
     status: int = 0
@@ -79,7 +79,7 @@ class Sender:
 
     def __init__(self, *, allow_private: bool) -> None:
         self._network = Network(allow_private=allow_private)
-        self._kept: dict[Place, deque[_Connection]] = {}
+        self._kept: dict[Target, deque[_Connection]] = {}
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, within: float | None = None) -> Result:
@@ -100,36 +100,36 @@ class Sender:
         text = f"answered {answer.status}" + (f": {excerpt}" if excerpt else "")
         return Result(answer.status, _ms(started), text, _retry_after(answer.retry_after), "refused")
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        place, head = _target(url)
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> ReceiverReply:
+        target, head = _target(url)
         request = _request(head, headers, body)
-        kept = self._kept.get(place)
+        kept = self._kept.get(target)
         if kept:
             connection = kept.pop()
             try:
-                return await self._ask(place, connection, request)
+                return await self._ask(target, connection, request)
             except ConnectionEnded as ended:
                 # The receiver may have closed the idle connection. It sent no byte, so a second attempt is safe.
                 if not ended.unheard:
                     raise
-        context = _tls() if place.secure else None
-        connection = await self._network.connect(_Connection, place.host, place.port, context)
-        return await self._ask(place, connection, request)
+        context = _tls() if target.secure else None
+        connection = await self._network.connect(_Connection, target.host, target.port, context)
+        return await self._ask(target, connection, request)
 
-    async def _ask(self, place: Place, connection: "_Connection", request: bytes) -> Answer:
+    async def _ask(self, target: Target, connection: "_Connection", request: bytes) -> ReceiverReply:
         try:
             answer = await connection.ask(request)
         except BaseException:
             connection.close()
             raise
         if answer.keep:
-            self._keep(place, connection)
+            self._keep(target, connection)
         else:
             connection.close()
         return answer
 
-    def _keep(self, place: Place, connection: "_Connection") -> None:
-        kept = self._kept.setdefault(place, deque())
+    def _keep(self, target: Target, connection: "_Connection") -> None:
+        kept = self._kept.setdefault(target, deque())
         kept.append(connection)
         if len(kept) > CONNECTIONS_KEPT:
             kept.popleft().close()
@@ -143,11 +143,11 @@ class Sender:
         """
         self._sweeping = None
         old = time.monotonic() - KEPT_SECONDS
-        for place, kept in list(self._kept.items()):
+        for target, kept in list(self._kept.items()):
             while kept and (kept[0].kept_since <= old or kept[0].closed):
                 kept.popleft().close()
             if not kept:
-                del self._kept[place]
+                del self._kept[target]
         if self._kept:
             self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS / 4, self._sweep)
 
@@ -169,8 +169,8 @@ class _Connection(asyncio.Protocol):
         self.closed = False
         self.kept_since = 0.0
         self._transport: asyncio.Transport
-        self._waiting: asyncio.Future[Answer] | None = None
-        self._answer = Answer()
+        self._waiting: asyncio.Future[ReceiverReply] | None = None
+        self._answer = ReceiverReply()
         self._parser: httptools.HttpResponseParser
         self._head_bytes = 0
         self._in_head = True
@@ -178,11 +178,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
-    async def ask(self, request: bytes) -> Answer:
+    async def ask(self, request: bytes) -> ReceiverReply:
         """Send a request and wait for the answer. Raises ConnectionEnded."""
         if self.closed:
             raise ConnectionEnded("the connection was closed", unheard=True)
-        self._answer = Answer()
+        self._answer = ReceiverReply()
         self._head_bytes = 0
         self._in_head = True
         self._parser = httptools.HttpResponseParser(self)
@@ -222,7 +222,7 @@ class _Connection(asyncio.Protocol):
             self._fail(ConnectionEnded(what, unheard=self._head_bytes == 0))
 
     def on_message_begin(self) -> None:
-        self._answer = Answer()
+        self._answer = ReceiverReply()
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -256,7 +256,7 @@ class _Connection(asyncio.Protocol):
 
 
 @lru_cache(maxsize=256)
-def _target(url: str) -> tuple[Place, bytes]:
+def _target(url: str) -> tuple[Target, bytes]:
     """Where to connect, and how a request begins. Raises InvalidURL or ValueError."""
     parsed = httpx2.URL(url)
     host = parsed.raw_host.decode("ascii")
@@ -267,7 +267,7 @@ def _target(url: str) -> tuple[Place, bytes]:
     head = b"POST %b HTTP/1.1\r\nhost: %b\r\naccept: */*\r\n" % (path, parsed.netloc)
     if any(byte < 0x20 and byte not in b"\r\n" for byte in head) or head.count(b"\n") != 3:
         raise ValueError("not a valid URL")
-    return Place(secure, host, parsed.port or (443 if secure else 80)), head
+    return Target(secure, host, parsed.port or (443 if secure else 80)), head
 
 
 def _request(head: bytes, headers: Mapping[str, str], body: bytes) -> bytes:

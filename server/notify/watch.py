@@ -15,8 +15,8 @@ from server.current_policy import Policies
 from server.dispatch import commands as c
 from server.dispatch.alerts import Measured, ZoneNumbers, evaluate, measure
 from server.dispatch.refusals import Refusal
-from server.dispatcher.lease import Lease
 from server.ids import new_id
+from server.lease import Lease
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway

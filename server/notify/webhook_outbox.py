@@ -19,8 +19,8 @@ from msgspec import Struct
 from standardwebhooks import Webhook
 
 from server.contract.commit import Committed
-from server.dispatcher.lease import Lease
 from server.ids import new_id
+from server.lease import Lease
 from server.notify.call_rounds import Calls
 from server.notify.sender import Result, Sender
 from server.redis.bus import Bus
@@ -73,14 +73,14 @@ UNDER_WAY: Final = p.Gauge("callboard_webhook_calls", "Calls to webhooks in prog
 log = structlog.get_logger(__name__)
 
 
-class Pause(Struct):
+class Outage(Struct):
     """The pause for a receiver that is down, longer after each failure, until `until` on the loop's clock."""
 
     failures: int
     until: float
 
 
-class Group:
+class MessageGroup:
     """Messages of one webhook and key, sent one after the other; due since `at`, the database's time."""
 
     __slots__ = ("at", "ended", "messages", "unrecorded")
@@ -92,12 +92,12 @@ class Group:
         self.ended = False
 
 
-class Line:
+class WebhookLine:
     """The messages of a webhook in memory. `until` is when another node may send them, on the loop's clock."""
 
     def __init__(self) -> None:
-        self.groups: dict[str, Group] = {}
-        self.waiting: deque[Group] = deque()
+        self.groups: dict[str, MessageGroup] = {}
+        self.waiting: deque[MessageGroup] = deque()
         self.senders = 0
         self.until = 0.0
         self.reached: datetime | None = None
@@ -137,10 +137,10 @@ class Outbox:
         self._name = new_id()
         self._connection: Any = None
         self._planned_at = 0.0
-        self._lines: dict[str, Line] = {}
-        self._outcomes: list[tuple[Line, Group, Outcome]] = []
+        self._lines: dict[str, WebhookLine] = {}
+        self._outcomes: list[tuple[WebhookLine, MessageGroup, Outcome]] = []
         self._calls = Calls("webhook", lease, self._round, spacing_seconds=SPACING_SECONDS, leave=self._leave)
-        self._pauses: dict[str, Pause] = {}
+        self._pauses: dict[str, Outage] = {}
         self._back: set[str] = set()
         self._clock: tuple[datetime, float] | None = None
         bus.subscribe(CHANNEL, self.wake)
@@ -244,7 +244,7 @@ class Outbox:
                     self._pauses.pop(webhook_id, None)
         for webhook_id, claimed in found.lines.items():
             self._clock = (claimed.now, asked)
-            held = self._lines.setdefault(webhook_id, Line())
+            held = self._lines.setdefault(webhook_id, WebhookLine())
             full = claimed.due >= rooms.get(webhook_id, ROOM)
             if held.until <= answered:
                 # Somebody else may have sent meanwhile what was read before.
@@ -254,7 +254,7 @@ class Outbox:
                 held.reached = _reached(held, claimed, full=full)
             held.until = asked + claimed.seconds
             for at, messages in claimed.groups:
-                group = held.groups[messages[0].key] = Group(at, messages)
+                group = held.groups[messages[0].key] = MessageGroup(at, messages)
                 held.waiting.append(group)
             for _ in range(min(PER_WEBHOOK - held.senders, len(held.waiting))):
                 held.senders += 1
@@ -263,7 +263,7 @@ class Outbox:
         UNDER_WAY.set(len(self._calls))
         return again
 
-    def _room(self, webhook_id: str, line: Line, now: float) -> tuple[int, datetime | None]:
+    def _room(self, webhook_id: str, line: WebhookLine, now: float) -> tuple[int, datetime | None]:
         """How many messages to read, and from where: none while enough are in memory or during a pause, one right after
         a pause.
         """
@@ -280,7 +280,7 @@ class Outbox:
             since = None
         return room, since
 
-    async def _send(self, webhook_id: str, line: Line) -> None:
+    async def _send(self, webhook_id: str, line: WebhookLine) -> None:
         """Send the messages in the queue, until none is left in memory."""
         try:
             while line.waiting and self._may_send(webhook_id, line):
@@ -291,14 +291,14 @@ class Outbox:
             if line.waiting and webhook_id in self._pauses:
                 line.forget_waiting()
 
-    def _may_send(self, webhook_id: str, line: Line) -> bool:
+    def _may_send(self, webhook_id: str, line: WebhookLine) -> bool:
         now = asyncio.get_running_loop().time()
         if now >= line.until:
             return False
         pause = self._pauses.get(webhook_id)
         return pause is None or (pause.until <= now and line.senders == 1)
 
-    async def _send_group(self, webhook_id: str, line: Line, group: Group) -> None:
+    async def _send_group(self, webhook_id: str, line: WebhookLine, group: MessageGroup) -> None:
         failed_before = group.messages[0].attempt > 1
         try:
             for place, message in enumerate(group.messages):
@@ -319,7 +319,9 @@ class Outbox:
             if not group.unrecorded:
                 line.free(group.messages[0].key)
 
-    def _note(self, line: Line, group: Group, message: Claimed, at: datetime, result: Result, *, hasten: bool) -> None:
+    def _note(
+        self, line: WebhookLine, group: MessageGroup, message: Claimed, at: datetime, result: Result, *, hasten: bool
+    ) -> None:
         attempt = Attempt(at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
         outcome = Outcome(message.id, message.attempt, attempt, again, hasten and result.error is None)
@@ -353,7 +355,7 @@ class Outbox:
             if self._pauses.pop(webhook_id, None) is not None:
                 self._back.add(webhook_id)
             return
-        pause = self._pauses.setdefault(webhook_id, Pause(0, 0.0))
+        pause = self._pauses.setdefault(webhook_id, Outage(0, 0.0))
         loop = asyncio.get_running_loop()
         if pause.until <= loop.time():
             pause.failures += 1
@@ -361,7 +363,7 @@ class Outbox:
             pause.until = loop.time() + seconds
 
 
-def _reached(line: Line, claimed: ClaimedLine, *, full: bool) -> datetime | None:
+def _reached(line: WebhookLine, claimed: ClaimedLine, *, full: bool) -> datetime | None:
     """How far a queue has been read. Messages that are being written may be committed a little later."""
     if claimed.due == 0 and full:
         return line.reached
@@ -369,7 +371,7 @@ def _reached(line: Line, claimed: ClaimedLine, *, full: bool) -> datetime | None
     return min(claimed.reached, latest) if full and claimed.reached is not None else latest
 
 
-def _settle(group: Group, outcome: Outcome, *, parked: bool) -> None:
+def _settle(group: MessageGroup, outcome: Outcome, *, parked: bool) -> None:
     about = {
         "webhookId": group.messages[0].webhook_id,
         "messageId": outcome.message_id,

@@ -63,7 +63,7 @@ class _Refused(Exception):
     """Raised through the parser to stop it."""
 
 
-class Refusal:
+class FinalAnswer:
     """The final response to a client, and the limit under which it is counted."""
 
     def __init__(self, bound: str, kind: Kind, detail: str) -> None:
@@ -75,18 +75,20 @@ class Refusal:
         ).encode() + body
 
 
-MALFORMED: Final = Refusal("malformed", errors.BAD_REQUEST, "This is not a valid HTTP/1.1 request.")
-TOO_SLOW: Final = Refusal("slow", errors.REQUEST_TIMEOUT, f"The request did not arrive within {REQUEST_SECONDS:g} s.")
-TOO_LONG: Final = Refusal("long", errors.TOO_LARGE, f"The limit of a request is {MESSAGE_LIMIT_BYTES} bytes.")
-HEAD_TOO_LARGE: Final = Refusal(
+MALFORMED: Final = FinalAnswer("malformed", errors.BAD_REQUEST, "This is not a valid HTTP/1.1 request.")
+TOO_SLOW: Final = FinalAnswer(
+    "slow", errors.REQUEST_TIMEOUT, f"The request did not arrive within {REQUEST_SECONDS:g} s."
+)
+TOO_LONG: Final = FinalAnswer("long", errors.TOO_LARGE, f"The limit of a request is {MESSAGE_LIMIT_BYTES} bytes.")
+HEAD_TOO_LARGE: Final = FinalAnswer(
     "head",
     errors.HEAD_TOO_LARGE,
     f"The limit of the request headers is {HEADERS_LIMIT} fields and {HEAD_LIMIT_BYTES} bytes.",
 )
-TOO_MANY_WAITING: Final = Refusal(
+TOO_MANY_WAITING: Final = FinalAnswer(
     "pipeline", errors.TOO_MANY, "Too many requests wait on this connection. Read the responses first."
 )
-FULL: Final = Refusal("full", errors.TRY_AGAIN, "The server has too many connections. Try again.")
+FULL: Final = FinalAnswer("full", errors.TRY_AGAIN, "The server has too many connections. Try again.")
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -218,7 +220,7 @@ class BoundedHttp(HttpToolsProtocol):
         elif now > self.deadline and not self.flow.read_paused:
             self._refuse(TOO_SLOW)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: FinalAnswer) -> None:
         """Stop reading and close: with an error response if no other response is being sent, and after the response to
         a request that had already arrived.
         """

@@ -25,8 +25,8 @@ from server.simulate.run import Load, Window, amounts_to, run_city, run_day
 from server.simulate.tally import Tally
 from server.store.engine import Database
 from server.store.migrate import migrate
-from server.users import FIRST_NAME, make_first_admin, renew_person
 from server.web.access.auth import Role, mint_token
+from server.web.access.users import FIRST_NAME, make_first_admin, renew_person
 
 Done = TypeVar("Done")
 Bound = TypeVar("Bound")
@@ -38,7 +38,7 @@ DEMO_NAME: Final = "demo"
 DEMO_DRIVER: Final = {"name": "You", "externalRef": "demo-you"}
 
 
-class Failed(Exception):
+class StartupFailed(Exception):
     """The command failed: one line of text, and the exit code."""
 
     def __init__(self, line: str, code: int = 1) -> None:
@@ -107,7 +107,7 @@ def serve_here(settings: Settings) -> None:
     with ended_by_signal(), with_servers(settings) as complete:
         _show_first_admin(asyncio.run(_prepare(complete)))
         if not run_node(create_app(complete), listener, lambda: say(ready)):
-            raise Failed("the node could not start; see the log")
+            raise StartupFailed("the node could not start; see the log")
 
 
 def serve_with_workers(settings: Settings) -> None:
@@ -174,10 +174,10 @@ def simulate_there(url: str, access: Access, what: Load | Window) -> None:
                 _show(amounts_to(await run_city(url, access, what, say, lambda: say(ready), tidy=True)))
         except CallFailed as failed:
             if failed.status in (401, 403):
-                raise Failed(
+                raise StartupFailed(
                     f"{url} does not accept this token: use --token, or set CALLBOARD_SECRET to its secret"
                 ) from None
-            raise Failed(f"{url}: {failed}") from None
+            raise StartupFailed(f"{url}: {failed}") from None
 
     with ended_by_signal():
         asyncio.run(until_signal(simulate()))
@@ -219,7 +219,7 @@ async def _beside_workers(settings: Settings, port: Port, beside: Callable[[], C
     try:
         serving.result()
     except WorkersFailed:
-        raise Failed("a worker could not start; see the log") from None
+        raise StartupFailed("a worker could not start; see the log") from None
     if side.done() and not side.cancelled():
         side.result()
 
@@ -272,7 +272,7 @@ def _bound(settings: Settings, bind: Callable[[], Bound]) -> Bound:
     try:
         return bind()
     except socket.gaierror as error:
-        raise Failed(f"--host: {settings.host}: {error.strerror}", code=2) from None
+        raise StartupFailed(f"--host: {settings.host}: {error.strerror}", code=2) from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise Failed(f"cannot listen on {settings.host}, port {settings.port}: {reason}") from None
+        raise StartupFailed(f"cannot listen on {settings.host}, port {settings.port}: {reason}") from None

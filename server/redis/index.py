@@ -38,6 +38,7 @@ from server.store.reads.index import all_dispatchable, driver_statuses, open_off
 from server.store.reads.waiting import dispatchable_among
 from server.tasks import wait_until_set
 
+RECONCILE_SECONDS = 5.0
 RECONCILE_TIMEOUT_SECONDS = 10.0
 BOARD_SPACING_SECONDS = 0.1
 GEO_LATITUDE = 85.05
@@ -244,13 +245,13 @@ class Geo:
         await self.reconcile()
         self._bus.wake()
 
-    async def keep(self, *, every_seconds: float = 5.0) -> None:
+    async def keep(self) -> None:
         """Reconcile while this process has the lease; write everything again when Redis is back."""
         back = asyncio.Event()
         self._bus.on_reconnect.append(back.set)
         try:
             while True:
-                came_back = await wait_until_set(back, every_seconds)
+                came_back = await wait_until_set(back, RECONCILE_SECONDS)
                 if not self._bus.connected or not self.holds_lease():
                     continue
                 try:

@@ -23,7 +23,6 @@ BURST: Final = 100.0
 FRAMES_RATE: Final = 1000.0
 """All frames a second, and in one go. Only `location` may come so often: the newest of them counts."""
 MALFORMED_LIMIT: Final = 10
-FRAME_LIMIT_BYTES: Final = 65_536
 HELD_LIMIT: Final = 256
 
 
@@ -41,7 +40,6 @@ PROTOCOL_VIOLATION = CloseCode(4104, "too many malformed messages")
 TOO_SLOW = CloseCode(4201, "too slow")
 TOO_MANY_MESSAGES = CloseCode(4202, "too many messages")
 RESTARTING = CloseCode(4203, "restarting")
-TOO_BIG = CloseCode(1009, "message too big")
 
 
 class Send(Struct, frozen=True):
@@ -57,7 +55,7 @@ class Execute(Struct, frozen=True):
     reply_id: str | None
 
 
-class Moved(Struct, frozen=True):
+class PositionReported(Struct, frozen=True):
     """The driver's position: degrees, km/h, metres; `at` is UTC, None for now."""
 
     lat: float
@@ -80,7 +78,7 @@ class Close(Struct, frozen=True):
     why: CloseCode
 
 
-Effect = Send | Execute | Moved | FetchMissing | Close
+Effect = Send | Execute | PositionReported | FetchMissing | Close
 Effects = tuple[Effect, ...]
 
 
@@ -133,8 +131,6 @@ class Session:
         """
         if not self._frame_allowed(now):
             return (Close(TOO_MANY_MESSAGES),)
-        if len(text) > FRAME_LIMIT_BYTES:
-            return (Close(TOO_BIG),)
         try:
             message = m.decode(text)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
@@ -145,7 +141,7 @@ class Session:
             return (Close(TOO_MANY_MESSAGES),)
         try:
             if type(message) is m.Location:
-                moved = Moved(
+                moved = PositionReported(
                     message.lat,
                     message.lon,
                     message.heading,

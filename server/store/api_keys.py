@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import fetch_one
 from server.store.tables import ApiKey as Row
-from server.store.typed import NOW, ask
+from server.store.typed import NOW, ask, newest
 
 FIND: Final = """
 SELECT id, name, seller_id, last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute'
@@ -74,8 +74,7 @@ async def list_keys(pool: Pool, before: str | None, limit: int) -> list[ApiKey]:
     columns = (
         Row.id, Row.name, Row.prefix, Row.created_by, Row.created_at, Row.last_used_at, Row.revoked_at, Row.seller_id,
     )  # fmt: skip
-    page = Row.select(*columns).order_by(Row.id, ascending=False).limit(limit)
-    return [ApiKey(*row) for row in await ask(pool, page if before is None else page.where(Row.id < before))]
+    return [ApiKey(*row) for row in await ask(pool, newest(columns, before, limit))]
 
 
 async def revoke_key(pool: Pool, key_id: str) -> str | None:

@@ -8,6 +8,9 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.devices import UNUSED_DAYS
 from server.store.query import fetch, fetch_one
+from server.store.tables import PushKey
+from server.store.tables import PushSubscription as Row
+from server.store.typed import NOW, ask, ask_one
 
 KEY_NAME: Final = "vapid"
 OF_A_DRIVER: Final = 8
@@ -18,11 +21,6 @@ LATEST: Final = 1e11
 
 _COLUMNS: Final = "id, driver_id, endpoint, created_at, expires_at, last_at, last_status, last_error"
 
-# Processes that start together agree on the first one's.
-KEEP_KEY: Final = """
-INSERT INTO push_keys (name, private_key, created_at) VALUES ($1, $2, clock_timestamp())
-ON CONFLICT (name) DO NOTHING"""
-KEY: Final = "SELECT private_key FROM push_keys WHERE name = $1"
 # If a driver has too many, the new one is never deleted. A browser belongs to the driver who used it last.
 ADD: Final = f"""
 WITH added AS (
@@ -45,7 +43,6 @@ SELECT {_COLUMNS} FROM added"""  # noqa: S608
 OF_DRIVER: Final = f"""
 SELECT {_COLUMNS} FROM push_subscriptions
 WHERE driver_id = $1 AND expires_at > statement_timestamp() ORDER BY created_at DESC, id DESC"""  # noqa: S608
-REMOVE: Final = "DELETE FROM push_subscriptions WHERE driver_id = $1 AND id = $2 RETURNING id"
 
 
 class Subscription(Struct, frozen=True):
@@ -63,8 +60,9 @@ class Subscription(Struct, frozen=True):
 
 async def kept_key(pool: Pool, new_key: str) -> str:
     """The private key of all nodes; stores `new_key` if there is none. Raises DatabaseAway."""
-    await fetch(pool, KEEP_KEY, KEY_NAME, new_key)
-    (key,) = await fetch_one(pool, KEY, KEY_NAME)
+    ours = PushKey(name=KEY_NAME, private_key=new_key, created_at=NOW)
+    await ask(pool, PushKey.insert(ours).on_conflict(action="DO NOTHING"))  # the first process stores the key
+    (key,) = await ask_one(pool, PushKey.select(PushKey.private_key).where(PushKey.name == KEY_NAME))
     return str(key)
 
 
@@ -94,4 +92,5 @@ async def read_subscriptions(pool: Pool, driver_id: str) -> list[Subscription]:
 
 async def remove_subscription(pool: Pool, driver_id: str, subscription_id: str) -> bool:
     """Whether the driver had it. Raises DatabaseAway."""
-    return await fetch_one(pool, REMOVE, driver_id, subscription_id) is not None
+    theirs = (Row.driver_id == driver_id) & (Row.id == subscription_id)
+    return await ask_one(pool, Row.delete().where(theirs).returning(Row.id)) is not None

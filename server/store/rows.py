@@ -10,6 +10,7 @@ from msgspec import Raw, Struct
 
 from server.dispatch.model import (
     NO_DETAILS,
+    Alert,
     Assignment,
     Delivery,
     Driver,
@@ -42,6 +43,8 @@ DRIVER_COLUMNS: Final = """
     d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
     d.open_offer_delivery_id, d.active_count, d.vehicle, d.tags, d.active, d.shift_ends_at"""
 """The columns for `driver_of` before the position, from `drivers d`: 24 columns."""
+ALERT_COLUMNS: Final = ", ".join(Alert.__struct_fields__)
+"""The columns of `alerts` that the model has."""
 
 # No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
 _ROWS: Final = f"""

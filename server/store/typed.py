@@ -4,8 +4,11 @@ Piccolo ties a table to one engine of the process and cannot choose another one 
 nodes, and every query needs a time limit. So Piccolo only builds the statement, and the pool runs it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
+from piccolo.columns import Column
+from piccolo.query import Select
 from piccolo.query.base import Query
 from piccolo.querystring import QueryString
 
@@ -41,3 +44,15 @@ async def ask_one(pool: Queries, query: Query[Any, Any]) -> Any:
     """The first row, or None. Raises DatabaseAway."""
     rows = await ask(pool, query)
     return rows[0] if rows else None
+
+
+def newest(columns: Sequence[Column], before: str | None, limit: int) -> Select[Any]:
+    """The rows with an id before `before`, newest first. The first of the columns is the id."""
+    key = columns[0]
+    page = key._meta.table.select(*columns).order_by(key, ascending=False).limit(limit)
+    return page if before is None else page.where(key < before)
+
+
+async def is_there(pool: Queries, key: Column, value: str) -> bool:
+    """Whether a row has this value in its key column. Raises DatabaseAway."""
+    return await ask_one(pool, key._meta.table.select(key).where(key == value)) is not None

@@ -37,7 +37,6 @@ WHERE id = $1 AND (NOT (role = 'admin' AND active) OR (coalesce($2, role) = 'adm
     OR (SELECT count(*) FROM admins WHERE id <> $1) > 0)
 RETURNING id, name, role, active, created_at, last_login_at
 """
-ADMINS: Final = "SELECT count(*) FROM users WHERE active AND role = 'admin'"
 
 
 class Person(Struct, frozen=True):
@@ -119,4 +118,5 @@ async def replace_hash(db: Queries, person_id: str, old_hash: str, new_hash: str
 
 async def count_admins(db: Queries) -> int:
     """How many people can log in as admin."""
-    return int((await fetch_one(db, ADMINS))[0])
+    admins = (User.role == "admin") & (User.active == True)  # noqa: E712
+    return int((await ask_one(db, User.count().where(admins)))[0])

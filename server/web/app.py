@@ -12,16 +12,16 @@ from server.node import Node
 from server.redis.bus import LOGINS
 from server.settings import Settings
 from server.tasks import stop, supervised
-from server.users import Passwords
 from server.web.access.api_keys import ApiKeys
 from server.web.access.devices import Devices
 from server.web.access.login_limits import SIGN_IN_TRIES, LoginLimits, Tries
 from server.web.access.sessions import Sessions
+from server.web.access.users import Passwords
 from server.web.api import system
 from server.web.api.endpoint import BODY_LIMIT_BYTES
-from server.web.api.routes import api_handlers
+from server.web.api.routes import API
 from server.web.driver_socket import driver_socket
-from server.web.http.application import Application, options_handler
+from server.web.http.application import Application, handlers_in, options_handler
 from server.web.http.assets import static_file
 from server.web.http.errors import exception_handlers
 from server.web.screens.insights import InsightsReader
@@ -50,9 +50,9 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
             finally:
                 await node.stop()
 
-    api = api_handlers()
+    api = handlers_in(API)
     app = Application(
-        route_handlers=[options_handler(api), *api, screen_router(), system.metrics, static_file, driver_socket],
+        route_handlers=[options_handler(api), *api, screen_router(), static_file, driver_socket],
         lifespan=[life, _keep_sessions],
         state=State({"settings": settings}),
         exception_handlers={**exception_handlers(), NotFoundException: unknown_address},

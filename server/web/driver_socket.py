@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
 from litestar import Litestar
@@ -22,15 +22,22 @@ from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import DRIVER_DEACTIVATED, NOT_FOUND, Refusal
 from server.ids import is_id
+from server.node import Node
 from server.sockets.hello import hello
 from server.sockets.hub import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
-from server.sockets.session import RESTARTING, TOKEN_EXPIRED, UNAUTHORIZED, Answered, CloseCode, Effects, Execute, Moved
+from server.sockets.session import (
+    RESTARTING,
+    TOKEN_EXPIRED,
+    UNAUTHORIZED,
+    Answered,
+    CloseCode,
+    Effects,
+    Execute,
+    PositionReported,
+)
 from server.web.access.auth import is_expired, read_token, verify_token
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 PROTOCOL: Final = "callboard.v1"
 BEARER: Final = "bearer."
@@ -119,7 +126,7 @@ async def _close(send: AsgiSend, why: CloseCode) -> None:
     await send({"type": "websocket.close", "code": why.code, "reason": why.reason})
 
 
-async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
+async def _greet(node: Node, socket: Socket, last_seq: int | None) -> bool:
     """Become the driver's current session and send `hello`. Whether there is anything to read from then on."""
     actor = Actor("driver", socket.driver_id)
     answer = await node.executor.submit(ConnectDriver(socket.driver_id, socket.session_id, node.node_id, actor))
@@ -142,7 +149,7 @@ async def _greet(node: "Node", socket: Socket, last_seq: int | None) -> bool:
     return True
 
 
-async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
+async def _read(node: Node, socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
     """Read frames until either side closes the socket. Returns whether the close was seen: if both sides close at once,
     the network reports it only once.
     """
@@ -163,13 +170,13 @@ async def _read(node: "Node", socket: Socket, receive: Callable[[], Awaitable[An
     return False
 
 
-def _carry_out(node: "Node", socket: Socket, effects: Effects) -> None:
+def _carry_out(node: Node, socket: Socket, effects: Effects) -> None:
     for effect in effects:
         if type(effect) is Execute:
             socket.in_flight += 1
             answered = node.executor.submit(effect.command)
             answered.add_done_callback(partial(_answer, socket, effect.command, effect.reply_id))
-        elif type(effect) is Moved:
+        elif type(effect) is PositionReported:
             node.positions.moved(
                 socket.driver_id,
                 effect.lat,

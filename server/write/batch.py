@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import UNSET
@@ -11,13 +12,14 @@ from server.contract.driver_stream import StreamEntry, stream_entries
 from server.contract.views import to_json
 from server.contract.webhook_events import OutboxRow
 from server.dispatch import refusals as r
+from server.dispatch.apply import apply
 from server.dispatch.commands import Command
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
-from server.dispatch.world import NeedsRows, World
+from server.dispatch.world import NeedsRows, NotThere, World
 from server.metrics import COMMANDS, REFUSALS
 from server.store.queues.stream_notices import StreamNoticeRow, stream_notice
 
@@ -96,7 +98,7 @@ class Batch:
             self.decided.append((pending, decision))
             if isinstance(decision, Decided) and decision.events:
                 for event in decision.events:
-                    world.apply(event)
+                    apply(world, event)
                 self.events.extend(decision.events)
                 entries.extend(stream_entries(decision.events, world))
         for driver_id, message, event in entries:
@@ -136,9 +138,10 @@ def _keys_in(world: World, pending: Pending) -> set[str]:
     keys = pending.names()
     for name, find in (("offer_id", world.offer), ("assignment_id", world.assignment)):
         named = getattr(pending.command, name, None)
-        found = find(named) if named is not None else None
-        if found is not None:
-            keys |= {found[0].id, found[1].driver_id}
+        if named is not None:
+            with suppress(NotThere):
+                delivery, part = find(named)
+                keys |= {delivery.id, part.driver_id}
     return keys
 
 

@@ -21,7 +21,7 @@ from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
 from server.write.batch import Pending
-from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, Database, Writer, is_lost
+from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, WriteConnections, Writer, is_lost
 
 __all__ = ["Answer", "Committed", "Executor"]
 
@@ -49,7 +49,7 @@ class Executor:
 
     def __init__(
         self,
-        database: Database,
+        database: WriteConnections,
         policy: Callable[[], Policy],
         *,
         batch_limit: int = 128,

@@ -20,7 +20,7 @@ from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
-from server.store.rows import READ_IN_TRANSACTION, rows_of
+from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, rows_of
 from server.store.zones import DESCRIBED, SPELLED, zone_of
 
 
@@ -106,9 +106,7 @@ REPLAN_SECONDS: Final = 10.0
 """How often to look whether the plans are still good."""
 EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
 # They are few, and locked last: after deliveries and drivers. Two that raise the same one at once meet in the index.
-ALERTS: Final = """
-SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at
-FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"""
+ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"  # noqa: S608
 POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uuid[])"
 SIZES: Final = """
 SELECT array_agg(pg_relation_size(t) ORDER BY t)

@@ -57,7 +57,7 @@ AGAIN: Final = (
 log = structlog.get_logger(__name__)
 
 
-class Database(Protocol):
+class WriteConnections(Protocol):
     """The source of write connections."""
 
     @property
@@ -73,7 +73,7 @@ class Writer:
 
     def __init__(
         self,
-        database: Database,
+        database: WriteConnections,
         policy: Callable[[], Policy],
         known_words: Callable[[], int] = lambda: KNOWN_WORDS,
         zones: Callable[[], Zones] = lambda: NO_ZONES,

@@ -23,7 +23,15 @@ from server.contract import messages as m
 from server.dispatch.model import Actor
 from server.ids import new_id
 from server.process import connection_limits
-from server.sockets.session import BURST, FRAME_LIMIT_BYTES, MALFORMED_LIMIT, Close, Execute, Moved, Send, Session
+from server.sockets.session import (
+    BURST,
+    MALFORMED_LIMIT,
+    Close,
+    Execute,
+    PositionReported,
+    Send,
+    Session,
+)
 from tests.abuse.conftest import PATIENCE, THOROUGHNESS, Wire, request, wire
 from tests.conftest import Node
 from tests.driver_app import DriverApp, driver_app, token
@@ -139,14 +147,14 @@ def test_the_session_has_a_verdict_on_every_text(texts: list[str]) -> None:
         errors = [json.loads(e.text) for e in effects if isinstance(e, Send) and '"error"' in e.text[:20]]
         wrong_in_a_row = wrong_in_a_row + 1 if errors and errors[0]["code"] == "invalid" else 0
         for effect in effects:
-            assert isinstance(effect, Send | Execute | Moved | Close)
-            if isinstance(effect, Moved):
+            assert isinstance(effect, Send | Execute | PositionReported | Close)
+            if isinstance(effect, PositionReported):
                 assert all(math.isfinite(number) for number in (effect.lat, effect.lon))
             if isinstance(effect, Send):
                 effect.text.encode()
                 assert json.loads(effect.text)["type"] in ("ack", "error", "pong")
             if isinstance(effect, Close):
-                assert wrong_in_a_row == MALFORMED_LIMIT or len(text) > FRAME_LIMIT_BYTES
+                assert wrong_in_a_row == MALFORMED_LIMIT
         if any(isinstance(effect, Close) for effect in effects):
             return
 

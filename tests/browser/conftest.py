@@ -12,7 +12,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from server.store.users import PersonRole
-from server.users import add_person
+from server.web.access.users import add_person
 from tests.conftest import Node, StartNode
 from tests.web.conftest import Site
 

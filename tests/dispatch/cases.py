@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.commands import Command
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
@@ -79,7 +80,7 @@ def check(case: Case) -> None:
     assert decided.repeated == (not decided.events)
     happened = copy.deepcopy(decided.events)
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
     assert decided.events == happened, "applying changed what an event says"
     assert broken_invariants(world) == []
     assert case.afterwards(world) in (True, None)

@@ -7,6 +7,7 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.alerts import Measured, ZoneNumbers, evaluate, measure
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Alert
@@ -137,7 +138,7 @@ def do(world: World, command: c.Command) -> None:
     decided = decide(command, world)
     assert isinstance(decided, Decided)
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
 
 
 def test_what_alerts_tell() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import ERASED, SYSTEM, Delivery, OrderDetails, Place, Position, Risk
@@ -432,6 +433,6 @@ def test_what_was_expected_moves_with_the_goods_but_not_back() -> None:
         decided = decide(command, world)
         assert isinstance(decided, Decided)
         for event in decided.events:
-            world.apply(event)
+            apply(world, event)
         assert soup.estimated_pickup_at == NOW + minutes(10 + later)
         assert soup.estimated_delivery_at == NOW + minutes(25 + later)

@@ -7,6 +7,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import SYSTEM, Delivery, OrderDetails, Place
@@ -426,7 +427,7 @@ def acknowledged(note: str | None = None) -> Callable[[], World]:
 
     def given() -> World:
         world = a_board()()
-        world.apply(e.EscalationAcknowledged(at=NOW - minutes(1), actor=ALICE, delivery_id=SOUP, note=note))
+        apply(world, e.EscalationAcknowledged(at=NOW - minutes(1), actor=ALICE, delivery_id=SOUP, note=note))
         return world
 
     return given
@@ -486,7 +487,7 @@ def test_the_same_order_twice_in_one_batch_is_one_delivery() -> None:
     first = decide(create(), world)
     assert isinstance(first, Decided)
     for event in first.events:
-        world.apply(event)
+        apply(world, event)
     again = decide(create(delivery_id=id_of("another id")), world)
     assert again == Decided((), NEW, repeated=True)
 

@@ -8,6 +8,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import (
@@ -546,6 +547,7 @@ def test_driver_actions(case: Case) -> None:
         (RETURNING, complete(action=c.Action(action_id=ACTION)), None),
         (asks_for("pin"), complete(pin="1", action=c.Action(action_id=ACTION)), "pin_wrong"),
         (TAKEN, pick_up(action_id=ACTION), "assignment_not_active"),
+        (WITH_THE_GOODS, ADD_PHOTO, None),
     ],
 )
 def test_the_same_action_is_answered_as_the_first_time(
@@ -560,7 +562,7 @@ def test_the_same_action_is_answered_as_the_first_time(
         answers.append(refusal)
         if isinstance(decided, Decided):
             for event in decided.events:
-                world.apply(event)
+                apply(world, event)
     assert answers[0] == answers[1]
     assert (answers[0].code if answers[0] is not None else None) == code
     assert isinstance(decided, Refusal) or decided.events == ()

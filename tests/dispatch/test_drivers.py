@@ -7,6 +7,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.world import World
@@ -150,7 +151,7 @@ def test_a_driver_made_and_changed_in_one_batch_is_new_still() -> None:
         decided = decide(command, world)
         assert isinstance(decided, Decided)
         for event in decided.events:
-            world.apply(event)
+            apply(world, event)
     assert world.new_drivers[DAN].tags == ("van",)
     assert not world.amended_drivers
 

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Waiting, match
@@ -84,10 +85,10 @@ class Dispatch(RuleBasedStateMachine):
         if isinstance(decided, Decided):
             for event in decided.events:
                 self.judge(event, world)
-                world.apply(event)
+                apply(world, event)
             replay = before
             for event in decided.events:
-                replay.apply(event)
+                apply(replay, event)
             assert state(replay) == state(world), "the events alone do not tell the whole story"
             assert unsaved(self.saved, world) == []
             self.policy = world.policy
@@ -115,15 +116,14 @@ class Dispatch(RuleBasedStateMachine):
     def judge(self, event: e.Event, world: World) -> None:
         """What an event must not be in the world it happens in."""
         if isinstance(event, e.OfferAccepted | e.OfferRejected | e.OfferExpired):
-            found = world.offer(event.offer_id or "")
-            assert found is not None
-            in_time = world.now < found[1].expires_at
+            _, offer = world.offer(event.offer_id or "")
+            in_time = world.now < offer.expires_at
             assert in_time == (not isinstance(event, e.OfferExpired)), "the deadline was not kept"
             if isinstance(event, e.OfferRejected):
                 self.declined.add((event.delivery_id or "", event.driver_id or ""))
             if isinstance(event, e.OfferExpired) and event.auto_accepted:
-                assert found[1].received_at is not None
-                self.judge_silence(found[1])
+                assert offer.received_at is not None
+                self.judge_silence(offer)
         if isinstance(event, e.DriverConnected):
             self.on_socket_since.setdefault(event.driver_id or "", world.now)
         if isinstance(event, e.DriverDisconnected):

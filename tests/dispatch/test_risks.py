@@ -8,6 +8,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Actor, Delivery, OrderDetails, Place, Position, Risk
@@ -332,7 +333,7 @@ def _events(command: c.Command, world: World) -> tuple[e.Event, ...]:
 
 def do(world: World, command: c.Command) -> None:
     for event in _events(command, world):
-        world.apply(event)
+        apply(world, event)
 
 
 def test_what_is_watched_next_is_what_is_due_first_and_was_not_raised() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.dispatch import commands as c
+from server.dispatch.apply import apply
 from server.dispatch.clocks import happened
 from server.dispatch.codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.decide import decide
@@ -197,7 +198,7 @@ def test_in_one_batch_it_is_at_hand() -> None:
     decided = decide(create(), world)
     assert isinstance(decided, Decided)
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
     assert isinstance(decide(create(fingerprint="again"), world), Decided)
     assert isinstance(decide(create(fingerprint="again", notes="extra"), world), Refusal)
 
@@ -262,12 +263,12 @@ def test_what_was_posted_is_known_though_an_offer_was_made_and_the_order_changed
     command = create(**asked)
     first = posted(command, "USD")
     world = World(NOW, a_policy(), {}, {})
-    apply(world, decide(command, world))
+    happen(world, decide(command, world))
     delivery = world.locked_delivery(NEW)
     delivery.promised_at = delivery.promised_at or NOW + minutes(20)
     assert (world.posted(NEW) or posted_for(delivery)) == first
     for changes in ({"notes": "ring twice", "tip_cents": 700}, {"pickup": Place(52.51, 13), "prep_seconds": 60}):
-        apply(world, decide(c.ChangeDelivery(NEW, delivery.version, NEW_OFFER, ALICE, **changes), world))
+        happen(world, decide(c.ChangeDelivery(NEW, delivery.version, NEW_OFFER, ALICE, **changes), world))
         assert world.posted(NEW) == first
     assert isinstance(decide(create(fingerprint="again", **asked), world), Decided)
     changed = decide(create(fingerprint="again", **asked | {"notes": "ring twice"}), world)
@@ -275,10 +276,10 @@ def test_what_was_posted_is_known_though_an_offer_was_made_and_the_order_changed
     assert changed.more["fields"] == ["notes"]
 
 
-def apply(world: World, decided: Decided | Refusal) -> None:
+def happen(world: World, decided: Decided | Refusal) -> None:
     assert isinstance(decided, Decided), decided
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
 
 
 def test_what_was_posted_is_known_where_the_goods_were_left_elsewhere() -> None:
@@ -287,7 +288,7 @@ def test_what_was_posted_is_known_where_the_goods_were_left_elsewhere() -> None:
     job = an_assignment(soup, dan, picked_up_at=NOW - minutes(1))
     first = posted_for(soup)
     world = World(NOW, a_policy(), {SOUP: soup}, {DAN: dan}, posted={SOUP: None})
-    apply(world, decide(c.Reassign(job.id, "flat tyre", NEW_OFFER, id_of("next"), ALICE, force=True), world))
+    happen(world, decide(c.Reassign(job.id, "flat tyre", NEW_OFFER, id_of("next"), ALICE, force=True), world))
     assert posted_for(soup) != first
     assert world.posted(SOUP) == first
 
@@ -296,7 +297,7 @@ def test_what_was_kept_of_a_changed_delivery_has_to_be_read() -> None:
     """The row as it was before this change may not be the one that was posted."""
     soup = a_delivery(fingerprint="first")
     world = World(NOW, a_policy(), {SOUP: soup}, {})
-    apply(world, decide(c.ChangeDelivery(SOUP, soup.version, NEW_OFFER, ALICE, notes="ring twice"), world))
+    happen(world, decide(c.ChangeDelivery(SOUP, soup.version, NEW_OFFER, ALICE, notes="ring twice"), world))
     with pytest.raises(NeedsRows):
         decide(create(fingerprint="again"), world)
 

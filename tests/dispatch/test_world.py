@@ -6,6 +6,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.effects import EFFECTS
@@ -13,7 +14,7 @@ from server.dispatch.model import OVER, SYSTEM, Offer
 from server.dispatch.policy import EscalationLevel, Policy, contradictions
 from server.dispatch.refusals import VERSION_CHANGED
 from server.dispatch.transitions import ASSIGNMENT, AVAILABILITY, BEGINS, DELIVERY, OFFER
-from server.dispatch.world import NeedsRows, World
+from server.dispatch.world import NeedsRows, NotThere, World
 from tests.builders import (
     ADA,
     CAKE,
@@ -39,20 +40,20 @@ def cancelled(delivery_id: str, **fields: Any) -> e.DeliveryCancelled:
     return e.DeliveryCancelled(at=NOW, actor=SHOP, delivery_id=delivery_id, reason="sold out", **fields)
 
 
-def apply(world: World, command: c.Command) -> Decided:
+def happen(world: World, command: c.Command) -> Decided:
     decided = decide(command, world)
     assert isinstance(decided, Decided)
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
     return decided
 
 
 def test_every_event_has_an_effect() -> None:
-    assert set(EFFECTS) == set(e.EVENT_TYPES.values())
+    assert set(EFFECTS) == set(e.KINDS)
 
 
 def test_every_event_has_a_name_of_its_own() -> None:
-    assert len(e.EVENT_TYPES) == len(e.KINDS)
+    assert len({kind.type for kind in e.KINDS}) == len(e.KINDS)
 
 
 def test_every_table_speaks_of_known_events() -> None:
@@ -77,17 +78,17 @@ def test_a_closed_offer_or_assignment_stays_closed(table: Any, status: str) -> N
 def test_a_transition_that_no_table_allows_raises() -> None:
     world = a_world(a_delivery(status="DELIVERED"))
     with pytest.raises(AssertionError, match="no transition from DELIVERED by DeliveryCancelled"):
-        world.apply(cancelled(SOUP))
+        apply(world, cancelled(SOUP))
 
 
 def test_an_availability_that_does_not_follow_raises() -> None:
     world = a_world(a_driver())
     wrong = e.AvailabilityChanged(at=NOW, actor=SYSTEM, driver_id=DAN, from_="paused", to="offline", reason="x")
     with pytest.raises(AssertionError, match="no transition from available"):
-        world.apply(wrong)
+        apply(world, wrong)
     nowhere = e.AvailabilityChanged(at=NOW, actor=SYSTEM, driver_id=DAN, from_="available", to="available", reason="x")
     with pytest.raises(AssertionError, match="no transition from available"):
-        world.apply(nowhere)
+        apply(world, nowhere)
 
 
 def test_from_anywhere_to_anywhere_by_an_admin() -> None:
@@ -97,8 +98,8 @@ def test_from_anywhere_to_anywhere_by_an_admin() -> None:
 
 def test_an_event_tells_how_its_row_began_whatever_becomes_of_it() -> None:
     world = a_world(a_delivery(), a_driver())
-    offered = apply(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4)).events[0]
-    apply(world, c.RejectOffer(id_of("offer"), DAN, by(DAN)))
+    offered = happen(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4)).events[0]
+    happen(world, c.RejectOffer(id_of("offer"), DAN, by(DAN)))
     assert isinstance(offered, e.OfferCreated)
     assert offered.offer.status == "PENDING"
     assert world.locked_delivery(SOUP).offers[id_of("offer")].status == "REJECTED"
@@ -106,10 +107,10 @@ def test_an_event_tells_how_its_row_began_whatever_becomes_of_it() -> None:
 
 def test_a_version_rises_with_what_is_saved_but_not_before_anybody_saw_it() -> None:
     world = a_world(a_delivery(), a_driver())
-    apply(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4))
+    happen(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4))
     assert world.locked_delivery(SOUP).version == 2
-    apply(world, c.AcceptOffer(id_of("offer"), DAN, id_of("assignment"), by(DAN)))
-    apply(world, c.PickUp(id_of("assignment"), DAN, by(DAN)))
+    happen(world, c.AcceptOffer(id_of("offer"), DAN, id_of("assignment"), by(DAN)))
+    happen(world, c.PickUp(id_of("assignment"), DAN, by(DAN)))
     assert world.locked_delivery(SOUP).version > 2
     assert world.new_assignments[id_of("assignment")].version == 1
     assert list(world.new_offers) == [id_of("offer")]
@@ -121,7 +122,7 @@ def test_what_was_loaded_is_marked_as_changed() -> None:
     soup, dan = a_delivery(), a_driver()
     offer = an_open_offer(soup, dan)
     world = a_world(soup, dan)
-    apply(world, c.AcceptOffer(offer.id, DAN, id_of("assignment"), by(DAN)))
+    happen(world, c.AcceptOffer(offer.id, DAN, id_of("assignment"), by(DAN)))
     assert list(world.changed_deliveries) == list(world.changed_waits) == [SOUP]
     assert list(world.changed_offers) == [offer.id]
     assert list(world.changed_drivers) == [DAN]
@@ -130,12 +131,18 @@ def test_what_was_loaded_is_marked_as_changed() -> None:
     assert not world.new_drivers
 
 
+def test_the_messages_of_a_driver_are_numbered_and_the_last_number_is_saved() -> None:
+    world = a_world(a_driver(stream_seq=7))
+    assert [world.next_message_number(DAN), world.next_message_number(DAN)] == [8, 9]
+    assert world.changed_drivers[DAN].stream_seq == 9
+
+
 def test_a_wait_begun_and_begun_again_in_one_batch_is_new_still() -> None:
     """Scheduled, assigned by hand and taken away again, all at once: there is no row to update yet."""
     soup, dan = a_delivery(status="SCHEDULED"), a_driver()
     world = a_world(soup, dan)
-    apply(world, c.AssignDelivery(SOUP, DAN, "near", True, id_of("offer"), id_of("assignment"), ADA))
-    apply(world, c.Reassign(id_of("assignment"), "mistake", id_of("o"), id_of("a"), ADA))
+    happen(world, c.AssignDelivery(SOUP, DAN, "near", True, id_of("offer"), id_of("assignment"), ADA))
+    happen(world, c.Reassign(id_of("assignment"), "mistake", id_of("o"), id_of("a"), ADA))
     assert list(world.new_waits) == [SOUP]
     assert world.new_waits[SOUP] is world.locked_delivery(SOUP).unassigned
     assert not world.changed_waits
@@ -143,15 +150,16 @@ def test_a_wait_begun_and_begun_again_in_one_batch_is_new_still() -> None:
 
 def test_a_driver_made_and_seen_in_one_batch_is_new_still() -> None:
     world = a_world()
-    apply(world, c.RegisterDriver(DAN, "Dan", "default", 1, SHOP))
-    apply(world, c.SeeDriver(DAN, by(DAN)))
+    happen(world, c.RegisterDriver(DAN, "Dan", "default", 1, SHOP))
+    happen(world, c.SeeDriver(DAN, by(DAN)))
     assert world.new_drivers[DAN].availability == "available"
     assert not world.changed_drivers
 
 
 def test_rows_that_are_not_locked_are_never_guessed_at() -> None:
     world = a_world(absent=[SOUP])
-    assert world.delivery(SOUP) is None
+    with pytest.raises(NotThere):
+        world.delivery(SOUP)
     with pytest.raises(NeedsRows) as needs:
         world.delivery(CAKE)
     assert (needs.value.delivery_id, needs.value.driver_id) == (CAKE, None)
@@ -180,10 +188,12 @@ def test_an_assignment_id_is_no_offer_id_and_the_other_way_round() -> None:
     world = a_world(soup, dan)
     assert world.offer(offer.id) == (soup, offer)
     assert world.assignment(assignment.id) == (soup, assignment)
-    assert world.offer(assignment.id) is None
-    assert world.assignment(offer.id) is None
-    assert world.offer(id_of("nothing")) is None
-    assert world.assignment(id_of("nothing")) is None
+    for other in (assignment.id, id_of("nothing")):
+        with pytest.raises(NotThere):
+            world.offer(other)
+    for other in (offer.id, id_of("nothing")):
+        with pytest.raises(NotThere):
+            world.assignment(other)
 
 
 def test_a_delivery_shows_the_assignment_that_counts() -> None:
@@ -202,7 +212,7 @@ def test_a_delivery_shows_the_assignment_that_counts() -> None:
 
 def test_a_policy_is_changed_from_the_version_in_force() -> None:
     world = a_world(policy=a_policy(version=4))
-    decided = apply(world, c.ChangePolicy(a_policy(version=4, offer_timeout_seconds=20), ADA, "rain"))
+    decided = happen(world, c.ChangePolicy(a_policy(version=4, offer_timeout_seconds=20), ADA, "rain"))
     assert decided.events[0].data() == {"version": 5, "reason": "rain"}
     assert (world.policy.version, world.policy.offer_timeout_seconds) == (5, 20)
     assert world.new_policy is decided.events[0]
@@ -211,8 +221,8 @@ def test_a_policy_is_changed_from_the_version_in_force() -> None:
 
 def test_a_running_offer_keeps_its_deadline_when_the_policy_changes() -> None:
     world = a_world(a_delivery(), a_driver())
-    apply(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4))
-    apply(world, c.ChangePolicy(a_policy(offer_timeout_seconds=5), ADA))
+    happen(world, c.OfferDelivery(SOUP, DAN, id_of("offer"), 52.52, 13.4))
+    happen(world, c.ChangePolicy(a_policy(offer_timeout_seconds=5), ADA))
     assert (world.locked_delivery(SOUP).offers[id_of("offer")].expires_at - NOW).total_seconds() == 30
 
 

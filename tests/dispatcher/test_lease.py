@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.dispatcher.lease import LASTS_SECONDS, Lease
 from server.ids import new_id
+from server.lease import LASTS_SECONDS, Lease
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.engine import Database
@@ -84,7 +84,7 @@ async def test_a_killed_holder_is_replaced_when_its_lease_runs_out(database: Dat
 
 
 async def test_a_lease_that_is_given_back_moves_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.dispatcher.lease.LASTS_SECONDS", 600.0)
+    monkeypatch.setattr("server.lease.LASTS_SECONDS", 600.0)
     first = await run()
     await until(lambda: first.lease.held)
     second = await run()
@@ -115,7 +115,7 @@ async def test_a_holder_who_cannot_renew_stops_before_it_runs_out(database: Data
 
 
 async def test_a_holder_who_was_replaced_stops(database: Database, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.dispatcher.lease.LASTS_SECONDS", 600.0)
+    monkeypatch.setattr("server.lease.LASTS_SECONDS", 600.0)
     first = await run()
     await until(lambda: first.lease.held)
     await database.pool.execute(

@@ -23,7 +23,7 @@ def commit(*events: e.Event) -> Committed:
 
 
 def test_every_event_has_a_line() -> None:
-    assert set(event_log.LINES) == set(e.EVENT_TYPES.values())
+    assert set(event_log.LINES) == set(e.KINDS)
 
 
 def test_answers_of_drivers_are_logged_with_their_time_and_reason() -> None:

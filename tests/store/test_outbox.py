@@ -8,6 +8,7 @@ import pytest
 
 from server.contract.webhook_events import outbox_rows
 from server.dispatch import commands as c
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
@@ -37,7 +38,7 @@ def happen(world: World, *commands: c.Command) -> list[Event]:
         decided = decide(command, world)
         assert isinstance(decided, Decided)
         for event in decided.events:
-            world.apply(event)
+            apply(world, event)
         events += decided.events
     return events
 

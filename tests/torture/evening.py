@@ -14,6 +14,7 @@ from server.contract.views import assignment_view, to_json
 from server.contract.webhook_events import outbox_rows
 from server.dispatch import commands as c
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Actor, Position
@@ -85,7 +86,7 @@ class Evening:
             return decided
         xid = str(next(self._transactions))
         for event in decided.events:
-            world.apply(event)
+            apply(world, event)
             self._keep(event, xid)
         for driver_id, message, event in stream_entries(decided.events, world):
             body = to_json(message)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from server.dispatcher.lease import LASTS_SECONDS
+from server.lease import LASTS_SECONDS
 from tests.torture.stage import Node, Stage, Taken
 
 Work = Callable[[Stage, random.Random], Awaitable[None]]

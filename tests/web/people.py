@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from server.store.users import PersonRole
-from server.users import add_person
+from server.web.access.users import add_person
 from tests.conftest import Node
 from tests.web.conftest import Site
 

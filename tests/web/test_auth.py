@@ -11,6 +11,7 @@ from server.ids import new_id
 from server.web.access.auth import VERIFIED_LIMIT, _verified, mint_token, read_token, verify_token
 from server.web.api.endpoint import ApiHandler
 from server.web.api.routes import API
+from server.web.http.application import handlers_in
 from tests.conftest import SECRET, StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -144,6 +145,6 @@ async def test_a_key_revoked_on_one_node_ends_on_the_others_within_two_seconds(s
 
 def test_guards_of_endpoints_get_the_handler_itself() -> None:
     """Litestar's own handlers are copied for every guard of every request."""
-    described = [handler for module in API for handler in module.HANDLERS if "described" in handler.opt]
+    described = [handler for handler in handlers_in(API) if "described" in handler.opt]
     assert len(described) > 50
     assert [handler.paths for handler in described if not isinstance(handler, ApiHandler)] == []

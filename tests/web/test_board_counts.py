@@ -12,7 +12,7 @@ from server.board.tally import Tally, Zone
 from server.contract.words import STATES
 from server.store.engine import Database
 from server.store.reads import board as reads
-from server.store.reads.board import CountedDelivery, CountedDriver, DeliveryRow
+from server.store.reads.board import BoardDelivery, CountedDelivery, CountedDriver
 from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import Site
 from tests.web.html_tree import Element, parse
@@ -85,14 +85,14 @@ def test_updated_numbers_equal_a_new_count(seed: int) -> None:
         assert tally.zones(["east"]) == counted_again([*deliveries.values()], [*drivers.values()], ["east"])
 
 
-def waiting_row(number: int, **changes: Any) -> DeliveryRow:
+def waiting_row(number: int, **changes: Any) -> BoardDelivery:
     since = START + timedelta(seconds=number)
-    row: dict[str, Any] = dict.fromkeys(DeliveryRow.__struct_fields__)
+    row: dict[str, Any] = dict.fromkeys(BoardDelivery.__struct_fields__)
     row |= {"id": f"d{number}", "zone": "north", "status": "READY", "created_at": since, "unassigned_since": since}
-    return DeliveryRow(**(row | changes))
+    return BoardDelivery(**(row | changes))
 
 
-def learned(picture: Picture, *rows: DeliveryRow) -> tuple[set[str], set[str]]:
+def learned(picture: Picture, *rows: BoardDelivery) -> tuple[set[str], set[str]]:
     """What is new on the board, and what left it silently."""
     changes = picture.learn(rows, [])
     return {row.id for row in changes.deliveries}, {row.id for row in changes.cut}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import httpx2
 
-from server.store.reads.insights import Group, start_of
+from server.store.reads.insights import OfferGroup, start_of
 from server.web.screens.insights_numbers import WINDOWS, insights_of
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import Element, parse
@@ -19,13 +19,13 @@ NOW = datetime(2026, 11, 24, 13, 30, tzinfo=UTC)
 TWELVE_HOURS = 12 * 3600
 
 
-def ended(hour: datetime, **counts: int) -> Group:
+def ended(hour: datetime, **counts: int) -> OfferGroup:
     zero = dict.fromkeys(("accepted", "auto_accepted", "rejected", "expired", "answered", "wanted", "late"), 0)
-    return Group("hour", None, hour, None, None, **zero | counts, ms=counts.get("answered", 0) * 4000.0)
+    return OfferGroup("hour", None, hour, None, None, **zero | counts, ms=counts.get("answered", 0) * 4000.0)
 
 
-def answered(second: int, accepted: int, rejected: int = 0) -> Group:
-    return Group("second", "north", None, second, None, accepted, 0, rejected, 0, accepted + rejected, 0, 0, 0)
+def answered(second: int, accepted: int, rejected: int = 0) -> OfferGroup:
+    return OfferGroup("second", "north", None, second, None, accepted, 0, rejected, 0, accepted + rejected, 0, 0, 0)
 
 
 def rows_of(answer: httpx2.Response) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ import pytest
 from argon2 import extract_parameters
 from litestar.connection import ASGIConnection
 
-from server import users
+from server.web.access import users
 from server.web.screens.shell import local_path
 from tests.conftest import StartNode
 from tests.waiting import until

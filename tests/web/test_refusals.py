@@ -8,6 +8,7 @@ import pytest
 from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
 from server.web.api.routes import API
+from server.web.http.application import handlers_in
 from tests.web.conftest import Driver, Site
 from tests.web.people import add, logged_in
 
@@ -22,12 +23,11 @@ WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'public'::
 def declared() -> set[tuple[str, str, str]]:
     """Every 409 that an endpoint promises: method, path, code."""
     found = set()
-    for module in API:
-        for handler in module.HANDLERS:
-            described = handler.opt.get("described")
-            for code in described.refusals if described is not None else ():
-                (method,), (path,) = handler.http_methods, handler.paths
-                found.add((str(method), path.replace(":str", ""), code))
+    for handler in handlers_in(API):
+        described = handler.opt.get("described")
+        for code in described.refusals if described is not None else ():
+            (method,), (path,) = handler.http_methods, handler.paths
+            found.add((str(method), path.replace(":str", ""), code))
     return found
 
 

@@ -14,7 +14,7 @@ from server.board.render import Renderer
 from server.board.templates import environment
 from server.contract import words
 from server.dispatch.codes import FAILURE, REJECTION, RELEASE
-from server.dispatch.events import EVENT_TYPES
+from server.dispatch.events import KINDS
 from server.dispatch.model import (
     AlertKind,
     AssignmentSource,
@@ -26,16 +26,16 @@ from server.dispatch.model import (
 )
 from server.dispatch.policy import DEFAULT_POLICY, EscalationAction, Policy
 from server.settings import zone_of
-from server.store.reads.board import DeliveryRow
+from server.store.reads.board import BoardDelivery
 from tests.builders import DROPOFF, NOW, PICKUP
 from tests.web.html_tree import parse
 
 
-def waiting_row() -> DeliveryRow:
-    row: dict[str, Any] = dict.fromkeys(DeliveryRow.__struct_fields__)
+def waiting_row() -> BoardDelivery:
+    row: dict[str, Any] = dict.fromkeys(BoardDelivery.__struct_fields__)
     places = {"lat": PICKUP.lat, "lon": PICKUP.lon, "dropoff_lat": DROPOFF.lat, "dropoff_lon": DROPOFF.lon}
     row |= {"id": "d1", "status": "READY", "created_at": NOW, "unassigned_since": NOW, "level": 0, **places}
-    return DeliveryRow(**row)
+    return BoardDelivery(**row)
 
 
 def km_shown(renderer: Renderer) -> float:
@@ -127,7 +127,7 @@ CODED = {
     "STATES": {*get_args(Availability), "busy"},
     "ALERTS": set(get_args(AlertKind)),
     "LEVEL_ACTIONS": set(get_args(EscalationAction)),
-    "EVENTS": {kind for kind in EVENT_TYPES if kind.partition(".")[0] in ("delivery", "offer", "ticket", "driver")},
+    "EVENTS": {kind.type for kind in KINDS if kind.type.partition(".")[0] in ("delivery", "offer", "ticket", "driver")},
 }
 
 

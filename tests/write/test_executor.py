@@ -852,6 +852,20 @@ async def test_the_same_order_in_other_words_is_found_to_be_the_same(dispatch: D
     assert differs == r.delivery_differs(first.decided.delivery_id or "", ["notes"])
 
 
+async def test_a_batch_with_a_postponed_command_survives_one_that_names_nothing(dispatch: Dispatch) -> None:
+    """The first command needs another batch, so the ids of the later ones are compared with its ids."""
+    await dispatch.done(a_creation("order-1"))
+    with capture_logs() as logs:
+        answers = await asyncio.gather(
+            dispatch.executor.submit(a_creation("order-1", fingerprint="other words")),
+            dispatch.executor.submit(accept(new_id(), new_id())),
+            dispatch.executor.submit(c.PickUp(new_id(), None, ALICE)),
+        )
+    assert isinstance(answers[0], Answer)
+    assert answers[1:] == [r.NOT_FOUND, r.NOT_FOUND]
+    assert [line for line in logs if line["event"] == "batch_failed"] == []
+
+
 async def test_what_was_posted_first_outlives_every_change(dispatch: Dispatch) -> None:
     """It is kept only when the delivery says it no longer, and then for good."""
     first = await dispatch.done(a_creation("order-1"))

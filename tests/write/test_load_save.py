@@ -11,6 +11,7 @@ from server.contract.commit import StreamMessage
 from server.contract.driver_stream import stream_entries
 from server.contract.views import to_json
 from server.dispatch import commands as c
+from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
@@ -145,10 +146,10 @@ def comparable(deliveries: dict[str, Delivery | None], drivers: dict[str, Driver
     return msgspec.json.decode(msgspec.json.encode([deliveries, drivers]))
 
 
-def apply(decided: Decided, world: World) -> tuple[list[Event], list[StreamMessage]]:
+def applied(decided: Decided, world: World) -> tuple[list[Event], list[StreamMessage]]:
     """As the write path does it."""
     for event in decided.events:
-        world.apply(event)
+        apply(world, event)
     messages = []
     for driver_id, message, _ in stream_entries(decided.events, world):
         driver = world.drivers[driver_id]
@@ -201,7 +202,7 @@ async def check(connection: Any, case: Case) -> bool:
     decided = decide(case.command, world)
     if not isinstance(decided, Decided) or not decided.events:
         return False
-    events, messages = apply(decided, world)
+    events, messages = applied(decided, world)
     await save(connection, world, events, messages)
     assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
     stored = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)}
@@ -252,7 +253,7 @@ async def test_a_policy_is_there_for_the_next_to_decide(connection: Any) -> None
             assert loaded.world.policy.version == version
             decided = decide(c.ChangePolicy(msgspec.structs.replace(policy, version=version), ADA), loaded.world)
             assert isinstance(decided, Decided)
-            await save(connection, loaded.world, *apply(decided, loaded.world))
+            await save(connection, loaded.world, *applied(decided, loaded.world))
         loaded = await load(connection, Named(policy=True), DEFAULT_POLICY)
         assert loaded.world.policy == msgspec.structs.replace(policy, version=3)
 
@@ -281,7 +282,7 @@ async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
         ):
             decided = decide(command, world)
             assert isinstance(decided, Decided), decided
-            more_events, more_messages = apply(decided, world)
+            more_events, more_messages = applied(decided, world)
             events += more_events
             messages += more_messages
         await save(connection, world, events, messages)
@@ -303,7 +304,7 @@ async def test_an_offer_may_follow_another_in_one_batch(connection: Any) -> None
         ):
             decided = decide(command, world)
             assert isinstance(decided, Decided), decided
-            events += apply(decided, world)[0]
+            events += applied(decided, world)[0]
         await save(connection, world, events, [])
         assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
 

@@ -10,7 +10,9 @@ from msgspec import Struct
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
-from server.store.queues.webhooks import OPEN, Attempt, Claimed
+from server.store.queues.webhooks import OPEN, Attempt, Claimed, WebhookRow
+from server.store.tables import Webhook
+from server.store.typed import is_there
 
 TEST: Final = "webhook.test"
 """The type of a test message: one attempt, without waiting."""
@@ -34,7 +36,6 @@ WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
                                      WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
 ORDER BY d.seq DESC LIMIT $4"""
 POST: Final = f"{_POST} WHERE d.id = $1"
-EXISTS: Final = "SELECT id FROM webhooks WHERE id = $1"
 _AGAIN: Final = f"""
 delivered_at = NULL, parked_at = NULL, next_attempt_at = clock_timestamp(),
     retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})"""
@@ -120,18 +121,11 @@ class Attempted(Struct, frozen=True):
     error: str | None
 
 
-class WebhookStatus(Struct, frozen=True):
+class WebhookStatus(WebhookRow, frozen=True):
     """A webhook with its delivery status: messages that wait, since when the oldest waits, parked ones, and the last
     attempts, newest first.
     """
 
-    id: str
-    url: str
-    events: list[str]
-    active: bool
-    created_by: str | None
-    created_at: datetime
-    previous_secret_until: datetime | None
     waiting: int
     waiting_since: datetime | None
     parked: int
@@ -157,7 +151,7 @@ async def read_posts(
 ) -> list[PostRow] | None:
     """The messages of a webhook before `before`, newest first; None if there never was such a webhook."""
     found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
-    return found if found or await fetch_one(pool, EXISTS, webhook_id) is not None else None
+    return found if found or await is_there(pool, Webhook.id, webhook_id) else None
 
 
 async def read_post(pool: Pool, post_id: str) -> PostRow | None:

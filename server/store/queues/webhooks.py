@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Connection, Pool
-from server.store.query import fetch, fetch_one
+from server.store.query import fetch_one
+from server.store.tables import Webhook
+from server.store.typed import ask, newest
 
 WEBHOOKS_LIMIT: Final = 50
 """The limit of webhooks; each has its own connections."""
@@ -26,10 +28,11 @@ OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 STILL_OPEN: Final = "coalesce(delivered_at, parked_at) IS NULL"
 """The same, where rows are found by id: a plan made while the line was short could otherwise read all of it instead."""
 
-_WEBHOOK: Final = "id, url, events, active, created_by, created_at, previous_secret_until"
-WEBHOOKS: Final = f"""
-SELECT {_WEBHOOK} FROM webhooks
-WHERE deleted_at IS NULL AND ($1::uuid IS NULL OR id < $1) ORDER BY id DESC LIMIT $2"""  # noqa: S608
+_COLUMNS: Final = (
+    Webhook.id, Webhook.url, Webhook.events, Webhook.active, Webhook.created_by, Webhook.created_at,
+    Webhook.previous_secret_until,
+)  # fmt: skip
+_WEBHOOK: Final = ", ".join(column._meta.db_column_name for column in _COLUMNS)
 ADD: Final = f"""
 INSERT INTO webhooks (id, url, events, secret, active, created_by)
 SELECT $1, $2, $3, $4, true, $5
@@ -241,7 +244,7 @@ class Outcome(Struct, frozen=True):
     hasten: bool
 
 
-class Backlog(Struct, frozen=True):
+class Undelivered(Struct, frozen=True):
     """Messages not delivered yet, the age in seconds of the oldest that is first in its webhook's line, and those given
     up.
     """
@@ -253,7 +256,8 @@ class Backlog(Struct, frozen=True):
 
 async def read_webhooks(pool: Pool, before: str | None, limit: int) -> list[WebhookRow]:
     """Newest first, those before the webhook `before`."""
-    return [WebhookRow(*row) for row in await fetch(pool, WEBHOOKS, before, limit)]
+    page = newest(_COLUMNS, before, limit).where(Webhook.deleted_at.is_null())
+    return [WebhookRow(*row) for row in await ask(pool, page)]
 
 
 async def add_webhook(
@@ -353,6 +357,6 @@ async def record(connection: Connection, outcomes: Sequence[Outcome]) -> dict[st
     return {row[0]: row[1] for row in rows}
 
 
-async def read_backlog(pool: Pool) -> Backlog:
+async def read_backlog(pool: Pool) -> Undelivered:
     """How many messages wait. Raises DatabaseAway."""
-    return Backlog(*await fetch_one(pool, BACKLOG))
+    return Undelivered(*await fetch_one(pool, BACKLOG))

@@ -9,11 +9,12 @@ from server.dispatch.model import DeliveryStatus
 from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.reads.operations import AlertRow
+from server.store.rows import ALERT_COLUMNS
 
-_ALERT: Final = """
-SELECT a.id, a.kind, a.zone, a.value, a.threshold, a.raised_at, a.resolved_at, a.acknowledged_by, a.acknowledged_at,
+_ALERT: Final = f"""
+SELECT {ALERT_COLUMNS},
        (SELECT n.text FROM notices n WHERE n.alert_id = a.id AND n.kind = 'alert.raised' ORDER BY n.id LIMIT 1)
-FROM alerts a"""
+FROM alerts a"""  # noqa: S608
 ALERT: Final = f"{_ALERT} WHERE a.id = $1"
 OPEN_ALERTS: Final = f"{_ALERT} WHERE a.resolved_at IS NULL ORDER BY a.acknowledged_at IS NOT NULL, a.id DESC LIMIT 100"
 PAST_ALERTS: Final = f"""{_ALERT}

@@ -10,6 +10,7 @@ from server.dispatch.model import UNDER_WAY
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import AlertRow
+from server.store.rows import ALERT_COLUMNS
 
 SHOWN_LIMIT: Final = 5_000
 """The limit of rows in a table: the deliveries that wait longest or were assigned longest ago, drivers with work first.
@@ -88,11 +89,10 @@ ORDER BY d.name, d.id LIMIT $4"""  # noqa: S608 - constants
 MOVED: Final = """
 SELECT driver_id, lat, lon, at, last_call_at FROM driver_positions WHERE at > $1 OR last_call_at > $1"""
 
-ALERTS: Final = """
-SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts
+ALERTS: Final = f"""
+SELECT {ALERT_COLUMNS} FROM alerts
 WHERE resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '15 minutes'
-ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""
-ALERT_ACKNOWLEDGED_BY: Final = "SELECT acknowledged_by FROM alerts WHERE id = $1"
+ORDER BY resolved_at IS NOT NULL, raised_at DESC LIMIT 50"""  # noqa: S608
 
 # A serial is no cursor: a lower number can be committed later. Nor is the oldest transaction that still runs: any
 # transaction of the whole cluster holds that back. What the last snapshot could not see, and this one can, is new
@@ -110,7 +110,7 @@ SELECT pg_current_snapshot()::text, count(*), array_agg(delivery_id::text) FILTE
 FROM fresh"""
 
 
-class DeliveryRow(Struct, frozen=True):
+class BoardDelivery(Struct, frozen=True):
     """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km."""
 
     id: str
@@ -184,7 +184,7 @@ class CountedDriver(Struct, frozen=True):
     state: str
 
 
-class DriverRow(Struct, frozen=True):
+class BoardDriver(Struct, frozen=True):
     """A driver on the board, without the position, which changes all the time."""
 
     id: str
@@ -216,7 +216,7 @@ def _state(availability: str, active: int, capacity: int) -> str:
     return "busy" if availability == "available" and active >= capacity else availability
 
 
-class Seen(Struct, frozen=True):
+class DriverContact(Struct, frozen=True):
     """A driver's position at `at`, and their last call."""
 
     lat: float | None
@@ -243,7 +243,7 @@ class News(Struct, frozen=True):
     everything: bool
 
 
-Drivers = list[tuple[DriverRow, Seen]]
+Drivers = list[tuple[BoardDriver, DriverContact]]
 
 
 async def start(pool: Pool) -> str:
@@ -264,19 +264,19 @@ def _end(snapshot: str) -> int:
     return int(snapshot.split(":")[1])
 
 
-async def open_deliveries(pool: Pool) -> list[DeliveryRow]:
+async def open_deliveries(pool: Pool) -> list[BoardDelivery]:
     """The waiting and active deliveries that the board shows."""
-    return [DeliveryRow(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
+    return [BoardDelivery(*row) for row in await fetch(pool, OPEN_DELIVERIES, SHOWN_LIMIT)]
 
 
-async def deliveries(pool: Pool, ids: Iterable[str]) -> list[DeliveryRow]:
+async def deliveries(pool: Pool, ids: Iterable[str]) -> list[BoardDelivery]:
     """These, in whatever state."""
-    return [DeliveryRow(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
+    return [BoardDelivery(*row) for row in await fetch(pool, DELIVERIES, list(ids))]
 
 
-async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[DeliveryRow]:
+async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[BoardDelivery]:
     """What these drivers have in hand."""
-    return [DeliveryRow(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
+    return [BoardDelivery(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
 
 
 async def shown_drivers(pool: Pool) -> Drivers:
@@ -302,12 +302,12 @@ async def _all(pool: Pool, query: str) -> list[Any]:
 
 async def deliveries_beyond(
     pool: Pool, statuses: list[str], zone: str, words: list[str], known: list[str]
-) -> list[DeliveryRow]:
+) -> list[BoardDelivery]:
     """The oldest deliveries with one of these statuses, in this zone (empty: any), with all these words (in lower
     case), except the known ids.
     """
     rows = await fetch(pool, BEYOND_DELIVERIES, statuses, zone, words, known, BEYOND_LIMIT)
-    return [DeliveryRow(*row) for row in rows]
+    return [BoardDelivery(*row) for row in rows]
 
 
 async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> Drivers:
@@ -320,21 +320,15 @@ async def drivers(pool: Pool, ids: Iterable[str]) -> Drivers:
     return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
 
 
-def _driver(row: Any) -> tuple[DriverRow, Seen]:
-    return DriverRow(*row[:13]), Seen(*row[13:])
+def _driver(row: Any) -> tuple[BoardDriver, DriverContact]:
+    return BoardDriver(*row[:13]), DriverContact(*row[13:])
 
 
-async def moved(pool: Pool, since: datetime) -> dict[str, Seen]:
+async def moved(pool: Pool, since: datetime) -> dict[str, DriverContact]:
     """Who moved or called since."""
-    return {row[0]: Seen(*row[1:]) for row in await fetch(pool, MOVED, since)}
+    return {row[0]: DriverContact(*row[1:]) for row in await fetch(pool, MOVED, since)}
 
 
 async def alerts(pool: Pool) -> list[AlertShown]:
     """Open alerts, newest first, then those resolved a moment ago."""
     return [AlertShown(*row) for row in await fetch(pool, ALERTS)]
-
-
-async def alert_acknowledged_by(pool: Pool, alert_id: str) -> str | None:
-    """Who acknowledged this alert, if anybody."""
-    row = await fetch_one(pool, ALERT_ACKNOWLEDGED_BY, alert_id)
-    return row[0] if row is not None else None

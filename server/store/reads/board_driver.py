@@ -31,7 +31,7 @@ SELECT count(*), count(*) FILTER (WHERE status = 'ACCEPTED'), count(*) FILTER (W
 FROM o"""
 
 
-class OfferRow(Struct, frozen=True):
+class OfferToDriver(Struct, frozen=True):
     """One offer to a driver, and what came of it."""
 
     delivery_id: str
@@ -62,7 +62,7 @@ class WorkRow(Struct, frozen=True):
     dropoff_lon: float
 
 
-class Answers(Struct, frozen=True):
+class OfferAnswers(Struct, frozen=True):
     """How a driver answers: the last hundred offers, without withdrawn ones."""
 
     offers: int
@@ -73,9 +73,9 @@ class Answers(Struct, frozen=True):
     response_ms: float | None
 
 
-async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferRow]:
+async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferToDriver]:
     """The driver's offers, the newest first. Raises DatabaseAway."""
-    return [OfferRow(*row) for row in await fetch(pool, OFFERS, driver_id, limit)]
+    return [OfferToDriver(*row) for row in await fetch(pool, OFFERS, driver_id, limit)]
 
 
 async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
@@ -83,6 +83,6 @@ async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
     return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
 
 
-async def answers_of(pool: Pool, driver_id: str) -> Answers:
+async def answers_of(pool: Pool, driver_id: str) -> OfferAnswers:
     """How the driver answers. Raises DatabaseAway."""
-    return Answers(*await fetch_one(pool, ANSWERS, driver_id))
+    return OfferAnswers(*await fetch_one(pool, ANSWERS, driver_id))

@@ -10,6 +10,8 @@ from server.dispatch.model import ActorType, Availability, Driver
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import DRIVER_COLUMNS, driver_of
+from server.store.tables import Driver as Row
+from server.store.typed import is_there
 
 _COLUMNS: Final = f"""
 SELECT {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at"""
@@ -21,7 +23,6 @@ FROM drivers d{_JOIN}
 WHERE ($1::text IS NULL OR d.availability = $1) AND ($2::text IS NULL OR d.zone = $2)
   AND ($3::uuid IS NULL OR d.id < $3)
 ORDER BY d.id DESC LIMIT $4"""
-EXISTS: Final = "SELECT 1 FROM drivers WHERE id = $1"
 HISTORY: Final = """
 SELECT id, from_state, to_state, reason, actor_type, actor_id, "timestamp"
 FROM driver_availability_history
@@ -56,7 +57,7 @@ async def read_drivers(
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:
     """Whether there is such a driver."""
-    return await fetch_one(pool, EXISTS, driver_id) is not None
+    return await is_there(pool, Row.id, driver_id)
 
 
 async def read_history(

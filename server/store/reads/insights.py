@@ -84,7 +84,7 @@ WITH RECURSIVE z AS (
 SELECT zone FROM z WHERE zone IS NOT NULL LIMIT 200"""
 
 
-class Group(Struct, frozen=True):
+class OfferGroup(Struct, frozen=True):
     """A group of offers, by `part`: how they ended, and the time of drivers' answers. By hour also deliveries that
     waited for a driver; `late` ones waited for more than five minutes. A group is of one zone, of all zones in an hour
     (`zone` None), or of a zone at all hours (`hour` None).
@@ -105,7 +105,9 @@ class Group(Struct, frozen=True):
     late: int
 
 
-async def read_groups(pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str) -> list[Group]:
+async def read_groups(
+    pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str
+) -> list[OfferGroup]:
     """All groups between the two times. A group may appear more than once: add them up. Raises DatabaseAway."""
     days = [(row[0], row[1]) for row in await fetch(pool, DAYS, time_zone, since) if row[1] <= until]
     rows = []
@@ -114,7 +116,7 @@ async def read_groups(pool: Pool, since: datetime, until: datetime, zone: str | 
         rows = await fetch(pool, ADDED_UP, time_zone, beginnings, zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
     for start, end in between(since, until, days):
         rows += await fetch(pool, COUNTED, start, end, zone, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
-    return [Group(*row) for row in rows]
+    return [OfferGroup(*row) for row in rows]
 
 
 def between(

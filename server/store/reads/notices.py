@@ -213,7 +213,7 @@ Position = tuple[Key | None, ...]
 START: Final[Position] = (None,) * len(SOURCES)
 
 
-class Page(Struct, frozen=True):
+class NoticePage(Struct, frozen=True):
     """Notices, the newest first, and where to read on if there are more."""
 
     notices: list[Notice]
@@ -277,7 +277,7 @@ def counts_of(source: Source, asked: Asked) -> tuple[str, list[Any]]:
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
 
 
-async def read_notices(pool: Pool, asked: Asked, after: Position, limit: int) -> Page:
+async def read_notices(pool: Pool, asked: Asked, after: Position, limit: int) -> NoticePage:
     """The newest of all sources after this position. Raises DatabaseAway."""
     found: list[list[tuple[Notice, int]]] = []
     for place, source in enumerate(SOURCES):
@@ -290,7 +290,7 @@ async def read_notices(pool: Pool, asked: Asked, after: Position, limit: int) ->
     taken, position = merged[:limit], list(after)
     for notice, place in taken:
         position[place] = (notice.at, notice.id)
-    return Page([notice for notice, _ in taken], tuple(position) if len(merged) > limit else None)
+    return NoticePage([notice for notice, _ in taken], tuple(position) if len(merged) > limit else None)
 
 
 async def read_notice(pool: Pool, notice_id: str) -> Notice | None:

@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, structs
 
-from server.dispatch.model import Delivery, EscalationStatus, Nearest
+from server.dispatch.model import Delivery, EscalationStatus, Nearest, Ticket
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
+from server.store.rows import ALERT_COLUMNS
 
 LONGEST_OFFER: Final = timedelta(minutes=11)
 """No offer is open longer: an offer that ended in a time window was created at most this long before it."""
@@ -30,14 +31,13 @@ WHERE ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR u.delivery_id <
 ORDER BY u.delivery_id DESC LIMIT $3"""
 # A ticket closes with the wait that it was made for.
 TICKETS: Final = """
-SELECT t.id, t.type, t.priority, t.title, t.description, t.delivery_id, t.zone, t.action_url,
-       CASE WHEN d.status = 'READY' AND u.support_ticket_id = t.id THEN t.status ELSE 'closed' END, t.created_at
+SELECT t.id, t.type, t.priority, t.title, t.description, t.delivery_id, t.zone, t.action_url, t.created_at,
+       CASE WHEN d.status = 'READY' AND u.support_ticket_id = t.id THEN t.status ELSE 'closed' END
 FROM support_tickets t JOIN deliveries d ON d.id = t.delivery_id
 LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id
 WHERE ($1::text IS NULL OR t.zone = $1) AND ($2::uuid IS NULL OR t.id < $2)
 ORDER BY t.id DESC LIMIT $3"""
-_ALERT: Final = """
-SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts"""
+_ALERT: Final = f"SELECT {ALERT_COLUMNS} FROM alerts"  # noqa: S608
 ALERT: Final = f"{_ALERT} WHERE id = $1"
 ALERTS: Final = f"""{_ALERT} WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
 ORDER BY id DESC LIMIT $3"""
@@ -108,21 +108,6 @@ class UnassignedRow(Struct, frozen=True):
     offered_to: str | None = None
     nearest: Nearest | None = None
     nearest_name: str | None = None
-
-
-class TicketRow(Struct, frozen=True):
-    """A support ticket."""
-
-    id: str
-    type: str
-    priority: str
-    title: str
-    description: str
-    delivery_id: str
-    zone: str
-    action_url: str
-    status: str
-    created_at: datetime
 
 
 class AlertRow(Struct, frozen=True):
@@ -216,9 +201,9 @@ def nearest_of(document: str | None) -> Nearest | None:
 _decode_nearest: Final = msgspec.json.Decoder(Nearest).decode
 
 
-async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[TicketRow]:
+async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[Ticket]:
     """Newest first, those before the ticket `before`."""
-    return [TicketRow(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
+    return [Ticket(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
 
 
 async def read_alert(pool: Pool, alert_id: str) -> AlertRow | None:

@@ -59,7 +59,7 @@ log = structlog.get_logger(__name__)
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-class Session(Struct, frozen=True):
+class LoginSession(Struct, frozen=True):
     """A valid session. `token` is the cookie's value; `expires_at` is in Unix seconds, if it is not used again."""
 
     token: str
@@ -81,20 +81,20 @@ class Sessions:
         self._pool = pool
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
-        self._good: dict[str, tuple[Session, float]] = {}
-        self._asking: dict[str, asyncio.Task[Session | None]] = {}
+        self._good: dict[str, tuple[LoginSession, float]] = {}
+        self._asking: dict[str, asyncio.Task[LoginSession | None]] = {}
         self._watched: dict[Callable[[], None], str] = {}
         self._look = asyncio.Event()
 
     # Finding
 
-    async def of(self, connection: Connection) -> Session | None:
+    async def of(self, connection: Connection) -> LoginSession | None:
         """The session of a request, by its cookie. Raises DatabaseAway if that cannot be found out now."""
         state = connection.scope["state"]
         if "session" not in state:
             token = connection.cookies.get(self.cookie_name(connection))
             state["session"] = await self.find(token) if token else None
-        return cast("Session | None", state["session"])
+        return cast("LoginSession | None", state["session"])
 
     async def principal(self, connection: Connection) -> Principal | None:
         """Who makes a request, by its cookie. Unsafe ones need the CSRF token. Raises 403 or DatabaseAway."""
@@ -105,7 +105,7 @@ class Sessions:
             await self.check_csrf(connection, session)
         return session.principal
 
-    async def find(self, token: str) -> Session | None:
+    async def find(self, token: str) -> LoginSession | None:
         """The valid session with this token, or None. Raises DatabaseAway."""
         if len(token) > CSRF_LIMIT:
             return None
@@ -120,20 +120,20 @@ class Sessions:
             asking.add_done_callback(lambda asked: self._asked(token_hash, asked))
         return await asyncio.shield(asking)
 
-    def _asked(self, token_hash: str, asked: "asyncio.Task[Session | None]") -> None:
+    def _asked(self, token_hash: str, asked: "asyncio.Task[LoginSession | None]") -> None:
         if self._asking.get(token_hash) is asked:
             del self._asking[token_hash]
         if not asked.cancelled():
             asked.exception()  # whoever still waits has it; if nobody does, it is no news
 
-    async def _ask(self, token: str, token_hash: str) -> Session | None:
+    async def _ask(self, token: str, token_hash: str) -> LoginSession | None:
         asked = time.monotonic()
         self._good.pop(token_hash, None)
         rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, USE_RECORDED_SECONDS)
         if not rows:
             return None
         found = rows[0]
-        session = Session(token, found.user_id, found.name, found.role, found.expires_at)
+        session = LoginSession(token, found.user_id, found.name, found.role, found.expires_at)
         if asyncio.current_task() is self._asking.get(token_hash):  # else it was ended while we asked
             if len(self._good) >= CACHE_LIMIT:
                 self._good.clear()
@@ -184,7 +184,7 @@ class Sessions:
 
         For streams: a user who loses their access loses their streams within a second.
         """
-        session: Session | None = connection.scope["state"].get("session")
+        session: LoginSession | None = connection.scope["state"].get("session")
         if session is not None:
             self._watched[over] = hashed(session.token)
             return lambda: cast(None, self._watched.pop(over, None))
@@ -228,22 +228,22 @@ class Sessions:
         """With the prefix, other hosts of the domain cannot set it."""
         return SECURE_COOKIE if self.is_secure(connection) else COOKIE
 
-    def mark(self, session: Session) -> str:
+    def mark(self, session: LoginSession) -> str:
         """Identifies this session and grants nothing: pages and streams contain it."""
         return hashlib.sha256(b"callboard mark\0" + session.token.encode()).hexdigest()[:16]
 
-    def csrf_token(self, session: Session) -> str:
+    def csrf_token(self, session: LoginSession) -> str:
         """A CSRF token for the pages of this session: a new one each time, all valid until the session ends."""
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{_signature(self._csrf_keys[0], nonce, session)}"
 
-    def _is_csrf_token(self, text: str, session: Session) -> bool:
+    def _is_csrf_token(self, text: str, session: LoginSession) -> bool:
         nonce, _, signature = text.partition(".")
         return text.isascii() and any(
             hmac.compare_digest(signature, _signature(key, nonce, session)) for key in self._csrf_keys
         )
 
-    async def check_csrf(self, connection: Connection, session: Session) -> None:
+    async def check_csrf(self, connection: Connection, session: LoginSession) -> None:
         """Check that a request has a CSRF token of its session. Raises 403."""
         for header in CSRF_HEADERS:
             given = connection.headers.get(header)
@@ -258,5 +258,5 @@ class Sessions:
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")
 
 
-def _signature(key: bytes, nonce: str, session: Session) -> str:
+def _signature(key: bytes, nonce: str, session: LoginSession) -> str:
     return hmac.digest(key, f"{nonce}.{session.token}".encode(), "sha256").hex()

@@ -1,12 +1,11 @@
 """The HTTP API for ops and admins: the policy, manual assignment, availability, reports for a driver."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
 
 from server.contract.commit import Answer
 from server.contract.views import DriverView, assignment_view, delivery_view, driver_view, offer_view
@@ -19,13 +18,11 @@ from server.store.reads.operations import wait_of
 from server.web.access.guards import ADMIN, OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path
+from server.web.api.driver_calls import with_assignment
+from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG, unassigned_view
-from server.web.http.errors import FieldError, invalid, unless_refused
-
-if TYPE_CHECKING:
-    from server.node import Node
-
+from server.web.http.calls import node_of, submit
+from server.web.http.errors import FieldError, invalid
 
 REASSIGNMENT: Final = Body(s.Reassignment)
 ASSIGNMENT: Final = Body(s.ManualAssignment)
@@ -47,10 +44,10 @@ WHY: Final = Query(s.ReasonAsked)
     body=REASSIGNMENT,
     answers={200: a.AssignmentResult},
     refusals=(
-        r.ASSIGNMENT_NOT_ACTIVE.code,
-        r.VERSION_CHANGED.code,
-        r.ALREADY_PICKED_UP.code,
-        r.DRIVER_NOT_AVAILABLE.code,
+        r.ASSIGNMENT_NOT_ACTIVE,
+        r.VERSION_CHANGED,
+        r.ALREADY_PICKED_UP,
+        r.DRIVER_NOT_AVAILABLE,
     ),
 )
 async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
@@ -67,7 +64,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
         version=wanted.version,
         pause_driver=wanted.pause_driver,
     )
-    return answer(_result(request, await _submit(request, command)))
+    return answer(_result(request, await submit(request, command)))
 
 
 @endpoint(
@@ -79,10 +76,10 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     body=ASSIGNMENT,
     answers={201: a.AssignmentResult, 200: a.AssignmentResult},
     refusals=(
-        r.DELIVERY_NOT_WAITING.code,
-        r.DRIVER_NOT_AVAILABLE.code,
-        r.VERSION_CHANGED.code,
-        r.OFFER_OPEN.code,
+        r.DELIVERY_NOT_WAITING,
+        r.DRIVER_NOT_AVAILABLE,
+        r.VERSION_CHANGED,
+        r.OFFER_OPEN,
     ),
 )
 async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -98,12 +95,12 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
         version=wanted.version,
         replace_offer=wanted.replace_offer,
     )
-    done = await _submit(request, command)
+    done = await submit(request, command)
     return answer(_result(request, done), 200 if done.decided.repeated else 201)
 
 
 def _for_driver(
-    what: str, summary: str, body: Body[Any], refusals: tuple[str, ...]
+    what: str, summary: str, body: Body[Any], *refusals: r.Refusal
 ) -> Callable[[Handler], HTTPRouteHandler]:
     return endpoint(
         "POST",
@@ -113,49 +110,42 @@ def _for_driver(
         guard=OPS,
         body=body,
         answers={200: a.AssignmentDone},
-        refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, *refusals),
+        refusals=(r.ASSIGNMENT_NOT_ACTIVE, *refusals),
     )
 
 
-@_for_driver("pickup", "Report a pickup for the driver.", DONE, ())
+@_for_driver("pickup", "Report a pickup for the driver.", DONE)
 async def pick_up_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await DONE.of(request)
     command = c.PickUp(id_in_path(assignment_id), None, request.user.actor, c.Action(reason=said.reason))
-    return await _for(request, command)
+    return with_assignment(await submit(request, command))
 
 
-@_for_driver("complete", "Report a handover, or a return to the store, for the driver.", DONE, ())
+@_for_driver("complete", "Report a handover, or a return to the store, for the driver.", DONE)
 async def complete_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await DONE.of(request)
     command = c.Complete(id_in_path(assignment_id), None, request.user.actor, c.Action(reason=said.reason))
-    return await _for(request, command)
+    return with_assignment(await submit(request, command))
 
 
-@_for_driver("release", "Release a delivery for its driver, before pickup.", RELEASE, (r.ALREADY_PICKED_UP.code,))
+@_for_driver("release", "Release a delivery for its driver, before pickup.", RELEASE, r.ALREADY_PICKED_UP)
 async def release_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await RELEASE.of(request)
     command = c.Release(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note)
-    return await _for(request, command)
+    return with_assignment(await submit(request, command))
 
 
-@_for_driver("failed", "Report a failed handover for the driver.", FAILURE, (r.NOT_PICKED_UP.code,))
+@_for_driver("failed", "Report a failed handover for the driver.", FAILURE, r.NOT_PICKED_UP)
 async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     said = await FAILURE.of(request)
     command = c.Fail(id_in_path(assignment_id), None, said.reason, request.user.actor, said.note, said.then)
-    return await _for(request, command)
-
-
-async def _for(request: Call, command: c.Command) -> ASGIResponse:
-    done = await _submit(request, command)
-    assert done.assignment is not None
-    return answer(a.AssignmentDone(assignment_view(done.assignment)))
+    return with_assignment(await submit(request, command))
 
 
 def _result(request: Call, done: Answer) -> a.AssignmentResult:
-    node: Node = request.app.state.node
     assert done.delivery is not None
     return a.AssignmentResult(
-        delivery_view(done.delivery, node.policies.current, with_pin=True),
+        delivery_view(done.delivery, node_of(request).policies.current, with_pin=True),
         offer_view(done.offer, done.at) if done.offer is not None else None,
         assignment_view(done.assignment) if done.assignment is not None else None,
     )
@@ -169,7 +159,7 @@ def _result(request: Call, done: Answer) -> a.AssignmentResult:
     guard=OPS,
     body=AVAILABILITY,
     answers={200: DriverView},
-    refusals=(r.DRIVER_DEACTIVATED.code,),
+    refusals=(r.DRIVER_DEACTIVATED,),
 )
 async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await AVAILABILITY.of(request)
@@ -180,7 +170,7 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
         actor=request.user.actor,
         duration_minutes=wanted.duration_minutes,
     )
-    done = await _submit(request, command)
+    done = await submit(request, command)
     assert done.driver is not None
     return answer(driver_view(done.driver))
 
@@ -193,15 +183,14 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     guard=OPS,
     body=ACKNOWLEDGEMENT,
     answers={200: a.UnassignedView},
-    refusals=(r.DELIVERY_NOT_WAITING.code, r.VERSION_CHANGED.code),
+    refusals=(r.DELIVERY_NOT_WAITING, r.VERSION_CHANGED),
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await ACKNOWLEDGEMENT.of(request)
     command = c.Acknowledge(id_in_path(delivery_id), request.user.actor, wanted.note, wanted.version)
-    done = await _submit(request, command)
+    done = await submit(request, command)
     assert done.delivery is not None
-    node: Node = request.app.state.node
-    return answer(unassigned_view(wait_of(done.delivery), node.policies.current))
+    return answer(unassigned_view(wait_of(done.delivery), node_of(request).policies.current))
 
 
 @endpoint(
@@ -213,8 +202,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     answers={200: Policy},
 )
 async def get_policy(request: Call) -> ASGIResponse:
-    node: Node = request.app.state.node
-    return answer(node.policies.current)
+    return answer(node_of(request).policies.current)
 
 
 @endpoint(
@@ -226,7 +214,7 @@ async def get_policy(request: Call) -> ASGIResponse:
     body=POLICY,
     query=WHY,
     answers={200: Policy},
-    refusals=(r.VERSION_CHANGED.code,),
+    refusals=(r.VERSION_CHANGED,),
 )
 async def put_policy(request: Call) -> ASGIResponse:
     why = WHY.of(request).reason
@@ -234,26 +222,7 @@ async def put_policy(request: Call) -> ASGIResponse:
     wrong = contradictions(policy)
     if wrong:
         raise invalid([FieldError(field, message) for field, message in wrong])
-    command = c.ChangePolicy(policy, request.user.actor, None if why is UNSET else why)
-    (changed,) = (await _submit(request, command)).decided.events
+    command = c.ChangePolicy(policy, request.user.actor, given(why))
+    (changed,) = (await submit(request, command)).decided.events
     assert isinstance(changed, PolicyChanged)
     return answer(changed.policy)
-
-
-async def _submit(request: Call, command: c.Command) -> Answer:
-    node: Node = request.app.state.node
-    return unless_refused(await node.executor.submit(command))
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    reassign,
-    assign,
-    pick_up_for,
-    complete_for,
-    release_for,
-    fail_for,
-    set_availability,
-    acknowledge,
-    get_policy,
-    put_policy,
-]

@@ -1,8 +1,5 @@
 """The HTTP API of alerts: their causes and acknowledgement."""
 
-from typing import TYPE_CHECKING, Final
-
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import structs
@@ -18,10 +15,8 @@ from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api.endpoint import Call, answer, endpoint, id_in_path
 from server.web.api.operations import TAG, alert_numbers, alert_view
+from server.web.http.calls import node_of
 from server.web.http.errors import not_found, refused
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 
 @endpoint(
@@ -31,11 +26,11 @@ if TYPE_CHECKING:
     summary="Acknowledge an alert. The first acknowledgement counts.",
     guard=OPS,
     answers={200: a.AlertView},
-    refusals=(r.ALERT_OVER.code,),
+    refusals=(r.ALERT_OVER,),
 )
 async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     known = id_in_path(alert_id)
-    node: Node = request.app.state.node
+    node = node_of(request)
     done = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
     if not isinstance(done, Refusal) and done.decided.events:
         (acknowledged,) = done.decided.events
@@ -63,7 +58,7 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     answers={200: a.AlertWithReasons},
 )
 async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    node: Node = request.app.state.node
+    node = node_of(request)
     row = await read_alert(node.database.pool, id_in_path(alert_id))
     if row is None:
         raise not_found()
@@ -78,6 +73,3 @@ async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
             drivers=[a.AlertDriverView(d.id, d.name, d.rejections, d.reason) for d in drivers],
         )
     )
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [get_alert, acknowledge_alert]

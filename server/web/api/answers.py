@@ -1,11 +1,12 @@
 """The responses of the HTTP API that are not views of `server.contract.views`."""
 
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from server.contract.views import AssignmentView, DeliveryView, OfferView, RiskView
+from server.contract.views import AssignmentView, DeliveryView, OfferView, RiskView, instant
 from server.dispatch.model import ActorType, Availability, DeliveryStatus, EscalationStatus, Nearest, RiskCode
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -14,6 +15,15 @@ InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
 class ResponseBody(Struct, frozen=True, rename="camel"):
     """The body of a response."""
+
+
+View = TypeVar("View", bound=ResponseBody)
+
+
+def view(kind: type[View], row: Struct, **more: Any) -> View:
+    """The view of a row: its fields with the same names, times as text. `more` has the other fields of the view."""
+    given = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in more}
+    return kind(**more, **{name: instant(it) if isinstance(it, datetime) else it for name, it in given.items()})
 
 
 class OfferStarted(ResponseBody, frozen=True):

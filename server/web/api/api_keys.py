@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.contract.views import instant, instant_or_none
 from server.store.api_keys import ApiKey
 from server.web.access.api_keys import ApiKeys, shown
 from server.web.access.guards import ADMIN, WATCHERS
@@ -50,23 +48,13 @@ async def make_key(request: Call) -> ASGIResponse:
 async def list_keys(request: Call) -> ASGIResponse:
     asked = PAGE.of(request)
     keys: ApiKeys = request.app.state.api_keys
-    before = BY_ID.key(asked.cursor)
-    found = await keys.page(before[0] if before is not None else None, asked.limit + 1)
+    found = await keys.page(BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda key: (key.id,), key_view))
 
 
 def key_view(key: ApiKey) -> a.ApiKeyView:
     """The view of a key."""
-    return a.ApiKeyView(
-        key.id,
-        key.name,
-        key.prefix,
-        key.created_by,
-        instant(key.created_at),
-        instant_or_none(key.last_used_at),
-        instant_or_none(key.revoked_at),
-        key.seller_id,
-    )
+    return a.view(a.ApiKeyView, key)
 
 
 @endpoint(
@@ -82,6 +70,3 @@ async def revoke_key(request: Call, key_id: FromPath[str]) -> ASGIResponse:
     if not await keys.revoke(id_in_path(key_id)):
         raise not_found()
     return no_content()
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [make_key, list_keys, revoke_key]

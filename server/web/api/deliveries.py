@@ -2,9 +2,9 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -15,12 +15,13 @@ from msgspec import UNSET, UnsetType
 from server.contract.views import DeliveryView, delivery_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.model import Delivery, Offer, Place
+from server.dispatch.model import Delivery, Place
 from server.dispatch.money import is_currency
 from server.dispatch.names import name_key, spelling
 from server.dispatch.zones import DEFAULT_ZONE
 from server.dispatcher.search_on_request import NoDriverFound, NotChosen
 from server.ids import new_id
+from server.node import Node
 from server.store.query import asking
 from server.store.reads.deliveries import (
     TimelineEvent,
@@ -30,16 +31,14 @@ from server.store.reads.deliveries import (
     read_timeline,
     seller_of,
 )
-from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_WATCHERS, SERVICE_AND_WATCHERS
+from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_WATCHERS, SERVICE_AND_WATCHERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_asked
+from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "Deliveries"
 
@@ -91,10 +90,8 @@ async def delivery_of(request: Call, text: str) -> str:
     """The id in the path in its one form. Raises 404, also for a delivery that the caller's key is not for."""
     known = id_in_path(text)
     seller = request.user.seller
-    if seller is not None:
-        node: Node = request.app.state.node
-        if await seller_of(node.database.pool, known) != seller:
-            raise not_found()
+    if seller is not None and await seller_of(pool_of(request), known) != seller:
+        raise not_found()
     return known
 
 
@@ -130,8 +127,8 @@ def _spare_pin() -> str:
 
 def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     """The view of a delivery, with its PIN if the caller's role may see it."""
-    node: Node = request.app.state.node
-    return delivery_view(delivery, node.policies.current, with_pin=request.user.role in ("service", "ops", "admin"))
+    sees_pin = request.user.role in ("service", "ops", "admin")
+    return delivery_view(delivery, node_of(request).policies.current, with_pin=sees_pin)
 
 
 @endpoint(
@@ -142,7 +139,7 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     guard=SELLERS_AND_OPS,
     body=NEW_DELIVERY,
     answers={201: DeliveryView, 200: DeliveryView},
-    refusals=(r.DELIVERY_DIFFERS.code,),
+    refusals=(r.DELIVERY_DIFFERS,),
 )
 async def create_delivery(request: Call) -> ASGIResponse:
     new = _of_seller(request, await NEW_DELIVERY.of(request))
@@ -152,7 +149,6 @@ async def create_delivery(request: Call) -> ASGIResponse:
     if new.promised_at is not None:
         new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
     proof_required = distinct(new.proof_required)
-    node: Node = request.app.state.node
     command = c.CreateDelivery(
         delivery_id=new_id(),
         seller_id=new.seller_id.strip(),
@@ -176,7 +172,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin() if "pin" in proof_required else None,
     )
-    done = unless_refused(await node.executor.submit(command))
+    done = await submit(request, command)
     assert done.delivery is not None
     view = _shown(request, done.delivery)
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
@@ -193,12 +189,11 @@ async def create_delivery(request: Call) -> ASGIResponse:
 )
 async def list_deliveries(request: Call) -> ASGIResponse:
     asked = DELIVERIES.of(request)
-    node: Node = request.app.state.node
-    before = BY_ID.key(asked.cursor)
+    node = node_of(request)
     found = await read_deliveries(
         node.database.pool,
         _wanted(node, asked, request.user.seller),
-        before[0] if before is not None else None,
+        BY_ID.only(asked.cursor),
         asked.limit + 1,
     )
     return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
@@ -213,7 +208,7 @@ def _instant(text: str | UnsetType, field: str) -> datetime | None:
         raise invalid_field(field, "must be an RFC 3339 instant with a time zone") from None
 
 
-def _wanted(node: "Node", asked: s.DeliveriesAsked, bound_to: str | None) -> Wanted:
+def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> Wanted:
     """The filter; with a key that is bound to a seller, only that seller's deliveries.
 
     Raises 404 for another seller, and 422 if `q` has fewer than three characters or an instant is out of range.
@@ -225,12 +220,12 @@ def _wanted(node: "Node", asked: s.DeliveriesAsked, bound_to: str | None) -> Wan
     if bound_to not in (None, seller):
         raise not_found()
     return Wanted(
-        status=None if asked.status is UNSET else asked.status,
+        status=given(asked.status),
         zone=zone_asked(node, asked.zone),
         seller_order_id=asked.seller_order_id.strip() if isinstance(asked.seller_order_id, str) else None,
         seller_id=seller,
         driver_id=asked.driver_id.lower() if isinstance(asked.driver_id, str) else None,
-        store=asked.store if isinstance(asked.store, str) else None,
+        store=given(asked.store),
         since=_instant(asked.since, "from"),
         until=_instant(asked.until, "to"),
         words=words,
@@ -246,8 +241,7 @@ def _wanted(node: "Node", asked: s.DeliveriesAsked, bound_to: str | None) -> Wan
     answers={200: DeliveryView},
 )
 async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    node: Node = request.app.state.node
-    found = await read_delivery(node.database.pool, await delivery_of(request, delivery_id))
+    found = await read_delivery(pool_of(request), await delivery_of(request, delivery_id))
     if found is None:
         raise not_found()
     return answer(_shown(request, found))
@@ -264,14 +258,9 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
 )
 async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     asked = TIMELINE.of(request)
-    node: Node = request.app.state.node
-    after = BY_NUMBER.key(asked.cursor)
-    found = await read_timeline(
-        node.database.pool,
-        await delivery_of(request, delivery_id),
-        after[0] if after is not None else 0,
-        asked.limit + 1,
-    )
+    after = BY_NUMBER.only(asked.cursor) or 0
+    known = await delivery_of(request, delivery_id)
+    found = await read_timeline(pool_of(request), known, after, asked.limit + 1)
     if found is None:
         raise not_found()
     return answer(BY_NUMBER.page(found, asked.limit, lambda e: (e.id,), timeline_item))
@@ -299,9 +288,8 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     answers={200: a.CandidatesView},
 )
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    node: Node = request.app.state.node
     with asking():
-        found = await node.asking.candidates(id_in_path(delivery_id))
+        found = await node_of(request).asking.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
     why = found.no_driver
@@ -327,12 +315,11 @@ def _not_chosen(drivers: Iterable[NotChosen]) -> list[a.NotChosen]:
     guard=SELLERS_AND_OPS,
     body=NOTHING,
     answers={201: a.OfferStarted, 200: a.OfferStarted},
-    refusals=(r.NO_DRIVER_AVAILABLE.code, r.DELIVERY_NOT_WAITING.code),
+    refusals=(r.NO_DRIVER_AVAILABLE, r.DELIVERY_NOT_WAITING),
 )
 async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
-    node: Node = request.app.state.node
-    found = await node.asking.search(await delivery_of(request, delivery_id), request.user.actor)
+    found = await node_of(request).asking.search(await delivery_of(request, delivery_id), request.user.actor)
     if isinstance(found, NoDriverFound):
         # A key of one seller gets no data of drivers.
         alone = request.user.seller is not None
@@ -343,44 +330,52 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
             nearest=None if alone else found.nearest,
         )
     done = unless_refused(found)
-    assert done.offer is not None
-    return answer(_started(done.offer), 200 if done.decided.repeated else 201)
+    offer = done.offer
+    assert offer is not None
+    started = a.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
+    return answer(started, 200 if done.decided.repeated else 201)
 
 
-def _started(offer: Offer) -> a.OfferStarted:
-    return a.OfferStarted(offer.id, offer.driver_id, instant(offer.expires_at))
+def _change(
+    what: str, summary: str, body: Body[Any], *refusals: r.Refusal, method: str = "POST", guard: Guard = SELLERS_AND_OPS
+) -> Callable[[Handler], HTTPRouteHandler]:
+    """A handler that changes a delivery and returns it."""
+    return endpoint(
+        method,
+        "/deliveries/{delivery_id:str}" + what,
+        tag=TAG,
+        summary=summary,
+        guard=guard,
+        body=body,
+        answers={200: DeliveryView},
+        refusals=refusals,
+    )
 
 
-@endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/cancel",
-    tag=TAG,
-    summary="Cancel a delivery before pickup; ops and admins can also cancel it after pickup, with `force`.",
-    guard=SELLERS_AND_OPS,
-    body=CANCELLATION,
-    answers={200: DeliveryView},
-    refusals=(r.ALREADY_PICKED_UP.code, r.ALREADY_DELIVERED.code, r.VERSION_CHANGED.code),
+@_change(
+    "/cancel",
+    "Cancel a delivery before pickup; ops and admins can also cancel it after pickup, with `force`.",
+    CANCELLATION,
+    r.ALREADY_PICKED_UP,
+    r.ALREADY_DELIVERED,
+    r.VERSION_CHANGED,
 )
 async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await CANCELLATION.of(request)
-    node: Node = request.app.state.node
     command = c.CancelDelivery(
         await delivery_of(request, delivery_id), why.reason, request.user.actor, why.force, why.version
     )
-    done = unless_refused(await node.executor.submit(command))
-    assert done.delivery is not None
-    return answer(_shown(request, done.delivery))
+    return await _done(request, command)
 
 
-@endpoint(
-    "PATCH",
-    "/deliveries/{delivery_id:str}",
-    tag=TAG,
-    summary="Change an order; null clears a field. An open offer that the change affects is replaced.",
-    guard=SELLERS_AND_OPS,
-    body=CHANGE,
-    answers={200: DeliveryView},
-    refusals=(r.VERSION_CHANGED.code, r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+@_change(
+    "",
+    "Change an order; null clears a field. An open offer that the change affects is replaced.",
+    CHANGE,
+    r.VERSION_CHANGED,
+    r.ALREADY_PICKED_UP,
+    r.DELIVERY_OVER,
+    method="PATCH",
 )
 async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     new = await CHANGE.of(request)
@@ -409,30 +404,24 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     return await _done(request, command)
 
 
-@endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/ready",
-    tag=TAG,
-    summary="Report that the goods are ready now.",
-    guard=SELLERS_AND_OPS,
-    body=NOTHING,
-    answers={200: DeliveryView},
-    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+@_change(
+    "/ready",
+    "Report that the goods are ready now.",
+    NOTHING,
+    r.ALREADY_PICKED_UP,
+    r.DELIVERY_OVER,
 )
 async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     return await _done(request, c.MarkReady(await delivery_of(request, delivery_id), new_id(), request.user.actor))
 
 
-@endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/delay",
-    tag=TAG,
-    summary="Report a delay of the goods, in minutes from the time when they should be ready, or from now if later.",
-    guard=SELLERS_AND_OPS,
-    body=DELAY,
-    answers={200: DeliveryView},
-    refusals=(r.ALREADY_PICKED_UP.code, r.DELIVERY_OVER.code),
+@_change(
+    "/delay",
+    "Report a delay of the goods, in minutes from the time when they should be ready, or from now if later.",
+    DELAY,
+    r.ALREADY_PICKED_UP,
+    r.DELIVERY_OVER,
 )
 async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await DELAY.of(request)
@@ -440,35 +429,28 @@ async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
     return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), request.user.actor, wanted.reason))
 
 
-@endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/restore",
-    tag=TAG,
-    summary="Restore a delivery within 10 minutes of its cancellation. It waits for a driver again.",
+@_change(
+    "/restore",
+    "Restore a delivery within 10 minutes of its cancellation. It waits for a driver again.",
+    NOTHING,
+    r.NOT_CANCELLED,
+    r.TOO_LATE_TO_RESTORE,
+    r.ALREADY_PICKED_UP,
+    r.DELIVERY_ERASED,
     guard=OPS,
-    body=NOTHING,
-    answers={200: DeliveryView},
-    refusals=(
-        r.NOT_CANCELLED.code,
-        r.TOO_LATE_TO_RESTORE.code,
-        r.ALREADY_PICKED_UP.code,
-        r.DELIVERY_ERASED.code,
-    ),
 )
 async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     return await _done(request, c.RestoreDelivery(id_in_path(delivery_id), request.user.actor))
 
 
-@endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/retry",
-    tag=TAG,
-    summary="Retry a failed or returned delivery, from the place where the goods are.",
+@_change(
+    "/retry",
+    "Retry a failed or returned delivery, from the place where the goods are.",
+    RETRY,
+    r.NOT_FAILED,
+    r.DELIVERY_ERASED,
     guard=OPS,
-    body=RETRY,
-    answers={200: DeliveryView},
-    refusals=(r.NOT_FAILED.code, r.DELIVERY_ERASED.code),
 )
 async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     why = await RETRY.of(request)
@@ -476,23 +458,6 @@ async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
 
 
 async def _done(request: Call, command: c.Command) -> ASGIResponse:
-    node: Node = request.app.state.node
-    done = unless_refused(await node.executor.submit(command))
+    done = await submit(request, command)
     assert done.delivery is not None
     return answer(_shown(request, done.delivery))
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    create_delivery,
-    list_deliveries,
-    get_delivery,
-    get_timeline,
-    get_candidates,
-    assign_delivery,
-    cancel_delivery,
-    change_delivery,
-    mark_ready,
-    delay_delivery,
-    restore_delivery,
-    retry_delivery,
-]

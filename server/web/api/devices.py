@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import structlog
 from litestar import Request
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.contract.views import instant, instant_or_none
+from server.contract.views import instant
 from server.dispatch import refusals as r
 from server.dispatch.model import Actor
 from server.ids import new_id
+from server.node import Node
 from server.sockets.revocations import TOKEN_HOURS
 from server.store import devices as store
 from server.store.reads.drivers import driver_exists
@@ -37,11 +37,9 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY, TRY_AGAIN, UNAUTHORIZED, not_found, refused, too_many, unauthorized
 from server.web.http.paging import BY_ID
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 NOTHING: Final = Body(s.EmptyBody, optional=True)
 SIGN_IN: Final = Body(s.SignIn)
@@ -73,7 +71,7 @@ log = structlog.get_logger(__name__)
     guard=SERVICE_AND_OPS,
     body=NOTHING,
     answers={200: a.InvitationView},
-    refusals=(r.DRIVER_DEACTIVATED.code,),
+    refusals=(r.DRIVER_DEACTIVATED,),
 )
 async def invite_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
@@ -82,9 +80,8 @@ async def invite_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
 
 async def invitation(request: Call, driver_id: str) -> a.InvitationView:
     """Create an invitation of a driver. Raises 404, 409 or DatabaseAway."""
-    node: Node = request.app.state.node
     code = new_code()
-    known, expires_at = await store.invite(node.database.pool, driver_id, hashed(code), request.user.actor)
+    known, expires_at = await store.invite(pool_of(request), driver_id, hashed(code), request.user.actor)
     if not known:
         raise not_found()
     if expires_at is None:
@@ -95,8 +92,7 @@ async def invitation(request: Call, driver_id: str) -> a.InvitationView:
 
 def page_link(request: Request[Any, Any, Any], fragment: str) -> str:
     """The URL of the driver page, with a fragment, which browsers never send."""
-    node: Node = request.app.state.node
-    home = node.settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+    home = node_of(request).settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     return f"{home}/driver#{fragment}"
 
 
@@ -111,7 +107,7 @@ def page_link(request: Request[Any, Any, Any], fragment: str) -> str:
 )
 async def sign_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await SIGN_IN.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     pool = node.database.pool
     give_back = _begin(request)
     action_id = given.action_id.lower() if given.action_id is not None else None
@@ -142,7 +138,7 @@ async def sign_in(request: Request[Any, Any, Any]) -> ASGIResponse:
 )
 async def renew(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await RENEWAL.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     give_back = _begin(request)
     held = read_device_token(given.device_token)
     if held is None:
@@ -171,7 +167,7 @@ async def renew(request: Request[Any, Any, Any]) -> ASGIResponse:
 )
 async def sign_out(request: Request[Any, Any, Any]) -> ASGIResponse:
     given = await SIGN_OUT.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     give_back = _begin(request)
     held = read_device_token(given.device_token)
     found = await store.holder(node.database.pool, held.family_hash, held.token_hash) if held is not None else None
@@ -194,7 +190,7 @@ def _begin(request: Request[Any, Any, Any]) -> Callable[[], None]:
     return lambda: tries.give_back(network, time.monotonic())
 
 
-def _signed_in(node: "Node", found: store.SignedIn, token: DeviceToken) -> a.SignedInView:
+def _signed_in(node: Node, found: store.SignedIn, token: DeviceToken) -> a.SignedInView:
     minted, expires_at = mint_token(
         node.settings.secret, "driver", found.driver_id, TOKEN_HOURS * 3600, found.device_id
     )
@@ -220,27 +216,15 @@ def _device_name(user_agent: str) -> str:
 async def list_devices(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     asked = PAGE.of(request)
     known = id_in_path(driver_id)
-    node: Node = request.app.state.node
-    before = BY_ID.key(asked.cursor)
-    found = await store.list_devices(
-        node.database.pool, known, before[0] if before is not None else None, asked.limit + 1
-    )
-    if not found and not await driver_exists(node.database.pool, known):
+    found = await store.list_devices(pool_of(request), known, BY_ID.only(asked.cursor), asked.limit + 1)
+    if not found and not await driver_exists(pool_of(request), known):
         raise not_found()
     return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), device_view))
 
 
 def device_view(device: store.Device) -> a.DeviceView:
     """The view of a device."""
-    return a.DeviceView(
-        device.id,
-        device.name,
-        instant(device.created_at),
-        instant(device.last_used_at),
-        instant_or_none(device.ended_at),
-        device.ended_by,
-        device.end_reason,
-    )
+    return a.view(a.DeviceView, device, last_seen_at=instant(device.last_used_at))
 
 
 @endpoint(
@@ -258,16 +242,13 @@ async def end_device(request: Call, driver_id: FromPath[str], device_id: FromPat
 
 async def revoke_device(request: Call, driver_id: str, device_id: str) -> None:
     """End a driver's device, on this node at once and on others within a second. Raises 404 or DatabaseAway."""
-    await _end(request.app.state.node, driver_id, device_id, request.user.actor, "revoked")
+    await _end(node_of(request), driver_id, device_id, request.user.actor, "revoked")
 
 
-async def _end(node: "Node", driver_id: str, device_id: str, by: Actor, reason: store.EndReason) -> None:
+async def _end(node: Node, driver_id: str, device_id: str, by: Actor, reason: store.EndReason) -> None:
     ended = await store.end(node.database.pool, driver_id, device_id, by, reason)
     if ended is None:
         raise not_found()
     node.revocations.device_ended(device_id)
     if ended:
         log.info("device_ended", driverId=driver_id, deviceId=device_id, reason=reason, actor=by.type, actorId=by.id)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [invite_driver, sign_in, renew, sign_out, list_devices, end_device]

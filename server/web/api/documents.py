@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any, Final
 
 from litestar import MediaType, Request, Response, get
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from server.web.api import asyncapi, openapi
@@ -61,6 +60,3 @@ async def get_docs() -> Response[str]:
         media_type=MediaType.HTML,
         headers=PAGE_HEADERS,
     )
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [get_openapi, get_asyncapi, get_docs]

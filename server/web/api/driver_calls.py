@@ -1,6 +1,7 @@
 """The HTTP API for drivers' apps without a socket. Each call also makes the driver present."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -11,21 +12,19 @@ from server.contract.messages import Hello
 from server.contract.views import assignment_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.sockets.hello import hello
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
-from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_WATCHERS
+from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_WATCHERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
 from server.web.api.drivers import PATH, TAG, driver_of
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path, no_content
+from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import not_found, unless_refused
 from server.web.http.paging import BY_INSTANT
-
-if TYPE_CHECKING:
-    from server.node import Node
-
 
 LOCATION: Final = Body(s.Location)
 NOTHING: Final = Body(s.EmptyBody, optional=True)
@@ -40,19 +39,32 @@ BREAK: Final = Body(s.BreakRequest)
 PAGE: Final = Query(s.PageAsked)
 
 
-@endpoint(
-    "POST",
-    PATH + "/location",
-    tag=TAG,
-    summary="Report the driver's position. Searches use it within a second.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=LOCATION,
-    answers={204: None},
-)
+def _call(
+    what: str,
+    summary: str,
+    body: Body[Any],
+    answers: Any,
+    *refusals: Refusal | str,
+    guard: Guard = THE_DRIVER_AND_ADMIN,
+) -> Callable[[Handler], HTTPRouteHandler]:
+    """A handler for calls of a driver's app, or of an admin for it. Without a response body the status is 204."""
+    return endpoint(
+        "POST",
+        PATH + what,
+        tag=TAG,
+        summary=summary,
+        guard=guard,
+        body=body,
+        answers={204 if answers is None else 200: answers},
+        refusals=refusals,
+    )
+
+
+@_call("/location", "Report the driver's position. Searches use it within a second.", LOCATION, None)
 async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     here = await LOCATION.of(request)
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
+    node = node_of(request)
     if request.user.role != "driver":
         driver = await read_driver(node.database.pool, known)
         if driver is None:
@@ -80,87 +92,70 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 )
 async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
-    snapshot = unless_refused(await node.snapshots.read(known))
+    snapshot = unless_refused(await node_of(request).snapshots.read(known))
     return answer(hello(snapshot.driver.session_id or "", snapshot))
 
 
-@endpoint(
-    "POST",
-    PATH + "/offers/{offer_id:str}/received",
-    tag=TAG,
-    summary="Confirm that the app has displayed the offer.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=NOTHING,
-    answers={204: None},
-)
+@_call("/offers/{offer_id:str}/received", "Confirm that the app has displayed the offer.", NOTHING, None)
 async def confirm_receipt(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
-    await _submit(request, c.ConfirmReceipt(id_in_path(offer_id), known, request.user.actor))
+    await submit(request, c.ConfirmReceipt(id_in_path(offer_id), known, request.user.actor))
     return no_content()
 
 
-@endpoint(
-    "POST",
-    PATH + "/offers/{offer_id:str}/accept",
-    tag=TAG,
-    summary="Accept an offer. Repeating the request is safe.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=ACCEPTANCE,
-    answers={200: a.AssignmentDone},
-    refusals=(r.OFFER_NO_LONGER_OPEN.code, r.DRIVER_NOT_AVAILABLE.code),
+@_call(
+    "/offers/{offer_id:str}/accept",
+    "Accept an offer. Repeating the request is safe.",
+    ACCEPTANCE,
+    a.AssignmentDone,
+    r.OFFER_NO_LONGER_OPEN,
+    r.DRIVER_NOT_AVAILABLE,
 )
 async def accept_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     await ACCEPTANCE.of(request)
     known = await driver_of(request, driver_id)
     command = c.AcceptOffer(id_in_path(offer_id), known, new_id(), request.user.actor)
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
-@endpoint(
-    "POST",
-    PATH + "/offers/{offer_id:str}/reject",
-    tag=TAG,
-    summary="Reject an offer. The next driver gets an offer at once.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=REJECTION,
-    answers={200: a.Done},
-    refusals=(r.OFFER_NO_LONGER_OPEN.code,),
+@_call(
+    "/offers/{offer_id:str}/reject",
+    "Reject an offer. The next driver gets an offer at once.",
+    REJECTION,
+    a.Done,
+    r.OFFER_NO_LONGER_OPEN,
 )
 async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPath[str]) -> ASGIResponse:
     why = await REJECTION.of(request)
     known = await driver_of(request, driver_id)
-    await _submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason, why.note))
+    await submit(request, c.RejectOffer(id_in_path(offer_id), known, request.user.actor, why.reason, why.note))
     return answer(a.Done())
 
 
-@endpoint(
-    "POST",
-    PATH + "/assignments/{assignment_id:str}/pickup",
-    tag=TAG,
-    summary="Report the pickup.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=ACTION,
-    answers={200: a.AssignmentDone},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
+@_call(
+    "/assignments/{assignment_id:str}/pickup",
+    "Report the pickup.",
+    ACTION,
+    a.AssignmentDone,
+    r.ASSIGNMENT_NOT_ACTIVE,
 )
 async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await ACTION.of(request)
     known = await driver_of(request, driver_id)
     command = c.PickUp(id_in_path(assignment_id), known, request.user.actor, action(said))
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
-@endpoint(
-    "POST",
-    PATH + "/assignments/{assignment_id:str}/complete",
-    tag=TAG,
-    summary="Report the handover. A pickup that was not reported before is recorded too.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=COMPLETION,
-    answers={200: a.AssignmentDone},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, "proof_required", r.PIN_WRONG.code, r.PIN_LOCKED.code),
+@_call(
+    "/assignments/{assignment_id:str}/complete",
+    "Report the handover. A pickup that was not reported before is recorded too.",
+    COMPLETION,
+    a.AssignmentDone,
+    r.ASSIGNMENT_NOT_ACTIVE,
+    "proof_required",
+    r.PIN_WRONG,
+    r.PIN_LOCKED,
 )
 async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await COMPLETION.of(request)
@@ -169,59 +164,52 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     command = c.Complete(
         id_in_path(assignment_id), known, request.user.actor, action(said), proof.pin, proof.name, proof.note
     )
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
-@endpoint(
-    "POST",
-    PATH + "/assignments/{assignment_id:str}/arrived",
-    tag=TAG,
-    summary="Report the arrival at the store or at the customer.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=ARRIVAL,
-    answers={200: a.AssignmentDone},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code,),
+@_call(
+    "/assignments/{assignment_id:str}/arrived",
+    "Report the arrival at the store or at the customer.",
+    ARRIVAL,
+    a.AssignmentDone,
+    r.ASSIGNMENT_NOT_ACTIVE,
 )
 async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await ARRIVAL.of(request)
     known = await driver_of(request, driver_id)
     command = c.Arrive(id_in_path(assignment_id), known, said.where, request.user.actor, action(said))
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
-@endpoint(
-    "POST",
-    PATH + "/assignments/{assignment_id:str}/release",
-    tag=TAG,
-    summary="Give a delivery back before pickup. A new search starts, without this driver.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=RELEASE,
-    answers={200: a.AssignmentDone},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.ALREADY_PICKED_UP.code),
+@_call(
+    "/assignments/{assignment_id:str}/release",
+    "Give a delivery back before pickup. A new search starts, without this driver.",
+    RELEASE,
+    a.AssignmentDone,
+    r.ASSIGNMENT_NOT_ACTIVE,
+    r.ALREADY_PICKED_UP,
 )
 async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await RELEASE.of(request)
     known = await driver_of(request, driver_id)
     command = c.Release(id_in_path(assignment_id), known, said.reason, request.user.actor, said.note, action(said))
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
-@endpoint(
-    "POST",
-    PATH + "/assignments/{assignment_id:str}/failed",
-    tag=TAG,
-    summary="Report a failed handover: the driver brings the goods back, or the assignment ends here.",
-    guard=THE_DRIVER_AND_ADMIN,
-    body=FAILURE,
-    answers={200: a.AssignmentDone},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE.code, r.NOT_PICKED_UP.code),
+@_call(
+    "/assignments/{assignment_id:str}/failed",
+    "Report a failed handover: the driver brings the goods back, or the assignment ends here.",
+    FAILURE,
+    a.AssignmentDone,
+    r.ASSIGNMENT_NOT_ACTIVE,
+    r.NOT_PICKED_UP,
 )
 async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await FAILURE.of(request)
     known = await driver_of(request, driver_id)
     job = id_in_path(assignment_id)
     command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, action(said))
-    return _with_assignment(await _submit(request, command))
+    return with_assignment(await submit(request, command))
 
 
 def action(said: s.Action) -> c.Action:
@@ -233,72 +221,66 @@ def action(said: s.Action) -> c.Action:
     return c.Action(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
 
 
-@endpoint(
-    "POST",
-    PATH + "/availability/take-break",
-    tag=TAG,
-    summary="Start a break, or change the end of the current one; the minutes count from now.",
+@_call(
+    "/availability/take-break",
+    "Start a break, or change the end of the current one; the minutes count from now.",
+    BREAK,
+    a.BreakView,
+    r.DRIVER_NOT_AVAILABLE,
+    r.DRIVER_DEACTIVATED,
     guard=THE_DRIVER_AND_OPS,
-    body=BREAK,
-    answers={200: a.BreakView},
-    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
 )
 async def take_break(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await BREAK.of(request)
     known = await driver_of(request, driver_id)
     command = c.TakeBreak(known, wanted.duration_minutes, request.user.actor, wanted.reason)
-    driver = (await _submit(request, command)).driver
+    driver = (await submit(request, command)).driver
     assert driver is not None
     assert driver.availability_until is not None
     return answer(a.BreakView(instant(driver.availability_until)))
 
 
-@endpoint(
-    "POST",
-    PATH + "/availability/end-shift",
-    tag=TAG,
-    summary="End the shift: no offers until the driver resumes.",
+@_call(
+    "/availability/end-shift",
+    "End the shift: no offers until the driver resumes.",
+    NOTHING,
+    a.StatusView,
+    r.DRIVER_DEACTIVATED,
     guard=THE_DRIVER_AND_OPS,
-    body=NOTHING,
-    answers={200: a.StatusView},
-    refusals=(r.DRIVER_DEACTIVATED.code,),
 )
 async def end_shift(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
-    return _with_status(await _submit(request, c.EndShift(known, request.user.actor)))
+    return _with_status(await submit(request, c.EndShift(known, request.user.actor)))
 
 
-@endpoint(
-    "POST",
-    PATH + "/availability/pause",
-    tag=TAG,
-    summary="Pause: no offers until the driver resumes.",
+@_call(
+    "/availability/pause",
+    "Pause: no offers until the driver resumes.",
+    NOTHING,
+    a.StatusView,
+    r.DRIVER_NOT_AVAILABLE,
+    r.DRIVER_DEACTIVATED,
     guard=THE_DRIVER_AND_OPS,
-    body=NOTHING,
-    answers={200: a.StatusView},
-    refusals=(r.DRIVER_NOT_AVAILABLE.code, r.DRIVER_DEACTIVATED.code),
 )
 async def pause(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
-    return _with_status(await _submit(request, c.Pause(known, request.user.actor)))
+    return _with_status(await submit(request, c.Pause(known, request.user.actor)))
 
 
-@endpoint(
-    "POST",
-    PATH + "/availability/resume",
-    tag=TAG,
-    summary="Make the driver available for offers, from any state.",
+@_call(
+    "/availability/resume",
+    "Make the driver available for offers, from any state.",
+    NOTHING,
+    a.StatusView,
+    r.DRIVER_DEACTIVATED,
     guard=THE_DRIVER_AND_OPS,
-    body=NOTHING,
-    answers={200: a.StatusView},
-    refusals=(r.DRIVER_DEACTIVATED.code,),
 )
 async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
     known = await driver_of(request, driver_id)
-    return _with_status(await _submit(request, c.Resume(known, request.user.actor)))
+    return _with_status(await submit(request, c.Resume(known, request.user.actor)))
 
 
 @endpoint(
@@ -313,9 +295,8 @@ async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     asked = PAGE.of(request)
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
     before = BY_INSTANT.key(asked.cursor)
-    found = await read_history(node.database.pool, known, before, asked.limit + 1)
+    found = await read_history(pool_of(request), known, before, asked.limit + 1)
     if found is None:
         raise not_found()
     return answer(BY_INSTANT.page(found, asked.limit, lambda h: (h.timestamp, h.id), history_item))
@@ -323,22 +304,11 @@ async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 
 def history_item(change: AvailabilityChange) -> a.HistoryItem:
     """The view of a change of availability."""
-    return a.HistoryItem(
-        change.from_state,
-        change.to_state,
-        change.reason,
-        change.actor_type,
-        change.actor_id,
-        instant(change.timestamp),
-    )
+    return a.view(a.HistoryItem, change)
 
 
-async def _submit(request: Call, command: c.Command) -> Answer:
-    node: Node = request.app.state.node
-    return unless_refused(await node.executor.submit(command))
-
-
-def _with_assignment(done: Answer) -> ASGIResponse:
+def with_assignment(done: Answer) -> ASGIResponse:
+    """The response to a call about an assignment."""
     assert done.assignment is not None
     return answer(a.AssignmentDone(assignment_view(done.assignment)))
 
@@ -346,22 +316,3 @@ def _with_assignment(done: Answer) -> ASGIResponse:
 def _with_status(done: Answer) -> ASGIResponse:
     assert done.driver is not None
     return answer(a.StatusView(done.driver.availability))
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    move,
-    get_state,
-    confirm_receipt,
-    accept_offer,
-    reject_offer,
-    pick_up,
-    complete,
-    arrive,
-    release,
-    fail,
-    take_break,
-    end_shift,
-    pause,
-    resume,
-    get_history,
-]

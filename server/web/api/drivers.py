@@ -1,9 +1,8 @@
 """The HTTP API of drivers: register, read, change and deactivate them; create tokens for their app."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
@@ -13,6 +12,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Driver
 from server.ids import new_id
+from server.node import Node
 from server.store.devices import count_devices
 from server.store.reads.drivers import driver_exists, read_driver, read_drivers
 from server.web.access.auth import mint_token
@@ -20,13 +20,11 @@ from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given, id_in_path, no_content
 from server.web.api.zones import zone_asked
+from server.web.http.calls import node_of, submit
 from server.web.http.errors import not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "Drivers"
 PATH: Final = "/drivers/{driver_id:str}"
@@ -45,8 +43,7 @@ async def driver_of(request: Call, driver_id: str) -> str:
     principal = request.user
     if principal.role != "driver":
         return id_in_path(driver_id)
-    node: Node = request.app.state.node
-    refusal = await node.seen(principal.subject)
+    refusal = await node_of(request).seen(principal.subject)
     if refusal == r.DRIVER_DEACTIVATED:
         raise unauthorized(r.DRIVER_DEACTIVATED.message)
     if refusal is not None:
@@ -54,13 +51,13 @@ async def driver_of(request: Call, driver_id: str) -> str:
     return principal.subject
 
 
-async def shown(node: "Node", driver: Driver) -> DriverView:
+async def shown(node: Node, driver: Driver) -> DriverView:
     """The view of a driver, with the number of their devices. Raises DatabaseAway."""
     counts = await count_devices(node.database.pool, [driver.id])
     return _view(node, driver, counts.get(driver.id, 0))
 
 
-def _view(node: "Node", driver: Driver, device_count: int) -> DriverView:
+def _view(node: Node, driver: Driver, device_count: int) -> DriverView:
     """Uses the position in this process's memory if it is newer."""
     heard = node.positions.latest(driver.id)
     if heard is not None and (driver.position is None or heard.at > driver.position.at):
@@ -81,11 +78,10 @@ def trimmed(given: Given) -> Given:
     guard=SERVICE_AND_OPS,
     body=NEW_DRIVER,
     answers={201: DriverView},
-    refusals=(r.DRIVER_EXISTS.code,),
+    refusals=(r.DRIVER_EXISTS,),
 )
 async def register_driver(request: Call) -> ASGIResponse:
     new = await NEW_DRIVER.of(request)
-    node: Node = request.app.state.node
     command = c.RegisterDriver(
         driver_id=new_id(),
         name=trimmed(new.name),
@@ -98,7 +94,7 @@ async def register_driver(request: Call) -> ASGIResponse:
         tags=distinct(new.tags),
         shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
-    done = unless_refused(await node.executor.submit(command))
+    done = await submit(request, command)
     assert done.driver is not None
     return answer(driver_view(done.driver, 0), 201, {"Location": f"/drivers/{done.driver.id}"})
 
@@ -114,13 +110,12 @@ async def register_driver(request: Call) -> ASGIResponse:
 )
 async def list_drivers(request: Call) -> ASGIResponse:
     asked = DRIVERS.of(request)
-    node: Node = request.app.state.node
-    before = BY_ID.key(asked.cursor)
+    node = node_of(request)
     found = await read_drivers(
         node.database.pool,
-        None if asked.availability is UNSET else asked.availability,
+        given(asked.availability),
         zone_asked(node, asked.zone),
-        before[0] if before is not None else None,
+        BY_ID.only(asked.cursor),
         asked.limit + 1,
     )
     counts = await count_devices(node.database.pool, [driver.id for driver in found])
@@ -137,7 +132,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
 )
 async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
+    node = node_of(request)
     found = await read_driver(node.database.pool, known)
     if found is None:
         raise not_found()
@@ -155,7 +150,7 @@ async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 )
 async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     wanted = await TOKEN.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     known = id_in_path(driver_id)
     if not await driver_exists(node.database.pool, known):
         raise not_found()
@@ -171,7 +166,7 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     guard=SERVICE_AND_OPS,
     body=CHANGE,
     answers={200: DriverView},
-    refusals=(r.DRIVER_EXISTS.code, r.HAS_ACTIVE_WORK.code),
+    refusals=(r.DRIVER_EXISTS, r.HAS_ACTIVE_WORK),
 )
 async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     new = await CHANGE.of(request)
@@ -198,11 +193,10 @@ async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     summary="Deactivate a driver. Their history is kept.",
     guard=ADMIN,
     answers={204: None},
-    refusals=(r.HAS_ACTIVE_WORK.code,),
+    refusals=(r.HAS_ACTIVE_WORK,),
 )
 async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    node: Node = request.app.state.node
-    unless_refused(await node.executor.submit(c.DeactivateDriver(id_in_path(driver_id), request.user.actor)))
+    await submit(request, c.DeactivateDriver(id_in_path(driver_id), request.user.actor))
     return no_content()
 
 
@@ -221,18 +215,6 @@ async def reactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResp
 
 
 async def _changed(request: Call, command: c.Command) -> ASGIResponse:
-    node: Node = request.app.state.node
-    done = unless_refused(await node.executor.submit(command))
+    done = await submit(request, command)
     assert done.driver is not None
-    return answer(await shown(node, done.driver))
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    register_driver,
-    list_drivers,
-    get_driver,
-    make_token,
-    change_driver,
-    deactivate_driver,
-    reactivate_driver,
-]
+    return answer(await shown(node_of(request), done.driver))

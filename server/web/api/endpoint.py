@@ -13,8 +13,9 @@ from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
+from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.web.access.auth import Connection, Principal
 from server.web.access.guards import Guard
@@ -204,6 +205,11 @@ def no_content() -> ASGIResponse:
     return Reply(b"", 204, [_NO_STORE])
 
 
+def given(value: T | UnsetType) -> T | None:
+    """The value that was sent, or None."""
+    return None if isinstance(value, UnsetType) else value
+
+
 def id_in_path(text: str) -> str:
     """The id in normalized form. Raises 404 for a text that is not an id."""
     known = canonical(text)
@@ -232,7 +238,7 @@ def endpoint(
     summary: str,
     answers: Mapping[int, Any],
     guard: Guard | None = None,
-    refusals: tuple[Kind | str, ...] = (),
+    refusals: tuple[Kind | Refusal | str, ...] = (),
     body: Body[Any] | None = None,
     query: Query[Any] | None = None,
     problems: tuple[Kind, ...] = (),
@@ -257,5 +263,4 @@ def endpoint(
         guards=[guard] if guard is not None else None,
         status_code=200,
         opt={"described": described},
-        include_in_schema=False,
     )

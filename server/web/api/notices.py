@@ -1,27 +1,24 @@
 """The HTTP API of notices: their recipients, status and acknowledgement."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta
 
-from server.contract.views import instant, instant_or_none
+from server.contract.views import instant
 from server.store.queues.ops_notices import acknowledge_notice as acknowledge
 from server.store.reads import notices as record
 from server.web.access.guards import OPS, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
+from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG
 from server.web.api.zones import zone_asked
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.paging import Pager, cursor_of
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 ASKED: Final = Query(s.NoticesAsked)
 
@@ -41,11 +38,11 @@ BY_SOURCE: Final = Pager[record.Position](tuple[_Key, _Key, _Key, _Key, _Key])
 )
 async def list_notices(request: Call) -> ASGIResponse:
     asked = ASKED.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     wanted = record.Asked(
-        None if asked.to is UNSET else asked.to,
-        None if asked.kind is UNSET else asked.kind,
-        None if asked.status is UNSET else asked.status,
+        given(asked.to),
+        given(asked.kind),
+        given(asked.status),
         zone_asked(node, asked.zone),
         None if asked.delivery_id is UNSET else asked.delivery_id.lower(),
         None if asked.hours is UNSET else node.clock.now() - timedelta(hours=asked.hours),
@@ -58,27 +55,14 @@ async def list_notices(request: Call) -> ASGIResponse:
 
 def notice_view(notice: record.Notice) -> a.NoticeView:
     """The view of a notice."""
-    return a.NoticeView(
-        notice.id,
-        notice.to,
-        notice.kind,
-        notice.severity,
-        notice.zone,
-        notice.delivery_id,
-        notice.driver_id,
-        notice.alert_id,
-        notice.webhook_id,
-        notice.words,
-        notice.link,
-        notice.outcome,
-        notice.channel,
-        instant(notice.at),
-        instant_or_none(notice.sent_at),
-        instant_or_none(notice.received_at),
-        instant_or_none(notice.failed_at),
-        notice.attempts,
-        notice.error,
-        notice.by,
+    return a.view(
+        a.NoticeView,
+        notice,
+        text=notice.words,
+        status=notice.outcome,
+        created_at=instant(notice.at),
+        last_error=notice.error,
+        acknowledged_by=notice.by,
     )
 
 
@@ -96,13 +80,10 @@ async def acknowledge_notice(request: Call, notice_id: FromPath[str]) -> ASGIRes
 
 async def seen(request: Call, notice_id: str) -> record.Notice:
     """Acknowledge a notice for the caller, and return it. Raises 404 or DatabaseAway."""
-    pool = request.app.state.node.database.pool
+    pool = pool_of(request)
     if not await acknowledge(pool, notice_id, request.user.subject):
         raise not_found()
     notice = await record.read_notice(pool, notice_id)
     if notice is None:
         raise not_found()
     return notice
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_notices, acknowledge_notice]

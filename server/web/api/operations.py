@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from msgspec import UnsetType
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
+from server.dispatch.model import Ticket
 from server.dispatch.policy import Policy
+from server.node import Node
 from server.store.reads import operations as reads
 from server.store.reads.at_risk import AtRiskRow, read_at_risk
 from server.store.reads.zone_numbers import read_numbers_now
@@ -19,10 +19,8 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
 from server.web.api.zones import zone_asked
+from server.web.http.calls import node_of
 from server.web.http.paging import BY_ID, BY_RANK
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "Admin"
 
@@ -42,9 +40,9 @@ STATS: Final = Query(s.StatsAsked)
 )
 async def list_unassigned(request: Call) -> ASGIResponse:
     asked = UNASSIGNED.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     read = reads.read_all_unassigned if asked.all else reads.read_waiting
-    found = await read(node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1)
+    found = await read(node.database.pool, zone_asked(node, asked.zone), BY_ID.only(asked.cursor), asked.limit + 1)
     policy = node.policies.current
     return answer(
         BY_ID.page(found, asked.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
@@ -53,24 +51,8 @@ async def list_unassigned(request: Call) -> ASGIResponse:
 
 def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedView:
     """The view of a waiting delivery; the current policy gives the time of its next escalation."""
-    return a.UnassignedView(
-        row.delivery_id,
-        row.seller_order_id,
-        row.store_name,
-        row.zone,
-        row.failure_reason,
-        instant(row.first_attempt_at),
-        instant(row.last_attempt_at),
-        row.attempt_count,
-        row.escalation_level,
-        row.escalation_status,
-        instant_or_none(next_level_at(row.escalation_level, row.unassigned_since, policy)),
-        row.support_ticket_id,
-        row.acknowledged_by,
-        instant_or_none(row.acknowledged_at),
-        row.acknowledgement_note,
-        row.nearest,
-    )
+    next_at = next_level_at(row.escalation_level, row.unassigned_since, policy)
+    return a.view(a.UnassignedView, row, next_escalation_at=instant_or_none(next_at))
 
 
 @endpoint(
@@ -84,10 +66,9 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
 )
 async def list_at_risk(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
-    node: Node = request.app.state.node
-    found = await read_at_risk(
-        node.database.pool, zone_asked(node, asked.zone), BY_RANK.key(asked.cursor), asked.limit + 1
-    )
+    node = node_of(request)
+    zone = zone_asked(node, asked.zone)
+    found = await read_at_risk(node.database.pool, zone, BY_RANK.key(asked.cursor), asked.limit + 1)
     return answer(BY_RANK.page(found, asked.limit, lambda row: row.place, at_risk_view))
 
 
@@ -118,27 +99,15 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
 )
 async def list_tickets(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
-    node: Node = request.app.state.node
-    found = await reads.read_tickets(
-        node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1
-    )
+    node = node_of(request)
+    zone = zone_asked(node, asked.zone)
+    found = await reads.read_tickets(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
 
 
-def ticket_view(row: reads.TicketRow) -> a.TicketView:
+def ticket_view(row: Ticket) -> a.TicketView:
     """The view of a ticket."""
-    return a.TicketView(
-        row.id,
-        row.type,
-        row.priority,
-        row.title,
-        row.description,
-        row.delivery_id,
-        row.zone,
-        row.action_url,
-        row.status,
-        instant(row.created_at),
-    )
+    return a.view(a.TicketView, row)
 
 
 @endpoint(
@@ -152,15 +121,14 @@ def ticket_view(row: reads.TicketRow) -> a.TicketView:
 )
 async def list_alerts(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
-    node: Node = request.app.state.node
-    found = await reads.read_alerts(
-        node.database.pool, zone_asked(node, asked.zone), _id(asked.cursor), asked.limit + 1
-    )
+    node = node_of(request)
+    zone = zone_asked(node, asked.zone)
+    found = await reads.read_alerts(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
     numbers = await alert_numbers(node, found)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
 
-async def alert_numbers(node: "Node", alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
+async def alert_numbers(node: Node, alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
     """The current numbers of the open alerts, by id. Raises DatabaseAway."""
     open_alerts = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
     return await read_numbers_now(node.database.pool, open_alerts, node.policies.current.alerts)
@@ -168,18 +136,7 @@ async def alert_numbers(node: "Node", alerts: Iterable[reads.AlertRow]) -> dict[
 
 def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView:
     """The view of an alert with its current number."""
-    return a.AlertView(
-        row.id,
-        row.kind,
-        row.zone,
-        row.value,
-        row.threshold,
-        instant(row.raised_at),
-        instant_or_none(row.resolved_at),
-        row.acknowledged_by,
-        instant_or_none(row.acknowledged_at),
-        numbers.get(row.id),
-    )
+    return a.view(a.AlertView, row, current_value=numbers.get(row.id))
 
 
 @endpoint(
@@ -193,11 +150,11 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
 )
 async def get_stats(request: Call) -> ASGIResponse:
     asked = STATS.of(request)
-    node: Node = request.app.state.node
+    node = node_of(request)
     return answer(await stats(node, asked.window_minutes, zone_asked(node, asked.zone)))
 
 
-async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsView:
+async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsView:
     """The metrics of the last `minutes`. Auto-accepts are never counted as accepts."""
     since = node.clock.now() - timedelta(minutes=window_minutes)
     offers = await reads.read_offer_numbers(node.database.pool, since, zone)
@@ -228,11 +185,3 @@ async def stats(node: "Node", window_minutes: int, zone: str | None) -> a.StatsV
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _id(cursor: str | UnsetType) -> str | None:
-    key = BY_ID.key(cursor)
-    return key[0] if key is not None else None
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_unassigned, list_at_risk, list_tickets, list_alerts, get_stats]

@@ -1,10 +1,9 @@
 """The HTTP API of privacy: an admin erases the personal data of a person, by their phone."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from server.store.jobs.privacy import erase_person
@@ -14,9 +13,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, answer, endpoint
 from server.web.api.operations import TAG
-
-if TYPE_CHECKING:
-    from server.node import Node
+from server.web.http.calls import node_of
 
 ERASURE: Final = Body(s.Erasure)
 
@@ -34,12 +31,8 @@ log = structlog.get_logger(__name__)
 )
 async def erase(request: Call) -> ASGIResponse:
     given = await ERASURE.of(request)
-    node: Node = request.app.state.node
     with asking():
-        erased = await erase_person(node.database, re.sub("[^0-9]", "", given.phone), request.user.actor.id)
+        erased = await erase_person(node_of(request).database, re.sub("[^0-9]", "", given.phone), request.user.actor.id)
     rows = erased.rows
     log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
     return answer(a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later))
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [erase]

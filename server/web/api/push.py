@@ -1,12 +1,10 @@
 """The HTTP API of web push: the server's key, and the subscriptions of a driver's browsers."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.contract.views import instant, instant_or_none
 from server.ids import new_id
 from server.notify.push_message import mistake_in_auth, mistake_in_endpoint, mistake_in_p256dh, origin_of
 from server.store import push_subscriptions as store
@@ -17,10 +15,8 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
 from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import FieldError, invalid, not_found, unauthorized
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 SUBSCRIPTION: Final = Body(s.NewPushSubscription)
 SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
@@ -35,8 +31,7 @@ SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
     answers={200: a.PushKeyView},
 )
 async def get_push_key(request: Call) -> ASGIResponse:
-    node: Node = request.app.state.node
-    return answer(a.PushKeyView((await node.push.signer()).public_key))
+    return answer(a.PushKeyView((await node_of(request).push.signer()).public_key))
 
 
 @endpoint(
@@ -51,7 +46,7 @@ async def get_push_key(request: Call) -> ASGIResponse:
 async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     new = await SUBSCRIPTION.of(request)
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
+    node = node_of(request)
     mistakes = {
         "endpoint": mistake_in_endpoint(new.endpoint, allow_private=node.settings.webhooks_allow_private),
         "keys.p256dh": mistake_in_p256dh(new.keys.p256dh),
@@ -86,7 +81,7 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
 )
 async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
+    node = node_of(request)
     if not await driver_exists(node.database.pool, known):
         raise not_found()
     found = await store.read_subscriptions(node.database.pool, known)
@@ -105,8 +100,7 @@ async def remove_push_subscription(
     request: Call, driver_id: FromPath[str], subscription_id: FromPath[str]
 ) -> ASGIResponse:
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
-    if not await store.remove_subscription(node.database.pool, known, id_in_path(subscription_id)):
+    if not await store.remove_subscription(pool_of(request), known, id_in_path(subscription_id)):
         raise not_found()
     return no_content()
 
@@ -121,29 +115,11 @@ async def remove_push_subscription(
 )
 async def confirm_push(request: Call, driver_id: FromPath[str], push_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
-    node: Node = request.app.state.node
-    if not await note_shown(node.database.pool, known, id_in_path(push_id)):
+    if not await note_shown(pool_of(request), known, id_in_path(push_id)):
         raise not_found()
     return no_content()
 
 
 def subscription_view(row: store.Subscription) -> a.PushSubscriptionView:
     """The view of a subscription."""
-    return a.PushSubscriptionView(
-        row.id,
-        origin_of(row.endpoint),
-        instant(row.created_at),
-        instant(row.expires_at),
-        instant_or_none(row.last_at),
-        row.last_status,
-        row.last_error,
-    )
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    get_push_key,
-    add_push_subscription,
-    list_push_subscriptions,
-    remove_push_subscription,
-    confirm_push,
-]
+    return a.view(a.PushSubscriptionView, row, service=origin_of(row.endpoint))

@@ -1,8 +1,6 @@
-"""Every module of the HTTP API, and its handlers."""
+"""The modules of the HTTP API. Every handler that they declare is a route."""
 
 from typing import Final
-
-from litestar.handlers import HTTPRouteHandler
 
 from server.web.api import (
     admin,
@@ -19,16 +17,12 @@ from server.web.api import (
     push,
     system,
     users,
+    webhook_messages,
     webhooks,
     zones,
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, devices, driver_calls, push, admin, operations, alerts, notices, webhooks, api_keys, users,
-    privacy, zones, system, documents,
+    deliveries, drivers, devices, driver_calls, push, admin, operations, alerts, notices, webhooks, webhook_messages,
+    api_keys, users, privacy, zones, system, documents,
 )  # fmt: skip
-
-
-def api_handlers() -> list[HTTPRouteHandler]:
-    """Every endpoint."""
-    return [handler for module in API for handler in module.HANDLERS]

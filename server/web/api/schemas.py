@@ -35,8 +35,6 @@ Instant = Annotated[datetime, Meta(tz=True)]
 # Text, because msgspec reads a number in a query as seconds since 1970.
 InstantAsked = Annotated[str, Meta(description="RFC 3339", extra_json_schema={"format": "date-time"})]
 IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
-Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-InstantText = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Mode = Literal["offer", "assign"]
 
 

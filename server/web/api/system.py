@@ -3,26 +3,24 @@
 import asyncio
 import time
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from litestar import Request, get
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from server.node import Node
 from server.store.leases import DISPATCHER, lease_state
 from server.store.query import DatabaseAway
 from server.web.access.auth import Connection, bearer
 from server.web.api.endpoint import answer, endpoint
 from server.web.http.errors import unauthorized
 from server.worker_metrics import exposition
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "System"
 CHECK_SECONDS: Final = 1.0
@@ -69,7 +67,7 @@ async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
     return answer(found, 503 if found.status == "down" else 200)
 
 
-async def health(node: "Node") -> Health:
+async def health(node: Node) -> Health:
     """The health of a node. It is down without a writable database, and while it stops."""
     database: State = "up"
     dispatched = False
@@ -99,7 +97,7 @@ async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
         raise unauthorized("Send the metrics token: `Authorization: Bearer ...`.")
 
 
-@get("/metrics", guards=[may_scrape], include_in_schema=False)
+@get("/metrics", guards=[may_scrape])
 async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
     """The metrics of all workers of this port."""
     text = await exposition(request.app.state.siblings)
@@ -163,5 +161,3 @@ METRICS: Final = PrometheusConfig(
     middleware_class=CountedRequests,
     buckets=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5],
 )
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [live, ready]

@@ -3,15 +3,14 @@
 from typing import Annotated, Any, Final
 
 import structlog
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.contract.views import instant, instant_or_none
 from server.store.query import asking
 from server.store.users import Person, PersonRole, find_person, list_people
-from server.users import (
+from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.users import (
     NAME_LENGTHS,
     PASSWORD_LENGTHS,
     LastAdmin,
@@ -21,11 +20,11 @@ from server.users import (
     add_person,
     change_person,
 )
-from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path
+from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG
+from server.web.http.calls import pool_of
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID
 
@@ -53,7 +52,7 @@ class UserChange(Struct, frozen=True, rename="camel", forbid_unknown_fields=True
     password: Password | UnsetType = UNSET
 
 
-class UserView(Struct, frozen=True, rename="camel"):
+class UserView(a.ResponseBody, frozen=True):
     """A user of the board. Only active users can log in."""
 
     id: a.Id
@@ -71,14 +70,7 @@ PAGE: Final = Query(s.PageAsked)
 
 def user_view(person: Person) -> UserView:
     """The view of a user."""
-    return UserView(
-        person.id,
-        person.name,
-        person.role,
-        person.active,
-        instant(person.created_at),
-        instant_or_none(person.last_login_at),
-    )
+    return a.view(UserView, person)
 
 
 @endpoint(
@@ -92,9 +84,8 @@ def user_view(person: Person) -> UserView:
 )
 async def list_users(request: Call) -> ASGIResponse:
     asked = PAGE.of(request)
-    after = BY_ID.key(asked.cursor)
     with asking():
-        found = await list_people(pool_of(request), after[0] if after is not None else None, asked.limit + 1)
+        found = await list_people(pool_of(request), BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda person: (person.id,), user_view))
 
 
@@ -173,16 +164,3 @@ def as_problem(refused: PersonRefused) -> Problem:
     if isinstance(refused, LastAdmin):
         return Problem(LAST_ADMIN, f"{text[:1].upper()}{text[1:]}.")
     return invalid_field("name" if isinstance(refused, NameUnfit) else "password", text)
-
-
-def given(value: Any) -> Any:
-    """The value that was sent, or None."""
-    return None if value is UNSET else value
-
-
-def pool_of(request: Call) -> Any:
-    """The database pool of this node."""
-    return request.app.state.node.database.pool
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_users, make_user, change_user]

@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from server.web.api.answers import ResponseBody
-from server.web.api.schemas import Id, InstantText
+from server.web.api.answers import Id, InstantText, ResponseBody
 
 
 class WebhookView(ResponseBody, frozen=True):

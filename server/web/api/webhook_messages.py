@@ -1,24 +1,21 @@
 """The HTTP API of webhook messages: the log with all attempts, sending again, test messages."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from msgspec import UNSET
 
-from server.contract.views import instant, instant_or_none
+from server.contract.views import instant
 from server.notify.trial import try_out
 from server.store.queues import webhook_log
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
-from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path
+from server.web.api.answers import view
+from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
 from server.web.http.paging import BY_NUMBER
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "Webhooks"
 MESSAGES: Final = Query(s.WebhookMessagesAsked)
@@ -35,14 +32,8 @@ MESSAGES: Final = Query(s.WebhookMessagesAsked)
 )
 async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     asked = MESSAGES.of(request)
-    node: Node = request.app.state.node
-    before = BY_NUMBER.key(asked.cursor)
     found = await webhook_log.read_posts(
-        node.database.pool,
-        id_in_path(webhook_id),
-        before[0] if before is not None else None,
-        asked.status if asked.status is not UNSET else None,
-        asked.limit + 1,
+        pool_of(request), id_in_path(webhook_id), BY_NUMBER.only(asked.cursor), given(asked.status), asked.limit + 1
     )
     if found is None:
         raise not_found()
@@ -52,19 +43,11 @@ async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIRespons
 def message_view(row: webhook_log.PostRow) -> a.WebhookMessageView:
     """The view of a message."""
     over = row.delivered_at is not None or row.parked_at is not None
-    return a.WebhookMessageView(
-        row.id,
-        row.webhook_id,
-        row.type,
-        row.status,
-        instant(row.created_at),
-        row.attempts,
-        None if over else instant(row.next_attempt_at),
-        instant_or_none(row.delivered_at),
-        instant_or_none(row.parked_at),
-        row.last_status,
-        row.last_error,
-        [a.WebhookAttemptView(t.attempt, instant(t.at), t.status, t.ms, t.error) for t in row.made],
+    return view(
+        a.WebhookMessageView,
+        row,
+        next_attempt_at=None if over else instant(row.next_attempt_at),
+        log=[view(a.WebhookAttemptView, attempt) for attempt in row.made],
     )
 
 
@@ -83,7 +66,7 @@ async def redeliver(request: Call, message_id: FromPath[str]) -> ASGIResponse:
 
 async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
     """Send a message again now, and return it. Raises 404, 409 or DatabaseAway."""
-    node: Node = request.app.state.node
+    node = node_of(request)
     sent = await webhook_log.redeliver(node.database.pool, message_id)
     row = await webhook_log.read_post(node.database.pool, message_id)
     if row is None:
@@ -109,7 +92,7 @@ async def redeliver_parked(request: Call, webhook_id: FromPath[str]) -> ASGIResp
 
 async def all_parked_again(request: Call, webhook_id: str) -> int:
     """Send parked messages again; returns how many. Raises 404, 409 for an inactive webhook, or DatabaseAway."""
-    node: Node = request.app.state.node
+    node = node_of(request)
     found = await webhook_log.read_webhook_status(node.database.pool, webhook_id)
     if not found:
         raise not_found()
@@ -134,12 +117,9 @@ async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse
 
 async def tested(request: Call, webhook_id: str) -> webhook_log.PostRow:
     """Send a test message now, and return it. Raises 404 or DatabaseAway."""
-    node: Node = request.app.state.node
+    node = node_of(request)
     message_id = await try_out(node.database.pool, node.webhooks, webhook_id, request.user.actor)
     row = await webhook_log.read_post(node.database.pool, message_id) if message_id is not None else None
     if row is None:
         raise not_found()
     return row
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_messages, redeliver, redeliver_parked, test_webhook]

@@ -3,14 +3,11 @@
 import secrets
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import msgspec
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.contract.views import instant, instant_or_none
 from server.ids import new_id
 from server.notify.addresses import mistake_in
 from server.store.queues import webhook_log
@@ -18,14 +15,12 @@ from server.store.queues import webhooks as store
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
-from server.web.api import webhook_messages
+from server.web.api.answers import view
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
 from server.web.api.webhook_messages import TAG
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_BYTES: Final = 32
@@ -56,11 +51,10 @@ async def add_webhook(request: Call) -> ASGIResponse:
 
 async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.WebhookRow, str]:
     """Create a webhook; returns it with its secret. Raises 409, 422 or DatabaseAway."""
-    node: Node = request.app.state.node
     _check(request, url)
     secret = _new_secret()
     added = await store.add_webhook(
-        node.database.pool, new_id(), url, list(dict.fromkeys(events)), secret, request.user.subject
+        pool_of(request), new_id(), url, list(dict.fromkeys(events)), secret, request.user.subject
     )
     if added is None:
         raise Problem(TOO_MANY_WEBHOOKS, f"The limit of {store.WEBHOOKS_LIMIT} webhooks is reached.")
@@ -68,8 +62,7 @@ async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.We
 
 
 def _check(request: Call, url: str) -> None:
-    node: Node = request.app.state.node
-    wrong = mistake_in(url, allow_private=node.settings.webhooks_allow_private)
+    wrong = mistake_in(url, allow_private=node_of(request).settings.webhooks_allow_private)
     if wrong is not None:
         raise invalid_field("url", wrong)
 
@@ -85,23 +78,13 @@ def _check(request: Call, url: str) -> None:
 )
 async def list_webhooks(request: Call) -> ASGIResponse:
     asked = PAGE.of(request)
-    node: Node = request.app.state.node
-    before = BY_ID.key(asked.cursor)
-    found = await store.read_webhooks(node.database.pool, before[0] if before is not None else None, asked.limit + 1)
+    found = await store.read_webhooks(pool_of(request), BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), webhook_view))
 
 
 def webhook_view(row: store.WebhookRow) -> a.WebhookView:
     """The view of a webhook."""
-    return a.WebhookView(
-        row.id,
-        row.url,
-        row.events,
-        row.active,
-        row.created_by,
-        instant(row.created_at),
-        instant_or_none(row.previous_secret_until),
-    )
+    return view(a.WebhookView, row)
 
 
 @endpoint(
@@ -113,32 +96,15 @@ def webhook_view(row: store.WebhookRow) -> a.WebhookView:
     answers={200: a.WebhookWithStatusView},
 )
 async def get_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    node: Node = request.app.state.node
-    found = await webhook_log.read_webhook_status(node.database.pool, id_in_path(webhook_id))
+    found = await webhook_log.read_webhook_status(pool_of(request), id_in_path(webhook_id))
     if not found:
         raise not_found()
     (status,) = found
-    return answer(
-        a.WebhookWithStatusView(
-            status.id,
-            status.url,
-            status.events,
-            status.active,
-            status.created_by,
-            instant(status.created_at),
-            instant_or_none(status.previous_secret_until),
-            waiting=status.waiting,
-            waiting_since=instant_or_none(status.waiting_since),
-            parked=status.parked,
-            attempts=len(status.attempts),
-            taken=status.taken,
-            ms=status.ms,
-        )
-    )
+    return answer(view(a.WebhookWithStatusView, status, attempts=len(status.attempts)))
 
 
 def _with_secret(row: store.WebhookRow, secret: str) -> a.WebhookWithSecret:
-    return a.WebhookWithSecret(**msgspec.structs.asdict(webhook_view(row)), secret=secret)
+    return view(a.WebhookWithSecret, row, secret=secret)
 
 
 @endpoint(
@@ -165,7 +131,7 @@ async def changed(
     active: bool | None = None,
 ) -> store.WebhookRow:
     """Change the given fields of a webhook. Raises 404, 422 or DatabaseAway."""
-    node: Node = request.app.state.node
+    node = node_of(request)
     if url is not None:
         _check(request, url)
     types = list(dict.fromkeys(events)) if events is not None else None
@@ -191,7 +157,7 @@ async def remove_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIRespon
 
 async def removed(request: Call, webhook_id: str) -> None:
     """Delete a webhook. Raises 404 or DatabaseAway."""
-    if not await store.remove_webhook(request.app.state.node.database.pool, webhook_id):
+    if not await store.remove_webhook(pool_of(request), webhook_id):
         raise not_found()
 
 
@@ -210,18 +176,7 @@ async def rotate_secret(request: Call, webhook_id: FromPath[str]) -> ASGIRespons
 async def rotated(request: Call, webhook_id: str) -> tuple[store.WebhookRow, str]:
     """Give a webhook a new secret; returns both. Raises 404 or DatabaseAway."""
     secret = _new_secret()
-    row = await store.rotate_secret(request.app.state.node.database.pool, webhook_id, secret)
+    row = await store.rotate_secret(pool_of(request), webhook_id, secret)
     if row is None:
         raise not_found()
     return row, secret
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    add_webhook,
-    list_webhooks,
-    get_webhook,
-    change_webhook,
-    remove_webhook,
-    rotate_secret,
-    *webhook_messages.HANDLERS,
-]

@@ -1,9 +1,8 @@
 """The HTTP API of zones: their descriptions, and the spelling of a zone that a caller asks for."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Meta, UnsetType
@@ -14,15 +13,14 @@ from server.dispatch import refusals as r
 from server.dispatch.names import name_key, spelling
 from server.dispatch.shapes import ShapeMistake, geometry_of, plain
 from server.dispatch.zones import Zone
+from server.node import Node
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, no_content
-from server.web.http.errors import invalid_field, not_found, unless_refused
+from server.web.http.calls import node_of, submit
+from server.web.http.errors import invalid_field, not_found
 from server.web.http.paging import Pager
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 TAG: Final = "Admin"
 DESCRIPTION: Final = Body(s.ZoneDescription)
@@ -31,14 +29,14 @@ KEY_LENGTH: Final = 64
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
 
 
-def zone_asked(node: "Node", zone: str | UnsetType) -> str | None:
+def zone_asked(node: Node, zone: str | UnsetType) -> str | None:
     """The zone of a list query, in its spelling; None for all."""
     if not isinstance(zone, str):
         return None
     return node.zones.spelled_before(zone) or spelling(zone)
 
 
-def zone_view(node: "Node", zone: Zone) -> a.ZoneView:
+def zone_view(node: Node, zone: Zone) -> a.ZoneView:
     """The view of a zone."""
     area = node.zones.current.area_km2(zone.key)
     shape = a.ShapeView(**zone.shape) if zone.shape is not None else None
@@ -67,22 +65,16 @@ async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
         shape = plain(shape)
     if name_key(key) in map(name_key, said.helped_by):
         raise invalid_field("helpedBy", "must not name the zone itself")
-    node = _node(request)
     command = c.ChangeZone(key, spelling(said.name), shape, said.helped_by, request.user.actor)
-    unless_refused(await node.executor.submit(command))
-    zone = node.zones.current.find(key)
+    await submit(request, command)
+    zone = node_of(request).zones.current.find(key)
     if zone is None:  # removed meanwhile
         raise not_found()
     return zone
 
 
-def _node(request: Call) -> "Node":
-    node: Node = request.app.state.node
-    return node
-
-
 def _found(request: Call, key: str) -> Zone:
-    zone = _node(request).zones.current.find(key)
+    zone = node_of(request).zones.current.find(key)
     if zone is None:
         raise not_found()
     return zone
@@ -99,7 +91,7 @@ def _found(request: Call, key: str) -> Zone:
 )
 async def list_zones(request: Call) -> ASGIResponse:
     asked = ASKED.of(request)
-    node = _node(request)
+    node = node_of(request)
     after = BY_KEY.key(asked.cursor)
     found = [zone for zone in node.zones.current if after is None or name_key(zone.key) > after[0]]
     shown = found[: asked.limit + 1]
@@ -115,7 +107,7 @@ async def list_zones(request: Call) -> ASGIResponse:
     answers={200: a.ZoneView},
 )
 async def get_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
-    return answer(zone_view(_node(request), _found(request, key)))
+    return answer(zone_view(node_of(request), _found(request, key)))
 
 
 @endpoint(
@@ -126,11 +118,11 @@ async def get_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
     guard=ADMIN,
     body=DESCRIPTION,
     answers={200: a.ZoneView},
-    refusals=(r.TOO_MANY_ZONES.code,),
+    refusals=(r.TOO_MANY_ZONES,),
 )
 async def put_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
     said = await DESCRIPTION.of(request)
-    return answer(zone_view(_node(request), await described(request, key, said)))
+    return answer(zone_view(node_of(request), await described(request, key, said)))
 
 
 @endpoint(
@@ -142,8 +134,5 @@ async def put_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
     answers={204: None},
 )
 async def delete_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
-    unless_refused(await _node(request).executor.submit(c.RemoveZone(key, request.user.actor)))
+    await submit(request, c.RemoveZone(key, request.user.actor))
     return no_content()
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [list_zones, get_zone, put_zone, delete_zone]

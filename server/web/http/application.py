@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 from litestar import Litestar, Request
@@ -56,6 +57,11 @@ def _head_of(send: Send) -> Send:
     return send_head
 
 
+def handlers_in(modules: Iterable[ModuleType]) -> list[HTTPRouteHandler]:
+    """All handlers that these modules declare, in that order."""
+    return [found for module in modules for found in vars(module).values() if isinstance(found, HTTPRouteHandler)]
+
+
 def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
     """The response to OPTIONS. Register it first, otherwise Litestar adds its own, which lists the methods of one
     handler only.
@@ -68,4 +74,4 @@ def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
         return ASGIResponse(status_code=204, headers={"Allow": allowed})
 
     paths = sorted({path for handler in handlers for path in handler.paths})
-    return HTTPRouteHandler(paths, http_method=["OPTIONS"], status_code=200, include_in_schema=False)(options)
+    return HTTPRouteHandler(paths, http_method=["OPTIONS"], status_code=200)(options)

@@ -104,7 +104,7 @@ def read_asset(name: str) -> Asset | None:
     return found
 
 
-@get("/static/{path:path}", include_in_schema=False)
+@get("/static/{path:path}")
 async def static_file(request: Request[Any, None, State], path: FromPath[Path]) -> ASGIResponse:
     """A file under `static/`, with or without the build in front of its name."""
     first, _, rest = path.as_posix().lstrip("/").partition("/")

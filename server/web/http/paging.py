@@ -37,6 +37,11 @@ class Pager(Generic[K]):
             raise invalid_field("cursor", "is not a cursor of this list")
         return key  # type: ignore[no-any-return]
 
+    def only(self, cursor: str | UnsetType) -> Any:
+        """The value of a key with one part. Returns None and raises as `key` does."""
+        key: Any = self.key(cursor)
+        return key[0] if key is not None else None
+
     def page(
         self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], Any]
     ) -> dict[str, Any]:

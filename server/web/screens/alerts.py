@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
@@ -12,7 +11,6 @@ from server.dispatch import commands as c
 from server.dispatch.alerts import RESOLVES_BELOW
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.store.reads import board as reads
 from server.store.reads import notices as record
 from server.store.reads.alerts_and_tickets import (
     AlertWithText,
@@ -20,13 +18,14 @@ from server.store.reads.alerts_and_tickets import (
     read_open_alerts,
     read_past_alerts,
 )
+from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
-from server.web.http.errors import Problem, not_found, refused
-from server.web.screens.board_answers import in_plain_words, node_of
-from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done
+from server.web.http.calls import node_of, pool_of
+from server.web.http.errors import not_found
+from server.web.screens.live_lists import acted, address, again, asked_of, live, refused_here
 
 PATH: Final = "/alerts"
 TOPIC: Final = "watch"
@@ -63,7 +62,7 @@ async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Shown
     return found
 
 
-@get(PATH, guards=[WATCHERS], include_in_schema=False)
+@get(PATH, guards=[WATCHERS])
 async def alerts(request: Call) -> ASGIResponse:
     """The open ones, and the resolved ones."""
     shown = await _all(request)
@@ -77,14 +76,14 @@ async def alerts(request: Call) -> ASGIResponse:
     )
 
 
-@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/now", guards=[WATCHERS])
 async def alerts_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/alerts", **await _all(request))
 
 
 async def _all(request: Call) -> dict[str, Any]:
-    pool = node_of(request).database.pool
+    pool = pool_of(request)
     before = canonical(asked_of(request, "before") or "")
     past = await read_past_alerts(pool, before, PAST_PAGE + 1)
     return {
@@ -97,7 +96,7 @@ async def _all(request: Call) -> dict[str, Any]:
     }
 
 
-@get(f"{PATH}/{{alert_id:str}}", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/{{alert_id:str}}", guards=[WATCHERS])
 async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """One alert: its causes, and its notices."""
     shown = await _one(request, alert_id)
@@ -105,7 +104,7 @@ async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     return await live(request, "watch/alert", nav="alerts", topic=TOPIC, now=now, **shown)
 
 
-@get(f"{PATH}/{{alert_id:str}}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/{{alert_id:str}}/now", guards=[WATCHERS])
 async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/alert", **await _one(request, alert_id))
@@ -122,13 +121,7 @@ async def _one(request: Call, text: str) -> dict[str, Any]:
     return {"s": shown, "notices": page.notices, "shown": None}
 
 
-@post(
-    f"{PATH}/{{alert_id:str}}/acknowledge",
-    guards=[OPS],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post(f"{PATH}/{{alert_id:str}}/acknowledge", guards=[OPS], status_code=200, opt={FORM: True})
 async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """Acknowledge it; the first person who did so keeps it."""
     node = node_of(request)
@@ -137,12 +130,6 @@ async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
         raise not_found()
     answer = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
     if isinstance(answer, Refusal):
-        problem = refused(answer)
-        if problem.kind.status != 409:
-            raise problem
-        return not_done(request, Problem(problem.kind, in_plain_words(answer)), PATH)
-    by = await reads.alert_acknowledged_by(node.database.pool, known)
-    return acted(request, f"Alert acknowledged by {by}.", PATH)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [alerts, alerts_now, alert, alert_now, acknowledge]
+        return refused_here(request, answer, PATH)
+    alert = await read_alert(node.database.pool, known)
+    return acted(request, f"Alert acknowledged by {alert.acknowledged_by if alert else request.user.subject}.", PATH)

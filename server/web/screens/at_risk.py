@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -13,36 +12,34 @@ from server.store.reads.at_risk import read_at_risk
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
-from server.web.http.errors import Problem, refused
-from server.web.screens.board_answers import in_plain_words, node_of
-from server.web.screens.live_lists import acted, again, live, not_done
+from server.web.http.calls import node_of, pool_of
+from server.web.screens.live_lists import acted, again, live, refused_here
 
 PATH: Final = "/at-risk"
 TOPIC: Final = "watch"
 PAGE: Final = 100
 
 
-@get(PATH, guards=[WATCHERS], include_in_schema=False)
+@get(PATH, guards=[WATCHERS])
 async def at_risk(request: Call) -> ASGIResponse:
     """What is at risk, the worst first."""
     return await live(request, "watch/at_risk", nav="alerts", topic=TOPIC, now=f"{PATH}/now", **await _at_risk(request))
 
 
-@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/now", guards=[WATCHERS])
 async def at_risk_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/at_risk", **await _at_risk(request))
 
 
 async def _at_risk(request: Call) -> dict[str, Any]:
-    rows = await read_at_risk(node_of(request).database.pool, None, None, PAGE + 1)
+    rows = await read_at_risk(pool_of(request), None, None, PAGE + 1)
     return {"orders": rows[:PAGE], "more": len(rows) > PAGE}
 
 
 @post(
     f"{PATH}/{{delivery_id:str}}/acknowledge",
     guards=[OPS],
-    include_in_schema=False,
     status_code=200,
     opt={FORM: True},
 )
@@ -51,12 +48,6 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     known = id_in_path(delivery_id)
     answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor))
     if isinstance(answer, Refusal):
-        problem = refused(answer)
-        if problem.kind.status != 409:
-            raise problem
-        return not_done(request, Problem(problem.kind, in_plain_words(answer)), PATH)
+        return refused_here(request, answer, PATH)
     assert answer.delivery is not None
     return acted(request, f"Order {answer.delivery.seller_order_id} is yours.", PATH)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [at_risk, at_risk_now, acknowledge]

@@ -3,23 +3,22 @@
 from typing import Final
 
 from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Scope, Send
 
-from server.board import Feed
 from server.board.broadcast import Viewer
-from server.board.feed import TOPICS
+from server.board.feed import TOPICS, Feed
 from server.board.render import partial_of
 from server.ids import canonical
 from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.screens import board_bulk
-from server.web.screens.board_answers import feed_of, node_of
+from server.web.screens.board_answers import feed_of
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
@@ -27,7 +26,7 @@ TEXT_LIMIT: Final = 100
 ABOUT_LIMIT: Final = 200
 
 
-@get("/board", guards=[WATCHERS], include_in_schema=False)
+@get("/board", guards=[WATCHERS])
 async def board(request: Call) -> ASGIResponse:
     """The whole board; which of its rows are shown, and how they are sorted, is the address's and the script's."""
     feed = feed_of(request)
@@ -45,7 +44,7 @@ async def board(request: Call) -> ASGIResponse:
     )
 
 
-@get("/board/rows", guards=[WATCHERS], include_in_schema=False)
+@get("/board/rows", guards=[WATCHERS])
 async def rows(request: Call) -> ASGIResponse:
     """All tables, the headline and the alerts again, to be morphed into an open board."""
     epoch = request.query_params.get("at", "")[:POSITION_LIMIT].partition("-")[0]
@@ -58,7 +57,7 @@ async def rows(request: Call) -> ASGIResponse:
     return ASGIResponse(body=body, headers=NO_STORE, media_type=HTML)
 
 
-@get("/board/beyond", guards=[WATCHERS], include_in_schema=False)
+@get("/board/beyond", guards=[WATCHERS])
 async def beyond(request: Call) -> ASGIResponse:
     """Rows in a zone (`?zone=`), or with some words (`?q=`), that the tables do not show because there are so many:
     in a `tbody` for each table that is cut.
@@ -98,7 +97,7 @@ class EventStream(ASGIStreamingResponse):
             self._feed.leave(self._viewer)
 
 
-@get("/board/stream", guards=[WATCHERS], include_in_schema=False)
+@get("/board/stream", guards=[WATCHERS])
 async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
@@ -114,29 +113,26 @@ async def stream(request: Call) -> ASGIResponse:
     return EventStream(request, feed, viewer)
 
 
-@get("/admin/orders/{order_id:path}", guards=[WATCHERS], include_in_schema=False)
+@get("/admin/orders/{order_id:path}", guards=[WATCHERS])
 async def order(request: Call) -> ASGIResponse:
     """Where tickets lead: the newest delivery under the seller's order id, whatever characters that has."""
     order_id = request.scope["path"].removeprefix("/admin/orders/")
     if "\x00" in order_id:
         raise not_found()
-    newest = await newest_of_order(node_of(request).database.pool, order_id)
+    newest = await newest_of_order(pool_of(request), order_id)
     if newest is None:
         raise not_found()
     return _to_delivery(newest)
 
 
-@get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
+@get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS])
 async def unassigned_order(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Where notifications lead."""
     known = id_in_path(delivery_id)
-    if not await delivery_exists(node_of(request).database.pool, known):
+    if not await delivery_exists(pool_of(request), known):
         raise not_found()
     return _to_delivery(known)
 
 
 def _to_delivery(delivery_id: str) -> ASGIResponse:
     return see_other(f"/board/deliveries/{delivery_id}")
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [board, rows, beyond, stream, order, unassigned_order]

@@ -7,8 +7,7 @@ Refused: the dialog shows the reason in plain words, and what was typed stays.
 from collections.abc import Callable
 from typing import Final
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -23,19 +22,20 @@ from server.dispatch.refusals import Refusal
 from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.store.query import asking
-from server.store.reads import board as reads
 from server.store.reads.drivers import read_driver
+from server.store.reads.operations import read_alert
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call, id_in_path
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
-from server.web.screens.board_answers import done, error_fragment, invalid_fragment, node_of, refused_fragment
+from server.web.screens.board_answers import NotDone, dialog_action, done, refused_fragment
 from server.web.screens.board_bulk import BREAK_MINUTES
 from server.web.screens.board_form import BoardForm, wanted_availability
 from server.web.screens.board_seen import (
-    Moved,
-    Seen,
+    Overtaken,
     SeenDriver,
+    SeenOrder,
     carry_out,
     carry_out_for,
     parse_seen,
@@ -48,51 +48,57 @@ from server.web.screens.shell import fragment
 UNREADABLE: Final = "This form cannot be read. Close it and open it again."
 
 
-async def _shown(request: Call, text: str) -> tuple[Delivery, Seen]:
+async def _shown(request: Call, text: str) -> tuple[Delivery, SeenOrder]:
     """The delivery in the path with its offers and assignments, and what its dialog's form carries. Raises 404 or
     DatabaseAway.
     """
     delivery_id = id_in_path(text)
-    found = await read_seen(node_of(request).database.pool, [delivery_id])
+    found = await read_seen(pool_of(request), [delivery_id])
     if delivery_id not in found:
         raise not_found()
     return found[delivery_id]
 
 
-async def _submit(request: Call, command: c.Command) -> Answer | Refusal:
-    return await node_of(request).executor.submit(command)
+async def _submit(request: Call, command: c.Command) -> Answer:
+    return _done(await node_of(request).executor.submit(command))
 
 
 async def _carry_out(
     request: Call, form: BoardForm, delivery_id: str, command: Callable[[int | None], c.Command]
-) -> Answer | Refusal | Moved:
-    """To the order as the dialog showed it; without a dialog, to the order as it is."""
+) -> Answer:
+    """Execute a command for the version that the dialog showed, or the current one. Raises FormInvalid or NotDone."""
     text = form.text("seen")
     if not text:
         return await _submit(request, command(None))
     seen = parse_seen(text)
     if seen is None or seen.delivery_id != delivery_id:
         raise FormInvalid(UNREADABLE)
-    node = node_of(request)
-    return await carry_out(
-        node.database.pool, node.executor, seen, lambda now: command(now.version), request.user.actor
-    )
+    node, me = node_of(request), request.user.actor
+    return _done(await carry_out(node.database.pool, node.executor, seen, lambda now: command(now.version), me))
 
 
-def _not_done(answer: Refusal | Moved) -> ASGIResponse:
+def _done(answer: Answer | Refusal | Overtaken) -> Answer:
+    """The answer, if the command succeeded. Raises NotDone."""
     if isinstance(answer, Refusal):
-        return refused_fragment(answer)
-    return error_fragment(f"Not changed: {answer.what}.", 409)
+        raise NotDone.refused(answer)
+    if isinstance(answer, Overtaken):
+        raise NotDone(f"Not changed: {answer.what}.", 409)
+    return answer
 
 
-def _name_of(answer: Answer) -> str:
+def _order(answer: Answer) -> str:
+    assert answer.delivery is not None
+    return f"Order {answer.delivery.seller_order_id}"
+
+
+def _driver(answer: Answer) -> str:
     return answer.driver.name if answer.driver is not None else "the driver"
 
 
 # Assign a waiting delivery to somebody.
 
 
-@get("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/assign", guards=[OPS])
 async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """The candidates, ranked, with distance and minutes, and why not the others."""
     delivery, seen = await _shown(request, delivery_id)
@@ -103,36 +109,29 @@ async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIRespon
     return fragment(request, "board/dialogs/assign.html", delivery=delivery, seen=seen, choices=ranked)
 
 
-@post("/board/deliveries/{delivery_id:str}/assign", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/deliveries/{delivery_id:str}/assign", OPS)
 async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Offer it to the chosen driver, or assign it to them without asking."""
     known = id_in_path(delivery_id)
-    try:
-        form = await read_form(request, BoardForm)
-        driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
-        reason, early = form.reason(), form.ticked("early")
-        actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
-        answer = await _carry_out(
-            request,
-            form,
-            known,
-            lambda version: c.AssignDelivery(
-                known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early, replace_offer=True
-            ),
-        )
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
-    if not isinstance(answer, Answer):
-        return _not_done(answer)
-    assert answer.delivery is not None
-    what = "assigned" if direct else "offered"
-    return done(f"Order {answer.delivery.seller_order_id} {what} to {_name_of(answer)}.")
+    form = await read_form(request, BoardForm)
+    driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
+    reason, early = form.reason(), form.ticked("early")
+    actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
+    answer = await _carry_out(
+        request,
+        form,
+        known,
+        lambda version: c.AssignDelivery(
+            known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early, replace_offer=True
+        ),
+    )
+    return done(f"{_order(answer)} {'assigned' if direct else 'offered'} to {_driver(answer)}.")
 
 
 # Take an assignment from its driver.
 
 
-@get("/board/deliveries/{delivery_id:str}/reassign", guards=[OPS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/reassign", guards=[OPS])
 async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Who loses what, why, and optionally who gets it."""
     delivery, seen = await _shown(request, delivery_id)
@@ -160,18 +159,15 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     )
 
 
-@post("/board/assignments/{assignment_id:str}/reassign", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/assignments/{assignment_id:str}/reassign", OPS)
 async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     """Free the driver; search again, or give it to the one chosen."""
     known = id_in_path(assignment_id)
-    try:
-        form = await read_form(request, BoardForm)
-        reason = form.reason()
-        driver_id = form.optional_id("driver")
-        direct = driver_id is not None and form.mode() == "assign"
-        version = form.whole_number("version")
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
+    form = await read_form(request, BoardForm)
+    reason = form.reason()
+    driver_id = form.optional_id("driver")
+    direct = driver_id is not None and form.mode() == "assign"
+    version = form.whole_number("version")
     command = c.Reassign(
         assignment_id=known,
         reason=reason,
@@ -184,33 +180,26 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
         version=version,
     )
     answer = await _submit(request, command)
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
-    assert answer.delivery is not None
-    order = answer.delivery.seller_order_id
     if driver_id is None:
-        return done(f"Order {order} taken from its driver. A new search started.")
-    return done(f"Order {order} {'assigned' if direct else 'offered'} to {_name_of(answer)}.")
+        return done(f"{_order(answer)} taken from its driver. A new search started.")
+    return done(f"{_order(answer)} {'assigned' if direct else 'offered'} to {_driver(answer)}.")
 
 
 # Search again.
 
 
-@get("/board/deliveries/{delivery_id:str}/search", guards=[OPS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/search", guards=[OPS])
 async def search_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Whether a scheduled order is to be dispatched now."""
     delivery, _ = await _shown(request, delivery_id)
     return fragment(request, "board/dialogs/search.html", delivery=delivery)
 
 
-@post("/board/deliveries/{delivery_id:str}/search", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/deliveries/{delivery_id:str}/search", OPS)
 async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """One search now; a scheduled order is dispatched by it only if the dialog said so."""
     known = id_in_path(delivery_id)
-    try:
-        early = (await read_form(request, BoardForm)).ticked("early")
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
+    early = (await read_form(request, BoardForm)).ticked("early")
     with asking():
         found = await node_of(request).asking.search(known, request.user.actor, early=early)
     if isinstance(found, Refusal):
@@ -223,77 +212,63 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 # Cancel.
 
 
-@get("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS])
 async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """The reason, and what it means for the driver."""
     delivery, seen = await _shown(request, delivery_id)
     assignment = delivery.active_assignment()
-    driver = await read_driver(node_of(request).database.pool, assignment.driver_id) if assignment else None
+    driver = await read_driver(pool_of(request), assignment.driver_id) if assignment else None
     return fragment(request, "board/dialogs/cancel.html", delivery=delivery, seen=seen, driver=driver)
 
 
-@post("/board/deliveries/{delivery_id:str}/cancel", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/deliveries/{delivery_id:str}/cancel", OPS)
 async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Cancel it."""
     known = id_in_path(delivery_id)
-    try:
-        form = await read_form(request, BoardForm)
-        reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
-        answer = await _carry_out(
-            request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
-        )
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
-    if not isinstance(answer, Answer):
-        return _not_done(answer)
-    assert answer.delivery is not None
-    return done(f"Order {answer.delivery.seller_order_id} cancelled.")
+    form = await read_form(request, BoardForm)
+    reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
+    answer = await _carry_out(
+        request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
+    )
+    return done(f"{_order(answer)} cancelled.")
 
 
 # Acknowledge.
 
 
-@get("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS])
 async def acknowledge_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A note for the colleagues."""
     delivery, seen = await _shown(request, delivery_id)
     return fragment(request, "board/dialogs/acknowledge.html", delivery=delivery, seen=seen)
 
 
-@post("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/deliveries/{delivery_id:str}/acknowledge", OPS)
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Acknowledge it."""
     known = id_in_path(delivery_id)
-    try:
-        form = await read_form(request, BoardForm)
-        note, actor = form.note(), request.user.actor
-        answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
-    if not isinstance(answer, Answer):
-        return _not_done(answer)
-    assert answer.delivery is not None
-    return done(f"Order {answer.delivery.seller_order_id} acknowledged.")
+    form = await read_form(request, BoardForm)
+    note, actor = form.note(), request.user.actor
+    answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
+    return done(f"{_order(answer)} acknowledged.")
 
 
-@post("/board/alerts/{alert_id:str}/acknowledge", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/alerts/{alert_id:str}/acknowledge", OPS)
 async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """Acknowledge an alert; the first person who did so keeps it."""
     known = id_in_path(alert_id)
-    answer = await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
-    by = await reads.alert_acknowledged_by(node_of(request).database.pool, known)
-    return done(f"Alert acknowledged by {by}.")
+    await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
+    alert = await read_alert(pool_of(request), known)
+    return done(f"Alert acknowledged by {alert.acknowledged_by if alert else request.user.subject}.")
 
 
 # A driver's availability.
 
 
-@get("/board/drivers/{driver_id:str}/availability", guards=[OPS], include_in_schema=False)
+@get("/board/drivers/{driver_id:str}/availability", guards=[OPS])
 async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """Which, why, and for how long."""
-    driver = await read_driver(node_of(request).database.pool, id_in_path(driver_id))
+    driver = await read_driver(pool_of(request), id_in_path(driver_id))
     if driver is None:
         raise not_found()
     return fragment(
@@ -301,30 +276,22 @@ async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIRe
     )
 
 
-@post("/board/drivers/{driver_id:str}/availability", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/drivers/{driver_id:str}/availability", OPS)
 async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """A dispatcher decides it."""
     known = id_in_path(driver_id)
-    try:
-        form = await read_form(request, BoardForm)
-        availability, reason, minutes = wanted_availability(form)
-        seen = _driver_seen(form, known)
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
+    form = await read_form(request, BoardForm)
+    availability, reason, minutes = wanted_availability(form)
+    seen = _driver_seen(form, known)
     node, actor = node_of(request), request.user.actor
 
     def command(now: SeenDriver | None) -> c.Command:
         return c.SetAvailability(known, availability, reason, actor, minutes, now.changed_at if now else None)
 
-    answer: Answer | Refusal | Moved
     if seen is None:
         answer = await _submit(request, command(None))
     else:
-        answer = await carry_out_for(node.database.pool, node.executor, seen, command, actor)
-    if isinstance(answer, Moved):
-        return error_fragment(f"Not changed: {answer.what}.", 409)
-    if isinstance(answer, Refusal):
-        return refused_fragment(answer)
+        answer = _done(await carry_out_for(node.database.pool, node.executor, seen, command, actor))
     assert answer.driver is not None
     return done(f"{answer.driver.name} is now: {lower_first(words(STATES, answer.driver.availability))}.")
 
@@ -335,20 +302,3 @@ def _driver_seen(form: BoardForm, driver_id: str) -> SeenDriver | None:
     if text and (seen is None or seen.driver_id != driver_id):
         raise FormInvalid(UNREADABLE)
     return seen
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [
-    assign_dialog,
-    assign,
-    reassign_dialog,
-    reassign,
-    search_dialog,
-    search,
-    cancel_dialog,
-    cancel,
-    acknowledge_dialog,
-    acknowledge,
-    acknowledge_alert,
-    availability_dialog,
-    set_availability,
-]

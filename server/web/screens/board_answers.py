@@ -1,21 +1,23 @@
 """What the board's handlers have in common: how an action is answered, how refusals read."""
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from litestar import Request
+from litestar import Request, Response, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
 
+from server.board.feed import Feed
 from server.contract import words as w
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
+from server.web.access.guards import Guard
+from server.web.api.endpoint import Handler
+from server.web.http.calls import node_of
+from server.web.http.forms import FormInvalid
 from server.web.screens.shell import HTML, NO_STORE
-
-if TYPE_CHECKING:
-    from server.board import Feed
-    from server.node import Node
-
 
 STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
 
@@ -28,13 +30,7 @@ PLAIN: Final = {
 """Refusals in words for somebody who looks at a dialog."""
 
 
-def node_of(request: Request[Any, Any, Any]) -> "Node":
-    """The node that answers."""
-    node: Node = request.app.state.node
-    return node
-
-
-def feed_of(request: Request[Any, Any, Any]) -> "Feed":
+def feed_of(request: Request[Any, Any, Any]) -> Feed:
     """The feed of the node that answers."""
     return node_of(request).feed
 
@@ -60,6 +56,33 @@ def _ended(why: str) -> str:
     return " ".join([w.words(w.ASSIGNMENTS, status.upper()), *by])
 
 
+class NotDone(Exception):
+    """The command was refused; the dialog shows why."""
+
+    def __init__(self, why: str, status: int) -> None:
+        super().__init__(why)
+        self.status = status
+
+    @classmethod
+    def refused(cls, refusal: Refusal) -> "NotDone":
+        """409 (404, 503) with the reason in plain words."""
+        return cls(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
+
+
+def dialog_action(path: str, guard: Guard) -> Callable[[Handler], HTTPRouteHandler]:
+    """A handler for a dialog's button. The dialog shows FormInvalid and NotDone."""
+    decorator: Callable[[Handler], HTTPRouteHandler] = post(
+        path,
+        guards=[guard],
+        status_code=200,
+        exception_handlers={
+            FormInvalid: lambda _, wrong: _in_dialog(str(wrong), 422),
+            NotDone: lambda _, not_done: _in_dialog(str(not_done), not_done.status),
+        },
+    )
+    return decorator
+
+
 def refused_fragment(refusal: Refusal) -> ASGIResponse:
     """409 (404, 503) with the reason in plain words."""
     return error_fragment(in_plain_words(refusal), STATUSES.get(refusal.code, 409))
@@ -72,5 +95,13 @@ def invalid_fragment(text: str) -> ASGIResponse:
 
 def error_fragment(text: str, status: int) -> ASGIResponse:
     """What went wrong, in a sentence."""
-    body = Markup('<p class="error">{}</p>').format(text)
-    return ASGIResponse(body=body.encode(), status_code=status, headers=NO_STORE, media_type=HTML)
+    return ASGIResponse(body=_sentence(text), status_code=status, headers=NO_STORE, media_type=HTML)
+
+
+def _in_dialog(text: str, status: int) -> Response[bytes]:
+    """The same as an exception handler for Litestar."""
+    return Response(_sentence(text), status_code=status, headers=NO_STORE, media_type=HTML)
+
+
+def _sentence(text: str) -> bytes:
+    return Markup('<p class="error">{}</p>').format(text).encode()

@@ -8,8 +8,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
@@ -23,14 +22,15 @@ from server.ids import canonical, new_id
 from server.store.reads.drivers import read_driver, read_names
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
-from server.web.screens.board_answers import in_plain_words, invalid_fragment, node_of
+from server.web.screens.board_answers import dialog_action, in_plain_words, invalid_fragment
 from server.web.screens.board_form import BoardForm, wanted_availability
 from server.web.screens.board_seen import (
-    Moved,
-    Seen,
+    Overtaken,
     SeenDriver,
+    SeenOrder,
     carry_out,
     carry_out_for,
     parse_seen,
@@ -66,7 +66,7 @@ class Shown(Struct, frozen=True):
     seen: str
 
 
-class Line(Struct, frozen=True):
+class BulkResult(Struct, frozen=True):
     """What became of one of them, as a sentence without its full stop."""
 
     id: str
@@ -84,7 +84,7 @@ def _checked(action: str) -> None:
         raise not_found()
 
 
-@get("/board/bulk/{action:str}", guards=[OPS], include_in_schema=False)
+@get("/board/bulk/{action:str}", guards=[OPS])
 async def bulk_dialog(request: Call, action: FromPath[str]) -> ASGIResponse:
     """One dialog for a selection: each of it as it is now."""
     _checked(action)
@@ -97,7 +97,7 @@ async def bulk_dialog(request: Call, action: FromPath[str]) -> ASGIResponse:
 
 
 async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
-    pool = node_of(request).database.pool
+    pool = pool_of(request)
     found = await read_seen(pool, ids)
     held = [a.driver_id for delivery, _ in found.values() if (a := delivery.active_assignment()) is not None]
     offered = [offer.driver_id for delivery, _ in found.values() if (offer := delivery.open_offer()) is not None]
@@ -116,20 +116,17 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
 
 
 async def _drivers_shown(request: Call, ids: list[str]) -> list[Shown]:
-    pool = node_of(request).database.pool
+    pool = pool_of(request)
     found = [driver for known in ids if (driver := await read_driver(pool, known)) is not None]
     return [Shown(d.id, d.name, w.words(w.STATES, d.availability), str(seen_driver(d))) for d in found]
 
 
-@post("/board/bulk/{action:str}", guards=[OPS], status_code=200, include_in_schema=False)
+@dialog_action("/board/bulk/{action:str}", OPS)
 async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
     """The same command for each of a selection, as the dialog showed it; a line for each says what became of it."""
     _checked(action)
-    try:
-        form = await read_form(request, BoardForm)
-        lines = await (_drivers(request, form) if action == "availability" else _orders(request, action, form))
-    except FormInvalid as wrong:
-        return invalid_fragment(str(wrong))
+    form = await read_form(request, BoardForm)
+    lines = await (_drivers(request, form) if action == "availability" else _orders(request, action, form))
     done = [line.id for line in lines if line.done]
     left = len(lines) - len(done)
     summary = f"{len(done)} changed" + (f", {left} not changed" if left else "") + "."
@@ -152,28 +149,28 @@ def _selected(form: BoardForm, parse: Callable[[str], T | None]) -> list[T]:
     return found
 
 
-async def _orders(request: Call, action: str, form: BoardForm) -> list[Line]:
+async def _orders(request: Call, action: str, form: BoardForm) -> list[BulkResult]:
     node, me = node_of(request), request.user.actor
     selected = _selected(form, parse_seen)
     command = _command(action, form, me)
     names = {known: delivery for known, (delivery, _) in (await read_seen(node.database.pool, _ids(selected))).items()}
 
-    async def one(seen: Seen) -> Line:
+    async def one(seen: SeenOrder) -> BulkResult:
         delivery = names.get(seen.delivery_id)
         name = delivery.seller_order_id if delivery is not None else "This order"
         if action == "reassign" and seen.assignment_id is None:
-            return Line(seen.delivery_id, name, "not changed: it has no driver", False)
+            return BulkResult(seen.delivery_id, name, "not changed: it has no driver", False)
         answer = await carry_out(node.database.pool, node.executor, seen, command, me)
         return _line(seen.delivery_id, name, answer, DONE[action], REPEATED.get(action, ""))
 
     return await _gathered(one, selected)
 
 
-def _ids(selected: list[Seen]) -> list[str]:
+def _ids(selected: list[SeenOrder]) -> list[str]:
     return [seen.delivery_id for seen in selected]
 
 
-def _command(action: str, form: BoardForm, me: Any) -> Callable[[Seen], c.Command]:
+def _command(action: str, form: BoardForm, me: Any) -> Callable[[SeenOrder], c.Command]:
     if action == "acknowledge":
         note = form.note()
         return lambda seen: c.Acknowledge(seen.delivery_id, me, note, seen.version)
@@ -181,7 +178,7 @@ def _command(action: str, form: BoardForm, me: Any) -> Callable[[Seen], c.Comman
     if action == "cancel":
         return lambda seen: c.CancelDelivery(seen.delivery_id, reason, me, force, seen.version)
 
-    def reassign(seen: Seen) -> c.Command:
+    def reassign(seen: SeenOrder) -> c.Command:
         assert seen.assignment_id is not None
         return c.Reassign(
             seen.assignment_id, reason, new_id(), new_id(), me, force=force, version=seen.assignment_version
@@ -190,7 +187,7 @@ def _command(action: str, form: BoardForm, me: Any) -> Callable[[Seen], c.Comman
     return reassign
 
 
-async def _drivers(request: Call, form: BoardForm) -> list[Line]:
+async def _drivers(request: Call, form: BoardForm) -> list[BulkResult]:
     node, me = node_of(request), request.user.actor
     selected = _selected(form, parse_seen_driver)
     availability, reason, minutes = wanted_availability(form)
@@ -199,7 +196,7 @@ async def _drivers(request: Call, form: BoardForm) -> list[Line]:
     def command(seen: SeenDriver) -> c.Command:
         return c.SetAvailability(seen.driver_id, availability, reason, me, minutes, seen.changed_at)
 
-    async def one(seen: SeenDriver) -> Line:
+    async def one(seen: SeenDriver) -> BulkResult:
         answer = await carry_out_for(node.database.pool, node.executor, seen, command, me)
         state = w.lower_first(w.words(w.STATES, availability))
         return _line(seen.driver_id, names.get(seen.driver_id, "This driver"), answer, f"set to {state}", "")
@@ -207,28 +204,25 @@ async def _drivers(request: Call, form: BoardForm) -> list[Line]:
     return await _gathered(one, selected)
 
 
-async def _gathered(one: Callable[[T], Awaitable[Line]], selected: list[T]) -> list[Line]:
+async def _gathered(one: Callable[[T], Awaitable[BulkResult]], selected: list[T]) -> list[BulkResult]:
     """All of them, some at a time: their commands share batches, and pages still get their connections."""
     width = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(seen: T) -> Line:
+    async def in_turn(seen: T) -> BulkResult:
         async with width:
             return await one(seen)
 
     return list(await asyncio.gather(*(in_turn(seen) for seen in selected)))
 
 
-def _line(known: str, name: str, answer: Answer | Refusal | Moved, done: str, repeated: str) -> Line:
-    if isinstance(answer, Moved):
-        return Line(known, name, f"not changed: {answer.what}", False)
+def _line(known: str, name: str, answer: Answer | Refusal | Overtaken, done: str, repeated: str) -> BulkResult:
+    if isinstance(answer, Overtaken):
+        return BulkResult(known, name, f"not changed: {answer.what}", False)
     if isinstance(answer, Refusal):
         if answer.code == r.VERSION_CHANGED.code:
-            return Line(known, name, "not changed: it changed after you opened the form", False)
+            return BulkResult(known, name, "not changed: it changed after you opened the form", False)
         why = w.lower_first(in_plain_words(answer).rstrip("."))
-        return Line(known, name, f"not changed: {why}", False)
+        return BulkResult(known, name, f"not changed: {why}", False)
     if answer.decided.repeated and repeated:
-        return Line(known, name, repeated, True)
-    return Line(known, name, done, True)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [bulk_dialog, bulk]
+        return BulkResult(known, name, repeated, True)
+    return BulkResult(known, name, done, True)

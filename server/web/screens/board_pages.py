@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -24,8 +23,8 @@ from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
+from server.web.http.calls import node_of
 from server.web.http.errors import not_found
-from server.web.screens.board_answers import node_of
 from server.web.screens.shell import fragment, page
 
 TIMELINE_LIMIT: Final = 2_000
@@ -33,13 +32,13 @@ NOTICES_LIMIT: Final = 500
 HISTORY_LIMIT: Final = 50
 
 
-@get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS])
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A delivery's page."""
     return await page(request, "board/delivery.html", nav="board", **await _delivery(request, delivery_id))
 
 
-@get("/board/deliveries/{delivery_id:str}/now", guards=[WATCHERS], include_in_schema=False)
+@get("/board/deliveries/{delivery_id:str}/now", guards=[WATCHERS])
 async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """What of the page changes, again."""
     return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
@@ -92,13 +91,13 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
     return Gone(since, driver.phone) if since is not None else None
 
 
-@get("/board/drivers/{driver_id:str}", guards=[WATCHERS], include_in_schema=False)
+@get("/board/drivers/{driver_id:str}", guards=[WATCHERS])
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """A driver's page, for ops."""
     return await page(request, "board/driver.html", nav="board", **await _driver(request, driver_id))
 
 
-@get("/board/drivers/{driver_id:str}/now", guards=[WATCHERS], include_in_schema=False)
+@get("/board/drivers/{driver_id:str}/now", guards=[WATCHERS])
 async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """What of the page changes, again."""
     return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))
@@ -131,6 +130,3 @@ async def _driver(request: Call, text: str) -> dict[str, Any]:
 
 def _history(history: Sequence[AvailabilityChange], driver: Driver) -> list[tuple[AvailabilityChange, str]]:
     return [(change, by(Actor(change.actor_type, change.actor_id), {driver.id: driver.name})) for change in history]
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [delivery_page, delivery_now, driver_page, driver_now]

@@ -46,7 +46,7 @@ IN_HAND: Final = (
 """Whoever did it: the order is another one for whoever decides about it."""
 
 
-class Seen(Struct, frozen=True):
+class SeenOrder(Struct, frozen=True):
     """An order as a dialog showed it: its version, the number of its last event, and that of its assignment."""
 
     delivery_id: str
@@ -74,7 +74,7 @@ class SeenDriver(Struct, frozen=True):
         return f"{self.driver_id}.{(self.changed_at - EPOCH) // timedelta(milliseconds=1)}"
 
 
-def parse_seen(text: str) -> Seen | None:
+def parse_seen(text: str) -> SeenOrder | None:
     """What a form carries; None if it cannot be read."""
     parts = text.split(".")
     if len(parts) not in (3, 5):
@@ -84,7 +84,7 @@ def parse_seen(text: str) -> Seen | None:
     if None in numbers or None in ids:
         return None
     found: tuple[Any, ...] = (ids[0], *numbers[:2], *ids[1:], *numbers[2:])
-    return Seen(*found)
+    return SeenOrder(*found)
 
 
 def parse_seen_driver(text: str) -> SeenDriver | None:
@@ -108,7 +108,7 @@ def seen_driver(driver: Driver) -> SeenDriver:
     return SeenDriver(driver.id, driver.last_availability_change)
 
 
-async def read_seen(pool: Pool, ids: Sequence[str]) -> dict[str, tuple[Delivery, Seen]]:
+async def read_seen(pool: Pool, ids: Sequence[str]) -> dict[str, tuple[Delivery, SeenOrder]]:
     """These orders as a dialog shows them now. Raises DatabaseAway.
 
     The events are read before the orders: one in between counts as news, though the dialog may show it already.
@@ -119,22 +119,22 @@ async def read_seen(pool: Pool, ids: Sequence[str]) -> dict[str, tuple[Delivery,
     return {known: (found[known], _seen(found[known], last[known])) for known in ids if known in found}
 
 
-def _seen(delivery: Delivery, event_id: int) -> Seen:
+def _seen(delivery: Delivery, event_id: int) -> SeenOrder:
     assignment = delivery.active_assignment()
     if assignment is None:
-        return Seen(delivery.id, delivery.version, event_id)
-    return Seen(delivery.id, delivery.version, event_id, assignment.id, assignment.version)
+        return SeenOrder(delivery.id, delivery.version, event_id)
+    return SeenOrder(delivery.id, delivery.version, event_id, assignment.id, assignment.version)
 
 
-class Moved(Struct, frozen=True):
+class Overtaken(Struct, frozen=True):
     """Refused, because of what somebody did after the dialog was opened: a part of a sentence that names them."""
 
     what: str
 
 
 async def carry_out(
-    pool: Pool, executor: Executor, seen: Seen, command: Callable[[Seen], c.Command], me: Actor
-) -> Answer | Refusal | Moved:
+    pool: Pool, executor: Executor, seen: SeenOrder, command: Callable[[SeenOrder], c.Command], me: Actor
+) -> Answer | Refusal | Overtaken:
     """Do it to the order that the dialog showed. Raises DatabaseAway."""
     for _ in range(ATTEMPTS):
         answer = await executor.submit(command(seen))
@@ -142,11 +142,11 @@ async def carry_out(
             if not answer.decided.repeated:
                 return answer
             moved = await _moved(pool, seen, me)
-            return Moved(moved) if moved is not None else answer
+            return Overtaken(moved) if moved is not None else answer
         now = (await read_seen(pool, [seen.delivery_id])).get(seen.delivery_id)
         moved = await _moved(pool, seen, me)
         if moved is not None:
-            return Moved(moved)
+            return Overtaken(moved)
         if answer.code != r.VERSION_CHANGED.code or now is None:
             return answer
         seen = replace(now[1], event_id=seen.event_id)
@@ -155,7 +155,7 @@ async def carry_out(
 
 async def carry_out_for(
     pool: Pool, executor: Executor, seen: SeenDriver, command: Callable[[SeenDriver], c.Command], me: Actor
-) -> Answer | Refusal | Moved:
+) -> Answer | Refusal | Overtaken:
     """Decide the availability of the driver that the dialog showed. Raises DatabaseAway."""
     for _ in range(ATTEMPTS):
         answer = await executor.submit(command(seen))
@@ -165,7 +165,7 @@ async def carry_out_for(
         changes = await read_history(pool, seen.driver_id, None, EVENTS_LIMIT) or []
         for change in changes:
             if change.timestamp > seen.changed_at and change.actor_type != "system":
-                return Moved(_availability_moved(change, me))
+                return Overtaken(_availability_moved(change, me))
         if driver is None:
             return r.NOT_FOUND
         seen = seen_driver(driver)
@@ -179,7 +179,7 @@ def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
     return f"{_who(Actor(change.actor_type, change.actor_id), me)} has just set “{state}”"
 
 
-async def _moved(pool: Pool, seen: Seen, me: Actor) -> str | None:
+async def _moved(pool: Pool, seen: SeenOrder, me: Actor) -> str | None:
     """The last thing that people or the order's driver did since the dialog was opened, if they did any."""
     events = await read_timeline(pool, seen.delivery_id, seen.event_id, EVENTS_LIMIT) or []
     found = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import segno
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
@@ -21,9 +20,9 @@ from server.web.access.guards import ADMIN, OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import invitation, revoke_device
 from server.web.api.endpoint import Call, id_in_path
-from server.web.http.errors import Problem, not_found, unless_refused
+from server.web.http.calls import pool_of, submit
+from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
-from server.web.screens.board_answers import node_of
 from server.web.screens.shell import flash, page, see_other
 
 SHOWN_LIMIT: Final = 100
@@ -44,19 +43,13 @@ class Shown(Struct, frozen=True):
     expires_at: datetime
 
 
-@get("/board/drivers/{driver_id:str}/access", guards=[WATCHERS], include_in_schema=False)
+@get("/board/drivers/{driver_id:str}/access", guards=[WATCHERS])
 async def access(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """The driver's devices, and the actions for the user's role."""
     return await _access(request, await _found(request, driver_id))
 
 
-@post(
-    "/board/drivers/{driver_id:str}/access",
-    guards=[OPS],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post("/board/drivers/{driver_id:str}/access", guards=[OPS], status_code=200, opt={FORM: True})
 async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """`do` is `invite`, or `sign-out` with a `device`."""
     form = await read_form(request, Form)
@@ -79,13 +72,7 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
             return await _access(request, driver, 422, problem="Choose what to do.")
 
 
-@post(
-    "/board/drivers/{driver_id:str}/active",
-    guards=[ADMIN],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post("/board/drivers/{driver_id:str}/active", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """`do` is `deactivate` or `reactivate`."""
     form = await read_form(request, Form)
@@ -101,7 +88,7 @@ async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse
         case _:
             return await _access(request, driver, 422, problem="Choose what to do.")
     try:
-        unless_refused(await node_of(request).executor.submit(command))
+        await submit(request, command)
     except Problem as problem:
         return await _refused(request, driver, problem)
     return see_other(_path(driver), flash(request, "good", message))
@@ -112,7 +99,7 @@ def _path(driver: Driver) -> str:
 
 
 async def _found(request: Call, text: str) -> Driver:
-    driver = await read_driver(node_of(request).database.pool, id_in_path(text))
+    driver = await read_driver(pool_of(request), id_in_path(text))
     if driver is None:
         raise not_found()
     return driver
@@ -126,7 +113,7 @@ async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIRespo
 
 
 async def _access(request: Call, driver: Driver, status: int = 200, **context: Any) -> ASGIResponse:
-    pool = node_of(request).database.pool
+    pool = pool_of(request)
     shown = {
         "problem": None,
         "invitation": None,
@@ -142,6 +129,3 @@ def qr_code(text: str) -> Markup:
     """A QR code as SVG that takes its colours and its size from the style sheet."""
     code = segno.make_qr(text, error="l")
     return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title="QR code of the link"))  # noqa: S704
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [access, change_access, change_active]

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from server.board.templates import environment
@@ -28,7 +27,7 @@ MINOR_UNITS: Final = {currency: digits for currency, digits in EXPONENTS.items()
 """The digits of the currencies that have not two: browsers know other ones for some than ISO 4217 does."""
 
 
-@get("/driver", include_in_schema=False)
+@get("/driver")
 async def driver_page(request: Call) -> ASGIResponse:
     """The same for every driver who reads its language."""
     language = _language(request)
@@ -57,7 +56,7 @@ def _page(zone_name: str, language: str) -> tuple[bytes, bytes]:
     return body, gzip.compress(body, 6, mtime=0)
 
 
-@get("/driver/manifest.webmanifest", include_in_schema=False)
+@get("/driver/manifest.webmanifest")
 async def manifest(request: Call) -> ASGIResponse:
     """What makes the page installable."""
     language = _language(request)
@@ -97,7 +96,7 @@ def _manifest(language: str) -> bytes:
     )
 
 
-@get("/driver/sw.js", include_in_schema=False)
+@get("/driver/sw.js")
 async def service_worker(request: Call) -> ASGIResponse:
     """Keeps the page's files; another build is another worker."""
     headers = {**ASK_AGAIN, "Service-Worker-Allowed": "/driver"}
@@ -121,6 +120,3 @@ def _worker(language: str) -> str:
     }
     head = "".join(f"const {name} = {value};\n" for name, value in constants.items())
     return head + script.read_text()
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [driver_page, manifest, service_worker]

@@ -8,36 +8,33 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
 from server.contract.views import instant
 from server.contract.words import REASONS, words
+from server.node import Node
 from server.settings import zone_of
 from server.store.query import asking
 from server.store.reads.insights import read_groups, read_zones
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call
+from server.web.http.calls import node_of
 from server.web.http.errors import not_found
-from server.web.screens.board_answers import node_of
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
     DEFAULT_WINDOW,
     WINDOWS,
     Insights,
-    Tally,
+    Outcomes,
     Window,
     insights_of,
 )
 from server.web.screens.shell import NO_STORE, page
-
-if TYPE_CHECKING:
-    from server.node import Node
 
 KEPT_SECONDS: Final = 10.0
 KEPT_LIMIT: Final = 50
@@ -58,7 +55,7 @@ class InsightsReader:
         self._kept: dict[tuple[str, str | None], tuple[float, Insights]] = {}
         self._asking = asyncio.Lock()
 
-    async def read(self, node: "Node", window: Window, zone: str | None) -> Insights:
+    async def read(self, node: Node, window: Window, zone: str | None) -> Insights:
         """The insights of this window till now. Raises DatabaseAway."""
         with asking():
             async with asyncio.timeout(WAIT_SECONDS), self._asking:
@@ -72,7 +69,7 @@ class InsightsReader:
                 return found
 
 
-async def _read(node: "Node", window: Window, zone: str | None) -> Insights:
+async def _read(node: Node, window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
     local = zone_of(time_zone)
     since = window.start(now, local)
@@ -86,7 +83,7 @@ def _asked(request: Call) -> tuple[Window, str | None]:
     return window, zone or None
 
 
-@get("/insights", guards=[WATCHERS], include_in_schema=False)
+@get("/insights", guards=[WATCHERS])
 async def insights_screen(request: Call) -> ASGIResponse:
     """The charts, each with its table."""
     node = node_of(request)
@@ -133,7 +130,7 @@ TALLY: Final = (
 )
 
 
-def _cells(tally: Tally) -> list[Cell]:
+def _cells(tally: Outcomes) -> list[Cell]:
     return [
         tally.accepted,
         tally.auto_accepted,
@@ -194,7 +191,7 @@ FILES: Final[dict[str, Callable[[Insights, int], Iterator[Row]]]] = {
 """By name: the header and the rows, given the time to answer that is in force."""
 
 
-@get("/insights/{name:str}", guards=[WATCHERS], include_in_schema=False)
+@get("/insights/{name:str}", guards=[WATCHERS])
 async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     """A table as a file: time, hours, zones, reasons, responses or timeouts `.csv`."""
     if name not in FILES:
@@ -220,6 +217,3 @@ def _written(cell: Cell) -> Cell:
     if isinstance(cell, str) and cell.startswith(FORMULA):
         return f"'{cell}"
     return cell
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [insights_screen, insights_file]

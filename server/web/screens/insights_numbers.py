@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.store.reads.insights import Group, start_of
+from server.store.reads.insights import OfferGroup, start_of
 
 TIMEOUTS: Final = (5, 10, 15, 20, 30, 45, 60, 90, 120)
 BIN_SECONDS: Final = 5
@@ -42,7 +42,7 @@ WINDOWS: Final = {
 DEFAULT_WINDOW: Final = "24h"
 
 
-class Tally(Struct):
+class Outcomes(Struct):
     """What happened in one part of the window. Shares are None where there is nothing to share."""
 
     accepted: int = 0
@@ -79,7 +79,7 @@ class Tally(Struct):
         """Deliveries that waited over five minutes of those that wanted a driver."""
         return self.late / self.wanted if self.wanted else None
 
-    def add(self, group: Group) -> None:
+    def add(self, group: OfferGroup) -> None:
         """Count these in."""
         self.accepted += group.accepted
         self.auto_accepted += group.auto_accepted
@@ -91,7 +91,7 @@ class Tally(Struct):
         self.late += group.late
 
 
-class Answers(Struct, frozen=True):
+class AnswersWithin(Struct, frozen=True):
     """Answers that took from `seconds` up to five more."""
 
     seconds: int
@@ -116,10 +116,10 @@ class Insights(Struct, frozen=True):
     since: datetime
     until: datetime
     by_day: bool
-    total: Tally
-    over_time: list[tuple[datetime, Tally]]
-    hours: list[tuple[int, Tally]]
-    zones: list[tuple[str, Tally]]
+    total: Outcomes
+    over_time: list[tuple[datetime, Outcomes]]
+    hours: list[tuple[int, Outcomes]]
+    zones: list[tuple[str, Outcomes]]
     reasons: list[tuple[str, int]]
     seconds: dict[int, tuple[int, int]]
 
@@ -133,14 +133,14 @@ class Insights(Struct, frozen=True):
                 return second + 1
         return None
 
-    def answers(self) -> list[Answers]:
+    def answers(self) -> list[AnswersWithin]:
         """The distribution of the time to answer, up to the slowest answer."""
         last = max(self.seconds, default=-1) // BIN_SECONDS
         bins = [[0, 0] for _ in range(last + 1)]
         for second, pair in self.seconds.items():
             for side in (0, 1):
                 bins[second // BIN_SECONDS][side] += pair[side]
-        return [Answers(index * BIN_SECONDS, *pair) for index, pair in enumerate(bins)]
+        return [AnswersWithin(index * BIN_SECONDS, *pair) for index, pair in enumerate(bins)]
 
     def timeouts(self, current: int) -> list[Timeout]:
         """Other times to answer, and the one in force: longer ones are not known, since nobody was given them."""
@@ -162,13 +162,13 @@ def _parts(since: datetime, until: datetime, zone: tzinfo, *, by_day: bool) -> I
         at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
 
 
-def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Group]) -> Insights:
+def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[OfferGroup]) -> Insights:
     """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
     since = window.start(now, zone)
-    total = Tally()
-    parts = {at: Tally() for at in _parts(since, now, zone, by_day=window.by_day)}
-    hours = [Tally() for _ in range(24)]
-    zones: dict[str, Tally] = {}
+    total = Outcomes()
+    parts = {at: Outcomes() for at in _parts(since, now, zone, by_day=window.by_day)}
+    hours = [Outcomes() for _ in range(24)]
+    zones: dict[str, Outcomes] = {}
     reasons: Counter[str] = Counter()
     seconds: dict[int, tuple[int, int]] = {}
     for group in groups:
@@ -182,7 +182,7 @@ def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Gr
                 for tally in (total, _part(parts, group.hour, zone, window), hours[group.hour.astimezone(zone).hour]):
                     tally.add(group)
             if group.zone is not None:
-                zones.setdefault(group.zone, Tally()).add(group)
+                zones.setdefault(group.zone, Outcomes()).add(group)
     return Insights(
         since,
         now,
@@ -196,6 +196,6 @@ def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Gr
     )
 
 
-def _part(parts: dict[datetime, Tally], hour: datetime, zone: tzinfo, window: Window) -> Tally:
+def _part(parts: dict[datetime, Outcomes], hour: datetime, zone: tzinfo, window: Window) -> Outcomes:
     """Where an hour belongs; the database's clock may be a moment ahead of ours."""
-    return parts.setdefault(start_of(hour, zone, by_day=window.by_day), Tally())
+    return parts.setdefault(start_of(hour, zone, by_day=window.by_day), Outcomes())

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 from litestar.response.base import ASGIResponse
 
+from server.dispatch.refusals import Refusal
 from server.web.api.endpoint import Call
-from server.web.http.errors import Problem
-from server.web.screens.board_answers import done, error_fragment
+from server.web.http.errors import Problem, refused
+from server.web.screens.board_answers import done, error_fragment, in_plain_words
 from server.web.screens.shell import flash, fragment, page, see_other
 
 TEXT_LIMIT: Final = 100
@@ -40,6 +41,14 @@ def not_done(request: Call, problem: Problem, path: str) -> ASGIResponse:
     if "hx-request" in request.headers:
         return error_fragment(said, problem.kind.status)
     return see_other(path, flash(request, "bad", said))
+
+
+def refused_here(request: Call, refusal: Refusal, path: str) -> ASGIResponse:
+    """The refusal of a command in plain words. Raises a problem that is not a refusal, such as 503."""
+    problem = refused(refusal)
+    if problem.kind.status != 409:
+        raise problem
+    return not_done(request, Problem(problem.kind, in_plain_words(refusal)), path)
 
 
 def in_words(problem: Problem) -> str:

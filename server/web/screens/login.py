@@ -11,17 +11,16 @@ from urllib.parse import urlsplit
 import structlog
 from litestar import Request, get, post
 from litestar.datastructures import Cookie
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.store.query import asking
 from server.store.users import PersonRole
-from server.users import Passwords
 from server.web.access.auth import address_of
 from server.web.access.devices import Devices
 from server.web.access.login_limits import LoginLimits
-from server.web.access.sessions import FORM, LONGEST_SECONDS, Session
+from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
+from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
 from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
@@ -54,13 +53,13 @@ class LoggedIn(Struct, frozen=True, rename="camel"):
 CREDENTIALS: Final = Body(Credentials)
 
 
-@get("/", include_in_schema=False)
+@get("/")
 async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
     """To the board, or first to the login."""
     return see_other(LOGIN if await sessions_of(request).of(request) is None else START)
 
 
-@get(LOGIN, include_in_schema=False)
+@get(LOGIN)
 async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
     """The form; whoever is logged in already goes on."""
     wanted = local_path(request.query_params.get("next"), START)
@@ -69,7 +68,7 @@ async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
     return await page(request, "login.html", next=wanted, name="", problem=None)
 
 
-@post(LOGIN, include_in_schema=False, status_code=200)
+@post(LOGIN, status_code=200)
 async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     """A form is answered with a screen or the way on, JSON with JSON."""
     if not is_from_here(request):
@@ -98,7 +97,7 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
     return see_other(wanted, headers=_logged_in(request, session, name))
 
 
-async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> Session:
+async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> LoginSession:
     """1. Too many tries: 429. 2. Not right: 401. 3. A new session, and an end to the one brought along.
 
     Raises 503 when too many others are at it, or the database is away.
@@ -131,7 +130,7 @@ async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> 
     return session
 
 
-@post("/logout", include_in_schema=False, status_code=200, opt={FORM: True})
+@post("/logout", status_code=200, opt={FORM: True})
 async def log_out(request: Request[Any, Any, Any]) -> ASGIResponse:
     """End this session, with `?everywhere=1` all of this person's."""
     sessions = sessions_of(request)
@@ -163,7 +162,7 @@ def is_from_here(request: Request[Any, Any, Any]) -> bool:
         return False
 
 
-def _logged_in(request: Request[Any, Any, Any], session: Session, name: str) -> list[tuple[str, str]]:
+def _logged_in(request: Request[Any, Any, Any], session: LoginSession, name: str) -> list[tuple[str, str]]:
     """The headers that keep the session's token in the browser, and make the browser known for this name."""
     devices: Devices = request.app.state.devices
     return [
@@ -184,6 +183,3 @@ def _session_cookie(request: Request[Any, Any, Any], token: str | None) -> str:
         secure=sessions.is_secure(request),
     )
     return cookie.to_header(header="")
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [start, login_screen, log_in, log_out]

@@ -5,7 +5,6 @@ from typing import Any, Final, cast, get_args
 
 import msgspec
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -16,9 +15,9 @@ from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.api.notices import BY_SOURCE, seen
+from server.web.http.calls import node_of
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of
-from server.web.screens.board_answers import node_of
 from server.web.screens.live_lists import acted, address, again, asked_of, live
 
 PATH: Final = "/notices"
@@ -51,7 +50,7 @@ assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
 )
 
 
-@get(PATH, guards=[WATCHERS], include_in_schema=False)
+@get(PATH, guards=[WATCHERS])
 async def notices(request: Call) -> ASGIResponse:
     """The newest; `?to=`, `kind`, `outcome`, `zone`, `hours`, `delivery` choose."""
     shown = await _shown(request)
@@ -60,7 +59,7 @@ async def notices(request: Call) -> ASGIResponse:
     return await live(request, "watch/notices", nav="alerts", topic=TOPIC if moves else None, now=now, **shown)
 
 
-@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/now", guards=[WATCHERS])
 async def notices_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/notices", **await _shown(request))
@@ -111,17 +110,8 @@ async def _shown(request: Call) -> dict[str, Any]:
     }
 
 
-@post(
-    f"{PATH}/{{notice_id:str}}/acknowledge",
-    guards=[OPS],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post(f"{PATH}/{{notice_id:str}}/acknowledge", guards=[OPS], status_code=200, opt={FORM: True})
 async def acknowledge(request: Call, notice_id: FromPath[str]) -> ASGIResponse:
     """Somebody has seen it; whoever was first keeps it."""
     notice = await seen(request, id_in_path(notice_id))
     return acted(request, f"Seen by {notice.by}.", PATH)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [notices, notices_now, acknowledge]

@@ -4,7 +4,6 @@ from datetime import datetime, time, timedelta
 from typing import Any, Final, get_args
 
 from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from server.dispatch.model import DeliveryStatus
@@ -17,7 +16,7 @@ from server.web.access.guards import WATCHERS
 from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import Call
 from server.web.api.zones import zone_asked
-from server.web.screens.board_answers import node_of
+from server.web.http.calls import node_of
 from server.web.screens.live_lists import address
 from server.web.screens.shell import page
 
@@ -27,7 +26,7 @@ TEXT_LIMIT: Final = 200
 FIELDS: Final = ("q", "from", "to", "driver", "store", "zone", "status")
 
 
-@get(ORDERS, guards=[WATCHERS], include_in_schema=False)
+@get(ORDERS, guards=[WATCHERS])
 async def orders(request: Call) -> ASGIResponse:
     """Newest first. Filters: `?q=`, `from`, `to` (days), `driver` (an id), `store`, `zone`, `status`. Cursor: `at`."""
     node = node_of(request)
@@ -98,6 +97,3 @@ def _end(day: datetime) -> datetime:
         return day + timedelta(days=1) - timedelta(milliseconds=1)
     except OverflowError:
         return day
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [orders]

@@ -8,7 +8,6 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
@@ -21,9 +20,10 @@ from server.store.policies import Version, read_versions
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.board_answers import STATUSES, node_of
+from server.web.screens.board_answers import STATUSES
 from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
 from server.web.screens.policy_form import (
     RUNGS_LIMIT,
@@ -48,7 +48,7 @@ class Entry(Struct, frozen=True):
     changes: list[Difference] | None
 
 
-@get(PATH, guards=[WATCHERS], include_in_schema=False)
+@get(PATH, guards=[WATCHERS])
 async def policy_screen(request: Call) -> ASGIResponse:
     """The policy in force, or in the form an older version (`?version=`) to go back to; the history from `?before=`."""
     node = node_of(request)
@@ -68,7 +68,7 @@ async def policy_screen(request: Call) -> ASGIResponse:
     return await _screen(request, filled, newest, back=shown if going_back else None)
 
 
-@post(PATH, guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post(PATH, guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change_policy(request: Call) -> ASGIResponse:
     """`do=` add or remove-N change the ladder in the form only; anything else saves.
 
@@ -106,10 +106,10 @@ async def change_policy(request: Call) -> ASGIResponse:
 
 
 async def _refused(request: Call, filled: Filled, refusal: Refusal) -> ASGIResponse:
-    newest, *_ = await read_versions(node_of(request).database.pool, None, 1)
+    newest, *_ = await read_versions(pool_of(request), None, 1)
     if refusal.code == r.VERSION_CHANGED.code:
         theirs: list[Difference] = []
-        for made_from in await read_versions(node_of(request).database.pool, filled.version, 1):
+        for made_from in await read_versions(pool_of(request), filled.version, 1):
             if made_from.policy is not None and newest.policy is not None:
                 theirs = differences(made_from.policy, newest.policy)
         return await _screen(request, filled, newest, 409, overtaken=newest, theirs=theirs)
@@ -118,7 +118,7 @@ async def _refused(request: Call, filled: Filled, refusal: Refusal) -> ASGIRespo
 
 async def _screen(request: Call, filled: Filled, newest: Version, status: int = 200, **context: Any) -> ASGIResponse:
     before = _number(request.query_params.get("before"))
-    versions = await read_versions(node_of(request).database.pool, before, PAGE + 1)
+    versions = await read_versions(pool_of(request), before, PAGE + 1)
     shown = {"wrong": {}, "problem": None, "overtaken": None, "theirs": [], "back": None, "focus": None, **context}
     back: Version | None = shown["back"]
     going_back = differences(newest.policy, back.policy) if back and back.policy and newest.policy else []
@@ -154,6 +154,3 @@ def _entries(versions: Sequence[Version]) -> list[Entry]:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) <= 9 else None
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [policy_screen, change_policy]

@@ -111,7 +111,7 @@ class Field(Struct, frozen=True):
         return round(number / 100, 10) if self.percent else number
 
 
-class Group(Struct, frozen=True):
+class FieldGroup(Struct, frozen=True):
     """Tunables that belong together."""
 
     key: str
@@ -121,7 +121,7 @@ class Group(Struct, frozen=True):
 
 
 GROUPS: Final = (
-    Group(
+    FieldGroup(
         "offers",
         "Offers",
         "An open offer keeps its deadline.",
@@ -133,7 +133,7 @@ GROUPS: Final = (
             Field("matchWindowMs", "Wait for more orders before matching", "ms", "0 matches at once"),
         ),
     ),
-    Group(
+    FieldGroup(
         "search",
         "Search",
         "How far from the pickup Callboard looks for drivers.",
@@ -143,7 +143,7 @@ GROUPS: Final = (
             Field("positionFreshSeconds", "A position is valid for", "s"),
         ),
     ),
-    Group(
+    FieldGroup(
         "presence",
         "Presence",
         "When a driver counts as gone.",
@@ -152,7 +152,7 @@ GROUPS: Final = (
             Field("callPresenceSeconds", "After the last call, without a connection", "s"),
         ),
     ),
-    Group(
+    FieldGroup(
         "travel",
         "Travel",
         "How Callboard estimates distances and times.",
@@ -163,7 +163,7 @@ GROUPS: Final = (
             Field("maxTripKm", "Longest trip", "km", "the order of a longer one waits for a check of its address"),
         ),
     ),
-    Group(
+    FieldGroup(
         "pay",
         "Pay",
         "What an offer shows as pay if the order does not say.",
@@ -173,7 +173,7 @@ GROUPS: Final = (
             Field("currency", "Currency"),
         ),
     ),
-    Group(
+    FieldGroup(
         "watch",
         "Orders under way",
         "When an order that has a driver is at risk.",
@@ -190,7 +190,7 @@ GROUPS: Final = (
             ),
         ),
     ),
-    Group(
+    FieldGroup(
         "planning",
         "Planning",
         "When orders are offered, and to which drivers.",
@@ -199,7 +199,7 @@ GROUPS: Final = (
             Field("planning.nextJobs", "Extra orders for a driver at capacity", "orders"),
         ),
     ),
-    Group(
+    FieldGroup(
         "alerts",
         "Alerts",
         "When Callboard raises an alert for a zone.",

@@ -1,9 +1,10 @@
-"""Every module of the screens, and their handlers under one router."""
+"""The modules of the screens, and a router with all their handlers."""
 
 from typing import Final
 
 from litestar import Router
 
+from server.web.http.application import handlers_in
 from server.web.screens import (
     alerts,
     at_risk,
@@ -33,4 +34,4 @@ SCREENS: Final = (
 
 def screen_router() -> Router:
     """Every screen and every action on one."""
-    return screens([handler for module in SCREENS for handler in module.HANDLERS])
+    return screens(handlers_in(SCREENS))

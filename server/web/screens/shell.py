@@ -24,7 +24,7 @@ from server.board.templates import environment
 from server.settings import Settings
 from server.store.query import DatabaseAway
 from server.web.access.auth import Principal
-from server.web.access.sessions import Session, Sessions
+from server.web.access.sessions import LoginSession, Sessions
 from server.web.http.assets import asset
 from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
 from server.web.http.protection import PROTECTION
@@ -79,7 +79,7 @@ def sessions_of(request: Request[Any, Any, Any]) -> Sessions:
 def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
     """What the frame of a screen needs: who looks at it, their CSRF token, addresses of files, messages."""
     state = request.scope["state"]
-    session: Session | None = state.get("session")
+    session: LoginSession | None = state.get("session")
     principal: Principal | None = request.scope.get("user")
     if session is not None:
         principal = session.principal

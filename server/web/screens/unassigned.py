@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -16,11 +15,10 @@ from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
-from server.web.http.errors import Problem, refused
+from server.web.http.calls import node_of, pool_of
 from server.web.http.forms import FormInvalid, read_form
-from server.web.screens.board_answers import in_plain_words, node_of
 from server.web.screens.board_form import BoardForm
-from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done
+from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done, refused_here
 
 UNASSIGNED: Final = "/unassigned"
 TICKETS: Final = "/tickets"
@@ -28,13 +26,13 @@ TOPIC: Final = "watch"
 PAGE: Final = 100
 
 
-@get(UNASSIGNED, guards=[WATCHERS], include_in_schema=False)
+@get(UNASSIGNED, guards=[WATCHERS])
 async def unassigned(request: Call) -> ASGIResponse:
     """What waits, the worst first; with `?all=1` those that wait no longer too, the newest first."""
     return await _screen(request, "watch/unassigned", UNASSIGNED, await _waits(request))
 
 
-@get(f"{UNASSIGNED}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{UNASSIGNED}/now", guards=[WATCHERS])
 async def unassigned_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/unassigned", **await _waits(request))
@@ -65,13 +63,7 @@ async def _waits(request: Call) -> dict[str, Any]:
     }
 
 
-@post(
-    f"{UNASSIGNED}/{{delivery_id:str}}/acknowledge",
-    guards=[OPS],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post(f"{UNASSIGNED}/{{delivery_id:str}}/acknowledge", guards=[OPS], status_code=200, opt={FORM: True})
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Acknowledge it, with a note for the colleagues."""
     known = id_in_path(delivery_id)
@@ -81,21 +73,18 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
         return not_done(request, wrong, UNASSIGNED)
     answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor, note))
     if isinstance(answer, Refusal):
-        problem = refused(answer)
-        if problem.kind.status != 409:
-            raise problem
-        return not_done(request, Problem(problem.kind, in_plain_words(answer)), UNASSIGNED)
+        return refused_here(request, answer, UNASSIGNED)
     assert answer.delivery is not None
     return acted(request, f"Order {answer.delivery.seller_order_id} is yours.", UNASSIGNED)
 
 
-@get(TICKETS, guards=[WATCHERS], include_in_schema=False)
+@get(TICKETS, guards=[WATCHERS])
 async def tickets(request: Call) -> ASGIResponse:
     """Tickets, the newest first; `?only=open` or `closed` chooses."""
     return await _screen(request, "watch/tickets", TICKETS, await _tickets(request))
 
 
-@get(f"{TICKETS}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{TICKETS}/now", guards=[WATCHERS])
 async def tickets_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/tickets", **await _tickets(request))
@@ -105,7 +94,7 @@ async def _tickets(request: Call) -> dict[str, Any]:
     only = asked_of(request, "only", ("open", "closed"))
     at = canonical(asked_of(request, "at") or "")
     wanted = None if only is None else only == "open"
-    rows = await read_tickets_with_orders(node_of(request).database.pool, at, wanted, PAGE + 1)
+    rows = await read_tickets_with_orders(pool_of(request), at, wanted, PAGE + 1)
     chosen = {"only": only}
     return {
         "tickets": rows[:PAGE],
@@ -113,6 +102,3 @@ async def _tickets(request: Call) -> dict[str, Any]:
         "at": at,
         "older": address(TICKETS, **chosen, at=rows[PAGE - 1].id) if len(rows) > PAGE else None,
     }
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [unassigned, unassigned_now, acknowledge, tickets, tickets_now]

@@ -4,17 +4,17 @@ from typing import Any, Final, cast, get_args
 
 import structlog
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.store.query import asking
 from server.store.users import Person, PersonRole, find_person, list_people
-from server.users import PASSWORD_LENGTHS, random_password
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
+from server.web.access.users import PASSWORD_LENGTHS, random_password
 from server.web.api.endpoint import Call, id_in_path
-from server.web.api.users import changed, made, pool_of
+from server.web.api.users import changed, made
+from server.web.http.calls import pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
 from server.web.screens.shell import flash, page, see_other, sessions_of
@@ -30,13 +30,13 @@ assert set(ROLES) == set(get_args(PersonRole))
 log = structlog.get_logger(__name__)
 
 
-@get("/users", guards=[ADMIN], include_in_schema=False)
+@get("/users", guards=[ADMIN])
 async def people(request: Call) -> ASGIResponse:
     """Everybody, and the form for one more."""
     return await _people(request)
 
 
-@post("/users", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post("/users", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def add(request: Call) -> ASGIResponse:
     """One more; a password that was made up is shown this once."""
     form = await read_form(request, Form)
@@ -56,13 +56,13 @@ async def add(request: Call) -> ASGIResponse:
     return await _people(request, 201, fresh=(person, generated))
 
 
-@get("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False)
+@get("/users/{user_id:str}", guards=[ADMIN])
 async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     """One person, and what can be changed."""
     return await _person(request, await _found(request, user_id))
 
 
-@post("/users/{user_id:str}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post("/users/{user_id:str}", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     """`do=` role, deactivate, activate, password or logout."""
     form = await read_form(request, Form)
@@ -126,6 +126,3 @@ async def _person(request: Call, person: Person, status: int = 200, **context: A
     return await page(
         request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
     )
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [people, add, one, change]

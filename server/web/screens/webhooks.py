@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
@@ -30,9 +29,9 @@ from server.web.access.sessions import FORM
 from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
 from server.web.api.endpoint import Call, id_in_path
+from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.board_answers import node_of
 from server.web.screens.live_lists import acted, address, again, asked_of, in_words, live, not_done
 from server.web.screens.shell import flash, see_other
 
@@ -90,21 +89,20 @@ def about(post: PostRow) -> str | None:
 # All of them.
 
 
-@get(PATH, guards=[WATCHERS], include_in_schema=False)
+@get(PATH, guards=[WATCHERS])
 async def webhooks(request: Call) -> ASGIResponse:
     """Every webhook with its delivery status; the form for one more."""
     return await _all(request, Filled())
 
 
-@get(f"{PATH}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/now", guards=[WATCHERS])
 async def webhooks_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "webhooks/list", **await _fares(request))
 
 
 async def _fares(request: Call) -> dict[str, Any]:
-    node = node_of(request)
-    return {"webhooks": await read_webhook_status(node.database.pool), "bars": bars}
+    return {"webhooks": await read_webhook_status(pool_of(request)), "bars": bars}
 
 
 async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse:
@@ -115,7 +113,7 @@ async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse
     )
 
 
-@post(PATH, guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post(PATH, guards=[ADMIN], status_code=200, opt={FORM: True})
 async def add(request: Call) -> ASGIResponse:
     """One more. Its secret is shown this once."""
     filled = Filled()
@@ -154,13 +152,13 @@ def _said_of(problem: Problem) -> str:
 # One of them.
 
 
-@get(f"{PATH}/{{webhook_id:str}}", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/{{webhook_id:str}}", guards=[WATCHERS])
 async def webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """One webhook and its log."""
     return await _one(request, id_in_path(webhook_id))
 
 
-@get(f"{PATH}/{{webhook_id:str}}/now", guards=[WATCHERS], include_in_schema=False)
+@get(f"{PATH}/{{webhook_id:str}}/now", guards=[WATCHERS])
 async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))
@@ -213,12 +211,12 @@ async def _one(
     )
 
 
-@post(f"{PATH}/{{webhook_id:str}}", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post(f"{PATH}/{{webhook_id:str}}", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """`do=` save, activate, deactivate, rotate, test, redeliver or delete."""
     known = id_in_path(webhook_id)
     path = f"{PATH}/{known}"
-    if not await read_webhook_status(node_of(request).database.pool, known):
+    if not await read_webhook_status(pool_of(request), known):
         raise not_found()
     try:
         form = await read_form(request, Form)
@@ -280,18 +278,12 @@ async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
     return acted(request, f"{counted(count, 'message is', 'messages are')} being sent again.", path)
 
 
-@post(
-    f"{PATH}/{{webhook_id:str}}/messages/{{message_id:str}}",
-    guards=[ADMIN],
-    include_in_schema=False,
-    status_code=200,
-    opt={FORM: True},
-)
+@post(f"{PATH}/{{webhook_id:str}}/messages/{{message_id:str}}", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPath[str]) -> ASGIResponse:
     """Send one message again."""
     known, message = id_in_path(webhook_id), id_in_path(message_id)
     path = f"{PATH}/{known}"
-    found = await read_post(node_of(request).database.pool, message)
+    found = await read_post(pool_of(request), message)
     if found is None or found.webhook_id != known:
         raise not_found()
     try:
@@ -301,6 +293,3 @@ async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPa
             raise
         return not_done(request, problem, path)
     return acted(request, "The message is being sent again.", path)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [webhooks, webhooks_now, add, webhook, webhook_now, change, redeliver]

@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 import msgspec
 from litestar import get, post
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from server.dispatch import commands as c
@@ -18,9 +17,9 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call
 from server.web.api.zones import described
-from server.web.http.errors import Problem, invalid_field, unless_refused
+from server.web.http.calls import node_of, submit
+from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, read_form
-from server.web.screens.board_answers import node_of
 from server.web.screens.shell import flash, page, see_other
 from server.web.screens.users import in_words
 
@@ -28,7 +27,7 @@ SHOWN_LIMIT: Final = 500
 FIELDS: Final = ("key", "name", "helped_by", "shape")
 
 
-@get("/zones", guards=[WATCHERS], include_in_schema=False)
+@get("/zones", guards=[WATCHERS])
 async def zones(request: Call) -> ASGIResponse:
     """All zones, and the form for one: `?zone=` fills it in."""
     asked = request.query_params.get("zone", "").replace("\x00", "")
@@ -37,7 +36,7 @@ async def zones(request: Call) -> ASGIResponse:
     return await _zones(request, filled=filled)
 
 
-@post("/zones", guards=[ADMIN], include_in_schema=False, status_code=200, opt={FORM: True})
+@post("/zones", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change(request: Call) -> ASGIResponse:
     """`do=` save or remove."""
     form = await read_form(request, Form)
@@ -45,7 +44,7 @@ async def change(request: Call) -> ASGIResponse:
     filled = {name: form.text(name) for name in FIELDS}
     try:
         if form.last("do") == "remove":
-            unless_refused(await node_of(request).executor.submit(c.RemoveZone(key, request.user.actor)))
+            await submit(request, c.RemoveZone(key, request.user.actor))
             said = f"The description of {key} is deleted. Its orders and drivers stay in the zone."
         else:
             zone = await described(request, key, _said(filled))
@@ -107,6 +106,3 @@ async def _zones(request: Call, status: int = 200, **context: Any) -> ASGIRespon
     described_first = sorted(rows, key=lambda row: (row[1] is None, name_key(row[0])))
     shown = {"problem": None, **context}
     return await page(request, "zones.html", status, nav="zones", zones=described_first, **shown)
-
-
-HANDLERS: Final[list[HTTPRouteHandler]] = [zones, change]

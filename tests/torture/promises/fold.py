@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 
 from server.contract.views import parse_instant
 from server.dispatch import events as e
+from server.dispatch.apply import apply
 from server.dispatch.model import (
     SYSTEM,
     Actor,
@@ -33,6 +34,7 @@ NOT_FOLDED: Final = frozenset(
     {"alert.raised", "alert.resolved", "alert.acknowledged", "zone.changed", "zone.removed", "policy.changed"}
 )
 """About no delivery and no driver."""
+_KINDS: Final = {kind.type: kind for kind in e.KINDS}
 
 
 def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> Verdict:
@@ -51,7 +53,7 @@ def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> V
         try:
             event = rebuild.event(row)
             rebuild.begin(world, row, event)
-            world.apply(event)
+            apply(world, event)
         except (AssertionError, KeyError, AttributeError, TypeError, ValueError) as error:
             verdict.must(False, f"event {row.id} ({row.type}) cannot have happened: {type(error).__name__} {error}")
     for delivery_id in database.deliveries.keys() | world.deliveries.keys():
@@ -179,7 +181,7 @@ class _Rebuild:
             "offer_id": row.offer_id,
             "assignment_id": row.assignment_id,
         }
-        kind = e.EVENT_TYPES[row.type]
+        kind = _KINDS[row.type]
         special = self._SPECIAL.get(kind)
         return kind(**common, **(special(self, row) if special is not None else {}))
 
