@@ -11,6 +11,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.metrics import LOOP_LAG
 from server.process.supervisor import REUSE_PORT, Port, Workers
 from server.settings import Settings
 from server.worker_metrics import Siblings, exposition, merged
@@ -152,6 +153,7 @@ async def test_any_worker_tells_what_all_of_them_count(run: Run) -> None:
 
 async def test_a_worker_that_does_not_answer_holds_nobody_up(tmp_path: Path) -> None:
     first, second = (Siblings(str(tmp_path), number, 3) for number in range(2))
+    LOOP_LAG.set(0.0)
     async with first.telling(), second.telling():
         text = (await exposition(first)).decode()
     assert "\ncallboard_workers 3\n" in text
