@@ -89,6 +89,23 @@ class Answered(Struct, frozen=True):
     driver: DriverView | None = None
 
 
+class _Allowance:
+    """Allows `rate` a second, and at most `burst` in one go."""
+
+    __slots__ = ("_at", "_burst", "_left", "_rate")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = burst, now
+
+    def allows(self, now: float) -> bool:
+        """Whether one more is allowed now."""
+        left = min(self._left + (now - self._at) * self._rate, self._burst)
+        self._at = now
+        self._left = left - 1.0
+        return left >= 1.0
+
+
 class Session:
     """The state of one socket between its handshake and its close.
 
@@ -99,12 +116,10 @@ class Session:
         "_actor",
         "_asked_after",
         "_frames",
-        "_frames_at",
         "_held",
         "_malformed",
+        "_messages",
         "_new_id",
-        "_refilled_at",
-        "_tokens",
         "driver_id",
         "last_seq",
     )
@@ -114,10 +129,8 @@ class Session:
         self.last_seq: int | None = None
         self._actor = actor
         self._new_id = new_id
-        self._frames = FRAMES_RATE
-        self._frames_at = now
-        self._tokens = BURST
-        self._refilled_at = now
+        self._frames = _Allowance(FRAMES_RATE, FRAMES_RATE, now)
+        self._messages = _Allowance(NORMAL_RATE, BURST, now)
         self._malformed = 0
         self._held: dict[int, str] | None = None
         self._asked_after = -1
@@ -129,15 +142,15 @@ class Session:
            error, and a close after ten in a row. 3. An id that cannot exist: `not_found`. 4. Otherwise what the
            message requests.
         """
-        if not self._frame_allowed(now):
+        if not self._frames.allows(now):
             return (Close(TOO_MANY_MESSAGES),)
         try:
             message = m.decode(text)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-            if not self._allowed(now):
+            if not self._messages.allows(now):
                 return (Close(TOO_MANY_MESSAGES),)
             return self._malformed_frame(str(error), readable_id(text))
-        if type(message) is not m.Location and not self._allowed(now):
+        if type(message) is not m.Location and not self._messages.allows(now):
             return (Close(TOO_MANY_MESSAGES),)
         try:
             if type(message) is m.Location:
@@ -167,7 +180,7 @@ class Session:
 
     def binary_frame(self, now: float) -> Effects:
         """A binary frame has arrived: never a message of the contract."""
-        if not self._frame_allowed(now) or not self._allowed(now):
+        if not self._frames.allows(now) or not self._messages.allows(now):
             return (Close(TOO_MANY_MESSAGES),)
         return self._malformed_frame("Messages are text frames of JSON.", None)
 
@@ -221,22 +234,6 @@ class Session:
     def fetch_over(self) -> None:
         """The requested messages were read, or could not be read: a remaining gap is requested again."""
         self._asked_after = -1
-
-    def _frame_allowed(self, now: float) -> bool:
-        frames = self._frames + (now - self._frames_at) * FRAMES_RATE
-        self._frames_at = now
-        if frames > FRAMES_RATE:
-            frames = FRAMES_RATE
-        self._frames = frames - 1.0
-        return frames >= 1.0
-
-    def _allowed(self, now: float) -> bool:
-        tokens = self._tokens + (now - self._refilled_at) * NORMAL_RATE
-        self._refilled_at = now
-        if tokens > BURST:
-            tokens = BURST
-        self._tokens = tokens - 1.0
-        return tokens >= 1.0
 
     def _malformed_frame(self, why: str, reply_id: str | None) -> Effects:
         self._malformed += 1
