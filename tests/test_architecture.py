@@ -21,6 +21,9 @@ ROOMS = (
 )  # fmt: skip
 """From the bottom up: a room imports from those before it and from no other, also where only the type checker looks."""
 
+OUTSIDE = {"driver_client", "simulate"}
+FORMS = {"store/tables.py", "contract/messages.py", "web/api/schemas.py", "web/api/answers.py"}
+"""The tables, messages, request and response bodies of what the rules have too, under the same names."""
 FLAT_LIMIT = 12
 """Modules that may stand beside the rooms."""
 SQL_OUTSIDE_STORE = {"write/load.py", "write/save.py", "write/transaction.py"}
@@ -93,6 +96,18 @@ def rooms_imported(path: Path) -> set[str]:
 
 def test_every_module_has_its_room() -> None:
     assert {room_of(path) for path in modules() if path != SERVER / "__init__.py"} == set(ROOMS)
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """Except where it is another form of the same thing, or lives outside the server."""
+    places: dict[str, set[str]] = {}
+    for path in modules():
+        if room_of(path) in OUTSIDE or named(path) in FORMS:
+            continue
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, set()).add(named(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("room", ROOMS)

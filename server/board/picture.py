@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from server.board.tally import ALL, Tally, Zone
+from server.board.tally import ALL, Tally, ZoneCounts
 from server.dispatch.availability import Contact
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
@@ -199,7 +199,7 @@ class Picture:
         """Alerts that are not resolved."""
         return (alert for alert in self.alerts if alert.resolved_at is None)
 
-    def zones(self) -> dict[str, Zone]:
+    def zones(self) -> dict[str, ZoneCounts]:
         """The numbers of every zone, and of all of them under an empty name."""
         zones = self.tally.zones(alert.zone for alert in self.standing_alerts())
         if self.gone:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from prometheus_client import Counter
 
 from server.board.picture import Gone, Table
-from server.board.tally import Zone
+from server.board.tally import ZoneCounts
 from server.board.templates import milliseconds
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
@@ -82,7 +82,7 @@ class Renderer:
         """What a table says when it does not show all there is."""
         return self._cut(table, shown, total)
 
-    def headline(self, zones: dict[str, Zone], stats: Stats, rev: int) -> str:
+    def headline(self, zones: dict[str, ZoneCounts], stats: Stats, rev: int) -> str:
         """The numbers of all zones, and those of each as data for whoever looks at one."""
         numbers = {
             name: {

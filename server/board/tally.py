@@ -17,7 +17,7 @@ ALL = ""
 """The name under which all zones are counted together."""
 
 
-class Zone(Struct, rename="camel"):
+class ZoneCounts(Struct, rename="camel"):
     """The numbers of one zone, or of all. `oldest` is since when the longest waiting delivery waits, `gone` counts the
     deliveries under way whose driver has gone.
     """
@@ -37,7 +37,7 @@ class Tally:
     def __init__(self) -> None:
         self._deliveries: dict[str, CountedDelivery] = {}
         self._drivers: dict[str, CountedDriver] = {}
-        self._zones: dict[str, Zone] = {ALL: Zone()}
+        self._zones: dict[str, ZoneCounts] = {ALL: ZoneCounts()}
         self._oldest: dict[str, list[tuple[datetime, str]]] = {}
 
     @property
@@ -46,7 +46,7 @@ class Tally:
         return len(self._drivers)
 
     @property
-    def everywhere(self) -> Zone:
+    def everywhere(self) -> ZoneCounts:
         """The numbers of all zones together, without alerts and the longest wait."""
         return self._zones[ALL]
 
@@ -83,7 +83,7 @@ class Tally:
             for zone in self._of(before.zone):
                 zone.states[before.state] -= 1
 
-    def zones(self, alerts: Iterable[str]) -> dict[str, Zone]:
+    def zones(self, alerts: Iterable[str]) -> dict[str, ZoneCounts]:
         """The numbers of every zone, and of all of them under an empty name. `alerts`: the zone of each open alert."""
         zones = {
             name: msgspec.structs.replace(zone, oldest=self._longest(name), states=dict(zone.states))
@@ -91,12 +91,12 @@ class Tally:
             if name == ALL or zone.waiting or zone.active or any(zone.states.values())
         }
         for name in alerts:
-            zones.setdefault(name, Zone()).alerts += 1
+            zones.setdefault(name, ZoneCounts()).alerts += 1
             zones[ALL].alerts += 1
         return zones
 
-    def _of(self, name: str) -> tuple[Zone, Zone]:
-        return self._zones[ALL], self._zones.get(name) or self._zones.setdefault(name, Zone())
+    def _of(self, name: str) -> tuple[ZoneCounts, ZoneCounts]:
+        return self._zones[ALL], self._zones.get(name) or self._zones.setdefault(name, ZoneCounts())
 
     def _add(self, delivery: CountedDelivery, by: int) -> None:
         for zone in self._of(delivery.zone):

@@ -21,7 +21,7 @@ from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
-from server.store.reads.zone_numbers import OpenAlert, ZoneRow, read_open_alert_keys, read_zones
+from server.store.reads.zone_numbers import OpenAlert, ZoneNumbersRow, read_open_alert_keys, read_zones
 from server.tasks import wait_until_set
 from server.write.executor import Executor
 
@@ -148,7 +148,7 @@ def _command(measured: Measured, alert: OpenAlert | None) -> c.Command | None:
     return None
 
 
-def _show(rows: list[ZoneRow], open_alerts: list[OpenAlert]) -> None:
+def _show(rows: list[ZoneNumbersRow], open_alerts: list[OpenAlert]) -> None:
     """Set the metrics; zones without activity are removed from them."""
     _forget()
     for row in rows:

@@ -29,8 +29,8 @@ from server.store.queues.webhooks import (
     Attempt,
     Claimed,
     ClaimedLine,
+    LineRequest,
     Outcome,
-    Wanted,
     claim,
     discard_plans,
     hasten,
@@ -224,7 +224,9 @@ class Outbox:
         """Read due messages and start to send them. Returns whether to read on at once."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        wanted = [Wanted(webhook_id, *self._room(webhook_id, line, asked)) for webhook_id, line in self._lines.items()]
+        wanted = [
+            LineRequest(webhook_id, *self._room(webhook_id, line, asked)) for webhook_id, line in self._lines.items()
+        ]
         busy = [(webhook_id, key) for webhook_id, line in self._lines.items() for key in line.groups]
         rooms = {one.webhook_id: one.room for one in wanted}
         try:

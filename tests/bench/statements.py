@@ -93,7 +93,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "delivery", deliveries.ONE, (s.deliveries[0],)
     yield "delivery: timeline", deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
     hour = s.now - timedelta(hours=1)
-    wanted = deliveries.Wanted
+    wanted = deliveries.DeliveryFilter
     for name, asked, before in (
         ("all", wanted(), None),
         ("a zone", wanted(zone="north"), None),

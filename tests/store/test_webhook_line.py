@@ -20,8 +20,8 @@ from server.store.queues.webhooks import (
     Attempt,
     Claim,
     Claimed,
+    LineRequest,
     Outcome,
-    Wanted,
     claim,
     hasten,
     record,
@@ -98,7 +98,9 @@ async def pages(connection: Any, execute: str) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-async def ours(connection: Any, *wanted: Wanted, sender: str = "me", busy: tuple[tuple[str, str], ...] = ()) -> Claim:
+async def ours(
+    connection: Any, *wanted: LineRequest, sender: str = "me", busy: tuple[tuple[str, str], ...] = ()
+) -> Claim:
     return await claim(connection, sender, wanted, ROOM, busy)
 
 
@@ -158,9 +160,9 @@ async def test_a_claim_takes_the_messages_of_a_key_together_from_the_first_that_
     cake = await a_message(connection, webhook_id, "cake")
     claimed = await ours(connection)
     assert messages(claimed, webhook_id) == [soup[:GROUP], [cake]]
-    again = await ours(connection, Wanted(webhook_id, ROOM, None), busy=((webhook_id, "soup"),))
+    again = await ours(connection, LineRequest(webhook_id, ROOM, None), busy=((webhook_id, "soup"),))
     assert messages(again, webhook_id) == [[cake]]
-    assert messages(await ours(connection, Wanted(webhook_id, 0, None)), webhook_id) == []
+    assert messages(await ours(connection, LineRequest(webhook_id, 0, None)), webhook_id) == []
 
 
 async def test_what_is_behind_a_message_that_waits_for_another_try_waits_as_long(connection: Any) -> None:
@@ -169,18 +171,18 @@ async def test_what_is_behind_a_message_that_waits_for_another_try_waits_as_long
     ((_, group),) = (await ours(connection)).lines[webhook_id].groups
     assert await record(connection, [said(group[0], "answered 404")]) == {first: False}
     third = await a_message(connection, webhook_id, "soup")
-    claimed = await ours(connection, Wanted(webhook_id, ROOM, None))
+    claimed = await ours(connection, LineRequest(webhook_id, ROOM, None))
     assert (messages(claimed, webhook_id), claimed.put_off) == ([], 1), "the third was put off, the second already"
-    claimed = await ours(connection, Wanted(webhook_id, ROOM, None))
+    claimed = await ours(connection, LineRequest(webhook_id, ROOM, None))
     assert (messages(claimed, webhook_id), claimed.put_off) == ([], 0)
     assert await connection.fetchval("SELECT count(DISTINCT next_attempt_at) FROM webhook_deliveries") == 1
     await connection.execute("UPDATE webhook_deliveries SET next_attempt_at = now() WHERE id = $1", first)
-    claimed = await ours(connection, Wanted(webhook_id, ROOM, None))
+    claimed = await ours(connection, LineRequest(webhook_id, ROOM, None))
     assert messages(claimed, webhook_id) == [[first, second, third]]
     ((_, group),) = claimed.lines[webhook_id].groups
     assert [message.attempt for message in group] == [2, 1, 1]
     await record(connection, [said(group[0], hasten=True)])
-    assert messages(await ours(connection, Wanted(webhook_id, ROOM, None)), webhook_id) == [[second, third]]
+    assert messages(await ours(connection, LineRequest(webhook_id, ROOM, None)), webhook_id) == [[second, third]]
 
 
 async def test_an_attempt_is_recorded_once_however_often_it_is_said(connection: Any) -> None:
@@ -203,7 +205,7 @@ async def test_what_was_tried_for_a_day_is_parked_and_lets_the_next_go(connectio
     )
     ((_, group),) = (await ours(connection)).lines[webhook_id].groups
     assert await record(connection, [said(group[0], "answered 500", again=25 * 3600.0)]) == {first: True}
-    assert messages(await ours(connection, Wanted(webhook_id, ROOM, None)), webhook_id) == [[second]]
+    assert messages(await ours(connection, LineRequest(webhook_id, ROOM, None)), webhook_id) == [[second]]
 
 
 async def test_a_webhook_has_one_sender_until_they_stop_or_are_not_heard_of(connection: Any, database_url: str) -> None:
@@ -232,6 +234,6 @@ async def test_what_waits_for_a_receiver_that_is_back_is_due(connection: Any) ->
     claimed = await ours(connection)
     assert (messages(claimed, webhook_id), claimed.lines[webhook_id].due) == ([], 0)
     assert not await hasten(connection, webhook_id)
-    assert len(messages(await ours(connection, Wanted(webhook_id, ROOM, None)), webhook_id)) == 1
+    assert len(messages(await ours(connection, LineRequest(webhook_id, ROOM, None)), webhook_id)) == 1
     later = datetime.now(UTC) + timedelta(minutes=1)
-    assert messages(await ours(connection, Wanted(webhook_id, ROOM, later)), webhook_id) == []
+    assert messages(await ours(connection, LineRequest(webhook_id, ROOM, later)), webhook_id) == []

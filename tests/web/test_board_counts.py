@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from server.board.picture import Picture
-from server.board.tally import Tally, Zone
+from server.board.tally import Tally, ZoneCounts
 from server.contract.words import STATES
 from server.store.engine import Database
 from server.store.reads import board as reads
@@ -39,11 +39,11 @@ START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def counted_again(
     deliveries: list[CountedDelivery], drivers: list[CountedDriver], alerts: list[str]
-) -> dict[str, Zone]:
+) -> dict[str, ZoneCounts]:
     """The numbers by looking at everything."""
-    zones = {"": Zone()}
+    zones = {"": ZoneCounts()}
     for delivery in deliveries:
-        for zone in (zones[""], zones.setdefault(delivery.zone, Zone())):
+        for zone in (zones[""], zones.setdefault(delivery.zone, ZoneCounts())):
             if delivery.waiting:
                 zone.waiting += 1
                 zone.offers += delivery.offered
@@ -52,10 +52,10 @@ def counted_again(
             else:
                 zone.active += 1
     for driver in drivers:
-        for zone in (zones[""], zones.setdefault(driver.zone, Zone())):
+        for zone in (zones[""], zones.setdefault(driver.zone, ZoneCounts())):
             zone.states[driver.state] += 1
     for name in alerts:
-        for zone in (zones[""], zones.setdefault(name, Zone())):
+        for zone in (zones[""], zones.setdefault(name, ZoneCounts())):
             zone.alerts += 1
     return zones
 

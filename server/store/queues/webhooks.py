@@ -204,7 +204,7 @@ class Attempt(Struct, frozen=True):
     error: str | None
 
 
-class Wanted(Struct, frozen=True):
+class LineRequest(Struct, frozen=True):
     """How many due messages of a webhook to read, and from which due time on; None: all of them."""
 
     webhook_id: str
@@ -288,7 +288,7 @@ async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow 
 
 
 async def claim(
-    connection: Connection, sender: str, wanted: Sequence[Wanted], room: int, busy: Sequence[tuple[str, str]]
+    connection: Connection, sender: str, wanted: Sequence[LineRequest], room: int, busy: Sequence[tuple[str, str]]
 ) -> Claim:
     """Take or keep the webhooks without another sender, and read their due messages: of each as many as it has room for
     (`room` for a new one), and the messages behind them with the same keys. `busy` are webhooks and keys with calls in

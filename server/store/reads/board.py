@@ -231,7 +231,7 @@ class AlertShown(AlertRow, frozen=True):
     now: float | None = None
 
 
-class News(Struct, frozen=True):
+class BoardNews(Struct, frozen=True):
     """The deliveries and drivers with new events, and the snapshot to read on from. `everything`: there were too many
     events, or the database went back in time; read the whole board again.
     """
@@ -252,11 +252,11 @@ async def start(pool: Pool) -> str:
     return snapshot
 
 
-async def news(pool: Pool, snapshot: str) -> News:
+async def news(pool: Pool, snapshot: str) -> BoardNews:
     """The commits since this snapshot, on any node, also while other transactions are open."""
     now, count, deliveries, drivers, alerts = await fetch_one(pool, NEWS, snapshot, NEWS_LIMIT + 1)
     everything = count > NEWS_LIMIT or _end(now) < _end(snapshot)
-    return News(set(deliveries or ()), set(drivers or ()), bool(alerts) or everything, now, everything)
+    return BoardNews(set(deliveries or ()), set(drivers or ()), bool(alerts) or everything, now, everything)
 
 
 def _end(snapshot: str) -> int:

@@ -70,7 +70,7 @@ async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:
     return _delivery(row) if row is not None else None
 
 
-class Wanted(Struct, frozen=True):
+class DeliveryFilter(Struct, frozen=True):
     """A filter of deliveries. None means any.
 
     `driver_id` has or had it. `since` and `until` bound the time of creation, both included. `words`, at least three
@@ -88,16 +88,16 @@ class Wanted(Struct, frozen=True):
     words: str | None = None
 
 
-ANY: Final = Wanted()
+ANY: Final = DeliveryFilter()
 
 
-async def read_deliveries(pool: Pool, wanted: Wanted, before: str | None, limit: int) -> list[Delivery]:
+async def read_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
     """Newest first, those older than the delivery `before`. Raises DatabaseAway, also after 5 s."""
     query, args = page_of(wanted, before, limit)
     return [_delivery(row) for row in await fetch(pool, query, *args)]
 
 
-def page_of(wanted: Wanted, before: str | None, limit: int) -> tuple[str, list[Any]]:
+def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str, list[Any]]:
     """The statement of a page, and its arguments."""
     query = _Query(limit)
     if wanted.status is not None:

@@ -71,7 +71,7 @@ GROUP BY r.id ORDER BY count(*) DESC, r.id DESC LIMIT $2"""
 BEHIND_LIMIT: Final = 50
 
 
-class ZoneRow(Struct, frozen=True):
+class ZoneNumbersRow(Struct, frozen=True):
     """A zone's numbers: those without a driver now, of them for over five minutes; offers that ended in the window."""
 
     zone: str
@@ -103,10 +103,10 @@ class OpenAlert(Struct, frozen=True):
     acknowledged: bool
 
 
-async def read_zones(pool: Pool, window_minutes: int) -> list[ZoneRow]:
+async def read_zones(pool: Pool, window_minutes: int) -> list[ZoneNumbersRow]:
     """Every zone in which anything waits or ended in the window. Raises DatabaseAway."""
     rows = await fetch(pool, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
-    return [ZoneRow(*row) for row in rows]
+    return [ZoneNumbersRow(*row) for row in rows]
 
 
 async def read_numbers_now(pool: Pool, alerts: Iterable[tuple[str, str, str]], policy: AlertPolicy) -> dict[str, float]:

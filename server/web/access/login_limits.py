@@ -88,7 +88,7 @@ class Try(Struct, frozen=True):
     taken: Counted
 
 
-class News(Struct, frozen=True, omit_defaults=True):
+class LoginNews(Struct, frozen=True, omit_defaults=True):
     """A message for other processes: tries that were used or undone, and a network that is known for a name."""
 
     sender: str
@@ -173,7 +173,7 @@ class LoginLimits:
             self._known.popitem(last=False)
 
     def _tell(self, *, taken: Counted = (), given_back: Counted = (), known: str | None = None) -> None:
-        self.tell(msgspec.json.encode(News(self._me, taken, given_back, known)).decode())
+        self.tell(msgspec.json.encode(LoginNews(self._me, taken, given_back, known)).decode())
 
     def hear(self, message: bytes, now: float) -> None:
         """A message of another process: count its tries here too. Raises ValueError for an invalid message."""
@@ -186,7 +186,7 @@ class LoginLimits:
             self._know(news.known)
 
 
-_decode: Final = msgspec.json.Decoder(News).decode
+_decode: Final = msgspec.json.Decoder(LoginNews).decode
 
 
 def normalized(name: str) -> str:

@@ -24,8 +24,8 @@ from server.ids import new_id
 from server.node import Node
 from server.store.query import asking
 from server.store.reads.deliveries import (
+    DeliveryFilter,
     TimelineEvent,
-    Wanted,
     read_deliveries,
     read_delivery,
     read_timeline,
@@ -208,7 +208,7 @@ def _instant(text: str | UnsetType, field: str) -> datetime | None:
         raise invalid_field(field, "must be an RFC 3339 instant with a time zone") from None
 
 
-def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> Wanted:
+def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> DeliveryFilter:
     """The filter; with a key that is bound to a seller, only that seller's deliveries.
 
     Raises 404 for another seller, and 422 if `q` has fewer than three characters or an instant is out of range.
@@ -219,7 +219,7 @@ def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> Wante
     seller = asked.seller_id.strip() if isinstance(asked.seller_id, str) else bound_to
     if bound_to not in (None, seller):
         raise not_found()
-    return Wanted(
+    return DeliveryFilter(
         status=given(asked.status),
         zone=zone_asked(node, asked.zone),
         seller_order_id=asked.seller_order_id.strip() if isinstance(asked.seller_order_id, str) else None,

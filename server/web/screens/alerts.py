@@ -34,7 +34,7 @@ BEHIND_SHOWN: Final = 6
 NOTICES_SHOWN: Final = 20
 
 
-class Shown(Struct, frozen=True):
+class AlertWithCauses(Struct, frozen=True):
     """An alert with its number now (None if it is resolved) and its causes."""
 
     alert: AlertWithText
@@ -48,7 +48,7 @@ class Shown(Struct, frozen=True):
         return self.alert.threshold * RESOLVES_BELOW
 
 
-async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Shown]:
+async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[AlertWithCauses]:
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current.alerts
     numbers = await read_numbers_now(
@@ -58,7 +58,7 @@ async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Shown
     for alert in alerts:
         now = numbers.get(alert.id)
         deliveries, drivers = await read_behind(pool, alert, node.clock.now(), policy.window_minutes)
-        found.append(Shown(alert, now, deliveries, drivers))
+        found.append(AlertWithCauses(alert, now, deliveries, drivers))
     return found
 
 

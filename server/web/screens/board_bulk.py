@@ -57,7 +57,7 @@ REPEATED: Final = {"acknowledge": "already acknowledged by you", "cancel": "alre
 UNREADABLE: Final = "The selection cannot be read. Close this and select again."
 
 
-class Shown(Struct, frozen=True):
+class BulkItem(Struct, frozen=True):
     """One order or driver as the dialog shows it; `seen` is what its form carries."""
 
     id: str
@@ -96,7 +96,7 @@ async def bulk_dialog(request: Call, action: FromPath[str]) -> ASGIResponse:
     return fragment(request, "board/dialogs/bulk.html", action=action, shown=shown, minutes=BREAK_MINUTES)
 
 
-async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
+async def _orders_shown(request: Call, ids: list[str]) -> list[BulkItem]:
     pool = pool_of(request)
     found = await read_seen(pool, ids)
     held = [a.driver_id for delivery, _ in found.values() if (a := delivery.active_assignment()) is not None]
@@ -111,14 +111,14 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[Shown]:
             now = f"offered to {names[offer.driver_id]}"
         else:
             now = w.lower_first(w.words(w.STATUSES, delivery.status))
-        shown.append(Shown(delivery.id, delivery.seller_order_id, f"{delivery.store_name}, {now}", str(seen)))
+        shown.append(BulkItem(delivery.id, delivery.seller_order_id, f"{delivery.store_name}, {now}", str(seen)))
     return shown
 
 
-async def _drivers_shown(request: Call, ids: list[str]) -> list[Shown]:
+async def _drivers_shown(request: Call, ids: list[str]) -> list[BulkItem]:
     pool = pool_of(request)
     found = [driver for known in ids if (driver := await read_driver(pool, known)) is not None]
-    return [Shown(d.id, d.name, w.words(w.STATES, d.availability), str(seen_driver(d))) for d in found]
+    return [BulkItem(d.id, d.name, w.words(w.STATES, d.availability), str(seen_driver(d))) for d in found]
 
 
 @dialog_action("/board/bulk/{action:str}", OPS)

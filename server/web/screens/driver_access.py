@@ -36,8 +36,8 @@ ENDS: Final[dict[EndReason, str]] = {
 """The reason why a device ended, in words."""
 
 
-class Shown(Struct, frozen=True):
-    """An invitation as the screen shows it, only once."""
+class ShownInvitation(Struct, frozen=True):
+    """An invitation, which the screen shows only once."""
 
     url: str
     expires_at: datetime
@@ -60,7 +60,7 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
                 made = await invitation(request, driver.id)
             except Problem as problem:
                 return await _refused(request, driver, problem)
-            shown = Shown(made.url, parse_instant(made.expires_at))
+            shown = ShownInvitation(made.url, parse_instant(made.expires_at))
             return await _access(request, driver, 201, invitation=shown, code=qr_code(made.url))
         case "sign-out":
             device_id = canonical(form.text("device"))

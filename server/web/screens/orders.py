@@ -10,7 +10,7 @@ from server.dispatch.model import DeliveryStatus
 from server.ids import canonical
 from server.settings import zone_of
 from server.store.query import DatabaseAway
-from server.store.reads.deliveries import Wanted, read_deliveries
+from server.store.reads.deliveries import DeliveryFilter, read_deliveries
 from server.store.reads.drivers import read_names
 from server.web.access.guards import WATCHERS
 from server.web.api.deliveries import FEWEST_CHARACTERS
@@ -61,7 +61,7 @@ def _given(chosen: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value}
 
 
-def _wanted(request: Call, chosen: dict[str, str]) -> tuple[Wanted, str | None]:
+def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str | None]:
     """The filters of the form, and the mistake in it, if any."""
     node = node_of(request)
     zone = zone_of(node.settings.time_zone)
@@ -72,14 +72,14 @@ def _wanted(request: Call, chosen: dict[str, str]) -> tuple[Wanted, str | None]:
                 day = datetime.fromisoformat(chosen[name]).date()
                 days[name] = datetime.combine(day, time(), zone)
         except ValueError:
-            return Wanted(), "Write days like 2026-02-01."
+            return DeliveryFilter(), "Write days like 2026-02-01."
     driver = canonical(chosen["driver"])
     if chosen["driver"] and driver is None:
-        return Wanted(), "Use the id of a driver: open the driver on the board and follow the link there."
+        return DeliveryFilter(), "Use the id of a driver: open the driver on the board and follow the link there."
     if 0 < len(chosen["q"]) < FEWEST_CHARACTERS:
-        return Wanted(), f"Write at least {FEWEST_CHARACTERS} characters."
+        return DeliveryFilter(), f"Write at least {FEWEST_CHARACTERS} characters."
     status: Any = chosen["status"] if chosen["status"] in get_args(DeliveryStatus) else None
-    wanted = Wanted(
+    wanted = DeliveryFilter(
         status=status,
         zone=zone_asked(node, chosen["zone"]) if chosen["zone"] else None,
         driver_id=driver,

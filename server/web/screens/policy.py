@@ -27,7 +27,7 @@ from server.web.screens.board_answers import STATUSES
 from server.web.screens.policy_fields import AFTER, GROUPS, LEVEL, Difference, differences
 from server.web.screens.policy_form import (
     RUNGS_LIMIT,
-    Filled,
+    PolicyForm,
     filled_from,
     filled_with,
     policy_in,
@@ -105,7 +105,7 @@ async def change_policy(request: Call) -> ASGIResponse:
     return see_other(PATH, headers)
 
 
-async def _refused(request: Call, filled: Filled, refusal: Refusal) -> ASGIResponse:
+async def _refused(request: Call, filled: PolicyForm, refusal: Refusal) -> ASGIResponse:
     newest, *_ = await read_versions(pool_of(request), None, 1)
     if refusal.code == r.VERSION_CHANGED.code:
         theirs: list[Difference] = []
@@ -116,7 +116,9 @@ async def _refused(request: Call, filled: Filled, refusal: Refusal) -> ASGIRespo
     return await _screen(request, filled, newest, STATUSES.get(refusal.code, 409), problem=refusal.message)
 
 
-async def _screen(request: Call, filled: Filled, newest: Version, status: int = 200, **context: Any) -> ASGIResponse:
+async def _screen(
+    request: Call, filled: PolicyForm, newest: Version, status: int = 200, **context: Any
+) -> ASGIResponse:
     before = _number(request.query_params.get("before"))
     versions = await read_versions(pool_of(request), before, PAGE + 1)
     shown = {"wrong": {}, "problem": None, "overtaken": None, "theirs": [], "back": None, "focus": None, **context}

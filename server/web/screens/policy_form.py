@@ -27,7 +27,7 @@ class Rung(Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-class Filled(Struct, frozen=True):
+class PolicyForm(Struct, frozen=True):
     """A form as somebody sees it, made from this version of the policy."""
 
     version: int
@@ -36,14 +36,14 @@ class Filled(Struct, frozen=True):
     reason: str
 
 
-def filled_with(policy: Policy, version: int, reason: str = "") -> Filled:
+def filled_with(policy: Policy, version: int, reason: str = "") -> PolicyForm:
     """The form with this policy in it, to become the one after `version`."""
     values = {name: FIELDS[name].written(value) for name, value in document_of(policy).items()}
     rungs = [Rung(str(rung.level), str(rung.after_seconds), rung.actions) for rung in policy.escalation]
-    return Filled(version, values, rungs, reason)
+    return PolicyForm(version, values, rungs, reason)
 
 
-def filled_from(form: Form, current: int) -> Filled:
+def filled_from(form: Form, current: int) -> PolicyForm:
     """The form as it was posted; `current` replaces a version that cannot be read."""
     values = {name: form.text(name)[:TEXT_LIMIT] for name in FIELDS}
     rungs = []
@@ -62,10 +62,10 @@ def filled_from(form: Form, current: int) -> Filled:
         )
     version = form.text("version")
     made_from = int(version) if version.isascii() and version.isdigit() and len(version) <= 9 else current
-    return Filled(made_from, values, rungs, form.text("reason"))
+    return PolicyForm(made_from, values, rungs, form.text("reason"))
 
 
-def with_another_rung(filled: Filled) -> Filled:
+def with_another_rung(filled: PolicyForm) -> PolicyForm:
     """One level more, later than those there are."""
     if len(filled.rungs) >= RUNGS_LIMIT:
         return filled
@@ -75,12 +75,12 @@ def with_another_rung(filled: Filled) -> Filled:
     return msgspec.structs.replace(filled, rungs=[*filled.rungs, Rung(str(level), str(after), ())])
 
 
-def without_rung(filled: Filled, index: int) -> Filled:
+def without_rung(filled: PolicyForm, index: int) -> PolicyForm:
     """One level less."""
     return msgspec.structs.replace(filled, rungs=[rung for at, rung in enumerate(filled.rungs) if at != index])
 
 
-def policy_in(filled: Filled) -> tuple[Policy | None, dict[str, str]]:
+def policy_in(filled: PolicyForm) -> tuple[Policy | None, dict[str, str]]:
     """The policy that was written, or what is wrong by field.
 
     1. Each field by itself. 2. What no field shows by itself. 3. The reason.

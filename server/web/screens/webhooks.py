@@ -57,7 +57,7 @@ class Bar(Struct, frozen=True):
     taken: bool
 
 
-class Filled(Struct, frozen=True):
+class WebhookForm(Struct, frozen=True):
     """A form as it was filled in, and what is wrong with it."""
 
     url: str = ""
@@ -92,7 +92,7 @@ def about(post: PostRow) -> str | None:
 @get(PATH, guards=[WATCHERS])
 async def webhooks(request: Call) -> ASGIResponse:
     """Every webhook with its delivery status; the form for one more."""
-    return await _all(request, Filled())
+    return await _all(request, WebhookForm())
 
 
 @get(f"{PATH}/now", guards=[WATCHERS])
@@ -105,7 +105,7 @@ async def _fares(request: Call) -> dict[str, Any]:
     return {"webhooks": await read_webhook_status(pool_of(request)), "bars": bars}
 
 
-async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse:
+async def _all(request: Call, filled: WebhookForm, status: int = 200) -> ASGIResponse:
     shown = {"filled": filled, "groups": GROUPS, "everything": EVERYTHING, "limit": WEBHOOKS_LIMIT}
     context = await _fares(request) | shown
     return await live(
@@ -116,24 +116,24 @@ async def _all(request: Call, filled: Filled, status: int = 200) -> ASGIResponse
 @post(PATH, guards=[ADMIN], status_code=200, opt={FORM: True})
 async def add(request: Call) -> ASGIResponse:
     """One more. Its secret is shown this once."""
-    filled = Filled()
+    filled = WebhookForm()
     try:
         filled = _filled(await read_form(request, Form))
         row, secret = await api.made(request, _chosen(filled).url, filled.events)
     except FormInvalid as wrong:
-        return await _all(request, Filled(filled.url, filled.events, str(wrong)), 422)
+        return await _all(request, WebhookForm(filled.url, filled.events, str(wrong)), 422)
     except Problem as problem:
-        return await _all(request, Filled(filled.url, filled.events, _said_of(problem)), problem.kind.status)
+        return await _all(request, WebhookForm(filled.url, filled.events, _said_of(problem)), problem.kind.status)
     return await _one(request, row.id, 201, secret=secret)
 
 
-def _filled(form: Form) -> Filled:
+def _filled(form: Form) -> WebhookForm:
     events = form.all("events")
     chosen = tuple(kind for kind in (EVERYTHING, *TYPES) if kind in events)
-    return Filled(form.text("url"), (EVERYTHING,) if EVERYTHING in chosen else chosen)
+    return WebhookForm(form.text("url"), (EVERYTHING,) if EVERYTHING in chosen else chosen)
 
 
-def _chosen(filled: Filled) -> Filled:
+def _chosen(filled: WebhookForm) -> WebhookForm:
     """The form, if it says enough. Raises FormInvalid."""
     if not URL_LENGTHS[0] <= len(filled.url) <= URL_LENGTHS[1]:
         raise FormInvalid("Enter an address like https://shop.example/hooks.")
@@ -189,7 +189,7 @@ async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
 
 
 async def _one(
-    request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: Filled | None = None
+    request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: WebhookForm | None = None
 ) -> ASGIResponse:
     shown = await _log(request, webhook_id)
     row: WebhookStatus = shown["webhook"]
@@ -202,7 +202,7 @@ async def _one(
         topic=TOPIC if shown["before"] is None else None,
         now=address(f"{path}/now", status=shown["chosen"], before=shown["before"]),
         secret=secret,
-        filled=filled or Filled(row.url, row.events),
+        filled=filled or WebhookForm(row.url, row.events),
         groups=GROUPS,
         everything=EVERYTHING,
         action=path,
@@ -246,13 +246,13 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     return see_other(path, flash(request, "good", said))
 
 
-async def _save(request: Call, webhook_id: str, filled: Filled) -> ASGIResponse:
+async def _save(request: Call, webhook_id: str, filled: WebhookForm) -> ASGIResponse:
     try:
         await api.changed(request, webhook_id, url=_chosen(filled).url, events=filled.events)
     except FormInvalid as wrong:
-        return await _one(request, webhook_id, 422, filled=Filled(filled.url, filled.events, str(wrong)))
+        return await _one(request, webhook_id, 422, filled=WebhookForm(filled.url, filled.events, str(wrong)))
     except Problem as problem:
-        shown = Filled(filled.url, filled.events, _said_of(problem))
+        shown = WebhookForm(filled.url, filled.events, _said_of(problem))
         return await _one(request, webhook_id, problem.kind.status, filled=shown)
     return see_other(f"{PATH}/{webhook_id}", flash(request, "good", "Saved."))
 
