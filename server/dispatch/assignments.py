@@ -95,7 +95,7 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
     if driver.id == assignment.driver_id:
         return r.driver_not_available("they have it now")
     if pickup is not None:
-        delivery = replace(delivery, pickup=pickup)
+        delivery = replace(delivery, pickup=pickup, ready_at=min(delivery.is_ready_at(), world.now))
     why = _cannot_take(driver, delivery, command.direct, world)
     if why is not None:
         return r.driver_not_available(why)

@@ -289,15 +289,17 @@ def _reassigned(world: World, event: e.DeliveryReassigned) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _end_assignment(world, delivery, event, event.reason)
     if event.pickup is not None:
-        _collect_at(world, delivery, event.pickup, event.store)
+        _collect_at(world, delivery, event, event.pickup, event.store)
     _wait_again(world, delivery, event.at)
 
 
-def _collect_at(world: World, delivery: Delivery, pickup: Place, store: Place | None) -> None:
+def _collect_at(world: World, delivery: Delivery, event: e.Event, pickup: Place, store: Place | None) -> None:
     """The goods are somewhere else now, and ready."""
     world.amend_delivery(delivery.id)
     world.keep_posted(delivery)
     delivery.pickup = pickup
+    if delivery.is_ready_at() > event.at:
+        delivery.ready_at = event.at
     delivery.details = replace(delivery.details, store=store)
 
 
@@ -320,7 +322,7 @@ def _restored(world: World, event: e.DeliveryRestored) -> None:
 
 def _retried(world: World, event: e.DeliveryRetried) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
-    _collect_at(world, delivery, event.pickup, event.store)
+    _collect_at(world, delivery, event, event.pickup, event.store)
     _wait_again(world, delivery, event.at)
 
 

@@ -61,6 +61,13 @@ def on_its_way(*others: Any, **of_assignment: Any) -> Callable[[], World]:
     return given
 
 
+def preparing_on_its_way() -> World:
+    """Dan has picked up soup, an hour before it was expected to be ready."""
+    world = PICKED_UP()
+    soup(world).ready_at = NOW + minutes(60)
+    return world
+
+
 def returning() -> Callable[[], World]:
     """Nobody was there, and Dan brings soup back."""
 
@@ -388,6 +395,15 @@ REASSIGNING = [
         command=reassign(DORA, force=True),
         then=[happens(e.DeliveryReassigned, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan")), TO_DORA],
         afterwards=lambda w: soup(w).open_offer().payload.pickup_location.lat == DROPOFF.lat,
+    ),
+    Case(
+        "goods that were picked up early need no preparation any more",
+        given=preparing_on_its_way,
+        command=reassign(DORA, force=True),
+        then=[happens(e.DeliveryReassigned, forced=True), TO_DORA],
+        afterwards=lambda w: (
+            soup(w).is_ready_at() == NOW and soup(w).open_offer().payload.estimated_pickup_time_min < 30
+        ),
     ),
     Case(
         "what comes back can be sent out again from where it is",

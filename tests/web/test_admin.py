@@ -50,6 +50,28 @@ async def test_after_pickup_reassigning_takes_force(site: Site, problem: Check) 
     assert (await site.ada.post(path, json={"reason": "crash", "force": True})).status_code == 200
 
 
+async def test_goods_on_the_way_are_picked_up_from_the_driver_who_has_them(site: Site) -> None:
+    dan = await site.driver("Dan", at_work=True, phone="+49 30 1")
+    delivery, assignment = await site.assignment(dan)
+    dora = await site.driver("Dora", at_work=True)
+    await dan.post(f"/assignments/{assignment['id']}/pickup")
+    path = f"/admin/assignments/{assignment['id']}/reassign"
+    wanted = {"reason": "crash", "force": True, "driverId": dora.id, "pauseDriver": True}
+    moved = await site.ada.post(path, json=wanted)
+    assert moved.status_code == 200, moved.text
+    assert (await dan.get()).json()["availability"] == "paused"
+    offered = (await dora.offer())["payload"]["pickupLocation"]
+    assert offered["name"] == "Dan"
+    assert "phone" not in offered
+    accepted = (await dora.post(f"/offers/{moved.json()['offer']['id']}/accept")).json()["assignment"]
+    state = (await dora.get("/state")).json()
+    (mine,) = state["assignments"]
+    assert (mine["id"], mine["pickup"]["name"], mine["pickup"]["phone"]) == (accepted["id"], "Dan", "+49 30 1")
+    shown = (await site.vic.get(f"/deliveries/{delivery['id']}")).json()
+    assert shown["pickup"]["name"] == "Dan"
+    assert (shown["pickup"]["lat"], shown["pickup"]["lon"]) == (offered["lat"], offered["lon"])
+
+
 async def test_a_reassignment_that_is_not_valid_is_refused(site: Site, problem: Check) -> None:
     dan = await site.driver(at_work=True)
     _, assignment = await site.assignment(dan)

@@ -1,6 +1,7 @@
 """The dialogs of the board and what they do: by whom, refused in plain words, and all of it in the history."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -151,6 +152,53 @@ async def test_a_picked_up_delivery_asks_for_the_box_to_be_ticked(
     assert refused.status_code == 409
     assert "has picked up this order" in parse(refused.text).one("p").text
     said(await post(site.ada, path, reason="Unwell", version=version, force=1))
+
+
+async def test_what_comes_back_can_be_reassigned_and_its_driver_paused(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
+) -> None:
+    dan, delivery, assignment = dan_busy
+    near_dan, near_the_store = await site.driver("Nora"), await site.driver("Stan")
+    await near_dan.move(52.548, 13.405)
+    await near_the_store.move(52.521, 13.405)
+    await dan.post(f"/assignments/{assignment['id']}/pickup")
+    await dan.post(f"/assignments/{assignment['id']}/failed", {"reason": "recipient_absent", "then": "return"})
+    await dan.move(52.55, 13.405)
+    page = f"/board/deliveries/{delivery['id']}"
+    offered = parse((await site.ada.get(page, headers={"Accept": "text/html"})).text.replace("<!doctype html>", ""))
+    assert {button["data-do"] for button in offered.one(id="now").every("button")} == {"reassign", "cancel"}
+
+    async def ranked() -> list[str]:
+        choices = (await dialog(site.ada, f"{page}/reassign")).every("label", class_="choice")
+        return [choice.one(class_="name").text for choice in choices]
+
+    await until(lambda: _is(ranked, ["Search for the best driver", "Nora", "Stan"]))
+    shown = await dialog(site.ada, f"{page}/reassign")
+    assert "The new driver picks it up from Dan." in shown.one("p", class_="preview").text
+    path = f"/board/assignments/{assignment['id']}/reassign"
+    version = shown.one("input", name="version")["value"]
+    said(await post(site.ada, path, reason="Unwell", version=version, force=1, pause_driver=1))
+    assert (await dan.get()).json()["availability"] == "paused"
+    after = parse((await site.ada.get(f"{page}/now")).text)
+    facts = {pair.one("dt").text: pair.one("dd").text for pair in after.one(class_="facts").every("div")}
+    assert facts["Pickup"] == "with Dan: 52.55000, 13.40500"
+
+
+async def _is(ask: Callable[[], Awaitable[list[str]]], expected: list[str]) -> bool:
+    return await ask() == expected
+
+
+@pytest.mark.parametrize(("then", "status"), [("end", "FAILED"), ("return", "RETURNED")])
+async def test_an_order_that_failed_offers_neither_cancel_nor_reassign(
+    site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]], then: str, status: str
+) -> None:
+    dan, delivery, assignment = dan_busy
+    await dan.post(f"/assignments/{assignment['id']}/pickup")
+    await dan.post(f"/assignments/{assignment['id']}/failed", {"reason": "refused", "then": then})
+    await dan.post(f"/assignments/{assignment['id']}/complete")
+    assert await status_of(site, delivery) == status
+    shown = parse((await site.ada.get(f"/board/deliveries/{delivery['id']}/now")).text)
+    assert [button["data-do"] for button in shown.every("button")] == []
 
 
 async def test_a_waiting_delivery_is_offered_to_a_chosen_driver_by_ops(site: Site) -> None:

@@ -10,12 +10,14 @@ from typing import Final
 from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
 
 from server.board.candidates import choices
 from server.contract.commit import Answer
 from server.contract.words import FAILURES, STATES, lower_first, words
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.driver_actions import not_active
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
@@ -141,6 +143,8 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         last = delivery.last_assignment()
         return refused_fragment(r.ASSIGNMENT_NOT_ACTIVE if last is None else not_active(last, delivery))
     driver = await read_driver(node.database.pool, assignment.driver_id)
+    if driver is not None and assignment.picked_up_at is not None:
+        delivery = replace(delivery, pickup=where_the_goods_are(delivery, driver))
     ranked = await choices(
         node.database.pool,
         delivery,
@@ -178,6 +182,7 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
         direct=direct,
         force=form.ticked("force"),
         version=version,
+        pause_driver=form.ticked("pause_driver"),
     )
     answer = await _submit(request, command)
     if driver_id is None:
