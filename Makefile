@@ -1,9 +1,10 @@
 .POSIX:
-.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit release browser texts clean
+.PHONY: help venv demo serve test check lint types cover bench torture load abuse audit release browser texts js clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check --quiet
+JS = tests/js
 ARGS =
 # One worker more than there are cores, since tests wait a lot; each has servers of its own.
 SHARED = -n auto --maxprocesses 4 --dist worksteal
@@ -12,7 +13,8 @@ help:
 	@echo 'make demo     the server with a simulated city on this machine (ARGS="--drivers 100")'
 	@echo 'make serve    the server with its own PostgreSQL and Valkey (ARGS="--port 8080")'
 	@echo 'make test     all tests (ARGS="tests/dispatch -k offer")'
-	@echo 'make check    what must pass before a commit: format, lint, types, migrations, tests, coverage'
+	@echo 'make check    what must pass before a commit: format, lint, types, scripts, tests, coverage; needs Node.js'
+	@echo 'make js       check the scripts in static/: types, linter, unit tests; needs Node.js'
 	@echo 'make bench    the benchmarks'
 	@echo 'make torture  break nodes, servers and networks under load, and check every promise (ARGS="--minutes 10")'
 	@echo 'make load     20,000 drivers, many orders at once, a killed node, reconnects (ARGS="--minutes 60")'
@@ -34,7 +36,7 @@ serve: $(VENV)/.runtime
 test: $(VENV)/.dev browser
 	$(PY) -m pytest $(SHARED) $(ARGS)
 
-check: lint types cover
+check: lint types js cover
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check .
@@ -42,6 +44,12 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(VENV)/bin/mypy
+
+# The one use of npm: nothing of it is built, served or shipped.
+js: $(JS)/node_modules/.installed
+	$(JS)/node_modules/.bin/tsc --project $(JS)
+	$(JS)/node_modules/.bin/tsc --project $(JS)/workers.json
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js static $(JS)
 
 # Rules are covered to the last branch; of the rest the report says what is not.
 cover: $(VENV)/.dev browser
@@ -89,7 +97,14 @@ browser: $(VENV)/.dev
 	else $(VENV)/bin/playwright install chromium; fi
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+	rm -rf $(VENV) $(JS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* dist
+
+$(JS)/node_modules/.installed: $(JS)/package.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 18 || (a == 18 && b > 17) ? 0 : 1)' \
+		2>/dev/null && command -v npm >/dev/null || { echo 'make js and make check need Node.js 18.18 or newer with npm' \
+		'(on Debian: apt-get install nodejs npm); make test does not' >&2; exit 1; }
+	npm --prefix $(JS) install --no-package-lock --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	@$(MAKE) $(PY)

@@ -15,6 +15,7 @@
     }
   };
 
+  /** @param {string | null} theme */
   const apply = (theme) => {
     if (theme === "dark" || theme === "light") root.dataset.theme = theme;
     else delete root.dataset.theme;
@@ -40,13 +41,23 @@
     if (event.key === KEY) apply(event.newValue);
   });
 
-  const csrfToken = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+  const csrfToken = () => {
+    /** @type {HTMLMetaElement | null} */
+    const meta = document.querySelector('meta[name="csrf-token"]');
+    return meta?.content ?? "";
+  };
 
   const toLogin = () => {
     location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   };
 
-  // JSON to and from the server. Resolves to {ok, status, body}; a session that has ended leads to the login.
+  /**
+   * JSON to and from the server. A session that has ended leads to the login.
+   * @param {string} method
+   * @param {string} url
+   * @param {unknown} [body]
+   * @returns {Promise<Answer>}
+   */
   const send = async (method, url, body) => {
     const response = await fetch(url, {
       method,
@@ -65,9 +76,13 @@
     return { ok: response.ok, status: response.status, body: answer };
   };
 
-  // Copies what a field holds; without the right to, it is selected for the person to copy.
+  /**
+   * Copies what a field holds; without the right to, it is selected for the person to copy.
+   * @param {HTMLElement} button its data-copy is the selector of the field
+   */
   const copyFrom = async (button) => {
-    const field = document.querySelector(button.dataset.copy);
+    const field = document.querySelector(button.dataset.copy ?? "");
+    if (!(field instanceof HTMLInputElement) && !(field instanceof HTMLTextAreaElement)) return;
     field.select();
     try {
       await navigator.clipboard.writeText(field.value);
@@ -89,24 +104,29 @@
   document.addEventListener("click", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (target?.closest("[data-theme-toggle]")) toggle();
+    /** @type {HTMLElement | null | undefined} */
     const copy = target?.closest("[data-copy]");
-    if (copy) copyFrom(copy);
-    for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (copy) void copyFrom(copy);
+    /** @type {NodeListOf<HTMLDetailsElement>} */
+    const menus = document.querySelectorAll("details.menu[open]");
+    for (const menu of menus) {
       if (!menu.contains(target)) menu.open = false;
     }
   });
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
+    /** @type {HTMLDetailsElement | null} */
     const menu = document.querySelector("details.menu[open]");
     if (!menu) return;
     menu.open = false;
-    menu.querySelector("summary").focus();
+    menu.querySelector("summary")?.focus();
   });
 
   // A form that asks first says what for in data-confirm, and is sent once only.
   document.addEventListener("submit", (event) => {
     const form = event.target;
+    if (!(form instanceof HTMLFormElement)) return;
     if (form.dataset.confirm && !confirm(form.dataset.confirm)) {
       event.preventDefault();
       return;
@@ -116,7 +136,9 @@
     form.dataset.sent = "1";
   });
   addEventListener("pageshow", () => {
-    for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+    /** @type {NodeListOf<HTMLFormElement>} */
+    const forms = document.querySelectorAll("form[data-sent]");
+    for (const form of forms) delete form.dataset.sent;
   });
 
   globalThis.callboard = { csrfToken, send, toLogin, isDark };

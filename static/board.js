@@ -9,7 +9,6 @@ import { startMap } from "./board/map.js";
 import { startNotices } from "./board/notices.js";
 import { startPage } from "./board/page.js";
 
-const htmx = globalThis.htmx;
 // What the script puts on elements that the server knows nothing of survives a morph; so does what a clock has written.
 htmx.config.morphIgnore.push("hidden", "style", "aria-current", "data-over");
 htmx.config.morphSkipChildren = "time[data-since], time[data-deadline]";

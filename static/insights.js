@@ -2,29 +2,40 @@
 (() => {
   "use strict";
 
+  /** @typedef {import("uplot")} Plot */
+  /** @typedef {import("uplot").Series} Series */
+
+  /** @type {HTMLElement | null} */
   const page = document.querySelector(".insights");
+  if (!page) return;
   const HEIGHT = 200;
   const STEPS = { hours: [1, 2, 3, 4, 6, 12], seconds: [5, 10, 15, 20, 30, 60, 120, 300] }; // between marks
-  const timeZone = page.dataset.timeZone;
+  const timeZone = page.dataset.timeZone ?? "UTC";
   const moment = new Intl.DateTimeFormat("en-GB", {
     timeZone,
     ...("byDay" in page.dataset ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" }),
   });
+  /** @type {{place: HTMLElement, plot: Plot | null}[]} */
   const charts = [];
 
-  // A colour of the theme as the canvas knows colours.
   const probe = document.createElement("i");
   probe.hidden = true;
   page.append(probe);
+  /**
+   * A colour of the theme as the canvas knows colours.
+   * @param {string} name
+   */
   const colour = (name) => {
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   };
 
+  /** @param {string} line its colour */
   const hatch = (line) => {
     const tile = document.createElement("canvas");
     tile.width = tile.height = 8;
     const context = tile.getContext("2d");
+    if (!context) return line;
     context.strokeStyle = line;
     context.lineWidth = 2;
     context.beginPath();
@@ -33,23 +44,36 @@
       context.lineTo(from + 8, 0);
     }
     context.stroke();
-    return context.createPattern(tile, "repeat");
+    return context.createPattern(tile, "repeat") ?? line;
   };
 
-  // Columns of numbers; a row without one leaves a gap.
+  /**
+   * Columns of numbers: of x first. A row without one leaves a gap.
+   * @param {HTMLElement} place
+   * @returns {[xs: number[], ...columns: (number | null)[][]]}
+   */
   const columns = (place) => {
-    const rows = [...document.getElementById(place.dataset.table).tBodies[0].rows];
+    const table = document.getElementById(place.dataset.table ?? "");
+    const rows = table instanceof HTMLTableElement ? [...(table.tBodies[0]?.rows ?? [])] : [];
+    /** @param {string} name */
     const column = (name) => rows.map((row) => (name in row.dataset ? Number(row.dataset[name]) : null));
-    const data = [column("x"), column(place.dataset.y)];
+    /** @type {[xs: number[], ...columns: (number | null)[][]]} */
+    const data = [rows.map((row) => Number(row.dataset.x)), column(place.dataset.y ?? "")];
     if (place.dataset.part) data.push(column(place.dataset.part));
     if (place.dataset.target) data.push(rows.map(() => Number(place.dataset.target)));
     return data;
   };
 
+  /**
+   * @param {HTMLElement} place
+   * @param {boolean} isTime
+   * @returns {Series[]}
+   */
   const series = (place, isTime) => {
     const accent = colour("accent");
     const bars = place.dataset.kind === "bars";
-    const shape = bars ? uPlot.paths.bars({ size: [0.85, 200], align: isTime ? 0 : 1 }) : undefined;
+    const shape = bars ? uPlot.paths.bars?.({ size: [0.85, 200], align: isTime ? 0 : 1 }) : undefined;
+    /** @type {Series[]} */
     const list = [
       {},
       {
@@ -77,10 +101,15 @@
     return list;
   };
 
+  /**
+   * @param {HTMLElement} place
+   * @returns {Plot | null}
+   */
   const draw = (place) => {
     const data = columns(place);
     place.replaceChildren();
-    if (!data[1].some((value) => value !== null)) {
+    const [xs, ...shown] = data;
+    if (!shown[0]?.some((value) => value !== null)) {
       const empty = document.createElement("p");
       empty.className = "plot-empty";
       empty.textContent = "No data in this window";
@@ -91,9 +120,10 @@
     const unit = place.dataset.unit;
     const ink = colour("ink-2");
     const line = { stroke: colour("line"), width: 1 };
-    const most = Math.max(...data.slice(1).flat().filter((value) => value !== null));
+    const most = Math.max(...shown.flat().filter((value) => value !== null));
     const axis = { stroke: ink, grid: line, ticks: line, font: `12px ${getComputedStyle(page).fontFamily}` };
     const isHour = place.dataset.table === "t-hours";
+    /** @param {number} value */
     const written = (value) => (isTime ? moment.format(value * 1000) : isHour ? `${value}:00` : `${value} s`);
     return new uPlot(
       {
@@ -103,7 +133,7 @@
         legend: { show: false },
         cursor: { show: false },
         scales: {
-          x: { time: isTime, range: isTime ? undefined : [0, isHour ? 24 : data[0].at(-1) + 5] },
+          x: { time: isTime, ...(isTime ? {} : { range: [0, isHour ? 24 : (xs.at(-1) ?? 0) + 5] }) },
           y: { range: [0, unit === "%" && most > 50 ? 100 : most * 1.1 || 1] },
         },
         axes: [
@@ -126,11 +156,13 @@
 
   const sized = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      const { plot } = charts.find((chart) => chart.place === target);
+      const plot = charts.find((chart) => chart.place === target)?.plot;
       if (plot && plot.width !== target.clientWidth) plot.setSize({ width: target.clientWidth, height: HEIGHT });
     }
   });
-  for (const place of document.querySelectorAll(".plot")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const places = document.querySelectorAll(".plot");
+  for (const place of places) {
     charts.push({ place, plot: null });
     sized.observe(place);
   }

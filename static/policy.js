@@ -6,7 +6,9 @@
 
   document.addEventListener("htmx:after:swap", () => {
     const form = document.getElementById("policy-form");
+    /** @type {HTMLElement | null | undefined} */
     const wrong = form?.querySelector('[aria-invalid="true"]') ?? form?.querySelector("#policy-message [role=alert]");
+    /** @type {HTMLElement | null | undefined} */
     const next = wrong ?? form?.querySelector("[autofocus]");
     if (!next) return;
     next.focus({ preventScroll: true });
@@ -18,13 +20,13 @@
     line.className = "message bad";
     line.setAttribute("role", "alert");
     line.textContent = AWAY;
-    document.getElementById("policy-message").replaceChildren(line);
+    document.getElementById("policy-message")?.replaceChildren(line);
     line.scrollIntoView({ block: "center" });
   };
   document.addEventListener("htmx:error", away);
   document.addEventListener("htmx:response:error", (event) => {
     const status = event.detail.ctx?.response?.status ?? 0;
-    if (status === 401) globalThis.callboard.toLogin();
+    if (status === 401) callboard.toLogin();
     else if (status >= 500) away();
   });
 })();

@@ -1,5 +1,6 @@
 // The screens of alerts, notices and webhooks: they read themselves again when the stream says so, count up and down,
 // and work by keyboard. Everything that is done on them is a plain form, which htmx posts in place where it can.
+import { byId, targetOf } from "./elements.js";
 import { startClock, tickWithin } from "./board/clock.js";
 import { readAgain, startLive } from "./board/live.js";
 import { announce } from "./board/notices.js";
@@ -7,44 +8,57 @@ import { startPage } from "./board/page.js";
 import { isTyping } from "./board/typing.js";
 
 // What a clock has written, and what somebody has unfolded, survives a morph.
-globalThis.htmx.config.morphIgnore.push("open", "aria-current");
-globalThis.htmx.config.morphSkipChildren = "time[data-since], time[data-deadline]";
+htmx.config.morphIgnore.push("open", "aria-current");
+htmx.config.morphSkipChildren = "time[data-since], time[data-deadline]";
 
-const now = document.getElementById("now");
-const keys = document.getElementById("keys");
+const now = byId("now");
+const keys = byId("keys", HTMLDialogElement);
 
-const rows = () => [...now.querySelectorAll("[data-row]")];
-const rowAt = () => document.activeElement?.closest?.("[data-row]") ?? null;
+/** @returns {HTMLElement[]} */
+const rows = () => [...now.querySelectorAll("[data-row]")].filter((row) => row instanceof HTMLElement);
+/** @returns {HTMLElement | null} */
+const rowAt = () => document.activeElement?.closest("[data-row]") ?? null;
 
+/** @param {1 | -1} by */
 const step = (by) => {
   const all = rows();
-  const at = all.indexOf(rowAt());
+  const row = rowAt();
+  const at = row ? all.indexOf(row) : -1;
   const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by];
   next?.focus({ preventScroll: true });
   next?.scrollIntoView({ block: "nearest" });
 };
 
+/** @type {Record<string, () => void>} by the key */
 const ACTIONS = {
   j: () => step(1),
   k: () => step(-1),
   x: () => rowAt()?.querySelector("summary")?.click(),
   c: () => {
+    /** @type {HTMLElement | null | undefined} */
     const hand = rowAt()?.querySelector("[data-hand]");
     if (hand?.offsetParent) hand.click();
   },
-  "/": () => document.querySelector("#page [data-first], #page select, #page details.add summary")?.focus(),
+  "/": () => {
+    /** @type {HTMLElement | null} */
+    const first = document.querySelector("#page [data-first], #page select, #page details.add summary");
+    first?.focus();
+  },
   "?": () => keys.showModal(),
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
   if (document.querySelector("dialog[open]")) return;
-  if (isTyping(event.target)) {
-    if (event.key === "Escape") event.target.blur();
+  const at = targetOf(event);
+  if (isTyping(at)) {
+    if (event.key === "Escape" && at instanceof HTMLElement) at.blur();
     return;
   }
   if (event.key === "Enter") {
-    if (event.target.matches?.("[data-row]")) event.target.querySelector("a[href]")?.click();
+    /** @type {HTMLElement | null | undefined} */
+    const link = at?.matches("[data-row]") ? at.querySelector("a[href]") : null;
+    link?.click();
     return;
   }
   const act = ACTIONS[event.key];
@@ -54,32 +68,45 @@ document.addEventListener("keydown", (event) => {
 });
 
 // What is unfolded to be filled in is ready for it.
-document.addEventListener("toggle", ({ target }) => target.open && target.querySelector("input:not([type=hidden])")?.focus(), true);
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    if (!(target instanceof HTMLDetailsElement) || !target.open) return;
+    /** @type {HTMLInputElement | null} */
+    const first = target.querySelector("input:not([type=hidden])");
+    first?.focus();
+  },
+  true,
+);
 
 // A filter is chosen: look at once.
-document.addEventListener("change", (event) => {
-  if (event.target.matches("select[data-auto]")) event.target.form.requestSubmit();
+document.addEventListener("change", ({ target }) => {
+  if (target instanceof HTMLSelectElement && target.matches("[data-auto]")) target.form?.requestSubmit();
 });
 
 // "Everything" and single types exclude one another.
 document.addEventListener("change", ({ target }) => {
-  if (target.name !== "events" || !target.checked) return;
-  for (const box of target.form.querySelectorAll('[name="events"]')) {
+  if (!(target instanceof HTMLInputElement) || target.name !== "events" || !target.checked || !target.form) return;
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const boxes = target.form.querySelectorAll('[name="events"]');
+  for (const box of boxes) {
     if (box !== target && (target.value === "*" || box.value === "*")) box.checked = false;
   }
 });
 
+/** @param {string} text */
 const sentence = (text) => new DOMParser().parseFromString(text, "text/html").body.textContent.trim();
 
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
-  const form = ctx.sourceElement?.closest?.("form");
+  const form = ctx.sourceElement?.closest("form");
   if (form) delete form.dataset.sent;
-  if (ctx.response.status === 401) globalThis.callboard.toLogin();
-  else if (form && ctx.response.status >= 400) announce(sentence(ctx.text ?? "") || "That did not work. Try again.");
+  const status = ctx.response?.status ?? 0;
+  if (status === 401) callboard.toLogin();
+  else if (form && status >= 400) announce(sentence(ctx.text ?? "") || "That did not work. Try again.");
 });
 document.addEventListener("htmx:error", (event) => {
-  const form = event.detail.ctx?.sourceElement?.closest?.("form");
+  const form = event.detail.ctx?.sourceElement?.closest("form");
   if (!form) return;
   delete form.dataset.sent;
   announce("No answer from the server. Try again.");

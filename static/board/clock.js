@@ -1,72 +1,66 @@
 // One timer a page. Instants are in the page as Unix milliseconds of the server: `data-since` counts up,
 // `data-deadline` counts down. The server says its time with every pulse.
+import { aheadAfter, coarse, exact, left, share } from "./durations.js";
+
+/** @typedef {HTMLTimeElement & {coarse?: boolean}} Time */
 
 let ahead = 0;
-const times = document.getElementsByTagName("time");
-const fuses = document.getElementsByClassName("fuse");
+const times = /** @type {HTMLCollectionOf<Time>} */ (document.getElementsByTagName("time"));
+const fuses = /** @type {HTMLCollectionOf<HTMLElement>} */ (document.getElementsByClassName("fuse"));
+/** @type {((at: number) => void)[]} */
 const everySecond = [];
+const COARSE = '[data-list="drivers"], [data-list="active"], .alerts, .facts, .timeline, .work, .coarse';
 
 export const now = () => Date.now() + ahead;
 
+/** @param {number} serverNow */
 export const learnTime = (serverNow) => {
-  const heard = serverNow - Date.now();
-  // The quickest message tells the time best; a clock that was set tells itself.
-  if (ahead === 0 || heard > ahead || ahead - heard > 2000) ahead = heard;
+  ahead = aheadAfter(ahead, serverNow, Date.now());
 };
 
+/** @param {(at: number) => void} work */
 export const onTick = (work) => everySecond.push(work);
 
-const two = (n) => String(n).padStart(2, "0");
-
-// 4:05, 1:04:05
-const exact = (ms) => {
-  const s = Math.max(0, Math.floor(ms / 1000));
-  const h = Math.floor(s / 3600);
-  const m = Math.floor((s % 3600) / 60);
-  return h ? `${h}:${two(m)}:${two(s % 60)}` : `${m}:${two(s % 60)}`;
-};
-
-// 0 s, 15 s, 12 min, 3 h 5 min, 2 d: changes seldom, for what nobody watches by the second
-export const coarse = (ms) => {
-  const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${Math.floor(s / 15) * 15} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d`;
-};
-
+/** @param {Time} time */
 const isCoarse = (time) => {
-  time.coarse ??= !time.closest(".exact") && Boolean(time.closest('[data-list="drivers"], [data-list="active"], .alerts, .facts, .timeline, .work, .coarse'));
+  time.coarse ??= !time.closest(".exact") && Boolean(time.closest(COARSE));
   return time.coarse;
 };
 
+/**
+ * @param {Time} time
+ * @param {number} at
+ */
 const write = (time, at) => {
   const { since, deadline } = time.dataset;
   if (!since && !deadline) return;
   let text;
   if (since) text = isCoarse(time) ? coarse(at - Number(since)) : exact(at - Number(since));
   else {
-    const left = Number(deadline) - at;
-    // Rounded up, so that 0:00 is shown at the deadline and not a second before.
-    text = exact(left + 999);
-    if ((left <= 0) !== (time.dataset.over !== undefined)) {
-      if (left <= 0) time.dataset.over = "";
+    const rest = Number(deadline) - at;
+    text = left(rest);
+    if ((rest <= 0) !== (time.dataset.over !== undefined)) {
+      if (rest <= 0) time.dataset.over = "";
       else delete time.dataset.over;
     }
   }
   if (time.textContent !== text) time.textContent = text;
 };
 
+/**
+ * @param {HTMLElement} fuse
+ * @param {number} at
+ */
+const burn = (fuse, at) => {
+  const { from, deadline } = fuse.dataset;
+  fuse.style.setProperty("--left", share(Number(from), Number(deadline), at).toFixed(3));
+};
+
+/** @param {Element} element */
 export const tickWithin = (element) => {
   const at = now();
   for (const time of element.getElementsByTagName("time")) write(time, at);
-  for (const fuse of element.getElementsByClassName("fuse")) burn(fuse, at);
-};
-
-const burn = (fuse, at) => {
-  const { from, deadline } = fuse.dataset;
-  const left = Math.min(1, Math.max(0, (Number(deadline) - at) / (Number(deadline) - Number(from))));
-  fuse.style.setProperty("--left", left.toFixed(3));
+  for (const fuse of element.getElementsByClassName("fuse")) burn(/** @type {HTMLElement} */ (fuse), at);
 };
 
 const tick = () => {

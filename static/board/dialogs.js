@@ -1,11 +1,13 @@
 // Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. A refusal is shown in
 // the dialog, and what was typed stays.
+import { byId, targetOf, within } from "../elements.js";
 import { announce } from "./notices.js";
 import { dropPicks } from "./picks.js";
 
-const dialog = document.getElementById("dialog");
-const body = document.getElementById("dialog-body");
+const dialog = byId("dialog", HTMLDialogElement);
+const body = byId("dialog-body");
 
+/** @type {Record<string, (id: string) => string>} */
 const PATHS = {
   search: (id) => `/board/deliveries/${id}/search`,
   assign: (id) => `/board/deliveries/${id}/assign`,
@@ -17,30 +19,55 @@ const PATHS = {
 
 const may = () => ["role-ops", "role-admin"].some((role) => document.body.classList.contains(role));
 
+/** @param {string} path of what it shows */
 export const openDialog = async (path) => {
   body.textContent = "";
-  await globalThis.htmx.ajax("GET", path, { source: dialog, target: body, swap: "innerHTML" });
+  await htmx.ajax("GET", path, { source: dialog, target: body, swap: "innerHTML" });
   if (!body.childElementCount) return;
   if (!dialog.open) dialog.showModal();
-  (body.querySelector("[autofocus]") ?? body.querySelector("input, button") ?? dialog).focus();
+  focusFirst(body.querySelector("[autofocus]") ?? body.querySelector("input, button") ?? dialog);
 };
 
-const post = (path, source) => globalThis.htmx.ajax("POST", path, { source, swap: "none" });
+/** @param {Element | null | undefined} element */
+const focusFirst = (element) => {
+  if (element instanceof HTMLElement) element.focus();
+};
 
+/**
+ * @param {string} path
+ * @param {Element} source
+ */
+const post = (path, source) => htmx.ajax("POST", path, { source, swap: "none" });
+
+/**
+ * Does something with an order or a driver, or asks for what it takes.
+ * @param {string} action
+ * @param {string} id
+ * @param {Element} source
+ */
 export const act = (action, id, source) => {
   if (!may()) return;
   // What is scheduled for later is dispatched only after a question.
   const asks = document.querySelector(`[data-id="${id}"] [data-do="search"][data-asks]`);
   if (action === "search" && !asks) post(`/board/deliveries/${id}/search`, source);
   else if (action === "move-all") {
-    const ids = [...document.querySelectorAll(".work [data-delivery]")].map((row) => row.dataset.delivery);
-    openDialog(bulkPath("reassign", ids));
-  } else openDialog(PATHS[action](id));
+    /** @type {NodeListOf<HTMLElement>} */
+    const rows = document.querySelectorAll(".work [data-delivery]");
+    openDialog(bulkPath("reassign", [...rows].map((row) => row.dataset.delivery ?? "")));
+  } else {
+    const path = PATHS[action]?.(id);
+    if (path) openDialog(path);
+  }
 };
 
+/**
+ * @param {string} action
+ * @param {string[]} ids
+ */
 export const bulkPath = (action, ids) =>
   `/board/bulk/${action}?${new URLSearchParams(ids.map((id) => ["id", id]))}`;
 
+/** @param {string} text */
 const sayInDialog = (text) => {
   const place = document.getElementById("dialog-error");
   if (!dialog.open || !place) return announce(text);
@@ -50,7 +77,11 @@ const sayInDialog = (text) => {
   place.replaceChildren(line);
 };
 
-// The API's errors are problems in JSON: their detail is for people.
+/**
+ * The API's errors are problems in JSON: their detail is for people.
+ * @param {string} text
+ * @returns {string}
+ */
 const detailOf = (text) => {
   try {
     return JSON.parse(text).detail;
@@ -61,11 +92,13 @@ const detailOf = (text) => {
 
 export const startDialogs = () => {
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("button");
+    const button = targetOf(event)?.closest("button");
     if (!button) return;
     if (button.dataset.close !== undefined) return dialog.close();
     if (button.dataset.do === "alert") return post(`/board/alerts/${button.dataset.alert}/acknowledge`, button);
-    if (button.dataset.do) act(button.dataset.do, button.closest("[data-id]").dataset.id, button);
+    /** @type {HTMLElement | null} */
+    const thing = button.closest("[data-id]");
+    if (button.dataset.do && thing?.dataset.id) act(button.dataset.do, thing.dataset.id, button);
   });
   document.addEventListener("board:done", (event) => {
     if (dialog.open) dialog.close();
@@ -80,12 +113,12 @@ export const startDialogs = () => {
     const result = document.getElementById("dialog-result");
     if (!result?.childElementCount) return;
     for (const form of dialog.querySelectorAll("form")) form.hidden = true;
-    result.querySelector("[data-close]").focus();
+    within(result, "[data-close]").focus();
   });
   document.addEventListener("htmx:after:request", (event) => {
     const { ctx } = event.detail;
-    if (ctx.response.status < 400) return;
-    if (ctx.response.status === 401) return globalThis.callboard.toLogin();
+    if (!ctx.response || ctx.response.status < 400) return;
+    if (ctx.response.status === 401) return callboard.toLogin();
     const type = ctx.response.headers.get("Content-Type") ?? "";
     const text = detailOf(ctx.text ?? "");
     if (type.includes("json")) {
@@ -99,25 +132,28 @@ export const startDialogs = () => {
   // The button was disabled while it was sent, and lost the focus by that.
   dialog.addEventListener("htmx:finally:request", () => {
     requestAnimationFrame(() => {
-      if (dialog.open && document.activeElement === document.body) (dialog.querySelector("#dialog-result [data-close]") ?? dialog.querySelector("[type=submit]"))?.focus();
+      if (!dialog.open || document.activeElement !== document.body) return;
+      focusFirst(dialog.querySelector("#dialog-result [data-close]") ?? dialog.querySelector("[type=submit]"));
     });
   });
   document.addEventListener("htmx:error", (event) => {
     const source = event.detail.ctx?.sourceElement;
-    if (source && (dialog.contains(source) || source.dataset.do)) sayInDialog("No answer from the server. Try again.");
+    if (source && (dialog.contains(source) || source.hasAttribute("data-do"))) sayInDialog("No answer from the server. Try again.");
   });
   // Somebody with an open offer can only be assigned, not asked.
   dialog.addEventListener("change", (event) => {
-    const { name, dataset } = event.target;
-    if (name !== "driver") return;
+    const chosen = event.target;
+    if (!(chosen instanceof HTMLInputElement) || chosen.name !== "driver") return;
+    /** @type {HTMLInputElement | null} */
     const offer = dialog.querySelector('[name="mode"][value="offer"]');
-    const direct = dialog.querySelector('[name="mode"][value="assign"]');
     if (!offer) return;
-    offer.disabled = dataset.directOnly !== undefined;
-    if (offer.disabled) direct.checked = true;
+    offer.disabled = chosen.dataset.directOnly !== undefined;
+    if (offer.disabled) within(dialog, '[name="mode"][value="assign"]', HTMLInputElement).checked = true;
   });
   dialog.addEventListener("input", (event) => {
-    if (event.target.name !== "own_reason" || !event.target.value) return;
+    const typed = event.target;
+    if (!(typed instanceof HTMLInputElement) || typed.name !== "own_reason" || !typed.value) return;
+    /** @type {HTMLInputElement | null} */
     const other = dialog.querySelector('[name="reason"][value="other"]');
     if (other && !dialog.querySelector('[name="reason"]:checked')) other.checked = true;
   });

@@ -1,39 +1,64 @@
 // Lists that hold still: while a pointer rests in a list, or one of its rows has the focus, no row comes, goes or moves
 // there. What would have happened waits and is counted beside the list's title; a key or a click takes it.
-import { LISTS } from "./address.js";
+import { targetOf, within } from "../elements.js";
+import { LISTS, isList } from "./address.js";
+
+/** @import {ListName, Row} from "./address.js" */
+/** @typedef {{held: boolean, incoming: Map<string, Row>, changes: Set<string>}} Held */
 
 const MOUSE_MS = 25_000; // a pointer that was left in a list, as on a wall, holds it no longer
 const TOUCH_MS = 1_500; // from touching a button to its click
 
-const lists = Object.fromEntries(
-  LISTS.map((name) => [name, { held: false, incoming: new Map(), changes: new Set() }]),
-);
+/** @returns {Held} */
+const free = () => ({ held: false, incoming: new Map(), changes: new Set() });
+/** @type {Record<ListName, Held>} */
+const lists = { waiting: free(), active: free(), offers: free(), drivers: free() };
+/** @type {{list: string | null, until: number, x: number, y: number}} `list` may also be "alerts" */
 const pointer = { list: null, until: 0, x: 0, y: 0 };
+/** @typedef {(name: ListName, rows: Row[]) => void} Apply shows a list's changes, given the rows that would have come */
+/** @type {Apply} */
 let take = () => {};
 let decided = () => {};
 
+/** @param {ListName} name */
 export const isHeld = (name) => lists[name].held;
 
-// Rows by id that would have come; `tellChanges` gets the ids of all that would have come, gone or moved.
+/**
+ * Rows by id that would have come.
+ * @param {ListName} name
+ */
 export const incomingOf = (name) => lists[name].incoming;
 
+/**
+ * @param {ListName} name
+ * @param {Set<string>} ids of all that would have come, gone or moved
+ */
 export const tellChanges = (name, ids) => {
   lists[name].changes = ids;
   tell(name);
 };
 
+/** @param {ListName} name */
 const tell = (name) => {
   const { changes } = lists[name];
-  const button = document.querySelector(`[data-take="${name}"]`);
+  const button = within(document, `[data-take="${name}"]`);
+  const label = within(button, ":scope > :first-child");
   const text = `${changes.size} ${changes.size === 1 ? "new change" : "new changes"}`;
-  if (button.firstElementChild.textContent !== text) button.firstElementChild.textContent = text;
+  if (label.textContent !== text) label.textContent = text;
   if (button.hidden !== !changes.size) button.hidden = !changes.size;
 };
 
-const listOf = (element) => element?.closest?.("[data-holds]")?.dataset.holds ?? null;
-const focused = () => document.activeElement?.closest("tbody[data-list] > tr")?.parentNode.dataset.list ?? null;
+/** @param {Element | null} element */
+const listOf = (element) => {
+  const holding = element?.closest("[data-holds]");
+  return holding instanceof HTMLElement ? (holding.dataset.holds ?? null) : null;
+};
+const focused = () => document.activeElement?.closest("tbody[data-list] > tr")?.closest("tbody")?.dataset.list ?? null;
 
-// What waits is taken; the list goes on holding if there is still a reason to.
+/**
+ * What waits is taken; the list goes on holding if there is still a reason to.
+ * @param {readonly ListName[]} [names]
+ */
 export const takeChanges = (names = LISTS) => {
   for (const name of names) {
     const one = lists[name];
@@ -48,7 +73,10 @@ export const takeChanges = (names = LISTS) => {
   decide();
 };
 
-// Whether a pointer rests in this list.
+/**
+ * Whether a pointer rests in this list.
+ * @param {ListName | "alerts"} name
+ */
 export const pointsAt = (name) => performance.now() < pointer.until && pointer.list === name;
 
 const decide = () => {
@@ -64,13 +92,14 @@ const decide = () => {
   decided();
 };
 
+/** @param {PointerEvent} event */
 const pointed = (event) => {
   const mouse = event.pointerType !== "touch";
   // Browsers report a move of a still pointer when what is under it moves.
   if (mouse && event.type === "pointermove" && event.clientX === pointer.x && event.clientY === pointer.y) return;
   pointer.x = event.clientX;
   pointer.y = event.clientY;
-  pointer.list = listOf(event.target);
+  pointer.list = listOf(targetOf(event));
   pointer.until = performance.now() + (mouse ? MOUSE_MS : TOUCH_MS);
   decide();
 };
@@ -80,7 +109,10 @@ const away = () => {
   decide();
 };
 
-// `apply` shows a list's changes, given the rows that would have come; `after` is called whenever a pointer may have left.
+/**
+ * @param {Apply} apply
+ * @param {() => void} after is called whenever a pointer may have left
+ */
 export const startHold = (apply, after) => {
   take = apply;
   decided = after;
@@ -93,8 +125,9 @@ export const startHold = (apply, after) => {
   document.addEventListener("focusout", () => setTimeout(decide));
   document.addEventListener("close", () => setTimeout(decide), true);
   document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("[data-take]");
-    if (button) takeChanges([button.dataset.take]);
+    const button = targetOf(event)?.closest("[data-take]");
+    const name = button instanceof HTMLElement ? button.dataset.take : undefined;
+    if (isList(name)) takeChanges([name]);
   });
   setInterval(decide, 1000);
 };

@@ -1,43 +1,83 @@
 // The one stream of a browser: it takes what pages want to hear, asks the server for all of it at once, and hands each
 // its part. It runs in a shared worker, or in one tab for the others.
 //
-// A page's port is sent {heard} at once, {open, status, session} once, then {chunk} with whole messages of the stream, and {end} when the
-// page has to ask again. It sends {subscribe: {board, about, after, session}}, {ack} with how many chunks it took, and {bye}.
+// A page's port gets {heard} at once, {open, status, session} once, then {chunk} with whole messages of the stream, and
+// {end} when the page has to ask again. It sends {subscribe}, {ack} with how many chunks it took, and {bye}.
+
+/**
+ * What a page wants to hear: the board, and what changes about things (`about`), from the position `after` on. `session`
+ * is the one that the page was rendered for.
+ * @typedef {{board: boolean, about: string, after: string, session: string | null}} Subscription
+ */
+/** @typedef {{subscribe?: Subscription, ack?: number, bye?: boolean}} FromPage */
+/** @typedef {{heard?: true, open?: true, status?: number, session?: string | null, chunk?: string, end?: true}} ToPage */
+/** @typedef {{postMessage: (message: ToPage) => void}} Port */
+
+/**
+ * @typedef {object} Page
+ * @property {boolean} board
+ * @property {string} about
+ * @property {string} position where it is in the stream
+ * @property {string | null} session
+ * @property {boolean} open whether it has been told that its stream is open
+ * @property {number[]} sent the sizes of what it has not acknowledged
+ * @property {number} size their sum
+ * @property {number} ackedAt
+ */
+
+/** @typedef {{event: string, data: string, id: string}} StreamMessage */
+/** @typedef {{abort: AbortController, open: boolean}} Connected */
+/** @typedef {(url: string, options: RequestInit) => Promise<Response>} Fetch */
 
 const GATHER_MS = 30; // tabs that are opened or restored together
 const SILENT_MS = 12_000; // the server says something every 5 s
 const GONE_MS = 30_000; // a page acknowledges every pulse
 const BEHIND_CHARS = 1 << 20;
 
+/** @param {string} position */
 const numberOf = (position) => Number(position.slice(position.indexOf("-") + 1));
+/** @param {string} position */
 const epochOf = (position) => position.slice(0, position.indexOf("-"));
 
+/**
+ * @param {string} block a message of the stream, without the empty line at its end
+ * @returns {StreamMessage}
+ */
 const parse = (block) => {
-  const message = { event: "", data: "", id: "" };
+  /** @type {Record<string, string>} */
+  const fields = {};
   for (const line of block.split("\n")) {
     const colon = line.indexOf(": ");
-    if (colon > 0) message[line.slice(0, colon)] = line.slice(colon + 2);
+    if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
   }
-  return message;
+  return { event: fields.event ?? "", data: fields.data ?? "", id: fields.id ?? "" };
 };
 
 export class Hub {
-  pages = new Map(); // port -> what it wants and how far it is
+  /** @type {Map<Port, Page>} */
+  pages = new Map();
   #fetch;
+  /** @type {Connected | null} */
   #connection = null;
   #asked = ""; // for what
+  /** @type {string | null} */
   #session = null;
   #position = "";
   #heardAt = 0;
-  #timer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
 
-  // `fetch` that asks the server itself.
+  /** @param {Fetch} fetch asks the server itself */
   constructor(fetch) {
     this.#fetch = fetch;
     setInterval(() => this.#look(), 2000);
   }
 
-  // What a page says.
+  /**
+   * What a page says.
+   * @param {Port} port
+   * @param {FromPage} message
+   */
   hear(port, message) {
     if (message.subscribe) {
       const { board, about, after, session } = message.subscribe;
@@ -54,6 +94,7 @@ export class Hub {
     }
   }
 
+  /** @param {number} pause in ms */
   #soon(pause) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#settle(), pause);
@@ -85,9 +126,10 @@ export class Hub {
       for (const [port, page] of this.pages) if (!page.open) this.#welcome(port, page, 200);
       return;
     }
-    this.#connect(wanted);
+    void this.#connect(wanted);
   }
 
+  /** @param {Page} page */
   #isBehind(page) {
     return epochOf(page.position) === epochOf(this.#position) && numberOf(page.position) < numberOf(this.#position);
   }
@@ -107,6 +149,7 @@ export class Hub {
     return positions[0] ?? this.#position;
   }
 
+  /** @param {string} wanted the query of the stream */
   async #connect(wanted) {
     this.#hangUp();
     const connection = { abort: new AbortController(), open: false };
@@ -114,7 +157,8 @@ export class Hub {
     this.#asked = wanted;
     const from = this.#from();
     const connecting = setTimeout(() => connection.abort.abort(), 8000);
-    let response;
+    /** @type {Response | null} */
+    let response = null;
     try {
       response = await this.#fetch(`/board/stream?${wanted}`, {
         headers: { Accept: "text/event-stream", ...(from ? { "Last-Event-ID": from } : {}) },
@@ -123,11 +167,11 @@ export class Hub {
         redirect: "manual",
       });
     } catch {
-      response = null;
+      // no answer
     }
     clearTimeout(connecting);
     if (this.#connection !== connection) return;
-    if (!response?.ok) return this.#failed(response?.status || 503);
+    if (!response?.ok || !response.body) return this.#failed(response?.status || 503);
     this.#session = response.headers.get("X-Session");
     this.#position ||= from;
     this.#heardAt = Date.now();
@@ -139,6 +183,11 @@ export class Hub {
     await this.#read(connection, response.body.getReader());
   }
 
+  /**
+   * @param {Port} port
+   * @param {Page} page
+   * @param {number} status
+   */
   #welcome(port, page, status) {
     if (!page.open) {
       page.open = true;
@@ -152,7 +201,10 @@ export class Hub {
     }
   }
 
-  // Every page asks again by itself, as it would on a connection of its own.
+  /**
+   * Every page asks again by itself, as it would on a connection of its own.
+   * @param {number} status
+   */
   #failed(status) {
     this.#hangUp();
     for (const [port, page] of this.pages) port.postMessage(page.open ? { end: true } : { open: true, status, session: null });
@@ -160,6 +212,10 @@ export class Hub {
     this.#position = "";
   }
 
+  /**
+   * @param {Connected} connection
+   * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+   */
   async #read(connection, reader) {
     const decoder = new TextDecoder();
     let rest = "";
@@ -170,7 +226,7 @@ export class Hub {
         if (done) break;
         this.#heardAt = Date.now();
         const blocks = (rest + decoder.decode(value, { stream: true })).split("\n\n");
-        rest = blocks.pop();
+        rest = blocks.pop() ?? "";
         for (const block of blocks) this.#dispatch(block);
       }
     } catch {
@@ -179,6 +235,7 @@ export class Hub {
     if (this.#connection === connection) this.#failed(503);
   }
 
+  /** @param {string} block */
   #dispatch(block) {
     const message = parse(block);
     if (message.id) this.#position = message.id;
@@ -201,6 +258,11 @@ export class Hub {
     }
   }
 
+  /**
+   * @param {Port} port
+   * @param {Page} page
+   * @param {string} block
+   */
   #send(port, page, block) {
     if (page.size + block.length > BEHIND_CHARS && page.sent.length) return this.#drop(port);
     page.sent.push(block.length);
@@ -208,6 +270,7 @@ export class Hub {
     port.postMessage({ chunk: `${block}\n\n` });
   }
 
+  /** @param {Port} port */
   #drop(port) {
     this.pages.delete(port);
     port.postMessage({ end: true });

@@ -1,20 +1,55 @@
 // The tables: which rows are shown and in what order, and which one the keyboard is at. The rows themselves are the
 // model: what they are is in their data attributes.
-import { LISTS, OFF, SHOWS, SORTS, readAddress, state, writeAddress } from "./address.js";
+import { byId, targetOf, within } from "../elements.js";
+import { LISTS, OFF, SHOWS, SORTS, isList, readAddress, state, writeAddress } from "./address.js";
 import { lookBeyondSoon } from "./beyond.js";
 import { now, onTick, tickWithin } from "./clock.js";
 import { bulkPath, openDialog } from "./dialogs.js";
 import { incomingOf, isHeld, pointsAt, startHold, takeChanges, tellChanges } from "./hold.js";
 import { readAgain } from "./live.js";
 import { announce, escalated } from "./notices.js";
-import { boxOf, clearSelection, pick, showBulk } from "./picks.js";
+import { inOrder, rankOf } from "./order.js";
+import { boxOf, clearSelection, pick, rowOf, showBulk } from "./picks.js";
+
+/** @import {Compare, ListName, Row, Wanted} from "./address.js" */
+/** @typedef {[row: Row, list: ListName, levelBefore: number | null]} Change the level is null for a new row */
 
 const GONE_MS = 4000;
-const bodies = {};
-const compare = {};
+/** @type {Map<string, HTMLTableSectionElement>} */
+const bodies = new Map();
+/** @type {Map<ListName, Compare>} */
+const compare = new Map();
+
+/** @param {ListName} list */
+const bodyOf = (list) => {
+  const body = bodies.get(list);
+  if (!body) throw new Error(`no table of ${list}`);
+  return body;
+};
+/** @param {ListName} list */
+const rowsOf = (list) => /** @type {HTMLCollectionOf<Row>} */ (bodyOf(list).rows);
+/** @param {ListName} list */
+const orderOf = (list) => compare.get(list) ?? (() => 0);
+
+/**
+ * The list that a row is in.
+ * @param {Element} row
+ * @returns {ListName | null}
+ */
+const listOf = (row) => {
+  const list = row.closest("tbody")?.dataset.list;
+  return isList(list) ? list : null;
+};
+
+/**
+ * @param {Element | null | undefined} element
+ * @returns {Row | null}
+ */
+const asRow = (element) => (element instanceof HTMLTableRowElement ? element : null);
 
 // Which rows are shown.
 
+/** @param {Row} row */
 const words = (row) => {
   if (row.wordsAs !== row.dataset.rev) {
     row.wordsAs = row.dataset.rev;
@@ -23,22 +58,32 @@ const words = (row) => {
       .join(" ")
       .toLowerCase();
   }
-  return row.words;
+  return row.words ?? "";
 };
 
+/** @param {Row} row */
 const matches = (row) => !state.q || state.q.toLowerCase().split(/\s+/).every((word) => words(row).includes(word));
 
-// Who has gone with work is shown whatever state is asked for, and who carries something even off shift.
+/**
+ * Who has gone with work is shown whatever state is asked for, and who carries something even off shift.
+ * @param {Row} row
+ * @param {ListName} list
+ * @returns {boolean}
+ */
 const isShown = (row, list) => {
   const { dataset } = row;
   if (state.zone && dataset.zone !== state.zone) return false;
-  const [showList, test] = SHOWS[state.show] ?? [];
+  const [showList, test = () => true] = SHOWS[state.show] ?? [];
   if (list === "drivers" && dataset.driverGone !== undefined) return matches(row);
   if (showList === list && dataset.gone === undefined && !test(dataset)) return false;
   if (list === "drivers" && showList !== "drivers" && OFF.has(dataset.state) && dataset.load === "0" && !state.q) return false;
   return matches(row);
 };
 
+/**
+ * @param {Row} row
+ * @param {ListName} list
+ */
 const filter = (row, list) => {
   const hidden = !isShown(row, list);
   if (isHeld(list)) return;
@@ -46,18 +91,20 @@ const filter = (row, list) => {
 };
 
 const filterAll = () => {
-  for (const list of LISTS) for (const row of bodies[list].rows) filter(row, list);
+  for (const list of LISTS) for (const row of rowsOf(list)) filter(row, list);
   filterAlerts();
   countSoon();
 };
 
 const filterAlerts = () => {
   let open = 0;
-  for (const alert of document.querySelectorAll("#alerts > [data-zone]")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const alerts = document.querySelectorAll("#alerts > [data-zone]");
+  for (const alert of alerts) {
     alert.hidden = Boolean(state.zone) && alert.dataset.zone !== state.zone;
     if (!alert.hidden && alert.dataset.resolved === undefined) open += 1;
   }
-  document.querySelector("#alerts > .empty").hidden = open > 0;
+  within(document, "#alerts > .empty").hidden = open > 0;
 };
 
 let counting = false;
@@ -69,7 +116,7 @@ const countSoon = () => {
     for (const list of LISTS) {
       let shown = 0;
       let total = 0;
-      for (const row of bodies[list].rows) {
+      for (const row of rowsOf(list)) {
         if (row.dataset.gone !== undefined) continue;
         total += 1;
         if (!row.hidden) shown += 1;
@@ -80,90 +127,109 @@ const countSoon = () => {
       }
       total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0));
       const text = shown === total ? String(total) : `${shown} of ${total}`;
-      const count = document.querySelector(`[data-count="${list}"]`);
+      const count = within(document, `[data-count="${list}"]`);
       if (count.textContent !== text) count.textContent = text;
-      const empty = document.querySelector(`[data-empty="${list}"]`);
-      empty.hidden = bodies[list].rows.length > 0 && shown > 0;
+      within(document, `[data-empty="${list}"]`).hidden = rowsOf(list).length > 0 && shown > 0;
     }
   });
 };
 
 // In what order.
 
+/**
+ * @param {Compare} by
+ * @returns {Compare}
+ */
 const goneFirst = (by) => (a, b) =>
-  (b.dataset.driverGone !== undefined) - (a.dataset.driverGone !== undefined) || by(a, b);
+  Number(b.dataset.driverGone !== undefined) - Number(a.dataset.driverGone !== undefined) || by(a, b);
 
 const chooseOrder = () => {
   for (const list of LISTS) {
-    const by = SORTS[state.sorts[list]];
-    compare[list] = goneFirst(state.backwards[list] ? (a, b) => -by(a, b) : by);
+    const by = SORTS[state.sorts[list]] ?? (() => 0);
+    compare.set(list, goneFirst(state.backwards[list] ? (a, b) => -by(a, b) : by));
   }
-  for (const button of document.querySelectorAll("[data-sort][data-of]")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const buttons = document.querySelectorAll("[data-sort][data-of]");
+  for (const button of buttons) {
     const { sort, of } = button.dataset;
     const head = button.closest("th");
+    if (!head || !isList(of)) continue;
     if (state.sorts[of] === sort) head.setAttribute("aria-sort", state.backwards[of] ? "ascending" : "descending");
     else head.removeAttribute("aria-sort");
   }
 };
 
-// A row that has the focus keeps it when it moves, where the browser can; else it gets it back.
+/**
+ * A row that has the focus keeps it when it moves, where the browser can; else it gets it back.
+ * @param {HTMLTableSectionElement} body
+ * @param {Row} row
+ * @param {Element | null} before
+ */
 const move = (body, row, before) => {
-  if (body.moveBefore && row.parentNode === body) return body.moveBefore(row, before);
+  if ("moveBefore" in body && row.parentNode === body) return body.moveBefore(row, before);
   const focused = row.contains(document.activeElement) ? document.activeElement : null;
   body.insertBefore(row, before);
-  focused?.focus({ preventScroll: true });
+  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
 };
 
+/** @param {ListName} list */
 const sortAll = (list) => {
-  const body = bodies[list];
-  const rows = [...body.rows].filter((row) => row.dataset.gone === undefined).sort(compare[list]);
+  const body = bodyOf(list);
+  const rows = [...rowsOf(list)].filter((row) => row.dataset.gone === undefined).sort(orderOf(list));
   let at = body.firstElementChild;
   for (const row of rows) {
-    if (row === at) at = at.nextElementSibling;
+    if (at && row === at) at = at.nextElementSibling;
     else move(body, row, at);
   }
 };
 
+/**
+ * @param {Row} row
+ * @param {ListName} list
+ */
 const place = (row, list) => {
-  const body = bodies[list];
+  const body = bodyOf(list);
   if (row.dataset.gone !== undefined) return;
-  const by = compare[list];
+  const by = orderOf(list);
   if (row.parentNode === body) {
     const before = sibling(row, "previousElementSibling");
     const after = sibling(row, "nextElementSibling");
     if ((!before || by(before, row) <= 0) && (!after || by(row, after) <= 0)) return;
   }
-  const others = [...body.rows].filter((other) => other !== row && other.dataset.gone === undefined);
-  let low = 0;
-  let high = others.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (by(others[middle], row) <= 0) low = middle + 1;
-    else high = middle;
-  }
-  move(body, row, others[low] ?? null);
+  const others = [...rowsOf(list)].filter((other) => other !== row && other.dataset.gone === undefined);
+  move(body, row, others[rankOf(others, row, by)] ?? null);
 };
 
+/**
+ * The next row in a direction that is not leaving.
+ * @param {Row} row
+ * @param {"nextElementSibling" | "previousElementSibling"} which
+ * @returns {Row | null}
+ */
 const sibling = (row, which) => {
-  let other = row[which];
-  while (other && other.dataset.gone !== undefined) other = other[which];
+  let other = asRow(row[which]);
+  while (other && other.dataset.gone !== undefined) other = asRow(other[which]);
   return other;
 };
 
 // Where the keyboard is.
 
-const shownRows = () => LISTS.flatMap((list) => [...bodies[list].rows].filter((row) => !row.hidden));
+const shownRows = () => LISTS.flatMap((list) => [...rowsOf(list)].filter((row) => !row.hidden));
 
 export const rowAt = () => {
-  const focused = document.activeElement?.closest?.("tbody[data-list] > tr");
+  const focused = asRow(document.activeElement?.closest("tbody[data-list] > tr"));
   if (focused) return focused;
-  const row = state.row ? document.getElementById(state.row) : null;
+  const row = state.row ? rowOf(state.row) : null;
   return row && !row.hidden ? row : null;
 };
 
+/**
+ * @param {Row} row
+ * @param {FocusOptions} [options]
+ * @param {boolean} [focus]
+ */
 const goTo = (row, options, focus = true) => {
   for (const old of document.querySelectorAll('tr[aria-current="true"]')) old.removeAttribute("aria-current");
-  if (!row) return;
   row.setAttribute("aria-current", "true");
   state.row = row.id;
   if (focus && !row.contains(document.activeElement)) row.focus(options);
@@ -172,23 +238,28 @@ const goTo = (row, options, focus = true) => {
   document.dispatchEvent(new CustomEvent("board:row", { detail: { row } }));
 };
 
+/** @param {1 | -1} by */
 export const step = (by) => {
-  if (!bodies.waiting) return;
+  if (!bodies.size) return;
   const rows = shownRows();
-  const index = rows.indexOf(rowAt());
+  const at = rowAt();
+  const index = at ? rows.indexOf(at) : -1;
   const next = rows[index < 0 ? (by > 0 ? 0 : rows.length - 1) : index + by];
   if (next) goTo(next, { preventScroll: true });
 };
 
+/** @param {string} id */
 export const focusRow = (id) => {
-  const row = document.getElementById(id);
+  const row = rowOf(id);
   if (row && !row.hidden) goTo(row);
 };
 
 // What comes by the stream.
 
+/** @param {Row} row */
 const leave = (row) => {
-  if (!row.isConnected || row.dataset.gone === undefined || isHeld(row.parentNode.dataset.list)) return;
+  const list = listOf(row);
+  if (!list || !row.isConnected || row.dataset.gone === undefined || isHeld(list)) return;
   const hadFocus = row.contains(document.activeElement);
   const wasAt = hadFocus || state.row === row.id;
   const next = sibling(row, "nextElementSibling") ?? sibling(row, "previousElementSibling");
@@ -204,11 +275,18 @@ const leave = (row) => {
   countSoon();
 };
 
+/** @param {Row} row */
 const flash = (row) => {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden) return;
   row.animate([{ backgroundColor: "var(--flash)" }, { backgroundColor: "transparent" }], { duration: 1600 });
 };
 
+/**
+ * A row has come or has changed.
+ * @param {Row} row
+ * @param {ListName} list
+ * @param {number | null} levelBefore null for a new row
+ */
 const settle = (row, list, levelBefore) => {
   row.driverName = undefined;
   tickWithin(row);
@@ -234,13 +312,16 @@ const settle = (row, list, levelBefore) => {
 // Rows found beyond those shown join the table while they are looked for: at once for a filter that was just chosen, also
 // in a list that holds still.
 let justChosen = false;
+/** @param {Map<ListName, Row[]>} found */
 const adopt = (found) => {
   const atOnce = justChosen;
   justChosen = false;
   for (const list of LISTS) {
     const rows = found.get(list) ?? [];
     const ids = new Set(rows.map((row) => row.id));
-    for (const old of bodies[list].querySelectorAll("tr[data-beyond]")) {
+    /** @type {NodeListOf<Row>} */
+    const earlier = bodyOf(list).querySelectorAll("tr[data-beyond]");
+    for (const old of earlier) {
       if (ids.has(old.id)) continue;
       if (isHeld(list) && !atOnce) {
         grey(old, "no longer found");
@@ -250,7 +331,7 @@ const adopt = (found) => {
       state.picks.delete(old.id);
     }
     for (const row of rows) {
-      const old = document.getElementById(row.id);
+      const old = rowOf(row.id);
       if (old && (old.dataset.beyond === undefined || old.html === row.outerHTML)) continue;
       row.html = row.outerHTML;
       row.dataset.beyond = "";
@@ -260,7 +341,7 @@ const adopt = (found) => {
       }
       const focused = old?.contains(document.activeElement);
       if (old) old.replaceWith(row);
-      else bodies[list].append(row);
+      else bodyOf(list).append(row);
       if (focused) row.focus({ preventScroll: true });
       settle(row, list, Infinity);
     }
@@ -273,18 +354,21 @@ const adopt = (found) => {
 
 // What waits in a list that holds still: rows that would come or go, by themselves or for the filters, and of the others
 // the fewest that would have to move for the list to be in order, and those that lack room for what they say.
+/** @param {ListName} list */
 const review = (list) => {
+  /** @type {Set<string>} */
   const changes = new Set();
   for (const row of incomingOf(list).values()) if (isShown(row, list)) changes.add(row.id);
+  /** @type {Row[]} */
   const rows = [];
-  for (const row of bodies[list].rows) {
+  for (const row of rowsOf(list)) {
     if (row.dataset.gone !== undefined ? !row.hidden : row.hidden === isShown(row, list)) changes.add(row.id);
     else if (!row.hidden) {
       rows.push(row);
       if (row.style.height) changes.add(row.id);
     }
   }
-  const stay = inOrder(rows, compare[list]);
+  const stay = inOrder(rows, orderOf(list));
   for (const row of rows) if (!stay.has(row)) changes.add(row.id);
   tellChanges(list, changes);
 };
@@ -293,37 +377,28 @@ const reviewHeld = () => {
   for (const list of LISTS) if (isHeld(list)) review(list);
 };
 
-// The longest run of rows that are in order among themselves (patience sorting).
-const inOrder = (rows, by) => {
-  const ends = [];
-  const before = new Map();
-  for (const row of rows) {
-    let low = 0;
-    let high = ends.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (by(ends[middle], row) <= 0) low = middle + 1;
-      else high = middle;
-    }
-    before.set(row, ends[low - 1]);
-    ends[low] = row;
-  }
-  const run = new Set();
-  for (let row = ends.at(-1); row; row = before.get(row)) run.add(row);
-  return run;
-};
-
-// A finished row keeps its place and height while its list is held; its buttons are disabled.
+/**
+ * A finished row keeps its place and height while its list is held; its buttons are disabled.
+ * @param {Row} row
+ * @param {string} what
+ */
 const grey = (row, what) => {
   row.dataset.gone = "";
-  for (const button of row.querySelectorAll("button, input")) button.disabled = true;
+  /** @type {NodeListOf<HTMLButtonElement | HTMLInputElement>} */
+  const presses = row.querySelectorAll("button, input");
+  for (const press of presses) press.disabled = true;
   const cell = row.querySelector(".chained, .stage, .why, .line");
   if (cell && what) cell.textContent = what;
   if (state.picks.has(row.id)) pick(row, false);
 };
 
-// A row keeps its height while its list is held, whatever it comes to say: a line more would move all that is below.
+/**
+ * A row keeps its height while its list is held, whatever it comes to say: a line more would move all that is below.
+ * @param {Row} row
+ * @param {Row} next
+ */
 const keepHeight = (row, next) => {
+  /** @param {Row} one */
   const grows = (one) => one.dataset.driverGone !== undefined;
   if (next.dataset.gone === undefined && grows(row) === grows(next)) return;
   if (row.style.height && next.dataset.gone === undefined && row.grewBefore === grows(next)) return loosen(row);
@@ -332,24 +407,32 @@ const keepHeight = (row, next) => {
   row.toggleAttribute("data-still", grows(next));
 };
 
+/** @param {Row} row */
 const loosen = (row) => {
   row.style.height = "";
   row.removeAttribute("data-still");
 };
 
+/**
+ * @param {Row} row
+ * @param {ListName} list
+ */
 const wait = (row, list) => {
   const before = incomingOf(list).get(row.id);
   incomingOf(list).set(row.id, row);
   if (list === "waiting" && before && Number(row.dataset.level) > Number(before.dataset.level)) escalated(row);
 };
 
-// A list that is held no longer, and the rows that waited for it.
+/**
+ * A list that is held no longer, and the rows that waited for it.
+ * @param {ListName} list
+ * @param {Row[]} rows
+ */
 const apply = (list, rows) => {
-  const body = bodies[list];
-  body.append(...rows);
-  for (const row of [...body.rows]) leave(row);
+  bodyOf(list).append(...rows);
+  for (const row of [...rowsOf(list)]) leave(row);
   sortAll(list);
-  for (const row of body.rows) {
+  for (const row of rowsOf(list)) {
     loosen(row); // not before it moves: a browser may forget to style it anew
     filter(row, list);
   }
@@ -358,31 +441,38 @@ const apply = (list, rows) => {
   if (rows.length) document.dispatchEvent(new CustomEvent("board:changed"));
 };
 
+/** @type {Record<string, ListName>} by the first letter of a row's id */
 const PREFIXES = { d: "waiting", a: "active", o: "offers", v: "drivers" };
 
+/** @param {HtmxTask[]} tasks */
 const receive = (tasks) => {
+  /** @type {Change[]} */
   const touched = [];
   for (const task of tasks) {
-    const row = task.fragment?.firstElementChild;
-    if (task.target?.id === "alerts" && holdAlerts(task, row)) continue;
-    const held = task.target?.matches("tr") && isHeld(task.target.parentNode.dataset.list);
-    if (held && task.swapSpec.style === "delete") {
-      grey(task.target, task.target.id[0] === "o" ? "offer closed" : "no longer shown");
-      task.target = null;
-      continue;
-    }
-    if (held && row) keepHeight(task.target, row);
-    if (task.target) {
-      if (task.target.matches("tr") && task.swapSpec.style !== "delete") {
-        touched.push([task.target, task.target.parentNode.dataset.list, Number(task.target.dataset.level ?? 0)]);
+    const content = task.fragment?.firstElementChild;
+    if (task.target?.id === "alerts" && content && holdAlerts(task, content)) continue;
+    const row = asRow(content);
+    const old = asRow(task.target);
+    const list = old && listOf(old);
+    const isDelete = task.swapSpec.style === "delete";
+    if (old && list && isHeld(list)) {
+      if (isDelete) {
+        grey(old, old.id.startsWith("o") ? "offer closed" : "no longer shown");
+        task.target = null;
+        continue;
       }
-    } else if (row?.matches("tr")) {
-      const list = PREFIXES[row.id[0]];
-      if (row.dataset.gone !== undefined) incomingOf(list).delete(row.id);
-      else if (isHeld(list)) wait(row, list);
+      if (row) keepHeight(old, row);
+    }
+    if (task.target) {
+      if (old && list && !isDelete) touched.push([old, list, Number(old.dataset.level ?? 0)]);
+    } else if (row) {
+      const into = PREFIXES[row.id.charAt(0)];
+      if (!into) continue;
+      if (row.dataset.gone !== undefined) incomingOf(into).delete(row.id);
+      else if (isHeld(into)) wait(row, into);
       else {
-        bodies[list].append(row);
-        touched.push([row, list, null]);
+        bodyOf(into).append(row);
+        touched.push([row, into, null]);
       }
     }
   }
@@ -390,37 +480,52 @@ const receive = (tasks) => {
 };
 
 // While a pointer is among the alerts their numbers change; alerts that come or go wait until it is not.
+/** @type {Element | null} */
 let laterAlerts = null;
+/** @param {Element} list */
 const idsOf = (list) => [...list.querySelectorAll("[data-zone]")].map((alert) => alert.id).join();
+/**
+ * @param {HtmxTask} task
+ * @param {Element} alerts
+ */
 const holdAlerts = (task, alerts) => {
-  laterAlerts = pointsAt("alerts") && idsOf(task.target) !== idsOf(alerts) ? alerts : null;
+  laterAlerts = task.target && pointsAt("alerts") && idsOf(task.target) !== idsOf(alerts) ? alerts : null;
   if (laterAlerts) task.target = null;
   return laterAlerts !== null;
 };
 const applyAlerts = () => {
   if (!laterAlerts || pointsAt("alerts")) return;
-  document.getElementById("alerts").replaceWith(laterAlerts);
+  byId("alerts").replaceWith(laterAlerts);
   laterAlerts = null;
   filterAlerts();
-  tickWithin(document.getElementById("alerts"));
+  tickWithin(byId("alerts"));
 };
 
+/**
+ * The numbers of the headline by zone; `oldest` is the instant since when the oldest order waits.
+ * @returns {Record<string, Record<string, number | null>>}
+ */
+const numbersByZone = () => JSON.parse(byId("headline").dataset.zones ?? "{}");
+
 const zoneNumbers = () => {
-  const headline = document.getElementById("headline");
   if (!state.zone) return;
-  const numbers = JSON.parse(headline.dataset.zones)[state.zone];
+  const headline = byId("headline");
+  const numbers = numbersByZone()[state.zone];
   if (!numbers) return;
-  for (const element of headline.querySelectorAll("[data-n]")) {
-    const key = element.dataset.n;
+  /** @type {NodeListOf<HTMLElement>} */
+  const places = headline.querySelectorAll("[data-n]");
+  for (const element of places) {
+    const key = element.dataset.n ?? "";
     const item = element.closest("li");
-    if (key === "gone") item.toggleAttribute("data-none", !numbers.gone);
-    if (key === "alerts") item.toggleAttribute("data-zero", !numbers.alerts);
-    if (key === "paused") item.toggleAttribute("data-zero", !numbers.paused);
-    if (key !== "oldest") element.textContent = numbers[key];
-    else if (numbers.oldest === null) element.textContent = "–";
+    if (key === "gone") item?.toggleAttribute("data-none", !numbers.gone);
+    if (key === "alerts") item?.toggleAttribute("data-zero", !numbers.alerts);
+    if (key === "paused") item?.toggleAttribute("data-zero", !numbers.paused);
+    const value = numbers[key] ?? null;
+    if (key !== "oldest") element.textContent = String(value ?? "");
+    else if (value === null) element.textContent = "–";
     else {
       const time = document.createElement("time");
-      time.dataset.since = numbers.oldest;
+      time.dataset.since = String(value);
       element.replaceChildren(time);
     }
   }
@@ -429,45 +534,50 @@ const zoneNumbers = () => {
 
 const markShow = () => {
   const [list] = SHOWS[state.show] ?? [""];
-  document.getElementById("board").dataset.focus = list ?? "";
-  for (const link of document.querySelectorAll("#headline [data-show]")) {
+  byId("board").dataset.focus = list ?? "";
+  /** @type {NodeListOf<HTMLElement>} */
+  const links = document.querySelectorAll("#headline [data-show]");
+  for (const link of links) {
     if (link.dataset.show === state.show) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
 };
 
 const settleHeadline = () => {
-  const zones = Object.keys(JSON.parse(document.getElementById("headline").dataset.zones));
-  document.getElementById("board").toggleAttribute("data-one-zone", zones.length < 2);
-  const select = document.getElementById("zone");
+  const zones = Object.keys(numbersByZone());
+  byId("board").toggleAttribute("data-one-zone", zones.length < 2);
+  const select = byId("zone", HTMLSelectElement);
   const known = new Set([...select.options].map((option) => option.value));
   for (const zone of zones) if (!known.has(zone)) select.add(new Option(zone));
   if (state.zone && select.value !== state.zone) select.value = state.zone;
   zoneNumbers();
   markShow();
-  tickWithin(document.getElementById("headline"));
+  tickWithin(byId("headline"));
 };
 
+/** @param {CustomEvent<{data: string}>} event */
 const moved = (event) => {
-  for (const [id, lat, lon, at] of JSON.parse(event.detail.data)) {
-    const row = document.getElementById(`v-${id}`);
+  /** @type {[id: string, lat: number, lon: number, at: number][]} */
+  const positions = JSON.parse(event.detail.data);
+  for (const [id, lat, lon, at] of positions) {
+    const row = rowOf(`v-${id}`);
     if (!row) continue;
     row.dataset.at = `${lat},${lon}`;
-    const seen = row.querySelector(".seen");
+    const seen = within(row, ".seen");
     let time = seen.querySelector("time");
     if (!time) {
       time = document.createElement("time");
       seen.replaceChildren(time);
     }
-    time.dataset.since = at;
+    time.dataset.since = String(at);
   }
   document.dispatchEvent(new CustomEvent("board:moved"));
 };
 
 const listen = () => {
-  const htmx = globalThis.htmx;
-  const stream = document.getElementById("stream");
-  const board = document.getElementById("board");
+  const stream = byId("stream");
+  const board = byId("board");
+  /** @type {Change[]} */
   let touched = [];
   stream.addEventListener("htmx:before:swap", (event) => {
     touched = receive(event.detail.tasks);
@@ -485,8 +595,8 @@ const listen = () => {
   board.addEventListener("htmx:before:swap", (event) => {
     if (event.target !== board) return;
     for (const { target, fragment } of event.detail.tasks) {
-      if (!target?.dataset.list) continue;
-      if (isHeld(target.dataset.list)) keepStill(target, fragment);
+      if (!(target instanceof HTMLTableSectionElement) || !fragment || !isList(target.dataset.list)) continue;
+      if (isHeld(target.dataset.list)) keepStill(target, target.dataset.list, fragment);
       inOrderOf(target, fragment);
     }
   });
@@ -494,15 +604,18 @@ const listen = () => {
     if (event.target !== board) return;
     for (const list of LISTS) {
       if (!isHeld(list)) sortAll(list);
-      else for (const row of bodies[list].rows) settle(row, list, Number(row.dataset.level ?? 0));
+      else for (const row of rowsOf(list)) settle(row, list, Number(row.dataset.level ?? 0));
     }
     settleAll();
     reviewHeld();
   });
-  readAgain.push(async (position) => {
+  readAgain.push(async (position = "") => {
     for (let pause = 500; ; pause = Math.min(pause * 2, 8000)) {
       let status = 0;
-      const noted = (event) => (status = event.detail.ctx.response.status);
+      /** @param {CustomEvent<{ctx: HtmxContext}>} event */
+      const noted = (event) => {
+        status = event.detail.ctx.response?.status ?? 0;
+      };
       board.addEventListener("htmx:after:request", noted);
       await htmx.ajax("GET", `/board/rows?at=${position}`, { source: board, swap: "none" });
       board.removeEventListener("htmx:after:request", noted);
@@ -512,7 +625,11 @@ const listen = () => {
   });
 };
 
-// Rows that come in the order in which they are shown are morphed in one pass; in any other order it takes seconds.
+/**
+ * Rows that come in the order in which they are shown are morphed in one pass; in any other order it takes seconds.
+ * @param {HTMLTableSectionElement} body
+ * @param {DocumentFragment} fragment
+ */
 const inOrderOf = (body, fragment) => {
   const places = new Map([...body.rows].map((row, index) => [row.id, index]));
   const rows = [...fragment.children];
@@ -520,23 +637,28 @@ const inOrderOf = (body, fragment) => {
   fragment.replaceChildren(...rows);
 };
 
-// Everything was read again while the list is held: what is new waits, and what is no longer there stays, greyed.
-const keepStill = (body, fragment) => {
-  const list = body.dataset.list;
+/**
+ * Everything was read again while the list is held: what is new waits, and what is no longer there stays, greyed.
+ * @param {HTMLTableSectionElement} body
+ * @param {ListName} list
+ * @param {DocumentFragment} fragment
+ */
+const keepStill = (body, list, fragment) => {
   const incoming = incomingOf(list);
   const fresh = new Set([...fragment.children].map((row) => row.id));
   for (const id of [...incoming.keys()]) if (!fresh.has(id)) incoming.delete(id);
-  for (const row of [...fragment.children]) {
+  for (const row of /** @type {Row[]} */ ([...fragment.children])) {
     if (body.querySelector(`#${CSS.escape(row.id)}`)) continue;
     row.remove();
     wait(row, list);
   }
-  for (const row of body.rows) {
+  for (const row of rowsOf(list)) {
     if (fresh.has(row.id)) continue;
     if (row.dataset.gone === undefined && row.dataset.beyond === undefined) grey(row, "finished");
     fragment.append(row.cloneNode(true));
   }
-  for (const row of fragment.children) {
+  for (const row of /** @type {Row[]} */ ([...fragment.children])) {
+    /** @type {Row | null} */
     const shown = body.querySelector(`#${CSS.escape(row.id)}`);
     if (shown) keepHeight(shown, row);
   }
@@ -544,9 +666,9 @@ const keepStill = (body, fragment) => {
 
 const markPicks = () => {
   for (const id of state.picks) {
-    const row = document.getElementById(id);
+    const row = rowOf(id);
     const box = row && boxOf(row);
-    if (box) {
+    if (row && box) {
       box.checked = true;
       row.setAttribute("data-picked", "");
     }
@@ -559,21 +681,24 @@ const settleAll = () => {
   settleHeadline();
   markPicks();
   lookBeyondSoon(adopt);
-  tickWithin(document.getElementById("board"));
+  tickWithin(byId("board"));
   document.dispatchEvent(new CustomEvent("board:changed"));
 };
 
 // What people do with the lists.
 
+const chosenZone = () => byId("zone", HTMLSelectElement);
+const chosenShow = () => within(byId("filters"), '[name="show"]', HTMLSelectElement);
+
+/** @param {Partial<Wanted>} changes */
 const choose = (changes) => {
   justChosen = true;
   takeChanges();
   Object.assign(state, changes);
-  const form = document.getElementById("filters");
-  form.elements.zone.value = state.zone;
-  form.elements.show.value = state.show;
-  document.getElementById("clear").hidden = !(state.q || state.zone || state.show);
-  for (const list of LISTS) for (const row of bodies[list].rows) row.hidden = !isShown(row, list);
+  chosenZone().value = state.zone;
+  chosenShow().value = state.show;
+  byId("clear").hidden = !(state.q || state.zone || state.show);
+  for (const list of LISTS) for (const row of rowsOf(list)) row.hidden = !isShown(row, list);
   filterAlerts();
   countSoon();
   markShow();
@@ -581,6 +706,7 @@ const choose = (changes) => {
   lookBeyondSoon(adopt);
 };
 
+/** @param {string} zone */
 const chooseZone = async (zone) => {
   choose({ zone });
   if (zone) return settleHeadline();
@@ -588,22 +714,26 @@ const chooseZone = async (zone) => {
   for (const work of readAgain) await work("");
 };
 
+/** @param {MouseEvent} event */
 const onClick = (event) => {
-  const target = event.target;
+  const target = targetOf(event);
+  if (!target) return;
+  /** @type {HTMLElement | null} */
   const sorter = target.closest("[data-sort][data-of]");
-  if (sorter) {
-    const { sort, of } = sorter.dataset;
-    state.backwards[of] = state.sorts[of] === sort && !state.backwards[of];
-    state.sorts[of] = sort;
+  const { sort: key, of } = sorter?.dataset ?? {};
+  if (key && isList(of)) {
+    state.backwards[of] = state.sorts[of] === key && !state.backwards[of];
+    state.sorts[of] = key;
     takeChanges([of]);
     chooseOrder();
     sortAll(of);
     return writeAddress();
   }
+  /** @type {HTMLElement | null} */
   const number = target.closest("#headline [data-show]");
   if (number && !event.metaKey && !event.ctrlKey) {
     event.preventDefault();
-    const { show, sort } = number.dataset;
+    const { show = "", sort } = number.dataset;
     choose({ show: state.show === show && !sort ? "" : show });
     if (sort) {
       state.sorts.waiting = "since";
@@ -612,60 +742,72 @@ const onClick = (event) => {
       sortAll("waiting");
     }
     const [list] = SHOWS[state.show] ?? [];
-    return list && document.getElementById(`panel-${list}`)?.scrollIntoView({ block: "nearest" });
+    if (list) document.getElementById(`panel-${list}`)?.scrollIntoView({ block: "nearest" });
+    return;
   }
+  /** @type {HTMLElement | null} */
   const bulk = target.closest("[data-bulk]");
   if (bulk) {
-    const limit = Number(bulk.closest("#bulk").dataset.limit);
+    const limit = Number(byId("bulk").dataset.limit);
     if (state.picks.size > limit) {
       return announce(`${state.picks.size} are selected. ${limit} at most can be changed at once.`);
     }
-    return openDialog(bulkPath(bulk.dataset.bulk, [...state.picks].map((id) => document.getElementById(id).dataset.id)));
+    const ids = [...state.picks].flatMap((id) => rowOf(id)?.dataset.id ?? []);
+    void openDialog(bulkPath(bulk.dataset.bulk ?? "", ids));
+    return;
   }
   if (target.id === "bulk-none") return clearSelection();
   if (target.id === "clear") {
-    document.getElementById("q").value = "";
+    byId("q", HTMLInputElement).value = "";
     choose({ q: "", show: "" });
     if (state.zone) chooseZone("");
   }
 };
 
+/** @param {Event} event */
 const onChange = (event) => {
   const box = event.target;
-  if (box.dataset.all) {
+  if (!(box instanceof HTMLInputElement)) return;
+  const { all } = box.dataset;
+  if (isList(all)) {
     const checked = box.checked;
     clearSelection();
     box.checked = checked;
-    for (const row of checked ? bodies[box.dataset.all].rows : []) {
-      if (row.hidden || row.dataset.gone !== undefined) continue;
-      boxOf(row).checked = true;
+    for (const row of checked ? rowsOf(all) : []) {
+      const own = boxOf(row);
+      if (!own || row.hidden || row.dataset.gone !== undefined) continue;
+      own.checked = true;
       row.setAttribute("data-picked", "");
       state.picks.add(row.id);
     }
     return showBulk();
   }
-  if (box.matches(".pick input")) pick(box.closest("tr"), box.checked);
+  const row = box.closest("tr");
+  if (row && box.matches(".pick input")) pick(row, box.checked);
 };
 
 export const startLists = () => {
-  globalThis.htmx.config.morphIgnore.push("data-picked", "data-still", "style");
-  for (const list of LISTS) bodies[list] = document.getElementById(`rows-${list}`);
+  htmx.config.morphIgnore.push("data-picked", "data-still", "style");
+  for (const list of LISTS) bodies.set(list, byId(`rows-${list}`, HTMLTableSectionElement));
   readAddress();
-  const form = document.getElementById("filters");
-  form.elements.q.value = state.q;
+  const q = byId("q", HTMLInputElement);
+  q.value = state.q;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let typing;
-  form.elements.q.addEventListener("input", () => {
+  q.addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => choose({ q: form.elements.q.value.trim() }), 60);
+    typing = setTimeout(() => choose({ q: q.value.trim() }), 60);
   });
-  form.elements.zone.addEventListener("change", () => chooseZone(form.elements.zone.value));
-  form.elements.show.addEventListener("change", () => choose({ show: form.elements.show.value }));
-  form.addEventListener("submit", (event) => event.preventDefault());
-  const board = document.getElementById("board");
+  const zone = chosenZone();
+  zone.addEventListener("change", () => chooseZone(zone.value));
+  const show = chosenShow();
+  show.addEventListener("change", () => choose({ show: show.value }));
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  const board = byId("board");
   board.addEventListener("click", onClick);
   board.addEventListener("change", onChange);
   board.addEventListener("focusin", (event) => {
-    const row = event.target.closest("tbody[data-list] > tr");
+    const row = asRow(targetOf(event)?.closest("tbody[data-list] > tr"));
     if (row && row.id !== state.row) goTo(row);
   });
   startHold(apply, applyAlerts);
@@ -673,13 +815,15 @@ export const startLists = () => {
   for (const list of LISTS) sortAll(list);
   choose({});
   settleAll();
-  const chosen = state.row && document.getElementById(state.row);
+  const chosen = state.row ? rowOf(state.row) : null;
   if (chosen) goTo(chosen, { preventScroll: true }, false);
   listen();
   // A row that left while the tab slept must not stay for ever.
   onTick(() => {
     if (document.hidden) return;
-    for (const row of document.querySelectorAll("tr[data-gone]")) {
+    /** @type {NodeListOf<Row>} */
+    const rows = document.querySelectorAll("tr[data-gone]");
+    for (const row of rows) {
       row.goneAt ??= now();
       if (now() - row.goneAt > GONE_MS + 2000) leave(row);
     }

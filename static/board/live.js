@@ -1,25 +1,14 @@
 // The stream: how alive it is, and what to do when it is not. htmx reads it and swaps its rows; a message is not
 // swapped before everything that came before it was, nor before a full read that was called for.
-import { coarse, learnTime, now, onTick } from "./clock.js";
+import { byId, within } from "../elements.js";
+import { learnTime, now, onTick } from "./clock.js";
+import { Liveness, announcement } from "./liveness.js";
 import { announce } from "./notices.js";
 import { alone, remember, shareStream } from "./shared.js";
 
-const SILENT_MS = 12_000; // the server says something every 5 s
-const STALE_READ_MS = 6_000;
-const SHOW_RECONNECTING_MS = 1_500;
+/** @import {Shown} from "./liveness.js" */
 
-const stream = document.getElementById("stream");
-const badge = document.getElementById("badge");
-let connection = null;
-let open = false;
-let over = false;
-let heardAt = 0;
-let lostAt = performance.now();
-let readAge = 0;
-let triedAt = performance.now();
-let shown = "connecting";
-let resting = false;
-
+/** @type {Record<Shown, string>} */
 const WORDS = {
   connecting: "Connecting",
   live: "Live",
@@ -28,146 +17,118 @@ const WORDS = {
   over: "Logged out",
 };
 
-const show = (state, word) => {
-  if (badge.dataset.state !== state) badge.dataset.state = state;
-  const [, title, more] = badge.children;
-  if (title.textContent !== WORDS[state]) title.textContent = WORDS[state];
-  if (more.textContent !== word) more.textContent = word;
-  if (state === shown) return;
-  if (state === "live" && shown !== "connecting") announce("Live again.");
-  if (state === "reconnecting") announce("Connection lost. Reconnecting.");
-  if (state === "stale") announce("This page is out of date.");
-  shown = state;
-  document.body.dataset.live = state;
-};
-
-const refresh = () => {
-  if (over) return show("over", "");
-  const at = performance.now();
-  const age = heardAt ? at - heardAt : 0;
-  if (open) {
-    const stale = age + readAge;
-    return stale > STALE_READ_MS + 6_000 || readAge > STALE_READ_MS
-      ? show("stale", `${coarse(stale)} old`)
-      : show("live", "");
-  }
-  if (!heardAt && at - lostAt < 5_000) return show("connecting", "");
-  if (at - lostAt < SHOW_RECONNECTING_MS) return;
-  return show(at - lostAt > 60_000 ? "stale" : "reconnecting", heardAt ? `last update ${coarse(age)} ago` : "");
-};
-
-const heard = () => {
-  heardAt = performance.now();
-  if (!open) {
-    open = true;
-    refresh();
-  }
-};
-
-const lost = () => {
-  if (!open) return;
-  open = false;
-  lostAt = performance.now();
-};
-
-// End what hangs: htmx connects again by itself, or is asked to.
-const connectAgain = () => {
-  const at = performance.now();
-  if (over || resting || at - triedAt < 3_000) return;
-  triedAt = at;
-  if (connection?.delayCanceller) connection.delayCanceller();
-  else if (connection?.reader) connection.reader.cancel();
-  else if (!stream._htmx?.sse) globalThis.htmx.trigger(stream, "board:connect");
-};
-
-// Where no stream is shared, a tab that nobody sees leaves the connection to others.
-const rest = () => {
-  resting = document.hidden && alone();
-  if (resting && open) {
-    lost();
-    connection?.reader?.cancel();
-  }
-};
-
-const watch = () => {
-  const silent = performance.now() - (heardAt || lostAt);
-  if (open && silent > SILENT_MS) {
-    lost();
-    connectAgain();
-  } else if (!open && performance.now() - lostAt > 3_000) {
-    if (!stream._htmx?.sse) connectAgain();
-  }
-  refresh();
-};
-
+/** @type {((position?: string) => Promise<void>)[]} what reads the page again, up to a position of the stream */
 export const readAgain = [];
 
+/** @param {string} position */
 const full = async (position) => {
   for (const work of readAgain) await work(position);
 };
 
 export const startLive = () => {
+  const stream = byId("stream");
+  const badge = byId("badge");
+  const title = within(badge, ":scope > :nth-child(2)");
+  const more = within(badge, ":scope > :nth-child(3)");
+  const life = new Liveness(performance.now());
+  /** @type {HtmxConnection | null} */
+  let connection = null;
+  /** @type {Shown} */
+  let shown = "connecting";
+
+  const refresh = () => {
+    const badged = life.badge(performance.now());
+    if (!badged) return;
+    const [next, words] = badged;
+    if (badge.dataset.state !== next) badge.dataset.state = next;
+    if (title.textContent !== WORDS[next]) title.textContent = WORDS[next];
+    if (more.textContent !== words) more.textContent = words;
+    if (next === shown) return;
+    const said = announcement(shown, next);
+    if (said) announce(said);
+    shown = next;
+    document.body.dataset.live = next;
+  };
+
+  // End what hangs: htmx connects again by itself, or is asked to.
+  const connectAgain = () => {
+    if (!life.mayConnect(performance.now())) return;
+    if (connection?.delayCanceller) connection.delayCanceller();
+    else if (connection?.reader) void connection.reader.cancel();
+    else if (!stream._htmx?.sse) htmx.trigger(stream, "board:connect");
+  };
+
+  // Where no stream is shared, a tab that nobody sees leaves the connection to others.
+  const rest = () => {
+    life.resting = document.hidden && alone();
+    if (life.resting && life.open) {
+      life.lost(performance.now());
+      void connection?.reader?.cancel();
+    }
+  };
+
   shareStream();
   stream.addEventListener("htmx:sse:before:connection", (event) => {
     connection = event.detail.connection;
-    if (resting) event.preventDefault();
+    if (life.resting) event.preventDefault();
   });
   stream.addEventListener("htmx:sse:after:connection", (event) => {
     connection = event.detail.connection;
-    triedAt = performance.now();
+    life.connected(performance.now());
   });
   stream.addEventListener("htmx:sse:error", (event) => {
-    lost();
+    life.lost(performance.now());
     if (event.detail.status === 401 || event.detail.status === 403) {
-      over = true;
+      life.over = true;
       refresh();
-      globalThis.callboard.toLogin();
+      callboard.toLogin();
     }
   });
-  stream.addEventListener("htmx:sse:close", lost);
+  stream.addEventListener("htmx:sse:close", () => life.lost(performance.now()));
   stream.addEventListener("htmx:sse:before:message", (event) => {
     const { message, waitUntil } = event.detail;
-    heard();
+    const wasOpen = life.open;
+    life.heard(performance.now());
+    if (!wasOpen) refresh();
     if (message.id) remember(message.id);
     if (message.event === "pulse") {
+      /** @type {{now: number, age: number}} */
       const pulse = JSON.parse(message.data);
       learnTime(pulse.now);
-      readAge = pulse.age;
+      life.pulse(pulse.age);
       refresh();
     } else if (message.event === "resync") waitUntil(full(message.id));
   });
   // A first connection that failed is an ordinary failed request: no stream yet, nobody tries again but us.
   stream.addEventListener("htmx:response:error", (event) => {
-    if (event.detail.ctx.response.status === 401) globalThis.callboard.toLogin();
+    if (event.detail.ctx?.response?.status === 401) callboard.toLogin();
   });
   document.addEventListener("visibilitychange", () => {
     rest();
     if (document.hidden) return;
-    const silent = performance.now() - heardAt;
-    if (!open || silent > 7_000) {
-      triedAt = 0;
-      if (open) lost();
-      connectAgain();
-    }
+    if (life.seen(performance.now())) connectAgain();
     refresh();
   });
-  // Back from where the browser keeps pages that were left: what it held is gone.
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
-    triedAt = 0;
-    if (open) lost();
+    life.restored(performance.now());
     connectAgain();
     refresh();
   });
   addEventListener("online", () => {
-    triedAt = 0;
-    if (!open) connectAgain();
+    life.networkIsBack();
+    if (!life.open) connectAgain();
   });
-  onTick(watch);
+  onTick(() => {
+    const at = performance.now();
+    if (life.isSilent(at)) connectAgain();
+    else if (life.isLost(at) && !stream._htmx?.sse) connectAgain();
+    refresh();
+  });
   refresh();
   const connect = () => {
     rest();
-    if (!resting) globalThis.htmx.trigger(stream, "board:connect");
+    if (!life.resting) htmx.trigger(stream, "board:connect");
   };
   // htmx knows the stream once the page is read.
   if (document.readyState === "complete") connect();

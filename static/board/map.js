@@ -1,6 +1,11 @@
 // The map: drivers, pickups and offers on one canvas, out of the same rows as the lists. It needs no tiles.
+import { byId } from "../elements.js";
 import { focusRow } from "./lists.js";
 
+/** @import {CircleMarker, CircleMarkerOptions, GridLayer, GridLayerOptions, LatLngTuple, Map as LeafletMap, Polyline, PolylineOptions, Renderer} from "leaflet" */
+/** @typedef {{layer: CircleMarker | Polyline, drawn: string}} Thing */
+
+/** @type {Record<string, string>} the colours of drivers by their state */
 const STYLES = {
   available: "--good",
   busy: "--accent",
@@ -10,12 +15,16 @@ const STYLES = {
   shift_ended: "--line-strong",
 };
 
+/** @type {LeafletMap} */
 let map;
+/** @type {Renderer} */
 let canvas;
-const things = new Map(); // key -> layer
+/** @type {Map<string, Thing>} */
+const things = new Map();
 let fitted = false;
 
-let palette = {};
+/** @type {Record<string, string>} */
+const palette = {};
 const readPalette = () => {
   // light-dark() is resolved by the browser on a real property only.
   const probe = document.createElement("i");
@@ -25,72 +34,117 @@ const readPalette = () => {
     palette[name] = getComputedStyle(probe).color;
   }
   probe.remove();
-  return palette;
 };
 
+/**
+ * @param {string | undefined} text "lat,lon"
+ * @returns {LatLngTuple | null}
+ */
 const point = (text) => {
-  const [lat, lon] = text.split(",").map(Number);
+  const [lat = NaN, lon = NaN] = (text ?? "").split(",").map((part) => (part.trim() ? Number(part) : NaN));
   return Number.isFinite(lat) && Number.isFinite(lon) ? [lat, lon] : null;
 };
 
-const put = (key, make, places, style, id) => {
+const L = () => {
+  if (!window.L) throw new Error("Leaflet is missing");
+  return window.L;
+};
+
+/**
+ * A dot on the map; a click on it leads to the row with this id.
+ * @param {string} key
+ * @param {LatLngTuple} place
+ * @param {CircleMarkerOptions} style
+ * @param {string} [id]
+ * @returns {CircleMarker}
+ */
+const putDot = (key, place, style, id) => {
+  const drawn = JSON.stringify(style);
   const old = things.get(key);
-  if (old) {
-    if (old.setLatLngs) old.setLatLngs(places);
-    else old.setLatLng(places);
-    const drawn = JSON.stringify(style);
+  if (old && "setLatLng" in old.layer) {
+    old.layer.setLatLng(place);
     if (old.drawn !== drawn) {
-      old.setStyle(style);
-      if (style.radius) old.setRadius(style.radius);
+      old.layer.setStyle(style);
+      if (style.radius) old.layer.setRadius(style.radius);
       old.drawn = drawn;
     }
-    return old;
+    return old.layer;
   }
-  const layer = make(places, { ...style, renderer: canvas, interactive: Boolean(id) });
-  layer.drawn = JSON.stringify(style);
+  const layer = L().circleMarker(place, { ...style, renderer: canvas, interactive: Boolean(id) });
   if (id) layer.on("click", () => focusRow(id));
   layer.addTo(map);
-  things.set(key, layer);
+  things.set(key, { layer, drawn });
   return layer;
 };
 
-const L = () => globalThis.L;
-
-const drawDriver = (row, kept) => {
-  if (!row.dataset.at || row.hidden || ["offline", "shift_ended"].includes(row.dataset.state)) return;
-  const at = point(row.dataset.at);
-  if (!at) return;
-  const fill = palette[STYLES[row.dataset.state]];
-  kept.add(`v${row.id}`);
-  put(`v${row.id}`, L().circleMarker, at, { radius: 4, weight: 1, color: palette["--bg"], fillColor: fill, fillOpacity: 1 }, row.id);
+/**
+ * @param {string} key
+ * @param {LatLngTuple[]} places
+ * @param {PolylineOptions} style
+ */
+const putLine = (key, places, style) => {
+  const drawn = JSON.stringify(style);
+  const old = things.get(key);
+  if (old && "setLatLngs" in old.layer) {
+    old.layer.setLatLngs(places);
+    if (old.drawn !== drawn) old.layer.setStyle(style);
+    old.drawn = drawn;
+    return;
+  }
+  const layer = L().polyline(places, { ...style, renderer: canvas, interactive: false });
+  layer.addTo(map);
+  things.set(key, { layer, drawn });
 };
 
+/**
+ * @param {HTMLElement} row
+ * @param {Set<string>} kept
+ */
+const drawDriver = (row, kept) => {
+  if (!row.dataset.at || row.hidden || ["offline", "shift_ended"].includes(row.dataset.state ?? "")) return;
+  const at = point(row.dataset.at);
+  if (!at) return;
+  const fill = palette[STYLES[row.dataset.state ?? ""] ?? "--ink"];
+  kept.add(`v${row.id}`);
+  putDot(`v${row.id}`, at, { radius: 4, weight: 1, color: palette["--bg"], fillColor: fill, fillOpacity: 1 }, row.id);
+};
+
+/**
+ * @param {HTMLElement} row
+ * @param {Set<string>} kept
+ */
 const drawPickup = (row, kept) => {
   if (row.hidden || row.dataset.gone !== undefined) return;
   const at = point(row.dataset.at);
+  if (!at) return;
   const level = Number(row.dataset.level);
   const stroke = palette[level > 2 ? "--bad" : level === 2 ? "--high" : level === 1 ? "--warn" : "--ink"];
   kept.add(row.id);
-  put(row.id, L().circleMarker, at, { radius: 6 + Math.min(level, 3), weight: 2.5, color: stroke, fillColor: stroke, fillOpacity: 0.15 }, row.id);
+  putDot(row.id, at, { radius: 6 + Math.min(level, 3), weight: 2.5, color: stroke, fillColor: stroke, fillOpacity: 0.15 }, row.id);
   const driver = row.dataset.offered && document.getElementById(`v-${row.dataset.offered}`);
-  const from = driver?.dataset.at && point(driver.dataset.at);
+  const from = driver ? point(driver.dataset.at) : null;
   if (!from) return;
   kept.add(`l${row.id}`);
-  put(`l${row.id}`, L().polyline, [from, at], { weight: 2, dashArray: "5 5", color: palette["--ink"], opacity: 0.8 });
+  putLine(`l${row.id}`, [from, at], { weight: 2, dashArray: "5 5", color: palette["--ink"], opacity: 0.8 });
 };
 
+/**
+ * @param {HTMLElement} row
+ * @param {Set<string>} kept
+ */
 const drawTrip = (row, kept) => {
   if (row.hidden || row.dataset.gone !== undefined) return;
   const driver = document.getElementById(`v-${row.dataset.driver}`);
-  const from = driver?.dataset.at && point(driver.dataset.at);
+  const from = point(driver?.dataset.at);
   const to = point(row.dataset.state === "picked_up" ? row.dataset.to : row.dataset.at);
   if (!from || !to) return;
   kept.add(row.id);
-  put(row.id, L().polyline, [from, to], { weight: 1.5, color: palette["--accent"], opacity: 0.45 });
+  putLine(row.id, [from, to], { weight: 1.5, color: palette["--accent"], opacity: 0.45 });
 };
 
+/** @param {Set<string>} kept */
 const sweep = (kept) => {
-  for (const [key, layer] of things) {
+  for (const [key, { layer }] of things) {
     if (kept.has(key)) continue;
     layer.remove();
     things.delete(key);
@@ -98,29 +152,44 @@ const sweep = (kept) => {
 };
 
 const drawBoard = () => {
+  /** @type {Set<string>} */
   const kept = new Set();
-  for (const row of document.getElementById("rows-active").rows) drawTrip(row, kept);
-  for (const row of document.getElementById("rows-drivers").rows) drawDriver(row, kept);
-  for (const row of document.getElementById("rows-waiting").rows) drawPickup(row, kept);
+  for (const row of byId("rows-active", HTMLTableSectionElement).rows) drawTrip(row, kept);
+  for (const row of byId("rows-drivers", HTMLTableSectionElement).rows) drawDriver(row, kept);
+  for (const row of byId("rows-waiting", HTMLTableSectionElement).rows) drawPickup(row, kept);
   sweep(kept);
   fitOnce();
 };
 
 const drawPlaces = () => {
-  const { dataset } = document.getElementById("places");
+  const { dataset } = byId("places");
+  /** @type {Set<string>} */
   const kept = new Set();
+  /**
+   * @param {string} key
+   * @param {string | undefined} text
+   * @param {string} name of a colour
+   * @param {number} radius
+   */
   const dot = (key, text, name, radius) => {
-    const at = text && point(text);
+    const at = point(text);
     if (!at) return null;
     kept.add(key);
-    put(key, L().circleMarker, at, { radius, weight: 2.5, color: palette[name], fillColor: palette[name], fillOpacity: 0.25 });
-    things.get(key).unbindTooltip().bindTooltip(key, { permanent: true, direction: "right", offset: [8, 0] });
+    const style = { radius, weight: 2.5, color: palette[name], fillColor: palette[name], fillOpacity: 0.25 };
+    putDot(key, at, style).unbindTooltip().bindTooltip(key, { permanent: true, direction: "right", offset: [8, 0] });
     return at;
   };
+  /**
+   * @param {string} key
+   * @param {LatLngTuple | null} from
+   * @param {LatLngTuple | null} to
+   * @param {string} name of a colour
+   * @param {string} [dashArray]
+   */
   const line = (key, from, to, name, dashArray) => {
     if (!from || !to) return;
     kept.add(key);
-    put(key, L().polyline, [from, to], { weight: 2, color: palette[name], opacity: 0.7, ...(dashArray && { dashArray }) });
+    putLine(key, [from, to], { weight: 2, color: palette[name], opacity: 0.7, ...(dashArray && { dashArray }) });
   };
   const driver = dot("driver", dataset.driver, "--good", 6);
   if (dataset.pickup) {
@@ -141,7 +210,10 @@ const drawPlaces = () => {
 
 const bounds = () => {
   const all = L().latLngBounds([]);
-  for (const layer of things.values()) all.extend(layer.getLatLng ? layer.getLatLng() : layer.getLatLngs());
+  for (const { layer } of things.values()) {
+    if ("getLatLng" in layer) all.extend(layer.getLatLng());
+    else all.extend(layer.getBounds());
+  }
   return all;
 };
 
@@ -158,12 +230,14 @@ const fitOnce = () => {
 
 // A faint net instead of tiles: it shows how far and which way one moved.
 const net = () => {
+  /** @type {new (options: GridLayerOptions) => GridLayer} */
   const Net = L().GridLayer.extend({
     createTile() {
       const tile = document.createElement("canvas");
       tile.width = tile.height = 256;
       const pen = tile.getContext("2d");
-      pen.strokeStyle = palette["--line"];
+      if (!pen) return tile;
+      pen.strokeStyle = palette["--line"] ?? "";
       pen.strokeRect(-0.5, -0.5, 256, 256);
       pen.globalAlpha = 0.4;
       for (const at of [64, 128, 192]) {
@@ -178,7 +252,7 @@ const net = () => {
 
 export const startMap = () => {
   const place = document.getElementById("map");
-  if (!place || !globalThis.L) return;
+  if (!place || !window.L) return;
   readPalette();
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   map = L().map(place, {
@@ -195,6 +269,7 @@ export const startMap = () => {
     zoom: 2,
   });
   canvas = L().canvas({ padding: 0.3, tolerance: 4 });
+  /** @type {GridLayer | undefined} */
   let ground;
   if (place.dataset.tiles) {
     map.attributionControl.setPrefix(false);
@@ -238,8 +313,7 @@ export const startMap = () => {
   document.addEventListener("callboard:theme", recolour);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   document.addEventListener("board:row", (event) => {
-    const { at } = event.detail.row.dataset;
-    const where = at && point(at);
+    const where = point(event.detail.row.dataset.at);
     if (where && !map.getBounds().contains(where)) map.panTo(where, { animate: !still });
   });
   new ResizeObserver(() => map.invalidateSize({ animate: false })).observe(place);

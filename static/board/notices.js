@@ -1,10 +1,17 @@
 // What is said: one polite status region; an alert, a sound and a desktop notice for those who want them, by level.
 
-const said = document.getElementById("said");
-const critical = document.getElementById("critical");
+import { byId } from "../elements.js";
+import { isLoudEnough } from "./loudness.js";
+
+/** @import {Row} from "./address.js" */
+
+const said = byId("said");
+const critical = byId("critical");
 const KEYS = { sound: "callboard.sound", notices: "callboard.notices" };
+/** @type {ReturnType<typeof setTimeout> | undefined} */
 let hush;
 
+/** @param {string} text */
 export const announce = (text) => {
   said.textContent = text;
   said.dataset.shown = "";
@@ -12,6 +19,10 @@ export const announce = (text) => {
   hush = setTimeout(() => delete said.dataset.shown, 6000);
 };
 
+/**
+ * @param {string} key
+ * @param {string} value
+ */
 const keep = (key, value) => {
   try {
     localStorage.setItem(key, value);
@@ -20,6 +31,7 @@ const keep = (key, value) => {
   }
 };
 
+/** @param {string} key */
 const kept = (key) => {
   try {
     return localStorage.getItem(key) ?? "";
@@ -28,9 +40,9 @@ const kept = (key) => {
   }
 };
 
-const wanted = (choice, level, top) => choice !== "" && (choice === "top" ? top : level >= Number(choice));
-
+/** @type {AudioContext | undefined} */
 let audio;
+/** @param {boolean} top whether it is the highest level */
 const beep = (top) => {
   try {
     audio ??= new AudioContext();
@@ -51,22 +63,23 @@ const beep = (top) => {
   }
 };
 
+/** @param {Row} row */
 export const escalated = (row) => {
   const level = Number(row.dataset.level);
   const top = row.querySelector('[data-shape="top"]') !== null;
   const order = row.querySelector(".ref")?.textContent ?? "";
   const text = `Level ${level}: ${row.dataset.store} ${order} has no driver.`;
   if (top) critical.textContent = text;
-  if (wanted(document.getElementById("sound").value, level, top)) beep(top);
-  const notices = document.getElementById("notices").value;
-  if (wanted(notices, level, top) && globalThis.Notification?.permission === "granted") {
+  if (isLoudEnough(byId("sound", HTMLSelectElement).value, level, top)) beep(top);
+  const notices = byId("notices", HTMLSelectElement).value;
+  if (isLoudEnough(notices, level, top) && globalThis.Notification?.permission === "granted") {
     new Notification("Callboard", { body: text, tag: row.id });
   }
 };
 
 export const startNotices = () => {
-  const sound = document.getElementById("sound");
-  const notices = document.getElementById("notices");
+  const sound = byId("sound", HTMLSelectElement);
+  const notices = byId("notices", HTMLSelectElement);
   sound.value = kept(KEYS.sound);
   notices.value = globalThis.Notification?.permission === "granted" ? kept(KEYS.notices) : "";
   sound.addEventListener("change", () => {

@@ -1,13 +1,14 @@
 // The page of one delivery or one driver: read again when the stream says that it changed.
 import { tickWithin } from "./clock.js";
 import { readAgain } from "./live.js";
+import { byId } from "../elements.js";
 
 const GATHER_MS = 150;
 
 export const startPage = () => {
-  const htmx = globalThis.htmx;
-  const page = document.getElementById("page");
-  const target = document.getElementById("now");
+  const page = byId("page");
+  const target = byId("now");
+  /** @type {ReturnType<typeof setTimeout> | null} */
   let waiting = null;
 
   const read = async () => {

@@ -1,6 +1,10 @@
-// Whether keys are letters: somebody types into this element.
+/**
+ * Whether keys are letters: somebody types into this element.
+ * @param {Element | null} element
+ * @returns {boolean}
+ */
 export const isTyping = (element) =>
-  element?.isContentEditable ||
-  element?.tagName === "TEXTAREA" ||
-  element?.tagName === "SELECT" ||
-  (element?.tagName === "INPUT" && !["checkbox", "radio", "button"].includes(element.type));
+  (element instanceof HTMLElement && element.isContentEditable) ||
+  element instanceof HTMLTextAreaElement ||
+  element instanceof HTMLSelectElement ||
+  (element instanceof HTMLInputElement && !["checkbox", "radio", "button"].includes(element.type));

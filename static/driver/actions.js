@@ -1,8 +1,34 @@
 // What the driver has done and the server has not answered yet. It is kept on this phone, each with its driver and its
 // time, until the server has taken or refused it: over reloads, without a network, whoever signs in meanwhile.
-//
-// An action: {actionId, driverId, type, assignmentId, storeName, at, due, tried}; `at` (when it was done) and `due`
-// (when it may be sent) in Unix milliseconds, `tried` once it may have reached the server.
+
+import { Refused } from "./connection.js";
+import { newId } from "./ids.js";
+
+/** @import {Moment} from "./state.js" */
+
+/**
+ * @typedef {object} Action
+ * @property {string} actionId
+ * @property {string} driverId
+ * @property {"completed"} type
+ * @property {string} assignmentId
+ * @property {string} storeName
+ * @property {number} at when it was done, in Unix milliseconds
+ * @property {number} due when it may be sent, in Unix milliseconds
+ * @property {boolean} tried whether it may have reached the server
+ */
+
+/** @typedef {Pick<Action, "driverId" | "type" | "assignmentId" | "storeName">} Deed */
+/** @typedef {{left: number, tried: boolean}} Standing `left` in ms, 0 when it is to be sent */
+/** @typedef {{action: Action, at: Moment, left: number}} Entry what was left of the time to undo it at the moment `at` */
+/** @typedef {(message: Wire.FromDriver) => Promise<unknown>} Ask the connection of the driver whose action it is */
+
+/**
+ * Where actions are kept: `change` replaces one by what `next` makes of it (null: none), and gives the new one.
+ * @typedef {object} ActionStore
+ * @property {() => Promise<Action[]>} all
+ * @property {(actionId: string, next: (kept: Action | undefined) => Action | null | undefined) => Promise<Action | null>} change
+ */
 
 export const UNDO_MS = 8_000;
 const FIRST_PAUSE_MS = 1_000;
@@ -11,18 +37,27 @@ const UNANSWERED = new Set(["offline", "no_answer"]); // sent again with the nex
 const LATER = new Set(["try_again", "too_many_requests"]);
 
 export class Actions {
-  // `changed()` is called when there is something else to see, `refused(action, error)` for what the server did not take.
-  constructor({ changed, refused }) {
+  /**
+   * `changed` is called when there is something else to see, `refused` for what the server did not accept.
+   * @param {{store: ActionStore, changed: () => void, refused: (action: Action, error: Refused) => void}} options
+   */
+  constructor({ store, changed, refused }) {
     this._options = { changed, refused };
-    this._store = new Store();
-    this._entries = []; // {action, at, left}: what was left of the time to undo it at the moment `at`
+    this._store = store;
+    /** @type {Entry[]} */
+    this._entries = [];
+    /** @type {Promise<void>} */
     this._turn = Promise.resolve();
+    /** @type {Entry | null} */
     this._sending = null;
     this._pauseMs = FIRST_PAUSE_MS;
     this._notBefore = 0;
   }
 
-  // What is kept, another tab's too.
+  /**
+   * What is kept, another tab's too.
+   * @param {Moment} now
+   */
   load(now) {
     return this._inTurn(async () => {
       const known = new Map(this._entries.map((entry) => [entry.action.actionId, entry]));
@@ -37,27 +72,46 @@ export class Actions {
     return this._entries.map(({ action }) => action);
   }
 
-  // Those of this driver, oldest first.
+  /**
+   * Those of this driver, oldest first.
+   * @param {string} driverId
+   */
   of(driverId) {
     return this.all.filter((action) => action.driverId === driverId);
   }
 
-  // The state of this driver's action on an assignment: null, or {left, tried}; `left` in ms, 0 when it is to be sent.
+  /**
+   * The state of this driver's action on an assignment, or null.
+   * @param {string} driverId
+   * @param {string} assignmentId
+   * @param {Moment} now
+   * @returns {Standing | null}
+   */
   standing(driverId, assignmentId, now) {
     const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId);
     return entry ? { left: left(entry, now), tried: entry.action.tried } : null;
   }
 
+  /**
+   * @param {Deed} deed
+   * @param {Moment} now
+   */
   add({ driverId, type, assignmentId, storeName }, now) {
     return this._inTurn(async () => {
       if (this.standing(driverId, assignmentId, now)) return;
+      /** @type {Action} */
       const action = { actionId: newId(), driverId, type, assignmentId, storeName, at: now.wall, due: now.wall + UNDO_MS, tried: false };
       await this._store.change(action.actionId, () => action);
       this._entries.push(entered(action, now));
     });
   }
 
-  // Whether it could be taken back: not once it may have reached the server.
+  /**
+   * Whether it could be taken back: not once it may have reached the server.
+   * @param {string} driverId
+   * @param {string} assignmentId
+   * @returns {Promise<boolean>}
+   */
   async undo(driverId, assignmentId) {
     const action = this.of(driverId).find((one) => one.assignmentId === assignmentId);
     if (!action) return false;
@@ -67,14 +121,22 @@ export class Actions {
     return rest === null;
   }
 
-  // The server has said that the assignment is completed: nothing is left to send.
+  /**
+   * The server has said that the assignment is completed: nothing is left to send.
+   * @param {string} assignmentId
+   */
   completed(assignmentId) {
     for (const { action } of [...this._entries]) {
       if (action.assignmentId === assignmentId) this._drop(action);
     }
   }
 
-  // Send this driver's oldest action that is due, one at a time. `ask(message)` is the connection of this very driver.
+  /**
+   * Send this driver's oldest action that is due, one at a time.
+   * @param {string} driverId
+   * @param {Ask} ask
+   * @param {Moment} now
+   */
   async settle(driverId, ask, now) {
     if (this._sending || now.mono < this._notBefore) return;
     const entry = this._entries.find((one) => one.action.driverId === driverId && left(one, now) === 0);
@@ -88,7 +150,12 @@ export class Actions {
     }
   }
 
-  // The claim is made in one transaction: what another tab took back or had answered is not sent.
+  /**
+   * The claim is made in one transaction: what another tab took back or had answered is not sent.
+   * @param {Action} action
+   * @param {Ask} ask
+   * @param {Moment} now
+   */
   async _send({ actionId }, ask, now) {
     const action = await this._store.change(actionId, (kept) => kept && { ...kept, tried: true });
     if (!action) {
@@ -100,6 +167,7 @@ export class Actions {
     try {
       await ask({ type: action.type, assignmentId: action.assignmentId });
     } catch (error) {
+      if (!(error instanceof Refused)) throw error;
       if (UNANSWERED.has(error.code)) return;
       if (LATER.has(error.code)) {
         this._notBefore = now.mono + this._pauseMs;
@@ -112,105 +180,44 @@ export class Actions {
     await this._drop(action);
   }
 
+  /** @param {Action} action */
   _drop(action) {
     this._forget(action);
     return this._store.change(action.actionId, () => null);
   }
 
+  /** @param {Pick<Action, "actionId">} action */
   _forget({ actionId }) {
     this._entries = this._entries.filter((entry) => entry.action.actionId !== actionId);
     this._options.changed();
   }
 
+  /** @param {Action} action */
   _mark(action) {
     for (const entry of this._entries) if (entry.action.actionId === action.actionId) entry.action = action;
   }
 
+  /**
+   * One after the other. One that fails does not keep the next from its turn.
+   * @param {() => Promise<void>} work
+   */
   _inTurn(work) {
-    this._turn = this._turn.then(work).then(this._options.changed);
-    return this._turn;
+    const done = this._turn.then(work).then(this._options.changed);
+    this._turn = done.catch(() => {});
+    return done;
   }
 }
 
-// People set the calendar: whatever it says, nobody waits longer than the whole time.
+/**
+ * People set the calendar: whatever it says, nobody waits longer than the whole time.
+ * @param {Action} action
+ * @param {Moment} now
+ * @returns {Entry}
+ */
 const entered = (action, now) => ({ action, at: now, left: Math.min(Math.max(action.due - now.wall, 0), UNDO_MS) });
+/**
+ * What is left of the time to undo it, in ms.
+ * @param {Entry} entry
+ * @param {Moment} now
+ */
 const left = (entry, now) => Math.max(0, entry.left - Math.max(now.mono - entry.at.mono, now.wall - entry.at.wall, 0));
-
-// Only https and this machine itself have randomUUID.
-const newId = () => {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40;
-  bytes[8] = (bytes[8] & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-};
-
-const DATABASE = "callboard.driver";
-const TABLE = "actions";
-
-// In IndexedDB, which keeps what a closing page has written and lets tabs change a row one after the other. Where
-// storage is forbidden or full, what this page knows lasts as long as the page.
-class Store {
-  constructor() {
-    this._memory = new Map(); // the rows as this page last saw them
-  }
-
-  async all() {
-    const rows = await this._with((database) => answered(database.transaction(TABLE).objectStore(TABLE).getAll()));
-    if (rows) this._memory = new Map(rows.map((row) => [row.actionId, row]));
-    return [...this._memory.values()];
-  }
-
-  // Replace a row by what `next` makes of it (null: none), in one transaction. Resolves to the new row, once it is kept.
-  async change(actionId, next) {
-    const kept = await this._with((database) => replaced(database, actionId, next));
-    const row = kept ? kept.row : (next(this._memory.get(actionId)) ?? null);
-    if (row) this._memory.set(actionId, row);
-    else this._memory.delete(actionId);
-    return row;
-  }
-
-  // The answer of `work(database)`, or null where there is no database.
-  async _with(work) {
-    try {
-      this._opening ??= this._open();
-      return await work(await this._opening);
-    } catch {
-      this._opening = null;
-      return null;
-    }
-  }
-
-  async _open() {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(TABLE, { keyPath: "actionId" });
-    const database = await answered(request);
-    database.onclose = database.onversionchange = () => {
-      database.close();
-      this._opening = null;
-    };
-    return database;
-  }
-}
-
-const replaced = (database, actionId, next) =>
-  new Promise((resolve, reject) => {
-    let row = null;
-    const transaction = database.transaction(TABLE, "readwrite", { durability: "strict" });
-    const table = transaction.objectStore(TABLE);
-    const found = table.get(actionId);
-    found.onsuccess = () => {
-      row = next(found.result) ?? null;
-      if (row) table.put(row);
-      else table.delete(actionId);
-    };
-    transaction.oncomplete = () => resolve({ row });
-    transaction.onabort = () => reject(transaction.error);
-  });
-
-const answered = (request) =>
-  new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });

@@ -2,6 +2,7 @@
 
 const PATTERN = [180, 90, 180, 90, 360];
 const EVERY_MS = 2_600;
+/** @type {[frequency: number, at: number][]} in Hz and seconds */
 const NOTES = [
   [880, 0],
   [1174.7, 0.16],
@@ -11,7 +12,9 @@ const NOTES = [
 export class Alarm {
   constructor() {
     this.wanted = true;
+    /** @type {AudioContext | null} */
     this._context = null;
+    /** @type {ReturnType<typeof setInterval> | null} */
     this._timer = null;
     const unlock = () => this._unlock();
     addEventListener("pointerup", unlock, { passive: true }); // not before: what is redrawn under a finger loses its tap
@@ -54,17 +57,23 @@ export class Alarm {
     if (this._context.state === "suspended") this._context.resume();
   }
 
+  /**
+   * @param {number} frequency in Hz
+   * @param {number} at seconds from now
+   * @param {number} seconds
+   */
   _note(frequency, at, seconds) {
-    if (!this.audible) return;
-    const begin = this._context.currentTime + at;
-    const tone = this._context.createOscillator();
-    const volume = this._context.createGain();
+    const context = this._context;
+    if (!context || !this.audible) return;
+    const begin = context.currentTime + at;
+    const tone = context.createOscillator();
+    const volume = context.createGain();
     tone.type = "triangle";
     tone.frequency.value = frequency;
     volume.gain.setValueAtTime(0, begin);
     volume.gain.linearRampToValueAtTime(0.25, begin + 0.02);
     volume.gain.exponentialRampToValueAtTime(0.001, begin + seconds);
-    tone.connect(volume).connect(this._context.destination);
+    tone.connect(volume).connect(context.destination);
     tone.start(begin);
     tone.stop(begin + seconds);
   }

@@ -1,17 +1,41 @@
 // The socket to the server: opened, watched, opened again. It knows the protocol's envelope, not what messages mean.
-//
-// States: "connecting", "online" (after `hello`), "offline" (waiting to try again), and those that last:
-// "superseded", "refused", "expired", "outdated"; "closed" once the page has closed it.
 
-const FIRST_PAUSE_MS = 400;
-const LONGEST_PAUSE_MS = 20_000;
+import { LASTING_STATES, lastingState, pauseMs } from "./reconnect.js";
+
+/** @import {LastingState} from "./reconnect.js" */
+/**
+ * "online" is after `hello`, "offline" waits to try again; "closed" once the page has closed it.
+ * @typedef {"connecting" | "online" | "offline" | "closed" | LastingState} ConnectionState
+ */
+/** @typedef {ReturnType<typeof setTimeout>} Timer */
+
+/**
+ * @typedef {object} Options
+ * @property {string} url
+ * @property {string} token
+ * @property {() => number | null} lastSeq where the stream ended
+ * @property {(message: Wire.ToDriver) => void} heard gets every message
+ * @property {(state: ConnectionState) => void} changed gets every new state
+ * @property {() => number} pingEvery how often to ask whether the server is there, in milliseconds
+ */
+
+/**
+ * @typedef {object} Waiting a message whose answer is to come
+ * @property {(result: Record<string, unknown> | null) => void} resolve
+ * @property {(error: Refused) => void} reject
+ * @property {Timer} timer
+ */
+
 const STEADY_MS = 5_000;
 const HELLO_WITHIN_MS = 10_000;
 const PONG_WITHIN_MS = 4_000;
 const ANSWER_WITHIN_MS = 10_000;
-const LASTING = { 4101: "refused", 4102: "expired", 4103: "superseded", 4104: "outdated" };
 
 export class Refused extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message
+   */
   constructor(code, message) {
     super(message);
     this.code = code;
@@ -19,13 +43,28 @@ export class Refused extends Error {
 }
 
 export class Connection {
-  // `lastSeq()` is where the stream ended, `heard(message)` gets every message, `changed(state)` every new state,
-  // `pingEvery()` how often to ask whether the server is there, in milliseconds.
-  constructor({ url, token, lastSeq, heard, changed, pingEvery }) {
+  /** @param {Options} options */
+  constructor(options) {
+    /** @type {ConnectionState} */
     this.state = "connecting";
-    this._options = { url, token, lastSeq, heard, changed, pingEvery };
+    this._options = options;
     this._failures = 0;
+    /** @type {Map<string, Waiting>} */
     this._waiting = new Map();
+    /** @type {WebSocket | null} */
+    this._socket = null;
+    /** @type {number | null} the pause that the server asked for */
+    this._pauseMs = null;
+    /** @type {Timer | undefined} */
+    this._retry = undefined;
+    /** @type {Timer | undefined} until `hello` */
+    this._watch = undefined;
+    /** @type {Timer | undefined} */
+    this._steady = undefined;
+    /** @type {Timer | undefined} */
+    this._probing = undefined;
+    /** @type {Timer | null} */
+    this._pongDue = null;
     this._number = 0;
     this._awake = () => this._look();
     addEventListener("online", this._awake);
@@ -66,14 +105,22 @@ export class Connection {
     this.open();
   }
 
-  // Send without waiting for an answer. Whether it was sent.
+  /**
+   * Send without waiting for an answer. Whether it was sent.
+   * @param {Wire.FromDriver} message
+   * @returns {boolean}
+   */
   tell(message) {
-    if (this.state !== "online") return false;
+    if (this.state !== "online" || !this._socket) return false;
     this._socket.send(JSON.stringify(message));
     return true;
   }
 
-  // Send and wait: the `result` of the ack. Throws Refused, with the code "offline" or "no_answer" where nobody knows.
+  /**
+   * Send and wait: the `result` of the ack. Throws Refused, with the code "offline" or "no_answer" where nobody knows.
+   * @param {Wire.FromDriver} message
+   * @returns {Promise<Record<string, unknown> | null>}
+   */
   ask(message) {
     return new Promise((resolve, reject) => {
       const id = `m${++this._number}`;
@@ -90,8 +137,13 @@ export class Connection {
     });
   }
 
+  /**
+   * @param {WebSocket} socket
+   * @param {string} text
+   */
   _received(socket, text) {
     if (socket !== this._socket) return;
+    /** @type {Wire.ToDriver} */
     const message = JSON.parse(text);
     if (message.type === "hello") {
       clearTimeout(this._watch);
@@ -106,14 +158,16 @@ export class Connection {
     }
     if (message.type === "goodbye") this._pauseMs = message.reconnectAfterMs;
     if (message.type === "pong") {
-      clearTimeout(this._pongDue);
+      clearTimeout(this._pongDue ?? undefined);
       this._pongDue = null;
     }
     if (message.type === "ack" || message.type === "error") this._answered(message);
     this._options.heard(message);
   }
 
+  /** @param {Wire.Ack | Wire.Error} message */
   _answered(message) {
+    if (message.id === undefined) return;
     const waiting = this._waiting.get(message.id);
     if (!waiting) return;
     this._waiting.delete(message.id);
@@ -124,7 +178,7 @@ export class Connection {
 
   // Back from sleep, from the background, or the network came or went.
   _look() {
-    if (this.state in LASTING_STATES) return;
+    if (LASTING_STATES.has(this.state)) return;
     if (this.state === "online") {
       if (navigator.onLine === false) this._lost(this._socket, 0);
       else if (document.visibilityState === "visible") this._probe();
@@ -153,7 +207,7 @@ export class Connection {
     clearTimeout(this._watch);
     clearTimeout(this._steady);
     clearTimeout(this._probing);
-    clearTimeout(this._pongDue);
+    clearTimeout(this._pongDue ?? undefined);
     this._pongDue = null;
     const socket = this._socket;
     this._socket = null;
@@ -168,26 +222,28 @@ export class Connection {
     this._waiting.clear();
   }
 
+  /**
+   * @param {WebSocket | null} socket
+   * @param {number} code
+   */
   _lost(socket, code) {
     if (socket !== this._socket || socket === null) return;
-    const pauseMs = this._pauseMs;
+    const asked = this._pauseMs;
     this._drop();
-    if (code in LASTING) {
-      this._set(LASTING[code]);
+    const lasting = lastingState(code);
+    if (lasting) {
+      this._set(lasting);
       return;
     }
     this._set("offline");
     if (navigator.onLine === false) return; // the browser says when it is back
-    const backoff = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** this._failures++);
-    const pause = pauseMs ?? backoff * (0.5 + Math.random() / 2);
-    this._retry = setTimeout(() => this.open(), pause);
+    this._retry = setTimeout(() => this.open(), pauseMs(this._failures++, asked, Math.random()));
   }
 
+  /** @param {ConnectionState} state */
   _set(state) {
     if (this.state === state) return;
     this.state = state;
     this._options.changed(state);
   }
 }
-
-const LASTING_STATES = Object.fromEntries(Object.values(LASTING).map((state) => [state, true]));

@@ -1,13 +1,26 @@
 // The questions that the driver page asks. Each resolves to the answer, or to null.
 
+import { byId, within } from "../elements.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
 import { chip } from "./view.js";
 import { minutes as inMinutes } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
-const BREAKS = [15, 30, 45, 60];
+/** @import {Here} from "./place.js" */
+/** @import {Moment, State} from "./state.js" */
 
+const BREAKS = [15, 30, 45, 60];
+const duration = byId("minutes", HTMLInputElement);
+const lat = byId("lat", HTMLInputElement);
+const lon = byId("lon", HTMLInputElement);
+/** @param {string} id */
+const dialogOf = (id) => byId(id, HTMLDialogElement);
+
+/**
+ * Whether the driver chose to go on.
+ * @param {HTMLDialogElement} dialog
+ * @returns {Promise<boolean>}
+ */
 const answered = (dialog) =>
   new Promise((resolve) => {
     dialog.returnValue = "";
@@ -16,38 +29,49 @@ const answered = (dialog) =>
   });
 
 const breakChips = BREAKS.map((minutes) =>
-  chip($("break").querySelector(".chips"), inMinutes(minutes), () => {
-    $("minutes").value = minutes;
+  chip(within(byId("break"), ".chips"), inMinutes(minutes), () => {
+    duration.value = String(minutes);
     markChips();
   }),
 );
 const markChips = () =>
   breakChips.forEach((button, place) => {
-    button.setAttribute("aria-pressed", String(Number($("minutes").value) === BREAKS[place]));
+    button.setAttribute("aria-pressed", String(Number(duration.value) === BREAKS[place]));
   });
-$("minutes").addEventListener("input", markChips);
+duration.addEventListener("input", markChips);
 
 export const askBreak = async () => {
-  $("minutes").value = 30;
+  duration.value = "30";
   markChips();
-  return (await answered($("break"))) ? $("minutes").valueAsNumber : null;
+  return (await answered(dialogOf("break"))) ? duration.valueAsNumber : null;
 };
 
-export const askLeave = () => answered($("leave"));
+export const askLeave = () => answered(dialogOf("leave"));
 
-// By hand: {lat, lon}. Where the driver has to go anyway is offered.
+/**
+ * By hand. Where the driver has to go anyway is offered.
+ * @param {Here | null} here
+ * @param {State} state
+ * @param {Moment} now
+ * @returns {Promise<{lat: number, lon: number} | null>}
+ */
 export const askPlace = async (here, state, now) => {
+  /** @type {[label: string, place: Wire.Place][]} */
   const known = [];
   const entry = openOffer(state, now);
   if (entry) known.push([text("Pickup of the offer"), entry.offer.payload.pickupLocation]);
-  for (const { storeName, pickup, dropoff } of work(state)) known.push([text("Pickup: {store}", { store: storeName }), pickup], [text("Drop-off: {store}", { store: storeName }), dropoff]);
+  for (const { storeName, pickup, dropoff } of work(state)) {
+    known.push([text("Pickup: {store}", { store: storeName }), pickup]);
+    known.push([text("Drop-off: {store}", { store: storeName }), dropoff]);
+  }
+  /** @param {{lat: number, lon: number}} point */
   const fill = (point) => {
-    $("lat").value = point.lat;
-    $("lon").value = point.lon;
+    lat.value = String(point.lat);
+    lon.value = String(point.lon);
   };
-  $("places").replaceChildren();
-  for (const [label, point] of known) chip($("places"), label, () => fill(point));
+  byId("places").replaceChildren();
+  for (const [label, point] of known) chip(byId("places"), label, () => fill(point));
   if (here) fill(here);
-  if (!(await answered($("place")))) return null;
-  return { lat: $("lat").valueAsNumber, lon: $("lon").valueAsNumber };
+  if (!(await answered(dialogOf("place")))) return null;
+  return { lat: lat.valueAsNumber, lon: lon.valueAsNumber };
 };

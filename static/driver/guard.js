@@ -1,18 +1,29 @@
 // Thumbs are slower than screens. What has just appeared, moved or come to mean something else takes no press for a
 // moment: the press was aimed at what was there before. One guard for everything that can be pressed, by what is seen.
 
+import { targetOf } from "../elements.js";
+
 export const SETTLE_MS = 600;
 const MOVED_PX = 12;
 const CLICK_AFTER_MS = 350; // how long after the finger is lifted a browser may still report its click
 const PRESSABLE = "button, summary, a[href]";
 const WATCHED = ["hidden", "disabled", "inert", "open", "class", "href", "data-action", "data-id", "data-view", "data-state"];
 
+/** @typedef {{meaning: string, seen: number[], placed: number[]}} Face */
+
 export class Guard {
-  // `early()` is called for a press that came too early and was dropped.
+  /**
+   * `early` is called for a press that came too early and was dropped.
+   * @param {{early: () => void}} options
+   */
   constructor({ early }) {
     this._early = early;
-    this._known = new WeakMap(); // what can be pressed now: {meaning, seen, placed, since}
+    /** @type {WeakMap<Element, Face & {since: number}>} what can be pressed now, and since when it is seen */
+    this._known = new WeakMap();
+    /** @type {{at: number, ended: number | null} | null} */
     this._press = null;
+    /** @type {number | null} */
+    this._painting = null;
     this._watcher = new MutationObserver(() => this._look());
     this._watcher.observe(document.documentElement, {
       subtree: true,
@@ -32,9 +43,9 @@ export class Guard {
 
   // Which buttons are new. Their time begins with the frame that paints them: none is painted on a hidden page.
   _look() {
-    const modal = [...document.querySelectorAll("dialog:modal")].pop();
+    const modal = [...document.querySelectorAll("dialog:modal")].pop() ?? null;
     let fresh = false;
-    for (const element of document.querySelectorAll(PRESSABLE)) {
+    for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(PRESSABLE))) {
       const before = this._known.get(element);
       if (!isShown(element, modal)) {
         this._known.delete(element);
@@ -63,17 +74,22 @@ export class Guard {
     }
   }
 
+  /** @param {Event} event */
   _down(event) {
     this._press = { at: event.timeStamp, ended: null };
   }
 
+  /** @param {Event} event */
   _up(event) {
     if (this._press) this._press.ended = event.timeStamp;
   }
 
-  // A click counts from when the finger or the key went down. One without either is a screen reader's, or a switch's.
+  /**
+   * A click counts from when the finger or the key went down. One without either is a screen reader's, or a switch's.
+   * @param {Event} event
+   */
   _clicked(event) {
-    const element = event.target.closest?.(PRESSABLE);
+    const element = targetOf(event)?.closest(PRESSABLE);
     if (!element) return;
     this._look(); // also what moved without a change of the document: a font, an animation
     const face = this._known.get(element);
@@ -87,12 +103,20 @@ export class Guard {
   }
 }
 
-// Not under a question or an offer, and not greyed out.
+/**
+ * Not under a question or an offer, and not greyed out.
+ * @param {HTMLElement} element
+ * @param {Element | null} modal
+ */
 const isShown = (element, modal) =>
-  !element.disabled && element.checkVisibility() && !element.closest("[inert]") && (!modal || modal.contains(element));
+  !(element instanceof HTMLButtonElement && element.disabled) && element.checkVisibility() && !element.closest("[inert]") && (!modal || modal.contains(element));
 
-// `seen` is its place on the screen, `placed` its place in what it scrolls with: scrolling changes only the first,
-// a bar that sticks to the screen only the second.
+/**
+ * `seen` is its place on the screen, `placed` its place in what it scrolls with: scrolling changes only the first,
+ * a bar that sticks to the screen only the second.
+ * @param {HTMLElement} element
+ * @returns {Face}
+ */
 const faceOf = (element) => {
   const { left, top, right, bottom } = element.getBoundingClientRect();
   let [x, y] = [0, 0];
@@ -100,7 +124,9 @@ const faceOf = (element) => {
     x += around.scrollLeft;
     y += around.scrollTop;
   }
-  const of = element.closest("[data-id]")?.dataset.id ?? "";
+  /** @type {HTMLElement | null} */
+  const thing = element.closest("[data-id]");
+  const of = thing?.dataset.id ?? "";
   return {
     meaning: `${of} ${element.dataset.action ?? ""} ${element.textContent}`,
     seen: [left, top, right, bottom],
@@ -108,4 +134,8 @@ const faceOf = (element) => {
   };
 };
 
-const moved = (before, now) => before.some((edge, place) => Math.abs(edge - now[place]) > MOVED_PX);
+/**
+ * @param {number[]} before
+ * @param {number[]} now
+ */
+const moved = (before, now) => before.some((edge, place) => Math.abs(edge - (now[place] ?? edge)) > MOVED_PX);

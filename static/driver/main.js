@@ -1,17 +1,25 @@
 // The driver page: the socket, the state, the screen and the phone put together.
 
+import { byId } from "../elements.js";
+import { KeptActions } from "./action-store.js";
 import { Actions, UNDO_MS } from "./actions.js";
 import { Alarm } from "./alarm.js";
-import { Connection } from "./connection.js";
+import { Connection, Refused } from "./connection.js";
 import { Guard } from "./guard.js";
+import { newId } from "./ids.js";
 import { Place } from "./place.js";
 import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
-import { codeIn, keep, kept, newId, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { View } from "./view.js";
 import { GATE, deliveredRefused, refused } from "./words.js";
+
+/** @import {ConnectionState} from "./connection.js" */
+/** @import {State} from "./state.js" */
+/** @import {Brought} from "./token.js" */
+/** @import {GateMessage} from "./words.js" */
 
 const NOTICE_MS = 9_000;
 const DRAW_EVERY_MS = 250;
@@ -19,18 +27,27 @@ const PING_MS = 12_000;
 const PING_WITH_OFFER_MS = 4_000;
 const RENEW_AGAIN_MS = 3_000;
 
-const $ = (id) => document.getElementById(id);
 const now = () => ({ mono: performance.now(), wall: Date.now() });
 
 let state = start();
+/** @type {Connection | null} */
 let connection = null;
+/** @type {"start" | "gate" | "inside" | "signed_out" | ConnectionState} what the page shows */
 let phase = "start";
 let since = performance.now(); // of the connection's state
+/** @type {Set<string>} */
 const busyWith = new Set();
+/** @type {Set<string>} */
 const received = new Set();
 const alarm = new Alarm();
-const view = new View((action, ...detail) => ACTIONS[action]?.(...detail));
-const actions = new Actions({ changed: () => draw(), refused: ({ storeName }, error) => adopt(failed(deliveredRefused(storeName, error))) });
+/** @type {import("./view.js").Act} */
+const act = (action, id = "", detail = "") => ACTIONS[action]?.(id, detail);
+const view = new View(act);
+const actions = new Actions({
+  store: new KeptActions(),
+  changed: () => draw(),
+  refused: ({ storeName }, error) => adopt(failed(deliveredRefused(storeName, error))),
+});
 const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
 
@@ -48,7 +65,7 @@ const enter = () => {
     draw();
     return;
   }
-  $("enter-error").hidden = true;
+  byId("enter-error").hidden = true;
   phase = "inside";
   connection = new Connection({
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/driver`,
@@ -63,9 +80,12 @@ const enter = () => {
   draw();
 };
 
-// Enter with the token or the code of a link, or without one with the stored token. Any page can open a link, so a phone
-// that is signed in stays signed in until the server accepts the link.
 let opened = 0;
+/**
+ * Enter with the token or the code of a link, or without one with the stored token. Any page can open a link, so a phone
+ * that is signed in stays signed in until the server accepts the link.
+ * @param {Brought} brought
+ */
 const bringIn = async ({ token, code }) => {
   const mine = ++opened;
   if (token !== null && kept() === null) keep(token);
@@ -76,7 +96,10 @@ const bringIn = async ({ token, code }) => {
     sayAtGate("signing");
   }
   const actionId = newId();
-  const attempt = () => (code === null ? replaceBy(token) : signIn(code, actionId));
+  const attempt = async () => {
+    if (code !== null) return signIn(code, actionId);
+    return token === null ? "refused" : replaceBy(token);
+  };
   let outcome = await attempt();
   if (outcome !== "in" && before !== null) enter();
   while (outcome === "unreachable" && mine === opened) {
@@ -91,39 +114,46 @@ const bringIn = async ({ token, code }) => {
 
 const STILL_IN = text("This link was used or has expired. You are still signed in.");
 
+/** @param {string} why */
 const stillIn = (why) => adopt(say(state, "info", why));
 
+/** @param {GateMessage} why */
 const sayAtGate = (why) => {
-  $("enter-error").textContent = GATE[why];
-  $("enter-error").hidden = false;
+  byId("enter-error").textContent = GATE[why];
+  byId("enter-error").hidden = false;
 };
 
+/** @param {Wire.ToDriver} message */
 const heard = (message) => {
   try {
     adopt(fold(state, message, now()));
   } catch (error) {
     if (!(error instanceof Gap)) throw error;
-    connection.reopen();
+    connection?.reopen();
     return;
   }
-  for (const { type, assignment } of [message, ...(message.missed ?? [])]) {
-    if (type === "assignment" && assignment.status === "COMPLETED") actions.completed(assignment.id);
+  for (const one of message.type === "hello" ? message.missed : [message]) {
+    if (one.type === "assignment" && one.assignment.status === "COMPLETED") actions.completed(one.assignment.id);
   }
   if (message.type === "hello") {
     renewed = false;
     received.clear();
     place.repeat();
-    push.entered(kept(), message.driver.id);
+    const token = kept();
+    if (token) push.entered(token, message.driver.id);
     if (!openOffer(state, now())) unnotify();
   }
   draw();
 };
 
-// The next state; what it says for the first time goes away by itself.
+/**
+ * The next state; what it says for the first time goes away by itself.
+ * @param {State} next
+ */
 const adopt = (next) => {
   for (const notice of next.notices) {
     if (state.notices.includes(notice)) continue;
-    setTimeout(() => ACTIONS.dismiss(notice.id), NOTICE_MS);
+    setTimeout(() => dismiss(notice.id), NOTICE_MS);
     if (notice.kind === "work" || notice.kind === "bad") alarm.nudge();
   }
   state = next;
@@ -131,12 +161,16 @@ const adopt = (next) => {
 
 // The server refused the token. A phone that signed in renews it once.
 let renewed = false;
+/** @param {"refused" | "expired"} why */
 const comeBack = async (why) => {
   const mine = connection;
   const outcome = renewed ? "refused" : await renew(kept()); // a renewed token that is refused is not renewed again
   if (connection !== mine) return;
-  if (outcome === "unreachable") setTimeout(() => connection === mine && comeBack(why), RENEW_AGAIN_MS);
-  else if (outcome === "renewed") {
+  if (outcome === "unreachable") {
+    setTimeout(() => {
+      if (connection === mine) void comeBack(why);
+    }, RENEW_AGAIN_MS);
+  } else if (outcome === "renewed") {
     renewed = true;
     enter();
   } else {
@@ -146,10 +180,11 @@ const comeBack = async (why) => {
   }
 };
 
+/** @param {ConnectionState} next */
 const changed = (next) => {
   since = performance.now();
-  if (next === "refused" || next === "expired") comeBack(next);
-  else if (["superseded", "outdated"].includes(next)) {
+  if (next === "refused" || next === "expired") void comeBack(next);
+  else if (next === "superseded" || next === "outdated") {
     phase = next;
     state = start();
   }
@@ -159,15 +194,22 @@ const changed = (next) => {
 
 // Out of the hands
 
+/**
+ * Sends what the driver did, once at a time.
+ * @param {string} what
+ * @param {Wire.FromDriver} message
+ */
 const ask = async (what, message) => {
   if (busyWith.has(what)) return;
   busyWith.add(what);
   draw();
   try {
+    if (!connection) throw new Refused("offline", "offline");
     await connection.ask(message);
   } catch (error) {
+    if (!(error instanceof Refused)) throw error;
     // The next `hello` shows the outcome of a message whose answer was lost.
-    if (error.code === "offer_no_longer_open") forgetOffer(message.offerId);
+    if (error.code === "offer_no_longer_open" && "offerId" in message) forgetOffer(message.offerId);
     else adopt(failed(refused(error)));
   } finally {
     busyWith.delete(what);
@@ -175,17 +217,35 @@ const ask = async (what, message) => {
   }
 };
 
-// What went wrong, in the words of the page.
+/**
+ * What went wrong, in the words of the page.
+ * @param {string} words
+ */
 const failed = (words) => say(state, "bad", words);
 
 const NO_PUSH = text("Notifications do not work in this browser now. You get offers only while this page is open.");
 
+/** @param {string} offerId */
 const forgetOffer = (offerId) => {
-  const { [offerId]: _, ...offers } = state.offers;
+  const { [offerId]: closed, ...offers } = state.offers;
   const next = { ...state, offers };
   adopt(say(next, "info", "This offer is closed."));
 };
 
+/** @param {number} id */
+const dismiss = (id) => {
+  state = unsay(state, id);
+  draw();
+};
+
+const forget = () => {
+  opened++;
+  push.turnOff({ forget: true });
+  void signOut();
+  enter();
+};
+
+/** @type {Record<string, (id: string, detail: string) => unknown>} what the driver can do, by the name on its button */
 const ACTIONS = {
   accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
@@ -201,6 +261,7 @@ const ACTIONS = {
     view.whisper(text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds: UNDO_MS / 1000 }));
   },
   undo: async (assignmentId) => {
+    if (!state.driver) return;
     const undone = await actions.undo(state.driver.id, assignmentId);
     draw();
     view.whisper(undone ? text("Undone. The order is not delivered.") : text("Too late to undo: it is being sent."));
@@ -214,21 +275,12 @@ const ACTIONS = {
   leave: async () => {
     if (await askLeave()) ask("leave", { type: "end_shift" });
   },
-  dismiss: (id) => {
-    state = unsay(state, id);
-    draw();
-  },
+  dismiss: (id) => dismiss(Number(id)),
   "over-superseded": enter,
-  "over-refused": () => ACTIONS.forget(),
-  "over-signed_out": () => ACTIONS.forget(),
-  "over-expired": () => ACTIONS.forget(),
+  "over-refused": forget,
+  "over-signed_out": forget,
+  "over-expired": forget,
   "over-outdated": () => location.reload(),
-  forget: () => {
-    opened++;
-    push.turnOff({ forget: true });
-    signOut();
-    enter();
-  },
 };
 
 // On the screen
@@ -248,7 +300,7 @@ const draw = () => {
       audible: alarm.audible,
       push: push.state,
       actions,
-      saved: token === null ? actions.all : actions.of(whose(token)),
+      saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
     },
     at,
   );
@@ -269,10 +321,13 @@ const draw = () => {
   }
 };
 
-// The driver sees the offer, or is called to the phone.
+/**
+ * The driver sees the offer, or is called to the phone.
+ * @param {string} offerId
+ */
 const shown = (offerId) => {
   if (document.visibilityState === "visible") {
-    if (!connection.tell({ type: "received", offerId })) return;
+    if (!connection?.tell({ type: "received", offerId })) return;
     received.add(offerId);
     unnotify(offerId);
   } else notify(offerId);
@@ -296,14 +351,21 @@ document.addEventListener("visibilitychange", () => {
 // The phone
 
 const TAG = "offer"; // the service worker's too
+/** @type {ServiceWorkerRegistration | null} */
 let worker = null;
+/** @type {string | null} */
 let notified = null;
-let lately = null; // the offer that was shown last
+/** @type {string | null} the offer that was shown last */
+let lately = null;
+/** @param {string} offerId */
 const notify = (offerId) => {
-  if (!worker || notified === offerId || push.silenced || globalThis.Notification?.permission !== "granted") return;
+  const registration = worker;
+  const entry = state.offers[offerId];
+  if (!registration || !entry || notified === offerId || push.silenced) return;
+  if (globalThis.Notification?.permission !== "granted") return;
   notified = offerId;
-  const { offer } = state.offers[offerId];
-  const seconds = Math.round(remaining(state.offers[offerId], now()) / 1000);
+  const store = entry.offer.payload.pickupStoreName;
+  const seconds = Math.round(remaining(entry, now()) / 1000);
   const options = {
     body: counted("{count} second to answer", "{count} seconds to answer", seconds),
     tag: TAG,
@@ -311,23 +373,30 @@ const notify = (offerId) => {
     requireInteraction: true,
     data: { offerId },
   };
-  alone(() => worker.showNotification(text("New offer: {store}", { store: offer.payload.pickupStoreName }), options));
+  alone(() => registration.showNotification(text("New offer: {store}", { store }), options));
 };
 
-// Close the notification of an offer (or of any), by this page or by the service worker: it is seen or has ended.
+/**
+ * Close the notification of an offer (or of any), by this page or by the service worker: it is seen or has ended.
+ * @param {string | null} [offerId]
+ */
 const unnotify = async (offerId = null) => {
   const registration = await navigator.serviceWorker?.getRegistration("/driver");
   if (!registration) return;
   await alone(async () => {
-    for (const shown of await registration.getNotifications({ tag: TAG })) {
-      if (offerId === null || shown.data?.offerId === offerId) shown.close();
+    for (const notification of await registration.getNotifications({ tag: TAG })) {
+      if (offerId === null || notification.data?.offerId === offerId) notification.close();
     }
   });
 };
 
-// The service worker says why.
+/**
+ * The service worker says why.
+ * @param {() => Promise<void>} work
+ */
 const alone = (work) => navigator.locks.request(TAG, work);
 
+/** @type {WakeLockSentinel | null} */
 let lock = null;
 const keepAwake = async () => {
   const wanted = connection?.state === "online" && document.visibilityState === "visible";
@@ -342,39 +411,42 @@ const keepAwake = async () => {
   }
 };
 
-$("locate").addEventListener("click", () => (place.state === "off" ? place.watch() : byHand()));
-$("by-hand").addEventListener("click", () => byHand());
+byId("locate").addEventListener("click", () => (place.state === "off" ? place.watch() : byHand()));
+byId("by-hand").addEventListener("click", () => byHand());
 const byHand = async () => {
   const chosen = await askPlace(place.here, state, now());
   if (chosen) place.put(chosen.lat, chosen.lon);
 };
 
-$("sound").addEventListener("click", () => {
+const sound = byId("sound");
+sound.addEventListener("click", () => {
   alarm.wanted = !alarm.wanted;
   if (!alarm.wanted) alarm.stop();
-  $("sound").setAttribute("aria-pressed", String(alarm.wanted));
-  $("sound").textContent = alarm.wanted ? text("Sound is on") : text("Sound is off");
+  sound.setAttribute("aria-pressed", String(alarm.wanted));
+  sound.textContent = alarm.wanted ? text("Sound is on") : text("Sound is off");
   draw();
 });
-$("forget").addEventListener("click", () => ACTIONS.forget());
-$("enter").addEventListener("submit", (event) => {
+byId("forget").addEventListener("click", forget);
+const link = byId("link", HTMLInputElement);
+byId("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  const brought = { token: tokenIn($("link").value), code: codeIn($("link").value) };
+  const brought = { token: tokenIn(link.value), code: codeIn(link.value) };
   if (brought.token === null && brought.code === null) {
     sayAtGate("unknown");
     return;
   }
-  $("link").value = "";
-  bringIn(brought);
+  link.value = "";
+  void bringIn(brought);
 });
 
-$("notify").addEventListener("click", () => (push.state === "on" ? push.turnOff() : push.turnOn()));
-$("call-me").addEventListener("click", () => push.turnOn());
+byId("notify").addEventListener("click", () => (push.state === "on" ? push.turnOff() : push.turnOn()));
+byId("call-me").addEventListener("click", () => push.turnOn());
 addEventListener("beforeinstallprompt", (event) => {
   event.preventDefault();
-  $("install").hidden = false;
-  $("install").onclick = () => {
-    $("install").hidden = true;
+  const install = byId("install");
+  install.hidden = false;
+  install.onclick = () => {
+    install.hidden = true;
     event.prompt();
   };
 });
@@ -384,7 +456,8 @@ addEventListener("hashchange", () => bringIn(takeFromAddress()));
 
 const locate = async () => {
   const query = new URLSearchParams(location.search);
-  const [lat, lon] = ["lat", "lon"].map((name) => Number.parseFloat(query.get(name)));
+  const lat = Number.parseFloat(query.get("lat") ?? "");
+  const lon = Number.parseFloat(query.get("lon") ?? "");
   if (Math.abs(lat) <= 90 && Math.abs(lon) <= 180) {
     place.put(lat, lon);
     return;

@@ -3,12 +3,40 @@
 const SEND_EVERY_MS = 4_000;
 const STANDING_STILL_MS = 30_000;
 
+/** @typedef {Omit<Wire.Location, "type">} Here */
+/** @typedef {"asking" | "device" | "by_hand" | "refused" | "unavailable" | "off"} PlaceState */
+
+/**
+ * What the device measured, within the limits of the contract. Devices leave out what they do not know.
+ * @param {GeolocationCoordinates} coords
+ * @returns {Here}
+ */
+export const hereFrom = ({ latitude, longitude, accuracy, heading, speed }) => ({
+  lat: latitude,
+  lon: longitude,
+  ...(isKnown(accuracy) && { accuracyM: Math.min(accuracy, 100_000) }),
+  ...(isKnown(heading) && { heading }),
+  ...(isKnown(speed) && { speedKmh: Math.min(500, Math.max(0, speed * 3.6)) }),
+});
+
+/**
+ * @param {number | null | undefined} value
+ * @returns {value is number}
+ */
+const isKnown = (value) => typeof value === "number" && !Number.isNaN(value);
+
 export class Place {
-  // `send(location)` passes a location on and returns whether it was sent; `changed()` is called when `state` or
-  // `here` are new. States: "asking", "device", "by_hand", "refused", "unavailable", "off".
+  /**
+   * `send` returns whether the location was sent; `changed` is called when `state` or `here` are new.
+   * @param {{send: (location: Wire.Location) => boolean, changed: () => void}} options
+   */
   constructor({ send, changed }) {
+    /** @type {PlaceState} */
     this.state = "off";
+    /** @type {Here | null} */
     this.here = null;
+    /** @type {number | undefined} */
+    this._watching = undefined;
     this._send = send;
     this._changed = changed;
     this._sentAt = -Infinity;
@@ -26,13 +54,7 @@ export class Place {
     this._set(this.here && this.state === "device" ? "device" : "asking");
     this._watching = navigator.geolocation.watchPosition(
       ({ coords }) => {
-        this.here = {
-          lat: coords.latitude,
-          lon: coords.longitude,
-          ...(coords.accuracy != null && { accuracyM: Math.min(coords.accuracy, 100_000) }),
-          ...(coords.heading != null && !Number.isNaN(coords.heading) && { heading: coords.heading }),
-          ...(coords.speed != null && { speedKmh: Math.min(500, Math.max(0, coords.speed * 3.6)) }),
-        };
+        this.here = hereFrom(coords);
         this._isNews = true;
         this._set("device");
         this._pass();
@@ -50,7 +72,11 @@ export class Place {
     this._set("refused");
   }
 
-  // Be here because somebody says so.
+  /**
+   * Be here because somebody says so.
+   * @param {number} lat
+   * @param {number} lon
+   */
   put(lat, lon) {
     if (this._watching !== undefined) navigator.geolocation.clearWatch(this._watching);
     this._watching = undefined;
@@ -71,7 +97,7 @@ export class Place {
   }
 
   _pass() {
-    if (!this.known || performance.now() - this._sentAt < SEND_EVERY_MS) return;
+    if (!this.here || !this.known || performance.now() - this._sentAt < SEND_EVERY_MS) return;
     if (!this._send({ type: "location", ...this.here })) return;
     this._sentAt = performance.now();
     this._isNews = false;
@@ -83,6 +109,7 @@ export class Place {
     if (this._isNews || performance.now() - this._sentAt >= STANDING_STILL_MS) this._pass();
   }
 
+  /** @param {PlaceState} state */
   _set(state) {
     this.state = state;
     this._changed();

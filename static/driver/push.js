@@ -1,20 +1,29 @@
 // Web push: offers reach this device while the page is closed, if the driver says so. The service worker shows them.
-//
-// States: "unsupported", "unasked", "off", "working", "on", "blocked" (by the browser's settings).
+
+/** @import {Here} from "./place.js" */
 
 const WANTED = "callboard.driver.push"; // "on" or "off", once the driver has decided
 const PASS = "callboard-pass"; // the token, where the service worker finds it
 const PASS_KEY = "/driver/pass";
 const SUBSCRIBED_WITHIN_MS = 20_000;
 
+/** @typedef {"unsupported" | "unasked" | "off" | "working" | "on" | "blocked"} PushState */
+
 export class Push {
-  // `changed()` is called for every new state, `failed()` when the browser or the server did not do it.
+  /**
+   * `changed` is called for every new state, `failed` when the browser or the server did not do it.
+   * @param {{changed: () => void, failed: () => void}} options
+   */
   constructor({ changed, failed }) {
+    /** @type {PushState} */
     this.state = "unsupported";
     this._options = { changed, failed };
+    /** @type {ServiceWorkerRegistration | null} */
     this._registration = null;
+    /** @type {{token: string, driverId: string} | null} */
     this._who = null;
-    this._subscription = null; // where the server knows it: its address there
+    /** @type {string | null} where the server knows it: its address there */
+    this._subscription = null;
   }
 
   // The driver does not want to be notified, whatever the browser allows.
@@ -22,7 +31,10 @@ export class Push {
     return this._decided() === "off";
   }
 
-  // The service worker is there.
+  /**
+   * The service worker is there.
+   * @param {ServiceWorkerRegistration} registration
+   */
   registered(registration) {
     if (!("PushManager" in globalThis) || !("Notification" in globalThis)) return;
     this._registration = registration;
@@ -30,7 +42,11 @@ export class Push {
     this._resume();
   }
 
-  // This driver is in, with this token.
+  /**
+   * This driver is in, with this token.
+   * @param {string} token
+   * @param {string} driverId
+   */
   entered(token, driverId) {
     if (this._who?.token === token) return;
     this._who = { token, driverId };
@@ -60,9 +76,12 @@ export class Push {
     ]);
   }
 
-  // The page goes out of sight, and its socket may follow: a call keeps the driver within reach for a while.
+  /**
+   * The page goes out of sight, and its socket may follow: a call keeps the driver within reach for a while.
+   * @param {Here | null} here
+   */
   left(here) {
-    if (this.state !== "on") return;
+    if (this.state !== "on" || !this._who) return;
     const { token, driverId } = this._who;
     const said = here
       ? call(token, "POST", `/drivers/${driverId}/location`, here)
@@ -77,11 +96,12 @@ export class Push {
   }
 
   async _subscribe() {
+    if (!this._who || !this._registration) return this._settle(); // `entered` goes on
+    const { token, driverId } = this._who;
+    const { pushManager } = this._registration;
     this._set("working");
     try {
-      const { token, driverId } = this._who;
       const { key } = await call(token, "GET", "/drivers/push-key");
-      const { pushManager } = this._registration;
       let subscription = await pushManager.getSubscription();
       if (subscription && encoded(subscription.options.applicationServerKey) !== key) {
         await subscription.unsubscribe();
@@ -109,6 +129,7 @@ export class Push {
     else this._set(this._subscription ? "on" : "off");
   }
 
+  /** @param {PushState} state */
   _set(state) {
     if (this.state === state) return;
     this.state = state;
@@ -123,6 +144,7 @@ export class Push {
     }
   }
 
+  /** @param {"on" | "off" | null} what */
   _decide(what) {
     try {
       if (what === null) localStorage.removeItem(WANTED);
@@ -133,14 +155,28 @@ export class Push {
   }
 }
 
-// Browsers whose push service is out of reach keep on trying for ever.
+/**
+ * Browsers whose push service is out of reach keep on trying for ever.
+ * @template T
+ * @param {Promise<T>} work
+ * @returns {Promise<T>}
+ */
 const soon = (work) =>
   Promise.race([
     work,
-    new Promise((_, reject) => setTimeout(() => reject(new Error("no push service")), SUBSCRIBED_WITHIN_MS)),
+    /** @type {Promise<never>} */
+    (new Promise((_, reject) => setTimeout(() => reject(new Error("no push service")), SUBSCRIBED_WITHIN_MS))),
   ]);
 
+/**
+ * The JSON of the answer, null for 204. Throws if the server refuses or cannot be reached.
+ * @param {string} token
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ */
 const call = async (token, method, path, body) => {
+  /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${token}` };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive: true });
@@ -148,7 +184,9 @@ const call = async (token, method, path, body) => {
   return response.status === 204 ? null : response.json();
 };
 
+/** @param {ArrayBuffer | null} bytes */
 const encoded = (bytes) =>
   btoa(String.fromCharCode(...new Uint8Array(bytes ?? []))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
 
+/** @param {string} text */
 const decoded = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (letter) => letter.charCodeAt(0));

@@ -4,52 +4,119 @@
 // `now` is a moment as `{mono, wall}`: milliseconds of the monotonic clock and of the device's calendar. Some devices
 // stop the first while they sleep, people set the second: of what passed on each, the longer time counts.
 
+/** @typedef {{mono: number, wall: number}} Moment */
+/** @typedef {{offer: Wire.OfferView, at: Moment}} OpenOffer `at` is when the offer's remainingMs was true */
+/** @typedef {"info" | "good" | "work" | "bad"} NoticeKind */
+/** @typedef {{id: number, kind: NoticeKind, text: string, values: Record<string, string>}} Notice */
+/** @typedef {Wire.DriverView["availability"] | "busy"} ShownState */
+
+/**
+ * @typedef {object} State
+ * @property {number | null} seq the number of the newest message
+ * @property {Wire.DriverView | null} driver
+ * @property {Record<string, OpenOffer>} offers by id
+ * @property {Record<string, Wire.DrivenAssignmentView>} assignments the active ones, by id
+ * @property {{server: number, at: Moment} | null} clock what the server's clock said when
+ * @property {Notice[]} notices what the driver should know, oldest first
+ * @property {number} noticed how many notices there have been
+ */
+
+/** @returns {State} */
 export const start = () => ({
   seq: null,
   driver: null,
-  offers: {}, // by id: {offer, at}, `at` being when its remainingMs was true
-  assignments: {}, // the active ones by id
-  clock: null, // {server, at}: what the server's clock said when
-  notices: [], // what the driver should hear of, oldest first: {id, kind, text, values}
+  offers: {},
+  assignments: {},
+  clock: null,
+  notices: [],
   noticed: 0,
 });
 
+/**
+ * Milliseconds between two moments; never below 0.
+ * @param {Moment} since
+ * @param {Moment} now
+ */
 const passed = (since, now) => Math.max(now.mono - since.mono, now.wall - since.wall, 0);
 
-// Milliseconds that an offer still has; never below 0.
+/**
+ * Milliseconds that an offer still has; never below 0.
+ * @param {OpenOffer} entry
+ * @param {Moment} now
+ */
 export const remaining = ({ offer, at }, now) => Math.max(0, offer.remainingMs - passed(at, now));
 
-// The whole time an offer was given, in milliseconds.
+/**
+ * The whole time an offer was given, in milliseconds.
+ * @param {OpenOffer} entry
+ */
 export const allotted = ({ offer }) =>
   Math.max(offer.remainingMs, Date.parse(offer.expiresAt) - Date.parse(offer.createdAt), 1);
 
-// The server's time in Unix milliseconds.
+/**
+ * The server's time in Unix milliseconds.
+ * @param {State} state
+ * @param {Moment} now
+ */
 export const serverNow = (state, now) => (state.clock ? state.clock.server + passed(state.clock.at, now) : now.wall);
 
-// The offer to show: of those that still run, the one that ends first.
+/**
+ * The offer to show: of those that still run, the one that ends first.
+ * @param {State} state
+ * @param {Moment} now
+ * @returns {OpenOffer | null}
+ */
 export const openOffer = (state, now) =>
   Object.values(state.offers)
     .filter((entry) => remaining(entry, now) > 0)
     .sort((a, b) => remaining(a, now) - remaining(b, now))[0] ?? null;
 
-// Assignments in the order in which they were made.
+/**
+ * Assignments in the order in which they were made.
+ * @param {State} state
+ */
 export const work = (state) =>
   Object.values(state.assignments).sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
 
+/**
+ * @param {State} state
+ * @param {string} serverTime
+ * @param {Moment} now
+ * @returns {State}
+ */
 export const heardClock = (state, serverTime, now) => ({ ...state, clock: { server: Date.parse(serverTime), at: now } });
 
+/**
+ * The state with one notice more; the newest five are kept.
+ * @param {State} state
+ * @param {NoticeKind} kind
+ * @param {string} text
+ * @param {Record<string, string>} [values]
+ * @returns {State}
+ */
 export const say = (state, kind, text, values = {}) => ({
   ...state,
   noticed: state.noticed + 1,
   notices: [...state.notices.slice(-4), { id: state.noticed + 1, kind, text, values }],
 });
 
+/**
+ * @param {State} state
+ * @param {number} id
+ * @returns {State}
+ */
 export const unsay = (state, id) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) });
 
 // A message is out of its order: something is missing, only a new `hello` helps.
 export class Gap extends Error {}
 
-// The state after a message. Throws Gap.
+/**
+ * The state after a message. Throws Gap.
+ * @param {State} state
+ * @param {Wire.ToDriver} message
+ * @param {Moment} now
+ * @returns {State}
+ */
 export const fold = (state, message, now) => {
   switch (message.type) {
     case "hello":
@@ -68,7 +135,13 @@ export const fold = (state, message, now) => {
   }
 };
 
-// The snapshot is the truth; what was missed is gone through first, for what it has to say.
+/**
+ * The snapshot is the truth; what was missed is gone through first, for what it has to say.
+ * @param {State} before
+ * @param {Wire.Hello} hello
+ * @param {Moment} now
+ * @returns {State}
+ */
 const greeted = (before, hello, now) => {
   let state = before;
   for (const message of hello.missed) state = heard(state, message, now);
@@ -86,6 +159,12 @@ const greeted = (before, hello, now) => {
   );
 };
 
+/**
+ * @param {State} state
+ * @param {Wire.Numbered} message
+ * @param {Moment} now
+ * @returns {State}
+ */
 const heard = (state, message, now) => {
   switch (message.type) {
     case "offer":
@@ -97,7 +176,7 @@ const heard = (state, message, now) => {
     case "assignment":
       return assigned(state, message.assignment);
     case "availability": {
-      const driver = {
+      const driver = state.driver && {
         ...state.driver,
         availability: message.availability,
         availabilityUntil: message.until ?? null,
@@ -110,6 +189,11 @@ const heard = (state, message, now) => {
   }
 };
 
+/**
+ * @param {State} state
+ * @param {Wire.DrivenAssignmentView} assignment
+ * @returns {State}
+ */
 const assigned = (state, assignment) => {
   const { [assignment.id]: before, ...others } = state.assignments;
   const active = assignment.status === "ACTIVE";
@@ -139,6 +223,11 @@ const assigned = (state, assignment) => {
   }
 };
 
+/**
+ * @param {State} state
+ * @param {Wire.OfferClosed} closed
+ * @returns {State}
+ */
 const sayClosed = (state, closed) => {
   if (closed.outcome === "EXPIRED" && !closed.assignmentId) return say(state, "info", "The offer has expired.");
   if (closed.outcome !== "WITHDRAWN") return state;
@@ -173,15 +262,28 @@ const OWN_REASONS = new Set([
   "never_seen",
 ]);
 
-// Somebody else's reason for the driver's availability, if it is one.
+/**
+ * Somebody else's reason for the driver's availability, if it is one.
+ * @param {Wire.DriverView} driver
+ */
 export const foreignReason = (driver) => foreign(driver.availabilityReason);
 
+/**
+ * @param {string | null | undefined} reason
+ * @returns {string | null}
+ */
 const foreign = (reason) => (reason && !OWN_REASONS.has(reason) ? reason : null);
 
+/**
+ * @param {State} state
+ * @param {Wire.AvailabilityChanged} message
+ * @returns {State}
+ */
 const sayAvailability = (state, { reason }) => {
   if (reason === "unresponsive") {
     return say(state, "bad", "You are paused, because you did not answer several offers. Resume when you are ready.");
   }
   if (reason === "break_expired") return say(state, "info", "Your break has ended.");
-  return foreign(reason) ? say(state, "bad", "Your dispatcher changed your availability: {reason}.", { reason }) : state;
+  const why = foreign(reason);
+  return why ? say(state, "bad", "Your dispatcher changed your availability: {reason}.", { reason: why }) : state;
 };

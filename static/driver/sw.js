@@ -5,6 +5,9 @@ const CACHE = `callboard-driver-${BUILD}`;
 const PAGE = "/driver";
 const NETWORK_WITHIN_MS = 3_000;
 
+/** @typedef {{offerId: string, driverId: string, pushId: string}} PushMessage */
+/** @typedef {PushMessage & {storeName: string, distanceKm: number, earningCents: number, currency: string, expiresAt: string}} PushedOffer */
+
 addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll([PAGE, ...FILES])));
   skipWaiting();
@@ -28,6 +31,7 @@ addEventListener("fetch", (event) => {
   else if (FILES.includes(url.pathname)) event.respondWith(file(request));
 });
 
+/** @param {Request} request */
 const page = async (request) => {
   const cache = await caches.open(CACHE);
   try {
@@ -39,14 +43,15 @@ const page = async (request) => {
   return (await cache.match(PAGE, { ignoreVary: true })) ?? Response.error();
 };
 
+/** @param {Request} request */
 const file = async (request) => (await (await caches.open(CACHE)).match(request)) ?? fetch(request);
 
 addEventListener("notificationclick", (event) => {
   event.notification.close();
   const show = async () => {
     const open = await clients.matchAll({ type: "window", includeUncontrolled: true });
-    const page = open.find((client) => new URL(client.url).pathname === PAGE);
-    return page ? page.focus() : clients.openWindow(PAGE);
+    const shownPage = open.find((client) => new URL(client.url).pathname === PAGE);
+    return shownPage ? shownPage.focus() : clients.openWindow(PAGE);
   };
   event.waitUntil(show());
 });
@@ -64,6 +69,7 @@ addEventListener("push", (event) => {
   if (message?.type === "offer_closed") event.waitUntil(closed(message));
 });
 
+/** @param {PushedOffer} offer */
 const offered = async (offer) => {
   const token = await pass();
   // Clocks of phones may be wrong: if ours says that it has expired, ask the server.
@@ -88,25 +94,40 @@ const offered = async (offer) => {
   return over(offer.offerId);
 };
 
+/** @param {PushMessage} end */
 const closed = async (end) => {
   await over(end.offerId);
   await shown(end, await pass());
 };
 
-// What a phone shows in a pocket nobody has seen: only the page says that the offer was received.
+/**
+ * What a phone shows in a pocket nobody has seen: only the page says that the offer was received.
+ * @param {PushMessage} message
+ * @param {string | undefined} token
+ */
 const shown = (message, token) => ask(token, "POST", `/drivers/${message.driverId}/pushes/${message.pushId}/shown`);
 
+/** @param {string} offerId */
 const over = (offerId) =>
   alone(async () => {
-    for (const shown of await registration.getNotifications({ tag: TAG })) {
-      if (shown.data?.offerId === offerId) shown.close();
+    for (const notification of await registration.getNotifications({ tag: TAG })) {
+      if (notification.data?.offerId === offerId) notification.close();
     }
   });
 
-// Chromium forgets what is shown while its list is read: it stays on the screen, and nothing could close it.
+/**
+ * Chromium forgets what is shown while its list is read: it stays on the screen, and nothing could close it.
+ * @param {() => Promise<void>} work
+ */
 const alone = (work) => navigator.locks.request(TAG, work);
 
+/**
+ * @param {PushedOffer} offer
+ * @param {string | undefined} token
+ * @returns {Promise<number>}
+ */
 const remainingOf = async (offer, token) => {
+  /** @type {{offers: Wire.OfferView[]} | null} */
   const state = await ask(token, "GET", `/drivers/${offer.driverId}/state`);
   return state?.offers.find((open) => open.id === offer.offerId)?.remainingMs ?? 0;
 };
@@ -119,7 +140,7 @@ addEventListener("pushsubscriptionchange", (event) => {
     if (!token || !applicationServerKey) return;
     const wanted = { userVisibleOnly: true, applicationServerKey };
     const subscription = event.newSubscription ?? (await registration.pushManager.subscribe(wanted));
-    const { sub } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    const { sub } = JSON.parse(atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/")));
     await ask(token, "POST", `/drivers/${sub}/push-subscriptions`, subscription);
   };
   event.waitUntil(again());
@@ -128,9 +149,16 @@ addEventListener("pushsubscriptionchange", (event) => {
 // The token, if a page has left one.
 const pass = async () => (await (await caches.open(PASS)).match(PASS_KEY))?.text();
 
-// The answer, or null: nothing here waits for it to succeed.
+/**
+ * The answer, or null: nothing here waits for it to succeed.
+ * @param {string | undefined} token
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ */
 const ask = async (token, method, path, body) => {
   if (!token) return null;
+  /** @type {Record<string, string>} */
   const headers = { Authorization: `Bearer ${token}` };
   if (body) headers["Content-Type"] = "application/json";
   try {
@@ -143,18 +171,29 @@ const ask = async (token, method, path, body) => {
 
 // As the page does it (text.js, words.js), which cannot be imported here.
 
+/** @param {string} tag */
+const languageOf = (tag) => tag.split("-")[0] ?? "";
 const locale =
-  navigator.languages?.find((tag) => (LANGUAGE ? tag.split("-")[0] === LANGUAGE : tag.split("-")[0] in TEXTS)) ??
+  navigator.languages?.find((tag) => (LANGUAGE ? languageOf(tag) === LANGUAGE : languageOf(tag) in TEXTS)) ??
   (LANGUAGE || "en");
-const texts = TEXTS[locale.split("-")[0]] ?? {};
+const texts = TEXTS[languageOf(locale)] ?? {};
+/**
+ * @param {string} key
+ * @param {Record<string, string>} values
+ */
 const text = (key, values) => (texts[key] ?? key).replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+/** @param {number} digits */
 const number = (digits) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+/** @param {number} distance */
 const km = (distance) => `${number(distance < 10 ? 1 : 0).format(distance)} km`;
+/** @param {number} at */
 const clock = (at) => new Date(at).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+/** @param {PushedOffer} offer */
 const money = ({ earningCents, currency }) => {
   const digits = MINOR_UNITS[currency] ?? 2;
   const amount = earningCents / 10 ** digits;
   try {
+    /** @type {Intl.NumberFormatOptions} */
     const options = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
     return new Intl.NumberFormat(locale, options).format(amount);
   } catch {

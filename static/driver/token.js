@@ -1,12 +1,23 @@
 // The driver's token, and the device token that renews it. Both are stored on this device. A link has a code or a token in
 // its fragment, which browsers never send.
 
+import { newId } from "./ids.js";
+
 const KEY = "callboard.driver.token";
-const DEVICE = "callboard.driver.device"; // {token, actionId?}: with an id while its renewal has no answer yet
+const DEVICE = "callboard.driver.device";
 const LOCK = "callboard-device";
 const ANSWER_MS = 8_000; // then a request counts as lost; all of them can be sent again
-const memory = new Map(); // where storage is forbidden
+/** @type {Map<string, string | null>} where storage is forbidden */
+const memory = new Map();
 
+/** @typedef {{token: string | null, code: string | null}} Brought what a link has in its fragment */
+/** @typedef {{token: string, deviceToken: string}} SignedIn */
+/** @typedef {{token: string, actionId?: string}} Device with an id while its renewal has no answer yet */
+
+/**
+ * @param {string} key
+ * @returns {string | null}
+ */
 const read = (key) => {
   try {
     return localStorage.getItem(key);
@@ -15,6 +26,10 @@ const read = (key) => {
   }
 };
 
+/**
+ * @param {string} key
+ * @param {string | null} value
+ */
 const write = (key, value) => {
   memory.set(key, value);
   try {
@@ -27,70 +42,112 @@ const write = (key, value) => {
 
 export const kept = () => read(KEY);
 
-// Store a token from a back end, or none. Both replace the device token of an earlier sign-in.
+/**
+ * Store a token from a back end, or none. Both replace the device token of an earlier sign-in.
+ * @param {string | null} token
+ */
 export const keep = (token) => {
   write(KEY, token);
   write(DEVICE, null);
 };
 
-// The token in a link, or alone. Null if there is none.
+/**
+ * The token in a link, or alone. Null if there is none.
+ * @param {string} text
+ * @returns {string | null}
+ */
 export const tokenIn = (text) => {
   const found = /(?:[#&]token=|^)([\w-]+\.[\w-]+\.[\w-]+)\s*$/.exec(text.trim());
-  return found ? found[1] : null;
+  return found?.[1] ?? null;
 };
 
-// The code of an invitation in its link, or alone. Null if there is none.
+/**
+ * The code of an invitation in its link, or alone. Null if there is none.
+ * @param {string} text
+ * @returns {string | null}
+ */
 export const codeIn = (text) => {
   const found = /(?:[#&]code=|^)([\w-]{22})\s*$/.exec(text.trim());
-  return found ? found[1] : null;
+  return found?.[1] ?? null;
 };
 
-// Whose it is: the driver's id, null if it does not say.
+/**
+ * Whose it is: the driver's id, null if it does not say.
+ * @param {string} token
+ * @returns {string | null}
+ */
 export const whose = (token) => {
   try {
-    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
+    const claims = token.split(".")[1] ?? "";
+    return JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
   } catch {
     return null;
   }
 };
 
-// Read the {token, code} of a link and remove them from the address, so that they are in no history and no screenshot.
+/**
+ * Read what a link brings and remove it from the address, so that it is in no history and no screenshot.
+ * @returns {Brought}
+ */
 export const takeFromAddress = () => {
   const brought = { token: tokenIn(location.hash), code: codeIn(location.hash) };
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   return brought;
 };
 
+/**
+ * @param {string} path
+ * @param {RequestInit} options
+ */
 const call = (path, options) => fetch(path, { ...options, signal: AbortSignal.timeout?.(ANSWER_MS) });
+/**
+ * @param {string} path
+ * @param {object} body
+ */
 const post = (path, body) =>
   call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
-// Without https a browser has neither locks nor randomUUID. This is enough for trials.
-const alone = (work) => (navigator.locks ? navigator.locks.request(LOCK, work) : work());
-export const newId = () =>
-  crypto.randomUUID?.() ??
-  [8, 4, 4, 4, 12]
-    .map((digits) => [...crypto.getRandomValues(new Uint8Array(digits))].map((byte) => (byte % 16).toString(16)).join(""))
-    .join("-");
+// Without https a browser has no locks. This is enough for trials.
+/**
+ * @template T
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+const alone = (work) => (globalThis.navigator?.locks ? navigator.locks.request(LOCK, work) : work());
 
+/** @param {SignedIn} signedIn */
 const adopt = ({ token, deviceToken }) => {
   write(KEY, token);
   write(DEVICE, JSON.stringify({ token: deviceToken }));
 };
 
+/** @returns {Device | null} */
 const device = () => JSON.parse(read(DEVICE) ?? "null");
 
+/** @typedef {"in" | "refused" | "limited" | "unreachable"} SignInOutcome "unreachable" if no answer came */
+
+/**
+ * @param {Response} answer
+ * @returns {SignInOutcome}
+ */
 const outcomeOf = ({ ok, status }) => (ok ? "in" : status === 429 ? "limited" : status >= 500 ? "unreachable" : "refused");
 
-// Sign out of an earlier sign-in on this phone and store another one, but not while a tab renews the token.
+/**
+ * Sign out of an earlier sign-in on this phone and store another one, but not while a tab renews the token.
+ * @param {() => void} store
+ */
 const replace = (store) =>
-  alone(() => {
-    signOut();
+  alone(async () => {
+    void signOut();
     store();
   });
 
-// Sign in with an invitation: "in", "refused", "limited", or "unreachable" if no answer came. The same `actionId` repeats
-// the same sign-in, if its answer was lost.
+/**
+ * Sign in with an invitation. The same `actionId` repeats the same sign-in, if its answer was lost.
+ * @param {string} code
+ * @param {string} actionId
+ * @returns {Promise<SignInOutcome>}
+ */
 export const signIn = async (code, actionId) => {
   try {
     const answer = await post("/driver/sign-in", { code, actionId });
@@ -104,10 +161,14 @@ export const signIn = async (code, actionId) => {
   }
 };
 
-// Replace the stored token by one from a back end, if the server accepts it. The outcomes are those of `signIn`.
+/**
+ * Replace the stored token by one from a back end, if the server accepts it.
+ * @param {string} token
+ * @returns {Promise<SignInOutcome>}
+ */
 export const replaceBy = async (token) => {
   try {
-    const path = `/drivers/${encodeURIComponent(whose(token))}`;
+    const path = `/drivers/${encodeURIComponent(whose(token) ?? "null")}`;
     const answer = await call(path, { headers: { Authorization: `Bearer ${token}` } });
     if (answer.ok) await replace(() => keep(token));
     return outcomeOf(answer);
@@ -116,8 +177,12 @@ export const replaceBy = async (token) => {
   }
 };
 
-// Replace the token `old`: "renewed", "refused", "none" without a device token, or "unreachable" if no answer came. Only one
-// tab of this phone asks at a time, and the others use its new token: a device token that is used twice ends the device.
+/**
+ * Replace the token `old`: "none" without a device token, "unreachable" if no answer came. Only one tab of this phone
+ * asks at a time, and the others use its new token: a device token that is used twice ends the device.
+ * @param {string | null} old
+ * @returns {Promise<"renewed" | "refused" | "none" | "unreachable">}
+ */
 export const renew = (old) =>
   alone(async () => {
     if (kept() !== old) return "renewed";

@@ -1,29 +1,77 @@
 // What is seen, as a function of what is known. It changes elements only where they differ; it decides nothing.
 
 import * as w from "./words.js";
+import { byId, within } from "../elements.js";
 import { UNDO_MS } from "./actions.js";
+import { addressOf, countdown } from "./amounts.js";
 import { allotted, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
 import { text } from "./text.js";
 
-const $ = (id) => document.getElementById(id);
+/** @import {Action, Actions, Standing} from "./actions.js" */
+/** @import {ConnectionState} from "./connection.js" */
+/** @import {Place} from "./place.js" */
+/** @import {PushState} from "./push.js" */
+/** @import {Moment, Notice, OpenOffer, ShownState, State} from "./state.js" */
+
+/**
+ * Called for what the driver does: the name of the action, of what (an id), and a detail.
+ * @typedef {(action: string, id?: string, detail?: string) => void} Act
+ */
+
+/**
+ * What is not in the state.
+ * @typedef {object} About
+ * @property {ConnectionState | undefined} connection
+ * @property {number} since since when the connection is in this state, on the monotonic clock in ms
+ * @property {Place} place
+ * @property {Set<string>} busyWith what is being sent
+ * @property {"start" | "gate" | "inside" | "signed_out" | ConnectionState} phase
+ * @property {boolean} sound whether the driver wants it
+ * @property {boolean} audible whether it would be heard
+ * @property {PushState} push
+ * @property {Actions} actions
+ * @property {Action[]} saved
+ */
+
 const SHORT_MS = 10_000;
 const OFFLINE_AFTER_MS = 1_500;
 
-const write = (element, value) => {
-  if (element.textContent !== value) element.textContent = value;
+/**
+ * @param {Node} node
+ * @param {string} value
+ */
+const write = (node, value) => {
+  if (node.textContent !== value) node.textContent = value;
 };
+/**
+ * @param {HTMLElement} element
+ * @param {boolean} yes
+ */
 const show = (element, yes) => {
   if (element.hidden === yes) element.hidden = !yes;
 };
+/**
+ * Sets an attribute, or removes it if there is no value.
+ * @param {Element} element
+ * @param {string} name
+ * @param {string | null} value
+ */
 const set = (element, name, value) => {
-  if (value === null || value === false) element.removeAttribute(name);
+  if (value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 };
 
-// The state that the driver sees: availability, or what keeps offers away.
+/**
+ * The state that the driver sees: availability, or what keeps offers away.
+ * @param {Wire.DriverView} driver
+ * @returns {ShownState}
+ */
 export const shownState = (driver) => (driver.availability === "available" && driver.busy ? "busy" : driver.availability);
 
-// What the driver can do in a state, each in a place of its own: [break, pause, resume]; and to end the shift.
+/**
+ * What the driver can do in a state, each in a place of its own; and to end the shift.
+ * @type {Record<ShownState, [rest: string | null, pause: string | null, resume: string | null]>}
+ */
 const CONTROLS = {
   available: [text("Take a break"), text("Pause"), null],
   busy: [text("Take a break"), text("No more after this"), null],
@@ -34,130 +82,178 @@ const CONTROLS = {
 };
 
 export class View {
-  // `act(action, detail)` is called for what the driver does.
+  /** @param {Act} act */
   constructor(act) {
     this.act = act;
+    this.offline = false;
+    /** @type {string | null} the id of the offer that is shown */
     this.offerShown = null;
     for (const id of ["do-break", "do-pause", "do-resume", "do-leave"]) {
-      $(id).addEventListener("click", (event) => act(event.currentTarget.dataset.action));
+      const press = byId(id);
+      press.addEventListener("click", () => act(press.dataset.action ?? ""));
     }
-    $("accept").addEventListener("click", () => act("accept", this.offerShown));
-    $("reject").addEventListener("click", () => this.askWhy(true));
-    $("back").addEventListener("click", () => this.askWhy(false));
+    byId("accept").addEventListener("click", () => this.answer("accept"));
+    byId("reject").addEventListener("click", () => this.askWhy(true));
+    byId("back").addEventListener("click", () => this.askWhy(false));
     for (const [reason, words] of w.REJECTIONS) {
-      chip($("reasons").querySelector(".chips"), words, () => act("reject", this.offerShown, reason));
+      chip(within(byId("reasons"), ".chips"), words, () => this.answer("reject", reason));
     }
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !$("offer").hidden) this.askWhy(false);
+      if (event.key === "Escape" && !byId("offer").hidden) this.askWhy(false);
     });
   }
 
-  // `about` is what is not in the state: {connection, since, place, busyWith, sound, audible, phase, actions}.
+  /**
+   * Answers the offer that is shown.
+   * @param {"accept" | "reject"} action
+   * @param {string} [reason]
+   */
+  answer(action, reason) {
+    if (this.offerShown !== null) this.act(action, this.offerShown, reason);
+  }
+
+  /**
+   * @param {State} state
+   * @param {About} about
+   * @param {Moment} now
+   */
   draw(state, about, now) {
     set(document.body, "data-view", about.phase);
     this.offline = about.phase === "inside" && about.connection !== "online" && now.mono - about.since > OFFLINE_AFTER_MS;
-    show($("gate"), about.phase === "gate");
+    show(byId("gate"), about.phase === "gate");
     const lasting = w.LASTING[about.phase];
-    show($("over"), Boolean(lasting));
+    show(byId("over"), Boolean(lasting));
     if (lasting) this.drawLasting(about.phase, lasting);
-    const inside = about.phase === "inside" && state.driver !== null;
-    show($("duty"), inside);
-    if (!inside) show($("controls"), false);
-    show($("forget"), about.phase !== "gate");
-    show($("line"), about.phase === "inside");
-    write($("name"), state.driver?.name ?? "Callboard");
+    const driver = about.phase === "inside" ? state.driver : null;
+    const inside = driver !== null;
+    show(byId("duty"), inside);
+    if (!inside) show(byId("controls"), false);
+    show(byId("forget"), about.phase !== "gate");
+    show(byId("line"), about.phase === "inside");
+    write(byId("name"), state.driver?.name ?? "Callboard");
     this.drawLine(about, now);
     this.drawPlace(about, inside);
     this.drawPush(about, inside);
     this.drawWork(inside ? work(state) : [], about, now);
     this.drawSaved(state, about, inside);
-    if (inside) this.drawDuty(state, about, now);
+    if (driver) this.drawDuty(state, driver, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
     this.drawUndo(state, about, now);
     this.drawNotices(state.notices);
   }
 
+  /**
+   * @param {string} phase
+   * @param {[title: string, body: string, button: string]} words
+   */
   drawLasting(phase, [title, body, button]) {
-    write($("over-title"), title);
-    write($("over-text"), body);
-    write($("over-do"), button);
-    $("over-do").onclick = () => this.act(`over-${phase}`);
+    write(byId("over-title"), title);
+    write(byId("over-text"), body);
+    write(byId("over-do"), button);
+    byId("over-do").onclick = () => this.act(`over-${phase}`);
   }
 
+  /**
+   * @param {About} about
+   * @param {Moment} now
+   */
   drawLine({ connection, since }, now) {
     const { offline } = this;
-    set($("line"), "data-state", offline ? "offline" : connection === "online" ? "online" : "connecting");
-    write($("line").querySelector("span"), offline ? text("Offline") : connection === "online" ? text("Online") : text("Connecting"));
-    show($("offline"), offline);
+    set(byId("line"), "data-state", offline ? "offline" : connection === "online" ? "online" : "connecting");
+    write(within(byId("line"), "span"), offline ? text("Offline") : connection === "online" ? text("Online") : text("Connecting"));
+    show(byId("offline"), offline);
     if (offline) {
       const seconds = Math.floor((now.mono - since) / 1000);
-      write($("offline-since"), w.offlineFor(seconds));
+      write(byId("offline-since"), w.offlineFor(seconds));
     }
   }
 
+  /**
+   * @param {About} about
+   * @param {boolean} inside
+   */
   drawPlace({ place }, inside) {
-    const words = {
+    /** @type {Record<string, string>} by the state of the position */
+    const hints = {
       off: text("You get no offers without your position."),
       asking: text("Finding your position…"),
       refused: text("Your position is not shared. Allow it for this page in the settings of the browser."),
       unavailable: text("This device does not give its position. You get no offers without it."),
-    }[place.state];
-    show($("whereabouts"), inside && !place.known && Boolean(words));
-    write($("whereabouts-text"), words ?? "");
-    show($("locate"), place.state !== "asking");
-    write($("locate"), place.state === "off" ? text("Share position") : text("Set position"));
-    show($("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
+    };
+    const words = hints[place.state];
+    show(byId("whereabouts"), inside && !place.known && Boolean(words));
+    write(byId("whereabouts-text"), words ?? "");
+    show(byId("locate"), place.state !== "asking");
+    write(byId("locate"), place.state === "off" ? text("Share position") : text("Set position"));
+    show(byId("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
   }
 
+  /**
+   * @param {About} about
+   * @param {boolean} inside
+   */
   drawPush({ push }, inside) {
-    show($("notify"), inside && push !== "unsupported");
-    write($("notify"), w.PUSH[push] ?? "");
-    set($("notify"), "aria-pressed", push === "blocked" ? null : String(push === "on"));
-    $("notify").disabled = push === "blocked" || push === "working";
-    $("call-me").disabled = push === "working";
+    show(byId("notify"), inside && push !== "unsupported");
+    write(byId("notify"), w.PUSH[push] ?? "");
+    set(byId("notify"), "aria-pressed", push === "blocked" ? null : String(push === "on"));
+    byId("notify", HTMLButtonElement).disabled = push === "blocked" || push === "working";
+    byId("call-me", HTMLButtonElement).disabled = push === "working";
   }
 
-  drawDuty(state, about, now) {
-    const { driver } = state;
+  /**
+   * @param {State} state
+   * @param {Wire.DriverView} driver
+   * @param {About} about
+   * @param {Moment} now
+   */
+  drawDuty(state, driver, about, now) {
     const shown = shownState(driver);
     const [title, body] = w.STATES[this.offline ? "unreachable" : shown];
     const reason = this.offline || shown === "available" || shown === "busy" ? null : foreignReason(driver);
     const until = shown === "on_break" && driver.availabilityUntil && !this.offline ? Date.parse(driver.availabilityUntil) : null;
-    set($("sign"), "data-state", this.offline ? "unreachable" : shown);
-    write($("duty-title"), title);
+    set(byId("sign"), "data-state", this.offline ? "unreachable" : shown);
+    write(byId("duty-title"), title);
     const endless = shown === "on_break" && until === null && !this.offline;
-    write($("duty-text"), [reason && text("Reason: {reason}.", { reason }), endless ? null : body].filter(Boolean).join(" "));
-    show($("duty-time"), until !== null);
-    if (until !== null) write($("duty-time"), w.countdown(until - serverNow(state, now)));
-    show($("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
-    show($("hush"), shown === "available" && about.sound);
-    set($("hush"), "data-done", about.audible ? "" : null);
+    write(byId("duty-text"), [reason && text("Reason: {reason}.", { reason }), endless ? null : body].filter(Boolean).join(" "));
+    show(byId("duty-time"), until !== null);
+    if (until !== null) write(byId("duty-time"), countdown(until - serverNow(state, now)));
+    show(byId("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
+    show(byId("hush"), shown === "available" && about.sound);
+    set(byId("hush"), "data-done", about.audible ? "" : null);
     const [rest, pause, resume] = CONTROLS[shown];
-    for (const [id, label] of [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]]) {
-      const press = $(id);
+    /** @type {[id: string, label: string | null][]} */
+    const presses = [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]];
+    for (const [id, label] of presses) {
+      const press = byId(id, HTMLButtonElement);
       show(press, Boolean(label));
       if (label) write(press, label);
       press.disabled = about.connection !== "online";
-      set(press, "aria-busy", about.busyWith.has(press.dataset.action) ? "true" : null);
+      set(press, "aria-busy", about.busyWith.has(press.dataset.action ?? "") ? "true" : null);
     }
-    show($("controls"), rest !== null);
+    show(byId("controls"), rest !== null);
   }
 
+  /**
+   * @param {Wire.DrivenAssignmentView[]} assignments
+   * @param {About} about
+   * @param {Moment} now
+   */
   drawWork(assignments, about, now) {
-    const list = $("jobs");
+    const list = byId("jobs");
     const wanted = new Map(assignments.map((assignment) => [assignment.id, assignment]));
-    for (const article of [...list.children]) {
-      if (wanted.has(article.dataset.id)) continue;
-      if (article.contains(document.activeElement)) $("main").focus({ preventScroll: true });
+    for (const article of childrenOf(list)) {
+      if (wanted.has(article.dataset.id ?? "")) continue;
+      if (article.contains(document.activeElement)) byId("main").focus({ preventScroll: true });
       article.remove();
     }
     assignments.forEach((assignment, place) => {
-      let article = [...list.children].find((child) => child.dataset.id === assignment.id);
+      let article = childrenOf(list).find((child) => child.dataset.id === assignment.id);
       if (!article) {
-        article = $("job").content.firstElementChild.cloneNode(true);
+        const copy = document.importNode(byId("job", HTMLTemplateElement).content, true);
+        article = within(copy, "article");
         article.dataset.id = assignment.id;
         for (const press of article.querySelectorAll("button")) {
-          press.addEventListener("click", () => this.act(press.dataset.action, assignment.id));
+          press.addEventListener("click", () => this.act(press.dataset.action ?? "", assignment.id));
         }
         list.insertBefore(article, list.children[place] ?? null);
       }
@@ -165,15 +261,22 @@ export class View {
     });
   }
 
+  /**
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {About} about
+   * @param {Moment} now
+   */
   drawJob(article, assignment, about, now) {
     const picked = assignment.pickedUpAt !== null;
     const done = about.actions.standing(assignment.driverId, assignment.id, now);
-    write(article.querySelector("h2"), assignment.storeName);
-    write(article.querySelector(".stage"), done ? text("Delivered") : picked ? text("On the way to the customer") : text("On the way to the pickup"));
-    const given = article.querySelector(".given");
+    write(within(article, "h2"), assignment.storeName);
+    write(within(article, ".stage"), done ? text("Delivered") : picked ? text("On the way to the customer") : text("On the way to the pickup"));
+    const given = within(article, ".given");
     write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
-    const [pickup, dropoff] = article.querySelectorAll("li");
+    const pickup = within(article, '[data-stop="pickup"]');
+    const dropoff = within(article, '[data-stop="dropoff"]');
     drawStop(pickup, assignment.pickup, text("Map to the pickup at {store}", { store: assignment.storeName }));
     drawStop(dropoff, assignment.dropoff, text("Map to the drop-off from {store}", { store: assignment.storeName }));
     pickup.classList.toggle("done", picked);
@@ -181,11 +284,20 @@ export class View {
     this.drawSteps(article, assignment, picked, done, about);
   }
 
-  // Two steps side by side, so that no step's button is where another's was. What is done says so in its place.
+  /**
+   * Two steps side by side, so that no step's button is where another's was. What is done says so in its place.
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {boolean} picked
+   * @param {Standing | null} done
+   * @param {About} about
+   */
   drawSteps(article, { id, storeName, pickedUpAt }, picked, done, about) {
-    const [first, second] = article.querySelectorAll(".steps > div");
-    const [pickUp, undo] = first.querySelectorAll("button");
-    const deliver = second.querySelector("button");
+    const first = within(article, ".steps > div:first-child");
+    const second = within(article, ".steps > div:last-child");
+    const pickUp = within(first, '[data-action="picked_up"]', HTMLButtonElement);
+    const undo = within(first, '[data-action="undo"]', HTMLButtonElement);
+    const deliver = within(second, "button", HTMLButtonElement);
     const mayUndo = done !== null && !done.tried;
     const focused = [pickUp, undo, deliver].find((press) => press === document.activeElement);
     show(pickUp, !picked);
@@ -194,42 +306,56 @@ export class View {
     show(undo, mayUndo);
     set(undo, "aria-label", text("Undo: not delivered, {store}", { store: storeName }));
     show(deliver, picked && !done);
-    const [pickedText, doneText] = [first, second].map((step) => step.querySelector("p"));
+    const pickedText = within(first, "p");
+    const doneText = within(second, "p");
     show(pickedText, picked && !mayUndo);
-    write(pickedText, picked ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
+    write(pickedText, pickedUpAt !== null ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
     show(doneText, !picked || done !== null);
     write(doneText, done ? w.delivered(done, about.connection === "online") : text("Then deliver"));
     second.classList.toggle("waiting", Boolean(done));
     if (done) second.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
     if (focused?.hidden) {
-      const next = [undo, deliver, pickUp].find((press) => !press.hidden) ?? $("main");
+      const next = [undo, deliver, pickUp].find((press) => !press.hidden) ?? byId("main");
       next.focus({ preventScroll: true });
     }
   }
 
-  // Deliveries that are kept on this phone and have no card here that says so.
+  /**
+   * Deliveries that are kept on this phone and have no card here that says so.
+   * @param {State} state
+   * @param {About} about
+   * @param {boolean} inside
+   */
   drawSaved(state, about, inside) {
     const hidden = about.saved.filter(({ assignmentId }) => !inside || !state.assignments[assignmentId]);
     const asked = about.phase !== "inside";
-    show($("saved"), hidden.length > 0);
-    write($("saved"), hidden.length ? w.saved(hidden, asked) : "");
+    show(byId("saved"), hidden.length > 0);
+    write(byId("saved"), hidden.length ? w.saved(hidden, asked) : "");
   }
 
-  // For those who listen: what eyes see on the buttons.
+  /**
+   * For those who listen: what eyes see on the buttons.
+   * @param {string} said
+   */
   whisper(said) {
-    const again = $("said").textContent === said;
-    write($("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
+    const again = byId("said").textContent === said;
+    write(byId("said"), again ? `${said}\u00a0` : said); // the same words twice would be no news
   }
 
+  /**
+   * @param {OpenOffer | null} entry
+   * @param {About} about
+   * @param {Moment} now
+   */
   drawOffer(entry, about, now) {
-    const box = $("offer");
+    const box = byId("offer");
     if (!entry) {
       if (this.offerShown !== null) {
         this.offerShown = null;
         show(box, false);
         delete box.dataset.id;
         this.coverApp(false);
-        $("main").focus({ preventScroll: true });
+        byId("main").focus({ preventScroll: true });
       }
       return;
     }
@@ -237,7 +363,7 @@ export class View {
     const left = remaining(entry, now);
     if (this.offerShown !== offer.id) {
       this.offerShown = offer.id;
-      for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close("");
+      for (const dialog of document.querySelectorAll("dialog")) if (dialog.open) dialog.close("");
       this.fillOffer(offer);
       box.dataset.id = offer.id;
       show(box, true);
@@ -245,35 +371,47 @@ export class View {
       this.askWhy(false);
       box.scrollTop = 0;
     }
-    write($("offer-left"), String(Math.ceil(left / 1000)));
-    $("ring").style.strokeDashoffset = String(1 - left / allotted(entry));
-    set(box.querySelector(".ring"), "data-short", left < SHORT_MS ? "" : null);
+    write(byId("offer-left"), String(Math.ceil(left / 1000)));
+    byId("ring", SVGElement).style.strokeDashoffset = String(1 - left / allotted(entry));
+    set(within(box, ".ring"), "data-short", left < SHORT_MS ? "" : null);
     const busy = about.busyWith.has(`accept ${offer.id}`);
     const rejecting = about.busyWith.has(`reject ${offer.id}`);
-    for (const press of box.querySelectorAll("#answer button, #reasons button")) press.disabled = busy || rejecting;
-    write($("accept"), busy ? text("Accepting…") : text("Accept"));
+    for (const press of box.querySelectorAll("button")) {
+      if (press.closest("#answer, #reasons")) press.disabled = busy || rejecting;
+    }
+    write(byId("accept"), busy ? text("Accepting…") : text("Accept"));
   }
 
-  // What was delivered just before an offer came can be undone over it too. A line stays as long as the offer does: what
-  // moves under a finger loses the tap.
+  /**
+   * What was delivered just before an offer came can be undone over it too. A line stays as long as the offer does: what
+   * moves under a finger loses the tap.
+   * @param {State} state
+   * @param {About} about
+   * @param {Moment} now
+   */
   drawUndo({ driver, assignments }, { actions, connection }, now) {
-    const list = $("offer-undo");
-    if (this.offerShown === null) return list.replaceChildren();
+    const list = byId("offer-undo");
+    if (this.offerShown === null || !driver) return list.replaceChildren();
     for (const { assignmentId, storeName } of actions.of(driver.id)) {
-      if ([...list.children].some((line) => line.dataset.id === assignmentId)) continue;
+      if (childrenOf(list).some((line) => line.dataset.id === assignmentId)) continue;
       list.append(this.undoLine(assignmentId, storeName));
     }
-    for (const line of list.children) {
-      const done = actions.standing(driver.id, line.dataset.id, now);
-      const [words, press] = line.children;
+    for (const line of childrenOf(list)) {
+      const id = line.dataset.id ?? "";
+      const done = actions.standing(driver.id, id, now);
+      const press = within(line, "button");
       const focused = press === document.activeElement;
-      const what = done ? w.delivered(done, connection === "online") : line.dataset.id in assignments ? text("Not delivered yet") : text("Delivered");
-      write(words.lastChild, what);
+      const what = done ? w.delivered(done, connection === "online") : id in assignments ? text("Not delivered yet") : text("Delivered");
+      write(within(line, "span"), what);
       show(press, done !== null && !done.tried);
-      if (focused && press.hidden) $("offer-title").focus({ preventScroll: true });
+      if (focused && press.hidden) byId("offer-title").focus({ preventScroll: true });
     }
   }
 
+  /**
+   * @param {string} assignmentId
+   * @param {string} storeName
+   */
   undoLine(assignmentId, storeName) {
     const line = document.createElement("li");
     line.dataset.id = assignmentId;
@@ -291,40 +429,48 @@ export class View {
     return line;
   }
 
-  // All but the notices, which come to those who look at an offer too.
+  /**
+   * All but the notices, which come to those who look at an offer too.
+   * @param {boolean} yes
+   */
   coverApp(yes) {
-    for (const part of $("app").children) part.inert = yes && part.id !== "notices";
+    for (const part of childrenOf(byId("app"))) part.inert = yes && part.id !== "notices";
   }
 
+  /**
+   * @param {Wire.OfferView} offer
+   */
   fillOffer({ payload }) {
-    write($("offer-title"), payload.pickupStoreName);
-    write($("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
-    write($("offer-km"), w.km(payload.estimatedDistanceKm));
-    write($("offer-min"), w.minutes(payload.estimatedPickupTimeMin));
-    write($("offer-by"), w.clock(payload.estimatedDeliveryTime));
-    write($("offer-from"), w.address(payload.pickupLocation));
-    write($("offer-to"), w.address(payload.dropoffLocation));
-    link($("offer-from-map"), payload.pickupLocation, text("Map to the pickup"));
-    link($("offer-to-map"), payload.dropoffLocation, text("Map to the drop-off"));
+    write(byId("offer-title"), payload.pickupStoreName);
+    write(byId("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
+    write(byId("offer-km"), w.km(payload.estimatedDistanceKm));
+    write(byId("offer-min"), w.minutes(payload.estimatedPickupTimeMin));
+    write(byId("offer-by"), w.clock(payload.estimatedDeliveryTime));
+    write(byId("offer-from"), addressOf(payload.pickupLocation));
+    write(byId("offer-to"), addressOf(payload.dropoffLocation));
+    link(byId("offer-from-map"), payload.pickupLocation, text("Map to the pickup"));
+    link(byId("offer-to-map"), payload.dropoffLocation, text("Map to the drop-off"));
   }
 
+  /** @param {boolean} yes */
   askWhy(yes) {
-    show($("reasons"), yes);
-    show($("answer"), !yes);
-    $(yes ? "reasons-title" : "offer-title").focus({ preventScroll: true });
+    show(byId("reasons"), yes);
+    show(byId("answer"), !yes);
+    byId(yes ? "reasons-title" : "offer-title").focus({ preventScroll: true });
   }
 
+  /** @param {Notice[]} notices */
   drawNotices(notices) {
-    const list = $("notices");
+    const list = byId("notices");
     const wanted = new Set(notices.map((notice) => String(notice.id)));
-    for (const element of [...list.children]) {
-      if (!wanted.has(element.dataset.id)) element.remove();
+    for (const element of childrenOf(list)) {
+      if (!wanted.has(element.dataset.id ?? "")) element.remove();
     }
     for (const notice of notices) {
-      if ([...list.children].some((element) => element.dataset.id === String(notice.id))) continue;
+      if (childrenOf(list).some((element) => element.dataset.id === String(notice.id))) continue;
       const element = document.createElement("div");
       element.className = "notice";
-      element.dataset.id = notice.id;
+      element.dataset.id = String(notice.id);
       element.dataset.kind = notice.kind;
       const line = document.createElement("p");
       line.textContent = w.notice(notice);
@@ -332,13 +478,18 @@ export class View {
       gone.type = "button";
       gone.textContent = "×";
       gone.setAttribute("aria-label", text("Dismiss"));
-      gone.addEventListener("click", () => this.act("dismiss", notice.id));
+      gone.addEventListener("click", () => this.act("dismiss", String(notice.id)));
       element.append(line, gone);
       list.append(element);
     }
   }
 }
 
+/**
+ * @param {Element} into
+ * @param {string} label
+ * @param {() => void} press
+ */
 export const chip = (into, label, press) => {
   const button = document.createElement("button");
   button.type = "button";
@@ -348,12 +499,28 @@ export const chip = (into, label, press) => {
   return button;
 };
 
+/**
+ * The HTML elements in it; there are no others.
+ * @param {Element} list
+ */
+const childrenOf = (list) => /** @type {HTMLElement[]} */ ([...list.children]);
+
+/**
+ * @param {Element} anchor
+ * @param {Wire.Place} point
+ * @param {string} label
+ */
 const link = (anchor, point, label) => {
   set(anchor, "href", w.mapLink(point));
   set(anchor, "aria-label", label);
 };
 
+/**
+ * @param {HTMLElement} item
+ * @param {Wire.Place} point
+ * @param {string} label
+ */
 const drawStop = (item, point, label) => {
-  write(item.querySelector("span"), w.address(point));
-  link(item.querySelector("a"), point, label);
+  write(within(item, "span"), addressOf(point));
+  link(within(item, "a"), point, label);
 };

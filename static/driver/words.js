@@ -1,7 +1,14 @@
 // What the driver page says: states, reasons, notices, amounts, distances, times.
 
+import { byId } from "../elements.js";
+import { clockOf, kmOf, moneyOf } from "./amounts.js";
 import { counted, locale, text } from "./text.js";
 
+/** @import {Action, Standing} from "./actions.js" */
+/** @import {PushState} from "./push.js" */
+/** @import {Notice, ShownState} from "./state.js" */
+
+/** @type {Record<ShownState | "unreachable", [title: string, body: string]>} */
 export const STATES = {
   available: [text("You are available"), text("Waiting for an offer.")],
   busy: [text("You are on a delivery"), text("You get new offers when it is done.")],
@@ -12,6 +19,7 @@ export const STATES = {
   unreachable: [text("No connection"), text("Offers cannot reach you.")],
 };
 
+/** @type {Partial<Record<PushState, string>>} by the state of push */
 export const PUSH = {
   unasked: text("Get offers when the page is closed"),
   off: text("Get offers when the page is closed"),
@@ -20,13 +28,13 @@ export const PUSH = {
   blocked: text("The browser blocks notifications"),
 };
 
-// By the source of an assignment that the driver did not ask for.
+/** @type {Record<string, string>} by the source of an assignment that the driver did not ask for */
 export const GIVEN = {
   auto_accepted: text("Assigned to you because you did not answer"),
   manual: text("Assigned to you by your dispatcher"),
 };
 
-// The code that is sent, and what it means.
+/** @type {[code: string, words: string][]} */
 export const REJECTIONS = [
   ["too_far", text("Too far")],
   ["low_pay", text("Pays too little")],
@@ -36,7 +44,9 @@ export const REJECTIONS = [
   ["other", text("Other")],
 ];
 
-// Messages of the sign-in form.
+/** @typedef {"unknown" | "refused" | "limited" | "signing" | "unreachable"} GateMessage */
+
+/** @type {Record<GateMessage, string>} messages of the sign-in form */
 export const GATE = {
   unknown: text("This is not a driver’s link."),
   refused: text("This invitation is not valid: it was used or has expired. Ask your dispatcher for a new one."),
@@ -45,6 +55,7 @@ export const GATE = {
   unreachable: text("No connection. You will be signed in when the connection is back."),
 };
 
+/** @type {Record<string, [title: string, body: string, button: string]>} by the phase of the page */
 export const LASTING = {
   superseded: [
     text("Callboard is open somewhere else"),
@@ -57,7 +68,7 @@ export const LASTING = {
   outdated: [text("This page is out of date"), text("Reload it to continue."), text("Reload")],
 };
 
-// The server's refusals, by their codes.
+/** @type {Record<string, string>} the server's refusals, by their codes */
 const REFUSALS = {
   offline: text("Not sent: you are offline."),
   no_answer: text("The server does not answer."),
@@ -72,8 +83,13 @@ const REFUSALS = {
   driver_deactivated: text("Your account is deactivated. Ask your dispatcher."),
 };
 
+/** @param {{code: string}} error */
 export const refused = ({ code }) => REFUSALS[code] ?? text("That did not work. Ask your dispatcher.");
 
+/**
+ * @param {string} store
+ * @param {{code: string}} error
+ */
 export const deliveredRefused = (store, { code }) => {
   if (code === "assignment_not_active" || code === "not_found") {
     return text(
@@ -84,52 +100,56 @@ export const deliveredRefused = (store, { code }) => {
   return text("“Delivered” was not accepted for {store}. {reason}", { store, reason: refused({ code }) });
 };
 
+/** @param {Notice} notice */
 export const notice = ({ text: key, values }) => text(key, values);
 
-const MINOR_UNITS = JSON.parse(document.getElementById("minor-units").content.textContent);
+const given = byId("minor-units", HTMLTemplateElement);
+/** @type {Record<string, number>} */
+const MINOR_UNITS = JSON.parse(given.content.textContent ?? "{}");
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
-// "Cents" are minor units of ISO 4217, of which a currency has its own number.
-export const money = (cents, currency) => {
-  const digits = MINOR_UNITS[currency] ?? 2;
-  const amount = cents / 10 ** digits;
-  try {
-    const options = { style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
-    return new Intl.NumberFormat(locale, options).format(amount);
-  } catch {
-    return `${amount.toFixed(digits)} ${currency}`;
-  }
-};
+/**
+ * @param {number} cents
+ * @param {string} currency
+ */
+export const money = (cents, currency) => moneyOf(cents, currency, MINOR_UNITS, locale);
 
-const number = (digits) => new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-const [tenths, whole] = [number(1), number(0)];
+/** @param {number} distance */
+export const km = (distance) => kmOf(distance, locale);
 
-export const km = (distance) => `${(distance < 10 ? tenths : whole).format(distance)} km`;
-
+/** @param {number} count */
 export const minutes = (count) => text("{count} min", { count: whole.format(count) });
 
+/** @param {string} instant */
+export const clock = (instant) => clockOf(instant, locale);
+
+/**
+ * For how long there has been no connection; nothing below 10 s.
+ * @param {number} seconds
+ * @returns {string}
+ */
 export const offlineFor = (seconds) => {
   if (seconds < 10) return "";
   if (seconds < 90) return counted("For {count} second.", "For {count} seconds.", seconds - (seconds % 10));
   return counted("For {count} minute.", "For {count} minutes.", Math.round(seconds / 60));
 };
 
-export const clock = (instant) =>
-  new Date(instant).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
-
-// 75000 ms as 1:15, hours in front if there are any. Rounded up: 0:00 is the end.
-export const countdown = (ms) => {
-  const seconds = Math.max(0, Math.ceil(ms / 1000));
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  const two = (n) => String(n).padStart(2, "0");
-  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
-};
-
-// How far a delivery that the driver has ended is on its way to the server.
+/**
+ * How far a delivery that the driver has ended is on its way to the server.
+ * @param {Standing} standing
+ * @param {boolean} online
+ * @returns {string}
+ */
 export const delivered = ({ left, tried }, online) => {
   if (left > 0) return text("Delivered. Sent in {seconds} s", { seconds: Math.ceil(left / 1000) });
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
+/**
+ * @param {Action[]} actions
+ * @param {boolean} signedOut
+ * @returns {string}
+ */
 export const saved = (actions, signedOut) => {
   const what = counted(
     "Saved on this phone, not sent yet: {count} delivery is marked as delivered.",
@@ -140,8 +160,8 @@ export const saved = (actions, signedOut) => {
   return `${what} ${then}`;
 };
 
-// Without an address its coordinates, which are read from left to right in every language.
-export const address = (point) => point.address || `\u2066${point.lat.toFixed(4)}, ${point.lon.toFixed(4)}\u2069`;
-
-// Opens the phone's navigation where there is one.
+/**
+ * Opens the phone's navigation where there is one.
+ * @param {Wire.Place} place
+ */
 export const mapLink = ({ lat, lon }) => `https://www.google.com/maps/dir/?api=1&destination=${lat},${lon}`;

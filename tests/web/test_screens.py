@@ -74,6 +74,10 @@ async def test_the_driver_page_can_be_installed_and_knows_its_files(site: Site) 
         assert (await site.nobody.get(path)).status_code == 200, path
     modules = {asset(f"driver/{path.name}") for path in (STATIC / "driver").iterdir() if path.name != "sw.js"}
     assert modules <= set(files)
+    for script in (STATIC / "driver").glob("*.js"):
+        for imported in re.findall(r'^import .* from "(\.[^"]+)";$', script.read_text(), re.MULTILINE):
+            found = (script.parent / imported).resolve().relative_to(STATIC.resolve())
+            assert asset(found.as_posix()) in files, f"{script.name} imports {imported}"
     assert {path for path in used if path.endswith((".js", ".css"))} <= set(files)
 
 

@@ -109,7 +109,7 @@ def _worker(language: str) -> str:
     """Its own language, where everybody has one, is chosen here, else by the phone."""
     script = STATIC / "driver" / "sw.js"
     own = sorted(path.name for path in script.parent.iterdir() if path.suffix in (".js", ".css") and path != script)
-    files = ["app.css", "app.js", "icons/callboard.svg", *(f"driver/{name}" for name in own)]
+    files = ["app.css", "app.js", "elements.js", "icons/callboard.svg", *(f"driver/{name}" for name in own)]
     listed = json.dumps([asset(file) for file in files])
     constants = {
         "BUILD": json.dumps(build()),
