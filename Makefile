@@ -49,7 +49,9 @@ types: $(VENV)/.dev
 js: $(JS)/node_modules/.installed
 	$(JS)/node_modules/.bin/tsc --project $(JS)
 	$(JS)/node_modules/.bin/tsc --project $(JS)/workers.json
+	$(JS)/node_modules/.bin/tsc --project $(JS)/tests.json
 	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js static $(JS)
+	node --test $(JS)/*.test.js
 
 # Rules are covered to the last branch; of the rest the report says what is not.
 cover: $(VENV)/.dev browser

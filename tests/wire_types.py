@@ -12,7 +12,7 @@ from server.paths import ROOT
 from server.web.api.asyncapi import REF, document
 
 PATH: Final = ROOT / "tests/js/types/wire.d.ts"
-HEAD: Final = """// The messages of the driver's socket. Written by `python -m tests.wire_types` from the AsyncAPI document: do not edit.
+HEAD: Final = """// The driver's socket: `python -m tests.wire_types` writes this from the AsyncAPI document.
 
 declare namespace Wire {
 """

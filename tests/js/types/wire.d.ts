@@ -1,4 +1,4 @@
-// The messages of the driver's socket. Written by `python -m tests.wire_types` from the AsyncAPI document: do not edit.
+// The driver's socket: `python -m tests.wire_types` writes this from the AsyncAPI document.
 
 declare namespace Wire {
   interface Accept {
@@ -159,6 +159,7 @@ declare namespace Wire {
     tags: string[];
     active: boolean;
     shiftEndsAt: string | null;
+    deviceCount?: number;
   }
 
   interface LocationView {

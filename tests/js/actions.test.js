@@ -1,0 +1,212 @@
+import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
+import { test } from "node:test";
+
+import { KeptActions } from "../../static/driver/action-store.js";
+import { Actions, UNDO_MS } from "../../static/driver/actions.js";
+import { Refused } from "../../static/driver/connection.js";
+
+/** @import {Action, ActionStore, Deed} from "../../static/driver/actions.js" */
+
+if (!globalThis.crypto) Object.defineProperty(globalThis, "crypto", { value: webcrypto }); // Node.js 18
+
+/** @type {Deed} */
+const DELIVERED = { driverId: "v1", type: "completed", assignmentId: "a1", storeName: "Mario's" };
+
+/**
+ * A moment: this many milliseconds after the driver tapped.
+ * @param {number} ms
+ * @param {number} [wall] on the calendar, if it differs
+ */
+const after = (ms, wall = ms) => ({ mono: 5_000 + ms, wall: 1_800_000_000_000 + wall });
+const TAP = after(0);
+
+/** A page: what it has to send, and what it was refused. There is no IndexedDB here, so rows last as long as the store. */
+class Page {
+  /** @type {[store: string, code: string][]} */
+  refused = [];
+  drawn = 0;
+  /** @type {Wire.FromDriver[]} */
+  sent = [];
+  /** @type {(Refused | null)[]} what the server answers, in order; null accepts */
+  answers = [];
+  actions;
+
+  /** @param {ActionStore} [store] */
+  constructor(store = new KeptActions()) {
+    this.actions = new Actions({
+      store,
+      changed: () => {
+        this.drawn += 1;
+      },
+      refused: ({ storeName }, { code }) => this.refused.push([storeName, code]),
+    });
+  }
+
+  /** @param {{mono: number, wall: number}} now */
+  settle(now, driverId = "v1") {
+    return this.actions.settle(driverId, async (message) => {
+      this.sent.push(message);
+      const error = this.answers.shift();
+      if (error) throw error;
+    }, now);
+  }
+}
+
+/** @param {string} code */
+const refusal = (code) => new Refused(code, code);
+
+test("Delivered is sent after 8 s and not before", async () => {
+  const page = new Page();
+  await page.actions.add(DELIVERED, TAP);
+  assert.deepEqual(page.actions.standing("v1", "a1", after(3_000)), { left: 5_000, tried: false });
+  await page.settle(after(UNDO_MS - 1));
+  assert.deepEqual(page.sent, []);
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.sent, [{ type: "completed", assignmentId: "a1" }]);
+  assert.deepEqual(page.actions.all, []);
+});
+
+test("Delivered can be undone until it may have reached the server", async () => {
+  const page = new Page();
+  await page.actions.add(DELIVERED, TAP);
+  assert.ok(await page.actions.undo("v1", "a1"));
+  assert.equal(page.actions.standing("v1", "a1", after(1)), null);
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.sent, []);
+  assert.ok(!(await page.actions.undo("v1", "a1")), "there is nothing to undo");
+});
+
+test("what was sent without an answer cannot be undone, and is sent again", async () => {
+  const page = new Page();
+  page.answers = [refusal("no_answer"), refusal("offline")];
+  await page.actions.add(DELIVERED, TAP);
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.actions.standing("v1", "a1", after(UNDO_MS)), { left: 0, tried: true });
+  assert.ok(!(await page.actions.undo("v1", "a1")));
+  await page.settle(after(UNDO_MS + 1));
+  await page.settle(after(UNDO_MS + 2));
+  assert.equal(page.sent.length, 3);
+  assert.deepEqual(page.actions.all, []);
+  assert.deepEqual(page.refused, []);
+});
+
+test("two taps are one action", async () => {
+  const page = new Page();
+  await Promise.all([page.actions.add(DELIVERED, TAP), page.actions.add(DELIVERED, after(10))]);
+  assert.equal(page.actions.all.length, 1);
+});
+
+test("what the server refuses is said once and not sent again", async () => {
+  const page = new Page();
+  page.answers = [refusal("assignment_not_active")];
+  await page.actions.add(DELIVERED, TAP);
+  await page.settle(after(UNDO_MS));
+  await page.settle(after(UNDO_MS + 60_000));
+  assert.deepEqual(page.refused, [["Mario's", "assignment_not_active"]]);
+  assert.equal(page.sent.length, 1);
+});
+
+test("a server that is busy is asked after 1 s, 2 s, up to 30 s", async () => {
+  const page = new Page();
+  page.answers = Array.from({ length: 7 }, () => refusal("try_again"));
+  await page.actions.add(DELIVERED, TAP);
+  let at = UNDO_MS;
+  await page.settle(after(at));
+  for (const pause of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]) {
+    const before = page.sent.length;
+    await page.settle(after(at + pause - 1));
+    assert.equal(page.sent.length, before, `${pause} ms`);
+    at += pause;
+    await page.settle(after(at));
+    assert.equal(page.sent.length, before + 1, `${pause} ms`);
+  }
+  await page.settle(after(at + 30_000));
+  assert.deepEqual(page.actions.all, []);
+});
+
+test("one action is sent at a time, the oldest first", async () => {
+  const page = new Page();
+  await page.actions.add({ ...DELIVERED, assignmentId: "a2" }, TAP);
+  await page.actions.add(DELIVERED, after(1));
+  await Promise.all([page.settle(after(20_000)), page.settle(after(20_000))]);
+  assert.deepEqual(page.sent, [{ type: "completed", assignmentId: "a2" }]);
+});
+
+test("another driver's action waits for that driver", async () => {
+  const page = new Page();
+  await page.actions.add(DELIVERED, TAP);
+  await page.settle(after(20_000), "v2");
+  assert.deepEqual(page.sent, []);
+  assert.deepEqual(page.actions.of("v2"), []);
+  assert.equal(page.actions.standing("v2", "a1", TAP), null);
+  assert.equal(page.actions.of("v1").length, 1);
+});
+
+test("a calendar that was set makes nobody wait longer than 8 s", async () => {
+  const store = new KeptActions();
+  const page = new Page(store);
+  await page.actions.add(DELIVERED, TAP);
+  assert.equal(page.actions.standing("v1", "a1", after(UNDO_MS, -86_400_000))?.left, 0);
+  assert.equal(page.actions.standing("v1", "a1", after(0, UNDO_MS))?.left, 0, "the phone slept");
+  const reloaded = new Page(store);
+  await reloaded.actions.load(after(0, -86_400_000));
+  assert.equal(reloaded.actions.standing("v1", "a1", after(0, -86_400_000))?.left, UNDO_MS);
+});
+
+test("a page that is loaded again goes on with what is left of the 8 s", async () => {
+  const store = new KeptActions();
+  await new Page(store).actions.add(DELIVERED, TAP);
+  const page = new Page(store);
+  await page.actions.load(after(5_000));
+  assert.equal(page.actions.standing("v1", "a1", after(5_000))?.left, 3_000);
+  await page.settle(after(UNDO_MS));
+  assert.equal(page.sent.length, 1);
+  assert.deepEqual(await store.all(), []);
+});
+
+test("what another tab took back is not sent", async () => {
+  const store = new KeptActions();
+  const page = new Page(store);
+  await page.actions.add(DELIVERED, TAP);
+  const other = new Page(store);
+  await other.actions.load(after(1_000));
+  assert.ok(await other.actions.undo("v1", "a1"));
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.sent, []);
+  assert.deepEqual(page.actions.all, []);
+});
+
+test("an assignment that the server says is completed needs no message", async () => {
+  const page = new Page();
+  await page.actions.add(DELIVERED, TAP);
+  page.actions.completed("a1");
+  await page.settle(after(20_000));
+  assert.deepEqual(page.sent, []);
+});
+
+test("an action that could not be kept does not keep the next one from being kept", async () => {
+  const kept = new KeptActions();
+  let fails = true;
+  const page = new Page({
+    all: () => kept.all(),
+    change: (actionId, next) => {
+      if (!fails) return kept.change(actionId, next);
+      fails = false;
+      return Promise.reject(new Error("no room"));
+    },
+  });
+  await assert.rejects(page.actions.add(DELIVERED, TAP), /no room/);
+  await page.actions.add(DELIVERED, TAP);
+  assert.equal(page.actions.all.length, 1);
+});
+
+test("a fault of the page loses no delivery", async () => {
+  const page = new Page();
+  await page.actions.add(DELIVERED, TAP);
+  const fault = new TypeError("a fault");
+  await assert.rejects(page.actions.settle("v1", () => Promise.reject(fault), after(UNDO_MS)), fault);
+  assert.equal(page.actions.all.length, 1);
+  await page.settle(after(UNDO_MS + 1));
+  assert.equal(page.sent.length, 1);
+});

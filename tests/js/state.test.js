@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Gap, allotted, fold, foreignReason, openOffer, remaining, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
+
+/** @import {State} from "../../static/driver/state.js" */
+
+const NOW = { mono: 1_000, wall: 1_800_000_000_000 };
+
+/** @type {Wire.DriverView} */
+const DRIVER = {
+  id: "v1", name: "Dan", externalRef: null, phone: null, zone: "default", availability: "available",
+  availabilityUntil: null, availabilityReason: null, busy: false, activeCount: 0, capacity: 1, connected: true,
+  location: null, lastSeenAt: null, vehicle: null, tags: [], active: true, shiftEndsAt: null,
+};
+/** @type {Wire.OfferView} */
+const OFFER = {
+  id: "o1", deliveryId: "d1", attempt: 1, createdAt: "2026-02-01T10:00:00.000Z", expiresAt: "2026-02-01T10:00:30.000Z",
+  remainingMs: 30_000,
+  payload: {
+    pickupLocation: { lat: 1, lon: 2 }, pickupStoreName: "Mario's", dropoffLocation: { lat: 3, lon: 4 },
+    estimatedPickupTimeMin: 5, estimatedDeliveryTime: "2026-02-01T10:30:00.000Z", estimatedDistanceKm: 1,
+    estimatedEarningCents: 500, currency: "USD",
+  },
+};
+/** @type {Wire.DrivenAssignmentView} */
+const ASSIGNMENT = {
+  id: "a1", deliveryId: "d1", driverId: "v1", status: "ACTIVE", source: "accepted", createdAt: "2026-02-01T10:00:10.000Z",
+  pickedUpAt: null, completedAt: null, endedAt: null, endReason: null, version: 1, endNote: null, failedAt: null,
+  arrivedAt: {}, pickup: { lat: 1, lon: 2 }, dropoff: { lat: 3, lon: 4 }, storeName: "Mario's", sellerOrderId: "1",
+  deliveryStatus: "ASSIGNED", readyAt: "2026-02-01T10:10:00.000Z", promisedAt: null, requirements: [],
+};
+/** @type {Wire.Hello} */
+const HELLO = {
+  type: "hello", session: "s", serverTime: "2026-02-01T10:00:00.000Z", heartbeatSeconds: 20, seq: 7, driver: DRIVER,
+  offers: [], assignments: [], missed: [], resync: false,
+};
+
+/**
+ * The state after these messages.
+ * @param {State} state
+ * @param {Wire.ToDriver[]} messages
+ */
+const heard = (state, ...messages) => messages.reduce((before, message) => fold(before, message, NOW), state);
+/** @param {Partial<Wire.Hello>} [differs] */
+const greeted = (differs = {}) => heard(start(), { ...HELLO, ...differs });
+/** @param {State} state */
+const said = (state) =>
+  state.notices.map(({ text, values }) => text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "?"));
+
+test("of monotonic and calendar time the longer counts: a phone that slept stopped the one, people set the other", () => {
+  const entry = { offer: OFFER, at: NOW };
+  for (const [mono, wall, left] of /** @type {[number, number, number][]} */ ([
+    [0, 0, 30_000],
+    [10_000, 10_000, 20_000],
+    [10, 29_000, 1_000],
+    [12_000, -99_999, 18_000],
+    [40_000, 0, 0],
+  ])) {
+    assert.equal(remaining(entry, { mono: NOW.mono + mono, wall: NOW.wall + wall }), left);
+  }
+});
+
+test("the whole time of an offer is at least what is left of it", () => {
+  assert.equal(allotted({ offer: { ...OFFER, remainingMs: 12_000 }, at: NOW }), 30_000);
+  assert.equal(allotted({ offer: { ...OFFER, remainingMs: 45_000 }, at: NOW }), 45_000);
+});
+
+test("of the offers that still run the one that ends first is shown", () => {
+  const state = greeted({ offers: [OFFER, { ...OFFER, id: "o2", remainingMs: 9_000 }, { ...OFFER, id: "o3", remainingMs: 0 }] });
+  assert.equal(openOffer(state, NOW)?.offer.id, "o2");
+  assert.equal(openOffer(state, { mono: NOW.mono + 9_000, wall: NOW.wall })?.offer.id, "o1");
+  assert.equal(openOffer(state, { mono: NOW.mono, wall: NOW.wall + 40_000 }), null);
+});
+
+test("the server's clock goes on between its messages", () => {
+  assert.equal(serverNow(start(), NOW), NOW.wall);
+  const state = heard(greeted(), { type: "pong", serverTime: "2026-02-01T10:00:12.000Z" });
+  const then = { mono: NOW.mono + 3_000, wall: NOW.wall + 1 };
+  assert.equal(serverNow(state, then), Date.parse("2026-02-01T10:00:15.000Z"));
+});
+
+test("messages count in order and once, and a gap is noticed", () => {
+  /** @type {Wire.AvailabilityChanged} */
+  const message = { type: "availability", seq: 8, availability: "paused", reason: "driver_paused" };
+  const state = heard(greeted(), message);
+  assert.equal(state.seq, 8);
+  assert.equal(state.driver?.availability, "paused");
+  assert.equal(heard(state, message), state);
+  assert.throws(() => heard(state, { ...message, seq: 10 }), Gap);
+  assert.throws(() => heard(start(), message), Gap);
+  const unknown = /** @type {Wire.ToDriver} */ (/** @type {unknown} */ ({ type: "news", seq: 99 }));
+  assert.equal(heard(state, unknown), state);
+});
+
+test("what was missed is said, and the snapshot counts", () => {
+  /** @type {Wire.OfferClosed} */
+  const closed = { type: "offer_closed", seq: 8, offerId: "o1", deliveryId: "d1", outcome: "WITHDRAWN" };
+  const before = greeted({ offers: [OFFER] });
+  const state = heard(before, { ...HELLO, seq: 8, missed: [closed] });
+  assert.deepEqual(state.offers, {});
+  assert.deepEqual(said(state), ["The offer was withdrawn."]);
+  assert.match(String(said(heard(before, { ...HELLO, resync: true }))), /away for a long time/);
+});
+
+test("only what others did is news", () => {
+  /** @type {Wire.OfferClosed} */
+  const closed = { type: "offer_closed", seq: 8, offerId: "o1", deliveryId: "d1", outcome: "WITHDRAWN" };
+  /** @type {Wire.AvailabilityChanged} */
+  const changed = { type: "availability", seq: 8, availability: "paused" };
+  for (const [message, notices] of /** @type {[Wire.Numbered, string[]][]} */ ([
+    [{ ...closed, reason: "paused" }, []],
+    [{ ...closed, outcome: "REJECTED" }, []],
+    [{ ...closed, outcome: "EXPIRED" }, ["The offer has expired."]],
+    [{ ...closed, outcome: "EXPIRED", assignmentId: "a1" }, []],
+    [{ ...closed, reason: "cancelled" }, ["The order was cancelled."]],
+    [{ ...changed, reason: "driver_paused" }, []],
+    [{ ...changed, reason: "vehicle check" }, ["Your dispatcher changed your availability: vehicle check."]],
+    [{ ...changed, availability: "available", reason: "break_expired" }, ["Your break has ended."]],
+    [{ type: "assignment", seq: 8, assignment: ASSIGNMENT }, []],
+    [
+      { type: "assignment", seq: 8, assignment: { ...ASSIGNMENT, source: "manual" } },
+      ["Your dispatcher assigned you a delivery from Mario's."],
+    ],
+  ])) {
+    assert.deepEqual(said(heard(greeted(), message)), notices, JSON.stringify(message));
+  }
+});
+
+test("an assignment makes the driver busy until it ends, and its end has a reason", () => {
+  const active = heard(greeted(), { type: "assignment", seq: 8, assignment: ASSIGNMENT });
+  assert.deepEqual(work(active).map(({ id }) => id), ["a1"]);
+  assert.deepEqual([active.driver?.busy, active.driver?.activeCount], [true, 1]);
+  const ended = heard(active, {
+    type: "assignment", seq: 9, assignment: { ...ASSIGNMENT, status: "CANCELLED", endReason: "closed early" },
+  });
+  assert.deepEqual(work(ended), []);
+  assert.deepEqual([ended.driver?.busy, ended.driver?.activeCount], [false, 0]);
+  assert.deepEqual(said(ended), ["The delivery from Mario's was cancelled: closed early."]);
+});
+
+test("assignments are in the order in which they were made", () => {
+  const later = { ...ASSIGNMENT, id: "a0", createdAt: "2026-02-01T10:00:20.000Z" };
+  assert.deepEqual(work(greeted({ assignments: [later, ASSIGNMENT] })).map(({ id }) => id), ["a1", "a0"]);
+});
+
+test("the newest five notices are kept, each with its own number", () => {
+  let state = start();
+  for (let n = 1; n <= 7; n++) state = say(state, "info", `${n}`);
+  assert.deepEqual(state.notices.map(({ id, text }) => `${id} ${text}`), ["3 3", "4 4", "5 5", "6 6", "7 7"]);
+  assert.deepEqual(unsay(state, 5).notices.map(({ id }) => id), [3, 4, 6, 7]);
+});
+
+test("a reason is foreign if the driver did not give it", () => {
+  assert.equal(foreignReason({ ...DRIVER, availabilityReason: "vehicle check" }), "vehicle check");
+  assert.equal(foreignReason({ ...DRIVER, availabilityReason: "driver_paused" }), null);
+  assert.equal(foreignReason(DRIVER), null);
+});
