@@ -167,9 +167,10 @@ export const signIn = async (code, actionId) => {
  * @returns {Promise<SignInOutcome>}
  */
 export const replaceBy = async (token) => {
+  const driverId = whose(token);
+  if (driverId === null) return "refused";
   try {
-    const path = `/drivers/${encodeURIComponent(whose(token) ?? "null")}`;
-    const answer = await call(path, { headers: { Authorization: `Bearer ${token}` } });
+    const answer = await call(`/drivers/${encodeURIComponent(driverId)}`, { headers: { Authorization: `Bearer ${token}` } });
     if (answer.ok) await replace(() => keep(token));
     return outcomeOf(answer);
   } catch {

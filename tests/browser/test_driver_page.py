@@ -664,7 +664,7 @@ async def test_a_renewal_that_is_on_its_way_does_not_undo_a_sign_in(chromium: Br
         module = asset("driver/token.js")
         code = (await invitation(site, dora)).rpartition("=")[2]
         await dans.page.evaluate(
-            f"import('{module}').then((m) => Promise.all([m.renew(m.kept()), m.signIn('{code}', m.newId())]))"
+            f"import('{module}').then((m) => Promise.all([m.renew(m.kept()), m.signIn('{code}', crypto.randomUUID())]))"
         )
         await dans.page.reload()
         await expect(dans.page.locator("#name")).to_have_text("Dora")

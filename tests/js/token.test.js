@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
 import { test } from "node:test";
 
-import { keep, kept, tokenIn, whose } from "../../static/driver/token.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, tokenIn, whose } from "../../static/driver/token.js";
+
+if (!globalThis.crypto) Object.defineProperty(globalThis, "crypto", { value: webcrypto }); // Node.js 18
 
 /** @param {unknown} claims */
 const token = (claims) => `eyJ.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.s-_9`;
@@ -28,4 +31,113 @@ test("where storage is forbidden a token lasts as long as the page", () => {
   assert.equal(kept(), "a.b.c");
   keep(null);
   assert.equal(kept(), null);
+});
+
+test("a code is found in the link of an invitation, or alone", () => {
+  const code = "AbCdEfGhIjKlMnOpQr-_09";
+  for (const text of [code, ` ${code}\n`, `#code=${code}`, `https://x.example/driver#a=1&code=${code}`]) {
+    assert.equal(codeIn(text), code);
+  }
+  for (const text of ["", `${code}x`, `https://x.example/driver?code=${code}`, `#token=${token({})}`]) {
+    assert.equal(codeIn(text), null);
+  }
+});
+
+/**
+ * The server: its answers in order, null for none, and what it was asked.
+ * @param {import("node:test").TestContext} t
+ * @param {(Response | null)[]} answers
+ */
+const server = (t, answers) => {
+  /** @type {[path: string, body: Record<string, string>][]} */
+  const asked = [];
+  const { fetch } = globalThis;
+  globalThis.fetch = async (path, options) => {
+    asked.push([String(path), JSON.parse(String(options?.body ?? "{}"))]);
+    const answer = answers.shift();
+    if (!answer) throw new TypeError("no network");
+    return answer;
+  };
+  t.after(() => {
+    globalThis.fetch = fetch;
+    keep(null);
+  });
+  return asked;
+};
+
+/** @param {number} n */
+const signedIn = (n) => Response.json({ token: `token ${n}`, deviceToken: `device ${n}` });
+/** @param {number} status */
+const refused = (status) => new Response("{}", { status });
+
+test("a phone that signed in renews its token with the newest device token", async (t) => {
+  const asked = server(t, [signedIn(1), signedIn(2), signedIn(3)]);
+  assert.equal(await signIn("code", "id"), "in");
+  assert.equal(kept(), "token 1");
+  assert.equal(await renew("token 1"), "renewed");
+  assert.equal(await renew("token 2"), "renewed");
+  assert.equal(kept(), "token 3");
+  assert.deepEqual(asked.map(([path, { deviceToken }]) => [path, deviceToken]), [
+    ["/driver/sign-in", undefined],
+    ["/driver/renew", "device 1"],
+    ["/driver/renew", "device 2"],
+  ]);
+});
+
+test("a renewal whose answer was lost is repeated as the same one", async (t) => {
+  const asked = server(t, [signedIn(1), null, refused(503), refused(429), signedIn(2), signedIn(3)]);
+  await signIn("code", "id");
+  for (let n = 0; n < 3; n++) assert.equal(await renew("token 1"), "unreachable");
+  assert.equal(await renew("token 1"), "renewed");
+  await renew("token 2");
+  const ids = asked.slice(1).map(([, { actionId }]) => actionId);
+  assert.equal(new Set(ids.slice(0, 4)).size, 1);
+  assert.match(String(ids[0]), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  assert.notEqual(ids[4], ids[0], "another renewal");
+});
+
+test("a token that another tab renewed is not renewed again", async (t) => {
+  const asked = server(t, [signedIn(1)]);
+  await signIn("code", "id");
+  assert.equal(await renew("an older token"), "renewed");
+  assert.equal(asked.length, 1);
+});
+
+test("a token from a back end cannot be renewed", async (t) => {
+  const asked = server(t, [signedIn(1)]);
+  await signIn("code", "id");
+  keep("a.b.c");
+  assert.equal(await renew("a.b.c"), "none");
+  assert.equal(asked.length, 1);
+});
+
+test("a sign-in that is refused changes nothing, and says why", async (t) => {
+  server(t, [refused(410), refused(429), refused(500), null]);
+  keep("a.b.c");
+  /** @type {string[]} */
+  const outcomes = [];
+  for (let n = 0; n < 4; n++) outcomes.push(await signIn("code", "id"));
+  assert.deepEqual(outcomes, ["refused", "limited", "unreachable", "unreachable"]);
+  assert.equal(kept(), "a.b.c");
+});
+
+test("a token of a link replaces that of the phone once the server accepts it", async (t) => {
+  const other = token({ sub: "d2" });
+  const asked = server(t, [signedIn(1), refused(401), null, Response.json({}), null]);
+  await signIn("code", "id");
+  assert.deepEqual([await replaceBy("a.b.c"), await replaceBy(other), await replaceBy(other)], ["refused", "refused", "unreachable"]);
+  assert.equal(kept(), "token 1");
+  assert.equal(await replaceBy(other), "in");
+  assert.equal(kept(), other);
+  assert.deepEqual(asked.slice(1).map(([path]) => path), ["/drivers/d2", "/drivers/d2", "/drivers/d2", "/driver/sign-out"]);
+  assert.equal(await renew(other), "none");
+});
+
+test("a phone that signs out forgets its tokens, also without a network", async (t) => {
+  const asked = server(t, [signedIn(1), null]);
+  await signIn("code", "id");
+  await signOut();
+  assert.equal(kept(), null);
+  assert.deepEqual(asked[1], ["/driver/sign-out", { deviceToken: "device 1" }]);
+  assert.equal(await renew(null), "none");
 });
