@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from uuid_utils import uuid7
 
@@ -18,6 +18,11 @@ def first_id_at(at: datetime) -> str:
     """An id below all ids that are made at this time or later, by the same clock."""
     milliseconds = min(max(0, int(at.timestamp() * 1000)), 2**48 - 1)
     return str(UUID(int=milliseconds << 80))
+
+
+def derived_id(of: str, name: str) -> str:
+    """The id of what `of` names `name`: the same for the same two."""
+    return str(uuid5(UUID(of), name))
 
 
 def is_id(text: str) -> bool:

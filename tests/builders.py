@@ -12,6 +12,7 @@ from server.dispatch.model import (
     Actor,
     Assignment,
     Availability,
+    ChatMessage,
     Delivery,
     Driver,
     Offer,
@@ -186,10 +187,11 @@ def a_world(
     policy: Policy = DEFAULT_POLICY,
     absent: Iterable[str] = (),
     by_external_ref: dict[str, str] | None = None,
+    chats: dict[str, dict[str, ChatMessage]] | None = None,
 ) -> World:
     """A world that has locked exactly these rows; `absent` are locked ids without a row, of either kind."""
     deliveries: dict[str, Delivery | None] = dict.fromkeys(absent)
     drivers: dict[str, Driver | None] = dict.fromkeys(absent)
     deliveries |= {row.id: row for row in rows if isinstance(row, Delivery)}
     drivers |= {row.id: row for row in rows if isinstance(row, Driver)}
-    return World(now, policy, deliveries, drivers, by_external_ref)
+    return World(now, policy, deliveries, drivers, by_external_ref, chats=chats)

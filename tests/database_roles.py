@@ -19,6 +19,7 @@ OTHERS: Final = "callboard_others"
 STATE: Final = {
     "alerts": "INSERT, UPDATE",
     "assignments": "INSERT, UPDATE",
+    "chat_messages": "INSERT, UPDATE",
     "deliveries": "INSERT, UPDATE",
     "driver_availability_history": "INSERT",
     "driver_messages": "INSERT",
@@ -60,16 +61,17 @@ OTHERS_WRITE: Final = {
 }
 """All that the pool, the lease and the senders of webhooks write: nothing of the state."""
 RETENTION_DELETES: Final = (
-    "alerts", "assignments", "deliveries", "driver_availability_history", "driver_devices", "driver_invitations",
-    "driver_messages", "driver_notices", "driver_offers", "events", "insight_counts", "insight_days", "nodes",
-    "notices", "push_subscriptions", "sessions", "stream_notices", "support_tickets", "unassigned_orders",
-    "webhook_attempts", "webhook_deliveries", "webhooks",
+    "alerts", "assignments", "chat_messages", "deliveries", "driver_availability_history", "driver_devices",
+    "driver_invitations", "driver_messages", "driver_notices", "driver_offers", "events", "insight_counts",
+    "insight_days", "nodes", "notices", "push_subscriptions", "sessions", "stream_notices", "support_tickets",
+    "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
 )  # fmt: skip
 
 
 _PLACE: Final = ("lat", "lon", "address", "name", "phone", "notes")
 PRIVACY_UPDATES: Final = {
     "assignments": ("details", "end_note", "end_reason"),
+    "chat_messages": ("text",),
     "delivery_search": ("store", "words"),
     "deliveries": (
         *(f"{end}_{part}" for end in ("pickup", "dropoff") for part in _PLACE),

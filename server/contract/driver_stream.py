@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from server.contract import messages as m
-from server.contract.views import driven_assignment_view, instant, offer_view
+from server.contract.views import chat_message_view, driven_assignment_view, instant, offer_view
 from server.dispatch import events as e
 from server.dispatch.world import World
 
@@ -77,6 +77,13 @@ def stream_entries(events: Sequence[e.Event], world: World) -> list[StreamEntry]
             entries.append(
                 (driver_id, m.AssignmentChanged(seq=world.next_message_number(driver_id), assignment=view), event)
             )
+        elif kind is e.MessageSent:
+            assert isinstance(event, e.MessageSent)
+            if not event.message.by_driver:
+                written = m.MessageWritten(
+                    seq=world.next_message_number(driver_id), message=chat_message_view(event.message)
+                )
+                entries.append((driver_id, written, event))
         elif kind is e.AvailabilityChanged:
             assert isinstance(event, e.AvailabilityChanged)
             entries.append(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.contract.views import DrivenAssignmentView, DriverView, OfferView
+from server.contract.views import ChatMessageView, DrivenAssignmentView, DriverView, OfferView
 from server.dispatch.model import Availability, Stop
 from server.dispatch.refusals import NowWith
 
@@ -16,6 +16,7 @@ MessageId = Annotated[str, Meta(max_length=64)]
 Id = Annotated[str, Meta(max_length=36)]
 Reason = Annotated[str, Meta(max_length=500)]
 Note = Annotated[str, Meta(max_length=1000)]
+Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"\S")]
 At = Annotated[str, Meta(max_length=40)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]
@@ -127,6 +128,19 @@ class Resume(_FromDriver, frozen=True, tag="resume", kw_only=True):
     """Makes the driver available for offers."""
 
 
+class Seen(_FromDriver, frozen=True, tag="seen", kw_only=True):
+    """The driver has seen a message of dispatch."""
+
+    message_id: Id
+
+
+class Say(_FromDriver, frozen=True, tag="say", kw_only=True):
+    """The driver writes to dispatch, at most 10 messages a minute. The same `actionId` again is the same message."""
+
+    text: Text
+    action_id: Id | None = None
+
+
 class Ping(_FromDriver, frozen=True, tag="ping", kw_only=True):
     """Checks the connection; the server answers `pong`."""
 
@@ -145,6 +159,8 @@ FromDriver = (
     | EndShift
     | Pause
     | Resume
+    | Seen
+    | Say
     | Ping
 )
 
@@ -163,6 +179,7 @@ class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     driver: DriverView
     offers: list[OfferView]
     assignments: list[DrivenAssignmentView]
+    messages: list[ChatMessageView]
     missed: list[msgspec.Raw]
     resync: bool
 
@@ -201,6 +218,13 @@ class AvailabilityChanged(_ToDriver, frozen=True, tag="availability", kw_only=Tr
     reason: str | UnsetType = UNSET
 
 
+class MessageWritten(_ToDriver, frozen=True, tag="message", kw_only=True):
+    """Dispatch wrote to the driver. Answer with `seen` when the driver has seen it."""
+
+    seq: int
+    message: ChatMessageView
+
+
 class Ack(_ToDriver, frozen=True, tag="ack", kw_only=True):
     """The request succeeded and is committed."""
 
@@ -232,8 +256,8 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
-Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged
+Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten
 """The messages of a driver's stream."""
-ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | Ack | Error | Pong | Goodbye
+ToDriver = Hello | Numbered | Ack | Error | Pong | Goodbye
 
 decode = msgspec.json.Decoder(FromDriver).decode

@@ -23,9 +23,10 @@ class OpsNotice(Struct, frozen=True):
     text: str
     delivery_id: str | None = None
     alert_id: str | None = None
+    driver_id: str | None = None
 
 
-_FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised, e.AlertResolved})
+_FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised, e.AlertResolved, e.MessageSent})
 """Hardly any event is one of these, and every one that is committed is asked twice."""
 
 
@@ -33,11 +34,15 @@ def is_for_ops(event: e.Event) -> bool:
     """Whether ops get a notice of this event."""
     if type(event) not in _FOR_OPS:
         return False
+    if isinstance(event, e.MessageSent):
+        return event.message.by_driver
     return not isinstance(event, e.DeliveryEscalated | e.RiskEscalated) or not NOTIFYING.isdisjoint(event.actions)
 
 
 def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
-    """The notice of a level of escalation that asks for one, or of an alert raised or resolved; else None."""
+    """The notice of a level of escalation that asks for one, of an alert raised or resolved, or of a driver's message;
+    else None.
+    """
     if type(event) not in _FOR_OPS:
         return None
     match event:
@@ -45,6 +50,9 @@ def ops_notice(event: e.Event, world: World) -> OpsNotice | None:
             return _escalated(event, world)
         case e.RiskEscalated() if is_for_ops(event):
             return _at_risk(event, world)
+        case e.MessageSent(message=message) if message.by_driver:
+            driver = world.driver(message.driver_id)
+            return OpsNotice("info", driver.zone, f"{driver.name} wrote to dispatch.", driver_id=driver.id)
         case e.AlertRaised(alert=alert):
             return OpsNotice("warning", alert.zone, _number(alert, alert.value), alert_id=alert.id)
         case e.AlertResolved(alert=alert, value=value):

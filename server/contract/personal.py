@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from server.dispatch.model import ERASED
 
-PERSONAL: Final = frozenset({"address", "name", "phone", "notes", "note", "endNote", "acknowledgementNote", "pin"})
+PERSONAL: Final = frozenset(
+    {"address", "name", "phone", "notes", "note", "endNote", "acknowledgementNote", "pin", "text"}
+)
 """Fields that are personal in any document."""
 CODES: Final = frozenset({"verified", "unverified"})
 """The result of a PIN check, in a field with the same name as the PIN."""

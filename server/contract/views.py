@@ -16,6 +16,7 @@ from server.dispatch.model import (
     AssignmentSource,
     AssignmentStatus,
     Availability,
+    ChatMessage,
     Delivery,
     DeliveryStatus,
     Driver,
@@ -109,6 +110,15 @@ class OfferView(Struct, frozen=True, rename="camel"):
     expires_at: str
     remaining_ms: int
     payload: OfferPayload
+
+
+class ChatMessageView(Struct, frozen=True, rename="camel"):
+    """A message of dispatch to a driver, as the driver sees it: `from` is who wrote it."""
+
+    id: str
+    text: str
+    from_: str = msgspec.field(name="from")
+    at: str
 
 
 class RiskView(Struct, frozen=True):
@@ -283,6 +293,11 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
 
 def _point(place: Place) -> Place:
     return Place(place.lat, place.lon, place.address)
+
+
+def chat_message_view(message: ChatMessage) -> ChatMessageView:
+    """The view of a message."""
+    return ChatMessageView(message.id, message.text or "", message.author, instant(message.at))
 
 
 def offer_view(o: Offer, now: datetime) -> OfferView:

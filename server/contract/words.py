@@ -175,6 +175,8 @@ EVENTS: Final = {
     "driver.connected": "Connected",
     "driver.disconnected": "Connection lost",
     "driver.availability_changed": "Availability changed",
+    "driver.message_sent": "Message sent",
+    "driver.message_seen": "Message seen",
     "driver.expiries_forgiven": "Unanswered offers reset",
 }
 LEVEL_ACTIONS: Final = {

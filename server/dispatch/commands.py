@@ -451,6 +451,32 @@ class SetAvailability(Struct, frozen=True):
     changed_at: datetime | None = None
 
 
+class SendMessage(Struct, frozen=True):
+    """Dispatch writes to a driver."""
+
+    driver_id: str
+    message_id: str
+    text: str
+    actor: Actor
+
+
+class Say(Struct, frozen=True):
+    """A driver writes to dispatch. A message with the same id is the same message."""
+
+    driver_id: str
+    message_id: str
+    text: str
+    actor: Actor
+
+
+class SeeMessage(Struct, frozen=True):
+    """The driver has seen a message of dispatch."""
+
+    driver_id: str
+    message_id: str
+    actor: Actor
+
+
 class RaiseRisk(Struct, frozen=True):
     """The watch: this delivery may arrive late. `at` is when that began, if the rules cannot derive it."""
 
@@ -575,6 +601,9 @@ Command = (
     | Pause
     | Resume
     | SetAvailability
+    | SendMessage
+    | Say
+    | SeeMessage
     | RaiseRisk
     | ClearRisk
     | EscalateRisk

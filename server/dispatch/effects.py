@@ -430,6 +430,16 @@ def _forgiven(world: World, event: e.ExpiriesForgiven) -> None:
     world.touch_driver(_id(event.driver_id)).expiries_in_a_row = 0
 
 
+def _message_sent(world: World, event: e.MessageSent) -> None:
+    world.touch_driver(event.message.driver_id)
+    world.add_chat_message(event.message)
+
+
+def _message_seen(world: World, event: e.MessageSeen) -> None:
+    driver = world.touch_driver(_id(event.driver_id))
+    world.touch_chat_message(driver.id, event.message_id).seen_at = event.at
+
+
 def _alert_raised(world: World, event: e.AlertRaised) -> None:
     world.add_alert(event.alert)
 
@@ -504,6 +514,8 @@ EFFECTS: dict[type[e.Event], Callable[[World, Any], None]] = {
     e.DriverDisconnected: _disconnected,
     e.AvailabilityChanged: _availability_changed,
     e.ExpiriesForgiven: _forgiven,
+    e.MessageSent: _message_sent,
+    e.MessageSeen: _message_seen,
     e.AlertRaised: _alert_raised,
     e.AlertResolved: _alert_resolved,
     e.AlertAcknowledged: _alert_acknowledged,

@@ -15,6 +15,7 @@ from server.dispatch.model import (
     Alert,
     Assignment,
     Availability,
+    ChatMessage,
     Delivery,
     Driver,
     Handover,
@@ -569,6 +570,26 @@ class ExpiriesForgiven(Event, frozen=True, kw_only=True):
     """An available driver resumed: the count of unanswered offers restarts."""
 
     type: ClassVar[str] = "driver.expiries_forgiven"
+
+
+class MessageSent(Event, frozen=True, kw_only=True):
+    """Dispatch wrote to a driver, or the driver to dispatch. `message` is the new row; its text is not published."""
+
+    type: ClassVar[str] = "driver.message_sent"
+    message: ChatMessage
+
+    def data(self) -> dict[str, Any]:
+        return {"messageId": self.message.id, "byDriver": self.message.by_driver}
+
+
+class MessageSeen(Event, frozen=True, kw_only=True):
+    """The driver has seen a message of dispatch."""
+
+    type: ClassVar[str] = "driver.message_seen"
+    message_id: str
+
+    def data(self) -> dict[str, Any]:
+        return {"messageId": self.message_id}
 
 
 class AlertRaised(Event, frozen=True, kw_only=True):

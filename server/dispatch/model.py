@@ -359,6 +359,20 @@ class Driver(Struct):
         return self.active_count >= self.capacity
 
 
+class ChatMessage(Struct):
+    """A message between dispatch and a driver. `author` is who wrote it; `seen_at` is when the driver saw a message of
+    dispatch. `text` is None once it is erased.
+    """
+
+    id: str
+    driver_id: str
+    by_driver: bool
+    author: str
+    text: str | None
+    at: datetime
+    seen_at: datetime | None = None
+
+
 class Ticket(Struct, frozen=True):
     """A support ticket about a delivery that found no driver."""
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from server.dispatch import events as e
-from server.dispatch.model import Alert, Assignment, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
+from server.dispatch.model import Alert, Assignment, ChatMessage, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
@@ -40,8 +40,9 @@ class World:
     assignments are in their deliveries. `alerts` has the open alerts, if a command is about alerts. `dead_nodes` are
     nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. `policy` and
     `zones` are the current ones. `spellings` maps the key of every zone that a command names to its spelling, or to
-    None if the zone is new. The `new_*` and `changed_*` collections are what the batch has to save; a zone whose
-    description was deleted is None.
+    None if the zone is new. `chats` has, for the drivers of commands about messages: their unseen messages, what they
+    wrote in the last minute, and the messages that the commands name. The `new_*` and `changed_*` collections are what
+    the batch has to save; a zone whose description was deleted is None.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class World:
         known_words: int = KNOWN_WORDS,
         zones: Zones = NO_ZONES,
         spellings: dict[str, str | None] | None = None,
+        chats: dict[str, dict[str, ChatMessage]] | None = None,
     ) -> None:
         self.now = now
         self.policy = policy
@@ -68,6 +70,7 @@ class World:
         self.dead_nodes = frozenset(dead_nodes)
         self._posted = {} if posted is None else posted
         self.spellings = {} if spellings is None else spellings
+        self._chats = {} if chats is None else chats
         self._known_words = known_words
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
@@ -91,6 +94,8 @@ class World:
         self.new_tickets: list[Ticket] = []
         self.new_alerts: dict[str, Alert] = {}
         self.changed_alerts: dict[str, Alert] = {}
+        self.new_chat_messages: dict[str, ChatMessage] = {}
+        self.changed_chat_messages: dict[str, ChatMessage] = {}
         self.new_policy: e.PolicyChanged | None = None
         self.changed_zones: dict[str, Zone | None] = {}
         self.new_spellings: dict[str, str] = {}
@@ -261,6 +266,17 @@ class World:
             self.changed_alerts[alert_id] = alert
         return alert
 
+    def chat(self, driver_id: str) -> dict[str, ChatMessage]:
+        """The messages of a driver that a command about messages needs, by id."""
+        return self._chats.setdefault(driver_id, {})
+
+    def touch_chat_message(self, driver_id: str, message_id: str) -> ChatMessage:
+        """The message of an event, marked for saving."""
+        message = self.chat(driver_id)[message_id]
+        if message_id not in self.new_chat_messages:
+            self.changed_chat_messages[message_id] = message
+        return message
+
     # The row of an event is copied, because the event must keep the initial state of the row.
 
     def add_offer(self, offer: Offer) -> None:
@@ -288,6 +304,10 @@ class World:
     def add_alert(self, alert: Alert) -> None:
         """A new alert."""
         self.alerts[alert.id] = self.new_alerts[alert.id] = replace(alert)
+
+    def add_chat_message(self, message: ChatMessage) -> None:
+        """A new message."""
+        self.chat(message.driver_id)[message.id] = self.new_chat_messages[message.id] = replace(message)
 
     def add_driver(self, driver: Driver) -> None:
         """A new driver."""

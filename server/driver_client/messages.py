@@ -125,6 +125,19 @@ class Resume(FromDriver, frozen=True, tag="resume", kw_only=True):
     """Ready for offers."""
 
 
+class Seen(FromDriver, frozen=True, tag="seen", kw_only=True):
+    """The driver has seen a message of dispatch."""
+
+    message_id: str
+
+
+class Say(FromDriver, frozen=True, tag="say", kw_only=True):
+    """The driver writes to dispatch."""
+
+    text: str
+    action_id: str | None = None
+
+
 class Ping(FromDriver, frozen=True, tag="ping", kw_only=True):
     """Are you there?"""
 
@@ -242,6 +255,14 @@ class _ToDriver(Struct, frozen=True, rename="camel", tag_field="type", kw_only=T
     pass
 
 
+class Written(_Read, frozen=True, kw_only=True):
+    """A message of dispatch."""
+
+    id: str
+    text: str
+    at: str
+
+
 class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     """The snapshot that opens a session. `missed` is what came after the `lastSeq` that was asked for."""
 
@@ -251,6 +272,7 @@ class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     driver: Driver
     offers: list[Offer]
     assignments: list[Assignment]
+    messages: list[Written] = []
     missed: list[Frame]
     resync: bool
 
@@ -284,6 +306,13 @@ class AvailabilityChanged(_ToDriver, frozen=True, tag="availability", kw_only=Tr
 
     seq: int
     availability: str
+
+
+class MessageWritten(_ToDriver, frozen=True, tag="message", kw_only=True):
+    """Dispatch wrote to the driver."""
+
+    seq: int
+    message: Written
 
 
 class Named(_Read, frozen=True, kw_only=True):
@@ -335,12 +364,12 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
-Streamed = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged
+Streamed = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten
 """The messages that have a number."""
 ToDriver = Streamed | Hello | Ack | Error | Pong | Goodbye
 
 _KINDS: Final = frozenset(
-    ("hello", "offer", "offer_closed", "assignment", "availability", "ack", "error", "pong", "goodbye")
+    ("hello", "offer", "offer_closed", "assignment", "availability", "message", "ack", "error", "pong", "goodbye")
 )
 
 decode: Final = msgspec.json.Decoder(ToDriver).decode

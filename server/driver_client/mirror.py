@@ -4,7 +4,7 @@ from server.driver_client import messages as m
 
 
 class Mirror:
-    """Open offers, active assignments and the availability of one driver.
+    """Open offers, active assignments, the availability and the unseen messages of one driver.
 
     `gaps` counts numbers that were skipped or came twice: by the contract, never.
     """
@@ -16,6 +16,7 @@ class Mirror:
         self.availability = "offline"
         self.offers: dict[str, m.Offer] = {}
         self.assignments: dict[str, m.Assignment] = {}
+        self.messages: dict[str, m.Written] = {}
         self.gaps = 0
 
     def greet(self, hello: m.Hello, last_seq: int | None) -> list[m.Streamed]:
@@ -28,6 +29,7 @@ class Mirror:
         self.seq = hello.seq
         self.availability = hello.driver.availability
         self.offers = {offer.id: offer for offer in hello.offers}
+        self.messages = {message.id: message for message in hello.messages}
         self.assignments = {a.id: a for a in hello.assignments if a.status == "ACTIVE"}
         return missed
 
@@ -45,5 +47,7 @@ class Mirror:
                     self.assignments[message.assignment.id] = message.assignment
                 else:
                     self.assignments.pop(message.assignment.id, None)
+            case m.MessageWritten():
+                self.messages[message.message.id] = message.message
             case m.AvailabilityChanged():
                 self.availability = message.availability

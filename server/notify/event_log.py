@@ -138,6 +138,8 @@ LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.DriverDisconnected: _plain("driver_disconnected", "debug", ("sessionId", "session_id")),
     e.AvailabilityChanged: _availability_changed,
     e.ExpiriesForgiven: _plain("expiries_forgiven", "debug"),
+    e.MessageSent: lambda event: ("info", "message_sent", {"messageId": event.message.id}),
+    e.MessageSeen: _plain("message_seen", "debug", ("messageId", "message_id")),
     e.AlertRaised: _alert("alert_raised", "warning", lambda event: event.alert.value),
     e.AlertResolved: _alert("alert_resolved", "info", lambda event: event.value),
     e.AlertAcknowledged: _alert("alert_acknowledged", "info", lambda event: event.alert.value),

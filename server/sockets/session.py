@@ -16,7 +16,7 @@ from server.contract.views import AssignmentView, DriverView, instant, parse_ins
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
-from server.ids import canonical
+from server.ids import canonical, derived_id
 
 NORMAL_RATE: Final = 20.0
 BURST: Final = 100.0
@@ -166,7 +166,7 @@ class Session:
                 return (moved,) if message.id is None else (moved, Send(to_json(m.Ack(id=message.id))))
             if "\\u0000" in text:
                 _refuse_nul(message)
-            action = _action(message) if isinstance(message, m.Action) else c.PLAIN_ACTION
+            action = _action(message)
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             return self._malformed_frame(str(error), readable_id(text))
         self._malformed = 0
@@ -287,6 +287,12 @@ class Session:
                 return c.ConfirmReceipt(offer_id, driver_id, actor)
             case m.Arrived() | m.PickedUp() | m.Completed() | m.Release() | m.Failed():
                 return self._about_a_job(message, action)
+            case m.Seen():
+                seen = canonical(message.message_id)
+                return None if seen is None else c.SeeMessage(driver_id, seen, actor)
+            case m.Say():
+                message_id = self._new_id() if action.action_id is None else derived_id(driver_id, action.action_id)
+                return c.Say(driver_id, message_id, message.text.strip(), actor)
             case m.TakeBreak():
                 return c.TakeBreak(driver_id, message.duration_minutes, actor, message.reason)
             case m.EndShift():
@@ -301,7 +307,7 @@ class Session:
 
 def _refuse_nul(message: m.FromDriver) -> None:
     """ValueError for a text that PostgreSQL cannot hold."""
-    texts = {name: getattr(message, name, None) for name in ("reason", "note")}
+    texts = {name: getattr(message, name, None) for name in ("reason", "note", "text")}
     if isinstance(message, m.Completed) and message.proof is not None:
         texts |= {f"proof.{name}": getattr(message.proof, name) for name in ("pin", "name", "note")}
     for name, text in texts.items():
@@ -309,11 +315,15 @@ def _refuse_nul(message: m.FromDriver) -> None:
             raise ValueError(f"NUL is not allowed - at `$.{name}`")
 
 
-def _action(message: m.Action) -> c.Action:
+def _action(message: m.FromDriver) -> c.Action:
     """The details of an action. Raises ValueError for an action id or a time that cannot be parsed."""
+    if not isinstance(message, m.Action | m.Say):
+        return c.PLAIN_ACTION
     action_id = canonical(message.action_id) if message.action_id is not None else None
     if message.action_id is not None and action_id is None:
         raise ValueError("an id is a UUID - at `$.actionId`")
+    if isinstance(message, m.Say):
+        return c.Action(action_id)
     at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
     both = message.lat is not None and message.lon is not None
     return c.Action(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)

@@ -165,6 +165,18 @@ class DriverMessage(Table, tablename="driver_messages"):
     created_at = _at()
 
 
+class ChatMessage(Table, tablename="chat_messages"):
+    """A message between dispatch and a driver; `text` is NULL once it is erased."""
+
+    id = UUID(primary_key=True, default=None)
+    driver_id = _uuid()
+    by_driver = Boolean(default=None)
+    author = _text()
+    text = _text(null=True)
+    at = _at()
+    seen_at = _at(null=True)
+
+
 class DriverAvailabilityHistory(Table, tablename="driver_availability_history"):
     """Every change of a driver's availability: by whom and why."""
 
@@ -612,6 +624,7 @@ TABLES: Final[list[type[Table]]] = [
     DriverDevice,
     DriverPosition,
     DriverMessage,
+    ChatMessage,
     DriverAvailabilityHistory,
     Delivery,
     DeliverySearch,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from server.dispatch import commands as c
-from server.dispatch.model import Alert, Delivery, Driver
+from server.dispatch.model import Alert, ChatMessage, Delivery, Driver
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
@@ -27,7 +27,8 @@ from server.store.zones import DESCRIBED, SPELLED, zone_of
 class Named(Struct):
     """The rows that commands name, by how they name them. `whole_deliveries` also takes the drivers of their open
     offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries of which
-    it takes to know what was posted first. `zone_names` are names of zones, in any spelling.
+    it takes to know what was posted first. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
+    messages commands are about, `chat_messages` ids of such messages.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -40,6 +41,8 @@ class Named(Struct):
     external_refs: set[str] = msgspec.field(default_factory=set)
     posted: set[str] = msgspec.field(default_factory=set)
     zone_names: set[str] = msgspec.field(default_factory=set)
+    chats: set[str] = msgspec.field(default_factory=set)
+    chat_messages: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
     zones: bool = False
     alerts: bool = False
@@ -85,6 +88,10 @@ class Named(Struct):
                 self.zone_names.add(command.zone)
                 if command.external_ref is not None:
                     self.external_refs.add(command.external_ref)
+            case c.SendMessage() | c.Say() | c.SeeMessage():
+                self.drivers.add(command.driver_id)
+                self.chats.add(command.driver_id)
+                self.chat_messages.add(command.message_id)
             case c.RaiseAlert() | c.ResolveAlert() | c.AcknowledgeAlert():
                 self.alerts = True
             case c.ChangeZone():
@@ -107,6 +114,12 @@ REPLAN_SECONDS: Final = 10.0
 EXTERNAL_REFS: Final = "SELECT external_ref, id FROM drivers WHERE external_ref = ANY($1::text[])"
 # They are few, and locked last: after deliveries and drivers. Two that raise the same one at once meet in the index.
 ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alerts WHERE resolved_at IS NULL ORDER BY id FOR NO KEY UPDATE"  # noqa: S608
+# Three parts, each with an index. A text that was read would be written back.
+_CHAT: Final = "SELECT id, driver_id, by_driver, author, NULL::text, at, seen_at FROM chat_messages WHERE "
+CHATS: Final = f"""
+{_CHAT} driver_id = ANY($1::text[]::uuid[]) AND seen_at IS NULL AND NOT by_driver
+UNION {_CHAT} driver_id = ANY($1::text[]::uuid[]) AND by_driver AND at > clock_timestamp() - interval '1 minute'
+UNION {_CHAT} id = ANY($2::text[]::uuid[])"""
 POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uuid[])"
 SIZES: Final = """
 SELECT array_agg(pg_relation_size(t) ORDER BY t)
@@ -162,6 +175,11 @@ async def load(
     if unknown := [key for key, known in spellings.items() if known is None]:
         spellings.update(await connection.fetch(SPELLED, unknown))
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}
+    chats: dict[str, dict[str, ChatMessage]] = {}
+    if named.chats:
+        for row in await connection.fetch(CHATS, list(named.chats), list(named.chat_messages)):
+            message = ChatMessage(*row)
+            chats.setdefault(message.driver_id, {})[message.id] = message
     posted = {}
     if named.posted:
         for delivery_id, document in await connection.fetch(POSTED, list(named.posted)):
@@ -182,6 +200,7 @@ async def load(
         known_words,
         zones,
         spellings,
+        chats,
     )
     return Loaded(world, rows.xid, rows.heard)
 

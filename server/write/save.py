@@ -20,6 +20,7 @@ from server.dispatch.model import (
     NO_DETAILS,
     Alert,
     Assignment,
+    ChatMessage,
     Delivery,
     Driver,
     Nearest,
@@ -402,6 +403,8 @@ SECTIONS: Final = (
     _insert("stream_notices", "stream_notices", StreamNoticeRow.__struct_fields__),
     _insert("history", "driver_availability_history", HistoryRow.__struct_fields__, _history),
     _insert("new_tickets", "support_tickets", Ticket.__struct_fields__),
+    _insert("new_chat_messages", "chat_messages", ChatMessage.__struct_fields__),
+    _update("changed_chat_messages", "chat_messages", "id", ("id", "seen_at")),
     _update("changed_alerts", "alerts", "id", ("id", "value", "resolved_at", "acknowledged_by", "acknowledged_at")),
     _insert("new_alerts", "alerts", _ALERT, after="changed_alerts"),
     # Nothing on a conflict: if another transaction spells the zone first, this one runs again with that spelling.
@@ -483,6 +486,8 @@ async def save(
         "stream_notices": stream_notices,
         "history": [event for event in events if type(event) is AvailabilityChanged],
         "new_tickets": world.new_tickets,
+        "new_chat_messages": world.new_chat_messages.values(),
+        "changed_chat_messages": world.changed_chat_messages.values(),
         "changed_alerts": world.changed_alerts.values(),
         "new_alerts": world.new_alerts.values(),
         "new_zones": [

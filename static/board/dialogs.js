@@ -15,6 +15,7 @@ const PATHS = {
   cancel: (id) => `/board/deliveries/${id}/cancel`,
   acknowledge: (id) => `/board/deliveries/${id}/acknowledge`,
   availability: (id) => `/board/drivers/${id}/availability`,
+  message: (id) => `/board/drivers/${id}/message`,
 };
 
 const may = () => ["role-ops", "role-admin"].some((role) => document.body.classList.contains(role));

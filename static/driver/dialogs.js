@@ -46,6 +46,15 @@ export const askBreak = async () => {
   return (await answered(dialogOf("break"))) ? duration.valueAsNumber : null;
 };
 
+const written = byId("words", HTMLInputElement);
+
+/** What the driver writes to dispatch, or null. It stays in the form until `sent`. */
+export const askWords = async () => ((await answered(dialogOf("write"))) ? written.value.trim() || null : null);
+
+export const sent = () => {
+  written.value = "";
+};
+
 export const askLeave = () => answered(dialogOf("leave"));
 
 /**

@@ -9,8 +9,8 @@ import { Guard } from "./guard.js";
 import { newId } from "./ids.js";
 import { Place } from "./place.js";
 import { Push } from "./push.js";
-import { askBreak, askLeave, askPlace } from "./dialogs.js";
-import { Gap, fold, openOffer, remaining, say, start, unsay } from "./state.js";
+import { askBreak, askLeave, askPlace, askWords, sent } from "./dialogs.js";
+import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { View } from "./view.js";
@@ -195,24 +195,51 @@ const changed = (next) => {
 // Out of the hands
 
 /**
- * Sends what the driver did, once at a time.
+ * Sends what the driver did, once at a time. Whether the server accepted it.
  * @param {string} what
  * @param {Wire.FromDriver} message
+ * @returns {Promise<boolean>}
  */
 const ask = async (what, message) => {
-  if (busyWith.has(what)) return;
+  if (busyWith.has(what)) return false;
   busyWith.add(what);
   draw();
   try {
     if (!connection) throw new Refused("offline", "offline");
     await connection.ask(message);
+    return true;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     // The next `hello` shows the outcome of a message whose answer was lost.
     if (error.code === "offer_no_longer_open" && "offerId" in message) forgetOffer(message.offerId);
     else adopt(failed(refused(error)));
+    return false;
   } finally {
     busyWith.delete(what);
+    draw();
+  }
+};
+
+/** @type {{words: string, actionId: string} | null} what the driver wrote and the server has not confirmed */
+let unsent = null;
+
+// The same words again, after an error, are the same message.
+const write = async () => {
+  const words = await askWords();
+  if (words === null || busyWith.has("say")) return;
+  if (unsent?.words !== words) unsent = { words, actionId: newId() };
+  busyWith.add("say");
+  try {
+    if (!connection) throw new Refused("offline", "offline");
+    await connection.ask({ type: "say", text: words, actionId: unsent.actionId });
+    unsent = null;
+    sent();
+    adopt(say(state, "good", "Your dispatcher has your message."));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    adopt(failed(refused(error)));
+  } finally {
+    busyWith.delete("say");
     draw();
   }
 };
@@ -274,6 +301,10 @@ const ACTIONS = {
   },
   leave: async () => {
     if (await askLeave()) ask("leave", { type: "end_shift" });
+  },
+  seen: async (messageId) => {
+    if (await ask(`seen ${messageId}`, { type: "seen", messageId })) adopt(sawMessage(state, messageId));
+    draw();
   },
   dismiss: (id) => dismiss(Number(id)),
   "over-superseded": enter,
@@ -426,6 +457,7 @@ sound.addEventListener("click", () => {
   sound.textContent = alarm.wanted ? text("Sound is on") : text("Sound is off");
   draw();
 });
+byId("do-write").addEventListener("click", () => void write());
 byId("forget").addEventListener("click", forget);
 const link = byId("link", HTMLInputElement);
 byId("enter").addEventListener("submit", (event) => {

@@ -16,6 +16,7 @@
  * @property {Wire.DriverView | null} driver
  * @property {Record<string, OpenOffer>} offers by id
  * @property {Record<string, Wire.DrivenAssignmentView>} assignments the active ones, by id
+ * @property {Record<string, Wire.ChatMessageView>} messages those of dispatch that the driver has not seen, by id
  * @property {{server: number, at: Moment} | null} clock what the server's clock said when
  * @property {Notice[]} notices what the driver should know, oldest first
  * @property {number} noticed how many notices there have been
@@ -27,6 +28,7 @@ export const start = () => ({
   driver: null,
   offers: {},
   assignments: {},
+  messages: {},
   clock: null,
   notices: [],
   noticed: 0,
@@ -107,6 +109,17 @@ export const say = (state, kind, text, values = {}) => ({
  */
 export const unsay = (state, id) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) });
 
+/**
+ * The driver has seen a message.
+ * @param {State} state
+ * @param {string} id
+ * @returns {State}
+ */
+export const sawMessage = (state, id) => {
+  const { [id]: seen, ...messages } = state.messages;
+  return { ...state, messages };
+};
+
 // A message is out of its order: something is missing, only a new `hello` helps.
 export class Gap extends Error {}
 
@@ -127,6 +140,7 @@ export const fold = (state, message, now) => {
     case "offer_closed":
     case "assignment":
     case "availability":
+    case "message":
       if (state.seq !== null && message.seq <= state.seq) return state; // heard before
       if (state.seq === null || message.seq !== state.seq + 1) throw new Gap(`${state.seq} then ${message.seq}`);
       return { ...heard(state, message, now), seq: message.seq };
@@ -153,6 +167,7 @@ const greeted = (before, hello, now) => {
       driver: hello.driver,
       offers: Object.fromEntries(hello.offers.map((offer) => [offer.id, { offer, at: now }])),
       assignments: Object.fromEntries(hello.assignments.map((assignment) => [assignment.id, assignment])),
+      messages: Object.fromEntries(hello.messages.map((message) => [message.id, message])),
     },
     hello.serverTime,
     now,
@@ -175,6 +190,10 @@ const heard = (state, message, now) => {
     }
     case "assignment":
       return assigned(state, message.assignment);
+    case "message": {
+      const next = { ...state, messages: { ...state.messages, [message.message.id]: message.message } };
+      return say(next, "work", "New message from your dispatcher.");
+    }
     case "availability": {
       const driver = state.driver && {
         ...state.driver,

@@ -139,6 +139,9 @@ export class View {
     if (driver) this.drawDuty(state, driver, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
     this.drawUndo(state, about, now);
+    this.drawMessages(inside ? Object.values(state.messages).sort((a, b) => (a.at < b.at ? -1 : 1)) : [], about);
+    show(byId("do-write"), inside);
+    byId("do-write", HTMLButtonElement).disabled = about.connection !== "online";
     this.drawNotices(state.notices);
   }
 
@@ -457,6 +460,44 @@ export class View {
     show(byId("reasons"), yes);
     show(byId("answer"), !yes);
     byId(yes ? "reasons-title" : "offer-title").focus({ preventScroll: true });
+  }
+
+  /**
+   * Messages of dispatch that the driver has not seen, oldest first.
+   * @param {Wire.ChatMessageView[]} messages
+   * @param {About} about
+   */
+  drawMessages(messages, about) {
+    const list = byId("messages");
+    show(list, messages.length > 0);
+    const wanted = new Set(messages.map((message) => message.id));
+    for (const element of childrenOf(list)) {
+      if (wanted.has(element.dataset.id ?? "")) continue;
+      if (element.contains(document.activeElement)) byId("main").focus({ preventScroll: true });
+      element.remove();
+    }
+    for (const message of messages) {
+      const shown = childrenOf(list).find((child) => child.dataset.id === message.id);
+      const element = shown ?? this.messageOf(message);
+      if (!shown) list.append(element);
+      within(element, "button", HTMLButtonElement).disabled = about.connection !== "online" || about.busyWith.has(`seen ${message.id}`);
+    }
+  }
+
+  /** @param {Wire.ChatMessageView} message */
+  messageOf(message) {
+    const element = document.createElement("article");
+    element.className = "message";
+    element.dataset.id = message.id;
+    const words = document.createElement("div");
+    const line = document.createElement("p");
+    line.textContent = message.text;
+    const by = document.createElement("span");
+    by.textContent = text("{name} at {time}", { name: message.from, time: w.clock(message.at) });
+    words.append(line, by);
+    element.append(words);
+    chip(element, text("Seen"), () => this.act("seen", message.id));
+    return element;
   }
 
   /** @param {Notice[]} notices */

@@ -73,6 +73,7 @@ const REFUSALS = {
   offline: text("Not sent: you are offline."),
   no_answer: text("The server does not answer."),
   try_again: text("That did not work. Try again."),
+  too_many_messages: text("You have written many messages. Call your dispatcher."),
   too_many_requests: text("That did not work. Try again."),
   internal_error: text("That did not work. Try again."),
   assignment_not_active: text("The order is no longer yours."),

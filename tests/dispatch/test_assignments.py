@@ -61,11 +61,15 @@ def on_its_way(*others: Any, **of_assignment: Any) -> Callable[[], World]:
     return given
 
 
-def preparing_on_its_way() -> World:
-    """Dan has picked up soup, an hour before it was expected to be ready."""
-    world = PICKED_UP()
-    soup(world).ready_at = NOW + minutes(60)
-    return world
+def picked_up_ready_in(after: int) -> Callable[[], World]:
+    """Dan has picked up soup, which was expected to be ready in so many minutes from now."""
+
+    def given() -> World:
+        world = PICKED_UP()
+        soup(world).ready_at = NOW + minutes(after)
+        return world
+
+    return given
 
 
 def returning() -> Callable[[], World]:
@@ -398,12 +402,19 @@ REASSIGNING = [
     ),
     Case(
         "goods that were picked up early need no preparation any more",
-        given=preparing_on_its_way,
+        given=picked_up_ready_in(60),
         command=reassign(DORA, force=True),
         then=[happens(e.DeliveryReassigned, forced=True), TO_DORA],
         afterwards=lambda w: (
             soup(w).is_ready_at() == NOW and soup(w).open_offer().payload.estimated_pickup_time_min < 30
         ),
+    ),
+    Case(
+        "goods that were ready long ago stay so",
+        given=picked_up_ready_in(-60),
+        command=reassign(force=True),
+        then=[happens(e.DeliveryReassigned, forced=True)],
+        afterwards=lambda w: soup(w).ready_at == NOW - minutes(60),
     ),
     Case(
         "what comes back can be sent out again from where it is",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Gap, allotted, fold, foreignReason, openOffer, remaining, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
+import { Gap, allotted, fold, foreignReason, openOffer, remaining, sawMessage, say, serverNow, start, unsay, work } from "../../static/driver/state.js";
 
 /** @import {State} from "../../static/driver/state.js" */
 
@@ -33,7 +33,7 @@ const ASSIGNMENT = {
 /** @type {Wire.Hello} */
 const HELLO = {
   type: "hello", session: "s", serverTime: "2026-02-01T10:00:00.000Z", heartbeatSeconds: 20, seq: 7, driver: DRIVER,
-  offers: [], assignments: [], missed: [], resync: false,
+  offers: [], assignments: [], messages: [], missed: [], resync: false,
 };
 
 /**
@@ -155,4 +155,16 @@ test("a reason is foreign if the driver did not give it", () => {
   assert.equal(foreignReason({ ...DRIVER, availabilityReason: "vehicle check" }), "vehicle check");
   assert.equal(foreignReason({ ...DRIVER, availabilityReason: "driver_paused" }), null);
   assert.equal(foreignReason(DRIVER), null);
+});
+
+test("a message of dispatch is there until it is seen, and is announced once", () => {
+  const message = { id: "t1", text: "Call me", from: "alice", at: "2026-02-01T10:00:00.000Z" };
+  const written = heard(greeted(), { type: "message", seq: 8, message });
+  assert.deepEqual(written.messages, { t1: message });
+  assert.equal(written.seq, 8);
+  assert.deepEqual(said(written), ["New message from your dispatcher."]);
+  assert.deepEqual(sawMessage(written, "t1").messages, {});
+  const again = heard(written, { ...HELLO, seq: 8, messages: [message] });
+  assert.deepEqual(again.messages, { t1: message });
+  assert.deepEqual(said(again), said(written));
 });

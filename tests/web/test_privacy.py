@@ -18,6 +18,7 @@ PERSONAL = (
     "Zoe Quill", "555-0142", "Quill Lane 7", "beware of Rex", "no walnuts", "Quill Mews 9", "555-0199",
     "Zed Back", "555-0177", "Larch Yard 4", "two knocks", "left with Yann", "Yann Nought", "Rex bit me",
     "Zoe wants it gone", "Zoe is waiting", "Zoe knows Max", "Zoe is too far", "0417",
+    "tell Zoe to wait", "Zoe is asleep",
 )  # fmt: skip
 """Everything personal in the test; the database holds all of it before."""
 FOUND = re.compile(r"(?<![0-9A-Za-z.:-])(?:" + "|".join(map(re.escape, PERSONAL)) + r")(?![0-9A-Za-z:-])", re.I)
@@ -113,6 +114,8 @@ async def a_life(site: Site) -> list[dict[str, Any]]:
     moved = {**orders[1]["dropoff"], "address": "Quill Mews 9", "phone": "555-0199"}
     version = (await good(site.shop.get(f"/deliveries/{delivered['id']}")))["version"]
     await good(site.shop.patch(f"/deliveries/{delivered['id']}", json={"version": version, "dropoff": moved}))
+    await good(site.alice.post(f"/admin/drivers/{dan.id}/messages", json={"text": "tell Zoe to wait"}))
+    await good(dan.post("/messages", {"text": "Zoe is asleep"}))
     await good(dan.post(f"/assignments/{job['id']}/pickup"))
     proof = {"pin": "0417", "name": "Yann Nought", "note": "left with Yann"}
     await good(dan.post(f"/assignments/{job['id']}/complete", {"proof": proof}))

@@ -96,10 +96,10 @@ async def test_the_asyncapi_document_tells_of_every_message(site: Site) -> None:
     said = {ref["$ref"].rsplit("/", 1)[1] for ref in document["operations"]["toDriver"]["messages"]}
     assert heard == {
         "accept", "reject", "received", "location", "picked_up", "completed", "take_break", "end_shift", "pause",
-        "resume", "ping", "arrived", "release", "failed",
+        "resume", "ping", "arrived", "release", "failed", "seen", "say",
     }  # fmt: skip
     assert said == {
-        "hello", "offer", "offer_closed", "assignment", "availability", "ack", "error", "pong", "goodbye",
+        "hello", "offer", "offer_closed", "assignment", "availability", "message", "ack", "error", "pong", "goodbye",
     }  # fmt: skip
     for message in document["components"]["messages"].values():
         assert message["payload"]["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]

@@ -15,7 +15,7 @@ from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.events import Event
-from server.dispatch.model import Alert, Delivery, Driver
+from server.dispatch.model import Alert, ChatMessage, Delivery, Driver
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import NeedsRows, World
 from server.ids import new_id
@@ -44,6 +44,7 @@ from tests.dispatch import (
     test_assignments,
     test_availability,
     test_changes,
+    test_chat,
     test_deliveries,
     test_driver_actions,
     test_drivers,
@@ -80,6 +81,7 @@ CASES: list[Case] = [
     *test_risks.CLEARING,
     *test_risks.CLIMBING,
     *test_risks.SEEING,
+    *test_chat.CASES,
     *test_offers.OFFERING,
     *test_offers.ACCEPTING,
     *test_offers.REJECTING,
@@ -96,6 +98,7 @@ CASES: list[Case] = [
 
 ALERTS = """
 SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts"""
+CHAT_MESSAGES = "SELECT id, driver_id, by_driver, author, text, at, seen_at FROM chat_messages"
 POSITION = "INSERT INTO driver_positions (driver_id, lat, lon, at, last_call_at) VALUES ($1, $2, $3, $4, $5)"
 EVENTS = """
 SELECT at, type, actor_type, actor_id, delivery_id, driver_id, offer_id, assignment_id, data
@@ -127,6 +130,7 @@ async def store(connection: Any, world: World) -> None:
     given.new_assignments = {assignment.id: assignment for assignment in assignments}
     given.new_drivers = drivers
     given.new_alerts = world.alerts
+    given.new_chat_messages = {id_: m for driver_id in drivers for id_, m in world.chat(driver_id).items()}
     await save(connection, given, [], [])
     for driver in drivers.values():
         p = driver.position
@@ -177,6 +181,7 @@ async def as_given(connection: Any, named: Named, given: World) -> World:
         rows.alerts,
         zones=given.zones,
         spellings=rows.spellings,
+        chats={driver_id: rows.chat(driver_id) for driver_id in rows.drivers},
     )
 
 
@@ -207,6 +212,12 @@ async def check(connection: Any, case: Case) -> bool:
     assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
     stored = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)}
     assert stored.items() >= (world.new_alerts | world.changed_alerts).items()
+    messages_now = {row[0]: ChatMessage(*row) for row in await connection.fetch(CHAT_MESSAGES)}
+    for message in (world.new_chat_messages | world.changed_chat_messages).values():
+        # The text is not read, and so not written again.
+        text = messages_now[message.id].text
+        assert messages_now[message.id] == msgspec.structs.replace(message, text=message.text or text)
+        assert text is not None
     spellings = dict(await connection.fetch("SELECT key, spelling FROM zones"))
     assert {key: spellings.get(key) for key in world.spellings} == world.spellings
     await check_events(connection, events)

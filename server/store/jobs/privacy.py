@@ -3,6 +3,9 @@
 Rows, ids, times, states and money are kept. `erase` lists everything that is written. It locks deliveries like a
 command does, and skips those that a command has locked. The next run finds by an index what a run left.
 
+Messages between dispatch and a driver are erased with the deliveries that the driver had then, by a phone that is in
+them, and in any case a set time after they were written.
+
 A delivery is due a set time after its end, or once it is finished if an admin requested it (`erasures`).
 """
 
@@ -27,6 +30,8 @@ from server.store.engine import DATABASE_ERRORS, Database
 
 BATCH: Final = 50
 """Deliveries in one transaction, each with about 20 events."""
+CHAT_BATCH: Final = 500
+"""Messages in one transaction."""
 STATEMENT_SECONDS: Final = 5.0
 SEARCH_SECONDS: Final = 60
 REST_SECONDS: Final = 0.05
@@ -173,6 +178,27 @@ MESSAGES: Final = Documents(
        WHERE t.driver_id = u.driver_id AND t.seq = u.seq""",
 )
 
+# Messages between dispatch and a driver, while the driver had one of the deliveries, and shortly after.
+CHAT_ABOUT: Final = """
+SELECT c.id::text FROM assignments a JOIN chat_messages c ON c.driver_id = a.driver_id
+    AND c.at BETWEEN a.created_at AND coalesce(a.ended_at, a.completed_at, clock_timestamp()) + interval '1 hour'
+WHERE a.delivery_id = ANY ($1::uuid[]) AND c.text IS NOT NULL"""
+CHAT_WITH_PHONE: Final = f"""
+SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND strpos({_digits("text")}, $1) > 0"""  # noqa: S608
+CHAT_DUE: Final = (
+    f"SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND at <= $1 ORDER BY at LIMIT {CHAT_BATCH}"  # noqa: S608
+)
+CHAT: Final = "UPDATE chat_messages SET text = NULL WHERE id = ANY ($1::uuid[])"
+# Also in the streams of their drivers.
+CHAT_STREAMS: Final = Documents(
+    "messages",
+    """SELECT m.driver_id::text || ' ' || m.seq, m.body
+       FROM chat_messages c JOIN driver_messages m ON m.driver_id = c.driver_id
+       WHERE c.id = ANY ($1::uuid[]) AND NOT c.by_driver
+         AND m.created_at >= c.at - interval '1 minute' AND m.body LIKE '%' || c.id || '%'""",
+    MESSAGES.write,
+)
+
 ERASED_DELIVERIES: Final = p.Counter("callboard_erased_deliveries", "Deliveries whose personal data was erased")
 FAILED: Final = p.Counter("callboard_erase_failures", "Runs of erasing that ended with an error")
 
@@ -202,9 +228,20 @@ async def erase(connection: Connection, ids: Sequence[str], *, streams: bool) ->
     await _rewrite(connection, WEBHOOKS, rows, ids, since, until)
     if streams:
         await _rewrite(connection, MESSAGES, rows, ids, [f"%{delivery}%" for delivery in ids])
+    await _erase_chat(connection, rows, CHAT_ABOUT, ids)
     for statement in (*PLAIN, DELIVERIES, DONE):
         await connection.execute(statement, ids, timeout=STATEMENT_SECONDS)
     return rows
+
+
+async def _erase_chat(connection: Connection, rows: Counter[str], which: str, of: Any) -> int:
+    """Erase the texts of messages between dispatch and drivers, in the caller's transaction. Returns how many."""
+    ids = [row[0] for row in await connection.fetch(which, of, timeout=SEARCH_SECONDS)]
+    if ids:
+        await _rewrite(connection, CHAT_STREAMS, rows, ids)
+        await connection.execute(CHAT, ids, timeout=STATEMENT_SECONDS)
+        rows["texts"] += len(ids)
+    return len(ids)
 
 
 async def _rewrite(connection: Connection, documents: Documents, rows: Counter[str], *args: Any) -> list[Any]:
@@ -278,6 +315,10 @@ async def erase_due(
         kept = timedelta(days=settings.keep_personal_days)
         streams = settings.keep_personal_days <= settings.keep_messages_days  # older messages are deleted by then
         await _all(connection, DUE, now - kept, rows, streams=streams, go_on=go_on)
+        full = True
+        while full and go_on():
+            async with connection.transaction():
+                full = await _erase_chat(connection, rows, CHAT_DUE, now - kept) == CHAT_BATCH
     finally:
         await connection.close()
     return rows
@@ -302,6 +343,8 @@ async def erase_person(database: Database, digits: str, requested_by: str | None
         ids = [row[0] for row in await connection.fetch(FIND, digits, timeout=SEARCH_SECONDS)]
         await connection.execute(REQUEST, ids, requested_by)
         await _all(connection, REQUESTED, ids, rows, streams=True, go_on=lambda: True)
+        async with connection.transaction():
+            await _erase_chat(connection, rows, CHAT_WITH_PHONE, digits)
         later = await connection.fetchval(LATER, ids, timeout=STATEMENT_SECONDS)
     finally:
         await connection.close()

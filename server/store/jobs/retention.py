@@ -188,6 +188,7 @@ STEPS: Final = (
         "created_at < $1 AND next_attempt_at IS NULL",
     ),
     _rows("stream_notices", _DELIVERIES, "stream_notices", "id", "uuid", "id < {below} AND created_at < $1"),
+    _rows("texts", _DELIVERIES, "chat_messages", "at", "timestamptz", "at < $1"),
     # There are never many of these. The counts of a day are deleted with it.
     _rows("insights", _HISTORY, "insight_days", "since", "timestamptz", "until < $1"),
     _rows(

@@ -75,6 +75,8 @@ def notice_rows(events: Iterable[e.Event], world: World) -> list[NoticeRow]:
             continue
         delivery_id, alert_id = notice.delivery_id, notice.alert_id
         link = "/board" if delivery_id is None else f"/admin/unassigned-orders/{delivery_id}"
+        if notice.driver_id is not None:
+            link = f"/board/drivers/{notice.driver_id}"
         about = (notice.severity, notice.zone, delivery_id, alert_id, notice.text, link)
         rows.append(NoticeRow(new_id(), event.type, *about, event.at))
     return rows

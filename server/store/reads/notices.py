@@ -29,6 +29,7 @@ Kind = Literal[
     "delivery.reassigned",
     "delivery.cancelled",
     "driver.availability_changed",
+    "driver.message_sent",
     "offer.created",
     "offer.closed",
 ]
@@ -44,7 +45,7 @@ TO: Final[dict[Source, tuple[To, ...]]] = {
 }
 """The possible recipients of each source."""
 KINDS: Final[dict[Source, tuple[Kind, ...]]] = {
-    "notice": ("delivery.escalated", "alert.raised", "alert.resolved"),
+    "notice": ("delivery.escalated", "alert.raised", "alert.resolved", "driver.message_sent"),
     "message": ("delivery.assigned", "delivery.escalated", "ticket.created", "alert.raised", "alert.resolved"),
     "offer": ("offer.created",),
     "push": ("offer.created", "offer.closed"),
@@ -191,7 +192,7 @@ class Notice(Struct, frozen=True):
                 return f"Alert raised in zone {self.zone}."
             case "alert.resolved":
                 return f"Alert resolved in zone {self.zone}."
-            case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed":
+            case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed" | "driver.message_sent":
                 raise AssertionError(f"{self.kind} has a text of its own")
 
 

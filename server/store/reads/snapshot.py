@@ -7,11 +7,19 @@ import asyncio
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from msgspec import Raw, Struct
 
 from server.contract.replay import as_of
-from server.contract.views import DrivenAssignmentView, OfferView, driven_assignment_view, offer_view
-from server.dispatch.model import Driver, Offer
+from server.contract.views import (
+    ChatMessageView,
+    DrivenAssignmentView,
+    OfferView,
+    chat_message_view,
+    driven_assignment_view,
+    offer_view,
+)
+from server.dispatch.model import ChatMessage, Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.store.connections import Pool
 from server.store.rows import (
@@ -36,7 +44,10 @@ SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
        {ASSIGNMENT_COLUMNS}, {_OF_THE_DELIVERY},
        CASE WHEN s.last_seq < d.stream_seq AND s.last_seq >= d.stream_seq - $3 THEN ARRAY(
            SELECT m.body FROM driver_messages m
-           WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END
+           WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END,
+       ARRAY(SELECT to_json(c)::text FROM chat_messages c
+             WHERE c.driver_id = d.id AND c.seen_at IS NULL AND NOT c.by_driver AND c.text IS NOT NULL
+             ORDER BY c.at, c.id)
 FROM unnest($1::text[]::uuid[], $2::bigint[]) WITH ORDINALITY AS s (driver_id, last_seq, ask)
 JOIN drivers d ON d.id = s.driver_id
 LEFT JOIN driver_positions p ON p.driver_id = d.id
@@ -46,11 +57,12 @@ LEFT JOIN deliveries e ON e.id = a.delivery_id
 ORDER BY s.ask, a.created_at
 """  # noqa: S608
 NO_SEQ: Final = -1
+_decode_message: Final = msgspec.json.Decoder(ChatMessage).decode
 
 
 class Snapshot(Struct):
-    """A driver as of `at`: open offers, active assignments, the last number of their stream, and the missed
-    messages.
+    """A driver as of `at`: open offers, active assignments, the last number of their stream, the missed messages of it,
+    and the messages of dispatch that they have not seen.
     """
 
     at: datetime
@@ -58,6 +70,7 @@ class Snapshot(Struct):
     offers: list[OfferView]
     assignments: list[DrivenAssignmentView]
     seq: int
+    messages: list[ChatMessageView]
     missed: list[Raw]
     resync: bool
 
@@ -128,7 +141,8 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
         resync = bodies is None or len(bodies) != seq - last_seq
         if bodies and not resync:
             missed = [Raw(as_of(body, now).encode()) for body in bodies]
-    return Snapshot(now, driver, offers, [], seq, missed, resync)
+    messages = [chat_message_view(_decode_message(message)) for message in row[104]]
+    return Snapshot(now, driver, offers, [], seq, messages, missed, resync)
 
 
 def _driven(row: Any) -> DrivenAssignmentView:

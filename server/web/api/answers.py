@@ -370,6 +370,32 @@ class NoticeView(ResponseBody, frozen=True):
     acknowledged_by: str | None
 
 
+class ChatItem(ResponseBody, frozen=True):
+    """A message to or from a driver. `seenAt`: when the driver saw a message of dispatch. `text` is null once it is
+    erased.
+    """
+
+    id: Id
+    text: str | None
+    from_: str = msgspec.field(name="from")
+    by_driver: bool
+    at: InstantText
+    seen_at: InstantText | None
+
+
+class SaidView(ResponseBody, frozen=True):
+    """The message that dispatch has got."""
+
+    id: Id
+
+
+class SentToAll(ResponseBody, frozen=True):
+    """How many drivers got the message, and how many did not."""
+
+    sent: int
+    refused: int
+
+
 class ErasedView(ResponseBody, frozen=True):
     """The number of rows changed. `later` counts deliveries under way: they are erased at their end."""
 

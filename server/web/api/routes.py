@@ -6,6 +6,7 @@ from server.web.api import (
     admin,
     alerts,
     api_keys,
+    chat,
     deliveries,
     devices,
     documents,
@@ -23,6 +24,6 @@ from server.web.api import (
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, devices, driver_calls, push, admin, operations, alerts, notices, webhooks, webhook_messages,
-    api_keys, users, privacy, zones, system, documents,
+    deliveries, drivers, devices, driver_calls, chat, push, admin, operations, alerts, notices, webhooks,
+    webhook_messages, api_keys, users, privacy, zones, system, documents,
 )  # fmt: skip

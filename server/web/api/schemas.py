@@ -305,6 +305,29 @@ class NewPushSubscription(_Given, frozen=True):
     expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
+MessageText = Annotated[str, Meta(min_length=1, max_length=1000, pattern=_SOMETHING)]
+
+
+class NewMessage(_Given, frozen=True):
+    """A message to a driver."""
+
+    text: MessageText
+
+
+class NewMessageToAll(_Given, frozen=True):
+    """A message to all drivers on shift, in a zone if given."""
+
+    text: MessageText
+    zone: Zone | None = None
+
+
+class SaidMessage(_Given, frozen=True):
+    """A message of a driver to dispatch."""
+
+    text: MessageText
+    action_id: IdGiven | None = None
+
+
 class Reassignment(_Given, frozen=True):
     """Takes the delivery from its driver: for a new search, or for `driverId`. `version` is the version of the
     assignment that the caller read. `pauseDriver` also pauses the previous driver.
@@ -531,6 +554,7 @@ class NoticesAsked(_Asked, frozen=True):
             "delivery.reassigned",
             "delivery.cancelled",
             "driver.availability_changed",
+            "driver.message_sent",
         ]
         | UnsetType
     ) = UNSET

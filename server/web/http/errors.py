@@ -20,6 +20,7 @@ from server.store.query import DatabaseAway
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:callboard:problem:"
 RETRY_AFTER_SECONDS: Final = 1
+SAID_WITHIN_SECONDS: Final = 60
 
 T = TypeVar("T")
 
@@ -92,6 +93,7 @@ CONFLICTS: Final = {
         r.PIN_LOCKED.code: "Too many wrong PINs",
         "proof_required": "Proof is missing",
         r.HAS_ACTIVE_WORK.code: "The driver has active deliveries",
+        r.TOO_MANY_UNSEEN.code: "The driver has too many unseen messages",
         r.DRIVER_DEACTIVATED.code: "The driver is deactivated",
         TOO_MANY_WEBHOOKS.code: TOO_MANY_WEBHOOKS.title,
         WEBHOOK_NOT_ACTIVE.code: WEBHOOK_NOT_ACTIVE.title,
@@ -183,6 +185,8 @@ def refused(refusal: Refusal, **more: Any) -> Problem:
             return Problem(INTERNAL, refusal.message)
         case r.NOT_YET_SUPPORTED.code:
             return Problem(NOT_YET_SUPPORTED, refusal.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        case r.TOO_MANY_MESSAGES.code:
+            return too_many(SAID_WITHIN_SECONDS)
         case r.PAY_REQUIRED.code:
             return Problem(PAY_REQUIRED, refusal.message)
     return Problem(conflict(refusal.code), refusal.message, **{**refusal.more, **more})

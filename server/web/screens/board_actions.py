@@ -33,7 +33,7 @@ from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_answers import NotDone, dialog_action, done, refused_fragment
 from server.web.screens.board_bulk import BREAK_MINUTES
-from server.web.screens.board_form import BoardForm, wanted_availability
+from server.web.screens.board_form import TEXT_LIMIT, BoardForm, wanted_availability
 from server.web.screens.board_seen import (
     Overtaken,
     SeenDriver,
@@ -265,6 +265,28 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
     alert = await read_alert(pool_of(request), known)
     return done(f"Alert acknowledged by {alert.acknowledged_by if alert else request.user.subject}.")
+
+
+# A message to a driver.
+
+
+@get("/board/drivers/{driver_id:str}/message", guards=[OPS])
+async def message_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """What to write."""
+    driver = await read_driver(pool_of(request), id_in_path(driver_id))
+    if driver is None:
+        raise not_found()
+    return fragment(request, "board/dialogs/message.html", driver=driver, limit=TEXT_LIMIT)
+
+
+@dialog_action("/board/drivers/{driver_id:str}/message", OPS)
+async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    """The driver gets it on the phone."""
+    known = id_in_path(driver_id)
+    text = (await read_form(request, BoardForm)).message()
+    answer = await _submit(request, c.SendMessage(known, new_id(), text, request.user.actor))
+    assert answer.driver is not None
+    return done(f"Message sent to {answer.driver.name}.")
 
 
 # A driver's availability.

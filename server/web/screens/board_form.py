@@ -8,6 +8,7 @@ from server.web.http.forms import Form, FormInvalid
 
 REASON_LIMIT: Final = 500
 NOTE_LIMIT: Final = 1000
+TEXT_LIMIT: Final = 1000
 OTHER: Final = "other"
 
 
@@ -32,6 +33,15 @@ class BoardForm(Form):
         if len(note) > NOTE_LIMIT:
             raise FormInvalid(f"A note has at most {NOTE_LIMIT} characters.")
         return note or None
+
+    def message(self) -> str:
+        """The text of a message."""
+        text = self.text("text")
+        if not text:
+            raise FormInvalid("Write a message.")
+        if len(text) > TEXT_LIMIT:
+            raise FormInvalid(f"A message has at most {TEXT_LIMIT} characters.")
+        return text
 
     def id(self, name: str, otherwise: str) -> str:
         """An id. `otherwise` is said if there is none."""

@@ -17,6 +17,7 @@ from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.query import asking
 from server.store.reads.board_driver import answers_of, offers_of, work_of
+from server.store.reads.chat import read_chat
 from server.store.reads.deliveries import read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
@@ -30,6 +31,7 @@ from server.web.screens.shell import fragment, page
 TIMELINE_LIMIT: Final = 2_000
 NOTICES_LIMIT: Final = 500
 HISTORY_LIMIT: Final = 50
+MESSAGES_LIMIT: Final = 20
 
 
 @get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS])
@@ -125,6 +127,7 @@ async def _driver(request: Call, text: str) -> dict[str, Any]:
         "answers": answers,
         "acceptance": answers.accepted / answers.offers if answers.offers else None,
         "history": _history(history, driver),
+        "chat": await read_chat(pool, known, None, MESSAGES_LIMIT),
     }
 
 

@@ -42,6 +42,7 @@ KINDS: Final[dict[record.Kind, str]] = {
     "delivery.reassigned": "Reassigned",
     "delivery.cancelled": "Cancelled",
     "driver.availability_changed": "Availability",
+    "driver.message_sent": "Message of a driver",
     "offer.created": "Offer",
     "offer.closed": "Offer closed",
 }

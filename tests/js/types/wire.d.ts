@@ -122,6 +122,19 @@ declare namespace Wire {
     id?: string | null;
   }
 
+  interface Seen {
+    type: "seen";
+    id?: string | null;
+    messageId: string;
+  }
+
+  interface Say {
+    type: "say";
+    id?: string | null;
+    text: string;
+    actionId?: string | null;
+  }
+
   interface Ping {
     type: "ping";
     id?: string | null;
@@ -136,6 +149,7 @@ declare namespace Wire {
     driver: DriverView;
     offers: OfferView[];
     assignments: DrivenAssignmentView[];
+    messages: ChatMessageView[];
     missed: Numbered[];
     resync: boolean;
   }
@@ -236,6 +250,13 @@ declare namespace Wire {
     dropoff?: string | null;
   }
 
+  interface ChatMessageView {
+    id: string;
+    text: string;
+    from: string;
+    at: string;
+  }
+
   interface OfferMade {
     type: "offer";
     seq: number;
@@ -266,6 +287,12 @@ declare namespace Wire {
     reason?: string;
   }
 
+  interface MessageWritten {
+    type: "message";
+    seq: number;
+    message: ChatMessageView;
+  }
+
   interface Ack {
     type: "ack";
     id: string;
@@ -293,9 +320,9 @@ declare namespace Wire {
     reconnectAfterMs: number;
   }
 
-  type Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged;
+  type Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten;
 
-  type ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | Ack | Error | Pong | Goodbye;
+  type ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten | Ack | Error | Pong | Goodbye;
 
-  type FromDriver = Accept | Reject | Received | Location | Arrived | PickedUp | Completed | Release | Failed | TakeBreak | EndShift | Pause | Resume | Ping;
+  type FromDriver = Accept | Reject | Received | Location | Arrived | PickedUp | Completed | Release | Failed | TakeBreak | EndShift | Pause | Resume | Seen | Say | Ping;
 }

@@ -1,0 +1,43 @@
+"""Dispatch and a driver write to each other: on the board and on the phone."""
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.browser.conftest import People, check_accessible, shoot
+from tests.browser.phone import phone, tap
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+async def test_dispatch_writes_and_the_driver_answers(chromium: Browser, site: Site, people: People) -> None:
+    dan = await site.driver("Dan")
+    bea = await people(site.node, "bea", "ops")
+    board = await bea.open(f"/board/drivers/{dan.id}")
+    async with phone(chromium, site, dan) as dans:
+        await dans.online()
+        await board.get_by_role("button", name="Write a message").click()
+        dialog = board.get_by_role("dialog")
+        await dialog.get_by_label("Message").fill("The side door is <open>")
+        await check_accessible(board, "message")
+        await dialog.get_by_role("button", name="Send").click()
+        await expect(dialog).to_be_hidden()
+        messages = dans.page.locator("#messages")
+        await expect(messages.get_by_role("article")).to_contain_text("The side door is <open>")
+        await expect(messages.get_by_role("article")).to_contain_text("bea")
+        await shoot(dans.page, "driver-message")
+        await check_accessible(dans.page, "driver-message")
+        await dans.page.reload()
+        await dans.online()
+        await dans.press("Seen")
+        await expect(messages).to_be_hidden()
+        lines = board.locator("section", has=board.locator("#h-messages")).get_by_role("listitem")
+        await expect(lines).to_contain_text(["seen"])
+        await tap(dans.page.get_by_label("Menu"))
+        await dans.press("Write to your dispatcher")
+        await dans.page.get_by_label("Your message").fill("Thank you")
+        await shoot(dans.page, "driver-writes")
+        await dans.press("Send")
+        await expect(dans.page.locator("#notices")).to_contain_text("Your dispatcher has your message.")
+        await expect(lines).to_contain_text(["Thank you", "The side door is <open>"])
+        await shoot(board, "board-driver-messages")
