@@ -22,9 +22,9 @@ def token(role: str, subject: str, *, seconds: float = 3600, secret: str = SECRE
 class DriverApp(Connection):
     """Everything heard is in `heard`, oldest first; `closed` is the close code once the server has closed."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, url: str, bearer: str, **options: Any) -> None:
         self.heard: list[Frame] = []
-        super().__init__(*args, self.heard.append, **options)
+        super().__init__(url, bearer, self.heard.append, **options)
 
     @property
     def closed(self) -> int | None:

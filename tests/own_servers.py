@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from server.embedded.servers import Embedded
 

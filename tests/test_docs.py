@@ -207,7 +207,7 @@ def test_the_settings_of_compose_exist_and_its_secrets_are_in_the_example() -> N
     }
     for name in callboard["depends_on"]:
         assert services[name]["healthcheck"]["test"]
-    assert Settings(
+    Settings(
         database_url=callboard["environment"]["CALLBOARD_DATABASE_URL"].replace(
             "${POSTGRES_PASSWORD:?set it in .env}", "0a"
         ),

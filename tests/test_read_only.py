@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,7 +29,7 @@ def servers_apart() -> Iterator[list[Embedded]]:
             running.enter_context(Embedded(running.enter_context(short_folder()), durable=False)) for _ in range(2)
         ]
         for embedded in apart:
-            run_apart(lambda url=embedded.database_url: migrate(url))
+            run_apart(partial(migrate, embedded.database_url))
         yield apart
 
 

@@ -24,7 +24,7 @@ def values_of(text: str) -> set[str]:
 
 
 def forms_of(message: Message) -> list[str]:
-    return [message.string] if isinstance(message.string, str) else list(message.string)
+    return [message.string] if isinstance(message.string, str) else list(message.string or ())
 
 
 def test_german_and_spanish_are_there() -> None:

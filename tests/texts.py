@@ -44,13 +44,13 @@ def _messages() -> Iterator[tuple[str, list[Any]]]:
     for path in sorted((ROOT / SCRIPTS).glob("*.js")):
         with path.open("rb") as file:
             found = extract_javascript(file, IN_SCRIPTS, [], {})
-            messages = [_wanted(name, message) for _, name, message, _ in found]
+            messages = [_wanted(str(name), message) for _, name, message, _ in found]
         yield f"{SCRIPTS}/{path.name}", [message for message in messages if message]
 
 
 def _of_template() -> Iterator[Any]:
     source = io.BytesIO((ROOT / TEMPLATE).read_bytes())
-    return babel_extract(source, IN_TEMPLATES, [], {"trim_blocks": "true", "silent": "false"})
+    return babel_extract(source, list(IN_TEMPLATES), (), {"trim_blocks": "true", "silent": "false"})
 
 
 def _wanted(name: str, message: Any) -> Any:

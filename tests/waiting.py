@@ -3,12 +3,16 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], within: float = 60.0, every: float = 0.01) -> T:
+@overload
+async def until(condition: Callable[[], Awaitable[T | None]], within: float = 60.0, every: float = 0.01) -> T: ...
+@overload
+async def until(condition: Callable[[], T | None], within: float = 60.0, every: float = 0.01) -> T: ...
+async def until(condition: Callable[[], Any], within: float = 60.0, every: float = 0.01) -> Any:
     """Ask until the answer is true and return it. Fails after `within` seconds, naming the condition.
 
     How long it took is no part of a test: a busy machine may be slow.
@@ -17,7 +21,7 @@ async def until(condition: Callable[[], T | Awaitable[T]], within: float = 60.0,
     deadline = loop.time() + within
     while True:
         answer = condition()
-        value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if loop.time() > deadline:

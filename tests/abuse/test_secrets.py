@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import httpx2
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 import websockets
 

@@ -69,7 +69,8 @@ def right(kind: Any) -> st.SearchStrategy[Any]:
     if get_origin(kind) is Literal:
         return st.sampled_from(get_args(kind))
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        required, optional = {}, {}
+        required: dict[str, st.SearchStrategy[Any]] = {}
+        optional: dict[str, st.SearchStrategy[Any]] = {}
         for name, (type_, needed) in fields_of(kind).items():
             (required if needed else optional)[name] = right(type_)
         return st.fixed_dictionaries(required, optional=optional)

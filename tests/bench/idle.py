@@ -2,7 +2,7 @@
 
 import asyncio
 
-from server.process.uvicorn_server import PING_SECONDS
+from server.sockets.pings import PING_SECONDS
 from tests.bench import transport
 from tests.bench.figures import Result, short
 from tests.bench.fleet import drivers, off_the_road, on_the_road

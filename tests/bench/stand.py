@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 import redis.asyncio
 
 from server.embedded.servers import Embedded

@@ -148,8 +148,8 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield from _screens(s, day)
     yield "start: events from elsewhere", _FROM_ELSEWHERE, ()
     for step in retention.STEPS:
-        before = s.now - timedelta(days=400)
-        arguments = (before, step.begin, retention.id_above(before))
+        year_ago = s.now - timedelta(days=400)
+        arguments = (year_ago, step.begin, retention.id_above(year_ago))
         yield f"prune: {step.name}", step.remove, arguments[: 3 if "$3" in step.remove else 2]
 
 

@@ -79,7 +79,13 @@ async def phone(
     **context: Any,
 ) -> AsyncIterator[Phone]:
     """A phone that has opened the driver's link, or `path`. The test fails if its console complained."""
-    options = {"viewport": SIZE, "is_mobile": True, "has_touch": True, "locale": "en-GB", "color_scheme": "light"}
+    options: dict[str, Any] = {
+        "viewport": SIZE,
+        "is_mobile": True,
+        "has_touch": True,
+        "locale": "en-GB",
+        "color_scheme": "light",
+    }
     opened = await chromium.new_context(**options | context)
     owner = Person(driver.id, "viewer", opened, site.node.url)
     try:

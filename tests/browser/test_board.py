@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -510,11 +511,9 @@ async def evening(site: Site) -> None:
         driver = await site.driver(name, zone="north", at_work=True)
         await site.assignment(driver, zone="north", sellerOrderId=f"127047c3-{number}", storeName="Noodle Bar Harbour")
     await site.driver("Farid Rahimi", zone="north", at_work=True)
-    for number in ("A" * 40, "127047c3-17", "7", "B" * 100, "Order of the harbour 12"):
-        await site.delivery(zone="north", sellerOrderId=number, storeName="Noodle Bar Northern Harbour")
-        await site.delivery(
-            sellerOrderId=number + "x"[len(number) // 100 :], storeName="Falafel Stop", sellerId="other"
-        )
+    for name in ("A" * 40, "127047c3-17", "7", "B" * 100, "Order of the harbour 12"):
+        await site.delivery(zone="north", sellerOrderId=name, storeName="Noodle Bar Northern Harbour")
+        await site.delivery(sellerOrderId=name + "x"[len(name) // 100 :], storeName="Falafel Stop", sellerId="other")
 
 
 @pytest.mark.parametrize(
@@ -694,9 +693,8 @@ async def test_a_driver_who_goes_moves_nothing_in_a_list_that_holds_still(site: 
             await expect(board.locator(f"#{row}[data-still]")).to_have_count(0)
             # Then there is room for a line more.
             low = min(box[2] for box in before)
-            await until(
-                lambda row=row, low=low: board.locator(f"#{row}").evaluate("(r, low) => r.offsetHeight > low", low)
-            )
+            higher = partial(board.locator(f"#{row}").evaluate, "(r, low) => r.offsetHeight > low", low)
+            await until(higher)
             # Who is back moves nothing either.
             await board.locator(f"#rows-{name} tr").last.hover(position={"x": 70, "y": 9})
             before = await board.evaluate(PLACES, name)

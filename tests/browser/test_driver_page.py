@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Request, expect
 
 from server.sockets.session import TOKEN_EXPIRED
 from server.web.http.assets import asset
@@ -374,7 +374,7 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
 
 
 async def _near(site: Site, query: str, driver: Driver, wanted: float) -> bool:
-    return await value(site, query, driver.id) == pytest.approx(wanted)
+    return bool(await value(site, query, driver.id) == pytest.approx(wanted))
 
 
 async def test_the_position_goes_out_with_every_new_connection(chromium: Browser, site: Site) -> None:
@@ -660,7 +660,12 @@ async def test_a_renewal_that_is_on_its_way_does_not_undo_a_sign_in(chromium: Br
             await route.fulfill(response=answer)
 
         await dans.page.route("**/driver/renew", hold)
-        dans.page.on("requestfinished", lambda request: request.url.endswith("/sign-in") and signed_in.set())
+
+        def note(request: Request) -> None:
+            if request.url.endswith("/sign-in"):
+                signed_in.set()
+
+        dans.page.on("requestfinished", note)
         module = asset("driver/token.js")
         code = (await invitation(site, dora)).rpartition("=")[2]
         await dans.page.evaluate(

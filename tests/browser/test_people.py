@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, ViewportSize, expect
 
 from tests.browser.conftest import PASSWORD, THEMES, People, Person, check_accessible, shoot
 from tests.web.conftest import Site
@@ -11,8 +11,8 @@ from tests.web.people import add
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-DESK = {"width": 1280, "height": 800}
-PHONE = {"width": 360, "height": 740}
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 
 @pytest.fixture

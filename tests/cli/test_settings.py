@@ -6,6 +6,7 @@ import sys
 import threading
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def mistakes(**options: object) -> list[str]:
+def mistakes(**options: Any) -> list[str]:
     with pytest.raises(BadSettings) as bad:
         load_settings(**options)
     return bad.value.mistakes

@@ -72,7 +72,7 @@ async def test_pauses_grow_while_it_keeps_dying(monkeypatch: pytest.MonkeyPatch)
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(tasks.asyncio, "sleep", note)
+    monkeypatch.setattr("server.tasks.asyncio.sleep", note)
 
     async def run() -> None:
         if len(pauses) == 12:
@@ -93,7 +93,7 @@ async def test_one_that_had_lived_long_starts_with_a_short_pause(monkeypatch: py
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(tasks.asyncio, "sleep", note)
+    monkeypatch.setattr("server.tasks.asyncio.sleep", note)
 
     async def run() -> None:
         if len(pauses) == 3:

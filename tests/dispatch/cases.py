@@ -11,6 +11,7 @@ from server.dispatch.apply import apply
 from server.dispatch.commands import Command
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.model import Assignment, Delivery, Offer, OfferPayload, Unassigned
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import World
 from tests.dispatch.invariants import broken_invariants
@@ -84,6 +85,33 @@ def check(case: Case) -> None:
     assert decided.events == happened, "applying changed what an event says"
     assert broken_invariants(world) == []
     assert case.afterwards(world) in (True, None)
+
+
+def offer_of(delivery: Delivery) -> Offer:
+    """The open offer, which there must be."""
+    offer = delivery.open_offer()
+    assert offer is not None
+    return offer
+
+
+def payload_of(delivery: Delivery) -> OfferPayload:
+    """What the open offer, made in this case, says."""
+    payload = offer_of(delivery).payload
+    assert isinstance(payload, OfferPayload)
+    return payload
+
+
+def job_of(delivery: Delivery) -> Assignment:
+    """The active or completed assignment, which there must be."""
+    assignment = delivery.assignment()
+    assert assignment is not None
+    return assignment
+
+
+def waiting_of(delivery: Delivery) -> Unassigned:
+    """The delivery's row while it has no driver, or had none, which there must be."""
+    assert delivery.unassigned is not None
+    return delivery.unassigned
 
 
 def name_of(case: object) -> str:

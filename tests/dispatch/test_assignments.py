@@ -31,7 +31,7 @@ from tests.builders import (
     id_of,
     minutes,
 )
-from tests.dispatch.cases import Case, check, happens, name_of
+from tests.dispatch.cases import Case, check, happens, job_of, name_of, payload_of, waiting_of
 
 ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
 OFFER = id_of(f"{SOUP}: offer 1")
@@ -98,9 +98,7 @@ DRIVING = [
         command=PICK_UP,
         then=[happens(e.DeliveryPickedUp, assignment_id=ASSIGNMENT, driver_id=DAN, actor=by(DAN))],
         afterwards=lambda w: (
-            soup(w).status == "PICKED_UP"
-            and soup(w).active_assignment().picked_up_at == NOW
-            and soup(w).active_assignment().version == 2
+            soup(w).status == "PICKED_UP" and job_of(soup(w)).picked_up_at == NOW and job_of(soup(w)).version == 2
         ),
     ),
     Case("picked up again is harmless", PICKED_UP, PICK_UP, []),
@@ -128,8 +126,8 @@ DRIVING = [
         then=[happens(e.DeliveryDelivered, assignment_id=ASSIGNMENT, driver_id=DAN, actor=by(DAN))],
         afterwards=lambda w: (
             soup(w).status == "DELIVERED"
-            and soup(w).assignment().status == "COMPLETED"
-            and soup(w).assignment().completed_at == NOW
+            and job_of(soup(w)).status == "COMPLETED"
+            and job_of(soup(w)).completed_at == NOW
             and w.known_driver(DAN).active_count == 0
         ),
     ),
@@ -138,7 +136,7 @@ DRIVING = [
         given=on_its_way(),
         command=COMPLETE,
         then=[happens(e.DeliveryPickedUp), happens(e.DeliveryDelivered)],
-        afterwards=lambda w: soup(w).assignment().picked_up_at == NOW,
+        afterwards=lambda w: job_of(soup(w)).picked_up_at == NOW,
     ),
     Case("handed over again is harmless", COMPLETED, COMPLETE, []),
     Case(
@@ -219,11 +217,11 @@ ASSIGNING = [
         command=assign(direct=True),
         then=[ASSIGNED],
         afterwards=lambda w: (
-            soup(w).active_assignment().source == "manual"
-            and soup(w).active_assignment().offer_id is None
+            job_of(soup(w)).source == "manual"
+            and job_of(soup(w)).offer_id is None
             and soup(w).accepted_offer_id is None
             and soup(w).offer_acceptance_count == 0
-            and soup(w).active_assignment().pickup_due_at == NOW + minutes(9)
+            and job_of(soup(w)).pickup_due_at == NOW + minutes(9)
             and soup(w).estimated_pickup_at == NOW + minutes(9)
             and soup(w).promised_at == soup(w).estimated_delivery_at
             and w.known_driver(DAN).active_count == 1
@@ -247,7 +245,7 @@ ASSIGNING = [
         given=waiting(position=None),
         command=assign(),
         then=[OFFERED],
-        afterwards=lambda w: soup(w).open_offer().payload.estimated_distance_km == 0,
+        afterwards=lambda w: payload_of(soup(w)).estimated_distance_km == 0,
     ),
     Case(
         "an offer to somebody else is withdrawn if the person says so",
@@ -363,8 +361,8 @@ REASSIGNING = [
             and soup(w).widened_at is None
             and soup(w).accepted_offer_id is None
             and soup(w).offer_acceptance_count == 1
-            and soup(w).unassigned.escalation_level == 0
-            and soup(w).unassigned.support_ticket_id is None
+            and waiting_of(soup(w)).escalation_level == 0
+            and waiting_of(soup(w)).support_ticket_id is None
             and soup(w).assignments[ASSIGNMENT].ended_by == "ada"
             and soup(w).assignments[ASSIGNMENT].end_reason == "flat tyre"
             and w.known_driver(DAN).active_count == 0
@@ -379,7 +377,7 @@ REASSIGNING = [
         given=on_its_way(),
         command=reassign(DORA, direct=True),
         then=[TAKEN, happens(e.DeliveryAssigned, driver_id=DORA, assignment_id=NEW_ASSIGNMENT)],
-        afterwards=lambda w: soup(w).active_assignment().driver_id == DORA and soup(w).status == "ASSIGNED",
+        afterwards=lambda w: job_of(soup(w)).driver_id == DORA and soup(w).status == "ASSIGNED",
     ),
     Case("the version the admin saw is the right one", on_its_way(version=3), reassign(version=3), [TAKEN]),
     Case("any other is refused", on_its_way(version=3), reassign(version=2), "version_changed"),
@@ -398,16 +396,14 @@ REASSIGNING = [
         given=on_its_way(picked_up_at=NOW - minutes(1), position=None),
         command=reassign(DORA, force=True),
         then=[happens(e.DeliveryReassigned, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan")), TO_DORA],
-        afterwards=lambda w: soup(w).open_offer().payload.pickup_location.lat == DROPOFF.lat,
+        afterwards=lambda w: payload_of(soup(w)).pickup_location.lat == DROPOFF.lat,
     ),
     Case(
         "goods that were picked up early need no preparation any more",
         given=picked_up_ready_in(60),
         command=reassign(DORA, force=True),
         then=[happens(e.DeliveryReassigned, forced=True), TO_DORA],
-        afterwards=lambda w: (
-            soup(w).is_ready_at() == NOW and soup(w).open_offer().payload.estimated_pickup_time_min < 30
-        ),
+        afterwards=lambda w: soup(w).is_ready_at() == NOW and payload_of(soup(w)).estimated_pickup_time_min < 30,
     ),
     Case(
         "goods that were ready long ago stay so",

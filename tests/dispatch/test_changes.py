@@ -29,7 +29,7 @@ from tests.builders import (
     minutes,
     seconds,
 )
-from tests.dispatch.cases import Case, check, happens, name_of
+from tests.dispatch.cases import Case, check, happens, name_of, offer_of, payload_of
 
 NEW_OFFER = id_of("new offer")
 ELSEWHERE = Place(52.54, 13.43, "9 Garden Street")
@@ -42,6 +42,10 @@ def soup(world: World) -> Delivery:
 
 def change(version: int = 1, **changes: Any) -> c.ChangeDelivery:
     return c.ChangeDelivery(SOUP, version, NEW_OFFER, SHOP, **changes)
+
+
+def changed_to(name: str, value: Any) -> c.ChangeDelivery:
+    return change(**{name: value})
 
 
 def waiting(**of_soup: Any) -> Callable[[], World]:
@@ -123,7 +127,7 @@ CHANGING_ORDERS = [
         Case(
             f"an offer that tells another {name} is made anew",
             held_out(),
-            change(**{name: value}),
+            changed_to(name, value),
             [WITHDRAWN, CHANGED, ASKED_AGAIN],
         )
         for name, value in (
@@ -135,7 +139,7 @@ CHANGING_ORDERS = [
         )
     ),
     *(
-        Case(f"an offer does not mind another {name}", held_out(), change(**{name: value}), [CHANGED])
+        Case(f"an offer does not mind another {name}", held_out(), changed_to(name, value), [CHANGED])
         for name, value in (
             ("notes", "third floor"),
             ("price_cents", 900),
@@ -150,9 +154,9 @@ CHANGING_ORDERS = [
         command=change(requirements=("cold",), tip_cents=50),
         then=[WITHDRAWN, CHANGED, ASKED_AGAIN],
         afterwards=lambda w: (
-            soup(w).open_offer().payload.requirements == ("cold",)
+            payload_of(soup(w)).requirements == ("cold",)
             and w.known_driver(DAN).open_offer_id == NEW_OFFER
-            and soup(w).open_offer().attempt == 2
+            and offer_of(soup(w)).attempt == 2
         ),
     ),
     Case(
@@ -251,7 +255,7 @@ PREPARING = [
 ]
 
 RESTORE = c.RestoreDelivery(SOUP, ALICE)
-ENDED = {"ended_at": NOW - minutes(1), "ended_by": "alice"}
+ENDED: dict[str, Any] = {"ended_at": NOW - minutes(1), "ended_by": "alice"}
 
 RESTORING = [
     Case(

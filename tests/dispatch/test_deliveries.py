@@ -32,7 +32,7 @@ from tests.builders import (
     minutes,
     seconds,
 )
-from tests.dispatch.cases import Case, check, happens, name_of
+from tests.dispatch.cases import Case, check, happens, name_of, waiting_of
 
 NEW = id_of("new delivery")
 TICKET = id_of("ticket")
@@ -208,9 +208,9 @@ SEARCHING = [
         command=SEARCH_FAILED,
         then=[happens(e.SearchFailed, reason="no_driver_available")],
         afterwards=lambda w: (
-            soup(w).unassigned.failure_reason == "no_driver_available"
-            and soup(w).unassigned.attempt_count == 1
-            and soup(w).unassigned.last_attempt_at == NOW
+            waiting_of(soup(w)).failure_reason == "no_driver_available"
+            and waiting_of(soup(w)).attempt_count == 1
+            and waiting_of(soup(w)).last_attempt_at == NOW
             and soup(w).version == 1
             and list(w.changed_waits) == [SOUP]
             and not w.changed_deliveries
@@ -246,7 +246,7 @@ CANCELLING = [
         given=a_board(),
         command=CANCEL,
         then=[happens(e.DeliveryCancelled, reason="sold out", assignment_id=None, driver_id=None, actor=SHOP)],
-        afterwards=lambda w: soup(w).unassigned_since is None and soup(w).unassigned.escalation_status == "CANCELLED",
+        afterwards=lambda w: soup(w).unassigned_since is None and waiting_of(soup(w)).escalation_status == "CANCELLED",
     ),
     Case(
         "a scheduled one too",
@@ -352,9 +352,9 @@ ESCALATING = [
         command=ESCALATE,
         then=[level(1, actions=("ticket", "notify_ops"), minutes_since_creation=5), TICKET_OPENED],
         afterwards=lambda w: (
-            soup(w).unassigned.escalation_level == 1
-            and soup(w).unassigned.support_ticket_id == TICKET
-            and soup(w).unassigned.notification_sent_at == NOW
+            waiting_of(soup(w)).escalation_level == 1
+            and waiting_of(soup(w)).support_ticket_id == TICKET
+            and waiting_of(soup(w)).notification_sent_at == NOW
             and soup(w).widened_at is None
             and w.new_tickets[0].id == TICKET
             and w.new_tickets[0].priority == "high"
@@ -367,14 +367,14 @@ ESCALATING = [
         given=after(15, level=1),
         command=ESCALATE,
         then=[level(2, actions=("widen_search",))],
-        afterwards=lambda w: soup(w).widened_at == NOW and soup(w).unassigned.notification_sent_at is None,
+        afterwards=lambda w: soup(w).widened_at == NOW and waiting_of(soup(w)).notification_sent_at is None,
     ),
     Case(
         "at 30:00 somebody is called",
         given=after(30, level=2),
         command=ESCALATE,
         then=[level(3, actions=("notify_critical",))],
-        afterwards=lambda w: soup(w).unassigned.notification_sent_at == NOW and not w.new_tickets,
+        afterwards=lambda w: waiting_of(soup(w)).notification_sent_at == NOW and not w.new_tickets,
     ),
     Case("and that is the end of the ladder", after(300, level=3), ESCALATE, "escalation_not_due"),
     Case(
@@ -382,7 +382,7 @@ ESCALATING = [
         given=after(40),
         command=ESCALATE,
         then=[level(1), TICKET_OPENED, level(2), level(3)],
-        afterwards=lambda w: soup(w).unassigned.escalation_level == 3,
+        afterwards=lambda w: waiting_of(soup(w)).escalation_level == 3,
     ),
     Case(
         "a level is due by the policy of now",
@@ -440,9 +440,9 @@ ACKNOWLEDGING = [
         command=c.Acknowledge(SOUP, ALICE, "calling the store"),
         then=[happens(e.EscalationAcknowledged, actor=ALICE, note="calling the store")],
         afterwards=lambda w: (
-            soup(w).unassigned.acknowledged_by == "alice"
-            and soup(w).unassigned.acknowledged_at == NOW
-            and soup(w).unassigned.acknowledgement_note == "calling the store"
+            waiting_of(soup(w)).acknowledged_by == "alice"
+            and waiting_of(soup(w)).acknowledged_at == NOW
+            and waiting_of(soup(w)).acknowledgement_note == "calling the store"
         ),
     ),
     Case("said again it is harmless", acknowledged("on it"), c.Acknowledge(SOUP, ALICE, "on it"), []),
@@ -458,7 +458,7 @@ ACKNOWLEDGING = [
         given=acknowledged(),
         command=c.Acknowledge(SOUP, ADA),
         then=[happens(e.EscalationAcknowledged)],
-        afterwards=lambda w: soup(w).unassigned.acknowledged_by == "ada",
+        afterwards=lambda w: waiting_of(soup(w)).acknowledged_by == "ada",
     ),
     Case("again with the version of before: harmless", acknowledged(), c.Acknowledge(SOUP, ALICE, version=9), []),
     Case(

@@ -49,7 +49,7 @@ from tests.dispatch.cases import Case, check, happens, name_of
 
 JOB = id_of(f"{SOUP}: assignment 1")
 ACTION = id_of("action")
-ENDED = {"ended_at": NOW - minutes(1), "ended_by": DAN}
+ENDED: dict[str, Any] = {"ended_at": NOW - minutes(1), "ended_by": DAN}
 STATES = {"FAILED": "FAILED", "RETURNED": "RETURNED", "COMPLETED": "DELIVERED"}
 
 

@@ -16,9 +16,13 @@ KM = 1 / 111.19508
 """Degrees of latitude."""
 
 
-def order(name: str, at_km: float, *, age: float = 0, radius_km: float = 5, **excluded: str) -> Waiting:
+def order(name: str, at_km: float, *, age: float = 0, radius_km: float = 5, **excluded: Any) -> Waiting:
     """A delivery whose pickup is so many km up the one street of this town, waiting for so many seconds."""
     return Waiting(name, 52 + at_km * KM, 13, NOW - seconds(age), radius_km, excluded)
+
+
+def excluding(reason: str, *drivers: int) -> dict[str, Any]:
+    return {f"driver {number}": reason for number in drivers}
 
 
 def driver(name: str, at_km: float) -> Candidate:
@@ -140,8 +144,8 @@ def test_the_nearest_are_found_among_few_and_among_many(count: int) -> None:
 
 def test_many_excluded_drivers_do_not_hide_the_one_behind_them() -> None:
     drivers = [driver(f"driver {number}", number / 100) for number in range(100)]
-    excluded = {f"driver {number}": "rejected_before" for number in range(99)}
-    assert pairs(matched([order("soup", 0, **excluded)], drivers)) == {"soup": "driver 99"}
+    soup = order("soup", 0, **excluding("rejected_before", *range(99)))
+    assert pairs(matched([soup], drivers)) == {"soup": "driver 99"}
 
 
 def test_equal_drivers_are_taken_in_the_order_they_were_given() -> None:
@@ -170,7 +174,7 @@ places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73
 )
 def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[float]) -> None:
     waiting = [
-        order(f"order {number}", at, age=age, **{f"driver {which}": "rejected_before" for which in excluded})
+        order(f"order {number}", at, age=age, **excluding("rejected_before", *excluded))
         for number, (at, age, excluded) in enumerate(orders)
     ]
     candidates = [driver(f"driver {number}", at) for number, at in enumerate(drivers)]
@@ -225,8 +229,7 @@ def best(waiting: list[Waiting], candidates: list[Candidate]) -> float:
 def test_everybody_finds_somebody_in_a_large_city(orders: int, drivers: int) -> None:
     """How long it takes is told by `make bench`."""
     waiting = [
-        order(f"order {n}", (n * 7 % 100) / 25, age=n % 1800, **{f"driver {n}": "asked_recently"})
-        for n in range(orders)
+        order(f"order {n}", (n * 7 % 100) / 25, age=n % 1800, **excluding("asked_recently", n)) for n in range(orders)
     ]
     candidates = [Candidate(f"driver {n}", 52 + (n * 31 % 1000) / 25 * KM, 13 + n % 7 * KM) for n in range(drivers)]
     assert len(matched(waiting, candidates).pairs) == orders

@@ -18,7 +18,7 @@ def at_work(*drivers: tuple[str, float, str]) -> AtWork:
     """Drivers so many km north of the pickup."""
     ids, km, states = zip(*drivers, strict=True)
     lats = [PICKUP.lat + KM * north for north in km]
-    return AtWork(ids, lats, [PICKUP.lon if not math.isnan(north) else north for north in km], states)  # type: ignore[arg-type]
+    return AtWork(ids, lats, [PICKUP.lon if not math.isnan(north) else north for north in km], states)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def clear(code: Any) -> c.ClearRisk:
     return c.ClearRisk(SOUP, code)
 
 
-GOODS = {"picked_up_at": NOW - minutes(1)}
+GOODS: dict[str, Any] = {"picked_up_at": NOW - minutes(1)}
 
 BETWEEN = Position((PICKUP.lat + DROPOFF.lat) / 2, (PICKUP.lon + DROPOFF.lon) / 2, NOW)
 AT_THE_DOOR = Position(DROPOFF.lat, DROPOFF.lon, NOW)

@@ -40,7 +40,7 @@ def test_travel_takes_as_long_as_the_average_speed_says() -> None:
 
 
 def payload(*, lat: float = PICKUP.lat, policy: Any = DEFAULT_POLICY, now: Any = NOW, **of_delivery: Any) -> Any:
-    row = {"dispatch_at": NOW, "prep_seconds": 0} | of_delivery
+    row: dict[str, Any] = {"dispatch_at": NOW, "prep_seconds": 0} | of_delivery
     return offer_payload(a_delivery(**row), lat, PICKUP.lon, policy, now)
 
 
@@ -86,7 +86,7 @@ def test_the_delivery_time_adds_the_trip_and_the_handover() -> None:
 
 
 def test_the_earning_is_the_shops_or_a_base_and_so_much_a_km() -> None:
-    apart = {"pickup": Place(0, 0), "dropoff": Place(0.1, 0)}
+    apart: dict[str, Any] = {"pickup": Place(0, 0), "dropoff": Place(0.1, 0)}
     assert payload(**apart).estimated_earning_cents == round(300 + 80 * 1.3 * ONE_DEGREE_KM / 10)
     assert payload(**apart, driver_pay_cents=0).estimated_earning_cents == 0
     assert payload(**apart, driver_pay_cents=777).estimated_earning_cents == 777

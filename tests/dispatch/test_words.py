@@ -267,7 +267,11 @@ def test_what_was_posted_is_known_though_an_offer_was_made_and_the_order_changed
     delivery = world.locked_delivery(NEW)
     delivery.promised_at = delivery.promised_at or NOW + minutes(20)
     assert (world.posted(NEW) or posted_for(delivery)) == first
-    for changes in ({"notes": "ring twice", "tip_cents": 700}, {"pickup": Place(52.51, 13), "prep_seconds": 60}):
+    several: list[dict[str, Any]] = [
+        {"notes": "ring twice", "tip_cents": 700},
+        {"pickup": Place(52.51, 13), "prep_seconds": 60},
+    ]
+    for changes in several:
         happen(world, decide(c.ChangeDelivery(NEW, delivery.version, NEW_OFFER, ALICE, **changes), world))
         assert world.posted(NEW) == first
     assert isinstance(decide(create(fingerprint="again", **asked), world), Decided)

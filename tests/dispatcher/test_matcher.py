@@ -67,7 +67,7 @@ async def test_ghosts_in_the_index_hide_nobody(dispatch: Dispatch, monkeypatch: 
         await dispatch.done(c.EndShift(ghost, by(ghost)))
     await until(lambda: bus.redis.zcard(bus.geo_key("default")))
     places: list[Any] = [part for ghost in ghosts for part in (EAST, NORTH + KM / 10, ghost)]
-    await bus.redis.execute_command("GEOADD", bus.geo_key("default"), *places)
+    await bus.redis.geoadd(bus.geo_key("default"), places)
     assert await offered(dispatch, await dispatch.an_order()) == dan
 
 
@@ -79,7 +79,7 @@ async def test_members_of_the_index_who_never_were_are_passed_over(
     bus = dispatch.node.bus
     await until(lambda: bus.redis.zcard(bus.geo_key("default")))
     places: list[Any] = [part for _ in range(12) for part in (EAST, NORTH + KM / 10, new_id())]
-    await bus.redis.execute_command("GEOADD", bus.geo_key("default"), *places)
+    await bus.redis.geoadd(bus.geo_key("default"), places)
     assert await offered(dispatch, await dispatch.an_order()) == dan
 
 

@@ -59,6 +59,7 @@ async def test_a_scheduled_order_is_dispatched_now(idle: Dispatch) -> None:
     answer = await idle.node.asking.search(delivery_id, SHOP)
     assert isinstance(answer, Answer)
     assert answer.offer is not None
+    assert answer.offer is not None
     assert answer.offer.driver_id == dan
     assert await idle.events(delivery_id) == ["delivery.created", "delivery.ready", "offer.created"]
 
@@ -168,6 +169,7 @@ async def test_it_works_without_redis(start: StartDispatch) -> None:
     dan = await dispatch.a_driver()
     answer = await dispatch.node.asking.search(await dispatch.an_order())
     assert not isinstance(answer, Refusal | NoDriverFound)
+    assert answer.offer is not None
     assert answer.offer.driver_id == dan
 
 

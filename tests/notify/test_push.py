@@ -272,7 +272,24 @@ async def test_an_expired_push_shows_why_its_attempts_failed(site: Site) -> None
         *ids,
         at,
     )
-    notice = NoticeToSend(ids[0], "offer.created", *ids[1:], 1, at, 60.0, None, None, None, None, None, None)
+    notice_id, driver, delivery, offer, subscription = ids
+    notice = NoticeToSend(
+        notice_id,
+        "offer.created",
+        driver,
+        delivery,
+        offer,
+        subscription,
+        1,
+        at,
+        60.0,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
     await record_driver_notice(pool, notice, None, "could not connect", 30.0, tried=True, gone=False)
     await record_driver_notice(pool, notice, None, "its time was over", None, tried=False, gone=False)
     row = await pool.fetchrow("SELECT last_error, failed_at FROM driver_notices WHERE id = $1", ids[0])

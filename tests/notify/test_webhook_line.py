@@ -13,6 +13,7 @@ from server.notify import webhook_outbox as module
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import PER_WEBHOOK, Outbox
 from server.store.engine import Database
+from server.store.queues.webhooks import record
 from tests.notify.conftest import Heard, Receiver, listening
 from tests.waiting import until
 
@@ -137,14 +138,14 @@ async def test_a_node_that_dies_before_it_could_record_loses_nothing(
 async def test_what_could_not_be_recorded_at_once_is_recorded_later_and_not_sent_again(
     database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, failures = module.record, [OSError("away"), TimeoutError(), OSError("still away")]
+    failures = [OSError("away"), TimeoutError(), OSError("still away")]
 
     async def at_last(*arguments: Any) -> dict[str, bool]:
         if failures:
             raise failures.pop()
         return await record(*arguments)
 
-    monkeypatch.setattr(module, "record", at_last)
+    monkeypatch.setattr("server.notify.webhook_outbox.record", at_last)
     await a_line(database, receiver, keys=20, each=3)
     async with running(database):
         await until(all_sent(database))

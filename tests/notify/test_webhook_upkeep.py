@@ -9,6 +9,7 @@ import pytest
 
 from server.ids import new_id
 from server.notify import watch as watch_module
+from server.store.queues.webhooks import read_backlog
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -148,7 +149,7 @@ async def test_the_line_is_counted_and_a_long_count_keeps_no_alert_waiting(
     assert number("callboard_webhook_messages_parked_now") == 2
 
     counting, go_on = asyncio.Event(), asyncio.Event()
-    counted, looked = watch_module.read_backlog, number("callboard_watch_last_look_timestamp_seconds")
+    counted, looked = read_backlog, number("callboard_watch_last_look_timestamp_seconds")
 
     async def takes_long(asked: Any) -> Any:
         clock.ahead += 100.0  # seconds
@@ -158,7 +159,7 @@ async def test_the_line_is_counted_and_a_long_count_keeps_no_alert_waiting(
 
     clock = Clock()
     monkeypatch.setattr(watch_module, "time", clock)
-    monkeypatch.setattr(watch_module, "read_backlog", takes_long)
+    monkeypatch.setattr("server.notify.watch.read_backlog", takes_long)
     watch._count_due = 0.0
     watch.look_now()
     await counting.wait()

@@ -17,7 +17,7 @@ from tests.simulate.conftest import Shop
 from tests.waiting import until
 
 HERE, THERE = Place(52.5200, 13.4050), Place(52.5210, 13.4060)
-SURE = {"reply_seconds": (0.0, 0.05), "rejects": 0.0, "ignores": 0.0}
+SURE: dict[str, Any] = {"reply_seconds": (0.0, 0.05), "rejects": 0.0, "ignores": 0.0}
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def becomes(shop: Shop, delivery_id: str, status: str) -> list[dict[str, A
     """Wait until the delivery is so; its timeline."""
 
     async def there() -> bool:
-        return (await shop.delivery(delivery_id))["status"] == status
+        return bool((await shop.delivery(delivery_id))["status"] == status)
 
     await until(there)
     timeline: dict[str, Any] = await shop.api.call("GET", f"/deliveries/{delivery_id}/timeline")

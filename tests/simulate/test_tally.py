@@ -1,5 +1,7 @@
 """What a simulation amounts to."""
 
+import pytest
+
 from server.simulate.run import amounts_to, progress
 from server.simulate.tally import Tally, percentile, span, table
 
@@ -86,6 +88,6 @@ def test_what_it_amounts_to_is_told() -> None:
     assert progress(tally).startswith("orders 3 (1 waiting)")
 
 
-def test_a_city_that_goes_on_for_days_forgets_its_oldest_orders(monkeypatch) -> None:
+def test_a_city_that_goes_on_for_days_forgets_its_oldest_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.simulate.tally.KEPT", 2)
     assert list(an_evening().orders) == ["cake", "tea"]

@@ -31,12 +31,12 @@ async def call(node: Node, method: str, path: str, role: str = "service", subjec
 
 
 async def a_driver(node: Node, name: str = "Dan", **fields: Any) -> str:
-    return (await call(node, "POST", "/drivers", name=name, **fields))["id"]
+    return str((await call(node, "POST", "/drivers", name=name, **fields))["id"])
 
 
 async def an_order(node: Node, **fields: Any) -> str:
     order = {"sellerOrderId": new_id(), "storeName": "Pizza", "pickup": HERE, "dropoff": THERE} | fields
-    return (await call(node, "POST", "/deliveries", **order))["id"]
+    return str((await call(node, "POST", "/deliveries", **order))["id"])
 
 
 async def ready(app: DriverApp) -> None:

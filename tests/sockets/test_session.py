@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def session() -> Session:
     return Session(DAN, ACTOR, lambda: f"new-{next(numbers)}", 0.0)
 
 
-def say(session: Session, now: float = 0.0, **message: object) -> Effects:
+def say(session: Session, now: float = 0.0, **message: Any) -> Effects:
     return session.frame(json.dumps(message), now, lambda: NOW)
 
 
@@ -77,7 +78,7 @@ def heard(effect: object) -> dict[str, object]:
     ],
     ids=lambda value: value["type"] if isinstance(value, dict) else "",
 )
-def test_a_message_becomes_its_command(session: Session, message: dict[str, object], command: c.Command) -> None:
+def test_a_message_becomes_its_command(session: Session, message: dict[str, Any], command: c.Command) -> None:
     assert say(session, id="m1", **message) == (Execute(command, "m1"),)
     assert Execute(command, None).reply_id is None
 
@@ -97,7 +98,7 @@ def test_an_id_that_cannot_exist_is_not_found(session: Session) -> None:
 
 
 def test_a_position_is_taken_and_acknowledged_when_it_has_an_id(session: Session) -> None:
-    place = {"lat": 52.5, "lon": 13.4, "at": "2026-02-01T11:00:00+01:00"}
+    place: dict[str, Any] = {"lat": 52.5, "lon": 13.4, "at": "2026-02-01T11:00:00+01:00"}
     moved = PositionReported(52.5, 13.4, None, None, None, NOW)
     assert say(session, type="location", **place) == (moved,)
     first, ack = say(session, type="location", id="l1", **place)

@@ -92,7 +92,7 @@ async def test_commands_go_on_while_thousands_of_rows_go(
     database: Database, executor: Executor, settings: Settings
 ) -> None:
     pool = database.pool
-    before = RERUNS._value.get()  # type: ignore[attr-defined]
+    before = RERUNS._value.get()
     over = asyncio.Event()
     drivers = [await a_driver(executor, pool) for _ in range(DRIVERS)]
     workers = [asyncio.create_task(work(executor, driver_id, over)) for driver_id in drivers]
@@ -104,7 +104,7 @@ async def test_commands_go_on_while_thousands_of_rows_go(
     assert [run.failed for run in runs] == [{}, {}]
     removed = sum(run.rows["deliveries"] for run in runs)
     assert removed > 3_000
-    assert RERUNS._value.get() == before, "no batch failed"  # type: ignore[attr-defined]
+    assert RERUNS._value.get() == before, "no batch failed"
     orders = await pool.fetchval("SELECT count(*) FROM deliveries WHERE seller_order_id NOT LIKE 'M-%'")
     assert orders == made
     for table in ("driver_offers", "assignments", "unassigned_orders", "events"):

@@ -448,6 +448,10 @@ def unheard_by_anybody(evidence: Evidence) -> None:
     ]
 
 
+def never_recorded(evidence: Evidence) -> None:
+    evidence.database.stream_notices.pop()
+
+
 def told_of_nothing(evidence: Evidence) -> None:
     """A notice without an event."""
     rows = evidence.database.stream_notices

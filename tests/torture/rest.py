@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 import redis.asyncio
 
 from server.dispatch.policy import Policy

@@ -61,6 +61,8 @@ class Stage(Protocol):
     @property
     def nodes(self) -> Sequence[Node]: ...
 
+    def unforeseen(self) -> list[str]: ...
+
 
 Storm = Callable[[Any, random.Random, Sequence[str], float], Awaitable[Sequence[tuple[str, float, float]]]]
 

@@ -331,7 +331,7 @@ class Stage:
             return set(states) == {"ok"}
 
         try:
-            await until(all_well, within=within, every=0.1)  # type: ignore[arg-type]
+            await until(all_well, within=within, every=0.1)
         except AssertionError:
             raise AssertionError(f"not well within {within:g} s: {states}") from None
 

@@ -41,7 +41,7 @@ class Jobs(Evening):
         job = assignment_id or self.assignment_of(delivery_id)
         action, at = self.id(), self.now - seconds(seconds_ago)
         deed = c.Action(action, at, self.now)
-        more = {name: fields[name] for name in ("note", "then") if name in fields}
+        more: dict[str, Any] = {name: fields[name] for name in ("note", "then") if name in fields}
         if "proof" in fields:
             more["pin"] = fields["proof"]["pin"]
         times = {"actionId": action, "at": at.isoformat(), "sentAt": self.now.isoformat()}

@@ -12,7 +12,7 @@ from server.web.access.auth import Role, mint_token
 from tests.conftest import SECRET, Node, StartNode
 from tests.waiting import until
 
-PICKUP = {"lat": 52.52, "lon": 13.405, "address": "Torstr. 1"}
+PICKUP: dict[str, Any] = {"lat": 52.52, "lon": 13.405, "address": "Torstr. 1"}
 DROPOFF = {"lat": 52.53, "lon": 13.41}
 _numbers = count(1)
 

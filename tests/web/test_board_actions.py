@@ -413,7 +413,7 @@ async def test_what_a_colleague_decided_is_not_cancelled_but_what_the_search_did
 
     async def changed() -> bool:
         found: int = (await site.vic.get(f"/deliveries/{searched['id']}")).json()["version"]
-        return found > before
+        return bool(found > before)
 
     await until(changed)
     answer = await post(site.alice, "/board/bulk/cancel", seen=seen, reason="Store closed")

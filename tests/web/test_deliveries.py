@@ -132,7 +132,7 @@ async def test_deliveries_are_listed_newest_first_in_pages(site: Site) -> None:
     made = [(await site.delivery(zone="a" if n % 2 else "b"))["id"] for n in range(7)]
     pages = []
     url = "/deliveries?limit=3"
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = (await site.vic.get(url + f"&cursor={cursor}")).json()
         pages.append([delivery["id"] for delivery in page["items"]])

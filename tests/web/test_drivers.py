@@ -109,13 +109,13 @@ async def test_a_position_is_shown_at_once(site: Site, problem: Check) -> None:
     shown = (await site.vic.get(f"/drivers/{dan.id}")).json()
     assert (shown["location"]["lat"], shown["location"]["lon"]) == (52.5, 13.4)
     assert shown["location"]["at"] >= before, "by arrival, whatever the phone's clock says"
-    for body in (
+    for wrong in (
         {"lat": 91, "lon": 0},
         {"lat": 1},
         {"lat": 1, "lon": 2, "heading": 361},
         {"lat": 1, "lon": 2, "at": "now"},
     ):
-        problem(await dan.post("/location", body), 422, "invalid")
+        problem(await dan.post("/location", wrong), 422, "invalid")
 
 
 async def test_a_position_where_nobody_can_be_is_shown_when_a_second_one_agrees(site: Site) -> None:
@@ -299,7 +299,8 @@ async def test_the_history_is_listed_newest_first_in_pages(site: Site, problem: 
     assert last.keys() == {"fromState", "toState", "reason", "actorType", "actorId", "timestamp"}
     assert (last["fromState"], last["actorType"], last["actorId"]) == ("available", "driver", dan.id)
     assert last["reason"]
-    paged, cursor = [], ""
+    paged: list[Any] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = (await site.vic.get(f"{path}?limit=1&cursor={cursor}")).json()
         paged += page["items"]

@@ -55,7 +55,7 @@ async def test_a_body_has_a_size_and_a_kind(site: Site, problem: Check) -> None:
         "application/json; charset=latin-1",
         "ü",
     ):
-        answer = await site.shop.post("/deliveries", content=b"{}", headers={"content-type": kind.encode()})  # type: ignore[dict-item]
+        answer = await site.shop.post("/deliveries", content=b"{}", headers={b"content-type": kind.encode()})
         problem(answer, 415, "unsupported_media_type")
     for kind in ("application/json; charset=UTF-8", "Application/JSON", "application/vnd.shop+json"):
         answer = await site.shop.post("/deliveries", content=b"{}", headers={"content-type": kind})

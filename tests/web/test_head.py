@@ -5,7 +5,7 @@ import re
 
 from litestar.routes import HTTPRoute
 
-from server.web.screens.shell import asset
+from server.web.http.assets import asset
 from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, Site
 from tests.web.people import HTML

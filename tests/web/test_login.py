@@ -1,6 +1,7 @@
 """Logging in: who gets in, where to, with what cookie; and that nothing tells whether a name exists."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -158,6 +159,10 @@ def tries_heard(site: Site) -> int:
     return 0 if bucket is None else 8 - int(bucket.left)
 
 
+def as_many_heard(site: Site, tries: int) -> bool:
+    return tries_heard(site) >= tries
+
+
 async def test_more_nodes_give_nobody_more_tries(node: StartNode) -> None:
     """Wherever they try; and who was logged in to on one node is known on the others."""
     here, there = Site(await node()), Site(await node())
@@ -170,7 +175,7 @@ async def test_more_nodes_give_nobody_more_tries(node: StartNode) -> None:
         wrong = {"name": "admin", "password": "wrong password"}
         answer = await one.anonymous().post("/login", data=wrong, headers=at("203.0.113.7"))
         tried.append(answer.status_code)
-        await until(lambda number=number, other=other: tries_heard(other) >= min(number + 1, 8))
+        await until(partial(as_many_heard, other, min(number + 1, 8)))
     assert tried == [401] * 8 + [429] * 4
     right = {"name": "admin", "password": PASSWORD}
     assert (await here.anonymous().post("/login", data=right, headers=at("198.51.100.9"))).status_code == 303
@@ -196,8 +201,10 @@ async def test_a_browsers_mark_is_valid_for_the_names_it_logged_in_to(site: Site
     assert "alice" not in kept
 
     def known(name: str, cookie: str) -> str | None:
-        scope = {"type": "http", "scheme": "http", "headers": [(b"cookie", f"callboard_device={cookie}".encode())]}
-        return devices.known(ASGIConnection(scope), name)
+        scope: Any = {"type": "http", "scheme": "http", "headers": [(b"cookie", f"callboard_device={cookie}".encode())]}
+        request: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
+        found: str | None = devices.known(request, name)
+        return found
 
     assert all(known(name, kept) for name in ("alice", "bob", "carol", "DORA"))
     assert known("eve", kept) is None

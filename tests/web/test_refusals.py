@@ -91,7 +91,7 @@ async def assigned(site: Site, driver: Driver) -> tuple[dict[str, Any], dict[str
 REPORT = frozenset({"events", "assignments"})
 
 
-async def refuse_again(refusing: Refusing, dan: Driver, path: str, body: Any, ids: dict[str, str]) -> None:
+async def refuse_again(refusing: Refusing, dan: Driver, path: str, body: Any, ids: dict[str, Any]) -> None:
     """What is reported once too late is not reported again."""
     await refusing.refuse(dan.client, "POST", path, "assignment_not_active", body, **ids)
 
@@ -103,7 +103,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     job, admin = "/drivers/{driver_id}/assignments/{assignment_id}/", "/admin/assignments/{assignment_id}/"
 
     delivery, offer_id = await offered(site, dan, proofRequired=["pin"], pin="0417")
-    ids = {"delivery_id": delivery["id"], "driver_id": dan.id}
+    ids: dict[str, Any] = {"delivery_id": delivery["id"], "driver_id": dan.id}
     body = REASON | {"driverId": dan.id, "mode": "assign"}
     await refuse(alice, "POST", "/admin/deliveries/{delivery_id}/assign", "offer_open", body, **ids)
     await refuse(shop, "PATCH", order, "version_changed", {"version": 99, "notes": "x"}, **ids)
@@ -205,7 +205,7 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
     delivery, offer_id = await offered(site, dan)
     await refusing.change("UPDATE drivers SET active_count = capacity WHERE id = $1", dan.id)
     answer = "/drivers/{driver_id}/offers/{offer_id}"
-    ids = {"driver_id": dan.id, "offer_id": offer_id}
+    ids: dict[str, Any] = {"driver_id": dan.id, "offer_id": offer_id}
     await refuse(dan.client, "POST", f"{answer}/accept", "driver_not_available", **ids)
     await refusing.change("UPDATE drivers SET active_count = 0 WHERE id = $1", dan.id)
     assert (await shop.post(f"/deliveries/{delivery['id']}/cancel", json=REASON)).status_code == 200
@@ -254,8 +254,8 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
     assert (await dan.post("/availability/end-shift")).status_code == 200
     path = "/drivers/{driver_id}/availability/"
     await refuse(dan.client, "POST", path + "pause", "driver_not_available", driver_id=dan.id)
-    body = {"durationMinutes": 30}
-    await refuse(dan.client, "POST", path + "take-break", "driver_not_available", body, driver_id=dan.id)
+    break_body = {"durationMinutes": 30}
+    await refuse(dan.client, "POST", path + "take-break", "driver_not_available", break_body, driver_id=dan.id)
 
     # Policy, alerts, webhooks, people.
     policy = (await ada.get("/admin/policy")).json()
@@ -311,7 +311,7 @@ async def test_no_refused_call_leaves_the_new_zone_that_it_names(site: Site, mon
     for method, path, client in (
         ("POST", orders, shop), ("POST", new, shop), ("PATCH", change, alice), ("PUT", describe, ada)
     ):  # fmt: skip
-        ids = {"driver_id": dan.id, "key": "Far"}
+        ids: dict[str, Any] = {"driver_id": dan.id, "key": "Far"}
         await refuse(client, method, path, "malformed", cut, status=400, **ids)
         await refuse(site.nobody, method, path, "unauthorized", far, status=401, **ids)
         await refuse(site.vic, method, path, "forbidden", far, status=403, **ids)

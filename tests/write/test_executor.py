@@ -560,7 +560,12 @@ async def test_a_batch_gives_a_new_zone_the_spelling_of_its_first_accepted_comma
     node, other = knowing
     await node.done(a_registration("default", "D-7"))
     before = len(node.commits)
-    commands = [a_registration("nord", "D-7"), a_registration(" Nord "), in_zone("NORD"), a_registration("nOrd")]
+    commands: list[c.Command] = [
+        a_registration("nord", "D-7"),
+        a_registration(" Nord "),
+        in_zone("NORD"),
+        a_registration("nOrd"),
+    ]
     refused, *accepted = [node.executor.submit(command) for command in commands]
     assert code_of(await refused) == "driver_exists"
     assert await zones_of(accepted) == ["Nord"] * 3
@@ -577,7 +582,7 @@ async def test_a_refused_command_leaves_no_zone(knowing: tuple[Knowing, Knowing]
     first, again = in_zone("default"), in_zone("Nord")
     again = msgspec.structs.replace(again, seller_order_id=first.seller_order_id, store_name="Sushi", fingerprint="g")
     await node.done(first)
-    refused = [
+    refused: list[tuple[c.Command, str]] = [
         (a_registration("Nord", "D-7"), "driver_exists"),
         (c.ChangeDriver(new_id(), ALICE, zone="Nord"), "not_found"),
         (again, "delivery_differs"),
@@ -585,7 +590,7 @@ async def test_a_refused_command_leaves_no_zone(knowing: tuple[Knowing, Knowing]
     for command, code in refused:
         assert code_of(await node.executor.submit(command)) == code
     commits = len(node.commits)
-    beside = [*refused, (a_creation(), None)]
+    beside: list[tuple[c.Command, str | None]] = [*refused, (a_creation(), None)]
     answers = [node.executor.submit(command) for command, _ in beside]
     assert [code_of(await answer) for answer in answers] == [code for _, code in beside]
     assert len(node.commits) == commits + 1
@@ -650,7 +655,7 @@ async def test_a_spelling_is_known_after_its_commit_even_if_the_answer_is_lost(
     known: list[str | None] = []
 
     async def commit(inner: Any) -> None:
-        known.append(dispatch.zones.spelled_before("nord"))
+        known.append(node.zones.spelled_before("nord"))
         await inner.execute("COMMIT" if carried_out else "ROLLBACK")
         if not carried_out:
             await database.pool.execute(SPELL)
@@ -665,16 +670,16 @@ async def test_a_spelling_is_known_after_its_commit_even_if_the_answer_is_lost(
             connection = await connect()
             return Cut(connection, commit) if next(cuts, False) else connection
 
-    dispatch = Knowing(database, writes=Cutting())
+    node = Knowing(database, writes=Cutting())
     try:
         spelling = "Nord" if carried_out else "NORD"
-        assert await zones_of([dispatch.executor.submit(in_zone("Nord"))]) == [spelling]
+        assert await zones_of([node.executor.submit(in_zone("Nord"))]) == [spelling]
         assert known == [None]
-        assert dispatch.zones.spelled_before("nord") == spelling
-        assert await dispatch.one("SELECT spelling FROM zones WHERE key = 'nord'") == spelling
-        assert await dispatch.one("SELECT count(*) FROM deliveries") == 1
+        assert node.zones.spelled_before("nord") == spelling
+        assert await node.one("SELECT spelling FROM zones WHERE key = 'nord'") == spelling
+        assert await node.one("SELECT count(*) FROM deliveries") == 1
     finally:
-        await dispatch.close()
+        await node.close()
 
 
 async def test_an_order_in_a_known_zone_costs_no_statement(database: Database) -> None:
@@ -862,7 +867,7 @@ async def test_a_batch_with_a_postponed_command_survives_one_that_names_nothing(
             dispatch.executor.submit(c.PickUp(new_id(), None, ALICE)),
         )
     assert isinstance(answers[0], Answer)
-    assert answers[1:] == [r.NOT_FOUND, r.NOT_FOUND]
+    assert list(answers[1:]) == [r.NOT_FOUND, r.NOT_FOUND]
     assert [line for line in logs if line["event"] == "batch_failed"] == []
 
 

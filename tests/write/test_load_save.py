@@ -121,7 +121,8 @@ async def store(connection: Any, world: World) -> None:
     offers = [offer for delivery in deliveries for offer in delivery.offers.values()]
     assignments = [assignment for delivery in deliveries for assignment in delivery.assignments.values()]
     drivers = {driver.id: driver for driver in world.drivers.values() if driver is not None}
-    for driver_id in {row.driver_id for row in (*offers, *assignments)} - drivers.keys():
+    named = {offer.driver_id for offer in offers} | {assignment.driver_id for assignment in assignments}
+    for driver_id in named - drivers.keys():
         drivers[driver_id] = a_driver("Somebody", id=driver_id)
     given = a_world(now=world.now)
     given.new_deliveries = {delivery.id: delivery for delivery in deliveries}
@@ -200,7 +201,8 @@ async def check(connection: Any, case: Case) -> bool:
         world = await as_given(connection, named, given)
     alerts = world.alerts
     assert alerts == {key: alert for key, alert in given.alerts.items() if named.alerts and not alert.resolved_at}
-    for found, of_given in ((world.deliveries, given.deliveries), (world.drivers, given.drivers)):
+    pairs: list[tuple[Any, Any]] = [(world.deliveries, given.deliveries), (world.drivers, given.drivers)]
+    for found, of_given in pairs:
         for row_id, row in found.items():
             if row_id in of_given:
                 assert comparable({row_id: row}, {}) == comparable({row_id: of_given[row_id]}, {})
@@ -284,13 +286,14 @@ async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
         assignment_id = next(iter(soup.assignments))
         events: list[Event] = []
         messages: list[StreamMessage] = []
-        for command in (
+        commands: list[c.Command] = [
             c.Reassign(assignment_id, "ill", new_id(), new_id(), ADA, driver_id=DORA, direct=True),
             *(c.CancelDelivery(other.id, "nobody wants it", ADA) for other in others),
             c.CreateDelivery(new_id(), "shop", "B-1", "Bakery", "default", soup.pickup, soup.dropoff, 0, "f", SHOP),
             c.RegisterDriver(new_id(), "Max", "default", 1, SHOP),
             c.TakeBreak(DAN, 30, by(DAN)),
-        ):
+        ]
+        for command in commands:
             decided = decide(command, world)
             assert isinstance(decided, Decided), decided
             more_events, more_messages = applied(decided, world)

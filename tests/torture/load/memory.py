@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from statistics import mean
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tests.bench.machine import resident_bytes
 from tests.torture.stage import Stage

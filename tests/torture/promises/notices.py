@@ -26,10 +26,12 @@ def notices(evidence: Evidence) -> Verdict:
     """Every event that others made beside its notice; every notice beside its message and what their app heard."""
     verdict = Verdict("what others do to a driver is recorded as told, truly")
     database = evidence.database
-    happened = Counter(
+    happened: Counter[tuple[str | None, str, str | None]] = Counter(
         (event.driver_id, event.type, event.delivery_id) for event in database.events if _is_others_doing(event)
     )
-    recorded = Counter((notice.driver_id, notice.kind, notice.delivery_id) for notice in database.stream_notices)
+    recorded: Counter[tuple[str | None, str, str | None]] = Counter(
+        (notice.driver_id, notice.kind, notice.delivery_id) for notice in database.stream_notices
+    )
     for key in happened.keys() | recorded.keys():
         verdict.must(
             happened[key] == recorded[key],

@@ -112,14 +112,14 @@ def _gone(evidence: Evidence, watch: WatchPolicy):  # type: ignore[no-untyped-de
             if event.at > assignment.created_at:
                 break
             lost = event.at if event.type == "driver.disconnected" else None
-        rest = [event for event in own if event.at > assignment.created_at]
-        for event in (*rest, None):
-            until = ends if event is None or (ends is not None and ends < event.at) else event.at
+        rest: list[EventRow | None] = [event for event in own if event.at > assignment.created_at]
+        for later in (*rest, None):
+            until = ends if later is None or (ends is not None and ends < later.at) else later.at
             if lost is not None:
                 yield from _silent(max(lost, assignment.created_at), until, calls[assignment.driver_id])
-            if event is None or until == ends:
+            if later is None or until == ends:
                 return
-            lost = event.at if event.type == "driver.disconnected" else None
+            lost = later.at if later.type == "driver.disconnected" else None
 
     def _silent(
         lost: datetime, until: datetime | None, called: list[float]
