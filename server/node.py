@@ -23,7 +23,7 @@ from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
-from server.dispatcher.search_on_request import Asking
+from server.dispatcher.search_on_request import SearchOnRequest
 from server.ids import new_id
 from server.lease import Lease
 from server.metrics import LOOP_LAG
@@ -157,7 +157,9 @@ class Node:
             clock=clock,
         )
         self.deadlines = Deadlines(database=database, executor=executor, policies=policies, lease=lease, clock=clock)
-        self.asking = Asking(database=database, executor=executor, policies=policies, zones=self.zones, finder=finder)
+        self.on_request = SearchOnRequest(
+            database=database, executor=executor, policies=policies, zones=self.zones, finder=finder
+        )
 
     def _build_notify(self) -> None:
         """What calls the world outside, and the watch that raises alerts."""

@@ -43,7 +43,7 @@ class BadSettings(Exception):
         self.mistakes = mistakes
 
 
-def zone_of(name: str) -> tzinfo:
+def time_zone_of(name: str) -> tzinfo:
     """The time zone with this name; UTC needs no zone files. Raises ZoneInfoNotFoundError, ValueError or OSError."""
     return UTC if name == "UTC" else ZoneInfo(name)
 
@@ -151,7 +151,7 @@ class Settings(BaseModel):
     @classmethod
     def _time_zone(cls, value: str) -> str:
         try:
-            zone_of(value)
+            time_zone_of(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
         return value

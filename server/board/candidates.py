@@ -12,7 +12,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, travel_seconds
 from server.dispatcher.search import box_around
 from server.store.connections import Pool
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.reads.waiting import Box, nearest_drivers
 
 AROUND_LIMIT: Final = 60
@@ -50,7 +50,7 @@ async def choices(
     ranked = []
     for zone in (delivery.zone, *helpers):
         box = Box(zone, *box_around(at.lat, at.lon, km))
-        with asking():
+        with database_errors():
             now, drivers = await nearest_drivers(pool, box, at.lat, at.lon, AROUND_LIMIT)
         ranked += [_choice(delivery, driver, now, policy) for driver in drivers if driver.id != now_holding]
     ranked.sort(key=lambda choice: (not choice.possible, choice.why is not None, choice.km or 0.0, choice.name))

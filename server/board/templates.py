@@ -13,7 +13,7 @@ from server.dispatch.model import Point
 from server.dispatch.policy import Policy
 from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
-from server.settings import zone_of
+from server.settings import time_zone_of
 from server.store.reads.board import AlertShown, BoardDelivery
 from server.texts.catalogues import translations
 from server.texts.languages import SOURCE
@@ -31,7 +31,7 @@ def environment(zone_name: str, language: str = SOURCE) -> Environment:
 
     Nodes of one process share an environment, so nobody changes it: a filter takes what belongs to a node.
     """
-    zone = zone_of(zone_name)
+    zone = time_zone_of(zone_name)
     env = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

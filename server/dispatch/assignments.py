@@ -46,7 +46,7 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     if offer is not None:
         if not command.replace_offer:
             return r.OFFER_OPEN
-        world.known_driver(offer.driver_id)
+        world.require_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "assigned_by_hand", command.actor))
     if delivery.at_risk("check_address"):
         happened.append(recovered(world, delivery, None, "check_address"))

@@ -32,7 +32,7 @@ class Contact(Struct, frozen=True):
     called_at: datetime | None
 
     def gone_since(self, now: datetime, policy: Policy, known_since: datetime) -> datetime | None:
-        """When the last sign of life of a driver was who is not present; None for a present one.
+        """Since when the driver is not present, by their last sign of life; None if they are.
 
         It is their last socket or call, or `known_since` for a driver who never had either.
         """

@@ -209,7 +209,7 @@ def _changed(
     after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
     assignment, offer = delivery.active_assignment(), delivery.open_offer()
     if assignment is not None:
-        world.known_driver(assignment.driver_id)
+        world.require_driver(assignment.driver_id)
     happened: list[e.Event] = []
     asked: Driver | None = None
     if offer is not None and (after.needs_check() or _changes_the_offer(delivery, after)):
@@ -347,11 +347,11 @@ def _cancelled(world: World, delivery: Delivery, reason: str, actor: Actor) -> t
     happened: list[e.Event] = []
     offer = delivery.open_offer()
     if offer is not None:
-        world.known_driver(offer.driver_id)
+        world.require_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "cancelled", actor))
     assignment = delivery.active_assignment()
     if assignment is not None:
-        world.known_driver(assignment.driver_id)
+        world.require_driver(assignment.driver_id)
     happened.append(
         e.DeliveryCancelled(
             at=world.now,

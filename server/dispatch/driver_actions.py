@@ -105,7 +105,7 @@ def _begin(command: Report, world: World, harmless: Ended) -> _Job | Decided | r
     3. If the assignment ended in a `harmless` way, the action changes nothing.
     """
     delivery, assignment = world.assignment(command.assignment_id, command.driver_id)
-    world.known_driver(assignment.driver_id)
+    world.require_driver(assignment.driver_id)
     job = _Job(command, world, delivery, assignment)
     action_id = command.action.action_id
     if action_id is not None and action_id in job.details.actions:

@@ -22,13 +22,3 @@ EXPONENTS: Final[dict[str, int]] = {
 def is_currency(code: str) -> bool:
     """Whether ISO 4217 lists it as a currency for payments."""
     return code in EXPONENTS
-
-
-def amount(minor_units: int, currency: str) -> str:
-    """For people: of EUR 1250 is "12.50", of JPY "1250". An unknown currency has two digits."""
-    digits = EXPONENTS.get(currency, 2)
-    sign, units = "-" if minor_units < 0 else "", abs(minor_units)
-    if digits == 0:
-        return f"{sign}{units}"
-    whole, part = divmod(units, 10**digits)
-    return f"{sign}{whole}.{part:0{digits}}"

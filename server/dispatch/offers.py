@@ -279,7 +279,7 @@ def reject_offer(command: c.RejectOffer, world: World) -> Decided | r.Refusal:
         reason=reason,
         note=note,
     )
-    world.known_driver(offer.driver_id)
+    world.require_driver(offer.driver_id)
     return Decided((rejected,), delivery.id, offer.id, driver_id=offer.driver_id)
 
 

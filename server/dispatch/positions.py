@@ -43,8 +43,8 @@ class Seen(Struct, frozen=True):
 def judge(seen: Seen, used: Seen | None, doubtful: Seen | None) -> Verdict:
     """Whether a position that has just arrived is used, after the one `used` last and one that was `doubtful` since.
 
-    1. (0, 0) is where phones are that do not know.
-    2. Older than the one in use by the phone's own times: of a backlog.
+    1. (0, 0) is never used: phones send it when they do not know their position.
+    2. One that is older by the phone's own times than the one in use is part of a backlog.
     3. Too inaccurate, or a jump that no driver makes: doubtful, until a second one agrees with it.
     """
     if seen.lat == 0 and seen.lon == 0:

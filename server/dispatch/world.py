@@ -188,6 +188,10 @@ class World:
         except NotThere:
             raise AssertionError(f"driver {driver_id} is named by a row but does not exist") from None
 
+    def require_driver(self, driver_id: str) -> None:
+        """Raises NeedsRows unless the driver's row is locked: the caller's events will change it."""
+        self.known_driver(driver_id)
+
     def touch_delivery(self, delivery_id: str) -> Delivery:
         """The delivery of an event, marked for saving, with a raised version unless it is new."""
         delivery = self.locked_delivery(delivery_id)

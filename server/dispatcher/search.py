@@ -30,7 +30,7 @@ from server.store.reads.waiting import Box, dispatchable_ids, dispatchable_in
 INDEX_SECONDS: Final = 0.1
 """The longest a search waits for Redis."""
 UNREAD_SECONDS: Final = 0.02
-"""And so much longer: a loop that was busy itself finds the answer there, but its timers come before it is read."""
+"""Added to it at the end: after a busy loop returns, its timers run before it reads an answer that is already there."""
 INDEX_REST_SECONDS: Final = 1.0
 """How long Redis is not used after it failed or was slow."""
 FEWEST: Final = 8

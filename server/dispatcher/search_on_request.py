@@ -65,7 +65,7 @@ class Candidates(Struct, frozen=True):
     no_driver: NoDriver | None = None
 
 
-class Asking:
+class SearchOnRequest:
     """Searches for one delivery at a time."""
 
     def __init__(

@@ -12,7 +12,7 @@ from server.dispatch.model import Actor
 from server.ids import new_id
 from server.notify.webhook_outbox import Outbox, body_of, headers_of
 from server.store.connections import Pool
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.queues.webhook_log import TEST, keep_test, to_test
 from server.store.queues.webhooks import Attempt
 
@@ -31,7 +31,7 @@ async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> 
         return None
     body = body_of(message)
     result = await outbox.sender.post(message.url, body.encode(), headers_of(message, message.at, body))
-    with asking():
+    with database_errors():
         await keep_test(pool, message, Attempt(message.at, result.status, result.ms, result.error))
     if result.error is None:
         outbox.look(webhook_id)

@@ -72,12 +72,12 @@ class Watch:
         self._lease = lease
         self._executor = executor
         self._policies = policies
-        self._now = asyncio.Event()
+        self._look_now = asyncio.Event()
         self._count_due = 0.0
 
     def look_now(self) -> None:
         """The numbers or their thresholds may have changed a lot."""
-        self._now.set()
+        self._look_now.set()
 
     def committed(self, commit: Committed) -> None:
         """New thresholds apply at once."""
@@ -90,7 +90,7 @@ class Watch:
             if not self._lease.held:
                 _forget()
                 await self._lease.taken.wait()
-            self._now.clear()
+            self._look_now.clear()
             started = time.monotonic()
             took = 0.0
             try:
@@ -102,7 +102,7 @@ class Watch:
                 log.warning("watch_failed", reason=repr(error))
             took = took or time.monotonic() - started
             LOOK_TIME.observe(took)
-            await wait_until_set(self._now, max(EVERY_SECONDS, REST_FACTOR * took))
+            await wait_until_set(self._look_now, max(EVERY_SECONDS, REST_FACTOR * took))
 
     async def look(self) -> None:
         """Measure every zone, and submit the commands that follow. Raises what the database raises."""

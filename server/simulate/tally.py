@@ -116,7 +116,7 @@ class Tally:
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
-    """The smallest value that at least this share of them does not exceed; None of nothing."""
+    """The smallest value that at least this share of them does not exceed; None if there are none."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 

@@ -1,4 +1,4 @@
-"""Reading for answers and screens: never under `execute`'s locks, never for deciding.
+"""Reads for responses and screens: without locks, and never to decide anything.
 
 Every read is one statement, so that what it shows belongs together, and is bounded in rows and in time.
 """
@@ -31,7 +31,7 @@ class DatabaseAway(Exception):
 
 
 @contextmanager
-def asking() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Around a read: converts errors of an unavailable database into DatabaseAway."""
     try:
         yield
@@ -46,7 +46,7 @@ async def fetch(pool: Queries, query: str, *args: Any, timeout_seconds: float = 
     """The rows. Raises DatabaseAway; also when the pool is closed."""
     if pool is None:
         raise DatabaseAway("closed")
-    with asking():
+    with database_errors():
         rows: list[Any] = await pool.fetch(query, *args, timeout=timeout_seconds)
     return rows
 

@@ -78,13 +78,13 @@ class Rows(Struct):
     """Deliveries with their offers and assignments, and drivers, as of one moment, and the database's time right before
     it.
 
-    On request, `xid` is the number of the reading transaction, `heard` whether any webhook is active, and `dead_nodes`
-    are those of the drivers' sessions that are no longer alive.
+    On request, `xid` is the number of the reading transaction, `has_webhooks` whether any webhook is active, and
+    `dead_nodes` are those of the drivers' sessions that are no longer alive.
     """
 
     now: datetime
     xid: str | None
-    heard: bool
+    has_webhooks: bool
     dead_nodes: list[str]
     deliveries: dict[str, Delivery]
     drivers: dict[str, Driver]
@@ -99,7 +99,7 @@ async def read_rows(
 
 def rows_of(answer: Any) -> Rows:
     """What READ or READ_IN_TRANSACTION answered."""
-    now, xid, heard, dead_nodes, *found = answer
+    now, xid, has_webhooks, dead_nodes, *found = answer
     deliveries = {row[0]: _delivery(row) for row in _decode(_delivery_rows, found[0])}
     for row in _decode(_offer_rows, found[1]):
         if row[1] in deliveries:
@@ -108,7 +108,7 @@ def rows_of(answer: Any) -> Rows:
         if row[1] in deliveries:
             deliveries[row[1]].assignments[row[0]] = Assignment(*row)
     drivers = {row[0]: driver_of([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
-    return Rows(now, xid, heard, dead_nodes or [], deliveries, drivers)
+    return Rows(now, xid, has_webhooks, dead_nodes or [], deliveries, drivers)
 
 
 def driver_of(columns: Sequence[Any]) -> Driver:

@@ -11,7 +11,7 @@ from server.store.query import fetch
 
 _DESCRIPTION: Final = "spelling, name, shape, helped_by, changed_by, changed_at"
 DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM zones WHERE name IS NOT NULL"  # noqa: S608 - constants
-"""Its rows are for `zone_of`."""
+"""Its rows are for `zone_from_row`."""
 CHANGED: Final = f"SELECT version, {_DESCRIPTION} FROM zones WHERE version > $1 ORDER BY version"  # noqa: S608 - constants
 SPELLINGS: Final = "SELECT key, spelling FROM zones ORDER BY name IS NULL LIMIT $1"
 SPELLED: Final = "SELECT key, spelling FROM zones WHERE key = ANY($1::text[])"
@@ -29,7 +29,7 @@ class ZoneInUse(Struct, frozen=True):
     waiting: int
 
 
-def zone_of(row: Any) -> Zone:
+def zone_from_row(row: Any) -> Zone:
     """A row of `DESCRIBED`."""
     key, name, shape, helped_by, changed_by, changed_at = row
     plain = msgspec.json.decode(shape) if shape is not None else None
@@ -42,7 +42,7 @@ async def changed_zones(pool: Pool, after: int) -> tuple[int, dict[str, Zone | N
     """
     rows = await fetch(pool, CHANGED, after)
     newest = max((row[0] for row in rows), default=after)
-    return newest, {row[1]: zone_of(row[1:]) if row[2] is not None else None for row in rows}
+    return newest, {row[1]: zone_from_row(row[1:]) if row[2] is not None else None for row in rows}
 
 
 async def read_spellings(pool: Pool, limit: int) -> dict[str, str]:

@@ -13,8 +13,8 @@ from server.redis.bus import LOGINS
 from server.settings import Settings
 from server.tasks import stop, supervised
 from server.web.access.api_keys import ApiKeys
-from server.web.access.devices import Devices
 from server.web.access.login_limits import SIGN_IN_TRIES, LoginLimits, Tries
+from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import Sessions
 from server.web.access.users import Passwords
 from server.web.api import system
@@ -68,7 +68,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
     app.state.passwords = Passwords()
     app.state.login_limits = LoginLimits()
     app.state.sign_in_tries = Tries(SIGN_IN_TRIES)
-    app.state.devices = Devices(app.state.sessions, settings.secrets)
+    app.state.login_marks = LoginMarks(app.state.sessions, settings.secrets)
     app.state.insights = InsightsReader()
     return app
 

@@ -56,7 +56,7 @@ class Handshake(Struct, frozen=True):
 
 
 def read_handshake(scope: Scope) -> Handshake:
-    """The token stands in `Authorization`, or among the subprotocols. A `lastSeq` that is no number never was."""
+    """The token is in `Authorization`, or among the subprotocols. A `lastSeq` that is not a number is ignored."""
     offered = cast("list[str]", scope.get("subprotocols", []))
     token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), None)
     for name, value in scope["headers"]:

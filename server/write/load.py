@@ -21,13 +21,13 @@ from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
 from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, rows_of
-from server.store.zones import DESCRIBED, SPELLED, zone_of
+from server.store.zones import DESCRIBED, SPELLED, zone_from_row
 
 
 class Named(Struct):
     """The rows that commands name, by how they name them. `whole_deliveries` also takes the drivers of their open
-    offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries of which
-    it takes to know what was posted first. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
+    offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries whose
+    first request is needed. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
     messages commands are about, `chat_messages` ids of such messages.
     """
 
@@ -134,7 +134,7 @@ class Loaded(Struct):
 
     world: World
     xid: str
-    heard: bool
+    has_webhooks: bool
 
 
 async def load(
@@ -170,7 +170,7 @@ async def load(
         policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
     if named.zones:
         await connection.execute(LOCK_ZONES)
-        zones = Zones(map(zone_of, await connection.fetch(DESCRIBED)))
+        zones = Zones(map(zone_from_row, await connection.fetch(DESCRIBED)))
     spellings = {name_key(name): spelled_before(name) for name in named.zone_names}
     if unknown := [key for key, known in spellings.items() if known is None]:
         spellings.update(await connection.fetch(SPELLED, unknown))
@@ -202,7 +202,7 @@ async def load(
         spellings,
         chats,
     )
-    return Loaded(world, rows.xid, rows.heard)
+    return Loaded(world, rows.xid, rows.has_webhooks)
 
 
 class _Planned(Struct):
@@ -217,7 +217,6 @@ _planned: WeakKeyDictionary[Any, _Planned] = WeakKeyDictionary()
 
 async def _replan(connection: Connection) -> None:
     """Discard the plans of this connection whenever a table has doubled.
-
 
     `save` joins the rows that it updates with the rows that it sends. A plan that was made while the table had a few
     dozen rows reads the whole table, and would still do so with a million rows.

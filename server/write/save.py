@@ -344,7 +344,7 @@ _ASSIGNMENT_CHANGES: Final = (
     "arrived_pickup_at", "arrived_dropoff_at", "failed_at", "details",
 )  # fmt: skip
 _VERSION: Final = {"version": "coalesce(u.version, 1)"}
-"""At its default it does not travel."""
+"""It is sent only if it is not the default."""
 _ALERT: Final = Alert.__struct_fields__
 _DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
 _NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at")

@@ -137,7 +137,7 @@ class Writer:
             )
             batch.decide(loaded.world)
             if batch.events:
-                if loaded.heard:
+                if loaded.has_webhooks:
                     batch.outbox = outbox_rows(batch.events, loaded.world)
                 await save(
                     self._open_connection,

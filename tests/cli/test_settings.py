@@ -186,12 +186,12 @@ import sys
 sys.modules["tzdata"] = None
 from datetime import UTC, datetime
 from server.board.templates import environment
-from server.settings import Settings, zone_of
+from server.settings import Settings, time_zone_of
 from server.store.reads.insights import start_of
 
 settings = Settings()
 environment(settings.time_zone)
-print(start_of(datetime(2026, 2, 1, 10, tzinfo=UTC), zone_of("UTC"), by_day=True))
+print(start_of(datetime(2026, 2, 1, 10, tzinfo=UTC), time_zone_of("UTC"), by_day=True))
 try:
     Settings(time_zone="Europe/Berlin")
 except ValueError as error:

@@ -14,7 +14,7 @@ from server.dispatch.codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import ERASED, Place
-from server.dispatch.money import EXPONENTS, amount, is_currency
+from server.dispatch.money import EXPONENTS, is_currency
 from server.dispatch.refusals import Refusal
 from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
 from server.dispatch.world import NeedsRows, World
@@ -86,22 +86,6 @@ def test_a_deed_happened_between_the_start_and_now_whatever_the_phone_believes(
 def test_a_start_in_the_future_is_no_reason_to_be_late() -> None:
     assert happened(NOW - minutes(5), NOW, arrived=NOW, start=NOW + seconds(1)) == NOW
     assert happened(NOW - minutes(5), None, arrived=NOW, start=NOW + seconds(1)) == NOW
-
-
-@pytest.mark.parametrize(
-    ("units", "currency", "text"),
-    [
-        (1250, "EUR", "12.50"),
-        (5, "USD", "0.05"),
-        (-5, "USD", "-0.05"),
-        (1250, "JPY", "1250"),
-        (-1250, "JPY", "-1250"),
-        (1250, "KWD", "1.250"),
-        (1250, "XYZ", "12.50"),
-    ],
-)
-def test_cents_are_minor_units_of_the_currency(units: int, currency: str, text: str) -> None:
-    assert amount(units, currency) == text
 
 
 def test_only_money_is_a_currency() -> None:

@@ -58,7 +58,7 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
     first, second = new_id(), new_id()
     async with undone(connection):
         loaded = await load(connection, Named(), DEFAULT_POLICY)
-        assert loaded.heard
+        assert loaded.has_webhooks
         world = loaded.world
         happened = happen(
             world,
@@ -82,11 +82,11 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
 
 async def test_a_batch_asks_whether_anybody_listens(connection: Any) -> None:
     async with undone(connection):
-        assert not (await load(connection, Named(), DEFAULT_POLICY)).heard
+        assert not (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
         await connection.execute(WEBHOOK, new_id(), ["*"], False)
-        assert not (await load(connection, Named(), DEFAULT_POLICY)).heard
+        assert not (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
         await connection.execute(WEBHOOK, new_id(), ["ticket.created"], True)
-        assert (await load(connection, Named(), DEFAULT_POLICY)).heard
+        assert (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
 
 
 def test_internal_events_are_not_sent() -> None:

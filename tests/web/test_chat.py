@@ -132,7 +132,7 @@ async def test_messages_are_paged(site: Site, problem: Check) -> None:
     dan = await site.driver("Dan")
     texts = [(await written(site, dan, f"Message {n}"))["text"] for n in range(5)]
     path, found = f"/admin/drivers/{dan.id}/messages?limit=2", []
-    cursor = ""
+    cursor: str | None = ""
     while cursor is not None:
         page = (await site.vic.get(path + (f"&cursor={cursor}" if cursor else ""))).json()
         found += [item["text"] for item in page["items"]]
@@ -173,4 +173,4 @@ async def test_ops_write_from_the_drivers_page(site: Site) -> None:
 
 
 async def _second_is_seen(lines: Any) -> bool:
-    return (await lines())[1].startswith("Call <me> / seen ")
+    return str((await lines())[1]).startswith("Call <me> / seen ")

@@ -193,7 +193,7 @@ async def test_without_redis_each_node_counts_for_itself(node: StartNode) -> Non
 
 
 async def test_a_browsers_mark_is_valid_for_the_names_it_logged_in_to(site: Site) -> None:
-    devices, client = site.node.app.state.devices, site.anonymous()
+    marks, client = site.node.app.state.login_marks, site.anonymous()
     for name in ("alice", "bob", "carol", "dora"):
         await add(site.node, name, "ops")
         assert (await client.post("/login", data={"name": name, "password": PASSWORD}, headers=HTML)).status_code == 303
@@ -203,7 +203,7 @@ async def test_a_browsers_mark_is_valid_for_the_names_it_logged_in_to(site: Site
     def known(name: str, cookie: str) -> str | None:
         scope: Any = {"type": "http", "scheme": "http", "headers": [(b"cookie", f"callboard_device={cookie}".encode())]}
         request: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
-        found: str | None = devices.known(request, name)
+        found: str | None = marks.known(request, name)
         return found
 
     assert all(known(name, kept) for name in ("alice", "bob", "carol", "DORA"))

@@ -25,7 +25,7 @@ from server.dispatch.model import (
     RiskCode,
 )
 from server.dispatch.policy import DEFAULT_POLICY, EscalationAction, Policy
-from server.settings import zone_of
+from server.settings import time_zone_of
 from server.store.reads.board import BoardDelivery
 from tests.builders import DROPOFF, NOW, PICKUP
 from tests.web.html_tree import parse
@@ -79,7 +79,7 @@ def test_a_date_has_its_year_on_every_screen(shown: str, text: str) -> None:
     ],
 )
 def test_a_time_says_as_much_of_its_day_as_is_needed(now: datetime, text: str) -> None:
-    assert lately(SAID, zone_of("Europe/Berlin"), now=now) == text
+    assert lately(SAID, time_zone_of("Europe/Berlin"), now=now) == text
 
 
 @pytest.mark.parametrize(

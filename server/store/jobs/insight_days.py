@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from server.settings import Settings, zone_of
+from server.settings import Settings, time_zone_of
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.insights import COUNTED, start_of
@@ -80,7 +80,7 @@ class InsightDays:
         now, first = await self._pool.fetchrow(FIRST_DELIVERY, timeout=STATEMENT_SECONDS)
         if first is None:
             return []
-        zone = zone_of(self._time_zone)
+        zone = time_zone_of(self._time_zone)
         earliest = max(now - BACK, first)
         known = {row[0] for row in await self._pool.fetch(DAYS, self._time_zone, now - BACK, timeout=STATEMENT_SECONDS)}
         found = []

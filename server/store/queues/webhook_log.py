@@ -169,7 +169,7 @@ async def redeliver(pool: Pool, post_id: str) -> str | None:
 
 
 async def redeliver_parked(pool: Pool, webhook_id: str) -> int:
-    """Send all parked messages of a webhook again, in order; returns how many. None if the webhook is inactive."""
+    """Send all parked messages of a webhook again, in order; returns how many."""
     total = 0
     while True:
         rows = await fetch(pool, f"{REDELIVER_PARKED} RETURNING 1", webhook_id, REDELIVERED_AT_ONCE)

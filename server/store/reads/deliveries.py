@@ -88,9 +88,6 @@ class DeliveryFilter(Struct, frozen=True):
     words: str | None = None
 
 
-ANY: Final = DeliveryFilter()
-
-
 async def read_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
     """Newest first, those older than the delivery `before`. Raises DatabaseAway, also after 5 s."""
     query, args = page_of(wanted, before, limit)

@@ -218,11 +218,11 @@ async def read_alerts(pool: Pool, zone: str | None, before: str | None, limit: i
 
 
 async def read_offer_numbers(pool: Pool, since: datetime, zone: str | None) -> OfferNumbers:
-    """Of a window from `since` till now."""
+    """The numbers from `since` until now. Raises DatabaseAway."""
     row = await fetch_one(pool, OFFER_NUMBERS, since, zone, since - LONGEST_OFFER)
     return OfferNumbers(*(*row[:9], dict(zip(row[9], row[10], strict=True))))
 
 
 async def read_delivery_numbers(pool: Pool, since: datetime, zone: str | None) -> DeliveryNumbers:
-    """Of a window from `since` till now."""
+    """The numbers from `since` until now. Raises DatabaseAway."""
     return DeliveryNumbers(*await fetch_one(pool, DELIVERY_NUMBERS, since, zone))

@@ -22,7 +22,7 @@ from server.dispatch.zones import DEFAULT_ZONE
 from server.dispatcher.search_on_request import NoDriverFound, NotChosen
 from server.ids import new_id
 from server.node import Node
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.reads.deliveries import (
     DeliveryFilter,
     TimelineEvent,
@@ -288,8 +288,8 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     answers={200: a.CandidatesView},
 )
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    with asking():
-        found = await node_of(request).asking.candidates(id_in_path(delivery_id))
+    with database_errors():
+        found = await node_of(request).on_request.candidates(id_in_path(delivery_id))
     if found is None:
         raise not_found()
     why = found.no_driver
@@ -319,7 +319,7 @@ def _not_chosen(drivers: Iterable[NotChosen]) -> list[a.NotChosen]:
 )
 async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
-    found = await node_of(request).asking.search(await delivery_of(request, delivery_id), request.user.actor)
+    found = await node_of(request).on_request.search(await delivery_of(request, delivery_id), request.user.actor)
     if isinstance(found, NoDriverFound):
         # A key of one seller gets no data of drivers.
         alone = request.user.seller is not None

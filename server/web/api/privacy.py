@@ -7,7 +7,7 @@ import structlog
 from litestar.response.base import ASGIResponse
 
 from server.store.jobs.privacy import erase_person
-from server.store.query import asking
+from server.store.query import database_errors
 from server.web.access.guards import ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 )
 async def erase(request: Call) -> ASGIResponse:
     given = await ERASURE.of(request)
-    with asking():
+    with database_errors():
         erased = await erase_person(node_of(request).database, re.sub("[^0-9]", "", given.phone), request.user.actor.id)
     rows = erased.rows
     log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)

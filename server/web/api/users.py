@@ -7,7 +7,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.users import Person, PersonRole, find_person, list_people
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.users import (
@@ -84,7 +84,7 @@ def user_view(person: Person) -> UserView:
 )
 async def list_users(request: Call) -> ASGIResponse:
     asked = PAGE.of(request)
-    with asking():
+    with database_errors():
         found = await list_people(pool_of(request), BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda person: (person.id,), user_view))
 
@@ -130,7 +130,7 @@ async def made(request: Call, name: str, role: PersonRole, password: str) -> Per
     """Create a user. Raises 409, 422 or DatabaseAway."""
     pool = pool_of(request)
     try:
-        with asking():
+        with database_errors():
             person_id = await add_person(pool, name, role, password)
             person = await find_person(pool, person_id)
     except PersonRefused as refused:
@@ -144,7 +144,7 @@ async def changed(request: Call, user_id: str, **changes: Any) -> Person:
     """Change a user, and end their sessions at once. Raises 404, 409, 422 or DatabaseAway."""
     known = id_in_path(user_id)
     try:
-        with asking():
+        with database_errors():
             person = await change_person(pool_of(request), known, **changes)
     except PersonRefused as refused:
         raise as_problem(refused) from None

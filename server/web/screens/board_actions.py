@@ -23,7 +23,7 @@ from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
 from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.reads.drivers import read_driver
 from server.store.reads.operations import read_alert
 from server.web.access.guards import OPS
@@ -205,8 +205,8 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """One search now; a scheduled order is dispatched by it only if the dialog said so."""
     known = id_in_path(delivery_id)
     early = (await read_form(request, BoardForm)).ticked("early")
-    with asking():
-        found = await node_of(request).asking.search(known, request.user.actor, early=early)
+    with database_errors():
+        found = await node_of(request).on_request.search(known, request.user.actor, early=early)
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NoDriverFound):

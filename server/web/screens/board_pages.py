@@ -15,7 +15,7 @@ from server.dispatch.availability import gone_since
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, work_of
 from server.store.reads.chat import read_chat
 from server.store.reads.deliveries import read_delivery, read_timeline
@@ -50,7 +50,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     known = id_in_path(text)
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current
-    with asking():
+    with database_errors():
         found = (await read_deliveries(pool, [known])).get(known)
     if found is None:
         raise not_found()

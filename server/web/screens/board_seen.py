@@ -21,7 +21,7 @@ from server.dispatch.model import Actor, Delivery, Driver
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.store.connections import Pool
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.waiting import read_deliveries
@@ -114,7 +114,7 @@ async def read_seen(pool: Pool, ids: Sequence[str]) -> dict[str, tuple[Delivery,
     The events are read before the orders: one in between counts as news, though the dialog may show it already.
     """
     last = await last_events(pool, ids)
-    with asking():
+    with database_errors():
         found = await read_deliveries(pool, ids)
     return {known: (found[known], _seen(found[known], last[known])) for known in ids if known in found}
 

@@ -18,8 +18,8 @@ from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_M
 from server.contract.views import instant
 from server.contract.words import REASONS, words
 from server.node import Node
-from server.settings import zone_of
-from server.store.query import asking
+from server.settings import time_zone_of
+from server.store.query import database_errors
 from server.store.reads.insights import read_groups, read_zones
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call
@@ -57,7 +57,7 @@ class InsightsReader:
 
     async def read(self, node: Node, window: Window, zone: str | None) -> Insights:
         """The insights of this window till now. Raises DatabaseAway."""
-        with asking():
+        with database_errors():
             async with asyncio.timeout(WAIT_SECONDS), self._asking:
                 kept = self._kept.get((window.key, zone))
                 if kept is not None and time.monotonic() - kept[0] < KEPT_SECONDS:
@@ -71,7 +71,7 @@ class InsightsReader:
 
 async def _read(node: Node, window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
-    local = zone_of(time_zone)
+    local = time_zone_of(time_zone)
     since = window.start(now, local)
     return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
 
@@ -107,7 +107,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,
-        moment=_moments(zone_of(node.settings.time_zone), window),
+        moment=_moments(time_zone_of(node.settings.time_zone), window),
     )
 
 

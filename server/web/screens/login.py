@@ -14,11 +14,11 @@ from litestar.datastructures import Cookie
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.users import PersonRole
 from server.web.access.auth import address_of
-from server.web.access.devices import Devices
 from server.web.access.login_limits import LoginLimits
+from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
 from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
@@ -105,14 +105,14 @@ async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> 
     state, sessions, address = request.app.state, sessions_of(request), address_of(request)
     limits: LoginLimits = state.login_limits
     passwords: Passwords = state.passwords
-    devices: Devices = state.devices
-    begun = limits.begin(name, address, time.monotonic(), devices.known(request, name))
+    marks: LoginMarks = state.login_marks
+    begun = limits.begin(name, address, time.monotonic(), marks.known(request, name))
     if isinstance(begun, int):
         log.warning("login_limited", address=address)
         raise too_many(begun)
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            with asking():
+            with database_errors():
                 person = await passwords.person_of(state.node.database.pool, name, password[:PASSWORD_LIMIT])
     except TimeoutError:
         raise try_again() from None
@@ -164,10 +164,10 @@ def is_from_here(request: Request[Any, Any, Any]) -> bool:
 
 def _logged_in(request: Request[Any, Any, Any], session: LoginSession, name: str) -> list[tuple[str, str]]:
     """The headers that keep the session's token in the browser, and make the browser known for this name."""
-    devices: Devices = request.app.state.devices
+    marks: LoginMarks = request.app.state.login_marks
     return [
         ("Set-Cookie", _session_cookie(request, session.token)),
-        ("Set-Cookie", devices.cookie(request, name).to_header(header="")),
+        ("Set-Cookie", marks.cookie(request, name).to_header(header="")),
     ]
 
 

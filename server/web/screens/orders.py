@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 
 from server.dispatch.model import DeliveryStatus
 from server.ids import canonical
-from server.settings import zone_of
+from server.settings import time_zone_of
 from server.store.query import DatabaseAway
 from server.store.reads.deliveries import DeliveryFilter, read_deliveries
 from server.store.reads.drivers import read_names
@@ -64,7 +64,7 @@ def _given(chosen: dict[str, str]) -> dict[str, Any]:
 def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str | None]:
     """The filters of the form, and the mistake in it, if any."""
     node = node_of(request)
-    zone = zone_of(node.settings.time_zone)
+    zone = time_zone_of(node.settings.time_zone)
     days: dict[str, datetime] = {}
     for name in ("from", "to"):
         try:

@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.users import Person, PersonRole, find_person, list_people
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
@@ -105,7 +105,7 @@ def in_words(problem: Problem) -> str:
 
 
 async def _found(request: Call, user_id: str) -> Person:
-    with asking():
+    with database_errors():
         person = await find_person(pool_of(request), id_in_path(user_id))
     if person is None:
         raise not_found()
@@ -113,7 +113,7 @@ async def _found(request: Call, user_id: str) -> Person:
 
 
 async def _people(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
-    with asking():
+    with database_errors():
         everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
     shown = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
     return await page(

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from server.dispatch import commands as c
 from server.dispatch.names import name_key
 from server.dispatch.zones import Zone
-from server.store.query import asking
+from server.store.query import database_errors
 from server.store.zones import zones_in_use
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
@@ -90,7 +90,7 @@ def _filled(zone: Zone) -> dict[str, str]:
 async def _zones(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
     node = node_of(request)
     known = node.zones.current
-    with asking():
+    with database_errors():
         in_use = {name_key(zone.key): zone for zone in await zones_in_use(node.database.pool, SHOWN_LIMIT)}
     rows = [
         (

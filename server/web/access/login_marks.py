@@ -29,8 +29,8 @@ COOKIE_LIMIT: Final = 500
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-class Devices:
-    """Makes and reads the marks of devices."""
+class LoginMarks:
+    """Makes and reads the marks of browsers."""
 
     def __init__(self, sessions: Sessions, secrets_: tuple[str, ...]) -> None:
         self._sessions = sessions
