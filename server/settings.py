@@ -48,7 +48,7 @@ def time_zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
-def _lower(value: Any) -> Any:
+def _lower(value: object) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 

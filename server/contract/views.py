@@ -39,7 +39,7 @@ def parse_instant(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
-def _jsonable(value: Any) -> Any:
+def _jsonable(value: object) -> Any:
     if isinstance(value, datetime):
         return instant(value)
     raise NotImplementedError(f"cannot write a {type(value).__name__} as JSON")
@@ -48,7 +48,7 @@ def _jsonable(value: Any) -> Any:
 _encoder = msgspec.json.Encoder(enc_hook=_jsonable)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """JSON text of views and messages, which contain instants as text already."""
     return _encoder.encode(value).decode()
 

@@ -46,7 +46,7 @@ class Event(Struct, frozen=True, kw_only=True):
     offer_id: str | None = None
     assignment_id: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Further data, ready for JSON, in camelCase; reasons are here."""
         return {}
 
@@ -61,7 +61,7 @@ class DeliveryCreated(Event, frozen=True, kw_only=True):
     delivery: Delivery
     posted: Mapping[str, Any] | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         d = self.delivery
         data: dict[str, Any] = {
             "sellerId": d.seller_id,
@@ -81,7 +81,7 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.ready"
     early: bool = False
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"early": True} if self.early else {}
 
 
@@ -92,8 +92,8 @@ class SearchFailed(Event, frozen=True, kw_only=True):
     reason: str
     nearest: Nearest | None = None
 
-    def data(self) -> dict[str, Any]:
-        known = {"reason": self.reason}
+    def data(self) -> dict[str, object]:
+        known: dict[str, object] = {"reason": self.reason}
         return known if self.nearest is None else {**known, "nearest": to_builtins(self.nearest)}
 
 
@@ -104,7 +104,7 @@ class OfferCreated(Event, frozen=True, kw_only=True):
     offer: Offer
     reason: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         data: dict[str, Any] = {
             "attempt": self.offer.attempt,
             "expiresAt": instant(self.offer.expires_at),
@@ -127,7 +127,7 @@ class OfferAccepted(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "offer.accepted"
     response_ms: int
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"responseTimeMs": self.response_ms}
 
 
@@ -139,7 +139,7 @@ class OfferRejected(Event, frozen=True, kw_only=True):
     reason: str | None = None
     note: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"responseTimeMs": self.response_ms, "reason": self.reason, "note": self.note}
 
 
@@ -149,7 +149,7 @@ class OfferExpired(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "offer.expired"
     auto_accepted: bool
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"autoAccepted": self.auto_accepted}
 
 
@@ -159,7 +159,7 @@ class OfferWithdrawn(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "offer.withdrawn"
     reason: str
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"reason": self.reason}
 
 
@@ -173,7 +173,7 @@ class DeliveryAssigned(Event, frozen=True, kw_only=True):
     reason: str | None = None
     delivery_at: datetime | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         data: dict[str, Any] = {"source": self.assignment.source}
         if self.reason is not None:
             data["reason"] = self.reason
@@ -200,7 +200,7 @@ class JobEvent(Event, frozen=True, kw_only=True):
         """The moment of the action."""
         return self.happened_at or self.at
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, object]:
         """What of this is there."""
         data: dict[str, Any] = {}
         if self.happened_at is not None:
@@ -212,7 +212,7 @@ class JobEvent(Event, frozen=True, kw_only=True):
             data["note"] = self.note
         return data
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return self.details()
 
 
@@ -222,7 +222,7 @@ class DeliveryArrived(JobEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.arrived"
     where: Stop
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"where": self.where, "distanceKm": self.distance_km, **self.details()}
 
 
@@ -231,7 +231,7 @@ class DeliveryPickedUp(JobEvent, frozen=True, kw_only=True):
 
     type: ClassVar[str] = "delivery.picked_up"
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"distanceKm": self.distance_km, **self.details()}
 
 
@@ -246,7 +246,7 @@ class DeliveryDelivered(JobEvent, frozen=True, kw_only=True):
     handover: Handover | None = None
     unproven: tuple[str, ...] = ()
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         data = {"distanceKm": self.distance_km, **self.details()}
         if self.handover is not None and self.handover.pin is not None:
             data["pin"] = self.handover.pin
@@ -285,7 +285,7 @@ class ProofAdded(JobEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.proof_added"
     proof: Proof
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"proofId": self.proof.id, "kind": self.proof.kind, **self.details()}
 
 
@@ -295,7 +295,7 @@ class PinWrong(JobEvent, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.pin_wrong"
     tries: int
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"tries": self.tries, **self.details()}
 
 
@@ -308,7 +308,7 @@ class LateReport(JobEvent, frozen=True, kw_only=True):
     what: str
     now_with: NowWith
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"what": self.what, "nowWith": self.now_with, **self.details()}
 
 
@@ -319,7 +319,7 @@ class DeliveryChanged(Event, frozen=True, kw_only=True):
     changes: Mapping[str, tuple[Any, Any]]
     reason: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         changes: dict[str, Any] = {}
         fields: list[str] = []
         for name, (old, new) in self.changes.items():
@@ -347,7 +347,7 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _public(value: Any) -> Any:
+def _public(value: object) -> Any:
     """JSON of a value without the people in it."""
     if isinstance(value, Place):
         return {"lat": value.lat, "lon": value.lon, "address": value.address}
@@ -373,7 +373,7 @@ class DeliveryRetried(Event, frozen=True, kw_only=True):
     pickup: Place
     store: Place | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"reason": self.reason, "pickup": _public(self.pickup)}
 
 
@@ -384,7 +384,7 @@ class DeliveryAtRisk(Event, frozen=True, kw_only=True):
     risk: RiskCode
     since: datetime
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"risk": self.risk, "since": instant(self.since)}
 
 
@@ -394,7 +394,7 @@ class DeliveryRecovered(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.recovered"
     risk: RiskCode
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"risk": self.risk}
 
 
@@ -406,7 +406,7 @@ class RiskEscalated(Event, frozen=True, kw_only=True):
     level: int
     actions: tuple[str, ...]
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"risk": self.risk, "level": self.level, "actions": list(self.actions)}
 
 
@@ -416,7 +416,7 @@ class RiskAcknowledged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.risk_acknowledged"
     note: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"note": self.note}
 
 
@@ -426,7 +426,7 @@ class DeliveryCancelled(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.cancelled"
     reason: str
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"reason": self.reason}
 
 
@@ -441,7 +441,7 @@ class DeliveryReassigned(Event, frozen=True, kw_only=True):
     pickup: Place | None = None
     store: Place | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         data: dict[str, Any] = {"reason": self.reason, "forced": self.forced}
         if self.pickup is not None:
             data["pickup"] = _public(self.pickup)
@@ -456,7 +456,7 @@ class DeliveryEscalated(Event, frozen=True, kw_only=True):
     actions: tuple[str, ...]
     minutes_since_creation: int
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {
             "level": self.level,
             "actions": list(self.actions),
@@ -470,7 +470,7 @@ class EscalationAcknowledged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "delivery.acknowledged"
     note: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"note": self.note}
 
 
@@ -480,7 +480,7 @@ class TicketCreated(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "ticket.created"
     ticket: Ticket
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         t = self.ticket
         return {"ticketId": t.id, "priority": t.priority, "title": t.title, "actionUrl": t.action_url}
 
@@ -491,7 +491,7 @@ class DriverRegistered(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "driver.registered"
     driver: Driver
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"name": self.driver.name, "zone": self.driver.zone}
 
 
@@ -501,7 +501,7 @@ class DriverChanged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "driver.changed"
     changes: Mapping[str, tuple[Any, Any]]
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         details = {
             camel(name): {"old": _public(old), "new": _public(new)}
             for name, (old, new) in self.changes.items()
@@ -532,7 +532,7 @@ class DriverConnected(Event, frozen=True, kw_only=True):
     superseded_node: str | None = None
     unbroken: bool = False
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"sessionId": self.session_id, "superseded": self.superseded}
 
 
@@ -543,7 +543,7 @@ class DriverDisconnected(Event, frozen=True, kw_only=True):
     session_id: str
     lost_at: datetime
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"sessionId": self.session_id}
 
 
@@ -562,7 +562,7 @@ class AvailabilityChanged(Event, frozen=True, kw_only=True):
     before: Availability | None = None
     forgiven: bool = False
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"from": self.from_, "to": self.to, "reason": self.reason, "until": instant_or_none(self.until)}
 
 
@@ -578,7 +578,7 @@ class MessageSent(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "driver.message_sent"
     message: ChatMessage
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"messageId": self.message.id, "byDriver": self.message.by_driver}
 
 
@@ -588,7 +588,7 @@ class MessageSeen(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "driver.message_seen"
     message_id: str
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"messageId": self.message_id}
 
 
@@ -598,7 +598,7 @@ class AlertRaised(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "alert.raised"
     alert: Alert
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         a = self.alert
         return {"alertId": a.id, "kind": a.kind, "zone": a.zone, "value": a.value, "threshold": a.threshold}
 
@@ -610,7 +610,7 @@ class AlertResolved(Event, frozen=True, kw_only=True):
     alert: Alert
     value: float
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         a = self.alert
         return {
             "alertId": a.id,
@@ -628,7 +628,7 @@ class AlertAcknowledged(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "alert.acknowledged"
     alert: Alert
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"alertId": self.alert.id, "kind": self.alert.kind, "zone": self.alert.zone}
 
 
@@ -639,7 +639,7 @@ class ZoneChanged(Event, frozen=True, kw_only=True):
     zone: Zone
     area_km2: float | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         z = self.zone
         area = round(self.area_km2, 3) if self.area_km2 is not None else None
         return {"key": z.key, "name": z.name, "helpedBy": [*z.helped_by], "areaKm2": area}
@@ -651,7 +651,7 @@ class ZoneRemoved(Event, frozen=True, kw_only=True):
     type: ClassVar[str] = "zone.removed"
     key: str
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"key": self.key}
 
 
@@ -662,7 +662,7 @@ class PolicyChanged(Event, frozen=True, kw_only=True):
     policy: Policy
     reason: str | None = None
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         return {"version": self.policy.version, "reason": self.reason}
 
 

@@ -83,7 +83,7 @@ def _is_number(part: Any) -> bool:
     return isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
 
 
-def plain(shape: Shape) -> dict[str, Any]:
+def plain(shape: Shape) -> dict[str, object]:
     """A valid shape without heights, and with all numbers as floats."""
     coordinates = shape["coordinates"]
     polygons = [coordinates] if shape["type"] == "Polygon" else coordinates

@@ -102,7 +102,7 @@ def _for_eyes(stream: TextIO) -> Processor:
     return render
 
 
-def _harmless(value: Any, is_traceback: bool) -> Any:
+def _harmless(value: object, is_traceback: bool) -> Any:
     """The value without control characters for a terminal; a traceback keeps its lines."""
     if value is None or isinstance(value, bool | int | float):
         return value

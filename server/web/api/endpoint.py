@@ -78,7 +78,7 @@ class Body(Generic[T]):
                 raise invalid([FieldError(found, "must not contain the character NUL")])
         return body
 
-    def _leniently(self, value: Any, error: msgspec.ValidationError) -> T:
+    def _leniently(self, value: object, error: msgspec.ValidationError) -> T:
         """The body, if its only error is that integers are written as `5.0`, which JSON allows."""
         try:
             return msgspec.convert(with_whole_numbers(value, self.kind), self.kind)

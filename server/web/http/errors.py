@@ -225,7 +225,7 @@ async def send_problem(send: Send, problem: Problem) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _content(problem: Problem) -> dict[str, Any]:
+def _content(problem: Problem) -> dict[str, object]:
     kind = problem.kind
     return {
         "type": TYPE_PREFIX + kind.code,

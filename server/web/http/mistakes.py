@@ -19,7 +19,7 @@ DEEPEST: Final = 4
 _PLACE = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 
 
-def mistakes_in(kind: type, value: Any, first: msgspec.ValidationError, *, strict: bool = True) -> list[FieldError]:
+def mistakes_in(kind: type, value: object, first: msgspec.ValidationError, *, strict: bool = True) -> list[FieldError]:
     """The errors of a value for a struct of this type; `first` is the one that msgspec found."""
     found: list[FieldError] = []
     if isinstance(value, dict):
@@ -52,7 +52,7 @@ def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: 
                 yield FieldError(f"{at}{name}"[:200], "is an unknown field")
 
 
-def with_whole_numbers(value: Any, kind: Any) -> Any:
+def with_whole_numbers(value: object, kind: Any) -> Any:
     """The value with `5.0` as 5 where the type allows only an integer."""
     inner = _struct_in(kind)
     if isinstance(value, dict) and inner is not None:
@@ -103,7 +103,7 @@ def missing_in(kind: type, value: dict[str, Any], at: str = "") -> list[FieldErr
     return missing
 
 
-def nul_in(value: Any, at: str = "") -> str | None:
+def nul_in(value: object, at: str = "") -> str | None:
     """The wire path of a text with a NUL in a decoded body, if any."""
     if isinstance(value, str):
         return at if "\x00" in value else None

@@ -44,7 +44,7 @@ class Pager(Generic[K]):
 
     def page(
         self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], Any]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """`{items, nextCursor}` of rows; the caller reads one row more than `limit`."""
         more = len(rows) > limit
         shown = rows[:limit]
