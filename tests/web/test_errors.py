@@ -88,15 +88,16 @@ async def test_an_unknown_address_or_method_is_a_problem(site: Site, problem: Ch
     assert (await site.ada.head(f"/deliveries/{new_id()}/cancel")).status_code == 405
 
 
-async def test_what_the_rules_refuse_is_a_conflict_but_for_five(problem: Check) -> None:
+async def test_what_the_rules_refuse_is_a_conflict_but_for_six(problem: Check) -> None:
     refusals_there_are = [one for one in vars(refusals).values() if isinstance(one, Refusal)]
     for refusal in refusals_there_are:
         shown = errors.refused(refusal)
         special = {
             "not_found": 404, "try_again": 503, "internal_error": 500, "not_yet_supported": 503, "pay_required": 422,
+            "too_many_messages": 429,
         }  # fmt: skip
         assert shown.kind.status == special.get(refusal.code, 409)
-        assert shown.kind.code == refusal.code
+        assert shown.kind.code == {"too_many_messages": "too_many_requests"}.get(refusal.code, refusal.code)
     assert errors.refused(refusals.TRY_AGAIN).headers["Retry-After"] == "1"
     assert errors.too_many(30).headers["Retry-After"] == "30"
     assert errors.unless_refused(7) == 7
