@@ -25,6 +25,7 @@ from server.dispatcher.matcher import Matcher
 from server.dispatcher.search import Finder
 from server.dispatcher.search_on_request import SearchOnRequest
 from server.ids import new_id
+from server.images.worker import Images
 from server.lease import Lease
 from server.metrics import LOOP_LAG
 from server.notify.counts import count_commit
@@ -131,6 +132,7 @@ class Node:
             clock=self.clock,
             redis_connected=lambda: self.bus.connected,
         )
+        self.images = Images()
         self.revocations = Revocations(pool, self.hub, self.bus, self.clock)
         self.feed = Feed(
             pool=pool,

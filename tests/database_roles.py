@@ -49,6 +49,7 @@ OTHERS_WRITE: Final = {
     "insight_days": "INSERT",
     "leases": "INSERT, UPDATE",
     "nodes": "INSERT, UPDATE, DELETE",
+    "proofs": "INSERT, DELETE",
     "notices": "UPDATE",
     "push_keys": "INSERT",
     "push_subscriptions": "INSERT, UPDATE, DELETE",
@@ -85,8 +86,8 @@ PRIVACY_UPDATES: Final = {
     "webhook_deliveries": ("body",),
 }
 """The columns that erasing writes: everything personal, and nothing else."""
-PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE"}
-"""Its own record of what it still has to do."""
+PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE", "proofs": "DELETE"}
+"""Its own record of what it still has to do, and the photos, of which nothing can be kept."""
 
 
 async def divide(url: str) -> None:

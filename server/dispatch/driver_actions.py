@@ -19,6 +19,8 @@ from server.dispatch.travel import km_away
 from server.dispatch.world import World
 
 PIN_TRIES: Final = 5
+PROOF_LIMIT: Final = 20
+"""Photos and signatures of one assignment."""
 HERE_FOR: Final = timedelta(seconds=60)
 """How old a position may be to count as the place of an action that happens now."""
 
@@ -272,6 +274,8 @@ def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
         return job.done()
     if job.assignment.status not in ("ACTIVE", *CARRIED):
         return job.late(e.ProofAdded)
+    if len(job.details.proofs) >= PROOF_LIMIT:
+        return r.TOO_MANY_PROOFS
     return job.done(e.ProofAdded(proof=command.proof, **job.fields()))
 
 

@@ -49,6 +49,7 @@ OFFER_OPEN = Refusal("offer_open", "This delivery has an open offer. Send replac
 PAY_REQUIRED = Refusal("pay_required", "The policy pays in another currency. Send driverPayCents.")
 PIN_WRONG = Refusal("pin_wrong", "This is not the PIN of this delivery.")
 PIN_LOCKED = Refusal("pin_locked", "Too many wrong PINs. Ask your dispatcher.")
+TOO_MANY_PROOFS = Refusal("too_many_proofs", "This assignment already has 20 photos and signatures.")
 HAS_ACTIVE_WORK = Refusal("has_active_work", "This driver still has active deliveries.")
 DRIVER_DEACTIVATED = Refusal("driver_deactivated", "This driver is deactivated.")
 TOO_MANY_UNSEEN = Refusal("too_many_unseen", "This driver has 50 messages that they have not seen. Call them.")

@@ -34,6 +34,10 @@ HEAD_LIMIT_BYTES: Final = 32_768
 HEADERS_LIMIT: Final = 100
 MESSAGE_LIMIT_BYTES: Final = 1_048_576
 """A complete request with chunk sizes and trailers. Handlers limit the body itself."""
+UPLOADS: Final = b"/proofs"
+"""The end of the paths that files are sent to: they may be larger, and take longer on a phone's network."""
+UPLOAD_LIMIT_BYTES: Final = 6 * 1_048_576
+UPLOAD_SECONDS: Final = 120.0
 PIPELINE_LIMIT: Final = 64
 """Requests of a connection that may wait while one is being answered."""
 FRAMES_A_SECOND: Final = 100.0
@@ -80,6 +84,9 @@ TOO_SLOW: Final = FinalAnswer(
     "slow", errors.REQUEST_TIMEOUT, f"The request did not arrive within {REQUEST_SECONDS:g} s."
 )
 TOO_LONG: Final = FinalAnswer("long", errors.TOO_LARGE, f"The limit of a request is {MESSAGE_LIMIT_BYTES} bytes.")
+UPLOAD_TOO_LONG: Final = FinalAnswer(
+    "upload_long", errors.TOO_LARGE, f"The limit of an upload is {UPLOAD_LIMIT_BYTES} bytes."
+)
 HEAD_TOO_LARGE: Final = FinalAnswer(
     "head",
     errors.HEAD_TOO_LARGE,
@@ -99,6 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         self._part: Part | None = None
         self._taken = 0
+        self._limit = MESSAGE_LIMIT_BYTES
         self._chunk = 0
         self._refusal = MALFORMED
         self._over = False
@@ -128,13 +136,14 @@ class BoundedHttp(HttpToolsProtocol):
                 self._taken += len(data)
                 if self._part == "head" and self._taken > HEAD_LIMIT_BYTES:
                     self._refuse(HEAD_TOO_LARGE)
-                elif self._taken > MESSAGE_LIMIT_BYTES:
-                    self._refuse(TOO_LONG)
+                elif self._taken > self._limit:
+                    self._refuse(TOO_LONG if self._limit == MESSAGE_LIMIT_BYTES else UPLOAD_TOO_LONG)
 
     def on_message_begin(self) -> None:
         """A request begins. What else came with its first bytes is not counted, nor are they."""
         super().on_message_begin()
         self._part = "head"
+        self._limit = MESSAGE_LIMIT_BYTES
         self._has_host = False
         self._taken = -self._chunk
         self.deadline = self.loop.time() + REQUEST_SECONDS
@@ -160,6 +169,9 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.headers) > HEADERS_LIMIT or (self._may_be_too_large() and self._head_bytes() > HEAD_LIMIT_BYTES):
             self._refusal = HEAD_TOO_LARGE
             raise _Refused
+        if self.url.partition(b"?")[0].endswith(UPLOADS):
+            self._limit = UPLOAD_LIMIT_BYTES
+            self.deadline += UPLOAD_SECONDS - REQUEST_SECONDS
         super().on_headers_complete()
         if len(self.pipeline) > PIPELINE_LIMIT:
             self._refusal = TOO_MANY_WAITING

@@ -13,6 +13,7 @@ from piccolo.columns import (
     BigInt,
     BigSerial,
     Boolean,
+    Bytea,
     Column,
     DoublePrecision,
     Integer,
@@ -316,6 +317,18 @@ class Assignment(Table, tablename="assignments"):
     failed_at = _at(null=True)
     pickup_due_at = _at(null=True)
     details = JSONB(default=None, null=True)
+
+
+class Proof(Table, tablename="proofs"):
+    """A photo or signature of a handover: `content` was encoded anew, without metadata."""
+
+    id = UUID(primary_key=True, default=None)
+    delivery_id = _uuid()
+    assignment_id = _uuid()
+    kind = _text()
+    media_type = _text()
+    content = Bytea(default=None)
+    created_at = _at()
 
 
 class Erasure(Table, tablename="erasures"):
@@ -631,6 +644,7 @@ TABLES: Final[list[type[Table]]] = [
     UnassignedOrder,
     DriverOffer,
     Assignment,
+    Proof,
     Erasure,
     SupportTicket,
     Event,

@@ -8,6 +8,7 @@ import { Connection, Refused } from "./connection.js";
 import { Guard } from "./guard.js";
 import { newId } from "./ids.js";
 import { Place } from "./place.js";
+import { upload } from "./proofs.js";
 import { Push } from "./push.js";
 import { askBreak, askLeave, askPlace, askWords, sent } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
@@ -243,6 +244,35 @@ const write = async () => {
     draw();
   }
 };
+
+/** @type {Map<string, string>} the id of the upload of a picture that was not confirmed */
+const uploads = new Map();
+
+// A picture that was chosen is sent at once; if that fails, the same one chosen again is the same upload.
+byId("jobs").addEventListener("change", async ({ target }) => {
+  const kind = target instanceof HTMLInputElement && target.type === "file" ? target.dataset.kind : undefined;
+  if (!(target instanceof HTMLInputElement) || kind === undefined) return;
+  const file = target.files?.[0];
+  const assignment = state.assignments[target.closest("article")?.dataset.id ?? ""];
+  const token = kept();
+  if (!file || !assignment || token === null) return;
+  const what = `${kind} ${assignment.id}`;
+  busyWith.add(what);
+  draw();
+  const picture = [what, file.name, file.size, file.lastModified].join(" ");
+  const actionId = uploads.get(picture) ?? newId();
+  uploads.set(picture, actionId);
+  const done = await upload(assignment, kind, file, token, actionId);
+  busyWith.delete(what);
+  if (done) {
+    uploads.delete(picture);
+    adopt(say(state, "good", "The picture is sent."));
+  } else {
+    target.value = "";
+    adopt(failed(text("The picture was not sent. Try again.")));
+  }
+  draw();
+});
 
 /**
  * What went wrong, in the words of the page.

@@ -284,6 +284,13 @@ export class View {
     drawStop(dropoff, assignment.dropoff, text("Map to the drop-off from {store}", { store: assignment.storeName }));
     pickup.classList.toggle("done", picked);
     dropoff.classList.toggle("done", done !== null);
+    const required = picked && !done ? (assignment.proofRequired ?? []) : [];
+    show(within(article, ".proofs"), required.includes("photo") || required.includes("signature"));
+    for (const kind of /** @type {const} */ (["photo", "signature"])) {
+      const input = within(article, `input[data-kind="${kind}"]`, HTMLInputElement);
+      if (input.parentElement) show(input.parentElement, required.includes(kind));
+      input.disabled = about.connection !== "online" || about.busyWith.has(`${kind} ${assignment.id}`);
+    }
     this.drawSteps(article, assignment, picked, done, about);
   }
 

@@ -61,6 +61,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "POST /drivers/{}/assignments/{}/arrived": OWN,
     "POST /drivers/{}/assignments/{}/release": OWN,
     "POST /drivers/{}/assignments/{}/failed": OWN,
+    "POST /drivers/{}/assignments/{}/proofs": OWN,
+    "GET /deliveries/{}/proofs/{}": SELLERS,
     "POST /drivers/{}/availability/take-break": {"owner"} | ACTORS,
     "POST /drivers/{}/availability/end-shift": {"owner"} | ACTORS,
     "POST /drivers/{}/availability/pause": {"owner"} | ACTORS,

@@ -11,6 +11,7 @@ from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.driver_actions import PROOF_LIMIT
 from server.dispatch.model import (
     ERASED,
     Assignment,
@@ -450,6 +451,11 @@ FAILING = [
 
 ADD_PHOTO = c.AddProof(JOB, DAN, PHOTO, by(DAN), c.Action(action_id=ACTION))
 
+
+def some_photos(number: int) -> tuple[Proof, ...]:
+    return tuple(Proof(id_of(f"photo {n}"), "photo") for n in range(number))
+
+
 PROVING = [
     Case(
         "a photo is kept with the job",
@@ -467,6 +473,13 @@ PROVING = [
         "assignment_not_active",
         leaves=[happens(e.LateReport, what="delivery.proof_added")],
     ),
+    Case(
+        "one more to the limit",
+        asks_for(proofs=some_photos(PROOF_LIMIT - 1)),
+        ADD_PHOTO,
+        [happens(e.ProofAdded)],
+    ),
+    Case("not any number", asks_for(proofs=some_photos(PROOF_LIMIT)), ADD_PHOTO, "too_many_proofs"),
     Case("another's", WITH_THE_GOODS, c.AddProof(JOB, DORA, PHOTO, by(DORA)), "not_found"),
 ]
 

@@ -197,6 +197,7 @@ async def test_tables_and_the_database_are_the_same(database_url: str) -> None:
         "TEXT": "text",
         "INTEGER": "integer",
         "BIGINT": "bigint",
+        "BYTEA": "bytea",
         "BIGSERIAL": "bigint",
         "DOUBLE PRECISION": "double precision",
         "BOOLEAN": "boolean",

@@ -1,12 +1,21 @@
 """For schemathesis, which loads this file by its name: what a schema cannot say of requests that are valid."""
 
+import base64
 import json
 import os
 from typing import Any
 
 import schemathesis
+from hypothesis import strategies as st
 
 KNOWN: dict[str, list[str]] = json.loads(os.environ.get("CALLBOARD_KNOWN_IDS", "{}"))
+
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A valid image, which no schema can describe."""
+schemathesis.openapi.format("binary", st.just(PIXEL))
 
 
 @schemathesis.hook

@@ -1,5 +1,6 @@
 """Messages between dispatch and drivers: over HTTP, on the socket, on the board."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -131,7 +132,8 @@ async def test_a_driver_who_sees_nothing_gets_no_more_than_fifty(site: Site, pro
 async def test_messages_are_paged(site: Site, problem: Check) -> None:
     dan = await site.driver("Dan")
     texts = [(await written(site, dan, f"Message {n}"))["text"] for n in range(5)]
-    path, found = f"/admin/drivers/{dan.id}/messages?limit=2", []
+    path = f"/admin/drivers/{dan.id}/messages?limit=2"
+    found: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
         page = (await site.vic.get(path + (f"&cursor={cursor}" if cursor else ""))).json()
@@ -172,5 +174,5 @@ async def test_ops_write_from_the_drivers_page(site: Site) -> None:
     await until(lambda: _second_is_seen(lines))
 
 
-async def _second_is_seen(lines: Any) -> bool:
-    return str((await lines())[1]).startswith("Call <me> / seen ")
+async def _second_is_seen(lines: Callable[[], Awaitable[list[str]]]) -> bool:
+    return (await lines())[1].startswith("Call <me> / seen ")

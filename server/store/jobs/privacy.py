@@ -116,7 +116,8 @@ UPDATE stream_notices n SET text = CASE WHEN strpos(n.text, o.named) > 0
     ELSE 'Erased.' END
 FROM (SELECT id, seller_order_id || ' of ' || store_name AS named FROM deliveries WHERE id = ANY ($1::uuid[])) AS o
 WHERE n.delivery_id = o.id"""
-PLAIN: Final = (_WAITS, _ASSIGNMENTS, _OFFERS, _NOTICES)
+_PROOFS: Final = "DELETE FROM proofs WHERE delivery_id = ANY ($1::uuid[])"
+PLAIN: Final = (_PROOFS, _WAITS, _ASSIGNMENTS, _OFFERS, _NOTICES)
 
 
 class Documents(Struct, frozen=True):

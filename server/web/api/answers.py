@@ -383,6 +383,12 @@ class ChatItem(ResponseBody, frozen=True):
     seen_at: InstantText | None
 
 
+class ProofId(ResponseBody, frozen=True):
+    """The proof that was stored."""
+
+    id: Id
+
+
 class SaidView(ResponseBody, frozen=True):
     """The message that dispatch has got."""
 

@@ -32,6 +32,38 @@ Call = Request[Principal, None, State]
 encode: Final = msgspec.json.Encoder().encode
 
 
+class Upload(Struct, frozen=True):
+    """A request body that is a file, of one of these types by its content."""
+
+    types: tuple[str, ...]
+    limit_bytes: int
+
+    async def of(self, request: Request[Any, Any, Any]) -> bytes:
+        """The file. Raises 400 or 413."""
+        for name, value in request.scope["headers"]:
+            if name == b"content-length" and _exceeds(value, self.limit_bytes):
+                raise _too_large(self.limit_bytes)
+        parts: list[bytes] = []
+        length = 0
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(MALFORMED, "The body ended early.")
+            chunk: bytes = message["body"]  # type: ignore[typeddict-item]
+            length += len(chunk)
+            if length > self.limit_bytes:
+                raise _too_large(self.limit_bytes)
+            parts.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(parts)
+
+
+class Download(Struct, frozen=True):
+    """A response body that is a file of one of these types."""
+
+    types: tuple[str, ...]
+
+
 class Described(Struct, frozen=True):
     """The OpenAPI data of a handler, without its path and method. No roles: no authentication needed."""
 
@@ -41,6 +73,7 @@ class Described(Struct, frozen=True):
     refusals: tuple[str, ...] = ()
     body: "Body[Any] | None" = None
     query: "Query[Any] | None" = None
+    upload: Upload | None = None
     roles: tuple[str, ...] | None = None
     problems: tuple[Kind, ...] = ()
 
@@ -156,8 +189,8 @@ def _malformed() -> Problem:
     return Problem(MALFORMED, "The body is not valid JSON in UTF-8.")
 
 
-def _too_large() -> Problem:
-    return Problem(TOO_LARGE, f"The limit of a body is {BODY_LIMIT_BYTES} bytes.")
+def _too_large(limit_bytes: int = BODY_LIMIT_BYTES) -> Problem:
+    return Problem(TOO_LARGE, f"The limit of a body is {limit_bytes} bytes.")
 
 
 def _is_json(content_type: bytes) -> bool:
@@ -241,6 +274,7 @@ def endpoint(
     refusals: tuple[Kind | Refusal | str, ...] = (),
     body: Body[Any] | None = None,
     query: Query[Any] | None = None,
+    upload: Upload | None = None,
     problems: tuple[Kind, ...] = (),
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """Declare a handler. `answers` maps each status to the struct of its body (None: no body); `refusals` are the codes
@@ -254,6 +288,7 @@ def endpoint(
         refusals=tuple(code if isinstance(code, str) else code.code for code in refusals),
         body=body,
         query=query,
+        upload=upload,
         roles=guard.roles if guard is not None else None,
         problems=problems,
     )

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from server import __version__
 from server.dispatch.model import Nearest
 from server.web.api.answers import NotChosen
-from server.web.api.endpoint import JSON, Described
+from server.web.api.endpoint import JSON, Described, Download
 from server.web.http import errors
 from server.web.http.errors import FieldError, Kind
 
@@ -135,7 +135,7 @@ def _kinds(described: Described) -> Iterator[Any]:
     if described.body is not None:
         yield described.body.kind
     for kind in described.answers.values():
-        if kind is not None:
+        if kind is not None and not isinstance(kind, Download):
             yield get_args(kind)[0] if get_origin(kind) is list else kind
 
 
@@ -174,7 +174,13 @@ def _operation(path: str, name: str, described: Described, parts: Parts) -> Sche
             "required": not described.body.optional,
             "content": {JSON: {"schema": parts.schema(described.body.kind)}},
         }
+    if described.upload is not None:
+        operation["requestBody"] = {"required": True, "content": _files(described.upload.types)}
     return operation
+
+
+def _files(types: Iterable[str]) -> Schema:
+    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in types}
 
 
 def _query_parameters(described: Described) -> Iterator[Schema]:
@@ -199,9 +205,9 @@ def _responses(path: str, described: Described, parts: Parts) -> Schema:
         expected += [errors.UNAUTHORIZED, errors.FORBIDDEN, errors.TRY_AGAIN]
     if "{" in path:
         expected.append(errors.NOT_FOUND)
-    if described.body is not None:
+    if described.body is not None or described.upload is not None:
         expected += [errors.MALFORMED, errors.TOO_LARGE, errors.UNSUPPORTED]
-    if described.body is not None or described.query is not None:
+    if described.body is not None or described.upload is not None or described.query is not None:
         expected.append(errors.INVALID)
     for kind in expected:
         responses.setdefault(str(kind.status), {"$ref": f"#/components/responses/{_name(kind)}"})
@@ -213,6 +219,8 @@ def _responses(path: str, described: Described, parts: Parts) -> Schema:
 def _answer(status: int, kind: Any, parts: Parts) -> Schema:
     if kind is None:
         return {"description": "Done, no content."}
+    if isinstance(kind, Download):
+        return {"description": "The file.", "content": _files(kind.types)}
     if get_origin(kind) is list:
         schema: Schema = {
             "type": "object",

@@ -15,6 +15,7 @@ from server.web.api import (
     notices,
     operations,
     privacy,
+    proofs,
     push,
     system,
     users,
@@ -24,6 +25,6 @@ from server.web.api import (
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, devices, driver_calls, chat, push, admin, operations, alerts, notices, webhooks,
+    deliveries, drivers, devices, driver_calls, proofs, chat, push, admin, operations, alerts, notices, webhooks,
     webhook_messages, api_keys, users, privacy, zones, system, documents,
 )  # fmt: skip

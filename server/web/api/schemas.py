@@ -305,6 +305,13 @@ class NewPushSubscription(_Given, frozen=True):
     expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
+class ProofAsked(_Asked, frozen=True):
+    """What is uploaded. The same `actionId` again is the same proof."""
+
+    kind: Literal["photo", "signature"]
+    action_id: IdGiven | UnsetType = UNSET
+
+
 MessageText = Annotated[str, Meta(min_length=1, max_length=1000, pattern=_SOMETHING)]
 
 

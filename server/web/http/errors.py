@@ -92,6 +92,7 @@ CONFLICTS: Final = {
         r.PIN_WRONG.code: "The PIN is wrong",
         r.PIN_LOCKED.code: "Too many wrong PINs",
         "proof_required": "Proof is missing",
+        r.TOO_MANY_PROOFS.code: "Too many photos and signatures",
         r.HAS_ACTIVE_WORK.code: "The driver has active deliveries",
         r.TOO_MANY_UNSEEN.code: "The driver has too many unseen messages",
         r.DRIVER_DEACTIVATED.code: "The driver is deactivated",

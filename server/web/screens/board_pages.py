@@ -64,6 +64,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     names = await read_names(pool, [*ids, nearest.driver_id] if nearest is not None else ids)
     driver = await read_driver(pool, ids[0]) if ids else None
     carried = found.active_assignment() is not None
+    last = found.last_assignment()
     wait = found.unassigned
     return {
         "d": found,
@@ -78,6 +79,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,
         "assignment": assignment,
+        "proofs": last.details.proofs if last is not None and last.details is not None and not found.erased else (),
         "names": names,
         "driver_at": driver.position if driver is not None else None,
         "gone": _gone(request, driver) if driver is not None and carried else None,

@@ -1,0 +1,1 @@
+"""Uploaded images, decoded and encoded anew in a separate process."""

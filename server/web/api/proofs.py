@@ -1,0 +1,98 @@
+"""The HTTP API of proofs: photos and signatures of handovers, from drivers' apps and for order sources and ops."""
+
+from typing import Final
+
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.driver_actions import PROOF_LIMIT
+from server.dispatch.model import Proof
+from server.dispatch.refusals import Refusal
+from server.ids import derived_id, new_id
+from server.images.encoding import OUTPUT, TYPES, type_of
+from server.images.worker import BadImage, TooManyImages
+from server.store.proofs import ProofFile, drop_proof, keep_proof, proof_target, read_proof
+from server.web.access.guards import SELLERS_AND_OPS, THE_DRIVER_AND_ADMIN
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.deliveries import TAG, delivery_of
+from server.web.api.drivers import PATH, driver_of
+from server.web.api.drivers import TAG as DRIVERS_TAG
+from server.web.api.endpoint import Call, Download, Query, Upload, answer, endpoint, id_in_path
+from server.web.http.calls import node_of, pool_of
+from server.web.http.errors import UNSUPPORTED, Problem, invalid_field, not_found, refused, try_again
+
+LIMIT_BYTES: Final = 5 * 1024 * 1024
+FILE: Final = Upload(TYPES, LIMIT_BYTES)
+ASKED: Final = Query(s.ProofAsked)
+ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png"}
+
+
+@endpoint(
+    "POST",
+    PATH + "/assignments/{assignment_id:str}/proofs",
+    tag=DRIVERS_TAG,
+    summary="Upload a photo or signature, at most 5 MiB and 20 an assignment. Metadata is removed.",
+    guard=THE_DRIVER_AND_ADMIN,
+    query=ASKED,
+    upload=FILE,
+    answers={201: a.ProofId},
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE, r.TOO_MANY_PROOFS),
+)
+async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
+    """The file is stored before the command, so that no proof is without its file; it counts only after the command."""
+    asked = ASKED.of(request)
+    known = await driver_of(request, driver_id)
+    job = id_in_path(assignment_id)
+    data = await FILE.of(request)
+    if type_of(data) is None:
+        raise Problem(UNSUPPORTED, f"Send an image: {', '.join(TYPES)}.")
+    action_id = asked.action_id.lower() if isinstance(asked.action_id, str) else None
+    proof_id = new_id() if action_id is None else derived_id(job, action_id)
+    node, pool = node_of(request), pool_of(request)
+    target = await proof_target(pool, job, proof_id)
+    if target is None or target.driver_id != known:
+        raise not_found()
+    added = False
+    if not target.known:
+        if target.count >= PROOF_LIMIT:
+            raise refused(r.TOO_MANY_PROOFS)
+        try:
+            content = await node.images.reencoded(data, asked.kind)
+        except BadImage:
+            raise invalid_field("", "the image cannot be read, or has more than 50 million pixels") from None
+        except TooManyImages:
+            raise try_again() from None
+        file = ProofFile(asked.kind, OUTPUT[asked.kind][1], content)
+        added = await keep_proof(pool, proof_id, target.delivery_id, job, file)
+    proof = Proof(proof_id, asked.kind)
+    done = await node.executor.submit(c.AddProof(job, known, proof, request.user.actor, c.Action(action_id)))
+    if isinstance(done, Refusal):
+        if added:
+            await drop_proof(pool, proof_id)
+        raise refused(done)
+    return answer(a.ProofId(proof_id), 201)
+
+
+@endpoint(
+    "GET",
+    "/deliveries/{delivery_id:str}/proofs/{proof_id:str}",
+    tag=TAG,
+    summary="Download a photo or signature of a delivery.",
+    guard=SELLERS_AND_OPS,
+    answers={200: Download(tuple(ENDINGS))},
+)
+async def get_proof(request: Call, delivery_id: FromPath[str], proof_id: FromPath[str]) -> ASGIResponse:
+    known = await delivery_of(request, delivery_id)
+    file = await read_proof(pool_of(request), known, id_in_path(proof_id))
+    if file is None:
+        raise not_found()
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Disposition": f'attachment; filename="{file.kind}.{ENDINGS[file.media_type]}"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return ASGIResponse(body=file.content, headers=headers, media_type=file.media_type)
