@@ -77,7 +77,6 @@ class Node:
         self.clock = DatabaseClock()
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
-        self._zone_of: dict[str, str] = {}
         self._called: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._written_at = float("-inf")
@@ -114,7 +113,6 @@ class Node:
             pool,
             self.bus,
             self.clock,
-            zone_of=self._zone_of.get,
             fresh_seconds=lambda: self.policies.current.position_fresh_seconds,
         )
         self.geo = Geo(
@@ -178,7 +176,8 @@ class Node:
     def _connect(self) -> None:
         """Registers the listeners: for commits of this node, in this order, and for hints of other nodes."""
         self.executor.listeners += [
-            self._learn_zones,
+            self._forget_calls,
+            self.positions.committed,
             self.policies.committed,
             self.zones.committed,
             self.revocations.committed,
@@ -200,6 +199,7 @@ class Node:
         self.geo.wakers.append(self.matcher.wake)
         self.geo.placed.append(self.matcher.placed)
         self.positions.appeared.append(self._appeared)
+        self.hub.rezoned.append(self.positions.rezoned)
         self.bus.subscribe(DISPATCH, lambda _: self.matcher.wake())
         self.bus.subscribe(POLICY, self.policies.look_now)
         self.bus.subscribe(ZONES, self.zones.look_now)
@@ -275,19 +275,12 @@ class Node:
             answer = await self.executor.submit(SeeDriver(driver_id, Actor("driver", driver_id)))
             if isinstance(answer, Refusal):
                 return answer
-            if answer.driver is not None:
-                self.learn_zone(driver_id, answer.driver.zone)
             self._called[driver_id] = now
         self.positions.called(driver_id)
         return None
 
-    def learn_zone(self, driver_id: str, zone: str) -> None:
-        """A driver's zone, which never changes."""
-        self._zone_of[driver_id] = zone
-
-    def _learn_zones(self, commit: Committed) -> None:
+    def _forget_calls(self, commit: Committed) -> None:
         for driver in commit.drivers:
-            self._zone_of[driver.id] = driver.zone
             if driver.availability == "offline":
                 self._called.pop(driver.id, None)
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.events import (
+    DriverChanged,
     DriverConnected,
     Event,
     OfferAccepted,
@@ -92,6 +93,7 @@ class Geo:
             self._note_event(event, commit.at)
         policy = self._policy()
         freed = False
+        rezoned = self._leave_zones(commit.events)
         for driver in commit.drivers:
             self._statuses[driver.id] = "busy" if driver.busy else driver.availability
             place = self._place(driver, commit.at, policy)
@@ -99,6 +101,9 @@ class Geo:
             freed = freed or place is not None
             for placed in self.placed:
                 placed(driver.zone, driver.id, place)
+            node = driver.session_node
+            if driver.id in rezoned and node is not None and node != self._node_id:
+                self._for_node(node).zones.append((driver.id, driver.zone))
         for message in commit.messages:
             node = message.session_node
             if node is not None and node != self._node_id:
@@ -108,6 +113,18 @@ class Geo:
                 self._bus.hint(DISPATCH)
             self._hint_board()
         self._bus.wake()
+
+    def _leave_zones(self, events: Iterable[Event]) -> set[str]:
+        """Remove drivers from the zones that they leave. Returns who changed zone."""
+        rezoned = set()
+        for event in events:
+            if isinstance(event, DriverChanged) and "zone" in event.changes and event.driver_id is not None:
+                left, _ = event.changes["zone"]
+                rezoned.add(event.driver_id)
+                self._places[left][event.driver_id] = None
+                for placed in self.placed:
+                    placed(left, event.driver_id, None)
+        return rezoned
 
     def _note_event(self, event: Event, now: datetime) -> None:
         kind = type(event)
@@ -134,7 +151,7 @@ class Geo:
     def _for_node(self, node_id: str) -> NodeHint:
         hint = self._messages.get(node_id)
         if hint is None:
-            hint = self._messages[node_id] = NodeHint([], [])
+            hint = self._messages[node_id] = NodeHint([], [], [])
         return hint
 
     def _hint_board(self) -> None:

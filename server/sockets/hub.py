@@ -90,7 +90,6 @@ class Socket:
         "room",
         "session",
         "session_id",
-        "zone",
     )
 
     def __init__(
@@ -100,7 +99,6 @@ class Socket:
         self.device_id = device_id
         self.session_id = new_id()
         self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
-        self.zone = ""
         self.connected = False
         self.closed: CloseCode | None = None
         self.in_flight = 0
@@ -242,6 +240,8 @@ class Hub:
         self.clock = clock
         self.sockets: dict[str, Socket] = {}
         self.draining = False
+        self.rezoned: list[Callable[[str, str], None]] = []
+        """Called with the driver and the new zone when another node changed the zone of a driver with a socket here."""
         self._pool = pool
         self._submit = submit
         self._redis_connected = redis_connected
@@ -318,6 +318,9 @@ class Hub:
                 socket.deliver(seq, body)
         for driver_id, session_id in hint.superseded:
             self.supersede(driver_id, session_id)
+        for driver_id, zone in hint.zones:
+            for rezoned in self.rezoned:
+                rezoned(driver_id, zone)
 
     def supersede(self, driver_id: str, session_id: str) -> None:
         """Close this session if it is open here."""

@@ -12,7 +12,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter
 
-from server.dispatch.model import Position
+from server.contract.commit import Committed
+from server.dispatch.model import Driver, Position
 from server.dispatch.positions import Seen, judge
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE
@@ -34,7 +35,8 @@ class Positions:
     """The latest used position of each driver that this node received, and a doubtful one after it. Supervise `flush`.
 
     `appeared` is called after a flush with the drivers who have a recent position in the database and had none before:
-    they may have become dispatchable. `zone_of` returns the zone of a driver if this node knows it.
+    they may have become dispatchable. The zone of a driver with a position here comes from `learn`, from commits and
+    hints, and from every write to the database: it repairs what a lost hint would have said.
     """
 
     def __init__(
@@ -43,16 +45,15 @@ class Positions:
         bus: Bus,
         clock: DatabaseClock,
         *,
-        zone_of: Callable[[str], str | None],
         fresh_seconds: Callable[[], float],
     ) -> None:
         self.appeared: list[Callable[[list[str]], None]] = []
         self._pool = pool
         self._bus = bus
         self._clock = clock
-        self._zone_of = zone_of
         self._fresh_seconds = fresh_seconds
         self._latest: dict[str, Seen] = {}
+        self._zones: dict[str, str] = {}
         self._doubtful: dict[str, Seen] = {}
         self._stored_at: dict[str, float] = {}
         self._received = 0
@@ -94,10 +95,26 @@ class Positions:
         if stored is None or now - stored > self._fresh_seconds() / 2:
             self._urgent.add(driver_id)
 
-    def learn(self, driver_id: str, position: Position | None) -> None:
-        """Where a driver was who was not heard of here yet: what they say next is judged by it."""
-        if position is not None and driver_id not in self._latest:
-            self._latest[driver_id] = Seen(position.lat, position.lon, position.at.timestamp())
+    def learn(self, driver: Driver) -> None:
+        """Remember the zone and the stored position of a driver. The next position is judged by the stored one, unless
+        this node already has a position of them.
+        """
+        stored = driver.position
+        if stored is not None:
+            self._latest.setdefault(driver.id, Seen(stored.lat, stored.lon, stored.at.timestamp()))
+            self._zones[driver.id] = driver.zone
+
+    def committed(self, commit: Committed) -> None:
+        """What was just committed here: drivers may have another zone."""
+        for driver in commit.drivers:
+            self.rezoned(driver.id, driver.zone)
+
+    def rezoned(self, driver_id: str, zone: str) -> None:
+        """The zone of a driver. If it is another one than before, their position is written to its index."""
+        if driver_id in self._latest and self._zones.get(driver_id) != zone:
+            self._zones[driver_id] = zone
+            self._moved.add(driver_id)
+            self._bus.wake()
 
     def called(self, driver_id: str) -> None:
         """A driver made an authenticated call."""
@@ -114,12 +131,13 @@ class Positions:
             self._latest.pop(driver_id, None)
             self._doubtful.pop(driver_id, None)
             self._stored_at.pop(driver_id, None)
+            self._zones.pop(driver_id, None)
 
     def _commands(self) -> Iterable[Command]:
         """GEOADD XX: moves drivers who are in the index, and adds nobody."""
         by_zone: dict[str, list[Any]] = {}
         for driver_id in self._moved:
-            zone = self._zone_of(driver_id)
+            zone = self._zones.get(driver_id)
             seen = self._latest.get(driver_id)
             if zone is not None and seen is not None and abs(seen.lat) <= GEO_LATITUDE:
                 by_zone.setdefault(zone, []).extend((seen.lon, seen.lat, driver_id))
@@ -165,7 +183,9 @@ class Positions:
                 await write_calls(self._pool, calls)
                 calls = {}
             if rows:
-                await write_positions(self._pool, [_row(driver_id, seen) for driver_id, seen in rows])
+                written = [_row(driver_id, seen, self._zones.get(driver_id)) for driver_id, seen in rows]
+                for driver_id, zone in await write_positions(self._pool, written):
+                    self.rezoned(driver_id, zone)
         except BaseException:
             self._calls = calls | self._calls
             self._unstored.update(driver_id for driver_id, _ in rows)
@@ -178,8 +198,8 @@ class Positions:
                 appeared(urgent)
 
 
-def _row(driver_id: str, seen: Seen) -> PositionRow:
-    return driver_id, seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m
+def _row(driver_id: str, seen: Seen, zone: str | None) -> PositionRow:
+    return driver_id, seen.lat, seen.lon, _instant(seen.at), seen.heading, seen.speed_kmh, seen.accuracy_m, zone
 
 
 def _instant(seconds: float) -> datetime:

@@ -11,8 +11,10 @@ from server.store.connections import Pool
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-PositionRow = tuple[str, float, float, datetime, float | None, float | None, float | None]
-"""A driver's id, degrees of latitude and longitude, when, degrees from north, km/h, metres of accuracy."""
+PositionRow = tuple[str, float, float, datetime, float | None, float | None, float | None, str | None]
+"""A driver's id, degrees of latitude and longitude, when, degrees from north, km/h, metres of accuracy, and the zone
+that the node knows.
+"""
 
 
 def nearer_than(km: float, lat_a: str, lon_a: str, lat_b: str, lon_b: str) -> str:
@@ -30,19 +32,24 @@ STILL: Final = nearer_than(MOVED_KM, "p.still_lat", "p.still_lon", "excluded.lat
 
 # `still_since` is since when the driver is where they were then (`still_lat`, `still_lon`): anew once they have moved.
 WRITE: Final = f"""
+WITH u AS MATERIALIZED (
+SELECT u.*, d.zone
+FROM unnest($1::text[]::uuid[], $2::float8[], $3::float8[], $4::timestamptz[], $5::float8[], $6::float8[],
+            $7::float8[], $8::text[]) AS u (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m, known_zone)
+JOIN drivers d ON d.id = u.driver_id
+), written AS (
 INSERT INTO driver_positions AS p
     (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m, still_lat, still_lon, still_since)
-SELECT u.driver_id, u.lat, u.lon, u.at, u.heading, u.speed_kmh, u.accuracy_m, u.lat, u.lon, u.at
-FROM unnest($1::text[]::uuid[], $2::float8[], $3::float8[], $4::timestamptz[], $5::float8[], $6::float8[],
-            $7::float8[]) AS u (driver_id, lat, lon, at, heading, speed_kmh, accuracy_m)
-WHERE EXISTS (SELECT 1 FROM drivers d WHERE d.id = u.driver_id)
-ORDER BY u.driver_id
+SELECT driver_id, lat, lon, at, heading, speed_kmh, accuracy_m, lat, lon, at
+FROM u ORDER BY driver_id
 ON CONFLICT (driver_id) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, at = excluded.at,
     heading = excluded.heading, speed_kmh = excluded.speed_kmh, accuracy_m = excluded.accuracy_m,
     still_lat = CASE WHEN {STILL} THEN p.still_lat ELSE excluded.lat END,
     still_lon = CASE WHEN {STILL} THEN p.still_lon ELSE excluded.lon END,
     still_since = CASE WHEN {STILL} THEN p.still_since ELSE excluded.at END
 WHERE p.at IS NULL OR p.at <= excluded.at
+)
+SELECT driver_id::text, zone FROM u WHERE zone IS DISTINCT FROM known_zone
 """  # noqa: S608 - all of it is here
 WRITE_CALLS: Final = """
 INSERT INTO driver_positions AS p (driver_id, last_call_at)
@@ -54,9 +61,11 @@ WHERE p.last_call_at IS NULL OR p.last_call_at < excluded.last_call_at
 """
 
 
-async def write_positions(pool: Pool, rows: Sequence[PositionRow]) -> None:
-    """Of drivers there are, one row each, at least one. Raises what the database raises."""
-    await pool.execute(WRITE, *zip(*rows, strict=True), timeout=QUERY_TIMEOUT_SECONDS)
+async def write_positions(pool: Pool, rows: Sequence[PositionRow]) -> list[tuple[str, str]]:
+    """Of drivers there are, one row each, at least one. Returns the zones that are not as known, as (driver id, zone).
+    Raises what the database raises.
+    """
+    return await pool.fetch(WRITE, *zip(*rows, strict=True), timeout=QUERY_TIMEOUT_SECONDS)
 
 
 async def write_calls(pool: Pool, calls: Mapping[str, datetime]) -> None:

@@ -139,8 +139,7 @@ async def _greet(node: Node, socket: Socket, last_seq: int | None) -> bool:
         return False
     if socket.closed is not None:
         return False
-    node.learn_zone(snapshot.driver.id, snapshot.driver.zone)
-    node.positions.learn(snapshot.driver.id, snapshot.driver.position)
+    node.positions.learn(snapshot.driver)
     socket.connected = True
     if last_seq is not None and last_seq <= snapshot.seq:
         socket.known_seq = last_seq

@@ -3,13 +3,14 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from server.dispatch.commands import RegisterDriver
 from server.dispatch.model import Actor
 from server.ids import new_id
-from tests.conftest import StartNode
+from tests.conftest import Node, StartNode
 from tests.driver_app import driver_app
-from tests.sockets.test_live_sockets import HERE, a_driver, ready
+from tests.sockets.test_live_sockets import HERE, a_driver, an_order, call, ready
 from tests.waiting import until
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -74,3 +75,69 @@ async def test_who_comes_back_is_judged_by_where_they_were(node: StartNode) -> N
         assert (latest.lat, latest.lon) == (HERE["lat"], HERE["lon"])
         await app.ask("location", lat=HERE["lat"] + 1, lon=HERE["lon"])
         assert two.app.state.node.positions.latest(dan).lat == HERE["lat"] + 1
+
+
+FAR = {"lat": 53.5, "lon": 13.4}
+
+
+async def in_index(node: Node, zone: str, driver_id: str) -> tuple[float, float] | None:
+    """Latitude and longitude of a driver in a zone's index, rounded to some 100 m; None if they are not in it."""
+    bus = node.app.state.node.bus
+    (found,) = await bus.redis.geopos(bus.geo_key(zone), driver_id)
+    return (round(found[1], 3), round(found[0], 3)) if found is not None else None
+
+
+async def test_a_driver_whose_zone_another_node_changes_is_found_where_they_are(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the comparison of the index with the database, and without reading the zone there."""
+    monkeypatch.setattr("server.redis.index.RECONCILE_SECONDS", 3600)
+    monkeypatch.setattr("server.sockets.positions.TO_DATABASE_SECONDS", 3600)
+    one, two = await node(), await node()
+    dan = await a_driver(one, zone="north")
+    async with driver_app(one.ws_url, dan) as app:
+        await ready(app)
+
+        async def listed(zone: str, lat: float) -> None:
+            async def is_there() -> bool:
+                return await in_index(one, zone, dan) == (lat, HERE["lon"])
+
+            await until(is_there)
+
+        await listed("north", HERE["lat"])
+        await call(two, "PATCH", f"/drivers/{dan}", zone="south")
+        await listed("south", HERE["lat"])
+        assert await in_index(one, "north", dan) is None
+        for _ in range(2):  # a jump counts once a second position agrees
+            await app.ask("location", **FAR)
+        await listed("south", FAR["lat"])
+        assert await in_index(one, "north", dan) is None
+        await an_order(two, zone="north", pickup=FAR, dropoff=FAR)
+        wanted = await an_order(two, zone="south", pickup=FAR, dropoff=FAR)
+        assert (await app.hear("offer"))["offer"]["deliveryId"] == wanted
+
+
+async def test_a_node_that_missed_a_change_of_zone_reads_it_when_it_stores_the_position(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.redis.index.RECONCILE_SECONDS", 3600)
+    here = await node()
+    dan = await a_driver(here, zone="north")
+    async with driver_app(here.ws_url, dan) as app:
+        await ready(app)
+
+        async def listed() -> bool:
+            return await in_index(here, "north", dan) is not None
+
+        await until(listed)
+        await here.change("UPDATE drivers SET zone = 'south' WHERE id = $1", dan)
+        await here.app.state.node.geo.reconcile()
+        for _ in range(2):
+            await app.ask("location", **FAR)
+        await here.app.state.node.positions.store()
+
+        async def moved() -> bool:
+            return await in_index(here, "south", dan) == (FAR["lat"], FAR["lon"])
+
+        await until(moved)
+        assert await in_index(here, "north", dan) is None

@@ -65,11 +65,8 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     here = await LOCATION.of(request)
     known = await driver_of(request, driver_id)
     node = node_of(request)
-    if request.user.role != "driver":
-        driver = await read_driver(node.database.pool, known)
-        if driver is None:
-            raise not_found()
-        node.learn_zone(driver.id, driver.zone)
+    if request.user.role != "driver" and await read_driver(node.database.pool, known) is None:
+        raise not_found()
     node.positions.moved(
         known,
         here.lat,
