@@ -5,10 +5,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from server.dispatch.chat import UNSEEN_LIMIT
+from server.dispatch.driver_actions import PROOF_LIMIT
 from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
 from server.web.api.routes import API
 from server.web.http.application import handlers_in
+from tests.test_images import an_image
 from tests.web.conftest import Driver, Site
 from tests.web.people import add, logged_in
 
@@ -69,7 +72,7 @@ class Refusing:
         after = await self.rows()
         changed = {table for table in before if after[table] != before[table]}
         assert changed == leaves, f"{method} {path}: {code}"
-        self.seen.add((method, path, code))
+        self.seen.add((method, path.partition("?")[0], code))
 
 
 async def offered(site: Site, driver: Driver, **changes: Any) -> tuple[dict[str, Any], str]:
@@ -150,6 +153,24 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await refuse(
         alice, "POST", "/admin/drivers/{driver_id}/availability", "driver_deactivated", back, driver_id=gone.id
     )
+    write = "/admin/drivers/{driver_id}/messages"
+    await refuse(alice, "POST", write, "driver_deactivated", {"text": "Hi"}, driver_id=gone.id)
+    await refusing.change(
+        "INSERT INTO chat_messages (id, driver_id, by_driver, author, text, at)"
+        f" SELECT gen_random_uuid(), $1, false, 'alice', 'Hi', now() FROM generate_series(1, {UNSEEN_LIMIT})",
+        dan.id,
+    )
+    await refuse(alice, "POST", write, "too_many_unseen", {"text": "Hi"}, **ids)
+    photo = job + "proofs?kind=photo"
+    await refuse(dan.client, "POST", photo, "assignment_not_active", an_image(), leaves=REPORT, **ids)
+    await refuse(dan.client, "POST", photo, "assignment_not_active", an_image(), **ids)
+    await refusing.change(
+        "INSERT INTO proofs (id, delivery_id, assignment_id, kind, media_type, content, created_at)"
+        f" SELECT gen_random_uuid(), $1, $2, 'photo', 'image/jpeg', '', now() FROM generate_series(1, {PROOF_LIMIT})",
+        ids["delivery_id"],
+        ids["assignment_id"],
+    )
+    await refuse(dan.client, "POST", photo, "too_many_proofs", an_image(), **ids)
     old = await site.delivery()
     assert (await shop.post(f"/deliveries/{old['id']}/cancel", json=REASON)).status_code == 200
     await refusing.change("UPDATE deliveries SET over_at = now() - interval '1 hour' WHERE id = $1", old["id"])

@@ -123,7 +123,6 @@ async def send_to_all(request: Call) -> ASGIResponse:
     guard=THE_DRIVER,
     body=SAID,
     answers={201: a.SaidView, 200: a.SaidView},
-    refusals=(r.DRIVER_DEACTIVATED,),
     problems=(TOO_MANY,),
 )
 async def say(request: Call, driver_id: FromPath[str]) -> ASGIResponse:

@@ -188,9 +188,12 @@ def _query_parameters(described: Described) -> Iterator[Schema]:
         return
     kind = described.query.kind
     _, components = msgspec.json.schema_components([kind])
+    required = components[kind.__name__].get("required", ())
     for name, schema in components[kind.__name__]["properties"].items():
         bare = {key: value for key, value in schema.items() if key != "description"}
-        parameter = {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": bare}
+        parameter = {"name": name, "in": "query", "required": name in required, "schema": bare}
+        if name not in required:
+            parameter["allowEmptyValue"] = True
         if "description" in schema:
             parameter["description"] = schema["description"]
         yield parameter
