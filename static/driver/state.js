@@ -167,7 +167,8 @@ const greeted = (before, hello, now) => {
       driver: hello.driver,
       offers: Object.fromEntries(hello.offers.map((offer) => [offer.id, { offer, at: now }])),
       assignments: Object.fromEntries(hello.assignments.map((assignment) => [assignment.id, assignment])),
-      messages: Object.fromEntries(hello.messages.map((message) => [message.id, message])),
+      // A node of the previous release does not send them.
+      messages: Object.fromEntries((hello.messages ?? []).map((message) => [message.id, message])),
     },
     hello.serverTime,
     now,

@@ -7,6 +7,7 @@ from tests.torture.evidence import Evidence
 from tests.torture.promises import (
     answers,
     endings,
+    erased,
     exclusive,
     fold,
     notices,
@@ -35,6 +36,7 @@ PROMISES: Final[tuple[Callable[[Evidence], Verdict], ...]] = (
     webhooks.webhooks,
     fold.folded,
     rest.rest,
+    erased.erased,
 )
 
 

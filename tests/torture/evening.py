@@ -311,6 +311,7 @@ class Evening:
             before=NOTHING_USED,
             after=NOTHING_USED,
             connections_allowed=16,
+            erased=1,
         )
         return Evidence(database, self.histories.entries(), [], rest)
 

@@ -127,6 +127,7 @@ class Use(Struct, frozen=True):
 class Rest(Struct):
     """Measured once everything was quiet, with the drivers' sockets still open; `after` when they were closed.
 
+    `named` are rows that still name somebody who was erased, and `erased` how many rows erasing changed.
     `open_sessions` is what the drivers' apps hold, `sessions` what the database says; `findable` are deliveries that
     wait although the search has somebody for them.
     """
@@ -142,6 +143,8 @@ class Rest(Struct):
     before: Use
     after: Use
     connections_allowed: int
+    named: list[str] = []
+    erased: int = 0
 
 
 class Evidence(Struct):

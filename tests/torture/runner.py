@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import asyncpg
 from msgspec import Struct
 
-from tests.torture import rest
+from tests.torture import erasing, rest
 from tests.torture.actors.drivers import Driver
 from tests.torture.actors.hooks import Hook
 from tests.torture.actors.people import People
@@ -139,6 +139,7 @@ class _Run:
             await self._until_told(database)
             entries = self._histories.entries()
             self._scene.over.set()
+        at_rest.erased, at_rest.named = await erasing.erase(self._admin, self._stage.database_url)
         at_rest.after = await rest.settled_use(
             self._admin, [node.pid for node in self._stage.nodes], self._stage.database_url
         )

@@ -77,6 +77,7 @@ from tests.torture.history import Answered, Asked, Closed, Heard
 from tests.torture.promises import (
     answers,
     endings,
+    erased,
     exclusive,
     fold,
     notices,
@@ -343,6 +344,7 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("a lock is held", "1 locks held", used(locks=1)),
         ("too many connections", "17 connections", used(connections=17)),
     ],
+    erased.erased: [("a phone that is left", "still names", at_rest(named=["events: 555-0101"]))],
 }
 """By the promise that finds it: what is broken, some words of what is found, and how it is broken."""
 CASES = [

@@ -13,6 +13,8 @@ from tests.bench.fleet import somewhere
 from tests.torture.actors.drivers import RADIUS_KM
 from tests.torture.actors.scene import NOWHERE, PIN, ZONE, Caller, Scene
 
+CONTACTS = ("555-0101", "555-0102")
+"""The phones of all customers and stores."""
 LATE_SECONDS = (1.0, 12.0)
 """How far ahead a scheduled delivery is ordered."""
 
@@ -62,7 +64,7 @@ class Shop:
         if chance.random() < 0.3:
             body |= {"driverPayCents": chance.randint(300, 900), "tipCents": chance.randint(0, 300)}
         if chance.random() < 0.3:
-            body["dropoff"] |= {"name": "Ines", "phone": "555-0101", "notes": "the bell is broken"}
+            body["dropoff"] |= {"name": "Ines", "phone": CONTACTS[0], "notes": "the bell is broken"}
         return body
 
     async def _order(self) -> None:
@@ -124,7 +126,7 @@ class Shop:
                 {"promisedAt": chance.choice((None, _soon(chance), _soon(chance, 600.0)))},
                 {"prepSeconds": chance.randint(0, 400)},
                 {"dropoff": {"lat": to_lat, "lon": to_lon, "name": "Ines", "notes": "at the neighbours'"}},
-                {"pickup": {"lat": lat, "lon": lon, "phone": "555-0102"}},
+                {"pickup": {"lat": lat, "lon": lon, "phone": CONTACTS[1]}},
             )
         )
         return change

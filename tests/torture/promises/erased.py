@@ -1,0 +1,17 @@
+"""The promise of erasing: whoever was erased is named nowhere any more."""
+
+from tests.torture.evidence import Evidence
+from tests.torture.promises.verdict import Verdict
+
+
+def erased(evidence: Evidence) -> Verdict:
+    """Every table is searched for the phones that were erased; rows of deliveries under way aside."""
+    verdict = Verdict("erased is erased")
+    found = evidence.rest
+    if found is None:
+        return verdict
+    for row in found.named:
+        verdict.must(False, f"still names somebody: {row}")
+    verdict.checked += found.erased
+    verdict.told.append(f"{found.erased} rows erased")
+    return verdict
