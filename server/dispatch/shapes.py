@@ -1,7 +1,8 @@
 """Shapes of zones: checks and measures GeoJSON polygons, and prepares them for lookups of points."""
 
-import math
+import sys
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +32,8 @@ def geometry_of(shape: Shape) -> BaseGeometry:
 
     1. A Polygon is a list of rings, the first around it and the others around its holes; a MultiPolygon a list of
        such lists.
-    2. A ring has four positions or more and ends where it begins; a position is longitude and latitude, in range.
+    2. A ring has four positions or more and ends where it begins; a position is longitude and latitude, in range. An
+       edge spans at most half the globe: a shape across the antimeridian has a part on each side (RFC 7946, 3.1.9).
     3. Rings do not cross themselves or each other, holes lie inside, polygons do not overlap.
     4. Area, polygons and positions are within the limits above.
     """
@@ -67,6 +69,8 @@ def _ring(ring: Any) -> list[tuple[float, float]]:
     positions = [_position(position) for position in ring]
     if positions[0] != positions[-1]:
         raise ShapeMistake("must end every ring at the position it begins with")
+    if any(abs(one - other) > 180 for (one, _), (other, _) in pairwise(positions)):
+        raise ShapeMistake("must be cut at the antimeridian: one edge spans more than 180 degrees of longitude")
     return positions
 
 
@@ -80,7 +84,7 @@ def _position(position: Any) -> tuple[float, float]:
 
 
 def _is_number(part: Any) -> bool:
-    return isinstance(part, int | float) and not isinstance(part, bool) and math.isfinite(part)
+    return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) <= sys.float_info.max
 
 
 def plain(shape: Shape) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Zones: how names compare, which shapes are sound, which zone a point is in, and whose drivers help."""
 
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -84,10 +85,14 @@ def test_tags_are_the_same_however_they_are_spelled() -> None:
             {"type": "Polygon", "coordinates": [[[52.5, 113.4], [52.6, 13.4], [52.6, 13.5], [52.5, 113.4]]]},
             "out of range",
         ),
+        ({"type": "Polygon", "coordinates": [[[10**400, 0], [1, 0], [1, 1], [10**400, 0]]]}, "as numbers"),
+        ({"type": "Polygon", "coordinates": [[[nan, 0], [1, 0], [1, 1], [nan, 0]]]}, "as numbers"),
+        ({"type": "Polygon", "coordinates": [[[0, 0, -inf], [1, 0], [1, 1], [0, 0, -inf]]]}, "as numbers"),
+        (polygon([[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]]), "cut at the antimeridian"),
         (polygon([[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]), "cross or touch itself: Self-intersection"),
         (polygon(square(0, 0, 1), square(5, 5, 1)), "cross or touch itself: Hole lies outside shell"),
         (polygon(square(0, 0, 0.00001)), "must cover"),
-        (polygon([[-179, -80], [179, -80], [179, 80], [-179, 80], [-179, -80]]), "must cover"),
+        (polygon([[-89, -80], [89, -80], [89, 80], [-89, 80], [-89, -80]]), "must cover"),
         ({"type": "MultiPolygon", "coordinates": [[square(0, 0, 1)]] * (POLYGONS_LIMIT + 1)}, "polygons"),
         (polygon([[i / POSITIONS_LIMIT, 0] for i in range(POSITIONS_LIMIT)] + [[1, 1], [0, 0]]), "positions"),
     ],

@@ -79,6 +79,10 @@ async def test_a_key_has_1_to_64_characters(site: Site, problem: Check) -> None:
         problem(await site.vic.get(f"/admin/zones/{key}"), 404, "not_found")
         problem(await site.ada.delete(f"/admin/zones/{key}"), 404, "not_found")
     problem(await site.ada.put("/admin/zones/M", content=b"{"), 400, "malformed")
+    vast = '{"name": "M", "shape": {"type": "Polygon", "coordinates": [[[1%s, 0], [1, 0], [1, 1], [0, 0]]]}}' % (
+        "0" * 400
+    )
+    problem(await site.ada.put("/admin/zones/M", content=vast), 422, "invalid")
     problem(await site.alice.put("/admin/zones/M", json={"name": "M"}), 403, "forbidden")
     problem(await site.shop.get("/admin/zones"), 403, "forbidden")
 
