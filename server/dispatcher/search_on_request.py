@@ -98,6 +98,8 @@ class SearchOnRequest:
             return _offered(delivery, repeated=True)
         if delivery.status == "SCHEDULED" and not early:
             return r.DELIVERY_NOT_DUE
+        if delivery.status in ("SCHEDULED", "READY") and delivery.needs_check():
+            return NoDriverFound(TRIP_TOO_LONG, [])
         lost: dict[str, str] = {}
         for _ in range(ATTEMPTS):
             if delivery.open_offer() is not None:  # the matcher was quicker

@@ -197,8 +197,11 @@ async def test_a_trip_that_is_too_long_says_so(idle: Dispatch) -> None:
     found = await idle.node.on_request.candidates(delivery_id)
     assert found is not None
     assert (found.taken, found.no_driver) == (None, NoDriver("trip_too_long"))
-    assert await idle.node.on_request.search(delivery_id) == r.DELIVERY_NOT_WAITING
-    assert await idle.offered_to(delivery_id) != dan
+    tomorrow = await idle.one("SELECT clock_timestamp()") + timedelta(days=1)
+    planned = await idle.an_order(dropoff=Place(NORTH + 200 * KM, EAST), dispatch_at=tomorrow)
+    for far in (delivery_id, planned):
+        assert await idle.node.on_request.search(far) == NoDriverFound("trip_too_long", [])
+        assert await idle.offered_to(far) != dan
 
 
 async def test_zones_that_help_are_asked_if_the_search_is_wide_and_their_own_has_nobody(idle: Dispatch) -> None:
