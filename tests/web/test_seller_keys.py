@@ -7,6 +7,7 @@ import pytest
 
 from server.ids import new_id
 from server.web.access.api_keys import ApiKeys
+from tests.waiting import until
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 
 
@@ -123,6 +124,14 @@ async def test_a_bound_key_learns_nothing_of_drivers(site: Site, problem: Check)
     assert (refused["failureReason"], refused["reasons"]) == ("no_driver_in_radius", [])
     told = problem(await site.shop.post(f"/deliveries/{mine['id']}/assign"), 409, "no_driver_available")
     assert told["reasons"] or told["failureReason"] == refused["failureReason"]
+
+    async def failed(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
+        items = (await client.get(f"/deliveries/{mine['id']}/timeline")).json()["items"]
+        return [item["data"] for item in items if item["type"] == "delivery.search_failed"]
+
+    await until(lambda: failed(site.shop))
+    assert (await failed(site.shop))[0]["nearest"]["driverId"] == dan.id
+    assert await failed(roma) == [{"reason": "no_driver_in_radius"}]
 
 
 async def test_a_bound_key_is_made_listed_and_revoked_like_others(site: Site, problem: Check) -> None:

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from server.contract.views import DeliveryView, delivery_view, instant
 from server.dispatch import commands as c
+from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import Delivery, Place
 from server.dispatch.money import is_currency
@@ -263,7 +264,17 @@ async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     found = await read_timeline(pool_of(request), known, after, asked.limit + 1)
     if found is None:
         raise not_found()
-    return answer(BY_NUMBER.page(found, asked.limit, lambda e: (e.id,), timeline_item))
+    item = timeline_item if request.user.seller is None else _item_for_seller
+    return answer(BY_NUMBER.page(found, asked.limit, lambda event: (event.id,), item))
+
+
+def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:
+    """The view for a key of one seller, which gets no data of drivers around the store."""
+    if event.type == e.SearchFailed.type:
+        data = msgspec.json.decode(event.data)
+        data.pop("nearest", None)
+        event = msgspec.structs.replace(event, data=msgspec.Raw(msgspec.json.encode(data)))
+    return timeline_item(event)
 
 
 def timeline_item(event: TimelineEvent) -> a.TimelineItem:
