@@ -1,6 +1,5 @@
 """Shapes of zones: checks and measures GeoJSON polygons, and prepares them for lookups of points."""
 
-import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final
@@ -18,6 +17,8 @@ SMALLEST_KM2: Final = 0.0001
 """100 m²: a smaller shape is a mistake."""
 LARGEST_KM2: Final = 5_000_000.0
 """More than the European Union: larger is a mistake in the coordinates."""
+NO_FLOAT: Final = 1e308
+"""JSON has integers that no float can hold."""
 
 Shape = Mapping[str, Any]
 """A Polygon or MultiPolygon of GeoJSON: `type` and `coordinates`, longitude first, degrees WGS 84."""
@@ -84,7 +85,7 @@ def _position(position: Any) -> tuple[float, float]:
 
 
 def _is_number(part: Any) -> bool:
-    return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) <= sys.float_info.max
+    return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < NO_FLOAT
 
 
 def plain(shape: Shape) -> dict[str, object]:

@@ -57,6 +57,9 @@ async def test_the_same_order_again_is_the_same_delivery(site: Site, problem: Ch
     again = await site.shop.post("/deliveries", json=same)
     assert (made.status_code, again.status_code) == (201, 200)
     assert again.json() == made.json()
+    nulls = dict.fromkeys(("requirements", "proofRequired", "promisedAt", "tipCents", "currency", "zone"))
+    absent = await site.shop.post("/deliveries", json=order | nulls | {"prepSeconds": None})
+    assert (absent.status_code, absent.json()) == (200, made.json()), absent.text
     for change in ({"priceCents": 1}, {"pickup": {**PICKUP, "lat": 52.5201}}, {"storeName": "Pizza  Roma"}):
         problem(await site.shop.post("/deliveries", json=order | change), 409, "delivery_differs")
     other_seller = await site.shop.post("/deliveries", json=order | {"sellerId": "napoli"})
@@ -330,11 +333,16 @@ def test_the_fingerprint_is_of_what_is_asked_not_of_how_it_is_written() -> None:
     def of(text: str) -> str:
         return fingerprint(msgspec.json.decode(text, type=NewDelivery))
 
-    one = of('{"sellerOrderId":"o","storeName":"s","pickup":{"lat":1,"lon":2},"dropoff":{"lat":3,"lon":4}}')
+    one_order = '{"sellerOrderId":"o","storeName":"s","pickup":{"lat":1,"lon":2},"dropoff":{"lat":3,"lon":4}}'
+    one = of(one_order)
     same = (
         '{"zone":"default","notes":null,"dropoff":{"lon":4.0,"lat":3.0},"pickup":{"lat":1.0,"lon":2e0,"address":null},'
         ' "storeName":"\\u0073", "sellerOrderId":"o"}'
     )
     assert of(same) == one
+    absent = (
+        f'{one_order[:-1]},"sellerId":null,"prepSeconds":null,"requirements":null,"proofRequired":null,"pin":null}}'
+    )
+    assert of(absent) == one
     other = '{"sellerOrderId":"o","storeName":"s","pickup":{"lat":1,"lon":2,"address":""},"dropoff":{"lat":3,"lon":4}}'
     assert of(other) != one

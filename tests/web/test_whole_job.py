@@ -94,6 +94,13 @@ async def test_an_order_is_changed_by_who_knows_it_as_it_is(site: Site, problem:
     assert changed.status_code == 200
     assert changed.json().items() >= {"notes": None, "dropoff": there, "tipCents": 50, "priceCents": 900}.items()
     problem(await site.shop.patch(path, json={"version": version, "notes": "x"}), 409, "version_changed")
+    named = {"requirements": ["bike"], "proofRequired": ["photo"], "prepSeconds": 60}
+    for fields in (named, dict.fromkeys(named)):
+        version = (await shown(site, delivery))["version"]
+        changed = await site.shop.patch(path, json={"version": version, **fields})
+        assert changed.status_code == 200, changed.text
+        got = {field: changed.json()[field] for field in named}
+        assert got == (fields if fields is named else {"requirements": [], "proofRequired": [], "prepSeconds": 0})
     problem(await site.shop.patch(path, json={"notes": "x"}), 422, "invalid")
     problem(await site.shop.patch(path, json={"version": 1, "zone": "mitte"}), 422, "invalid")
     problem(await site.shop.patch(f"/deliveries/{new_id()}", json={"version": 1, "notes": "x"}), 404, "not_found")

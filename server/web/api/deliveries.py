@@ -73,6 +73,8 @@ def fingerprint(new: s.NewDelivery) -> str:
         if not asked[name]:
             del asked[name]
     asked["zone"] = asked["zone"] or DEFAULT_ZONE
+    asked["sellerId"] = asked["sellerId"] or ""
+    asked["prepSeconds"] = asked["prepSeconds"] or 0
     for place in (asked["pickup"], asked["dropoff"]):
         for name in ("name", "phone", "notes"):
             if place[name] is None:
@@ -101,7 +103,7 @@ def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
     seller = request.user.seller
     if seller is None:
         return new
-    if new.seller_id.strip() not in ("", seller):
+    if (new.seller_id or "").strip() not in ("", seller):
         raise not_found()
     return msgspec.structs.replace(new, seller_id=seller)
 
@@ -114,6 +116,11 @@ def distinct(names: Collection[Any]) -> tuple[Any, ...]:
     for name in names:
         found.setdefault(name_key(name), spelling(name))
     return tuple(found.values())
+
+
+def _names(changed: Collection[Any] | UnsetType | None) -> tuple[Any, ...] | UnsetType:
+    """The new names, none if they are cleared, UNSET if they do not change."""
+    return changed if isinstance(changed, UnsetType) else distinct(changed or ())
 
 
 def _real(currency: str | UnsetType | None) -> None:
@@ -149,16 +156,16 @@ async def create_delivery(request: Call) -> ASGIResponse:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
     if new.promised_at is not None:
         new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
-    proof_required = distinct(new.proof_required)
+    proof_required = distinct(new.proof_required or ())
     command = c.CreateDelivery(
         delivery_id=new_id(),
-        seller_id=new.seller_id.strip(),
+        seller_id=(new.seller_id or "").strip(),
         seller_order_id=new.seller_order_id.strip(),
         store_name=new.store_name.strip(),
         zone=new.zone,
         pickup=_place(new.pickup),
         dropoff=_place(new.dropoff),
-        prep_seconds=new.prep_seconds,
+        prep_seconds=new.prep_seconds or 0,
         fingerprint=fingerprint(new),
         actor=request.user.actor,
         dispatch_at=new.dispatch_at,
@@ -166,7 +173,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
-        requirements=distinct(new.requirements),
+        requirements=distinct(new.requirements or ()),
         promised_at=new.promised_at,
         proof_required=proof_required,
         pin=new.pin,
@@ -399,15 +406,15 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         store_name=new.store_name.strip() if isinstance(new.store_name, str) else UNSET,
         pickup=_place(new.pickup) if isinstance(new.pickup, s.Place) else UNSET,
         dropoff=_place(new.dropoff) if isinstance(new.dropoff, s.Place) else UNSET,
-        prep_seconds=new.prep_seconds,
+        prep_seconds=0 if new.prep_seconds is None else new.prep_seconds,
         dispatch_at=utc(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
         price_cents=new.price_cents,
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
-        requirements=distinct(new.requirements) if isinstance(new.requirements, tuple) else UNSET,
+        requirements=_names(new.requirements),
         promised_at=utc(new.promised_at, "promisedAt") if isinstance(new.promised_at, datetime) else new.promised_at,
-        proof_required=distinct(new.proof_required) if isinstance(new.proof_required, tuple) else UNSET,
+        proof_required=_names(new.proof_required),
         pin=new.pin,
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin(),

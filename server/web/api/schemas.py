@@ -67,23 +67,23 @@ class Place(_Given, frozen=True):
 
 
 class NewDelivery(_Given, frozen=True):
-    """An order to deliver. The search for a driver starts at `dispatchAt`, or at once without it."""
+    """An order to deliver. The search for a driver starts at `dispatchAt`, or at once without it. Null means absent."""
 
     seller_order_id: Name
     store_name: Name
     pickup: Place
     dropoff: Place
-    seller_id: Key = ""
+    seller_id: Key | None = None
     zone: Zone | None = None
-    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] | None = None
     dispatch_at: Instant | None = None
     price_cents: Cents | None = None
     driver_pay_cents: Cents | None = None
     currency: Currency | None = None
     notes: Notes | None = None
-    requirements: Tags = ()
+    requirements: Tags | None = None
     promised_at: Instant | None = None
-    proof_required: Proofs = ()
+    proof_required: Proofs | None = None
     pin: Pin | None = None
     tip_cents: Cents | None = None
 
@@ -95,15 +95,15 @@ class ChangedDelivery(_Given, frozen=True):
     store_name: Name | UnsetType = UNSET
     pickup: Place | UnsetType = UNSET
     dropoff: Place | UnsetType = UNSET
-    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] | UnsetType = UNSET
+    prep_seconds: Annotated[int, Meta(ge=0, le=86_400)] | UnsetType | None = UNSET
     dispatch_at: Instant | UnsetType = UNSET
     price_cents: Cents | UnsetType | None = UNSET
     driver_pay_cents: Cents | UnsetType | None = UNSET
     currency: Currency | UnsetType = UNSET
     notes: Notes | UnsetType | None = UNSET
-    requirements: Tags | UnsetType = UNSET
+    requirements: Tags | UnsetType | None = UNSET
     promised_at: Instant | UnsetType | None = UNSET
-    proof_required: Proofs | UnsetType = UNSET
+    proof_required: Proofs | UnsetType | None = UNSET
     pin: Pin | UnsetType | None = UNSET
     tip_cents: Cents | UnsetType | None = UNSET
 
