@@ -8,12 +8,12 @@ from typing import Final
 import structlog
 
 from server.contract.commit import Committed
-from server.dispatch.names import name_key
+from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.zones import NO_ZONES, Zone, Zones
 from server.store.connections import Pool
 from server.store.policies import newest_policy
-from server.store.zones import changed_zones, read_spellings
+from server.store.zones import changed_zones, read_spelling, read_spellings
 from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 0.9
@@ -112,6 +112,10 @@ class KnownZones:
     def spelled_before(self, name: str) -> str | None:
         """The spelling of a zone, which is the first that was used on any node; None if this node does not know it."""
         return self._spellings.get(name_key(name))
+
+    async def spelling_of(self, name: str) -> str:
+        """The spelling of a zone that any node has used, or else this one. Raises DatabaseAway."""
+        return self.spelled_before(name) or await read_spelling(self._pool, name_key(name)) or spelling(name)
 
 
 def _with(zones: Zones, changed: dict[str, Zone | None]) -> Zones:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from server.dispatch.zones import Zone
 from server.store.connections import Pool
-from server.store.query import fetch
+from server.store.query import fetch, fetch_one
 
 _DESCRIPTION: Final = "spelling, name, shape, helped_by, changed_by, changed_at"
 DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM zones WHERE name IS NOT NULL"  # noqa: S608 - constants
@@ -48,6 +48,12 @@ async def changed_zones(pool: Pool, after: int) -> tuple[int, dict[str, Zone | N
 async def read_spellings(pool: Pool, limit: int) -> dict[str, str]:
     """Key -> spelling, zones with a description first. Raises DatabaseAway."""
     return dict(await fetch(pool, SPELLINGS, limit))
+
+
+async def read_spelling(pool: Pool, key: str) -> str | None:
+    """The spelling of the zone with this key; None if nobody has named it. Raises DatabaseAway."""
+    row = await fetch_one(pool, SPELLED, [key])
+    return None if row is None else str(row[1])
 
 
 async def zones_in_use(pool: Pool, limit: int) -> list[ZoneInUse]:

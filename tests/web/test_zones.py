@@ -131,6 +131,9 @@ async def test_two_nodes_choose_one_spelling_and_know_each_others_zones(site: Si
         *((site if index % 2 else other).shop.post("/deliveries", json=body) for index, body in enumerate(bodies))
     )
     assert len({answer.json()["zone"] for answer in made}) == 1
+    harbour = await site.delivery(zone="Harbour")
+    found = (await other.vic.get("/deliveries?zone=HARBOUR")).json()["items"]
+    assert [delivery["id"] for delivery in found] == [harbour["id"]], "a spelling that only the first node has used"
     await site.ada.put("/admin/zones/mitte", json={"name": "Mitte", "shape": around()})
 
     async def known_there() -> bool:

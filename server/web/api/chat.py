@@ -100,7 +100,7 @@ async def send_to_all(request: Call) -> ASGIResponse:
     """
     new = await TO_ALL.of(request)
     node = node_of(request)
-    drivers = await drivers_at_work(pool_of(request), zone_asked(node, UNSET if new.zone is None else new.zone))
+    drivers = await drivers_at_work(pool_of(request), await zone_asked(node, UNSET if new.zone is None else new.zone))
     refusals = 0
     for start in range(0, len(drivers), TOGETHER):
         part = [

@@ -200,7 +200,7 @@ async def list_deliveries(request: Call) -> ASGIResponse:
     node = node_of(request)
     found = await read_deliveries(
         node.database.pool,
-        _wanted(node, asked, request.user.seller),
+        await _wanted(node, asked, request.user.seller),
         BY_ID.only(asked.cursor),
         asked.limit + 1,
     )
@@ -216,7 +216,7 @@ def _instant(text: str | UnsetType, field: str) -> datetime | None:
         raise invalid_field(field, "must be an RFC 3339 instant with a time zone") from None
 
 
-def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> DeliveryFilter:
+async def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> DeliveryFilter:
     """The filter; with a key that is bound to a seller, only that seller's deliveries.
 
     Raises 404 for another seller, and 422 if `q` has fewer than three characters or an instant is out of range.
@@ -229,7 +229,7 @@ def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> Deliv
         raise not_found()
     return DeliveryFilter(
         status=given(asked.status),
-        zone=zone_asked(node, asked.zone),
+        zone=await zone_asked(node, asked.zone),
         seller_order_id=asked.seller_order_id.strip() if isinstance(asked.seller_order_id, str) else None,
         seller_id=seller,
         driver_id=asked.driver_id.lower() if isinstance(asked.driver_id, str) else None,

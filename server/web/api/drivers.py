@@ -114,7 +114,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
     found = await read_drivers(
         node.database.pool,
         given(asked.availability),
-        zone_asked(node, asked.zone),
+        await zone_asked(node, asked.zone),
         BY_ID.only(asked.cursor),
         asked.limit + 1,
     )

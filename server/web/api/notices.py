@@ -43,7 +43,7 @@ async def list_notices(request: Call) -> ASGIResponse:
         given(asked.to),
         given(asked.kind),
         given(asked.status),
-        zone_asked(node, asked.zone),
+        await zone_asked(node, asked.zone),
         None if asked.delivery_id is UNSET else asked.delivery_id.lower(),
         None if asked.hours is UNSET else node.clock.now() - timedelta(hours=asked.hours),
     )

@@ -42,7 +42,9 @@ async def list_unassigned(request: Call) -> ASGIResponse:
     asked = UNASSIGNED.of(request)
     node = node_of(request)
     read = reads.read_all_unassigned if asked.all else reads.read_waiting
-    found = await read(node.database.pool, zone_asked(node, asked.zone), BY_ID.only(asked.cursor), asked.limit + 1)
+    found = await read(
+        node.database.pool, await zone_asked(node, asked.zone), BY_ID.only(asked.cursor), asked.limit + 1
+    )
     policy = node.policies.current
     return answer(
         BY_ID.page(found, asked.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
@@ -67,7 +69,7 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
 async def list_at_risk(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = zone_asked(node, asked.zone)
+    zone = await zone_asked(node, asked.zone)
     found = await read_at_risk(node.database.pool, zone, BY_RANK.key(asked.cursor), asked.limit + 1)
     return answer(BY_RANK.page(found, asked.limit, lambda row: row.place, at_risk_view))
 
@@ -100,7 +102,7 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
 async def list_tickets(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = zone_asked(node, asked.zone)
+    zone = await zone_asked(node, asked.zone)
     found = await reads.read_tickets(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
 
@@ -122,7 +124,7 @@ def ticket_view(row: Ticket) -> a.TicketView:
 async def list_alerts(request: Call) -> ASGIResponse:
     asked = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = zone_asked(node, asked.zone)
+    zone = await zone_asked(node, asked.zone)
     found = await reads.read_alerts(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
     numbers = await alert_numbers(node, found)
     return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
@@ -151,7 +153,7 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
 async def get_stats(request: Call) -> ASGIResponse:
     asked = STATS.of(request)
     node = node_of(request)
-    return answer(await stats(node, asked.window_minutes, zone_asked(node, asked.zone)))
+    return answer(await stats(node, asked.window_minutes, await zone_asked(node, asked.zone)))
 
 
 async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsView:

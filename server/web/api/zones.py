@@ -29,11 +29,9 @@ KEY_LENGTH: Final = 64
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
 
 
-def zone_asked(node: Node, zone: str | UnsetType) -> str | None:
+async def zone_asked(node: Node, zone: str | UnsetType) -> str | None:
     """The zone of a list query, in its spelling; None for all."""
-    if not isinstance(zone, str):
-        return None
-    return node.zones.spelled_before(zone) or spelling(zone)
+    return await node.zones.spelling_of(zone) if isinstance(zone, str) else None
 
 
 def zone_view(node: Node, zone: Zone) -> a.ZoneView:

@@ -31,7 +31,7 @@ async def orders(request: Call) -> ASGIResponse:
     """Newest first. Filters: `?q=`, `from`, `to` (days), `driver` (an id), `store`, `zone`, `status`. Cursor: `at`."""
     node = node_of(request)
     chosen = {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
-    wanted, problem = _wanted(request, chosen)
+    wanted, problem = await _wanted(request, chosen)
     found = []
     if problem is None:
         try:
@@ -61,8 +61,8 @@ def _given(chosen: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value}
 
 
-def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str | None]:
-    """The filters of the form, and the mistake in it, if any."""
+async def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str | None]:
+    """The filters of the form, and the mistake in it, if any. Raises DatabaseAway."""
     node = node_of(request)
     zone = time_zone_of(node.settings.time_zone)
     days: dict[str, datetime] = {}
@@ -81,7 +81,7 @@ def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str 
     status: Any = chosen["status"] if chosen["status"] in get_args(DeliveryStatus) else None
     wanted = DeliveryFilter(
         status=status,
-        zone=zone_asked(node, chosen["zone"]) if chosen["zone"] else None,
+        zone=await zone_asked(node, chosen["zone"]) if chosen["zone"] else None,
         driver_id=driver,
         store=chosen["store"] or None,
         since=days.get("from"),
