@@ -21,7 +21,6 @@ from server.contract.views import assignment_view, driver_view, to_json
 from server.dispatch.commands import Command, ConnectDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import DRIVER_DEACTIVATED, NOT_FOUND, Refusal
-from server.ids import is_id
 from server.node import Node
 from server.sockets.hello import hello
 from server.sockets.hub import AsgiSend, Socket
@@ -36,7 +35,7 @@ from server.sockets.session import (
     Execute,
     PositionReported,
 )
-from server.web.access.auth import is_expired, read_token, verify_token
+from server.web.access.auth import authenticate, bearer
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
 PROTOCOL: Final = "callboard.v1"
@@ -50,7 +49,7 @@ Message = dict[str, Any]
 class Handshake(Struct, frozen=True):
     """What the client brought along: its token, the subprotocol to answer with, and where its stream ended."""
 
-    token: str | None
+    token: str
     subprotocol: str | None
     last_seq: int | None
 
@@ -58,12 +57,9 @@ class Handshake(Struct, frozen=True):
 def read_handshake(scope: Scope) -> Handshake:
     """The token is in `Authorization`, or among the subprotocols. A `lastSeq` that is not a number is ignored."""
     offered = cast("list[str]", scope.get("subprotocols", []))
-    token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), None)
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            scheme, _, credentials = value.decode("latin-1").partition(" ")
-            if scheme.lower() == "bearer":
-                token = credentials.strip()
+    token = bearer(scope["headers"])
+    if token is None:
+        token = next((p.removeprefix(BEARER) for p in offered if p.startswith(BEARER)), "")
     given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("lastSeq")
     last_seq = None
     if given is not None:
@@ -86,18 +82,12 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     await receive()
     handshake = read_handshake(scope)
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
-    secrets = node.settings.secrets
-    principal = verify_token(handshake.token, secrets) if handshake.token else None
-    if principal is None and handshake.token:
-        principal = read_token(handshake.token, secrets)
-    if principal is None or principal.role != "driver" or not is_id(principal.subject):
-        await _close(send, UNAUTHORIZED)
-        return
-    if is_expired(principal):
+    # No await between this check and `open`: a later revocation finds the socket.
+    principal = authenticate(handshake.token, node.settings.secrets, node.revocations)
+    if principal == "expired":
         await _close(send, TOKEN_EXPIRED)
         return
-    # No await between this check and `open`: a later revocation finds the socket.
-    if node.revocations.refuses(principal.subject, principal.device):
+    if principal == "invalid" or principal.role != "driver":
         await _close(send, UNAUTHORIZED)
         return
     if node.hub.draining:

@@ -44,6 +44,7 @@ BAD_TOKENS: dict[str, str] = {
     "that was made somehow": minted(GOOD | {"iat": "now"}),
     "signed with another key": minted(GOOD, key="another-secret-of-at-least-32-bytes!"),
     "signed otherwise": minted(GOOD, key=SECRET * 2, algorithm="HS512"),
+    "of a driver who is named otherwise": minted(GOOD | {"role": "driver", "sub": "dan"}),
     "not signed": jwt.encode(GOOD, "", algorithm="none"),
     "endless": "a" * 5000,
     "a key nobody has": "cb_" + "x" * 43,

@@ -1,10 +1,11 @@
-"""Authentication: tokens (JWT, HS256) and API keys, and the permissions of each role. Only `principal_of` reads
-credentials; everything else calls it.
+"""Authentication: tokens (JWT, HS256) and API keys, and the permissions of each role. `authenticate` checks
+the tokens of requests (through `principal_of`) and of sockets.
 """
 
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any, Final, Literal, cast, get_args
 
 import jwt
@@ -13,10 +14,13 @@ from msgspec import Struct
 
 from server.dispatch.model import Actor, ActorType
 from server.ids import canonical, is_id
+from server.sockets.revocations import Revocations
 from server.web.http.errors import unauthorized
 
 Role = Literal["driver", "service", "viewer", "ops", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+Invalid = Literal["expired", "invalid"]
+"""Why a token is refused. `expired` is said only of a driver's: the app renews it."""
 ALGORITHM: Final = "HS256"
 KEY_PREFIX: Final = "cb_"
 DEVICE_CLAIM: Final = "cb_device"
@@ -114,10 +118,10 @@ def _verify(token: str, secret: str) -> Principal | None:
         return None
     if role != "driver":
         return Principal(role, subject, expires_at)
-    device = claims.get(DEVICE_CLAIM)
-    if device is not None and not (isinstance(device, str) and is_id(device)):
+    driver_id, device = canonical(subject), claims.get(DEVICE_CLAIM)
+    if driver_id is None or (device is not None and not (isinstance(device, str) and is_id(device))):
         return None
-    return Principal(role, canonical(subject) or subject, expires_at, device=device)
+    return Principal(role, driver_id, expires_at, device=device)
 
 
 def is_subject(subject: object) -> bool:
@@ -143,7 +147,7 @@ async def principal_of(connection: Connection) -> Principal:
     """The caller of this request, by its token or API key, otherwise by its session cookie. Raises 401, 403 for an
     unsafe request with a cookie but without its CSRF token, or DatabaseAway.
     """
-    credentials = bearer(connection)
+    credentials = bearer(connection.scope["headers"])
     state = connection.app.state
     if credentials is None:
         person = await state.sessions.principal(connection)
@@ -153,15 +157,26 @@ async def principal_of(connection: Connection) -> Principal:
     if credentials.startswith(KEY_PREFIX):
         principal = await state.api_keys.principal(credentials)
     else:
-        principal = verify_token(credentials, state.settings.secrets)
-    if principal is not None and principal.role == "driver":
-        if state.node.revocations.refuses(principal.subject, principal.device):
-            principal = None
-        elif principal.device is not None:
-            state.node.revocations.used(principal.device)
-    if principal is None:
+        principal = authenticate(credentials, state.settings.secrets, state.node.revocations)
+    if not isinstance(principal, Principal):
         raise unauthorized("Invalid or expired token.")
-    return cast(Principal, principal)
+    return principal
+
+
+def authenticate(token: str, secrets: tuple[str, ...], revocations: Revocations) -> Principal | Invalid:
+    """The principal of a token of a request or a socket, or why the token is refused. Remembers that a driver used
+    their device.
+    """
+    principal = verify_token(token, secrets)
+    if principal is None:
+        once = read_token(token, secrets)
+        return "expired" if once is not None and once.role == "driver" else "invalid"
+    if principal.role == "driver":
+        if revocations.refuses(principal.subject, principal.device):
+            return "invalid"
+        if principal.device is not None:
+            revocations.used(principal.device)
+    return principal
 
 
 def hashed(text: str) -> str:
@@ -174,9 +189,9 @@ def address_of(connection: Connection) -> str:
     return connection.client.host if connection.client is not None else ""
 
 
-def bearer(connection: Connection) -> str | None:
-    """The bearer credentials of a request, or None."""
-    for name, value in connection.scope["headers"]:
+def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The bearer credentials in the headers of a request or a handshake, or None."""
+    for name, value in headers:
         if name == b"authorization":
             scheme, _, credentials = value.decode("latin-1").partition(" ")
             return credentials.strip() if scheme.lower() == "bearer" else None
