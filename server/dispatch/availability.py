@@ -19,7 +19,9 @@ def present(driver: Driver, now: datetime, policy: Policy) -> bool:
 
 
 def gone_since(driver: Driver, now: datetime, policy: Policy) -> datetime | None:
-    """The time of the last sign of life of a driver who is not present; None for a present one."""
+    """The time of the last sign of life of a driver who is not present; None for a present one, as within the grace
+    period after the end of a socket.
+    """
     contact = Contact(driver.session_id is not None, driver.socket_lost_at, driver.last_call_at)
     return contact.gone_since(now, policy, driver.last_availability_change)
 

@@ -287,7 +287,7 @@ def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
     if assignment.picked_up_at is not None:
         return r.ALREADY_PICKED_UP
     after = world.policy.watch.release_gone_seconds
-    since = gone_since(world, assignment)
+    since = without_contact_since(world, assignment)
     if after is None or since is None or world.now < since + timedelta(seconds=after):
         return r.RISK_NOT_DUE
     if not world.everybody_knows():
@@ -303,8 +303,10 @@ def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
     return Decided((event,), delivery.id, None, assignment.id, assignment.driver_id)
 
 
-def gone_since(world: World, assignment: Assignment) -> datetime | None:
-    """Since when the driver is gone with this assignment; None while their socket is open."""
+def without_contact_since(world: World, assignment: Assignment) -> datetime | None:
+    """Since when there is no contact to the driver with this assignment; None while their socket is open. Unlike
+    `availability.gone_since` without any grace period: `watch` has its own ones.
+    """
     driver = world.known_driver(assignment.driver_id)
     if driver.session_id is not None:
         return None

@@ -12,7 +12,7 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
-from server.dispatch.driver_actions import gone_since, recovered
+from server.dispatch.driver_actions import recovered, without_contact_since
 from server.dispatch.escalation import levels_due, ticket_created
 from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode
 from server.dispatch.positions import at_stop
@@ -55,8 +55,8 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
                 if expected is not None and expected > since:
                     since = min(since, world.now)
         case "driver_gone":
-            gone = gone_since(world, assignment)
-            since = gone + timedelta(seconds=watch.gone_seconds) if gone is not None else None
+            contact = without_contact_since(world, assignment)
+            since = contact + timedelta(seconds=watch.gone_seconds) if contact is not None else None
     return since if since is not None and since <= world.now else None
 
 
