@@ -10,7 +10,7 @@ import pytest
 from server.store.jobs.privacy import Eraser, erase_due
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
-from tests.web.conftest import Check, Site
+from tests.web.conftest import DROPOFF, Check, Site
 from tests.web.test_refusals import TABLES
 
 PHONE = "+49 (30) 555-0142"
@@ -191,6 +191,18 @@ async def test_people_are_erased_a_set_time_after_the_end(site: Site, orders: li
 async def test_a_phone_is_found_wherever_it_was_said(site: Site, orders: list[dict[str, Any]], phone: str) -> None:
     erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": phone}))
     assert erased["deliveries"] == (1 if phone == "555-0199" else 4)
+
+
+FORMS = (PHONE, "0049305550142", "+49 (0)30 555 01 42", "0049 (0)30 / 5550142")
+
+
+@pytest.mark.parametrize("stored", FORMS)
+async def test_a_phone_is_one_in_all_its_forms(site: Site, stored: str) -> None:
+    for phone in (*FORMS, "030 5550142", "49 0 30 5550142"):
+        order = await site.delivery(dropoff=DROPOFF | {"phone": stored})
+        await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
+        erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": phone}))
+        assert erased["deliveries"] == (1 if phone in FORMS else 0), phone
 
 
 async def test_what_was_erased_can_be_read_and_its_order_is_known_again(

@@ -10,6 +10,7 @@ A delivery is due a set time after its end, or once it is finished if an admin r
 """
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -63,8 +64,14 @@ DELETE FROM erasures e WHERE e.delivery_id = ANY ($1::uuid[])
     OR NOT EXISTS (SELECT FROM deliveries d WHERE d.id = e.delivery_id)"""
 
 
+def phone_digits(text: str) -> str:
+    """The digits to compare a phone by: +49 30 …, +49 (0)30 … and 0049 30 … are one phone."""
+    return re.sub("^00", "", re.sub("[^0-9]", "", text.replace("(0)", "")))
+
+
 def _digits(text: str) -> str:
-    return f"regexp_replace({text}, '[^0-9]', '', 'g')"
+    """`phone_digits` in SQL."""
+    return f"regexp_replace(regexp_replace(replace({text}, '(0)', ''), '[^0-9]', '', 'g'), '^00', '')"
 
 
 _PHONES: Final = (
@@ -332,12 +339,13 @@ async def would_be_erased(pool: Pool, settings: Settings, *, now: datetime | Non
     return found
 
 
-async def erase_person(database: Database, digits: str, requested_by: str | None) -> Erased:
-    """Erase the deliveries with a phone of these digits, or record them to be erased at their end.
+async def erase_person(database: Database, phone: str, requested_by: str | None) -> Erased:
+    """Erase the deliveries with this phone, in any of its forms, or record them to be erased at their end.
 
     Raises what the database raises. After a failure the node with the lease erases what was recorded.
     """
     rows: Counter[str] = Counter()
+    digits = phone_digits(phone)
     connection = await database.connect_for_privacy()
     try:
         await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'")

@@ -1,6 +1,5 @@
 """The HTTP API of privacy: an admin erases the personal data of a person, by their phone."""
 
-import re
 from typing import Final
 
 import structlog
@@ -32,7 +31,7 @@ log = structlog.get_logger(__name__)
 async def erase(request: Call) -> ASGIResponse:
     given = await ERASURE.of(request)
     with database_errors():
-        erased = await erase_person(node_of(request).database, re.sub("[^0-9]", "", given.phone), request.user.actor.id)
+        erased = await erase_person(node_of(request).database, given.phone, request.user.actor.id)
     rows = erased.rows
     log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
     return answer(a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later))
