@@ -22,6 +22,7 @@ help:
 	@echo 'make audit    look up known vulnerabilities of the pinned versions; needs a network'
 	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
 	@echo 'make texts    update the translations of the driver page, and print how many texts are not translated'
+	@echo 'make replay-report  how good dispatch is on real days: docs/dispatch-quality.md (DATA=folder of the days)'
 	@echo 'make venv     create the virtual environment for development'
 	@echo 'also: lint, types, cover, browser, clean'
 
@@ -75,6 +76,11 @@ abuse: $(VENV)/.dev
 
 texts: $(VENV)/.dev
 	$(PY) -m tests.texts
+
+# DATA has a folder for each day, in the format of the public Meal Delivery Routing Problem instances.
+replay-report: $(VENV)/.dev
+	@[ -n "$(DATA)" ] || { echo 'DATA is missing: make replay-report DATA=folder-of-days' >&2; exit 2; }
+	$(PY) -m tests.replay.report "$(DATA)" docs/dispatch-quality.md
 
 # Exit code 1: there are holes. 2: it could not be found out.
 audit: $(VENV)/.dev

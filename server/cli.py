@@ -32,6 +32,10 @@ DRIVERS: Final = click.IntRange(1, 100_000)
 RATE: Final = click.FloatRange(0, 100_000)
 SPEED: Final = click.FloatRange(0.1, 100)
 
+FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+OLD_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
+REJECT_HELP: Final = "The share of offers that couriers reject."
 AHEAD_HELP: Final = (
     "Start the search this many minutes before the goods are ready.  [default: when the order is placed]"
 )
@@ -150,7 +154,7 @@ def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float)
 @click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
 @click.option("--minutes", type=click.FloatRange(0.05, 100_000), help="How long to run.  [default: until stopped]")
 @click.option("--zone", default="default", show_default=True, help="The zone of drivers and orders.")
-@click.option("--day", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A real day to replay.")
+@click.option("--day", type=FOLDER, help="A real day to replay.")
 @click.option("--from", "start", help="Time of day to start at, as HH:MM.  [default: the busiest time]")
 @click.option("--ahead", type=click.FloatRange(0, 1440), help=AHEAD_HELP)
 @click.option("--port", type=PORT, help="Port of the server started for --day without --url.  [default: 8000]")
@@ -203,6 +207,64 @@ def _window(folder: Path, start: str | None, minutes: float, ahead: float | None
     except ValueError as bad:
         raise click.UsageError(f"--from: {bad}") from None
     return Window(day, begin, minutes * 60, None if ahead is None else ahead * 60)
+
+
+@callboard.command()
+@click.option("--day", type=FOLDER, required=True, help="A real day to replay.")
+@click.option("--out", type=NEW_FILE, required=True, help="The file for what became of each order.")
+@click.option("--offers", type=NEW_FILE, help="The file for every offer that was made.")
+@click.option("--reject", type=click.FloatRange(0, 0.95), default=0, show_default=True, help=REJECT_HELP)
+@click.option(
+    "--answer-seconds", default="0", show_default=True, help="How long couriers take to answer, such as 2-15."
+)
+@click.option("--capacity", type=click.IntRange(1, 20), default=3, show_default=True, help="Orders a courier may have.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides who rejects what, and how fast.")
+@click.option(
+    "--policy", type=OLD_FILE, help="A policy, as GET /admin/policy returns it.  [default: the default policy]"
+)
+@click.option("--until", type=click.FloatRange(0, 10_000), help="Stop at this minute of the day.")
+def replay(
+    day: Path,
+    out: Path,
+    offers: Path | None,
+    reject: float,
+    answer_seconds: str,
+    capacity: int,
+    seed: int,
+    policy: Path | None,
+    until: float | None,
+) -> None:
+    """Replay a real day in virtual time, with the planner and the rules of the server. Needs no server.
+
+    A day is a folder in the format of the public Meal Delivery Routing Problem instances. Figures are printed on
+    standard output, progress on standard error.
+    """
+    from server.dispatch.policy import DEFAULT_POLICY
+    from server.replay.play import read_policy, replay_day
+    from server.replay.replay import Options
+    from server.simulate.day import BadDay, read_day
+
+    try:
+        first, _, last = answer_seconds.partition("-")
+        answer = float(first), float(last or first)
+    except ValueError:
+        answer = -1.0, -1.0
+    if not 0 <= answer[0] <= answer[1] <= 599:
+        raise click.UsageError("--answer-seconds: must be seconds such as 5, or a range such as 2-15, up to 599")
+    for option, path in (("--out", out), ("--offers", offers)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise click.UsageError(f"{option}: there is no folder {path.absolute().parent}")
+    try:
+        chosen = DEFAULT_POLICY if policy is None else read_policy(policy)
+    except ValueError as bad:
+        raise click.UsageError(f"--policy: {bad}") from None
+    try:
+        instance = read_day(day)
+    except BadDay as bad:
+        raise click.UsageError(f"--day: {bad}") from None
+    options = Options(reject, answer, capacity, seed, None if until is None else until * 60)
+    for line in replay_day(instance, chosen, options, out, offers, lambda line: click.echo(line, err=True)):
+        click.echo(line)
 
 
 def _access(token: str) -> "Access":

@@ -51,7 +51,9 @@ def test_every_tunable_has_a_label_and_a_range() -> None:
     assert set(document_of(DEFAULT_POLICY)) == set(FIELDS)
     for name, field in FIELDS.items():
         assert field.label
-        assert (field.range is None) == (name in ("expiryPolicy", "currency", "planning.hold"))
+        assert (field.range is None) == (
+            name in ("expiryPolicy", "currency", "planning.hold", "planning.sameStoreOnly")
+        )
     assert (RANGES["offerTimeoutSeconds"].least, RANGES["offerTimeoutSeconds"].largest) == (1, 600)
     assert FIELDS["alerts.rejectedShare"].bounds == "0 to 100"
 

@@ -26,6 +26,12 @@ YES_OR_NO: Final = {
 }
 
 
+TOGETHER: Final = {
+    "false": "Of all stores",
+    "true": "Of one store only",
+}
+
+
 class Range(Struct, frozen=True):
     """The least and the largest number a tunable may be."""
 
@@ -97,7 +103,7 @@ class Field(Struct, frozen=True):
     def read(self, text: str) -> Any:
         """What was written as the document has it. Raises ValueError."""
         found = self.range
-        if self.choices is YES_OR_NO:
+        if self.choices in (YES_OR_NO, TOGETHER):
             return {"true": True, "false": False}.get(text, text)
         if found is None:
             return text
@@ -196,7 +202,11 @@ GROUPS: Final = (
         "When orders are offered, and to which drivers.",
         (
             Field("planning.hold", "Orders are held", choices=YES_OR_NO),
+            Field("planning.holdSlackSeconds", "A held order is offered before its driver must leave", "s"),
             Field("planning.nextJobs", "Extra orders for a driver at capacity", "orders"),
+            Field("planning.maxExtraMinutes", "An extra order delays the others by at most", "min"),
+            Field("planning.maxMinutesInBag", "An order is on board for at most", "min"),
+            Field("planning.sameStoreOnly", "Orders on board together", choices=TOGETHER),
         ),
     ),
     FieldGroup(

@@ -1,0 +1,98 @@
+"""What the planner knows: the deliveries that wait or are under way, the drivers, and where they are.
+
+Only committed rows and positions change it. It keeps the rows that it is given.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from server.dispatch.model import OVER, Delivery, Driver
+from server.dispatch.planning.runs import Spot
+from server.dispatch.zones import NO_ZONES, Zones
+
+
+class Where(Struct, frozen=True):
+    """Where a driver is, and when they can leave, in seconds since the epoch.
+
+    `at_store`: they have just picked up goods there. `bound`: `place` is the next stop, to which they are on their way,
+    and `free_at` is when they arrive.
+    """
+
+    place: Spot
+    free_at: float
+    at_store: bool = False
+    bound: bool = False
+
+
+class Fleet:
+    """The deliveries that are not over, the drivers, and the places of drivers."""
+
+    def __init__(self, zones: Zones = NO_ZONES) -> None:
+        self.zones = zones
+        self.deliveries: dict[str, Delivery] = {}
+        self.drivers: dict[str, Driver] = {}
+        self.places: dict[str, Where] = {}
+        self._waiting: dict[str, dict[str, Delivery]] = {}
+        self._jobs: dict[str, dict[str, Delivery]] = {}
+        self._group: dict[str, dict[str, Delivery]] = {}
+        self._driver_ids: dict[str, set[str]] = {}
+
+    def put_zones(self, zones: Zones) -> None:
+        """The zones as they are after a commit."""
+        self.zones = zones
+
+    def put_delivery(self, delivery: Delivery) -> None:
+        """A delivery as it is after a commit."""
+        self._group.pop(delivery.id, {}).pop(delivery.id, None)
+        if delivery.status in OVER:
+            self.deliveries.pop(delivery.id, None)
+            return
+        self.deliveries[delivery.id] = delivery
+        offer = delivery.open_offer()
+        had = offer if offer is not None else delivery.active_assignment()
+        if had is not None:
+            group = self._jobs.setdefault(had.driver_id, {})
+        elif delivery.status == "READY":
+            group = self._waiting.setdefault(delivery.zone, {})
+        else:
+            return
+        self._group[delivery.id] = group
+        group[delivery.id] = delivery
+
+    def put_driver(self, driver: Driver) -> None:
+        """A driver as they are after a commit."""
+        before = self.drivers.get(driver.id)
+        if before is not None and before.zone != driver.zone:
+            self._driver_ids[before.zone].discard(driver.id)
+        self.drivers[driver.id] = driver
+        self._driver_ids.setdefault(driver.zone, set()).add(driver.id)
+
+    def put_place(self, driver_id: str, where: Where) -> None:
+        """Where a driver is now."""
+        self.places[driver_id] = where
+
+    def remove_driver(self, driver_id: str) -> None:
+        """Forget a driver who no longer works."""
+        driver = self.drivers.pop(driver_id, None)
+        if driver is not None:
+            self._driver_ids[driver.zone].discard(driver_id)
+        self.places.pop(driver_id, None)
+
+    def drivers_of(self, zone: str | None) -> list[Driver]:
+        """The drivers of a zone, or of all (None), by id."""
+        ids = self.drivers if zone is None else self._driver_ids.get(zone, ())
+        return [self.drivers[driver_id] for driver_id in sorted(ids)]
+
+    def jobs_of(self, driver_id: str) -> list[Delivery]:
+        """What the driver has: accepted, on board, or offered to them; the oldest first."""
+        return sorted(self._jobs.get(driver_id, {}).values(), key=_by_age)
+
+    def waiting(self, zone: str | None = None) -> list[Delivery]:
+        """The deliveries of a zone, or of all (None), that wait without an offer; the oldest first."""
+        zones = self._waiting.values() if zone is None else (self._waiting.get(zone, {}),)
+        return sorted((delivery for waiting in zones for delivery in waiting.values()), key=_by_age)
+
+
+def _by_age(delivery: Delivery) -> tuple[datetime, str]:
+    return delivery.created_at, delivery.id
