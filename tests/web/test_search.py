@@ -44,6 +44,13 @@ async def test_parts_of_what_an_order_says_are_found(site: Site, later: bool) ->
     for q in ("green", "back door"):
         assert await found(site, q=q) == [other], q
     assert await found(site, q="torstr. 1") == [other, anna]
+    cafe = (await site.delivery(storeName="CAFE\u0301 I", notes="Stra\u00dfe der \u00c9toiles"))["id"]
+    if later:
+        await row_by_row(site)
+    for q in ("caf\u00e9 i", "cafe\u0301", "\u00e9toiles", "E\u0301TOILES", "stra\u00dfe der \u00e9"):
+        assert await found(site, q=q) == [cafe], ascii(q)
+    for store in ("caf\u00e9 I", "Cafe\u0301  i"):
+        assert await found(site, store=store) == [cafe], ascii(store)
     for q in ("A_10", "%%%", "nobody", "blume\nring"):
         assert await found(site, q=q) == [], q
 

@@ -1,6 +1,7 @@
 """Reading deliveries: one, a page of them, and what happened to one."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
@@ -113,18 +114,24 @@ def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str
     if wanted.until is not None:
         query.both("d.created_at <= {}", wanted.until)
         query.both("d.id < {}", first_id_at(_moved(wanted.until, CLOCKS_DIFFER)))
-    query.either("d.seller_id = {}", "s.seller_id = {}", wanted.seller_id)
-    query.either(
-        "delivery_store(d) = lower({})", "s.store = lower({})", wanted.store and " ".join(wanted.store.split())
-    )
-    words = None if wanted.words is None else f"%{_LIKE.sub(_escaped, wanted.words)}%"
-    query.either("delivery_words(d) LIKE lower({})", "s.words LIKE lower({})", words)
+    if wanted.seller_id is not None:
+        query.either("d.seller_id = {}", "s.seller_id = {}", wanted.seller_id)
+    if wanted.store is not None:
+        query.either("delivery_store(d) = lower({})", "s.store = lower({})", *_forms(" ".join(wanted.store.split())))
+    if wanted.words is not None:
+        words = (f"%{_LIKE.sub(_escaped, form)}%" for form in _forms(wanted.words))
+        query.either("delivery_words(d) LIKE lower({})", "s.words LIKE lower({})", *words)
     return query.sql(), query.args
 
 
 CLOCKS_DIFFER: Final = timedelta(days=1)
 """Ids begin with the time of a node's clock, `created_at` is the database's. So ids only narrow the range."""
 _LIKE: Final = re.compile(r"[\\%_]")
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    """The text composed, and decomposed if that differs: orders keep the form that their source sent."""
+    return tuple(dict.fromkeys(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))
 
 
 def _moved(at: datetime, by: timedelta) -> datetime:
@@ -156,11 +163,14 @@ class _Query:
         if value is not None:
             self._both.append(self._with(condition, value))
 
-    def either(self, itself: str, search: str, value: Any) -> None:
-        """A condition on a delivery, and the same condition on its row in `delivery_search`."""
-        if value is not None:
-            self._search.append(self._with(search, value))
-            self._itself.append(itself.format(f"${len(self.args)}"))
+    def either(self, itself: str, search: str, *values: Any) -> None:
+        """A condition on a delivery, and the same condition on its row in `delivery_search`, true for any value."""
+        rows, fresh = [], []
+        for value in values:
+            rows.append(self._with(search, value))
+            fresh.append(itself.format(f"${len(self.args)}"))
+        self._search.append(f"({' OR '.join(rows)})" if len(rows) > 1 else rows[0])
+        self._itself.append(f"({' OR '.join(fresh)})" if len(fresh) > 1 else fresh[0])
 
     def _with(self, condition: str, value: Any) -> str:
         if value is ALWAYS:
