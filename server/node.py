@@ -275,7 +275,10 @@ class Node:
             answer = await self.executor.submit(SeeDriver(driver_id, Actor("driver", driver_id)))
             if isinstance(answer, Refusal):
                 return answer
+            self._called.pop(driver_id, None)  # the oldest are first
             self._called[driver_id] = now
+            while now - self._called[oldest := next(iter(self._called))] >= SEEN_SECONDS:
+                del self._called[oldest]
         self.positions.called(driver_id)
         return None
 

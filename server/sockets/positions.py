@@ -24,6 +24,8 @@ from server.store.positions import PositionRow, write_calls, write_positions
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
+REMEMBERED_SECONDS: Final = 3600.0
+"""A driver without a position for this long is forgotten: by then no jump is too fast for them."""
 
 RECEIVED = Counter("callboard_positions", "Positions received from drivers")
 
@@ -133,6 +135,13 @@ class Positions:
             self._stored_at.pop(driver_id, None)
             self._zones.pop(driver_id, None)
 
+    def forget_silent(self) -> None:
+        """Forget drivers without a position since REMEMBERED_SECONDS: who only calls has no socket that closes."""
+        for seen_by_driver in (self._latest, self._doubtful):
+            since = self._clock.seconds() - REMEMBERED_SECONDS
+            for driver_id in [driver_id for driver_id, seen in seen_by_driver.items() if seen.at < since]:
+                self.forget(driver_id)
+
     def _commands(self) -> Iterable[Command]:
         """GEOADD XX: moves drivers who are in the index, and adds nobody."""
         by_zone: dict[str, list[Any]] = {}
@@ -161,6 +170,8 @@ class Positions:
                 await self.store(everything=everything)
             except Exception as error:
                 log.warning("positions_not_stored", reason=repr(error))
+            if everything:
+                self.forget_silent()
 
     async def store(self, *, everything: bool = True) -> None:
         """Write positions that are not in the database yet, after a write in progress; if that one fails, its rows are

@@ -1,6 +1,7 @@
 """Positions on their way to the database."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -141,3 +142,38 @@ async def test_a_node_that_missed_a_change_of_zone_reads_it_when_it_stores_the_p
 
         await until(moved)
         assert await in_index(here, "north", dan) is None
+
+
+async def test_drivers_who_only_call_are_forgotten_an_hour_after_their_last_position(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no socket whose end could make the node forget them."""
+    started = await node()
+    here, places = started.app.state.node, started.app.state.node.positions
+    dan, dora = await a_driver(started), await a_driver(started, "Dora")
+    at_first = here.clock.seconds()
+    await call(started, "POST", f"/drivers/{dan}/location", "driver", dan, **HERE)
+    await call(started, "POST", f"/drivers/{dora}/location", "driver", dora, **HERE, accuracyM=5_000)
+    await places.store()
+    for seconds, known in ((3_500, {dan, dora}), (3_700, set())):
+        monkeypatch.setattr(here.clock, "seconds", lambda seconds=seconds: at_first + seconds)
+        places.forget_silent()
+        assert remembered(here) == known
+
+
+async def test_a_node_forgets_calls_that_are_too_old_to_matter(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = await node()
+    here = started.app.state.node
+    dan, dora = await a_driver(started), await a_driver(started, "Dora")
+    await here.seen(dan)
+    here._called[dan] -= 31
+    await here.seen(dora)
+    assert list(here._called) == [dora]
+
+
+def remembered(here: Any) -> set[str]:
+    """Drivers of whom this node keeps anything in memory."""
+    p = here.positions
+    return {*p._latest, *p._doubtful, *p._zones, *p._stored_at}
