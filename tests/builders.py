@@ -19,6 +19,7 @@ from server.dispatch.model import (
     OfferPayload,
     Place,
     Position,
+    Still,
     Unassigned,
 )
 from server.dispatch.policy import DEFAULT_POLICY, Policy
@@ -188,10 +189,11 @@ def a_world(
     absent: Iterable[str] = (),
     by_external_ref: dict[str, str] | None = None,
     chats: dict[str, dict[str, ChatMessage]] | None = None,
+    still: dict[str, Still] | None = None,
 ) -> World:
     """A world that has locked exactly these rows; `absent` are locked ids without a row, of either kind."""
     deliveries: dict[str, Delivery | None] = dict.fromkeys(absent)
     drivers: dict[str, Driver | None] = dict.fromkeys(absent)
     deliveries |= {row.id: row for row in rows if isinstance(row, Delivery)}
     drivers |= {row.id: row for row in rows if isinstance(row, Driver)}
-    return World(now, policy, deliveries, drivers, by_external_ref, chats=chats)
+    return World(now, policy, deliveries, drivers, by_external_ref, chats=chats, still=still)

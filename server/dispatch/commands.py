@@ -478,16 +478,15 @@ class SeeMessage(Struct, frozen=True):
 
 
 class RaiseRisk(Struct, frozen=True):
-    """The watch: this delivery may arrive late. `at` is when that began, if the rules cannot derive it."""
+    """The clock: this delivery may arrive late."""
 
     delivery_id: str
     code: RiskCode
     actor: Actor = SYSTEM
-    at: datetime | None = None
 
 
 class ClearRisk(Struct, frozen=True):
-    """The watch: this delivery is no longer at risk."""
+    """The clock: this delivery is no longer at risk."""
 
     delivery_id: str
     code: RiskCode

@@ -316,6 +316,17 @@ class Position(Struct, frozen=True):
     at: datetime
 
 
+class Still(Struct, frozen=True):
+    """Where a driver was first seen at their current place, and when, by the stored positions; and the stops of all
+    their active assignments.
+    """
+
+    lat: float
+    lon: float
+    since: datetime
+    stops: tuple[Point, ...] = ()
+
+
 class Driver(Struct):
     """A driver, as the rules need them.
 

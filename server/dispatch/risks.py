@@ -1,8 +1,7 @@
 """The rules of deliveries at risk: when a delivery with a driver becomes at risk, when it recovers, and who gets a
 notice.
 
-The watch and the deadlines submit the commands. Under lock a risk is raised once and cleared once, however often they
-ask.
+The deadlines submit the commands. Under lock a risk is raised once and cleared once, however often they ask.
 """
 
 from datetime import datetime, timedelta
@@ -15,7 +14,8 @@ from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import recovered, without_contact_since
 from server.dispatch.escalation import levels_due, ticket_created
 from server.dispatch.model import SYSTEM, UNDER_WAY, Assignment, Delivery, RiskCode
-from server.dispatch.positions import at_stop
+from server.dispatch.positions import MOVED_KM, at_stop
+from server.dispatch.travel import haversine_km
 from server.dispatch.world import World
 
 WORST_FIRST: Final[tuple[RiskCode, ...]] = (
@@ -40,6 +40,7 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
     1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, and the goods are not picked up.
     2. Late at the customer: `lateMinutes` past the promised time, or expected that late.
     3. The driver is gone: no sign of life for `goneSeconds`.
+    4. The driver is stalled: they have not moved for `stalledMinutes` with this delivery, and are not at a stop.
     """
     watch = world.policy.watch
     late = timedelta(minutes=watch.late_minutes)
@@ -57,13 +58,14 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
         case "driver_gone":
             contact = without_contact_since(world, assignment)
             since = contact + timedelta(seconds=watch.gone_seconds) if contact is not None else None
+        case "stalled":
+            stood = still_since(delivery, assignment, world)
+            since = stood + timedelta(minutes=watch.stalled_minutes) if stood is not None else None
     return since if since is not None and since <= world.now else None
 
 
 def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
-    """Raises a risk only for an assigned delivery, and only once. The watch, which has positions, decides since when a
-    driver has not moved; at a stop nobody has to.
-    """
+    """Raises a risk only for an assigned delivery, and only once."""
     delivery = world.delivery(command.delivery_id)
     assignment = delivery.active_assignment()
     if assignment is None:
@@ -71,11 +73,20 @@ def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:
     if delivery.at_risk(command.code):
         return Decided((), delivery.id, repeated=True)
     since = begins(command.code, delivery, assignment, world)
-    if command.code == "stalled" and not is_at_stop(delivery, assignment, world):
-        since = min(command.at or world.now, world.now)
     if since is None:
         return r.RISK_NOT_DUE
     return Decided((at_risk(world, delivery, assignment, command.code, since),), delivery.id)
+
+
+def still_since(delivery: Delivery, assignment: Assignment, world: World) -> datetime | None:
+    """Since when the driver has been in one place with this delivery; None if they move or are at a stop."""
+    still, seen = world.still.get(assignment.driver_id), world.known_driver(assignment.driver_id).position
+    if still is None or seen is None or haversine_km(still.lat, still.lon, seen.lat, seen.lon) >= MOVED_KM:
+        return None
+    if is_at_stop(delivery, assignment, world) or at_stop(seen.lat, seen.lon, *still.stops):
+        return None
+    begun = (assignment.created_at, assignment.picked_up_at, assignment.failed_at)
+    return max(still.since, *(at for at in begun if at is not None))
 
 
 def is_at_stop(delivery: Delivery, assignment: Assignment, world: World) -> bool:

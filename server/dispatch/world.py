@@ -4,13 +4,24 @@ Rules read it and return events; only `apply` (in apply.py) turns events into st
 row outside the locked set raises `NeedsRows`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from server.dispatch import events as e
-from server.dispatch.model import Alert, Assignment, ChatMessage, Delivery, Driver, Nearest, Offer, Ticket, Unassigned
+from server.dispatch.model import (
+    Alert,
+    Assignment,
+    ChatMessage,
+    Delivery,
+    Driver,
+    Nearest,
+    Offer,
+    Still,
+    Ticket,
+    Unassigned,
+)
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
@@ -59,6 +70,7 @@ class World:
         zones: Zones = NO_ZONES,
         spellings: dict[str, str | None] | None = None,
         chats: dict[str, dict[str, ChatMessage]] | None = None,
+        still: Mapping[str, Still] | None = None,
     ) -> None:
         self.now = now
         self.policy = policy
@@ -70,6 +82,8 @@ class World:
         self.dead_nodes = frozenset(dead_nodes)
         self._posted = {} if posted is None else posted
         self.spellings = {} if spellings is None else spellings
+        self.still = {} if still is None else still
+        """By driver; only for commands about the risk `stalled`."""
         self._chats = {} if chats is None else chats
         self._known_words = known_words
         self.by_seller_key: dict[tuple[str, str], str] = {}

@@ -237,10 +237,8 @@ def _command(due: Due) -> c.Command:
             return c.DispatchDelivery(due.id)
         case "escalation":
             return c.Escalate(due.id, new_id())
-        case "pickup_late" | "delivery_late" | "driver_gone":
+        case "pickup_late" | "delivery_late" | "driver_gone" | "stalled":
             return c.RaiseRisk(due.id, due.kind)
-        case "stalled":
-            return c.RaiseRisk(due.id, "stalled", at=due.due_at)
         case "moving":
             return c.ClearRisk(due.id, "stalled")
         case "driver_back":

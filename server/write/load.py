@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from server.dispatch import commands as c
-from server.dispatch.model import Alert, ChatMessage, Delivery, Driver
+from server.dispatch.model import Alert, ChatMessage, Delivery, Driver, Point, Still
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import KNOWN_WORDS
@@ -28,7 +28,8 @@ class Named(Struct):
     """The rows that commands name, by how they name them. `whole_deliveries` also takes the drivers of their open
     offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries whose
     first request is needed. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
-    messages commands are about, `chat_messages` ids of such messages.
+    messages commands are about, `chat_messages` ids of such messages. `stalled` are deliveries
+    whose driver's stops and time without a move are needed.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -43,6 +44,7 @@ class Named(Struct):
     zone_names: set[str] = msgspec.field(default_factory=set)
     chats: set[str] = msgspec.field(default_factory=set)
     chat_messages: set[str] = msgspec.field(default_factory=set)
+    stalled: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
     zones: bool = False
     alerts: bool = False
@@ -72,6 +74,8 @@ class Named(Struct):
                 self.whole_deliveries.add(command.delivery_id)
             case c.RaiseRisk() | c.ClearRisk():
                 self.whole_deliveries.add(command.delivery_id)
+                if command.code == "stalled":
+                    self.stalled.add(command.delivery_id)
             case c.DispatchDelivery() | c.NoteFailedSearch() | c.Acknowledge() | c.EscalateRisk():
                 self.deliveries.add(command.delivery_id)
             case c.RestoreDelivery() | c.RetryDelivery():
@@ -120,6 +124,13 @@ CHATS: Final = f"""
 {_CHAT} driver_id = ANY($1::text[]::uuid[]) AND seen_at IS NULL AND NOT by_driver
 UNION {_CHAT} driver_id = ANY($1::text[]::uuid[]) AND by_driver AND at > clock_timestamp() - interval '1 minute'
 UNION {_CHAT} id = ANY($2::text[]::uuid[])"""
+STILL: Final = """
+SELECT p.driver_id::text, p.still_lat, p.still_lon, p.still_since, x.pickup_lat, x.pickup_lon, x.dropoff_lat,
+    x.dropoff_lon, (x.details #>> '{store,lat}')::float8, (x.details #>> '{store,lon}')::float8
+FROM driver_positions p
+JOIN assignments o ON o.driver_id = p.driver_id AND o.status = 'ACTIVE' JOIN deliveries x ON x.id = o.delivery_id
+WHERE p.still_since IS NOT NULL AND p.driver_id IN (
+    SELECT driver_id FROM assignments WHERE delivery_id = ANY($1::text[]::uuid[]) AND status = 'ACTIVE')"""
 POSTED: Final = "SELECT id, posted FROM deliveries WHERE id = ANY($1::text[]::uuid[])"
 SIZES: Final = """
 SELECT array_agg(pg_relation_size(t) ORDER BY t)
@@ -184,6 +195,12 @@ async def load(
     if named.posted:
         for delivery_id, document in await connection.fetch(POSTED, list(named.posted)):
             posted[delivery_id] = msgspec.json.decode(document) if document is not None else None
+    still: dict[str, Still] = {}
+    if named.stalled:
+        for driver_id, lat, lon, since, *stops in await connection.fetch(STILL, list(named.stalled)):
+            before = still[driver_id].stops if driver_id in still else ()
+            points = tuple(Point(*place) for place in zip(stops[::2], stops[1::2], strict=True) if None not in place)
+            still[driver_id] = Still(lat, lon, since, before + points)
     rows = rows_of(await connection.fetchrow(READ_IN_TRANSACTION, *locked))
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
@@ -201,6 +218,7 @@ async def load(
         zones,
         spellings,
         chats,
+        still,
     )
     return Loaded(world, rows.xid, rows.has_webhooks)
 

@@ -1,7 +1,7 @@
 """The rules of orders at risk: raised once, cleared once, up the ladder in between."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Delivery, OrderDetails, Place, Position, Risk
+from server.dispatch.model import Actor, Delivery, OrderDetails, Place, Point, Position, Risk, Still
 from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
 from server.dispatch.risks import WORST_FIRST, worst
 from server.dispatch.world import World
@@ -48,11 +48,16 @@ def under_way(
     since: datetime = NOW,
     gone: Any = None,
     at: Position | None = None,
+    still: timedelta | None = None,
+    stops: tuple[Point, ...] = (),
     policy: Policy = DEFAULT_POLICY,
     order: dict[str, Any] | None = None,
     **of_job: Any,
 ) -> Callable[[], World]:
-    """Dan has soup, which is at these risks since then; `gone` for so long, if he is; `at` where he is."""
+    """Dan has soup, which is at these risks since then; `gone` for so long, if he is; `at` where he is.
+
+    `still` is for how long, `stops` are those of all that he has.
+    """
 
     def given() -> World:
         at_risk: tuple[Any, ...] = tuple(Risk(code, since) for code in risks)  # type: ignore[arg-type]
@@ -62,13 +67,15 @@ def under_way(
         assignment = an_assignment(soup, dan, **{"created_at": NOW - minutes(30)} | of_job)
         if assignment.failed_at is not None:
             soup.status = "RETURNING"
-        return a_world(soup, dan, policy=policy)
+        assert dan.position is not None
+        here = Still(dan.position.lat, dan.position.lon, NOW - still, stops) if still is not None else None
+        return a_world(soup, dan, policy=policy, still={DAN: here} if here is not None else None)
 
     return given
 
 
-def raise_(code: Any, **more: Any) -> c.RaiseRisk:
-    return c.RaiseRisk(SOUP, code, **more)
+def raise_(code: Any) -> c.RaiseRisk:
+    return c.RaiseRisk(SOUP, code)
 
 
 def clear(code: Any) -> c.ClearRisk:
@@ -76,11 +83,25 @@ def clear(code: Any) -> c.ClearRisk:
 
 
 GOODS: dict[str, Any] = {"picked_up_at": NOW - minutes(1)}
+LONG_AGO: dict[str, Any] = {"picked_up_at": NOW - minutes(8)}
 
 BETWEEN = Position((PICKUP.lat + DROPOFF.lat) / 2, (PICKUP.lon + DROPOFF.lon) / 2, NOW)
 AT_THE_DOOR = Position(DROPOFF.lat, DROPOFF.lon, NOW)
 ANOTHER_STORE = Place(52.6, 13.5)
 AT_ANOTHER_STORE = Position(52.6, 13.5, NOW)
+
+
+def nowhere() -> World:
+    world = under_way(at=BETWEEN, still=minutes(9))()
+    world.driver(DAN).position = None
+    return world
+
+
+def moved() -> World:
+    world = under_way(at=BETWEEN, still=minutes(9))()
+    world.driver(DAN).position = Position(BETWEEN.lat + 0.001, BETWEEN.lon, NOW)
+    return world
+
 
 RAISING = [
     Case(
@@ -135,46 +156,67 @@ RAISING = [
         "risk_not_due",
     ),
     Case(
-        "who watches positions knows who stalls",
-        given=under_way(at=BETWEEN),
-        command=raise_("stalled", at=NOW - minutes(6)),
-        then=[happens(e.DeliveryAtRisk, risk="stalled", since=NOW - minutes(6))],
+        "who has not moved for six minutes stalls",
+        given=under_way(at=BETWEEN, still=minutes(9)),
+        command=raise_("stalled"),
+        then=[happens(e.DeliveryAtRisk, risk="stalled", since=NOW - minutes(3))],
+    ),
+    Case("not sooner", under_way(at=BETWEEN, still=minutes(5)), raise_("stalled"), "risk_not_due"),
+    Case(
+        "it counts from the pickup",
+        under_way(at=BETWEEN, still=minutes(9), picked_up_at=NOW - minutes(5)),
+        raise_("stalled"),
+        "risk_not_due",
+    ),
+    Case("nor of whom nothing is known", under_way(at=BETWEEN), raise_("stalled"), "risk_not_due"),
+    Case("nor who is nowhere", nowhere, raise_("stalled"), "risk_not_due"),
+    Case("nor who has moved", moved, raise_("stalled"), "risk_not_due"),
+    Case("who waits at the store does not", under_way(still=minutes(9)), raise_("stalled"), "risk_not_due"),
+    Case(
+        "nor who waits at the stop of another order",
+        under_way(at=BETWEEN, still=minutes(9), stops=(Point(BETWEEN.lat, BETWEEN.lon),)),
+        raise_("stalled"),
+        "risk_not_due",
     ),
     Case(
-        "not since tomorrow",
-        under_way(at=BETWEEN),
-        raise_("stalled", at=NOW + minutes(6)),
-        [happens(e.DeliveryAtRisk, risk="stalled", since=NOW)],
+        "nor who waits at the door",
+        under_way(at=AT_THE_DOOR, still=minutes(9), **LONG_AGO),
+        raise_("stalled"),
+        "risk_not_due",
     ),
-    Case("who waits at the store does not", under_way(), raise_("stalled"), "risk_not_due"),
-    Case("nor who waits at the door", under_way(at=AT_THE_DOOR, **GOODS), raise_("stalled"), "risk_not_due"),
     Case(
         "nor who said that they arrived",
-        under_way(at=BETWEEN, arrived_pickup_at=NOW),
+        under_way(at=BETWEEN, still=minutes(9), arrived_pickup_at=NOW),
         raise_("stalled"),
         "risk_not_due",
     ),
     Case(
         "at the store or at the door",
-        under_way(at=BETWEEN, arrived_dropoff_at=NOW, **GOODS),
+        under_way(at=BETWEEN, still=minutes(9), arrived_dropoff_at=NOW, **LONG_AGO),
         raise_("stalled"),
         "risk_not_due",
     ),
     Case(
         "the store where they arrived is behind them with the goods",
-        under_way(at=BETWEEN, arrived_pickup_at=NOW, **GOODS),
+        under_way(at=BETWEEN, still=minutes(9), arrived_pickup_at=NOW, **LONG_AGO),
         raise_("stalled"),
         [happens(e.DeliveryAtRisk, risk="stalled")],
     ),
     Case(
         "and so is the door on the way back",
-        under_way(at=BETWEEN, arrived_dropoff_at=NOW, failed_at=NOW, **GOODS),
+        under_way(at=BETWEEN, still=minutes(9), arrived_dropoff_at=NOW, failed_at=NOW - minutes(7), **LONG_AGO),
         raise_("stalled"),
         [happens(e.DeliveryAtRisk, risk="stalled")],
     ),
     Case(
         "on the way back they wait at the store",
-        under_way(at=AT_ANOTHER_STORE, failed_at=NOW, order={"details": OrderDetails(store=ANOTHER_STORE)}, **GOODS),
+        under_way(
+            at=AT_ANOTHER_STORE,
+            still=minutes(9),
+            failed_at=NOW - minutes(7),
+            order={"details": OrderDetails(store=ANOTHER_STORE)},
+            **LONG_AGO,
+        ),
         raise_("stalled"),
         "risk_not_due",
     ),
