@@ -21,7 +21,7 @@ help:
 	@echo 'make abuse    attacks on the server, with twenty times as many examples as the tests (ARGS="-k socket")'
 	@echo 'make audit    look up known vulnerabilities of the pinned versions; needs a network'
 	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
-	@echo 'make texts    update the translations of the driver page, and print how many texts are not translated'
+	@echo 'make texts    update the translations, and print how many texts are not translated'
 	@echo 'make replay-report  how good dispatch is on real days: docs/dispatch-quality.md (DATA=folder of the days)'
 	@echo 'make venv     create the virtual environment for development'
 	@echo 'also: lint, types, cover, browser, clean'

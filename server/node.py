@@ -52,6 +52,7 @@ from server.store.jobs.search_rows import SearchRows
 from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
+from server.texts.speech import screens_language
 from server.write.executor import Executor
 
 BEAT_SECONDS: Final = 1.0
@@ -138,7 +139,10 @@ class Node:
             clock=self.clock,
             bus=self.bus,
             alone=lambda: self.alone,
-            renderer=Renderer(environment(self.settings.time_zone), lambda: self.policies.current),
+            renderer=Renderer(
+                environment(self.settings.time_zone, screens_language(self.settings.language)),
+                lambda: self.policies.current,
+            ),
         )
 
     def _build_dispatcher(self) -> None:

@@ -115,7 +115,9 @@ class Settings(BaseModel):
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
     language: Annotated[str, BeforeValidator(_lower)] = ""
-    """The language of the driver page on all phones: en, de or es. Without it, each phone gets its own language."""
+    """The language of the driver page on all phones: en, de or es. Without it, each phone gets its own language.
+    The screens are in this language too if all their texts are translated, else in English.
+    """
     map_tiles: str = ""
     """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""

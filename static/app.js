@@ -87,7 +87,7 @@
     try {
       await navigator.clipboard.writeText(field.value);
       const label = button.textContent;
-      button.textContent = "Copied";
+      button.textContent = button.dataset.copied ?? label;
       setTimeout(() => {
         button.textContent = label;
       }, 2000);

@@ -10,8 +10,11 @@
   if (!page) return;
   const HEIGHT = 200;
   const STEPS = { hours: [1, 2, 3, 4, 6, 12], seconds: [5, 10, 15, 20, 30, 60, 120, 300] }; // between marks
+  // In English as the tables beside: day before month, 24 hours.
+  const language = document.documentElement.lang;
+  const locale = language === "en" ? "en-GB" : language;
   const timeZone = page.dataset.timeZone ?? "UTC";
-  const moment = new Intl.DateTimeFormat("en-GB", {
+  const moment = new Intl.DateTimeFormat(locale, {
     timeZone,
     ...("byDay" in page.dataset ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" }),
   });
@@ -96,7 +99,7 @@
       });
     }
     if (place.dataset.target) {
-      list.push({ label: "target", stroke: colour("ink-2"), width: 1.5, dash: [6, 4], points: { show: false } });
+      list.push({ label: "", stroke: colour("ink-2"), width: 1.5, dash: [6, 4], points: { show: false } });
     }
     return list;
   };
@@ -112,7 +115,7 @@
     if (!shown[0]?.some((value) => value !== null)) {
       const empty = document.createElement("p");
       empty.className = "plot-empty";
-      empty.textContent = "No data in this window";
+      empty.textContent = page.dataset.none ?? "";
       place.append(empty);
       return null;
     }
@@ -124,7 +127,7 @@
     const axis = { stroke: ink, grid: line, ticks: line, font: `12px ${getComputedStyle(page).fontFamily}` };
     const isHour = place.dataset.table === "t-hours";
     /** @param {number} value */
-    const written = (value) => (isTime ? moment.format(value * 1000) : isHour ? `${value}:00` : `${value} s`);
+    const written = (value) => (isTime ? moment.format(value * 1000) : isHour ? `${value}:00` : `${value} ${page.dataset.second}`);
     return new uPlot(
       {
         width: Math.max(place.clientWidth, 120),

@@ -2,8 +2,6 @@
 (() => {
   "use strict";
 
-  const AWAY = "Callboard does not answer. Nothing was saved. Your changes are still in the form: try again.";
-
   document.addEventListener("htmx:after:swap", () => {
     const form = document.getElementById("policy-form");
     /** @type {HTMLElement | null | undefined} */
@@ -19,8 +17,9 @@
     const line = document.createElement("p");
     line.className = "message bad";
     line.setAttribute("role", "alert");
-    line.textContent = AWAY;
-    document.getElementById("policy-message")?.replaceChildren(line);
+    const message = document.getElementById("policy-message");
+    line.textContent = message?.dataset.away ?? "";
+    message?.replaceChildren(line);
     line.scrollIntoView({ block: "center" });
   };
   document.addEventListener("htmx:error", away);

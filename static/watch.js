@@ -1,5 +1,6 @@
 // The screens of alerts, notices and webhooks: they read themselves again when the stream says so, count up and down,
 // and work by keyboard. Everything that is done on them is a plain form, which htmx posts in place where it can.
+import { text } from "./driver/text.js";
 import { byId, targetOf } from "./elements.js";
 import { startClock, tickWithin } from "./board/clock.js";
 import { readAgain, startLive } from "./board/live.js";
@@ -94,8 +95,8 @@ document.addEventListener("change", ({ target }) => {
   }
 });
 
-/** @param {string} text */
-const sentence = (text) => new DOMParser().parseFromString(text, "text/html").body.textContent.trim();
+/** @param {string} html */
+const sentence = (html) => new DOMParser().parseFromString(html, "text/html").body.textContent.trim();
 
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
@@ -103,13 +104,13 @@ document.addEventListener("htmx:after:request", (event) => {
   if (form) delete form.dataset.sent;
   const status = ctx.response?.status ?? 0;
   if (status === 401) callboard.toLogin();
-  else if (form && status >= 400) announce(sentence(ctx.text ?? "") || "That did not work. Try again.");
+  else if (form && status >= 400) announce(sentence(ctx.text ?? "") || text("That did not work. Try again."));
 });
 document.addEventListener("htmx:error", (event) => {
   const form = event.detail.ctx?.sourceElement?.closest("form");
   if (!form) return;
   delete form.dataset.sent;
-  announce("No answer from the server. Try again.");
+  announce(text("No answer from the server. Try again."));
 });
 document.addEventListener("board:done", async (event) => {
   if (event.detail.said) announce(event.detail.said);

@@ -5,28 +5,35 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Final
 
-from babel import Locale
-from babel.dates import format_datetime
-from babel.numbers import format_currency
-
 from server.dispatch.money import EXPONENTS
 from server.dispatch.policy import Policy
+from server.texts.speech import ENGLISH, Speech, later
 
-LOCALE: Final = Locale("en")
-"""Of the screens of ops."""
 BETWEEN: Final = re.compile(r"(?<=[A-Za-z])(?=\d)")
 """Where CLDR has a space between a currency's code and the amount, and Babel has none."""
 
 REASONS_TO_REASSIGN: Final = (
-    "Driver asked for it",
-    "Driver does not answer",
-    "Driver is late",
-    "Vehicle trouble",
-    "Driver is unwell",
+    later("Driver asked for it"),
+    later("Driver does not answer"),
+    later("Driver is late"),
+    later("Vehicle trouble"),
+    later("Driver is unwell"),
 )
-REASONS_TO_CANCEL: Final = ("Customer cancelled", "Store closed", "Out of stock", "Placed twice", "No driver found")
-REASONS_TO_ASSIGN: Final = ("Waiting too long", "Nearest driver", "Agreed by phone")
-REASONS_FOR_AVAILABILITY: Final = ("Asked by phone", "Does not answer", "Vehicle trouble", "Unwell", "End of the day")
+REASONS_TO_CANCEL: Final = (
+    later("Customer cancelled"),
+    later("Store closed"),
+    later("Out of stock"),
+    later("Placed twice"),
+    later("No driver found"),
+)
+REASONS_TO_ASSIGN: Final = (later("Waiting too long"), later("Nearest driver"), later("Agreed by phone"))
+REASONS_FOR_AVAILABILITY: Final = (
+    later("Asked by phone"),
+    later("Does not answer"),
+    later("Vehicle trouble"),
+    later("Unwell"),
+    later("End of the day"),
+)
 
 
 def shape(level: int, policy: Policy) -> str:
@@ -37,34 +44,34 @@ def shape(level: int, policy: Policy) -> str:
     return ("top", "high")[above] if above < 2 else "low"
 
 
-def span(seconds: float) -> str:
+def span(seconds: float, speech: Speech = ENGLISH) -> str:
     """A duration in two units at most: `45 s`, `12 min`, `3 h 5 min`."""
     total = max(0, round(seconds))
     if total < 60:
-        return f"{total} s"
-    minutes = total // 60
+        return speech.said("{seconds} s", seconds=total)
+    minutes, seconds = divmod(total, 60)
     if minutes < 60:
-        return f"{minutes} min" if total % 60 == 0 or minutes >= 10 else f"{minutes} min {total % 60} s"
+        if not seconds or minutes >= 10:
+            return speech.said("{minutes} min", minutes=minutes)
+        return speech.said("{minutes} min {seconds} s", minutes=minutes, seconds=seconds)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return speech.said("{hours} h {minutes} min", hours=hours, minutes=minutes)
+    return speech.said("{hours} h", hours=hours)
 
 
-def seconds(value: float) -> str:
+def seconds(value: float, speech: Speech = ENGLISH) -> str:
     """A duration that is mostly short: tenths below ten seconds, `2.3 s`, else as `span` says it."""
     if value < 0.05:
-        return "less than 0.1 s"
-    return f"{value:.1f} s" if value < 10 else span(value)
+        return speech.said("less than {seconds} s", seconds=speech.decimal(0.1))
+    return speech.said("{seconds} s", seconds=speech.decimal(value)) if value < 10 else span(value, speech)
 
 
-def percent(share: float) -> str:
+def percent(share: float, speech: Speech = ENGLISH) -> str:
     """A share in percent, with one decimal below ten: `85%`, `4.3%`, `0%`."""
     value = round(share * 100, 1)
-    return f"{value:.0f}%" if value >= 10 or value == int(value) else f"{value:.1f}%"
-
-
-def counted(count: float, one: str, many: str) -> str:
-    """A number with its noun: `1 order`, `2 orders`, `1,234 orders`."""
-    return f"{count:,.10g} {one if count == 1 else many}"
+    digits = 0 if value >= 10 or value == int(value) else 1
+    return speech.said("{number}%", number=speech.decimal(value, digits))
 
 
 def clock(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
@@ -73,27 +80,26 @@ def clock(at: datetime, zone: tzinfo, *, seconds: bool = False) -> str:
     return f"{local.hour:02}:{local.minute:02}:{local.second:02}" if seconds else f"{local.hour:02}:{local.minute:02}"
 
 
-def day_and_clock(at: datetime | None, zone: tzinfo, *, seconds: bool = False) -> str:
+def day_and_clock(at: datetime | None, zone: tzinfo, *, seconds: bool = False, speech: Speech = ENGLISH) -> str:
     """The day with its year and the time in the organisation's time zone; empty if there was no such time."""
     if at is None:
         return ""
-    day = format_datetime(at.astimezone(zone), "EEE dd MMM y", locale=LOCALE)
+    day = speech.dated(at.astimezone(zone), "EEE dd MMM y", "yMMMEd")
     return f"{day}, {clock(at, zone, seconds=seconds)}"
 
 
-def lately(at: datetime, zone: tzinfo, *, now: datetime | None = None) -> str:
+def lately(at: datetime, zone: tzinfo, *, now: datetime | None = None, speech: Speech = ENGLISH) -> str:
     """The time of day, to the second, if it was today; else the day and the minute, with the year if not this one."""
     here, today = at.astimezone(zone), (now or datetime.now(zone)).astimezone(zone)
     if here.date() == today.date():
         return clock(at, zone, seconds=True)
-    return format_datetime(here, "dd MMM HH:mm" if here.year == today.year else "dd MMM y HH:mm", locale=LOCALE)
+    day = speech.dated(here, "dd MMM", "MMMd") if here.year == today.year else speech.dated(here, "dd MMM y", "yMMMd")
+    return f"{day} {clock(at, zone)}"
 
 
-def money(cents: int | None, currency: str) -> str:
+def money(cents: int | None, currency: str, speech: Speech = ENGLISH) -> str:
     """An amount of minor units with its currency as CLDR writes it: `$54.00`, `¥1,250`, `TND 1.500`."""
     if cents is None:
         return ""
     digits = EXPONENTS.get(currency, 2)
-    pattern = "¤#,##0" + ("." + "0" * digits if digits else "")
-    amount = Decimal(cents).scaleb(-digits)
-    return BETWEEN.sub("\u00a0", format_currency(amount, currency, pattern, LOCALE, currency_digits=False))
+    return BETWEEN.sub("\u00a0", speech.money(Decimal(cents).scaleb(-digits), currency, digits))

@@ -26,14 +26,14 @@ PREFIX: Final[dict[List, str]] = {"waiting": "d", "offers": "o", "active": "a", 
 
 
 class Stats(Struct, frozen=True):
-    """The numbers of a window as the headline says them; a state is `good`, `bad`, or empty for want of numbers."""
+    """The numbers of the headline about a window, None for want of any; a state is `good`, `bad`, or empty."""
 
     minutes: int
-    acceptance: str = "–"
+    acceptance: float | None = None
     acceptance_state: str = ""
-    response: str = "–"
+    response_seconds: float | None = None
     response_state: str = ""
-    late: str = "–"
+    late: float | None = None
     late_state: str = ""
 
 

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from server.board.formats import percent, seconds
 from server.board.render import Stats
 from server.store.connections import Pool
 from server.store.reads.operations import read_delivery_numbers, read_offer_numbers
@@ -25,17 +24,13 @@ async def read_stats(pool: Pool, now: datetime) -> Stats:
     late = deliveries.waited_over5_min / deliveries.wanted if deliveries.wanted else None
     return Stats(
         minutes=WINDOW_MINUTES,
-        acceptance=_percent(acceptance),
+        acceptance=acceptance,
         acceptance_state=_state(acceptance is not None and acceptance > ACCEPTANCE_TARGET, acceptance),
-        response=seconds(offers.response_ms_avg / 1000) if offers.response_ms_avg is not None else "–",
+        response_seconds=offers.response_ms_avg / 1000 if offers.response_ms_avg is not None else None,
         response_state=_state((offers.response_ms_avg or 0) < RESPONSE_TARGET_MS, offers.response_ms_avg),
-        late=_percent(late),
+        late=late,
         late_state=_state((late or 0) < LATE_TARGET, late),
     )
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else percent(share)
 
 
 def _state(good: bool, value: float | None) -> str:

@@ -14,6 +14,7 @@ from server.store.connections import Pool
 from server.store.reads.deliveries import TimelineEvent
 from server.store.reads.drivers import read_names
 from server.store.reads.notices import Notice
+from server.texts.speech import said, spoken
 
 OFFER_OVER: Final = ("offer.accepted", "offer.rejected", "offer.expired", "offer.withdrawn")
 
@@ -94,7 +95,7 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
     driver = names.get(event.driver_id or "")
     return StoryLine(
         event.at,
-        w.words(w.EVENTS, event.type),
+        said(w.words(w.EVENTS, event.type)),
         " · ".join(part for part in _more(event.type, data, names) if part),
         by(event.actor, names),
         TONES.get(event.type, ""),
@@ -111,70 +112,78 @@ def by(actor: Actor, names: Mapping[str, str]) -> str:
         case "system":
             return "Callboard"
         case "driver":
-            return names.get(actor.id or "", "the driver")
+            return names.get(actor.id or "") or said("the driver")
         case "service":
-            return f"{actor.id or 'order source'} (order source)"
+            return f"{actor.id or said('order source')} ({said('order source')})"
         case _:
-            return f"{actor.id or actor.type} ({actor.type})"
+            return f"{actor.id or actor.type} ({said(actor.type)})"
 
 
 def _nearest(nearest: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
     if nearest is None:
         return ""
-    where = w.words(w.NOT_TAKEN, nearest["reason"])
-    return f"nearest is {names.get(nearest['driverId'], 'a driver')}, {nearest['distanceKm']:.1f} km away, {where}"
+    return said(
+        "nearest is {driver}, {km} km away, {why}",
+        driver=names.get(nearest["driverId"]) or said("a driver"),
+        km=spoken().decimal(nearest["distanceKm"]),
+        why=said(w.words(w.NOT_TAKEN, nearest["reason"])),
+    )
 
 
 def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     """The rest of the story, from what the event carries."""
     match kind:
         case "delivery.created":
-            return [data.get("storeName", ""), f"zone {data.get('zone', '')}"]
+            return [data.get("storeName", ""), said("zone {zone}", zone=data.get("zone", ""))]
         case "delivery.ready":
-            return ["dispatched early on request"] if data.get("early") else []
+            return [said("dispatched early on request")] if data.get("early") else []
         case "delivery.search_failed":
-            return [w.words(w.FAILURES, data.get("reason")), _nearest(data.get("nearest"), names)]
+            return [said(w.words(w.FAILURES, data.get("reason"))), _nearest(data.get("nearest"), names)]
         case "offer.created":
-            return [f"try {data.get('attempt')}", *_offer(data.get("payload") or {}), data.get("reason") or ""]
+            return [
+                said("try {number}", number=data.get("attempt")),
+                *_offer(data.get("payload") or {}),
+                data.get("reason") or "",
+            ]
         case "offer.accepted":
             return [_after(data)]
         case "offer.rejected":
-            return [_after(data), _why(data) or w.REASONS["none_given"]]
+            return [_after(data), _why(data) or said(w.REASONS["none_given"])]
         case "offer.expired":
-            return ["auto-accepted" if data.get("autoAccepted") else "no answer"]
+            return [said("auto-accepted") if data.get("autoAccepted") else said("no answer")]
         case "delivery.assigned":
-            return [w.words(w.SOURCES, data.get("source")), data.get("reason") or ""]
+            return [said(w.words(w.SOURCES, data.get("source"))), data.get("reason") or ""]
         case "delivery.reassigned":
-            return [_why(data), "after pickup" if data.get("forced") else ""]
+            return [_why(data), said("after pickup") if data.get("forced") else ""]
         case "delivery.escalated":
             return _level(data)
         case "delivery.at_risk" | "delivery.recovered":
-            return [w.words(w.RISKS, data.get("risk"))]
+            return [said(w.words(w.RISKS, data.get("risk")))]
         case "delivery.risk_escalated":
-            return [w.words(w.RISKS, data.get("risk")), *_level(data)]
+            return [said(w.words(w.RISKS, data.get("risk"))), *_level(data)]
         case "delivery.arrived":
-            return ["at the pickup" if data.get("where") == "pickup" else "at the drop-off"]
+            return [said("at the pickup") if data.get("where") == "pickup" else said("at the drop-off")]
         case "delivery.late_report":
-            return [w.words(w.EVENTS, data.get("what")), _why(data)]
+            return [said(w.words(w.EVENTS, data.get("what"))), _why(data)]
         case "delivery.changed":
             return [", ".join(map(_field, data.get("fields", []))), _why(data)]
         case "ticket.created":
-            return [data.get("title") or "", f"priority {data.get('priority', '')}"]
+            return [data.get("title") or "", said("priority {priority}", priority=said(data.get("priority", "")))]
         case "driver.availability_changed":
-            return [w.words(w.STATES, data.get("to")), w.words(w.REASONS, data.get("reason"))]
+            return [said(w.words(w.STATES, data.get("to"))), said(w.words(w.REASONS, data.get("reason")))]
         case _:
             return [_why(data)]
 
 
 def _level(data: Mapping[str, Any]) -> list[str]:
     """A level of the ladder and what it did."""
-    actions = ", ".join(w.words(w.LEVEL_ACTIONS, action) for action in data.get("actions", []))
-    return [f"level {data.get('level')}", actions]
+    actions = ", ".join(said(w.words(w.LEVEL_ACTIONS, action)) for action in data.get("actions", []))
+    return [said("level {level}", level=data.get("level")), actions]
 
 
 def _field(name: str) -> str:
     """A field of the contract as words: `promisedAt` is "promised at"."""
-    return re.sub(r"(?=[A-Z])", " ", name).lower()
+    return said(re.sub(r"(?=[A-Z])", " ", name).lower())
 
 
 def _why(data: Mapping[str, Any]) -> str:
@@ -182,17 +191,19 @@ def _why(data: Mapping[str, Any]) -> str:
     reason, note = data.get("reason"), data.get("note")
     if note and reason in (None, "other"):
         return str(note)
-    said = w.words(w.REASONS, reason)
-    return f"{said}: {note}" if note else said
+    text = said(w.words(w.REASONS, reason))
+    return f"{text}: {note}" if note else text
 
 
 def _after(data: Mapping[str, Any]) -> str:
     milliseconds = data.get("responseTimeMs")
-    return f"after {f.seconds(milliseconds / 1000)}" if milliseconds is not None else ""
+    if milliseconds is None:
+        return ""
+    return said("after {duration}", duration=f.seconds(milliseconds / 1000, spoken()))
 
 
 def _offer(payload: Mapping[str, Any]) -> list[str]:
     if not payload:
         return []
-    earning = f.money(payload.get("estimatedEarningCents"), payload.get("currency", ""))
-    return [f"{payload.get('estimatedDistanceKm', 0):.1f} km to the pickup", earning]
+    earning = f.money(payload.get("estimatedEarningCents"), payload.get("currency", ""), spoken())
+    return [said("{km} km to the pickup", km=spoken().decimal(payload.get("estimatedDistanceKm", 0))), earning]

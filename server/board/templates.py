@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from functools import cache, partial
+from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined
 
 from server.board import formats as f
+from server.board.folding import TextFolder
 from server.contract import words as w
 from server.contract.views import instant
 from server.dispatch.escalation import next_level_at
@@ -15,8 +17,37 @@ from server.dispatch.travel import road_km
 from server.paths import TEMPLATES
 from server.settings import time_zone_of
 from server.store.reads.board import AlertShown, BoardDelivery
-from server.texts.catalogues import translations
+from server.texts.catalogues import SCREENS, page_texts, translations
 from server.texts.languages import SOURCE
+from server.texts.speech import Speech, later, speech
+
+WORDS: Final = {
+    "failure": w.FAILURES,
+    "not_taken": w.NOT_TAKEN,
+    "state": w.STATES,
+    "source": w.SOURCES,
+    "status": w.STATUSES,
+    "offer_status": w.OFFERS,
+    "alert": w.ALERTS,
+    "risk": w.RISKS,
+    "reason": w.REASONS,
+    "event": w.EVENTS,
+    "level_action": w.LEVEL_ACTIONS,
+    "outcome_of": {
+        "received": later("received"),
+        "sent": later("sent"),
+        "pending": later("pending"),
+        "failed": later("failed"),
+    },
+    "severity": {
+        "info": later("info"),
+        "normal": later("normal"),
+        "warning": later("warning"),
+        "high": later("high"),
+        "critical": later("critical"),
+    },
+}
+"""The filters that show a code in words."""
 
 
 def milliseconds(at: datetime) -> int:
@@ -25,85 +56,89 @@ def milliseconds(at: datetime) -> int:
 
 
 @cache
-def environment(zone_name: str, language: str = SOURCE) -> Environment:
-    """The templates of every screen with their words and times as filters, and their texts in a language. `zone_name`
-    is the organisation's.
+def environment(zone_name: str, language: str = SOURCE, domain: str = SCREENS) -> TextFolder:
+    """The templates of every screen with their words and times as filters, and their texts in a language out of one of
+    its catalogues. `zone_name` is the organisation's.
 
     Nodes of one process share an environment, so nobody changes it: a filter takes what belongs to a node.
     """
-    zone = time_zone_of(zone_name)
-    env = Environment(
+    zone, tongue = time_zone_of(zone_name), speech(language)
+    env = TextFolder(
+        translations(language, domain),
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
         auto_reload=False,
-        extensions=["jinja2.ext.i18n"],
     )
     env.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
-    env.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     env.filters.update(
         ms=milliseconds,
         instant=instant,
         clock=partial(f.clock, zone=zone),
         clock_seconds=partial(f.clock, zone=zone, seconds=True),
-        day_and_clock=partial(f.day_and_clock, zone=zone),
-        day_and_clock_seconds=partial(f.day_and_clock, zone=zone, seconds=True),
-        lately=partial(f.lately, zone=zone),
-        span=f.span,
-        seconds=f.seconds,
-        percent=f.percent,
-        counted=f.counted,
+        day_and_clock=partial(f.day_and_clock, zone=zone, speech=tongue),
+        day_and_clock_seconds=partial(f.day_and_clock, zone=zone, seconds=True, speech=tongue),
+        lately=partial(f.lately, zone=zone, speech=tongue),
+        span=partial(f.span, speech=tongue),
+        seconds=partial(f.seconds, speech=tongue),
+        percent=partial(f.percent, speech=tongue),
+        number=tongue.number,
+        decimal=tongue.decimal,
+        said=tongue.said,
         lower_first=w.lower_first,
-        money=f.money,
+        money=partial(f.money, speech=tongue),
         shape=f.shape,
         next_level_at=next_level_at,
-        alert_value=alert_value,
-        outcome=outcome,
+        alert_value=partial(alert_value, tongue),
+        outcome=partial(outcome, tongue),
         trip_km=trip_km,
-        **{
-            name: partial(w.words, table)
-            for name, table in {
-                "failure": w.FAILURES,
-                "not_taken": w.NOT_TAKEN,
-                "state": w.STATES,
-                "source": w.SOURCES,
-                "status": w.STATUSES,
-                "offer_status": w.OFFERS,
-                "alert": w.ALERTS,
-                "risk": w.RISKS,
-                "reason": w.REASONS,
-                "event": w.EVENTS,
-                "level_action": w.LEVEL_ACTIONS,
-            }.items()
-        },
+        trip=lambda delivery, policy: tongue.decimal(trip_km(delivery, policy)),
     )
-    env.globals.update(time_zone=zone_name, reasons=f)
+    env.globals.update(
+        time_zone=zone_name,
+        reasons=f,
+        language=language,
+        direction=tongue.direction,
+    )
+    if domain == SCREENS:
+        env.filters.update({name: partial(w.words, tongue.table(table)) for name, table in WORDS.items()})
+        env.globals["texts"] = page_texts(language, domain)
     return env
 
 
-def alert_value(alert: AlertShown) -> str:
+def alert_value(speech: Speech, alert: AlertShown) -> str:
     """The number now, the one that raised it and its threshold: a share in percent, a count as it is."""
 
     def written(value: float) -> str:
-        return f.percent(value) if alert.kind.endswith("share") else f"{value:g}"
+        return f.percent(value, speech) if alert.kind.endswith("share") else speech.number(value)
 
+    value, threshold = written(alert.value), written(alert.threshold)
     if alert.now is None or alert.resolved_at is not None:
-        return f"{written(alert.value)} (threshold {written(alert.threshold)})"
-    return f"{written(alert.now)} now · {written(alert.value)} when raised (threshold {written(alert.threshold)})"
+        return speech.said("{value} (threshold {threshold})", value=value, threshold=threshold)
+    return speech.said(
+        "{now} now · {value} when raised (threshold {threshold})",
+        now=written(alert.now),
+        value=value,
+        threshold=threshold,
+    )
 
 
-def outcome(delivery: BoardDelivery) -> str:
+def outcome(speech: Speech, delivery: BoardDelivery) -> str:
     """What became of a delivery that leaves its table."""
-    if delivery.status == "ASSIGNED":
-        return {"auto_accepted": "auto-accepted for", "manual": "assigned manually to"}.get(
-            delivery.source or "", "accepted by"
-        )
-    return w.lower_first(w.words(w.STATUSES, delivery.status))
+    if delivery.status != "ASSIGNED":
+        return w.lower_first(speech.said(w.words(w.STATUSES, delivery.status)))
+    match delivery.source:
+        case "auto_accepted":
+            return speech.said("auto-accepted for")
+        case "manual":
+            return speech.said("assigned manually to")
+        case _:
+            return speech.said("accepted by")
 
 
-def trip_km(delivery: BoardDelivery, policy: Policy) -> str:
+def trip_km(delivery: BoardDelivery, policy: Policy) -> float:
     """The kilometres by road from the store to the customer."""
     pickup, dropoff = Point(delivery.lat, delivery.lon), Point(delivery.dropoff_lat, delivery.dropoff_lon)
-    return f"{road_km(pickup, dropoff, policy):.1f}"
+    return round(road_km(pickup, dropoff, policy), 1)

@@ -1,1 +1,1 @@
-"""The texts of the driver page in its languages, and which of them a phone gets."""
+"""The texts of the driver page and of the screens in their languages, and who gets which language."""

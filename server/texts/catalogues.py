@@ -1,7 +1,8 @@
-"""The catalogues of the driver page's texts: GNU gettext files in `server/locales`, read when they are first needed.
+"""The catalogues of all texts: GNU gettext files in `server/locales`, read when they are first needed.
 
-English is the source: an English text is the key of its translations. Nothing is compiled beforehand, so nothing can go
-stale; `python -m tests.texts` brings the catalogues up to date with the page.
+There are two for each language: that of the driver page, and that of the screens, which may be missing. English is the
+source: an English text is the key of its translations. Nothing is compiled beforehand, so nothing can go stale;
+`python -m tests.texts` brings the catalogues up to date with the texts.
 """
 
 import io
@@ -18,7 +19,10 @@ from babel.support import NullTranslations, Translations
 
 from server.texts.languages import LANGUAGES, LOCALES, SOURCE
 
-DOMAIN: Final = "driver"
+DRIVER: Final = "driver"
+"""The catalogue of the driver page."""
+SCREENS: Final = "screens"
+"""The catalogue of all other screens."""
 WORKER: Final = "static/driver/sw.js"
 PLURAL_SAMPLES: Final = (*range(1001), 1_000_000)
 
@@ -26,27 +30,42 @@ ScriptText = str | dict[str, str]
 """A text as a script gets it: one, or by the plural categories of CLDR, as `Intl.PluralRules` names them."""
 
 
-def path_of(language: str) -> Path:
-    """Where the catalogue of a language is kept."""
-    return LOCALES / language / "LC_MESSAGES" / f"{DOMAIN}.po"
+def path_of(language: str, domain: str = DRIVER) -> Path:
+    """Where a catalogue of a language is kept."""
+    return LOCALES / language / "LC_MESSAGES" / f"{domain}.po"
 
 
 @cache
-def catalogue(language: str) -> Catalog:
-    """The catalogue of a language other than the source."""
-    with path_of(language).open("rb") as file:
-        return read_po(file, locale=language, domain=DOMAIN)
+def catalogue(language: str, domain: str = DRIVER) -> Catalog:
+    """A catalogue of a language other than the source."""
+    with path_of(language, domain).open("rb") as file:
+        return read_po(file, locale=language, domain=domain)
 
 
 @cache
-def translations(language: str) -> NullTranslations:
+def translations(language: str, domain: str = DRIVER) -> NullTranslations:
     """What templates take their texts from."""
     if language == SOURCE:
         return NullTranslations()
     compiled = io.BytesIO()
-    write_mo(compiled, catalogue(language))
+    write_mo(compiled, catalogue(language, domain))
     compiled.seek(0)
-    return Translations(compiled, domain=DOMAIN)
+    return Translations(compiled, domain=domain)
+
+
+@cache
+def is_complete(language: str, domain: str) -> bool:
+    """Whether there is a catalogue, and no text in it is without a translation."""
+    if language == SOURCE:
+        return True
+    if not path_of(language, domain).exists():
+        return False
+    return all(is_translated(message) for message in catalogue(language, domain) if message.id)
+
+
+def is_translated(message: Message) -> bool:
+    """Whether the message has all its forms."""
+    return all(message.string) if isinstance(message.string, (tuple, list)) else bool(message.string)
 
 
 def direction(language: str) -> str:
@@ -55,21 +74,22 @@ def direction(language: str) -> str:
 
 
 @cache
-def page_texts(language: str) -> dict[str, ScriptText]:
-    """The texts of the page's scripts by their English ones; none for the source itself."""
-    return _texts(language, lambda files: any(file.startswith("static/") and file != WORKER for file in files))
+def page_texts(language: str, domain: str = DRIVER) -> dict[str, ScriptText]:
+    """The texts of the scripts by their English ones; none for the source itself."""
+    return _texts(language, domain, lambda files: any(file.startswith("static/") and file != WORKER for file in files))
 
 
 @cache
 def worker_texts() -> dict[str, dict[str, ScriptText]]:
     """The texts of the service worker, by language."""
-    return {language: _texts(language, lambda files: WORKER in files) for language in LANGUAGES if language != SOURCE}
+    others = [language for language in LANGUAGES if language != SOURCE]
+    return {language: _texts(language, DRIVER, lambda files: WORKER in files) for language in others}
 
 
-def _texts(language: str, is_wanted: Callable[[list[str]], bool]) -> dict[str, ScriptText]:
+def _texts(language: str, domain: str, is_wanted: Callable[[list[str]], bool]) -> dict[str, ScriptText]:
     if language == SOURCE:
         return {}
-    found = catalogue(language)
+    found = catalogue(language, domain)
     return {
         key_of(message): _written(message, found)
         for message in found
@@ -92,6 +112,7 @@ def _written(message: Message, found: Catalog) -> ScriptText:
 def _forms(found: Catalog) -> dict[str, int]:
     """Which plural form of gettext each plural category of CLDR is, as far as whole numbers show it."""
     assert found.locale is not None
-    compiled = translations(str(found.locale))
+    assert found.domain is not None
+    compiled = translations(str(found.locale), found.domain)
     forms = {found.locale.plural_form(n): compiled.plural(n) for n in PLURAL_SAMPLES}
     return {"other": max(forms.values()), **forms}

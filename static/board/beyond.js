@@ -1,5 +1,6 @@
 // Rows that a table does not show because there are so many: found by the server while somebody looks for a zone or for
 // words, and found again every few seconds, since no message of the stream brings them.
+import { counted, text } from "../driver/text.js";
 import { byId } from "../elements.js";
 import { isList, state } from "./address.js";
 
@@ -15,10 +16,10 @@ let timer;
 
 const isCut = () => document.querySelector(".cut[data-total]") !== null;
 
-/** @param {string} text */
-const say = (text) => {
+/** @param {string} words */
+const say = (words) => {
   const said = byId("beyond");
-  if (said.textContent !== text) said.textContent = text;
+  if (said.textContent !== words) said.textContent = words;
 };
 
 /** @param {Adopt} adopt */
@@ -32,25 +33,26 @@ const look = async (adopt) => {
   timer = setTimeout(look, AGAIN_MS, adopt);
   if (document.hidden) return;
   const query = new URLSearchParams({ zone: state.zone, q: state.q });
-  let text = "";
+  let html = "";
   try {
     const response = await fetch(`/board/beyond?${query}`, { headers: { "HX-Request": "true" } });
     if (response.status === 401) return callboard.toLogin();
     if (!response.ok) throw new Error(String(response.status));
-    text = await response.text();
+    html = await response.text();
   } catch {
-    if (mine === asked) say("The server does not answer. Only the rows shown were searched.");
+    if (mine === asked) say(text("The server does not answer. Only the rows shown were searched."));
     return;
   }
   if (mine !== asked) return;
-  const bodies = new DOMParser().parseFromString(text, "text/html").querySelectorAll("tbody");
+  const bodies = new DOMParser().parseFromString(html, "text/html").querySelectorAll("tbody");
   /** @type {Map<ListName, Row[]>} */
   const found = new Map();
   for (const { dataset, rows } of bodies) if (isList(dataset.list)) found.set(dataset.list, [...rows]);
   const counts = [...found.values()].map((rows) => rows.length);
   const total = counts.reduce((sum, count) => sum + count, 0);
-  const more = counts.some((count) => count >= LIMIT) ? " Search for more words to see all." : "";
-  say(total ? `${total} more found.${more}` : "No more found.");
+  const summary = total ? counted("{count} more found.", "{count} more found.", total) : text("No more found.");
+  const isMore = counts.some((count) => count >= LIMIT);
+  say(isMore ? `${summary} ${text("Search for more words to see all.")}` : summary);
   adopt(found);
 };
 

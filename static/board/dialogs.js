@@ -1,5 +1,6 @@
 // Dialogs: fetched when wanted, posted by htmx, closed when the server says that it is done. A refusal is shown in
 // the dialog, and what was typed stays.
+import { text } from "../driver/text.js";
 import { byId, targetOf, within } from "../elements.js";
 import { announce } from "./notices.js";
 import { dropPicks } from "./picks.js";
@@ -68,26 +69,26 @@ export const act = (action, id, source) => {
 export const bulkPath = (action, ids) =>
   `/board/bulk/${action}?${new URLSearchParams(ids.map((id) => ["id", id]))}`;
 
-/** @param {string} text */
-const sayInDialog = (text) => {
+/** @param {string} words */
+const sayInDialog = (words) => {
   const place = document.getElementById("dialog-error");
-  if (!dialog.open || !place) return announce(text);
+  if (!dialog.open || !place) return announce(words);
   const line = document.createElement("p");
   line.className = "error";
-  line.textContent = text;
+  line.textContent = words;
   place.replaceChildren(line);
 };
 
 /**
  * The API's errors are problems in JSON: their detail is for people.
- * @param {string} text
+ * @param {string} answer
  * @returns {string}
  */
-const detailOf = (text) => {
+const detailOf = (answer) => {
   try {
-    return JSON.parse(text).detail;
+    return JSON.parse(answer).detail;
   } catch {
-    return new DOMParser().parseFromString(text, "text/html").body.textContent.trim();
+    return new DOMParser().parseFromString(answer, "text/html").body.textContent.trim();
   }
 };
 
@@ -121,14 +122,14 @@ export const startDialogs = () => {
     if (!ctx.response || ctx.response.status < 400) return;
     if (ctx.response.status === 401) return callboard.toLogin();
     const type = ctx.response.headers.get("Content-Type") ?? "";
-    const text = detailOf(ctx.text ?? "");
+    const detail = detailOf(ctx.text ?? "");
     if (type.includes("json")) {
       const line = document.createElement("p");
       line.className = "error";
-      line.textContent = text;
+      line.textContent = detail;
       ctx.text = line.outerHTML;
     }
-    if (!dialog.contains(ctx.sourceElement)) announce(text);
+    if (!dialog.contains(ctx.sourceElement)) announce(detail);
   });
   // The button was disabled while it was sent, and lost the focus by that.
   dialog.addEventListener("htmx:finally:request", () => {
@@ -139,7 +140,9 @@ export const startDialogs = () => {
   });
   document.addEventListener("htmx:error", (event) => {
     const source = event.detail.ctx?.sourceElement;
-    if (source && (dialog.contains(source) || source.hasAttribute("data-do"))) sayInDialog("No answer from the server. Try again.");
+    if (source && (dialog.contains(source) || source.hasAttribute("data-do"))) {
+      sayInDialog(text("No answer from the server. Try again."));
+    };
   });
   // Somebody with an open offer can only be assigned, not asked.
   dialog.addEventListener("change", (event) => {

@@ -1,5 +1,7 @@
 // Durations as the board writes them. Pure: the clock is an argument.
 
+import { text } from "../driver/text.js";
+
 /** @param {number} n */
 const two = (n) => String(n).padStart(2, "0");
 
@@ -29,10 +31,12 @@ export const left = (ms) => exact(ms + 999);
  */
 export const coarse = (ms) => {
   const s = Math.max(0, Math.floor(ms / 1000));
-  if (s < 60) return `${Math.floor(s / 15) * 15} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-  return `${Math.floor(s / 86400)} d`;
+  if (s < 60) return text("{seconds} s", { seconds: Math.floor(s / 15) * 15 });
+  if (s < 3600) return text("{minutes} min", { minutes: Math.floor(s / 60) });
+  if (s < 86400) {
+    return text("{hours} h {minutes} min", { hours: Math.floor(s / 3600), minutes: Math.floor((s % 3600) / 60) });
+  }
+  return text("{days} d", { days: Math.floor(s / 86400) });
 };
 
 /**

@@ -1,5 +1,6 @@
 // Lists that hold still: while a pointer rests in a list, or one of its rows has the focus, no row comes, goes or moves
 // there. What would have happened waits and is counted beside the list's title; a key or a click takes it.
+import { counted } from "../driver/text.js";
 import { targetOf, within } from "../elements.js";
 import { LISTS, isList } from "./address.js";
 
@@ -43,7 +44,7 @@ const tell = (name) => {
   const { changes } = lists[name];
   const button = within(document, `[data-take="${name}"]`);
   const label = within(button, ":scope > :first-child");
-  const text = `${changes.size} ${changes.size === 1 ? "new change" : "new changes"}`;
+  const text = counted("{count} new change", "{count} new changes", changes.size);
   if (label.textContent !== text) label.textContent = text;
   if (button.hidden !== !changes.size) button.hidden = !changes.size;
 };

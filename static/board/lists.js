@@ -1,5 +1,6 @@
 // The tables: which rows are shown and in what order, and which one the keyboard is at. The rows themselves are the
 // model: what they are is in their data attributes.
+import { numbers, text } from "../driver/text.js";
 import { byId, targetOf, within } from "../elements.js";
 import { LISTS, OFF, SHOWS, SORTS, isList, readAddress, state, writeAddress } from "./address.js";
 import { lookBeyondSoon } from "./beyond.js";
@@ -126,9 +127,10 @@ const countSoon = () => {
         if (isShown(row, list)) shown += 1;
       }
       total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0));
-      const text = shown === total ? String(total) : `${shown} of ${total}`;
+      const all = numbers.format(total);
+      const label = shown === total ? all : text("{shown} of {total}", { shown: numbers.format(shown), total: all });
       const count = within(document, `[data-count="${list}"]`);
-      if (count.textContent !== text) count.textContent = text;
+      if (count.textContent !== label) count.textContent = label;
       within(document, `[data-empty="${list}"]`).hidden = rowsOf(list).length > 0 && shown > 0;
     }
   });
@@ -324,7 +326,7 @@ const adopt = (found) => {
     for (const old of earlier) {
       if (ids.has(old.id)) continue;
       if (isHeld(list) && !atOnce) {
-        grey(old, "no longer found");
+        grey(old, text("no longer found"));
         continue;
       }
       old.remove();
@@ -457,7 +459,7 @@ const receive = (tasks) => {
     const isDelete = task.swapSpec.style === "delete";
     if (old && list && isHeld(list)) {
       if (isDelete) {
-        grey(old, old.id.startsWith("o") ? "offer closed" : "no longer shown");
+        grey(old, old.id.startsWith("o") ? text("offer closed") : text("no longer shown"));
         task.target = null;
         continue;
       }
@@ -510,17 +512,17 @@ const numbersByZone = () => JSON.parse(byId("headline").dataset.zones ?? "{}");
 const zoneNumbers = () => {
   if (!state.zone) return;
   const headline = byId("headline");
-  const numbers = numbersByZone()[state.zone];
-  if (!numbers) return;
+  const counts = numbersByZone()[state.zone];
+  if (!counts) return;
   /** @type {NodeListOf<HTMLElement>} */
   const places = headline.querySelectorAll("[data-n]");
   for (const element of places) {
     const key = element.dataset.n ?? "";
     const item = element.closest("li");
-    if (key === "gone") item?.toggleAttribute("data-none", !numbers.gone);
-    if (key === "alerts") item?.toggleAttribute("data-zero", !numbers.alerts);
-    if (key === "paused") item?.toggleAttribute("data-zero", !numbers.paused);
-    const value = numbers[key] ?? null;
+    if (key === "gone") item?.toggleAttribute("data-none", !counts.gone);
+    if (key === "alerts") item?.toggleAttribute("data-zero", !counts.alerts);
+    if (key === "paused") item?.toggleAttribute("data-zero", !counts.paused);
+    const value = counts[key] ?? null;
     if (key !== "oldest") element.textContent = String(value ?? "");
     else if (value === null) element.textContent = "–";
     else {
@@ -750,7 +752,9 @@ const onClick = (event) => {
   if (bulk) {
     const limit = Number(byId("bulk").dataset.limit);
     if (state.picks.size > limit) {
-      return announce(`${state.picks.size} are selected. ${limit} at most can be changed at once.`);
+      return announce(
+        text("{count} are selected. {limit} at most can be changed at once.", { count: state.picks.size, limit }),
+      );
     }
     const ids = [...state.picks].flatMap((id) => rowOf(id)?.dataset.id ?? []);
     void openDialog(bulkPath(bulk.dataset.bulk ?? "", ids));

@@ -1,5 +1,6 @@
 // The stream: how alive it is, and what to do when it is not. htmx reads it and swaps its rows; a message is not
 // swapped before everything that came before it was, nor before a full read that was called for.
+import { text } from "../driver/text.js";
 import { byId, within } from "../elements.js";
 import { learnTime, now, onTick } from "./clock.js";
 import { Liveness, announcement } from "./liveness.js";
@@ -10,11 +11,11 @@ import { alone, remember, shareStream } from "./shared.js";
 
 /** @type {Record<Shown, string>} */
 const WORDS = {
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Reconnecting",
-  stale: "Out of date",
-  over: "Logged out",
+  connecting: text("Connecting"),
+  live: text("Live"),
+  reconnecting: text("Reconnecting"),
+  stale: text("Out of date"),
+  over: text("Logged out"),
 };
 
 /** @type {((position?: string) => Promise<void>)[]} what reads the page again, up to a position of the stream */

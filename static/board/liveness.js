@@ -1,4 +1,5 @@
 // How alive the stream is, and when to connect again. Pure: `at` is the monotonic clock in milliseconds.
+import { text } from "../driver/text.js";
 import { coarse } from "./durations.js";
 
 const SILENT_MS = 12_000; // the server says something every 5 s
@@ -120,12 +121,13 @@ export class Liveness {
     if (this.open) {
       const stale = age + this.#readAge;
       const isStale = stale > STALE_READ_MS * 2 || this.#readAge > STALE_READ_MS;
-      return isStale ? ["stale", `${coarse(stale)} old`] : ["live", ""];
+      return isStale ? ["stale", text("{duration} old", { duration: coarse(stale) })] : ["live", ""];
     }
     const lost = at - this.#lostAt;
     if (this.#heardAt === null && lost < CONNECTING_MS) return ["connecting", ""];
     if (lost < SHOW_RECONNECTING_MS) return null;
-    return [lost > STALE_MS ? "stale" : "reconnecting", this.#heardAt === null ? "" : `last update ${coarse(age)} ago`];
+    const more = this.#heardAt === null ? "" : text("last update {duration} ago", { duration: coarse(age) });
+    return [lost > STALE_MS ? "stale" : "reconnecting", more];
   }
 }
 
@@ -137,7 +139,7 @@ export class Liveness {
  */
 export const announcement = (before, now) => {
   if (now === before) return "";
-  if (now === "live") return before === "connecting" ? "" : "Live again.";
-  if (now === "reconnecting") return "Connection lost. Reconnecting.";
-  return now === "stale" ? "This page is out of date." : "";
+  if (now === "live") return before === "connecting" ? "" : text("Live again.");
+  if (now === "reconnecting") return text("Connection lost. Reconnecting.");
+  return now === "stale" ? text("This page is out of date.") : "";
 };

@@ -1,4 +1,5 @@
 // The map: drivers, pickups and offers on one canvas, out of the same rows as the lists. It needs no tiles.
+import { text } from "../driver/text.js";
 import { byId } from "../elements.js";
 import { focusRow } from "./lists.js";
 
@@ -37,11 +38,11 @@ const readPalette = () => {
 };
 
 /**
- * @param {string | undefined} text "lat,lon"
+ * @param {string | undefined} written "lat,lon"
  * @returns {LatLngTuple | null}
  */
-const point = (text) => {
-  const [lat = NaN, lon = NaN] = (text ?? "").split(",").map((part) => (part.trim() ? Number(part) : NaN));
+const point = (written) => {
+  const [lat = NaN, lon = NaN] = (written ?? "").split(",").map((part) => (part.trim() ? Number(part) : NaN));
   return Number.isFinite(lat) && Number.isFinite(lon) ? [lat, lon] : null;
 };
 
@@ -167,16 +168,17 @@ const drawPlaces = () => {
   const kept = new Set();
   /**
    * @param {string} key
-   * @param {string | undefined} text
+   * @param {string | undefined} place
    * @param {string} name of a colour
    * @param {number} radius
+   * @param {string} label
    */
-  const dot = (key, text, name, radius) => {
-    const at = point(text);
+  const dot = (key, place, name, radius, label) => {
+    const at = point(place);
     if (!at) return null;
     kept.add(key);
     const style = { radius, weight: 2.5, color: palette[name], fillColor: palette[name], fillOpacity: 0.25 };
-    putDot(key, at, style).unbindTooltip().bindTooltip(key, { permanent: true, direction: "right", offset: [8, 0] });
+    putDot(key, at, style).unbindTooltip().bindTooltip(label, { permanent: true, direction: "right", offset: [8, 0] });
     return at;
   };
   /**
@@ -191,17 +193,18 @@ const drawPlaces = () => {
     kept.add(key);
     putLine(key, [from, to], { weight: 2, color: palette[name], opacity: 0.7, ...(dashArray && { dashArray }) });
   };
-  const driver = dot("driver", dataset.driver, "--good", 6);
+  const driver = dot("driver", dataset.driver, "--good", 6, text("driver"));
   if (dataset.pickup) {
-    const pickup = dot("pickup", dataset.pickup, "--ink", 8);
-    const dropoff = dot("drop-off", dataset.dropoff, "--accent", 8);
+    const pickup = dot("pickup", dataset.pickup, "--ink", 8, text("pickup"));
+    const dropoff = dot("drop-off", dataset.dropoff, "--accent", 8, text("drop-off"));
     line("trip", pickup, dropoff, "--accent");
     line("way", driver, pickup, "--ink", "5 5");
   }
   for (const [index, trip] of (dataset.work ?? "").split(";").filter(Boolean).entries()) {
     const [a, b, c, d] = trip.split(",");
-    const pickup = dot(`pickup ${index + 1}`, `${a},${b}`, "--ink", 8);
-    const dropoff = dot(`drop-off ${index + 1}`, `${c},${d}`, "--accent", 8);
+    const number = index + 1;
+    const pickup = dot(`pickup ${number}`, `${a},${b}`, "--ink", 8, text("pickup {number}", { number }));
+    const dropoff = dot(`drop-off ${number}`, `${c},${d}`, "--accent", 8, text("drop-off {number}", { number }));
     line(`trip ${index + 1}`, pickup, dropoff, "--accent");
   }
   sweep(kept);
@@ -282,8 +285,8 @@ export const startMap = () => {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "fit";
-      button.title = "Show everything";
-      button.setAttribute("aria-label", "Show everything on the map");
+      button.title = text("Show everything");
+      button.setAttribute("aria-label", text("Show everything on the map"));
       button.textContent = "⤢";
       button.addEventListener("click", fit);
       L().DomEvent.disableClickPropagation(box);

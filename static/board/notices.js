@@ -1,5 +1,6 @@
 // What is said: one polite status region; an alert, a sound and a desktop notice for those who want them, by level.
 
+import { text } from "../driver/text.js";
 import { byId } from "../elements.js";
 import { isLoudEnough } from "./loudness.js";
 
@@ -11,9 +12,9 @@ const KEYS = { sound: "callboard.sound", notices: "callboard.notices" };
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let hush;
 
-/** @param {string} text */
-export const announce = (text) => {
-  said.textContent = text;
+/** @param {string} words */
+export const announce = (words) => {
+  said.textContent = words;
   said.dataset.shown = "";
   clearTimeout(hush);
   hush = setTimeout(() => delete said.dataset.shown, 6000);
@@ -68,12 +69,13 @@ export const escalated = (row) => {
   const level = Number(row.dataset.level);
   const top = row.querySelector('[data-shape="top"]') !== null;
   const order = row.querySelector(".ref")?.textContent ?? "";
-  const text = `Level ${level}: ${row.dataset.store} ${order} has no driver.`;
-  if (top) critical.textContent = text;
+  const { store = "" } = row.dataset;
+  const line = text("Level {level}: {store} {order} has no driver.", { level, store, order });
+  if (top) critical.textContent = line;
   if (isLoudEnough(byId("sound", HTMLSelectElement).value, level, top)) beep(top);
   const notices = byId("notices", HTMLSelectElement).value;
   if (isLoudEnough(notices, level, top) && globalThis.Notification?.permission === "granted") {
-    new Notification("Callboard", { body: text, tag: row.id });
+    new Notification("Callboard", { body: line, tag: row.id });
   }
 };
 
@@ -89,7 +91,7 @@ export const startNotices = () => {
   notices.addEventListener("change", async () => {
     if (notices.value && (await globalThis.Notification?.requestPermission()) !== "granted") {
       notices.value = "";
-      announce("The browser blocks notifications.");
+      announce(text("The browser blocks notifications."));
     }
     keep(KEYS.notices, notices.value);
   });

@@ -1,4 +1,5 @@
 // What is selected, and the bar of what can be done with all of it.
+import { counted } from "../driver/text.js";
 import { byId } from "../elements.js";
 import { state, writeAddress } from "./address.js";
 
@@ -69,7 +70,7 @@ export const showBulk = () => {
   const [first] = state.picks;
   const list = first ? listOf(rowOf(first)) : null;
   bulk.hidden = !list;
-  byId("bulk-count").textContent = `${state.picks.size} selected`;
+  byId("bulk-count").textContent = counted("{count} selected", "{count} selected", state.picks.size);
   /** @type {NodeListOf<HTMLElement>} */
   const groups = bulk.querySelectorAll("[data-for]");
   for (const group of groups) group.hidden = group.dataset.for !== list;

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from babel.support import NullTranslations
 from msgspec.structs import replace
 
 from server import dispatch
-from server.board.formats import counted, lately, money, percent, seconds
+from server.board.folding import TextFolder
+from server.board.formats import lately, money, percent, seconds
 from server.board.render import Renderer
 from server.board.templates import environment
 from server.contract import words
@@ -27,6 +29,7 @@ from server.dispatch.model import (
 from server.dispatch.policy import DEFAULT_POLICY, EscalationAction, Policy
 from server.settings import time_zone_of
 from server.store.reads.board import BoardDelivery
+from server.texts.speech import ENGLISH
 from tests.builders import DROPOFF, NOW, PICKUP
 from tests.web.html_tree import parse
 
@@ -106,7 +109,7 @@ def test_a_short_duration_has_tenths(value: float, text: str) -> None:
 
 
 def test_a_number_agrees_with_its_noun() -> None:
-    assert [counted(n, "order", "orders") for n in (0, 1, 2, 1234)] == [
+    assert [ENGLISH.counted("{count} order", "{count} orders", n) for n in (0, 1, 2, 1234)] == [
         "0 orders",
         "1 order",
         "2 orders",
@@ -145,3 +148,21 @@ def test_peoples_own_reasons_are_shown_as_they_are() -> None:
     assert words.words(words.REASONS, None) == ""
     assert words.lower_first("Vehicle trouble") == "vehicle trouble"
     assert words.lower_first("PIN wrong") == "PIN wrong"
+
+
+class Turned(NullTranslations):
+    """A language that says it the other way round, and a percent sign with it."""
+
+    def gettext(self, message: str) -> str:
+        return {"%(part)s of %(whole)s": "<i>%(whole)s</i>: 100%% von %(part)s", "Waiting": "Wartet"}[message]
+
+
+def test_a_text_is_looked_up_once_and_its_values_are_escaped_wherever_they_stand() -> None:
+    env = TextFolder(Turned(), autoescape=True)
+    shown = env.from_string(
+        """{{ _("%(part)s of %(whole)s", part=a, whole=b) }} {{ _("Waiting") if a else b }}"""
+        """ {{ [_("%(part)s of %(whole)s", part=a, whole=b), b] | join("; ") }}"""
+    )
+    env.translations.gettext = None  # type: ignore[assignment, method-assign]
+    said = "<i>&lt;b&gt;</i>: 100% von &amp;"
+    assert shown.render(a="&", b="<b>") == f"{said} Wartet {said}; &lt;b&gt;"

@@ -17,6 +17,7 @@ from server.contract.notices import Severity
 from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.queues.stream_notices import LONGEST_HOURS
+from server.texts.speech import said
 
 To = Literal["ops", "customer", "driver"]
 Outcome = Literal["pending", "sent", "received", "failed"]
@@ -176,22 +177,22 @@ class Notice(Struct, frozen=True):
         """The message, as a sentence."""
         if self.text is not None:
             return self.text
-        order = f"Order {self.order_id} of {self.store_name}"
+        values = {"order": self.order_id, "store": self.store_name, "zone": self.zone}
         match self.kind:
             case "offer.created":
-                return f"{order} offered."
+                return said("Order {order} of {store} offered.", **values)
             case "offer.closed":
-                return f"{order}: the offer is closed."
+                return said("Order {order} of {store}: the offer is closed.", **values)
             case "delivery.assigned":
-                return f"{order} has a driver."
+                return said("Order {order} of {store} has a driver.", **values)
             case "delivery.escalated":
-                return f"{order} has no driver."
+                return said("Order {order} of {store} has no driver.", **values)
             case "ticket.created":
-                return f"{order}: support ticket opened."
+                return said("Order {order} of {store}: support ticket opened.", **values)
             case "alert.raised":
-                return f"Alert raised in zone {self.zone}."
+                return said("Alert raised in zone {zone}.", **values)
             case "alert.resolved":
-                return f"Alert resolved in zone {self.zone}."
+                return said("Alert resolved in zone {zone}.", **values)
             case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed" | "driver.message_sent":
                 raise AssertionError(f"{self.kind} has a text of its own")
 

@@ -5,6 +5,7 @@ from typing import Final
 from litestar.handlers import BaseRouteHandler
 
 from server.ids import canonical
+from server.texts.speech import later
 from server.web.access.auth import Connection, Role, principal_of
 from server.web.http.errors import forbidden
 
@@ -31,7 +32,7 @@ class Guard:
         if principal.role in self._allowed:
             return
         if not self._driver or principal.role != "driver":
-            raise forbidden("Your role may not do this.")
+            raise forbidden(later("Your role may not do this."))
         if canonical(connection.path_params["driver_id"]) != principal.subject:
             raise forbidden("This is another driver's.")
 

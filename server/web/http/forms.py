@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 
 from litestar import Request
 
+from server.texts.speech import later
 from server.web.http.errors import INVALID, Problem
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -54,7 +55,7 @@ async def read_form(request: Request[Any, Any, Any], kind: type[AnyForm]) -> Any
     fields = await read_fields(request)
     # PostgreSQL's text holds any character but NUL.
     if any("\0" in value for values in fields.values() for value in values):
-        raise FormInvalid("A text must not contain the character NUL.")
+        raise FormInvalid(later("A text must not contain the character NUL."))
     return kind(fields)
 
 
@@ -66,4 +67,4 @@ async def read_fields(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
     try:
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
     except ValueError:
-        raise FormInvalid("The form data is invalid.") from None
+        raise FormInvalid(later("The form data is invalid.")) from None

@@ -20,6 +20,7 @@ from server.store.reads.alerts_and_tickets import (
 )
 from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
+from server.texts.speech import said
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
@@ -132,4 +133,8 @@ async def acknowledge(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     if isinstance(answer, Refusal):
         return refused_here(request, answer, PATH)
     alert = await read_alert(node.database.pool, known)
-    return acted(request, f"Alert acknowledged by {alert.acknowledged_by if alert else request.user.subject}.", PATH)
+    return acted(
+        request,
+        said("Alert acknowledged by {person}.", person=alert.acknowledged_by if alert else request.user.subject),
+        PATH,
+    )

@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 from server.dispatch import commands as c
 from server.dispatch.refusals import Refusal
 from server.store.reads.at_risk import read_at_risk
+from server.texts.speech import said
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
@@ -50,4 +51,4 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     if isinstance(answer, Refusal):
         return refused_here(request, answer, PATH)
     assert answer.delivery is not None
-    return acted(request, f"Order {answer.delivery.seller_order_id} is yours.", PATH)
+    return acted(request, said("Order {order} is yours.", order=answer.delivery.seller_order_id), PATH)

@@ -26,6 +26,7 @@ from server.ids import new_id
 from server.store.query import database_errors
 from server.store.reads.drivers import read_driver
 from server.store.reads.operations import read_alert
+from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
@@ -47,7 +48,7 @@ from server.web.screens.board_seen import (
 )
 from server.web.screens.shell import fragment
 
-UNREADABLE: Final = "This form cannot be read. Close it and open it again."
+UNREADABLE: Final = later("This form cannot be read. Close it and open it again.")
 
 
 async def _shown(request: Call, text: str) -> tuple[Delivery, SeenOrder]:
@@ -74,7 +75,7 @@ async def _carry_out(
         return await _submit(request, command(None))
     seen = parse_seen(text)
     if seen is None or seen.delivery_id != delivery_id:
-        raise FormInvalid(UNREADABLE)
+        raise FormInvalid(said(UNREADABLE))
     node, me = node_of(request), request.user.actor
     return _done(await carry_out(node.database.pool, node.executor, seen, lambda now: command(now.version), me))
 
@@ -84,17 +85,24 @@ def _done(answer: Answer | Refusal | Overtaken) -> Answer:
     if isinstance(answer, Refusal):
         raise NotDone.refused(answer)
     if isinstance(answer, Overtaken):
-        raise NotDone(f"Not changed: {answer.what}.", 409)
+        raise NotDone(said("Not changed: {what}.", what=answer.what), 409)
     return answer
 
 
 def _order(answer: Answer) -> str:
     assert answer.delivery is not None
-    return f"Order {answer.delivery.seller_order_id}"
+    return answer.delivery.seller_order_id
+
+
+def _given(answer: Answer, direct: bool) -> str:
+    names = {"order": _order(answer), "driver": _driver(answer)}
+    if direct:
+        return said("Order {order} assigned to {driver}.", **names)
+    return said("Order {order} offered to {driver}.", **names)
 
 
 def _driver(answer: Answer) -> str:
-    return answer.driver.name if answer.driver is not None else "the driver"
+    return answer.driver.name if answer.driver is not None else said("the driver")
 
 
 # Assign a waiting delivery to somebody.
@@ -116,7 +124,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Offer it to the chosen driver, or assign it to them without asking."""
     known = id_in_path(delivery_id)
     form = await read_form(request, BoardForm)
-    driver_id, direct = form.id("driver", "Choose a driver."), form.mode() == "assign"
+    driver_id, direct = form.id("driver", said("Choose a driver.")), form.mode() == "assign"
     reason, early = form.reason(), form.ticked("early")
     actor, offer_id, assignment_id = request.user.actor, new_id(), new_id()
     answer = await _carry_out(
@@ -127,7 +135,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
             known, driver_id, reason, direct, offer_id, assignment_id, actor, version, early, replace_offer=True
         ),
     )
-    return done(f"{_order(answer)} {'assigned' if direct else 'offered'} to {_driver(answer)}.")
+    return done(_given(answer, direct))
 
 
 # Take an assignment from its driver.
@@ -186,8 +194,8 @@ async def reassign(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
     )
     answer = await _submit(request, command)
     if driver_id is None:
-        return done(f"{_order(answer)} taken from its driver. A new search started.")
-    return done(f"{_order(answer)} {'assigned' if direct else 'offered'} to {_driver(answer)}.")
+        return done(said("Order {order} taken from its driver. A new search started.", order=_order(answer)))
+    return done(_given(answer, direct))
 
 
 # Search again.
@@ -210,8 +218,10 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NoDriverFound):
-        return done(f"Searched. {words(FAILURES, found.failure_reason)}.")
-    return done("Offered to a driver." if not found.decided.repeated else "This order is already offered to a driver.")
+        return done(said("Searched. {result}.", result=said(words(FAILURES, found.failure_reason))))
+    if found.decided.repeated:
+        return done(said("This order is already offered to a driver."))
+    return done(said("Offered to a driver."))
 
 
 # Cancel.
@@ -235,7 +245,7 @@ async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     answer = await _carry_out(
         request, form, known, lambda version: c.CancelDelivery(known, reason, actor, force, version)
     )
-    return done(f"{_order(answer)} cancelled.")
+    return done(said("Order {order} cancelled.", order=_order(answer)))
 
 
 # Acknowledge.
@@ -255,7 +265,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     form = await read_form(request, BoardForm)
     note, actor = form.note(), request.user.actor
     answer = await _carry_out(request, form, known, lambda version: c.Acknowledge(known, actor, note, version))
-    return done(f"{_order(answer)} acknowledged.")
+    return done(said("Order {order} acknowledged.", order=_order(answer)))
 
 
 @dialog_action("/board/alerts/{alert_id:str}/acknowledge", OPS)
@@ -264,7 +274,8 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     known = id_in_path(alert_id)
     await _submit(request, c.AcknowledgeAlert(known, request.user.actor))
     alert = await read_alert(pool_of(request), known)
-    return done(f"Alert acknowledged by {alert.acknowledged_by if alert else request.user.subject}.")
+    person = alert.acknowledged_by if alert else request.user.subject
+    return done(said("Alert acknowledged by {person}.", person=person))
 
 
 # A message to a driver.
@@ -286,7 +297,7 @@ async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     text = (await read_form(request, BoardForm)).message()
     answer = await _submit(request, c.SendMessage(known, new_id(), text, request.user.actor))
     assert answer.driver is not None
-    return done(f"Message sent to {answer.driver.name}.")
+    return done(said("Message sent to {driver}.", driver=answer.driver.name))
 
 
 # A driver's availability.
@@ -320,12 +331,13 @@ async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIRespo
     else:
         answer = _done(await carry_out_for(node.database.pool, node.executor, seen, command, actor))
     assert answer.driver is not None
-    return done(f"{answer.driver.name} is now: {lower_first(words(STATES, answer.driver.availability))}.")
+    state = lower_first(said(words(STATES, answer.driver.availability)))
+    return done(said("{driver} is now: {state}.", driver=answer.driver.name, state=state))
 
 
 def _driver_seen(form: BoardForm, driver_id: str) -> SeenDriver | None:
     text = form.text("seen")
     seen = parse_seen_driver(text) if text else None
     if text and (seen is None or seen.driver_id != driver_id):
-        raise FormInvalid(UNREADABLE)
+        raise FormInvalid(said(UNREADABLE))
     return seen

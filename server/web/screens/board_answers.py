@@ -13,6 +13,7 @@ from server.board.feed import Feed
 from server.contract import words as w
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
+from server.texts.speech import later, said
 from server.web.access.guards import Guard
 from server.web.api.endpoint import Handler
 from server.web.http.calls import node_of
@@ -22,10 +23,12 @@ from server.web.screens.shell import HTML, NO_STORE
 STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERROR.code: 500}
 
 PLAIN: Final = {
-    r.DELIVERY_NOT_WAITING.code: "This order is no longer waiting for a driver.",
-    r.DELIVERY_NOT_DUE.code: "This order is scheduled for later. Open its page to dispatch it now.",
-    r.VERSION_CHANGED.code: "This changed after you opened the form. Close it and open it again.",
-    r.ALREADY_PICKED_UP.code: "The driver has picked up this order. Open the form again and tick the box to continue.",
+    r.DELIVERY_NOT_WAITING.code: later("This order is no longer waiting for a driver."),
+    r.DELIVERY_NOT_DUE.code: later("This order is scheduled for later. Open its page to dispatch it now."),
+    r.VERSION_CHANGED.code: later("This changed after you opened the form. Close it and open it again."),
+    r.ALREADY_PICKED_UP.code: later(
+        "The driver has picked up this order. Open the form again and tick the box to continue."
+    ),
 }
 """Refusals in words for somebody who looks at a dialog."""
 
@@ -35,25 +38,25 @@ def feed_of(request: Request[Any, Any, Any]) -> Feed:
     return node_of(request).feed
 
 
-def done(said: str) -> ASGIResponse:
+def done(text: str) -> ASGIResponse:
     """The action is done: the dialog closes, and this is said once. The feed shows what changed."""
-    headers = {**NO_STORE, "HX-Trigger": json.dumps({"board:done": {"said": said}}), "HX-Reswap": "none"}
+    headers = {**NO_STORE, "HX-Trigger": json.dumps({"board:done": {"said": text}}), "HX-Reswap": "none"}
     return ASGIResponse(body=b"", headers=headers, media_type=HTML)
 
 
 def in_plain_words(refusal: Refusal) -> str:
     """A refusal for people: the codes within it translated."""
     if refusal.code == r.DRIVER_NOT_AVAILABLE.code and refusal.why:
-        return f"This driver cannot get this order now: {w.words(w.NOT_TAKEN, refusal.why)}."
+        return said("This driver cannot get this order now: {why}.", why=said(w.words(w.NOT_TAKEN, refusal.why)))
     if refusal.code == r.ASSIGNMENT_NOT_ACTIVE.code and refusal.why:
-        return f"The order changed before: {_ended(refusal.why)}."
-    return PLAIN.get(refusal.code, refusal.message)
+        return said("The order changed before: {what}.", what=_ended(refusal.why))
+    return said(PLAIN.get(refusal.code, refusal.message))
 
 
 def _ended(why: str) -> str:
     """What became of an assignment, in words: its state and by whom."""
     status, *by = why.split(" ", 1)
-    return " ".join([w.words(w.ASSIGNMENTS, status.upper()), *by])
+    return " ".join([said(w.words(w.ASSIGNMENTS, status.upper())), *by])
 
 
 class NotDone(Exception):
@@ -76,7 +79,7 @@ def dialog_action(path: str, guard: Guard) -> Callable[[Handler], HTTPRouteHandl
         guards=[guard],
         status_code=200,
         exception_handlers={
-            FormInvalid: lambda _, wrong: _in_dialog(str(wrong), 422),
+            FormInvalid: lambda _, wrong: _in_dialog(said(str(wrong)), 422),
             NotDone: lambda _, not_done: _in_dialog(str(not_done), not_done.status),
         },
     )

@@ -20,6 +20,7 @@ from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.ids import canonical, new_id
 from server.store.reads.drivers import read_driver, read_names
+from server.texts.speech import later, said, spoken
 from server.web.access.guards import OPS
 from server.web.api.endpoint import Call
 from server.web.http.calls import node_of, pool_of
@@ -48,13 +49,13 @@ BREAK_MINUTES: Final = (15, 30, 45, 60, 90, 120)
 AT_ONCE: Final = 16
 """Refused ones that are looked at side by side: each takes a few reads."""
 DONE: Final = {
-    "acknowledge": "acknowledged",
-    "cancel": "cancelled",
-    "reassign": "reassigned",
-    "availability": "set",
+    "acknowledge": later("acknowledged"),
+    "cancel": later("cancelled"),
+    "reassign": later("reassigned"),
+    "availability": later("set"),
 }
-REPEATED: Final = {"acknowledge": "already acknowledged by you", "cancel": "already cancelled"}
-UNREADABLE: Final = "The selection cannot be read. Close this and select again."
+REPEATED: Final = {"acknowledge": later("already acknowledged by you"), "cancel": later("already cancelled")}
+UNREADABLE: Final = later("The selection cannot be read. Close this and select again.")
 
 
 class BulkItem(Struct, frozen=True):
@@ -76,7 +77,11 @@ class BulkResult(Struct, frozen=True):
 
 
 def _too_many(count: int) -> str:
-    return f"{count:,} selected. You can change at most {BULK_LIMIT} at once. Nothing was changed."
+    return said(
+        "{count} selected. You can change at most {limit} at once. Nothing was changed.",
+        count=spoken().number(count),
+        limit=BULK_LIMIT,
+    )
 
 
 def _checked(action: str) -> None:
@@ -106,11 +111,13 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[BulkItem]:
     for delivery, seen in found.values():
         offer, assignment = delivery.open_offer(), delivery.active_assignment()
         if assignment is not None:
-            now = f"with {names[assignment.driver_id]}" + (", picked up" if assignment.picked_up_at else "")
+            driver = names[assignment.driver_id]
+            picked_up = assignment.picked_up_at is not None
+            now = said("with {driver}, picked up", driver=driver) if picked_up else said("with {driver}", driver=driver)
         elif offer is not None:
-            now = f"offered to {names[offer.driver_id]}"
+            now = said("offered to {driver}", driver=names[offer.driver_id])
         else:
-            now = w.lower_first(w.words(w.STATUSES, delivery.status))
+            now = w.lower_first(said(w.words(w.STATUSES, delivery.status)))
         shown.append(BulkItem(delivery.id, delivery.seller_order_id, f"{delivery.store_name}, {now}", str(seen)))
     return shown
 
@@ -118,7 +125,7 @@ async def _orders_shown(request: Call, ids: list[str]) -> list[BulkItem]:
 async def _drivers_shown(request: Call, ids: list[str]) -> list[BulkItem]:
     pool = pool_of(request)
     found = [driver for known in ids if (driver := await read_driver(pool, known)) is not None]
-    return [BulkItem(d.id, d.name, w.words(w.STATES, d.availability), str(seen_driver(d))) for d in found]
+    return [BulkItem(d.id, d.name, said(w.words(w.STATES, d.availability)), str(seen_driver(d))) for d in found]
 
 
 @dialog_action("/board/bulk/{action:str}", OPS)
@@ -129,7 +136,8 @@ async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
     lines = await (_drivers(request, form) if action == "availability" else _orders(request, action, form))
     done = [line.id for line in lines if line.done]
     left = len(lines) - len(done)
-    summary = f"{len(done)} changed" + (f", {left} not changed" if left else "") + "."
+    changed = {"count": len(done), "left": left}
+    summary = said("{count} changed, {left} not changed.", **changed) if left else said("{count} changed.", **changed)
     answer = fragment(
         request, "board/dialogs/result.html", summary=summary, lines=sorted(lines, key=lambda line: line.done)
     )
@@ -140,12 +148,12 @@ async def bulk(request: Call, action: FromPath[str]) -> ASGIResponse:
 def _selected(form: BoardForm, parse: Callable[[str], T | None]) -> list[T]:
     given = list(dict.fromkeys(form.all("seen")))
     if not given:
-        raise FormInvalid("Nothing is selected.")
+        raise FormInvalid(said("Nothing is selected."))
     if len(given) > BULK_LIMIT:
         raise FormInvalid(_too_many(len(given)))
     found = [seen for text in given if (seen := parse(text)) is not None]
     if len(found) < len(given):
-        raise FormInvalid(UNREADABLE)
+        raise FormInvalid(said(UNREADABLE))
     return found
 
 
@@ -157,11 +165,11 @@ async def _orders(request: Call, action: str, form: BoardForm) -> list[BulkResul
 
     async def one(seen: SeenOrder) -> BulkResult:
         delivery = names.get(seen.delivery_id)
-        name = delivery.seller_order_id if delivery is not None else "This order"
+        name = delivery.seller_order_id if delivery is not None else said("This order")
         if action == "reassign" and seen.assignment_id is None:
-            return BulkResult(seen.delivery_id, name, "not changed: it has no driver", False)
+            return BulkResult(seen.delivery_id, name, said("not changed: it has no driver"), False)
         answer = await carry_out(node.database.pool, node.executor, seen, command, me)
-        return _line(seen.delivery_id, name, answer, DONE[action], REPEATED.get(action, ""))
+        return _line(seen.delivery_id, name, answer, said(DONE[action]), said(REPEATED.get(action, "")))
 
     return await _gathered(one, selected)
 
@@ -198,8 +206,14 @@ async def _drivers(request: Call, form: BoardForm) -> list[BulkResult]:
 
     async def one(seen: SeenDriver) -> BulkResult:
         answer = await carry_out_for(node.database.pool, node.executor, seen, command, me)
-        state = w.lower_first(w.words(w.STATES, availability))
-        return _line(seen.driver_id, names.get(seen.driver_id, "This driver"), answer, f"set to {state}", "")
+        state = w.lower_first(said(w.words(w.STATES, availability)))
+        return _line(
+            seen.driver_id,
+            names.get(seen.driver_id) or said("This driver"),
+            answer,
+            said("set to {state}", state=state),
+            "",
+        )
 
     return await _gathered(one, selected)
 
@@ -217,12 +231,12 @@ async def _gathered(one: Callable[[T], Awaitable[BulkResult]], selected: list[T]
 
 def _line(known: str, name: str, answer: Answer | Refusal | Overtaken, done: str, repeated: str) -> BulkResult:
     if isinstance(answer, Overtaken):
-        return BulkResult(known, name, f"not changed: {answer.what}", False)
+        return BulkResult(known, name, said("not changed: {why}", why=answer.what), False)
     if isinstance(answer, Refusal):
         if answer.code == r.VERSION_CHANGED.code:
-            return BulkResult(known, name, "not changed: it changed after you opened the form", False)
+            return BulkResult(known, name, said("not changed: it changed after you opened the form"), False)
         why = w.lower_first(in_plain_words(answer).rstrip("."))
-        return BulkResult(known, name, f"not changed: {why}", False)
+        return BulkResult(known, name, said("not changed: {why}", why=why), False)
     if answer.decided.repeated and repeated:
         return BulkResult(known, name, repeated, True)
     return BulkResult(known, name, done, True)

@@ -4,6 +4,7 @@ from typing import Final, cast, get_args
 
 from server.dispatch.model import Availability
 from server.ids import canonical
+from server.texts.speech import said
 from server.web.http.forms import Form, FormInvalid
 
 REASON_LIMIT: Final = 500
@@ -20,27 +21,27 @@ class BoardForm(Form):
         own, chosen = self.text("own_reason"), self.text("reason")
         reason = own if own and chosen in ("", OTHER) else chosen
         if reason == OTHER or not reason:
-            raise FormInvalid("Choose a reason, or write your own.")
+            raise FormInvalid(said("Choose a reason, or write your own."))
         if own and own != reason:
             reason = f"{reason}: {own}"
         if len(reason) > REASON_LIMIT:
-            raise FormInvalid(f"A reason has at most {REASON_LIMIT} characters.")
+            raise FormInvalid(said("A reason has at most {count} characters.", count=REASON_LIMIT))
         return reason
 
     def note(self) -> str | None:
         """A note, if there is any."""
         note = self.text("note")
         if len(note) > NOTE_LIMIT:
-            raise FormInvalid(f"A note has at most {NOTE_LIMIT} characters.")
+            raise FormInvalid(said("A note has at most {count} characters.", count=NOTE_LIMIT))
         return note or None
 
     def message(self) -> str:
         """The text of a message."""
         text = self.text("text")
         if not text:
-            raise FormInvalid("Write a message.")
+            raise FormInvalid(said("Write a message."))
         if len(text) > TEXT_LIMIT:
-            raise FormInvalid(f"A message has at most {TEXT_LIMIT} characters.")
+            raise FormInvalid(said("A message has at most {count} characters.", count=TEXT_LIMIT))
         return text
 
     def id(self, name: str, otherwise: str) -> str:
@@ -57,7 +58,7 @@ class BoardForm(Form):
             return None
         known = canonical(text)
         if known is None:
-            raise FormInvalid("There is no driver with this id.")
+            raise FormInvalid(said("There is no driver with this id."))
         return known
 
     def mode(self) -> str:
@@ -70,14 +71,14 @@ class BoardForm(Form):
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 9:
-            raise FormInvalid(f"{name.capitalize()}: enter a whole number.")
+            raise FormInvalid(said("{field}: enter a whole number.", field=said(name.capitalize())))
         return int(text)
 
     def availability(self) -> Availability:
         """One of the five."""
         text = self.text("availability")
         if text not in get_args(Availability):
-            raise FormInvalid("Choose an availability.")
+            raise FormInvalid(said("Choose an availability."))
         return cast(Availability, text)
 
 
@@ -86,5 +87,5 @@ def wanted_availability(form: BoardForm) -> tuple[Availability, str, int | None]
     availability = form.availability()
     minutes = form.whole_number("minutes") if availability == "on_break" else None
     if minutes is not None and not 1 <= minutes <= 1440:
-        raise FormInvalid("A break lasts 1 to 1440 minutes.")
+        raise FormInvalid(said("A break lasts 1 to 1440 minutes."))
     return availability, form.reason(), minutes

@@ -25,6 +25,7 @@ from server.store.query import database_errors
 from server.store.reads.deliveries import TimelineEvent, last_events, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.waiting import read_deliveries
+from server.texts.speech import said
 from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
@@ -173,10 +174,11 @@ async def carry_out_for(
 
 
 def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
-    state = w.lower_first(w.words(w.STATES, change.to_state))
+    state = w.lower_first(said(w.words(w.STATES, change.to_state)))
     if change.actor_type == "driver":
-        return f"the driver has just chosen “{state}”"
-    return f"{_who(Actor(change.actor_type, change.actor_id), me)} has just set “{state}”"
+        return said("the driver has just chosen “{state}”", state=state)
+    who = _who(Actor(change.actor_type, change.actor_id), me)
+    return said("{person} has just set “{state}”", person=who, state=state)
 
 
 async def _moved(pool: Pool, seen: SeenOrder, me: Actor) -> str | None:
@@ -190,38 +192,42 @@ async def _moved(pool: Pool, seen: SeenOrder, me: Actor) -> str | None:
 
 
 def _who(actor: Actor, me: Actor) -> str:
-    return "you" if actor == me else actor.id or actor.type
+    return said("you") if actor == me else actor.id or actor.type
 
 
 def _sentence(event: TimelineEvent, names: dict[str, str], me: Actor) -> str:
-    driver = names.get(event.driver_id or "", "the driver")
+    driver = names.get(event.driver_id or "") or said("the driver")
     who = _who(event.actor, me)
     by_person = event.actor.type in PEOPLE
     match event.type:
         case "delivery.assigned" if by_person:
-            return f"{who} assigned it to {driver}"
+            return said("{person} assigned it to {driver}", person=who, driver=driver)
         case "delivery.assigned":
             silent = msgspec.json.decode(event.data).get("source") == "auto_accepted"
-            return f"it was auto-accepted for {driver}" if silent else f"{driver} accepted it"
+            if silent:
+                return said("it was auto-accepted for {driver}", driver=driver)
+            return said("{driver} accepted it", driver=driver)
         case "offer.created":
-            return f"{who} offered it to {driver}"
+            return said("{person} offered it to {driver}", person=who, driver=driver)
         case "delivery.picked_up":
-            return f"{driver} picked it up"
+            return said("{driver} picked it up", driver=driver)
         case "delivery.delivered":
-            return f"{driver} delivered it"
+            return said("{driver} delivered it", driver=driver)
         case "delivery.released" if not by_person:
-            return f"{driver} gave it back"
+            return said("{driver} gave it back", driver=driver)
         case "delivery.failed" if not by_person:
-            return f"{driver} could not deliver it"
+            return said("{driver} could not deliver it", driver=driver)
         case "delivery.returning" if not by_person:
-            return f"{driver} is bringing it back to the store"
+            return said("{driver} is bringing it back to the store", driver=driver)
         case "delivery.returned" if not by_person:
-            return f"{driver} brought it back to the store"
+            return said("{driver} brought it back to the store", driver=driver)
         case "delivery.reassigned":
-            return f"{who} reassigned it from {driver}"
+            return said("{person} reassigned it from {driver}", person=who, driver=driver)
         case "delivery.cancelled":
-            return f"{who} cancelled it" if by_person else "it was cancelled because no driver was found"
+            if by_person:
+                return said("{person} cancelled it", person=who)
+            return said("it was cancelled because no driver was found")
         case "delivery.acknowledged":
-            return f"{who} acknowledged it"
+            return said("{person} acknowledged it", person=who)
         case _:
-            return f"{who} changed it"
+            return said("{person} changed it", person=who)

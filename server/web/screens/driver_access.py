@@ -16,6 +16,7 @@ from server.dispatch.model import Driver
 from server.ids import canonical
 from server.store.devices import EndReason, list_devices, open_invitation
 from server.store.reads.drivers import read_driver
+from server.texts.speech import later, said
 from server.web.access.guards import ADMIN, OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import invitation, revoke_device
@@ -27,11 +28,11 @@ from server.web.screens.shell import flash, page, see_other
 
 SHOWN_LIMIT: Final = 100
 ENDS: Final[dict[EndReason, str]] = {
-    "revoked": "signed out",
-    "signed_out": "driver signed out",
-    "token_reused": "device token used twice",
-    "unused": "not used for 30 days",
-    "deactivated": "driver deactivated",
+    "revoked": later("signed out"),
+    "signed_out": later("driver signed out"),
+    "token_reused": later("device token used twice"),
+    "unused": later("not used for 30 days"),
+    "deactivated": later("driver deactivated"),
 }
 """The reason why a device ended, in words."""
 
@@ -65,11 +66,14 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
         case "sign-out":
             device_id = canonical(form.text("device"))
             if device_id is None:
-                return await _access(request, driver, 422, problem="Choose a device.")
+                return await _access(request, driver, 422, problem=said("Choose a device."))
             await revoke_device(request, driver.id, device_id)
-            return see_other(_path(driver), flash(request, "good", f"{driver.name} is signed out on that device."))
+            return see_other(
+                _path(driver),
+                flash(request, "good", said("{driver} is signed out on that device.", driver=driver.name)),
+            )
         case _:
-            return await _access(request, driver, 422, problem="Choose what to do.")
+            return await _access(request, driver, 422, problem=said("Choose what to do."))
 
 
 @post("/board/drivers/{driver_id:str}/active", guards=[ADMIN], status_code=200, opt={FORM: True})
@@ -81,12 +85,12 @@ async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     match form.last("do"):
         case "deactivate":
             command = c.DeactivateDriver(driver.id, request.user.actor)
-            message = f"{driver.name} is deactivated and signed out everywhere."
+            message = said("{driver} is deactivated and signed out everywhere.", driver=driver.name)
         case "reactivate":
             command = c.ReactivateDriver(driver.id, request.user.actor)
-            message = f"{driver.name} is active again and can be invited."
+            message = said("{driver} is active again and can be invited.", driver=driver.name)
         case _:
-            return await _access(request, driver, 422, problem="Choose what to do.")
+            return await _access(request, driver, 422, problem=said("Choose what to do."))
     try:
         await submit(request, command)
     except Problem as problem:
@@ -128,4 +132,5 @@ async def _access(request: Call, driver: Driver, status: int = 200, **context: A
 def qr_code(text: str) -> Markup:
     """A QR code as SVG that takes its colours and its size from the style sheet."""
     code = segno.make_qr(text, error="l")
-    return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title="QR code of the link"))  # noqa: S704
+    title = said("QR code of the link")
+    return Markup(code.svg_inline(border=2, svgclass="qr", lineclass=None, omitsize=True, title=title))  # noqa: S704

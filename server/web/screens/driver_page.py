@@ -16,7 +16,7 @@ from litestar.response.base import ASGIResponse
 from server.board.templates import environment
 from server.dispatch.money import EXPONENTS
 from server.paths import STATIC
-from server.texts.catalogues import direction, page_texts, translations, worker_texts
+from server.texts.catalogues import DRIVER, direction, page_texts, translations, worker_texts
 from server.texts.languages import language_for
 from server.web.api.endpoint import Call
 from server.web.http.assets import asset, build
@@ -45,7 +45,7 @@ def _language(request: Call) -> str:
 @cache
 def _page(zone_name: str, language: str) -> tuple[bytes, bytes]:
     """The page, and the same packed."""
-    template = environment(zone_name, language).get_template("driver.html")
+    template = environment(zone_name, language, DRIVER).get_template("driver.html")
     body = template.render(
         asset=asset,
         language=language,

@@ -14,6 +14,7 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.board.formats import clock
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
 from server.contract.views import instant
 from server.contract.words import REASONS, words
@@ -21,6 +22,7 @@ from server.node import Node
 from server.settings import time_zone_of
 from server.store.query import database_errors
 from server.store.reads.insights import read_groups, read_zones
+from server.texts.speech import said, spoken
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call
 from server.web.http.calls import node_of
@@ -103,7 +105,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
         zone=zone,
         zones=zones,
         timeouts=found.timeouts(node.policies.current.offer_timeout_seconds),
-        reasons=[(words(REASONS, reason), count) for reason, count in found.reasons],
+        reasons=[(said(words(REASONS, reason)), count) for reason, count in found.reasons],
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,
@@ -113,7 +115,13 @@ async def insights_screen(request: Call) -> ASGIResponse:
 
 def _moments(zone: tzinfo, window: Window) -> Callable[[datetime], str]:
     """How the beginning of a part of the window is written."""
-    return lambda at: at.astimezone(zone).strftime("%d %b" if window.by_day else "%d %b, %H:%M")
+    speech = spoken()
+
+    def written(at: datetime) -> str:
+        day = speech.dated(at.astimezone(zone), "dd MMM", "MMMd")
+        return day if window.by_day else f"{day}, {clock(at, zone)}"
+
+    return written
 
 
 TALLY: Final = (

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.store.reads.insights import OfferGroup, start_of
+from server.texts.speech import later
 
 TIMEOUTS: Final = (5, 10, 15, 20, 30, 45, 60, 90, 120)
 BIN_SECONDS: Final = 5
@@ -33,10 +34,10 @@ class Window(Struct, frozen=True):
 WINDOWS: Final = {
     window.key: window
     for window in (
-        Window("24h", "24 hours", timedelta(hours=24), by_day=False),
-        Window("7d", "7 days", timedelta(days=7), by_day=True),
-        Window("30d", "30 days", timedelta(days=30), by_day=True),
-        Window("90d", "90 days", timedelta(days=90), by_day=True),
+        Window("24h", later("24 hours"), timedelta(hours=24), by_day=False),
+        Window("7d", later("7 days"), timedelta(days=7), by_day=True),
+        Window("30d", later("30 days"), timedelta(days=30), by_day=True),
+        Window("90d", later("90 days"), timedelta(days=90), by_day=True),
     )
 }
 DEFAULT_WINDOW: Final = "24h"

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from litestar.response.base import ASGIResponse
 
 from server.dispatch.refusals import Refusal
+from server.texts.speech import said
 from server.web.api.endpoint import Call
 from server.web.http.errors import Problem, refused
 from server.web.screens.board_answers import done, error_fragment, in_plain_words
@@ -30,17 +31,17 @@ def again(request: Call, template: str, **context: Any) -> ASGIResponse:
     return fragment(request, f"{template}_now.html", **context)
 
 
-def acted(request: Call, said: str, path: str) -> ASGIResponse:
+def acted(request: Call, text: str, path: str) -> ASGIResponse:
     """What was wanted is done: said in place to a script, else on the screen at `path`."""
-    return done(said) if "hx-request" in request.headers else see_other(path, flash(request, "good", said))
+    return done(text) if "hx-request" in request.headers else see_other(path, flash(request, "good", text))
 
 
 def not_done(request: Call, problem: Problem, path: str) -> ASGIResponse:
     """What was wanted is refused, in a sentence."""
-    said = in_words(problem)
+    text = in_words(problem)
     if "hx-request" in request.headers:
-        return error_fragment(said, problem.kind.status)
-    return see_other(path, flash(request, "bad", said))
+        return error_fragment(text, problem.kind.status)
+    return see_other(path, flash(request, "bad", text))
 
 
 def refused_here(request: Call, refusal: Refusal, path: str) -> ASGIResponse:
@@ -54,7 +55,7 @@ def refused_here(request: Call, refusal: Refusal, path: str) -> ASGIResponse:
 def in_words(problem: Problem) -> str:
     """A problem as a sentence."""
     errors: list[Any] = problem.more.get("errors", [])
-    text = f"{errors[0].field} {errors[0].message}" if errors else problem.detail
+    text = f"{errors[0].field} {errors[0].message}" if errors else said(problem.detail)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 

@@ -16,20 +16,21 @@ from msgspec import Struct
 
 from server.store.query import database_errors
 from server.store.users import PersonRole
+from server.texts.speech import later, said
 from server.web.access.auth import address_of
 from server.web.access.login_limits import LoginLimits
 from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
 from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
-from server.web.http.errors import FORBIDDEN, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
+from server.web.http.errors import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
 from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, see_other, sessions_of, wants_screen
 
 START: Final = "/board"
 WAIT_SECONDS: Final = 5.0
 """How long a login may wait for others' passwords to be looked at."""
-WRONG: Final = "Wrong name or password."
+WRONG: Final = later("Wrong name or password.")
 PASSWORD_LIMIT: Final = 1000
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
 async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     """A form is answered with a screen or the way on, JSON with JSON."""
     if not is_from_here(request):
-        raise Problem(FORBIDDEN, "This login was sent from another site.")
+        raise Problem(FORBIDDEN, later("This login was sent from another site."))
     if is_form(request):
         return await _by_form(request)
     credentials = await CREDENTIALS.of(request)
@@ -89,8 +90,10 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
     try:
         session = await _let_in(request, name, password)
     except Problem as problem:
-        text = WRONG if problem.kind is UNAUTHORIZED else problem.detail
         headers = {name: value for name, value in problem.headers.items() if name == "Retry-After"}
+        text = said(WRONG if problem.kind is UNAUTHORIZED else problem.detail)
+        if problem.kind is TOO_MANY:
+            text = said("Too many requests; try again in {seconds} s.", seconds=headers["Retry-After"])
         return await page(
             request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=text
         )

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from server.ids import canonical
 from server.store.reads import notices as record
 from server.store.reads.insights import read_zones
+from server.texts.speech import later, said
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
@@ -23,28 +24,33 @@ from server.web.screens.live_lists import acted, address, again, asked_of, live
 PATH: Final = "/notices"
 TOPIC: Final = "watch"
 PAGE: Final = 60
-HOURS: Final = {"1": "Last hour", "24": "Last 24 hours", "168": "Last 7 days", "720": "Last 30 days"}
+HOURS: Final = {
+    "1": later("Last hour"),
+    "24": later("Last 24 hours"),
+    "168": later("Last 7 days"),
+    "720": later("Last 30 days"),
+}
 LIVE_HOURS: Final = ("1", "24")
 """Longer windows are read once, not again and again."""
-TO: Final[dict[record.To, str]] = {"ops": "Ops", "customer": "Customers", "driver": "Drivers"}
+TO: Final[dict[record.To, str]] = {"ops": later("Ops"), "customer": later("Customers"), "driver": later("Drivers")}
 OUTCOMES: Final[dict[record.Outcome, str]] = {
-    "received": "received",
-    "sent": "sent",
-    "pending": "pending",
-    "failed": "failed",
+    "received": later("received"),
+    "sent": later("sent"),
+    "pending": later("pending"),
+    "failed": later("failed"),
 }
 KINDS: Final[dict[record.Kind, str]] = {
-    "delivery.escalated": "Escalation",
-    "alert.raised": "Alert raised",
-    "alert.resolved": "Alert resolved",
-    "ticket.created": "Ticket",
-    "delivery.assigned": "Assigned",
-    "delivery.reassigned": "Reassigned",
-    "delivery.cancelled": "Cancelled",
-    "driver.availability_changed": "Availability",
-    "driver.message_sent": "Message of a driver",
-    "offer.created": "Offer",
-    "offer.closed": "Offer closed",
+    "delivery.escalated": later("Escalation"),
+    "alert.raised": later("Alert raised"),
+    "alert.resolved": later("Alert resolved"),
+    "ticket.created": later("Ticket"),
+    "delivery.assigned": later("Assigned"),
+    "delivery.reassigned": later("Reassigned"),
+    "delivery.cancelled": later("Cancelled"),
+    "driver.availability_changed": later("Availability"),
+    "driver.message_sent": later("Message of a driver"),
+    "offer.created": later("Offer"),
+    "offer.closed": later("Offer closed"),
 }
 assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
     set(get_args(kind)) for kind in (record.To, record.Outcome, record.Kind)
@@ -115,4 +121,4 @@ async def _shown(request: Call) -> dict[str, Any]:
 async def acknowledge(request: Call, notice_id: FromPath[str]) -> ASGIResponse:
     """Somebody has seen it; whoever was first keeps it."""
     notice = await seen(request, id_in_path(notice_id))
-    return acted(request, f"Seen by {notice.by}.", PATH)
+    return acted(request, said("Seen by {person}.", person=notice.by), PATH)

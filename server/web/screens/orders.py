@@ -12,6 +12,7 @@ from server.settings import time_zone_of
 from server.store.query import DatabaseAway
 from server.store.reads.deliveries import DeliveryFilter, read_deliveries
 from server.store.reads.drivers import read_names
+from server.texts.speech import said
 from server.web.access.guards import WATCHERS
 from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import Call
@@ -39,7 +40,7 @@ async def orders(request: Call) -> ASGIResponse:
                 node.database.pool, wanted, canonical(request.query_params.get("at", "")), PAGE + 1
             )
         except DatabaseAway:
-            problem = "The search took too long. Add days, a store or a zone."
+            problem = said("The search took too long. Add days, a store or a zone.")
     shown = found[:PAGE]
     drivers = {delivery.id: a.driver_id for delivery in shown if (a := delivery.assignment()) is not None}
     return await page(
@@ -72,12 +73,12 @@ async def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter
                 day = datetime.fromisoformat(chosen[name]).date()
                 days[name] = datetime.combine(day, time(), zone)
         except ValueError:
-            return DeliveryFilter(), "Write days like 2026-02-01."
+            return DeliveryFilter(), said("Write days like 2026-02-01.")
     driver = canonical(chosen["driver"])
     if chosen["driver"] and driver is None:
-        return DeliveryFilter(), "Use the id of a driver: open the driver on the board and follow the link there."
+        return DeliveryFilter(), said("Use the id of a driver: open the driver on the board and follow the link there.")
     if 0 < len(chosen["q"]) < FEWEST_CHARACTERS:
-        return DeliveryFilter(), f"Write at least {FEWEST_CHARACTERS} characters."
+        return DeliveryFilter(), said("Write at least {count} characters.", count=FEWEST_CHARACTERS)
     status: Any = chosen["status"] if chosen["status"] in get_args(DeliveryStatus) else None
     wanted = DeliveryFilter(
         status=status,

@@ -11,12 +11,12 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.board.formats import counted
 from server.contract.words import LEVEL_ACTIONS
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.store.policies import Version, read_versions
+from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
@@ -38,7 +38,7 @@ from server.web.screens.shell import flash, page, see_other
 
 PATH: Final = "/policy"
 PAGE: Final = 20
-NOTHING_CHANGED: Final = "You changed nothing, so there is nothing to save."
+NOTHING_CHANGED: Final = later("You changed nothing, so there is nothing to save.")
 
 
 class Entry(Struct, frozen=True):
@@ -63,7 +63,7 @@ async def policy_screen(request: Call) -> ASGIResponse:
     if shown.policy is None:
         raise not_found()
     going_back = shown is not newest
-    reason = f"Back to version {shown.number}" if going_back else ""
+    reason = said("Back to version {number}", number=shown.number) if going_back else ""
     filled = filled_with(shown.policy, newest.number, reason)
     return await _screen(request, filled, newest, back=shown if going_back else None)
 
@@ -91,15 +91,17 @@ async def change_policy(request: Call) -> ASGIResponse:
     changed, wrong = policy_in(filled)
     if changed is None:
         count = len(wrong)
-        problem = f"Not saved: {counted(count, 'field needs', 'fields need')} a correction."
+        problem = counted(
+            "Not saved: {count} field needs a correction.", "Not saved: {count} fields need a correction.", count
+        )
         return await _screen(request, filled, newest, 422, wrong=wrong, problem=problem)
     if changed == newest.policy:
         return await _screen(request, filled, newest, 422, problem=NOTHING_CHANGED)
     answer = await node.executor.submit(c.ChangePolicy(changed, request.user.actor, filled.reason))
     if isinstance(answer, Refusal):
         return await _refused(request, filled, answer)
-    said = f"Saved as version {filled.version + 1}. All nodes use it within a second."
-    headers = flash(request, "good", said)
+    text = said("Saved as version {number}. All nodes use it within a second.", number=filled.version + 1)
+    headers = flash(request, "good", text)
     if "hx-request" in request.headers:
         return ASGIResponse(status_code=204, headers={**headers, "HX-Redirect": PATH, "Cache-Control": "no-store"})
     return see_other(PATH, headers)

@@ -9,26 +9,27 @@ from msgspec import Struct, inspect
 from server.board.formats import span
 from server.contract.words import LEVEL_ACTIONS, lower_first
 from server.dispatch.policy import Policy
+from server.texts.speech import later, said, spoken
 
 SHOWN_DIGITS: Final = ".10g"
 NUMBER = re.compile(r"[0-9]{1,9}(?:[.,][0-9]{1,9})?")
 WHOLE = re.compile(r"[0-9]{1,9}")
 
 EXPIRY: Final = {
-    "auto_accept": "It is auto-accepted, if the driver’s phone showed it",
-    "next_driver": "The next driver gets an offer",
+    "auto_accept": later("It is auto-accepted, if the driver’s phone showed it"),
+    "next_driver": later("The next driver gets an offer"),
 }
 
 
 YES_OR_NO: Final = {
-    "true": "Until the driver must leave, if the order has a preparation time",
-    "false": "Never",
+    "true": later("Until the driver must leave, if the order has a preparation time"),
+    "false": later("Never"),
 }
 
 
 TOGETHER: Final = {
-    "false": "Of all stores",
-    "true": "Of one store only",
+    "false": later("Of all stores"),
+    "true": later("Of one store only"),
 }
 
 
@@ -67,19 +68,31 @@ class Field(Struct, frozen=True):
     def wanted(self) -> str:
         """What may be written here, in a sentence."""
         if self.choices is not None:
-            return "Choose a value."
+            return said("Choose a value.")
         if self.range is None:
-            return "Three capital letters, like EUR."
-        kind = "A whole number" if self.range.whole else "A number"
-        kind = f"Empty, or {kind.lower()}" if self.optional else kind
-        return f"{kind} from {self.range.least:{SHOWN_DIGITS}} to {self.range.largest:{SHOWN_DIGITS}}."
+            return said("Three capital letters, like EUR.")
+        bounds = {"least": self._plain(self.range.least), "largest": self._plain(self.range.largest)}
+        match self.range.whole, self.optional:
+            case True, False:
+                return said("A whole number from {least} to {largest}.", **bounds)
+            case True, True:
+                return said("Empty, or a whole number from {least} to {largest}.", **bounds)
+            case _, False:
+                return said("A number from {least} to {largest}.", **bounds)
+            case _:
+                return said("Empty, or a number from {least} to {largest}.", **bounds)
+
+    def _plain(self, number: float) -> str:
+        return f"{number:{SHOWN_DIGITS}}"
 
     @property
     def bounds(self) -> str:
         """The range, short."""
         if self.range is None:
             return ""
-        return f"{self.range.least:{SHOWN_DIGITS}} to {self.range.largest:{SHOWN_DIGITS}}"
+        return said(
+            "{least} to {largest}", least=self._plain(self.range.least), largest=self._plain(self.range.largest)
+        )
 
     def written(self, value: Any) -> str:
         """A value of the document as the form shows it."""
@@ -95,10 +108,10 @@ class Field(Struct, frozen=True):
         """A value in a sentence, with its unit."""
         written = self.written(value)
         if self.choices is not None:
-            return self.choices[written]
+            return said(self.choices[written])
         if value is None:
-            return "never"
-        return f"{written}%" if self.percent else f"{written} {self.unit}".rstrip()
+            return said("never")
+        return f"{written}%" if self.percent else f"{written} {said(self.unit)}".rstrip()
 
     def read(self, text: str) -> Any:
         """What was written as the document has it. Raises ValueError."""
@@ -129,101 +142,127 @@ class FieldGroup(Struct, frozen=True):
 GROUPS: Final = (
     FieldGroup(
         "offers",
-        "Offers",
-        "An open offer keeps its deadline.",
+        later("Offers"),
+        later("An open offer keeps its deadline."),
         (
-            Field("offerTimeoutSeconds", "Offer timeout", "s"),
-            Field("expiryPolicy", "When an offer expires without an answer", choices=EXPIRY),
-            Field("reofferCooldownSeconds", "Wait before asking the same driver again", "s", "when an offer expired"),
-            Field("pauseAfterExpiries", "Pause a driver after unanswered offers in a row", "offers"),
-            Field("matchWindowMs", "Wait for more orders before matching", "ms", "0 matches at once"),
+            Field("offerTimeoutSeconds", later("Offer timeout"), later("s")),
+            Field("expiryPolicy", later("When an offer expires without an answer"), choices=EXPIRY),
+            Field(
+                "reofferCooldownSeconds",
+                later("Wait before asking the same driver again"),
+                later("s"),
+                later("when an offer expired"),
+            ),
+            Field("pauseAfterExpiries", later("Pause a driver after unanswered offers in a row"), later("offers")),
+            Field(
+                "matchWindowMs", later("Wait for more orders before matching"), later("ms"), later("0 matches at once")
+            ),
         ),
     ),
     FieldGroup(
         "search",
-        "Search",
-        "How far from the pickup Callboard looks for drivers.",
+        later("Search"),
+        later("How far from the pickup Callboard looks for drivers."),
         (
-            Field("searchRadiusKm", "Search radius", "km"),
-            Field("wideSearchRadiusKm", "Wide search radius", "km", "when a level of the ladder widens the search"),
-            Field("positionFreshSeconds", "A position is valid for", "s"),
+            Field("searchRadiusKm", later("Search radius"), later("km")),
+            Field(
+                "wideSearchRadiusKm",
+                later("Wide search radius"),
+                later("km"),
+                later("when a level of the ladder widens the search"),
+            ),
+            Field("positionFreshSeconds", later("A position is valid for"), later("s")),
         ),
     ),
     FieldGroup(
         "presence",
-        "Presence",
-        "When a driver counts as gone.",
+        later("Presence"),
+        later("When a driver counts as gone."),
         (
-            Field("presenceLapseSeconds", "After the connection is lost", "s"),
-            Field("callPresenceSeconds", "After the last call, without a connection", "s"),
+            Field("presenceLapseSeconds", later("After the connection is lost"), later("s")),
+            Field("callPresenceSeconds", later("After the last call, without a connection"), later("s")),
         ),
     ),
     FieldGroup(
         "travel",
-        "Travel",
-        "How Callboard estimates distances and times.",
+        later("Travel"),
+        later("How Callboard estimates distances and times."),
         (
-            Field("averageSpeedKmh", "Average speed", "km/h"),
-            Field("detourFactor", "Road distance to straight line", "times"),
-            Field("handoverSeconds", "Handing over at the customer", "s"),
-            Field("maxTripKm", "Longest trip", "km", "the order of a longer one waits for a check of its address"),
+            Field("averageSpeedKmh", later("Average speed"), later("km/h")),
+            Field("detourFactor", later("Road distance to straight line"), later("times")),
+            Field("handoverSeconds", later("Handing over at the customer"), later("s")),
+            Field(
+                "maxTripKm",
+                later("Longest trip"),
+                later("km"),
+                later("the order of a longer one waits for a check of its address"),
+            ),
         ),
     ),
     FieldGroup(
         "pay",
-        "Pay",
-        "What an offer shows as pay if the order does not say.",
+        later("Pay"),
+        later("What an offer shows as pay if the order does not say."),
         (
-            Field("basePayCents", "Per delivery", "cents"),
-            Field("perKmPayCents", "Per kilometre", "cents"),
-            Field("currency", "Currency"),
+            Field("basePayCents", later("Per delivery"), later("cents")),
+            Field("perKmPayCents", later("Per kilometre"), later("cents")),
+            Field("currency", later("Currency")),
         ),
     ),
     FieldGroup(
         "watch",
-        "Orders under way",
-        "When an order that has a driver is at risk.",
+        later("Orders under way"),
+        later("When an order that has a driver is at risk."),
         (
-            Field("watch.goneSeconds", "A driver is gone after", "s", "without a connection or a call"),
-            Field("watch.lateMinutes", "Late after", "min", "past the promised time"),
-            Field("watch.stalledMinutes", "Stalled after", "min", "without moving, away from a stop"),
+            Field(
+                "watch.goneSeconds",
+                later("A driver is gone after"),
+                later("s"),
+                later("without a connection or a call"),
+            ),
+            Field("watch.lateMinutes", later("Late after"), later("min"), later("past the promised time")),
+            Field(
+                "watch.stalledMinutes", later("Stalled after"), later("min"), later("without moving, away from a stop")
+            ),
             Field(
                 "watch.releaseGoneSeconds",
-                "Take back an order before pickup after",
-                "s",
-                "once the driver is gone; empty: never",
+                later("Take back an order before pickup after"),
+                later("s"),
+                later("once the driver is gone; empty: never"),
                 optional=True,
             ),
         ),
     ),
     FieldGroup(
         "planning",
-        "Planning",
-        "When orders are offered, and to which drivers.",
+        later("Planning"),
+        later("When orders are offered, and to which drivers."),
         (
-            Field("planning.hold", "Orders are held", choices=YES_OR_NO),
-            Field("planning.holdSlackSeconds", "A held order is offered before its driver must leave", "s"),
-            Field("planning.nextJobs", "Extra orders for a driver at capacity", "orders"),
-            Field("planning.maxExtraMinutes", "An extra order delays the others by at most", "min"),
-            Field("planning.maxMinutesInBag", "An order is on board for at most", "min"),
-            Field("planning.sameStoreOnly", "Orders on board together", choices=TOGETHER),
+            Field("planning.hold", later("Orders are held"), choices=YES_OR_NO),
+            Field(
+                "planning.holdSlackSeconds", later("A held order is offered before its driver must leave"), later("s")
+            ),
+            Field("planning.nextJobs", later("Extra orders for a driver at capacity"), later("orders")),
+            Field("planning.maxExtraMinutes", later("An extra order delays the others by at most"), later("min")),
+            Field("planning.maxMinutesInBag", later("An order is on board for at most"), later("min")),
+            Field("planning.sameStoreOnly", later("Orders on board together"), choices=TOGETHER),
         ),
     ),
     FieldGroup(
         "alerts",
-        "Alerts",
-        "When Callboard raises an alert for a zone.",
+        later("Alerts"),
+        later("When Callboard raises an alert for a zone."),
         (
-            Field("alerts.windowMinutes", "Time window", "min"),
-            Field("alerts.minimumSample", "At least this many answered offers", "offers"),
-            Field("alerts.rejectedShare", "Alert if more offers are rejected than", "%"),
-            Field("alerts.unassignedCount", "Alert if more deliveries are unassigned than", "deliveries"),
+            Field("alerts.windowMinutes", later("Time window"), later("min")),
+            Field("alerts.minimumSample", later("At least this many answered offers"), later("offers")),
+            Field("alerts.rejectedShare", later("Alert if more offers are rejected than"), later("%")),
+            Field("alerts.unassignedCount", later("Alert if more deliveries are unassigned than"), later("deliveries")),
         ),
     ),
 )
 FIELDS: Final = {field.name: field for group in GROUPS for field in group.fields}
-LEVEL: Final = Field("escalation[].level", "Level")
-AFTER: Final = Field("escalation[].afterSeconds", "Unassigned for", "s")
+LEVEL: Final = Field("escalation[].level", later("Level"))
+AFTER: Final = Field("escalation[].afterSeconds", later("Unassigned for"), later("s"))
 
 
 def _ranges(kind: type, at: str = "") -> dict[str, Range]:
@@ -273,21 +312,24 @@ def differences(before: Policy, after: Policy) -> list[Difference]:
     """What a change from one to the other changes, in the order of the form."""
     old, new = document_of(before), document_of(after)
     found = [
-        Difference(field.label, field.sentence(old[name]), field.sentence(new[name]))
+        Difference(said(field.label), field.sentence(old[name]), field.sentence(new[name]))
         for name, field in FIELDS.items()
         if old[name] != new[name]
     ]
     rungs_before, rungs_after = _rungs(before), _rungs(after)
     for level in sorted(rungs_before.keys() | rungs_after.keys()):
-        was, becomes = rungs_before.get(level, "none"), rungs_after.get(level, "none")
+        was, becomes = rungs_before.get(level, said("none")), rungs_after.get(level, said("none"))
         if was != becomes:
-            found.append(Difference(f"Escalation level {level}", was, becomes))
+            found.append(Difference(said("Escalation level {level}", level=level), was, becomes))
     return found
 
 
 def _rungs(policy: Policy) -> dict[int, str]:
     return {
-        rung.level: f"after {span(rung.after_seconds)}: "
-        + (", ".join(lower_first(LEVEL_ACTIONS[action]) for action in rung.actions) or "nothing")
+        rung.level: said(
+            "after {duration}: {actions}",
+            duration=span(rung.after_seconds, spoken()),
+            actions=", ".join(lower_first(said(LEVEL_ACTIONS[action])) for action in rung.actions) or said("nothing"),
+        )
         for rung in policy.escalation
     }

@@ -7,16 +7,17 @@ from msgspec import Struct
 
 from server.contract.words import LEVEL_ACTIONS
 from server.dispatch.policy import Policy, contradictions
+from server.texts.speech import later, said
 from server.web.http.forms import Form
 from server.web.screens.board_form import REASON_LIMIT
 from server.web.screens.policy_fields import AFTER, FIELDS, LEVEL, SECTIONS, Field, document_of
 
 RUNGS_LIMIT: Final = 10
 TEXT_LIMIT: Final = 100
-REASON_MISSING: Final = "Enter a reason for the history."
-CONTRADICTIONS: Final = {"wideSearchRadiusKm": "Must not be below the search radius."}
+REASON_MISSING: Final = later("Enter a reason for the history.")
+CONTRADICTIONS: Final = {"wideSearchRadiusKm": later("Must not be below the search radius.")}
 """What the rules say of fields that do not fit together, in words of the form."""
-LADDER_FALLS: Final = "Must rise from level to level."
+LADDER_FALLS: Final = later("Must rise from level to level.")
 
 
 class Rung(Struct, frozen=True):
@@ -112,11 +113,11 @@ def policy_in(filled: PolicyForm) -> tuple[Policy | None, dict[str, str]]:
     policy = None
     if not wrong:
         policy = msgspec.convert(document, Policy)
-        wrong |= {field: CONTRADICTIONS.get(field, LADDER_FALLS) for field, _ in contradictions(policy)}
+        wrong |= {field: said(CONTRADICTIONS.get(field, LADDER_FALLS)) for field, _ in contradictions(policy)}
     if not filled.reason:
-        wrong["reason"] = REASON_MISSING
+        wrong["reason"] = said(REASON_MISSING)
     elif len(filled.reason) > REASON_LIMIT:
-        wrong["reason"] = f"At most {REASON_LIMIT} characters."
+        wrong["reason"] = said("At most {count} characters.", count=REASON_LIMIT)
     return (None if wrong else policy), wrong
 
 

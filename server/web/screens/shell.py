@@ -23,6 +23,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMa
 from server.board.templates import environment
 from server.settings import Settings
 from server.store.query import DatabaseAway
+from server.texts.speech import later, said, screens_language, speak
 from server.web.access.auth import Principal
 from server.web.access.sessions import LoginSession, Sessions
 from server.web.http.assets import asset
@@ -39,30 +40,30 @@ NEXT_LIMIT: Final = 2000
 LOGIN: Final = "/login"
 
 _EVERYBODYS: Final = (
-    ("board", "Board"),
-    ("orders", "Orders"),
-    ("alerts", "Alerts"),
-    ("insights", "Insights"),
-    ("policy", "Policy"),
-    ("zones", "Zones"),
-    ("webhooks", "Webhooks"),
+    ("board", later("Board")),
+    ("orders", later("Orders")),
+    ("alerts", later("Alerts")),
+    ("insights", later("Insights")),
+    ("policy", later("Policy")),
+    ("zones", later("Zones")),
+    ("webhooks", later("Webhooks")),
 )
 NAVIGATION: Final = {
     "viewer": _EVERYBODYS,
     "ops": _EVERYBODYS,
-    "admin": (*_EVERYBODYS, ("users", "People")),
+    "admin": (*_EVERYBODYS, ("users", later("People"))),
 }
 TITLES: Final = {
-    401: "Log in to see this page",
-    403: "Your role does not allow this",
-    404: "Page not found",
-    500: "Something went wrong",
-    503: "Callboard is not available right now",
+    401: later("Log in to see this page"),
+    403: later("Your role does not allow this"),
+    404: later("Page not found"),
+    500: later("Something went wrong"),
+    503: later("Callboard is not available right now"),
 }
 PLAIN: Final = {
-    404: "Check the address. The page may have been removed.",
-    500: "This is an error in Callboard. It is in the server’s log.",
-    503: "The database does not answer. Try again in a moment.",
+    404: later("Check the address. The page may have been removed."),
+    500: later("This is an error in Callboard. It is in the server’s log."),
+    503: later("The database does not answer. Try again in a moment."),
 }
 """What a screen says where the API speaks to programs."""
 
@@ -125,7 +126,12 @@ def fragment(request: Request[Any, Any, Any], template: str, **context: Any) -> 
 
 def _template(request: Request[Any, Any, Any], name: str) -> Template:
     settings: Settings = request.app.state.settings
-    return environment(settings.time_zone).get_template(name)
+    return environment(settings.time_zone, _language(request)).get_template(name)
+
+
+def _language(request: Request[Any, Any, Any]) -> str:
+    settings: Settings = request.app.state.settings
+    return screens_language(settings.language)
 
 
 def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> ASGIResponse:
@@ -203,8 +209,9 @@ def shown_error(request: Request[Any, Any, Any], problem: Problem) -> Response[A
         return as_response(problem)
     if kind.status == 401:
         return Response("", status_code=303, headers={**NO_STORE, "Location": login_path(request)}, media_type=HTML)
+    speak(_language(request))
     title, text = TITLES.get(kind.status, kind.title), PLAIN.get(kind.status, problem.detail)
-    html = rendered(request, "error.html", title=title, text=text)
+    html = rendered(request, "error.html", title=said(title), text=said(text))
     return Response(html, status_code=kind.status, headers={**NO_STORE, **problem.headers}, media_type=HTML)
 
 
@@ -257,10 +264,11 @@ def content_security_policy(map_tiles: str = "") -> str:
 
 
 def protected(app: ASGIApp) -> ASGIApp:
-    """Middleware: the security headers on every answer; messages that were shown are forgotten."""
+    """Middleware: the language, the security headers on every answer; messages that were shown are forgotten."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         settings: Settings = scope["litestar_app"].state.settings
+        speak(screens_language(settings.language))
 
         async def send_protected(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -12,6 +12,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.store.reads.alerts_and_tickets import read_tickets_with_orders
 from server.store.reads.operations import read_all_unassigned, read_waiting
+from server.texts.speech import said
 from server.web.access.guards import OPS, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
@@ -75,7 +76,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     if isinstance(answer, Refusal):
         return refused_here(request, answer, UNASSIGNED)
     assert answer.delivery is not None
-    return acted(request, f"Order {answer.delivery.seller_order_id} is yours.", UNASSIGNED)
+    return acted(request, said("Order {order} is yours.", order=answer.delivery.seller_order_id), UNASSIGNED)
 
 
 @get(TICKETS, guards=[WATCHERS])

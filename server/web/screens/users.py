@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from server.store.query import database_errors
 from server.store.users import Person, PersonRole, find_person, list_people
+from server.texts.speech import later, said
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
 from server.web.access.users import PASSWORD_LENGTHS, random_password
@@ -21,9 +22,9 @@ from server.web.screens.shell import flash, page, see_other, sessions_of
 
 SHOWN_LIMIT: Final = 1000
 ROLES: Final[dict[str, str]] = {
-    "viewer": "can see everything, cannot change anything",
-    "ops": "can also assign, reassign, cancel and acknowledge, and set availability",
-    "admin": "can also change the policy, people, API keys and webhooks, and deactivate drivers",
+    "viewer": later("can see everything, cannot change anything"),
+    "ops": later("can also assign, reassign, cancel and acknowledge, and set availability"),
+    "admin": later("can also change the policy, people, API keys and webhooks, and deactivate drivers"),
 }
 assert set(ROLES) == set(get_args(PersonRole))
 
@@ -42,7 +43,7 @@ async def add(request: Call) -> ASGIResponse:
     form = await read_form(request, Form)
     name, role, password = form.last("name"), form.last("role"), form.last("password")
     if role not in ROLES:
-        return await _people(request, 422, problem="Choose a role.", filled_name=name)
+        return await _people(request, 422, problem=said("Choose a role."), filled_name=name)
     try:
         person = await made(request, name, cast(PersonRole, role), password or (generated := random_password()))
     except Problem as problem:
@@ -52,7 +53,10 @@ async def add(request: Call) -> ASGIResponse:
             request, problem.kind.status, problem=in_words(problem), filled_name=name, filled_role=role
         )
     if password:
-        return see_other("/users", flash(request, "good", f"{person.name} can now log in as {person.role}."))
+        return see_other(
+            "/users",
+            flash(request, "good", said("{name} can now log in as {role}.", name=person.name, role=said(person.role))),
+        )
     return await _people(request, 201, fresh=(person, generated))
 
 
@@ -71,25 +75,25 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
         match form.last("do"):
             case "role" if form.last("role") in ROLES:
                 await changed(request, person.id, role=cast(PersonRole, form.last("role")))
-                text = f"{person.name} is now {form.last('role')}."
+                text = said("{name} is now {role}.", name=person.name, role=said(form.last("role")))
             case "deactivate":
                 await changed(request, person.id, active=False)
-                text = f"{person.name} can no longer log in."
+                text = said("{name} can no longer log in.", name=person.name)
             case "activate":
                 await changed(request, person.id, active=True)
-                text = f"{person.name} can log in again."
+                text = said("{name} can log in again.", name=person.name)
             case "password":
                 password = form.last("password") or (generated := random_password())
                 person = await changed(request, person.id, password=password)
                 if not form.last("password"):
                     return await _person(request, person, fresh=generated)
-                text = f"{person.name} has a new password."
+                text = said("{name} has a new password.", name=person.name)
             case "logout":
                 await sessions_of(request).close_all(person.id)
                 log.info("user_logged_out", name=person.name, by=request.user.subject)
-                text = f"{person.name} is logged out everywhere."
+                text = said("{name} is logged out everywhere.", name=person.name)
             case _:
-                return await _person(request, person, 422, problem="Choose what to change.")
+                return await _person(request, person, 422, problem=said("Choose what to change."))
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
@@ -100,7 +104,7 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
 def in_words(problem: Problem) -> str:
     """A problem as a sentence beside the form."""
     errors: list[Any] = problem.more.get("errors", [])
-    text = errors[0].message if errors else problem.detail
+    text = said(errors[0].message if errors else problem.detail)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 

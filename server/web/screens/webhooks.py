@@ -12,7 +12,6 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
-from server.board.formats import counted
 from server.contract.webhook_events import EVERYTHING, TYPES
 from server.store.queues.webhook_log import (
     TEST,
@@ -24,6 +23,7 @@ from server.store.queues.webhook_log import (
     read_webhook_status,
 )
 from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
+from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api import webhook_messages as messages
@@ -43,9 +43,9 @@ URL_LENGTHS: Final = (8, 2000)
 BAR_TALLEST: Final = 26
 """Height of the slowest attempt in the strip, which grows with the logarithm of its milliseconds."""
 GROUPS: Final = {
-    "Deliveries": tuple(kind for kind in TYPES if kind.startswith("delivery.")),
-    "Offers": tuple(kind for kind in TYPES if kind.startswith("offer.")),
-    "Drivers and ops": tuple(kind for kind in TYPES if not kind.startswith(("delivery.", "offer."))),
+    later("Deliveries"): tuple(kind for kind in TYPES if kind.startswith("delivery.")),
+    later("Offers"): tuple(kind for kind in TYPES if kind.startswith("offer.")),
+    later("Drivers and ops"): tuple(kind for kind in TYPES if not kind.startswith(("delivery.", "offer."))),
 }
 
 
@@ -136,9 +136,9 @@ def _filled(form: Form) -> WebhookForm:
 def _chosen(filled: WebhookForm) -> WebhookForm:
     """The form, if it says enough. Raises FormInvalid."""
     if not URL_LENGTHS[0] <= len(filled.url) <= URL_LENGTHS[1]:
-        raise FormInvalid("Enter an address like https://shop.example/hooks.")
+        raise FormInvalid(said("Enter an address like https://shop.example/hooks."))
     if not filled.events:
-        raise FormInvalid("Choose at least one event.")
+        raise FormInvalid(said("Choose at least one event."))
     return filled
 
 
@@ -227,10 +227,10 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
             return await _save(request, known, _filled(form))
         case "activate":
             await api.changed(request, known, active=True)
-            said = "Started. It gets all new events, and the messages that are waiting."
+            text = said("Started. It gets all new events, and the messages that are waiting.")
         case "deactivate":
             await api.changed(request, known, active=False)
-            said = "Stopped. It gets no messages until you start it again."
+            text = said("Stopped. It gets no messages until you start it again.")
         case "rotate":
             _, secret = await api.rotated(request, known)
             return await _one(request, known, secret=secret)
@@ -240,10 +240,10 @@ async def change(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
             return await _redeliver(request, known)
         case "delete":
             await api.removed(request, known)
-            return see_other(PATH, flash(request, "good", "The webhook is removed."))
+            return see_other(PATH, flash(request, "good", said("The webhook is removed.")))
         case _:
-            return see_other(path, flash(request, "bad", "Choose what to do."))
-    return see_other(path, flash(request, "good", said))
+            return see_other(path, flash(request, "bad", said("Choose what to do.")))
+    return see_other(path, flash(request, "good", text))
 
 
 async def _save(request: Call, webhook_id: str, filled: WebhookForm) -> ASGIResponse:
@@ -254,17 +254,19 @@ async def _save(request: Call, webhook_id: str, filled: WebhookForm) -> ASGIResp
     except Problem as problem:
         shown = WebhookForm(filled.url, filled.events, _said_of(problem))
         return await _one(request, webhook_id, problem.kind.status, filled=shown)
-    return see_other(f"{PATH}/{webhook_id}", flash(request, "good", "Saved."))
+    return see_other(f"{PATH}/{webhook_id}", flash(request, "good", said("Saved.")))
 
 
 async def _test(request: Call, webhook_id: str) -> ASGIResponse:
     tested = await messages.tested(request, webhook_id)
     (attempt,) = tested.made
     if attempt.error is None:
-        kind, said = "good", f"The test was accepted: {attempt.status} in {attempt.ms} ms."
+        kind = "good"
+        text = said("The test was accepted: {status} in {ms} ms.", status=attempt.status, ms=attempt.ms)
     else:
-        kind, said = "bad", f"The test was not accepted: {attempt.error} ({attempt.ms} ms)."
-    return see_other(f"{PATH}/{webhook_id}", flash(request, kind, said))
+        kind = "bad"
+        text = said("The test was not accepted: {error} ({ms} ms).", error=attempt.error, ms=attempt.ms)
+    return see_other(f"{PATH}/{webhook_id}", flash(request, kind, text))
 
 
 async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
@@ -275,7 +277,9 @@ async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
         if problem.kind.status != 409:
             raise
         return not_done(request, problem, path)
-    return acted(request, f"{counted(count, 'message is', 'messages are')} being sent again.", path)
+    return acted(
+        request, counted("{count} message is being sent again.", "{count} messages are being sent again.", count), path
+    )
 
 
 @post(f"{PATH}/{{webhook_id:str}}/messages/{{message_id:str}}", guards=[ADMIN], status_code=200, opt={FORM: True})
@@ -292,4 +296,4 @@ async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPa
         if problem.kind.status != 409:
             raise
         return not_done(request, problem, path)
-    return acted(request, "The message is being sent again.", path)
+    return acted(request, said("The message is being sent again."), path)

@@ -12,6 +12,7 @@ from server.dispatch.names import name_key
 from server.dispatch.zones import Zone
 from server.store.query import database_errors
 from server.store.zones import zones_in_use
+from server.texts.speech import said
 from server.web.access.guards import ADMIN, WATCHERS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
@@ -45,37 +46,37 @@ async def change(request: Call) -> ASGIResponse:
     try:
         if form.last("do") == "remove":
             await submit(request, c.RemoveZone(key, request.user.actor))
-            said = f"The description of {key} is deleted. Its orders and drivers stay in the zone."
+            text = said("The description of {zone} is deleted. Its orders and drivers stay in the zone.", zone=key)
         else:
-            zone = await described(request, key, _said(filled))
-            said = f"{zone.name} is saved. The changes apply to new orders."
+            zone = await described(request, key, _described(filled))
+            text = said("{zone} is saved. The changes apply to new orders.", zone=zone.name)
     except Problem as problem:
         if problem.kind.status not in (404, 409, 422):
             raise
         return await _zones(request, problem.kind.status, problem=in_words(problem), filled=filled)
-    return see_other("/zones", flash(request, "good", said))
+    return see_other("/zones", flash(request, "good", text))
 
 
-def _said(filled: dict[str, str]) -> s.ZoneDescription:
+def _described(filled: dict[str, str]) -> s.ZoneDescription:
     """The form as a request of the API. Raises 422."""
     shape = None
     if filled["shape"]:
         try:
             shape = msgspec.json.decode(filled["shape"].encode())
         except ValueError:
-            raise invalid_field("shape", "The shape must be GeoJSON, a Polygon or MultiPolygon.") from None
+            raise invalid_field("shape", said("The shape must be GeoJSON, a Polygon or MultiPolygon.")) from None
         if isinstance(shape, dict) and shape.get("type") == "Feature":
             shape = shape.get("geometry")
     helpers = [helper.strip() for helper in filled["helped_by"].split(",") if helper.strip()]
-    said = {"name": filled["name"], "shape": shape, "helpedBy": helpers}
+    fields = {"name": filled["name"], "shape": shape, "helpedBy": helpers}
     try:
-        return msgspec.convert(said, s.ZoneDescription)
+        return msgspec.convert(fields, s.ZoneDescription)
     except msgspec.ValidationError as error:
         if "$.shape" in str(error):
-            raise invalid_field("shape", "The shape must be GeoJSON, a Polygon or MultiPolygon.") from None
+            raise invalid_field("shape", said("The shape must be GeoJSON, a Polygon or MultiPolygon.")) from None
         if "$.helpedBy" in str(error):
-            raise invalid_field("helpedBy", "Name at most 20 zones that help, 64 characters each.") from None
-        raise invalid_field("name", "Give the zone a name, up to 200 characters.") from None
+            raise invalid_field("helpedBy", said("Name at most 20 zones that help, 64 characters each.")) from None
+        raise invalid_field("name", said("Give the zone a name, up to 200 characters.")) from None
 
 
 def _filled(zone: Zone) -> dict[str, str]:
