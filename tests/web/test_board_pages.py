@@ -63,7 +63,7 @@ async def test_a_drivers_page_tells_state_answers_and_history(site: Site) -> Non
     assert "On a break" in shown.one("p", class_="status").text
     assert "100% of 1 offer" in shown.one(class_="facts").text
     assert len(shown.one("ul", class_="work").every("li")) == 1
-    offers, history = shown.every("ol", class_="timeline")
+    offers, _, history = shown.every("ol", class_="timeline")
     assert "Accepted Pizza Roma" in offers.text
     assert [line.one("b").text for line in history.every("li")] == ["On a break", "Available"]
 
