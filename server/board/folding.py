@@ -10,7 +10,7 @@ from typing import Any, Final
 from babel.support import NullTranslations
 from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 PLACE: Final = re.compile(r"%\((\w+)\)s")
 PERCENT: Final = "\0"
@@ -48,7 +48,7 @@ class _Folded(NodeTransformer):
         if pieces is None:
             self.generic_visit(call)
             return call
-        texts = [nodes.Const(Markup(p.data)) if isinstance(p, nodes.TemplateData) else p for p in pieces]  # noqa: S704
+        texts = [nodes.Const(_plain(p.data)) if isinstance(p, nodes.TemplateData) else p for p in pieces]
         return texts[0] if len(texts) == 1 else nodes.Concat(texts, lineno=call.lineno)
 
     def _expr(self, expr: nodes.Expr) -> Any:
@@ -69,3 +69,8 @@ class _Folded(NodeTransformer):
             elif part:
                 pieces.append(nodes.TemplateData(part.replace(PERCENT, "%")))
         return pieces or [nodes.TemplateData("")]
+
+
+def _plain(text: str) -> str:
+    """A text without tags stays a string, which compiled code has as a constant; Markup is made anew each time."""
+    return text if escape(text) == text else Markup(text)  # noqa: S704
