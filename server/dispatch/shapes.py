@@ -1,6 +1,6 @@
 """Shapes of zones: checks and measures GeoJSON polygons, and prepares them for lookups of points."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -53,8 +53,8 @@ def geometry_of(shape: Shape) -> BaseGeometry:
         count += sum(len(ring) for ring in checked)
         if count > POSITIONS_LIMIT:
             raise ShapeMistake(f"must have at most {POSITIONS_LIMIT} positions")
-        made.append(shapely.Polygon(checked[0], checked[1:]))
-    geometry = made[0] if shape["type"] == "Polygon" else shapely.MultiPolygon(made)
+        made.append(checked)
+    geometry = _built(shape["type"], made)
     if not geometry.is_valid:
         raise ShapeMistake(f"must not cross or touch itself: {shapely.is_valid_reason(geometry)}")
     area = area_km2(geometry)
@@ -62,6 +62,19 @@ def geometry_of(shape: Shape) -> BaseGeometry:
         raise ShapeMistake(f"must cover {SMALLEST_KM2:f} to {LARGEST_KM2:,.0f} km²; this one covers {area:.4g} km²")
     shapely.prepare(geometry)
     return geometry
+
+
+def kept_geometry(shape: Shape) -> BaseGeometry:
+    """The prepared geometry of a shape that was accepted before, maybe under other rules: it stays in use."""
+    coordinates = shape["coordinates"]
+    geometry = _built(shape["type"], [coordinates] if shape["type"] == "Polygon" else coordinates)
+    shapely.prepare(geometry)
+    return geometry
+
+
+def _built(kind: str, polygons: Sequence[Sequence[Any]]) -> BaseGeometry:
+    made = [shapely.Polygon(rings[0], rings[1:]) for rings in polygons]
+    return made[0] if kind == "Polygon" else shapely.MultiPolygon(made)
 
 
 def _ring(ring: Any) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from shapely.geometry.base import BaseGeometry
 
 from server.dispatch.names import name_key
-from server.dispatch.shapes import area_km2, geometry_of
+from server.dispatch.shapes import area_km2, kept_geometry
 
 DEFAULT_ZONE: Final = "default"
 ZONES_LIMIT: Final = 1_000
@@ -111,5 +111,5 @@ NO_ZONES: Final = Zones()
 def _known(zone: Zone) -> _Known:
     if zone.shape is None:
         return _Known(zone, None, None)
-    geometry = geometry_of(zone.shape)
+    geometry = kept_geometry(zone.shape)
     return _Known(zone, geometry, area_km2(geometry))

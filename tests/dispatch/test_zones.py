@@ -102,6 +102,13 @@ def test_a_shape_that_is_none_says_why(shape: dict[str, Any], words: str) -> Non
         geometry_of(shape)
 
 
+def test_a_shape_that_an_earlier_release_accepted_stays_in_use() -> None:
+    across = polygon([[179, 0], [-179, 0], [-179, 1], [179, 1], [179, 0]])
+    crossed = {"type": "MultiPolygon", "coordinates": [[[[0, 5], [1, 6], [1, 5], [0, 6], [0, 5]]]]}
+    zones = Zones([Zone("Fiji", "Fiji", across), Zone("Bow", "Bow", crossed)])
+    assert (zones.at(0.5, 0), zones.at(5.1, 0.05), zones.at(-1, 0)) == ("Fiji", "Bow", None)
+
+
 def test_a_shape_has_its_area_on_the_globe() -> None:
     degree = area_km2(geometry_of(polygon(square(0.5, 0.5, 1))))
     assert degree == pytest.approx(12_364, rel=0.001)
