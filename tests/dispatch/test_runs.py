@@ -105,6 +105,9 @@ def test_whoever_is_on_the_way_goes_there_first() -> None:
     assert added(run, job("cake", 4, 4.5)) == ["soup", "cake", "to cake", "to soup"]
     run = run_at(5, soup.pick, soup.drop, free=3, bound=True)
     assert added(run, job("cake", 5, 6))[0] in ("soup", "cake"), "of the same store they may be first"
+    soup = job("soup", 5, 10, ready=40, fixed=True)
+    run = run_at(5, soup.pick, soup.drop, free=3, bound=True)
+    assert added(run, job("cake", 5, 6))[:2] == ["cake", "soup"], "they do not come back for what they left for"
 
 
 def test_a_customer_waits_little_longer_for_an_add_on() -> None:

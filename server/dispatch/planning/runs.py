@@ -218,7 +218,8 @@ class DriverRun:
                 continue
             if self.limits.same_store_only and state[3] and not self._carries_from(job.pickup, first):
                 continue
-            for last in range(first, len(self.stops) + 1):
+            # More goods of the store that they are on the way to: all are picked up in one visit.
+            for last in range(max(first, self._first + 1), len(self.stops) + 1):
                 stops = [job.pick, *self.stops[first:last], job.drop, *self.stops[last:]]
                 cost = self._cost(first, stops, least)
                 if cost is not None:
