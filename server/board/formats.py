@@ -34,6 +34,13 @@ REASONS_FOR_AVAILABILITY: Final = (
     later("Unwell"),
     later("End of the day"),
 )
+REASONS_TO_DELAY: Final = (later("Kitchen is busy"), later("Short of staff"), later("An item is missing"))
+REASONS_TO_RETRY: Final = (
+    later("Recipient is there now"),
+    later("Address corrected"),
+    later("Customer asked for it"),
+)
+REASONS_TO_REPORT: Final = (later("Phone is dead"), later("No network"), later("Reported by phone"))
 
 
 def shape(level: int, policy: Policy) -> str:

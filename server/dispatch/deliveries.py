@@ -1,6 +1,6 @@
 """The rules of deliveries: creating, changing, dispatching, failed searches, cancelling, restoring, escalating."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -172,7 +172,7 @@ def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dic
 def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
     """The goods are ready now, if that is earlier than planned. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
-    refusal = _not_at_the_store(delivery)
+    refusal = not_at_the_store(delivery)
     if refusal is not None:
         return refusal
     if delivery.is_ready_at() <= world.now:
@@ -184,7 +184,7 @@ def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
 def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusal:
     """The goods are ready `minutes` later than planned, or than now if that is later. Refused after pickup."""
     delivery = world.delivery(command.delivery_id)
-    refusal = _not_at_the_store(delivery)
+    refusal = not_at_the_store(delivery)
     if refusal is not None:
         return refusal
     ready_at = max(delivery.is_ready_at(), world.now) + timedelta(minutes=command.minutes)
@@ -192,7 +192,8 @@ def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusa
     return _changed(world, delivery, changes, command.new_offer_id, command.actor, command.reason)
 
 
-def _not_at_the_store(delivery: Delivery) -> r.Refusal | None:
+def not_at_the_store(delivery: Delivery) -> r.Refusal | None:
+    """Why the goods no longer wait at the store; None if they do."""
     if delivery.status in OVER:
         return r.DELIVERY_OVER
     return r.ALREADY_PICKED_UP if delivery.status in GOODS_ON_THE_WAY else None
@@ -260,25 +261,30 @@ def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Re
     again.
     """
     delivery = world.delivery(command.delivery_id)
+    refusal = not_restorable(delivery, world.now)
+    if refusal is not None:
+        return refusal
+    restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
+    return Decided((restored,), delivery.id)
+
+
+def not_restorable(delivery: Delivery, now: datetime) -> r.Refusal | None:
+    """Why this delivery cannot be restored now; None if it can."""
     if delivery.status != "CANCELLED":
         return r.NOT_CANCELLED
     if any(assignment.picked_up_at is not None for assignment in delivery.assignments.values()):
         return r.ALREADY_PICKED_UP
-    if delivery.over_at is None or world.now - delivery.over_at > RESTORABLE:
+    if delivery.over_at is None or now - delivery.over_at > RESTORABLE:
         return r.TOO_LATE_TO_RESTORE
-    if delivery.erased:
-        return r.DELIVERY_ERASED
-    restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
-    return Decided((restored,), delivery.id)
+    return r.DELIVERY_ERASED if delivery.erased else None
 
 
 def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusal:
     """It waits again, to be picked up where the goods are: at the store, or with the driver who could not deliver."""
     delivery = world.delivery(command.delivery_id)
-    if delivery.status not in ("FAILED", "RETURNED"):
-        return r.NOT_FAILED
-    if delivery.erased:
-        return r.DELIVERY_ERASED
+    refusal = not_retriable(delivery)
+    if refusal is not None:
+        return refusal
     last = delivery.last_assignment()
     assert last is not None
     store = delivery.details.store or delivery.pickup
@@ -293,6 +299,13 @@ def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusa
         pickup = where_the_goods_are(delivery, world.known_driver(last.driver_id))
         retried = replace(retried, pickup=pickup, store=store)
     return Decided((retried,), delivery.id)
+
+
+def not_retriable(delivery: Delivery) -> r.Refusal | None:
+    """Why this delivery cannot be retried; None if it can."""
+    if delivery.status not in ("FAILED", "RETURNED"):
+        return r.NOT_FAILED
+    return r.DELIVERY_ERASED if delivery.erased else None
 
 
 def dispatch_delivery(command: c.DispatchDelivery, world: World) -> Decided | r.Refusal:

@@ -15,6 +15,13 @@ const PATHS = {
   reassign: (id) => `/board/deliveries/${id}/reassign`,
   cancel: (id) => `/board/deliveries/${id}/cancel`,
   acknowledge: (id) => `/board/deliveries/${id}/acknowledge`,
+  ...Object.fromEntries(
+    ["ready", "delay", "restore", "retry", "pickup", "complete", "failed", "release"].map((name) => [
+      name,
+      /** @param {string} id */
+      (id) => `/board/deliveries/${id}/steps/${name}`,
+    ]),
+  ),
   availability: (id) => `/board/drivers/${id}/availability`,
   message: (id) => `/board/drivers/${id}/message`,
 };

@@ -148,6 +148,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /board/deliveries/{}/reassign": ACTORS,
     "GET /board/deliveries/{}/search": ACTORS,
     "POST /board/deliveries/{}/search": ACTORS,
+    "GET /board/deliveries/{}/steps/{}": ACTORS,
+    "POST /board/deliveries/{}/steps/{}": ACTORS,
     "POST /board/assignments/{}/reassign": ACTORS,
     "POST /board/alerts/{}/acknowledge": ACTORS,
     "GET /admin/orders/{}": READERS,

@@ -162,6 +162,39 @@ async def assignment_of(site: Site, delivery: dict[str, Any]) -> str:
     return found
 
 
+async def test_ops_report_for_a_driver_whose_phone_is_dead(site: Site, people: People) -> None:
+    alice = await people(site.node, "alice", "ops")
+    alice.network_may_fail = True
+    _, _, delivery = await two_drivers(site)
+    page = await alice.open(f"/board/deliveries/{delivery['id']}")
+    await expect(page.locator(".for-driver button")).to_have_text(["Picked up", "Delivered", "Give back"])
+    await shoot(page, "steps")
+    dialog = page.locator("#dialog")
+    await page.get_by_role("button", name="Delay").click()
+    await dialog.get_by_label("Minutes").fill("15")
+    await dialog.get_by_role("radio", name="Kitchen is busy").check()
+    await shoot(page, "step-delay")
+    await dialog.get_by_role("button", name="Delay").click()
+    await expect(page.locator("#said")).to_contain_text("is delayed")
+    await expect(page.get_by_role("button", name="Ready now")).to_be_visible()
+    await page.get_by_role("button", name="Picked up").click()
+    await dialog.get_by_role("radio", name="Phone is dead").check()
+    await dialog.get_by_role("button", name="Picked up").click()
+    await expect(page.locator(".status")).to_have_attribute("data-status", "PICKED_UP")
+    await expect(page.locator(".for-driver button")).to_have_text(["Delivered", "Could not deliver"])
+    await page.get_by_role("button", name="Could not deliver").click()
+    await dialog.get_by_role("button", name="Could not deliver").click()
+    await expect(dialog.locator("#dialog-error")).to_have_text("Choose a reason, or write your own.")
+    await dialog.get_by_role("radio", name="Customer not there").check()
+    await shoot(page, "step-failed")
+    await dialog.get_by_role("button", name="Could not deliver").click()
+    await page.get_by_role("button", name="Returned to the store").click()
+    await dialog.get_by_role("radio", name="No network").check()
+    await dialog.get_by_role("button", name="Returned to the store").click()
+    await expect(page.locator(".status")).to_have_attribute("data-status", "RETURNED")
+    await expect(page.locator(".acts button.ops")).to_have_text(["Retry"])
+
+
 async def test_a_viewer_sees_no_controls_and_is_refused_by_the_server_too(site: Site, people: People) -> None:
     vic = await people(site.node, "vic", "viewer")
     vic.network_may_fail = True

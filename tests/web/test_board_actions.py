@@ -166,7 +166,11 @@ async def test_what_comes_back_can_be_reassigned_and_its_driver_paused(
     await dan.move(52.55, 13.405)
     page = f"/board/deliveries/{delivery['id']}"
     offered = parse((await site.ada.get(page, headers={"Accept": "text/html"})).text.replace("<!doctype html>", ""))
-    assert {button["data-do"] for button in offered.one(id="now").every("button")} == {"reassign", "cancel"}
+    assert {button["data-do"] for button in offered.one(id="now").every("button")} == {
+        "reassign",
+        "cancel",
+        "complete",
+    }
 
     async def ranked() -> list[str]:
         choices = (await dialog(site.ada, f"{page}/reassign")).every("label", class_="choice")
@@ -198,7 +202,7 @@ async def test_an_order_that_failed_offers_neither_cancel_nor_reassign(
     await dan.post(f"/assignments/{assignment['id']}/complete")
     assert await status_of(site, delivery) == status
     shown = parse((await site.ada.get(f"/board/deliveries/{delivery['id']}/now")).text)
-    assert [button["data-do"] for button in shown.every("button")] == []
+    assert [button["data-do"] for button in shown.every("button")] == ["retry"]
 
 
 async def test_a_waiting_delivery_is_offered_to_a_chosen_driver_by_ops(site: Site) -> None:

@@ -207,6 +207,7 @@ async def test_every_screen_takes_every_text_from_the_catalogue(abroad: Site) ->
         f"{delivery}/assign", f"{delivery}/search", f"{delivery}/cancel", f"{delivery}/acknowledge",
         f"/board/deliveries/{held['id']}/reassign",
         f"/board/deliveries/{held['id']}/cancel", f"{driver}/availability",
+        *(f"/board/deliveries/{held['id']}/steps/{step}" for step in ("ready", "delay", "pickup", "release")),
         *(f"/board/bulk/{do}?id={waiting['id']}" for do in ("acknowledge", "cancel", "reassign")),
         f"/board/bulk/availability?id={dan.id}",
     ):  # fmt: skip

@@ -26,6 +26,7 @@ from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of
 from server.web.http.errors import not_found
+from server.web.screens.board_steps import steps_of
 from server.web.screens.shell import fragment, page
 
 TIMELINE_LIMIT: Final = 2_000
@@ -68,6 +69,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     wait = found.unassigned
     return {
         "d": found,
+        "steps": steps_of(found, node.clock.now()),
         "tiles": node.settings.map_tiles,
         "attribution": node.settings.map_attribution,
         "now": node.clock.now(),

@@ -142,12 +142,12 @@ async def carry_out(
         if not isinstance(answer, Refusal):
             if not answer.decided.repeated:
                 return answer
-            moved = await _moved(pool, seen, me)
-            return Overtaken(moved) if moved is not None else answer
+            overtaken = await moved(pool, seen, me)
+            return Overtaken(overtaken) if overtaken is not None else answer
         now = (await read_seen(pool, [seen.delivery_id])).get(seen.delivery_id)
-        moved = await _moved(pool, seen, me)
-        if moved is not None:
-            return Overtaken(moved)
+        overtaken = await moved(pool, seen, me)
+        if overtaken is not None:
+            return Overtaken(overtaken)
         if answer.code != r.VERSION_CHANGED.code or now is None:
             return answer
         seen = replace(now[1], event_id=seen.event_id)
@@ -181,7 +181,7 @@ def _availability_moved(change: AvailabilityChange, me: Actor) -> str:
     return said("{person} has just set “{state}”", person=who, state=state)
 
 
-async def _moved(pool: Pool, seen: SeenOrder, me: Actor) -> str | None:
+async def moved(pool: Pool, seen: SeenOrder, me: Actor) -> str | None:
     """The last thing that people or the order's driver did since the dialog was opened, if they did any."""
     events = await read_timeline(pool, seen.delivery_id, seen.event_id, EVENTS_LIMIT) or []
     found = [event for event in events if event.type in IN_HAND or event.actor.type in PEOPLE]

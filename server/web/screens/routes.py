@@ -12,6 +12,7 @@ from server.web.screens import (
     board_actions,
     board_bulk,
     board_pages,
+    board_steps,
     driver_access,
     driver_page,
     insights,
@@ -27,8 +28,8 @@ from server.web.screens import (
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
-    login, users, driver_page, driver_access, board, board_pages, board_actions, board_bulk, policy, insights, alerts,
-    notices, unassigned, at_risk, webhooks, zones, orders,
+    login, users, driver_page, driver_access, board, board_pages, board_actions, board_bulk, board_steps, policy,
+    insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders,
 )  # fmt: skip
 
 
