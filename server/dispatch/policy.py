@@ -42,16 +42,16 @@ class WatchPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
 class PlanningPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Whether deliveries are held until their driver must leave, and how many a driver may have beyond capacity.
 
-    A held delivery is offered `hold_slack_seconds` before its driver must leave; their time to answer is part of it.
+    A held delivery is offered `hold_slack_minutes` before its driver must leave; their time to answer is part of it.
     An add-on makes a customer of the same driver wait at most `max_extra_minutes` longer, and goods are on board for at
     most `max_minutes_in_bag`, unless the way itself takes longer.
     """
 
     hold: bool = True
     next_jobs: Annotated[int, Meta(ge=0, le=1)] = 0
-    hold_slack_seconds: Annotated[int, Meta(ge=0, le=1800)] = 90
-    max_extra_minutes: Annotated[int, Meta(ge=0, le=60)] = 15
-    max_minutes_in_bag: Annotated[int, Meta(ge=1, le=240)] = 40
+    hold_slack_minutes: Annotated[int, Meta(ge=0, le=30)] = 2
+    max_extra_minutes: Annotated[int, Meta(ge=0, le=60)] = 8
+    max_minutes_in_bag: Annotated[int, Meta(ge=1, le=240)] = 25
     same_store_only: bool = False
 
 

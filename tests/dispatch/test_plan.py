@@ -59,11 +59,11 @@ def test_all_together_wait_as_little_as_possible() -> None:
 
 def test_an_order_is_held_until_its_driver_must_leave() -> None:
     fleet = a_fleet([driver_at("Dan", 5)], [order_at("soup", 0, 9, ready=10)])
-    found = planned(fleet, hold_slack_seconds=60)
+    found = planned(fleet, hold_slack_minutes=1)
     assert (found.proposals, found.reasons) == ([], {SOUP: HELD})
     leaves = AT + (10 - 5 - 2) * 60
     assert found.held == {SOUP: pytest.approx(leaves - 60)}
-    later = plan(fleet, NOW + minutes(2), TRAVEL, street_policy(hold_slack_seconds=60))
+    later = plan(fleet, NOW + minutes(2), TRAVEL, street_policy(hold_slack_minutes=1))
     assert pairs(later) == {SOUP: DAN}
 
 

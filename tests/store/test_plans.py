@@ -43,6 +43,9 @@ MORE = (
     SELECT id, 'unassigned_count', id, 1, 0, now()
     FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int))""",
     "INSERT INTO driver_positions (driver_id) SELECT id FROM drivers ON CONFLICT DO NOTHING",
+    """
+    INSERT INTO chat_messages (id, driver_id, by_driver, author, text, at)
+    SELECT gen_random_uuid(), id, false, 'alice', 'Hello', now() FROM drivers""",
 )
 READ_SO_FAR = """
 SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::int FROM pg_stat_xact_user_tables
@@ -114,7 +117,7 @@ async def read_whole(connection: Any, prepared: str) -> list[str]:
     return [node["Relation Name"] for node in scans(json.loads(text)[0]["Plan"]) if "Index Cond" not in node]
 
 
-WHOLE = {"outbox": ["webhooks"], "zones": ["zones"]}
+WHOLE = {"outbox": ["webhooks"], "zones": ["zones"], "new_zones": ["zones"]}
 """What may be: there are a few dozen webhooks at most, each asked whether it wants to hear, and few zones here."""
 
 

@@ -351,7 +351,7 @@ class _Planning:
 
     @property
     def _lead_seconds(self) -> float:
-        return self.policy.planning.hold_slack_seconds
+        return self.policy.planning.hold_slack_minutes * 60.0
 
     def _may_be_held(self, delivery: Delivery) -> bool:
         return self.policy.planning.hold and delivery.prep_seconds > 0

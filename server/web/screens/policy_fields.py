@@ -236,11 +236,11 @@ GROUPS: Final = (
     FieldGroup(
         "planning",
         later("Planning"),
-        later("When orders are offered, and to which drivers."),
+        later("Used by callboard replay. This server does not hold or combine orders yet."),
         (
             Field("planning.hold", later("Orders are held"), choices=YES_OR_NO),
             Field(
-                "planning.holdSlackSeconds", later("A held order is offered before its driver must leave"), later("s")
+                "planning.holdSlackMinutes", later("A held order is offered before its driver must leave"), later("min")
             ),
             Field("planning.nextJobs", later("Extra orders for a driver at capacity"), later("orders")),
             Field("planning.maxExtraMinutes", later("An extra order delays the others by at most"), later("min")),
