@@ -10,16 +10,20 @@ import { newId } from "./ids.js";
  * @typedef {object} Action
  * @property {string} actionId
  * @property {string} driverId
- * @property {"completed"} type
+ * @property {"arrived" | "completed" | "failed" | "release"} type
  * @property {string} assignmentId
  * @property {string} storeName
+ * @property {"dropoff" | "pickup"} [where] of an arrival
+ * @property {string} [reason] of a release or a failure
+ * @property {string | null} [note]
+ * @property {"end" | "return"} [then] of a failure
  * @property {number} at when it was done, in Unix milliseconds
  * @property {number} due when it may be sent, in Unix milliseconds
  * @property {boolean} tried whether it may have reached the server
  */
 
-/** @typedef {Pick<Action, "driverId" | "type" | "assignmentId" | "storeName">} Deed */
-/** @typedef {{left: number, tried: boolean}} Standing `left` in ms, 0 when it is to be sent */
+/** @typedef {Omit<Action, "actionId" | "at" | "due" | "tried">} Deed */
+/** @typedef {{left: number, tried: boolean, type: Action["type"]}} Standing `left` in ms, 0 when it is to be sent */
 /** @typedef {{action: Action, at: Moment, left: number}} Entry what was left of the time to undo it at the moment `at` */
 /** @typedef {(message: Wire.FromDriver) => Promise<unknown>} Ask the connection of the driver whose action it is */
 
@@ -81,26 +85,38 @@ export class Actions {
   }
 
   /**
-   * The state of this driver's action on an assignment, or null.
+   * The state of this driver's action that ends or turns an assignment, or null. Arrivals do neither.
    * @param {string} driverId
    * @param {string} assignmentId
    * @param {Moment} now
    * @returns {Standing | null}
    */
   standing(driverId, assignmentId, now) {
-    const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId);
-    return entry ? { left: left(entry, now), tried: entry.action.tried } : null;
+    const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId && action.type !== "arrived");
+    return entry ? { left: left(entry, now), tried: entry.action.tried, type: entry.action.type } : null;
+  }
+
+  /**
+   * Whether this driver's arrival is not answered yet.
+   * @param {string} driverId
+   * @param {string} assignmentId
+   * @param {"dropoff" | "pickup"} where
+   */
+  arriving(driverId, assignmentId, where) {
+    return this.of(driverId).some((one) => one.type === "arrived" && one.assignmentId === assignmentId && one.where === where);
   }
 
   /**
    * @param {Deed} deed
    * @param {Moment} now
    */
-  add({ driverId, type, assignmentId, storeName }, now) {
+  add(deed, now) {
+    const { driverId, assignmentId, type, where = "pickup" } = deed;
     return this._inTurn(async () => {
-      if (this.standing(driverId, assignmentId, now)) return;
+      if (type === "arrived" ? this.arriving(driverId, assignmentId, where) : this.standing(driverId, assignmentId, now)) return;
+      const due = now.wall + (type === "completed" ? UNDO_MS : 0); // a question comes before the others, or they end nothing
       /** @type {Action} */
-      const action = { actionId: newId(), driverId, type, assignmentId, storeName, at: now.wall, due: now.wall + UNDO_MS, tried: false };
+      const action = { actionId: newId(), ...deed, at: now.wall, due, tried: false };
       await this._store.change(action.actionId, () => action);
       this._entries.push(entered(action, now));
     });
@@ -113,7 +129,7 @@ export class Actions {
    * @returns {Promise<boolean>}
    */
   async undo(driverId, assignmentId) {
-    const action = this.of(driverId).find((one) => one.assignmentId === assignmentId);
+    const action = this.of(driverId).find((one) => one.assignmentId === assignmentId && one.type === "completed");
     if (!action) return false;
     const rest = await this._store.change(action.actionId, (kept) => (kept?.tried ? kept : null));
     if (rest === null) this._forget(action);
@@ -165,7 +181,7 @@ export class Actions {
     this._mark(action);
     this._options.changed();
     try {
-      await ask({ type: action.type, assignmentId: action.assignmentId });
+      await ask(messageOf(action, now));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (UNANSWERED.has(error.code)) return;
@@ -207,6 +223,21 @@ export class Actions {
     return done;
   }
 }
+
+/**
+ * @param {Action} action
+ * @param {Moment} now
+ * @returns {Wire.FromDriver}
+ */
+const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason = "other", note = null, then = "return" }, now) => {
+  if (type === "completed") return { type, assignmentId }; // as the previous release takes it
+  const own = { assignmentId, actionId, at: instant(at), sentAt: instant(now.wall) };
+  if (type === "arrived") return { type, where, ...own };
+  return type === "release" ? { type, reason, note, ...own } : { type, reason, note, then, ...own };
+};
+
+/** @param {number} ms in Unix milliseconds */
+const instant = (ms) => new Date(ms).toISOString();
 
 /**
  * People set the calendar: whatever it says, nobody waits longer than the whole time.

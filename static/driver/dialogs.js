@@ -4,7 +4,7 @@ import { byId, within } from "../elements.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
 import { chip } from "./view.js";
-import { minutes as inMinutes } from "./words.js";
+import { FAILURES, RELEASES, minutes as inMinutes } from "./words.js";
 
 /** @import {Here} from "./place.js" */
 /** @import {Moment, State} from "./state.js" */
@@ -53,6 +53,46 @@ export const askWords = async () => ((await answered(dialogOf("write"))) ? writt
 
 export const sent = () => {
   written.value = "";
+};
+
+/** @typedef {{reason: string, note: string | null, how: "release" | "return" | "end"}} Trouble */
+
+/**
+ * Why the driver gives a delivery back, or cannot hand it over and what then. No answer without a reason.
+ * @param {string} store
+ * @param {boolean} picked
+ * @returns {Promise<Trouble | null>}
+ */
+export const askTrouble = async (store, picked) => {
+  const dialog = dialogOf("trouble");
+  const note = byId("trouble-note", HTMLInputElement);
+  /** @type {string | null} */
+  let chosen = null;
+  byId("trouble-title").textContent = picked ? text("Why could you not deliver?") : text("Why do you give it back?");
+  byId("trouble-text").textContent = picked
+    ? text("{store}: do you bring the goods back to the store, or does the order end here?", { store })
+    : text("{store}: another driver gets the order.", { store });
+  note.value = "";
+  /** @type {NodeListOf<HTMLButtonElement>} */
+  const submits = dialog.querySelectorAll("button[value]:not([value=''])");
+  for (const submit of submits) {
+    submit.hidden = (submit.value === "release") === picked;
+    submit.disabled = true;
+  }
+  const list = within(dialog, ".chips");
+  list.replaceChildren();
+  for (const [code, label] of picked ? FAILURES : RELEASES) {
+    const press = chip(list, label, () => {
+      chosen = code;
+      for (const other of list.children) other.setAttribute("aria-pressed", String(other === press));
+      for (const submit of submits) submit.disabled = false;
+    });
+    press.setAttribute("aria-pressed", "false");
+  }
+  await answered(dialog);
+  const how = dialog.returnValue;
+  if (chosen === null || (how !== "release" && how !== "return" && how !== "end")) return null;
+  return { reason: chosen, note: note.value.trim() || null, how };
 };
 
 export const askLeave = () => answered(dialogOf("leave"));

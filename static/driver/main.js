@@ -10,12 +10,12 @@ import { newId } from "./ids.js";
 import { Place } from "./place.js";
 import { upload } from "./proofs.js";
 import { Push } from "./push.js";
-import { askBreak, askLeave, askPlace, askWords, sent } from "./dialogs.js";
+import { askBreak, askLeave, askPlace, askTrouble, askWords, sent } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { View } from "./view.js";
-import { GATE, deliveredRefused, refused } from "./words.js";
+import { GATE, deliveredRefused, refused, reportRefused } from "./words.js";
 
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {State} from "./state.js" */
@@ -47,7 +47,8 @@ const view = new View(act);
 const actions = new Actions({
   store: new KeptActions(),
   changed: () => draw(),
-  refused: ({ storeName }, error) => adopt(failed(deliveredRefused(storeName, error))),
+  refused: ({ storeName, type }, error) =>
+    adopt(failed(type === "completed" ? deliveredRefused(storeName, error) : reportRefused(storeName, error))),
 });
 const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
@@ -134,7 +135,7 @@ const heard = (message) => {
     return;
   }
   for (const one of message.type === "hello" ? message.missed : [message]) {
-    if (one.type === "assignment" && one.assignment.status === "COMPLETED") actions.completed(one.assignment.id);
+    if (one.type === "assignment" && ["COMPLETED", "RETURNED"].includes(one.assignment.status)) actions.completed(one.assignment.id);
   }
   if (message.type === "hello") {
     renewed = false;
@@ -315,7 +316,31 @@ const ACTIONS = {
     await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
     busyWith.delete(`completed ${assignmentId}`);
     draw();
-    view.whisper(text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds: UNDO_MS / 1000 }));
+    const seconds = UNDO_MS / 1000;
+    view.whisper(
+      assignment.deliveryStatus === "RETURNING"
+        ? text("Returned to the store: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds })
+        : text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds }),
+    );
+  },
+  arrived: async (assignmentId) => {
+    const assignment = state.assignments[assignmentId];
+    if (!assignment) return;
+    const { driverId, storeName } = assignment;
+    const where = assignment.pickedUpAt === null ? "pickup" : "dropoff";
+    await actions.add({ driverId, type: "arrived", assignmentId, storeName, where }, now());
+    draw();
+  },
+  trouble: async (assignmentId) => {
+    const assignment = state.assignments[assignmentId];
+    if (!assignment) return;
+    const { driverId, storeName } = assignment;
+    const answer = await askTrouble(storeName, assignment.pickedUpAt !== null);
+    if (!answer) return;
+    const { reason, note, how } = answer;
+    const own = { driverId, assignmentId, storeName, reason, note };
+    await actions.add(how === "release" ? { ...own, type: "release" } : { ...own, type: "failed", then: how }, now());
+    draw();
   },
   undo: async (assignmentId) => {
     if (!state.driver) return;

@@ -238,6 +238,12 @@ const assigned = (state, assignment) => {
       return say(next, "bad", "The delivery from {store} was cancelled{why}.", { store, why });
     case "COMPLETED":
       return say(next, "good", "Delivered: {store}.", { store });
+    case "RETURNED":
+      return say(next, "good", "Returned to the store: {store}.", { store });
+    case "FAILED":
+      return say(next, "info", "Not delivered: {store}.", { store });
+    case "RELEASED":
+      return say(next, "info", "Given back: {store}.", { store });
     default:
       return next;
   }

@@ -274,7 +274,8 @@ export class View {
     const picked = assignment.pickedUpAt !== null;
     const done = about.actions.standing(assignment.driverId, assignment.id, now);
     write(within(article, "h2"), assignment.storeName);
-    write(within(article, ".stage"), done ? text("Delivered") : picked ? text("On the way to the customer") : text("On the way to the pickup"));
+    const returning = assignment.deliveryStatus === "RETURNING";
+    write(within(article, ".stage"), w.stage(picked, returning, done));
     const given = within(article, ".given");
     write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
@@ -282,9 +283,9 @@ export class View {
     const dropoff = within(article, '[data-stop="dropoff"]');
     drawStop(pickup, assignment.pickup, text("Map to the pickup at {store}", { store: assignment.storeName }));
     drawStop(dropoff, assignment.dropoff, text("Map to the drop-off from {store}", { store: assignment.storeName }));
-    pickup.classList.toggle("done", picked);
-    dropoff.classList.toggle("done", done !== null);
-    const required = picked && !done ? (assignment.proofRequired ?? []) : [];
+    pickup.classList.toggle("done", picked && !returning);
+    dropoff.classList.toggle("done", returning || done !== null);
+    const required = picked && !done && !returning ? (assignment.proofRequired ?? []) : [];
     show(within(article, ".proofs"), required.includes("photo") || required.includes("signature"));
     for (const kind of /** @type {const} */ (["photo", "signature"])) {
       const input = within(article, `input[data-kind="${kind}"]`, HTMLInputElement);
@@ -292,6 +293,29 @@ export class View {
       input.disabled = about.connection !== "online" || about.busyWith.has(`${kind} ${assignment.id}`);
     }
     this.drawSteps(article, assignment, picked, done, about);
+    this.drawMore(article, assignment, picked, done, about);
+  }
+
+  /**
+   * What else can happen at a stop, below the steps: nothing of it takes a step's place.
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {boolean} picked
+   * @param {Standing | null} done
+   * @param {About} about
+   */
+  drawMore(article, { id, driverId, arrivedAt, deliveryStatus }, picked, done, about) {
+    const arrived = within(article, '[data-action="arrived"]', HTMLButtonElement);
+    const trouble = within(article, '[data-action="trouble"]', HTMLButtonElement);
+    const where = picked ? "dropoff" : "pickup";
+    // A node of the previous release does not send it.
+    const at = arrivedAt?.[where] ?? null;
+    const saved = about.actions.arriving(driverId, id, where);
+    const possible = done === null && deliveryStatus !== "RETURNING";
+    show(within(article, ".more"), possible);
+    arrived.disabled = at !== null || saved;
+    write(arrived, w.arrived(picked, at, saved, about.connection === "online"));
+    write(trouble, picked ? text("Could not deliver") : text("Give back"));
   }
 
   /**
@@ -302,26 +326,29 @@ export class View {
    * @param {Standing | null} done
    * @param {About} about
    */
-  drawSteps(article, { id, storeName, pickedUpAt }, picked, done, about) {
+  drawSteps(article, { id, storeName, pickedUpAt, deliveryStatus }, picked, done, about) {
     const first = within(article, ".steps > div:first-child");
     const second = within(article, ".steps > div:last-child");
     const pickUp = within(first, '[data-action="picked_up"]', HTMLButtonElement);
     const undo = within(first, '[data-action="undo"]', HTMLButtonElement);
     const deliver = within(second, "button", HTMLButtonElement);
-    const mayUndo = done !== null && !done.tried;
+    const returning = deliveryStatus === "RETURNING";
+    const mayUndo = done !== null && !done.tried && done.type === "completed";
     const focused = [pickUp, undo, deliver].find((press) => press === document.activeElement);
-    show(pickUp, !picked);
+    show(pickUp, !picked && !done);
     pickUp.disabled = about.connection !== "online";
     set(pickUp, "aria-busy", about.busyWith.has(`picked_up ${id}`) ? "true" : null);
     show(undo, mayUndo);
     set(undo, "aria-label", text("Undo: not delivered, {store}", { store: storeName }));
     show(deliver, picked && !done);
+    set(deliver, "data-returning", returning ? "" : null);
+    write(deliver, returning ? text("Returned to the store") : text("Delivered"));
     const pickedText = within(first, "p");
     const doneText = within(second, "p");
     show(pickedText, picked && !mayUndo);
     write(pickedText, pickedUpAt !== null ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
     show(doneText, !picked || done !== null);
-    write(doneText, done ? w.delivered(done, about.connection === "online") : text("Then deliver"));
+    write(doneText, done ? w.delivered(done, about.connection === "online", returning) : text("Then deliver"));
     second.classList.toggle("waiting", Boolean(done));
     if (done) second.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
     if (focused?.hidden) {
@@ -402,8 +429,8 @@ export class View {
   drawUndo({ driver, assignments }, { actions, connection }, now) {
     const list = byId("offer-undo");
     if (this.offerShown === null || !driver) return list.replaceChildren();
-    for (const { assignmentId, storeName } of actions.of(driver.id)) {
-      if (childrenOf(list).some((line) => line.dataset.id === assignmentId)) continue;
+    for (const { assignmentId, storeName, type } of actions.of(driver.id)) {
+      if (type !== "completed" || childrenOf(list).some((line) => line.dataset.id === assignmentId)) continue;
       list.append(this.undoLine(assignmentId, storeName));
     }
     for (const line of childrenOf(list)) {
@@ -411,9 +438,9 @@ export class View {
       const done = actions.standing(driver.id, id, now);
       const press = within(line, "button");
       const focused = press === document.activeElement;
-      const what = done ? w.delivered(done, connection === "online") : id in assignments ? text("Not delivered yet") : text("Delivered");
+      const what = done ? w.delivered(done, connection === "online", assignments[id]?.deliveryStatus === "RETURNING") : id in assignments ? text("Not delivered yet") : text("Delivered");
       write(within(line, "span"), what);
-      show(press, done !== null && !done.tried);
+      show(press, done !== null && !done.tried && done.type === "completed");
       if (focused && press.hidden) byId("offer-title").focus({ preventScroll: true });
     }
   }

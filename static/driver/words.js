@@ -44,6 +44,27 @@ export const REJECTIONS = [
   ["other", text("Other")],
 ];
 
+/** @type {[code: string, words: string][]} why a driver gives a delivery back */
+export const RELEASES = [
+  ["vehicle", text("Vehicle trouble")],
+  ["unwell", text("I am unwell")],
+  ["too_far", text("Too far")],
+  ["shop_closed", text("Store is closed")],
+  ["shop_slow", text("Store too slow")],
+  ["unsafe", text("Not safe")],
+  ["other", text("Other")],
+];
+
+/** @type {[code: string, words: string][]} why a handover failed */
+export const FAILURES = [
+  ["recipient_absent", text("Nobody there")],
+  ["refused", text("Refused")],
+  ["wrong_address", text("Wrong address")],
+  ["damaged", text("Damaged")],
+  ["unsafe", text("Not safe")],
+  ["other", text("Other")],
+];
+
 /** @typedef {"unknown" | "refused" | "limited" | "signing" | "unreachable"} GateMessage */
 
 /** @type {Record<GateMessage, string>} messages of the sign-in form */
@@ -101,6 +122,13 @@ export const deliveredRefused = (store, { code }) => {
   return text("“Delivered” was not accepted for {store}. {reason}", { store, reason: refused({ code }) });
 };
 
+/**
+ * @param {string} store
+ * @param {{code: string}} error
+ */
+export const reportRefused = (store, { code }) =>
+  text("Not accepted for {store}. {reason}", { store, reason: refused({ code }) });
+
 /** @param {Notice} notice */
 export const notice = ({ text: key, values }) => text(key, values);
 
@@ -136,13 +164,44 @@ export const offlineFor = (seconds) => {
 };
 
 /**
- * How far a delivery that the driver has ended is on its way to the server.
- * @param {Standing} standing
+ * Where a delivery is, for its driver.
+ * @param {boolean} picked
+ * @param {boolean} returning
+ * @param {Standing | null} done
+ * @returns {string}
+ */
+export const stage = (picked, returning, done) => {
+  if (done?.type === "release") return text("Given back");
+  if (done?.type === "failed") return text("Could not deliver");
+  if (returning) return done ? text("Returned to the store") : text("On the way back to the store");
+  if (done) return text("Delivered");
+  return picked ? text("On the way to the customer") : text("On the way to the pickup");
+};
+
+/**
+ * The button of an arrival: what it reports, or that it is reported.
+ * @param {boolean} picked
+ * @param {string | null} at
+ * @param {boolean} saved
  * @param {boolean} online
  * @returns {string}
  */
-export const delivered = ({ left, tried }, online) => {
-  if (left > 0) return text("Delivered. Sent in {seconds} s", { seconds: Math.ceil(left / 1000) });
+export const arrived = (picked, at, saved, online) => {
+  if (at !== null) return text("Arrived at {time}", { time: clock(at) });
+  if (saved) return online ? text("Sending…") : text("Saved, not sent yet");
+  return picked ? text("I am at the customer") : text("I am at the store");
+};
+
+/**
+ * How far a delivery that the driver has ended is on its way to the server.
+ * @param {Standing} standing
+ * @param {boolean} online
+ * @param {boolean} returning
+ * @returns {string}
+ */
+export const delivered = ({ left, tried }, online, returning) => {
+  const seconds = Math.ceil(left / 1000);
+  if (left > 0) return returning ? text("Returned. Sent in {seconds} s", { seconds }) : text("Delivered. Sent in {seconds} s", { seconds });
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
@@ -152,11 +211,17 @@ export const delivered = ({ left, tried }, online) => {
  * @returns {string}
  */
 export const saved = (actions, signedOut) => {
-  const what = counted(
-    "Saved on this phone, not sent yet: {count} delivery is marked as delivered.",
-    "Saved on this phone, not sent yet: {count} deliveries are marked as delivered.",
-    actions.length,
-  );
+  const what = actions.every(({ type }) => type === "completed")
+    ? counted(
+        "Saved on this phone, not sent yet: {count} delivery is marked as delivered.",
+        "Saved on this phone, not sent yet: {count} deliveries are marked as delivered.",
+        actions.length,
+      )
+    : counted(
+        "Saved on this phone, not sent yet: {count} report.",
+        "Saved on this phone, not sent yet: {count} reports.",
+        actions.length,
+      );
   const then = signedOut ? text("Open your own link again to send it.") : text("It is sent automatically.");
   return `${what} ${then}`;
 };

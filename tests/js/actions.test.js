@@ -59,7 +59,7 @@ const refusal = (code) => new Refused(code, code);
 test("Delivered is sent after 8 s and not before", async () => {
   const page = new Page();
   await page.actions.add(DELIVERED, TAP);
-  assert.deepEqual(page.actions.standing("v1", "a1", after(3_000)), { left: 5_000, tried: false });
+  assert.deepEqual(page.actions.standing("v1", "a1", after(3_000)), { left: 5_000, tried: false, type: "completed" });
   await page.settle(after(UNDO_MS - 1));
   assert.deepEqual(page.sent, []);
   await page.settle(after(UNDO_MS));
@@ -82,7 +82,7 @@ test("what was sent without an answer cannot be undone, and is sent again", asyn
   page.answers = [refusal("no_answer"), refusal("offline")];
   await page.actions.add(DELIVERED, TAP);
   await page.settle(after(UNDO_MS));
-  assert.deepEqual(page.actions.standing("v1", "a1", after(UNDO_MS)), { left: 0, tried: true });
+  assert.deepEqual(page.actions.standing("v1", "a1", after(UNDO_MS)), { left: 0, tried: true, type: "completed" });
   assert.ok(!(await page.actions.undo("v1", "a1")));
   await page.settle(after(UNDO_MS + 1));
   await page.settle(after(UNDO_MS + 2));
@@ -209,4 +209,40 @@ test("a fault of the page loses no delivery", async () => {
   assert.equal(page.actions.all.length, 1);
   await page.settle(after(UNDO_MS + 1));
   assert.equal(page.sent.length, 1);
+});
+
+/** @type {Deed} */
+const ARRIVED = { ...DELIVERED, type: "arrived", where: "dropoff" };
+/** @type {Deed} */
+const FAILED = { ...DELIVERED, type: "failed", reason: "refused", note: "no", then: "return" };
+
+test("an arrival is sent at once with its time, and ends nothing", async () => {
+  const page = new Page();
+  page.answers = [refusal("offline")];
+  await page.actions.add(ARRIVED, TAP);
+  await page.actions.add(ARRIVED, after(10));
+  assert.ok(page.actions.arriving("v1", "a1", "dropoff"));
+  assert.ok(!page.actions.arriving("v1", "a1", "pickup"));
+  assert.equal(page.actions.standing("v1", "a1", TAP), null);
+  await page.settle(TAP);
+  await page.settle(after(60_000));
+  const [first, second] = /** @type {Wire.Arrived[]} */ (page.sent);
+  assert.equal(page.sent.length, 2);
+  assert.equal(first?.actionId, second?.actionId, "the same action");
+  assert.equal(second?.where, "dropoff");
+  assert.equal(Date.parse(second?.sentAt ?? "") - Date.parse(second?.at ?? ""), 60_000);
+  assert.deepEqual(page.actions.all, []);
+});
+
+test("what could not be delivered is sent at once, once, and is not delivered too", async () => {
+  const page = new Page();
+  await page.actions.add(FAILED, TAP);
+  await page.actions.add(DELIVERED, TAP);
+  assert.deepEqual(page.actions.standing("v1", "a1", TAP), { left: 0, tried: false, type: "failed" });
+  assert.ok(!(await page.actions.undo("v1", "a1")));
+  await page.settle(TAP);
+  await page.settle(after(UNDO_MS));
+  const [only] = /** @type {Wire.Failed[]} */ (page.sent);
+  assert.equal(page.sent.length, 1);
+  assert.deepEqual([only?.type, only?.reason, only?.note, only?.then], ["failed", "refused", "no", "return"]);
 });

@@ -1,0 +1,124 @@
+"""What else can happen at a stop: a driver arrives, gives a delivery back, cannot deliver, or brings it back."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Locator, expect
+
+from tests.browser.conftest import check_accessible, shoot
+from tests.browser.phone import Phone, phone, tap
+from tests.browser.test_driver_thumbs import accepted, kept, nothing_kept, status
+from tests.waiting import until
+from tests.web.conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+
+def trouble(on: Phone) -> Locator:
+    return on.page.locator("#trouble")
+
+
+async def choose(on: Phone, reason: str, then: str) -> None:
+    """A reason in the question, and what comes of it: not where a button of the page below ends something."""
+    end = trouble(on).get_by_role("button", name=then, exact=True)
+    await expect(end).to_be_disabled()
+    below, place = await on.page.locator("#controls").bounding_box(), await end.bounding_box()
+    assert below
+    assert place
+    assert place["y"] + place["height"] <= below["y"], (place, below)
+    await tap(trouble(on).get_by_role("button", name=reason, exact=True))
+    await tap(end)
+
+
+async def last(site: Site, delivery: dict[str, Any], kind: str) -> dict[str, Any]:
+    events = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+    found: dict[str, Any] = [event for event in events if event["type"] == kind][-1]
+    return found
+
+
+async def test_a_driver_arrives_and_gives_the_delivery_back(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        delivery = await accepted(dans, site)
+        await dans.press("I am at the store")
+        card = dans.page.get_by_role("article")
+        await expect(card).to_contain_text("Arrived at")
+        arrived = await last(site, delivery, "delivery.arrived")
+        assert arrived["data"]["where"] == "pickup"
+        assert arrived["data"]["actionId"]
+        await check_accessible(dans.page, "driver-stop")
+        await shoot(dans.page, "driver-stop")
+        await dans.press("Give back")
+        await check_accessible(dans.page, "driver-give-back")
+        await shoot(dans.page, "driver-give-back")
+        await trouble(dans).get_by_label("Note").fill("closed since noon")
+        await choose(dans, "Store is closed", "Give back")
+        await expect(card).to_have_count(0)
+        await expect(dans.page.locator("#notices")).to_contain_text("Given back: Trattoria da Enzo.")
+        released = (await last(site, delivery, "delivery.released"))["data"]
+        assert (released["reason"], released["note"]) == ("shop_closed", "closed since noon")
+        await until(lambda: nothing_kept(dans.page))
+
+
+async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        delivery = await accepted(dans, site, picked_up=True)
+        card = dans.page.get_by_role("article")
+        await dans.press("Could not deliver")
+        await tap(trouble(dans).get_by_role("button", name="Back", exact=True))
+        await dans.press("Could not deliver")
+        await expect(dans.page.locator("[data-settling]")).to_have_count(0)
+        await shoot(dans.page, "driver-could-not-deliver")
+        await choose(dans, "Nobody there", "Bring it back")
+        await expect(card).to_contain_text("On the way back to the store")
+        await expect(card.locator(".more")).to_be_hidden()
+        assert (await last(site, delivery, "delivery.returning"))["data"]["reason"] == "recipient_absent"
+        await expect(dans.page.locator("[data-settling]")).to_have_count(0)
+        await check_accessible(dans.page, "driver-returning")
+        await shoot(dans.page, "driver-returning")
+        await dans.press("Returned to the store")
+        await expect(card).to_contain_text("Returned. Sent in")
+        await expect(card).to_have_count(0, timeout=20_000)
+        assert await status(site, delivery) == "RETURNED"
+
+
+async def test_without_a_network_it_is_kept_and_sent_with_its_time(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        delivery = await accepted(dans, site, picked_up=True)
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await dans.press("I am at the customer")
+        await dans.press("Could not deliver")
+        await choose(dans, "Refused", "It ends here")
+        card = dans.page.get_by_role("article")
+        await expect(card).to_contain_text("Saved, not sent yet")
+        assert [one["type"] for one in await kept(dans.page)] == ["arrived", "failed"]
+        await dans.context.set_offline(False)
+        await expect(card).to_have_count(0, timeout=30_000)
+        assert await status(site, delivery) == "FAILED"
+        assert (await last(site, delivery, "delivery.arrived"))["data"]["where"] == "dropoff"
+        await until(lambda: nothing_kept(dans.page))
+
+
+async def test_what_a_dispatcher_took_away_meanwhile_is_refused_in_words(chromium: Browser, site: Site) -> None:
+    dan = await site.driver("Dan")
+    async with phone(chromium, site, dan) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        delivery = await accepted(dans, site)
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+        await dans.press("Give back")
+        await choose(dans, "Too far", "Give back")
+        cancelled = await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
+        assert cancelled.status_code == 200
+        await dans.context.set_offline(False)
+        words = "Not accepted for Trattoria da Enzo. The order is no longer yours."
+        await expect(dans.page.locator("#notices")).to_contain_text(words, timeout=30_000)
+        await until(lambda: nothing_kept(dans.page))
