@@ -58,6 +58,14 @@ SESSION: Final = (
     "INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)"
     " VALUES ('hash', '{user}', now(), now(), now())"
 )
+INVITATION: Final = (
+    "INSERT INTO driver_invitations (driver_id, code_hash, created_by_type, created_at, expires_at)"
+    " VALUES ('{driver}', 'hash', 'ops', now(), now())"
+)
+DEVICE: Final = (
+    "INSERT INTO driver_devices (id, driver_id, name, family_hash, token_hash, created_at, last_used_at)"
+    " VALUES ('{id}', '{driver}', 'Phone', 'family', 'token', now(), now())"
+)
 DAY: Final = "INSERT INTO insight_days (time_zone, since, until) VALUES ('UTC', '2026-02-01Z', '2026-02-02Z')"
 COUNTS: Final = (
     "INSERT INTO insight_counts (time_zone, since, part, zone, accepted, auto_accepted, rejected, expired, answered,"
@@ -112,6 +120,8 @@ WHOLE: Final = (
     SUBSCRIPTION.format(id=PHONE, driver=DAN),
     PUSH.format(id=new_id()),
     TOLD.format(id=new_id()),
+    INVITATION.format(driver=DAN),
+    DEVICE.format(id=new_id(), driver=DAN),
 )
 
 BREAKING: Final[dict[str, str]] = {
@@ -190,6 +200,19 @@ BREAKING: Final[dict[str, str]] = {
     "delivery_search_delivery": (
         f"INSERT INTO delivery_search (delivery_id, seller_id, store, words) VALUES ('{new_id()}', 's', 's', 's')"
     ),
+    "chat_messages_driver": (
+        f"INSERT INTO chat_messages (id, driver_id, by_driver, author, at) VALUES ('{new_id()}', '{new_id()}', false,"
+        " 'alice', now())"
+    ),
+    "proofs_delivery": (
+        f"INSERT INTO proofs (id, delivery_id, assignment_id, kind, media_type, content, created_at)"
+        f" VALUES ('{new_id()}', '{new_id()}', '{ASSIGNMENT}', 'photo', 'image/png', '', now())"
+    ),
+    "driver_invitations_driver_id_fkey": INVITATION.format(driver=new_id()).replace("'hash'", "'another hash'"),
+    "driver_invitations_code_hash": INVITATION.format(driver=DORA),
+    "driver_devices_driver_id_fkey": DEVICE.format(id=new_id(), driver=new_id()).replace("'family'", "'another'"),
+    "driver_devices_family_hash": DEVICE.format(id=new_id(), driver=DORA),
+    "driver_devices_ended_check": "UPDATE driver_devices SET ended_at = now()",
     "zones_described_check": "UPDATE zones SET name = NULL",
     "webhook_deliveries_attempts_check": "UPDATE webhook_deliveries SET attempts = -1",
     "webhook_deliveries_over_check": "UPDATE webhook_deliveries SET delivered_at = now(), parked_at = now()",
