@@ -70,7 +70,7 @@ async def status(site: Site, delivery: dict[str, Any]) -> str:
 
 
 async def kept(page: Page) -> list[dict[str, Any]]:
-    """What the phone keeps of actions that the server has not answered."""
+    """What the phone keeps of actions that the server has not answered, oldest first: its store is ordered by id."""
     actions: list[dict[str, Any]] = await page.evaluate(
         """() => new Promise((resolve, reject) => {
              const request = indexedDB.open("callboard.driver");
@@ -81,7 +81,7 @@ async def kept(page: Page) -> list[dict[str, Any]]:
              };
            })"""
     )
-    return actions
+    return sorted(actions, key=lambda action: float(action["at"]))
 
 
 SENT = """
