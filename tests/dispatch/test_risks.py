@@ -168,7 +168,7 @@ RAISING = [
         raise_("stalled"),
         "risk_not_due",
     ),
-    Case("nor of whom nothing is known", under_way(at=BETWEEN), raise_("stalled"), "risk_not_due"),
+    Case("nor a driver without a known position", under_way(at=BETWEEN), raise_("stalled"), "risk_not_due"),
     Case("nor who is nowhere", nowhere, raise_("stalled"), "risk_not_due"),
     Case("nor who has moved", moved, raise_("stalled"), "risk_not_due"),
     Case("who waits at the store does not", under_way(still=minutes(9)), raise_("stalled"), "risk_not_due"),

@@ -174,6 +174,6 @@ async def test_a_node_forgets_calls_that_are_too_old_to_matter(
 
 
 def remembered(here: Any) -> set[str]:
-    """Drivers of whom this node keeps anything in memory."""
+    """The drivers that this node has in memory."""
     p = here.positions
     return {*p._latest, *p._doubtful, *p._zones, *p._stored_at}

@@ -1,4 +1,4 @@
-"""Erasing at rest: everybody whom the shops named, and what still names them afterwards."""
+"""Erasing at rest: every person that a shop named, and the rows that still name them afterwards."""
 
 from typing import Final
 

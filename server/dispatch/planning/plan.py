@@ -1,4 +1,4 @@
-"""The plan: which waiting delivery is offered to whom now, which are held until when, and why the others wait.
+"""The plan: the offers to make now, the deliveries that are held and until when, and why each other delivery waits.
 
 It only proposes; the rule of `OfferDelivery` decides again under lock. Nothing here keeps state: the result follows
 from the arguments alone.
