@@ -12,6 +12,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from server.contract import messages as m
+from server.contract.half_characters import MESSAGE as HALF_CHARACTER
+from server.contract.half_characters import half_character_in, is_whole, parsed
 from server.contract.views import AssignmentView, DriverView, instant, parse_instant, to_json
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
@@ -149,7 +151,9 @@ class Session:
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             if not self._messages.allows(now):
                 return (Close(TOO_MANY_MESSAGES),)
-            return self._malformed_frame(str(error), readable_id(text))
+            half = half_character_in(text)
+            why = str(error) if half is None else f"{HALF_CHARACTER} - at `$.{half}`"
+            return self._malformed_frame(why, readable_id(text))
         if type(message) is not m.Location and not self._messages.allows(now):
             return (Close(TOO_MANY_MESSAGES),)
         try:
@@ -331,12 +335,9 @@ def _action(message: m.FromDriver) -> c.Action:
 
 def readable_id(text: str) -> str | None:
     """The `id` of a frame that is no valid message, if it can be made out and would be a valid one."""
-    try:
-        frame = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+    frame = parsed(text)
     found = frame.get("id") if isinstance(frame, dict) else None
-    return found if isinstance(found, str) and len(found) <= 64 else None
+    return found if isinstance(found, str) and len(found) <= 64 and is_whole(found) else None
 
 
 def _result(command: c.Command, answer: Answered) -> dict[str, Any] | None:

@@ -55,7 +55,8 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "two documents": (b"{}{}", JSON, 400, "malformed"),
     "no UTF-8": (b'{"x":"\xff"}', JSON, 400, "malformed"),
     "UTF-16": ("{}".encode("utf-16"), JSON, 400, "malformed"),
-    "half a character": (b'{"x":"\\ud800"}', JSON, 400, "malformed"),
+    "half a character": (b'{"x":"\\ud800"}', JSON, 422, "invalid"),
+    "half a character in bytes": (b'{"x":"\xed\xa0\x80"}', JSON, 400, "malformed"),
     "no number": (b'{"x":NaN}', JSON, 400, "malformed"),
     "nested lists": (b"[" * DEEP + b"]" * DEEP, JSON, 422, "invalid"),
     "nested objects": (b'{"x":' * 9_000 + b"1" + b"}" * 9_000, JSON, 422, "invalid"),
@@ -91,6 +92,24 @@ async def test_every_endpoint_with_a_body_refuses_what_is_none_of_its(site: Site
             answer = await caller.request(method, address, content=body, headers=headers)
             assert answer.status_code == status, (method, path, name, answer.text)
             problem(answer, status, code)
+
+
+async def test_half_a_character_is_refused_with_the_name_of_its_field(site: Site, problem: Check) -> None:
+    """JavaScript writes such text when it cuts a string inside an emoji."""
+    cases = {
+        rb'{"name":"a\ud83db"}': "name",
+        rb'{"name":"Dan","phone":"\udc00"}': "phone",
+        rb'{"name":"Dan","tags":["a","\ude00\ud83d"]}': "tags[1]",
+        rb'{"name":"Dan","\ud83d":1}': "?",
+    }
+    for body, field in cases.items():
+        told = problem(await site.shop.post("/drivers", content=body, headers=JSON), 422, "invalid")
+        assert [error["field"] for error in told["errors"]] == [field], body
+    order = rb'{"sellerOrderId":"1","storeName":"x","pickup":{"lat":1,"lon":1,"address":"\ud83d"},"dropoff":{}}'
+    told = problem(await site.shop.post("/deliveries", content=order, headers=JSON), 422, "invalid")
+    assert [error["field"] for error in told["errors"]] == ["pickup.address"]
+    made = await site.shop.post("/drivers", content=rb'{"name":"a\ud83d\ude00b"}', headers=JSON)
+    assert made.json()["name"] == "a😀b"
 
 
 async def test_of_a_key_that_is_there_twice_the_last_one_counts(site: Site) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from server.contract.half_characters import MESSAGE as HALF_CHARACTER
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import OFFER_NO_LONGER_OPEN
@@ -162,6 +163,34 @@ def test_an_error_carries_the_id_of_the_frame_if_it_can_be_made_out(session: Ses
     assert heard(error)["id"] == "m7"
     (error,) = say(session, type="dance", id=7)
     assert "id" not in heard(error)
+
+
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        (r'{"type":"take_break","id":"2","durationMinutes":5,"reason":"a\ud83db"}', "reason"),
+        (r'{"type":"take_break","id":"2","durationMinutes":5,"reason":"a\ud83d"}', "reason"),
+        (r'{"type":"say","id":"2","text":"\udc00 first"}', "text"),
+        (r'{"type":"say","id":"2","text":"\ude00\ud83d"}', "text"),
+        (r'{"type":"completed","id":"2","assignmentId":"a","proof":{"name":"\ud800x"}}', "proof.name"),
+        (r'{"type":"ping","id":"2","x":[0,["\ud83d"]]}', "x[1][0]"),
+        (r'{"type":"ping","id":"2","\ud83d":1}', "?"),
+    ],
+)
+def test_half_a_character_is_an_error_with_the_id_that_names_the_field(
+    session: Session, frame: str, field: str
+) -> None:
+    (error,) = session.frame(frame, 0.0, lambda: NOW)
+    answer = heard(error)
+    assert (answer["code"], answer["id"]) == ("invalid", "2")
+    assert answer["message"] == f"{HALF_CHARACTER} - at `$.{field}`"
+
+
+def test_an_id_with_half_a_character_is_no_id(session: Session) -> None:
+    (error,) = session.frame(r'{"type":"ping","id":"a\ud83d"}', 0.0, lambda: NOW)
+    assert heard(error) == {"type": "error", "code": "invalid", "message": f"{HALF_CHARACTER} - at `$.id`"}
+    (pong,) = session.frame(r'{"type":"ping","id":"a\ud83d\ude00"}', 0.0, lambda: NOW)
+    assert heard(pong)["id"] == "a😀"
 
 
 def test_ten_malformed_frames_in_a_row_close_with_4104(session: Session) -> None:

@@ -12,6 +12,7 @@ import jwt
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
+from server.contract.half_characters import is_whole
 from server.dispatch.model import Actor, ActorType
 from server.ids import canonical, is_id
 from server.sockets.revocations import Revocations
@@ -128,7 +129,7 @@ def is_subject(subject: object) -> bool:
     """Whether this can be the subject of a token: text that can also be stored."""
     if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_LIMIT or "\x00" in subject:
         return False
-    return not any("\ud800" <= character <= "\udfff" for character in subject)
+    return is_whole(subject)
 
 
 def mint_token(secret: str, role: Role, subject: str, seconds: float, device: str | None = None) -> tuple[str, int]:

@@ -15,6 +15,8 @@ from litestar.response.base import ASGIResponse
 from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import Struct, UnsetType
 
+from server.contract.half_characters import MESSAGE as HALF_CHARACTER
+from server.contract.half_characters import half_character_in
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.web.access.auth import Connection, Principal
@@ -99,7 +101,7 @@ class Body(Generic[T]):
         except msgspec.ValidationError as error:
             body = self._leniently(_untyped(raw), error)
         except (ValueError, RecursionError):
-            raise _malformed() from None
+            raise _unreadable(raw) from None
         if self.whole:
             missing = missing_in(self.kind, msgspec.json.decode(raw))
             if missing:
@@ -182,10 +184,14 @@ def _untyped(raw: bytes) -> Any:
     except (msgspec.ValidationError, RecursionError):  # valid JSON with numbers too large or nesting too deep
         return None
     except ValueError:
-        raise _malformed() from None
+        raise _unreadable(raw) from None
 
 
-def _malformed() -> Problem:
+def _unreadable(raw: bytes) -> Problem:
+    """422 if a text has half a character, which is JSON but cannot be stored; otherwise 400."""
+    field = half_character_in(raw)
+    if field is not None:
+        return invalid([FieldError(field, HALF_CHARACTER)])
     return Problem(MALFORMED, "The body is not valid JSON in UTF-8.")
 
 
