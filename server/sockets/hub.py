@@ -47,9 +47,11 @@ CLOSE_TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 1.0
 POLL_WITHOUT_REDIS_SECONDS = 0.25
 SPREAD_MS = (500, 5_000)
-"""How long drivers wait before they reconnect after a restart; the times are spread, so that they do not all come at
+"""How long drivers wait before they reconnect; the times are spread, so that after a restart they do not all come at
 once.
 """
+RECONNECT = range(4200, 4300)
+"""The close codes after which a driver is to reconnect."""
 
 SOCKETS = Gauge("callboard_sockets", "Open driver sockets of this process")
 CLOSED = Counter("callboard_sockets_closed", "Driver sockets that the server closed, by close code", ["code"])
@@ -170,26 +172,36 @@ class Socket:
         self._expiry = asyncio.get_running_loop().call_at(when, self.close, TOKEN_EXPIRED)
 
     def close(self, why: CloseCode) -> None:
-        """Close the socket and remove it. Waiting frames are still written, within the time limit of a close."""
+        """Close the socket and remove it, after a `goodbye` if the driver is to reconnect. Waiting frames are still
+        written, within the time limit of a close.
+        """
         if self.closed is not None:
             return
         self.closed = why
         CLOSED.labels(str(why.code)).inc()
         self._hub.forget(self)
-        frame = {"type": "websocket.close", "code": why.code, "reason": why.reason}
+        frames = deque[Message]()
+        if why.code in RECONNECT and self.session.last_seq is not None:  # `hello` comes before everything else
+            wait_ms = random.randint(*SPREAD_MS)
+            goodbye = to_json(m.Goodbye(reason=why.reason.replace(" ", "_"), reconnect_after_ms=wait_ms))
+            frames.append({"type": "websocket.send", "text": goodbye})
+        frames.append({"type": "websocket.close", "code": why.code, "reason": why.reason})
         try:
-            if self._flusher is None and send_now(self._send, frame):
-                return
+            while self._flusher is None and send_now(self._send, frames[0]):
+                frames.popleft()
+                if not frames:
+                    return
         except OSError:
             return
-        self._closer = asyncio.create_task(self._close_later(frame))
+        self._closer = asyncio.create_task(self._close_later(frames))
 
-    async def _close_later(self, frame: Message) -> None:
+    async def _close_later(self, frames: deque[Message]) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 while self._flusher is not None and self._flusher is not asyncio.current_task():
                     await asyncio.wait((self._flusher,))
-                await self._send(frame)
+                for frame in frames:
+                    await self._send(frame)
         except TimeoutError:
             if self._task is not None:
                 self._task.cancel()
@@ -430,8 +442,5 @@ class Hub:
         """
         self.draining = True
         for socket in list(self.sockets.values()):
-            wait_ms = random.randint(*SPREAD_MS)
-            if socket.session.last_seq is not None:  # after `hello`, the first message of a session
-                socket.send(to_json(m.Goodbye(reason="restarting", reconnect_after_ms=wait_ms)))
             socket.close(RESTARTING)
         await self._empty.wait()

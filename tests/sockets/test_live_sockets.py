@@ -14,6 +14,7 @@ from websockets.server import ServerProtocol
 
 from server.ids import new_id
 from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
+from server.sockets.hub import SPREAD_MS
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.waiting import until
@@ -194,7 +195,14 @@ async def test_malformed_frames_get_errors_and_ten_in_a_row_close(node: StartNod
             app.send_raw(b"{")
             app.send_raw(b"\x00\x01", text=False)
         assert await app.until_closed() == 4104
+        assert not [m for m in app.heard if m["type"] == "goodbye"], "it is not to come back"
         assert [m["code"] for m in app.heard if m["type"] == "error"] == ["invalid"] * 10
+
+
+def assert_goodbye(app: DriverApp, reason: str) -> None:
+    goodbye = app.heard[-1]
+    assert (goodbye["type"], goodbye["reason"]) == ("goodbye", reason)
+    assert SPREAD_MS[0] <= goodbye["reconnectAfterMs"] <= SPREAD_MS[1]
 
 
 async def test_too_many_messages_close_with_4202_and_too_big_ones_with_1009(node: StartNode) -> None:
@@ -205,6 +213,7 @@ async def test_too_many_messages_close_with_4202_and_too_big_ones_with_1009(node
         for _ in range(150):
             app.send("ping")
         assert await app.until_closed() == 4202
+        assert_goodbye(app, "too_many_messages")
     async with driver_app(here.ws_url, dan) as app:
         await app.hear("hello")
         app.send_raw(b"x" * 65_537)
@@ -271,9 +280,9 @@ async def test_a_stopping_node_says_goodbye_and_its_drivers_go_on_elsewhere(node
         offer = (await app.hear("offer"))["offer"]
         last_seq = app.streamed()[-1]["seq"]
         stopping = asyncio.create_task(first.stop())
-        goodbye = await app.hear("goodbye")
-        assert goodbye["reconnectAfterMs"] > 0
+        await app.hear("goodbye")
         assert await app.until_closed() == 4203
+        assert_goodbye(app, "restarting")
         async with driver_app(second.ws_url, dan, last_seq=last_seq) as again:
             hello = await again.hear("hello")
             assert [o["id"] for o in hello["offers"]] == [offer["id"]]
@@ -399,6 +408,7 @@ async def test_a_phone_that_lost_its_network_without_a_word_says_nothing_by_its_
         assert (driver["connected"], driver["activeCount"]) == (False, 0)
         dans.read_on()
         assert await dans.until_closed() == 4201, "it is to come back"
+        assert_goodbye(dans, "too_slow")
 
 
 async def test_a_silent_phone_that_answers_the_last_call_keeps_its_socket(node: StartNode) -> None:
