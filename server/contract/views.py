@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from server.dispatch.deliveries import restorable_until
 from server.dispatch.instants import instant as instant
 from server.dispatch.instants import instant_or_none as instant_or_none
 from server.dispatch.model import (
@@ -147,7 +148,8 @@ class ProofView(Struct, frozen=True, rename="camel"):
 class DeliveryView(Struct, frozen=True, rename="camel"):
     """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`.
 
-    `failureReason` says why a waiting delivery has no driver.
+    `failureReason` says why a waiting delivery has no driver, `restorableUntil` until when a cancelled one can be
+    restored.
     """
 
     id: str
@@ -190,6 +192,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     failure: FailureView | None
     proofs: list[ProofView]
     failure_reason: str | None
+    restorable_until: str | None
     pin: str | UnsetType | None = UNSET
 
 
@@ -366,6 +369,7 @@ def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> Del
         _failure(last) if last is not None and handover_failed else None,
         _proofs(last),
         d.unassigned.failure_reason if d.status == "READY" and d.unassigned is not None else None,
+        instant_or_none(restorable_until(d)) if d.status == "CANCELLED" else None,
         details.pin if with_pin or details.pin is None else UNSET,
     )
 

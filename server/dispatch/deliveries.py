@@ -279,6 +279,13 @@ def not_restorable(delivery: Delivery, now: datetime) -> r.Refusal | None:
     return r.DELIVERY_ERASED if delivery.erased else None
 
 
+def restorable_until(delivery: Delivery) -> datetime | None:
+    """Until when this delivery can be restored, in the past if it is too late; None if it cannot be restored at all."""
+    if delivery.over_at is None or not_restorable(delivery, delivery.over_at) is not None:
+        return None
+    return delivery.over_at + RESTORABLE
+
+
 def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusal:
     """It waits again, to be picked up where the goods are: at the store, or with the driver who could not deliver."""
     delivery = world.delivery(command.delivery_id)

@@ -1,5 +1,5 @@
 // One timer a page. Instants are in the page as Unix milliseconds of the server: `data-since` counts up,
-// `data-deadline` counts down. The server says its time with every pulse.
+// `data-deadline` counts down, `data-ends` hides what is no longer possible. The server says its time with every pulse.
 import { aheadAfter, coarse, exact, left, share } from "./durations.js";
 
 /** @typedef {HTMLTimeElement & {coarse?: boolean}} Time */
@@ -7,6 +7,7 @@ import { aheadAfter, coarse, exact, left, share } from "./durations.js";
 let ahead = 0;
 const times = /** @type {HTMLCollectionOf<Time>} */ (document.getElementsByTagName("time"));
 const fuses = /** @type {HTMLCollectionOf<HTMLElement>} */ (document.getElementsByClassName("fuse"));
+const endings = /** @type {HTMLCollectionOf<HTMLElement>} */ (document.getElementsByClassName("ending"));
 /** @type {((at: number) => void)[]} */
 const everySecond = [];
 const COARSE = '[data-list="drivers"], [data-list="active"], .alerts, .facts, .timeline, .work, .coarse';
@@ -56,17 +57,27 @@ const burn = (fuse, at) => {
   fuse.style.setProperty("--left", share(Number(from), Number(deadline), at).toFixed(3));
 };
 
+/**
+ * @param {HTMLElement} button
+ * @param {number} at
+ */
+const end = (button, at) => {
+  button.hidden = at > Number(button.dataset.ends);
+};
+
 /** @param {Element} element */
 export const tickWithin = (element) => {
   const at = now();
   for (const time of element.getElementsByTagName("time")) write(time, at);
   for (const fuse of element.getElementsByClassName("fuse")) burn(/** @type {HTMLElement} */ (fuse), at);
+  for (const button of element.getElementsByClassName("ending")) end(/** @type {HTMLElement} */ (button), at);
 };
 
 const tick = () => {
   const at = now();
   for (const time of times) write(time, at);
   for (const fuse of fuses) burn(fuse, at);
+  for (const button of endings) end(button, at);
   for (const work of everySecond) work(at);
   // At the server's full seconds, so that all boards on a wall count together.
   setTimeout(tick, 1000 - (now() % 1000) + 5);

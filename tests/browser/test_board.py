@@ -103,6 +103,17 @@ async def test_tomorrows_order_is_searched_for_only_after_a_question(site: Site,
     await dialog.get_by_role("button", name="Search now").click()
     await expect(dialog).to_be_hidden()
     await expect(page.locator(".status")).to_have_text("Scheduled")
+    await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "Tomorrow is a holiday"})
+    restore = page.get_by_role("button", name="Restore")
+    await expect(restore).to_be_visible()
+    # As after ten minutes. The page may read the button again meanwhile.
+    await page.wait_for_function(
+        """() => {
+            const button = document.querySelector('[data-do="restore"]');
+            button.dataset.ends = Date.now() - 60_000;
+            return button.hidden;
+        }"""
+    )
 
 
 async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -> None:

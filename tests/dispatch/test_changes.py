@@ -1,6 +1,7 @@
 """The rules of changing an order: what may change when, what becomes of an offer, and of what is tried again."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.deliveries import restorable_until
 from server.dispatch.model import ERASED, SYSTEM, Delivery, OrderDetails, Place, Position, Risk
 from server.dispatch.world import World
 from tests.builders import (
@@ -302,6 +304,23 @@ RESTORING += [
     Case("also what a driver had", cancelled_under_way(), RESTORE, [happens(e.DeliveryRestored)]),
     Case("not what they had picked up", cancelled_under_way(picked_up_at=NOW), RESTORE, "already_picked_up"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("given", "until"),
+    [
+        (cancelled(60), NOW + minutes(9)),
+        (cancelled(601), NOW - seconds(1)),
+        (cancelled_under_way(), NOW + minutes(9)),
+        (cancelled_under_way(picked_up_at=NOW), None),
+        (cancelled(over_at=None), None),
+        (cancelled(fingerprint=ERASED), None),
+        (waiting(), None),
+    ],
+)
+def test_until_when_a_delivery_can_be_restored(given: Callable[[], World], until: datetime | None) -> None:
+    assert restorable_until(soup(given())) == until
+
 
 RETRY = c.RetryDelivery(SOUP, "they are home now", ALICE)
 

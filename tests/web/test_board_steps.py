@@ -1,5 +1,6 @@
 """The steps of an order that ops report on its page: done, refused in plain words, forbidden and unreadable."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -73,11 +74,22 @@ async def test_what_was_cancelled_by_mistake_waits_again(site: Site) -> None:
     assert "restore" not in await offered(site, delivery)
     await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "Placed twice"})
     assert await offered(site, delivery) == {"restore": "Restore"}
+    shown = parse((await site.alice.get(f"/board/deliveries/{delivery['id']}/now")).text)
+    until = datetime.fromisoformat((await site.shop.get(f"/deliveries/{delivery['id']}")).json()["restorableUntil"])
+    (button,) = [button for button in shown.every("button") if button["data-do"] == "restore"]
+    assert button["data-ends"] == str(round(until.timestamp() * 1000))
     assert "is restored" in await take(site, delivery, "restore")
     assert await status_of(site, delivery) == "READY"
     again = await site.alice.get(path(delivery, "restore"))
     assert again.status_code == 409
     assert parse(again.text).one("p").text == "Only a cancelled delivery can be restored."
+
+
+async def test_what_was_cancelled_too_long_ago_has_no_restore(site: Site) -> None:
+    delivery = await site.delivery()
+    await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "Placed twice"})
+    await site.node.change("UPDATE deliveries SET over_at = now() - interval '601 s' WHERE id = $1", delivery["id"])
+    assert await offered(site, delivery) == {}
 
 
 async def test_a_driver_whose_phone_is_dead_delivers(site: Site, job: Job) -> None:

@@ -1,5 +1,6 @@
 """The HTTP API of the whole job: orders that change, drivers who arrive, give back and fail, and ops for them."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -123,7 +124,13 @@ async def test_a_mistake_is_taken_back_within_ten_minutes(site: Site, problem: C
     path = f"/deliveries/{delivery['id']}"
     problem(await site.alice.post(path + "/restore"), 409, "not_cancelled")
     (await site.alice.post(path + "/cancel", json={"reason": "wrong one"})).raise_for_status()
+    cancelled = (await site.shop.get(path)).json()
     assert (await site.alice.post(path + "/restore")).json()["status"] == "READY"
+    ended = (await site.vic.get(path + "/timeline")).json()["items"][-2]
+    assert ended["type"] == "delivery.cancelled"
+    until = datetime.fromisoformat(cancelled["restorableUntil"])
+    assert until - datetime.fromisoformat(ended["at"]) == timedelta(minutes=10)
+    assert (await site.shop.get(path)).json()["restorableUntil"] is None
 
 
 async def test_a_job_from_the_store_to_the_door_with_a_pin(site: Site, problem: Check) -> None:

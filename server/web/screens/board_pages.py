@@ -12,6 +12,7 @@ from server.board.picture import Gone
 from server.board.story import by, tell
 from server.contract.views import driver_view, search_radius_km
 from server.dispatch.availability import gone_since
+from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
@@ -69,6 +70,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     wait = found.unassigned
     return {
         "d": found,
+        "restorable_until": restorable_until(found),
         "steps": steps_of(found, node.clock.now()),
         "tiles": node.settings.map_tiles,
         "attribution": node.settings.map_attribution,
