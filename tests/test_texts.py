@@ -53,7 +53,11 @@ def test_scripts_get_their_texts_and_templates_keep_theirs(language: str) -> Non
     texts = page_texts(language)
     assert isinstance(texts["Start shift"], str)
     assert "How long is your break?" not in texts, "a text of the template only"
-    assert set(worker_texts()[language]) == {"New offer: {store}", "{distance} · {pay} · answer by {time}"}
+    assert set(worker_texts()[language]) == {
+        "New offer: {store}",
+        "{distance} · {pay} · answer by {time}",
+        "New message from your dispatcher.",
+    }
     plural = texts["For {count} second."]
     assert isinstance(plural, dict)
     assert {"one", "other"} <= plural.keys()

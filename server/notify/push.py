@@ -1,4 +1,5 @@
 """Web push for drivers: an offer reaches a phone whose app is closed, as long as it runs, and is taken back after that.
+So does a message of dispatch that the driver has not seen.
 
 It runs on the node that holds the lease; two at once are harmless, since every notice is claimed. What a push service
 does with a message twice, the phone shows once: all of an offer's messages have one topic there and one tag here.
@@ -44,6 +45,8 @@ LOCK_SECONDS: Final = TIMEOUT_SECONDS + 3.0
 RECORDING_AT_ONCE: Final = 2
 SPACING_SECONDS: Final = 0.05
 GONE: Final = (404, 410)
+TEXT_LIMIT: Final = 300
+"""Characters of a message in a push: push services take 4 KiB."""
 WORTH_ANOTHER_TRY: Final = (408, 425, 429)
 
 MESSAGES: Final = p.Counter("callboard_push_messages", "Calls to push services, by outcome", ["outcome"])
@@ -76,6 +79,18 @@ class PushedEnd(Struct, frozen=True, rename="camel", tag_field="type", tag="offe
     offer_id: str
     driver_id: str
     expires_at: str
+
+
+class PushedMessage(Struct, frozen=True, rename="camel", tag_field="type", tag="message"):
+    """The push message of a message of dispatch; a long text is cut."""
+
+    push_id: str
+    message_id: str
+    driver_id: str
+    expires_at: str
+    from_: str = msgspec.field(name="from")
+    text: str
+    at: str
 
 
 class Push:
@@ -139,7 +154,7 @@ class Push:
         signer = await self.signer()
         body = await asyncio.to_thread(encrypted, address, body_of(notice))
         left = deadline - asyncio.get_running_loop().time()
-        headers = headers_of(signer, address, ttl_seconds=max(int(left), 0), topic=topic_of(notice.offer_id))
+        headers = headers_of(signer, address, ttl_seconds=max(int(left), 0), topic=topic_of(notice.about))
         result = await self._sender.post(address.endpoint, body, headers, within=min(TIMEOUT_SECONDS, max(left, 0)))
         CALL_TIME.observe(result.ms / 1000)
         again = max(retry_seconds(notice.attempt), result.retry_after or 0.0) if may_try_again(result) else None
@@ -148,7 +163,8 @@ class Push:
     async def _record(self, notice: NoticeToSend, result: Result, again: float | None, *, tried: bool) -> None:
         gone = result.status in GONE
         MESSAGES.labels("gone" if gone else result.outcome).inc()
-        ids = {"noticeId": notice.id, "driverId": notice.driver_id, "offerId": notice.offer_id, "kind": notice.kind}
+        ids = {"noticeId": notice.id, "driverId": notice.driver_id, "kind": notice.kind}
+        ids["offerId" if notice.offer_id is not None else "messageId"] = notice.about
         try:
             async with self._recording:
                 failed = await record_driver_notice(
@@ -172,12 +188,18 @@ def moot(notice: NoticeToSend, seconds_left: float) -> str | None:
     if notice.endpoint is None:
         return "the subscription no longer exists"
     if seconds_left < SOONEST_SECONDS:
-        return "the offer expired before the push could be sent"
+        about = "message" if notice.kind == "message" else "offer"
+        return f"the {about} expired before the push could be sent"
     if notice.kind == "offer.created":
         if not notice.open:
             return "the offer was closed before the push could be sent"
         if notice.received:
             return "the app already had the offer"
+    if notice.kind == "message":
+        if notice.received:
+            return "the driver has seen the message"
+        if not notice.open:
+            return "the message was erased before the push could be sent"
     return None
 
 
@@ -191,6 +213,17 @@ def may_try_again(result: Result) -> bool:
 def body_of(notice: NoticeToSend) -> bytes:
     """The content for the phone; only the driver's browser can decrypt it."""
     expires_at = instant(notice.expires_at)
+    if notice.kind == "message":
+        assert notice.text is not None
+        assert notice.author is not None
+        assert notice.written_at is not None
+        text = notice.text if len(notice.text) <= TEXT_LIMIT else notice.text[: TEXT_LIMIT - 1] + "…"
+        message = PushedMessage(
+            notice.id, notice.about, notice.driver_id, expires_at, notice.author, text, instant(notice.written_at)
+        )
+        return to_json(message).encode()
+    assert notice.offer_id is not None
+    assert notice.delivery_id is not None
     if notice.kind == "offer.closed":
         return to_json(PushedEnd(notice.id, notice.offer_id, notice.driver_id, expires_at)).encode()
     assert notice.payload is not None

@@ -130,9 +130,9 @@ def origin_of(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}".removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
-def topic_of(offer_id: str) -> str:
-    """An offer as a topic: 32 characters of base64url at most."""
-    return offer_id.replace("-", "")
+def topic_of(about: str) -> str:
+    """An offer or a message as a topic: 32 characters of base64url at most."""
+    return about.replace("-", "")
 
 
 def encoded(raw: bytes) -> str:

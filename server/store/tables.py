@@ -471,13 +471,13 @@ class PushSubscription(Table, tablename="push_subscriptions"):
 
 
 class DriverNotice(Table, tablename="driver_notices"):
-    """A push about an offer to one subscription, until the offer's deadline."""
+    """A push to one subscription: about an offer, until its deadline, or about a message of dispatch."""
 
     id = UUID(primary_key=True, default=None)
     kind = _text()
     driver_id = _uuid()
-    delivery_id = _uuid()
-    offer_id = _uuid()
+    delivery_id = _uuid(null=True)
+    offer_id = _uuid(null=True)
     subscription_id = _uuid()
     created_at = _at()
     expires_at = _at()
@@ -489,6 +489,7 @@ class DriverNotice(Table, tablename="driver_notices"):
     failed_at = _at(null=True)
     last_status = _int(null=True)
     last_error = _text(null=True)
+    message_id = _uuid(null=True)
 
 
 class StreamNotice(Table, tablename="stream_notices"):

@@ -6,6 +6,7 @@ const PAGE = "/driver";
 const NETWORK_WITHIN_MS = 3_000;
 
 /** @typedef {{offerId: string, driverId: string, pushId: string}} PushMessage */
+/** @typedef {{messageId: string, driverId: string, pushId: string, text: string}} PushedText */
 /** @typedef {PushMessage & {storeName: string, distanceKm: number, earningCents: number, currency: string, expiresAt: string}} PushedOffer */
 
 addEventListener("install", (event) => {
@@ -67,6 +68,7 @@ addEventListener("push", (event) => {
   const message = event.data?.json();
   if (message?.type === "offer") event.waitUntil(offered(message));
   if (message?.type === "offer_closed") event.waitUntil(closed(message));
+  if (message?.type === "message") event.waitUntil(written(message));
 });
 
 /** @param {PushedOffer} offer */
@@ -100,9 +102,16 @@ const closed = async (end) => {
   await shown(end, await pass());
 };
 
+/** @param {PushedText} message */
+const written = async (message) => {
+  const options = { body: message.text, icon: "/static/icons/callboard-192.png", tag: message.messageId };
+  await alone(() => registration.showNotification(text("New message from your dispatcher.", {}), options));
+  await shown(message, await pass());
+};
+
 /**
  * What a phone shows in a pocket nobody has seen: only the page says that the offer was received.
- * @param {PushMessage} message
+ * @param {{driverId: string, pushId: string}} message
  * @param {string | undefined} token
  */
 const shown = (message, token) => ask(token, "POST", `/drivers/${message.driverId}/pushes/${message.pushId}/shown`);

@@ -165,6 +165,13 @@ async def test_an_offer_calls_the_driver_whose_page_is_closed(chromium: Browser,
         await until(lambda: is_empty(pocket))
         await until(lambda: value(site, "SELECT received_at FROM driver_notices WHERE kind = 'offer.closed'"))
 
+        await site.alice.post(f"/admin/drivers/{dan.id}/messages", json={"text": "The back door is open"})
+        await until(lambda: len(mine.heard) == 3)
+        await pocket.pushed(mine.messages[2])
+        [shown] = await until(pocket.shown)
+        assert (shown["title"], shown["body"]) == ("New message from your dispatcher.", "The back door is open")
+        await until(lambda: value(site, "SELECT received_at FROM driver_notices WHERE kind = 'message'"))
+
 
 async def is_empty(pocket: Away) -> bool:
     return await pocket.shown() == []

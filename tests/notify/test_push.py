@@ -138,6 +138,68 @@ async def event(site: Site, delivery_id: str, kind: str) -> Any:
     return next((item for item in items if item["type"] == kind), None)
 
 
+async def write(site: Site, driver: Driver, text: str) -> str:
+    sent = await site.alice.post(f"/admin/drivers/{driver.id}/messages", json={"text": text})
+    assert sent.status_code == 201, sent.text
+    message_id: str = sent.json()["id"]
+    return message_id
+
+
+async def test_a_message_reaches_the_phone_of_a_driver_without_a_socket(site: Site, receiver: Receiver) -> None:
+    receiver.answers = [503]
+    dan, phone = await a_phone(site, receiver)
+    message_id = await write(site, dan, "The back door is open")
+    await until(lambda: len(phone.heard) == 2)
+    first, again = phone.messages
+    assert first == again, "the service was down"
+    [kept] = (await site.vic.get(f"/admin/drivers/{dan.id}/messages")).json()["items"]
+    assert first == {
+        "type": "message",
+        "pushId": first["pushId"],
+        "messageId": message_id,
+        "driverId": dan.id,
+        "expiresAt": first["expiresAt"],
+        "from": "alice",
+        "text": "The back door is open",
+        "at": kept["at"],
+    }
+    assert phone.heard[0].headers["topic"] == message_id.replace("-", "")
+    assert 3500 <= int(phone.heard[0].headers["ttl"]) <= 3600
+    assert (await dan.post(f"/pushes/{first['pushId']}/shown")).status_code == 204
+    long = await write(site, dan, "€" * 1000)
+    await until(lambda: len(phone.heard) == 3)
+    assert phone.messages[2]["text"] == "€" * 299 + "…"
+    assert phone.messages[2]["messageId"] == long
+    pool = site.node.app.state.node.database.pool
+    assert await claim_driver_notices(pool, 10, 8.0) == [], "each once"
+
+
+async def test_a_message_is_pushed_until_the_driver_has_seen_it(site: Site, receiver: Receiver) -> None:
+    pool = site.node.app.state.node.database.pool
+    dan, phone = await a_phone(site, receiver)
+    async with driver_app(site.node.ws_url, dan.id) as app:
+        await app.hear("hello")
+        seen, unseen = [await write(site, dan, text) for text in ("Call the store", "Use the back door")]
+        await app.hear(lambda m: m["type"] == "message" and m["message"]["id"] == unseen)
+        assert (await app.ask("seen", messageId=seen))["type"] == "ack"
+        assert phone.heard == [], "who has a socket is not called"
+    await until(lambda: phone.heard)
+    assert [message["messageId"] for message in phone.messages] == [unseen]
+    receiver.answers = [500]
+    late = await write(site, dan, "Never mind")
+    await until(lambda: len(phone.heard) == 2)
+    assert (await dan.post(f"/messages/{late}/seen")).status_code == 204
+
+    async def given_up() -> Any:
+        return await pool.fetchval("SELECT last_error FROM driver_notices WHERE failed_at IS NOT NULL")
+
+    assert await until(given_up) == "answered 500: not like this"
+    assert len(phone.heard) == 2
+    await site.node.change("UPDATE chat_messages SET seen_at = NULL, at = at - interval '61 minutes'")
+    await site.node.change("DELETE FROM driver_notices")
+    assert await claim_driver_notices(pool, 10, 8.0) == [], "what is old is in the next hello"
+
+
 async def test_who_has_a_socket_is_not_called(site: Site, receiver: Receiver) -> None:
     dora, doras = await a_phone(site, receiver, "Dora", zone="north")
     _, dans = await a_phone(site, receiver, "Dan", zone="south")
@@ -279,6 +341,7 @@ async def test_an_expired_push_shows_why_its_attempts_failed(site: Site) -> None
         driver,
         delivery,
         offer,
+        None,
         subscription,
         1,
         at,

@@ -87,6 +87,10 @@ PUSH: Final = (
     "INSERT INTO driver_notices (id, kind, driver_id, delivery_id, offer_id, subscription_id, created_at, expires_at)"
     f" VALUES ('{{id}}', 'offer.created', '{DAN}', '{SOUP}', '{OFFER}', '{PHONE}', now(), now())"
 )
+PUSHED_TEXT: Final = (
+    "INSERT INTO driver_notices (id, kind, driver_id, message_id, subscription_id, created_at, expires_at)"
+    f" VALUES ('{{id}}', 'message', '{DAN}', '{SOUP}', '{PHONE}', now(), now())"
+)
 TOLD: Final = (
     "INSERT INTO stream_notices (id, kind, driver_id, seq, text, created_at)"
     f" VALUES ('{{id}}', 'driver.availability_changed', '{DAN}', 1, 'Now paused.', now())"
@@ -119,6 +123,7 @@ WHOLE: Final = (
     NOTICE.format(id=new_id()),
     SUBSCRIPTION.format(id=PHONE, driver=DAN),
     PUSH.format(id=new_id()),
+    PUSHED_TEXT.format(id=new_id()),
     TOLD.format(id=new_id()),
     INVITATION.format(driver=DAN),
     DEVICE.format(id=new_id(), driver=DAN),
@@ -140,6 +145,7 @@ BREAKING: Final[dict[str, str]] = {
     "api_keys_key_hash": KEY.format(id=new_id()),
     "push_subscriptions_endpoint_unique": SUBSCRIPTION.format(id=new_id(), driver=DORA),
     "driver_notices_once": PUSH.format(id=new_id()),
+    "driver_notices_of_message": PUSHED_TEXT.format(id=new_id()),
     "driver_notices_kind_check": "UPDATE driver_notices SET kind = 'offer.praised'",
     "stream_notices_kind_check": "UPDATE stream_notices SET kind = 'offer.created'",
     "unassigned_orders_delivery_id_exists": WAIT.format(id=new_id()),

@@ -1,7 +1,8 @@
-"""The rows of pushes: created from open offers, claimed, recorded.
+"""The rows of pushes: created from open offers and unseen messages, claimed, recorded.
 
-An open offer whose driver has no socket, and whose receipt is not confirmed, needs one notice for each subscription.
-The node that finds it creates the notice. Nothing is written with the offer, so nothing can be lost with it.
+An open offer whose driver has no socket, and whose receipt is not confirmed, needs one notice for each subscription. So
+does a message of dispatch that such a driver has not seen. The node that finds it creates the notice. Nothing is
+written with the offer or the message, so nothing can be lost with it.
 """
 
 from datetime import datetime
@@ -12,18 +13,22 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import fetch_one
 
-Kind = Literal["offer.created", "offer.closed"]
+Kind = Literal["offer.created", "offer.closed", "message"]
 
 TIMEOUT_SECONDS: Final = 5.0
 SOONEST_SECONDS: Final = 1.0
 """What has less time left is not worth sending."""
 LOOK_BACK_MINUTES: Final = 10
+MESSAGE_MINUTES: Final = 60
+"""A message that is older is not pushed any more: the driver reads it with the next `hello`."""
 
 _CLAIMED: Final = """
-id, kind, driver_id, delivery_id, offer_id, subscription_id, expires_at, attempts"""
+id, kind, driver_id, delivery_id, offer_id, message_id, subscription_id, expires_at, attempts"""
 _NEW: Final = """
 id, kind, driver_id, delivery_id, offer_id, subscription_id, created_at, expires_at, attempts, next_attempt_at,
     locked_until"""
+_NEW_OF_MESSAGE: Final = """
+id, kind, driver_id, message_id, subscription_id, created_at, expires_at, attempts, next_attempt_at, locked_until"""
 _NOW: Final = """
 statement_timestamp(), expires_at, 1, statement_timestamp(), statement_timestamp() + make_interval(secs => $1)"""
 _IN_TIME: Final = f"expires_at > statement_timestamp() + make_interval(secs => {SOONEST_SECONDS:g})"
@@ -31,8 +36,9 @@ _IN_TIME: Final = f"expires_at > statement_timestamp() + make_interval(secs => {
 # 1. Open offers whose driver has no socket, as far as is known, and whose app has said nothing: one notice for each of
 #    their subscriptions, at once ours. Another who looks at the same moment makes none.
 # 2. Offers that were over before their deadline, where a notice may still be shown: one that takes it back.
-# 3. What has to be tried again, or was claimed by somebody who never said what became of it.
-# 4. What was received, whichever way the app says so.
+# 3. Messages of dispatch that a driver without a socket has not seen, like 1.
+# 4. What has to be tried again, or was claimed by somebody who never said what became of it.
+# 5. What was received, whichever way the app says so.
 CLAIM: Final = f"""
 WITH created AS (
     INSERT INTO driver_notices ({_NEW})
@@ -62,6 +68,21 @@ closed AS (
         ORDER BY n.expires_at LIMIT $2) AS f
     ON CONFLICT (offer_id, subscription_id, kind) DO NOTHING
     RETURNING {_CLAIMED}),
+messages AS (
+    INSERT INTO driver_notices ({_NEW_OF_MESSAGE})
+    SELECT gen_random_uuid(), 'message', f.driver_id, f.id, f.subscription_id, {_NOW}
+    FROM (
+        SELECT m.driver_id, m.id, s.id AS subscription_id, m.at + interval '{MESSAGE_MINUTES} minutes' AS expires_at
+        FROM chat_messages m
+        JOIN drivers d ON d.id = m.driver_id AND d.session_id IS NULL
+        JOIN push_subscriptions s ON s.driver_id = m.driver_id AND s.expires_at > statement_timestamp()
+        WHERE m.seen_at IS NULL AND NOT m.by_driver AND m.text IS NOT NULL
+          AND m.at > statement_timestamp() - interval '{MESSAGE_MINUTES} minutes'
+                     + make_interval(secs => {SOONEST_SECONDS:g})
+          AND NOT EXISTS (SELECT FROM driver_notices n WHERE n.message_id = m.id AND n.subscription_id = s.id)
+        ORDER BY m.at LIMIT $2) AS f
+    ON CONFLICT (message_id, subscription_id) WHERE message_id IS NOT NULL DO NOTHING
+    RETURNING {_CLAIMED}),
 again AS (
     UPDATE driver_notices SET attempts = attempts + 1,
         locked_until = statement_timestamp() + make_interval(secs => $1)
@@ -77,12 +98,15 @@ received AS (
     WHERE o.id = n.offer_id AND o.received_at IS NOT NULL AND n.kind = 'offer.created' AND n.received_at IS NULL
       AND n.sent_at IS NOT NULL
       AND n.expires_at > statement_timestamp() - make_interval(mins => {LOOK_BACK_MINUTES}))
-SELECT c.id, c.kind, c.driver_id, c.delivery_id, c.offer_id, c.subscription_id, c.attempts, c.expires_at,
+SELECT c.id, c.kind, c.driver_id, c.delivery_id, c.offer_id, c.message_id, c.subscription_id, c.attempts, c.expires_at,
        extract(epoch FROM c.expires_at - clock_timestamp())::float8,
-       s.endpoint, s.p256dh, s.auth, o.status = 'PENDING', o.received_at IS NOT NULL, o.offer_payload
-FROM (SELECT * FROM created UNION ALL SELECT * FROM closed UNION ALL SELECT * FROM again) AS c
+       s.endpoint, s.p256dh, s.auth, coalesce(o.status = 'PENDING', m.text IS NOT NULL),
+       coalesce(o.received_at, m.seen_at) IS NOT NULL, o.offer_payload, m.author, m.text, m.at
+FROM (SELECT * FROM created UNION ALL SELECT * FROM closed UNION ALL SELECT * FROM messages
+      UNION ALL SELECT * FROM again) AS c
 LEFT JOIN push_subscriptions s ON s.id = c.subscription_id
-LEFT JOIN driver_offers o ON o.id = c.offer_id"""  # noqa: S608
+LEFT JOIN driver_offers o ON o.id = c.offer_id
+LEFT JOIN chat_messages m ON m.id = c.message_id"""  # noqa: S608
 # Only whoever made the attempt may say what became of it. That time ran out says less than why the attempts failed.
 RECORD: Final = f"""
 WITH recorded AS (
@@ -114,14 +138,16 @@ RETURNING id"""
 class NoticeToSend(Struct, frozen=True):
     """A notice that this node sends now, for the `attempt`th time. It is useful for `seconds_left` after the claim.
 
-    Without an endpoint, its subscription no longer exists. `open` and `received` describe the offer; `payload` is JSON.
+    Without an endpoint, its subscription no longer exists. `open` and `received` describe the offer (`payload` is
+    JSON), or whether the message still has its text, and was seen.
     """
 
     id: str
     kind: Kind
     driver_id: str
-    delivery_id: str
-    offer_id: str
+    delivery_id: str | None
+    offer_id: str | None
+    message_id: str | None
     subscription_id: str
     attempt: int
     expires_at: datetime
@@ -132,6 +158,16 @@ class NoticeToSend(Struct, frozen=True):
     open: bool | None
     received: bool | None
     payload: str | None
+    author: str | None = None
+    text: str | None = None
+    written_at: datetime | None = None
+
+    @property
+    def about(self) -> str:
+        """The id of the offer or the message that it is about."""
+        about = self.offer_id or self.message_id
+        assert about is not None
+        return about
 
 
 async def claim_driver_notices(pool: Pool, limit: int, lock_seconds: float) -> list[NoticeToSend]:
