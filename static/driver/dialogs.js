@@ -4,7 +4,7 @@ import { byId, within } from "../elements.js";
 import { openOffer, work } from "./state.js";
 import { text } from "./text.js";
 import { chip } from "./view.js";
-import { FAILURES, RELEASES, minutes as inMinutes } from "./words.js";
+import { AFTER_FAILURE, FAILURES, RELEASES, minutes as inMinutes } from "./words.js";
 
 /** @import {Here} from "./place.js" */
 /** @import {Moment, State} from "./state.js" */
@@ -58,7 +58,7 @@ export const sent = () => {
 /** @typedef {{reason: string, note: string | null, how: "release" | "return" | "end"}} Trouble */
 
 /**
- * Why the driver gives a delivery back, or cannot hand it over and what then. No answer without a reason.
+ * Why the driver gives a delivery back, or cannot hand it over and what then. No answer without a choice of each.
  * @param {string} store
  * @param {boolean} picked
  * @returns {Promise<Trouble | null>}
@@ -66,36 +66,49 @@ export const sent = () => {
 export const askTrouble = async (store, picked) => {
   const dialog = dialogOf("trouble");
   const note = byId("trouble-note", HTMLInputElement);
+  const send = within(dialog, 'button[value="go"]', HTMLButtonElement);
+  byId("trouble-title").textContent = picked ? text("Why could you not deliver?") : text("Why do you give it back?");
+  byId("trouble-text").textContent = picked ? store : text("{store}: another driver gets the order.", { store });
+  send.textContent = picked ? text("Report it") : text("Give back");
+  note.value = "";
+  const ready = () => {
+    send.disabled = reason() === null || how() === null;
+  };
+  const reason = choice(within(dialog, ".chips"), picked ? FAILURES : RELEASES, ready);
+  byId("trouble-then").hidden = !picked;
+  /** @type {() => string | null} */
+  const how = picked ? choice(within(byId("trouble-then"), ".chips"), AFTER_FAILURE, ready) : () => "release";
+  ready();
+  const confirmed = await answered(dialog);
+  const [why, then] = [reason(), how()];
+  if (!confirmed || why === null || (then !== "release" && then !== "return" && then !== "end")) return null;
+  return { reason: why, note: note.value.trim() || null, how: then };
+};
+
+/**
+ * A chip for each code, of which one can be chosen. Returns what gives the chosen code.
+ * @param {Element} list
+ * @param {[code: string, words: string][]} codes
+ * @param {() => void} changed
+ * @returns {() => string | null}
+ */
+const choice = (list, codes, changed) => {
   /** @type {string | null} */
   let chosen = null;
-  byId("trouble-title").textContent = picked ? text("Why could you not deliver?") : text("Why do you give it back?");
-  byId("trouble-text").textContent = picked
-    ? text("{store}: do you bring the goods back to the store, or does the order end here?", { store })
-    : text("{store}: another driver gets the order.", { store });
-  note.value = "";
-  /** @type {NodeListOf<HTMLButtonElement>} */
-  const submits = dialog.querySelectorAll("button[value]:not([value=''])");
-  for (const submit of submits) {
-    submit.hidden = (submit.value === "release") === picked;
-    submit.disabled = true;
-  }
-  const list = within(dialog, ".chips");
   list.replaceChildren();
-  for (const [code, label] of picked ? FAILURES : RELEASES) {
+  for (const [code, label] of codes) {
     const press = chip(list, label, () => {
       chosen = code;
       for (const other of list.children) other.setAttribute("aria-pressed", String(other === press));
-      for (const submit of submits) submit.disabled = false;
+      changed();
     });
     press.setAttribute("aria-pressed", "false");
   }
-  await answered(dialog);
-  const how = dialog.returnValue;
-  if (chosen === null || (how !== "release" && how !== "return" && how !== "end")) return null;
-  return { reason: chosen, note: note.value.trim() || null, how };
+  return () => chosen;
 };
 
 export const askLeave = () => answered(dialogOf("leave"));
+export const askSignOut = () => answered(dialogOf("sign-out"));
 
 /**
  * By hand. Where the driver has to go anyway is offered.

@@ -10,10 +10,11 @@ import { newId } from "./ids.js";
 import { Place } from "./place.js";
 import { upload } from "./proofs.js";
 import { Push } from "./push.js";
-import { askBreak, askLeave, askPlace, askTrouble, askWords, sent } from "./dialogs.js";
+import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
+import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
 import { GATE, deliveredRefused, refused, reportRefused } from "./words.js";
 
@@ -303,26 +304,30 @@ const forget = () => {
   enter();
 };
 
+/** @param {string} assignmentId */
+const complete = async (assignmentId) => {
+  const assignment = state.assignments[assignmentId];
+  if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
+  busyWith.add(`completed ${assignmentId}`);
+  const { driverId, storeName } = assignment;
+  await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
+  busyWith.delete(`completed ${assignmentId}`);
+  draw();
+  const seconds = UNDO_MS / 1000;
+  view.whisper(
+    assignment.deliveryStatus === "RETURNING"
+      ? text("Returned to the store: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds })
+      : text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds }),
+  );
+};
+
 /** @type {Record<string, (id: string, detail: string) => unknown>} what the driver can do, by the name on its button */
 const ACTIONS = {
   accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
   picked_up: (assignmentId) => ask(`picked_up ${assignmentId}`, { type: "picked_up", assignmentId }),
-  completed: async (assignmentId) => {
-    const assignment = state.assignments[assignmentId];
-    if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
-    busyWith.add(`completed ${assignmentId}`);
-    const { driverId, storeName } = assignment;
-    await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
-    busyWith.delete(`completed ${assignmentId}`);
-    draw();
-    const seconds = UNDO_MS / 1000;
-    view.whisper(
-      assignment.deliveryStatus === "RETURNING"
-        ? text("Returned to the store: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds })
-        : text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds }),
-    );
-  },
+  completed: (assignmentId) => complete(assignmentId),
+  returned: (assignmentId) => complete(assignmentId),
   arrived: async (assignmentId) => {
     const assignment = state.assignments[assignmentId];
     if (!assignment) return;
@@ -513,7 +518,9 @@ sound.addEventListener("click", () => {
   draw();
 });
 byId("do-write").addEventListener("click", () => void write());
-byId("forget").addEventListener("click", forget);
+byId("forget").addEventListener("click", async () => {
+  if (await askSignOut()) forget();
+});
 const link = byId("link", HTMLInputElement);
 byId("enter").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -558,6 +565,7 @@ const locate = async () => {
   }
 };
 
+watchTextSize();
 new Guard({ early: () => view.whisper(text("This button is new. Press it again.")) });
 bringIn(takeFromAddress());
 locate();

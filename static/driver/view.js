@@ -74,7 +74,7 @@ export const shownState = (driver) => (driver.availability === "available" && dr
  */
 const CONTROLS = {
   available: [text("Take a break"), text("Pause"), null],
-  busy: [text("Take a break"), text("No more after this"), null],
+  busy: [text("Take a break"), text("Then pause"), null],
   on_break: [text("Change length"), null, text("Back to work")],
   paused: [text("Take a break"), null, text("Resume")],
   shift_ended: [null, null, text("Start shift")],
@@ -315,11 +315,13 @@ export class View {
     show(within(article, ".more"), possible);
     arrived.disabled = at !== null || saved;
     write(arrived, w.arrived(picked, at, saved, about.connection === "online"));
+    within(article, ".more").classList.toggle("turned", picked);
     write(trouble, picked ? text("Could not deliver") : text("Give back"));
   }
 
   /**
-   * Two steps side by side, so that no step's button is where another's was. What is done says so in its place.
+   * Two steps side by side, each step in the other column than the one before, so that no step's button is where the last
+   * one was: *Picked up* left, *Delivered* right, *Returned to the store* left. What is done says so in its place.
    * @param {HTMLElement} article
    * @param {Wire.DrivenAssignmentView} assignment
    * @param {boolean} picked
@@ -327,32 +329,37 @@ export class View {
    * @param {About} about
    */
   drawSteps(article, { id, storeName, pickedUpAt, deliveryStatus }, picked, done, about) {
-    const first = within(article, ".steps > div:first-child");
-    const second = within(article, ".steps > div:last-child");
-    const pickUp = within(first, '[data-action="picked_up"]', HTMLButtonElement);
-    const undo = within(first, '[data-action="undo"]', HTMLButtonElement);
-    const deliver = within(second, "button", HTMLButtonElement);
+    const left = within(article, ".steps > div:first-child");
+    const right = within(article, ".steps > div:last-child");
+    const pickUp = within(left, '[data-action="picked_up"]', HTMLButtonElement);
+    const bringBack = within(left, '[data-action="returned"]', HTMLButtonElement);
+    const deliver = within(right, '[data-action="completed"]', HTMLButtonElement);
     const returning = deliveryStatus === "RETURNING";
+    const [here, beside] = returning ? [left, right] : [right, left];
     const mayUndo = done !== null && !done.tried && done.type === "completed";
-    const focused = [pickUp, undo, deliver].find((press) => press === document.activeElement);
+    const undos = [left, right].map((cell) => within(cell, '[data-action="undo"]', HTMLButtonElement));
+    const presses = [...undos, deliver, bringBack, pickUp];
+    const focused = presses.find((press) => press === document.activeElement);
     show(pickUp, !picked && !done);
     pickUp.disabled = about.connection !== "online";
     set(pickUp, "aria-busy", about.busyWith.has(`picked_up ${id}`) ? "true" : null);
-    show(undo, mayUndo);
-    set(undo, "aria-label", text("Undo: not delivered, {store}", { store: storeName }));
-    show(deliver, picked && !done);
-    set(deliver, "data-returning", returning ? "" : null);
-    write(deliver, returning ? text("Returned to the store") : text("Delivered"));
-    const pickedText = within(first, "p");
-    const doneText = within(second, "p");
-    show(pickedText, picked && !mayUndo);
-    write(pickedText, pickedUpAt !== null ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
-    show(doneText, !picked || done !== null);
+    show(deliver, picked && !done && !returning);
+    show(bringBack, returning && !done);
+    for (const undo of undos) {
+      show(undo, mayUndo && beside.contains(undo));
+      set(undo, "aria-label", text("Undo: not delivered, {store}", { store: storeName }));
+    }
+    const doneText = within(here, "p");
+    const besideText = within(beside, "p");
+    show(doneText, done !== null || !picked);
     write(doneText, done ? w.delivered(done, about.connection === "online", returning) : text("Then deliver"));
-    second.classList.toggle("waiting", Boolean(done));
-    if (done) second.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
+    show(besideText, picked && !mayUndo);
+    write(besideText, returning ? text("Could not deliver") : pickedUpAt !== null ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
+    here.classList.toggle("waiting", done !== null);
+    beside.classList.remove("waiting");
+    if (done) here.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
     if (focused?.hidden) {
-      const next = [undo, deliver, pickUp].find((press) => !press.hidden) ?? byId("main");
+      const next = presses.find((press) => !press.hidden) ?? byId("main");
       next.focus({ preventScroll: true });
     }
   }

@@ -65,6 +65,12 @@ export const FAILURES = [
   ["other", text("Other")],
 ];
 
+/** @type {[code: string, words: string][]} what happens to the goods after a failed handover */
+export const AFTER_FAILURE = [
+  ["return", text("I bring them back to the store")],
+  ["end", text("They stay here. The order ends")],
+];
+
 /** @typedef {"unknown" | "refused" | "limited" | "signing" | "unreachable"} GateMessage */
 
 /** @type {Record<GateMessage, string>} messages of the sign-in form */

@@ -35,6 +35,7 @@ async def test_a_driver_gets_in_by_link_and_stays_in(chromium: Browser, site: Si
         await dans.online()
         await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
+        await dans.press("Sign out")
         await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
         await dans.page.reload()
         await dans.page.get_by_label("Or paste the link here").fill("https://example.org/")
@@ -574,6 +575,7 @@ async def test_a_phone_that_is_signed_out_says_so_and_takes_another_invitation(c
         await dans.online()
         await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
+        await dans.press("Sign out")
         await expect(dans.page.get_by_role("heading", name="Open your link")).to_be_visible()
 
         async def signed_out() -> bool:

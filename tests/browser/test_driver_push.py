@@ -307,6 +307,7 @@ async def test_nothing_of_a_driver_stays_on_a_device_they_left(
         await dans.page.bring_to_front()
         await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
+        await dans.press("Sign out")
         await until(lambda: is_unsubscribed(dan))
         await until(lambda: is_locked(pocket))
         assert await dans.page.evaluate("Object.keys(localStorage)") == []

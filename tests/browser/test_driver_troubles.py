@@ -18,16 +18,13 @@ def trouble(on: Phone) -> Locator:
     return on.page.locator("#trouble")
 
 
-async def choose(on: Phone, reason: str, then: str) -> None:
-    """A reason in the question, and what comes of it: not where a button of the page below ends something."""
-    end = trouble(on).get_by_role("button", name=then, exact=True)
-    await expect(end).to_be_disabled()
-    below, place = await on.page.locator("#controls").bounding_box(), await end.bounding_box()
-    assert below
-    assert place
-    assert place["y"] + place["height"] <= below["y"], (place, below)
-    await tap(trouble(on).get_by_role("button", name=reason, exact=True))
-    await tap(end)
+async def choose(on: Phone, end: str, *choices: str) -> None:
+    """Choices in the question, and what sends them, which takes no press before."""
+    send = trouble(on).get_by_role("button", name=end, exact=True)
+    for choice in choices:
+        await expect(send).to_be_disabled()
+        await tap(trouble(on).get_by_role("button", name=choice, exact=True))
+    await tap(send)
 
 
 async def last(site: Site, delivery: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -53,7 +50,7 @@ async def test_a_driver_arrives_and_gives_the_delivery_back(chromium: Browser, s
         await check_accessible(dans.page, "driver-give-back")
         await shoot(dans.page, "driver-give-back")
         await trouble(dans).get_by_label("Note").fill("closed since noon")
-        await choose(dans, "Store is closed", "Give back")
+        await choose(dans, "Give back", "Store is closed")
         await expect(card).to_have_count(0)
         await expect(dans.page.locator("#notices")).to_contain_text("Given back: Trattoria da Enzo.")
         released = (await last(site, delivery, "delivery.released"))["data"]
@@ -72,7 +69,7 @@ async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Bro
         await dans.press("Could not deliver")
         await expect(dans.page.locator("[data-settling]")).to_have_count(0)
         await shoot(dans.page, "driver-could-not-deliver")
-        await choose(dans, "Nobody there", "Bring it back")
+        await choose(dans, "Report it", "Nobody there", "I bring them back to the store")
         await expect(card).to_contain_text("On the way back to the store")
         await expect(card.locator(".more")).to_be_hidden()
         assert (await last(site, delivery, "delivery.returning"))["data"]["reason"] == "recipient_absent"
@@ -95,7 +92,7 @@ async def test_without_a_network_it_is_kept_and_sent_with_its_time(chromium: Bro
         await expect(dans.line).to_have_text("Offline")
         await dans.press("I am at the customer")
         await dans.press("Could not deliver")
-        await choose(dans, "Refused", "It ends here")
+        await choose(dans, "Report it", "Refused", "They stay here. The order ends")
         card = dans.page.get_by_role("article")
         await expect(card).to_contain_text("Saved, not sent yet")
         assert [one["type"] for one in await kept(dans.page)] == ["arrived", "failed"]
@@ -115,7 +112,7 @@ async def test_what_a_dispatcher_took_away_meanwhile_is_refused_in_words(chromiu
         await dans.context.set_offline(True)
         await expect(dans.line).to_have_text("Offline")
         await dans.press("Give back")
-        await choose(dans, "Too far", "Give back")
+        await choose(dans, "Give back", "Too far")
         cancelled = await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
         assert cancelled.status_code == 200
         await dans.context.set_offline(False)
