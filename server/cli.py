@@ -379,11 +379,14 @@ def prune(dry_run: bool) -> None:
     The number of rows of each table is printed on standard output; `erased` is the number of deliveries whose personal
     data was erased.
     """
+    from server.object_store.s3 import ObjectStore, ObjectStoreAway
     from server.process.startup import database, with_servers
     from server.store.engine import DATABASE_ERRORS
     from server.store.jobs.privacy import erase_due, would_be_erased
+    from server.store.jobs.proof_objects import remove_due
     from server.store.jobs.retention import prune as remove
     from server.store.jobs.retention import would_go
+    from server.store.query import DatabaseAway
 
     with with_servers(load_settings(frozenset({"database"}))) as settings:
         _write_logs(settings.with_changes(log_level="error"))
@@ -396,8 +399,12 @@ def prune(dry_run: bool) -> None:
                 run = await remove(db, settings)
                 try:
                     erased = await erase_due(db, settings)
-                except DATABASE_ERRORS as error:
+                    if settings.proofs_s3_bucket:
+                        run.rows["proof_objects"] = await remove_due(db.pool, ObjectStore(settings))
+                except (*DATABASE_ERRORS, DatabaseAway) as error:
                     return run.rows, run.failed | {"erased": repr(error)}
+                except ObjectStoreAway as error:
+                    return run.rows | {"erased": erased["deliveries"]}, run.failed | {"proof_objects": str(error)}
                 return run.rows | {"erased": erased["deliveries"]}, run.failed
 
         gone, failed = asyncio.run(rows())

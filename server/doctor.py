@@ -12,6 +12,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError, ResponseError
 
 from server.current_policy import Policies
+from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, Geo
 from server.settings import SECRET_BYTES, Settings
@@ -21,6 +22,7 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
+from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
 from server.store.servers import clock_and_durability
@@ -34,6 +36,8 @@ LATENCY_MS: Final = 20.0
 FILES_WANTED: Final = 4096
 FIX_SECONDS: Final = 15.0
 REBUILD_ROUNDS: Final = 20
+OBJECTS_OVERDUE_SECONDS: Final = 3600.0
+"""Photos may be in the S3-compatible store this long after they were erased."""
 OVERDUE: Final = timedelta(days=1)
 """Rows may exist this long beyond their retention."""
 
@@ -88,6 +92,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
             findings += await _nodes(db)
             findings.append(await _kept(settings, db))
+            findings += await _proofs(settings, db)
             if any(finding.bad for finding in redis_findings):
                 findings.append(note("index", "not checked, because Redis has a problem"))
             else:
@@ -225,6 +230,34 @@ async def _kept(settings: Settings, db: Database) -> Finding:
     if text:
         return note("kept", f"older than their retention: {text}; a node deletes them, or run `callboard prune`")
     return ok("kept", "no rows are older than their retention")
+
+
+async def _proofs(settings: Settings, db: Database) -> list[Finding]:
+    """Whether the S3-compatible store stores, returns and deletes an object, and whether erased photos are gone."""
+    counts = await count_objects(db.pool, OBJECTS_OVERDUE_SECONDS)
+    if not settings.proofs_s3_bucket:
+        if counts.kept:
+            text = f"{counts.kept} are in an S3-compatible store that is not set: set CALLBOARD_PROOFS_S3_BUCKET"
+            return [bad("proofs", text)]
+        return []
+    store = ObjectStore(settings)
+    try:
+        began = time.perf_counter()
+        await store.check()
+        if await store.get(CHECK_KEY) != b"":
+            return [bad("proofs", f"{store.place} does not return what was stored")]
+        await store.delete(CHECK_KEY)
+        took_ms = (time.perf_counter() - began) * 1000
+    except ObjectStoreAway as error:
+        text = f"{store.place} cannot be used: {error}; check the bucket, the address, the keys and their permissions"
+        return [bad("proofs", text)]
+    findings = [ok("proofs", f"{counts.kept} in {store.place}, which stores, returns and deletes in {took_ms:.0f} ms")]
+    if counts.overdue:
+        text = (
+            f"{counts.overdue} erased photos are not removed from the store yet: a node does it, or `callboard prune`"
+        )
+        findings.append(bad("proofs", text))
+    return findings
 
 
 async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:

@@ -35,6 +35,7 @@ from server.notify.push import Push
 from server.notify.sender import Sender
 from server.notify.watch import Watch
 from server.notify.webhook_outbox import Outbox
+from server.object_store.s3 import ObjectStore
 from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
 from server.redis.index import Geo
 from server.settings import Settings
@@ -47,6 +48,7 @@ from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.privacy import Eraser
+from server.store.jobs.proof_objects import ProofObjects
 from server.store.jobs.retention import Pruner
 from server.store.jobs.search_rows import SearchRows
 from server.store.nodes import beat, forget_node
@@ -132,6 +134,7 @@ class Node:
             redis_connected=lambda: self.bus.connected,
         )
         self.images = Images()
+        self.object_store = ObjectStore(self.settings) if self.settings.proofs_s3_bucket else None
         self.revocations = Revocations(pool, self.hub, self.bus, self.clock)
         self.feed = Feed(
             pool=pool,
@@ -232,6 +235,11 @@ class Node:
             ("prune", Pruner(self.database, settings, self._dispatches).run),
             ("erase", Eraser(self.database, settings, self._dispatches).run),
             ("search_rows", SearchRows(pool, self._dispatches).run),
+            *(
+                [("proof_objects", ProofObjects(pool, self.object_store, self._dispatches).run)]
+                if self.object_store
+                else []
+            ),
             ("insight_days", InsightDays(pool, settings, self._dispatches).run),
             ("lease", self.lease.keep),
             ("matcher", self.matcher.run),

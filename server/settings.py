@@ -112,6 +112,17 @@ class Settings(BaseModel):
     vapid_subject: str = ""
     """The contact for push services: mailto:ops@fleet.example or an https URL."""
 
+    proofs_s3_bucket: str = ""
+    """The bucket of an S3-compatible store for photos and signatures. Without it they are in PostgreSQL."""
+    proofs_s3_endpoint: str = ""
+    """The address of the store. Without it: AWS."""
+    proofs_s3_region: str = "us-east-1"
+    proofs_s3_access_key: str = Field("", repr=False)
+    """Without the keys, obstore looks for the credentials of AWS: its variables, or the machine's role."""
+    proofs_s3_secret_key: str = Field("", repr=False)
+    proofs_s3_prefix: str = ""
+    """The beginning of the key of every object, such as `callboard/proofs`."""
+
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
     language: Annotated[str, BeforeValidator(_lower)] = ""
@@ -186,6 +197,11 @@ class Settings(BaseModel):
     @classmethod
     def _public_url(cls, value: str) -> str:
         return _of_scheme(value, "https://board.example", "https", "http")
+
+    @field_validator("proofs_s3_endpoint")
+    @classmethod
+    def _proofs_s3_endpoint(cls, value: str) -> str:
+        return _of_scheme(value, "https://s3.example", "https", "http")
 
     @field_validator("slack_webhook_url")
     @classmethod
@@ -279,6 +295,7 @@ def load_settings(
     except (OSError, ValueError) as error:
         raise BadSettings([f"{TOML_FILE}: {error}"]) from None
     mistakes = [] if settings.embedded else _missing(settings, needs)
+    mistakes += _incomplete_store(settings)
     if mistakes:
         raise BadSettings(mistakes)
     return settings
@@ -293,6 +310,20 @@ def _missing(settings: Settings, needs: frozenset[Need]) -> list[str]:
     if "secret" in needs and not settings.secret:
         mistakes.append(f"{PREFIX}SECRET: missing; set a key of at least {SECRET_BYTES} bytes, the same on every node")
     return mistakes
+
+
+def _incomplete_store(settings: Settings) -> list[str]:
+    """What is missing of the S3-compatible store."""
+    given = {
+        name: getattr(settings, f"proofs_s3_{name}")
+        for name in ("bucket", "endpoint", "access_key", "secret_key", "prefix")
+    }
+    missing = set()
+    if any(given.values()) and not given["bucket"]:
+        missing.add("bucket")
+    if bool(given["access_key"]) != bool(given["secret_key"]):
+        missing.add("secret_key" if given["access_key"] else "access_key")
+    return [f"{PREFIX}PROOFS_S3_{name.upper()}: missing" for name in sorted(missing)]
 
 
 def _line(problem: Any, options: dict[str, Any]) -> str:

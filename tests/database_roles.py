@@ -49,6 +49,7 @@ OTHERS_WRITE: Final = {
     "insight_days": "INSERT",
     "leases": "INSERT, UPDATE",
     "nodes": "INSERT, UPDATE, DELETE",
+    "proof_objects": "INSERT, UPDATE, DELETE",
     "proofs": "INSERT, DELETE",
     "notices": "UPDATE",
     "push_keys": "INSERT",
@@ -86,8 +87,10 @@ PRIVACY_UPDATES: Final = {
     "webhook_deliveries": ("body",),
 }
 """The columns that erasing writes: everything personal, and nothing else."""
-PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE", "proofs": "DELETE"}
-"""Its own record of what it still has to do, and the photos, of which nothing can be kept."""
+PRIVACY_WRITES: Final = {"erasures": "INSERT, DELETE", "proof_objects": "UPDATE", "proofs": "DELETE"}
+"""Its own record of what it still has to do, and the photos, of which nothing can be kept. A trigger marks their
+objects in the S3-compatible store.
+"""
 
 
 async def divide(url: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 SERVER = Path(__file__).parent.parent / "server"
 
 ROOMS = (
-    "paths", "ids", "images", "metrics", "worker_metrics", "tasks", "texts", "settings",
+    "paths", "ids", "images", "metrics", "worker_metrics", "tasks", "texts", "settings", "object_store",
     "dispatch", "dispatch/planning", "contract",
     "store", "store/queues", "store/reads", "store/jobs",
     "write", "current_policy", "redis", "lease", "sockets", "dispatcher", "notify", "board", "node",

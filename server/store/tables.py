@@ -329,6 +329,14 @@ class Proof(Table, tablename="proofs"):
     media_type = _text()
     content = Bytea(default=None)
     created_at = _at()
+    object_key = _text(null=True)
+
+
+class ProofObject(Table, tablename="proof_objects"):
+    """An object of the S3-compatible store. From `remove_at` on it is to be removed there."""
+
+    key = Text(primary_key=True, default=None)
+    remove_at = _at(null=True)
 
 
 class Erasure(Table, tablename="erasures"):
@@ -646,6 +654,7 @@ TABLES: Final[list[type[Table]]] = [
     DriverOffer,
     Assignment,
     Proof,
+    ProofObject,
     Erasure,
     SupportTicket,
     Event,

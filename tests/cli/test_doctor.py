@@ -1,6 +1,7 @@
 """`callboard doctor`: what it finds, in words, and its exit code."""
 
 import resource
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from server.settings import Settings
 from tests.builders import CAKE, DAN, DORA, NODE
 from tests.cli.conftest import Run, done
 from tests.conftest import short_folder
+from tests.s3 import SECRET, S3Server
 
 A_DRIVER = """
 INSERT INTO drivers (id, name, zone, capacity, created_at, availability, last_availability_change,
@@ -120,6 +122,36 @@ async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch
     how, what = only(await examine(settings), "clock")
     assert how == "note"
     assert "5.0 s behind" in what
+
+
+async def test_a_store_of_photos(settings: Settings, database: Any, tmp_path: Path) -> None:
+    assert results(await examine(settings), "proofs") == []
+    await database.execute("INSERT INTO proof_objects (key) VALUES ('a/b')")
+    unset = ("bad", "1 are in an S3-compatible store that is not set: set CALLBOARD_PROOFS_S3_BUCKET")
+    assert only(await examine(settings), "proofs") == unset
+    s3 = S3Server(tmp_path / "s3")
+    stored = settings.with_changes(**s3.settings)
+    await s3.start()
+    try:
+        how, text = only(await examine(stored), "proofs")
+        assert (how, text.startswith(f"1 in bucket proofs at {s3.url}, which stores, returns and deletes")) == (
+            "ok",
+            True,
+        )
+        assert not [path for path in (tmp_path / "s3").rglob("*") if path.is_file()]
+        await database.execute("INSERT INTO proof_objects (key, remove_at) VALUES ('old', now() - interval '2 hours')")
+        assert [how for how, _ in results(await examine(stored), "proofs")] == ["ok", "bad"]
+        for change, why in (
+            ({"proofs_s3_secret_key": "another"}, "403 Forbidden, SignatureDoesNotMatch"),
+            ({"proofs_s3_bucket": "elsewhere"}, "404 Not Found, NoSuchBucket"),
+        ):
+            how, text = only(await examine(stored.with_changes(**change)), "proofs")
+            assert (how, f"cannot be used: {why}; check the bucket" in text) == ("bad", True), text
+            assert SECRET not in text
+    finally:
+        s3.stop()
+    how, text = only(await examine(stored), "proofs")
+    assert (how, "error sending request" in text, "Debug" in text) == ("bad", True, False), text
 
 
 async def test_as_a_process_it_exits_with_1_when_something_is_wrong(run: Run) -> None:

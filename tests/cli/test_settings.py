@@ -158,6 +158,20 @@ def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> 
         assert mistakes() == ["CALLBOARD_TRUSTED_PROXIES: must be addresses or networks such as 10.0.0.5,10.1.0.0/16"]
 
 
+def test_a_store_has_a_bucket_and_both_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALLBOARD_PROOFS_S3_ENDPOINT", "ftp://files.example")
+    assert mistakes() == ["CALLBOARD_PROOFS_S3_ENDPOINT: must be a URL such as https://s3.example"]
+    monkeypatch.setenv("CALLBOARD_PROOFS_S3_ENDPOINT", "https://s3.example")
+    monkeypatch.setenv("CALLBOARD_PROOFS_S3_ACCESS_KEY", "fleet")
+    assert mistakes() == ["CALLBOARD_PROOFS_S3_BUCKET: missing", "CALLBOARD_PROOFS_S3_SECRET_KEY: missing"]
+    monkeypatch.setenv("CALLBOARD_PROOFS_S3_BUCKET", "photos")
+    monkeypatch.setenv("CALLBOARD_PROOFS_S3_SECRET_KEY", "hunter2")
+    assert load_settings().proofs_s3_bucket == "photos"
+    assert "hunter2" not in repr(load_settings())
+    monkeypatch.delenv("CALLBOARD_PROOFS_S3_ACCESS_KEY")
+    assert mistakes() == ["CALLBOARD_PROOFS_S3_ACCESS_KEY: missing"]
+
+
 KEY = "tHr0ughTheStreets_byNight-AndDay-2026-xxxxQ"
 
 

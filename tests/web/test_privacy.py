@@ -169,7 +169,7 @@ async def test_nothing_in_the_database_names_an_erased_person(
     points = {(row["dropoff_lat"], row["dropoff_lon"]) for row in after["deliveries"].values()}
     assert points == {(52.53, 13.41)}, "rounded"
     again = await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE}))
-    assert again == {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 0}
+    assert again == {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 0, "filesLeft": 0}
     said = capsys.readouterr()
     assert not re.search("5550142|555-0142|Quill", said.out + said.err)
 
@@ -236,7 +236,7 @@ async def test_what_a_courier_still_needs_is_erased_at_the_end(site: Site) -> No
     delivery, job = await site.assignment(dan, **{key: an_order(site)[key] for key in ("dropoff", "notes")})
     await node.lease.release()
     path = f"/assignments/{job['id']}"
-    answer = {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 1}
+    answer = {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 1, "filesLeft": 0}
     for _ in range(2):
         assert await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE})) == answer
     eraser = Eraser(node.database, node.settings, lambda: True)

@@ -1,6 +1,9 @@
 """Photos and signatures of handovers: uploaded by drivers, downloaded by the seller and ops, erased with the order."""
 
 import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -9,8 +12,13 @@ from PIL import Image
 
 from server.dispatch.driver_actions import PROOF_LIMIT
 from server.ids import new_id
+from server.store.jobs import proof_objects
+from server.store.jobs.retention import prune
 from server.web.api.proofs import LIMIT_BYTES
+from tests.conftest import StartNode
+from tests.s3 import S3Server
 from tests.test_images import SECRET, an_image, with_exif
+from tests.waiting import until
 from tests.web.conftest import Check, Driver, Site
 from tests.web.html_tree import parse
 
@@ -151,3 +159,130 @@ async def test_pictures_are_erased_with_the_person(site: Site, dan: Driver) -> N
     assert erased.json()["deliveries"] == 1
     assert await files(site) == 0
     assert (await site.shop.get(f"/deliveries/{delivery['id']}/proofs/{proof}")).status_code == 404
+
+
+# In an S3-compatible store
+
+PERSON = {"lat": 52.53, "lon": 13.41, "phone": "+49 30 5550142"}
+
+
+@pytest.fixture
+async def s3(tmp_path: Path) -> AsyncIterator[S3Server]:
+    server = S3Server(tmp_path / "s3")
+    await server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def stored(node: StartNode, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """A node that keeps proofs in the store, and looks often whether there is something to remove."""
+    monkeypatch.setattr(proof_objects, "EVERY_SECONDS", 0.05)
+    site = Site(await node(**s3.settings))
+    yield site
+    await site.close()
+
+
+async def recorded(site: Site) -> int:
+    count: int = await site.node.app.state.node.database.pool.fetchval("SELECT count(*) FROM proof_objects")
+    return count
+
+
+async def proof_health(site: Site) -> tuple[int, str, str]:
+    ready = await site.nobody.get("/health/ready")
+    return ready.status_code, ready.json()["status"], ready.json()["components"]["proofs"]
+
+
+async def test_a_photo_in_the_store_is_removed_with_its_person(stored: Site, s3: S3Server) -> None:
+    dan = await stored.driver("Dan", at_work=True)
+    delivery, job = await stored.assignment(dan, dropoff=PERSON)
+    action = new_id()
+    sent = [(await send(dan, job, with_exif(orientation=6), actionId=action)).json()["id"] for _ in range(2)]
+    assert sent[0] == sent[1]
+    [(key, content)] = s3.objects().items()
+    assert key.startswith(f"photos/{delivery['id']}/")
+    assert Image.open(io.BytesIO(content)).size == (200, 300)
+    assert SECRET not in content
+    got = await stored.shop.get(f"/deliveries/{delivery['id']}/proofs/{sent[0]}")
+    assert (got.status_code, got.content, got.headers["content-type"]) == (200, content, "image/jpeg")
+    pool = stored.node.app.state.node.database.pool
+    assert await pool.fetchval("SELECT content FROM proofs") == b""
+    assert await proof_health(stored) == (200, "ok", "up")
+    await dan.post(f"/assignments/{job['id']}/complete")
+    erased = await stored.ada.post("/admin/privacy/erase", json={"phone": "49305550142"})
+    assert (erased.json()["deliveries"], erased.json()["filesLeft"]) == (1, 0)
+    assert s3.objects() == {}
+    assert (await files(stored), await recorded(stored)) == (0, 0)
+    assert (await stored.shop.get(f"/deliveries/{delivery['id']}/proofs/{sent[0]}")).status_code == 404
+
+
+async def test_a_store_that_is_away_refuses_photos_and_forgets_them_when_it_is_back(
+    stored: Site, s3: S3Server, problem: Check
+) -> None:
+    dan = await stored.driver("Dan", at_work=True)
+    delivery, job = await stored.assignment(dan, dropoff=PERSON)
+    proof = (await send(dan, job, an_image())).json()["id"]
+    s3.stop()
+    problem(await send(dan, job, an_image(), "signature"), 503, "try_again")
+    problem(await stored.shop.get(f"/deliveries/{delivery['id']}/proofs/{proof}"), 503, "try_again")
+    assert await proof_health(stored) == (200, "degraded", "down")
+    assert [shown["id"] for shown in (await stored.shop.get(f"/deliveries/{delivery['id']}")).json()["proofs"]] == [
+        proof
+    ]
+    await dan.post(f"/assignments/{job['id']}/complete")
+    erased = await stored.ada.post("/admin/privacy/erase", json={"phone": "49305550142"})
+    assert (erased.json()["deliveries"], erased.json()["filesLeft"]) == (1, 1)
+    assert await files(stored) == 0
+    assert len(s3.objects()) == 1
+    await s3.start()
+    await until(lambda: s3.objects() == {})
+    await until(lambda: is_up(stored))
+    # The failed upload: nobody can know whether the object is there, so it is removed later.
+    await stored.node.change("UPDATE proof_objects SET remove_at = now()")
+    await until(lambda: none_recorded(stored))
+
+
+async def is_up(site: Site) -> bool:
+    return await proof_health(site) == (200, "ok", "up")
+
+
+async def none_recorded(site: Site) -> bool:
+    return await recorded(site) == 0
+
+
+async def test_what_is_refused_or_past_its_retention_leaves_nothing_in_the_store(
+    stored: Site, s3: S3Server, problem: Check
+) -> None:
+    dan = await stored.driver("Dan", at_work=True)
+    _, job = await stored.assignment(dan)
+    assert (await send(dan, job, an_image())).status_code == 201
+    await stored.ada.post(f"/admin/assignments/{job['id']}/reassign", json={"reason": "late"})
+    problem(await send(dan, job, an_image()), 409, "assignment_not_active")
+    await until(lambda: len(s3.objects()) == 1)
+    delivery = (await stored.shop.get("/deliveries")).json()["items"][0]
+    await stored.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "too late"})
+    node = stored.node.app.state.node
+    later = datetime.now(UTC) + timedelta(days=stored.node.settings.keep_deliveries_days + 2)
+    assert (await prune(node.database, stored.node.settings, now=later)).failed == {}
+    await until(lambda: s3.objects() == {})
+    assert await files(stored) == 0
+    await until(lambda: none_recorded(stored))
+
+
+async def test_proofs_stay_where_they_were_stored_when_the_setting_changes(
+    stored: Site, s3: S3Server, node: StartNode, problem: Check
+) -> None:
+    dan = await stored.driver("Dan", at_work=True)
+    delivery, job = await stored.assignment(dan)
+    photo = (await send(dan, job, an_image())).json()["id"]
+    without = Site(await node())
+    path = f"/deliveries/{delivery['id']}/proofs/"
+    problem(await without.shop.get(path + photo), 503, "try_again")
+    headers = dict(JPEG) | {"Authorization": dan.client.headers["Authorization"]}
+    there = f"/drivers/{dan.id}/assignments/{job['id']}/proofs?kind=signature"
+    signature = (await without.nobody.post(there, content=an_image("PNG"), headers=headers)).json()["id"]
+    assert len(s3.objects()) == 1
+    for site in (stored, without):
+        assert (await site.shop.get(path + signature)).status_code == 200
+    assert "proofs" not in (await without.nobody.get("/health/ready")).json()["components"]
+    await without.close()

@@ -403,10 +403,13 @@ class SentToAll(ResponseBody, frozen=True):
 
 
 class ErasedView(ResponseBody, frozen=True):
-    """The number of rows changed. `later` counts deliveries under way: they are erased at their end."""
+    """The number of rows changed. `later` counts deliveries under way: they are erased at their end. `filesLeft` counts
+    photos that the S3-compatible store has not removed yet: Callboard tries again until it has.
+    """
 
     deliveries: int
     events: int
     messages: int
     webhooks: int
     later: int
+    files_left: int

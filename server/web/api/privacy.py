@@ -6,6 +6,8 @@ import structlog
 from litestar.response.base import ASGIResponse
 
 from server.store.jobs.privacy import erase_person
+from server.store.jobs.proof_objects import remove_now
+from server.store.proofs import count_objects
 from server.store.query import database_errors
 from server.web.access.guards import ADMIN
 from server.web.api import answers as a
@@ -32,6 +34,10 @@ async def erase(request: Call) -> ASGIResponse:
     given = await ERASURE.of(request)
     with database_errors():
         erased = await erase_person(node_of(request).database, given.phone, request.user.actor.id)
+        node = node_of(request)
+        await remove_now(node.database.pool, node.object_store)
+        left = (await count_objects(node.database.pool, 0)).overdue
     rows = erased.rows
     log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
-    return answer(a.ErasedView(rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"], erased.later))
+    counts = rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"]
+    return answer(a.ErasedView(*counts, erased.later, left))

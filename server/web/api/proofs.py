@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
+from msgspec.structs import replace
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
@@ -13,7 +14,9 @@ from server.dispatch.refusals import Refusal
 from server.ids import derived_id, new_id
 from server.images.encoding import OUTPUT, TYPES, type_of
 from server.images.worker import BadImage, TooManyImages
-from server.store.proofs import ProofFile, drop_proof, keep_proof, proof_target, read_proof
+from server.object_store.s3 import ObjectStore, ObjectStoreAway
+from server.store.connections import Pool
+from server.store.proofs import ProofFile, announce_object, drop_proof, keep_proof, proof_target, read_proof
 from server.web.access.guards import SELLERS_AND_OPS, THE_DRIVER_AND_ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
@@ -66,6 +69,8 @@ async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: From
         except TooManyImages:
             raise try_again() from None
         file = ProofFile(asked.kind, OUTPUT[asked.kind][1], content)
+        if node.object_store is not None:
+            file = await _in_store(node.object_store, pool, target.delivery_id, file)
         added = await keep_proof(pool, proof_id, target.delivery_id, job, file)
     proof = Proof(proof_id, asked.kind)
     done = await node.executor.submit(c.AddProof(job, known, proof, request.user.actor, c.Action(action_id)))
@@ -74,6 +79,17 @@ async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: From
             await drop_proof(pool, proof_id)
         raise refused(done)
     return answer(a.ProofId(proof_id), 201)
+
+
+async def _in_store(store: ObjectStore, pool: Pool, delivery_id: str, file: ProofFile) -> ProofFile:
+    """The file, moved to the S3-compatible store. Each upload has another key, so a late one changes nothing."""
+    key = f"{delivery_id}/{new_id()}"
+    await announce_object(pool, key)
+    try:
+        await store.put(key, file.content, file.media_type)
+    except ObjectStoreAway:
+        raise try_again() from None
+    return replace(file, content=b"", object_key=key)
 
 
 @endpoint(
@@ -89,10 +105,24 @@ async def get_proof(request: Call, delivery_id: FromPath[str], proof_id: FromPat
     file = await read_proof(pool_of(request), known, id_in_path(proof_id))
     if file is None:
         raise not_found()
+    content = file.content if file.object_key is None else await _from_store(request, file.object_key)
     headers = {
         "Cache-Control": "no-store",
         "Content-Disposition": f'attachment; filename="{file.kind}.{ENDINGS[file.media_type]}"',
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "X-Content-Type-Options": "nosniff",
     }
-    return ASGIResponse(body=file.content, headers=headers, media_type=file.media_type)
+    return ASGIResponse(body=content, headers=headers, media_type=file.media_type)
+
+
+async def _from_store(request: Call, key: str) -> bytes:
+    store = node_of(request).object_store
+    if store is None:  # the setting is missing; `callboard doctor` says so
+        raise try_again()
+    try:
+        content = await store.get(key)
+    except ObjectStoreAway:
+        raise try_again() from None
+    if content is None:
+        raise not_found()
+    return content

@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.node import Node
@@ -30,11 +30,14 @@ State = Literal["up", "down"]
 
 
 class Components(Struct, frozen=True):
-    """What a node depends on. `dispatcher` is `up` while any node holds the lease."""
+    """What a node depends on. `dispatcher` is `up` while any node holds the lease. `proofs` is there if they are in
+    an S3-compatible store.
+    """
 
     database: State
     redis: State
     dispatcher: State
+    proofs: State | UnsetType = UNSET
 
 
 class Health(Struct, frozen=True):
@@ -83,10 +86,13 @@ async def health(node: Node) -> Health:
         database = "down"
     redis: State = "up" if node.bus.connected else "down"
     dispatcher: State = "up" if dispatched else "down"
-    components = Components(database, redis, dispatcher)
+    proofs: State | UnsetType = UNSET
+    if node.object_store is not None:
+        proofs = "up" if node.object_store.problem is None else "down"
+    components = Components(database, redis, dispatcher, proofs)
     if database == "down" or node.hub.draining:
         return Health("down", components)
-    return Health("ok" if redis == dispatcher == "up" else "degraded", components)
+    return Health("ok" if redis == dispatcher == "up" and proofs != "down" else "degraded", components)
 
 
 async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
