@@ -37,6 +37,8 @@ class Lease:
 
     def __init__(self, node_id: str, database: Database, bus: Bus) -> None:
         self.taken = asyncio.Event()
+        self.times_taken = 0
+        """How often this node took the lease: while it is the same number, no other node had it."""
         self._node_id = node_id
         self._database = database
         self._bus = bus
@@ -102,6 +104,7 @@ class Lease:
     def _hold(self, until: float) -> None:
         if not self.held:
             log.info("lease_taken", nodeId=self._node_id)
+            self.times_taken += 1
         self._until = until
         if self._expiry is not None:
             self._expiry.cancel()

@@ -22,7 +22,6 @@ from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import KNOWN_WORDS
 from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.matcher import Matcher
-from server.dispatcher.search import Finder
 from server.dispatcher.search_on_request import SearchOnRequest
 from server.ids import new_id
 from server.images.worker import Images
@@ -153,19 +152,23 @@ class Node:
         database, executor, policies = self.database, self.executor, self.policies
         self.lease = lease = Lease(self.node_id, database, self.bus)
         self.database_time = clock = DatabaseTime()
-        finder = Finder(database, self.bus, self.positions, clock)
         self.matcher = Matcher(
             database=database,
             executor=executor,
             policies=policies,
             zones=self.zones,
             lease=lease,
-            finder=finder,
+            positions=self.positions,
             clock=clock,
         )
         self.deadlines = Deadlines(database=database, executor=executor, policies=policies, lease=lease, clock=clock)
         self.on_request = SearchOnRequest(
-            database=database, executor=executor, policies=policies, zones=self.zones, finder=finder
+            database=database,
+            executor=executor,
+            policies=policies,
+            zones=self.zones,
+            positions=self.positions,
+            fleet=self.matcher.fleet,
         )
 
     def _build_notify(self) -> None:
@@ -203,11 +206,12 @@ class Node:
             log_commit,
         ]
         self.geo.holds_lease = self._dispatches
-        self.geo.wakers.append(self.matcher.wake)
-        self.geo.placed.append(self.matcher.placed)
+        self.positions.heard = self.matcher.fleet.moved
+        self.positions.heard_call = self.matcher.fleet.called
+        self.positions.shares = lambda: not self.alone and not self.lease.held
         self.positions.appeared.append(self._appeared)
         self.hub.rezoned.append(self.positions.rezoned)
-        self.bus.subscribe(DISPATCH, lambda _: self.matcher.wake())
+        self.bus.subscribe(DISPATCH, self.matcher.heard)
         self.bus.subscribe(POLICY, self.policies.look_now)
         self.bus.subscribe(ZONES, self.zones.look_now)
         self.bus.subscribe(node_channel(self.node_id), self.hub.heard)
@@ -242,6 +246,7 @@ class Node:
             ),
             ("insight_days", InsightDays(pool, settings, self._dispatches).run),
             ("lease", self.lease.keep),
+            ("fleet", self.matcher.fleet.run),
             ("matcher", self.matcher.run),
             ("deadlines", self.deadlines.run),
             ("deadlines_scan", self.deadlines.scan),
@@ -318,8 +323,7 @@ class Node:
 
     async def _add_dispatchable(self, driver_ids: list[str]) -> None:
         try:
-            if await self.geo.add_dispatchable(driver_ids):
-                self.geo.wake_matcher()
+            await self.geo.add_dispatchable(driver_ids)
         except Exception as error:
             log.warning("dispatchable_not_read", reason=repr(error))
 

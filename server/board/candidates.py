@@ -10,10 +10,9 @@ from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, unfit
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, travel_seconds
-from server.dispatcher.search import box_around
 from server.store.connections import Pool
 from server.store.query import database_errors
-from server.store.reads.waiting import Box, nearest_drivers
+from server.store.reads.waiting import Box, box_around, nearest_drivers
 
 AROUND_LIMIT: Final = 60
 SHOWN_LIMIT: Final = 25

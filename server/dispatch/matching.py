@@ -5,7 +5,6 @@ It only proposes; the rules of offers decide under lock. All deliveries and driv
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from math import sin
 from operator import attrgetter
 
 import numpy as np
@@ -29,6 +28,7 @@ _lat, _lon = attrgetter("lat"), attrgetter("lon")
 
 Floats = npt.NDArray[np.float64]
 Indexes = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
 
 
 class Waiting(Struct, frozen=True):
@@ -70,15 +70,6 @@ class Matching(Struct, frozen=True):
     not_taken: dict[str, list[tuple[str, str]]]
 
 
-class _Near(Struct, frozen=True):
-    """One delivery's drivers as indexes, nearest first; those it can get, and their squared chords to the pickup."""
-
-    drivers: Indexes
-    in_radius: npt.NDArray[np.bool_]
-    eligible: Indexes
-    chords: Floats
-
-
 def match(
     waiting: Sequence[Waiting],
     drivers: Sequence[Candidate],
@@ -104,11 +95,15 @@ def match(
     optimum: a delivery with one farther away could swap that one for one of its n nearest, since the other n - 1
     deliveries cannot hold them all.
     """
-    near = _nearest(waiting, drivers)
-    taken = _nearest_each(near)
-    if taken is None:
-        ages = [max(0.0, (now - delivery.unassigned_since).total_seconds()) for delivery in waiting]
-        taken = _best_total(near, np.array(ages), policy)
+    pickups, places = on_sphere(*_places(waiting)), on_sphere(*_places(drivers))
+    least = np.cos(np.array([delivery.radius_km for delivery in waiting]) / EARTH_RADIUS_KM)
+    ages = np.array([max(0.0, (now - delivery.unassigned_since).total_seconds()) for delivery in waiting])
+    allowed = None
+    if any(delivery.excluded for delivery in waiting):
+        allowed = np.array(
+            [[driver.driver_id not in delivery.excluded for driver in drivers] for delivery in waiting], dtype=bool
+        ).reshape(len(waiting), len(drivers))
+    taken = dict(best_pairs(pickups, least, ages, places, policy, allowed))
     pairs = []
     for row, index in taken.items():
         delivery, driver = waiting[row], drivers[index]
@@ -116,46 +111,72 @@ def match(
         pairs.append(Pair(delivery.delivery_id, driver.driver_id, driver.lat, driver.lon, distance_km))
     held = set(taken.values())
     not_taken = {
-        delivery.delivery_id: _told(delivery, drivers, around, taken.get(row), held)
-        for row, (delivery, around) in enumerate(zip(waiting, near, strict=True))
+        delivery.delivery_id: _told(delivery, drivers, pickups[row] @ places.T, least[row], taken.get(row), held)
+        for row, delivery in enumerate(waiting)
         if explained is None or delivery.delivery_id in explained
     }
     return Matching(pairs, not_taken)
 
 
-def _nearest(waiting: Sequence[Waiting], drivers: Sequence[Candidate]) -> list[_Near]:
-    """Squared chords between points on the unit sphere sort like distances, without trigonometry a pair."""
-    x, y, z = _on_sphere(drivers)
-    px, py, pz = _on_sphere(waiting)
-    found = []
-    for row, delivery in enumerate(waiting):
-        chords = (x - px[row]) ** 2
-        chords += (y - py[row]) ** 2
-        chords += (z - pz[row]) ** 2
-        enough = max(NOT_TAKEN_LIMIT + 1, len(waiting) + len(delivery.excluded))
-        order = _smallest(chords, enough)
-        in_radius = chords[order] <= (2 * sin(delivery.radius_km / (2 * EARTH_RADIUS_KM))) ** 2
-        eligible = order[in_radius]
-        if delivery.excluded:
-            allowed = [drivers[index].driver_id not in delivery.excluded for index in eligible]
-            eligible = eligible[np.array(allowed, dtype=bool)]
-        eligible = eligible[: len(waiting)]
-        found.append(_Near(order, in_radius, eligible, chords[eligible]))
-    return found
+def best_pairs(
+    pickups: Floats, least: Floats, ages: Floats, places: Floats, policy: Policy, allowed: Flags | None = None
+) -> list[tuple[int, int]]:
+    """The pairs (row of `pickups`, row of `places`) of the rules of `match`. Both are points on the unit sphere.
+
+    `least` is the cosine of each delivery's radius, `ages` are the seconds that each has waited; `allowed` says which
+    delivery may get which driver (all, if None).
+    """
+    if not len(pickups) or not len(places):
+        return []
+    nearness = pickups @ places.T
+    possible = nearness >= least[:, None]
+    if allowed is not None:
+        possible &= allowed
+    nearness[~possible] = -2.0
+    first = nearness.argmax(axis=1)
+    rows = np.flatnonzero(possible[np.arange(len(first)), first])
+    if len(np.unique(first[rows])) == len(rows):
+        return list(zip(rows.tolist(), first[rows].tolist(), strict=True))
+    return _best_total(rows, nearness[rows], ages[rows], policy)
 
 
-def _on_the_road(chords: Floats, policy: Policy) -> Floats:
-    """The travel seconds of squared chords."""
-    km = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(chords) / 2)
-    return km * policy.detour_factor * travel_seconds(1, policy)
+def _best_total(rows: Indexes, nearness: Floats, ages: Floats, policy: Policy) -> list[tuple[int, int]]:
+    """The pairs with the greatest total of rule 3. Each of these rows has a possible driver.
+
+    Solved as a minimum, in which a pair that is not possible costs 0 and every other one less: it stands for no driver.
+    """
+    count = len(rows)
+    columns = np.flatnonzero((nearness > -2.0).any(axis=0))
+    if len(columns) > count:
+        nearest = np.argpartition(-nearness, count - 1, axis=1)[:, :count]
+        near = np.zeros(nearness.shape[1], dtype=bool)
+        near[nearest[np.take_along_axis(nearness, nearest, axis=1) > -2.0]] = True
+        columns = np.flatnonzero(near)
+    nearness = nearness[:, columns]
+    possible = nearness > -2.0
+    far = np.where(possible, 1.0 - nearness, 0.0).clip(min=0.0)
+    km = EARTH_RADIUS_KM * np.sqrt(2 * far) * (1 + far / 12)  # arccos to a millimetre, at a tenth of its cost
+    seconds = km * policy.detour_factor * travel_seconds(1, policy)
+    rewards = 1 + count * seconds.max() + AGE_WEIGHT * ages
+    costs = np.where(possible, seconds - rewards[:, None], 0.0)
+    chosen = linear_sum_assignment(costs)
+    return [
+        (int(rows[row]), int(columns[column]))
+        for row, column in zip(*map(np.ndarray.tolist, chosen), strict=True)
+        if possible[row, column]
+    ]
 
 
-def _on_sphere(places: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats, Floats, Floats]:
-    count = len(places)
-    lat = np.radians(np.fromiter(map(_lat, places), np.float64, count))
-    lon = np.radians(np.fromiter(map(_lon, places), np.float64, count))
+def on_sphere(lats: Floats, lons: Floats) -> Floats:
+    """Places in degrees as points on the unit sphere, one a row."""
+    lat, lon = np.radians(lats), np.radians(lons)
     across = np.cos(lat)
-    return across * np.cos(lon), across * np.sin(lon), np.sin(lat)
+    return np.stack([across * np.cos(lon), across * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def _places(of: Sequence[Waiting] | Sequence[Candidate]) -> tuple[Floats, Floats]:
+    count = len(of)
+    return np.fromiter(map(_lat, of), np.float64, count), np.fromiter(map(_lon, of), np.float64, count)
 
 
 def _smallest(values: Floats, count: int) -> Indexes:
@@ -166,46 +187,16 @@ def _smallest(values: Floats, count: int) -> Indexes:
     return smallest[np.argsort(values[smallest], kind="stable")]
 
 
-def _nearest_each(near: list[_Near]) -> dict[int, int] | None:
-    """Row -> driver if every delivery can have its nearest driver, which is always best; otherwise None."""
-    first = {row: int(around.eligible[0]) for row, around in enumerate(near) if len(around.eligible)}
-    return first if len(set(first.values())) == len(first) else None
-
-
-def _best_total(near: list[_Near], ages: Floats, policy: Policy) -> dict[int, int]:
-    """Row -> driver with the greatest total of rule 3.
-
-    Solved as a minimum: a column for each driver that any delivery can get, and one for each delivery, at cost 0, for
-    getting no driver. An impossible pair costs more than 0, so it is never chosen.
-    """
-    columns = np.unique(np.concatenate([around.eligible for around in near]))
-    seconds = [_on_the_road(around.chords, policy) for around in near]
-    longest = max(float(travel[-1]) for travel in seconds if len(travel))
-    rewards = 1 + len(near) * longest + AGE_WEIGHT * ages
-    costs = np.ones((len(near), len(columns) + len(near)))
-    costs[:, len(columns) :] = 0
-    for row, (around, travel) in enumerate(zip(near, seconds, strict=True)):
-        costs[row, np.searchsorted(columns, around.eligible)] = travel - rewards[row]
-    rows, chosen = linear_sum_assignment(costs)
-    return {int(row): int(columns[column]) for row, column in zip(rows, chosen, strict=True) if column < len(columns)}
-
-
 def _told(
-    delivery: Waiting,
-    drivers: Sequence[Candidate],
-    around: _Near,
-    own: int | None,
-    held: set[int],
+    delivery: Waiting, drivers: Sequence[Candidate], nearness: Floats, least: float, own: int | None, held: set[int]
 ) -> list[tuple[str, str]]:
     listed = []
-    for index, in_radius in zip(
-        around.drivers[: NOT_TAKEN_LIMIT + 1].tolist(), around.in_radius.tolist(), strict=False
-    ):
+    for index in _smallest(-nearness, NOT_TAKEN_LIMIT + 1).tolist():
         if index == own:
             continue
         driver_id = drivers[index].driver_id
         reason = delivery.excluded.get(driver_id)
-        if reason is None and not in_radius:
+        if reason is None and nearness[index] < least:
             reason = "out_of_radius"
         if reason is None:
             reason = "given_another" if index in held else "farther_away"

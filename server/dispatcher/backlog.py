@@ -1,92 +1,85 @@
-"""The state of the matcher between rounds: waiting deliveries, drivers who became free or busy, and offers in progress.
+"""The waiting deliveries that the node with the lease knows, and the offers in progress.
 
-All of it comes from commits on this node and from the database. Losing it costs a read, never an order. Times are the
-event loop's.
+All of it comes from commits and from the database. Losing it costs a read, never an order. Times are the event loop's.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import asyncio
+import heapq
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import cos
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from server.dispatch.model import Delivery, Point
+from server.contract.views import search_radius_km
+from server.dispatch.model import Delivery
 from server.dispatch.offers import exclusion, wants_offer
+from server.dispatch.planning.nearby import Columns, Flags, Free, Nearby, unit
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import LOST_RACE, distances_km
-from server.dispatcher.search import Place, radius_km
+from server.dispatch.reasons import LOST_RACE
+from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.clock import DatabaseTime
 
 LOST_SECONDS: Final = 1.0
 """After a delivery lost a driver to a race, it is not offered to them for this long."""
 
-
-TAKEN_SECONDS: Final = 0.25
-"""How long a commit here is believed more than an index that shows a driver as free."""
+WIDE: Final = 3
+"""The column of `Backlog.pickups` after the place on the unit sphere: whether the search was widened."""
 
 
 class Wait:
     """A waiting delivery without an open offer.
 
-    `due` is when to search for it next; `searched` whether there was a search before; `complete` whether that search
-    must read the database because the index had no driver, and `scanned` when it last did. `recorded_reason` and
-    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `reason` is why its
-    own zone had no driver. `since` is when it began to wait for this offer, `learned_at` when this node learned of it.
-    `unfit` are drivers who do not fit it, with reasons.
+    `due` is when to look for a driver next (`Backlog.schedule` sets it); `searched` whether that was done before.
+    `recorded_reason` and
+    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `since` is when it
+    began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers lost to a race, with
+    the time until which they are left out.
     """
 
     __slots__ = (
         "checked_at",
-        "complete",
         "delivery",
         "due",
         "learned_at",
-        "looked_at",
         "lost",
-        "reason",
         "recorded_at",
         "recorded_reason",
-        "scanned",
         "searched",
         "since",
-        "unfit",
     )
 
-    def __init__(self, delivery: Delivery, now: float, due: float, clock: DatabaseTime) -> None:
+    def __init__(self, delivery: Delivery, now: float, clock: DatabaseTime) -> None:
         self.delivery = delivery
-        self.due = due
+        self.due = now
         self.learned_at = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
-        self.complete = self.searched = False
-        self.scanned = float("-inf")
+        self.searched = False
         self.lost: dict[str, float] = {}
-        self.unfit: dict[str, str] = {}
-        self.looked_at: set[str] = set()
         unassigned = delivery.unassigned
-        self.reason: str | None = None
         self.recorded_reason: str | None = None
         self.recorded_at = self.checked_at = float("-inf")
         if unassigned is not None:
             self.recorded_reason = unassigned.failure_reason
             self.recorded_at = clock.on_loop(unassigned.last_attempt_at)
 
-    def excluded(self, now: float, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
+    def excluded(self, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
         """The drivers who must not get this delivery now, with reasons: by the rules, and those it has just lost."""
-        reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
-        reasons.update(self.unfit)
         delivery = self.delivery
-        if delivery.offers or delivery.assignments:
-            reasons.update(exclusions(delivery, clock, policy))
+        if not self.lost and not delivery.offers and not delivery.assignments:
+            return {}
+        now, at = asyncio.get_running_loop().time(), clock.now()
+        reasons = {driver_id: LOST_RACE for driver_id, until in self.lost.items() if until > now}
+        asked = {offer.driver_id for offer in delivery.offers.values()}
+        asked.update(assignment.driver_id for assignment in delivery.assignments.values())
+        for driver_id in asked:
+            why = exclusion(delivery, driver_id, at, policy)
+            if why is not None:
+                reasons[driver_id] = why
         return reasons
-
-
-def exclusions(delivery: Delivery, clock: DatabaseTime, policy: Policy) -> dict[str, str]:
-    """Driver id -> the rules' reason not to offer the delivery to them again."""
-    at = clock.now()
-    asked = {offer.driver_id for offer in delivery.offers.values()}
-    asked.update(assignment.driver_id for assignment in delivery.assignments.values())
-    reasons = {driver_id: exclusion(delivery, driver_id, at, policy) for driver_id in asked}
-    return {driver_id: reason for driver_id, reason in reasons.items() if reason is not None}
 
 
 class Backlog:
@@ -98,102 +91,94 @@ class Backlog:
         """Deliveries of offers that are being committed."""
         self.reserved: set[str] = set()
         """Drivers of those offers."""
-        self.freed: dict[str, tuple[str, Place]] = {}
-        """Drivers who became dispatchable since the last round began: id -> zone and position."""
-        self.taken: dict[str, float] = {}
-        """Drivers who stopped being dispatchable, and when, as long as the index may not show it yet."""
+        self.pickups: dict[str, Columns] = {}
+        """Where the deliveries of each zone wait."""
+        self._new: dict[str, Wait] = {}
+        self._dues: list[tuple[float, int, Wait]] = []
+        self._number = itertools.count()
         self._clock = clock
 
     def forget(self) -> None:
         """Another node dispatches now."""
         self.waits.clear()
-        self.freed.clear()
-        self.taken.clear()
+        self.pickups.clear()
+        self._new.clear()
+        self._dues.clear()
 
     def learn(self, deliveries: Iterable[Delivery], now: float, window_seconds: float = 0) -> bool:
-        """Update the backlog from a commit; returns whether there is a new delivery to search for.
+        """Update the backlog from a commit; returns whether there is a new delivery to find a driver for.
 
         The search for it begins at the end of the window, or with the first search before that.
         """
         news = False
         for delivery in deliveries:
             if not wants_offer(delivery):
-                self.waits.pop(delivery.id, None)
+                self._remove(delivery.id)
                 continue
             known = self.waits.get(delivery.id)
             if known is None or known.delivery.version < delivery.version:
-                self.waits[delivery.id] = Wait(delivery, now, now + window_seconds, self._clock)
+                self._remove(delivery.id)
+                wait = self.waits[delivery.id] = self._new[delivery.id] = Wait(delivery, now, self._clock)
+                self.schedule(wait, now + window_seconds)
+                columns = self.pickups.get(delivery.zone)
+                if columns is None:
+                    columns = self.pickups[delivery.zone] = Columns(WIDE + 1)
+                place = unit(delivery.pickup.lat, delivery.pickup.lon)
+                columns.put(delivery.id, (*place, delivery.widened_at is not None))
                 news = True
         return news
 
-    def placed(self, zone: str, driver_id: str, place: Place | None, now: float) -> None:
-        """A driver, as committed: dispatchable at this place (latitude first), or not dispatchable."""
-        if place is None:
-            self.taken[driver_id] = now
-            self.freed.pop(driver_id, None)
-        else:
-            self.taken.pop(driver_id, None)
-            self.freed[driver_id] = (zone, place)
+    def schedule(self, wait: Wait, due: float) -> None:
+        """Look for a driver at this time."""
+        wait.due = due
+        heapq.heappush(self._dues, (due, next(self._number), wait))
 
-    def begin_round(self, now: float) -> dict[str, tuple[str, Place]]:
-        """Drivers who became free since the last round began. Drivers who became busy long before are forgotten."""
-        freed, self.freed = self.freed, {}
-        since = now - TAKEN_SECONDS
-        self.taken = {driver_id: at for driver_id, at in self.taken.items() if at > since}
-        return freed
+    def all_now(self, now: float) -> None:
+        """Look for a driver for each delivery now that was searched for before."""
+        for wait in self.waits.values():
+            if wait.searched and wait.due > now:
+                self.schedule(wait, now)
 
-    def found_free(self, driver_ids: Iterable[str], asked: float) -> None:
-        """The database returned these drivers as dispatchable at `asked` or later: forget earlier commits about
-        them.
-        """
-        for driver_id in driver_ids:
-            if self.taken.get(driver_id, asked) < asked:
-                del self.taken[driver_id]
-
-    def free(self, driver_id: str) -> bool:
-        """Whether no recent commit contradicts that this driver is dispatchable."""
-        return driver_id not in self.taken and driver_id not in self.reserved
-
-    def idle(self) -> Iterator[Wait]:
-        """The deliveries without an offer in progress."""
-        return (wait for delivery_id, wait in self.waits.items() if delivery_id not in self.offering)
-
-    def due(self, now: float) -> list[Wait]:
-        """The deliveries to search for now, longest waiting first. If there is one, new deliveries are included."""
-        found = [wait for wait in self.idle() if wait.due <= now]
+    def take_due(self, now: float) -> list[Wait]:
+        """The deliveries to find a driver for now. If there is one, new deliveries are included."""
+        found = []
+        while self._dues and self._dues[0][0] <= now:
+            due, _, wait = heapq.heappop(self._dues)
+            if wait.due == due and self.still(wait):
+                found.append(wait)
+                wait.due = float("inf")
         if found:
-            found += [wait for wait in self.idle() if wait.due > now and not wait.searched]
-        if len(found) > 1:
-            found.sort(key=_age)
+            found += [wait for wait in self._new.values() if now < wait.due < float("inf")]
+            for wait in found:
+                self._new.pop(wait.delivery.id, None)
+                wait.searched = True
         return found
 
     def next_due(self) -> float:
         """When the next search is due."""
-        return min((wait.due for wait in self.idle()), default=float("inf"))
+        while self._dues and (self._dues[0][2].due != self._dues[0][0] or not self.still(self._dues[0][2])):
+            heapq.heappop(self._dues)
+        return self._dues[0][0] if self._dues else float("inf")
 
-    def near(self, freed: Mapping[str, tuple[str, Place]], now: float, policy: Policy) -> list[Wait]:
-        """The deliveries without a driver that are in reach of a driver who became free; they need no new search."""
-        by_zone: dict[str, list[Wait]] = {}
-        if freed:
-            for wait in self.idle():
-                if wait.due > now and wait.searched:
-                    by_zone.setdefault(wait.delivery.zone, []).append(wait)
-        found = []
-        for zone, waits in by_zone.items():
-            places = [Point(*place) for of, place in freed.values() if of == zone]
-            lats = [wait.delivery.pickup.lat for wait in waits]
-            lons = [wait.delivery.pickup.lon for wait in waits]
-            radii = np.array([radius_km(wait.delivery, policy) for wait in waits])
-            reached = np.zeros(len(waits), dtype=bool)
-            for place in places:
-                reached |= distances_km(place, lats, lons) <= radii
-            found += [wait for wait, reach in zip(waits, reached.tolist(), strict=True) if reach]
-        return found
+    def near(self, zone: str, free: Free, policy: Policy) -> Iterator[Wait]:
+        """The deliveries of a zone that were searched for, in reach of any of these drivers, with no offer in
+        progress.
+        """
+        columns = self.pickups.get(zone)
+        if columns is None or not len(columns) or not len(free):
+            return
+        numbers = columns.numbers
+        least = np.where(numbers[WIDE] > 0, *_cosines(policy))
+        reach = (numbers[:WIDE].T @ free.places.T).max(axis=1) >= least
+        for delivery_id in columns.ids[reach].tolist():
+            wait = self.waits[delivery_id]
+            if wait.searched and delivery_id not in self.offering:
+                yield wait
 
-    def lose(self, wait: Wait, driver_id: str, now: float) -> None:
-        """Another delivery got the driver found for this one: search again at once, without them."""
-        wait.lost[driver_id] = now + LOST_SECONDS
-        wait.due = now
+    def lose(self, wait: Wait, driver_id: str, now: float, seconds: float = LOST_SECONDS) -> None:
+        """The driver found for this one cannot get it: search again at once, without them for some seconds."""
+        wait.lost[driver_id] = now + seconds
+        self.schedule(wait, now)
 
     def still(self, wait: Wait) -> bool:
         """Whether it still waits unchanged, without an offer in progress."""
@@ -203,7 +188,7 @@ class Backlog:
     def drop(self, wait: Wait) -> None:
         """The delivery no longer waits, unless a newer version waits."""
         if self.waits.get(wait.delivery.id) is wait:
-            del self.waits[wait.delivery.id]
+            self._remove(wait.delivery.id)
 
     def keep_only(self, waiting: Mapping[str, int], asked: float) -> None:
         """The database returned the waiting deliveries at `asked` or later: forget others that were known before."""
@@ -219,7 +204,53 @@ class Backlog:
             if (known := self.waits.get(delivery_id)) is None or known.delivery.version < version
         ]
 
+    def _remove(self, delivery_id: str) -> None:
+        wait = self.waits.pop(delivery_id, None)
+        if wait is not None:
+            self._new.pop(delivery_id, None)
+            self.pickups[wait.delivery.zone].remove(delivery_id)
 
-def _age(wait: Wait) -> float:
+
+def age(wait: Wait) -> float:
+    """Since when it waits, in Unix seconds: to sort by."""
     since = wait.delivery.unassigned_since
     return since.timestamp() if since is not None else 0.0
+
+
+def radius_km(delivery: Delivery, policy: Policy) -> float:
+    """How far from the pickup drivers are looked for now."""
+    return search_radius_km(delivery.widened_at is not None, policy)
+
+
+def least_cosines(waits: Iterable[Wait], policy: Policy) -> npt.NDArray[np.float64]:
+    """The cosine of the radius of each delivery's search."""
+    wide, narrow = _cosines(policy)
+    return np.array([wide if wait.delivery.widened_at is not None else narrow for wait in waits])
+
+
+def _cosines(policy: Policy) -> tuple[float, float]:
+    wide, narrow = search_radius_km(True, policy), search_radius_km(False, policy)
+    return cos(wide / EARTH_RADIUS_KM), cos(narrow / EARTH_RADIUS_KM)
+
+
+def allowed_pairs(
+    rows: Sequence[Wait], free: Free, nearby: Nearby, clock: DatabaseTime, policy: Policy
+) -> Flags | None:
+    """Which delivery may get which driver, by what happened before, by tags and by shifts. None: any."""
+    allowed: Flags | None = None
+    shifts_end = bool((free.offs < np.inf).any())
+    for row, wait in enumerate(rows):
+        delivery = wait.delivery
+        past = wait.lost or delivery.offers or delivery.assignments
+        if not past and not delivery.requirements and not shifts_end:
+            continue
+        if allowed is None:
+            allowed = np.ones((len(rows), len(free)), dtype=bool)
+        if past:
+            for driver_id in wait.excluded(clock, policy):
+                allowed[row] &= free.ids != driver_id
+        if delivery.requirements:
+            allowed[row] &= nearby.who_has(free.ids, delivery.requirements)
+        if shifts_end:
+            allowed[row] &= nearby.who_is_in_time(free, delivery, clock.now(), policy)
+    return allowed

@@ -1,30 +1,34 @@
-"""Records failed searches with their reasons: at once when the reason is new, and rarely when it repeats.
+"""Records failed searches with their reasons: soon when the reason is new, and rarely when it repeats.
 
-However many deliveries wait, only a few records are written at a time, and one read finds the reasons of all of them.
+However many deliveries wait, only a few records are written at a time.
 """
 
 import asyncio
 from itertools import islice
 from typing import Final
 
+import numpy as np
 from prometheus_client import Counter
 
+from server.current_policy import KnownZones
 from server.dispatch.commands import NoteFailedSearch
 from server.dispatch.deliveries import SAME_FAILURE_RECORDED_EVERY
+from server.dispatch.offers import REQUIREMENTS, SHIFT_ENDS, helping
+from server.dispatch.planning.nearby import distances
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import AtWork, NoDriver, why_no_driver
-from server.dispatcher.backlog import Backlog, Wait
-from server.dispatcher.search import radius_km
-from server.store.engine import Database
-from server.store.reads.waiting import all_at_work
+from server.dispatch.reasons import NoDriver, why_no_driver, why_not_these
+from server.dispatcher.backlog import Backlog, Wait, radius_km
+from server.dispatcher.live_fleet import LiveFleet
+from server.store.clock import DatabaseTime
 from server.write.executor import Executor
 
 REASON_SECONDS: Final = 5.0
-"""How often the reason of a failure is looked for again."""
+"""How often the reason of a failure is determined again where many wait; where few wait, at every look."""
+FEW: Final = 100
 SPACING_SECONDS: Final = 0.2
 LIMIT: Final = 100
-AT_WORK_SHARE: Final = 20
-"""A read of all drivers at work is reused for this many times its duration."""
+SLICE: Final = 10
+"""After so many reasons others get a turn on the loop."""
 
 RECORDED: Final = Counter("callboard_matcher_failed_searches", "Failed searches recorded", ["reason"])
 
@@ -32,22 +36,21 @@ RECORDED: Final = Counter("callboard_matcher_failed_searches", "Failed searches 
 class Failures:
     """Failures to record, oldest first."""
 
-    def __init__(self, database: Database, executor: Executor, backlog: Backlog) -> None:
-        self._database = database
+    def __init__(
+        self, executor: Executor, backlog: Backlog, fleet: LiveFleet, zones: KnownZones, clock: DatabaseTime
+    ) -> None:
         self._executor = executor
         self._backlog = backlog
-        self._found: dict[str, tuple[Wait, str | None]] = {}
+        self._fleet = fleet
+        self._zones = zones
+        self._clock = clock
+        self._found: dict[str, Wait] = {}
         self._next_at = 0.0
-        self._at_work: dict[str, AtWork] = {}
-        self._at_work_until = float("-inf")
 
-    def add(self, wait: Wait, reason: str | None, now: float) -> None:
-        """A complete search found no driver. `reason` is None if no dispatchable driver was in the radius; then the
-        other drivers determine the reason.
-        """
-        news = reason is not None and reason != wait.recorded_reason
-        if news or now >= wait.checked_at + REASON_SECONDS:
-            self._found[wait.delivery.id] = (wait, reason)
+    def add(self, wait: Wait, now: float) -> None:
+        """No driver was found for it."""
+        if len(self._backlog.waits) <= FEW or now >= wait.checked_at + REASON_SECONDS:
+            self._found[wait.delivery.id] = wait
 
     def clear(self) -> None:
         """Another node dispatches now."""
@@ -58,24 +61,47 @@ class Failures:
         return self._next_at if self._found else float("inf")
 
     async def write(self, policy: Policy) -> None:
-        """Write some of them. Raises what the database raises."""
+        """Write some of them."""
         now = asyncio.get_running_loop().time()
         self._next_at = now + SPACING_SECONDS
         taken = [self._found.pop(delivery_id) for delivery_id in list(islice(self._found, LIMIT))]
-        failures = [(wait, reason) for wait, reason in taken if self._backlog.still(wait)]
-        if any(reason is None for _, reason in failures) and now >= self._at_work_until:
-            self._at_work = await all_at_work(self._database.pool, policy)
-            took = asyncio.get_running_loop().time() - now
-            self._at_work_until = now + took * AT_WORK_SHARE
-        for wait, reason in failures:
-            delivery = wait.delivery
-            if reason is not None:
-                why = NoDriver(reason)
-            else:
-                why = why_no_driver(delivery.pickup, delivery.zone, radius_km(delivery, policy), self._at_work)
+        for number, wait in enumerate(taken, start=1):
+            if not self._backlog.still(wait):
+                continue
+            why = self._why(wait, policy)
             wait.checked_at = now
             again = now >= wait.recorded_at + SAME_FAILURE_RECORDED_EVERY.total_seconds()
-            if self._backlog.still(wait) and (again or why.reason != wait.recorded_reason):
+            if again or why.reason != wait.recorded_reason:
                 wait.recorded_reason, wait.recorded_at = why.reason, now
                 RECORDED.labels(why.reason).inc()
-                self._executor.submit(NoteFailedSearch(delivery.id, why.reason, nearest=why.nearest))
+                self._executor.submit(NoteFailedSearch(wait.delivery.id, why.reason, nearest=why.nearest))
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+
+    def _why(self, wait: Wait, policy: Policy) -> NoDriver:
+        """Why no driver can get it, or why there are none: in its own zone, otherwise in those that help."""
+        delivery = wait.delivery
+        for zones in ((delivery.zone,), helping(delivery, self._zones.current)):
+            reason = self._why_not_these(wait, zones, policy)
+            if reason is not None:
+                return NoDriver(reason)
+        radius, now = radius_km(delivery, policy), self._clock.now()
+        around = self._fleet.nearby.around(delivery.pickup, delivery.zone, radius, now, policy)
+        return why_no_driver(delivery.pickup, delivery.zone, radius, around)
+
+    def _why_not_these(self, wait: Wait, zones: tuple[str, ...], policy: Policy) -> str | None:
+        """Why none of the dispatchable drivers of these zones in the radius got it; None if there are none."""
+        delivery, nearby, now = wait.delivery, self._fleet.nearby, self._clock.now()
+        free = nearby.free(zones, now, policy)
+        free = free.only(np.flatnonzero(distances(free.places, delivery.pickup) <= radius_km(delivery, policy)))
+        if not len(free):
+            return None
+        excluded = wait.excluded(self._clock, policy)
+        has_all = nearby.who_has(free.ids, delivery.requirements)
+        in_time = nearby.who_is_in_time(free, delivery, now, policy)
+        reasons = {excluded.get(driver_id, "given_another") for driver_id in free.ids[has_all & in_time]}
+        if not has_all.all():
+            reasons.add(REQUIREMENTS)
+        if not in_time.all():
+            reasons.add(SHIFT_ENDS)
+        return why_not_these(reasons, {*excluded.values(), REQUIREMENTS, SHIFT_ENDS})

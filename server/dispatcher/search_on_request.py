@@ -1,10 +1,9 @@
 """A search for one delivery on request, on any node: an offer, or the drivers nearby and why none of them fits.
 
-It does not need the lease; the rules decide about its offer as about the matcher's.
+It reads the database, so it does not need the lease. The rules decide about its offer as about the matcher's.
 """
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
@@ -20,10 +19,12 @@ from server.dispatch.offers import UNFIT, dispatchable, exclusion, helping, unfi
 from server.dispatch.policy import Policy
 from server.dispatch.reasons import LOST_RACE, TRIP_TOO_LONG, NoDriver, why_no_driver, why_not_these
 from server.dispatch.travel import haversine_km
-from server.dispatcher.search import UNSTORED_SECONDS, Finder, Place, box_around, radius_km
+from server.dispatcher.backlog import radius_km
+from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
+from server.sockets.positions import Positions
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.reads.waiting import Box, all_at_work, nearest_drivers, read_deliveries
+from server.store.reads.waiting import Box, all_at_work, box_around, nearest_drivers, read_deliveries
 from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
@@ -69,13 +70,21 @@ class SearchOnRequest:
     """Searches for one delivery at a time."""
 
     def __init__(
-        self, *, database: Database, executor: Executor, policies: Policies, zones: KnownZones, finder: Finder
+        self,
+        *,
+        database: Database,
+        executor: Executor,
+        policies: Policies,
+        zones: KnownZones,
+        positions: Positions,
+        fleet: LiveFleet,
     ) -> None:
         self._database = database
         self._executor = executor
         self._policies = policies
         self._zones = zones
-        self._finder = finder
+        self._positions = positions
+        self._fleet = fleet
 
     async def search(
         self, delivery_id: str, actor: Actor = SYSTEM, *, early: bool = True
@@ -169,18 +178,16 @@ class SearchOnRequest:
 
         If its own zone has no driver and escalation has widened the search, also looks in the zones that help.
         """
-        around = await self._finder.in_index([delivery], self._policies.current)
-        found = around.drivers[delivery.zone] if around is not None else {}
-        shown = {driver_id: (driver.lat, driver.lon) for driver_id, driver in found.items()}
-        pair, others = await self._look_in([delivery.zone], delivery, lost, shown)
+        await self._positions.store(everything=not self._fleet.ready)
+        pair, others = await self._look_in((delivery.zone,), delivery, lost)
         helpers = helping(delivery, self._zones.current)
         if pair is None and helpers:
-            pair, more = await self._look_in(helpers, delivery, lost, {})
+            pair, more = await self._look_in(helpers, delivery, lost)
             others += more
         return pair, _nearest(others)
 
     async def _look_in(
-        self, zones: Iterable[str], delivery: Delivery, lost: dict[str, str], shown: dict[str, Place]
+        self, zones: tuple[str, ...], delivery: Delivery, lost: dict[str, str]
     ) -> tuple[Pair | None, list[NotChosen]]:
         policy = self._policies.current
         radius, pickup = radius_km(delivery, policy), delivery.pickup
@@ -188,12 +195,12 @@ class SearchOnRequest:
         for zone in zones:
             box = Box(zone, *box_around(pickup.lat, pickup.lon, radius))
             now, of_zone = await nearest_drivers(
-                self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=list(shown)
+                self._database.pool, box, pickup.lat, pickup.lon, AROUND_LIMIT, among=self._fleet.near(delivery, zone)
             )
             drivers += of_zone
         free, others = [], []
         for driver in drivers:
-            place = self._place(driver, shown, now)
+            place = self._place(driver)
             if place is None:
                 continue
             km = haversine_km(pickup.lat, pickup.lon, *place)
@@ -213,15 +220,13 @@ class SearchOnRequest:
                 others.append(NotChosen(driver_id, reason, round(km, 2)))
         return next(iter(matching.pairs), None), others
 
-    def _place(self, driver: Driver, shown: dict[str, Place], now: datetime) -> Place | None:
-        """The position in the index, otherwise the last one received."""
-        if driver.id in shown:
-            return shown[driver.id]
-        if driver.position is None:
+    def _place(self, driver: Driver) -> tuple[float, float] | None:
+        """The stored position, or a newer one that this node knows."""
+        stored = driver.position
+        if stored is None:
             return None
-        since = now - timedelta(seconds=UNSTORED_SECONDS)
-        heard = self._finder.latest_position(driver.id, driver.position.lat, driver.position.lon, since)
-        return heard.lat, heard.lon
+        known = self._fleet.where(driver.id)
+        return known[:2] if known is not None and known[2] > stored.at.timestamp() else (stored.lat, stored.lon)
 
 
 def _with_nearest(not_taken: list[NotChosen], why: NoDriver) -> list[NotChosen]:

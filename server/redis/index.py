@@ -31,7 +31,7 @@ from server.dispatch.model import Delivery, Driver, Position
 from server.dispatch.offers import dispatchable
 from server.dispatch.policy import Policy
 from server.redis.bus import BOARD, DISPATCH, Bus, node_channel
-from server.redis.hints import NodeHint, write_hint
+from server.redis.hints import FleetHint, NodeHint, write_fleet_hint, write_hint
 from server.redis.pipe import Command
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
@@ -54,10 +54,8 @@ _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
 class Geo:
     """Collects the changes of commits until the bus writes its next pipeline; the last state of each thing counts.
 
-    `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a wake-up or a hint need
-    not leave this process. `wakers` are called when a driver became dispatchable without a commit. `placed` is called
-    with every driver in a commit, and with drivers who became dispatchable by a position: zone, id, and latitude and
-    longitude if they are dispatchable.
+    `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a hint need not leave
+    this process.
     """
 
     def __init__(
@@ -71,8 +69,6 @@ class Geo:
         alone: Callable[[], bool],
     ) -> None:
         self.holds_lease: Callable[[], bool] = lambda: False
-        self.wakers: list[Callable[[], None]] = []
-        self.placed: list[Callable[[str, str, tuple[float, float] | None], None]] = []
         self._bus = bus
         self._pool = pool
         self._node_id = node_id
@@ -83,6 +79,8 @@ class Geo:
         self._statuses: dict[str, str] = {}
         self._offers: dict[str, tuple[float, str] | None] = {}
         self._messages: dict[str, NodeHint] = {}
+        self._drivers: dict[str, tuple[datetime, Driver]] = {}
+        self._waiting: set[str] = set()
         self._board_at = 0.0
         self._board_later: asyncio.TimerHandle | None = None
         bus.sources.append(self._commands)
@@ -92,15 +90,10 @@ class Geo:
         for event in commit.events:
             self._note_event(event, commit.at)
         policy = self._policy()
-        freed = False
         rezoned = self._leave_zones(commit.events)
         for driver in commit.drivers:
             self._statuses[driver.id] = "busy" if driver.busy else driver.availability
-            place = self._place(driver, commit.at, policy)
-            self._places[driver.zone][driver.id] = place
-            freed = freed or place is not None
-            for placed in self.placed:
-                placed(driver.zone, driver.id, place)
+            self._places[driver.zone][driver.id] = self._place(driver, commit.at, policy)
             node = driver.session_node
             if driver.id in rezoned and node is not None and node != self._node_id:
                 self._for_node(node).zones.append((driver.id, driver.zone))
@@ -109,8 +102,9 @@ class Geo:
             if node is not None and node != self._node_id:
                 self._for_node(node).messages.append((message.driver_id, message.seq, message.body))
         if not self._alone():
-            if not self.holds_lease() and (freed or any(_waits(d) for d in commit.deliveries)):
-                self._bus.hint(DISPATCH)
+            if not self.holds_lease():
+                self._drivers.update((driver.id, (commit.at, driver)) for driver in commit.drivers)
+                self._waiting.update(delivery.id for delivery in commit.deliveries if _waits(delivery))
             self._hint_board()
         self._bus.wake()
 
@@ -122,8 +116,6 @@ class Geo:
                 left, _ = event.changes["zone"]
                 rezoned.add(event.driver_id)
                 self._places[left][event.driver_id] = None
-                for placed in self.placed:
-                    placed(left, event.driver_id, None)
         return rezoned
 
     def _note_event(self, event: Event, now: datetime) -> None:
@@ -167,13 +159,6 @@ class Geo:
         self._board_later = None
         self._bus.hint(BOARD)
 
-    def wake_matcher(self) -> None:
-        """A driver became dispatchable without a commit: wake the matcher, on whichever node it runs."""
-        for wake in self.wakers:
-            wake()
-        if not self.holds_lease():
-            self._bus.hint(DISPATCH)
-
     def _commands(self) -> Iterable[Command]:
         """The collected changes in as few commands as possible; keys before hints, without repeats."""
         commands: list[Command] = []
@@ -189,22 +174,25 @@ class Geo:
                 commands.append(("PSETEX", self._bus.offer_key(offer_id), max(1, round(shown[0] * 1000)), shown[1]))
         for node_id, hint in self._messages.items():
             commands.append(("PUBLISH", self._bus.prefix + node_channel(node_id), write_hint(hint)))
+        if self._drivers or self._waiting:
+            drivers = [(at, structs.replace(driver, name="", phone=None)) for at, driver in self._drivers.values()]
+            news = FleetHint(drivers, list(self._waiting))
+            commands.append(("PUBLISH", self._bus.prefix + DISPATCH, write_fleet_hint(news)))
+            self._drivers.clear()
+            self._waiting.clear()
         self._places.clear()
         self._statuses.clear()
         self._offers.clear()
         self._messages.clear()
         return commands
 
-    async def add_dispatchable(self, driver_ids: Iterable[str]) -> bool:
-        """Add the dispatchable ones to the index at their stored positions; returns whether there were any."""
+    async def add_dispatchable(self, driver_ids: Iterable[str]) -> None:
+        """Add the dispatchable ones to the index at their stored positions."""
         rows = await dispatchable_among(self._pool, self._policy(), list(driver_ids))
         for driver_id, zone, lat, lon in rows:
             self._places[zone][driver_id] = (lat, lon)
-            for placed in self.placed:
-                placed(zone, driver_id, (lat, lon))
         if rows:
             self._bus.wake()
-        return bool(rows)
 
     async def reconcile(self) -> int:
         """Compare every zone's index with PostgreSQL, add missing drivers and remove wrong ones. Returns how many
@@ -223,17 +211,12 @@ class Geo:
             return 0
         rows = await dispatchable_among(self._pool, policy, among)
         found = {(zone, driver_id): (lat, lon) for driver_id, zone, lat, lon in rows}
-        added = 0
         for zone, ids in doubtful.items():
             for driver_id in ids:
                 place = found.get((zone, driver_id))
-                missing = place is not None and driver_id not in shown[zone]
-                added += missing
-                if missing or place is None:
+                if place is None or driver_id not in shown[zone]:
                     self._places[zone].setdefault(driver_id, place)
         self._bus.wake()
-        if added:
-            self.wake_matcher()
         return len(among)
 
     async def _shown(self, zones: Iterable[str]) -> dict[str, set[str]]:

@@ -15,7 +15,8 @@ from prometheus_client import Counter
 from server.contract.commit import Committed
 from server.dispatch.model import Driver, Position
 from server.dispatch.positions import Seen, judge
-from server.redis.bus import Bus
+from server.redis.bus import DISPATCH, Bus
+from server.redis.hints import FleetHint, write_fleet_hint
 from server.redis.index import GEO_LATITUDE
 from server.redis.pipe import Command
 from server.store.clock import DatabaseClock, to_millisecond
@@ -37,7 +38,9 @@ class Positions:
     """The latest used position of each driver that this node received, and a doubtful one after it. Supervise `flush`.
 
     `appeared` is called after a flush with the drivers who have a recent position in the database and had none before:
-    they may have become dispatchable. The zone of a driver with a position here comes from `learn`, from commits and
+    they may have become dispatchable. `heard` is called at once with every used position (driver id, lat, lon, time in
+    Unix seconds), `heard_call` with every call. If `shares` says so, the node with the lease is sent them with the next
+    pipeline. The zone of a driver with a position here comes from `learn`, from commits and
     hints, and from every write to the database: it repairs what a lost hint would have said.
     """
 
@@ -50,6 +53,9 @@ class Positions:
         fresh_seconds: Callable[[], float],
     ) -> None:
         self.appeared: list[Callable[[list[str]], None]] = []
+        self.heard: Callable[[str, float, float, float], None] = lambda *_: None
+        self.heard_call: Callable[[str, float], None] = lambda *_: None
+        self.shares: Callable[[], bool] = lambda: False
         self._pool = pool
         self._bus = bus
         self._clock = clock
@@ -63,6 +69,8 @@ class Positions:
         self._unstored: set[str] = set()
         self._urgent: set[str] = set()
         self._calls: dict[str, datetime] = {}
+        self._called: dict[str, float] = {}
+        self._writing: frozenset[str] = frozenset()
         self._one_at_a_time = asyncio.Lock()
         bus.sources.append(self._commands)
 
@@ -96,6 +104,7 @@ class Positions:
         stored = self._stored_at.get(driver_id)
         if stored is None or now - stored > self._fresh_seconds() / 2:
             self._urgent.add(driver_id)
+        self.heard(driver_id, lat, lon, now)
 
     def learn(self, driver: Driver) -> None:
         """Remember the zone and the stored position of a driver. The next position is judged by the stored one, unless
@@ -120,7 +129,21 @@ class Positions:
 
     def called(self, driver_id: str) -> None:
         """A driver made an authenticated call."""
-        self._calls[driver_id] = self._clock.now()
+        now = self._clock.now()
+        self._calls[driver_id] = now
+        self.heard_call(driver_id, now.timestamp())
+        if self.shares():
+            self._called[driver_id] = now.timestamp()
+            self._bus.wake()
+
+    def must_be_stored(self, driver_id: str) -> bool:
+        """Whether the rules know of this driver only by a position or call that is not in the database yet."""
+        return driver_id in self._urgent or driver_id in self._calls or driver_id in self._writing
+
+    def where(self, driver_id: str) -> tuple[float, float, float] | None:
+        """Latitude, longitude and time (Unix seconds) of the newest used position that this node received, if any."""
+        seen = self._latest.get(driver_id)
+        return (seen.lat, seen.lon, seen.at) if seen is not None else None
 
     def latest(self, driver_id: str) -> Position | None:
         """The newest used position that this node received, if any."""
@@ -143,15 +166,24 @@ class Positions:
                 self.forget(driver_id)
 
     def _commands(self) -> Iterable[Command]:
-        """GEOADD XX: moves drivers who are in the index, and adds nobody."""
+        """GEOADD XX: moves drivers who are in the index, and adds nobody. And the same for the node with the lease."""
         by_zone: dict[str, list[Any]] = {}
+        places: list[tuple[str, float, float, float]] = []
         for driver_id in self._moved:
             zone = self._zones.get(driver_id)
             seen = self._latest.get(driver_id)
             if zone is not None and seen is not None and abs(seen.lat) <= GEO_LATITUDE:
                 by_zone.setdefault(zone, []).extend((seen.lon, seen.lat, driver_id))
+            if seen is not None:
+                places.append((driver_id, seen.lat, seen.lon, seen.at))
+        commands: list[Command] = [("GEOADD", self._bus.geo_key(zone), "XX", *all_) for zone, all_ in by_zone.items()]
+        calls = list(self._called.items())
         self._moved.clear()
-        return [("GEOADD", self._bus.geo_key(zone), "XX", *places) for zone, places in by_zone.items()]
+        self._called.clear()
+        if (places or calls) and self.shares():
+            hint = FleetHint(places=places, calls=calls)
+            commands.append(("PUBLISH", self._bus.prefix + DISPATCH, write_fleet_hint(hint)))
+        return commands
 
     async def flush(self) -> None:
         """To Redis every 250 ms; to the database every 5 s, or at once if the stored one is missing or old."""
@@ -184,6 +216,7 @@ class Positions:
 
     async def _store(self, everything: bool) -> None:
         calls, self._calls = self._calls, {}
+        self._writing = frozenset(calls) | self._urgent
         due = self._unstored if everything else self._urgent
         rows = sorted(((i, self._latest[i]) for i in due if i in self._latest), key=itemgetter(0))
         urgent = [driver_id for driver_id, _ in rows if driver_id in self._urgent]
@@ -202,6 +235,8 @@ class Positions:
             self._unstored.update(driver_id for driver_id, _ in rows)
             self._urgent.update(urgent)
             raise
+        finally:
+            self._writing = frozenset()
         for driver_id, seen in rows:
             self._stored_at[driver_id] = seen.at
         if urgent:

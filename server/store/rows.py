@@ -107,8 +107,13 @@ def rows_of(answer: Any) -> Rows:
     for row in _decode(_assignment_rows, found[2]):
         if row[1] in deliveries:
             deliveries[row[1]].assignments[row[0]] = Assignment(*row)
-    drivers = {row[0]: driver_of([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, found[3])}
+    drivers = {driver.id: driver for driver in drivers_of(found[3])}
     return Rows(now, xid, has_webhooks, dead_nodes or [], deliveries, drivers)
+
+
+def drivers_of(text: str | None) -> list[Driver]:
+    """The drivers of a JSON list of DRIVER_COLUMNS, each with a list of where they are, in order of their ids."""
+    return [driver_of([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
 
 
 def driver_of(columns: Sequence[Any]) -> Driver:

@@ -1,4 +1,4 @@
-"""Who gets whom: the pure function in many sizes, and one order among many drivers, in Redis and end to end."""
+"""Who gets whom: the pure functions in many sizes, and one order among many drivers, end to end."""
 
 import asyncio
 import gc
@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import asyncpg
 import numpy as np
-import redis.asyncio
 from scipy.optimize import linear_sum_assignment
 
-from server.dispatch.matching import Candidate, Waiting, match
+from server.dispatch.matching import Candidate, Waiting, best_pairs, match
+from server.dispatch.model import Driver, Position
+from server.dispatch.planning.nearby import Nearby, unit
 from server.dispatch.policy import DEFAULT_POLICY
-from server.dispatcher.search import FEWEST, FIRST_KM, LEAST_KM, NEAREST, SHRINK
+from server.dispatch.travel import EARTH_RADIUS_KM
 from server.ids import new_id
-from tests.bench.figures import Result, at, short, spread, told
+from tests.bench.figures import Result, at, short, told
 from tests.bench.fleet import CENTRE, Shop, drivers, off_the_road, on_the_road, somewhere
 from tests.bench.orders import Load
 from tests.bench.stand import Failed, Servers, Stand, stand
@@ -55,7 +56,7 @@ async def run(servers: Servers, quick: bool) -> Result:
     result = Result("matching", "Matching", {"drivers": many, "waiting": max(WAITING)})
     result.figures["pure"] = _pure(quick)
     result.limits["pure"] = {f"{w}x{d}": _parts(w, d) for w, d in ((200, 2_000), (1, MANY))}
-    result.figures["redis"], result.limits["redis"] = await _in_redis(servers, many)
+    result.figures["picture"] = _picture(quick)
     await _end_to_end(result, servers, many, 3.0 if quick else 10.0)
     _tell(result, many)
     return result
@@ -82,6 +83,33 @@ def _pure(quick: bool) -> list[dict[str, Any]]:
             )
         del free
         gc.collect()
+    return found
+
+
+def _picture(quick: bool) -> list[dict[str, Any]]:
+    """Milliseconds to find out who is free, and then pairs, as the matcher does it with its picture of the fleet."""
+    found = []
+    for number in DRIVERS:
+        if quick and number > 10_000:
+            continue
+        chance = random.Random(number)
+        nearby = Nearby()
+        for _ in range(number):
+            place = Position(*somewhere(chance), NOW)
+            nearby.put(Driver(new_id(), "crowd", "default", 1, "available", NOW, session_id=new_id(), position=place))
+        free = nearby.free(["default"], NOW, DEFAULT_POLICY)
+        for waits in (1, 200):
+            pickups = np.array([unit(*somewhere(chance)) for _ in range(waits)])
+            least = np.full(waits, math.cos(5 / EARTH_RADIUS_KM))
+            ages = np.array([float(chance.randrange(600)) for _ in range(waits)])
+            found.append(
+                {
+                    "drivers": number,
+                    "waiting": waits,
+                    "freeMs": _median_ms(partial(nearby.free, ["default"], NOW, DEFAULT_POLICY)),
+                    "pairsMs": _median_ms(partial(best_pairs, pickups, least, ages, free.places, DEFAULT_POLICY)),
+                }
+            )
     return found
 
 
@@ -115,34 +143,6 @@ def _median_ms(work: Callable[[], object], within: float = 0.4, most: int = 15) 
     return round(1000 * at(sorted(took), 0.5), 3)
 
 
-async def _in_redis(servers: Servers, many: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The nearest of so many members around a point, as the matcher asks for them."""
-    chance = random.Random(4)
-    searched, pinged, first_km = [], [], FIRST_KM
-    async with redis.asyncio.from_url(servers.redis_url) as client:
-        await client.flushall()
-        for _ in range(0, many, 1000):
-            places: list[Any] = []
-            for _ in range(1000):
-                lat, lon = somewhere(chance)
-                places += (lon, lat, new_id())
-            await client.execute_command("GEOADD", "bench:geo", *places)  # type: ignore[no-untyped-call]
-        for _ in range(300):
-            lat, lon = somewhere(chance)
-            started = perf_counter()
-            near, km = await client.execute_command(  # type: ignore[no-untyped-call]
-                "EVAL", NEAREST, 1, "bench:geo", FEWEST + 1, first_km, lon, lat, DEFAULT_POLICY.search_radius_km
-            )
-            searched.append(perf_counter() - started)
-            first_km = max(SHRINK * float(km), LEAST_KM)
-            assert len(near) == FEWEST + 1
-            started = perf_counter()
-            await client.ping()
-            pinged.append(perf_counter() - started)
-        await client.flushall()
-    return {"drivers": many, "ms": spread(searched)}, {"pingMs": spread(pinged)}
-
-
 class Corner(Shop):
     """Orders from where the drivers at the corner stand."""
 
@@ -155,7 +155,7 @@ class Corner(Shop):
 
 
 async def _end_to_end(result: Result, servers: Servers, many: int, seconds: float) -> None:
-    """One order at a time with so many drivers in the index: posted, found, offered, on the socket."""
+    """One order at a time with so many drivers at work: posted, found, offered, on the socket."""
     async with stand(servers) as server:
         fleet = await drivers(server, CORNER)
         for number, driver in enumerate(fleet):
@@ -181,7 +181,7 @@ async def _end_to_end(result: Result, servers: Servers, many: int, seconds: floa
             search = "callboard_matcher_search_seconds"
             rounds = after[f"{search}_count"] - before[f"{search}_count"]
             result.figures[name] = {
-                "driversInIndex": crowd + CORNER,
+                "drivers": crowd + CORNER,
                 "orders": len(load.wholes),
                 "ms": load.latencies(),
                 "searchMs": round(1000 * (after[f"{search}_sum"] - before[f"{search}_sum"]) / max(1.0, rounds), 3),
@@ -190,19 +190,18 @@ async def _end_to_end(result: Result, servers: Servers, many: int, seconds: floa
 
 
 async def _crowd(servers: Servers, server: Stand, number: int) -> None:
-    """Put them into the database, and wait until the server has put them into its index."""
+    """Put them into the database, and wait until the server knows them."""
     connection = await asyncpg.connect(server.database_url)
     try:
         await connection.execute(CROWD, number, *map(float, CENTRE), CORNER_KM, 4.0, timeout=120)
         await connection.execute("ANALYZE drivers, driver_positions", timeout=60)
     finally:
         await connection.close()
-    async with redis.asyncio.from_url(servers.redis_url) as client:
-        deadline = perf_counter() + 60
-        while await client.zcard("callboard:drivers:geo:default") < number + CORNER:
-            if perf_counter() > deadline:
-                raise Failed("the geo index was not filled within a minute")
-            await asyncio.sleep(0.25)
+    for _ in range(120):
+        if (await server.metrics())["callboard_fleet_drivers"] >= number:
+            return
+        await asyncio.sleep(0.5)
+    raise Failed("the server did not read all drivers within a minute")
 
 
 def _tell(result: Result, many: int) -> None:
@@ -221,15 +220,20 @@ def _tell(result: Result, many: int) -> None:
     if largest is not None:
         alone = result.limits["pure"][f"1x{MANY}"]["distancesMs"]
         result.line(
-            f"1 waiting, {MANY:,} drivers, without an index",
+            f"1 waiting, {MANY:,} drivers, as objects",
             f"{short(largest['ms'])} ms",
             limit=f"numpy's distances {short(alone)} ms",
         )
-    result.line(
-        f"1 order, {many:,} drivers in Redis: the nearest of them",
-        told(result.figures["redis"]["ms"]),
-        limit=f"a ping {told(result.limits['redis']['pingMs'])}",
-    )
+    pictures = {(row["waiting"], row["drivers"]): row for row in result.figures["picture"]}
+    for waits, number, most in ((1, 2_000, 0.5), (200, 2_000, 30.0)):
+        row = pictures[waits, number]
+        took = row["freeMs"] + row["pairsMs"]
+        result.line(
+            f"{waits} waiting, {number:,} drivers in the picture of the fleet",
+            f"{short(row['freeMs'])} ms to find who is free, {short(row['pairsMs'])} ms to pair",
+            f"{most} ms",
+            took < most,
+        )
     ms = result.figures["many"]["ms"]["postToOffer"]
     result.line(
         f"the same end to end, order posted to offer; search {short(result.figures['many']['searchMs'])} ms",

@@ -19,6 +19,7 @@ from server.store.reads import (
     deliveries,
     drivers,
     ending_offers,
+    fleet,
     index,
     insights,
     notices,
@@ -67,7 +68,6 @@ Statement = tuple[str, str, tuple[Any, ...]]
 def reading(s: Sample) -> Iterator[Statement]:
     """Name, SQL and arguments of what the pool's connections run."""
     fresh = (float(DEFAULT_POLICY.position_fresh_seconds), float(DEFAULT_POLICY.call_presence_seconds))
-    box = (["north"], [52.45], [52.55], [13.3], [13.5])
     for name, hours in WINDOWS.items():
         since = s.now - timedelta(hours=hours)
         for zone in (None, "north"):
@@ -131,9 +131,9 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0, 360.0)
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
-    yield "matcher: in boxes", waiting.DISPATCHABLE_IN_BOXES, (*fresh, *box)
-    yield "matcher: everybody at work", waiting.AT_WORK, fresh
-    yield "matcher: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
+    yield "matcher: drivers at work", fleet.SLICE, (fleet.FIRST_ID, 200)
+    yield "search on request: everybody at work", waiting.AT_WORK, fresh
+    yield "search on request: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)
     yield "index: dispatchable", index.IDS, (*fresh, GEO_LATITUDE)
     yield "index: open offers", index.OPEN_OFFERS, ()

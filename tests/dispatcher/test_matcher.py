@@ -10,10 +10,8 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch.model import Nearest
 from server.dispatch.policy import EscalationLevel
-from server.dispatcher import pace
 from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
-from server.ids import new_id
 from server.store.reads.operations import read_waiting
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
@@ -44,43 +42,6 @@ async def test_without_redis_everything_is_found_in_the_database(start: StartDis
     near = await dispatch.a_driver(NORTH + KM)
     assert not dispatch.node.bus.connected
     assert await offered(dispatch, await dispatch.an_order()) == near
-
-
-async def test_a_driver_missing_in_the_index_is_found(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.dispatcher.matcher.COMPLETE_SECONDS", 600.0)  # looking everywhere, now and then
-    dan = await dispatch.a_driver()
-    bus = dispatch.node.bus
-    await until(lambda: bus.redis.zscore(bus.geo_key("default"), dan))
-    await bus.redis.zrem(bus.geo_key("default"), dan)
-    far = await dispatch.an_order(NORTH + 50 * KM)  # its round forgets who was just freed
-    await until(lambda: _is(failure_of(dispatch, far), "no_driver_in_radius"))
-    assert await offered(dispatch, await dispatch.an_order()) == dan
-
-
-async def test_ghosts_in_the_index_hide_nobody(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many members that are no longer dispatchable that the search in the index sees nobody else."""
-    monkeypatch.setattr("server.dispatcher.matcher.COMPLETE_SECONDS", 600.0)  # looking everywhere, now and then
-    dan = await dispatch.a_driver(NORTH + 3 * KM)
-    bus = dispatch.node.bus
-    ghosts = [await dispatch.a_driver(NORTH + KM / 10) for _ in range(12)]
-    for ghost in ghosts:
-        await dispatch.done(c.EndShift(ghost, by(ghost)))
-    await until(lambda: bus.redis.zcard(bus.geo_key("default")))
-    places: list[Any] = [part for ghost in ghosts for part in (EAST, NORTH + KM / 10, ghost)]
-    await bus.redis.geoadd(bus.geo_key("default"), places)
-    assert await offered(dispatch, await dispatch.an_order()) == dan
-
-
-async def test_members_of_the_index_who_never_were_are_passed_over(
-    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("server.dispatcher.matcher.COMPLETE_SECONDS", 600.0)  # looking everywhere, now and then
-    dan = await dispatch.a_driver(NORTH + 3 * KM)
-    bus = dispatch.node.bus
-    await until(lambda: bus.redis.zcard(bus.geo_key("default")))
-    places: list[Any] = [part for _ in range(12) for part in (EAST, NORTH + KM / 10, new_id())]
-    await bus.redis.geoadd(bus.geo_key("default"), places)
-    assert await offered(dispatch, await dispatch.an_order()) == dan
 
 
 async def test_nobody_is_found_across_a_zone_or_beyond_the_radius(dispatch: Dispatch) -> None:
@@ -128,48 +89,6 @@ async def test_a_position_that_is_heard_makes_a_driver_findable_within_a_second(
     await until(lambda: _is(failure_of(dispatch, delivery_id), "no_driver_in_radius"))
     dispatch.node.positions.moved(dan, NORTH, EAST)
     assert await offered(dispatch, delivery_id) == dan
-
-
-async def test_the_first_position_right_after_the_first_sighting_is_believed(dispatch: Dispatch) -> None:
-    """The commit says that nobody could be sent there; what the database says later counts."""
-    await until(lambda: dispatch.node.lease.held)
-    for _ in range(3):
-        dan = new_id()
-        await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
-        await dispatch.connect(dan)
-        await dispatch.put(dan, NORTH, EAST)
-        assert await dispatch.node.geo.add_dispatchable([dan])
-        order = await dispatch.an_order()
-        assert await offered(dispatch, order) == dan
-        assert "delivery.search_failed" not in await dispatch.events(order)
-
-
-async def test_many_orders_without_drivers_are_searched_for_less_often(
-    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pace, "MANY", 1)
-    monkeypatch.setattr(pace, "REST", 1e9)
-    await until(lambda: dispatch.node.lease.held)
-    order = await dispatch.an_order()
-    matcher = dispatch.node.matcher
-    loop = asyncio.get_running_loop()
-
-    def put_off() -> bool:
-        wait = matcher._backlog.waits.get(order)
-        return wait is not None and wait.due > loop.time() + pace.RETRY_SECONDS + pace.STEP_SECONDS
-
-    await until(put_off)
-
-
-async def test_what_the_database_says_is_believed_over_an_earlier_commit(dispatch: Dispatch) -> None:
-    await until(lambda: dispatch.node.lease.held)
-    dan = new_id()
-    await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
-    await dispatch.connect(dan)
-    await dispatch.put(dan, NORTH, EAST)  # in no index yet
-    order = await dispatch.an_order()
-    assert await offered(dispatch, order) == dan
-    assert "delivery.search_failed" not in await dispatch.events(order)
 
 
 async def test_who_rejects_is_never_asked_again_and_the_next_is_at_once(dispatch: Dispatch) -> None:
@@ -245,25 +164,6 @@ async def test_when_drivers_are_too_few_each_gets_one_and_the_oldest_orders_are_
     assert set(found.values()) == set(drivers)
     assert Counter(found.values()).most_common(1)[0][1] == 1
     assert set(found) == set(orders[:5])
-
-
-async def test_a_driver_found_by_a_younger_orders_search_goes_to_the_older_order(
-    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Though nobody has said yet that the driver is free, and the old order is not searched for meanwhile."""
-    monkeypatch.setattr(pace, "RETRY_SECONDS", 600.0)
-    matcher = dispatch.node.matcher
-    old = await dispatch.an_order()
-    await until(lambda: _is(failure_of(dispatch, old), "no_driver_in_zone"))
-    monkeypatch.setattr(matcher._backlog, "placed", lambda *_: None)
-    matcher._scan_at = float("inf")
-    dan = await dispatch.a_driver()
-    bus = dispatch.node.bus
-    await until(lambda: bus.redis.zscore(bus.geo_key("default"), dan))
-    assert await dispatch.offered_to(old) is None
-    young = await dispatch.an_order()
-    assert await offered(dispatch, old) == dan
-    assert await dispatch.offered_to(young) is None
 
 
 async def test_a_rush_is_paired_one_to_one(dispatch: Dispatch) -> None:

@@ -1,8 +1,5 @@
-"""Finding drivers: SQL that agrees with the rule, boxes that hold their circles, a Redis that stops answering."""
+"""Finding drivers: SQL and columns that agree with the rule, and boxes that hold their circles."""
 
-import asyncio
-import select
-import time
 from datetime import timedelta
 from itertools import product
 from math import isnan
@@ -12,22 +9,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from server.dispatch.model import Point
 from server.dispatch.offers import dispatchable
+from server.dispatch.planning.nearby import Nearby
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import haversine_km
-from server.dispatcher import search
-from server.dispatcher.search import INDEX_SECONDS, box_around
 from server.ids import new_id
 from server.store.clock import SAMPLES, DatabaseTime
 from server.store.engine import Database
-from server.store.reads.waiting import Box, all_at_work, dispatchable_ids, dispatchable_in
+from server.store.reads.fleet import FIRST_ID, drivers_at_work
+from server.store.reads.waiting import all_at_work, box_around, dispatchable_among
 from server.store.rows import read_rows
-from tests.builders import a_delivery
-from tests.dispatcher.conftest import KM, PICKUP, Dispatch
-from tests.waiting import until
-
-NORTH, EAST = PICKUP
-EVERYWHERE = Box("default", -90, 90, -180, 180)
 
 STATES: list[dict[str, Any]] = [
     {"availability": availability, "active_count": active, "offered": offered, "seen": seen, "called": called}
@@ -67,10 +59,13 @@ async def test_the_database_calls_the_same_drivers_dispatchable_as_the_rule(data
     rows = await read_rows(database.pool, [], ids)
     free = {driver.id for driver in rows.drivers.values() if dispatchable(driver, rows.now, DEFAULT_POLICY) is None}
     assert 0 < len(free) < len(ids)
-    assert set((await dispatchable_ids(database.pool, DEFAULT_POLICY, ids))["default"]) == free
-    found, lats, lons = (await dispatchable_in(database.pool, DEFAULT_POLICY, [EVERYWHERE]))["default"]
-    assert set(found) == free
-    assert set(lats) == set(lons) == {50.0}
+    assert {row[0] for row in await dispatchable_among(database.pool, DEFAULT_POLICY, ids)} == free
+    nearby = Nearby()
+    for driver in await drivers_at_work(database.pool, FIRST_ID, len(ids) + 1):
+        nearby.put(driver)
+    found = nearby.free(["default"], rows.now, DEFAULT_POLICY)
+    assert set(found.ids) == free
+    assert set(found.lats) == set(found.lons) == {50.0}
     everybody = (await all_at_work(database.pool, DEFAULT_POLICY))["default"]
     at_work = {d.id: d for d in rows.drivers.values() if d.availability != "offline"}
     assert set(everybody.ids) == set(at_work)
@@ -81,6 +76,11 @@ async def test_the_database_calls_the_same_drivers_dispatchable_as_the_rule(data
         assert (state == "on_break") == (driver.availability == "on_break")
         occupied = driver.availability == "available" and (driver.busy or driver.open_offer_id is not None)
         assert (state == "occupied") == occupied
+    around = nearby.around(Point(50, 50), "default", 5, rows.now, DEFAULT_POLICY)["default"]
+    placed = dict(zip(everybody.ids, everybody.states, strict=True))
+    assert dict(zip(around.ids, around.states, strict=True)) == {
+        driver_id: placed[driver_id] for driver_id, driver in at_work.items() if driver.position is not None
+    }
 
 
 @given(
@@ -98,52 +98,6 @@ def test_a_box_holds_all_of_its_circle(lat: float, lon: float, other: float, far
 @pytest.mark.parametrize(("lat", "lon"), [(10.0, 179.99), (-10.0, -179.99), (89.97, 0.0), (-89.97, 20.0)])
 def test_a_box_goes_all_the_way_round_where_it_must(lat: float, lon: float) -> None:
     assert box_around(lat, lon, 5)[2:] == (-180, 180)
-
-
-async def test_redis_that_stops_answering_holds_up_nobody(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does an answer that comes too late for its question get to be the answer to the next."""
-    await until(lambda: dispatch.node.lease.held and dispatch.node.bus.connected)
-    dan = await dispatch.a_driver()
-    dora = await dispatch.a_driver(NORTH + 100 * KM)
-    finder = dispatch.node.matcher._finder
-    monkeypatch.setattr(search, "INDEX_REST_SECONDS", 600.0)
-    await dispatch.node.bus.redis.client_pause(600)
-    first = await dispatch.an_order()
-    await until(lambda: dispatch.offered_to(first))
-    assert await dispatch.offered_to(first) == dan
-    assert finder._ask_again_at > time.monotonic()
-    finder._ask_again_at = time.monotonic()
-    assert finder.index_usable
-    second = await dispatch.an_order(NORTH + 100 * KM)
-    await until(lambda: dispatch.offered_to(second))
-    assert await dispatch.offered_to(second) == dora
-
-
-async def test_a_node_that_was_busy_itself_does_not_blame_redis(
-    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its timer is due when it comes back, and the answer is there, unread: the answer counts."""
-    monkeypatch.setattr(search, "UNREAD_SECONDS", 30.0)
-    await until(lambda: dispatch.node.lease.held and dispatch.node.bus.connected)
-    finder = dispatch.node.matcher._finder
-    loop = asyncio.get_running_loop()
-    await finder.in_index([a_delivery()], dispatch.node.policies.current)
-    await dispatch.node.bus.redis.client_pause(50)
-    connection: Any = finder._pipe._connection
-    send = connection.send_packed_command
-
-    def be_busy() -> None:
-        answer_is_there, _, _ = select.select([connection._writer.get_extra_info("socket")], [], [], 30)
-        assert answer_is_there
-        time.sleep(2 * INDEX_SECONDS)
-
-    async def send_and_be_busy(*args: Any, **options: Any) -> None:
-        await send(*args, **options)
-        loop.call_soon(be_busy)
-
-    connection.send_packed_command = send_and_be_busy
-    assert await finder.in_index([a_delivery()], dispatch.node.policies.current) is not None
-    assert finder.index_usable
 
 
 async def test_the_databases_time_is_never_ahead_of_what_it_said(database: Database) -> None:

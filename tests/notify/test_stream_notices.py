@@ -31,7 +31,8 @@ async def pinging(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 async def assign(site: Site, dan: Driver, **changes: Any) -> dict[str, Any]:
-    delivery = await site.delivery(**changes)
+    """An order that ops give him before the matcher may offer it."""
+    delivery = await site.delivery(dispatchAt="2099-02-01T11:00:00Z", **changes)
     body = {"driverId": dan.id, "reason": "he is next door", "mode": "assign"}
     assigned = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=body)
     assert assigned.status_code == 201, assigned.text

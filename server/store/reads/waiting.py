@@ -3,20 +3,22 @@
 The results are hints: the commands made from them check everything again under lock.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 
 from server.dispatch.model import Delivery, Driver
-from server.dispatch.offers import has_all
 from server.dispatch.policy import Policy
 from server.dispatch.reasons import AtWork
 from server.store.connections import Pool
 from server.store.rows import read_rows
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
+KM_PER_DEGREE: Final = 111.19
+"""Of latitude; of longitude at the equator."""
 
 DISPATCHABLE: Final = """
     d.availability = 'available' AND d.active_count < d.capacity AND d.open_offer_id IS NULL AND d.active
@@ -33,16 +35,6 @@ JOIN drivers d ON d.id = asked.id JOIN driver_positions p ON p.driver_id = d.id
 WHERE {DISPATCHABLE}
 """
 DISPATCHABLE_AMONG: Final = f"SELECT d.id, d.zone, p.lat, p.lon {_AMONG}"
-DISPATCHABLE_IDS_AMONG: Final = f"SELECT d.zone, string_agg(d.id::text, ',') {_AMONG} GROUP BY d.zone"
-_IN_BOXES: Final = """
-FROM unnest($3::text[], $4::float8[], $5::float8[], $6::float8[], $7::float8[]) AS b (zone, south, north, west, east)
-JOIN drivers d ON d.zone = b.zone
-JOIN driver_positions p ON p.driver_id = d.id AND p.lat BETWEEN b.south AND b.north AND p.lon BETWEEN b.west AND b.east
-"""
-DISPATCHABLE_IN_BOXES: Final = f"""
-SELECT d.zone, array_agg(d.id::text), array_agg(p.lat), array_agg(p.lon)
-{_IN_BOXES} WHERE {DISPATCHABLE} GROUP BY d.zone
-"""
 AT_WORK: Final = f"""
 SELECT d.zone, array_agg(d.id::text), array_agg(coalesce(p.lat, 'NaN')), array_agg(coalesce(p.lon, 'NaN')),
        array_agg(CASE WHEN {DISPATCHABLE} THEN 'free' WHEN d.availability = 'on_break' THEN 'on_break'
@@ -52,9 +44,6 @@ SELECT d.zone, array_agg(d.id::text), array_agg(coalesce(p.lat, 'NaN')), array_a
 FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
 WHERE d.active AND d.availability IN ('available', 'on_break', 'paused') GROUP BY d.zone
 """  # noqa: S608 - constants
-TAGS: Final = (
-    "SELECT d.id::text, d.tags FROM unnest($1::text[]::uuid[]) AS asked (id) JOIN drivers d ON d.id = asked.id"
-)
 WAITING: Final = """
 SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL AND held_until IS NULL
   AND (details IS NULL OR NOT details ? 'warnings' OR details ? 'checked')
@@ -98,26 +87,6 @@ async def dispatchable_among(
     return await pool.fetch(DISPATCHABLE_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
 
 
-async def dispatchable_ids(pool: Pool, policy: Policy, driver_ids: Sequence[str]) -> dict[str, list[str]]:
-    """The dispatchable ones among these drivers, by zone."""
-    rows = await pool.fetch(DISPATCHABLE_IDS_AMONG, *_freshness(policy), driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
-    return {zone: ids.split(",") for zone, ids in rows}
-
-
-async def lacking_tags(pool: Pool, driver_ids: Sequence[str], requirements: Sequence[str]) -> list[str]:
-    """The drivers among these who do not have all of these tags."""
-    rows = await pool.fetch(TAGS, driver_ids, timeout=QUERY_TIMEOUT_SECONDS)
-    return [driver_id for driver_id, tags in rows if not has_all(tags or (), requirements)]
-
-
-async def dispatchable_in(
-    pool: Pool, policy: Policy, boxes: Iterable[Box]
-) -> dict[str, tuple[list[str], list[float], list[float]]]:
-    """All dispatchable drivers in these boxes, one box per zone: zone -> (ids, lats, lons)."""
-    rows = await pool.fetch(DISPATCHABLE_IN_BOXES, *_freshness(policy), *_columns(boxes), timeout=QUERY_TIMEOUT_SECONDS)
-    return {zone: (ids, lats, lons) for zone, ids, lats, lons in rows}
-
-
 async def all_at_work(pool: Pool, policy: Policy) -> dict[str, AtWork]:
     """All drivers at work now, by zone."""
     rows = await pool.fetch(AT_WORK, *_freshness(policy), timeout=QUERY_TIMEOUT_SECONDS)
@@ -142,5 +111,14 @@ def _freshness(policy: Policy) -> tuple[float, float]:
     return float(policy.position_fresh_seconds), float(policy.call_presence_seconds)
 
 
-def _columns(boxes: Iterable[Box]) -> list[tuple[Any, ...]]:
-    return list(zip(*((b.zone, b.south, b.north, b.west, b.east) for b in boxes), strict=True))
+def box_around(lat: float, lon: float, km: float) -> tuple[float, float, float, float]:
+    """South, north, west and east of a circle, a little generous. All the way round near the poles and where it
+    crosses the 180th meridian.
+    """
+    high = 1.01 * km / KM_PER_DEGREE
+    south, north = max(-90.0, lat - high), min(90.0, lat + high)
+    narrowest = math.cos(math.radians(max(abs(south), abs(north))))
+    wide = high / narrowest if narrowest > 0.01 else 360.0
+    if lon - wide < -180 or lon + wide > 180:
+        return south, north, -180.0, 180.0
+    return south, north, lon - wide, lon + wide

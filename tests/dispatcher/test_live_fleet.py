@@ -1,0 +1,226 @@
+"""What the node with the lease knows of the drivers: what was answered counts at once, what was lost is repaired."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from server.dispatch import commands as c
+from server.dispatch.model import Driver
+from server.dispatcher import live_fleet, matcher
+from server.dispatcher.live_fleet import LiveFleet
+from server.ids import new_id
+from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.waiting import until
+
+NORTH, EAST = PICKUP
+NEVER = 600.0
+ROUNDS = 50
+
+
+def fleet_of(dispatch: Dispatch) -> LiveFleet:
+    return dispatch.node.matcher.fleet
+
+
+async def offered(dispatch: Dispatch, delivery_id: str) -> str:
+    """Whom the delivery was offered to."""
+    return await until(lambda: dispatch.offered_to(delivery_id)) or ""
+
+
+class Return:
+    """How a driver leaves, and comes back with an answer."""
+
+    def __init__(self, dispatch: Dispatch, driver_id: str) -> None:
+        self.dispatch = dispatch
+        self.driver_id = driver_id
+
+    async def resume(self) -> None:
+        await self.dispatch.done(c.Pause(self.driver_id, by(self.driver_id)))
+        await self.dispatch.done(c.Resume(self.driver_id, by(self.driver_id)))
+
+    async def complete(self) -> None:
+        order = await self.dispatch.an_order()
+        assert await offered(self.dispatch, order) == self.driver_id
+        offer_id = await self.dispatch.open_offer(order)
+        answer = await self.dispatch.done(c.AcceptOffer(offer_id or "", self.driver_id, new_id(), by(self.driver_id)))
+        assert answer.assignment is not None
+        await self.dispatch.done(c.PickUp(answer.assignment.id, self.driver_id, by(self.driver_id)))
+        await self.dispatch.done(c.Complete(answer.assignment.id, self.driver_id, by(self.driver_id)))
+
+    async def move(self) -> None:
+        positions = self.dispatch.node.positions
+        for place in (NORTH + 0.5, NORTH):
+            for _ in range(2):  # a jump counts once a second position agrees
+                positions.moved(self.driver_id, place, EAST)
+
+    async def connect(self) -> None:
+        session = await self.dispatch.connect(self.driver_id)
+        await self.dispatch.done(c.DisconnectDriver(self.driver_id, session))
+        await self.dispatch.connect(self.driver_id)
+
+
+@pytest.mark.parametrize("way", ["resume", "complete", "move", "connect"])
+async def test_an_order_after_an_answer_finds_the_driver_that_it_made_free(dispatch: Dispatch, way: str) -> None:
+    """Also if the matcher has looked at another order meanwhile."""
+    await dispatch.a_driver(NORTH + 2 * KM)
+    dan = await dispatch.a_driver()
+    await until(lambda: fleet_of(dispatch).ready)
+    come_back: Callable[[], Awaitable[None]] = getattr(Return(dispatch, dan), way)
+    for _ in range(ROUNDS):
+        await come_back()
+        orders = [await dispatch.an_order(NORTH + 80 * KM), await dispatch.an_order()]
+        assert await offered(dispatch, orders[1]) == dan
+        for order in orders:
+            await dispatch.done(c.CancelDelivery(order, "changed their mind", SHOP))
+
+
+async def test_an_order_after_the_first_position_of_all_finds_the_driver(dispatch: Dispatch) -> None:
+    """The rules know of a position only when it is stored."""
+    await until(lambda: fleet_of(dispatch).ready)
+    for _ in range(5):
+        dan = new_id()
+        await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+        await dispatch.connect(dan)
+        dispatch.node.positions.moved(dan, NORTH, EAST)
+        order = await dispatch.an_order()
+        assert await offered(dispatch, order) == dan
+        assert "delivery.search_failed" not in await dispatch.events(order)
+
+
+async def test_a_driver_who_only_calls_is_found_right_after_the_call(dispatch: Dispatch) -> None:
+    await until(lambda: fleet_of(dispatch).ready)
+    dan = new_id()
+    await dispatch.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+    await dispatch.put(dan, NORTH, EAST)
+    assert await dispatch.node.seen(dan) is None
+    await dispatch.done(c.Resume(dan, by(dan)))
+    order = await dispatch.an_order()
+    assert await offered(dispatch, order) == dan
+
+
+async def test_a_change_that_no_hint_announced_is_found(dispatch: Dispatch) -> None:
+    dan, dora = await dispatch.a_driver(), await dispatch.a_driver(NORTH + KM)
+    await until(lambda: dora in fleet_of(dispatch).nearby.drivers)
+    await dispatch.execute("UPDATE drivers SET availability = 'paused' WHERE id = $1", dan)
+    await until(lambda: fleet_of(dispatch).nearby.drivers[dan].availability == "paused")
+    assert await offered(dispatch, await dispatch.an_order()) == dora
+    await dispatch.execute("UPDATE drivers SET availability = 'offline' WHERE id = $1", dan)
+    await until(lambda: dan not in fleet_of(dispatch).nearby.drivers)
+    await dispatch.execute("UPDATE drivers SET availability = 'available' WHERE id = $1", dan)
+    assert await offered(dispatch, await dispatch.an_order()) == dan
+
+
+async def test_a_driver_who_turned_out_to_be_busy_is_read_at_once(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_fleet, "CYCLE_SECONDS", NEVER)
+    dan, dora = await dispatch.a_driver(), await dispatch.a_driver(NORTH + KM)
+    await until(lambda: fleet_of(dispatch).ready and len(fleet_of(dispatch).nearby.drivers) == 2)
+    await dispatch.execute("UPDATE drivers SET availability = 'paused' WHERE id = $1", dan)
+    assert await offered(dispatch, await dispatch.an_order()) == dora
+    await until(lambda: fleet_of(dispatch).nearby.drivers[dan].availability == "paused")
+
+
+async def test_the_older_of_two_commits_does_not_count(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver()
+    fleet = fleet_of(dispatch)
+    await until(lambda: dan in fleet.nearby.drivers and fleet.ready)
+    now = await dispatch.one("SELECT clock_timestamp()")
+    here = fleet.nearby.drivers[dan]
+    fleet._learn(structs.replace(here, availability="paused"), now)
+    fleet._learn(here, now - timedelta(seconds=1))
+    assert fleet.nearby.drivers[dan].availability == "paused"
+
+
+async def test_a_read_that_began_before_a_commit_does_not_undo_it(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver()
+    fleet = fleet_of(dispatch)
+    await until(lambda: dan in fleet.nearby.drivers and fleet.ready)
+    before: Driver = structs.replace(fleet.nearby.drivers[dan])
+    await dispatch.done(c.Pause(dan, by(dan)))
+    fleet._read([before], asked=0.0)
+    assert fleet.nearby.drivers[dan].availability == "paused"
+
+
+@pytest.fixture
+async def others(start: StartDispatch, monkeypatch: pytest.MonkeyPatch) -> tuple[Dispatch, Dispatch]:
+    """The node with the lease, and another; only hints tell the first of the second."""
+    holder = await start()
+    await until(lambda: fleet_of(holder).ready)
+    other = await start()
+    await until(lambda: other.node.bus.connected and holder.node.bus.connected)
+    monkeypatch.setattr(live_fleet, "CYCLE_SECONDS", NEVER)
+    monkeypatch.setattr(matcher, "POLL_SECONDS", NEVER)
+    return holder, other
+
+
+async def test_commits_and_positions_of_another_node_are_known_by_its_hints(
+    others: tuple[Dispatch, Dispatch],
+) -> None:
+    holder, other = others
+    dan = await other.a_driver(NORTH + 30 * KM)
+    nearby = fleet_of(holder).nearby
+    await until(lambda: dan in nearby.drivers)
+    assert (nearby.drivers[dan].name, nearby.drivers[dan].phone) == ("", None)
+    other.node.positions.moved(dan, NORTH, EAST)
+
+    def there() -> bool:
+        place = nearby.place(dan)
+        return place is not None and place[:2] == (NORTH, EAST)
+
+    await until(there)
+    order = await other.an_order()
+    assert await offered(holder, order) == dan
+    assert not other.node.lease.held
+
+
+async def test_a_node_that_takes_the_lease_knows_all_drivers(
+    start: StartDispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_fleet, "SLICE", 2)
+    first = await start()
+    drivers = [await first.a_driver(NORTH + KM * n / 10) for n in range(5)]
+    await first.done(c.EndShift(drivers[4], by(drivers[4])))
+    second = await start()
+    assert not fleet_of(second).nearby.drivers
+    await first.node.lease.release()
+    await until(lambda: fleet_of(second).ready)
+    assert set(fleet_of(second).nearby.drivers) == set(drivers[:4])
+    await until(lambda: not fleet_of(first).nearby.drivers)
+
+
+async def test_a_driver_who_moved_is_found_by_the_order_that_waits_longest(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a younger order is the reason to look."""
+    dan = await dispatch.a_driver(NORTH + 30 * KM)
+    await until(lambda: fleet_of(dispatch).ready)
+    monkeypatch.setattr(matcher, "RETRY_SECONDS", NEVER)
+    monkeypatch.setattr(matcher, "LONGEST_RETRY_SECONDS", NEVER)
+    monkeypatch.setattr(matcher, "POLL_SECONDS", NEVER)
+    old = await dispatch.an_order()
+    await until(lambda: _is_put_off(dispatch, old))
+    for _ in range(2):
+        dispatch.node.positions.moved(dan, NORTH, EAST)
+    assert await dispatch.offered_to(old) is None
+    young = await dispatch.an_order()
+    assert await offered(dispatch, old) == dan
+    assert await dispatch.offered_to(young) is None
+
+
+async def test_many_orders_without_drivers_are_looked_at_less_often(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matcher, "RETRIES_A_SECOND", 0.01)
+    await until(lambda: fleet_of(dispatch).ready)
+    order = await dispatch.an_order()
+    await until(lambda: _is_put_off(dispatch, order))
+
+
+def _is_put_off(dispatch: Dispatch, delivery_id: str) -> bool:
+    wait: Any = dispatch.node.matcher._backlog.waits.get(delivery_id)
+    soonest = asyncio.get_running_loop().time() + matcher.STEP_SECONDS + 0.5
+    return wait is not None and soonest < wait.due < float("inf")
