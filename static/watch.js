@@ -40,11 +40,6 @@ const ACTIONS = {
     const hand = rowAt()?.querySelector("[data-hand]");
     if (hand?.offsetParent) hand.click();
   },
-  "/": () => {
-    /** @type {HTMLElement | null} */
-    const first = document.querySelector("#page [data-first], #page select, #page details.add summary");
-    first?.focus();
-  },
   "?": () => keys.showModal(),
 };
 

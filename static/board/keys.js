@@ -37,7 +37,6 @@ export const startKeys = () => {
     const { key } = event;
     const action = ACTIONS[key];
     if (key === "?") keys.showModal();
-    else if (key === "/") document.getElementById("q")?.focus();
     else if (key === "j") step(1);
     else if (key === "k") step(-1);
     else if (key === "x") togglePick(rowAt());

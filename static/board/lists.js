@@ -806,7 +806,10 @@ export const startLists = () => {
   zone.addEventListener("change", () => chooseZone(zone.value));
   const show = chosenShow();
   show.addEventListener("change", () => choose({ show: show.value }));
-  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("filters").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (document.activeElement === q && q.value.trim()) location.assign(`/orders?q=${encodeURIComponent(q.value.trim())}`);
+  });
   const board = byId("board");
   board.addEventListener("click", onClick);
   board.addEventListener("change", onChange);

@@ -120,6 +120,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "PATCH /admin/users/{}": ADMIN,
     # Screens and what they are made of
     "GET /orders": READERS,
+    "GET /orders/file.csv": READERS,
+    "POST /orders/{}/dispatch": ACTORS,
     "GET /zones": READERS,
     "POST /zones": ADMIN,
     "GET /board": READERS,

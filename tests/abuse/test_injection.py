@@ -13,8 +13,8 @@ import pytest
 from server.notify.ops_notices import _escaped
 from server.paths import STATIC
 from server.web.http import assets
+from server.web.http.csv_files import FORMULA, csv_of
 from server.web.http.paging import cursor_of
-from server.web.screens.insights import FORMULA, _written
 from tests.abuse.conftest import ask, handlers, request, some
 from tests.driver_app import driver_app
 from tests.waiting import until
@@ -198,7 +198,8 @@ async def test_no_cell_of_a_file_is_a_formula(site: Site) -> None:
 
     await until(filled, every=0.5)
     assert not [cell for cell in cells if cell.startswith(FORMULA)]
-    assert [_written(text) for text in FORMULAS] == [f"'{text}" for text in FORMULAS]
+    cells = [row[0] for row in csv.reader(io.StringIO(csv_of([(text,) for text in FORMULAS]).decode(), newline=""))]
+    assert cells == [f"'{text}" for text in FORMULAS]
 
 
 # SQL

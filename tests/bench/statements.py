@@ -106,9 +106,12 @@ def reading(s: Sample) -> Iterator[Statement]:
         ("of a seller", wanted(seller_id="nobody"), None),
         ("of a store", wanted(store="Nowhere"), None),
         ("rare words", wanted(words="xyzzy street"), None),
+        ("rare words, no drivers", wanted(words="xyzzy street", by_drivers_name=False), None),
+        ("name of a driver, on", wanted(words="driver 1"), s.deliveries[-1]),
     ):
         page, args = deliveries.page_of(asked, before, 50)
         yield f"deliveries: {name}", page, tuple(args)
+    yield "deliveries: scheduled", deliveries.SCHEDULED, (50,)
     yield "drivers", drivers.PAGE, (None, None, None, 50)
     yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
     yield "driver's page: offers", board_driver.OFFERS, (s.drivers[0], 50)

@@ -149,3 +149,32 @@ async def test_rows_go_with_their_deliveries(site: Site) -> None:
     await site.node.change("DELETE FROM events")
     await site.node.change("DELETE FROM deliveries")
     assert await pool.fetchval("SELECT count(*) FROM delivery_search") == 0
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "with a row for searching"])
+async def test_orders_are_found_by_the_name_of_their_driver(site: Site, later: bool) -> None:
+    dora = await site.driver("Dora Müller", at_work=True)
+    first, job = await site.assignment(dora)
+    assert (await dora.post(f"/assignments/{job['id']}/complete")).status_code == 200
+    second, _ = await site.assignment(dora)
+    named = await site.delivery(dropoff=ANNA | {"name": "Frau Müller"}, zone="north")
+    if later:
+        await row_by_row(site)
+    assert await found(site, q="müller") == [named["id"], second["id"], first["id"]]
+    assert await found(site, q="DORA MÜ") == [second["id"], first["id"]]
+    assert await found(site, q="dora", status="DELIVERED") == [first["id"]]
+    assert await found(site, q="dora", zone="north") == []
+    page = (await site.vic.get("/deliveries", params={"q": "dora", "limit": 1})).json()
+    assert [one["id"] for one in page["items"]] == [second["id"]]
+    assert await found(site, q="dora", cursor=page["nextCursor"]) == [first["id"]]
+
+
+async def test_a_key_of_one_seller_does_not_search_by_drivers(site: Site) -> None:
+    made = await site.ada.post("/admin/api-keys", json={"name": "roma", "sellerId": "roma"})
+    roma = site.anonymous()
+    roma.headers["Authorization"] = f"Bearer {made.json()['key']}"
+    dora = await site.driver("Dora Müller", at_work=True)
+    delivery, _ = await site.assignment(dora, sellerId="roma")
+    assert await found(site, q="dora") == [delivery["id"]]
+    assert (await roma.get("/deliveries", params={"q": "dora"})).json()["items"] == []
+    assert len((await roma.get("/deliveries", params={"q": "pizza"})).json()["items"]) == 1

@@ -237,6 +237,7 @@ async def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) ->
         since=_instant(asked.since, "from"),
         until=_instant(asked.until, "to"),
         words=words,
+        by_drivers_name=bound_to is None,  # a key of one seller gets no data of drivers
     )
 
 

@@ -475,7 +475,8 @@ class PageAsked(_Asked, frozen=True):
 
 
 class DeliveriesAsked(PageAsked, frozen=True, kw_only=True):
-    """A page of deliveries. `q` finds parts of number, store, addresses, names, phones and notes. `driverId` finds the
+    """A page of deliveries. `q` finds parts of number, store, addresses, names, phones and notes, and of the name of
+    a driver who has or had it (not with a key of one seller). `driverId` finds the
     deliveries that a driver has or had. `from` and `to` bound `createdAt`, both included.
     """
 

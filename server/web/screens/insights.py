@@ -3,8 +3,6 @@ and each table of it as CSV. The window and the zone are in the address.
 """
 
 import asyncio
-import csv
-import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, tzinfo
@@ -26,6 +24,7 @@ from server.texts.speech import said, spoken
 from server.web.access.guards import WATCHERS
 from server.web.api.endpoint import Call
 from server.web.http.calls import node_of
+from server.web.http.csv_files import Cell, csv_of
 from server.web.http.errors import not_found
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
@@ -43,10 +42,6 @@ KEPT_LIMIT: Final = 50
 WAIT_SECONDS: Final = 30.0
 ZONE_LIMIT: Final = 200
 RESPONSE_TARGET_SECONDS: Final = RESPONSE_TARGET_MS / 1000
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""How a text begins that a spreadsheet would take for a formula."""
-
-Cell = str | int | float | bool | None
 Row = tuple[Cell, ...]
 
 
@@ -208,20 +203,6 @@ async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     window, zone = _asked(request)
     reader: InsightsReader = request.app.state.insights
     found = await reader.read(node, window, zone)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for row in FILES[name](found, node.policies.current.offer_timeout_seconds):
-        writer.writerow([_written(cell) for cell in row])
+    rows = FILES[name](found, node.policies.current.offer_timeout_seconds)
     headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="callboard-{window.key}-{name}"'}
-    return ASGIResponse(body=text.getvalue().encode(), headers=headers, media_type="text/csv")
-
-
-def _written(cell: Cell) -> Cell:
-    """Shares to four digits; nothing that a spreadsheet would run."""
-    if isinstance(cell, float):
-        return round(cell, 4)
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    if isinstance(cell, str) and cell.startswith(FORMULA):
-        return f"'{cell}"
-    return cell
+    return ASGIResponse(body=csv_of(rows), headers=headers, media_type="text/csv")

@@ -1,69 +1,190 @@
-"""The screen for the search of orders: a form whose fields are in the address, and a page of results."""
+"""The screen of all orders: what is scheduled, a search whose fields are in the address, pages of results, and the
+results as a file.
+"""
 
-from datetime import datetime, time, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, time, timedelta, tzinfo
 from typing import Any, Final, get_args
 
-from litestar import get
+from litestar import get, post
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.dispatch.model import DeliveryStatus
+from server.contract.words import FAILURES, words
+from server.dispatch.model import Delivery, DeliveryStatus
+from server.dispatch.refusals import Refusal
+from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import canonical
 from server.settings import time_zone_of
-from server.store.query import DatabaseAway
-from server.store.reads.deliveries import DeliveryFilter, read_deliveries
-from server.store.reads.drivers import read_names
+from server.store.query import DatabaseAway, database_errors
+from server.store.reads.deliveries import DeliveryFilter, has_index_of_words, read_deliveries, read_scheduled
+from server.store.reads.drivers import read_drivers, read_names
 from server.texts.speech import said
-from server.web.access.guards import WATCHERS
+from server.web.access.guards import OPS, WATCHERS
+from server.web.access.sessions import FORM
 from server.web.api.deliveries import FEWEST_CHARACTERS
-from server.web.api.endpoint import Call
+from server.web.api.endpoint import Call, id_in_path
 from server.web.api.zones import zone_asked
 from server.web.http.calls import node_of
-from server.web.screens.live_lists import address
-from server.web.screens.shell import page
+from server.web.http.csv_files import Cell, csv_of
+from server.web.http.forms import FormInvalid
+from server.web.screens.live_lists import acted, address, refused_here
+from server.web.screens.shell import NO_STORE, page
 
 ORDERS: Final = "/orders"
 PAGE: Final = 50
+SCHEDULED_SHOWN: Final = 20
 TEXT_LIMIT: Final = 200
 FIELDS: Final = ("q", "from", "to", "driver", "store", "zone", "status")
+DRIVERS_LISTED: Final = 500
+"""So many drivers, the newest first, can be chosen."""
+FILE_ROWS: Final = 10_000
+FILE_PAGE: Final = 500
+"""Orders of the file that are read at once."""
 
 
 @get(ORDERS, guards=[WATCHERS])
 async def orders(request: Call) -> ASGIResponse:
     """Newest first. Filters: `?q=`, `from`, `to` (days), `driver` (an id), `store`, `zone`, `status`. Cursor: `at`."""
     node = node_of(request)
-    chosen = {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
-    wanted, problem = await _wanted(request, chosen)
-    found = []
-    if problem is None:
-        try:
-            found = await read_deliveries(
-                node.database.pool, wanted, canonical(request.query_params.get("at", "")), PAGE + 1
-            )
-        except DatabaseAway:
-            problem = said("The search took too long. Add days, a store or a zone.")
+    pool = node.database.pool
+    chosen = _chosen(request)
+    at = canonical(request.query_params.get("at", ""))
+    found: list[Delivery] = []
+    problem = None
+    try:
+        found = await read_deliveries(pool, await _wanted(request, chosen), at, PAGE + 1)
+    except FormInvalid as wrong:
+        problem = wrong.detail
+    except DatabaseAway:
+        problem = said("The search took too long. Add days, a store or a zone.")
     shown = found[:PAGE]
-    drivers = {delivery.id: a.driver_id for delivery in shown if (a := delivery.assignment()) is not None}
+    given = _given(chosen)
+    ahead = await read_scheduled(pool, SCHEDULED_SHOWN) if not given and at is None else []
     return await page(
         request,
         "orders.html",
         422 if problem is not None else 200,
         nav="orders",
         orders=shown,
-        drivers=drivers,
-        names=await read_names(node.database.pool, set(drivers.values())) if drivers else {},
+        drivers=await _drivers_of(request, shown),
+        ahead=ahead,
+        all_ahead=address(ORDERS, status="SCHEDULED") if len(ahead) == SCHEDULED_SHOWN else None,
         chosen=chosen,
         statuses=get_args(DeliveryStatus),
+        zones=[zone.key for zone in node.zones.current],
+        choices=await _choices(request, chosen["driver"]),
         problem=problem,
-        older=address(ORDERS, **_given(chosen), at=shown[-1].id) if len(found) > PAGE else None,
+        is_slow=bool(chosen["q"]) and not await has_index_of_words(pool),
+        file=address(f"{ORDERS}/file.csv", **given) if shown else None,
+        file_rows=FILE_ROWS,
+        older=address(ORDERS, **given, at=shown[-1].id) if len(found) > PAGE else None,
+        newest=address(ORDERS, **given) if at is not None else None,
     )
+
+
+@get(f"{ORDERS}/file.csv", guards=[WATCHERS])
+async def orders_file(request: Call) -> ASGIResponse:
+    """All pages of a search as one file, its first 10,000 rows. Raises 422 and 503."""
+    node = node_of(request)
+    wanted = await _wanted(request, _chosen(request))
+    zone = time_zone_of(node.settings.time_zone)
+    rows: list[Sequence[Cell]] = [COLUMNS]
+    async for some in _pages(request, wanted):
+        drivers = await _drivers_of(request, some)
+        rows += [_row(delivery, drivers, zone) for delivery in some]
+    headers = {**NO_STORE, "Content-Disposition": 'attachment; filename="callboard-orders.csv"'}
+    return ASGIResponse(body=csv_of(rows, marked=True), headers=headers, media_type="text/csv")
+
+
+async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
+    pool = node_of(request).database.pool
+    at = None
+    for _ in range(FILE_ROWS // FILE_PAGE):
+        found = await read_deliveries(pool, wanted, at, FILE_PAGE)
+        yield found
+        if len(found) < FILE_PAGE:
+            return
+        at = found[-1].id
+
+
+COLUMNS: Final = (
+    "sellerOrderId", "sellerId", "storeName", "zone", "status", "pickup.address", "dropoff.name", "dropoff.address",
+    "driver", "createdAt", "dispatchAt", "promisedAt", "pickedUpAt", "completedAt", "priceCents", "driverPayCents",
+    "tipCents", "currency", "id",
+)  # fmt: skip
+
+
+def _row(delivery: Delivery, drivers: Mapping[str, tuple[str, str]], zone: tzinfo) -> Sequence[Cell]:
+    """An order in the file, its times with the offset of the company's time zone."""
+    assignment = delivery.assignment() or delivery.last_assignment()
+
+    def at(when: datetime | None) -> str | None:
+        return when.astimezone(zone).isoformat(timespec="seconds") if when is not None else None
+
+    return (
+        delivery.seller_order_id,
+        delivery.seller_id,
+        delivery.store_name,
+        delivery.zone,
+        delivery.status,
+        delivery.pickup.address,
+        delivery.dropoff.name,
+        delivery.dropoff.address,
+        drivers[delivery.id][1] if delivery.id in drivers else None,
+        at(delivery.created_at),
+        at(delivery.dispatch_at),
+        at(delivery.promised_at),
+        at(assignment.picked_up_at) if assignment is not None else None,
+        at(assignment.completed_at) if assignment is not None else None,
+        delivery.price_cents,
+        delivery.driver_pay_cents,
+        delivery.tip_cents,
+        delivery.currency,
+        delivery.id,
+    )
+
+
+@post(f"{ORDERS}/{{delivery_id:str}}/dispatch", guards=[OPS], status_code=200, opt={FORM: True})
+async def dispatch_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+    """Search for a driver now, before the planned time."""
+    known = id_in_path(delivery_id)
+    with database_errors():
+        found = await node_of(request).on_request.search(known, request.user.actor, early=True)
+    if isinstance(found, Refusal):
+        return refused_here(request, found, ORDERS)
+    if isinstance(found, NoDriverFound):
+        return acted(request, said("Searched. {result}.", result=said(words(FAILURES, found.failure_reason))), ORDERS)
+    return acted(request, said("Offered to a driver."), ORDERS)
+
+
+async def _drivers_of(request: Call, deliveries: Sequence[Delivery]) -> dict[str, tuple[str, str]]:
+    """By delivery the id and the name of the driver who has it or had it at the end."""
+    ids = {d.id: a.driver_id for d in deliveries if (a := d.last_assignment()) is not None}
+    names = await read_names(node_of(request).database.pool, set(ids.values())) if ids else {}
+    return {key: (driver, names.get(driver) or said("a driver")) for key, driver in ids.items()}
+
+
+async def _choices(request: Call, chosen: str) -> list[tuple[str, str]]:
+    """The drivers to choose from, by name; also the chosen one if there are more."""
+    pool = node_of(request).database.pool
+    names = {driver.id: driver.name for driver in await read_drivers(pool, None, None, None, DRIVERS_LISTED)}
+    known = canonical(chosen)
+    if known is not None and known not in names:
+        names |= await read_names(pool, [known])
+    return sorted(names.items(), key=lambda one: one[1].casefold())
+
+
+def _chosen(request: Call) -> dict[str, str]:
+    return {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
 
 
 def _given(chosen: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value}
 
 
-async def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter, str | None]:
-    """The filters of the form, and the mistake in it, if any. Raises DatabaseAway."""
+async def _wanted(request: Call, chosen: dict[str, str]) -> DeliveryFilter:
+    """The filters of the form. Raises FormInvalid with the mistake in them, and DatabaseAway."""
     node = node_of(request)
     zone = time_zone_of(node.settings.time_zone)
     days: dict[str, datetime] = {}
@@ -73,14 +194,14 @@ async def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter
                 day = datetime.fromisoformat(chosen[name]).date()
                 days[name] = datetime.combine(day, time(), zone)
         except ValueError:
-            return DeliveryFilter(), said("Write days like 2026-02-01.")
+            raise FormInvalid(said("Write days like 2026-02-01.")) from None
     driver = canonical(chosen["driver"])
     if chosen["driver"] and driver is None:
-        return DeliveryFilter(), said("Use the id of a driver: open the driver on the board and follow the link there.")
+        raise FormInvalid(said("Choose a driver from the list."))
     if 0 < len(chosen["q"]) < FEWEST_CHARACTERS:
-        return DeliveryFilter(), said("Write at least {count} characters.", count=FEWEST_CHARACTERS)
+        raise FormInvalid(said("Write at least {count} characters.", count=FEWEST_CHARACTERS))
     status: Any = chosen["status"] if chosen["status"] in get_args(DeliveryStatus) else None
-    wanted = DeliveryFilter(
+    return DeliveryFilter(
         status=status,
         zone=await zone_asked(node, chosen["zone"]) if chosen["zone"] else None,
         driver_id=driver,
@@ -89,7 +210,6 @@ async def _wanted(request: Call, chosen: dict[str, str]) -> tuple[DeliveryFilter
         until=_end(days["to"]) if "to" in days else None,
         words=chosen["q"] or None,
     )
-    return wanted, None
 
 
 def _end(day: datetime) -> datetime:

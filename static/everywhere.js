@@ -1,0 +1,21 @@
+// The key of every screen: `/` searches. Off while somebody types, in dialogs, and with Ctrl, Alt or Meta.
+import { isTyping } from "./board/typing.js";
+import { targetOf } from "./elements.js";
+
+const field = () => document.getElementById("q");
+
+const search = () => {
+  const q = field();
+  if (q) q.focus();
+  else location.assign("/orders#q");
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (document.querySelector("dialog[open]") || isTyping(targetOf(event))) return;
+  if (event.key !== "/") return;
+  event.preventDefault();
+  search();
+});
+
+if (location.hash === "#q") field()?.focus();

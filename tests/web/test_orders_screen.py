@@ -1,0 +1,115 @@
+"""The screen of all orders: what is scheduled, the search, the pages, and the file."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from server.contract.views import instant
+from tests.waiting import until
+from tests.web.conftest import DROPOFF, Check, Site
+from tests.web.html_tree import parse
+from tests.web.people import HTML, logged_in
+
+
+def later(hours: float = 3) -> str:
+    return instant(datetime.now(UTC) + timedelta(hours=hours))
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    assert text.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+
+
+async def test_scheduled_orders_are_ahead_and_can_be_dispatched_now(site: Site) -> None:
+    second = await site.delivery(sellerOrderId="second", dispatchAt=later(5))
+    first = await site.delivery(sellerOrderId="first", dispatchAt=later(3))
+    alice = await logged_in(site, "Alice", "ops")
+    page = parse((await alice.see("/orders")).text)
+    ahead = page.one("section", **{"aria-labelledby": "ahead-title"})
+    assert [link.text for link in ahead.every("a")] == ["first", "second"]
+    answer = await alice.send(f"/orders/{first['id']}/dispatch")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/orders")
+    assert "Searched. No driver" in (await alice.see("/orders")).text
+    dan = await site.driver(at_work=True)
+    assert (await alice.send(f"/orders/{second['id']}/dispatch")).status_code == 303
+
+    async def offered() -> bool:
+        return bool((await dan.get("/state")).json()["offers"])
+
+    await until(offered)
+    assert "Offered to a driver." in (await alice.see("/orders")).text
+    await site.alice.post(f"/deliveries/{first['id']}/cancel", json={"reason": "x"})
+    await alice.send(f"/orders/{first['id']}/dispatch")
+    assert 'data-kind="bad"' in (await alice.see("/orders")).text
+    vic = await logged_in(site, "Vic", "viewer")
+    assert "Dispatch now" not in (await vic.see("/orders")).text
+
+
+async def test_the_results_are_saved_as_a_file_that_runs_nothing(site: Site) -> None:
+    dan = await site.driver("=Dan()", at_work=True)
+    done, job = await site.assignment(dan, sellerOrderId="+1", dropoff=DROPOFF | {"address": "@SUM(1)", "name": "Zoë"})
+    assert (await dan.post(f"/assignments/{job['id']}/complete")).status_code == 200
+    await site.delivery(sellerOrderId="other", storeName="Green Bowl")
+    vic = await logged_in(site, "Vic", "viewer")
+    link = parse((await vic.see("/orders?q=pizza")).text).one("a", class_="file")
+    assert link["href"] == "/orders/file.csv?q=pizza"
+    answer = await vic.see(link["href"])
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="callboard-orders.csv"'
+    [row] = rows_of(answer.text)
+    assert row["id"] == done["id"]
+    assert (row["sellerOrderId"], row["driver"], row["dropoff.address"]) == ("'+1", "'=Dan()", "'@SUM(1)")
+    assert (row["status"], row["dropoff.name"]) == ("DELIVERED", "Zoë")
+    assert datetime.fromisoformat(row["completedAt"]) >= datetime.fromisoformat(row["createdAt"])
+    assert {row["sellerOrderId"] for row in rows_of((await vic.see("/orders/file.csv")).text)} == {"'+1", "other"}
+    assert rows_of((await vic.see("/orders/file.csv?q=nothing+like+it")).text) == []
+
+
+async def test_the_file_has_every_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.web.screens.orders.FILE_PAGE", 2)
+    monkeypatch.setattr("server.web.screens.orders.FILE_ROWS", 6)
+    made = [(await site.delivery())["id"] for _ in range(5)]
+    vic = await logged_in(site, "Vic", "viewer")
+    assert [row["id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[::-1]
+    made += [(await site.delivery())["id"] for _ in range(3)]
+    assert [row["id"] for row in rows_of((await vic.see("/orders/file.csv")).text)] == made[:1:-1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"q": "ab"}, {"from": "yesterday"}, {"to": "2026-13-01"}, {"driver": "Dan"}],
+    ids=lambda one: next(iter(one)),
+)
+async def test_a_mistake_in_the_form_is_said(site: Site, problem: Check, asked: dict[str, Any]) -> None:
+    vic = await logged_in(site, "Vic", "viewer")
+    answer = await vic.client.get("/orders", params=asked, headers=HTML)
+    assert answer.status_code == 422
+    assert parse(answer.text).one("p", role="alert").text
+    assert (await vic.client.get("/orders/file.csv", params=asked)).status_code == 422
+
+
+async def test_without_an_index_for_words_the_screen_says_that_the_search_is_slow(site: Site) -> None:
+    delivery = await site.delivery(sellerOrderId="A-17")
+    vic = await logged_in(site, "Vic", "viewer")
+    assert "pg_trgm" not in (await vic.see("/orders?q=a-17")).text
+    await site.node.change("DROP INDEX delivery_search_words")
+    slow = (await vic.see("/orders?q=a-17")).text
+    assert "pg_trgm" in slow
+    assert delivery["id"] in slow
+    assert "pg_trgm" not in (await vic.see("/orders")).text
+
+
+async def test_erased_orders_are_found_by_number_only_and_say_so(site: Site) -> None:
+    dan = await site.driver(at_work=True)
+    done, job = await site.assignment(
+        dan, sellerOrderId="A-18", dropoff=DROPOFF | {"phone": "+49 30 777", "name": "Zoë"}
+    )
+    assert (await dan.post(f"/assignments/{job['id']}/complete")).status_code == 200
+    vic = await logged_in(site, "Vic", "viewer")
+    assert done["id"] in (await vic.see("/orders?q=zo%C3%AB")).text
+    assert (await site.ada.post("/admin/privacy/erase", json={"phone": "+49 30 777"})).status_code == 200
+    assert done["id"] not in (await vic.see("/orders?q=zo%C3%AB")).text
+    assert "erased" in (await vic.see("/orders?q=a-18")).text
