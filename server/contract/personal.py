@@ -5,6 +5,7 @@ store names and codes are kept. Coordinates are rounded to about 100 m.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from server.dispatch.model import ERASED
@@ -31,6 +32,18 @@ def without_people(value: object) -> Any:
     if isinstance(value, list):
         return [without_people(held) for held in value]
     return value
+
+
+def phones_in(value: object) -> Iterator[str]:
+    """Every phone in this JSON value, at any depth."""
+    if isinstance(value, dict):
+        if isinstance(value.get("phone"), str):
+            yield value["phone"]
+        for held in value.values():
+            yield from phones_in(held)
+    elif isinstance(value, list):
+        for held in value:
+            yield from phones_in(held)
 
 
 def _field(name: str, value: object) -> Any:

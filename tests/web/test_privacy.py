@@ -2,7 +2,7 @@
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -15,7 +15,7 @@ from tests.web.test_refusals import TABLES
 
 PHONE = "+49 (30) 555-0142"
 PERSONAL = (
-    "Zoe Quill", "555-0142", "Quill Lane 7", "beware of Rex", "no walnuts", "Quill Mews 9", "555-0199",
+    "Zoe Quill", "555-0142", "Quill Lane 7", "beware of Rex", "no walnuts", "Quill Mews 9", "555-0188", "555-0199",
     "Zed Back", "555-0177", "Larch Yard 4", "two knocks", "left with Yann", "Yann Nought", "Rex bit me",
     "Zoe wants it gone", "Zoe is waiting", "Zoe knows Max", "Zoe is too far", "0417",
     "tell Zoe to wait", "Zoe is asleep",
@@ -27,6 +27,8 @@ WRITTEN = {table: set(columns) for table, columns in PRIVACY_UPDATES.items()} | 
 VOLATILE = {"nodes", "leases", "driver_positions", "webhooks", "webhook_attempts"}
 SENDING = {"attempts", "last_error", "last_status", "locked_until", "next_attempt_at"}
 """Columns that the sender of webhooks changes."""
+
+PLACE: Final = {"lat": 52.52, "lon": 13.405}
 
 Rows = dict[str, dict[str, dict[str, Any]]]
 
@@ -97,6 +99,12 @@ async def good(answer: Any) -> Any:
     return answer.json() if answer.content else None
 
 
+async def change(site: Site, delivery: dict[str, Any], **changes: Any) -> None:
+    path = f"/deliveries/{delivery['id']}"
+    version = (await good(site.shop.get(path)))["version"]
+    await good(site.shop.patch(path, json={"version": version, **changes}))
+
+
 async def a_life(site: Site) -> list[dict[str, Any]]:
     """Four orders of Zoe with different ends and personal data in every field; the requests."""
     await good(site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks"}))
@@ -111,9 +119,9 @@ async def a_life(site: Site) -> list[dict[str, Any]]:
     delivered = await good(site.shop.post("/deliveries", json=orders[1]))
     offer = await dan.offer()
     job = (await good(dan.post(f"/offers/{offer['id']}/accept")))["assignment"]
-    moved = {**orders[1]["dropoff"], "address": "Quill Mews 9", "phone": "555-0199"}
-    version = (await good(site.shop.get(f"/deliveries/{delivered['id']}")))["version"]
-    await good(site.shop.patch(f"/deliveries/{delivered['id']}", json={"version": version, "dropoff": moved}))
+    for phone in ("555-0188", "555-0199"):
+        moved = {**orders[1]["dropoff"], "address": "Quill Mews 9", "phone": phone}
+        await change(site, delivered, dropoff=moved)
     await good(site.alice.post(f"/admin/drivers/{dan.id}/messages", json={"text": "tell Zoe to wait"}))
     await good(dan.post("/messages", {"text": "Zoe is asleep"}))
     await good(dan.post(f"/assignments/{job['id']}/pickup"))
@@ -187,10 +195,38 @@ async def test_people_are_erased_a_set_time_after_the_end(site: Site, orders: li
     assert differences(before, after) == WRITTEN
 
 
-@pytest.mark.parametrize("phone", ["555-0199", PHONE, "555 0177"], ids=["the newest", "the first", "of the pickup"])
-async def test_a_phone_is_found_wherever_it_was_said(site: Site, orders: list[dict[str, Any]], phone: str) -> None:
+@pytest.mark.parametrize(
+    ("phone", "deliveries"), [("555-0199", 1), (PHONE, 4), ("555 0177", 4), ("555/0188", 1), ("555-0166", 0)],
+    ids=["the newest", "the first", "of the pickup", "in between", "never"],
+)  # fmt: skip
+async def test_a_phone_is_found_wherever_it_was_said(
+    site: Site, orders: list[dict[str, Any]], phone: str, deliveries: int
+) -> None:
     erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": phone}))
-    assert erased["deliveries"] == (1 if phone == "555-0199" else 4)
+    assert erased["deliveries"] == deliveries
+
+
+@pytest.mark.parametrize("events", [["delivery.cancelled"], ["delivery.changed"], []], ids=["a", "b", "none"])
+async def test_a_phone_that_was_there_between_two_changes_is_found_in_webhooks(site: Site, events: list[str]) -> None:
+    if events:
+        await good(site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks", "events": events}))
+    ids = []
+    for _ in range(2):
+        order = await site.delivery(pickup=PLACE | {"phone": "555-0111"})
+        await change(site, order, pickup=PLACE | {"phone": "555-0122"})
+        if events == ["delivery.cancelled"]:
+            await good(site.shop.post(f"/deliveries/{order['id']}/cancel", json={"reason": "sold out"}))
+            await good(site.alice.post(f"/deliveries/{order['id']}/restore"))
+        await change(site, order, pickup=PLACE | {"phone": "555-0111"})
+        ids.append(order["id"])
+    await good(site.shop.post(f"/deliveries/{ids[0]}/cancel", json={"reason": "sold out"}))
+    found = 1 if events else 0
+    erased = await good(site.ada.post("/admin/privacy/erase", json={"phone": "555 0122"}))
+    assert (erased["deliveries"], erased["later"]) == (found, found), "the other one is under way"
+    await good(site.shop.post(f"/deliveries/{ids[1]}/cancel", json={"reason": "sold out"}))
+    node = site.node.app.state.node
+    await Eraser(node.database, node.settings, lambda: True).once()
+    assert "555-0122" not in str(await everything(site))
 
 
 FORMS = (PHONE, "0049305550142", "+49 (0)30 555 01 42", "0049 (0)30 / 5550142")

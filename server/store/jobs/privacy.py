@@ -13,7 +13,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
-from server.contract.personal import CODE, DECIMALS, without_people
+from server.contract.personal import CODE, DECIMALS, phones_in, without_people
 from server.dispatch.model import ERASED
 from server.settings import Settings
 from server.store.clock import time_at
@@ -84,6 +84,11 @@ FIND: Final = "\nUNION ALL\n".join(
     f"SELECT d.id::text FROM deliveries d WHERE {which} AND $1 IN ({', '.join(map(_digits, _PHONES))})"  # noqa: S608
     for which in (_LEFT, "d.status IN ('SCHEDULED', 'READY', 'ASSIGNED', 'PICKED_UP', 'RETURNING')")
 )
+CHANGED: Final = f"""
+SELECT DISTINCT e.delivery_id::text FROM events e JOIN deliveries d ON d.id = e.delivery_id
+WHERE e.type = 'delivery.changed' AND e.data->'fields' ?| ARRAY['pickup', 'dropoff'] AND d.fingerprint <> '{ERASED}'
+ORDER BY 1"""  # noqa: S608
+"""Deliveries whose places were changed: a phone may be only in what was sent about them in between."""
 REQUEST: Final = """
 INSERT INTO erasures (delivery_id, requested_at, requested_by)
 SELECT id, clock_timestamp(), $2 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING"""
@@ -350,14 +355,42 @@ async def erase_person(database: Database, phone: str, requested_by: str | None)
     try:
         await connection.execute(f"SET statement_timeout = '{SEARCH_SECONDS}s'")
         ids = [row[0] for row in await connection.fetch(FIND, digits, timeout=SEARCH_SECONDS)]
-        await connection.execute(REQUEST, ids, requested_by)
-        await _all(connection, REQUESTED, ids, rows, streams=True, go_on=lambda: True)
+        await _erase_requested(connection, ids, requested_by, rows)
+        async with asyncio.timeout(SEARCH_SECONDS):
+            others = await _changed_with(connection, digits, frozenset(ids))
+        await _erase_requested(connection, others, requested_by, rows)
+        ids += others
         async with connection.transaction():
             await _erase_chat(connection, rows, CHAT_WITH_PHONE, digits)
         later = await connection.fetchval(LATER, ids, timeout=STATEMENT_SECONDS)
     finally:
         await connection.close()
     return Erased(rows, later)
+
+
+async def _erase_requested(
+    connection: Connection, ids: Sequence[str], requested_by: str | None, rows: Counter[str]
+) -> None:
+    await connection.execute(REQUEST, ids, requested_by)
+    await _all(connection, REQUESTED, ids, rows, streams=True, go_on=lambda: True)
+
+
+async def _changed_with(connection: Connection, digits: str, known: Collection[str]) -> list[str]:
+    """The other deliveries that had this phone between two changes: it is in messages to drivers and webhooks."""
+    read = await connection.fetch(CHANGED, timeout=SEARCH_SECONDS)
+    changed = [row[0] for row in read if row[0] not in known]
+    found: list[str] = []
+    for start in range(0, len(changed), BATCH):
+        ids = changed[start : start + BATCH]
+        events = await connection.fetch(EVENTS.read, ids, timeout=STATEMENT_SECONDS)
+        since, until = _spans(event[2] for event in events)
+        sent = await connection.fetch(WEBHOOKS.read, ids, since, until, timeout=STATEMENT_SECONDS)
+        sent += await connection.fetch(
+            MESSAGES.read, ids, [f"%{delivery}%" for delivery in ids], timeout=STATEMENT_SECONDS
+        )
+        bodies = [row[1] for row in sent if any(phone_digits(phone) == digits for phone in phones_in(_decode(row[1])))]
+        found += [delivery for delivery in ids if any(delivery in body for body in bodies)]
+    return found
 
 
 class Eraser:
