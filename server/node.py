@@ -19,7 +19,7 @@ from server.current_policy import KnownZones, Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
-from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.transitions import STATES_VERSION
 from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search_on_request import SearchOnRequest
@@ -74,7 +74,7 @@ class Node:
         self.settings = settings
         self.node_id = new_id()
         self.alone = False
-        self.known_words = 0
+        self.states_version = 0
         """The version of states that every live node can read: the lowest until the live nodes are known."""
         self.clock = DatabaseClock()
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
@@ -106,7 +106,7 @@ class Node:
             self.database,
             lambda: self.policies.current,
             batch_limit=self.settings.batch_limit,
-            known_words=lambda: self.known_words,
+            states_version=lambda: self.states_version,
             zones=lambda: self.zones.current,
             spelled_before=self.zones.spelled_before,
         )
@@ -354,8 +354,8 @@ class Node:
     async def _beat(self) -> None:
         asked = time.time()
         try:
-            said, others, words = await beat(
-                self.database.pool, self.node_id, platform.node(), DEAD_AFTER_SECONDS, KNOWN_WORDS
+            said, others, lowest = await beat(
+                self.database.pool, self.node_id, platform.node(), DEAD_AFTER_SECONDS, STATES_VERSION
             )
         except BaseException:
             self._written_at = float("-inf")
@@ -363,4 +363,4 @@ class Node:
         self._written_at = time.monotonic()
         self.clock.learn(said, asked, time.time())
         self.alone = others == 0
-        self.known_words = KNOWN_WORDS if words is None else min(KNOWN_WORDS, words)
+        self.states_version = STATES_VERSION if lowest is None else min(STATES_VERSION, lowest)

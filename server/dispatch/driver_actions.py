@@ -239,7 +239,7 @@ def release(command: c.Release, world: World) -> Decided | r.Refusal:
         return job.late(e.DeliveryReleased, reason=reason, note=note)
     if job.assignment.picked_up_at is not None:
         return r.ALREADY_PICKED_UP
-    if not world.everybody_knows():
+    if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
     return job.done(e.DeliveryReleased(**job.fields(reason=reason or OTHER, note=note)))
 
@@ -257,7 +257,7 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
         return r.NOT_PICKED_UP
     if job.delivery.status == "RETURNING":
         return job.done()
-    if not world.everybody_knows():
+    if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
     return job.done(kind(**job.fields(job.delivery.dropoff, reason=reason or OTHER, note=note)))
 
@@ -290,7 +290,7 @@ def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
     since = without_contact_since(world, assignment)
     if after is None or since is None or world.now < since + timedelta(seconds=after):
         return r.RISK_NOT_DUE
-    if not world.everybody_knows():
+    if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
     event = e.DeliveryReleased(
         at=world.now,

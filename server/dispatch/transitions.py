@@ -64,6 +64,9 @@ AVAILABILITY: Mapping[Availability, frozenset[Availability]] = {
     "offline": frozenset({"available", "on_break", "paused", "shift_ended", "offline"}),
 }
 
-# A node writes what the release before it cannot read only when every node that lives can (`World.everybody_knows`).
-KNOWN_WORDS = 1
-"""The highest number of what this code can read, as in `nodes`: 1 is RELEASED, FAILED, RETURNING and RETURNED."""
+# A node writes what the release before it cannot read only when every node that lives can (`World.every_node_reads`).
+STATES_VERSION = 1
+"""The version of the states that this code can read, `nodes.words` in the database.
+
+1 added RELEASED, FAILED, RETURNING and RETURNED.
+"""

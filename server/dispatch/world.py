@@ -25,7 +25,7 @@ from server.dispatch.model import (
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
 from server.dispatch.sameness import Posted, posted_for
-from server.dispatch.transitions import BEGINS, KNOWN_WORDS
+from server.dispatch.transitions import BEGINS, STATES_VERSION
 from server.dispatch.zones import NO_ZONES, Zone, Zones
 
 
@@ -66,7 +66,7 @@ class World:
         alerts: dict[str, Alert] | None = None,
         dead_nodes: Collection[str] = (),
         posted: dict[str, Posted | None] | None = None,
-        known_words: int = KNOWN_WORDS,
+        states_version: int = STATES_VERSION,
         zones: Zones = NO_ZONES,
         spellings: dict[str, str | None] | None = None,
         chats: dict[str, dict[str, ChatMessage]] | None = None,
@@ -85,7 +85,7 @@ class World:
         self.still = {} if still is None else still
         """By driver; only for commands about the risk `stalled`."""
         self._chats = {} if chats is None else chats
-        self._known_words = known_words
+        self._states_version = states_version
         self.by_seller_key: dict[tuple[str, str], str] = {}
         self._delivery_of: dict[str, str] = {}
         for delivery in deliveries.values():
@@ -157,9 +157,9 @@ class World:
         if self.spellings.get(key, zone) is None:
             self.spellings[key] = self.new_spellings[key] = zone
 
-    def everybody_knows(self, words: int = KNOWN_WORDS) -> bool:
-        """Whether every node that lives can read what this command would write (`transitions.KNOWN_WORDS`)."""
-        return self._known_words >= words
+    def every_node_reads(self, version: int = STATES_VERSION) -> bool:
+        """Whether every node that lives can read what this command would write (`transitions.STATES_VERSION`)."""
+        return self._states_version >= version
 
     def offer(self, offer_id: str, driver_id: str | None = None) -> tuple[Delivery, Offer]:
         """The delivery and its offer, to this driver if one is named. Raises NotThere: execute locks the delivery of

@@ -35,14 +35,14 @@ class NodeCounts(Struct, frozen=True):
     sockets: int
 
 
-async def beat(pool: Pool, node_id: str, name: str, seconds: float, words: int) -> tuple[datetime, int, int | None]:
-    """Record that a node is alive for `seconds` from now, and the version of states that it knows (`KNOWN_WORDS`).
+async def beat(pool: Pool, node_id: str, name: str, seconds: float, version: int) -> tuple[datetime, int, int | None]:
+    """Record that a node is alive for `seconds` from now, and the version of states that it reads (`STATES_VERSION`).
 
-    Returns the database's time, how many other nodes live, and the lowest version that one of them knows. Raises what
+    Returns the database's time, how many other nodes live, and the lowest version that one of them reads. Raises what
     the database raises.
     """
-    now, others, fewest = await pool.fetchrow(BEAT, node_id, name, seconds, words, timeout=BEAT_TIMEOUT_SECONDS)
-    return now, others, fewest
+    now, others, lowest = await pool.fetchrow(BEAT, node_id, name, seconds, version, timeout=BEAT_TIMEOUT_SECONDS)
+    return now, others, lowest
 
 
 async def forget_node(pool: Pool, node_id: str) -> None:

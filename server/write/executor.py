@@ -17,7 +17,7 @@ from server.dispatch import refusals as r
 from server.dispatch.commands import Command
 from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
-from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
 from server.write.batch import Pending
@@ -42,7 +42,7 @@ class Executor:
 
     `listeners` are called after every commit, on the event loop; they must not block. Supervise `run`. A command that
     waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit` commands wait.
-    Once its transaction has begun, a command waits for the outcome. `known_words` returns the version of states that
+    Once its transaction has begun, a command waits for the outcome. `states_version` returns the version of states that
     every live node can read (dispatch/transitions.py). `spelled_before` returns the spelling of a zone, or None if this
     node does not know it; it may only know what is committed.
     """
@@ -55,14 +55,14 @@ class Executor:
         batch_limit: int = 128,
         queue_limit: int = QUEUE_LIMIT,
         wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
-        known_words: Callable[[], int] = lambda: KNOWN_WORDS,
+        states_version: Callable[[], int] = lambda: STATES_VERSION,
         zones: Callable[[], Zones] = lambda: NO_ZONES,
         spelled_before: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.listeners: list[Callable[[Committed], None]] = []
         self._database = database
         self._policy = policy
-        self._known_words = known_words
+        self._states_version = states_version
         self._zones = zones
         self._spelled_before = spelled_before
         self._batch_limit = batch_limit
@@ -82,7 +82,7 @@ class Executor:
         self._idle.set()
 
     def _writer(self) -> Writer:
-        return Writer(self._database, self._policy, self._known_words, self._zones, self._spelled_before)
+        return Writer(self._database, self._policy, self._states_version, self._zones, self._spelled_before)
 
     @property
     def waiting(self) -> int:

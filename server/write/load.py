@@ -16,7 +16,7 @@ from server.dispatch import commands as c
 from server.dispatch.model import Alert, ChatMessage, Delivery, Driver, Point, Still
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
-from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
@@ -152,7 +152,7 @@ async def load(
     connection: Connection,
     named: Named,
     policy: Policy,
-    known_words: int = KNOWN_WORDS,
+    states_version: int = STATES_VERSION,
     zones: Zones = NO_ZONES,
     spelled_before: Callable[[str], str | None] = lambda _: None,
 ) -> Loaded:
@@ -161,7 +161,7 @@ async def load(
     1. Lock, in one order.
     2. Read what is locked as it is now, and the clock.
 
-    `known_words` is what every node that lives can read; `policy` and `zones` are the copies of this
+    `states_version` is what every node that lives can read; `policy` and `zones` are the copies of this
     node. `spelled_before` returns the spelling of a zone if this node knows it; only others are read.
     """
     await _replan(connection)
@@ -214,7 +214,7 @@ async def load(
         alerts,
         rows.dead_nodes,
         posted,
-        known_words,
+        states_version,
         zones,
         spellings,
         chats,

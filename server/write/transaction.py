@@ -16,7 +16,7 @@ import structlog
 from server.contract.commit import Committed
 from server.contract.webhook_events import outbox_rows
 from server.dispatch.policy import Policy
-from server.dispatch.transitions import KNOWN_WORDS
+from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import TRANSACTION_TIME
 from server.store.connections import Connection
@@ -75,13 +75,13 @@ class Writer:
         self,
         database: WriteConnections,
         policy: Callable[[], Policy],
-        known_words: Callable[[], int] = lambda: KNOWN_WORDS,
+        states_version: Callable[[], int] = lambda: STATES_VERSION,
         zones: Callable[[], Zones] = lambda: NO_ZONES,
         spelled_before: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._database = database
         self._policy = policy
-        self._known_words = known_words
+        self._states_version = states_version
         self._zones = zones
         self._spelled_before = spelled_before
         self._connection: Connection | None = None
@@ -131,7 +131,7 @@ class Writer:
                 self._open_connection,
                 named,
                 self._policy(),
-                self._known_words(),
+                self._states_version(),
                 self._zones(),
                 self._spelled_before,
             )

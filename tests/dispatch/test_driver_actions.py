@@ -393,7 +393,7 @@ GIVING_BACK = [
 
 def not_everybody(world: World) -> World:
     """A node of the release before this one is still there."""
-    return World(world.now, world.policy, world.deliveries, world.drivers, known_words=0)
+    return World(world.now, world.policy, world.deliveries, world.drivers, states_version=0)
 
 
 FAILING = [

@@ -892,13 +892,13 @@ async def test_what_was_posted_first_outlives_every_change(dispatch: Dispatch) -
 
 
 async def test_new_states_are_written_only_when_every_node_knows_them(database: Database) -> None:
-    words = [0]
-    dispatch = Dispatch(database, known_words=lambda: words[0])
+    version = [0]
+    dispatch = Dispatch(database, states_version=lambda: version[0])
     try:
         delivery_id, driver_id, job = await with_a_job(dispatch)
         release = c.Release(job, driver_id, "unwell", Actor("driver", driver_id))
         assert code_of(await dispatch.executor.submit(release)) == "not_yet_supported"
-        words[0] = 1
+        version[0] = 1
         assert code_of(await dispatch.executor.submit(release)) is None
     finally:
         await dispatch.close()
