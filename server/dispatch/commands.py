@@ -252,7 +252,7 @@ class Fail(Struct, frozen=True):
 
 
 class AddProof(Struct, frozen=True):
-    """A photo or signature was uploaded for a job. The same action again is the same proof."""
+    """A photo or signature was uploaded for an assignment. The same action again is the same proof."""
 
     assignment_id: str
     driver_id: str | None

@@ -1,4 +1,4 @@
-"""The rules of a driver's actions on a job: arrive, pick up, complete, release, fail, add a proof.
+"""The rules of a driver's actions on an assignment: arrive, pick up, complete, release, fail, add a proof.
 
 A person in ops may act for a driver whose phone is dead: then the command names no driver, but a reason. The same
 action sent twice counts once; an action that comes too late goes to the timeline.
@@ -14,7 +14,16 @@ from server.dispatch.availability import last_contact
 from server.dispatch.clocks import OFFLINE_AFTER, happened
 from server.dispatch.codes import FAILURE, OTHER, RELEASE, coded
 from server.dispatch.decided import Decided
-from server.dispatch.model import NO_JOB_DETAILS, OVER, SYSTEM, Assignment, AssignmentStatus, Delivery, Handover, Place
+from server.dispatch.model import (
+    NO_ASSIGNMENT_DETAILS,
+    OVER,
+    SYSTEM,
+    Assignment,
+    AssignmentStatus,
+    Delivery,
+    Handover,
+    Place,
+)
 from server.dispatch.travel import km_away
 from server.dispatch.world import World
 
@@ -34,7 +43,7 @@ _WITH_THE_GOODS: Final = (c.Complete, c.Fail)
 """What cannot have been done before the pickup."""
 
 
-class _Job:
+class _Reported:
     """What every action of a driver has in common: the delivery, the assignment, and the fields of its event."""
 
     def __init__(self, command: Report, world: World, delivery: Delivery, assignment: Assignment) -> None:
@@ -42,7 +51,7 @@ class _Job:
         self.world = world
         self.delivery = delivery
         self.assignment = assignment
-        self.details = assignment.details or NO_JOB_DETAILS
+        self.details = assignment.details or NO_ASSIGNMENT_DETAILS
         action = command.action
         start = assignment.created_at
         if type(command) in _WITH_THE_GOODS:
@@ -99,7 +108,7 @@ class _Job:
         return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(**more)), refusal)
 
 
-def _begin(command: Report, world: World, harmless: Ended) -> _Job | Decided | r.Refusal:
+def _begin(command: Report, world: World, harmless: Ended) -> _Reported | Decided | r.Refusal:
     """The common part of every action.
 
     1. An assignment of another driver is not found.
@@ -108,17 +117,17 @@ def _begin(command: Report, world: World, harmless: Ended) -> _Job | Decided | r
     """
     delivery, assignment = world.assignment(command.assignment_id, command.driver_id)
     world.require_driver(assignment.driver_id)
-    job = _Job(command, world, delivery, assignment)
+    report = _Reported(command, world, delivery, assignment)
     action_id = command.action.action_id
-    if action_id is not None and action_id in job.details.actions:
-        return _answered_before(job, job.details.actions[action_id])
-    return job.done() if job.assignment.status in harmless else job
+    if action_id is not None and action_id in report.details.actions:
+        return _answered_before(report, report.details.actions[action_id])
+    return report.done() if report.assignment.status in harmless else report
 
 
-def _answered_before(job: _Job, code: str | None) -> Decided | r.Refusal:
+def _answered_before(report: _Reported, code: str | None) -> Decided | r.Refusal:
     if code is None:
-        return job.done()
-    return r.PIN_WRONG if code == r.PIN_WRONG.code else not_active(job.assignment, job.delivery)
+        return report.done()
+    return r.PIN_WRONG if code == r.PIN_WRONG.code else not_active(report.assignment, report.delivery)
 
 
 def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
@@ -133,36 +142,36 @@ def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
 
 def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
     """The driver has arrived at the store or at the customer. Only the first report counts; later ones are safe."""
-    job = _begin(command, world, CARRIED)
-    if not isinstance(job, _Job):
-        return job
-    delivery, assignment = job.delivery, job.assignment
+    report = _begin(command, world, CARRIED)
+    if not isinstance(report, _Reported):
+        return report
+    delivery, assignment = report.delivery, report.assignment
     if assignment.status != "ACTIVE":
-        return job.late(e.DeliveryArrived)
+        return report.late(e.DeliveryArrived)
     at_pickup = command.where == "pickup"
     if (assignment.arrived_pickup_at if at_pickup else assignment.arrived_dropoff_at) is not None:
-        return job.done()
+        return report.done()
     place = delivery.pickup if at_pickup else delivery.dropoff
-    return job.done(e.DeliveryArrived(where=command.where, **job.fields(place)))
+    return report.done(e.DeliveryArrived(where=command.where, **report.fields(place)))
 
 
 def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
     """The driver has the goods. Repeats are safe."""
-    job = _begin(command, world, CARRIED)
-    if not isinstance(job, _Job):
-        return job
-    if job.assignment.status != "ACTIVE":
-        return job.late(e.DeliveryPickedUp)
-    if job.assignment.picked_up_at is not None:
-        return job.done()
-    return job.done(*_picked_up(job))
+    report = _begin(command, world, CARRIED)
+    if not isinstance(report, _Reported):
+        return report
+    if report.assignment.status != "ACTIVE":
+        return report.late(e.DeliveryPickedUp)
+    if report.assignment.picked_up_at is not None:
+        return report.done()
+    return report.done(*_picked_up(report))
 
 
-def _picked_up(job: _Job, **more: Any) -> list[e.Event]:
+def _picked_up(report: _Reported, **more: Any) -> list[e.Event]:
     """The driver has picked up the goods. This ends the risk of a late pickup."""
-    found: list[e.Event] = [e.DeliveryPickedUp(**job.fields(job.delivery.pickup, **more))]
-    if job.delivery.at_risk("pickup_late"):
-        found.append(recovered(job.world, job.delivery, job.assignment, "pickup_late"))
+    found: list[e.Event] = [e.DeliveryPickedUp(**report.fields(report.delivery.pickup, **more))]
+    if report.delivery.at_risk("pickup_late"):
+        found.append(recovered(report.world, report.delivery, report.assignment, "pickup_late"))
     return found
 
 
@@ -187,15 +196,17 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
        is recorded as unverified instead, because the goods are already handed over.
     4. If the assignment is not picked up yet, the pickup is recorded too.
     """
-    job = _begin(command, world, frozenset({"COMPLETED", "RETURNED"}))
-    if not isinstance(job, _Job):
-        return job
-    delivery, assignment = job.delivery, job.assignment
+    report = _begin(command, world, frozenset({"COMPLETED", "RETURNED"}))
+    if not isinstance(report, _Reported):
+        return report
+    delivery, assignment = report.delivery, report.assignment
     if assignment.status != "ACTIVE":
-        return job.late(e.DeliveryDelivered)
+        return report.late(e.DeliveryDelivered)
     if delivery.status == "RETURNING":
-        return job.done(e.DeliveryReturned(**job.fields(delivery.details.store or delivery.pickup, note=command.note)))
-    missing = _missing(job, command) if delivery.details.proof_required else []
+        return report.done(
+            e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=command.note))
+        )
+    missing = _missing(report, command) if delivery.details.proof_required else []
     pin: Literal["verified", "unverified"] | None = None
     if command.driver_id is not None:
         if missing:
@@ -203,63 +214,63 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         missing = []
         if "pin" in delivery.details.proof_required:
             right = command.pin == delivery.details.pin
-            offline = world.now - job.when > OFFLINE_AFTER
-            tries = job.details.pin_tries
+            offline = world.now - report.when > OFFLINE_AFTER
+            tries = report.details.pin_tries
             if tries >= PIN_TRIES and not offline:
                 return r.PIN_LOCKED
             if not right and not offline:
-                return job.leaves(e.PinWrong(tries=tries + 1, **job.fields()), r.PIN_WRONG)
+                return report.leaves(e.PinWrong(tries=tries + 1, **report.fields()), r.PIN_WRONG)
             pin = "verified" if right else "unverified"
-    happened: list[e.Event] = _picked_up(job) if assignment.picked_up_at is None else []
+    happened: list[e.Event] = _picked_up(report) if assignment.picked_up_at is None else []
     said = Handover(command.name, command.note, pin) if command.name or command.note or pin else None
     happened.append(
         e.DeliveryDelivered(
             handover=said,
             unproven=tuple(missing),
-            **job.fields(delivery.dropoff),
+            **report.fields(delivery.dropoff),
         )
     )
-    return job.done(*happened)
+    return report.done(*happened)
 
 
-def _missing(job: _Job, command: c.Complete) -> list[str]:
-    there: set[str] = {proof.kind for proof in job.details.proofs}
+def _missing(report: _Reported, command: c.Complete) -> list[str]:
+    there: set[str] = {proof.kind for proof in report.details.proofs}
     if command.pin is not None:
         there.add("pin")
-    return [kind for kind in job.delivery.details.proof_required if kind not in there]
+    return [kind for kind in report.delivery.details.proof_required if kind not in there]
 
 
 def release(command: c.Release, world: World) -> Decided | r.Refusal:
     """The driver gives the delivery back before pickup; a new search starts, without them. Repeats are safe."""
-    job = _begin(command, world, frozenset({"RELEASED"}))
-    if not isinstance(job, _Job):
-        return job
+    report = _begin(command, world, frozenset({"RELEASED"}))
+    if not isinstance(report, _Reported):
+        return report
     reason, note = coded(command.reason, command.note, RELEASE)
-    if job.assignment.status != "ACTIVE":
-        return job.late(e.DeliveryReleased, reason=reason, note=note)
-    if job.assignment.picked_up_at is not None:
+    if report.assignment.status != "ACTIVE":
+        return report.late(e.DeliveryReleased, reason=reason, note=note)
+    if report.assignment.picked_up_at is not None:
         return r.ALREADY_PICKED_UP
     if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
-    return job.done(e.DeliveryReleased(**job.fields(reason=reason or OTHER, note=note)))
+    return report.done(e.DeliveryReleased(**report.fields(reason=reason or OTHER, note=note)))
 
 
 def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
     """The handover failed: the driver brings the goods back, or the assignment ends here. Repeats are safe."""
-    job = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
-    if not isinstance(job, _Job):
-        return job
+    report = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
+    if not isinstance(report, _Reported):
+        return report
     kind = e.DeliveryReturning if command.then == "return" else e.DeliveryFailed
     reason, note = coded(command.reason, command.note, FAILURE)
-    if job.assignment.status != "ACTIVE":
-        return job.late(kind, reason=reason, note=note)
-    if job.assignment.picked_up_at is None:
+    if report.assignment.status != "ACTIVE":
+        return report.late(kind, reason=reason, note=note)
+    if report.assignment.picked_up_at is None:
         return r.NOT_PICKED_UP
-    if job.delivery.status == "RETURNING":
-        return job.done()
+    if report.delivery.status == "RETURNING":
+        return report.done()
     if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
-    return job.done(kind(**job.fields(job.delivery.dropoff, reason=reason or OTHER, note=note)))
+    return report.done(kind(**report.fields(report.delivery.dropoff, reason=reason or OTHER, note=note)))
 
 
 def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
@@ -267,16 +278,16 @@ def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
 
     An upload with the same id is the same proof.
     """
-    job = _begin(command, world, frozenset())
-    if not isinstance(job, _Job):
-        return job
-    if any(proof.id == command.proof.id for proof in job.details.proofs):
-        return job.done()
-    if job.assignment.status not in ("ACTIVE", *CARRIED):
-        return job.late(e.ProofAdded)
-    if len(job.details.proofs) >= PROOF_LIMIT:
+    report = _begin(command, world, frozenset())
+    if not isinstance(report, _Reported):
+        return report
+    if any(proof.id == command.proof.id for proof in report.details.proofs):
+        return report.done()
+    if report.assignment.status not in ("ACTIVE", *CARRIED):
+        return report.late(e.ProofAdded)
+    if len(report.details.proofs) >= PROOF_LIMIT:
         return r.TOO_MANY_PROOFS
-    return job.done(e.ProofAdded(proof=command.proof, **job.fields()))
+    return report.done(e.ProofAdded(proof=command.proof, **report.fields()))
 
 
 def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:

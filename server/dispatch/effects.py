@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.model import NO_JOB_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
+from server.dispatch.model import NO_ASSIGNMENT_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
 from server.dispatch.travel import named_by
 from server.dispatch.world import World
@@ -84,7 +84,7 @@ def _did(
     """Store the app's id of this action with the code of its refusal, so that a repeat gets the same answer."""
     if event.action_id is None and not changes:
         return
-    details = assignment.details or NO_JOB_DETAILS
+    details = assignment.details or NO_ASSIGNMENT_DETAILS
     more = dict(changes or {})
     if event.action_id is not None:
         more["actions"] = {**details.actions, event.action_id: refused or None}
@@ -246,7 +246,7 @@ def _returned(world: World, event: e.DeliveryReturned) -> None:
 def _proof_added(world: World, event: e.ProofAdded) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
-    details = assignment.details or NO_JOB_DETAILS
+    details = assignment.details or NO_ASSIGNMENT_DETAILS
     _did(assignment, event, {"proofs": (*details.proofs, event.proof)})
 
 
@@ -259,7 +259,7 @@ def _pin_wrong(world: World, event: e.PinWrong) -> None:
 def _late_report(world: World, event: e.LateReport) -> None:
     delivery = world.locked_delivery(_id(event.delivery_id))
     assignment = world.note_on_assignment(delivery, _id(event.assignment_id))
-    details = assignment.details or NO_JOB_DETAILS
+    details = assignment.details or NO_ASSIGNMENT_DETAILS
     _did(assignment, event, {"late_reports": (*details.late_reports, event.what)}, r.ASSIGNMENT_NOT_ACTIVE.code)
 
 

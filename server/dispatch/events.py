@@ -262,7 +262,7 @@ class DeliveryReleased(JobEvent, frozen=True, kw_only=True):
 
 
 class DeliveryFailed(JobEvent, frozen=True, kw_only=True):
-    """The goods could not be handed over, and the job ends there."""
+    """The goods could not be handed over, and the assignment ends there."""
 
     type: ClassVar[str] = "delivery.failed"
 
@@ -280,7 +280,7 @@ class DeliveryReturned(JobEvent, frozen=True, kw_only=True):
 
 
 class ProofAdded(JobEvent, frozen=True, kw_only=True):
-    """A photo or signature was uploaded for the job."""
+    """A photo or signature was uploaded for the assignment."""
 
     type: ClassVar[str] = "delivery.proof_added"
     proof: Proof
@@ -290,7 +290,7 @@ class ProofAdded(JobEvent, frozen=True, kw_only=True):
 
 
 class PinWrong(JobEvent, frozen=True, kw_only=True):
-    """A PIN was typed that is not the delivery's: the `tries`-th time in this job."""
+    """A PIN was typed that is not the delivery's: the `tries`-th time in this assignment."""
 
     type: ClassVar[str] = "delivery.pin_wrong"
     tries: int

@@ -104,7 +104,7 @@ class Offer(Struct):
 
 
 class Proof(Struct, frozen=True, rename="camel"):
-    """A photo or signature that was uploaded for a job."""
+    """A photo or signature that was uploaded for an assignment."""
 
     id: str
     kind: Literal["photo", "signature"]
@@ -118,7 +118,7 @@ class Handover(Struct, frozen=True, rename="camel", omit_defaults=True):
     pin: Literal["verified", "unverified"] | None = None
 
 
-class JobDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
+class AssignmentDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Rare fields of an assignment, stored as one JSON document.
 
     `actions` are the driver's actions with a result, by the app's id, with the code of the refusal, if any;
@@ -158,7 +158,7 @@ class Assignment(Struct, omit_defaults=True):
     arrived_dropoff_at: datetime | None = None
     failed_at: datetime | None = None
     pickup_due_at: datetime | None = None
-    details: JobDetails | None = None
+    details: AssignmentDetails | None = None
 
 
 class Nearest(Struct, frozen=True, rename="camel"):
@@ -214,7 +214,7 @@ class Risk(Struct, frozen=True):
 ERASED: Final = "erased"
 """The fingerprint of a delivery whose personal data was erased: a hash of a phone number could be guessed."""
 NO_DETAILS: Final = OrderDetails()
-NO_JOB_DETAILS: Final = JobDetails()
+NO_ASSIGNMENT_DETAILS: Final = AssignmentDetails()
 
 
 class Delivery(Struct):

@@ -54,7 +54,7 @@ class Location(FromDriver, frozen=True, tag="location", kw_only=True):
 
 
 class Deed(FromDriver, frozen=True, kw_only=True):
-    """What a driver does about a job. `at` and `sent_at` are the phone's times of doing and of sending.
+    """What a driver does about an assignment. `at` and `sent_at` are the phone's times of doing and of sending.
 
     The same `action_id` over the socket and over HTTP is the same action.
     """
@@ -92,14 +92,14 @@ class Completed(Deed, frozen=True, tag="completed", kw_only=True):
 
 
 class Release(Deed, frozen=True, tag="release", kw_only=True):
-    """The driver gives the job back before pickup."""
+    """The driver gives the delivery back before pickup."""
 
     reason: str
     note: str | None = None
 
 
 class Failed(Deed, frozen=True, tag="failed", kw_only=True):
-    """The goods cannot be handed over: they come back (`return`), or the job ends here (`end`)."""
+    """The goods cannot be handed over: they come back (`return`), or the assignment ends here (`end`)."""
 
     reason: str
     note: str | None = None
@@ -339,7 +339,7 @@ class Ack(_ToDriver, frozen=True, tag="ack", kw_only=True):
 
 
 class Error(_ToDriver, frozen=True, tag="error", kw_only=True):
-    """Not done. `now_with` says who has a job that is no longer this driver's, `missing` what proof is missing.
+    """Not done. `now_with` says who has a delivery that is no longer this driver's, `missing` what proof is missing.
 
     There is no `id` where the message had none.
     """

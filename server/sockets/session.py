@@ -244,25 +244,25 @@ class Session:
         error = self._error(Refusal("invalid", why), reply_id)
         return (error, Close(PROTOCOL_VIOLATION)) if self._malformed >= MALFORMED_LIMIT else (error,)
 
-    def _about_a_job(
+    def _about_an_assignment(
         self, message: m.Arrived | m.PickedUp | m.Completed | m.Release | m.Failed, action: c.Action
     ) -> c.Command | None:
         driver_id, actor = self.driver_id, self._actor
-        job = canonical(message.assignment_id)
-        if job is None:
+        assignment = canonical(message.assignment_id)
+        if assignment is None:
             return None
         match message:
             case m.Arrived():
-                return c.Arrive(job, driver_id, message.where, actor, action)
+                return c.Arrive(assignment, driver_id, message.where, actor, action)
             case m.PickedUp():
-                return c.PickUp(job, driver_id, actor, action)
+                return c.PickUp(assignment, driver_id, actor, action)
             case m.Completed():
                 proof = message.proof or m.HandoverProof()
-                return c.Complete(job, driver_id, actor, action, proof.pin, proof.name, proof.note)
+                return c.Complete(assignment, driver_id, actor, action, proof.pin, proof.name, proof.note)
             case m.Release():
-                return c.Release(job, driver_id, message.reason, actor, message.note, action)
+                return c.Release(assignment, driver_id, message.reason, actor, message.note, action)
             case m.Failed():
-                return c.Fail(job, driver_id, message.reason, actor, message.note, message.then, action)
+                return c.Fail(assignment, driver_id, message.reason, actor, message.note, message.then, action)
 
     def _error(self, refusal: Refusal, reply_id: str | None) -> Send:
         named = UNSET if reply_id is None else reply_id
@@ -290,7 +290,7 @@ class Session:
                     return c.RejectOffer(offer_id, driver_id, actor, message.reason, message.note)
                 return c.ConfirmReceipt(offer_id, driver_id, actor)
             case m.Arrived() | m.PickedUp() | m.Completed() | m.Release() | m.Failed():
-                return self._about_a_job(message, action)
+                return self._about_an_assignment(message, action)
             case m.Seen():
                 seen = canonical(message.message_id)
                 return None if seen is None else c.SeeMessage(driver_id, seen, actor)

@@ -12,9 +12,9 @@ from server.dispatch.model import (
     NO_DETAILS,
     Alert,
     Assignment,
+    AssignmentDetails,
     Delivery,
     Driver,
-    JobDetails,
     Offer,
     OrderDetails,
     Place,
@@ -153,12 +153,12 @@ def delivery_of(
 def assignment_of(columns: Sequence[Any]) -> Assignment:
     """An assignment of ASSIGNMENT_COLUMNS, its details as JSON."""
     details = columns[18]
-    return Assignment(*(*columns[:18], _job_details(details) if details is not None else None))
+    return Assignment(*(*columns[:18], _assignment_details(details) if details is not None else None))
 
 
 _risks = msgspec.json.Decoder(tuple[Risk, ...]).decode
 _order_details = msgspec.json.Decoder(OrderDetails).decode
-_job_details = msgspec.json.Decoder(JobDetails).decode
+_assignment_details = msgspec.json.Decoder(AssignmentDetails).decode
 
 
 def _rows_like(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":

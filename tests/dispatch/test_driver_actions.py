@@ -15,9 +15,9 @@ from server.dispatch.driver_actions import PROOF_LIMIT
 from server.dispatch.model import (
     ERASED,
     Assignment,
+    AssignmentDetails,
     Delivery,
     Handover,
-    JobDetails,
     OrderDetails,
     Place,
     Position,
@@ -167,7 +167,9 @@ ARRIVING = [
         command=arrive(),
         then="assignment_not_active: reassigned by ada",
         leaves=[happens(e.LateReport, what="delivery.arrived", now_with="another_driver", driver_id=DAN)],
-        afterwards=lambda w: job(w).details == JobDetails(late_reports=("delivery.arrived",)) and job(w).version == 1,
+        afterwards=lambda w: (
+            job(w).details == AssignmentDetails(late_reports=("delivery.arrived",)) and job(w).version == 1
+        ),
     ),
     Case("another's job does not exist", ON_THE_WAY, c.Arrive(JOB, DORA, "pickup", by(DORA)), "not_found"),
     Case("nor one that never was", ON_THE_WAY, c.Arrive(id_of("no"), DAN, "pickup", by(DAN)), "not_found"),
@@ -180,7 +182,7 @@ PICKING_UP = [
         command=pick_up(at=NOW - minutes(4), sent_at=NOW - minutes(1), action_id=ACTION),
         then=[happens(e.DeliveryPickedUp, happened_at=NOW - minutes(3), action_id=ACTION)],
         afterwards=lambda w: (
-            job(w).picked_up_at == NOW - minutes(3) and job(w).details == JobDetails(actions={ACTION: None})
+            job(w).picked_up_at == NOW - minutes(3) and job(w).details == AssignmentDetails(actions={ACTION: None})
         ),
     ),
     Case(
@@ -219,7 +221,7 @@ PICKING_UP = [
     ),
     Case(
         "said once as a report, it is not said again",
-        given=a_job(status="RELEASED", details=JobDetails(late_reports=("delivery.picked_up",)), **ENDED),
+        given=a_job(status="RELEASED", details=AssignmentDetails(late_reports=("delivery.picked_up",)), **ENDED),
         command=pick_up(),
         then="assignment_not_active",
     ),
@@ -230,7 +232,7 @@ PICKING_UP = [
 
 def asks_for(*kinds: Any, tries: int = 0, proofs: tuple[Proof, ...] = (), **of_job: Any) -> Callable[[], World]:
     """Dan is at the door with soup, which asks for proof; its PIN is 0417."""
-    details = JobDetails(proofs=proofs, pin_tries=tries) if proofs or tries else None
+    details = AssignmentDetails(proofs=proofs, pin_tries=tries) if proofs or tries else None
     order = {"details": OrderDetails(proof_required=kinds, pin="0417")}
     return a_job(order=order, picked_up_at=NOW - minutes(3), details=details, **of_job)
 
@@ -246,7 +248,7 @@ HANDING_OVER = [
         command=complete(name="Mr Gray", note="with the porter"),
         then=[happens(e.DeliveryDelivered, handover=Handover("Mr Gray", "with the porter"), distance_km=1.505)],
         afterwards=lambda w: (
-            job(w).details == JobDetails(handover=Handover("Mr Gray", "with the porter"))
+            job(w).details == AssignmentDetails(handover=Handover("Mr Gray", "with the porter"))
             and soup(w).over_at == NOW
             and soup(w).watch_at is None
         ),
@@ -265,7 +267,7 @@ HANDING_OVER = [
         leaves=[happens(e.PinWrong, tries=5)],
         afterwards=lambda w: (
             soup(w).status == "PICKED_UP"
-            and job(w).details == JobDetails(actions={ACTION: "pin_wrong"}, pin_tries=5)
+            and job(w).details == AssignmentDetails(actions={ACTION: "pin_wrong"}, pin_tries=5)
             and job(w).version == 1
         ),
     ),
@@ -462,7 +464,7 @@ PROVING = [
         given=WITH_THE_GOODS,
         command=ADD_PHOTO,
         then=[happens(e.ProofAdded, proof=PHOTO)],
-        afterwards=lambda w: job(w).details == JobDetails(actions={ACTION: None}, proofs=(PHOTO,)),
+        afterwards=lambda w: job(w).details == AssignmentDetails(actions={ACTION: None}, proofs=(PHOTO,)),
     ),
     Case("the same again is the same", asks_for(proofs=(PHOTO,)), ADD_PHOTO, []),
     Case("also after the handover", COMPLETED, ADD_PHOTO, [happens(e.ProofAdded)]),

@@ -204,8 +204,8 @@ async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPa
 async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await FAILURE.of(request)
     known = await driver_of(request, driver_id)
-    job = id_in_path(assignment_id)
-    command = c.Fail(job, known, said.reason, request.user.actor, said.note, said.then, action(said))
+    assignment = id_in_path(assignment_id)
+    command = c.Fail(assignment, known, said.reason, request.user.actor, said.note, said.then, action(said))
     return with_assignment(await submit(request, command))
 
 

@@ -48,14 +48,14 @@ async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: From
     """The file is stored before the command, so that no proof is without its file; it counts only after the command."""
     asked = ASKED.of(request)
     known = await driver_of(request, driver_id)
-    job = id_in_path(assignment_id)
+    assignment = id_in_path(assignment_id)
     data = await FILE.of(request)
     if type_of(data) is None:
         raise Problem(UNSUPPORTED, f"Send an image: {', '.join(TYPES)}.")
     action_id = asked.action_id.lower() if isinstance(asked.action_id, str) else None
-    proof_id = new_id() if action_id is None else derived_id(job, action_id)
+    proof_id = new_id() if action_id is None else derived_id(assignment, action_id)
     node, pool = node_of(request), pool_of(request)
-    target = await proof_target(pool, job, proof_id)
+    target = await proof_target(pool, assignment, proof_id)
     if target is None or target.driver_id != known:
         raise not_found()
     added = False
@@ -71,9 +71,9 @@ async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: From
         file = ProofFile(asked.kind, OUTPUT[asked.kind][1], content)
         if node.object_store is not None:
             file = await _in_store(node.object_store, pool, target.delivery_id, file)
-        added = await keep_proof(pool, proof_id, target.delivery_id, job, file)
+        added = await keep_proof(pool, proof_id, target.delivery_id, assignment, file)
     proof = Proof(proof_id, asked.kind)
-    done = await node.executor.submit(c.AddProof(job, known, proof, request.user.actor, c.Action(action_id)))
+    done = await node.executor.submit(c.AddProof(assignment, known, proof, request.user.actor, c.Action(action_id)))
     if isinstance(done, Refusal):
         if added:
             await drop_proof(pool, proof_id)

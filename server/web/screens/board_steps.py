@@ -114,7 +114,7 @@ def _then(form: BoardForm) -> Any:
     return then
 
 
-def _job(seen: SeenOrder) -> str:
+def _assignment(seen: SeenOrder) -> str:
     """The id of the assignment that the dialog showed. Raises FormInvalid."""
     if seen.assignment_id is None:
         raise FormInvalid(said(UNREADABLE))
@@ -129,13 +129,13 @@ def _delay(order: Order) -> c.Command:
 def _release(order: Order) -> c.Command:
     seen, form, actor = order
     reason, note = _code(form, codes.RELEASE)
-    return c.Release(_job(seen), None, reason, actor, note)
+    return c.Release(_assignment(seen), None, reason, actor, note)
 
 
 def _fail(order: Order) -> c.Command:
     seen, form, actor = order
     reason, note = _code(form, codes.FAILURE)
-    return c.Fail(_job(seen), None, reason, actor, note, _then(form))
+    return c.Fail(_assignment(seen), None, reason, actor, note, _then(form))
 
 
 def _in_words(known: frozenset[str]) -> list[tuple[str, str]]:
@@ -192,7 +192,7 @@ STEPS: Final = {
             later("The driver has the goods, but cannot report it."),
             later("Order {order} is picked up."),
             _before_pickup,
-            lambda order: c.PickUp(_job(order[0]), None, order[2], c.Action(reason=order[1].reason())),
+            lambda order: c.PickUp(_assignment(order[0]), None, order[2], c.Action(reason=order[1].reason())),
             f.REASONS_TO_REPORT,
             for_driver=True,
         ),
@@ -203,7 +203,7 @@ STEPS: Final = {
             later("The customer has the goods, but the driver cannot report it. This ends the order."),
             later("Order {order} is delivered."),
             _driven,
-            lambda order: c.Complete(_job(order[0]), None, order[2], c.Action(reason=order[1].reason())),
+            lambda order: c.Complete(_assignment(order[0]), None, order[2], c.Action(reason=order[1].reason())),
             f.REASONS_TO_REPORT,
             for_driver=True,
         ),
