@@ -27,12 +27,12 @@ from server.ids import new_id
 from server.images.worker import Images
 from server.lease import Lease
 from server.metrics import LOOP_LAG
+from server.notify.alert_monitor import AlertMonitor
 from server.notify.counts import count_commit
 from server.notify.event_log import log_commit
 from server.notify.ops_notices import OpsNotices
 from server.notify.push import Push
 from server.notify.sender import Sender
-from server.notify.watch import Watch
 from server.notify.webhook_outbox import Outbox
 from server.object_store.s3 import ObjectStore
 from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
@@ -172,13 +172,13 @@ class Node:
         )
 
     def _build_notify(self) -> None:
-        """What calls the world outside, and the watch that raises alerts."""
+        """What calls the world outside, and the monitor that raises alerts."""
         pool, settings, lease = self.database.pool, self.settings, self.lease
         self.sender = Sender(allow_private=settings.webhooks_allow_private)
         self.ops_sender = Sender(allow_private=True)  # the operator's own setting names this receiver
         self.webhooks = Outbox(database=self.database, lease=lease, bus=self.bus, sender=self.sender)
         self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=settings)
-        self.watch = Watch(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
+        self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
             pool=pool, lease=lease, sender=self.ops_sender, url=settings.slack_webhook_url, board=settings.public_url
         )
@@ -200,7 +200,7 @@ class Node:
             count_commit,
             self.webhooks.committed,
             self.push.committed,
-            self.watch.committed,
+            self.alert_monitor.committed,
             self.ops_notices.committed,
             self._publish_policy_and_zones,
             log_commit,
@@ -221,7 +221,7 @@ class Node:
     def _run_tasks(self) -> None:
         pool, settings = self.database.pool, self.settings
         self._run(
-            ("lane", self.executor.run),
+            ("executor", self.executor.run),
             ("heartbeat", self._live),
             ("policy", self.policies.follow),
             ("zones", self.zones.follow),
@@ -254,7 +254,7 @@ class Node:
             ("board_pulse", self.feed.pulse),
             ("outbox", self.webhooks.run),
             ("push", self.push.run),
-            ("watch", self.watch.run),
+            ("alert_monitor", self.alert_monitor.run),
             ("notices", self.ops_notices.run),
         )
 

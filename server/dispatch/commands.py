@@ -509,8 +509,8 @@ class ReleaseGone(Struct, frozen=True):
 
 
 class RaiseAlert(Struct, frozen=True):
-    """The watch: a number of a zone exceeded its threshold. `new_alert_id` is the id of the alert, if there is no open
-    one.
+    """The alert monitor: a number of a zone exceeded its threshold. `new_alert_id` is the id of the alert, if there
+    is no open one.
     """
 
     new_alert_id: str
@@ -522,7 +522,7 @@ class RaiseAlert(Struct, frozen=True):
 
 
 class ResolveAlert(Struct, frozen=True):
-    """The watch: the number is back well below its threshold; `value` is what it is now."""
+    """The alert monitor: the number is back well below its threshold; `value` is what it is now."""
 
     alert_id: str
     value: float

@@ -32,9 +32,9 @@ def _start_waiting(world: World, delivery: Delivery, at: datetime) -> None:
     delivery.unassigned = wait
 
 
-def _watch(world: World, delivery: Delivery, at: datetime) -> None:
-    """`watch_at`: when the delivery will be late at the pickup or the customer, whichever is first and not raised yet.
-    If it is expected later than the promise allows, it is late at once.
+def _set_watch_at(world: World, delivery: Delivery, at: datetime) -> None:
+    """`watch_at`: when the delivery will be late at the pickup or the customer, whichever is first and not raised
+    yet. If it is expected later than the promise allows, it is late at once.
     """
     assignment = delivery.active_assignment()
     delivery.watch_at = None
@@ -182,7 +182,7 @@ def _assigned(world: World, event: e.DeliveryAssigned) -> None:
             delivery.promised_at = event.delivery_at
     world.touch_wait(delivery).escalation_status = "ASSIGNED"
     world.touch_driver(event.assignment.driver_id).active_count += 1
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _arrived(world: World, event: e.DeliveryArrived) -> None:
@@ -200,7 +200,7 @@ def _picked_up(world: World, event: e.DeliveryPickedUp) -> None:
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.picked_up_at = event.when
     _did(assignment, event)
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _delivered(world: World, event: e.DeliveryDelivered) -> None:
@@ -233,7 +233,7 @@ def _returning(world: World, event: e.DeliveryReturning) -> None:
     assignment.end_reason, assignment.end_note = event.reason, event.note
     _did(assignment, event)
     _no_risks(world, delivery)
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _returned(world: World, event: e.DeliveryReturned) -> None:
@@ -313,7 +313,7 @@ def _changed(world: World, event: e.DeliveryChanged) -> None:
         later = max(timedelta(), delivery.is_ready_at() - expected)
         delivery.estimated_pickup_at = expected + later
         delivery.estimated_delivery_at += later
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _restored(world: World, event: e.DeliveryRestored) -> None:
@@ -331,7 +331,7 @@ def _at_risk(world: World, event: e.DeliveryAtRisk) -> None:
     delivery.risks = (*delivery.risks, Risk(event.risk, event.since))
     if delivery.risk_since is None:
         delivery.risk_since = event.at
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _recovered(world: World, event: e.DeliveryRecovered) -> None:
@@ -341,7 +341,7 @@ def _recovered(world: World, event: e.DeliveryRecovered) -> None:
         delivery.details = replace(delivery.details, checked=True)
     if not delivery.risks:
         _no_risks(world, delivery)
-    _watch(world, delivery, event.at)
+    _set_watch_at(world, delivery, event.at)
 
 
 def _risk_escalated(world: World, event: e.RiskEscalated) -> None:

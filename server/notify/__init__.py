@@ -1,3 +1,3 @@
-"""Outgoing messages besides responses and sockets: webhooks, web push, notices to ops, the log; and the watch for
+"""Outgoing messages besides responses and sockets: webhooks, web push, notices to ops, the log; and the monitor for
 alerts.
 """

@@ -117,7 +117,7 @@ async def lane(servers: Servers, drivers: int, batch_limit: int) -> AsyncIterato
         executor = Executor(
             Source(), lambda: DEFAULT_POLICY, batch_limit=batch_limit, spelled_before={"default": "default"}.get
         )
-        running = supervised("lane", executor.run)
+        running = supervised("executor", executor.run)
         try:
             ids = [new_id() for _ in range(drivers)]
             found = Lane(executor, ids, connections)

@@ -58,7 +58,7 @@ def test_an_exception_stays_on_its_line() -> None:
     try:
         raise ValueError("odd")
     except ValueError:
-        structlog.get_logger().exception("task_died", task="lane")
+        structlog.get_logger().exception("task_died", task="executor")
         logging.getLogger("asyncio").exception("never retrieved")
     for line in lines(stream):
         assert line["level"] == "error"

@@ -269,7 +269,7 @@ async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatc
     attempts = await dispatch.node.database.pool.fetch("SELECT DISTINCT attempt_count FROM unassigned_orders")
     assert [row[0] for row in attempts] == [1]
     of_orders = [event for commit in dispatch.commits for event in commit.events if event.delivery_id is not None]
-    assert len(of_orders) == 3 * len(orders)  # beside them the watch may raise an alert
+    assert len(of_orders) == 3 * len(orders)  # beside them the monitor may raise an alert
     assert RECORDED.labels("no_driver_in_zone")._value.get() == commands
 
 

@@ -24,8 +24,8 @@ async def alerts(site: Site) -> list[dict[str, Any]]:
 
 
 async def look(site: Site) -> None:
-    """The watch looks now."""
-    await site.node.app.state.node.watch.look()
+    """The monitor looks now."""
+    await site.node.app.state.node.alert_monitor.look()
 
 
 async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) -> None:

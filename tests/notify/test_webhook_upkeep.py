@@ -8,7 +8,7 @@ import prometheus_client
 import pytest
 
 from server.ids import new_id
-from server.notify import watch as watch_module
+from server.notify import alert_monitor as monitor_module
 from server.store.queues.webhooks import read_backlog
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
@@ -99,7 +99,7 @@ async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_g
     now = await fares(site, webhook)
     assert (now["parked"], now["attempts"], now["taken"]) == (0, 2, 0)
     assert (await site.ada.post(f"/admin/webhooks/{webhook['id']}/redeliver-parked")).json() == {"redelivered": 0}
-    await site.node.app.state.node.watch.count_messages()
+    await site.node.app.state.node.alert_monitor.count_messages()
     assert prometheus_client.REGISTRY.get_sample_value("callboard_webhook_messages_parked_now") == 0
     await receiver.start()
     problem(await site.ada.post(f"/admin/webhooks/{new_id()}/test"), 404, "not_found")
@@ -134,17 +134,17 @@ async def test_the_line_is_counted_and_a_long_count_keeps_no_alert_waiting(
     receiver.status = 500
     for _ in range(2):
         await site.delivery()
-    pool, watch = site.node.app.state.node.database.pool, site.node.app.state.node.watch
+    pool, monitor = site.node.app.state.node.database.pool, site.node.app.state.node.alert_monitor
     await until(lambda: pool.fetchval("SELECT count(*) = 2 FROM webhook_deliveries"))
     await pool.execute(
         "UPDATE webhook_deliveries SET created_at = created_at - interval '1 h'"
         " WHERE seq = (SELECT min(seq) FROM webhook_deliveries)"
     )
-    await watch.count_messages()
+    await monitor.count_messages()
     assert number("callboard_webhook_messages_open") == 2
     assert 3600 <= number("callboard_webhook_oldest_seconds") < 4500
     await park(site, webhook)
-    await watch.count_messages()
+    await monitor.count_messages()
     assert (number("callboard_webhook_messages_open"), number("callboard_webhook_oldest_seconds")) == (0, 0)
     assert number("callboard_webhook_messages_parked_now") == 2
 
@@ -158,15 +158,15 @@ async def test_the_line_is_counted_and_a_long_count_keeps_no_alert_waiting(
         return await counted(asked)
 
     clock = Clock()
-    monkeypatch.setattr(watch_module, "time", clock)
-    monkeypatch.setattr("server.notify.watch.read_backlog", takes_long)
-    watch._count_due = 0.0
-    watch.look_now()
+    monkeypatch.setattr(monitor_module, "time", clock)
+    monkeypatch.setattr("server.notify.alert_monitor.read_backlog", takes_long)
+    monitor._count_due = 0.0
+    monitor.look_now()
     await counting.wait()
     go_on.set()
     # Within seconds, not in the twenty times as long that is between two counts.
     await until(lambda: number("callboard_watch_last_look_timestamp_seconds") > looked + 102)
-    assert watch._count_due > clock.monotonic() + 1000
+    assert monitor._count_due > clock.monotonic() + 1000
 
 
 async def test_all_that_was_given_up_goes_out_again_in_order(site: Site, receiver: Receiver, problem: Check) -> None:

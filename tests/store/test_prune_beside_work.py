@@ -47,7 +47,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 async def executor(database: Database) -> AsyncIterator[Executor]:
     executor = Executor(database, lambda: DEFAULT_POLICY)
-    lane = supervised("lane", executor.run)
+    lane = supervised("executor", executor.run)
     yield executor
     await executor.close()
     await stop(lane)

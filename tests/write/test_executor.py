@@ -39,7 +39,7 @@ class Dispatch:
         self.executor = Executor(writes or database, lambda: self.policy, **options)
         self.commits: list[Committed] = []
         self.executor.listeners.append(self.commits.append)
-        self._lane = supervised("lane", self.executor.run)
+        self._lane = supervised("executor", self.executor.run)
 
     async def close(self) -> None:
         await self.executor.close()

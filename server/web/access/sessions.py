@@ -40,7 +40,7 @@ FRESH_SECONDS: Final = 1.0
 """How long a valid session is cached: a session that ends on another node ends here within this time."""
 USE_RECORDED_SECONDS: Final = 60.0
 """That a session is used is written down this often at most."""
-WATCH_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 600.0
 CACHE_LIMIT: Final = 5000
 
@@ -83,7 +83,7 @@ class Sessions:
         self._secure = secure
         self._good: dict[str, tuple[LoginSession, float]] = {}
         self._asking: dict[str, asyncio.Task[LoginSession | None]] = {}
-        self._watched: dict[Callable[[], None], str] = {}
+        self._on_end: dict[Callable[[], None], str] = {}
         self._look = asyncio.Event()
 
     # Finding
@@ -177,17 +177,17 @@ class Sessions:
         self._asking.pop(token_hash, None)
         self._look.set()
 
-    # Watching: requests that last
+    # Requests that last
 
-    def watch(self, connection: Connection, over: Callable[[], None]) -> Callable[[], None]:
+    def on_end(self, connection: Connection, over: Callable[[], None]) -> Callable[[], None]:
         """Call `over` once when the session (or the token) of this request ends; the returned function undoes this.
 
         For streams: a user who loses their access loses their streams within a second.
         """
         session: LoginSession | None = connection.scope["state"].get("session")
         if session is not None:
-            self._watched[over] = hashed(session.token)
-            return lambda: cast(None, self._watched.pop(over, None))
+            self._on_end[over] = hashed(session.token)
+            return lambda: cast(None, self._on_end.pop(over, None))
         principal: Principal = connection.scope["user"]
         left = principal.expires_at - time.time()
         if left > LONGEST_SECONDS:
@@ -195,27 +195,27 @@ class Sessions:
         return asyncio.get_running_loop().call_later(left, over).cancel
 
     async def keep(self) -> None:
-        """Notify watchers whose session has ended, and delete rows that are no longer useful."""
+        """Notify streams whose session has ended, and delete rows that are no longer useful."""
         swept = time.monotonic() - SWEEP_SECONDS
         while True:
             try:
-                await self._notify_watchers()
+                await self._notify_ended()
                 if time.monotonic() - swept >= SWEEP_SECONDS:
                     swept = time.monotonic()
                     await sweep_sessions(self._pool(), IDLE_SECONDS)
             except DatabaseAway as error:
                 log.warning("sessions_not_read", reason=str(error))
             self._look.clear()
-            await wait_until_set(self._look, WATCH_SECONDS)
+            await wait_until_set(self._look, LOOK_SECONDS)
 
-    async def _notify_watchers(self) -> None:
-        asked = dict(self._watched)
-        if not asked:
+    async def _notify_ended(self) -> None:
+        streams = dict(self._on_end)
+        if not streams:
             return
-        found = await find_good_sessions(self._pool(), set(asked.values()), IDLE_SECONDS, USE_RECORDED_SECONDS)
+        found = await find_good_sessions(self._pool(), set(streams.values()), IDLE_SECONDS, USE_RECORDED_SECONDS)
         good = {session.token_hash for session in found}
-        for over, token_hash in asked.items():
-            if token_hash not in good and self._watched.pop(over, None) is not None:
+        for over, token_hash in streams.items():
+            if token_hash not in good and self._on_end.pop(over, None) is not None:
                 over()
 
     # Cookies and CSRF tokens

@@ -15,7 +15,7 @@ from server.dispatch.events import PolicyChanged
 from server.dispatch.policy import Policy, contradictions
 from server.ids import new_id
 from server.store.reads.operations import wait_of
-from server.web.access.guards import ADMIN, OPS, WATCHERS
+from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.driver_calls import with_assignment
@@ -198,7 +198,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     "/admin/policy",
     tag=TAG,
     summary="Get the current policy.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     answers={200: Policy},
 )
 async def get_policy(request: Call) -> ASGIResponse:

@@ -11,7 +11,7 @@ from server.dispatch.refusals import Refusal
 from server.store.query import DatabaseAway
 from server.store.reads.operations import AlertRow, read_alert
 from server.store.reads.zone_numbers import read_behind
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api.endpoint import Call, answer, endpoint, id_in_path
 from server.web.api.operations import TAG, alert_numbers, alert_view
@@ -54,7 +54,7 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     "/admin/alerts/{alert_id:str}",
     tag=TAG,
     summary="Get an alert with the deliveries and drivers that caused it.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     answers={200: a.AlertWithReasons},
 )
 async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:

@@ -7,7 +7,7 @@ from litestar.response.base import ASGIResponse
 
 from server.store.api_keys import ApiKey
 from server.web.access.api_keys import ApiKeys, shown
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
@@ -41,7 +41,7 @@ async def make_key(request: Call) -> ASGIResponse:
     "/admin/api-keys",
     tag=TAG,
     summary="List API keys, including revoked ones, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=PAGE,
     answers={200: list[a.ApiKeyView]},
 )

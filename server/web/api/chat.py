@@ -15,7 +15,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import derived_id, new_id
 from server.store.reads.chat import drivers_at_work, read_chat
 from server.store.reads.drivers import driver_exists
-from server.web.access.guards import OPS, THE_DRIVER, WATCHERS
+from server.web.access.guards import OPS, THE_DRIVER, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
@@ -61,7 +61,7 @@ async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     CHAT,
     tag=ADMIN_TAG,
     summary="List the messages to and from a driver, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=PAGE,
     answers={200: list[a.ChatItem]},
 )

@@ -32,7 +32,7 @@ from server.store.reads.deliveries import (
     read_timeline,
     seller_of,
 )
-from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_WATCHERS, SERVICE_AND_WATCHERS, Guard
+from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
@@ -191,7 +191,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
     "/deliveries",
     tag=TAG,
     summary="List or search deliveries, newest first.",
-    guard=SELLERS_AND_WATCHERS,
+    guard=SELLERS_AND_VIEWERS,
     query=DELIVERIES,
     answers={200: list[DeliveryView]},
 )
@@ -246,7 +246,7 @@ async def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) ->
     "/deliveries/{delivery_id:str}",
     tag=TAG,
     summary="Get a delivery with its active or completed assignment.",
-    guard=SELLERS_AND_WATCHERS,
+    guard=SELLERS_AND_VIEWERS,
     answers={200: DeliveryView},
 )
 async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
@@ -261,7 +261,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     "/deliveries/{delivery_id:str}/timeline",
     tag=TAG,
     summary="List the events of a delivery, oldest first.",
-    guard=SELLERS_AND_WATCHERS,
+    guard=SELLERS_AND_VIEWERS,
     query=TIMELINE,
     answers={200: list[a.TimelineItem]},
 )
@@ -303,7 +303,7 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
     "/deliveries/{delivery_id:str}/candidates",
     tag=TAG,
     summary="Show which driver a search would choose now, and why not the others.",
-    guard=SERVICE_AND_WATCHERS,
+    guard=SERVICE_AND_VIEWERS,
     answers={200: a.CandidatesView},
 )
 async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:

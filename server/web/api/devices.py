@@ -31,7 +31,7 @@ from server.web.access.device_tokens import (
     next_token,
     read_device_token,
 )
-from server.web.access.guards import OPS, SERVICE_AND_OPS, WATCHERS
+from server.web.access.guards import OPS, SERVICE_AND_OPS, VIEWERS
 from server.web.access.login_limits import Tries, network_of
 from server.web.api import answers as a
 from server.web.api import schemas as s
@@ -209,7 +209,7 @@ def _device_name(user_agent: str) -> str:
     PATH + "/devices",
     tag=TAG,
     summary="The phones and browsers on which a driver is or was signed in, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=PAGE,
     answers={200: list[a.DeviceView]},
 )

@@ -16,7 +16,7 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.sockets.hello import hello
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
-from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_WATCHERS, Guard
+from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_VIEWERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
@@ -84,7 +84,7 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/state",
     tag=TAG,
     summary="Get everything that the driver's app needs to be up to date; the same as `hello` on the socket.",
-    guard=THE_DRIVER_AND_WATCHERS,
+    guard=THE_DRIVER_AND_VIEWERS,
     answers={200: Hello},
 )
 async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
@@ -285,7 +285,7 @@ async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     PATH + "/availability/history",
     tag=TAG,
     summary="List the changes of the driver's availability, newest first.",
-    guard=THE_DRIVER_AND_WATCHERS,
+    guard=THE_DRIVER_AND_VIEWERS,
     query=PAGE,
     answers={200: list[a.HistoryItem]},
 )

@@ -16,7 +16,7 @@ from server.node import Node
 from server.store.devices import count_devices
 from server.store.reads.drivers import driver_exists, read_driver, read_drivers
 from server.web.access.auth import mint_token
-from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_WATCHERS, WATCHERS
+from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_VIEWERS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc
@@ -104,7 +104,7 @@ async def register_driver(request: Call) -> ASGIResponse:
     "/drivers",
     tag=TAG,
     summary="List drivers, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=DRIVERS,
     answers={200: list[DriverView]},
 )
@@ -127,7 +127,7 @@ async def list_drivers(request: Call) -> ASGIResponse:
     PATH,
     tag=TAG,
     summary="A driver.",
-    guard=THE_DRIVER_SERVICE_AND_WATCHERS,
+    guard=THE_DRIVER_SERVICE_AND_VIEWERS,
     answers={200: DriverView},
 )
 async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta
 from server.contract.views import instant
 from server.store.queues.ops_notices import acknowledge_notice as acknowledge
 from server.store.reads import notices as record
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
@@ -32,7 +32,7 @@ BY_SOURCE: Final = Pager[record.Position](tuple[_Key, _Key, _Key, _Key, _Key])
     "/admin/notices",
     tag=TAG,
     summary="List the notices to ops, customers and drivers with their status, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=ASKED,
     answers={200: list[a.NoticeView]},
 )

@@ -14,7 +14,7 @@ from server.node import Node
 from server.store.reads import operations as reads
 from server.store.reads.at_risk import AtRiskRow, read_at_risk
 from server.store.reads.zone_numbers import read_numbers_now
-from server.web.access.guards import WATCHERS
+from server.web.access.guards import VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
@@ -34,7 +34,7 @@ STATS: Final = Query(s.StatsAsked)
     "/admin/unassigned-orders",
     tag=TAG,
     summary="List deliveries that wait for a driver, oldest first; `all` adds those that no longer wait, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=UNASSIGNED,
     answers={200: list[a.UnassignedView]},
 )
@@ -62,7 +62,7 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
     "/admin/at-risk",
     tag=TAG,
     summary="Deliveries with a driver that may arrive late, the worst first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=ZONE_PAGE,
     answers={200: list[a.AtRiskView]},
 )
@@ -95,7 +95,7 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
     "/admin/tickets",
     tag=TAG,
     summary="List support tickets, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=ZONE_PAGE,
     answers={200: list[a.TicketView]},
 )
@@ -117,7 +117,7 @@ def ticket_view(row: Ticket) -> a.TicketView:
     "/admin/alerts",
     tag=TAG,
     summary="List alerts, newest first. An alert without `resolvedAt` is open.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=ZONE_PAGE,
     answers={200: list[a.AlertView]},
 )
@@ -146,7 +146,7 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
     "/admin/stats",
     tag=TAG,
     summary="Get the metrics of a time window that ends now.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=STATS,
     answers={200: a.StatsView},
 )

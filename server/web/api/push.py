@@ -10,7 +10,7 @@ from server.notify.push_message import mistake_in_auth, mistake_in_endpoint, mis
 from server.store import push_subscriptions as store
 from server.store.queues.push_notices import note_shown
 from server.store.reads.drivers import driver_exists
-from server.web.access.guards import ANY_DRIVER_AND_WATCHERS, THE_DRIVER, THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_WATCHERS
+from server.web.access.guards import ANY_DRIVER_AND_VIEWERS, THE_DRIVER, THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
@@ -27,7 +27,7 @@ SUBSCRIPTIONS: Final = PATH + "/push-subscriptions"
     "/drivers/push-key",
     tag=TAG,
     summary="Get the `applicationServerKey` for push subscriptions.",
-    guard=ANY_DRIVER_AND_WATCHERS,
+    guard=ANY_DRIVER_AND_VIEWERS,
     answers={200: a.PushKeyView},
 )
 async def get_push_key(request: Call) -> ASGIResponse:
@@ -76,7 +76,7 @@ async def add_push_subscription(request: Call, driver_id: FromPath[str]) -> ASGI
     SUBSCRIPTIONS,
     tag=TAG,
     summary="List the browsers that get pushes for this driver.",
-    guard=THE_DRIVER_AND_WATCHERS,
+    guard=THE_DRIVER_AND_VIEWERS,
     answers={200: a.PushSubscriptionsView},
 )
 async def list_push_subscriptions(request: Call, driver_id: FromPath[str]) -> ASGIResponse:

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.store.query import database_errors
 from server.store.users import Person, PersonRole, find_person, list_people
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.users import (
     NAME_LENGTHS,
     PASSWORD_LENGTHS,
@@ -78,7 +78,7 @@ def user_view(person: Person) -> UserView:
     "/admin/users",
     tag=TAG,
     summary="List users, oldest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=PAGE,
     answers={200: list[UserView]},
 )

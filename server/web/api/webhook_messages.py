@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 from server.contract.views import instant
 from server.notify.trial import try_out
 from server.store.queues import webhook_log
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
@@ -26,7 +26,7 @@ MESSAGES: Final = Query(s.WebhookMessagesAsked)
     "/admin/webhooks/{webhook_id:str}/deliveries",
     tag=TAG,
     summary="List the messages of a webhook with their attempts, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=MESSAGES,
     answers={200: list[a.WebhookMessageView]},
 )

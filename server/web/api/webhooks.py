@@ -12,7 +12,7 @@ from server.ids import new_id
 from server.notify.addresses import mistake_in
 from server.store.queues import webhook_log
 from server.store.queues import webhooks as store
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
@@ -72,7 +72,7 @@ def _check(request: Call, url: str) -> None:
     "/admin/webhooks",
     tag=TAG,
     summary="List webhooks, newest first.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=PAGE,
     answers={200: list[a.WebhookView]},
 )
@@ -92,7 +92,7 @@ def webhook_view(row: store.WebhookRow) -> a.WebhookView:
     "/admin/webhooks/{webhook_id:str}",
     tag=TAG,
     summary="Get a webhook with its delivery status.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     answers={200: a.WebhookWithStatusView},
 )
 async def get_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:

@@ -14,7 +14,7 @@ from server.dispatch.names import name_key, spelling
 from server.dispatch.shapes import ShapeMistake, geometry_of, plain
 from server.dispatch.zones import Zone
 from server.node import Node
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, no_content
@@ -83,7 +83,7 @@ def _found(request: Call, key: str) -> Zone:
     "/admin/zones",
     tag=TAG,
     summary="List zones with a description, by key.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     query=ASKED,
     answers={200: list[a.ZoneView]},
 )
@@ -101,7 +101,7 @@ async def list_zones(request: Call) -> ASGIResponse:
     "/admin/zones/{key:str}",
     tag=TAG,
     summary="Show the description of a zone.",
-    guard=WATCHERS,
+    guard=VIEWERS,
     answers={200: a.ZoneView},
 )
 async def get_zone(request: Call, key: FromPath[str]) -> ASGIResponse:

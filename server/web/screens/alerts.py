@@ -21,7 +21,7 @@ from server.store.reads.alerts_and_tickets import (
 from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
 from server.texts.speech import said
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
@@ -63,7 +63,7 @@ async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Alert
     return found
 
 
-@get(PATH, guards=[WATCHERS])
+@get(PATH, guards=[VIEWERS])
 async def alerts(request: Call) -> ASGIResponse:
     """The open ones, and the resolved ones."""
     shown = await _all(request)
@@ -77,7 +77,7 @@ async def alerts(request: Call) -> ASGIResponse:
     )
 
 
-@get(f"{PATH}/now", guards=[WATCHERS])
+@get(f"{PATH}/now", guards=[VIEWERS])
 async def alerts_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/alerts", **await _all(request))
@@ -97,7 +97,7 @@ async def _all(request: Call) -> dict[str, Any]:
     }
 
 
-@get(f"{PATH}/{{alert_id:str}}", guards=[WATCHERS])
+@get(f"{PATH}/{{alert_id:str}}", guards=[VIEWERS])
 async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """One alert: its causes, and its notices."""
     shown = await _one(request, alert_id)
@@ -105,7 +105,7 @@ async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     return await live(request, "watch/alert", nav="alerts", topic=TOPIC, now=now, **shown)
 
 
-@get(f"{PATH}/{{alert_id:str}}/now", guards=[WATCHERS])
+@get(f"{PATH}/{{alert_id:str}}/now", guards=[VIEWERS])
 async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/alert", **await _one(request, alert_id))

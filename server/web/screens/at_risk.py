@@ -10,7 +10,7 @@ from server.dispatch import commands as c
 from server.dispatch.refusals import Refusal
 from server.store.reads.at_risk import read_at_risk
 from server.texts.speech import said
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
@@ -21,13 +21,13 @@ TOPIC: Final = "watch"
 PAGE: Final = 100
 
 
-@get(PATH, guards=[WATCHERS])
+@get(PATH, guards=[VIEWERS])
 async def at_risk(request: Call) -> ASGIResponse:
     """What is at risk, the worst first."""
     return await live(request, "watch/at_risk", nav="alerts", topic=TOPIC, now=f"{PATH}/now", **await _at_risk(request))
 
 
-@get(f"{PATH}/now", guards=[WATCHERS])
+@get(f"{PATH}/now", guards=[VIEWERS])
 async def at_risk_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/at_risk", **await _at_risk(request))

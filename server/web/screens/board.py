@@ -13,7 +13,7 @@ from server.board.feed import TOPICS, Feed
 from server.board.render import partial_of
 from server.ids import canonical
 from server.store.reads.deliveries import delivery_exists, newest_of_order
-from server.web.access.guards import WATCHERS
+from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
@@ -26,7 +26,7 @@ TEXT_LIMIT: Final = 100
 ABOUT_LIMIT: Final = 200
 
 
-@get("/board", guards=[WATCHERS])
+@get("/board", guards=[VIEWERS])
 async def board(request: Call) -> ASGIResponse:
     """The whole board; which of its rows are shown, and how they are sorted, is the address's and the script's."""
     feed = feed_of(request)
@@ -44,7 +44,7 @@ async def board(request: Call) -> ASGIResponse:
     )
 
 
-@get("/board/rows", guards=[WATCHERS])
+@get("/board/rows", guards=[VIEWERS])
 async def rows(request: Call) -> ASGIResponse:
     """All tables, the headline and the alerts again, to be morphed into an open board."""
     epoch = request.query_params.get("at", "")[:POSITION_LIMIT].partition("-")[0]
@@ -57,7 +57,7 @@ async def rows(request: Call) -> ASGIResponse:
     return ASGIResponse(body=body, headers=NO_STORE, media_type=HTML)
 
 
-@get("/board/beyond", guards=[WATCHERS])
+@get("/board/beyond", guards=[VIEWERS])
 async def beyond(request: Call) -> ASGIResponse:
     """Rows in a zone (`?zone=`), or with some words (`?q=`), that the tables do not show because there are so many:
     in a `tbody` for each table that is cut.
@@ -84,7 +84,7 @@ class EventStream(ASGIStreamingResponse):
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **_session_header(request)},
         )
-        self._unwatch = sessions_of(request).watch(request, viewer.close)
+        self._forget_end = sessions_of(request).on_end(request, viewer.close)
         self._feed = feed
         self._viewer = viewer
 
@@ -93,11 +93,11 @@ class EventStream(ASGIStreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._unwatch()
+            self._forget_end()
             self._feed.leave(self._viewer)
 
 
-@get("/board/stream", guards=[WATCHERS])
+@get("/board/stream", guards=[VIEWERS])
 async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
@@ -113,7 +113,7 @@ async def stream(request: Call) -> ASGIResponse:
     return EventStream(request, feed, viewer)
 
 
-@get("/admin/orders/{order_id:path}", guards=[WATCHERS])
+@get("/admin/orders/{order_id:path}", guards=[VIEWERS])
 async def order(request: Call) -> ASGIResponse:
     """Where tickets lead: the newest delivery under the seller's order id, whatever characters that has."""
     order_id = request.scope["path"].removeprefix("/admin/orders/")
@@ -125,7 +125,7 @@ async def order(request: Call) -> ASGIResponse:
     return _to_delivery(newest)
 
 
-@get("/admin/unassigned-orders/{delivery_id:str}", guards=[WATCHERS])
+@get("/admin/unassigned-orders/{delivery_id:str}", guards=[VIEWERS])
 async def unassigned_order(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """Where notifications lead."""
     known = id_in_path(delivery_id)

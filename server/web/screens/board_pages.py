@@ -23,7 +23,7 @@ from server.store.reads.deliveries import read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
-from server.web.access.guards import WATCHERS
+from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of
 from server.web.http.errors import not_found
@@ -36,13 +36,13 @@ HISTORY_LIMIT: Final = 50
 MESSAGES_LIMIT: Final = 20
 
 
-@get("/board/deliveries/{delivery_id:str}", guards=[WATCHERS])
+@get("/board/deliveries/{delivery_id:str}", guards=[VIEWERS])
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A delivery's page."""
     return await page(request, "board/delivery.html", nav="board", **await _delivery(request, delivery_id))
 
 
-@get("/board/deliveries/{delivery_id:str}/now", guards=[WATCHERS])
+@get("/board/deliveries/{delivery_id:str}/now", guards=[VIEWERS])
 async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """What of the page changes, again."""
     return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
@@ -99,13 +99,13 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
     return Gone(since, driver.phone) if since is not None else None
 
 
-@get("/board/drivers/{driver_id:str}", guards=[WATCHERS])
+@get("/board/drivers/{driver_id:str}", guards=[VIEWERS])
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """A driver's page, for ops."""
     return await page(request, "board/driver.html", nav="board", **await _driver(request, driver_id))
 
 
-@get("/board/drivers/{driver_id:str}/now", guards=[WATCHERS])
+@get("/board/drivers/{driver_id:str}/now", guards=[VIEWERS])
 async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """What of the page changes, again."""
     return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))

@@ -17,7 +17,7 @@ from server.ids import canonical
 from server.store.devices import EndReason, list_devices, open_invitation
 from server.store.reads.drivers import read_driver
 from server.texts.speech import later, said
-from server.web.access.guards import ADMIN, OPS, WATCHERS
+from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import invitation, revoke_device
 from server.web.api.endpoint import Call, id_in_path
@@ -44,7 +44,7 @@ class ShownInvitation(Struct, frozen=True):
     expires_at: datetime
 
 
-@get("/board/drivers/{driver_id:str}/access", guards=[WATCHERS])
+@get("/board/drivers/{driver_id:str}/access", guards=[VIEWERS])
 async def access(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """The driver's devices, and the actions for the user's role."""
     return await _access(request, await _found(request, driver_id))

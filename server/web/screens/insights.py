@@ -21,7 +21,7 @@ from server.settings import time_zone_of
 from server.store.query import database_errors
 from server.store.reads.insights import read_groups, read_zones
 from server.texts.speech import said, spoken
-from server.web.access.guards import WATCHERS
+from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import Call
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
@@ -80,7 +80,7 @@ def _asked(request: Call) -> tuple[Window, str | None]:
     return window, zone or None
 
 
-@get("/insights", guards=[WATCHERS])
+@get("/insights", guards=[VIEWERS])
 async def insights_screen(request: Call) -> ASGIResponse:
     """The charts, each with its table."""
     node = node_of(request)
@@ -194,7 +194,7 @@ FILES: Final[dict[str, Callable[[Insights, int], Iterator[Row]]]] = {
 """By name: the header and the rows, given the time to answer that is in force."""
 
 
-@get("/insights/{name:str}", guards=[WATCHERS])
+@get("/insights/{name:str}", guards=[VIEWERS])
 async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     """A table as a file: time, hours, zones, reasons, responses or timeouts `.csv`."""
     if name not in FILES:

@@ -12,7 +12,7 @@ from server.ids import canonical
 from server.store.reads import notices as record
 from server.store.reads.insights import read_zones
 from server.texts.speech import later, said
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.api.notices import BY_SOURCE, seen
@@ -57,7 +57,7 @@ assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
 )
 
 
-@get(PATH, guards=[WATCHERS])
+@get(PATH, guards=[VIEWERS])
 async def notices(request: Call) -> ASGIResponse:
     """The newest; `?to=`, `kind`, `outcome`, `zone`, `hours`, `delivery` choose."""
     shown = await _shown(request)
@@ -66,7 +66,7 @@ async def notices(request: Call) -> ASGIResponse:
     return await live(request, "watch/notices", nav="alerts", topic=TOPIC if moves else None, now=now, **shown)
 
 
-@get(f"{PATH}/now", guards=[WATCHERS])
+@get(f"{PATH}/now", guards=[VIEWERS])
 async def notices_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/notices", **await _shown(request))

@@ -20,7 +20,7 @@ from server.store.query import DatabaseAway, database_errors
 from server.store.reads.deliveries import DeliveryFilter, has_index_of_words, read_deliveries, read_scheduled
 from server.store.reads.drivers import read_drivers, read_names
 from server.texts.speech import said
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import Call, id_in_path
@@ -43,7 +43,7 @@ FILE_PAGE: Final = 500
 """Orders of the file that are read at once."""
 
 
-@get(ORDERS, guards=[WATCHERS])
+@get(ORDERS, guards=[VIEWERS])
 async def orders(request: Call) -> ASGIResponse:
     """Newest first. Filters: `?q=`, `from`, `to` (days), `driver` (an id), `store`, `zone`, `status`. Cursor: `at`."""
     node = node_of(request)
@@ -83,7 +83,7 @@ async def orders(request: Call) -> ASGIResponse:
     )
 
 
-@get(f"{ORDERS}/file.csv", guards=[WATCHERS])
+@get(f"{ORDERS}/file.csv", guards=[VIEWERS])
 async def orders_file(request: Call) -> ASGIResponse:
     """All pages of a search as one file, its first 10,000 rows. Raises 422 and 503."""
     node = node_of(request)

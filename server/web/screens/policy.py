@@ -17,7 +17,7 @@ from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.store.policies import Version, read_versions
 from server.texts.speech import counted, later, said
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call
 from server.web.http.calls import node_of, pool_of
@@ -48,7 +48,7 @@ class Entry(Struct, frozen=True):
     changes: list[Difference] | None
 
 
-@get(PATH, guards=[WATCHERS])
+@get(PATH, guards=[VIEWERS])
 async def policy_screen(request: Call) -> ASGIResponse:
     """The policy in force, or in the form an older version (`?version=`) to go back to; the history from `?before=`."""
     node = node_of(request)

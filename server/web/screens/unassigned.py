@@ -13,7 +13,7 @@ from server.ids import canonical
 from server.store.reads.alerts_and_tickets import read_tickets_with_orders
 from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.texts.speech import said
-from server.web.access.guards import OPS, WATCHERS
+from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
@@ -27,13 +27,13 @@ TOPIC: Final = "watch"
 PAGE: Final = 100
 
 
-@get(UNASSIGNED, guards=[WATCHERS])
+@get(UNASSIGNED, guards=[VIEWERS])
 async def unassigned(request: Call) -> ASGIResponse:
     """What waits, the worst first; with `?all=1` those that wait no longer too, the newest first."""
     return await _screen(request, "watch/unassigned", UNASSIGNED, await _waits(request))
 
 
-@get(f"{UNASSIGNED}/now", guards=[WATCHERS])
+@get(f"{UNASSIGNED}/now", guards=[VIEWERS])
 async def unassigned_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/unassigned", **await _waits(request))
@@ -79,13 +79,13 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     return acted(request, said("Order {order} is yours.", order=answer.delivery.seller_order_id), UNASSIGNED)
 
 
-@get(TICKETS, guards=[WATCHERS])
+@get(TICKETS, guards=[VIEWERS])
 async def tickets(request: Call) -> ASGIResponse:
     """Tickets, the newest first; `?only=open` or `closed` chooses."""
     return await _screen(request, "watch/tickets", TICKETS, await _tickets(request))
 
 
-@get(f"{TICKETS}/now", guards=[WATCHERS])
+@get(f"{TICKETS}/now", guards=[VIEWERS])
 async def tickets_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "watch/tickets", **await _tickets(request))

@@ -24,7 +24,7 @@ from server.store.queues.webhook_log import (
 )
 from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
 from server.texts.speech import counted, later, said
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
@@ -89,13 +89,13 @@ def about(post: PostRow) -> str | None:
 # All of them.
 
 
-@get(PATH, guards=[WATCHERS])
+@get(PATH, guards=[VIEWERS])
 async def webhooks(request: Call) -> ASGIResponse:
     """Every webhook with its delivery status; the form for one more."""
     return await _all(request, WebhookForm())
 
 
-@get(f"{PATH}/now", guards=[WATCHERS])
+@get(f"{PATH}/now", guards=[VIEWERS])
 async def webhooks_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "webhooks/list", **await _fares(request))
@@ -152,13 +152,13 @@ def _said_of(problem: Problem) -> str:
 # One of them.
 
 
-@get(f"{PATH}/{{webhook_id:str}}", guards=[WATCHERS])
+@get(f"{PATH}/{{webhook_id:str}}", guards=[VIEWERS])
 async def webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """One webhook and its log."""
     return await _one(request, id_in_path(webhook_id))
 
 
-@get(f"{PATH}/{{webhook_id:str}}/now", guards=[WATCHERS])
+@get(f"{PATH}/{{webhook_id:str}}/now", guards=[VIEWERS])
 async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     """What of it changes, again."""
     return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))

@@ -13,7 +13,7 @@ from server.dispatch.zones import Zone
 from server.store.query import database_errors
 from server.store.zones import zones_in_use
 from server.texts.speech import said
-from server.web.access.guards import ADMIN, WATCHERS
+from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call
@@ -28,7 +28,7 @@ SHOWN_LIMIT: Final = 500
 FIELDS: Final = ("key", "name", "helped_by", "shape")
 
 
-@get("/zones", guards=[WATCHERS])
+@get("/zones", guards=[VIEWERS])
 async def zones(request: Call) -> ASGIResponse:
     """All zones, and the form for one: `?zone=` fills it in."""
     asked = request.query_params.get("zone", "").replace("\x00", "")

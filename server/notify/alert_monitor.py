@@ -1,4 +1,4 @@
-"""The watch: every few seconds, on the node that holds the lease, each zone's numbers beside the policy's thresholds.
+"""Compares each zone's numbers with the policy's thresholds, every few seconds, on the node that holds the lease.
 
 It only measures and submits commands; the rules raise and resolve alerts. The same numbers go to `/metrics`.
 """
@@ -53,10 +53,12 @@ OLDEST_MESSAGE: Final = p.Gauge(
 )
 PARKED_MESSAGES: Final = p.Gauge("callboard_webhook_messages_parked_now", "Parked webhook messages")
 LOOKED: Final = p.Gauge(
-    "callboard_watch_last_look_timestamp_seconds", "When the watch last measured all zones, in Unix time"
+    "callboard_watch_last_look_timestamp_seconds", "When the alert monitor last measured all zones, in Unix time"
 )
 LOOK_TIME: Final = p.Histogram(
-    "callboard_watch_seconds", "How long the watch took to measure all zones", buckets=(0.005, 0.02, 0.1, 0.5, 2, 5)
+    "callboard_watch_seconds",
+    "How long the alert monitor took to measure all zones",
+    buckets=(0.005, 0.02, 0.1, 0.5, 2, 5),
 )
 
 OF_ZONES: Final = (UNASSIGNED, LONG_UNASSIGNED, ACCEPTANCE, REJECTED, ENDED, RESPONSE, OPEN_ALERTS)
@@ -64,7 +66,7 @@ OF_ZONES: Final = (UNASSIGNED, LONG_UNASSIGNED, ACCEPTANCE, REJECTED, ENDED, RES
 log = structlog.get_logger(__name__)
 
 
-class Watch:
+class AlertMonitor:
     """`run` is to be supervised."""
 
     def __init__(self, *, pool: Pool, lease: Lease, executor: Executor, policies: Policies) -> None:
@@ -166,7 +168,7 @@ def _show(rows: list[ZoneNumbersRow], open_alerts: list[OpenAlert]) -> None:
 
 
 def _forget() -> None:
-    """Only the node that watches shows these numbers."""
+    """Only the node that measures shows these numbers."""
     for gauge in OF_ZONES:
         gauge.clear()
     for gauge in (UNACKNOWLEDGED, OPEN_MESSAGES, OLDEST_MESSAGE, PARKED_MESSAGES):
