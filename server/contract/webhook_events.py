@@ -65,7 +65,7 @@ class Happened(Struct, frozen=True, rename="camel"):
     delivery: DeliveryView | UnsetType = UNSET
 
 
-class Message(Struct, frozen=True):
+class WebhookBody(Struct, frozen=True):
     """The body of a webhook message without its id, which each webhook has separately."""
 
     type: str
@@ -73,7 +73,7 @@ class Message(Struct, frozen=True):
     data: Happened
 
 
-class OutboxRow(Struct, frozen=True):
+class WebhookMessage(Struct, frozen=True):
     """The webhook message of an event. Messages with the same `key` are sent in the order of `seq`."""
 
     seq: int
@@ -82,13 +82,13 @@ class OutboxRow(Struct, frozen=True):
     body: str
 
 
-def outbox_rows(events: Iterable[e.Event], world: World) -> list[OutboxRow]:
+def webhook_messages(events: Iterable[e.Event], world: World) -> list[WebhookMessage]:
     """The rows of a batch, in order; `world` is as the events left it."""
     views: dict[str, DeliveryView] = {}
     rows = []
     for seq, event in enumerate(events):
         if isinstance(event, PUBLISHED):
-            rows.append(OutboxRow(seq, _key(event), event.type, _body(event, world, views)))
+            rows.append(WebhookMessage(seq, _key(event), event.type, _body(event, world, views)))
     return rows
 
 
@@ -120,4 +120,4 @@ def _body(event: e.Event, world: World, views: dict[str, DeliveryView]) -> str:
         event.assignment_id or UNSET,
         view,
     )
-    return to_json(Message(event.type, at, happened))
+    return to_json(WebhookBody(event.type, at, happened))

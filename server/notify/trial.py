@@ -7,7 +7,7 @@ It is in the log like any other message, and is never retried automatically.
 from datetime import datetime
 
 from server.contract.views import instant, to_json
-from server.contract.webhook_events import Happened, Message
+from server.contract.webhook_events import Happened, WebhookBody
 from server.dispatch.model import Actor
 from server.ids import new_id
 from server.notify.webhook_outbox import Outbox, body_of, headers_of
@@ -24,7 +24,7 @@ async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> 
     """
 
     def body_at(at: datetime) -> str:
-        return to_json(Message(TEST, instant(at), Happened(instant(at), TEST, actor, {"webhookId": webhook_id})))
+        return to_json(WebhookBody(TEST, instant(at), Happened(instant(at), TEST, actor, {"webhookId": webhook_id})))
 
     message = await to_test(pool, webhook_id, new_id(), body_at)
     if message is None:

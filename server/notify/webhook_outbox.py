@@ -27,8 +27,8 @@ from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.queues.webhooks import (
     Attempt,
-    Claimed,
     ClaimedLine,
+    DueMessage,
     LineRequest,
     Outcome,
     claim,
@@ -85,7 +85,7 @@ class MessageGroup:
 
     __slots__ = ("at", "ended", "messages", "unrecorded")
 
-    def __init__(self, at: datetime, messages: list[Claimed]) -> None:
+    def __init__(self, at: datetime, messages: list[DueMessage]) -> None:
         self.at = at
         self.messages = messages
         self.unrecorded = 0
@@ -322,7 +322,7 @@ class Outbox:
                 line.free(group.messages[0].key)
 
     def _note(
-        self, line: WebhookLine, group: MessageGroup, message: Claimed, at: datetime, result: Result, *, hasten: bool
+        self, line: WebhookLine, group: MessageGroup, message: DueMessage, at: datetime, result: Result, *, hasten: bool
     ) -> None:
         attempt = Attempt(at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
@@ -393,12 +393,12 @@ def retry_seconds(attempt: int) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)
 
 
-def body_of(message: Claimed) -> str:
+def body_of(message: DueMessage) -> str:
     """The whole body: the id of the message before what was stored of it."""
     return f'{{"id":"{message.id}",{message.body[1:]}'
 
 
-def headers_of(message: Claimed, at: datetime, body: str) -> dict[str, str]:
+def headers_of(message: DueMessage, at: datetime, body: str) -> dict[str, str]:
     """The headers of Standard Webhooks, sent `at` by the database's clock. For a day after a rotation both secrets
     sign.
     """

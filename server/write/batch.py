@@ -10,7 +10,7 @@ from msgspec import UNSET
 from server.contract.commit import Answer, Committed, StreamMessage
 from server.contract.driver_stream import StreamEntry, stream_entries
 from server.contract.views import to_json
-from server.contract.webhook_events import OutboxRow
+from server.contract.webhook_events import WebhookMessage
 from server.dispatch import refusals as r
 from server.dispatch.apply import apply
 from server.dispatch.commands import Command
@@ -71,7 +71,7 @@ class Batch:
         self.events: list[Event] = []
         self.messages: list[StreamMessage] = []
         self.stream_notices: list[StreamNoticeRow] = []
-        self.outbox: list[OutboxRow] = []
+        self.outbox: list[WebhookMessage] = []
 
     def decide(self, world: World) -> None:
         """Decide one command after another in order of arrival; later ones see the effects of earlier ones.

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from server.contract.commit import StreamMessage
-from server.contract.webhook_events import EVERYTHING, RETRY_HOURS, OutboxRow
+from server.contract.webhook_events import EVERYTHING, RETRY_HOURS, WebhookMessage
 from server.dispatch.events import AvailabilityChanged, Event, PolicyChanged, camel
 from server.dispatch.model import (
     NO_DETAILS,
@@ -450,7 +450,7 @@ async def save(
     world: World,
     events: Sequence[Event],
     messages: Sequence[StreamMessage],
-    outbox: Sequence[OutboxRow] = (),
+    outbox: Sequence[WebhookMessage] = (),
     stream_notices: Sequence[StreamNoticeRow] = (),
 ) -> None:
     """Save everything that the world marks as new or changed, its events and messages, the webhook messages, and the

@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from server.contract.commit import Committed
-from server.contract.webhook_events import outbox_rows
+from server.contract.webhook_events import webhook_messages
 from server.dispatch.policy import Policy
 from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.zones import NO_ZONES, Zones
@@ -138,7 +138,7 @@ class Writer:
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.has_webhooks:
-                    batch.outbox = outbox_rows(batch.events, loaded.world)
+                    batch.outbox = webhook_messages(batch.events, loaded.world)
                 await save(
                     self._open_connection,
                     loaded.world,

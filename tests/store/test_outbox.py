@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.contract.webhook_events import outbox_rows
+from server.contract.webhook_events import webhook_messages
 from server.dispatch import commands as c
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
@@ -67,7 +67,7 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
             c.CancelDelivery(second, "sold out", SHOP),
             c.CancelDelivery(first, "sold out", SHOP),
         )
-        await save(connection, world, happened, [], outbox_rows(happened, world))
+        await save(connection, world, happened, [], webhook_messages(happened, world))
         found = [(row[0], row[1]) for row in await connection.fetch(TOLD, everything)]
         assert found == [
             ("delivery.created", first),
@@ -94,13 +94,13 @@ def test_internal_events_are_not_sent() -> None:
     world = a_world(soup)
     happened = happen(world, c.NoteFailedSearch(SOUP, "no_driver_available"), c.Acknowledge(SOUP, SHOP))
     assert [event.type for event in happened] == ["delivery.search_failed", "delivery.acknowledged"]
-    assert outbox_rows(happened, world) == []
+    assert webhook_messages(happened, world) == []
 
 
 def test_a_message_shows_the_delivery_as_the_batch_left_it() -> None:
     world = a_world(a_delivery(), a_driver())
     happened = happen(world, c.CancelDelivery(SOUP, "sold out", SHOP))
-    (row,) = outbox_rows(happened, world)
+    (row,) = webhook_messages(happened, world)
     body = json.loads(row.body)
     assert list(body) == ["type", "timestamp", "data"]
     assert body["data"]["delivery"]["status"] == "CANCELLED"

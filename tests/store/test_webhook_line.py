@@ -19,7 +19,7 @@ from server.store.queues.webhooks import (
     RECORD,
     Attempt,
     Claim,
-    Claimed,
+    DueMessage,
     LineRequest,
     Outcome,
     claim,
@@ -109,7 +109,7 @@ def messages(claimed: Claim, webhook_id: str) -> list[list[str]]:
     return [[message.id for message in group] for _, group in claimed.lines[webhook_id].groups]
 
 
-def said(message: Claimed, error: str | None = None, again: float = 60.0, *, hasten: bool = False) -> Outcome:
+def said(message: DueMessage, error: str | None = None, again: float = 60.0, *, hasten: bool = False) -> Outcome:
     return Outcome(message.id, message.attempt, Attempt(message.at, 200, 5, error), again, hasten)
 
 

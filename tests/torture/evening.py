@@ -11,7 +11,7 @@ import msgspec
 
 from server.contract.driver_stream import stream_entries
 from server.contract.views import assignment_view, to_json
-from server.contract.webhook_events import outbox_rows
+from server.contract.webhook_events import webhook_messages
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.apply import apply
@@ -99,7 +99,7 @@ class Evening:
                 got = self.now if driver_id in self._sockets else None
                 about = (notice.kind, driver_id, notice.seq, notice.delivery_id, notice.created_at)
                 self.database.stream_notices.append(StreamNoticeRow(notice.id, *about, got, got))
-        for row in outbox_rows(decided.events, world):
+        for row in webhook_messages(decided.events, world):
             number = len(self.database.webhook_messages)
             message_id = id_of(f"message {number}")
             body_of = msgspec.json.decode(row.body)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
-from server.store.queues.webhooks import OPEN, Attempt, Claimed, WebhookRow
+from server.store.queues.webhooks import OPEN, Attempt, DueMessage, WebhookRow
 from server.store.tables import Webhook
 from server.store.typed import is_there
 
@@ -24,18 +24,18 @@ _ATTEMPT: Final = (
     "json_build_object('attempt', a.attempt, 'at', a.at, 'status', a.status, 'ms', a.ms, 'error', a.error)"
 )
 
-_POST: Final = f"""
+_MESSAGE: Final = f"""
 SELECT d.id, d.webhook_id, d.type, d.key, d.created_at, d.attempts, d.next_attempt_at, d.delivered_at, d.parked_at,
        d.last_status, d.last_error, d.seq,
        ARRAY(SELECT {_ATTEMPT} FROM webhook_attempts a WHERE a.webhook_delivery_id = d.id ORDER BY a.id DESC LIMIT 50),
        (SELECT o.seller_order_id FROM deliveries o WHERE o.id = nullif(d.key, '')::uuid)
 FROM webhook_deliveries d"""  # noqa: S608
-POSTS: Final = f"""{_POST}
+MESSAGES: Final = f"""{_MESSAGE}
 WHERE d.webhook_id = $1 AND ($2::bigint IS NULL OR d.seq < $2)
   AND ($3::text IS NULL OR $3 = CASE WHEN d.delivered_at IS NOT NULL THEN 'delivered'
                                      WHEN d.parked_at IS NOT NULL THEN 'parked' ELSE 'pending' END)
 ORDER BY d.seq DESC LIMIT $4"""
-POST: Final = f"{_POST} WHERE d.id = $1"
+MESSAGE: Final = f"{_MESSAGE} WHERE d.id = $1"
 _AGAIN: Final = f"""
 delivered_at = NULL, parked_at = NULL, next_attempt_at = clock_timestamp(),
     retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})"""
@@ -82,7 +82,7 @@ INSERT INTO webhook_attempts (webhook_delivery_id, webhook_id, attempt, at, stat
 VALUES ($1, $2, 1, $4, $5, $6, $7)"""  # noqa: S608
 
 
-class PostRow(Struct, frozen=True):
+class LoggedMessage(Struct, frozen=True):
     """A message for a webhook; `attempts_made` are JSON, the newest first. `order_id` if it is about a delivery."""
 
     id: str
@@ -146,25 +146,25 @@ class WebhookStatus(WebhookRow, frozen=True):
 _attempted: Final = msgspec.json.Decoder(Attempted).decode
 
 
-async def read_posts(
+async def read_messages(
     pool: Pool, webhook_id: str, before: int | None, status: str | None, limit: int
-) -> list[PostRow] | None:
+) -> list[LoggedMessage] | None:
     """The messages of a webhook before `before`, newest first; None if there never was such a webhook."""
-    found = [PostRow(*row) for row in await fetch(pool, POSTS, webhook_id, before, status, limit)]
+    found = [LoggedMessage(*row) for row in await fetch(pool, MESSAGES, webhook_id, before, status, limit)]
     return found if found or await is_there(pool, Webhook.id, webhook_id) else None
 
 
-async def read_post(pool: Pool, post_id: str) -> PostRow | None:
+async def read_message(pool: Pool, message_id: str) -> LoggedMessage | None:
     """One message."""
-    row = await fetch_one(pool, POST, post_id)
-    return PostRow(*row) if row is not None else None
+    row = await fetch_one(pool, MESSAGE, message_id)
+    return LoggedMessage(*row) if row is not None else None
 
 
-async def redeliver(pool: Pool, post_id: str) -> str | None:
+async def redeliver(pool: Pool, message_id: str) -> str | None:
     """Send a message again now, whatever its status; returns the id of its webhook. None if there is no such message,
     or its webhook is inactive.
     """
-    row = await fetch_one(pool, REDELIVER, post_id)
+    row = await fetch_one(pool, REDELIVER, message_id)
     return row[0] if row is not None else None
 
 
@@ -186,13 +186,15 @@ async def read_webhook_status(pool: Pool, webhook_id: str | None = None) -> Sequ
     ]
 
 
-async def to_test(pool: Pool, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]) -> Claimed | None:
+async def to_test(
+    pool: Pool, webhook_id: str, message_id: str, body_at: Callable[[datetime], str]
+) -> DueMessage | None:
     """A message to send now, with a body made for this moment; None if there is no such webhook."""
     row = await fetch_one(pool, TO_TEST, webhook_id)
-    return Claimed(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
+    return DueMessage(message_id, webhook_id, message_id, TEST, body_at(row[3]), 1, *row) if row is not None else None
 
 
-async def keep_test(pool: Pool, message: Claimed, attempt: Attempt) -> None:
+async def keep_test(pool: Pool, message: DueMessage, attempt: Attempt) -> None:
     """The test and its result, for the log."""
     values = (message.id, message.webhook_id, message.body, attempt.at, attempt.status, attempt.ms, attempt.error)
     await fetch(pool, KEEP_TEST, *values)

@@ -180,7 +180,7 @@ class WebhookRow(Struct, frozen=True):
     previous_secret_until: datetime | None
 
 
-class Claimed(Struct, frozen=True):
+class DueMessage(Struct, frozen=True):
     """A message that this node sends, for the `attempt`th time; claimed `at`, by the database's clock."""
 
     id: str
@@ -222,7 +222,7 @@ class ClaimedLine(Struct, frozen=True):
     now: datetime
     due: int
     reached: datetime | None
-    groups: list[tuple[datetime, list[Claimed]]]
+    groups: list[tuple[datetime, list[DueMessage]]]
 
 
 class Claim(Struct, frozen=True):
@@ -306,13 +306,13 @@ async def claim(
         timeout=OUTBOX_TIMEOUT_SECONDS,
     )
     claimed: dict[str, ClaimedLine] = {}
-    groups: dict[tuple[str, str], list[tuple[int, datetime, Claimed]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int, datetime, DueMessage]]] = {}
     put_off = 0
     for row in rows:
         webhook_id, seconds, now, due, reached, put_off = row[:6]
         claimed.setdefault(webhook_id, ClaimedLine(seconds, now, due, reached, []))
         if row[8] is not None:
-            message = Claimed(*row[8:])
+            message = DueMessage(*row[8:])
             groups.setdefault((webhook_id, message.key), []).append((row[7], row[6], message))
     for (webhook_id, _), found in sorted(groups.items(), key=lambda item: min(item[1])[:2][::-1]):
         found.sort(key=lambda one: one[0])

@@ -32,7 +32,7 @@ MESSAGES: Final = Query(s.WebhookMessagesAsked)
 )
 async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     asked = MESSAGES.of(request)
-    found = await webhook_log.read_posts(
+    found = await webhook_log.read_messages(
         pool_of(request), id_in_path(webhook_id), BY_NUMBER.only(asked.cursor), given(asked.status), asked.limit + 1
     )
     if found is None:
@@ -40,7 +40,7 @@ async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIRespons
     return answer(BY_NUMBER.page(found, asked.limit, lambda row: (row.seq,), message_view))
 
 
-def message_view(row: webhook_log.PostRow) -> a.WebhookMessageView:
+def message_view(row: webhook_log.LoggedMessage) -> a.WebhookMessageView:
     """The view of a message."""
     over = row.delivered_at is not None or row.parked_at is not None
     return view(
@@ -64,11 +64,11 @@ async def redeliver(request: Call, message_id: FromPath[str]) -> ASGIResponse:
     return answer(message_view(await sent_again(request, id_in_path(message_id))))
 
 
-async def sent_again(request: Call, message_id: str) -> webhook_log.PostRow:
+async def sent_again(request: Call, message_id: str) -> webhook_log.LoggedMessage:
     """Send a message again now, and return it. Raises 404, 409 or DatabaseAway."""
     node = node_of(request)
     sent = await webhook_log.redeliver(node.database.pool, message_id)
-    row = await webhook_log.read_post(node.database.pool, message_id)
+    row = await webhook_log.read_message(node.database.pool, message_id)
     if row is None:
         raise not_found()
     if sent is None:
@@ -115,11 +115,11 @@ async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse
     return answer(message_view(await tested(request, id_in_path(webhook_id))))
 
 
-async def tested(request: Call, webhook_id: str) -> webhook_log.PostRow:
+async def tested(request: Call, webhook_id: str) -> webhook_log.LoggedMessage:
     """Send a test message now, and return it. Raises 404 or DatabaseAway."""
     node = node_of(request)
     message_id = await try_out(node.database.pool, node.webhooks, webhook_id, request.user.actor)
-    row = await webhook_log.read_post(node.database.pool, message_id) if message_id is not None else None
+    row = await webhook_log.read_message(node.database.pool, message_id) if message_id is not None else None
     if row is None:
         raise not_found()
     return row

@@ -16,10 +16,10 @@ from server.contract.webhook_events import EVERYTHING, TYPES
 from server.store.queues.webhook_log import (
     TEST,
     Attempted,
-    PostRow,
+    LoggedMessage,
     WebhookStatus,
-    read_post,
-    read_posts,
+    read_message,
+    read_messages,
     read_webhook_status,
 )
 from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
@@ -73,15 +73,15 @@ def bars(attempts: Sequence[Attempted]) -> list[Bar]:
     ]
 
 
-def about(post: PostRow) -> str | None:
+def about(message: LoggedMessage) -> str | None:
     """Where the page is of what a message is about."""
-    match post.type.partition(".")[0]:
+    match message.type.partition(".")[0]:
         case "delivery" | "offer" | "ticket":
-            return f"/board/deliveries/{post.key}"
+            return f"/board/deliveries/{message.key}"
         case "driver":
-            return f"/board/drivers/{post.key}"
+            return f"/board/drivers/{message.key}"
         case "alert":
-            return f"/alerts/{post.key}"
+            return f"/alerts/{message.key}"
         case _:
             return None
 
@@ -173,15 +173,15 @@ async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
     status = asked_of(request, "status", STATUSES)
     text = asked_of(request, "before") or ""
     before = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-    posts = await read_posts(pool, webhook_id, before, status, LOG_PAGE + 1) or []
+    messages = await read_messages(pool, webhook_id, before, status, LOG_PAGE + 1) or []
     return {
         "webhook": found[0],
         "bars": bars,
-        "posts": posts[:LOG_PAGE],
+        "messages": messages[:LOG_PAGE],
         "about": about,
         "chosen": status,
         "before": before,
-        "older": posts[LOG_PAGE - 1].seq if len(posts) > LOG_PAGE else None,
+        "older": messages[LOG_PAGE - 1].seq if len(messages) > LOG_PAGE else None,
         "test": TEST,
         "path": f"{PATH}/{webhook_id}",
         "at_now": node.clock.now(),
@@ -287,7 +287,7 @@ async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPa
     """Send one message again."""
     known, message = id_in_path(webhook_id), id_in_path(message_id)
     path = f"{PATH}/{known}"
-    found = await read_post(pool_of(request), message)
+    found = await read_message(pool_of(request), message)
     if found is None or found.webhook_id != known:
         raise not_found()
     try:
