@@ -56,8 +56,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         done = callboard.main(arguments, prog_name="callboard", standalone_mode=False)
     except BadSettings as bad:
         return _fail(bad.mistakes, 2)
-    except click.exceptions.NoArgsIsHelpError as asked:
-        asked.show()
+    except click.exceptions.NoArgsIsHelpError as no_arguments:
+        no_arguments.show()
         return 2
     except click.ClickException as wrong:
         return _fail([" ".join(wrong.format_message().split())], wrong.exit_code)

@@ -85,18 +85,18 @@ class Lease:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._connection = await self._database.connect_apart()
                 self._generation = self._database.generation
-            asked = loop.time()
+            asked_at = loop.time()
             async with asyncio.timeout(STATEMENT_SECONDS):
                 if not self.held:
                     left = await seconds_left_to_another(self._connection, DISPATCHER, self._node_id)
                     if left is not None and left > 0:
                         return min(left, RENEW_SECONDS)
-                    asked = loop.time()
+                    asked_at = loop.time()
                 ours = await take_lease(self._connection, DISPATCHER, self._node_id, LASTS_SECONDS)
             if self._over.is_set():
                 return 0.0
             if ours:
-                self._hold(asked + LASTS_SECONDS - STOP_EARLY_SECONDS)
+                self._hold(asked_at + LASTS_SECONDS - STOP_EARLY_SECONDS)
             elif self.held:
                 self._lose("lease_taken_by_another")
             return RENEW_SECONDS

@@ -352,7 +352,7 @@ class Node:
         return True
 
     async def _beat(self) -> None:
-        asked = time.time()
+        asked_at = time.time()
         try:
             said, others, lowest = await beat(
                 self.database.pool, self.node_id, platform.node(), DEAD_AFTER_SECONDS, STATES_VERSION
@@ -361,6 +361,6 @@ class Node:
             self._written_at = float("-inf")
             raise
         self._written_at = time.monotonic()
-        self.clock.learn(said, asked, time.time())
+        self.clock.learn(said, asked_at, time.time())
         self.alone = others == 0
         self.states_version = STATES_VERSION if lowest is None else min(STATES_VERSION, lowest)

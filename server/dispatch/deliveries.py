@@ -212,9 +212,9 @@ def _changed(
     if assignment is not None:
         world.require_driver(assignment.driver_id)
     happened: list[e.Event] = []
-    asked: Driver | None = None
+    offered_to: Driver | None = None
     if offer is not None and (after.needs_check() or _changes_the_offer(delivery, after)):
-        asked = world.known_driver(offer.driver_id)
+        offered_to = world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "changed", actor))
     happened.append(
         e.DeliveryChanged(
@@ -232,11 +232,11 @@ def _changed(
     if not after.needs_check() and delivery.at_risk("check_address"):
         happened.append(recovered(world, delivery, assignment, "check_address"))
     new_offer = None
-    if asked is not None and offer is not None and not after.needs_check():
-        place = asked.position
-        why = dispatchable(asked, world.now, world.policy, but_for=offer.id)
-        if place is not None and why is None and unfit(after, asked, world.now, world.policy) is None:
-            new_offer = created(world, after, asked, new_offer_id, (place.lat, place.lon), SYSTEM, "changed")
+    if offered_to is not None and offer is not None and not after.needs_check():
+        place = offered_to.position
+        why = dispatchable(offered_to, world.now, world.policy, but_for=offer.id)
+        if place is not None and why is None and unfit(after, offered_to, world.now, world.policy) is None:
+            new_offer = created(world, after, offered_to, new_offer_id, (place.lat, place.lon), SYSTEM, "changed")
             happened.append(new_offer)
     return Decided(tuple(happened), delivery.id, new_offer.offer_id if new_offer is not None else None)
 

@@ -74,7 +74,7 @@ class DriverClient:
         self._http = http
         self._connection: Connection | None = None
         self._heartbeat_seconds = heartbeat_seconds or 20.0
-        self._asked_heartbeat = heartbeat_seconds
+        self._chosen_heartbeat = heartbeat_seconds
         self._away_until = 0.0
         self._come_back_in: float | None = None
 
@@ -131,7 +131,7 @@ class DriverClient:
             case m.Hello():
                 assert self._connection is not None
                 self.connects += 1
-                self._heartbeat_seconds = self._asked_heartbeat or max(1.0, message.heartbeat_seconds)
+                self._heartbeat_seconds = self._chosen_heartbeat or max(1.0, message.heartbeat_seconds)
                 for missed in self.mirror.greet(message, self._connection.last_seq):
                     self._heard(missed)
                 self.connected.set()

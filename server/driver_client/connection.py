@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._ending = False
         self._numbers = count(1)
-        self._asked: dict[str, asyncio.Future[Frame]] = {}
+        self._requests: dict[str, asyncio.Future[Frame]] = {}
         self._waiting: list[tuple[Likes, asyncio.Future[Frame]]] = []
 
     # Its life
@@ -146,12 +146,12 @@ class Connection(asyncio.Protocol):
         """Send a message with an id, and wait for the one answer that carries it. Raises ConnectionError."""
         number = str(next(self._numbers))
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._asked[number] = answer
+        self._requests[number] = answer
         try:
             self.send(kind, id=number, **fields)
             return await answer
         finally:
-            self._asked.pop(number, None)
+            self._requests.pop(number, None)
 
     async def next(self, likes: Likes) -> Frame:
         """The next message that this likes. Raises ConnectionError if the socket ends before."""
@@ -220,8 +220,8 @@ class Connection(asyncio.Protocol):
         kind = frame.get("type")
         if kind == "hello":
             self.hello = frame
-        if kind in ANSWERS and (asked := self._asked.get(frame.get("id", ""))) is not None and not asked.done():
-            asked.set_result(frame)
+        if kind in ANSWERS and (request := self._requests.get(frame.get("id", ""))) is not None and not request.done():
+            request.set_result(frame)
         self._heard(frame)
         for likes, waiting in list(self._waiting):
             if waiting.done() or likes(frame):
@@ -255,7 +255,7 @@ class Connection(asyncio.Protocol):
             return
         self.ended.set()
         self._fail("")
-        for waiting in (*self._asked.values(), *(waiting for _, waiting in self._waiting)):
+        for waiting in (*self._requests.values(), *(waiting for _, waiting in self._waiting)):
             if not waiting.done():
                 waiting.set_exception(self._over())
                 waiting.exception()

@@ -111,14 +111,14 @@ class Network:
         raise AssertionError("there was an address")
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        asked = self._asking.get((host, port))
-        if asked is None:
-            asked = self._asking[host, port] = asyncio.create_task(_resolve(host, port), name="resolve")
-            asked.add_done_callback(lambda done: self._answered((host, port), done))
-        return await asyncio.shield(asked)
+        lookup = self._asking.get((host, port))
+        if lookup is None:
+            lookup = self._asking[host, port] = asyncio.create_task(_resolve(host, port), name="resolve")
+            lookup.add_done_callback(lambda done: self._answered((host, port), done))
+        return await asyncio.shield(lookup)
 
-    def _answered(self, asked: tuple[str, int], done: "asyncio.Task[list[str]]") -> None:
-        del self._asking[asked]
+    def _answered(self, address: tuple[str, int], done: "asyncio.Task[list[str]]") -> None:
+        del self._asking[address]
         if not done.cancelled():
             done.exception()  # whoever still waits for it raises it
 

@@ -115,16 +115,16 @@ class AlertMonitor:
         for alert in open_alerts:
             zones.setdefault(alert.zone, ZoneNumbers(alert.zone))
         known = {(alert.kind, alert.zone): alert for alert in open_alerts}
-        asked = [
+        commands = [
             command
             for numbers in zones.values()
             for measured in measure(numbers, policy)
             if (command := _command(measured, known.get((measured.kind, measured.zone)))) is not None
         ]
-        for answer in await asyncio.gather(*(self._executor.submit(command) for command in asked)):
+        for answer in await asyncio.gather(*(self._executor.submit(command) for command in commands)):
             if isinstance(answer, Refusal):
                 log.info("alert_not_changed", code=answer.code)
-        _show(rows, await read_open_alert_keys(self._pool) if asked else open_alerts)
+        _show(rows, await read_open_alert_keys(self._pool) if commands else open_alerts)
         LOOKED.set(time.time())
 
     async def count_messages(self) -> None:

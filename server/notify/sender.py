@@ -304,7 +304,7 @@ def _line(error: BaseException) -> str:
 
 def _retry_after(value: bytes) -> float | None:
     try:
-        asked = float(value)
+        seconds = float(value)
     except ValueError:
         return None
-    return min(asked, LONGEST_RETRY_AFTER_SECONDS) if asked > 0 else None
+    return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None

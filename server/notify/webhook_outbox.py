@@ -223,9 +223,9 @@ class Outbox:
     async def _claim(self) -> bool:
         """Read due messages and start to send them. Returns whether to read on at once."""
         loop = asyncio.get_running_loop()
-        asked = loop.time()
+        asked_at = loop.time()
         wanted = [
-            LineRequest(webhook_id, *self._room(webhook_id, line, asked)) for webhook_id, line in self._lines.items()
+            LineRequest(webhook_id, *self._room(webhook_id, line, asked_at)) for webhook_id, line in self._lines.items()
         ]
         busy = [(webhook_id, key) for webhook_id, line in self._lines.items() for key in line.groups]
         rooms = {one.webhook_id: one.room for one in wanted}
@@ -245,7 +245,7 @@ class Outbox:
                     del self._lines[webhook_id]
                     self._pauses.pop(webhook_id, None)
         for webhook_id, claimed in found.lines.items():
-            self._clock = (claimed.now, asked)
+            self._clock = (claimed.now, asked_at)
             held = self._lines.setdefault(webhook_id, WebhookLine())
             full = claimed.due >= rooms.get(webhook_id, ROOM)
             if held.until <= answered:
@@ -254,7 +254,7 @@ class Outbox:
                 full, held.reached = True, None
             else:
                 held.reached = _reached(held, claimed, full=full)
-            held.until = asked + claimed.seconds
+            held.until = asked_at + claimed.seconds
             for at, messages in claimed.groups:
                 group = held.groups[messages[0].key] = MessageGroup(at, messages)
                 held.waiting.append(group)

@@ -47,7 +47,7 @@ FILES_WANTED: Final = 1_048_576
 FILES_RESERVED: Final = 128
 """Open files reserved for the rest of the process: database, Redis, webhooks, static files."""
 
-ASKED: Final = b"there?"
+PING_PAYLOAD: Final = b"there?"
 """What a ping beside the regular ones carries; any answer will do."""
 TOO_MANY_FRAMES: Final = (4202, "too many messages")
 NOT_UTF_8: Final = (1007, "not UTF-8")
@@ -299,15 +299,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def _ask(self) -> None:
         """A ping of its own, beside the regular ones."""
         if not self.close_sent and not self.transport.is_closing() and self.conn.state is State.OPEN:
-            self.conn.send_ping(ASKED)
+            self.conn.send_ping(PING_PAYLOAD)
             self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_pong(self, event: Any) -> None:
         """A pong, requested or not."""
         if self._allowed():
-            asked = self.pending_ping_payload is not None
+            pinged = self.pending_ping_payload is not None
             super().handle_pong(event)
-            if asked and self.pending_ping_payload is None:
+            if pinged and self.pending_ping_payload is None:
                 self._pings.answered_sent_at = self.ping_sent_at
 
     def _allowed(self) -> bool:

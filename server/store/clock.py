@@ -35,9 +35,9 @@ class DatabaseClock:
     def __init__(self) -> None:
         self._ahead_seconds = 0.0
 
-    def learn(self, said: datetime, asked: float, answered: float) -> None:
-        """The database returned the time `said` between `asked` and `answered` (Unix seconds of this machine)."""
-        self._ahead_seconds = said.timestamp() - (asked + answered) / 2
+    def learn(self, said: datetime, asked_at: float, answered_at: float) -> None:
+        """The database returned the time `said` between `asked_at` and `answered_at` (Unix seconds of this machine)."""
+        self._ahead_seconds = said.timestamp() - (asked_at + answered_at) / 2
 
     def seconds(self) -> float:
         """Unix seconds by the database's clock."""

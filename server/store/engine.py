@@ -95,18 +95,18 @@ class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
     """
 
     async def execute(self, *args: Any, **options: Any) -> Any:
-        return await self._asked(super().execute, args, options)
+        return await self._checked(super().execute, args, options)
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
-        return await self._asked(super().fetch, args, options)
+        return await self._checked(super().fetch, args, options)
 
     async def fetchrow(self, *args: Any, **options: Any) -> Any:
-        return await self._asked(super().fetchrow, args, options)
+        return await self._checked(super().fetchrow, args, options)
 
     async def fetchval(self, *args: Any, **options: Any) -> Any:
-        return await self._asked(super().fetchval, args, options)
+        return await self._checked(super().fetchval, args, options)
 
-    async def _asked(self, how: Callable[..., Awaitable[Any]], args: Any, options: Any) -> Any:
+    async def _checked(self, how: Callable[..., Awaitable[Any]], args: Any, options: Any) -> Any:
         generation = self.generation
         try:
             return await how(*args, **options)

@@ -167,10 +167,10 @@ async def load(
     await _replan(connection)
     deliveries: dict[str, Delivery | None] = {}
     drivers: dict[str, Driver | None] = {}
-    for asked in (named.deliveries, named.whole_deliveries):
-        deliveries.update(dict.fromkeys(asked))
-    for asked in (named.drivers, named.whole_drivers):
-        drivers.update(dict.fromkeys(asked))
+    for ids in (named.deliveries, named.whole_deliveries):
+        deliveries.update(dict.fromkeys(ids))
+    for ids in (named.drivers, named.whole_drivers):
+        drivers.update(dict.fromkeys(ids))
     locked: tuple[list[str], list[str]] = ([], [])
     if deliveries or drivers or named.offers or named.assignments or named.seller_keys:
         locked = await _lock(connection, named)

@@ -159,10 +159,10 @@ def reading(s: Sample) -> Iterator[Statement]:
 def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
     """What the screens of alerts, notices, tickets and webhooks ask."""
     asked = {
-        "24 h": notices.Asked(since=day),
-        "24 h, failed": notices.Asked(since=day, outcome="failed"),
-        "24 h, a zone": notices.Asked(since=day, zone="north"),
-        "a delivery": notices.Asked(delivery_id=s.deliveries[0]),
+        "24 h": notices.NoticeFilter(since=day),
+        "24 h, failed": notices.NoticeFilter(since=day, outcome="failed"),
+        "24 h, a zone": notices.NoticeFilter(since=day, zone="north"),
+        "a delivery": notices.NoticeFilter(delivery_id=s.deliveries[0]),
     }
     for source in notices.SOURCES:
         for which, one in asked.items():

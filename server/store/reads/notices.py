@@ -197,7 +197,7 @@ class Notice(Struct, frozen=True):
                 raise AssertionError(f"{self.kind} has a text of its own")
 
 
-class Asked(Struct, frozen=True):
+class NoticeFilter(Struct, frozen=True):
     """A filter: recipient, kind, status, zone, delivery or alert, and earliest time."""
 
     to: To | None = None
@@ -228,13 +228,13 @@ def _lowest_id(at: datetime) -> str:
     return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
 
 
-def _may_have(source: Source, asked: Asked) -> bool:
-    if TO[source] == ("driver",) and asked.alert_id is not None:
+def _may_have(source: Source, wanted: NoticeFilter) -> bool:
+    if TO[source] == ("driver",) and wanted.alert_id is not None:
         return False
-    return (asked.to is None or asked.to in TO[source]) and (asked.kind is None or asked.kind in KINDS[source])
+    return (wanted.to is None or wanted.to in TO[source]) and (wanted.kind is None or wanted.kind in KINDS[source])
 
 
-def _chosen(source: Source, asked: Asked, after: Key | None) -> tuple[str, list[Any]]:
+def _chosen(source: Source, wanted: NoticeFilter, after: Key | None) -> tuple[str, list[Any]]:
     """The filtered rows of a source, and the values of `$1…`."""
     conditions: list[str] = []
     values: list[Any] = []
@@ -247,45 +247,45 @@ def _chosen(source: Source, asked: Asked, after: Key | None) -> tuple[str, list[
     by_id = source in _BY_ID
     about = "key" if source == "message" else "delivery_id"
     for column, value in (
-        ("to", asked.to),
-        ("kind", asked.kind),
-        ("outcome", asked.outcome),
-        ("zone", asked.zone),
-        (about, asked.delivery_id),
-        ("key" if source == "message" else "alert_id", asked.alert_id),
+        ("to", wanted.to),
+        ("kind", wanted.kind),
+        ("outcome", wanted.outcome),
+        ("zone", wanted.zone),
+        (about, wanted.delivery_id),
+        ("key" if source == "message" else "alert_id", wanted.alert_id),
     ):
         if value is not None:
             put(f's."{column}" = {{}}', value)
-    if asked.since is not None:
-        put("s.at >= {}", asked.since)
+    if wanted.since is not None:
+        put("s.at >= {}", wanted.since)
         if by_id:
-            put("s.id >= {}", _lowest_id(asked.since))
+            put("s.id >= {}", _lowest_id(wanted.since))
     if after is not None:
         put("s.id < {}", after[1]) if by_id else put("(s.at, s.id) < ({}, {})", *after)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"FROM ({_QUERIES[source]}) s{where}", values  # the query is made of constants
 
 
-def page_of(source: Source, asked: Asked, after: Key | None, limit: int) -> tuple[str, list[Any]]:
+def page_of(source: Source, wanted: NoticeFilter, after: Key | None, limit: int) -> tuple[str, list[Any]]:
     """The statement for the newest rows of a source after `after`, and its values."""
-    chosen, values = _chosen(source, asked, after)
+    chosen, values = _chosen(source, wanted, after)
     order = "s.id DESC" if source in _BY_ID else "s.at DESC, s.id DESC"
     return f"SELECT s.* {chosen} ORDER BY {order} LIMIT {limit:d}", values
 
 
-def counts_of(source: Source, asked: Asked) -> tuple[str, list[Any]]:
+def counts_of(source: Source, wanted: NoticeFilter) -> tuple[str, list[Any]]:
     """The statement that counts the notices of a source by recipient and status, and its values."""
-    chosen, values = _chosen(source, asked, None)
+    chosen, values = _chosen(source, wanted, None)
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
 
 
-async def read_notices(pool: Pool, asked: Asked, after: Position, limit: int) -> NoticePage:
+async def read_notices(pool: Pool, wanted: NoticeFilter, after: Position, limit: int) -> NoticePage:
     """The newest of all sources after this position. Raises DatabaseAway."""
     found: list[list[tuple[Notice, int]]] = []
     for place, source in enumerate(SOURCES):
         rows: list[Any] = []
-        if _may_have(source, asked):
-            sql, values = page_of(source, asked, after[place], limit + 1)
+        if _may_have(source, wanted):
+            sql, values = page_of(source, wanted, after[place], limit + 1)
             rows = await fetch(pool, sql, *values)
         found.append([(_notice(row), place) for row in rows])
     merged = list(heapq.merge(*found, key=lambda one: one[0].at, reverse=True))
@@ -305,12 +305,12 @@ def _notice(row: Any) -> Notice:
     return Notice(*row[: len(Notice.__struct_fields__)])
 
 
-async def count_notices(pool: Pool, asked: Asked) -> dict[To, dict[Outcome, int]]:
+async def count_notices(pool: Pool, wanted: NoticeFilter) -> dict[To, dict[Outcome, int]]:
     """The number of notices by recipient and status. Raises DatabaseAway."""
     counts: dict[To, dict[Outcome, int]] = {to: dict.fromkeys(get_args(Outcome), 0) for to in get_args(To)}
     for source in SOURCES:
-        if _may_have(source, asked):
-            sql, values = counts_of(source, asked)
+        if _may_have(source, wanted):
+            sql, values = counts_of(source, wanted)
             for to, outcome, count in await fetch(pool, sql, *values):
                 counts[to][outcome] += count
     return counts
@@ -318,4 +318,4 @@ async def count_notices(pool: Pool, asked: Asked) -> dict[To, dict[Outcome, int]
 
 async def read_about(pool: Pool, delivery_id: str, limit: int) -> Sequence[Notice]:
     """All notices about a delivery, newest first. Raises DatabaseAway."""
-    return (await read_notices(pool, Asked(delivery_id=delivery_id), START, limit)).notices
+    return (await read_notices(pool, NoticeFilter(delivery_id=delivery_id), START, limit)).notices

@@ -80,13 +80,13 @@ class Snapshots:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._asked: list[tuple[str, int | None, asyncio.Future[Snapshot | Refusal]]] = []
+        self._requests: list[tuple[str, int | None, asyncio.Future[Snapshot | Refusal]]] = []
         self._something = asyncio.Event()
 
     def read(self, driver_id: str, last_seq: int | None = None) -> "asyncio.Future[Snapshot | Refusal]":
         """The driver now; with `last_seq` also the messages after it. NOT_FOUND, or TRY_AGAIN without a database."""
         future: asyncio.Future[Snapshot | Refusal] = asyncio.get_running_loop().create_future()
-        self._asked.append((driver_id, last_seq, future))
+        self._requests.append((driver_id, last_seq, future))
         self._something.set()
         return future
 
@@ -94,33 +94,33 @@ class Snapshots:
         """Answer requests."""
         while True:
             await self._something.wait()
-            asked, self._asked = self._asked[:BATCH_LIMIT], self._asked[BATCH_LIMIT:]
-            if not self._asked:
+            requests, self._requests = self._requests[:BATCH_LIMIT], self._requests[BATCH_LIMIT:]
+            if not self._requests:
                 self._something.clear()
-            answers: list[Snapshot | Refusal] = [TRY_AGAIN] * len(asked)
+            answers: list[Snapshot | Refusal] = [TRY_AGAIN] * len(requests)
             try:
-                answers = await self._answer([(driver_id, seq) for driver_id, seq, _ in asked])
+                answers = await self._answer([(driver_id, seq) for driver_id, seq, _ in requests])
             except DATABASE_ERRORS:
                 pass  # each request is answered try_again
             finally:
-                for (_, _, future), answer in zip(asked, answers, strict=True):
+                for (_, _, future), answer in zip(requests, answers, strict=True):
                     if not future.done():
                         future.set_result(answer)
 
-    async def _answer(self, asked: list[tuple[str, int | None]]) -> list[Snapshot | Refusal]:
+    async def _answer(self, requests: list[tuple[str, int | None]]) -> list[Snapshot | Refusal]:
         rows = await self._pool.fetch(
             SNAPSHOT,
-            [driver_id for driver_id, _ in asked],
-            [NO_SEQ if seq is None else max(NO_SEQ, min(seq, 2**62)) for _, seq in asked],
+            [driver_id for driver_id, _ in requests],
+            [NO_SEQ if seq is None else max(NO_SEQ, min(seq, 2**62)) for _, seq in requests],
             MISSED_LIMIT,
             timeout=QUERY_TIMEOUT_SECONDS,
         )
-        answers: list[Snapshot | Refusal] = [NOT_FOUND] * len(asked)
+        answers: list[Snapshot | Refusal] = [NOT_FOUND] * len(requests)
         for row in rows:
             index = row[0] - 1
             snapshot = answers[index]
             if isinstance(snapshot, Refusal):
-                snapshot = answers[index] = _snapshot(row, asked[index][1])
+                snapshot = answers[index] = _snapshot(row, requests[index][1])
             if row[38] is not None:
                 snapshot.assignments.append(_driven(row))
         return answers

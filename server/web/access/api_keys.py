@@ -47,16 +47,16 @@ class ApiKeys:
         if asking is None:
             # One question however many requests with this key wait for the answer.
             asking = self._asking[key_hash] = asyncio.create_task(self._ask(key_hash), name="api_key")
-            asking.add_done_callback(lambda asked: self._asked(key_hash, asked))
+            asking.add_done_callback(lambda lookup: self._looked_up(key_hash, lookup))
         return await asyncio.shield(asking)
 
-    def _asked(self, key_hash: str, asked: "asyncio.Task[Principal | None]") -> None:
+    def _looked_up(self, key_hash: str, lookup: "asyncio.Task[Principal | None]") -> None:
         self._asking.pop(key_hash, None)
-        if not asked.cancelled():
-            asked.exception()  # whoever still waits has it; if nobody does, it is no news
+        if not lookup.cancelled():
+            lookup.exception()  # whoever still waits has it; if nobody does, it is no news
 
     async def _ask(self, key_hash: str) -> Principal | None:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         self._good.pop(key_hash, None)
         found = await find_good_key(self._pool(), (key_hash, _bound_hash(key_hash)))
         if found is None:
@@ -64,7 +64,7 @@ class ApiKeys:
         principal = Principal("service", found.name, float("inf"), seller=found.seller_id)
         if len(self._good) >= CACHE_LIMIT:
             self._good.clear()
-        self._good[key_hash] = (principal, asked + FRESH_SECONDS)
+        self._good[key_hash] = (principal, asked_at + FRESH_SECONDS)
         if found.is_use_old:
             try:
                 await note_key_use(self._pool(), found.id)

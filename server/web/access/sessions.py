@@ -117,17 +117,17 @@ class Sessions:
         if asking is None:
             # One question however many requests of this session wait for the answer.
             asking = self._asking[token_hash] = asyncio.create_task(self._ask(token, token_hash), name="session")
-            asking.add_done_callback(lambda asked: self._asked(token_hash, asked))
+            asking.add_done_callback(lambda lookup: self._looked_up(token_hash, lookup))
         return await asyncio.shield(asking)
 
-    def _asked(self, token_hash: str, asked: "asyncio.Task[LoginSession | None]") -> None:
-        if self._asking.get(token_hash) is asked:
+    def _looked_up(self, token_hash: str, lookup: "asyncio.Task[LoginSession | None]") -> None:
+        if self._asking.get(token_hash) is lookup:
             del self._asking[token_hash]
-        if not asked.cancelled():
-            asked.exception()  # whoever still waits has it; if nobody does, it is no news
+        if not lookup.cancelled():
+            lookup.exception()  # whoever still waits has it; if nobody does, it is no news
 
     async def _ask(self, token: str, token_hash: str) -> LoginSession | None:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         self._good.pop(token_hash, None)
         rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, USE_RECORDED_SECONDS)
         if not rows:
@@ -137,7 +137,7 @@ class Sessions:
         if asyncio.current_task() is self._asking.get(token_hash):  # else it was ended while we asked
             if len(self._good) >= CACHE_LIMIT:
                 self._good.clear()
-            self._good[token_hash] = (session, asked + FRESH_SECONDS)
+            self._good[token_hash] = (session, asked_at + FRESH_SECONDS)
         if found.is_use_old:
             try:
                 await note_session_use(self._pool(), token_hash)

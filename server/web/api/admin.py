@@ -32,7 +32,7 @@ FAILURE: Final = Body(s.FailureForDriver)
 AVAILABILITY: Final = Body(s.AvailabilityRequest)
 ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
 POLICY: Final = Body(Policy, whole=True)
-WHY: Final = Query(s.ReasonAsked)
+WHY: Final = Query(s.ReasonQuery)
 
 
 @endpoint(

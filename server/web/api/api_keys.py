@@ -16,7 +16,7 @@ from server.web.http.errors import not_found
 from server.web.http.paging import BY_ID
 
 NEW_KEY: Final = Body(s.NewApiKey)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 
 
 @endpoint(
@@ -46,10 +46,10 @@ async def make_key(request: Call) -> ASGIResponse:
     answers={200: list[a.ApiKeyView]},
 )
 async def list_keys(request: Call) -> ASGIResponse:
-    asked = PAGE.of(request)
+    query = PAGE.of(request)
     keys: ApiKeys = request.app.state.api_keys
-    found = await keys.page(BY_ID.only(asked.cursor), asked.limit + 1)
-    return answer(BY_ID.page(found, asked.limit, lambda key: (key.id,), key_view))
+    found = await keys.page(BY_ID.only(query.cursor), query.limit + 1)
+    return answer(BY_ID.page(found, query.limit, lambda key: (key.id,), key_view))
 
 
 def key_view(key: ApiKey) -> a.ApiKeyView:

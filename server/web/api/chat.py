@@ -21,7 +21,7 @@ from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
 from server.web.api.operations import TAG as ADMIN_TAG
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import TOO_MANY, not_found, refused
 from server.web.http.paging import BY_INSTANT
@@ -33,7 +33,7 @@ TEXT: Final = Body(s.NewMessage)
 TO_ALL: Final = Body(s.NewMessageToAll)
 SAID: Final = Body(s.SaidMessage)
 NOTHING: Final = Body(s.EmptyBody, optional=True)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 CHAT: Final = "/admin/drivers/{driver_id:str}/messages"
 
 
@@ -66,12 +66,12 @@ async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     answers={200: list[a.ChatItem]},
 )
 async def list_messages(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    asked = PAGE.of(request)
+    query = PAGE.of(request)
     known = id_in_path(driver_id)
-    found = await read_chat(pool_of(request), known, BY_INSTANT.key(asked.cursor), asked.limit + 1)
+    found = await read_chat(pool_of(request), known, BY_INSTANT.key(query.cursor), query.limit + 1)
     if not found and not await driver_exists(pool_of(request), known):
         raise not_found()
-    return answer(BY_INSTANT.page(found, asked.limit, lambda m: (m.at, m.id), _item))
+    return answer(BY_INSTANT.page(found, query.limit, lambda m: (m.at, m.id), _item))
 
 
 def _item(message: ChatMessage) -> a.ChatItem:
@@ -100,7 +100,9 @@ async def send_to_all(request: Call) -> ASGIResponse:
     """
     new = await TO_ALL.of(request)
     node = node_of(request)
-    drivers = await drivers_at_work(pool_of(request), await zone_asked(node, UNSET if new.zone is None else new.zone))
+    drivers = await drivers_at_work(
+        pool_of(request), await zone_of_query(node, UNSET if new.zone is None else new.zone)
+    )
     refusals = 0
     for start in range(0, len(drivers), TOGETHER):
         part = [

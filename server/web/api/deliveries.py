@@ -36,7 +36,7 @@ from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, 
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER
@@ -50,8 +50,8 @@ CHANGE: Final = Body(s.ChangedDelivery)
 DELAY: Final = Body(s.Delay)
 RETRY: Final = Body(s.Retry)
 NOTHING: Final = Body(s.EmptyBody, optional=True)
-DELIVERIES: Final = Query(s.DeliveriesAsked)
-TIMELINE: Final = Query(s.TimelineAsked)
+DELIVERIES: Final = Query(s.DeliveriesQuery)
+TIMELINE: Final = Query(s.TimelineQuery)
 FEWEST_CHARACTERS: Final = 3
 
 
@@ -68,18 +68,18 @@ def fingerprint(new: s.NewDelivery) -> str:
     """A hash of the request: equal for an identical repeat, also in the previous release, which knew only some of the
     fields.
     """
-    asked = msgspec.to_builtins(new)
+    order = msgspec.to_builtins(new)
     for name in _ADDED:
-        if not asked[name]:
-            del asked[name]
-    asked["zone"] = asked["zone"] or DEFAULT_ZONE
-    asked["sellerId"] = asked["sellerId"] or ""
-    asked["prepSeconds"] = asked["prepSeconds"] or 0
-    for place in (asked["pickup"], asked["dropoff"]):
+        if not order[name]:
+            del order[name]
+    order["zone"] = order["zone"] or DEFAULT_ZONE
+    order["sellerId"] = order["sellerId"] or ""
+    order["prepSeconds"] = order["prepSeconds"] or 0
+    for place in (order["pickup"], order["dropoff"]):
         for name in ("name", "phone", "notes"):
             if place[name] is None:
                 del place[name]
-    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(order)).hexdigest()
 
 
 _ADDED: Final = ("requirements", "promisedAt", "proofRequired", "pin", "tipCents")
@@ -196,15 +196,15 @@ async def create_delivery(request: Call) -> ASGIResponse:
     answers={200: list[DeliveryView]},
 )
 async def list_deliveries(request: Call) -> ASGIResponse:
-    asked = DELIVERIES.of(request)
+    query = DELIVERIES.of(request)
     node = node_of(request)
     found = await read_deliveries(
         node.database.pool,
-        await _wanted(node, asked, request.user.seller),
-        BY_ID.only(asked.cursor),
-        asked.limit + 1,
+        await _wanted(node, query, request.user.seller),
+        BY_ID.only(query.cursor),
+        query.limit + 1,
     )
-    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
+    return answer(BY_ID.page(found, query.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
 
 
 def _instant(text: str | UnsetType, field: str) -> datetime | None:
@@ -216,26 +216,26 @@ def _instant(text: str | UnsetType, field: str) -> datetime | None:
         raise invalid_field(field, "must be an RFC 3339 instant with a time zone") from None
 
 
-async def _wanted(node: Node, asked: s.DeliveriesAsked, bound_to: str | None) -> DeliveryFilter:
+async def _wanted(node: Node, query: s.DeliveriesQuery, bound_to: str | None) -> DeliveryFilter:
     """The filter; with a key that is bound to a seller, only that seller's deliveries.
 
     Raises 404 for another seller, and 422 if `q` has fewer than three characters or an instant is out of range.
     """
-    words = asked.q.strip() if isinstance(asked.q, str) else None
+    words = query.q.strip() if isinstance(query.q, str) else None
     if words is not None and len(words) < FEWEST_CHARACTERS:
         raise invalid_field("q", f"must have {FEWEST_CHARACTERS} characters or more")
-    seller = asked.seller_id.strip() if isinstance(asked.seller_id, str) else bound_to
+    seller = query.seller_id.strip() if isinstance(query.seller_id, str) else bound_to
     if bound_to not in (None, seller):
         raise not_found()
     return DeliveryFilter(
-        status=given(asked.status),
-        zone=await zone_asked(node, asked.zone),
-        seller_order_id=asked.seller_order_id.strip() if isinstance(asked.seller_order_id, str) else None,
+        status=given(query.status),
+        zone=await zone_of_query(node, query.zone),
+        seller_order_id=query.seller_order_id.strip() if isinstance(query.seller_order_id, str) else None,
         seller_id=seller,
-        driver_id=asked.driver_id.lower() if isinstance(asked.driver_id, str) else None,
-        store=given(asked.store),
-        since=_instant(asked.since, "from"),
-        until=_instant(asked.until, "to"),
+        driver_id=query.driver_id.lower() if isinstance(query.driver_id, str) else None,
+        store=given(query.store),
+        since=_instant(query.since, "from"),
+        until=_instant(query.until, "to"),
         words=words,
         by_drivers_name=bound_to is None,  # a key of one seller gets no data of drivers
     )
@@ -266,14 +266,14 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     answers={200: list[a.TimelineItem]},
 )
 async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    asked = TIMELINE.of(request)
-    after = BY_NUMBER.only(asked.cursor) or 0
+    query = TIMELINE.of(request)
+    after = BY_NUMBER.only(query.cursor) or 0
     known = await delivery_of(request, delivery_id)
-    found = await read_timeline(pool_of(request), known, after, asked.limit + 1)
+    found = await read_timeline(pool_of(request), known, after, query.limit + 1)
     if found is None:
         raise not_found()
     item = timeline_item if request.user.seller is None else _item_for_seller
-    return answer(BY_NUMBER.page(found, asked.limit, lambda event: (event.id,), item))
+    return answer(BY_NUMBER.page(found, query.limit, lambda event: (event.id,), item))
 
 
 def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:

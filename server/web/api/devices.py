@@ -45,7 +45,7 @@ NOTHING: Final = Body(s.EmptyBody, optional=True)
 SIGN_IN: Final = Body(s.SignIn)
 RENEWAL: Final = Body(s.Renewal)
 SIGN_OUT: Final = Body(s.SignOut)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 
 NO_INVITATION: Final = "This invitation is not valid: it was used, it expired, or a newer one replaced it."
 NOT_SIGNED_IN: Final = "This device is signed out. Sign in with a new invitation."
@@ -214,12 +214,12 @@ def _device_name(user_agent: str) -> str:
     answers={200: list[a.DeviceView]},
 )
 async def list_devices(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    asked = PAGE.of(request)
+    query = PAGE.of(request)
     known = id_in_path(driver_id)
-    found = await store.list_devices(pool_of(request), known, BY_ID.only(asked.cursor), asked.limit + 1)
+    found = await store.list_devices(pool_of(request), known, BY_ID.only(query.cursor), query.limit + 1)
     if not found and not await driver_exists(pool_of(request), known):
         raise not_found()
-    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), device_view))
+    return answer(BY_ID.page(found, query.limit, lambda d: (d.id,), device_view))
 
 
 def device_view(device: store.Device) -> a.DeviceView:

@@ -36,7 +36,7 @@ ARRIVAL: Final = Body(s.Arrival)
 RELEASE: Final = Body(s.Release)
 FAILURE: Final = Body(s.Failure)
 BREAK: Final = Body(s.BreakRequest)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 
 
 def _call(
@@ -290,13 +290,13 @@ async def resume(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     answers={200: list[a.HistoryItem]},
 )
 async def get_history(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    asked = PAGE.of(request)
+    query = PAGE.of(request)
     known = await driver_of(request, driver_id)
-    before = BY_INSTANT.key(asked.cursor)
-    found = await read_history(pool_of(request), known, before, asked.limit + 1)
+    before = BY_INSTANT.key(query.cursor)
+    found = await read_history(pool_of(request), known, before, query.limit + 1)
     if found is None:
         raise not_found()
-    return answer(BY_INSTANT.page(found, asked.limit, lambda h: (h.timestamp, h.id), history_item))
+    return answer(BY_INSTANT.page(found, query.limit, lambda h: (h.timestamp, h.id), history_item))
 
 
 def history_item(change: AvailabilityChange) -> a.HistoryItem:

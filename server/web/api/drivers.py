@@ -21,7 +21,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc
 from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given, id_in_path, no_content
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID
@@ -35,7 +35,7 @@ NEW_DRIVER: Final = Body(s.NewDriver)
 CHANGE: Final = Body(s.ChangedDriver)
 NOTHING: Final = Body(s.EmptyBody, optional=True)
 TOKEN: Final = Body(s.TokenRequest, optional=True)
-DRIVERS: Final = Query(s.DriversAsked)
+DRIVERS: Final = Query(s.DriversQuery)
 
 
 async def driver_of(request: Call, driver_id: str) -> str:
@@ -109,17 +109,17 @@ async def register_driver(request: Call) -> ASGIResponse:
     answers={200: list[DriverView]},
 )
 async def list_drivers(request: Call) -> ASGIResponse:
-    asked = DRIVERS.of(request)
+    query = DRIVERS.of(request)
     node = node_of(request)
     found = await read_drivers(
         node.database.pool,
-        given(asked.availability),
-        await zone_asked(node, asked.zone),
-        BY_ID.only(asked.cursor),
-        asked.limit + 1,
+        given(query.availability),
+        await zone_of_query(node, query.zone),
+        BY_ID.only(query.cursor),
+        query.limit + 1,
     )
     counts = await count_devices(node.database.pool, [driver.id for driver in found])
-    return answer(BY_ID.page(found, asked.limit, lambda d: (d.id,), lambda d: _view(node, d, counts.get(d.id, 0))))
+    return answer(BY_ID.page(found, query.limit, lambda d: (d.id,), lambda d: _view(node, d, counts.get(d.id, 0))))
 
 
 @endpoint(

@@ -15,12 +15,12 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.paging import Pager, cursor_of
 
-ASKED: Final = Query(s.NoticesAsked)
+QUERY: Final = Query(s.NoticesQuery)
 
 _Id = Annotated[str, Meta(pattern=s.UUID_PATTERN, max_length=36)]
 _Key = tuple[Annotated[datetime, Meta(tz=True)], _Id] | None
@@ -33,22 +33,22 @@ BY_SOURCE: Final = Pager[record.Position](tuple[_Key, _Key, _Key, _Key, _Key])
     tag=TAG,
     summary="List the notices to ops, customers and drivers with their status, newest first.",
     guard=VIEWERS,
-    query=ASKED,
+    query=QUERY,
     answers={200: list[a.NoticeView]},
 )
 async def list_notices(request: Call) -> ASGIResponse:
-    asked = ASKED.of(request)
+    query = QUERY.of(request)
     node = node_of(request)
-    wanted = record.Asked(
-        given(asked.to),
-        given(asked.kind),
-        given(asked.status),
-        await zone_asked(node, asked.zone),
-        None if asked.delivery_id is UNSET else asked.delivery_id.lower(),
-        None if asked.hours is UNSET else node.clock.now() - timedelta(hours=asked.hours),
+    wanted = record.NoticeFilter(
+        given(query.to),
+        given(query.kind),
+        given(query.status),
+        await zone_of_query(node, query.zone),
+        None if query.delivery_id is UNSET else query.delivery_id.lower(),
+        None if query.hours is UNSET else node.clock.now() - timedelta(hours=query.hours),
     )
-    after = BY_SOURCE.key(asked.cursor) or record.START
-    page = await record.read_notices(node.database.pool, wanted, after, asked.limit)
+    after = BY_SOURCE.key(query.cursor) or record.START
+    page = await record.read_notices(node.database.pool, wanted, after, query.limit)
     items = [notice_view(notice) for notice in page.notices]
     return answer({"items": items, "nextCursor": cursor_of(page.next) if page.next is not None else None})
 

@@ -18,15 +18,15 @@ from server.web.access.guards import VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Call, Query, answer, endpoint
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of
 from server.web.http.paging import BY_ID, BY_RANK
 
 TAG: Final = "Admin"
 
-UNASSIGNED: Final = Query(s.UnassignedAsked)
-ZONE_PAGE: Final = Query(s.ZonePageAsked)
-STATS: Final = Query(s.StatsAsked)
+UNASSIGNED: Final = Query(s.UnassignedQuery)
+ZONE_PAGE: Final = Query(s.ZonePageQuery)
+STATS: Final = Query(s.StatsQuery)
 
 
 @endpoint(
@@ -39,15 +39,15 @@ STATS: Final = Query(s.StatsAsked)
     answers={200: list[a.UnassignedView]},
 )
 async def list_unassigned(request: Call) -> ASGIResponse:
-    asked = UNASSIGNED.of(request)
+    query = UNASSIGNED.of(request)
     node = node_of(request)
-    read = reads.read_all_unassigned if asked.all else reads.read_waiting
+    read = reads.read_all_unassigned if query.all else reads.read_waiting
     found = await read(
-        node.database.pool, await zone_asked(node, asked.zone), BY_ID.only(asked.cursor), asked.limit + 1
+        node.database.pool, await zone_of_query(node, query.zone), BY_ID.only(query.cursor), query.limit + 1
     )
     policy = node.policies.current
     return answer(
-        BY_ID.page(found, asked.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
+        BY_ID.page(found, query.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
     )
 
 
@@ -67,11 +67,11 @@ def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedVie
     answers={200: list[a.AtRiskView]},
 )
 async def list_at_risk(request: Call) -> ASGIResponse:
-    asked = ZONE_PAGE.of(request)
+    query = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = await zone_asked(node, asked.zone)
-    found = await read_at_risk(node.database.pool, zone, BY_RANK.key(asked.cursor), asked.limit + 1)
-    return answer(BY_RANK.page(found, asked.limit, lambda row: row.place, at_risk_view))
+    zone = await zone_of_query(node, query.zone)
+    found = await read_at_risk(node.database.pool, zone, BY_RANK.key(query.cursor), query.limit + 1)
+    return answer(BY_RANK.page(found, query.limit, lambda row: row.place, at_risk_view))
 
 
 def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
@@ -100,11 +100,11 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
     answers={200: list[a.TicketView]},
 )
 async def list_tickets(request: Call) -> ASGIResponse:
-    asked = ZONE_PAGE.of(request)
+    query = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = await zone_asked(node, asked.zone)
-    found = await reads.read_tickets(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
-    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), ticket_view))
+    zone = await zone_of_query(node, query.zone)
+    found = await reads.read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
+    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), ticket_view))
 
 
 def ticket_view(row: Ticket) -> a.TicketView:
@@ -122,12 +122,12 @@ def ticket_view(row: Ticket) -> a.TicketView:
     answers={200: list[a.AlertView]},
 )
 async def list_alerts(request: Call) -> ASGIResponse:
-    asked = ZONE_PAGE.of(request)
+    query = ZONE_PAGE.of(request)
     node = node_of(request)
-    zone = await zone_asked(node, asked.zone)
-    found = await reads.read_alerts(node.database.pool, zone, BY_ID.only(asked.cursor), asked.limit + 1)
+    zone = await zone_of_query(node, query.zone)
+    found = await reads.read_alerts(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
     numbers = await alert_numbers(node, found)
-    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
+    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
 
 async def alert_numbers(node: Node, alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
@@ -151,9 +151,9 @@ def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView
     answers={200: a.StatsView},
 )
 async def get_stats(request: Call) -> ASGIResponse:
-    asked = STATS.of(request)
+    query = STATS.of(request)
     node = node_of(request)
-    return answer(await stats(node, asked.window_minutes, await zone_asked(node, asked.zone)))
+    return answer(await stats(node, query.window_minutes, await zone_of_query(node, query.zone)))
 
 
 async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsView:

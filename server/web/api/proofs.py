@@ -29,7 +29,7 @@ from server.web.http.errors import UNSUPPORTED, Problem, invalid_field, not_foun
 
 LIMIT_BYTES: Final = 5 * 1024 * 1024
 FILE: Final = Upload(TYPES, LIMIT_BYTES)
-ASKED: Final = Query(s.ProofAsked)
+QUERY: Final = Query(s.ProofQuery)
 ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png"}
 
 
@@ -39,20 +39,20 @@ ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png"}
     tag=DRIVERS_TAG,
     summary="Upload a photo or signature, at most 5 MiB and 20 an assignment. Metadata is removed.",
     guard=THE_DRIVER_AND_ADMIN,
-    query=ASKED,
+    query=QUERY,
     upload=FILE,
     answers={201: a.ProofId},
     refusals=(r.ASSIGNMENT_NOT_ACTIVE, r.TOO_MANY_PROOFS),
 )
 async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     """The file is stored before the command, so that no proof is without its file; it counts only after the command."""
-    asked = ASKED.of(request)
+    query = QUERY.of(request)
     known = await driver_of(request, driver_id)
     assignment = id_in_path(assignment_id)
     data = await FILE.of(request)
     if type_of(data) is None:
         raise Problem(UNSUPPORTED, f"Send an image: {', '.join(TYPES)}.")
-    action_id = asked.action_id.lower() if isinstance(asked.action_id, str) else None
+    action_id = query.action_id.lower() if isinstance(query.action_id, str) else None
     proof_id = new_id() if action_id is None else derived_id(assignment, action_id)
     node, pool = node_of(request), pool_of(request)
     target = await proof_target(pool, assignment, proof_id)
@@ -63,16 +63,16 @@ async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: From
         if target.count >= PROOF_LIMIT:
             raise refused(r.TOO_MANY_PROOFS)
         try:
-            content = await node.images.reencoded(data, asked.kind)
+            content = await node.images.reencoded(data, query.kind)
         except BadImage:
             raise invalid_field("", "the image cannot be read, or has more than 50 million pixels") from None
         except TooManyImages:
             raise try_again() from None
-        file = ProofFile(asked.kind, OUTPUT[asked.kind][1], content)
+        file = ProofFile(query.kind, OUTPUT[query.kind][1], content)
         if node.object_store is not None:
             file = await _in_store(node.object_store, pool, target.delivery_id, file)
         added = await keep_proof(pool, proof_id, target.delivery_id, assignment, file)
-    proof = Proof(proof_id, asked.kind)
+    proof = Proof(proof_id, query.kind)
     done = await node.executor.submit(c.AddProof(assignment, known, proof, request.user.actor, c.Action(action_id)))
     if isinstance(done, Refusal):
         if added:

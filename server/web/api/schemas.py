@@ -33,7 +33,7 @@ Cents = Annotated[int, Meta(ge=0, le=INT4)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, extra_json_schema={"enum": sorted(EXPONENTS)})]
 Instant = Annotated[datetime, Meta(tz=True)]
 # Text, because msgspec reads a number in a query as seconds since 1970.
-InstantAsked = Annotated[str, Meta(description="RFC 3339", extra_json_schema={"format": "date-time"})]
+InstantText = Annotated[str, Meta(description="RFC 3339", extra_json_schema={"format": "date-time"})]
 IdGiven = Annotated[str, Meta(pattern=UUID_PATTERN, max_length=36, extra_json_schema={"format": "uuid"})]
 Mode = Literal["offer", "assign"]
 
@@ -51,7 +51,7 @@ class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """A request's body."""
 
 
-class _Asked(Struct, frozen=True, rename="camel"):
+class _Query(Struct, frozen=True, rename="camel"):
     """A request's query."""
 
 
@@ -305,7 +305,7 @@ class NewPushSubscription(_Given, frozen=True):
     expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
-class ProofAsked(_Asked, frozen=True):
+class ProofQuery(_Query, frozen=True):
     """What is uploaded. The same `actionId` again is the same proof."""
 
     kind: Literal["photo", "signature"]
@@ -464,87 +464,87 @@ class WebhookChange(_Given, frozen=True):
 
 Limit = Annotated[int, Meta(ge=1, le=500)]
 Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the previous page")]
-ZoneAsked = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
+ZoneText = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
 
 
-class PageAsked(_Asked, frozen=True):
+class PageQuery(_Query, frozen=True):
     """A page of a list."""
 
     limit: Limit = 50
     cursor: Cursor | UnsetType = UNSET
 
 
-class DeliveriesAsked(PageAsked, frozen=True, kw_only=True):
+class DeliveriesQuery(PageQuery, frozen=True, kw_only=True):
     """A page of deliveries. `q` finds parts of number, store, addresses, names, phones and notes, and of the name of
     a driver who has or had it (not with a key of one seller). `driverId` finds the
     deliveries that a driver has or had. `from` and `to` bound `createdAt`, both included.
     """
 
     status: DeliveryStatus | UnsetType = UNSET
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
     seller_order_id: Key | UnsetType = UNSET
     seller_id: Key | UnsetType = UNSET
     q: Annotated[str, Meta(min_length=3, max_length=200, extra_json_schema=THREE)] | UnsetType = UNSET
     driver_id: IdGiven | UnsetType = UNSET
     store: Key | UnsetType = UNSET
-    since: InstantAsked | UnsetType = msgspec.field(name="from", default=UNSET)
-    until: InstantAsked | UnsetType = msgspec.field(name="to", default=UNSET)
+    since: InstantText | UnsetType = msgspec.field(name="from", default=UNSET)
+    until: InstantText | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
-class DriversAsked(PageAsked, frozen=True, kw_only=True):
+class DriversQuery(PageQuery, frozen=True, kw_only=True):
     """A page of drivers."""
 
     availability: Availability | UnsetType = UNSET
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
 
 
-class TimelineAsked(_Asked, frozen=True):
+class TimelineQuery(_Query, frozen=True):
     """A page of a timeline, by default the whole timeline."""
 
     limit: Annotated[int, Meta(ge=1, le=5000)] = 5000
     cursor: Cursor | UnsetType = UNSET
 
 
-class UnassignedAsked(PageAsked, frozen=True, kw_only=True):
+class UnassignedQuery(PageQuery, frozen=True, kw_only=True):
     """A page of unassigned orders; with `all`, also those that no longer wait."""
 
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
     all: bool = False
 
 
-class ZonePageAsked(PageAsked, frozen=True, kw_only=True):
+class ZonePageQuery(PageQuery, frozen=True, kw_only=True):
     """A page, with a filter by zone."""
 
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
 
 
-class ZonesAsked(_Asked, frozen=True):
+class ZonesQuery(_Query, frozen=True):
     """A page of zones."""
 
     limit: Limit = 50
     cursor: Annotated[str, Meta(max_length=2000, description="`nextCursor` of the page before")] | UnsetType = UNSET
 
 
-class ReasonAsked(_Asked, frozen=True):
+class ReasonQuery(_Query, frozen=True):
     """Why the caller does it."""
 
     reason: DriversReason | UnsetType = UNSET
 
 
-class StatsAsked(_Asked, frozen=True):
+class StatsQuery(_Query, frozen=True):
     """The length of the time window, which ends now."""
 
     window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
 
 
-class WebhookMessagesAsked(PageAsked, frozen=True, kw_only=True):
+class WebhookMessagesQuery(PageQuery, frozen=True, kw_only=True):
     """A page of a webhook's messages."""
 
     status: Literal["pending", "delivered", "parked"] | UnsetType = UNSET
 
 
-class NoticesAsked(_Asked, frozen=True):
+class NoticesQuery(_Query, frozen=True):
     """A page of notices from the last `hours`."""
 
     limit: Limit = 50
@@ -567,6 +567,6 @@ class NoticesAsked(_Asked, frozen=True):
         | UnsetType
     ) = UNSET
     status: Literal["pending", "sent", "received", "failed"] | UnsetType = UNSET
-    zone: ZoneAsked | UnsetType = UNSET
+    zone: ZoneText | UnsetType = UNSET
     delivery_id: IdGiven | UnsetType = UNSET
     hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET

@@ -65,7 +65,7 @@ class UserView(a.ResponseBody, frozen=True):
 
 NEW_USER: Final = Body(NewUser)
 CHANGE: Final = Body(UserChange)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 
 
 def user_view(person: Person) -> UserView:
@@ -83,10 +83,10 @@ def user_view(person: Person) -> UserView:
     answers={200: list[UserView]},
 )
 async def list_users(request: Call) -> ASGIResponse:
-    asked = PAGE.of(request)
+    query = PAGE.of(request)
     with database_errors():
-        found = await list_people(pool_of(request), BY_ID.only(asked.cursor), asked.limit + 1)
-    return answer(BY_ID.page(found, asked.limit, lambda person: (person.id,), user_view))
+        found = await list_people(pool_of(request), BY_ID.only(query.cursor), query.limit + 1)
+    return answer(BY_ID.page(found, query.limit, lambda person: (person.id,), user_view))
 
 
 @endpoint(

@@ -18,7 +18,7 @@ from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
 from server.web.http.paging import BY_NUMBER
 
 TAG: Final = "Webhooks"
-MESSAGES: Final = Query(s.WebhookMessagesAsked)
+MESSAGES: Final = Query(s.WebhookMessagesQuery)
 
 
 @endpoint(
@@ -31,13 +31,13 @@ MESSAGES: Final = Query(s.WebhookMessagesAsked)
     answers={200: list[a.WebhookMessageView]},
 )
 async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    asked = MESSAGES.of(request)
+    query = MESSAGES.of(request)
     found = await webhook_log.read_messages(
-        pool_of(request), id_in_path(webhook_id), BY_NUMBER.only(asked.cursor), given(asked.status), asked.limit + 1
+        pool_of(request), id_in_path(webhook_id), BY_NUMBER.only(query.cursor), given(query.status), query.limit + 1
     )
     if found is None:
         raise not_found()
-    return answer(BY_NUMBER.page(found, asked.limit, lambda row: (row.seq,), message_view))
+    return answer(BY_NUMBER.page(found, query.limit, lambda row: (row.seq,), message_view))
 
 
 def message_view(row: webhook_log.LoggedMessage) -> a.WebhookMessageView:

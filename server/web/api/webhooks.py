@@ -27,7 +27,7 @@ SECRET_BYTES: Final = 32
 
 NEW_WEBHOOK: Final = Body(s.NewWebhook)
 CHANGE: Final = Body(s.WebhookChange)
-PAGE: Final = Query(s.PageAsked)
+PAGE: Final = Query(s.PageQuery)
 
 
 def _new_secret() -> str:
@@ -77,9 +77,9 @@ def _check(request: Call, url: str) -> None:
     answers={200: list[a.WebhookView]},
 )
 async def list_webhooks(request: Call) -> ASGIResponse:
-    asked = PAGE.of(request)
-    found = await store.read_webhooks(pool_of(request), BY_ID.only(asked.cursor), asked.limit + 1)
-    return answer(BY_ID.page(found, asked.limit, lambda row: (row.id,), webhook_view))
+    query = PAGE.of(request)
+    found = await store.read_webhooks(pool_of(request), BY_ID.only(query.cursor), query.limit + 1)
+    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), webhook_view))
 
 
 def webhook_view(row: store.WebhookRow) -> a.WebhookView:

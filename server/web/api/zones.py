@@ -24,12 +24,12 @@ from server.web.http.paging import Pager
 
 TAG: Final = "Admin"
 DESCRIPTION: Final = Body(s.ZoneDescription)
-ASKED: Final = Query(s.ZonesAsked)
+QUERY: Final = Query(s.ZonesQuery)
 KEY_LENGTH: Final = 64
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
 
 
-async def zone_asked(node: Node, zone: str | UnsetType) -> str | None:
+async def zone_of_query(node: Node, zone: str | UnsetType) -> str | None:
     """The zone of a list query, in its spelling; None for all."""
     return await node.zones.spelling_of(zone) if isinstance(zone, str) else None
 
@@ -84,16 +84,16 @@ def _found(request: Call, key: str) -> Zone:
     tag=TAG,
     summary="List zones with a description, by key.",
     guard=VIEWERS,
-    query=ASKED,
+    query=QUERY,
     answers={200: list[a.ZoneView]},
 )
 async def list_zones(request: Call) -> ASGIResponse:
-    asked = ASKED.of(request)
+    query = QUERY.of(request)
     node = node_of(request)
-    after = BY_KEY.key(asked.cursor)
+    after = BY_KEY.key(query.cursor)
     found = [zone for zone in node.zones.current if after is None or name_key(zone.key) > after[0]]
-    shown = found[: asked.limit + 1]
-    return answer(BY_KEY.page(shown, asked.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z)))
+    shown = found[: query.limit + 1]
+    return answer(BY_KEY.page(shown, query.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z)))
 
 
 @endpoint(

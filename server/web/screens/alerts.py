@@ -26,7 +26,7 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
-from server.web.screens.live_lists import acted, address, again, asked_of, live, refused_here
+from server.web.screens.live_lists import acted, address, again, chosen_of, live, refused_here
 
 PATH: Final = "/alerts"
 TOPIC: Final = "watch"
@@ -85,7 +85,7 @@ async def alerts_now(request: Call) -> ASGIResponse:
 
 async def _all(request: Call) -> dict[str, Any]:
     pool = pool_of(request)
-    before = canonical(asked_of(request, "before") or "")
+    before = canonical(chosen_of(request, "before") or "")
     past = await read_past_alerts(pool, before, PAST_PAGE + 1)
     return {
         "open": await _with_causes(request, await read_open_alerts(pool)),
@@ -118,7 +118,9 @@ async def _one(request: Call, text: str) -> dict[str, Any]:
     if found is None:
         raise not_found()
     (shown,) = await _with_causes(request, [found])
-    page = await record.read_notices(node.database.pool, record.Asked(alert_id=known), record.START, NOTICES_SHOWN)
+    page = await record.read_notices(
+        node.database.pool, record.NoticeFilter(alert_id=known), record.START, NOTICES_SHOWN
+    )
     return {"s": shown, "notices": page.notices, "shown": None}
 
 

@@ -105,8 +105,8 @@ async def stream(request: Call) -> ASGIResponse:
     only the fact that they changed is sent. The board comes too without any of them, or with `?board=1`.
     """
     after = request.headers.get("last-event-id") or request.query_params.get("after")
-    asked = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]
-    about = {known for one in asked if (known := one if one in TOPICS else canonical(one))}
+    topics = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]
+    about = {known for one in topics if (known := one if one in TOPICS else canonical(one))}
     board = not about or request.query_params.get("board") == "1"
     feed = feed_of(request)
     viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about, board=board)

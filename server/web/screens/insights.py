@@ -73,7 +73,7 @@ async def _read(node: Node, window: Window, zone: str | None) -> Insights:
     return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
 
 
-def _asked(request: Call) -> tuple[Window, str | None]:
+def _window_and_zone(request: Call) -> tuple[Window, str | None]:
     """The window and the zone in the address; what is not known there is as good as nothing."""
     window = WINDOWS.get(request.query_params.get("window", ""), WINDOWS[DEFAULT_WINDOW])
     zone = request.query_params.get("zone", "").replace("\x00", "")[:ZONE_LIMIT]
@@ -84,7 +84,7 @@ def _asked(request: Call) -> tuple[Window, str | None]:
 async def insights_screen(request: Call) -> ASGIResponse:
     """The charts, each with its table."""
     node = node_of(request)
-    window, zone = _asked(request)
+    window, zone = _window_and_zone(request)
     reader: InsightsReader = request.app.state.insights
     found = await reader.read(node, window, zone)
     zones = await read_zones(node.database.pool)
@@ -200,7 +200,7 @@ async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
     if name not in FILES:
         raise not_found()
     node = node_of(request)
-    window, zone = _asked(request)
+    window, zone = _window_and_zone(request)
     reader: InsightsReader = request.app.state.insights
     found = await reader.read(node, window, zone)
     rows = FILES[name](found, node.policies.current.offer_timeout_seconds)

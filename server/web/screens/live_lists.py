@@ -59,13 +59,13 @@ def in_words(problem: Problem) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def asked_of(request: Call, name: str, allowed: Any = None) -> str | None:
+def chosen_of(request: Call, name: str, allowed: Any = None) -> str | None:
     """A parameter of the address, if it is one of those allowed; what nobody knows is as good as none."""
     value = request.query_params.get(name, "")[:TEXT_LIMIT].replace("\x00", "")
     return value if value and (allowed is None or value in allowed) else None
 
 
-def address(path: str, **asked: Any) -> str:
+def address(path: str, **chosen: Any) -> str:
     """A path with those parameters that have a value."""
-    given = {name: value for name, value in asked.items() if value not in (None, "")}
+    given = {name: value for name, value in chosen.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path

@@ -19,7 +19,7 @@ from server.web.api.notices import BY_SOURCE, seen
 from server.web.http.calls import node_of
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of
-from server.web.screens.live_lists import acted, address, again, asked_of, live
+from server.web.screens.live_lists import acted, address, again, chosen_of, live
 
 PATH: Final = "/notices"
 TOPIC: Final = "watch"
@@ -75,13 +75,13 @@ async def notices_now(request: Call) -> ASGIResponse:
 async def _shown(request: Call) -> dict[str, Any]:
     node = node_of(request)
     pool = node.database.pool
-    hours = asked_of(request, "hours", HOURS) or "24"
-    delivery_id = canonical(asked_of(request, "delivery") or "")
-    asked = record.Asked(
-        cast(record.To | None, asked_of(request, "to", TO)),
-        cast(record.Kind | None, asked_of(request, "kind", KINDS)),
-        cast(record.Outcome | None, asked_of(request, "outcome", OUTCOMES)),
-        asked_of(request, "zone"),
+    hours = chosen_of(request, "hours", HOURS) or "24"
+    delivery_id = canonical(chosen_of(request, "delivery") or "")
+    wanted = record.NoticeFilter(
+        cast(record.To | None, chosen_of(request, "to", TO)),
+        cast(record.Kind | None, chosen_of(request, "kind", KINDS)),
+        cast(record.Outcome | None, chosen_of(request, "outcome", OUTCOMES)),
+        chosen_of(request, "zone"),
         delivery_id,
         since=None if delivery_id else node.clock.now() - timedelta(hours=int(hours)),
     )
@@ -90,13 +90,13 @@ async def _shown(request: Call) -> dict[str, Any]:
         position = BY_SOURCE.key(after) if after else None
     except Problem:
         position, after = None, ""
-    page = await record.read_notices(pool, asked, position or record.START, PAGE)
-    counts = await record.count_notices(pool, msgspec.structs.replace(asked, to=None, outcome=None))
+    page = await record.read_notices(pool, wanted, position or record.START, PAGE)
+    counts = await record.count_notices(pool, msgspec.structs.replace(wanted, to=None, outcome=None))
     chosen = {
-        "to": asked.to,
-        "kind": asked.kind,
-        "outcome": asked.outcome,
-        "zone": asked.zone,
+        "to": wanted.to,
+        "kind": wanted.kind,
+        "outcome": wanted.outcome,
+        "zone": wanted.zone,
         "hours": hours,
         "delivery": delivery_id,
     }

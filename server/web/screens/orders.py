@@ -24,7 +24,7 @@ from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import Call, id_in_path
-from server.web.api.zones import zone_asked
+from server.web.api.zones import zone_of_query
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
 from server.web.http.forms import FormInvalid
@@ -203,7 +203,7 @@ async def _wanted(request: Call, chosen: dict[str, str]) -> DeliveryFilter:
     status: Any = chosen["status"] if chosen["status"] in get_args(DeliveryStatus) else None
     return DeliveryFilter(
         status=status,
-        zone=await zone_asked(node, chosen["zone"]) if chosen["zone"] else None,
+        zone=await zone_of_query(node, chosen["zone"]) if chosen["zone"] else None,
         driver_id=driver,
         store=chosen["store"] or None,
         since=days.get("from"),

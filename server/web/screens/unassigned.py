@@ -19,7 +19,7 @@ from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_form import BoardForm
-from server.web.screens.live_lists import acted, address, again, asked_of, live, not_done, refused_here
+from server.web.screens.live_lists import acted, address, again, chosen_of, live, not_done, refused_here
 
 UNASSIGNED: Final = "/unassigned"
 TICKETS: Final = "/tickets"
@@ -46,8 +46,8 @@ async def _screen(request: Call, template: str, path: str, shown: dict[str, Any]
 
 async def _waits(request: Call) -> dict[str, Any]:
     node = node_of(request)
-    everything = asked_of(request, "all", ("1",)) is not None
-    at = canonical(asked_of(request, "at") or "")
+    everything = chosen_of(request, "all", ("1",)) is not None
+    at = canonical(chosen_of(request, "at") or "")
     read = read_all_unassigned if everything else read_waiting
     rows = await read(node.database.pool, None, at, PAGE + 1)
     shown = rows[:PAGE]
@@ -92,8 +92,8 @@ async def tickets_now(request: Call) -> ASGIResponse:
 
 
 async def _tickets(request: Call) -> dict[str, Any]:
-    only = asked_of(request, "only", ("open", "closed"))
-    at = canonical(asked_of(request, "at") or "")
+    only = chosen_of(request, "only", ("open", "closed"))
+    at = canonical(chosen_of(request, "at") or "")
     wanted = None if only is None else only == "open"
     rows = await read_tickets_with_orders(pool_of(request), at, wanted, PAGE + 1)
     chosen = {"only": only}

@@ -32,7 +32,7 @@ from server.web.api.endpoint import Call, id_in_path
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.live_lists import acted, address, again, asked_of, in_words, live, not_done
+from server.web.screens.live_lists import acted, address, again, chosen_of, in_words, live, not_done
 from server.web.screens.shell import flash, see_other
 
 PATH: Final = "/webhooks"
@@ -170,8 +170,8 @@ async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
     found = await read_webhook_status(pool, webhook_id)
     if not found:
         raise not_found()
-    status = asked_of(request, "status", STATUSES)
-    text = asked_of(request, "before") or ""
+    status = chosen_of(request, "status", STATUSES)
+    text = chosen_of(request, "before") or ""
     before = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
     messages = await read_messages(pool, webhook_id, before, status, LOG_PAGE + 1) or []
     return {

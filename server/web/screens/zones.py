@@ -31,9 +31,9 @@ FIELDS: Final = ("key", "name", "helped_by", "shape")
 @get("/zones", guards=[VIEWERS])
 async def zones(request: Call) -> ASGIResponse:
     """All zones, and the form for one: `?zone=` fills it in."""
-    asked = request.query_params.get("zone", "").replace("\x00", "")
-    zone = node_of(request).zones.current.find(asked)
-    filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": asked[:64]}
+    key = request.query_params.get("zone", "").replace("\x00", "")
+    zone = node_of(request).zones.current.find(key)
+    filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": key[:64]}
     return await _zones(request, filled=filled)
 
 
