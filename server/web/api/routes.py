@@ -3,7 +3,6 @@
 from typing import Final
 
 from server.web.api import (
-    admin,
     alerts,
     api_keys,
     chat,
@@ -14,9 +13,12 @@ from server.web.api import (
     drivers,
     notices,
     operations,
+    ops_actions,
+    policy,
     privacy,
     proofs,
     push,
+    sign_in,
     system,
     users,
     webhook_messages,
@@ -25,6 +27,6 @@ from server.web.api import (
 )  # fmt: skip
 
 API: Final = (
-    deliveries, drivers, devices, driver_calls, proofs, chat, push, admin, operations, alerts, notices, webhooks,
-    webhook_messages, api_keys, users, privacy, zones, system, documents,
+    deliveries, drivers, sign_in, devices, driver_calls, proofs, chat, push, ops_actions, policy, operations, alerts,
+    notices, webhooks, webhook_messages, api_keys, users, privacy, zones, system, documents,
 )  # fmt: skip

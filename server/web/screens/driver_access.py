@@ -14,13 +14,15 @@ from server.contract.views import parse_instant
 from server.dispatch import commands as c
 from server.dispatch.model import Driver
 from server.ids import canonical
-from server.store.devices import EndReason, list_devices, open_invitation
+from server.store.devices import EndReason, list_devices
 from server.store.reads.drivers import read_driver
+from server.store.sign_in import open_invitation
 from server.texts.speech import later, said
 from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.access.sessions import FORM
-from server.web.api.devices import invitation, revoke_device
+from server.web.api.devices import revoke_device
 from server.web.api.endpoint import Call, id_in_path
+from server.web.api.sign_in import invitation
 from server.web.http.calls import pool_of, submit
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form

@@ -1,4 +1,4 @@
-"""The HTTP API for ops and admins: the policy, manual assignment, availability, reports for a driver."""
+"""The HTTP API of what ops do themselves: assign, reassign, report for a driver, set availability, acknowledge."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,18 +11,15 @@ from server.contract.commit import Answer
 from server.contract.views import DriverView, assignment_view, delivery_view, driver_view, offer_view
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.events import PolicyChanged
-from server.dispatch.policy import Policy, contradictions
 from server.ids import new_id
 from server.store.reads.operations import wait_of
-from server.web.access.guards import ADMIN, OPS, VIEWERS
+from server.web.access.guards import OPS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.driver_calls import with_assignment
-from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import Body, Call, Handler, answer, endpoint, id_in_path
 from server.web.api.operations import TAG, unassigned_view
 from server.web.http.calls import node_of, submit
-from server.web.http.errors import FieldError, invalid
 
 REASSIGNMENT: Final = Body(s.Reassignment)
 ASSIGNMENT: Final = Body(s.ManualAssignment)
@@ -31,8 +28,6 @@ RELEASE: Final = Body(s.ReleaseForDriver)
 FAILURE: Final = Body(s.FailureForDriver)
 AVAILABILITY: Final = Body(s.AvailabilityRequest)
 ACKNOWLEDGEMENT: Final = Body(s.Acknowledgement, optional=True)
-POLICY: Final = Body(Policy, whole=True)
-WHY: Final = Query(s.ReasonQuery)
 
 
 @endpoint(
@@ -191,38 +186,3 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     done = await submit(request, command)
     assert done.delivery is not None
     return answer(unassigned_view(wait_of(done.delivery), node_of(request).policies.current))
-
-
-@endpoint(
-    "GET",
-    "/admin/policy",
-    tag=TAG,
-    summary="Get the current policy.",
-    guard=VIEWERS,
-    answers={200: Policy},
-)
-async def get_policy(request: Call) -> ASGIResponse:
-    return answer(node_of(request).policies.current)
-
-
-@endpoint(
-    "PUT",
-    "/admin/policy",
-    tag=TAG,
-    summary="Replace the policy. Send the current version; the document becomes the next version.",
-    guard=ADMIN,
-    body=POLICY,
-    query=WHY,
-    answers={200: Policy},
-    refusals=(r.VERSION_CHANGED,),
-)
-async def put_policy(request: Call) -> ASGIResponse:
-    why = WHY.of(request).reason
-    policy = await POLICY.of(request)
-    wrong = contradictions(policy)
-    if wrong:
-        raise invalid([FieldError(field, message) for field, message in wrong])
-    command = c.ChangePolicy(policy, request.user.actor, given(why))
-    (changed,) = (await submit(request, command)).decided.events
-    assert isinstance(changed, PolicyChanged)
-    return answer(changed.policy)

@@ -1,0 +1,197 @@
+"""The HTTP API by which a driver signs in on a phone: the invitation and its code, renewal of the tokens, sign-out.
+
+Codes and tokens are only in the response to the caller who needs them. No URL that a browser sends, no log line and no
+other message contains them.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, Final
+
+import structlog
+from litestar import Request
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from server.contract.views import instant
+from server.dispatch import refusals as r
+from server.dispatch.model import Actor
+from server.ids import new_id
+from server.node import Node
+from server.sockets.revocations import TOKEN_HOURS
+from server.store import sign_in as store
+from server.store.devices import SignedIn, holder
+from server.web.access.auth import address_of, hashed, mint_token
+from server.web.access.device_tokens import DeviceToken, first_token, new_code, next_token, read_device_token
+from server.web.access.guards import SERVICE_AND_OPS
+from server.web.access.login_limits import Tries, network_of
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.devices import end
+from server.web.api.drivers import PATH, TAG
+from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
+from server.web.http.calls import node_of, pool_of
+from server.web.http.errors import TOO_MANY, TRY_AGAIN, UNAUTHORIZED, not_found, refused, too_many, unauthorized
+
+NOTHING: Final = Body(s.EmptyBody, optional=True)
+SIGN_IN: Final = Body(s.SignIn)
+RENEWAL: Final = Body(s.Renewal)
+SIGN_OUT: Final = Body(s.SignOut)
+
+NO_INVITATION: Final = "This invitation is not valid: it was used, it expired, or a newer one replaced it."
+NOT_SIGNED_IN: Final = "This device is signed out. Sign in with a new invitation."
+SIGN_IN_PROBLEMS: Final = (UNAUTHORIZED, TOO_MANY, TRY_AGAIN)
+UNNAMED: Final = "A device"
+_SYSTEMS: Final = (
+    ("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Macintosh", "Mac"),
+    ("Linux", "Linux"),
+)  # fmt: skip
+_BROWSERS: Final = (
+    ("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("FxiOS", "Firefox"), ("CriOS", "Chrome"),
+    ("Chrome", "Chrome"), ("Safari", "Safari"),
+)  # fmt: skip
+
+log = structlog.get_logger(__name__)
+
+
+@endpoint(
+    "POST",
+    PATH + "/invitation",
+    tag=TAG,
+    summary="Invite a driver to sign in on a phone, once, within 7 days. This replaces their previous invitation.",
+    guard=SERVICE_AND_OPS,
+    body=NOTHING,
+    answers={200: a.InvitationView},
+    refusals=(r.DRIVER_DEACTIVATED,),
+)
+async def invite_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    await NOTHING.of(request)
+    return answer(await invitation(request, id_in_path(driver_id)))
+
+
+async def invitation(request: Call, driver_id: str) -> a.InvitationView:
+    """Create an invitation of a driver. Raises 404, 409 or DatabaseAway."""
+    code = new_code()
+    known, expires_at = await store.invite(pool_of(request), driver_id, hashed(code), request.user.actor)
+    if not known:
+        raise not_found()
+    if expires_at is None:
+        raise refused(r.DRIVER_DEACTIVATED)
+    log.info("driver_invited", driverId=driver_id, actor=request.user.role, actorId=request.user.subject)
+    return a.InvitationView(page_link(request, f"code={code}"), code, instant(expires_at))
+
+
+def page_link(request: Request[Any, Any, Any], fragment: str) -> str:
+    """The URL of the driver page, with a fragment, which browsers never send."""
+    home = node_of(request).settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+    return f"{home}/driver#{fragment}"
+
+
+@endpoint(
+    "POST",
+    "/driver/sign-in",
+    tag=TAG,
+    summary="Sign in on this phone with the code of an invitation. A code works once.",
+    body=SIGN_IN,
+    answers={200: a.SignedInView},
+    problems=SIGN_IN_PROBLEMS,
+)
+async def sign_in(request: Request[Any, Any, Any]) -> ASGIResponse:
+    given = await SIGN_IN.of(request)
+    node = node_of(request)
+    pool = node.database.pool
+    give_back = _begin(request)
+    action_id = given.action_id.lower() if given.action_id is not None else None
+    token = first_token(node.settings.secret, given.code, action_id)
+    name = (given.name or "").strip() or _device_name(request.headers.get("user-agent", ""))
+    found = await store.sign_in(
+        pool, hashed(given.code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
+    )
+    if found is not None:
+        log.info("driver_signed_in", driverId=found.driver_id, deviceId=found.device_id)
+    elif action_id is not None:  # the answer may have been lost
+        found = await store.signed_in_before(pool, token.family_hash, token.token_hash)
+    if found is None:
+        log.warning("driver_sign_in_refused", address=address_of(request))
+        raise unauthorized(NO_INVITATION)
+    give_back()
+    return answer(_signed_in(node, found, token))
+
+
+@endpoint(
+    "POST",
+    "/driver/renew",
+    tag=TAG,
+    summary="Get a new token and the next device token. A device token that was used before ends the device.",
+    body=RENEWAL,
+    answers={200: a.SignedInView},
+    problems=SIGN_IN_PROBLEMS,
+)
+async def renew(request: Request[Any, Any, Any]) -> ASGIResponse:
+    given = await RENEWAL.of(request)
+    node = node_of(request)
+    give_back = _begin(request)
+    held = read_device_token(given.device_token)
+    if held is None:
+        raise unauthorized(NOT_SIGNED_IN)
+    following = next_token(node.settings.secret, held, given.action_id.lower() if given.action_id is not None else None)
+    renewed = await store.renew(node.database.pool, held.family_hash, held.token_hash, following.token_hash)
+    if renewed is None:
+        raise unauthorized(NOT_SIGNED_IN)
+    found, ended = renewed
+    if ended is not None:
+        node.revocations.device_ended(found.device_id)
+        log.warning("device_ended", driverId=found.driver_id, deviceId=found.device_id, reason=ended)
+        raise unauthorized(NOT_SIGNED_IN)
+    give_back()
+    return answer(_signed_in(node, found, following))
+
+
+@endpoint(
+    "POST",
+    "/driver/sign-out",
+    tag=TAG,
+    summary="Sign the driver out on this phone. Its tokens become invalid.",
+    body=SIGN_OUT,
+    answers={204: None},
+    problems=SIGN_IN_PROBLEMS,
+)
+async def sign_out(request: Request[Any, Any, Any]) -> ASGIResponse:
+    given = await SIGN_OUT.of(request)
+    node = node_of(request)
+    give_back = _begin(request)
+    held = read_device_token(given.device_token)
+    found = await holder(node.database.pool, held.family_hash, held.token_hash) if held is not None else None
+    if found is None:
+        raise unauthorized(NOT_SIGNED_IN)
+    give_back()
+    await end(node, found.driver_id, found.device_id, Actor("driver", found.driver_id), "signed_out")
+    return no_content()
+
+
+def _begin(request: Request[Any, Any, Any]) -> Callable[[], None]:
+    """Count one try of this network. Call the result to give the try back after a success. Raises 429."""
+    tries: Tries = request.app.state.sign_in_tries
+    network, now = network_of(address_of(request)), time.monotonic()
+    wait = tries.wait_seconds(network, now)
+    if wait > 0.0:
+        log.warning("driver_sign_in_limited", address=address_of(request))
+        raise too_many(max(1, ceil(wait)))
+    tries.take(network, now)
+    return lambda: tries.give_back(network, time.monotonic())
+
+
+def _signed_in(node: Node, found: SignedIn, token: DeviceToken) -> a.SignedInView:
+    minted, expires_at = mint_token(
+        node.settings.secret, "driver", found.driver_id, TOKEN_HOURS * 3600, found.device_id
+    )
+    return a.SignedInView(found.driver_id, minted, instant(datetime.fromtimestamp(expires_at, UTC)), token.text)
+
+
+def _device_name(user_agent: str) -> str:
+    """A name for a browser, such as "Chrome on Android"."""
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), None)
+    return " on ".join(part for part in (browser, system) if part) or UNNAMED
