@@ -28,6 +28,10 @@ _STOPS: Final = " OR ".join(
     )
 )
 
+# Each part only filters: it finds every thing whose deadline the rule would accept. The rule of the same name in
+# `server.dispatch` decides again, under lock. `away` is `driver_actions.without_contact_since`, `standing` is
+# `risks.still_since`, whose distances it measures on a plane: the same to a few millimetres.
+#
 # The nodes that sessions name are walked along their index: there are few of them, and many sessions.
 DUE: Final = f"""
 WITH away AS (

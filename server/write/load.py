@@ -1,7 +1,8 @@
 """Loading for the write path: lock what a batch names, in one order, then read it.
 
-Locks are taken by `lock_rows` (a function of the schema): deliveries by id, then drivers by id, ids only. State is
-read by a later statement, once all locks are held; it also returns the database's clock, the batch's `now`.
+Locks are taken by `lock_rows` (a function of the schema, in migration 0003): deliveries by id, then drivers by id, ids
+only. State is read by a later statement, once all locks are held; it also returns the database's clock, the batch's
+`now`.
 """
 
 import time

@@ -1,6 +1,7 @@
 """The one write path on a real database: batches, races, poisoned and blocked commands, lost COMMITs."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from server.dispatch.model import Actor, Place
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
+from server.store.due import read_due
 from server.store.engine import Database
 from server.tasks import stop, supervised
 from server.write.executor import Executor
@@ -722,6 +724,60 @@ async def with_a_job(node: Dispatch, *, picked_up: bool = False) -> tuple[str, s
     if picked_up:
         await node.done(c.PickUp(job, driver_id, Actor("driver", driver_id)))
     return delivery_id, driver_id, job
+
+
+STAGES = ("on the way to the store", "at the store by their own word", "with the goods", "at the door", "coming back")
+PLACES = {"store": (52.5, 13.4), "customer": (52.51, 13.41), "between": (52.505, 13.405), "elsewhere": (52.6, 13.5)}
+DRIFTS_KM = (0.0, 0.099, 0.101)
+KM_PER_DEGREE = 111.19492664455873
+
+
+async def test_the_query_of_deadlines_finds_what_the_rule_calls_stalled(dispatch: Dispatch) -> None:
+    """`store.due` filters, `dispatch.risks` decides: what the filter does not find is never raised or cleared."""
+    situations = [
+        (*s, minutes) for s in itertools.product(STAGES, PLACES, DRIFTS_KM, (True, False)) for minutes in (5, 7)
+    ]
+    jobs = await asyncio.gather(*(with_a_job(dispatch) for _ in situations))
+    await dispatch.database.pool.executemany(
+        "WITH a AS (UPDATE assignments SET created_at = created_at - interval '1 hour',"
+        " arrived_pickup_at = CASE WHEN $2 = 'at the store by their own word' THEN now() END,"
+        " picked_up_at = CASE WHEN $2 IN ('with the goods', 'at the door', 'coming back')"
+        "                THEN now() - interval '50 minutes' END,"
+        " arrived_dropoff_at = CASE WHEN $2 IN ('at the door', 'coming back') THEN now() END,"
+        " failed_at = CASE WHEN $2 = 'coming back' THEN now() - interval '40 minutes' END WHERE id = $1 RETURNING *),"
+        " d AS (UPDATE deliveries SET status = CASE WHEN a.failed_at IS NOT NULL THEN 'RETURNING'"
+        "       WHEN a.picked_up_at IS NOT NULL THEN 'PICKED_UP' ELSE 'ASSIGNED' END"
+        "      FROM a WHERE deliveries.id = a.delivery_id)"
+        " UPDATE driver_positions p SET lat = $3::float8, lon = $4, still_lat = $3::float8 + $5::float8, still_lon = $4,"
+        " still_since = now() - make_interval(mins => $6) FROM a WHERE p.driver_id = a.driver_id",
+        [
+            (job, stage, *PLACES[place], (drift if north else -drift) / KM_PER_DEGREE, minutes)
+            for (_, _, job), (stage, place, drift, north, minutes) in zip(jobs, situations, strict=True)
+        ],
+    )
+
+    async def found(kind: str) -> set[str]:
+        _, due, more = await read_due(dispatch.database.pool, dispatch.policy, within_seconds=2.0, limit=1000)
+        assert not more
+        return {one.id for one in due if one.kind == kind}
+
+    orders = [delivery_id for delivery_id, _, _ in jobs]
+    by_query = await found("stalled")
+    answers = await asyncio.gather(*(dispatch.executor.submit(c.RaiseRisk(order, "stalled")) for order in orders))
+    by_rule = {order for order, answer in zip(orders, answers, strict=True) if isinstance(answer, Answer)}
+    assert by_query == by_rule
+    assert 0 < len(by_rule) < len(orders)
+    assert await found("stalled") == set(), "raised once"
+
+    await dispatch.database.pool.execute(
+        "UPDATE driver_positions p SET still_lat = p.lat + 0.01 FROM assignments a"
+        " WHERE a.driver_id = p.driver_id AND right(a.id::text, 1) < '8'"
+    )
+    by_query = await found("moving")
+    answers = await asyncio.gather(*(dispatch.executor.submit(c.ClearRisk(order, "stalled")) for order in by_rule))
+    cleared = {o for o, answer in zip(by_rule, answers, strict=True) if isinstance(answer, Answer)}
+    assert by_query == cleared
+    assert 0 < len(cleared) < len(by_rule)
 
 
 async def two_nodes(database: Database) -> AsyncIterator[tuple[Dispatch, Dispatch]]:
