@@ -5,8 +5,6 @@ a second.
 import asyncio
 from typing import Final
 
-import structlog
-
 from server.contract.commit import Committed
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import DEFAULT_POLICY, Policy
@@ -14,14 +12,11 @@ from server.dispatch.zones import NO_ZONES, Zone, Zones
 from server.store.connections import Pool
 from server.store.policies import newest_policy
 from server.store.zones import changed_zones, read_spelling, read_spellings
-from server.tasks import wait_until_set
+from server.tasks import repeat
 
 POLL_SECONDS: Final = 0.9
 SPELLINGS_LIMIT: Final = 20_000
 """The most spellings of zones read at start; others are read when they are used."""
-
-
-log = structlog.get_logger(__name__)
 
 
 class Policies:
@@ -50,12 +45,7 @@ class Policies:
 
     async def follow(self) -> None:
         """Follow the changes of other nodes."""
-        while True:
-            await wait_until_set(self._look, POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:
-                log.warning("policy_not_read", reason=repr(error))
+        await repeat(self.refresh, POLL_SECONDS, "policy_not_read", sooner=self._look)
 
     def _set(self, policy: Policy) -> None:
         if policy.version > self._version:
@@ -102,12 +92,7 @@ class KnownZones:
 
     async def follow(self) -> None:
         """Keep up with other nodes, for ever."""
-        while True:
-            await wait_until_set(self._look, POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:
-                log.warning("zones_not_read", reason=repr(error))
+        await repeat(self.refresh, POLL_SECONDS, "zones_not_read", sooner=self._look)
 
     def spelled_before(self, name: str) -> str | None:
         """The spelling of a zone, which is the first that was used on any node; None if this node does not know it."""

@@ -59,6 +59,33 @@ async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
+async def repeat(
+    work: Callable[[], Awaitable[object]], seconds: float, failure: str, *, sooner: asyncio.Event | None = None
+) -> None:
+    """Wait `seconds`, or until `sooner` is set, then do the work; for ever. If it fails, `failure` is logged, and the
+    next time is another attempt.
+    """
+    while True:
+        if sooner is None:
+            await asyncio.sleep(seconds)
+        else:
+            await wait_until_set(sooner, seconds)
+        try:
+            await work()
+        except Exception as error:
+            log.warning(failure, reason=repr(error))
+
+
+async def repeat_with_lease(
+    holds_lease: Callable[[], bool], work: Callable[[], Awaitable[float | None]], seconds: float
+) -> None:
+    """Every `seconds`, do the work if this node holds the lease; for ever. The work may return another pause."""
+    pause: float | None = None
+    while True:
+        await asyncio.sleep(seconds if pause is None else pause)
+        pause = await work() if holds_lease() else None
+
+
 async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
     """Wait for the event, at most `seconds`, and clear it. Returns whether it was set."""
     try:

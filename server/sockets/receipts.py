@@ -7,15 +7,12 @@ later one as `lastSeq`, and a ping that was sent after it and answered, since a 
 import asyncio
 from typing import Final
 
-import structlog
-
 from server.sockets.hub import Hub, Socket
 from server.store.connections import Pool
 from server.store.queues.stream_notices import UnheardNotice, record_receipts, unheard_notices
+from server.tasks import repeat
 
 LOOK_SECONDS: Final = 1.0
-
-log = structlog.get_logger(__name__)
 
 
 class Receipts:
@@ -29,12 +26,7 @@ class Receipts:
 
     async def keep(self) -> None:
         """Look for receipts every second."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self._look()
-            except Exception as error:
-                log.warning("receipts_not_recorded", reason=repr(error))
+        await repeat(self._look, LOOK_SECONDS, "receipts_not_recorded")
 
     async def _look(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -9,8 +9,6 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-import structlog
-
 from server.contract.commit import Committed
 from server.dispatch.events import DriverDeactivated, DriverReactivated
 from server.redis.bus import ACCESS, Bus
@@ -18,7 +16,7 @@ from server.sockets.hub import Hub
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.devices import Revoked, recently_changed, revoked, save_uses
-from server.tasks import wait_until_set
+from server.tasks import repeat
 
 TOKEN_HOURS: Final = 12
 """The lifetime of a device's token; the device renews it."""
@@ -29,8 +27,6 @@ ALL_SECONDS: Final = 60.0
 """How often the node reads all revocations again, to find what it missed."""
 USES_SECONDS: Final = 60.0
 """How often the uses of devices are saved; the time of each device changes at most every 4 min."""
-
-log = structlog.get_logger(__name__)
 
 
 class Revocations:
@@ -109,21 +105,11 @@ class Revocations:
 
     async def follow(self) -> None:
         """Read the changes of other nodes every second, for ever."""
-        while True:
-            await wait_until_set(self._look, POLL_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:
-                log.warning("revocations_not_read", reason=repr(error))
+        await repeat(self.refresh, POLL_SECONDS, "revocations_not_read", sooner=self._look)
 
     async def keep_uses(self) -> None:
         """Save the uses of devices every minute, for ever."""
-        while True:
-            await asyncio.sleep(USES_SECONDS)
-            try:
-                await self.store_uses()
-            except Exception as error:
-                log.warning("device_uses_not_saved", reason=repr(error))
+        await repeat(self.store_uses, USES_SECONDS, "device_uses_not_saved")
 
     async def store_uses(self) -> None:
         """Save which devices made a call since the last time, or have an open socket. Raises DatabaseAway."""

@@ -16,6 +16,7 @@ from server.settings import Settings, time_zone_of
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.insights import COUNTED, start_of
+from server.tasks import repeat_with_lease
 
 BACK: Final = timedelta(days=92)
 """The longest time window of the insights, and a little more."""
@@ -50,16 +51,14 @@ class InsightDays:
 
     async def run(self) -> None:
         """Count days whenever there are new ones."""
-        pause = FIRST_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            pause = FIRST_SECONDS
-            if self._holds_lease():
-                pause = EVERY_SECONDS
-                try:
-                    await self.count()
-                except DATABASE_ERRORS as error:
-                    log.warning("insights_not_counted", reason=repr(error))
+        await repeat_with_lease(self._holds_lease, self._count_new, FIRST_SECONDS)
+
+    async def _count_new(self) -> float:
+        try:
+            await self.count()
+        except DATABASE_ERRORS as error:
+            log.warning("insights_not_counted", reason=repr(error))
+        return EVERY_SECONDS
 
     async def count(self) -> int:
         """Count the missing days, the latest first; returns how many. Raises what the database raises."""

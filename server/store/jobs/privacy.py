@@ -28,6 +28,7 @@ from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection, Pool
 from server.store.engine import DATABASE_ERRORS, Database
+from server.tasks import repeat_with_lease
 
 BATCH: Final = 50
 """Deliveries in one transaction, each with about 20 events."""
@@ -403,10 +404,7 @@ class Eraser:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            if self._holds_lease():
-                await self.once()
+        await repeat_with_lease(self._holds_lease, self.once, EVERY_SECONDS)
 
     async def once(self) -> None:
         """Erase what is due."""

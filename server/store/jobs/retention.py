@@ -20,6 +20,7 @@ from server.store.clock import time_at
 from server.store.connections import Queries
 from server.store.devices import UNUSED_DAYS
 from server.store.engine import DATABASE_ERRORS, Database
+from server.tasks import repeat_with_lease
 
 BATCH: Final = 1_000
 """The limit of rows that one statement deletes."""
@@ -293,12 +294,10 @@ class Pruner:
 
     async def run(self) -> None:
         """Run every hour; shortly after taking the lease for the first time."""
-        pause = FIRST_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            pause = FIRST_SECONDS
-            if self._holds_lease():
-                pause = EVERY_SECONDS if await self.once() else AGAIN_SECONDS
+        await repeat_with_lease(self._holds_lease, self._once_and_pause, FIRST_SECONDS)
+
+    async def _once_and_pause(self) -> float:
+        return EVERY_SECONDS if await self.once() else AGAIN_SECONDS
 
     async def once(self) -> bool:
         """Whether the run reached the end."""
