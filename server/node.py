@@ -54,7 +54,7 @@ from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
 from server.texts.speech import screens_language
-from server.write.executor import Executor
+from server.write.executor import Executor, NodeCopies
 
 BEAT_SECONDS: Final = 1.0
 DEAD_AFTER_SECONDS: Final = 3.0
@@ -104,11 +104,13 @@ class Node:
         pool = self.database.pool
         self.executor = Executor(
             self.database,
-            lambda: self.policies.current,
+            NodeCopies(
+                policy=lambda: self.policies.current,
+                states_version=lambda: self.states_version,
+                zones=lambda: self.zones.current,
+                spelled_before=self.zones.spelled_before,
+            ),
             batch_limit=self.settings.batch_limit,
-            states_version=lambda: self.states_version,
-            zones=lambda: self.zones.current,
-            spelled_before=self.zones.spelled_before,
         )
         self.snapshots = Snapshots(pool)
         self.positions = Positions(

@@ -15,15 +15,13 @@ import structlog
 from server.contract.commit import Answer, Committed
 from server.dispatch import refusals as r
 from server.dispatch.commands import Command
-from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
-from server.dispatch.transitions import STATES_VERSION
-from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import BATCH_SIZE, QUEUE_WAIT, REFUSALS, RERUNS
 from server.write.batch import Pending
+from server.write.load import NodeCopies
 from server.write.transaction import AGAIN, LOST, RECONNECT_SECONDS, WriteConnections, Writer, is_lost
 
-__all__ = ["Answer", "Committed", "Executor"]
+__all__ = ["Answer", "Committed", "Executor", "NodeCopies"]
 
 QUEUE_LIMIT: Final = 10_000
 """The limit of waiting commands on a node, including those that run alone."""
@@ -42,29 +40,21 @@ class Executor:
 
     `listeners` are called after every commit, on the event loop; they must not block. Supervise `run`. A command that
     waits for `wait_limit_seconds` is refused with TRY_AGAIN, and so is a new one while `queue_limit` commands wait.
-    Once its transaction has begun, a command waits for the outcome. `states_version` returns the version of states that
-    every live node can read (dispatch/transitions.py). `spelled_before` returns the spelling of a zone, or None if this
-    node does not know it; it may only know what is committed.
+    Once its transaction has begun, a command waits for the outcome.
     """
 
     def __init__(
         self,
         database: WriteConnections,
-        policy: Callable[[], Policy],
+        copies: NodeCopies,
         *,
         batch_limit: int = 128,
         queue_limit: int = QUEUE_LIMIT,
         wait_limit_seconds: float = WAIT_LIMIT_SECONDS,
-        states_version: Callable[[], int] = lambda: STATES_VERSION,
-        zones: Callable[[], Zones] = lambda: NO_ZONES,
-        spelled_before: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self.listeners: list[Callable[[Committed], None]] = []
         self._database = database
-        self._policy = policy
-        self._states_version = states_version
-        self._zones = zones
-        self._spelled_before = spelled_before
+        self._copies = copies
         self._batch_limit = batch_limit
         self._queue_limit = queue_limit
         self._wait_limit = wait_limit_seconds
@@ -76,13 +66,10 @@ class Executor:
         self._last_alone: dict[str, asyncio.Task[None]] = {}
         self._writers: asyncio.Queue[Writer] = asyncio.Queue()
         for _ in range(RERUN_WIDTH):
-            self._writers.put_nowait(self._writer())
+            self._writers.put_nowait(Writer(database, copies))
         self._spare_connections = False
         self._idle = asyncio.Event()
         self._idle.set()
-
-    def _writer(self) -> Writer:
-        return Writer(self._database, self._policy, self._states_version, self._zones, self._spelled_before)
 
     @property
     def waiting(self) -> int:
@@ -118,7 +105,7 @@ class Executor:
 
     async def run(self) -> None:
         """Run one batch after another."""
-        writer = self._writer()
+        writer = Writer(self._database, self._copies)
         try:
             while True:
                 if self._spare_connections and not self._alone:

@@ -141,6 +141,18 @@ LOCK_ZONES: Final = "SELECT pg_advisory_xact_lock(hashtext('callboard zones'))"
 POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
 
 
+class NodeCopies(Struct, frozen=True):
+    """What this node knows without reading it, each from a function that returns it as it is now: the policy, the
+    version of states that every live node can read (dispatch/transitions.py), the zones, and the spelling of a zone, or
+    None if this node does not know it. They may only know what is committed.
+    """
+
+    policy: Callable[[], Policy]
+    states_version: Callable[[], int] = lambda: STATES_VERSION
+    zones: Callable[[], Zones] = lambda: NO_ZONES
+    spelled_before: Callable[[str], str | None] = lambda _: None
+
+
 class Loaded(Struct):
     """The world, the transaction that holds its locks, and whether there is an active webhook."""
 
@@ -149,22 +161,15 @@ class Loaded(Struct):
     has_webhooks: bool
 
 
-async def load(
-    connection: Connection,
-    named: Named,
-    policy: Policy,
-    states_version: int = STATES_VERSION,
-    zones: Zones = NO_ZONES,
-    spelled_before: Callable[[str], str | None] = lambda _: None,
-) -> Loaded:
+async def load(connection: Connection, named: Named, copies: NodeCopies) -> Loaded:
     """Lock and read everything that is named, inside the caller's transaction.
 
     1. Lock, in one order.
     2. Read what is locked as it is now, and the clock.
 
-    `states_version` is what every node that lives can read; `policy` and `zones` are the copies of this
-    node. `spelled_before` returns the spelling of a zone if this node knows it; only others are read.
+    Of `copies` the policy and the zones are read anew if a command changes them, and spellings if they are not known.
     """
+    policy, states_version, zones = copies.policy(), copies.states_version(), copies.zones()
     await _replan(connection)
     deliveries: dict[str, Delivery | None] = {}
     drivers: dict[str, Driver | None] = {}
@@ -183,7 +188,7 @@ async def load(
     if named.zones:
         await connection.execute(LOCK_ZONES)
         zones = Zones(map(zone_from_row, await connection.fetch(DESCRIBED)))
-    spellings = {name_key(name): spelled_before(name) for name in named.zone_names}
+    spellings = {name_key(name): copies.spelled_before(name) for name in named.zone_names}
     if unknown := [key for key, known in spellings.items() if known is None]:
         spellings.update(await connection.fetch(SPELLED, unknown))
     alerts = {row[0]: Alert(*row) for row in await connection.fetch(ALERTS)} if named.alerts else {}

@@ -15,13 +15,10 @@ import structlog
 
 from server.contract.commit import Committed
 from server.contract.webhook_events import webhook_messages
-from server.dispatch.policy import Policy
-from server.dispatch.transitions import STATES_VERSION
-from server.dispatch.zones import NO_ZONES, Zones
 from server.metrics import TRANSACTION_TIME
 from server.store.connections import Connection
 from server.write.batch import Batch, Pending
-from server.write.load import Named, load
+from server.write.load import Named, NodeCopies, load
 from server.write.save import save
 
 TRANSACTION_LIMIT_SECONDS: Final = 8.0
@@ -74,16 +71,10 @@ class Writer:
     def __init__(
         self,
         database: WriteConnections,
-        policy: Callable[[], Policy],
-        states_version: Callable[[], int] = lambda: STATES_VERSION,
-        zones: Callable[[], Zones] = lambda: NO_ZONES,
-        spelled_before: Callable[[str], str | None] = lambda _: None,
+        copies: NodeCopies,
     ) -> None:
         self._database = database
-        self._policy = policy
-        self._states_version = states_version
-        self._zones = zones
-        self._spelled_before = spelled_before
+        self._copies = copies
         self._connection: Connection | None = None
         self._generation = 0
         self._begun = False
@@ -127,14 +118,7 @@ class Writer:
         async with asyncio.timeout(TRANSACTION_LIMIT_SECONDS):
             if not begun:
                 await self._open_connection.execute("BEGIN")
-            loaded = await load(
-                self._open_connection,
-                named,
-                self._policy(),
-                self._states_version(),
-                self._zones(),
-                self._spelled_before,
-            )
+            loaded = await load(self._open_connection, named, self._copies)
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.has_webhooks:

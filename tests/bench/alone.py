@@ -19,7 +19,7 @@ from server.ids import new_id
 from server.store.engine import Database
 from server.store.migrate import migrate
 from server.tasks import stop, supervised
-from server.write.executor import Executor
+from server.write.executor import Executor, NodeCopies
 from tests.bench.figures import at
 from tests.bench.machine import Meter, Window
 from tests.bench.stand import Failed, Servers
@@ -115,7 +115,9 @@ async def lane(servers: Servers, drivers: int, batch_limit: int) -> AsyncIterato
                 return connections[-1]
 
         executor = Executor(
-            Source(), lambda: DEFAULT_POLICY, batch_limit=batch_limit, spelled_before={"default": "default"}.get
+            Source(),
+            NodeCopies(lambda: DEFAULT_POLICY, spelled_before={"default": "default"}.get),
+            batch_limit=batch_limit,
         )
         running = supervised("executor", executor.run)
         try:

@@ -16,7 +16,7 @@ from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import World
 from server.ids import new_id
 from server.store.engine import Database
-from server.write.load import Named, load
+from server.write.load import Named, NodeCopies, load
 from server.write.save import save
 from tests.builders import NOW, PICKUP, SHOP, SOUP, a_delivery, a_driver, a_world
 from tests.write.test_load_save import undone
@@ -57,7 +57,7 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
         await connection.execute(WEBHOOK, webhook_id, events, active)
     first, second = new_id(), new_id()
     async with undone(connection):
-        loaded = await load(connection, Named(), DEFAULT_POLICY)
+        loaded = await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))
         assert loaded.has_webhooks
         world = loaded.world
         happened = happen(
@@ -82,11 +82,11 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
 
 async def test_a_batch_asks_whether_anybody_listens(connection: Any) -> None:
     async with undone(connection):
-        assert not (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
+        assert not (await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))).has_webhooks
         await connection.execute(WEBHOOK, new_id(), ["*"], False)
-        assert not (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
+        assert not (await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))).has_webhooks
         await connection.execute(WEBHOOK, new_id(), ["ticket.created"], True)
-        assert (await load(connection, Named(), DEFAULT_POLICY)).has_webhooks
+        assert (await load(connection, Named(), NodeCopies(lambda: DEFAULT_POLICY))).has_webhooks
 
 
 def test_internal_events_are_not_sent() -> None:

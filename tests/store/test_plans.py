@@ -10,7 +10,7 @@ from server.dispatch.policy import DEFAULT_POLICY
 from server.store.engine import Database
 from server.store.rows import READ_IN_TRANSACTION
 from server.write import load as loading
-from server.write.load import EXTERNAL_REFS, LOCK, Named, load
+from server.write.load import EXTERNAL_REFS, LOCK, Named, NodeCopies, load
 from server.write.save import SECTIONS, statement
 
 MORE = (
@@ -140,7 +140,7 @@ async def test_loading_regularly_discards_old_plans(writing: Any, monkeypatch: p
         monkeypatch.setattr(loading, "REPLAN_SECONDS", seconds)
         for _ in range(2):
             async with writing.transaction():
-                await load(writing, Named(), DEFAULT_POLICY)
+                await load(writing, Named(), NodeCopies(lambda: DEFAULT_POLICY))
         assert await read_whole(writing, "changed") == expected
 
 
@@ -153,5 +153,5 @@ async def test_plans_are_kept_until_a_table_has_doubled(writing: Any, monkeypatc
         await grow(writing, more)
         for _ in range(2):
             async with writing.transaction():
-                await load(writing, Named(), DEFAULT_POLICY)
+                await load(writing, Named(), NodeCopies(lambda: DEFAULT_POLICY))
         assert len(dropped) == times, f"after {more} more"

@@ -18,7 +18,7 @@ from server.settings import Settings
 from server.store.engine import Database
 from server.store.jobs.retention import prune
 from server.tasks import stop, supervised
-from server.write.executor import Executor
+from server.write.executor import Executor, NodeCopies
 from tests.bench.history import make_history
 
 SHOP = Actor("service", "shop")
@@ -46,7 +46,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def executor(database: Database) -> AsyncIterator[Executor]:
-    executor = Executor(database, lambda: DEFAULT_POLICY)
+    executor = Executor(database, NodeCopies(lambda: DEFAULT_POLICY))
     lane = supervised("executor", executor.run)
     yield executor
     await executor.close()

@@ -24,7 +24,7 @@ from server.ids import new_id
 from server.store.due import read_due
 from server.store.engine import Database
 from server.tasks import stop, supervised
-from server.write.executor import Executor
+from server.write.executor import Executor, NodeCopies
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
 
@@ -35,10 +35,13 @@ ALICE = Actor("ops", "alice")
 class Dispatch:
     """An executor at work, what it made public, and short words for the commands of these tests."""
 
-    def __init__(self, database: Database, *, writes: Any = None, **options: Any) -> None:
+    def __init__(
+        self, database: Database, *, writes: Any = None, copies: dict[str, Any] | None = None, **options: Any
+    ) -> None:
         self.database = database
         self.policy: Policy = DEFAULT_POLICY
-        self.executor = Executor(writes or database, lambda: self.policy, **options)
+        known = NodeCopies(lambda: self.policy, **(copies or {}))
+        self.executor = Executor(writes or database, known, **options)
         self.commits: list[Committed] = []
         self.executor.listeners.append(self.commits.append)
         self._lane = supervised("executor", self.executor.run)
@@ -510,7 +513,8 @@ class Knowing(Dispatch):
 
     def __init__(self, database: Database, *, writes: Any = None) -> None:
         self.zones = KnownZones(database.pool)
-        super().__init__(database, writes=writes, wait_limit_seconds=600.0, spelled_before=self.zones.spelled_before)
+        known = {"spelled_before": self.zones.spelled_before}
+        super().__init__(database, writes=writes, copies=known, wait_limit_seconds=600.0)
         self.executor.listeners.append(self.zones.committed)
 
     async def close(self) -> None:
@@ -748,8 +752,8 @@ async def test_the_query_of_deadlines_finds_what_the_rule_calls_stalled(dispatch
         " d AS (UPDATE deliveries SET status = CASE WHEN a.failed_at IS NOT NULL THEN 'RETURNING'"
         "       WHEN a.picked_up_at IS NOT NULL THEN 'PICKED_UP' ELSE 'ASSIGNED' END"
         "      FROM a WHERE deliveries.id = a.delivery_id)"
-        " UPDATE driver_positions p SET lat = $3::float8, lon = $4, still_lat = $3::float8 + $5::float8, still_lon = $4,"
-        " still_since = now() - make_interval(mins => $6) FROM a WHERE p.driver_id = a.driver_id",
+        " UPDATE driver_positions p SET lat = $3::float8, lon = $4, still_lat = $3::float8 + $5::float8,"
+        " still_lon = $4, still_since = now() - make_interval(mins => $6) FROM a WHERE p.driver_id = a.driver_id",
         [
             (job, stage, *PLACES[place], (drift if north else -drift) / KM_PER_DEGREE, minutes)
             for (_, _, job), (stage, place, drift, north, minutes) in zip(jobs, situations, strict=True)
@@ -949,7 +953,7 @@ async def test_what_was_posted_first_outlives_every_change(dispatch: Dispatch) -
 
 async def test_new_states_are_written_only_when_every_node_knows_them(database: Database) -> None:
     version = [0]
-    dispatch = Dispatch(database, states_version=lambda: version[0])
+    dispatch = Dispatch(database, copies={"states_version": lambda: version[0]})
     try:
         delivery_id, driver_id, job = await with_a_job(dispatch)
         release = c.Release(job, driver_id, "unwell", Actor("driver", driver_id))

@@ -20,7 +20,7 @@ from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.world import NeedsRows, World
 from server.ids import new_id
 from server.store.engine import Database
-from server.write.load import Named, load
+from server.write.load import Named, NodeCopies, load
 from server.write.save import save
 from tests.builders import (
     ADA,
@@ -99,6 +99,7 @@ CASES: list[Case] = [
 ALERTS = """
 SELECT id, kind, zone, value, threshold, raised_at, resolved_at, acknowledged_by, acknowledged_at FROM alerts"""
 CHAT_MESSAGES = "SELECT id, driver_id, by_driver, author, text, at, seen_at FROM chat_messages"
+COPIES = NodeCopies(lambda: DEFAULT_POLICY)
 POSITION = "INSERT INTO driver_positions (driver_id, lat, lon, at, last_call_at) VALUES ($1, $2, $3, $4, $5)"
 EVENTS = """
 SELECT at, type, actor_type, actor_id, delivery_id, driver_id, offer_id, assignment_id, data
@@ -142,7 +143,7 @@ async def store(connection: Any, world: World) -> None:
 async def reload(connection: Any, world: World) -> tuple[dict[str, Delivery | None], dict[str, Driver | None]]:
     """The same rows as the world holds, from the database."""
     named = Named(deliveries=set(world.deliveries), drivers=set(world.drivers))
-    loaded = (await load(connection, named, world.policy)).world
+    loaded = (await load(connection, named, NodeCopies(lambda: world.policy))).world
     return loaded.deliveries, loaded.drivers
 
 
@@ -172,7 +173,7 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
 
 async def as_given(connection: Any, named: Named, given: World) -> World:
     """What is named, loaded, in a world of the same time."""
-    rows = (await load(connection, named, given.policy)).world
+    rows = (await load(connection, named, NodeCopies(lambda: given.policy))).world
     return World(
         given.now,
         given.policy,
@@ -262,12 +263,12 @@ async def test_a_policy_is_there_for_the_next_to_decide(connection: Any) -> None
     async with undone(connection):
         policy = a_policy(search_radius_km=7.5)
         for version in (1, 2):
-            loaded = await load(connection, Named(policy=True), DEFAULT_POLICY)
+            loaded = await load(connection, Named(policy=True), COPIES)
             assert loaded.world.policy.version == version
             decided = decide(c.ChangePolicy(msgspec.structs.replace(policy, version=version), ADA), loaded.world)
             assert isinstance(decided, Decided)
             await save(connection, loaded.world, *applied(decided, loaded.world))
-        loaded = await load(connection, Named(policy=True), DEFAULT_POLICY)
+        loaded = await load(connection, Named(policy=True), COPIES)
         assert loaded.world.policy == msgspec.structs.replace(policy, version=3)
 
 
@@ -279,9 +280,7 @@ async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
     async with undone(connection):
         await store(connection, a_world(soup, dan, dora, *others))
         world = (
-            await load(
-                connection, Named(deliveries={SOUP, *(o.id for o in others)}, drivers={DAN, DORA}), DEFAULT_POLICY
-            )
+            await load(connection, Named(deliveries={SOUP, *(o.id for o in others)}, drivers={DAN, DORA}), COPIES)
         ).world
         assignment_id = next(iter(soup.assignments))
         events: list[Event] = []
@@ -309,7 +308,7 @@ async def test_an_offer_may_follow_another_in_one_batch(connection: Any) -> None
     offer = an_open_offer(soup, dan)
     async with undone(connection):
         await store(connection, a_world(soup, dan, dora))
-        loaded = await load(connection, Named(deliveries={SOUP}, drivers={DAN, DORA}), DEFAULT_POLICY)
+        loaded = await load(connection, Named(deliveries={SOUP}, drivers={DAN, DORA}), COPIES)
         world = World(NOW, DEFAULT_POLICY, loaded.world.deliveries, loaded.world.drivers)
         events: list[Event] = []
         for command in (
@@ -337,15 +336,15 @@ async def test_the_dead_nodes_of_sessions_are_known(connection: Any) -> None:
                 left,
             )
         named = Named(drivers={driver.id for driver in (*drivers, gone)})
-        assert (await load(connection, named, DEFAULT_POLICY)).world.dead_nodes == {dead, unknown}
+        assert (await load(connection, named, COPIES)).world.dead_nodes == {dead, unknown}
         only = Named(drivers={id_of("alive"), DORA})
-        assert (await load(connection, only, DEFAULT_POLICY)).world.dead_nodes == frozenset()
+        assert (await load(connection, only, COPIES)).world.dead_nodes == frozenset()
 
 
 async def test_now_is_read_once_the_locks_are_held_in_utc_and_whole_milliseconds(connection: Any) -> None:
     async with undone(connection):
         begun = await connection.fetchval("SELECT pg_sleep(0.002), clock_timestamp()", column=1)
-        loaded = await load(connection, Named(drivers={DAN}), DEFAULT_POLICY)
+        loaded = await load(connection, Named(drivers={DAN}), COPIES)
         assert loaded.world.now >= begun.replace(microsecond=begun.microsecond // 1000 * 1000)
         assert loaded.world.now.isoformat().endswith("+00:00")
         assert loaded.world.now.microsecond % 1000 == 0
