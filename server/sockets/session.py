@@ -26,6 +26,8 @@ FRAMES_RATE: Final = 1000.0
 """All frames a second, and in one go. Only `location` may come so often: the newest of them counts."""
 MALFORMED_LIMIT: Final = 10
 HELD_LIMIT: Final = 256
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
+"""What a frame raises that is not a message of the contract."""
 
 
 class CloseCode(Struct, frozen=True):
@@ -148,7 +150,7 @@ class Session:
             return (Close(TOO_MANY_MESSAGES),)
         try:
             message = m.decode(text)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        except UNREADABLE as error:
             if not self._messages.allows(now):
                 return (Close(TOO_MANY_MESSAGES),)
             half = half_character_in(text)
@@ -171,7 +173,7 @@ class Session:
             if "\\u0000" in text:
                 _refuse_nul(message)
             action = _action(message)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        except UNREADABLE as error:
             return self._malformed_frame(str(error), readable_id(text))
         self._malformed = 0
         if type(message) is m.Ping:

@@ -5,10 +5,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.dispatch.model import DeliveryStatus
+from server.dispatch.model import Alert, DeliveryStatus
 from server.store.connections import Pool
 from server.store.query import fetch
-from server.store.reads.operations import AlertRow
+from server.store.reads.operations import TICKET_IS_OPEN, TICKETS_AND_WAITS
 from server.store.rows import ALERT_COLUMNS
 
 _ALERT: Final = f"""
@@ -19,22 +19,21 @@ ALERT: Final = f"{_ALERT} WHERE a.id = $1"
 OPEN_ALERTS: Final = f"{_ALERT} WHERE a.resolved_at IS NULL ORDER BY a.acknowledged_at IS NOT NULL, a.id DESC LIMIT 100"
 PAST_ALERTS: Final = f"""{_ALERT}
 WHERE a.resolved_at IS NOT NULL AND ($1::uuid IS NULL OR a.id < $1) ORDER BY a.id DESC LIMIT $2"""
-TICKETS: Final = """
+TICKETS: Final = f"""
 SELECT t.id, t.priority, t.title, t.description, t.delivery_id, t.zone, t.created_at,
-       d.seller_order_id, d.store_name, d.status, d.status = 'READY' AND u.support_ticket_id = t.id,
+       d.seller_order_id, d.store_name, d.status, {TICKET_IS_OPEN},
        CASE WHEN u.support_ticket_id = t.id THEN u.acknowledged_by END,
        CASE WHEN u.support_ticket_id = t.id THEN u.acknowledgement_note END
-FROM support_tickets t JOIN deliveries d ON d.id = t.delivery_id
-LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id
+FROM {TICKETS_AND_WAITS}
 WHERE ($1::uuid IS NULL OR t.id < $1)
-  AND ($2::boolean IS NULL OR $2 = (d.status = 'READY' AND u.support_ticket_id = t.id))
-ORDER BY t.id DESC LIMIT $3"""
+  AND ($2::boolean IS NULL OR $2 = ({TICKET_IS_OPEN}))
+ORDER BY t.id DESC LIMIT $3"""  # noqa: S608 - constants
 
 
-class AlertWithText(AlertRow, frozen=True):
+class AlertWithText(Alert):
     """An alert with the text of its notice."""
 
-    text: str | None
+    text: str | None = None
 
 
 class TicketWithOrder(Struct, frozen=True):

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.dispatch.model import UNDER_WAY
+from server.dispatch.model import UNDER_WAY, Alert
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
-from server.store.reads.operations import AlertRow
 from server.store.rows import ALERT_COLUMNS
 
 SHOWN_LIMIT: Final = 5_000
@@ -225,7 +224,7 @@ class DriverContact(Struct, frozen=True):
     called_at: datetime | None
 
 
-class AlertShown(AlertRow, frozen=True):
+class AlertShown(Alert):
     """An alert that is open or was resolved a moment ago; `now` is the current number, if it was read."""
 
     now: float | None = None

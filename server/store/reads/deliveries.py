@@ -91,7 +91,7 @@ class DeliveryFilter(Struct, frozen=True):
     by_drivers_name: bool = True
 
 
-async def read_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
+async def find_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None, limit: int) -> list[Delivery]:
     """Newest first, those older than the delivery `before`. Raises DatabaseAway, also after 5 s."""
     query, args = page_of(wanted, before, limit)
     return [_delivery(row) for row in await fetch(pool, query, *args)]

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, structs
 
-from server.dispatch.model import Delivery, EscalationStatus, Nearest, Ticket
+from server.dispatch.model import Alert, Delivery, EscalationStatus, Nearest, Ticket
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import ALERT_COLUMNS
@@ -29,14 +29,16 @@ ORDER BY d.id LIMIT $3"""
 ALL_PAGE: Final = f"""{_UNASSIGNED}
 WHERE ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR u.delivery_id < $2)
 ORDER BY u.delivery_id DESC LIMIT $3"""
-# A ticket closes with the wait that it was made for.
-TICKETS: Final = """
+TICKETS_AND_WAITS: Final = """support_tickets t JOIN deliveries d ON d.id = t.delivery_id
+LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id"""
+TICKET_IS_OPEN: Final = "d.status = 'READY' AND u.support_ticket_id = t.id"
+"""A ticket closes with the wait that it was made for."""
+TICKETS: Final = f"""
 SELECT t.id, t.type, t.priority, t.title, t.description, t.delivery_id, t.zone, t.action_url, t.created_at,
-       CASE WHEN d.status = 'READY' AND u.support_ticket_id = t.id THEN t.status ELSE 'closed' END
-FROM support_tickets t JOIN deliveries d ON d.id = t.delivery_id
-LEFT JOIN unassigned_orders u ON u.delivery_id = t.delivery_id
+       CASE WHEN {TICKET_IS_OPEN} THEN t.status ELSE 'closed' END
+FROM {TICKETS_AND_WAITS}
 WHERE ($1::text IS NULL OR t.zone = $1) AND ($2::uuid IS NULL OR t.id < $2)
-ORDER BY t.id DESC LIMIT $3"""
+ORDER BY t.id DESC LIMIT $3"""  # noqa: S608 - constants
 _ALERT: Final = f"SELECT {ALERT_COLUMNS} FROM alerts"  # noqa: S608
 ALERT: Final = f"{_ALERT} WHERE id = $1"
 ALERTS: Final = f"""{_ALERT} WHERE ($1::text IS NULL OR zone = $1) AND ($2::uuid IS NULL OR id < $2)
@@ -108,22 +110,6 @@ class UnassignedRow(Struct, frozen=True):
     offered_to: str | None = None
     nearest: Nearest | None = None
     nearest_name: str | None = None
-
-
-class AlertRow(Struct, frozen=True):
-    """A number of a zone over its threshold. `value` is the number that raised it, or the last one for a resolved
-    alert.
-    """
-
-    id: str
-    kind: str
-    zone: str
-    value: float
-    threshold: float
-    raised_at: datetime
-    resolved_at: datetime | None
-    acknowledged_by: str | None
-    acknowledged_at: datetime | None
 
 
 class OfferNumbers(Struct, frozen=True):
@@ -206,15 +192,15 @@ async def read_tickets(pool: Pool, zone: str | None, before: str | None, limit: 
     return [Ticket(*row) for row in await fetch(pool, TICKETS, zone, before, limit)]
 
 
-async def read_alert(pool: Pool, alert_id: str) -> AlertRow | None:
+async def read_alert(pool: Pool, alert_id: str) -> Alert | None:
     """An alert, open or resolved."""
     row = await fetch_one(pool, ALERT, alert_id)
-    return AlertRow(*row) if row is not None else None
+    return Alert(*row) if row is not None else None
 
 
-async def read_alerts(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[AlertRow]:
+async def read_alerts(pool: Pool, zone: str | None, before: str | None, limit: int) -> list[Alert]:
     """Newest first, those before the alert `before`."""
-    return [AlertRow(*row) for row in await fetch(pool, ALERTS, zone, before, limit)]
+    return [Alert(*row) for row in await fetch(pool, ALERTS, zone, before, limit)]
 
 
 async def read_offer_numbers(pool: Pool, since: datetime, zone: str | None) -> OfferNumbers:

@@ -7,11 +7,11 @@ from typing import Final
 from msgspec import Struct
 
 from server.dispatch.alerts import ZoneNumbers, measure
-from server.dispatch.model import DeliveryStatus
+from server.dispatch.model import Alert, DeliveryStatus
 from server.dispatch.policy import AlertPolicy
 from server.store.connections import Pool
 from server.store.query import fetch
-from server.store.reads.operations import LONGEST_OFFER, AlertRow
+from server.store.reads.operations import LONGEST_OFFER
 
 # An offer that ended in the window was made at most the longest offer before it: a range of the table's end.
 NUMBERS: Final = """
@@ -148,7 +148,7 @@ class DriverBehind(Struct, frozen=True):
 
 
 async def read_behind(
-    pool: Pool, alert: AlertRow, now: datetime, window_minutes: int
+    pool: Pool, alert: Alert, now: datetime, window_minutes: int
 ) -> tuple[list[DeliveryBehind], list[DriverBehind]]:
     """The deliveries and drivers that caused an alert, worst first. Raises DatabaseAway.
 

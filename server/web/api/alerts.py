@@ -9,7 +9,7 @@ from server.dispatch import refusals as r
 from server.dispatch.events import AlertAcknowledged
 from server.dispatch.refusals import Refusal
 from server.store.query import DatabaseAway
-from server.store.reads.operations import AlertRow, read_alert
+from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
@@ -35,7 +35,7 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
     if not isinstance(done, Refusal) and done.decided.events:
         (acknowledged,) = done.decided.events
         assert isinstance(acknowledged, AlertAcknowledged)
-        row = AlertRow(*structs.astuple(acknowledged.alert))
+        row = acknowledged.alert
         try:
             numbers = await alert_numbers(node, [row])
         except DatabaseAway:  # it is acknowledged all the same

@@ -27,7 +27,7 @@ from server.store.query import database_errors
 from server.store.reads.deliveries import (
     DeliveryFilter,
     TimelineEvent,
-    read_deliveries,
+    find_deliveries,
     read_delivery,
     read_timeline,
     seller_of,
@@ -198,7 +198,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
 async def list_deliveries(request: Call) -> ASGIResponse:
     query = DELIVERIES.of(request)
     node = node_of(request)
-    found = await read_deliveries(
+    found = await find_deliveries(
         node.database.pool,
         await _wanted(node, query, request.user.seller),
         BY_ID.only(query.cursor),

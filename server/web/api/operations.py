@@ -8,7 +8,7 @@ from litestar.response.base import ASGIResponse
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
-from server.dispatch.model import Ticket
+from server.dispatch.model import Alert, Ticket
 from server.dispatch.policy import Policy
 from server.node import Node
 from server.store.reads import operations as reads
@@ -130,13 +130,13 @@ async def list_alerts(request: Call) -> ASGIResponse:
     return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
 
-async def alert_numbers(node: Node, alerts: Iterable[reads.AlertRow]) -> dict[str, float]:
+async def alert_numbers(node: Node, alerts: Iterable[Alert]) -> dict[str, float]:
     """The current numbers of the open alerts, by id. Raises DatabaseAway."""
     open_alerts = [(alert.id, alert.kind, alert.zone) for alert in alerts if alert.resolved_at is None]
     return await read_numbers_now(node.database.pool, open_alerts, node.policies.current.alerts)
 
 
-def alert_view(row: reads.AlertRow, numbers: Mapping[str, float]) -> a.AlertView:
+def alert_view(row: Alert, numbers: Mapping[str, float]) -> a.AlertView:
     """The view of an alert with its current number."""
     return a.view(a.AlertView, row, current_value=numbers.get(row.id))
 

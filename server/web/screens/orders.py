@@ -17,7 +17,7 @@ from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import canonical
 from server.settings import time_zone_of
 from server.store.query import DatabaseAway, database_errors
-from server.store.reads.deliveries import DeliveryFilter, has_index_of_words, read_deliveries, read_scheduled
+from server.store.reads.deliveries import DeliveryFilter, has_index_of_words, find_deliveries, read_scheduled
 from server.store.reads.drivers import read_drivers, read_names
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
@@ -53,7 +53,7 @@ async def orders(request: Call) -> ASGIResponse:
     found: list[Delivery] = []
     problem = None
     try:
-        found = await read_deliveries(pool, await _wanted(request, chosen), at, PAGE + 1)
+        found = await find_deliveries(pool, await _wanted(request, chosen), at, PAGE + 1)
     except FormInvalid as wrong:
         problem = wrong.detail
     except DatabaseAway:
@@ -101,7 +101,7 @@ async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[De
     pool = node_of(request).database.pool
     at = None
     for _ in range(FILE_ROWS // FILE_PAGE):
-        found = await read_deliveries(pool, wanted, at, FILE_PAGE)
+        found = await find_deliveries(pool, wanted, at, FILE_PAGE)
         yield found
         if len(found) < FILE_PAGE:
             return
