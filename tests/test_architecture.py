@@ -98,14 +98,44 @@ def test_every_module_has_its_room() -> None:
     assert {room_of(path) for path in modules() if path != SERVER / "__init__.py"} == set(ROOMS)
 
 
-def test_a_class_name_has_one_meaning() -> None:
+def types_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The public types that a module defines, and what each is: a class is one of its own, an alias what it stands for.
+    A type variable means nothing outside its module.
+    """
+    for node in tree_of(path).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, named(path)
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            meaning = ast.unparse(node.value)
+            for target in targets:
+                name = ast.unparse(target)
+                if re.fullmatch(r"[A-Z][a-z]\w*", name) and not meaning.startswith(("TypeVar(", "ParamSpec(")):
+                    yield name, meaning
+
+
+def test_a_type_name_has_one_meaning() -> None:
     """Except where it is another form of the same thing, or lives outside the server."""
-    places: dict[str, set[str]] = {}
+    meanings: dict[str, dict[str, str]] = {}
     for path in modules():
         if room_of(path) in OUTSIDE or named(path) in FORMS:
             continue
+        for name, meaning in types_of(path):
+            if not name.startswith("_"):
+                meanings.setdefault(name, {})[meaning] = named(path)
+    assert {name: sorted(found.values()) for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_a_function_that_others_import_has_one_meaning() -> None:
+    """A rule, the store's function and the handler of one command share its name: nobody imports two of them by it."""
+    imported = {name for path in modules() for name in imports(path)}
+    places: dict[str, set[str]] = {}
+    for path in modules():
+        if room_of(path) in OUTSIDE:
+            continue
+        module = f"server.{path.relative_to(SERVER).with_suffix('').as_posix().replace('/', '.')}"
         for node in tree_of(path).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and f"{module}.{node.name}" in imported:
                 places.setdefault(node.name, set()).add(named(path))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 

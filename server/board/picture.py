@@ -15,7 +15,7 @@ from server.dispatch.availability import Contact
 from server.dispatch.model import UNDER_WAY
 from server.dispatch.policy import Policy
 from server.store.reads import board as reads
-from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact, Drivers
+from server.store.reads.board import WAITING, AlertShown, BoardDelivery, BoardDriver, DriverContact, ShownDrivers
 
 FILL_BELOW = 0.9
 """The share of its rows that a table may lose before more are read."""
@@ -77,7 +77,7 @@ class Picture:
         self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
         self._edge: dict[Table, datetime | None] = {"waiting": None, "active": None}
 
-    def learn(self, deliveries: Iterable[BoardDelivery], drivers: Drivers) -> Changes:
+    def learn(self, deliveries: Iterable[BoardDelivery], drivers: ShownDrivers) -> Changes:
         """Take in rows as they are now. A delivery that neither waits nor is under way leaves the board."""
         changes = Changes()
         for delivery in deliveries:
@@ -104,7 +104,7 @@ class Picture:
                 changes.drivers.append(driver)
         return changes
 
-    def learn_all(self, deliveries: list[BoardDelivery], drivers: Drivers) -> Changes:
+    def learn_all(self, deliveries: list[BoardDelivery], drivers: ShownDrivers) -> Changes:
         """Take in a full read: what belongs to the tables from now on, and rows that were there before."""
         for table in self._edge:
             mine = sorted(since(d) for d in deliveries if table_of(d) == table)

@@ -12,9 +12,9 @@ from server.dispatch.world import World
 
 StreamEntry = tuple[str, m.Numbered, e.Event]
 """A driver, the message for them, and its event."""
-Outcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
+OfferOutcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
 
-_OUTCOMES: dict[type[e.Event], Outcome] = {
+_OUTCOMES: dict[type[e.Event], OfferOutcome] = {
     e.OfferAccepted: "ACCEPTED",
     e.OfferRejected: "REJECTED",
     e.OfferExpired: "EXPIRED",

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.views import ChatMessageView, DrivenAssignmentView, DriverView, OfferView
-from server.dispatch.model import Availability, Stop
+from server.dispatch.model import Availability, StopKind
 from server.dispatch.refusals import NowWith
 
 MessageId = Annotated[str, Meta(max_length=64)]
@@ -73,7 +73,7 @@ class Action(_FromDriver, frozen=True, kw_only=True):
 class Arrived(Action, frozen=True, tag="arrived", kw_only=True):
     """The driver has arrived at the store or at the customer."""
 
-    where: Stop
+    where: StopKind
 
 
 class PickedUp(Action, frozen=True, tag="picked_up", kw_only=True):

@@ -19,7 +19,7 @@ from server.dispatch.model import (
     Proof,
     ProofKind,
     RiskCode,
-    Stop,
+    StopKind,
 )
 from server.dispatch.policy import Policy
 
@@ -200,7 +200,7 @@ class Arrive(Struct, frozen=True):
 
     assignment_id: str
     driver_id: str | None
-    where: Stop
+    where: StopKind
     actor: Actor
     action: Action = PLAIN_ACTION
 

@@ -24,7 +24,7 @@ from server.dispatch.model import (
     Place,
     Proof,
     RiskCode,
-    Stop,
+    StopKind,
     Ticket,
 )
 from server.dispatch.policy import Policy
@@ -220,7 +220,7 @@ class DeliveryArrived(JobEvent, frozen=True, kw_only=True):
     """The driver arrived at the store or at the customer."""
 
     type: ClassVar[str] = "delivery.arrived"
-    where: Stop
+    where: StopKind
 
     def data(self) -> dict[str, object]:
         return {"where": self.where, "distanceKm": self.distance_km, **self.details()}

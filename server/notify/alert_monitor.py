@@ -21,7 +21,7 @@ from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
 from server.store.queues.webhooks import read_backlog
-from server.store.reads.zone_numbers import OpenAlert, ZoneNumbersRow, read_open_alert_keys, read_zones
+from server.store.reads.zone_numbers import OpenAlert, ZoneNumbersRow, read_open_alert_keys, read_zone_numbers
 from server.tasks import wait_until_set
 from server.write.executor import Executor
 
@@ -109,7 +109,7 @@ class AlertMonitor:
     async def look(self) -> None:
         """Measure every zone, and submit the commands that follow. Raises what the database raises."""
         policy = self._policies.current.alerts
-        rows = await read_zones(self._pool, policy.window_minutes)
+        rows = await read_zone_numbers(self._pool, policy.window_minutes)
         open_alerts = await read_open_alert_keys(self._pool)
         zones = {row.zone: row.numbers for row in rows}
         for alert in open_alerts:

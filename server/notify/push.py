@@ -23,9 +23,9 @@ from server.notify.push_message import (
     Address,
     Signer,
     encrypted,
-    headers_of,
     new_private_key,
     origin_of,
+    push_headers,
     topic_of,
 )
 from server.notify.sender import Result, Sender
@@ -154,7 +154,7 @@ class Push:
         signer = await self.signer()
         body = await asyncio.to_thread(encrypted, address, body_of(notice))
         left = deadline - asyncio.get_running_loop().time()
-        headers = headers_of(signer, address, ttl_seconds=max(int(left), 0), topic=topic_of(notice.about))
+        headers = push_headers(signer, address, ttl_seconds=max(int(left), 0), topic=topic_of(notice.about))
         result = await self._sender.post(address.endpoint, body, headers, within=min(TIMEOUT_SECONDS, max(left, 0)))
         CALL_TIME.observe(result.ms / 1000)
         again = max(retry_seconds(notice.attempt), result.retry_after or 0.0) if may_try_again(result) else None

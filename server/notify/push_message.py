@@ -112,7 +112,7 @@ def encrypted(address: Address, body: bytes) -> bytes:
     return bytes(message["body"])
 
 
-def headers_of(signer: Signer, address: Address, *, ttl_seconds: int, topic: str) -> Mapping[str, str]:
+def push_headers(signer: Signer, address: Address, *, ttl_seconds: int, topic: str) -> Mapping[str, str]:
     """The headers of a message that is useful for `seconds`. It replaces an undelivered message with the same topic."""
     return {
         "authorization": signer.authorization(address.endpoint),

@@ -10,7 +10,7 @@ from server.contract.views import instant, to_json
 from server.contract.webhook_events import Happened, WebhookBody
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.notify.webhook_outbox import Outbox, body_of, headers_of
+from server.notify.webhook_outbox import Outbox, webhook_body, webhook_headers
 from server.store.connections import Pool
 from server.store.query import database_errors
 from server.store.queues.webhook_log import TEST, keep_test, to_test
@@ -29,8 +29,8 @@ async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> 
     message = await to_test(pool, webhook_id, new_id(), body_at)
     if message is None:
         return None
-    body = body_of(message)
-    result = await outbox.sender.post(message.url, body.encode(), headers_of(message, message.at, body))
+    body = webhook_body(message)
+    result = await outbox.sender.post(message.url, body.encode(), webhook_headers(message, message.at, body))
     with database_errors():
         await keep_test(pool, message, Attempt(message.at, result.status, result.ms, result.error))
     if result.error is None:

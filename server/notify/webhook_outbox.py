@@ -30,7 +30,7 @@ from server.store.queues.webhooks import (
     ClaimedLine,
     DueMessage,
     LineRequest,
-    Outcome,
+    MessageOutcome,
     claim,
     discard_plans,
     hasten,
@@ -138,7 +138,7 @@ class Outbox:
         self._connection: Any = None
         self._planned_at = 0.0
         self._lines: dict[str, WebhookLine] = {}
-        self._outcomes: list[tuple[WebhookLine, MessageGroup, Outcome]] = []
+        self._outcomes: list[tuple[WebhookLine, MessageGroup, MessageOutcome]] = []
         self._calls = Calls("webhook", lease, self._round, spacing_seconds=SPACING_SECONDS, leave=self._leave)
         self._pauses: dict[str, Outage] = {}
         self._back: set[str] = set()
@@ -307,8 +307,8 @@ class Outbox:
                 if place and not self._may_send(webhook_id, line):
                     return
                 at = self._now()
-                body = body_of(message)
-                result = await self.sender.post(message.url, body.encode(), headers_of(message, at, body))
+                body = webhook_body(message)
+                result = await self.sender.post(message.url, body.encode(), webhook_headers(message, at, body))
                 ATTEMPTS.labels(result.outcome).inc()
                 CALL_TIME.observe(result.ms / 1000)
                 self._pause_or_resume(webhook_id, result)
@@ -326,7 +326,7 @@ class Outbox:
     ) -> None:
         attempt = Attempt(at, result.status, result.ms, result.error)
         again = max(retry_seconds(message.attempt), result.retry_after or 0.0)
-        outcome = Outcome(message.id, message.attempt, attempt, again, hasten and result.error is None)
+        outcome = MessageOutcome(message.id, message.attempt, attempt, again, hasten and result.error is None)
         group.unrecorded += 1
         self._outcomes.append((line, group, outcome))
         self._calls.wake()
@@ -373,7 +373,7 @@ def _reached(line: WebhookLine, claimed: ClaimedLine, *, full: bool) -> datetime
     return min(claimed.reached, latest) if full and claimed.reached is not None else latest
 
 
-def _settle(group: MessageGroup, outcome: Outcome, *, parked: bool) -> None:
+def _settle(group: MessageGroup, outcome: MessageOutcome, *, parked: bool) -> None:
     about = {
         "webhookId": group.messages[0].webhook_id,
         "messageId": outcome.message_id,
@@ -393,12 +393,12 @@ def retry_seconds(attempt: int) -> float:
     return seconds * random.uniform(1 - JITTER, 1 + JITTER)
 
 
-def body_of(message: DueMessage) -> str:
+def webhook_body(message: DueMessage) -> str:
     """The whole body: the id of the message before what was stored of it."""
     return f'{{"id":"{message.id}",{message.body[1:]}'
 
 
-def headers_of(message: DueMessage, at: datetime, body: str) -> dict[str, str]:
+def webhook_headers(message: DueMessage, at: datetime, body: str) -> dict[str, str]:
     """The headers of Standard Webhooks, sent `at` by the database's clock. For a day after a rotation both secrets
     sign.
     """

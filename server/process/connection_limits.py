@@ -52,7 +52,7 @@ PING_PAYLOAD: Final = b"there?"
 TOO_MANY_FRAMES: Final = (4202, "too many messages")
 NOT_UTF_8: Final = (1007, "not UTF-8")
 
-Part = Literal["head", "body"]
+RequestPart = Literal["head", "body"]
 
 REFUSED: Final = Counter(
     "callboard_connections_refused", "Connections that the server closed, by the limit they exceeded", ["bound"]
@@ -104,7 +104,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Accept the connection, or refuse it when the limit of connections is reached."""
         super().connection_made(transport)
-        self._part: Part | None = None
+        self._part: RequestPart | None = None
         self._taken = 0
         self._limit = MESSAGE_LIMIT_BYTES
         self._chunk = 0

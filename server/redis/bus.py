@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
-from server.redis.pipe import Command, Pipe, client
+from server.redis.pipe import Pipe, RedisCommand, client
 
 DISPATCH = "dispatch"
 BOARD = "board"
@@ -56,9 +56,9 @@ class Bus:
         self.connected = False
         self.on_reconnect: list[Callable[[], None]] = []
         self.on_loss: list[Callable[[], None]] = []
-        self.sources: list[Callable[[], Iterable[Command]]] = []
+        self.sources: list[Callable[[], Iterable[RedisCommand]]] = []
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
-        self._commands: list[Command] = []
+        self._commands: list[RedisCommand] = []
         self._hints: set[str] = set()
         self._something = asyncio.Event()
         self._pipes: list[Pipe] = []
@@ -121,7 +121,7 @@ class Bus:
                 DROPPED.inc(len(commands))
             await asyncio.sleep(WRITE_SPACING_SECONDS)
 
-    async def _write(self, commands: list[Command]) -> bool:
+    async def _write(self, commands: list[RedisCommand]) -> bool:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 await self._writing.send(commands)

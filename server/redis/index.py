@@ -32,7 +32,7 @@ from server.dispatch.offers import dispatchable
 from server.dispatch.policy import Policy
 from server.redis.bus import BOARD, DISPATCH, Bus, node_channel
 from server.redis.hints import FleetHint, NodeHint, write_fleet_hint, write_hint
-from server.redis.pipe import Command
+from server.redis.pipe import RedisCommand
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.index import all_dispatchable, driver_statuses, open_offers
@@ -159,9 +159,9 @@ class Geo:
         self._board_later = None
         self._bus.hint(BOARD)
 
-    def _commands(self) -> Iterable[Command]:
+    def _commands(self) -> Iterable[RedisCommand]:
         """The collected changes in as few commands as possible; keys before hints, without repeats."""
-        commands: list[Command] = []
+        commands: list[RedisCommand] = []
         for zone, places in self._places.items():
             commands.extend(_geo_commands(self._bus.geo_key(zone), places))
         if self._statuses:
@@ -272,7 +272,7 @@ def _offer_json(offer_id: str, delivery_id: str, driver_id: str, expires_at: dat
     )
 
 
-def _geo_commands(key: str, places: Mapping[str, tuple[float, float] | None]) -> Iterable[Command]:
+def _geo_commands(key: str, places: Mapping[str, tuple[float, float] | None]) -> Iterable[RedisCommand]:
     here: list[Any] = []
     gone: list[str] = []
     for driver_id, place in places.items():

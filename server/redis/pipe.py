@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import ResponseError
 
-Command = tuple[Any, ...]
+RedisCommand = tuple[Any, ...]
 
 
 class _ReportsLoss:
@@ -46,7 +46,7 @@ class Pipe:
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
 
-    async def send(self, commands: Iterable[Command]) -> list[Any]:
+    async def send(self, commands: Iterable[RedisCommand]) -> list[Any]:
         """The answer to each, a `ResponseError` where Redis refused it.
 
         A connection that turns out to have been closed meanwhile is replaced once, so commands must be harmless to

@@ -18,7 +18,7 @@ from server.dispatch.positions import Seen, judge
 from server.redis.bus import DISPATCH, Bus
 from server.redis.hints import FleetHint, write_fleet_hint
 from server.redis.index import GEO_LATITUDE
-from server.redis.pipe import Command
+from server.redis.pipe import RedisCommand
 from server.store.clock import DatabaseClock, to_millisecond
 from server.store.connections import Pool
 from server.store.positions import PositionRow, write_calls, write_positions
@@ -165,7 +165,7 @@ class Positions:
             for driver_id in [driver_id for driver_id, seen in seen_by_driver.items() if seen.at < since]:
                 self.forget(driver_id)
 
-    def _commands(self) -> Iterable[Command]:
+    def _commands(self) -> Iterable[RedisCommand]:
         """GEOADD XX: moves drivers who are in the index, and adds nobody. And the same for the node with the lease."""
         by_zone: dict[str, list[Any]] = {}
         places: list[tuple[str, float, float, float]] = []
@@ -176,7 +176,9 @@ class Positions:
                 by_zone.setdefault(zone, []).extend((seen.lon, seen.lat, driver_id))
             if seen is not None:
                 places.append((driver_id, seen.lat, seen.lon, seen.at))
-        commands: list[Command] = [("GEOADD", self._bus.geo_key(zone), "XX", *all_) for zone, all_ in by_zone.items()]
+        commands: list[RedisCommand] = [
+            ("GEOADD", self._bus.geo_key(zone), "XX", *all_) for zone, all_ in by_zone.items()
+        ]
         calls = list(self._called.items())
         self._moved.clear()
         self._called.clear()

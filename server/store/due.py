@@ -13,7 +13,7 @@ from server.store.positions import nearer_than
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-Kind = Literal[
+DeadlineKind = Literal[
     "offer", "break", "dispatch", "escalation", "presence", "session", "pickup_late", "delivery_late", "driver_gone",
     "gone_release", "driver_back", "in_time", "risk", "stalled", "moving",
 ]  # fmt: skip
@@ -153,7 +153,7 @@ class Due(Struct, frozen=True):
     assignment, depending on `kind`. For a `session`, `due_at` is when its node died; None if the node is unknown.
     """
 
-    kind: Kind
+    kind: DeadlineKind
     id: str
     due_at: datetime | None
     session_id: str | None = None

@@ -31,18 +31,18 @@ DELIVERY_COLUMNS: Final = """
     d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version, d.requirements, d.tip_cents,
     d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at, d.over_at, d.watch_at,
     d.risk_since, d.risk_level, d.risk_acknowledged_by, d.risks, d.details"""
-"""The columns for `delivery_of`, from `deliveries d`: 46 columns."""
+"""The columns for `delivery_from`, from `deliveries d`: 46 columns."""
 ASSIGNMENT_COLUMNS: Final = """
     a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
     a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version, a.end_note, a.arrived_pickup_at,
     a.arrived_dropoff_at, a.failed_at, a.pickup_due_at, a.details"""
-"""The columns for `assignment_of`, from `assignments a`: 19 columns in the model's order."""
+"""The columns for `assignment_from`, from `assignments a`: 19 columns in the model's order."""
 DRIVER_COLUMNS: Final = """
     d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
     d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
     d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
     d.open_offer_delivery_id, d.active_count, d.vehicle, d.tags, d.active, d.shift_ends_at"""
-"""The columns for `driver_of` before the position, from `drivers d`: 24 columns."""
+"""The columns for `driver_from` before the position, from `drivers d`: 24 columns."""
 ALERT_COLUMNS: Final = ", ".join(Alert.__struct_fields__)
 """The columns of `alerts` that the model has."""
 
@@ -113,10 +113,10 @@ def rows_of(answer: Any) -> Rows:
 
 def drivers_of(text: str | None) -> list[Driver]:
     """The drivers of a JSON list of DRIVER_COLUMNS, each with a list of where they are, in order of their ids."""
-    return [driver_of([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
+    return [driver_from([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
 
 
-def driver_of(columns: Sequence[Any]) -> Driver:
+def driver_from(columns: Sequence[Any]) -> Driver:
     """A driver of DRIVER_COLUMNS, then lat, lon, at, last_call_at of where they are."""
     tags, active, shift_ends_at, lat, lon, at, last_call_at = columns[21:28]
     position = Position(lat, lon, at) if at is not None else None
@@ -124,7 +124,7 @@ def driver_of(columns: Sequence[Any]) -> Driver:
     return Driver(*columns[:21], kept, active, shift_ends_at, position, last_call_at)  # type: ignore[call-arg]
 
 
-def delivery_of(
+def delivery_from(
     columns: Sequence[Any],
     wait: Unassigned | None,
     assignments: dict[str, Assignment],
@@ -150,7 +150,7 @@ def delivery_of(
     )
 
 
-def assignment_of(columns: Sequence[Any]) -> Assignment:
+def assignment_from(columns: Sequence[Any]) -> Assignment:
     """An assignment of ASSIGNMENT_COLUMNS, its details as JSON."""
     details = columns[18]
     return Assignment(*(*columns[:18], _assignment_details(details) if details is not None else None))
@@ -231,7 +231,7 @@ _driver_rows: Final = _rows_like(Driver, tags=tuple[str, ...] | None, position=_
 
 
 def _delivery(row: Any) -> Delivery:
-    return delivery_of(row, Unassigned(*row[46]) if row[46] is not None else None, {})
+    return delivery_from(row, Unassigned(*row[46]) if row[46] is not None else None, {})
 
 
 def _decode(decoder: "msgspec.json.Decoder[list[Any]]", text: str | None) -> list[Any]:

@@ -21,7 +21,7 @@ from server.store.queues.webhooks import (
     Claim,
     DueMessage,
     LineRequest,
-    Outcome,
+    MessageOutcome,
     claim,
     hasten,
     record,
@@ -109,8 +109,8 @@ def messages(claimed: Claim, webhook_id: str) -> list[list[str]]:
     return [[message.id for message in group] for _, group in claimed.lines[webhook_id].groups]
 
 
-def said(message: DueMessage, error: str | None = None, again: float = 60.0, *, hasten: bool = False) -> Outcome:
-    return Outcome(message.id, message.attempt, Attempt(message.at, 200, 5, error), again, hasten)
+def said(message: DueMessage, error: str | None = None, again: float = 60.0, *, hasten: bool = False) -> MessageOutcome:
+    return MessageOutcome(message.id, message.attempt, Attempt(message.at, 200, 5, error), again, hasten)
 
 
 async def test_a_long_line_costs_a_claim_and_a_record_no_more_than_a_short_one(connection: Any) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import fetch_one
 
-Kind = Literal["offer.created", "offer.closed", "message"]
+PushKind = Literal["offer.created", "offer.closed", "message"]
 
 TIMEOUT_SECONDS: Final = 5.0
 SOONEST_SECONDS: Final = 1.0
@@ -143,7 +143,7 @@ class NoticeToSend(Struct, frozen=True):
     """
 
     id: str
-    kind: Kind
+    kind: PushKind
     driver_id: str
     delivery_id: str | None
     offer_id: str | None

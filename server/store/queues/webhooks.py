@@ -232,7 +232,7 @@ class Claim(Struct, frozen=True):
     put_off: int
 
 
-class Outcome(Struct, frozen=True):
+class MessageOutcome(Struct, frozen=True):
     """The result of the `number`th attempt for a message. If it failed, the next attempt is in some seconds. With
     `hasten`, the messages behind it with the same key become due.
     """
@@ -338,7 +338,7 @@ async def hasten(connection: Connection, webhook_id: str) -> bool:
     return int(done.rpartition(" ")[2]) == HASTENED
 
 
-async def record(connection: Connection, outcomes: Sequence[Outcome]) -> dict[str, bool]:
+async def record(connection: Connection, outcomes: Sequence[MessageOutcome]) -> dict[str, bool]:
     """Record the results of attempts, at most one for each message. Returns which were recorded and whether that parked
     them; another node has the rest. Raises what the database raises.
     """

@@ -25,7 +25,7 @@ WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURN
   AND ($3::int IS NULL OR (worst.rank, d.risk_since, d.id) > ($3, $4::timestamptz, $5::uuid))
 ORDER BY worst.rank, d.risk_since, d.id LIMIT $6"""
 
-Place = tuple[int, datetime, str]
+Rank = tuple[int, datetime, str]
 """Where a row stands in the list: how bad its worst risk is (1 is the worst), since when it is at risk, its id."""
 
 
@@ -45,7 +45,7 @@ class AtRiskRow(Struct, frozen=True):
     risk_since: datetime
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Rank:
         """Where it stands in the list."""
         return self.rank, self.risk_since, self.delivery_id
 
@@ -54,7 +54,7 @@ class AtRiskRow(Struct, frozen=True):
         return sorted(self.risks, key=lambda risk: WORST_FIRST.index(risk.code))
 
 
-async def read_at_risk(pool: Pool, zone: str | None, after: Place | None, limit: int) -> list[AtRiskRow]:
+async def read_at_risk(pool: Pool, zone: str | None, after: Rank | None, limit: int) -> list[AtRiskRow]:
     """The worst first, among the same risk the longest; those after the place `after`. Raises DatabaseAway."""
     place = after or (None, None, None)
     rows = await fetch(pool, AT_RISK, list(WORST_FIRST), zone, *place, limit)

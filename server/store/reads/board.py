@@ -242,7 +242,7 @@ class BoardNews(Struct, frozen=True):
     everything: bool
 
 
-Drivers = list[tuple[BoardDriver, DriverContact]]
+ShownDrivers = list[tuple[BoardDriver, DriverContact]]
 
 
 async def start(pool: Pool) -> str:
@@ -278,7 +278,7 @@ async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[Boar
     return [BoardDelivery(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
 
 
-async def shown_drivers(pool: Pool) -> Drivers:
+async def shown_drivers(pool: Pool) -> ShownDrivers:
     """Everybody at work or with work, and who was until a short while ago."""
     return [_driver(row) for row in await fetch(pool, SHOWN_DRIVERS, SHOWN_LIMIT)]
 
@@ -309,12 +309,12 @@ async def deliveries_beyond(
     return [BoardDelivery(*row) for row in rows]
 
 
-async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> Drivers:
-    """Drivers by name, in this zone (empty: any), with all these words (in lower case), except the known ids."""
+async def drivers_beyond(pool: Pool, zone: str, words: list[str], known: list[str]) -> ShownDrivers:
+    """ShownDrivers by name, in this zone (empty: any), with all these words (in lower case), except the known ids."""
     return [_driver(row) for row in await fetch(pool, BEYOND_DRIVERS, zone, words, known, BEYOND_LIMIT)]
 
 
-async def drivers(pool: Pool, ids: Iterable[str]) -> Drivers:
+async def drivers(pool: Pool, ids: Iterable[str]) -> ShownDrivers:
     """These, in whatever state."""
     return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
 

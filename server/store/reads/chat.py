@@ -22,6 +22,6 @@ async def read_chat(pool: Pool, driver_id: str, before: tuple[datetime, str] | N
     return [ChatMessage(*row) for row in await fetch(pool, CHAT, driver_id, at, message_id, limit)]
 
 
-async def drivers_at_work(pool: Pool, zone: str | None) -> list[str]:
+async def ids_at_work(pool: Pool, zone: str | None) -> list[str]:
     """The ids of all drivers on shift, in a zone if given. Raises DatabaseAway."""
     return [row[0] for row in await fetch(pool, AT_WORK, zone)]

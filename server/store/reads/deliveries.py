@@ -13,7 +13,7 @@ from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import NEAREST, nearest_of
-from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_of, delivery_of
+from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_from, delivery_from
 
 _COLUMNS: Final = f"""
 SELECT {DELIVERY_COLUMNS},
@@ -61,8 +61,8 @@ class TimelineEvent(Struct, frozen=True):
 def _delivery(row: Any) -> Delivery:
     """With the assignment only that counts now, and no offers."""
     wait = structs.replace(Unassigned(*row[46:58]), nearest=nearest_of(row[58])) if row[46] is not None else None
-    assignments = {row[59]: assignment_of(row[59:78])} if row[59] is not None else {}
-    return delivery_of(row, wait, assignments)
+    assignments = {row[59]: assignment_from(row[59:78])} if row[59] is not None else {}
+    return delivery_from(row, wait, assignments)
 
 
 async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from server.dispatch.model import ActorType, Availability, Driver
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
-from server.store.rows import DRIVER_COLUMNS, driver_of
+from server.store.rows import DRIVER_COLUMNS, driver_from
 from server.store.tables import Driver as Row
 from server.store.typed import is_there
 
@@ -45,14 +45,14 @@ class AvailabilityChange(Struct, frozen=True):
 async def read_driver(pool: Pool, driver_id: str) -> Driver | None:
     """The driver, with the stored position and last call."""
     row = await fetch_one(pool, ONE, driver_id)
-    return driver_of(row) if row is not None else None
+    return driver_from(row) if row is not None else None
 
 
-async def read_drivers(
+async def find_drivers(
     pool: Pool, availability: str | None, zone: str | None, before: str | None, limit: int
 ) -> list[Driver]:
     """Newest first, of an availability and a zone if given, those registered before the driver `before`."""
-    return [driver_of(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
+    return [driver_from(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
 
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:

@@ -139,6 +139,6 @@ def start_of(at: datetime, zone: tzinfo, *, by_day: bool) -> datetime:
     return (local.replace(hour=0) if by_day else local).astimezone(UTC)
 
 
-async def read_zones(pool: Pool) -> list[str]:
+async def zone_names(pool: Pool) -> list[str]:
     """The zones that have deliveries, by name."""
     return [row[0] for row in await fetch(pool, ZONES)]

@@ -20,8 +20,8 @@ from server.store.queues.stream_notices import LONGEST_HOURS
 from server.texts.speech import said
 
 To = Literal["ops", "customer", "driver"]
-Outcome = Literal["pending", "sent", "received", "failed"]
-Kind = Literal[
+NoticeStatus = Literal["pending", "sent", "received", "failed"]
+NoticeKind = Literal[
     "delivery.escalated",
     "ticket.created",
     "alert.raised",
@@ -45,7 +45,7 @@ TO: Final[dict[Source, tuple[To, ...]]] = {
     "stream": ("driver",),
 }
 """The possible recipients of each source."""
-KINDS: Final[dict[Source, tuple[Kind, ...]]] = {
+KINDS: Final[dict[Source, tuple[NoticeKind, ...]]] = {
     "notice": ("delivery.escalated", "alert.raised", "alert.resolved", "driver.message_sent"),
     "message": ("delivery.assigned", "delivery.escalated", "ticket.created", "alert.raised", "alert.resolved"),
     "offer": ("offer.created",),
@@ -140,9 +140,9 @@ class Notice(Struct, frozen=True):
 
     id: str
     to: To
-    kind: Kind
+    kind: NoticeKind
     channel: str | None
-    outcome: Outcome
+    outcome: NoticeStatus
     at: datetime
     sent_at: datetime | None
     received_at: datetime | None
@@ -201,25 +201,25 @@ class NoticeFilter(Struct, frozen=True):
     """A filter: recipient, kind, status, zone, delivery or alert, and earliest time."""
 
     to: To | None = None
-    kind: Kind | None = None
-    outcome: Outcome | None = None
+    kind: NoticeKind | None = None
+    outcome: NoticeStatus | None = None
     zone: str | None = None
     delivery_id: str | None = None
     since: datetime | None = None
     alert_id: str | None = None
 
 
-Key = tuple[datetime, str]
-Position = tuple[Key | None, ...]
+NoticeKey = tuple[datetime, str]
+NoticePosition = tuple[NoticeKey | None, ...]
 """The last notice from each source, None if there was none yet."""
-START: Final[Position] = (None,) * len(SOURCES)
+START: Final[NoticePosition] = (None,) * len(SOURCES)
 
 
 class NoticePage(Struct, frozen=True):
     """Notices, the newest first, and where to read on if there are more."""
 
     notices: list[Notice]
-    next: Position | None
+    next: NoticePosition | None
 
 
 def _lowest_id(at: datetime) -> str:
@@ -234,7 +234,7 @@ def _may_have(source: Source, wanted: NoticeFilter) -> bool:
     return (wanted.to is None or wanted.to in TO[source]) and (wanted.kind is None or wanted.kind in KINDS[source])
 
 
-def _chosen(source: Source, wanted: NoticeFilter, after: Key | None) -> tuple[str, list[Any]]:
+def _chosen(source: Source, wanted: NoticeFilter, after: NoticeKey | None) -> tuple[str, list[Any]]:
     """The filtered rows of a source, and the values of `$1…`."""
     conditions: list[str] = []
     values: list[Any] = []
@@ -266,7 +266,7 @@ def _chosen(source: Source, wanted: NoticeFilter, after: Key | None) -> tuple[st
     return f"FROM ({_QUERIES[source]}) s{where}", values  # the query is made of constants
 
 
-def page_of(source: Source, wanted: NoticeFilter, after: Key | None, limit: int) -> tuple[str, list[Any]]:
+def page_of(source: Source, wanted: NoticeFilter, after: NoticeKey | None, limit: int) -> tuple[str, list[Any]]:
     """The statement for the newest rows of a source after `after`, and its values."""
     chosen, values = _chosen(source, wanted, after)
     order = "s.id DESC" if source in _BY_ID else "s.at DESC, s.id DESC"
@@ -279,7 +279,7 @@ def counts_of(source: Source, wanted: NoticeFilter) -> tuple[str, list[Any]]:
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values
 
 
-async def read_notices(pool: Pool, wanted: NoticeFilter, after: Position, limit: int) -> NoticePage:
+async def read_notices(pool: Pool, wanted: NoticeFilter, after: NoticePosition, limit: int) -> NoticePage:
     """The newest of all sources after this position. Raises DatabaseAway."""
     found: list[list[tuple[Notice, int]]] = []
     for place, source in enumerate(SOURCES):
@@ -305,9 +305,9 @@ def _notice(row: Any) -> Notice:
     return Notice(*row[: len(Notice.__struct_fields__)])
 
 
-async def count_notices(pool: Pool, wanted: NoticeFilter) -> dict[To, dict[Outcome, int]]:
+async def count_notices(pool: Pool, wanted: NoticeFilter) -> dict[To, dict[NoticeStatus, int]]:
     """The number of notices by recipient and status. Raises DatabaseAway."""
-    counts: dict[To, dict[Outcome, int]] = {to: dict.fromkeys(get_args(Outcome), 0) for to in get_args(To)}
+    counts: dict[To, dict[NoticeStatus, int]] = {to: dict.fromkeys(get_args(NoticeStatus), 0) for to in get_args(To)}
     for source in SOURCES:
         if _may_have(source, wanted):
             sql, values = counts_of(source, wanted)

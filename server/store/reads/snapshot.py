@@ -26,9 +26,9 @@ from server.store.rows import (
     ASSIGNMENT_COLUMNS,
     DELIVERY_COLUMNS,
     DRIVER_COLUMNS,
-    assignment_of,
-    delivery_of,
-    driver_of,
+    assignment_from,
+    delivery_from,
+    driver_from,
 )
 from server.store.servers import DATABASE_ERRORS
 
@@ -128,7 +128,7 @@ class Snapshots:
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
     now = row[1]
-    driver = driver_of(row[2:30])
+    driver = driver_from(row[2:30])
     offers = []
     if row[30] is not None:
         offer = Offer(*(*row[30:35], Raw(row[35].encode()), *row[36:38]))
@@ -146,4 +146,4 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
 
 
 def _driven(row: Any) -> DrivenAssignmentView:
-    return driven_assignment_view(assignment_of(row[38:57]), delivery_of(row[57:103], None, {}))
+    return driven_assignment_view(assignment_from(row[38:57]), delivery_from(row[57:103], None, {}))

@@ -103,7 +103,7 @@ class OpenAlert(Struct, frozen=True):
     acknowledged: bool
 
 
-async def read_zones(pool: Pool, window_minutes: int) -> list[ZoneNumbersRow]:
+async def read_zone_numbers(pool: Pool, window_minutes: int) -> list[ZoneNumbersRow]:
     """Every zone in which anything waits or ended in the window. Raises DatabaseAway."""
     rows = await fetch(pool, NUMBERS, window_minutes, LONGEST_OFFER.total_seconds())
     return [ZoneNumbersRow(*row) for row in rows]
@@ -114,7 +114,7 @@ async def read_numbers_now(pool: Pool, alerts: Iterable[tuple[str, str, str]], p
     wanted = list(alerts)
     if not wanted:
         return {}
-    zones = {row.zone: row.numbers for row in await read_zones(pool, policy.window_minutes)}
+    zones = {row.zone: row.numbers for row in await read_zone_numbers(pool, policy.window_minutes)}
     numbers = {
         (measured.kind, zone): measured.value
         for zone in {zone for _, _, zone in wanted}

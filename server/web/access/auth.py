@@ -35,7 +35,7 @@ AHEAD_SECONDS: Final = 60
 GRACE_SECONDS: Final = 30
 """A token is accepted for this long after its `exp`."""
 
-Connection = ASGIConnection[Any, Any, Any, Any]
+AsgiConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 class Principal(Struct, frozen=True):
@@ -144,7 +144,7 @@ def mint_token(secret: str, role: Role, subject: str, seconds: float, device: st
     return jwt.encode(claims, secret, algorithm=ALGORITHM), expires_at
 
 
-async def principal_of(connection: Connection) -> Principal:
+async def principal_of(connection: AsgiConnection) -> Principal:
     """The caller of this request, by its token or API key, otherwise by its session cookie. Raises 401, 403 for an
     unsafe request with a cookie but without its CSRF token, or DatabaseAway.
     """
@@ -185,7 +185,7 @@ def hashed(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def address_of(connection: Connection) -> str:
+def address_of(connection: AsgiConnection) -> str:
     """Where a request comes from; behind a trusted proxy what it says."""
     return connection.client.host if connection.client is not None else ""
 

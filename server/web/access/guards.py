@@ -6,7 +6,7 @@ from litestar.handlers import BaseRouteHandler
 
 from server.ids import canonical
 from server.texts.speech import later
-from server.web.access.auth import Connection, Role, principal_of
+from server.web.access.auth import AsgiConnection, Role, principal_of
 from server.web.http.errors import forbidden
 
 
@@ -23,7 +23,7 @@ class Guard:
         self._allowed = frozenset(roles)
         self._driver = driver
 
-    async def __call__(self, connection: Connection, _: BaseRouteHandler) -> None:
+    async def __call__(self, connection: AsgiConnection, _: BaseRouteHandler) -> None:
         """Raises 401 or 403."""
         principal = await principal_of(connection)
         connection.scope["user"] = principal

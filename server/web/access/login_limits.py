@@ -77,8 +77,8 @@ class Tries:
         return len(self._buckets)
 
 
-Kind = Literal["device", "pair", "network", "name"]
-Counted = tuple[tuple[Kind, str], ...]
+LimitKind = Literal["device", "pair", "network", "name"]
+Counted = tuple[tuple[LimitKind, str], ...]
 
 
 class Try(Struct, frozen=True):
@@ -111,7 +111,7 @@ class LoginLimits:
         self._pairs = Tries(PAIR_TRIES)
         self._addresses = Tries(ADDRESS_TRIES)
         self._names = Tries(NAME_TRIES, NAME_WINDOW_SECONDS)
-        self._of: dict[Kind, Tries] = {
+        self._of: dict[LimitKind, Tries] = {
             "device": self._devices,
             "pair": self._pairs,
             "network": self._addresses,

@@ -10,11 +10,11 @@ import hashlib
 import hmac
 import secrets
 import time
-from typing import Any, Final
+from typing import Final
 
-from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 
+from server.web.access.auth import AsgiConnection
 from server.web.access.login_limits import normalized
 from server.web.access.sessions import Sessions
 
@@ -26,8 +26,6 @@ MARKS: Final = 4
 """How many users of one browser are remembered; the last login comes first."""
 COOKIE_LIMIT: Final = 500
 
-Connection = ASGIConnection[Any, Any, Any, Any]
-
 
 class LoginMarks:
     """Makes and reads the marks of browsers."""
@@ -36,14 +34,14 @@ class LoginMarks:
         self._sessions = sessions
         self._keys = [hashlib.sha256(b"callboard device\0" + secret.encode()).digest() for secret in secrets_]
 
-    def known(self, connection: Connection, name: str) -> str | None:
+    def known(self, connection: AsgiConnection, name: str) -> str | None:
         """The id of this browser in its mark for this name, if it has a valid one."""
         for mark in self._marks(connection):
             if self._is_good(mark, name):
                 return mark.split(".")[0]
         return None
 
-    def cookie(self, connection: Connection, name: str) -> Cookie:
+    def cookie(self, connection: AsgiConnection, name: str) -> Cookie:
         """After a login: the browser's marks with a new one for this name, under what it was called before."""
         called = self.known(connection, name) or secrets.token_urlsafe(12)
         others = [mark for mark in self._marks(connection) if not self._is_good(mark, name)]
@@ -58,10 +56,10 @@ class LoginMarks:
             secure=self._sessions.is_secure(connection),
         )
 
-    def _name(self, connection: Connection) -> str:
+    def _name(self, connection: AsgiConnection) -> str:
         return SECURE_COOKIE if self._sessions.is_secure(connection) else COOKIE
 
-    def _marks(self, connection: Connection) -> list[str]:
+    def _marks(self, connection: AsgiConnection) -> list[str]:
         text = connection.cookies.get(self._name(connection), "")
         if not text or len(text) > COOKIE_LIMIT or not text.isascii():
             return []

@@ -14,7 +14,6 @@ from typing import Any, Final, cast
 
 import structlog
 from litestar import Request
-from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from server.store.query import DatabaseAway
@@ -28,7 +27,7 @@ from server.store.sessions import (
 )
 from server.store.users import PersonRole
 from server.tasks import wait_until_set
-from server.web.access.auth import Principal, hashed
+from server.web.access.auth import AsgiConnection, Principal, hashed
 from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.forms import read_fields
 
@@ -55,8 +54,6 @@ FORM: Final = "form"
 
 
 log = structlog.get_logger(__name__)
-
-Connection = ASGIConnection[Any, Any, Any, Any]
 
 
 class LoginSession(Struct, frozen=True):
@@ -88,7 +85,7 @@ class Sessions:
 
     # Finding
 
-    async def of(self, connection: Connection) -> LoginSession | None:
+    async def of(self, connection: AsgiConnection) -> LoginSession | None:
         """The session of a request, by its cookie. Raises DatabaseAway if that cannot be found out now."""
         state = connection.scope["state"]
         if "session" not in state:
@@ -96,7 +93,7 @@ class Sessions:
             state["session"] = await self.find(token) if token else None
         return cast("LoginSession | None", state["session"])
 
-    async def principal(self, connection: Connection) -> Principal | None:
+    async def principal(self, connection: AsgiConnection) -> Principal | None:
         """Who makes a request, by its cookie. Unsafe ones need the CSRF token. Raises 403 or DatabaseAway."""
         session = await self.of(connection)
         if session is None:
@@ -179,7 +176,7 @@ class Sessions:
 
     # Requests that last
 
-    def on_end(self, connection: Connection, over: Callable[[], None]) -> Callable[[], None]:
+    def on_end(self, connection: AsgiConnection, over: Callable[[], None]) -> Callable[[], None]:
         """Call `over` once when the session (or the token) of this request ends; the returned function undoes this.
 
         For streams: a user who loses their access loses their streams within a second.
@@ -220,11 +217,11 @@ class Sessions:
 
     # Cookies and CSRF tokens
 
-    def is_secure(self, connection: Connection) -> bool:
+    def is_secure(self, connection: AsgiConnection) -> bool:
         """Whether the cookie is to be sent over https only."""
         return self._secure or connection.scope["scheme"] in ("https", "wss")
 
-    def cookie_name(self, connection: Connection) -> str:
+    def cookie_name(self, connection: AsgiConnection) -> str:
         """With the prefix, other hosts of the domain cannot set it."""
         return SECURE_COOKIE if self.is_secure(connection) else COOKIE
 
@@ -243,7 +240,7 @@ class Sessions:
             hmac.compare_digest(signature, _signature(key, nonce, session)) for key in self._csrf_keys
         )
 
-    async def check_csrf(self, connection: Connection, session: LoginSession) -> None:
+    async def check_csrf(self, connection: AsgiConnection, session: LoginSession) -> None:
         """Check that a request has a CSRF token of its session. Raises 403."""
         for header in CSRF_HEADERS:
             given = connection.headers.get(header)

@@ -13,7 +13,7 @@ from server.dispatch import refusals as r
 from server.dispatch.model import ChatMessage
 from server.dispatch.refusals import Refusal
 from server.ids import derived_id, new_id
-from server.store.reads.chat import drivers_at_work, read_chat
+from server.store.reads.chat import ids_at_work, read_chat
 from server.store.reads.drivers import driver_exists
 from server.web.access.guards import OPS, THE_DRIVER, VIEWERS
 from server.web.api import answers as a
@@ -100,9 +100,7 @@ async def send_to_all(request: Call) -> ASGIResponse:
     """
     new = await TO_ALL.of(request)
     node = node_of(request)
-    drivers = await drivers_at_work(
-        pool_of(request), await zone_of_query(node, UNSET if new.zone is None else new.zone)
-    )
+    drivers = await ids_at_work(pool_of(request), await zone_of_query(node, UNSET if new.zone is None else new.zone))
     refusals = 0
     for start in range(0, len(drivers), TOGETHER):
         part = [

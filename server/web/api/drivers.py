@@ -14,7 +14,7 @@ from server.dispatch.model import Driver
 from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
-from server.store.reads.drivers import driver_exists, read_driver, read_drivers
+from server.store.reads.drivers import driver_exists, find_drivers, read_driver
 from server.web.access.auth import mint_token
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_VIEWERS, VIEWERS
 from server.web.api import answers as a
@@ -111,7 +111,7 @@ async def register_driver(request: Call) -> ASGIResponse:
 async def list_drivers(request: Call) -> ASGIResponse:
     query = DRIVERS.of(request)
     node = node_of(request)
-    found = await read_drivers(
+    found = await find_drivers(
         node.database.pool,
         given(query.availability),
         await zone_of_query(node, query.zone),

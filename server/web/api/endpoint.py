@@ -19,7 +19,7 @@ from server.contract.half_characters import MESSAGE as HALF_CHARACTER
 from server.contract.half_characters import half_character_in
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.web.access.auth import Connection, Principal
+from server.web.access.auth import AsgiConnection, Principal
 from server.web.access.guards import Guard
 from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found
 from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
@@ -260,7 +260,7 @@ def id_in_path(text: str) -> str:
 class ApiHandler(HTTPRouteHandler):
     """A handler that passes itself to its guards. Litestar would copy it for every guard of every request."""
 
-    async def authorize_connection(self, connection: Connection) -> None:
+    async def authorize_connection(self, connection: AsgiConnection) -> None:
         """Run the guards."""
         for guard in self.resolve_guards():
             await guard(connection, self)  # type: ignore[misc]

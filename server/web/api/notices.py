@@ -24,7 +24,7 @@ QUERY: Final = Query(s.NoticesQuery)
 
 _Id = Annotated[str, Meta(pattern=s.UUID_PATTERN, max_length=36)]
 _Key = tuple[Annotated[datetime, Meta(tz=True)], _Id] | None
-BY_SOURCE: Final = Pager[record.Position](tuple[_Key, _Key, _Key, _Key, _Key])
+BY_SOURCE: Final = Pager[record.NoticePosition](tuple[_Key, _Key, _Key, _Key, _Key])
 
 
 @endpoint(

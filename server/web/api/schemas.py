@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.messages import Lat, Lon
-from server.dispatch.model import Availability, DeliveryStatus, ProofKind, Stop
+from server.dispatch.model import Availability, DeliveryStatus, ProofKind, StopKind
 from server.dispatch.money import EXPONENTS
 
 # Declared here but checked by `Body`, which refuses NUL at a fraction of the cost of a pattern.
@@ -230,7 +230,7 @@ class Action(_Given, frozen=True, kw_only=True):
 class Arrival(Action, frozen=True, kw_only=True):
     """Where the driver has arrived: at the store or at the customer."""
 
-    where: Stop
+    where: StopKind
 
 
 class HandoverProof(_Given, frozen=True):

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server.node import Node
 from server.store.leases import DISPATCHER, lease_state
 from server.store.query import DatabaseAway
-from server.web.access.auth import Connection, bearer
+from server.web.access.auth import AsgiConnection, bearer
 from server.web.api.endpoint import answer, endpoint
 from server.web.http.errors import unauthorized
 from server.worker_metrics import exposition
@@ -26,7 +26,7 @@ TAG: Final = "System"
 CHECK_SECONDS: Final = 1.0
 
 
-State = Literal["up", "down"]
+UpOrDown = Literal["up", "down"]
 
 
 class Components(Struct, frozen=True):
@@ -34,10 +34,10 @@ class Components(Struct, frozen=True):
     an S3-compatible store.
     """
 
-    database: State
-    redis: State
-    dispatcher: State
-    proofs: State | UnsetType = UNSET
+    database: UpOrDown
+    redis: UpOrDown
+    dispatcher: UpOrDown
+    proofs: UpOrDown | UnsetType = UNSET
 
 
 class Health(Struct, frozen=True):
@@ -72,7 +72,7 @@ async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 async def health(node: Node) -> Health:
     """The health of a node. It is down without a writable database, and while it stops."""
-    database: State = "up"
+    database: UpOrDown = "up"
     dispatched = False
     try:
         async with asyncio.timeout(CHECK_SECONDS):
@@ -84,9 +84,9 @@ async def health(node: Node) -> Health:
                 database = "down"
     except (DatabaseAway, TimeoutError):
         database = "down"
-    redis: State = "up" if node.bus.connected else "down"
-    dispatcher: State = "up" if dispatched else "down"
-    proofs: State | UnsetType = UNSET
+    redis: UpOrDown = "up" if node.bus.connected else "down"
+    dispatcher: UpOrDown = "up" if dispatched else "down"
+    proofs: UpOrDown | UnsetType = UNSET
     if node.object_store is not None:
         proofs = "up" if node.object_store.problem is None else "down"
     components = Components(database, redis, dispatcher, proofs)
@@ -95,7 +95,7 @@ async def health(node: Node) -> Health:
     return Health("ok" if redis == dispatcher == "up" and proofs != "down" else "degraded", components)
 
 
-async def may_scrape(connection: Connection, _: BaseRouteHandler) -> None:
+async def may_scrape(connection: AsgiConnection, _: BaseRouteHandler) -> None:
     """Requires the metrics token, if the settings have one."""
     wanted = connection.app.state.settings.metrics_token
     given = bearer(connection.scope["headers"])

@@ -19,7 +19,7 @@ from server.contract.words import REASONS, words
 from server.node import Node
 from server.settings import time_zone_of
 from server.store.query import database_errors
-from server.store.reads.insights import read_groups, read_zones
+from server.store.reads.insights import read_groups, zone_names
 from server.texts.speech import said, spoken
 from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import Call
@@ -87,7 +87,7 @@ async def insights_screen(request: Call) -> ASGIResponse:
     window, zone = _window_and_zone(request)
     reader: InsightsReader = request.app.state.insights
     found = await reader.read(node, window, zone)
-    zones = await read_zones(node.database.pool)
+    zones = await zone_names(node.database.pool)
     if zone is not None and zone not in zones:
         zones.append(zone)
     return await page(

@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 
 from server.ids import canonical
 from server.store.reads import notices as record
-from server.store.reads.insights import read_zones
+from server.store.reads.insights import zone_names
 from server.texts.speech import later, said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
@@ -33,13 +33,13 @@ HOURS: Final = {
 LIVE_HOURS: Final = ("1", "24")
 """Longer windows are read once, not again and again."""
 TO: Final[dict[record.To, str]] = {"ops": later("Ops"), "customer": later("Customers"), "driver": later("Drivers")}
-OUTCOMES: Final[dict[record.Outcome, str]] = {
+OUTCOMES: Final[dict[record.NoticeStatus, str]] = {
     "received": later("received"),
     "sent": later("sent"),
     "pending": later("pending"),
     "failed": later("failed"),
 }
-KINDS: Final[dict[record.Kind, str]] = {
+KINDS: Final[dict[record.NoticeKind, str]] = {
     "delivery.escalated": later("Escalation"),
     "alert.raised": later("Alert raised"),
     "alert.resolved": later("Alert resolved"),
@@ -53,7 +53,7 @@ KINDS: Final[dict[record.Kind, str]] = {
     "offer.closed": later("Offer closed"),
 }
 assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
-    set(get_args(kind)) for kind in (record.To, record.Outcome, record.Kind)
+    set(get_args(kind)) for kind in (record.To, record.NoticeStatus, record.NoticeKind)
 )
 
 
@@ -79,8 +79,8 @@ async def _shown(request: Call) -> dict[str, Any]:
     delivery_id = canonical(chosen_of(request, "delivery") or "")
     wanted = record.NoticeFilter(
         cast(record.To | None, chosen_of(request, "to", TO)),
-        cast(record.Kind | None, chosen_of(request, "kind", KINDS)),
-        cast(record.Outcome | None, chosen_of(request, "outcome", OUTCOMES)),
+        cast(record.NoticeKind | None, chosen_of(request, "kind", KINDS)),
+        cast(record.NoticeStatus | None, chosen_of(request, "outcome", OUTCOMES)),
         chosen_of(request, "zone"),
         delivery_id,
         since=None if delivery_id else node.clock.now() - timedelta(hours=int(hours)),
@@ -108,7 +108,7 @@ async def _shown(request: Call) -> dict[str, Any]:
         "chosen": chosen,
         "hours": hours,
         "counts": counts,
-        "zones": await read_zones(pool),
+        "zones": await zone_names(pool),
         "address": lambda **changes: address(PATH, **(chosen | changes)),
         "windows": HOURS,
         "all_to": TO,

@@ -17,8 +17,8 @@ from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import canonical
 from server.settings import time_zone_of
 from server.store.query import DatabaseAway, database_errors
-from server.store.reads.deliveries import DeliveryFilter, has_index_of_words, find_deliveries, read_scheduled
-from server.store.reads.drivers import read_drivers, read_names
+from server.store.reads.deliveries import DeliveryFilter, find_deliveries, has_index_of_words, read_scheduled
+from server.store.reads.drivers import find_drivers, read_names
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
@@ -168,7 +168,7 @@ async def _drivers_of(request: Call, deliveries: Sequence[Delivery]) -> dict[str
 async def _choices(request: Call, chosen: str) -> list[tuple[str, str]]:
     """The drivers to choose from, by name; also the chosen one if there are more."""
     pool = node_of(request).database.pool
-    names = {driver.id: driver.name for driver in await read_drivers(pool, None, None, None, DRIVERS_LISTED)}
+    names = {driver.id: driver.name for driver in await find_drivers(pool, None, None, None, DRIVERS_LISTED)}
     known = canonical(chosen)
     if known is not None and known not in names:
         names |= await read_names(pool, [known])

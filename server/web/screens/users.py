@@ -50,7 +50,7 @@ async def add(request: Call) -> ASGIResponse:
         if problem.kind.status not in (409, 422):
             raise
         return await _people(
-            request, problem.kind.status, problem=in_words(problem), filled_name=name, filled_role=role
+            request, problem.kind.status, problem=form_problem(problem), filled_name=name, filled_role=role
         )
     if password:
         return see_other(
@@ -97,11 +97,11 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
-        return await _person(request, person, problem.kind.status, problem=in_words(problem))
+        return await _person(request, person, problem.kind.status, problem=form_problem(problem))
     return see_other(f"/users/{person.id}", flash(request, "good", text))
 
 
-def in_words(problem: Problem) -> str:
+def form_problem(problem: Problem) -> str:
     """A problem as a sentence beside the form."""
     errors: list[Any] = problem.more.get("errors", [])
     text = said(errors[0].message if errors else problem.detail)

@@ -22,7 +22,7 @@ from server.web.http.calls import node_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, read_form
 from server.web.screens.shell import flash, page, see_other
-from server.web.screens.users import in_words
+from server.web.screens.users import form_problem
 
 SHOWN_LIMIT: Final = 500
 FIELDS: Final = ("key", "name", "helped_by", "shape")
@@ -53,7 +53,7 @@ async def change(request: Call) -> ASGIResponse:
     except Problem as problem:
         if problem.kind.status not in (404, 409, 422):
             raise
-        return await _zones(request, problem.kind.status, problem=in_words(problem), filled=filled)
+        return await _zones(request, problem.kind.status, problem=form_problem(problem), filled=filled)
     return see_other("/zones", flash(request, "good", text))
 
 
