@@ -15,7 +15,7 @@ SHAPE = {
     "acceptedOfferId", "offerAcceptanceCount", "escalationLevel", "searchRadiusKm", "assignment", "version",
     "requirements", "promisedAt", "proofRequired", "pin", "tipCents", "readyAt", "heldUntil", "estimatedPickupAt",
     "estimatedDeliveryAt", "arrivedAt", "risk", "risks", "riskLevel", "warnings", "trackingUrl", "failure", "proofs",
-    "failureReason",
+    "failureReason", "restorableUntil",
 }  # fmt: skip
 
 
