@@ -1,6 +1,7 @@
 """The plan: who gets what, what is held, why the rest waits, and what is true of every plan."""
 
 import copy
+import math
 import random
 from datetime import timedelta
 from typing import Any
@@ -55,6 +56,35 @@ def test_all_together_wait_as_little_as_possible() -> None:
         SOUP: DORA,
         CAKE: DAN,
     }
+
+
+@pytest.mark.parametrize(("leaves", "stays"), [("Dan", "Dora"), ("Dora", "Dan")])
+def test_of_two_drivers_the_one_whose_shift_ends_first_is_used(leaves: str, stays: str) -> None:
+    drivers = [driver_at(leaves, 5, shift_ends_at=NOW + minutes(60)), driver_at(stays, -5)]
+    assert pairs(planned(a_fleet(drivers, [order_at("soup", 0, 9)]))) == {SOUP: id_of(leaves)}
+
+
+@pytest.mark.parametrize(("busy_at", "leaves"), [(3, DORA), (-3, DAN)])
+def test_of_two_drivers_the_one_near_a_busy_store_stays(busy_at: float, leaves: str) -> None:
+    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", -1)], [])
+    for name in "abcdef":
+        fleet.put_delivery(order_at(name, busy_at, 9))
+        fleet.put_delivery(order_at(name, busy_at, 9, status="DELIVERED"))
+    fleet.put_delivery(order_at("soup", 0, 9))
+    assert pairs(planned(fleet)) == {SOUP: leaves}
+
+
+def test_the_pace_of_a_store_fades_and_is_forgotten() -> None:
+    fleet = Fleet()
+    early, late = order_at("soup", 1, 9, ready=20), order_at("cake", 2, 9, ready=20)
+    late.created_at = NOW + timedelta(hours=5)
+    for _ in range(2):
+        fleet.put_delivery(early)
+    stores, rates = fleet.pace(AT + 3600)
+    assert stores.tolist() == [list(spot(1))]
+    assert rates.tolist() == [pytest.approx(1 / 3600 / math.e)]
+    fleet.put_delivery(late)
+    assert fleet.pace(AT)[0].tolist() == [list(spot(2))]
 
 
 def test_an_order_is_held_until_its_driver_must_leave() -> None:

@@ -4,12 +4,19 @@ Only committed rows and positions change it. It keeps the rows that it is given.
 """
 
 from datetime import datetime
+from math import exp
+from typing import Final
 
+import numpy as np
 from msgspec import Struct
 
 from server.dispatch.model import OVER, Delivery, Driver
-from server.dispatch.planning.runs import Spot
+from server.dispatch.planning.runs import Floats, Spot
 from server.dispatch.zones import NO_ZONES, Zones
+
+PACE_SECONDS: Final = 3600.0
+"""An order of so long ago counts e times less for the pace of its store."""
+FORGOTTEN_SECONDS: Final = 4 * PACE_SECONDS
 
 
 class Where(Struct, frozen=True):
@@ -37,6 +44,7 @@ class Fleet:
         self._jobs: dict[str, dict[str, Delivery]] = {}
         self._group: dict[str, dict[str, Delivery]] = {}
         self._driver_ids: dict[str, set[str]] = {}
+        self._pace: dict[Spot, tuple[float, float]] = {}
 
     def put_zones(self, zones: Zones) -> None:
         """The zones as they are after a commit."""
@@ -48,6 +56,8 @@ class Fleet:
         if delivery.status in OVER:
             self.deliveries.pop(delivery.id, None)
             return
+        if delivery.id not in self.deliveries:
+            self._count((delivery.pickup.lat, delivery.pickup.lon), delivery.created_at.timestamp())
         self.deliveries[delivery.id] = delivery
         offer = delivery.open_offer()
         had = offer if offer is not None else delivery.active_assignment()
@@ -59,6 +69,20 @@ class Fleet:
             return
         self._group[delivery.id] = group
         group[delivery.id] = delivery
+
+    def _count(self, store: Spot, at: float) -> None:
+        """One more order of a store. Stores without a recent order are forgotten."""
+        count, since = self._pace.pop(store, (0.0, at))
+        self._pace[store] = (1.0 + count * exp(min(0.0, since - at) / PACE_SECONDS), max(since, at))
+        oldest = next(iter(self._pace))
+        if self._pace[oldest][1] < at - FORGOTTEN_SECONDS:
+            del self._pace[oldest]
+
+    def pace(self, now: float) -> tuple[Floats, Floats]:
+        """The stores with recent orders, one a row (latitude, longitude), and how many orders a second each has."""
+        stores = np.array(list(self._pace)).reshape(-1, 2)
+        counts, since = np.array(list(self._pace.values())).reshape(-1, 2).T
+        return stores, counts * np.exp((since - now) / PACE_SECONDS) / PACE_SECONDS
 
     def put_driver(self, driver: Driver) -> None:
         """A driver as they are after a commit."""

@@ -59,6 +59,15 @@ POSTPONED_SECONDS: Final = 900.0
 """A delay for which a delivery goes to the next layer instead, where it can share a run with one of the first."""
 SOON_SECONDS: Final = 900.0
 """Goods that are ready sooner make that more expensive, by so many seconds at most if they are ready now."""
+SHIFT_PRICE: Final = 60.0
+"""How many seconds of delay it costs to use a driver whose shift ends late instead of one whose shift ends now."""
+LATE_SHIFT_SECONDS: Final = 7200.0
+"""A shift that ends so much later, or has no end, ends late."""
+EXPECTED_SECONDS: Final = 180.0
+"""The orders that stores are expected to place in this time count in the price of the driver who is nearest to them."""
+FARTHEST_SECONDS: Final = 3600.0
+"""A driver who would be at a store later than this is not near it, and neither is one whose shift is at its end."""
+SHIFT_END_SECONDS: Final = 600.0
 NOT_NOW: Final = 1e9
 """What it costs if a delivery that is not held is planned for a driver who can get no offer now: only if nobody can."""
 NEVER: Final = 1e12
@@ -272,6 +281,7 @@ class _Planning:
                     place = self._insertion(runs[index], jobs[row])
                     if place is not None:
                         places[row, index], costs[row, index] = place, place.cost
+        costs = np.where(costs < NEVER, costs + self._prices(runs), costs)
         now = np.array([run.driver_id in self.can_now for run in runs])
         for row, job in enumerate(jobs):
             if not self._may_be_held(self.fleet.deliveries[job.id]):
@@ -298,6 +308,24 @@ class _Planning:
             if delivery.requirements:
                 possible[row] &= [has_all(driver.tags, delivery.requirements) for driver in drivers]
         return possible
+
+    def _prices(self, runs: list[DriverRun]) -> Floats:
+        """What it costs later to use each driver now, in seconds of delay.
+
+        A driver who works for long can still be used after the others have gone. Orders that are expected of the stores
+        nearby (`Fleet.pace`) would be picked up by the next nearest driver instead.
+        """
+        ends, frees = np.array([run.end[0] for run in runs]), np.array([run.end[1] for run in runs])
+        offs = np.array([run.off for run in runs])
+        prices: Floats = SHIFT_PRICE * np.clip((offs - frees) / LATE_SHIFT_SECONDS, 0.0, 1.0)
+        stores, rates = self.fleet.pace(self.at)
+        if len(runs) < 2 or not len(stores):
+            return prices
+        arrives = self.travel.many(stores, ends) + np.maximum(0.0, frees - self.at)
+        arrives[:, offs < self.at + SHIFT_END_SECONDS] = FARTHEST_SECONDS
+        two = np.partition(np.minimum(arrives, FARTHEST_SECONDS), 1, axis=1)
+        longer = (two[:, 1] - two[:, 0]) * rates * EXPECTED_SECONDS
+        return prices + np.bincount(np.argmin(arrives, axis=1), longer, minlength=len(runs))
 
     def _radius_km(self, delivery: Delivery) -> float:
         wide = delivery.widened_at is not None
