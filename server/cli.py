@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, cast
@@ -45,9 +46,20 @@ SPEED_HELP: Final = "Factor for the rate of orders and the speed of drivers."
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _have_a_home()
     code = run(arguments)
     _flush()
     sys.exit(code)
+
+
+def _have_a_home() -> None:
+    """A user without a home folder, as in a container, gets the folder for temporary files: libraries look for their
+    cache there when they are imported, although nothing here writes one.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

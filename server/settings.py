@@ -6,6 +6,7 @@ All errors are reported together. This module opens no connection and starts not
 import os
 import re
 import secrets
+import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +30,8 @@ from server.texts.languages import LANGUAGES
 PREFIX: Final = "CALLBOARD_"
 TOML_FILE: Final = "callboard.toml"
 SECRET_BYTES: Final = 32
+ESCAPED: Final = "write / ? # [ ] @ and % in a password as %2F %3F %23 %5B %5D %40 and %25"
+SERVICE_ADDRESS: Final = re.compile(r"\s*(tcp|udp|sctp)://")
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of the curve; private keys are smaller."""
 
@@ -143,6 +147,12 @@ class Settings(BaseModel):
         """Whether Callboard runs its own PostgreSQL and Valkey."""
         return not self.database_url and not self.redis_url
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trimmed(cls, value: object) -> Any:
+        """A newline at the end, as `echo` and files have it, is no part of a secret or a URL."""
+        return value.strip() if isinstance(value, str) else value
+
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: str) -> str:
@@ -238,6 +248,7 @@ class _Sourced(BaseSettings, Settings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
+        env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         dotenv_filtering="only_existing",
         toml_file=TOML_FILE,
@@ -255,7 +266,19 @@ class _Sourced(BaseSettings, Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, dotenv_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Environment(settings_cls), dotenv_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, without what Kubernetes adds for a service with the name `callboard`."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        if SERVICE_ADDRESS.match(str(found.get("port", ""))):
+            del found["port"]
+            text = f"{PREFIX}PORT: ignored: Kubernetes sets it to the address of a service named callboard; use --port"
+            sys.stderr.write(f"callboard: {text}\n")
+        return found
 
 
 def _is_p256_key(text: str) -> bool:
@@ -270,8 +293,11 @@ def _of_scheme(value: str, example: str, *schemes: str) -> str:
         scheme = parts.scheme
         for host in parts.netloc.rpartition("@")[2].split(","):  # of a database there may be several
             _ = urlsplit(f"//{host}").port  # raises for what is no number
+        split = "@" not in parts.netloc and "@" in f"{parts.path}?{parts.query}#{parts.fragment}"
     except ValueError:
-        scheme = ""
+        scheme, split = "", "@" in value
+    if split and "https" not in schemes:
+        raise ValueError(f"must be a URL such as {example}; {ESCAPED}")
     if value and scheme not in schemes:
         raise ValueError(f"must be a URL such as {example}")
     return value

@@ -7,10 +7,11 @@ import threading
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from server.settings import BadSettings, Settings, kept_secret, load_settings
+from server.settings import ESCAPED, BadSettings, Settings, kept_secret, load_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -100,6 +101,80 @@ def test_urls_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
         "CALLBOARD_DATABASE_URL: must be a URL such as postgresql://user:password@host:5432/name",
         "CALLBOARD_REDIS_URL: must be a URL such as redis://host:6379/0",
     ]
+
+
+@pytest.mark.parametrize("password", ["pa/ss", "pa?ss", "pa#ss", "12#ss", "12/ss", "p[ss", "pa/s@s", "p:a/ss"])
+def test_a_password_that_breaks_its_url_is_named_without_a_part_of_it(
+    password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLBOARD_SECRET", SECRET)
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", f"postgresql://fleet:{password}@db:5432/name")
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", f"redis://:{password}@cache:6379/0")
+    assert sorted(mistakes()) == [
+        f"CALLBOARD_DATABASE_URL: must be a URL such as postgresql://user:password@host:5432/name; {ESCAPED}",
+        f"CALLBOARD_REDIS_URL: must be a URL such as redis://host:6379/0; {ESCAPED}",
+    ]
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", f"postgresql://fleet:{quote(password, '')}@db:5432/name")
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", f"redis://:{quote(password, '')}@cache:6379/0")
+    monkeypatch.setenv("CALLBOARD_MAP_TILES", "https://tiles.example/{z}/{x}/{y}@2x.png")
+    assert load_settings().redis_url == f"redis://:{quote(password, '')}@cache:6379/0"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t\n"])
+def test_a_newline_at_the_end_is_no_part_of_a_setting(folder: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    values = {
+        "SECRET": SECRET,
+        "SECRET_ACCEPTED": SECRET[::-1],
+        "REDIS_URL": "redis://h",
+        "METRICS_TOKEN": "m",
+        "PORT": "1",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(f"CALLBOARD_{name}", value + end)
+    (folder / "callboard.toml").write_text(f'database_url = "postgresql://h/x{end.encode("unicode_escape").decode()}"')
+    found = load_settings()
+    assert (found.secret, found.secret_accepted, found.metrics_token) == (SECRET, SECRET[::-1], "m")
+    assert (found.redis_url, found.database_url, found.port) == ("redis://h", "postgresql://h/x", 1)
+    monkeypatch.setenv("CALLBOARD_SECRET", SECRET[:-1] + end)
+    assert [line.split(":")[0] for line in mistakes()] == ["CALLBOARD_SECRET"], "blanks are no bytes of a secret"
+
+
+def test_a_file_of_notepad_is_read_from_its_first_line(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfCALLBOARD_PORT=1\r\nCALLBOARD_HOST=::1\r\n")
+    assert (load_settings().port, load_settings().host) == (1, "::1")
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8000", "udp://10.0.0.1:53", "tcp://[fd00::1]:8000", " sctp://h:1"])
+def test_the_address_of_a_service_is_no_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    monkeypatch.setenv("CALLBOARD_PORT", address)
+    monkeypatch.setenv("CALLBOARD_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("CALLBOARD_PORT_8000_TCP", "tcp://10.0.0.1:8000")
+    assert load_settings().port == 8000
+    assert "CALLBOARD_PORT: ignored: Kubernetes sets it" in capsys.readouterr().err
+    assert load_settings(port=9000).port == 9000
+    monkeypatch.setenv("CALLBOARD_PORT", "http://h")
+    assert [line.split(":")[0] for line in mistakes()] == ["CALLBOARD_PORT"]
+
+
+WITHOUT_HOME = """
+import pwd
+def nobody(uid):
+    raise KeyError(uid)
+pwd.getpwuid = nobody
+from server.cli import main
+main(["migrate"])
+"""
+
+
+def test_a_user_without_a_home_runs_commands(database_url: str, folder: Path) -> None:
+    """As user 10001 of a container."""
+    environment = {"PATH": os.defpath, "PYTHONPATH": str(PROJECT.parent), "CALLBOARD_DATABASE_URL": database_url}
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HOME], env=environment, capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert (run.returncode, run.stderr) == (0, "The schema is up to date.\n")
 
 
 def test_both_urls_need_a_secret_and_one_needs_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
