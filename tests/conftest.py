@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -22,7 +22,7 @@ import redis.asyncio
 from litestar import Litestar
 
 from server.embedded.servers import Embedded
-from server.process.uvicorn_server import NodeServer, listen, uvicorn_config
+from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen, uvicorn_config
 from server.settings import Settings
 from tests.database_roles import connect_as_roles, divide
 
@@ -51,6 +51,60 @@ class Servers:
         return urlunsplit(urlsplit(self.postgres_url)._replace(path=f"/{name}"))
 
 
+class Databases:
+    """Creates the tests' databases on a connection and in a thread of its own, and drops them there.
+
+    The next clone of the template is created while a test runs, and nobody waits for a drop: at most a few of these
+    databases exist at a time, because what they have in memory or on the disk adds up.
+    """
+
+    def __init__(self, servers: Servers, template: str) -> None:
+        self._servers = servers
+        self._template = template
+        self._thread = ThreadPoolExecutor(1, "databases")
+        self._runner = asyncio.Runner()
+        self._connection: asyncpg.Connection | None = None
+        self._drops: list[Future[None]] = []
+        self._next = self._begin()
+
+    def clone(self) -> str:
+        """The name of a new clone of the template."""
+        ready, self._next = self._next, self._begin()
+        return ready.result()
+
+    def drop(self, name: str) -> None:
+        """Begin to drop it."""
+        self._drops.append(self._thread.submit(self._execute, f"DROP DATABASE {name} WITH (FORCE)"))
+
+    def close(self) -> None:
+        """Wait for what was begun. Raises the first error of a drop."""
+        self._next.result()
+        self._thread.submit(self._hang_up).result()
+        self._thread.shutdown()
+        for drop in self._drops:
+            drop.result()
+
+    def _begin(self) -> Future[str]:
+        return self._thread.submit(self._create, f"test_{next(_numbers)}")
+
+    def _create(self, name: str) -> str:
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {self._template} STRATEGY file_copy")
+        return name
+
+    def _execute(self, statement: str) -> None:
+        self._runner.run(self._on_connection(statement))
+
+    async def _on_connection(self, statement: str) -> None:
+        if self._connection is None:
+            self._connection = await asyncpg.connect(self._servers.database("postgres"))
+        await self._connection.execute(statement)
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._runner.run(self._connection.close())
+        self._runner.close()
+
+
 @dataclass
 class Node:
     """A running node: real sockets on a free port, on the test's own loop."""
@@ -70,6 +124,10 @@ class Node:
 
     async def stop(self) -> None:
         """End as after SIGTERM: drain, close, shut the application down. Harmless when ended already."""
+        raise NotImplementedError
+
+    async def stopped(self) -> None:
+        """Wait until it has ended by itself."""
         raise NotImplementedError
 
     async def change(self, statement: str, *args: Any) -> Any:
@@ -123,9 +181,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the collector need not look at it again and again."""
+    """What was imported stays: the collector need not look at it again and again. Its thresholds are a node's."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
 
 
 @pytest.fixture(scope="session")
@@ -136,8 +195,8 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def template_database(servers: Servers) -> str:
-    """The name of a migrated database that every test's own is cloned from, with what each role may write in it."""
+def databases(servers: Servers) -> Iterator[Databases]:
+    """Clones of a migrated database, with what each role may write in it."""
 
     async def make() -> None:
         from server.store.migrate import migrate
@@ -147,21 +206,26 @@ def template_database(servers: Servers) -> str:
         await divide(servers.database(TEMPLATE))
 
     run_apart(make)
-    return TEMPLATE
+    databases = Databases(servers, TEMPLATE)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
 def empty_database_url(servers: Servers) -> Iterator[str]:
     """A database without any table, for tests of the migrations themselves."""
-    with _database(servers, "template1") as url:
-        yield url
+    name = f"test_{next(_numbers)}"
+    run_apart(lambda: _administer(servers, f"CREATE DATABASE {name}"))
+    yield servers.database(name)
+    run_apart(lambda: _administer(servers, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-def database_url(servers: Servers, template_database: str) -> Iterator[str]:
+def database_url(servers: Servers, databases: Databases) -> Iterator[str]:
     """A migrated database of the test's own."""
-    with _database(servers, template_database) as url:
-        yield url
+    name = databases.clone()
+    yield servers.database(name)
+    databases.drop(name)
 
 
 @pytest.fixture
@@ -214,6 +278,13 @@ def settings(database_url: str, redis_url: str, redis_prefix: str, tmp_path: Pat
 @pytest.fixture
 async def node(settings: Settings, database_roles: None) -> AsyncIterator[StartNode]:
     """Starts nodes: `first = await node()`, `second = await node(batch_limit=1)`."""
+    async with starting_nodes(settings) as start:
+        yield start
+
+
+@asynccontextmanager
+async def starting_nodes(settings: Settings) -> AsyncIterator[StartNode]:
+    """Starts nodes on the running loop, and ends them at its end."""
     async with AsyncExitStack() as running:
 
         async def start(**changes: Any) -> Node:
@@ -241,7 +312,10 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
 
     class RunningNode(Node):
         async def stop(self) -> None:
-            server.should_exit = True
+            server.stop_soon()
+            await self.stopped()
+
+        async def stopped(self) -> None:
             await asyncio.wait([serving])
 
     starting = asyncio.create_task(started.wait())
@@ -257,16 +331,6 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
         starting.cancel()
         await running.stop()
         await asyncio.gather(serving)
-
-
-@contextmanager
-def _database(servers: Servers, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    run_apart(lambda: _administer(servers, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    try:
-        yield servers.database(name)
-    finally:
-        run_apart(lambda: _administer(servers, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 async def _administer(servers: Servers, statement: str) -> None:

@@ -1,6 +1,7 @@
 """What fails, and what still works: Redis gone and back, PostgreSQL restarted, a node killed."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from server.embedded.servers import Embedded
+from server.process import uvicorn_server
 from server.settings import Settings
 from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder
@@ -188,7 +190,7 @@ async def test_requests_that_wait_when_a_node_stops_get_try_again(node: StartNod
             headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
             asked = asyncio.create_task(client.post("/deliveries", json=body, headers=headers))
             await until(lambda: executor.waiting == 1)
-            here.server.should_exit = True
+            here.server.stop_soon()
             answer = await asked
         finally:
             await holder.close()
@@ -196,3 +198,16 @@ async def test_requests_that_wait_when_a_node_stops_get_try_again(node: StartNod
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["retry-after"] == "1"
     assert answer.json()["code"] == "try_again"
+
+
+async def test_a_node_stops_at_a_signal_and_not_at_its_next_tick(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn_server, "TICK_SECONDS", 3600.0)
+    here = await node()
+    async with httpx2.AsyncClient(base_url=here.url, timeout=60) as client:
+        assert (await client.get("/health/live")).status_code == 200
+        here.server.handle_exit(signal.SIGTERM, None)
+        await here.stopped()
+        with pytest.raises(httpx2.TransportError):
+            await client.get("/health/live")

@@ -1,4 +1,8 @@
-"""A real Chromium against a real node: people who are logged in, each with a window that is watched for complaints."""
+"""A real Chromium against a real node: people who are logged in, each with a window that is watched for complaints.
+
+To start Playwright and Chromium costs a second of work, so all tests of a process share one. It belongs to a loop, and
+so do these tests and their async fixtures: to that of the session (`browser_fixture`).
+"""
 
 import re
 import shutil
@@ -8,12 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, async_playwright, expect
 
+from server.settings import Settings
 from server.store.users import PersonRole
 from server.web.access.users import add_person
-from tests.conftest import Node, StartNode
+from tests.conftest import Node, StartNode, starting_nodes
 from tests.web.conftest import Site
 
 CHROMIUM = shutil.which("chromium")
@@ -31,15 +37,58 @@ Theme = Literal["dark", "light"]
 THEMES: tuple[Theme, ...] = ("dark", "light")
 
 
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"]
+
+browser_fixture = pytest_asyncio.fixture(loop_scope="session")
+"""An async fixture of these tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder run on the loop of the session."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromiums() -> AsyncIterator["Chromiums"]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        await browser.close()
+        chromiums = Chromiums(playwright)
+        yield chromiums
+        await chromiums.close()
+
+
+class Chromiums:
+    """The Chromium of this process. If a test killed it, the next one gets another."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._running: Browser | None = None
+
+    async def get(self) -> Browser:
+        if self._running is None or not self._running.is_connected():
+            self._running = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        return self._running
+
+    async def close(self) -> None:
+        if self._running is not None:
+            await self._running.close()
+
+
+@browser_fixture
+async def chromium(chromiums: Chromiums) -> AsyncIterator[Browser]:
+    """A Chromium without any window; the windows that the test leaves open are closed after it."""
+    browser = await chromiums.get()
+    yield browser
+    for context in browser.contexts:
+        await context.close()
+
+
+@browser_fixture
+async def node(settings: Settings, database_roles: None) -> AsyncIterator[StartNode]:
+    async with starting_nodes(settings) as start:
+        yield start
 
 
 @dataclass
@@ -91,7 +140,7 @@ class People:
         return person
 
 
-@pytest.fixture
+@browser_fixture
 async def people(chromium: Browser) -> AsyncIterator[People]:
     people = People(chromium)
     yield people
@@ -101,7 +150,7 @@ async def people(chromium: Browser) -> AsyncIterator[People]:
         person.check()
 
 
-@pytest.fixture
+@browser_fixture
 async def site(node: StartNode) -> AsyncIterator[Site]:
     """A node whose offers stay open: how fast the browser is on a busy machine is no part of a test."""
     site = Site(await node())

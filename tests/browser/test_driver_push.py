@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Browser, CDPSession, Page, expect
 
 from server.ids import new_id
-from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
+from tests.browser.conftest import LONG_SECONDS, THEMES, browser_fixture, check_accessible, offer_lasts, shoot
 from tests.browser.phone import SIZE, phone, tap
 from tests.browser.phone import Phone as Screen
 from tests.browser.test_driver_page import ORDER, value
@@ -49,7 +49,7 @@ SUBSCRIBE = """
 """
 
 
-@pytest.fixture
+@browser_fixture
 async def service() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     receiver.status = 201
@@ -58,7 +58,7 @@ async def service() -> AsyncIterator[Receiver]:
     await receiver.stop()
 
 
-@pytest.fixture
+@browser_fixture
 async def site(node: StartNode) -> AsyncIterator[Site]:
     """A node that may call this machine."""
     site = Site(await node(webhooks_allow_private=True))

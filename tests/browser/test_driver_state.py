@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from server.paths import STATIC
+from tests.browser.conftest import browser_fixture
 from tests.driver_app import driver_app
 from tests.web.conftest import Site
 
@@ -19,7 +20,7 @@ SOURCE = (STATIC / "driver" / "state.js").read_text()
 NOW = {"mono": 1000, "wall": 1_800_000_000_000}
 
 
-@pytest.fixture
+@browser_fixture
 async def memory(chromium: Browser) -> Any:
     """`await memory("expression of s", ...)`: the module as `s` in an empty page, arguments as `a`."""
     page: Page = await chromium.new_page()

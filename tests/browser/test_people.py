@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ViewportSize, expect
 
-from tests.browser.conftest import PASSWORD, THEMES, People, Person, check_accessible, shoot
+from tests.browser.conftest import PASSWORD, THEMES, People, Person, browser_fixture, check_accessible, shoot
 from tests.web.conftest import Site
 from tests.web.people import add
 
@@ -15,7 +15,7 @@ DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
 
-@pytest.fixture
+@browser_fixture
 async def anybody(chromium: Browser, site: Site) -> Any:
     """Opens windows of somebody who is not logged in."""
     windows: list[Person] = []

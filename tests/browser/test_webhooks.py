@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from server.notify import call_rounds, webhook_outbox
-from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, check_accessible, shoot
+from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, browser_fixture, check_accessible, shoot
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, calling_this_machine, listening
 from tests.notify.test_webhook_upkeep import park
@@ -18,13 +18,13 @@ from tests.web.conftest import Site
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
-@pytest.fixture
+@browser_fixture
 async def receiver() -> AsyncIterator[Receiver]:
     async with listening() as receiver:
         yield receiver
 
 
-@pytest.fixture
+@browser_fixture
 async def site(node: StartNode) -> AsyncIterator[Site]:
     async with calling_this_machine(node) as site:
         yield site
