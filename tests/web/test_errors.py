@@ -18,7 +18,7 @@ JSON = {"content-type": "application/json"}
 async def test_what_is_not_json_is_malformed(site: Site, problem: Check) -> None:
     bodies = (
         b"", b" ", b"{", b"}", b"nul", b"{}{}", b"{'a':1}", b"\xff\xfe", b"\xef\xbb\xbf{}", b'{"storeName":"\xff"}',
-        b'{"storeName":"\x00"}', b'{"storeName":"\\ud800"}', b'{"prepSeconds":NaN}', b'{"prepSeconds":-Infinity}',
+        b'{"storeName":"\x00"}', b'{"prepSeconds":NaN}', b'{"prepSeconds":-Infinity}',
         b'{"prepSeconds":01}', b'"' + b"\\" * 999,
     )  # fmt: skip
     for body in bodies:
