@@ -3,6 +3,7 @@
 import ast
 import configparser
 import re
+import tokenize
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -263,13 +264,11 @@ def described(document: Any) -> Iterator[str]:
 
 
 def prose(path: Path) -> str:
-    """The text of a page, without code, without the left half of the pairs of writing.md and the torture's faults."""
+    """The text of a page, without code, without the left half of the pairs of writing.md."""
     text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
     if path.name == "writing.md":
         text = re.sub(r"^\| .+? \| (.+?) \| \d.*$", r"\1", text, flags=re.MULTILINE)
         text = re.sub(r'"[^"]+"|\*[^*]+\*', "", text)
-    if path.name == "torture.md":
-        text = re.sub(r"^\| .*$", "", text, flags=re.MULTILINE)
     return re.sub(r"\s+", " ", re.sub(r"`[^`]*`", "", text))
 
 
@@ -316,6 +315,25 @@ def test_no_log_event_or_metric_uses_old_idiom() -> None:
     texts = list(logged())
     assert len(texts) > 100
     assert [text for text in texts if OLD_IDIOM.search(text) or OLD_NAMES.search(text)] == []
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """The names, the texts and the comments of a module."""
+    with tokenize.open(path) as source:
+        for token in tokenize.generate_tokens(source.readline):
+            if token.type in (tokenize.STRING, tokenize.COMMENT, tokenize.NAME):
+                yield re.sub(r"\s+", " ", token.string)
+
+
+@pytest.mark.parametrize("folder", ["server/simulate", "tests/torture", "tests/bench"])
+def test_no_name_text_or_comment_uses_old_idiom(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in (ROOT / folder).rglob("*.py")
+        for text in words_of(path)
+        if OLD_IDIOM.search(text) or OLD_NAMES.search(text)
+    ]
+    assert found == []
 
 
 def test_the_list_of_old_idiom_finds_what_it_is_about() -> None:

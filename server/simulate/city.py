@@ -14,7 +14,7 @@ ORIGIN: Final = Place(59.4370, 24.7536)
 EVENING: Final = (0.55, 0.7, 0.9, 1.1, 1.3, 1.4, 1.4, 1.3, 1.1, 0.9, 0.75, 0.6)
 """How the rate of orders rises and falls from 17:00 to 23:00, by half hours; 1 on average."""
 EVENING_SECONDS: Final = 1800.0
-"""The evening is told in half an hour, then begins anew."""
+"""The evening lasts half an hour, then the next one begins."""
 OPENING_SECONDS: Final = 300.0
 """Where in it a city starts: the first rush is not far."""
 
@@ -128,7 +128,7 @@ class City:
             return None
         return self._chance.randint(*(TIGHT_MINUTES if chance < 0.45 else PROMISE_MINUTES))
 
-    def _extras(self) -> dict[str, Any]:
+    def _extras(self) -> dict[str, object]:
         """What the goods are worth, what the driver gets, and what some orders ask for."""
         chance = self._chance
         more: dict[str, Any] = {"priceCents": chance.randrange(900, 6500, 10)}

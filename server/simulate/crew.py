@@ -87,7 +87,7 @@ class Crew:
     async def send_home(self) -> None:
         """End everybody's shift; who is still at work after a few seconds just vanishes."""
         for driver in self.drivers:
-            driver.hurry_home()
+            driver.end_shift_now()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=HOME_SECONDS)
         await self.vanish()

@@ -62,13 +62,13 @@ class SimulatedDriver:
         self._going_home = True
         self._news.set()
 
-    def hurry_home(self) -> None:
+    def end_shift_now(self) -> None:
         """End the shift now: what is in hand counts as done."""
         self._hurried = True
         self.go_home()
 
     async def live(self) -> None:
-        """Connect and work, until the shift is over."""
+        """Connect and work, until the shift ends."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [
@@ -223,15 +223,15 @@ class SimulatedDriver:
     async def _report(self) -> None:
         """Tell the server where we are: often while moving, seldom while standing, at once after connecting."""
         loop = asyncio.get_running_loop()
-        told_at = 0.0
+        reported_at = 0.0
         while True:
             await self.client.connected.wait()
             now = loop.time()
             leg = self.ride.leg
             moving = now < leg.arrives
-            if moving or self._report_now.is_set() or now - told_at > STANDING_REPORT_SECONDS:
+            if moving or self._report_now.is_set() or now - reported_at > STANDING_REPORT_SECONDS:
                 self._report_now.clear()
-                told_at = now
+                reported_at = now
                 place = leg.at(now)
                 speed = min(round(leg.metres_per_second * 3.6, 1), 500.0) if moving else 0.0
                 self.client.tell(m.Location(lat=place.lat, lon=place.lon, heading=leg.heading, speed_kmh=speed))
@@ -258,7 +258,7 @@ class SimulatedDriver:
         return True
 
     async def _gone(self, key: str) -> None:
-        """Wait until the stream says that this offer or assignment is over; then never look at it again."""
+        """Wait until the stream closes this offer or assignment."""
         for _ in range(5):
             if key not in self.client.mirror.offers and key not in self.client.mirror.assignments:
                 return
@@ -266,7 +266,7 @@ class SimulatedDriver:
         self._put_off.add(key)
 
     async def _settle(self, *states: str) -> None:
-        """Wait a little until the stream has told of one of these availabilities."""
+        """Wait a little until the stream shows one of these availabilities."""
         for _ in range(5):
             if self.client.mirror.availability in states:
                 return

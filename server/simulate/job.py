@@ -103,7 +103,7 @@ class Job:
         self._habits = habits
 
     async def carry_out(self) -> bool:
-        """Whether it is over, by the driver's own doing; not if it was taken away, or if the server did not agree."""
+        """Whether the driver ended it; not if it was taken away, or if the server did not agree."""
         a = self._assignment
         if a.picked_up_at is None and not await self._collect():
             return False
@@ -144,7 +144,7 @@ class Job:
         return False
 
     async def _hand_over(self) -> bool | None:
-        """Whether it is over; None when the goods go back to the store."""
+        """Whether it has ended; None when the goods go back to the store."""
         a, driver = self._assignment, self._driver
         driver.ride.to(a.dropoff.lat, a.dropoff.lon)
         if not await driver.busy_until(driver.ride.leg.arrives, a.id):

@@ -1,4 +1,4 @@
-"""Orders placed as they come: each in a task of its own, so that a slow answer never holds up the next one."""
+"""Orders placed as they come: each in a separate task, so that a slow answer never holds up the next one."""
 
 import asyncio
 import random
@@ -65,7 +65,7 @@ class OrderDesk:
             order["promisedAt"] = _in(promised_in)
         self._begin(self._place(order, prep_seconds, max(0.0, dispatch_in)))
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -115,7 +115,7 @@ class OrderDesk:
 
         async def cancel(delivery_id: str) -> None:
             try:
-                await self._api.cancel_delivery(delivery_id, "the simulation is over")
+                await self._api.cancel_delivery(delivery_id, "the simulation has ended")
                 self._tally.counts["cancelled"] += 1
             except CallFailed:
                 self._tally.counts["left_open"] += 1

@@ -62,5 +62,5 @@ class Leg(Struct, frozen=True):
 
 
 def standing(place: Place) -> Leg:
-    """A ride that is over."""
+    """A ride that has ended."""
     return Leg(place, place, 0.0, 1.0)

@@ -35,7 +35,7 @@ CONNECTS_PER_SECOND: Final = 200.0
 PATIENCE_SECONDS: Final = 3.0
 
 ODD: Final = ("not_placed", "refused", "unanswered", "errors", "stream_gaps", "drivers_failed")
-"""What is worth a word when it happened at all."""
+"""Counts that are printed if they are not zero."""
 
 Say = Callable[[str], None]
 
@@ -212,15 +212,15 @@ def _result(stage: Stage) -> Tally:
 
 async def _progress(stage: Stage, say: Say, every: float) -> None:
     began = asyncio.get_running_loop().time()
-    told = 0
+    printed = 0
     while True:
         await asyncio.sleep(every)
         minutes, seconds = divmod(round(asyncio.get_running_loop().time() - began), 60)
         drivers = f"{stage.crew.connected} connected, {stage.crew.busy} busy"
         say(f"{minutes:3}:{seconds:02} {progress(stage.tally)} · {drivers}")
-        for failure in stage.tally.failures[told : told + 3]:
+        for failure in stage.tally.failures[printed : printed + 3]:
             say(f"       {failure}")
-        told = len(stage.tally.failures)
+        printed = len(stage.tally.failures)
 
 
 def progress(tally: Tally) -> str:

@@ -48,7 +48,7 @@ class Tally:
             self.orders.pop(next(iter(self.orders)))
 
     def ready_at(self, delivery_id: str) -> float:
-        """When the goods are ready: long ago for an order nobody told us about."""
+        """When the goods are ready: long ago for an order of somebody else."""
         order = self.orders.get(delivery_id)
         return order.ready_at if order is not None else -math.inf
 

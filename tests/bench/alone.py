@@ -71,7 +71,7 @@ class Timed:
 
 
 class Lane:
-    """An executor on a database of its own, with drivers who are free."""
+    """An executor on a separate database, with drivers who are free."""
 
     def __init__(self, executor: Executor, drivers: list[str], connections: list[Timed]) -> None:
         self.executor = executor

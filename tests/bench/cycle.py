@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.bench import alone, transport
-from tests.bench.figures import Result, short, told
+from tests.bench.figures import Result, percentiles, short
 from tests.bench.fleet import Driver, Shop, drivers, off_the_road, on_the_road
 from tests.bench.machine import Window
 from tests.bench.orders import Load
@@ -100,10 +100,10 @@ def _tell(result: Result) -> None:
     )
     result.line(
         "order posted to offer on the socket",
-        told(offer),
+        percentiles(offer),
         "p50 < 25, p99 < 120",
         bool(offer["n"]) and offer["p50"] < 25 and offer["p99"] < 120,
-        limit=f"batch size 1: {told(single['ms']['postToOffer'])}",
+        limit=f"batch size 1: {percentiles(single['ms']['postToOffer'])}",
         window="loaded",
     )
     used = loaded["cpuUsPerCycle"]
@@ -116,12 +116,17 @@ def _tell(result: Result) -> None:
         f"bare POST {short(post['serverCpuUs'])}",
         window="loaded",
     )
-    result.line("accept to ack", told(loaded["ms"]["acceptToAck"]), limit=f"echo: {told(echo['ms'])}", window="loaded")
+    result.line(
+        "accept to ack",
+        percentiles(loaded["ms"]["acceptToAck"]),
+        limit=f"echo: {percentiles(echo['ms'])}",
+        window="loaded",
+    )
     offer, accept = rest["ms"]["postToOffer"], rest["ms"]["acceptToAck"]
     one = {step: 1000 / rate["writePath"] for step, rate in result.limits["oneCommandAlone"]["perSecond"].items()}
     result.line(
         "at rest, order posted to offer",
-        told(offer),
+        percentiles(offer),
         "p50 < 15, p99 < 50",
         bool(offer["n"]) and offer["p50"] < 15 and offer["p99"] < 50,
         limit=f"its two transactions alone {short(one['create'] + one['offer'])} ms",
@@ -129,7 +134,7 @@ def _tell(result: Result) -> None:
     )
     result.line(
         "at rest, accept to ack",
-        told(accept),
+        percentiles(accept),
         "p50 < 8",
         bool(accept["n"]) and accept["p50"] < 8,
         limit=f"its transaction alone {short(one['accept'])} ms",

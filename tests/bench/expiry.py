@@ -8,7 +8,7 @@ from typing import Any
 
 from server.driver_client import messages as m
 from tests.bench import alone
-from tests.bench.figures import Result, short, spread, told
+from tests.bench.figures import Result, percentiles, short, spread
 from tests.bench.fleet import (
     Driver,
     Shop,
@@ -42,7 +42,7 @@ async def run(servers: Servers, quick: bool) -> Result:
     lag, at_once = result.figures["evenly"]["ms"], result.figures["atOnce"]["ms"]
     result.line(
         f"deadline to offer_closed, {number:,} open offers",
-        f"{told(lag)}, max {short(lag.get('max'))}",
+        f"{percentiles(lag)}, max {short(lag.get('max'))}",
         "p99 < 100",
         lag["n"] == number and lag["p99"] < 100,
         limit=f"one transaction alone {short(one)} ms",
@@ -50,7 +50,7 @@ async def run(servers: Servers, quick: bool) -> Result:
     )
     result.line(
         f"the same, all {number:,} deadlines within {short(result.figures['atOnce']['deadlinesWithinSeconds'])} s",
-        f"{told(at_once)}, max {short(at_once.get('max'))}",
+        f"{percentiles(at_once)}, max {short(at_once.get('max'))}",
         window="atOnce",
     )
     return result

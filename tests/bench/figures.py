@@ -58,7 +58,7 @@ def at(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def told(found: dict[str, Any], *, unit: str = "ms") -> str:
+def percentiles(found: dict[str, Any], *, unit: str = "ms") -> str:
     """`p50 1.2, p95 3.4, p99 5.6 ms`."""
     if not found.get("n"):
         return "nothing"

@@ -107,7 +107,7 @@ async def on_the_road(stand: Stand, fleet: Iterable[Driver]) -> None:
 
 
 def off_the_road(fleet: Iterable[Driver]) -> None:
-    """Hang up, all of them."""
+    """Disconnect all of them."""
     for driver in fleet:
         if driver.socket is not None:
             driver.socket.abort()

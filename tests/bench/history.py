@@ -187,14 +187,14 @@ _STREAMS: Final = (
     INSERT INTO webhooks (id, url, events, secret, active)
     VALUES (gen_random_uuid(), 'https://shop.example/heard', '{delivery.assigned}', 'no longer used', false)""",
     """
-    WITH told AS (
+    WITH sent AS (
         INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, created_at, attempts, delivered_at)
         SELECT gen_random_uuid(), w.id, a.delivery_id, 'delivery.assigned', repeat('x', 600), a.created_at, 1,
                a.created_at + interval '0.3 s'
         FROM assignments a CROSS JOIN webhooks w WHERE a.created_at >= now() - make_interval(days => $1::int)
         ORDER BY a.created_at RETURNING id, created_at)
     INSERT INTO webhook_attempts (webhook_delivery_id, attempt, at, status, ms)
-    SELECT id, 1, created_at, 200, 120 FROM told ORDER BY created_at""",
+    SELECT id, 1, created_at, 200, 120 FROM sent ORDER BY created_at""",
     """
     INSERT INTO notices (id, kind, severity, zone, delivery_id, text, link, created_at, channel, attempts, sent_at)
     SELECT uuidv7(created_at - clock_timestamp()), 'delivery.escalated', 'warning', zone, delivery_id, title,

@@ -1,4 +1,4 @@
-"""Who gets whom: the pure functions in many sizes, and one order among many drivers, end to end."""
+"""Which driver gets which delivery: the pure functions in many sizes, and one order among many drivers, end to end."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ from server.dispatch.planning.nearby import Nearby, unit
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.ids import new_id
-from tests.bench.figures import Result, at, short, told
+from tests.bench.figures import Result, at, percentiles, short
 from tests.bench.fleet import CENTRE, Shop, drivers, off_the_road, on_the_road, somewhere
 from tests.bench.orders import Load
 from tests.bench.stand import Failed, Servers, Stand, stand
@@ -237,9 +237,9 @@ def _tell(result: Result, many: int) -> None:
     ms = result.figures["many"]["ms"]["postToOffer"]
     result.line(
         f"the same end to end, order posted to offer; search {short(result.figures['many']['searchMs'])} ms",
-        told(ms),
+        percentiles(ms),
         "20 ms",
         bool(ms["n"]) and ms["p50"] < 20,
-        limit=f"{CORNER} drivers: {told(result.figures['few']['ms']['postToOffer'])}",
+        limit=f"{CORNER} drivers: {percentiles(result.figures['few']['ms']['postToOffer'])}",
         window="many",
     )

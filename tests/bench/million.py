@@ -1,6 +1,6 @@
 """`python -m tests.bench.million`: a million offers, and how long what people look at takes with them.
 
-Makes months of a city's work (history.py) on a PostgreSQL of its own, starts a server on it, asks for numbers, insights
+Makes months of a city's work (history.py) on a separate PostgreSQL, starts a server on it, asks for numbers, insights
 and the board, and runs every statement that reads the large tables once more for its plan.
 """
 

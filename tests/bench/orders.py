@@ -163,7 +163,7 @@ class Load:
             slot.start()
 
     def hear(self, driver: Driver, message: m.ToDriver, now: float) -> None:
-        """What a driver is told."""
+        """The messages that a driver gets."""
         if type(message) is m.OfferMade:
             slot = self.by_name.get(message.offer.payload.pickup_store_name)
             if slot is None:

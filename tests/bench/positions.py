@@ -6,7 +6,7 @@ from time import perf_counter
 
 from server.driver_client import messages as m
 from tests.bench import transport
-from tests.bench.figures import Result, short, spread, told
+from tests.bench.figures import Result, percentiles, short, spread
 from tests.bench.fleet import Driver, Hear, Shop, drivers, off_the_road, on_the_road
 from tests.bench.orders import Load
 from tests.bench.stand import Servers, stand
@@ -117,10 +117,10 @@ def _tell(result: Result) -> None:
         f"echoed {short(result.limits['echo']['serverCpuUs'])}",
         window="positions",
     )
-    result.line("position to ack", told(alone["ms"]["positionToAck"]), window="positions")
+    result.line("position to ack", percentiles(alone["ms"]["positionToAck"]), window="positions")
     result.line(
         "order posted to offer meanwhile",
-        told(beside),
+        percentiles(beside),
         "p50 < 15, p99 < 50",
         bool(beside["n"]) and beside["p50"] < 15 and beside["p99"] < 50,
         window="withOrders",

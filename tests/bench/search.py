@@ -1,6 +1,6 @@
 """`python -m tests.bench.search`: the search of orders in a million deliveries of a thousand stores and 300 drivers.
 
-Makes the deliveries on a PostgreSQL of its own, with names, addresses, phones and notes, lets the job write the rows
+Makes the deliveries on a separate PostgreSQL, with names, addresses, phones and notes, lets the job write the rows
 for searching, and runs the statements of the screen of orders as they are, with their plans. Then once more without
 the trigram index.
 """
@@ -100,16 +100,16 @@ def _searches(row: Any) -> Iterator[tuple[str, DeliveryFilter, str | None]]:
     yield "a number", wanted(words=row["seller_order_id"]), None
     yield "a phone, as digits", wanted(words=row["dropoff_phone"].replace(" ", "")[-8:]), None
     yield "a name", wanted(words=row["dropoff_name"]), None
-    yield "a word in a fifth of all", wanted(words="elena"), None
-    yield "a word in all", wanted(words="station road"), None
-    yield "a word in all, delivered in a zone", wanted(words="market", status="DELIVERED", zone="north"), None
-    yield "a word in a tenth of all, from the middle", wanted(words="ring twice"), row["id"]
+    yield "one word in a fifth of all", wanted(words="elena"), None
+    yield "one word in all", wanted(words="station road"), None
+    yield "one word in all, delivered in a zone", wanted(words="market", status="DELIVERED", zone="north"), None
+    yield "one word in a tenth of all, from the middle", wanted(words="ring twice"), row["id"]
     yield "one driver by name", wanted(words="driver farid 102"), None
     yield "75 drivers by name", wanted(words="farid"), None
     yield "a driver by name, from the middle", wanted(words="driver farid 102"), row["id"]
-    yield "a word in none", wanted(words="xyzzy"), None
+    yield "one word in none", wanted(words="xyzzy"), None
     yield "a store", wanted(store="store 17"), None
-    yield "a store, a word", wanted(store="store 17", words="anna"), None
+    yield "a store, one word", wanted(store="store 17", words="anna"), None
 
 
 async def _measure(
@@ -119,8 +119,11 @@ async def _measure(
     await reader.execute("SET statement_timeout = 0")
     print("| search | median ms | slowest ms | rows |\n|---|---|---|---|")
     slowest = 0.0
-    statements = [(name, *page_of(wanted, before, 51)) for name, wanted, before in searches]
-    for name, sql, args in [*statements, ("scheduled", SCHEDULED, [20])]:
+    statements: list[tuple[str, str, list[object]]] = [
+        *((name, *page_of(wanted, before, 51)) for name, wanted, before in searches),
+        ("scheduled", SCHEDULED, [20]),
+    ]
+    for name, sql, args in statements:
         times = []
         for _ in range(ROUNDS):
             began = time.perf_counter()

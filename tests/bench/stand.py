@@ -1,4 +1,4 @@
-"""The server under test: `callboard serve` as a process of its own, on embedded servers in a scratch folder."""
+"""The server under test: `callboard serve` as a separate process, on embedded servers in a scratch folder."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,8 @@ import redis.asyncio
 
 from server.embedded.servers import Embedded
 from server.paths import ROOT
-from server.web.access.auth import Role, mint_token
+from server.web.access.auth import mint_token
+from server.web.http.caller import Role
 from tests.bench.machine import Meter, tree
 from tests.bench.wire import connect_http, request
 

@@ -174,7 +174,7 @@ def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
     yield "alerts: over", alerts_and_tickets.PAST_ALERTS, (None, 30)
     yield "alerts: waited then", zone_numbers.WAITING_THEN, ("north", 50, s.now)
     yield "alerts: did not take them", zone_numbers.NOT_TAKING, (s.deliveries, 50, s.now)
-    yield "tickets: told", alerts_and_tickets.TICKETS, (None, None, 100)
+    yield "tickets: seen", alerts_and_tickets.TICKETS, (None, None, 100)
     yield "webhooks: status", webhook_log.WEBHOOK_STATUS, (None,)
 
 

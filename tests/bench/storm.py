@@ -8,7 +8,7 @@ from time import perf_counter
 
 from server.driver_client import messages as m
 from tests.bench import alone
-from tests.bench.figures import Result, short, spread, told
+from tests.bench.figures import Result, percentiles, short, spread
 from tests.bench.fleet import Driver, Shop, drivers, off_the_road, on_the_road, open_offers
 from tests.bench.machine import Window
 from tests.bench.stand import Failed, Servers, Stand, stand
@@ -158,7 +158,7 @@ def _tell(result: Result) -> None:
     )
     result.line(
         "accept to ack in the storm",
-        told(many["ms"]),
-        limit=f"batch size 1: {told(single['ms'])}",
+        percentiles(many["ms"]),
+        limit=f"batch size 1: {percentiles(single['ms'])}",
         window=f"batchLimit{IN_FLIGHT}",
     )

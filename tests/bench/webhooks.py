@@ -53,7 +53,7 @@ class Receiver:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stop listening, and hang up."""
+        """Stop listening, and close the connections."""
         self._server.close()
         for connection in list(self.open):
             connection.abort()

@@ -53,7 +53,7 @@ class WebSocket(asyncio.Protocol):
             self._ready.set_exception(exc or ConnectionError("closed during the handshake"))
 
     async def ready(self) -> None:
-        """Until the handshake is over. Raises what made it fail."""
+        """Until the handshake has ended. Raises what made it fail."""
         async with asyncio.timeout(CONNECT_SECONDS):
             await self._ready
 
@@ -62,7 +62,7 @@ class WebSocket(asyncio.Protocol):
         self._write(frame(TEXT, text))
 
     def abort(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -178,7 +178,7 @@ class Http(asyncio.Protocol):
             return await future
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         self._transport.abort()
 
 

@@ -81,8 +81,8 @@ def _faults(evidence: Evidence) -> str:
     counts: dict[str, list[float]] = {}
     for fault in evidence.faults:
         counts.setdefault(fault.name, []).append(fault.healed - fault.began)
-    told = (f"{name} {len(lasted)}x ({sum(lasted):.0f} s)" for name, lasted in sorted(counts.items()))
-    return f"faults: {', '.join(told) or 'none'}"
+    lines = (f"{name} {len(lasted)}x ({sum(lasted):.0f} s)" for name, lasted in sorted(counts.items()))
+    return f"faults: {', '.join(lines) or 'none'}"
 
 
 def _as_json(seed: int, evidence: Evidence, verdicts: list[Verdict]) -> bytes:

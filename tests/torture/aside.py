@@ -1,4 +1,4 @@
-"""A process of ours beside the run: it is told what to do by lines of JSON on its standard input, and ends with it."""
+"""A process of ours beside the run: it gets its orders as lines of JSON on its standard input, and ends with it."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ Obey = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
 class Aside:
-    """An async context manager: the module runs in a process of its own, with its errors in `log`."""
+    """An async context manager: the module runs in a separate process, with its errors in `log`."""
 
     def __init__(self, module: str, log: Path) -> None:
         self.pid = 0
@@ -56,7 +56,7 @@ class Aside:
             await process.wait()
 
     async def tell(self, within: float = ANSWER_SECONDS, **order: Any) -> Any:
-        """Have something done, and wait until it is. An order once begun is seen through, whoever is cancelled."""
+        """Send an order and wait for its answer. If the caller is cancelled, the order is still completed."""
         return await asyncio.shield(asyncio.ensure_future(self._tell(within, order)))
 
     async def _tell(self, within: float, order: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ class Aside:
 
 
 async def obey_orders(obey: Obey) -> None:
-    """In such a process: do as told, one order after another, until there are no more."""
+    """In such a process: carry out one order after another, until there are no more."""
     many_files()
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader(limit=1 << 24)

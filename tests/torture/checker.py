@@ -50,7 +50,7 @@ def table(verdicts: Iterable[Verdict]) -> str:
     lines = [f"{'promise':66}{'checked':>9}{'broken':>8}"]
     for verdict in verdicts:
         lines.append(f"{verdict.promise:66}{verdict.checked:>9,}{len(verdict.broken):>8,}")
-        lines += [f"    {told}" for told in verdict.told]
+        lines += [f"    {line}" for line in verdict.counts]
         lines += [f"  ! {sentence}" for sentence in verdict.broken[:SHOWN]]
         if len(verdict.broken) > SHOWN:
             lines.append(f"  ! and {len(verdict.broken) - SHOWN} more")

@@ -1,4 +1,4 @@
-"""The commands in the histories: who wanted what, and what they were told; the answer beside the question."""
+"""The commands in the histories: who wanted what, with the answer."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""An evening that never was: made by the rules themselves, told by actors that did not live, with nothing wrong in it.
+"""An evening that never was: made by the rules themselves, reported by invented actors, with nothing wrong in it.
 
 The tests of the checker break one thing in it at a time.
 """
@@ -34,7 +34,7 @@ from tests.torture.evidence import (
     Use,
     WebhookRow,
 )
-from tests.torture.history import Answered, Asked, Closed, Entry, Heard, Histories, Opened, Sent, Told
+from tests.torture.history import Answered, Asked, Closed, Entry, Heard, Histories, HookCall, Opened, Sent
 
 ABE, OLGA = Actor("admin", "abe"), Actor("ops", "olga")
 HOOK = id_of("hook")
@@ -77,7 +77,7 @@ class Evening:
         self.now += seconds(for_seconds)
 
     def do(self, command: c.Command, after: float = 0.5) -> Decided | Refusal:
-        """The command is carried out a moment later, in a transaction of its own; everybody hears of it."""
+        """The command is carried out a moment later, in a separate transaction; everybody gets it."""
         self.wait(after)
         old = self._world
         world = self._world = World(self.now, self._policy, old.deliveries, old.drivers, old.by_external_ref)
@@ -107,7 +107,7 @@ class Evening:
             kept = WebhookRow(message_id, HOOK, number, row.key, row.type, body_of, delivered, None)
             self.database.webhook_messages.append(kept)
             whole = {"id": message_id, **body_of}
-            self.write("hook", Told(at=self.at, message_id=message_id, body=whole, signed=True, status=200))
+            self.write("hook", HookCall(at=self.at, message_id=message_id, body=whole, signed=True, status=200))
         return decided
 
     def _keep(self, event: e.Event, xid: str) -> None:

@@ -26,10 +26,10 @@ ALONE_SHARE: Final = 0.4
 
 
 class Fault(Struct, frozen=True):
-    """A way to break something; `told` is one sentence about it."""
+    """A way to break something; `summary` is one sentence about it."""
 
     name: str
-    told: str
+    summary: str
     work: Callable[[Stage, random.Random], Awaitable[None]]
     impossible: str = ""
     """Why it cannot be done on this machine, if it cannot."""
@@ -48,8 +48,8 @@ class Broken(NamedTuple):
 
 
 FAULTS: Final[dict[str, Fault]] = {
-    name: Fault(name, told, work, NO_CLOCKS if name.startswith("clock-") else "")
-    for name, (told, work) in sorted({**NODE_FAULTS, **SERVER_FAULTS, **WAY_FAULTS}.items())
+    name: Fault(name, summary, work, NO_CLOCKS if name.startswith("clock-") else "")
+    for name, (summary, work) in sorted({**NODE_FAULTS, **SERVER_FAULTS, **WAY_FAULTS}.items())
 }
 
 

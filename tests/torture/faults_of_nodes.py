@@ -124,19 +124,19 @@ NODE_FAULTS: Final[dict[str, tuple[str, Work]]] = {
     "node-killed": ("A node is killed (kill -9) and started again a little later.", _killed(any_node)),
     "holder-killed": ("The node that holds the dispatcher's lease is killed.", _killed(the_holder)),
     "node-stopped-briefly": (
-        "A node stands still (SIGSTOP) for less than its lease lasts.",
+        "A node is paused (SIGSTOP) for less than its lease lasts.",
         _stopped(any_node, SHORT_SECONDS),
     ),
     "node-stopped-long": (
-        "A node stands still until others have given it up, and wakes up.",
+        "A node is paused until others have given it up, and wakes up.",
         _stopped(any_node, LONG_SECONDS),
     ),
     "holder-stopped-briefly": (
-        "The holder of the lease stands still for less than it lasts.",
+        "The holder of the lease is paused for less than it lasts.",
         _stopped(the_holder, SHORT_SECONDS),
     ),
     "holder-stopped-long": (
-        "The holder of the lease stands still until another holds it, and wakes up.",
+        "The holder of the lease is paused until another holds it, and wakes up.",
         _stopped(the_holder, LONG_SECONDS),
     ),
     "rolling-restart": ("All nodes are ended (SIGTERM) and started again, one after the other.", _rolling),

@@ -108,7 +108,7 @@ async def _crowded(stage: Stage, chance: random.Random) -> None:
         async with AsyncExitStack() as crowd, stage.database() as master:
             await _fill(stage, crowd)
             for _ in range(CROWD_ROUNDS):
-                # Whoever is sent away comes back as fast as they can: so do we.
+                # A client that is sent away comes back as fast as they can: so do we.
                 await master.fetchval(_TERMINATE_OTHERS)
                 await _fill(stage, crowd)
             await asyncio.sleep(chance.uniform(*BROKEN_SECONDS))
@@ -212,7 +212,7 @@ SERVER_FAULTS: Final[dict[str, tuple[str, Work]]] = {
         "PostgreSQL is stopped as planned and started again.",
         _postgres_down(signal.SIGINT),
     ),
-    "postgres-frozen": ("PostgreSQL and all its processes stand still (SIGSTOP).", _postgres_frozen),
+    "postgres-frozen": ("PostgreSQL and all its processes are paused (SIGSTOP).", _postgres_frozen),
     "postgres-some-terminated": ("Some connections are ended by pg_terminate_backend.", _terminated((0.1, 0.6))),
     "postgres-all-terminated": ("All connections are ended by pg_terminate_backend.", _terminated((1.0, 1.0))),
     "postgres-read-only": ("PostgreSQL takes no writes, as a standby after a failover.", _read_only),
@@ -228,7 +228,7 @@ SERVER_FAULTS: Final[dict[str, tuple[str, Work]]] = {
         ),
     ),
     "redis-killed": ("Redis is killed, and comes back empty.", _redis_killed),
-    "redis-frozen": ("Redis stands still (SIGSTOP).", _redis_frozen),
+    "redis-frozen": ("Redis is paused (SIGSTOP).", _redis_frozen),
     "redis-flushed": ("All that Redis holds is deleted (FLUSHALL).", _commanded(("FLUSHALL",))),
     "redis-subscribers-killed": (
         "All subscriptions are ended (CLIENT KILL TYPE pubsub).",

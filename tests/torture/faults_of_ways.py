@@ -98,15 +98,15 @@ _ACTIONS: Final[dict[str, tuple[str, Callable[[random.Random], Trouble]]]] = {
         lambda chance: Trouble(bytes_per_second=chance.uniform(2_000, 60_000)),
     ),
     "held": (
-        "Nothing passes between {}, and all of it arrives when it is over.",
+        "Nothing passes between {}, and all of it arrives when the fault ends.",
         lambda _: Trouble(hold="both"),
     ),
     "held-one-way": (
-        "Between {} one direction stands still, and arrives when it is over.",
+        "Between {} one direction is paused, and arrives when the fault ends.",
         lambda chance: Trouble(hold=chance.choice(("up", "down"))),
     ),
     "lost": (
-        "What is sent between {} vanishes, connections stay open until it is over.",
+        "What is sent between {} vanishes, connections stay open until the fault ends.",
         lambda _: Trouble(drop="both"),
     ),
     "lost-one-way": (
@@ -123,8 +123,8 @@ _ACTIONS: Final[dict[str, tuple[str, Callable[[random.Random], Trouble]]]] = {
 def _all() -> dict[str, tuple[str, Work]]:
     found: dict[str, tuple[str, Work]] = {}
     for way, between in BETWEEN.items():
-        for action, (told, draw) in _ACTIONS.items():
-            found[f"{way}-{action}"] = told.format(between), _trouble(way, draw)
+        for action, (summary, draw) in _ACTIONS.items():
+            found[f"{way}-{action}"] = summary.format(between), _trouble(way, draw)
         found[f"{way}-refused"] = f"New connections between {between} are refused; open ones may be cut.", _refused(way)
         found[f"{way}-reset"] = f"All connections between {between} are reset, a few times.", _reset(way)
     found["commit-answers-cut"] = (

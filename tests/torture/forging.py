@@ -9,7 +9,7 @@ from msgspec import structs
 from server.dispatch.model import Assignment, Delivery, Offer
 from tests.builders import DAN, DORA, id_of, seconds
 from tests.torture.evidence import Evidence
-from tests.torture.history import Answered, Heard, Opened, Sent, Told
+from tests.torture.history import Answered, Heard, HookCall, Opened, Sent
 
 CAKE_ID, SOUP_ID, PIE_ID, TEA_ID = (id_of(name) for name in ("cake", "soup", "pie", "tea"))
 Forge = Callable[[Evidence], None]
@@ -287,16 +287,18 @@ def given_to_a_lost_phone(evidence: Evidence) -> None:
     events.insert(index, structs.replace(events[index], type="driver.disconnected", data={"sessionId": id_of("hers")}))
 
 
-def told_backwards(evidence: Evidence) -> None:
+def delivered_backwards(evidence: Evidence) -> None:
     """The messages of soup came in the wrong order."""
     entries = evidence.entries["hook"]
-    soups = [i for i, e in enumerate(entries) if isinstance(e, Told) and e.body["data"].get("deliveryId") == SOUP_ID]
+    soups = [
+        i for i, e in enumerate(entries) if isinstance(e, HookCall) and e.body["data"].get("deliveryId") == SOUP_ID
+    ]
     first, second = entries[soups[0]], entries[soups[1]]
     entries[soups[0]] = structs.replace(second, at=first.at)
     entries[soups[1]] = structs.replace(first, at=second.at)
 
 
-def told(nth: int, **fields: Any) -> Forge:
+def delivered(nth: int, **fields: Any) -> Forge:
     """The nth call of a webhook was another."""
 
     def forge(evidence: Evidence) -> None:
@@ -306,14 +308,14 @@ def told(nth: int, **fields: Any) -> Forge:
     return forge
 
 
-def not_told(evidence: Evidence) -> None:
+def never_delivered(evidence: Evidence) -> None:
     del evidence.entries["hook"][-1]
 
 
 def row_of_outbox_lost(evidence: Evidence) -> None:
     lost = evidence.database.webhook_messages.pop()
     evidence.entries["hook"] = [
-        entry for entry in evidence.entries["hook"] if not (isinstance(entry, Told) and entry.message_id == lost.id)
+        entry for entry in evidence.entries["hook"] if not (isinstance(entry, HookCall) and entry.message_id == lost.id)
     ]
 
 
@@ -323,7 +325,7 @@ def row_of_outbox_twice(evidence: Evidence) -> None:
     evidence.database.webhook_messages.append(again)
     body = {"id": again.id, **again.body}
     at = evidence.database.now.timestamp()
-    evidence.entries["hook"].append(Told(at=at, message_id=again.id, body=body, signed=True, status=200))
+    evidence.entries["hook"].append(HookCall(at=at, message_id=again.id, body=body, signed=True, status=200))
 
 
 def given_up(evidence: Evidence) -> None:
@@ -430,7 +432,7 @@ def complained(evidence: Evidence) -> None:
 
 
 def change_notice(index: int, **changes: Any) -> Forge:
-    """Something else stands in the record of what a driver was told."""
+    """The record of a driver's notice has another content."""
 
     def forge(evidence: Evidence) -> None:
         rows = evidence.database.stream_notices
@@ -452,13 +454,13 @@ def never_recorded(evidence: Evidence) -> None:
     evidence.database.stream_notices.pop()
 
 
-def told_of_nothing(evidence: Evidence) -> None:
+def recorded_without_event(evidence: Evidence) -> None:
     """A notice without an event."""
     rows = evidence.database.stream_notices
     rows.append(structs.replace(rows[-1], id=id_of("one more")))
 
 
-def never_noted(evidence: Evidence) -> None:
+def never_in_timeline(evidence: Evidence) -> None:
     """A driver is connected and quiet, and nothing says that what they heard went out."""
     rows = evidence.database.stream_notices
     assert evidence.rest is not None

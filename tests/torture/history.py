@@ -25,7 +25,7 @@ class Opened(_Entry, frozen=True, kw_only=True, tag="opened"):
 
 
 class Closed(_Entry, frozen=True, kw_only=True, tag="closed"):
-    """A socket is over: hung up by the driver (no `code`), by the server, or lost."""
+    """A socket has closed: by the driver (no `code`), by the server, or lost."""
 
     socket: int
     code: int | None
@@ -65,7 +65,7 @@ class Answered(_Entry, frozen=True, kw_only=True, tag="answered"):
     body: Any = None
 
 
-class Told(_Entry, frozen=True, kw_only=True, tag="told"):
+class HookCall(_Entry, frozen=True, kw_only=True, tag="webhook_call"):
     """A webhook's message has come: whether its signature was good, and the `status` it was answered with."""
 
     message_id: str
@@ -74,7 +74,7 @@ class Told(_Entry, frozen=True, kw_only=True, tag="told"):
     status: int
 
 
-Entry = Opened | Closed | Sent | Heard | Asked | Answered | Told
+Entry = Opened | Closed | Sent | Heard | Asked | Answered | HookCall
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode

@@ -1,4 +1,4 @@
-"""All proxies of a run in a process of their own, so that busy actors do not slow them down."""
+"""All proxies of a run in a separate process, so that busy actors do not slow them down."""
 
 import asyncio
 from pathlib import Path

@@ -30,8 +30,8 @@ _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
 class Trouble(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a proxy does to its connections. The default is nothing.
 
-    `hold` keeps bytes back and delivers them once it is over, as after a network's partition: what was sent in vain
-    arrives late. `drop` swallows them for good; connections that lost something are reset once it is over.
+    `hold` keeps bytes back and delivers them once it ends, as after a network's partition: what was sent meanwhile
+    arrives late. `drop` swallows them for good; connections that lost something are reset once it ends.
     """
 
     delay_ms: float = 0.0
@@ -62,7 +62,7 @@ class Seen(Struct, frozen=True):
 
 
 class Proxy:
-    """Listens on a port of 127.0.0.1 of its own choice. `postgres` says that PostgreSQL's protocol is spoken."""
+    """Listens on a port of 127.0.0.1 that it chooses. `postgres` says that PostgreSQL's protocol is spoken."""
 
     def __init__(self, target: Target, *, postgres: bool = False, seed: int = 0) -> None:
         self.target = target
@@ -87,7 +87,7 @@ class Proxy:
         self._server = await loop.create_server(lambda: _Link(self).client, sock=listener)
 
     async def make(self, trouble: Trouble) -> None:
-        """From now on, for open connections too; the trouble before is over."""
+        """From now on, for open connections too; the trouble before ends."""
         self.trouble = trouble
         if trouble.refuse and self._server is not None:
             # A socket that is bound and does not listen keeps the port ours and refuses.
@@ -118,7 +118,7 @@ class Proxy:
         )
 
     async def close(self) -> None:
-        """Hang up, everywhere."""
+        """Close all connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -283,7 +283,7 @@ class _Flow:
             return
         assert self._sink.transport is not None
         if self._sink.transport.can_write_eof():
-            with contextlib.suppress(OSError):  # the other side has hung up, and we have not heard of it yet
+            with contextlib.suppress(OSError):  # the other side has closed, and we have not heard of it yet
                 self._sink.transport.write_eof()
         self._link.close_if_over()
 

@@ -25,9 +25,9 @@ ORDERS_A_DRIVER: Final = 0.08
 """A second, on average: about what drivers can carry who also do other things."""
 TOLD_SECONDS: Final = 15.0
 SETTLE_SECONDS: Final = 90.0
-"""How long it may take, once it is calm, until every delivery in reach is delivered and every webhook told."""
+"""How long it may take, once it is calm, until every delivery in reach is delivered and every webhook message sent."""
 
-# Deliveries nobody can take stay open: those without drivers in their zone, and those whom all have turned down.
+# Deliveries nobody can take stay open: those without drivers in their zone, and those that all drivers have rejected.
 _OPEN: Final = """
 SELECT (SELECT count(*) FROM deliveries d WHERE status IN ('SCHEDULED', 'ASSIGNED', 'PICKED_UP', 'RETURNING')
            OR (status = 'READY' AND current_offer_id IS NOT NULL)) AS deliveries,
@@ -136,7 +136,7 @@ class _Run:
                 self._plan.nodes,
             )
             database = await read_database(self._stage.database_url)
-            await self._until_told(database)
+            await self._until_sent(database)
             entries = self._histories.entries()
             self._scene.over.set()
         at_rest.erased, at_rest.named = await erasing.erase(self._admin, self._stage.database_url)
@@ -181,7 +181,7 @@ class _Run:
         if quiet < 3 and left is not None:
             _say(f"not settled after {SETTLE_SECONDS:g} s: {dict(left)}")
 
-    async def _until_told(self, database: Database) -> None:
+    async def _until_sent(self, database: Database) -> None:
         """Until webhooks have heard of all that is in the database, or for as long as that may take."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + TOLD_SECONDS

@@ -82,7 +82,7 @@ class Node(Thing):
         """Where the process itself listens."""
         self.process: Process | None = None
         self.wanted = False
-        """Whether it is meant to run: one that has ended without being told to is complained of."""
+        """Whether it is meant to run: one that ended without an order to is an error."""
         self.starts = 0
         self._folder = folder
         self._node_id: str | None = None
@@ -285,10 +285,10 @@ class Stage:
                 logged = json.loads(line)
                 what = str(logged.get("exception", "")).strip().rpartition("\n")[2]
                 found.setdefault((logged["event"], what.partition(":")[0]), f"{out.parent.name} logged {what}")
-        return [f"{event}: {told}" for (event, _), told in found.items()]
+        return [f"{event}: {first}" for (event, _), first in found.items()]
 
     async def holder(self) -> int | None:
-        """Which node holds the dispatcher's lease, if any does and it can be told."""
+        """Which node holds the dispatcher's lease, if any does and the database answers."""
         try:
             async with self.database() as connection:
                 holder = await connection.fetchval(HOLDER, DISPATCHER)

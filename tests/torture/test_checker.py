@@ -23,6 +23,8 @@ from tests.torture.forging import (
     change,
     change_notice,
     complained,
+    delivered,
+    delivered_backwards,
     delivery,
     drop,
     extra_history,
@@ -42,15 +44,16 @@ from tests.torture.forging import (
     lose_tea,
     missing_history,
     missing_ticket,
-    never_noted,
+    never_delivered,
+    never_in_timeline,
     never_ready,
     never_recorded,
     nobodys_order,
     not_heard_yet,
-    not_told,
     only_until_the_break,
     open_for_ever,
     over_capacity,
+    recorded_without_event,
     repeat,
     row_differs,
     row_lost,
@@ -62,9 +65,6 @@ from tests.torture.forging import (
     set_on,
     shift,
     silence,
-    told,
-    told_backwards,
-    told_of_nothing,
     two_hands,
     two_offers,
     two_offers_of_a_driver,
@@ -139,7 +139,7 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("an acked pickup is lost", "never picked up", set_on(lambda e: assignments(e, SOUP_ID)[0], picked_up_at=None)),
         (
             "an acked receipt is lost",
-            "not noted",
+            "not recorded",
             set_on(lambda e: first_offer(e, SOUP_ID), received_at=None, closed_at=None),
         ),
         (
@@ -175,7 +175,7 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("a pause twice", "without a pause", repeat("driver.availability_changed", 1, DORA)),
         ("two deliveries of an order", "2 deliveries", second_delivery),
         ("a delivery that nobody ordered", "nobody asked for", nobodys_order),
-        ("an acked order is lost", "there is []", lose_tea),
+        ("an acked order is lost", "not []", lose_tea),
         ("created twice", "created 2 times", answered("shop", 2, status=201)),
         ("another id for a repeated order", "create of", answered("shop", 2, body={"id": id_of("other")})),
         (
@@ -228,15 +228,15 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ),
         ("a row of the stream is lost", "rows of the stream", row_lost),
         ("a row of the stream differs", "message 4", row_differs),
-        ("connected, quiet and not told everything", "there is more", not_heard_yet),
+        ("connected, silent and without all messages", "there is more", not_heard_yet),
     ],
     notices.notices: [
-        ("a driver was never told", "times, told 1", never_recorded),
-        ("told of what never happened", "times, told 3", told_of_nothing),
+        ("a driver got no notice", "times, recorded 1", never_recorded),
+        ("a notice of what never happened", "times, recorded 3", recorded_without_event),
         ("another message than the notice's", "its message", change_notice(0, seq=1)),
         ("received and never sent", "never sent", change_notice(-1, sent_at=None)),
         ("received, and no app heard it", "no app of theirs heard", unheard_by_anybody),
-        ("sent, and never noted", "nothing says that it went out", never_noted),
+        ("sent, and never noted", "nothing says that it went out", never_in_timeline),
     ],
     timely.deadlines: [
         ("an offer that never ended", "was forgotten", open_for_ever),
@@ -286,16 +286,16 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("waiting although there is a driver", "there is a driver", at_rest(findable={TEA_ID})),
     ],
     webhooks.webhooks: [
-        ("an event without its message", "is not to be told", row_of_outbox_lost),
-        ("an event with two messages", "once too often", row_of_outbox_twice),
-        ("a message that nobody heard", "never taken", not_told),
-        ("a message that nobody took", "never taken", told(-1, status=500)),
+        ("an event without its message", "gets no message", row_of_outbox_lost),
+        ("an event with two messages", "a message too many", row_of_outbox_twice),
+        ("a message that nobody heard", "never taken", never_delivered),
+        ("a message that nobody took", "never taken", delivered(-1, status=500)),
         ("a message that was given up", "was given up", given_up),
-        ("messages in the wrong order", "came before", told_backwards),
-        ("a message that came after one that was not taken", "came before", told(2, status=503)),
-        ("a message of nothing", "of nothing that is there", told(0, message_id=id_of("x"))),
-        ("a message with a bad signature", "signature", told(0, signed=False)),
-        ("a message that differs from its row", "not what its row says", told(0, body={"id": "x", "data": {}})),
+        ("messages in the wrong order", "came before", delivered_backwards),
+        ("a message that came after one that was not taken", "came before", delivered(2, status=503)),
+        ("a message of nothing", "of nothing that is there", delivered(0, message_id=id_of("x"))),
+        ("a message with a bad signature", "signature", delivered(0, signed=False)),
+        ("a message that differs from its row", "not what its row says", delivered(0, body={"id": "x", "data": {}})),
     ],
     fold.folded: [
         ("an event is lost", "cannot have happened", drop("delivery.picked_up")),
@@ -354,11 +354,11 @@ CASES = [
 ]
 
 
-def test_an_evening_with_nothing_wrong_passes_and_everything_is_looked_at() -> None:
+def test_an_evening_with_nothing_wrong_passes_and_every_promise_is_checked() -> None:
     verdicts = check(an_evening())
     assert [wrong for verdict in verdicts for wrong in verdict.broken] == []
-    looked_at = {v.promise for v in (*verdicts, *check(an_evening_of_whole_jobs())) if v.checked}
-    assert {verdict.promise for verdict in verdicts} == looked_at, table(verdicts)
+    checked = {v.promise for v in (*verdicts, *check(an_evening_of_whole_jobs())) if v.checked}
+    assert {verdict.promise for verdict in verdicts} == checked, table(verdicts)
 
 
 @pytest.mark.parametrize(("promise", "words", "forge"), CASES)

@@ -326,7 +326,7 @@ def test_a_commit_is_found_however_the_bytes_are_cut() -> None:
         assert [number for number, commits in enumerate(found) if commits] == [end // size]
 
 
-# The process of their own
+# The separate process
 
 
 async def test_proxies_in_a_process_of_their_own_do_the_same(heard: bytearray, tmp_path: Path) -> None:

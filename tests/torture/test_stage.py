@@ -1,4 +1,4 @@
-"""A stage of real processes: a fault breaks what it says while it lasts, and nothing when it is over.
+"""A stage of real processes: a fault breaks what it says while it lasts, and nothing when it ends.
 
 `make torture` does the rest; here stand those of each kind whose effect can be seen from outside at once.
 """
@@ -164,7 +164,7 @@ async def test_a_node_is_well_again_when_the_storm_ends_while_it_starts(stage: S
     await an_order_goes_all_the_way(stage)
 
 
-async def test_what_a_node_logged_that_nobody_foresaw_is_told_once(tmp_path: Path) -> None:
+async def test_what_a_node_logged_that_nobody_foresaw_is_shown_once(tmp_path: Path) -> None:
     lost = {"event": "redis_lost", "reason": "ConnectionError()"}
     died = {"event": "task_died", "task": "geo", "exception": "Traceback …\n  File …\nRuntimeError: it is closed"}
     for folder, lines in {"node0-1": [lost, died], "node1-1": [died], "node1-2": [lost]}.items():

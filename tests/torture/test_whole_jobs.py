@@ -96,8 +96,8 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("a risk that was early", "early", say("delivery.at_risk", since=instant(NOW + seconds(60)))),
         ("a risk that was forgotten", "was forgotten", shift("delivery.at_risk", 15)),
         (
-            "a driver gone and nobody was told",
-            "nobody was told",
+            "a driver gone and no risk raised",
+            "no risk was raised",
             both(drop("delivery.at_risk"), drop("delivery.recovered")),
         ),
         (

@@ -1,4 +1,4 @@
-"""An evening of whole jobs that never was: PINs, failures, returns, jobs given back, orders changed, drivers gone; told
+"""An evening of whole jobs that never was: PINs, failures, returns, jobs given back, orders changed, drivers gone,
 with nothing wrong in it.
 """
 

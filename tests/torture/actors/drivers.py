@@ -39,7 +39,7 @@ CALM_SECONDS: Final = 0.5
 
 
 class Driver:
-    """One driver. `live` as a task, until the scene is over; what is in hand is carried on meanwhile."""
+    """One driver. `live` as a task, until the scene ends; what is in hand is carried on meanwhile."""
 
     def __init__(self, scene: Scene, name: str, driver_id: str) -> None:
         self.id = driver_id
@@ -125,7 +125,7 @@ class Driver:
         self.phone.say(m.Location(lat=lat, lon=lon), answered=self._chance.random() < 0.3)
 
     async def _ask_again(self) -> None:
-        """An app that was told to try again does: with whatever is open still."""
+        """An app that was asked to try again does so: with whatever is open still."""
         await self._scene.rest(self._chance.uniform(0.2, 1.0))
         for offer_id in self.phone.mirror.offers:
             self.phone.say(m.Accept(offer_id=offer_id))
@@ -242,7 +242,7 @@ class Driver:
         await self._either(m.Resume())
 
     async def _storm(self) -> None:
-        """Connect and hang up, again and again, hardly waiting for anything."""
+        """Connect and disconnect, again and again, hardly waiting for anything."""
         for _ in range(self._chance.randint(2, STORM)):
             resume = self._chance.random() < 0.7
             await self.phone.open(self._scene.any_node(self._chance), resume=resume, patient=False)

@@ -2,7 +2,7 @@
 
 from tests.receiver import Heard, Receiver
 from tests.torture.actors.scene import Caller, Scene
-from tests.torture.history import Told, now
+from tests.torture.history import HookCall, now
 
 WRONG: float = 0.04
 """How often a message is refused, while there is trouble."""
@@ -20,7 +20,7 @@ class Hook(Receiver):
         self._secret = ""
 
     async def prepare(self, admin: Caller) -> None:
-        """Listen, and ask to be told."""
+        """Listen, and create the webhooks."""
         await self.start()
         made = await admin.insist("POST", "/admin/webhooks", {"url": self.url, "events": self._events})
         self._secret = made["secret"]
@@ -29,7 +29,7 @@ class Hook(Receiver):
         wrong = self._chance.random() < WRONG and not self._scene.calm.is_set()
         status = self._chance.choice((500, 503, 404)) if wrong else 200
         self._history.write(
-            Told(
+            HookCall(
                 at=now(),
                 message_id=heard.id,
                 body=heard.message,

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Final
 from urllib.parse import quote
 
-from server.web.access.auth import Role
+from server.web.http.caller import Role
 from tests.torture.actors.scene import NOWHERE, ZONE, Caller, Scene, now_and_then
 
 POLICY: Final[dict[str, Any]] = {
@@ -74,7 +74,7 @@ class People:
     async def _together(
         self, method: str, path: str, body: Callable[[str], Any], *, admins: bool, marked_path: bool = False
     ) -> None:
-        """One of them does it, or two at the same time; each with words of their own."""
+        """One of them does it, or two at the same time; each with a different text."""
         callers = self._callers[:2] if admins else self._callers
         some = self._chance.sample(callers, self._chance.choice((1, 1, 2)))
         async with asyncio.TaskGroup() as tasks:

@@ -56,7 +56,7 @@ class Phone:
 
     async def open(self, node: int, *, resume: bool = True, patient: bool = True) -> bool:
         """Open a socket; once it is greeted it is the one that counts. Whether that came to pass: the patient wait for
-        it, others only until the handshake is over.
+        it, others only until the handshake has ended.
         """
         last_seq = self.mirror.seq if resume else None
         line = Line(next(self._lines), self, self._scene.urls[node], self._token, last_seq)
@@ -73,7 +73,7 @@ class Phone:
         return line.hello is not None
 
     def lost(self, line: Line) -> None:
-        """A socket is over."""
+        """A socket has closed."""
         self._all.discard(line)
         self._history.write(Closed(at=now(), socket=line.number, code=line.close_code))
 
@@ -109,7 +109,7 @@ class Phone:
         return message_id
 
     def hang_up(self) -> None:
-        """Cut the newest socket off without a word."""
+        """Abort the newest socket without a close frame."""
         if self._newest is not None:
             self._newest.cut()
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from server.driver_client import messages as m
-from server.web.access.auth import Role, mint_token
+from server.web.access.auth import mint_token
+from server.web.http.caller import Role
 from tests.bench.wire import connect_http, request, to_json
 from tests.torture.history import Answered, Asked, Histories, History, now
 
@@ -24,7 +25,7 @@ NOWHERE: Final = "nowhere"
 
 
 class Scene:
-    """`calm` is set when nobody is to make trouble any more, `over` when everybody is to stand still."""
+    """`calm` is set when nobody is to make trouble any more, `over` when everybody is to stop."""
 
     def __init__(self, urls: Sequence[str], secret: str, seed: int, histories: Histories) -> None:
         self.urls = urls
@@ -53,7 +54,7 @@ class Scene:
         return chance.randrange(len(self.urls))
 
     async def rest(self, seconds: float, until: asyncio.Event | None = None) -> None:
-        """Do nothing for so long, or until the run is over, or until this."""
+        """Do nothing for so long, or until the run ends, or until this."""
         try:
             async with asyncio.timeout(seconds):
                 await (until or self.over).wait()
@@ -62,7 +63,7 @@ class Scene:
 
 
 class Caller:
-    """Calls over HTTP as one subject, each on a connection of its own, written down."""
+    """Calls over HTTP as one subject, each on a separate connection, written down."""
 
     def __init__(self, scene: Scene, history: History, chance: random.Random, role: Role, subject: str) -> None:
         self._scene = scene

@@ -44,7 +44,7 @@ class Board:
             writer.close()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         if self._reading is not None:
             self._reading.cancel()
             with suppress(asyncio.CancelledError):

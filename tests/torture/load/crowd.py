@@ -1,4 +1,4 @@
-"""A crowd of drivers in a process of its own: each keeps a socket to some node, takes every offer and is done at once.
+"""A crowd of drivers in a separate process: each keeps a socket to some node, takes every offer and is done at once.
 
 A driver whose socket is lost goes to the next node, as an app would: at once but for a little chance, then with
 growing pauses.
@@ -23,11 +23,11 @@ LONGEST_PAUSE_SECONDS: Final = 8.0
 HELLO_SECONDS: Final = 30.0
 POSITION_EVERY_SECONDS: Final = 60
 WIDTH: Final = 64
-"""How many of a process connect at the same time when they are told to; those who were cut off do not wait."""
+"""How many of a process connect at the same time on command; those who were cut off do not wait."""
 
 
 class _Line(WebSocket):
-    """A driver's socket, which says when it is over."""
+    """A driver's socket, which says when it has closed."""
 
     def __init__(self, driver: "Driver") -> None:
         super().__init__("/ws/driver", {"Authorization": f"Bearer {driver.token}"}, driver.hear)
@@ -131,7 +131,7 @@ class Driver:
             self.line.send(f'{{"type":"{kind}","id":"{kind}","{name}":"{value}"}}'.encode())
 
     def lost(self, line: _Line) -> None:
-        """A socket is over; if it was the one that counts, there must be another."""
+        """A socket has closed; if it was the one that counts, there must be another."""
         if line is not self.line:
             return
         greeted = self.greeted is not None and self.greeted.done() and not self.greeted.cancelled()

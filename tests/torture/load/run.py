@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from server.web.access.auth import mint_token
-from tests.bench.figures import Result, short, spread, told
+from tests.bench.figures import Result, percentiles, short, spread
 from tests.bench.fleet import each
 from tests.bench.wire import Http, connect_http, request, to_json
 from tests.torture.load.boards import Board
@@ -32,10 +32,10 @@ CHURN_SHARE: Final = 0.05
 CHURN_SECONDS: Final = 4.0
 SAMPLE_SECONDS: Final = 2.0
 GROWTH_ALLOWED: Final = 0.03
-"""Of the nodes' memory from the third quarter of the churn to the fourth: more is something not let go of."""
+"""Of the nodes' memory from the third quarter of the churn to the fourth: more is a leak."""
 TOKEN_SECONDS: Final = 24 * 3600
 WRONG: Final = frozenset({"try_again", "internal_error", "invalid", "unauthorized", "too_many_messages"})
-"""What drivers are never to be told here. Offers that are over, after a node's death, are no mistake of anybody's."""
+"""Refusals that no driver may get here. An offer that closed after a node's death is nobody's mistake."""
 
 Done = TypeVar("Done")
 
@@ -163,8 +163,8 @@ class Run:
             all_done,
             limit=f"{short(taken / seconds)} a second",
         )
-        result.line(f"{name}: POST to answer", told(spread(shop.took)), limit=f"{shop.again} told to try again")
-        result.line(f"{name}: POST to offer", told(spread(waits)))
+        result.line(f"{name}: POST to answer", percentiles(spread(shop.took)), limit=f"{shop.again} asked to try again")
+        result.line(f"{name}: POST to offer", percentiles(spread(waits)))
         result.line(f"{name}: memory of the nodes at most", in_megabytes(most))
         stayed = sum(not board.ended for board in self._boards)
         heard = sum(board.events for board in self._boards) - heard
@@ -204,8 +204,8 @@ class Run:
             "memoryAfter": _listed(after_memory),
         }
         result.line(f"a node dies: its {lost:,} drivers have a hello elsewhere", f"{short(seconds)} s", "all", done)
-        result.line("from the loss to the hello", told(spread(everybody.away, 1.0), unit="s"))
-        result.line("orders meanwhile: POST to answer", told(spread(self._shop.took)))
+        result.line("from the loss to the hello", percentiles(spread(everybody.away, 1.0), unit="s"))
+        result.line("orders meanwhile: POST to answer", percentiles(spread(self._shop.took)))
         before_memory.pop(dying.index, None)
         result.line("memory of the others at most", in_megabytes(most), limit=f"before {in_megabytes(before_memory)}")
         await stage.start_node(dying.index)

@@ -26,7 +26,7 @@ class Shop:
         self.took: list[float] = []
         self.failed: Counter[str] = Counter()
         self.again = 0
-        """How many were told to try again, and did."""
+        """How many got try_again, and tried again."""
         self._token = mint_token(secret, "service", "shop", 24 * 3600)[0]
         self._chance = random.Random(seed)
         self._numbers = count(1)
@@ -77,7 +77,7 @@ class Shop:
             return status, f"status {status}"
 
     async def at_a_rate(self, a_second: float, over: asyncio.Event) -> None:
-        """One after another until it is over; those begun are seen through."""
+        """One after another until it ends; those begun are completed."""
         async with asyncio.TaskGroup() as tasks:
             while not over.is_set():
                 tasks.create_task(self.order())
@@ -94,7 +94,7 @@ class Shop:
         await asyncio.gather(*(one_after_another() for _ in range(width)))
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         for idle in self._idle.values():
             for http in idle:
                 http.close()

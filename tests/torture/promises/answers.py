@@ -36,7 +36,7 @@ MARKED: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "acknowledge": (("delivery.acknowledged",),),
     "change_policy": (("policy.changed",),),
 }
-# What happens once at most to a target, whoever asked and how often: the event, the target it names, and the commands
+# What happens at most once to a target, however often it is asked for: the event, the target it names, and the commands
 # that do it. What the clock did by itself has no command.
 ONCE: Final[dict[str, tuple[Callable[[EventRow], str | None], tuple[str, ...]]]] = {
     "offer.accepted": (lambda event: event.offer_id, ("accept",)),
@@ -98,7 +98,7 @@ def answers(evidence: Evidence) -> Verdict:
             if command.outcome == "done":
                 wrong = check(index, command)
                 verdict.must(wrong is None, f"{command.names()}: {wrong}")
-    verdict.told.append(", ".join(f"{n} {outcome}" for outcome, n in Counter(c.outcome for c in asked).items()))
+    verdict.counts.append(", ".join(f"{n} {outcome}" for outcome, n in Counter(c.outcome for c in asked).items()))
     verdict.lag("answers", (c.answered_at - c.sent_at for c in asked if c.answered_at is not None))
     return verdict
 
@@ -234,7 +234,7 @@ def _once(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) ->
 
 
 def _every_time(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]]) -> None:
-    """Each event has a command of its own, and each acked one its event; nobody's change is lost under another's."""
+    """Each event has a separate command, and each acked one its event; nobody's change is lost under another's."""
     for event_type, kinds in EVERY_TIME.items():
         of_delivery: dict[str, list[Command]] = defaultdict(list)
         for kind in kinds:
@@ -288,7 +288,7 @@ def _by_time(verdict: Verdict, index: _Index, by_kind: dict[str, list[Command]])
 
 
 def unexplained(events: Iterable[EventRow], asked: Iterable[Command]) -> list[EventRow]:
-    """Events for which there is no command of its own: sent before it, and not answered before it."""
+    """Events for which there is no separate command: sent before it, and not answered before it."""
     left = [c for c in asked if c.outcome != "refused"]
     found = []
     for event in events:
@@ -306,7 +306,7 @@ def unexplained(events: Iterable[EventRow], asked: Iterable[Command]) -> list[Ev
 
 
 def _creations(verdict: Verdict, database: Database, asked: Iterable[Command]) -> None:
-    """One delivery a key, with the id that was told; 201 once; none where every request was refused."""
+    """One delivery a key, with the id of the answer; 201 once; none where every request was refused."""
     rows: dict[tuple[str, str], list[Delivery]] = defaultdict(list)
     for delivery in database.deliveries.values():
         rows[delivery.seller_id, delivery.seller_order_id].append(delivery)
@@ -321,7 +321,7 @@ def _creations(verdict: Verdict, database: Database, asked: Iterable[Command]) -
         done = [c for c in same if c.outcome == "done"]
         for command in done:
             ids = [delivery.id for delivery in made]
-            verdict.must(command.result["id"] in ids, f"{command.names()}: told {command.result['id']}, there is {ids}")
+            verdict.must(command.result["id"] in ids, f"{command.names()}: got {command.result['id']}, not {ids}")
             verdict.must(
                 not made or made[0].store_name == command.fields["storeName"],
                 f"{command.names()}: another order is there",
@@ -331,13 +331,13 @@ def _creations(verdict: Verdict, database: Database, asked: Iterable[Command]) -
 
 
 def _accepted(index: _Index, command: Command) -> str | None:
-    """The assignment that was told, of this offer, to this driver; the offer accepted, or taken at its deadline."""
-    told = (command.result or {}).get("assignment")
-    if told is None:
+    """The assignment of the answer, of this offer, to this driver; the offer accepted, or taken at its deadline."""
+    shown = (command.result or {}).get("assignment")
+    if shown is None:
         return "no assignment in the ack"
-    assignment, offer = index.assignments.get(told["id"]), index.offers.get(command.target)
+    assignment, offer = index.assignments.get(shown["id"]), index.offers.get(command.target)
     if assignment is None:
-        return f"assignment {told['id']} is not there"
+        return f"assignment {shown['id']} is not there"
     if offer is None:
         return "no such offer"
     if (assignment.driver_id, assignment.offer_id) != (command.subject, offer.id):
@@ -361,14 +361,14 @@ def _carried_on(index: _Index, command: Command) -> str | None:
 
 
 def _arrived(index: _Index, command: Command) -> str | None:
-    """Said once the job was over it does no harm, and is not noted."""
+    """After the end of the job it does no harm, and is not recorded."""
     assignment = index.assignments.get(command.target)
     if assignment is None:
         return "no such assignment"
     at_pickup = command.fields["where"] == "pickup"
     at = assignment.arrived_pickup_at if at_pickup else assignment.arrived_dropoff_at
-    noted = at is not None or assignment.status in ("COMPLETED", "FAILED", "RETURNED")
-    return None if noted else "it is not noted"
+    recorded = at is not None or assignment.status in ("COMPLETED", "FAILED", "RETURNED")
+    return None if recorded else "it is not recorded"
 
 
 def _gave_back(index: _Index, command: Command) -> str | None:
@@ -389,7 +389,7 @@ def _received(index: _Index, command: Command) -> str | None:
     over = offer.expires_at.timestamp() <= until or (
         offer.closed_at is not None and offer.closed_at.timestamp() <= until
     )
-    return None if offer.received_at is not None or over else "it is not noted"
+    return None if offer.received_at is not None or over else "it is not recorded"
 
 
 def _cancelled(index: _Index, command: Command) -> str | None:
@@ -399,14 +399,14 @@ def _cancelled(index: _Index, command: Command) -> str | None:
 def _moved(index: _Index, command: Command) -> str | None:
     """What a person's assigning led to is there, for the driver they named."""
     for kind, rows in (("offer", index.offers), ("assignment", index.assignments)):
-        told = command.result.get(kind)
-        if told is None:
+        shown = command.result.get(kind)
+        if shown is None:
             continue
-        row = rows.get(told["id"])
+        row = rows.get(shown["id"])
         if row is None:
-            return f"{kind} {told['id']} is not there"
+            return f"{kind} {shown['id']} is not there"
         if row.driver_id != command.fields.get("driverId", row.driver_id):
-            return f"{kind} {told['id']} is of another driver"
+            return f"{kind} {shown['id']} is of another driver"
     return None
 
 

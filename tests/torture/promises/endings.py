@@ -1,4 +1,4 @@
-"""The promise of endings: every delivery is somewhere, and whoever waits is seen to wait."""
+"""The promise of endings: every delivery is somewhere, and a waiting one is shown as waiting."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def endings(evidence: Evidence) -> Verdict:
         found = evidence.rest.findable
         verdict.must(not found, f"waiting although there is a driver for them: {found}")
     counts = Counter(delivery.status for delivery in deliveries.values())
-    verdict.told.append(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no delivery")
+    verdict.counts.append(", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no delivery")
     return verdict
 
 

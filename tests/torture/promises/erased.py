@@ -1,4 +1,4 @@
-"""The promise of erasing: whoever was erased is named nowhere any more."""
+"""The promise of erasing: an erased person is named nowhere any more."""
 
 from tests.torture.evidence import Evidence
 from tests.torture.promises.verdict import Verdict
@@ -13,5 +13,5 @@ def erased(evidence: Evidence) -> Verdict:
     for row in found.named:
         verdict.must(False, f"still names somebody: {row}")
     verdict.checked += found.erased
-    verdict.told.append(f"{found.erased} rows erased")
+    verdict.counts.append(f"{found.erased} rows erased")
     return verdict

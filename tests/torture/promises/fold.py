@@ -68,7 +68,7 @@ def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> V
     whole = World(database.now, Policy(), dict(database.deliveries), dict(database.drivers))
     for wrong in broken_invariants(whole, whole=True):
         verdict.must(False, wrong)
-    verdict.told.append(f"{len(database.events)} events")
+    verdict.counts.append(f"{len(database.events)} events")
     return verdict
 
 
@@ -196,7 +196,7 @@ class _Rebuild:
         )  # fmt: skip
         before = {
             name: _model_value(name, self._before[d.id][wire])
-            for name, wire in TOLD.items()
+            for name, wire in SHOWN.items()
             if wire in self._before.get(d.id, {})
         }
         before = {name: _with_people(value, getattr(began, name)) for name, value in before.items()}
@@ -205,18 +205,18 @@ class _Rebuild:
         return {"delivery": structs.replace(began, **before)}
 
     def _order_changed(self, row: EventRow) -> dict[str, Any]:
-        """What is personal is named and not told: of that the last word is taken."""
+        """Personal fields are named without their values: the last value is taken."""
         d, now = self._deliveries[_id(row.delivery_id)], self._world.locked_delivery(_id(row.delivery_id))
-        fields, told = row.data["fields"], row.data["changes"]
+        fields, shown = row.data["fields"], row.data["changes"]
         changes: dict[str, tuple[Any, Any]] = {}
-        for name, wire in (*TOLD.items(), ("notes", "notes"), ("ready_at", "readyAt")):
+        for name, wire in (*SHOWN.items(), ("notes", "notes"), ("ready_at", "readyAt")):
             if wire in fields:
                 last = _store(d) if name == "pickup" else getattr(d, name)
-                new = _with_people(_model_value(name, told[wire]["new"]), last) if wire in told else last
+                new = _with_people(_model_value(name, shown[wire]["new"]), last) if wire in shown else last
                 changes[name] = (getattr(now, name), new)
         details = now.details
-        if "proofRequired" in told:
-            details = structs.replace(details, proof_required=tuple(told["proofRequired"]["new"]))
+        if "proofRequired" in shown:
+            details = structs.replace(details, proof_required=tuple(shown["proofRequired"]["new"]))
         if "pickup" in changes or "dropoff" in changes:
             details = structs.replace(details, checked=False)
         if "pickup" in changes:
@@ -285,11 +285,11 @@ class _Rebuild:
         return {"handover": handover, "unproven": tuple(row.data.get("unproven", ())), **self._done(row)}
 
     def _reassigned(self, row: EventRow) -> dict[str, Any]:
-        told = {"reason": row.data["reason"], "forced": row.data["forced"]}
+        shown = {"reason": row.data["reason"], "forced": row.data["forced"]}
         if "pickup" not in row.data:
-            return told
+            return shown
         store = _store(self._world.locked_delivery(_id(row.delivery_id)))
-        return told | {"pickup": self._with(_id(row.driver_id), row), "store": store}
+        return shown | {"pickup": self._with(_id(row.driver_id), row), "store": store}
 
     def _ticket(self, row: EventRow) -> dict[str, Any]:
         ticket: Ticket = self._tickets[row.data["ticketId"]]
@@ -377,12 +377,12 @@ class _Rebuild:
     }
 
 
-TOLD: Final = {
+SHOWN: Final = {
     "store_name": "storeName", "pickup": "pickup", "dropoff": "dropoff", "prep_seconds": "prepSeconds",
     "dispatch_at": "dispatchAt", "price_cents": "priceCents", "driver_pay_cents": "driverPayCents",
     "currency": "currency", "requirements": "requirements", "promised_at": "promisedAt", "tip_cents": "tipCents",
 }  # fmt: skip
-"""What of an order changes and is told, old and new: the model's name and the wire's."""
+"""The changes of an order that the event shows, old and new: the model's name and the wire's."""
 
 
 def _model_value(name: str, value: Any) -> Any:
@@ -396,7 +396,7 @@ def _model_value(name: str, value: Any) -> Any:
 
 
 def _with_people(value: Any, last: Any) -> Any:
-    """A place that was told without the people in it, with those who are there in the end."""
+    """A place that the event shows without its contact, with the contact that it has in the end."""
     if not isinstance(value, Place):
         return value
     return structs.replace(value, name=last.name, phone=last.phone, notes=last.notes)

@@ -1,4 +1,6 @@
-"""The promise of what drivers are told of others' doing: each has a record, and nothing is called received unheard."""
+"""The promise of notices to drivers about actions of others: each has a record, and none counts as received before
+the driver got it.
+"""
 
 from collections import Counter
 from datetime import timedelta
@@ -24,7 +26,7 @@ NOTED_WITHIN: Final = timedelta(seconds=10)
 
 def notices(evidence: Evidence) -> Verdict:
     """Every event that others made beside its notice; every notice beside its message and what their app heard."""
-    verdict = Verdict("what others do to a driver is recorded as told, truly")
+    verdict = Verdict("each notice to a driver about an action of others is recorded, with the right status")
     database = evidence.database
     happened: Counter[tuple[str | None, str, str | None]] = Counter(
         (event.driver_id, event.type, event.delivery_id) for event in database.events if _is_others_doing(event)
@@ -35,7 +37,7 @@ def notices(evidence: Evidence) -> Verdict:
     for key in happened.keys() | recorded.keys():
         verdict.must(
             happened[key] == recorded[key],
-            f"driver {key[0]}, {key[1]} of {key[2]}: {happened[key]} times, told {recorded[key]}",
+            f"driver {key[0]}, {key[1]} of {key[2]}: {happened[key]} times, recorded {recorded[key]}",
         )
     heard = _heard_up_to(evidence)
     for notice in database.stream_notices:

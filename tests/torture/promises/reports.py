@@ -1,5 +1,5 @@
 """The promise of drivers' reports: what a driver did is there once, in order and with its time, however late it comes;
-what came too late stands in the timeline.
+what came too late is in the timeline.
 """
 
 from collections import Counter, defaultdict
@@ -55,7 +55,7 @@ def reports(evidence: Evidence) -> Verdict:
     _too_late(verdict, evidence, asked)
     _pins(verdict, evidence, asked)
     ages = [age for sayings in said.values() if (age := max(s.age for s in sayings)) > 1]
-    verdict.told.append(f"{len(said)} actions, {len(ages)} of them reported more than a second late")
+    verdict.counts.append(f"{len(said)} actions, {len(ages)} of them reported more than a second late")
     return verdict
 
 
@@ -73,8 +73,8 @@ def _said(asked: list[Command], evidence: Evidence) -> dict[str, list[Said]]:
         if "actionId" in fields:
             age = (parse_instant(fields["sentAt"]) - parse_instant(fields["at"])).total_seconds()
             socket = socket_of.get((command.actor, str(fields.get("id")), command.sent_at))
-            told = Said(command.actor, command.kind, command.target, command.sent_at, age, socket)
-            found[fields["actionId"]].append(told)
+            report = Said(command.actor, command.kind, command.target, command.sent_at, age, socket)
+            found[fields["actionId"]].append(report)
     return found
 
 
@@ -129,7 +129,7 @@ def _in_order(verdict: Verdict, evidence: Evidence, said: dict[str, list[Said]])
 
 
 def _too_late(verdict: Verdict, evidence: Evidence, asked: list[Command]) -> None:
-    """What was refused because the job is no longer theirs stands in the timeline, once for each kind of deed."""
+    """What was refused because the job is no longer theirs is in the timeline, once for each kind of deed."""
     late: dict[tuple[str | None, str], list[EventRow]] = defaultdict(list)
     for event in evidence.database.events:
         if event.type == "delivery.late_report":
@@ -167,5 +167,5 @@ def _pins(verdict: Verdict, evidence: Evidence, asked: list[Command]) -> None:
             verdict.must(pin != "unverified" or late, f"delivery {event.delivery_id}: a wrong PIN will not do")
     for assignment_id, counted in tries.items():
         verdict.must(counted == list(range(1, len(counted) + 1)), f"{assignment_id}: wrong PINs counted {counted}")
-    for target, told in refused.items():
-        verdict.must(len(told) <= len(tries[target]), f"{target}: {len(told)} wrong PINs, counted {tries[target]}")
+    for target, wrong in refused.items():
+        verdict.must(len(wrong) <= len(tries[target]), f"{target}: {len(wrong)} wrong PINs, counted {tries[target]}")

@@ -48,5 +48,5 @@ def rest(evidence: Evidence) -> Verdict:
         after.connections <= found.connections_allowed,
         f"{after.connections} connections to the database, {found.connections_allowed} allowed",
     )
-    verdict.told.append(f"{after.connections} database connections ({before.connections} before)")
+    verdict.counts.append(f"{after.connections} database connections ({before.connections} before)")
     return verdict

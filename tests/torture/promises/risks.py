@@ -58,7 +58,7 @@ def risks(evidence: Evidence) -> Verdict:
         there = current[delivery.id]
         verdict.must(shown == there, f"delivery {delivery.id} is marked {sorted(shown)}, by its events {sorted(there)}")
     _unmarked(verdict, evidence, raised, changed)
-    verdict.told.append(f"{sum(map(len, raised.values()))} risks raised")
+    verdict.counts.append(f"{sum(map(len, raised.values()))} risks raised")
     verdict.lag("risks", lags)
     return verdict
 
@@ -86,7 +86,7 @@ def _unmarked(
                 marked = any(due - late <= at for at in raised[delivery.id, code])
                 verdict.must(
                     marked or (until is not None and until <= due) or not evidence.forgotten(due, until),
-                    f"delivery {delivery.id} was {code} from {due} to {until}, and nobody was told",
+                    f"delivery {delivery.id} was {code} from {due} to {until}, and no risk was raised",
                 )
 
 

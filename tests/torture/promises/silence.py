@@ -34,5 +34,5 @@ def silence(evidence: Evidence) -> Verdict:
                     not event.data["autoAccepted"] or driver_id in connected or not lost_meanwhile,
                     f"offer {event.offer_id} was taken for accepted by {driver_id}, who lost their socket at {lost}",
                 )
-    verdict.told.append(f"{taken} offers taken by silence")
+    verdict.counts.append(f"{taken} offers taken by silence")
     return verdict

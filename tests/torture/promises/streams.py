@@ -126,11 +126,11 @@ def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, 
             case "availability":
                 availability = row["availability"]
             case "assignment":
-                told = row["assignment"]
-                if told["status"] == "ACTIVE":
-                    assignments[told["id"]] = (told["status"], told["pickedUpAt"], told["version"])
+                shown = row["assignment"]
+                if shown["status"] == "ACTIVE":
+                    assignments[shown["id"]] = (shown["status"], shown["pickedUpAt"], shown["version"])
                 else:
-                    assignments.pop(told["id"], None)
+                    assignments.pop(shown["id"], None)
     return offers, assignments, availability
 
 

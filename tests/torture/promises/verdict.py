@@ -16,7 +16,7 @@ class Verdict(Struct):
     promise: str
     checked: int = 0
     broken: list[str] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
 
     def must(self, holds: bool, sentence: str) -> None:
         """Check one thing; the sentence says what is wrong if it does not hold."""
@@ -29,4 +29,4 @@ class Verdict(Struct):
         ordered = sorted(seconds)
         if ordered:
             p99 = f"{1000 * at(ordered, 0.99):,.0f} ms"
-            self.told.append(f"{what}: {len(ordered)}, p99 {p99}, most {1000 * ordered[-1]:,.0f} ms")
+            self.counts.append(f"{what}: {len(ordered)}, p99 {p99}, most {1000 * ordered[-1]:,.0f} ms")

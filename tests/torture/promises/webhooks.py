@@ -6,7 +6,7 @@ from typing import Any, Final
 from server.contract.views import instant
 from server.contract.webhook_events import EVERYTHING, TYPES
 from tests.torture.evidence import EventRow, Evidence
-from tests.torture.history import Told
+from tests.torture.history import HookCall
 from tests.torture.promises.verdict import Verdict
 
 _SHOWN: Final = ("deliveryId", "driverId", "offerId", "assignmentId")
@@ -22,9 +22,9 @@ def webhooks(evidence: Evidence) -> Verdict:
         to_tell = Counter(_of_body(row.body) for row in database.webhook_messages if row.webhook_id == webhook_id)
         verdict.checked += happened.total()
         for missing in (happened - to_tell).elements():
-            verdict.must(False, f"webhook {webhook_id} is not to be told of {missing}")
+            verdict.must(False, f"webhook {webhook_id} gets no message of {missing}")
         for extra in (to_tell - happened).elements():
-            verdict.must(False, f"webhook {webhook_id} is to be told of {extra}, once too often")
+            verdict.must(False, f"webhook {webhook_id} gets a message too many of {extra}")
     rows = {row.id: row for row in database.webhook_messages}
     earlier: dict[str, list[str]] = {}
     of_key: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -34,13 +34,13 @@ def webhooks(evidence: Evidence) -> Verdict:
         line.append(row.id)
     taken: set[str] = set()
     bodies: dict[str, dict[str, Any]] = {}
-    told = 0
-    heard = (entry for entries in evidence.entries.values() for entry in entries if isinstance(entry, Told))
+    calls = 0
+    heard = (entry for entries in evidence.entries.values() for entry in entries if isinstance(entry, HookCall))
     for entry in sorted(heard, key=lambda e: e.at):
-        told += 1
+        calls += 1
         message_id = entry.message_id
         found = rows.get(message_id)
-        verdict.must(entry.signed, f"message {message_id}: its signature is not good")
+        verdict.must(entry.signed, f"message {message_id}: its signature is invalid")
         verdict.must(
             found is not None or entry.at > database.now.timestamp(),
             f"message {message_id} is of nothing that is there",
@@ -58,7 +58,7 @@ def webhooks(evidence: Evidence) -> Verdict:
     for row in database.webhook_messages:
         verdict.must(row.parked_at is None, f"message {row.id} ({row.type}) was given up")
         verdict.must(row.id in taken, f"message {row.id} ({row.type} of {row.key}) was never taken")
-    verdict.told.append(f"{len(rows)} messages, {told} calls")
+    verdict.counts.append(f"{len(rows)} messages, {calls} calls")
     return verdict
 
 
