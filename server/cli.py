@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from server.simulate.access import Access
     from server.simulate.run import Window
     from server.store.users import PersonRole
-    from server.web.access.auth import Role
+    from server.web.http.caller import Role
 
 TOKEN_ROLES: Final = ("driver", "service", "viewer", "ops", "admin")
 PERSON_ROLES: Final = ("viewer", "ops", "admin")

@@ -52,7 +52,7 @@ def time_zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
-def _lower(value: object) -> Any:
+def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
@@ -149,7 +149,7 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _trimmed(cls, value: object) -> Any:
+    def _trimmed(cls, value: object) -> object:
         """A newline at the end, as `echo` and files have it, is no part of a secret or a URL."""
         return value.strip() if isinstance(value, str) else value
 
@@ -237,7 +237,7 @@ class Settings(BaseModel):
     def _data(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    def with_changes(self, **changes: Any) -> "Settings":
+    def with_changes(self, **changes: object) -> "Settings":
         """A copy with these fields replaced, checked like any others."""
         return Settings(**(self.model_dump() | changes))
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import structlog
 from msgspec import Struct
@@ -216,7 +216,7 @@ class Feed:
         self._wanted.set()
         await self._in_time(self._ready.wait())
 
-    async def _in_time(self, awaited: Awaitable[Any]) -> None:
+    async def _in_time(self, awaited: Awaitable[object]) -> None:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await awaited

@@ -15,7 +15,7 @@ def is_whole(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def parsed(raw: bytes | str) -> Any:
+def parsed(raw: bytes | str) -> object:
     """The document, also if its texts contain half characters; None if it is not valid JSON in UTF-8."""
     try:
         return json.loads(raw.decode() if isinstance(raw, bytes) else raw, parse_constant=_refuse)

@@ -4,7 +4,7 @@ HTTP responses, socket messages, webhooks and pages all use these views.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -40,7 +40,7 @@ def parse_instant(text: str) -> datetime:
     return at.astimezone(UTC)
 
 
-def _jsonable(value: object) -> Any:
+def _jsonable(value: object) -> object:
     if isinstance(value, datetime):
         return instant(value)
     raise NotImplementedError(f"cannot write a {type(value).__name__} as JSON")

@@ -1,5 +1,6 @@
 """The rules of deliveries: creating, changing, dispatching, failed searches, cancelling, restoring, escalating."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -146,7 +147,7 @@ def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refu
     return _changed(world, delivery, changes, command.new_offer_id, command.actor)
 
 
-def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dict[str, tuple[Any, Any]]:
+def _changes(command: c.ChangeDelivery, delivery: Delivery, world: World) -> dict[str, tuple[object, object]]:
     changes: dict[str, tuple[Any, Any]] = {}
     for name in SIMPLE:
         old, new = getattr(delivery, name), getattr(command, name)
@@ -202,7 +203,7 @@ def not_at_the_store(delivery: Delivery) -> r.Refusal | None:
 def _changed(
     world: World,
     delivery: Delivery,
-    changes: dict[str, tuple[Any, Any]],
+    changes: Mapping[str, tuple[object, object]],
     new_offer_id: str,
     actor: Actor,
     reason: str | None = None,

@@ -79,7 +79,7 @@ def _wait_again(world: World, delivery: Delivery, at: datetime) -> None:
 
 
 def _did(
-    assignment: Assignment, event: e.JobEvent, changes: Mapping[str, Any] | None = None, refused: str = ""
+    assignment: Assignment, event: e.JobEvent, changes: Mapping[str, object] | None = None, refused: str = ""
 ) -> None:
     """Store the app's id of this action with the code of its refusal, so that a repeat gets the same answer."""
     if event.action_id is None and not changes:

@@ -347,7 +347,7 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _public(value: object) -> Any:
+def _public(value: object) -> object:
     """JSON of a value without the people in it."""
     if isinstance(value, Place):
         return {"lat": value.lat, "lon": value.lon, "address": value.address}

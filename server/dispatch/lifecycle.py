@@ -5,7 +5,7 @@ A test compares the file with this module's output.
 
 import sys
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, get_args
+from typing import TypeVar, get_args
 
 from server.dispatch import events as e
 from server.dispatch.model import OVER, AssignmentStatus, Availability, DeliveryStatus, OfferStatus
@@ -87,7 +87,10 @@ Timelines and webhooks use the same event types as the arrows. This page is gene
 """
 
 
-def edges_of(table: Mapping[type[e.Event], Mapping[Any, Any]]) -> list[Edge]:
+State = TypeVar("State", bound=str)
+
+
+def edges_of(table: Mapping[type[e.Event], Mapping[State, State]]) -> list[Edge]:
     """A table's transitions, in its order."""
     return [(before, after, event.type) for event, turns in table.items() for before, after in turns.items()]
 
@@ -117,7 +120,7 @@ def _diagram(born_by: type[e.Event], edges: list[Edge], last: Collection[str]) -
 def _section(
     title: str,
     text: str,
-    states: Mapping[Any, str],
+    states: Mapping[State, str],
     born_by: type[e.Event],
     edges: list[Edge],
     last: Collection[str] = (),

@@ -72,12 +72,12 @@ def kept_geometry(shape: Shape) -> BaseGeometry:
     return geometry
 
 
-def _built(kind: str, polygons: Sequence[Sequence[Any]]) -> BaseGeometry:
+def _built(kind: str, polygons: Sequence[Sequence[object]]) -> BaseGeometry:
     made = [shapely.Polygon(rings[0], rings[1:]) for rings in polygons]
     return made[0] if kind == "Polygon" else shapely.MultiPolygon(made)
 
 
-def _ring(ring: Any) -> list[tuple[float, float]]:
+def _ring(ring: object) -> list[tuple[float, float]]:
     if not isinstance(ring, list) or len(ring) < 4:
         raise ShapeMistake("must have four positions or more in every ring")
     positions = [_position(position) for position in ring]
@@ -88,7 +88,7 @@ def _ring(ring: Any) -> list[tuple[float, float]]:
     return positions
 
 
-def _position(position: Any) -> tuple[float, float]:
+def _position(position: object) -> tuple[float, float]:
     if not isinstance(position, list) or not 2 <= len(position) <= 3 or not all(map(_is_number, position)):
         raise ShapeMistake("must have positions of longitude and latitude, as numbers")
     lon, lat = position[:2]
@@ -97,7 +97,7 @@ def _position(position: Any) -> tuple[float, float]:
     return float(lon), float(lat)
 
 
-def _is_number(part: Any) -> bool:
+def _is_number(part: object) -> bool:
     return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < NO_FLOAT
 
 

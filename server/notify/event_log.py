@@ -5,7 +5,7 @@ Only ids: no names, no addresses, no tokens. `log_format` says how lines are wri
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -58,8 +58,11 @@ def _escalated(event: e.DeliveryEscalated) -> Line:
     return "warning", "unassigned_order_5min", fields
 
 
-def _alert(name: str, level: str, value: Callable[[Any], float]) -> Callable[[Any], Line]:
-    def line(event: Any) -> Line:
+Alerted = TypeVar("Alerted", e.AlertRaised, e.AlertResolved, e.AlertAcknowledged)
+
+
+def _alert(name: str, level: str, value: Callable[[Alerted], float]) -> Callable[[Alerted], Line]:
+    def line(event: Alerted) -> Line:
         a = event.alert
         fields = {"alertId": a.id, "kind": a.kind, "zone": a.zone, "value": value(event), "threshold": a.threshold}
         return level, name, fields
@@ -84,8 +87,8 @@ def _policy_changed(event: e.PolicyChanged) -> Line:
     return "info", "policy_changed", {"version": event.policy.version, "reason": event.reason}
 
 
-def _plain(name: str, level: str = "info", *fields: tuple[str, str]) -> Callable[[Any], Line]:
-    def line(event: Any) -> Line:
+def _plain(name: str, level: str = "info", *fields: tuple[str, str]) -> Callable[[e.Event], Line]:
+    def line(event: e.Event) -> Line:
         return level, name, {wire: getattr(event, field) for wire, field in fields}
 
     return line

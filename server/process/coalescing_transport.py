@@ -24,7 +24,7 @@ class Gathered:
         self._pieces: list[bytes] = []
         self._size = 0
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._beneath, name)
 
     def write(self, piece: bytes) -> None:
@@ -58,12 +58,12 @@ def gathered(transport: Any) -> Any:
 class HttpProtocol(BoundedHttp):
     """uvicorn's with bounds, writing once a turn."""
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: object) -> None:
         super().connection_made(gathered(transport))
 
 
 class WebSocketProtocol(BoundedWebSocket):
     """uvicorn's with bounds, writing once a turn."""
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: object) -> None:
         super().connection_made(gathered(transport))

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TextIO
+from typing import Final, Literal, TextIO
 
 import msgspec
 import structlog
@@ -74,12 +74,12 @@ def write_logs(level: str, format_: Literal["console", "json"], stream: TextIO |
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
 
 
-def _stamp(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _stamp(_: object, __: str, line: MutableMapping[str, object]) -> MutableMapping[str, object]:
     """Time and level come first."""
     return {"timestamp": instant(datetime.now(UTC)), "level": line.pop("level", "info"), **line}
 
 
-def _as_json(_: Any, __: str, line: MutableMapping[str, Any]) -> str:
+def _as_json(_: object, __: str, line: MutableMapping[str, object]) -> str:
     """One line of JSON in which no reader of lines and no terminal finds anything to obey."""
     try:
         text = msgspec.json.encode(line, enc_hook=str).decode()
@@ -95,14 +95,14 @@ def _for_eyes(stream: TextIO) -> Processor:
         colors=stream.isatty(), pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
     )
 
-    def render(logger: Any, name: str, line: MutableMapping[str, Any]) -> str:
+    def render(logger: object, name: str, line: MutableMapping[str, object]) -> str:
         harmless = {key: _harmless(value, key == "exception") for key, value in line.items()}
         return str(renderer(logger, name, harmless))
 
     return render
 
 
-def _harmless(value: object, is_traceback: bool) -> Any:
+def _harmless(value: object, is_traceback: bool) -> object:
     """The value without control characters for a terminal; a traceback keeps its lines."""
     if value is None or isinstance(value, bool | int | float):
         return value

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import click
 
@@ -25,8 +25,9 @@ from server.simulate.run import Load, Window, amounts_to, run_city, run_day
 from server.simulate.tally import Tally
 from server.store.engine import Database
 from server.store.migrate import migrate
-from server.web.access.auth import Role, mint_token
+from server.web.access.auth import mint_token
 from server.web.access.users import FIRST_NAME, make_first_admin, renew_person
+from server.web.http.caller import Role
 
 Done = TypeVar("Done")
 Bound = TypeVar("Bound")
@@ -183,7 +184,7 @@ def simulate_there(url: str, access: Access, what: Load | Window) -> None:
         asyncio.run(until_signal(simulate()))
 
 
-async def until_signal(work: Coroutine[Any, Any, None]) -> None:
+async def until_signal(work: Coroutine[object, object, None]) -> None:
     """Run it to its end, or cancel it at the first signal; later ones do not disturb its clearing up."""
     signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -199,7 +200,9 @@ async def until_signal(work: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-async def _beside_workers(settings: Settings, port: Port, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+async def _beside_workers(
+    settings: Settings, port: Port, beside: Callable[[], Coroutine[object, object, None]]
+) -> None:
     """Run the workers, and `beside` once they are ready; all end when it does."""
     ready = asyncio.Event()
     workers = Workers(settings, port, settings.workers, ready.set)

@@ -23,7 +23,7 @@ class _ReportsLoss:
     passes on.
     """
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+    async def send_packed_command(self, command: object, check_health: bool = True) -> None:
         try:
             await super().send_packed_command(command, check_health)  # type: ignore[misc]
         except RuntimeError as error:

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from server.contract import messages as m
-from server.contract.commit import Committed
+from server.contract.commit import Answer, Committed
 from server.contract.replay import as_of
 from server.contract.views import to_json
 from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
@@ -65,7 +65,7 @@ AsgiSend = Callable[[Message], Awaitable[None]]
 class Submit(Protocol):
     """`Executor.submit`: never raises for what the rules refuse."""
 
-    def __call__(self, command: Command) -> Awaitable[Any]: ...
+    def __call__(self, command: Command) -> Awaitable[Answer | Refusal]: ...
 
 
 class Socket:

@@ -6,7 +6,7 @@ driver's stream.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -342,7 +342,7 @@ def readable_id(text: str) -> str | None:
     return found if isinstance(found, str) and len(found) <= 64 and is_whole(found) else None
 
 
-def _result(command: c.Command, answer: Answered) -> dict[str, Any] | None:
+def _result(command: c.Command, answer: Answered) -> dict[str, object] | None:
     match command:
         case c.AcceptOffer() | c.Arrive() | c.PickUp() | c.Complete() | c.Release() | c.Fail() if (
             answer.assignment is not None

@@ -140,7 +140,9 @@ class Transaction(PostgresTransaction):
             await self._release()
             raise
 
-    async def __aexit__(self, exception_type: Any, exception: Any, traceback: Any) -> bool:
+    async def __aexit__(
+        self, exception_type: type[BaseException] | None, exception: BaseException | None, traceback: object
+    ) -> bool:
         if self._parent is not None:
             return exception is None
         try:
@@ -246,7 +248,7 @@ class Database(PostgresEngine):
         """
         return await self._connect(WRITING, statement_cache_size=EVERY_STATEMENT, max_cached_statement_lifetime=0)
 
-    async def connect_for_outbox(self) -> Any:
+    async def connect_for_outbox(self) -> Connection:
         """A new connection for webhooks: statements over many rows, planned once. The caller closes it."""
         return await self._connect(OUTBOX)
 

@@ -161,7 +161,7 @@ _order_details = msgspec.json.Decoder(OrderDetails).decode
 _assignment_details = msgspec.json.Decoder(AssignmentDetails).decode
 
 
-def _rows_like(model: type, **instead: Any) -> "msgspec.json.Decoder[list[Any]]":
+def _rows_like(model: type, **instead: object) -> "msgspec.json.Decoder[list[Any]]":
     """A decoder of rows that READ returns as arrays: the model's fields in order, some with another type or (None) left
     out.
     """

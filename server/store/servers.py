@@ -68,7 +68,7 @@ class Servers:
         assert failed is not None
         raise failed
 
-    async def _connect(self, url: str | None, options: dict[str, Any]) -> Connection:
+    async def _connect(self, url: str | None, options: dict[str, object]) -> Connection:
         alone = len(self._urls) == 1
         try:
             async with asyncio.timeout(None if alone else SERVER_SECONDS):

@@ -40,7 +40,7 @@ class CurrentTransaction(Default):
     def sqlite(self) -> str:
         raise NotImplementedError
 
-    def python(self) -> Any:
+    def python(self) -> object:
         raise NotImplementedError("only the server knows it")
 
 

@@ -24,7 +24,7 @@ NOW: Final = QueryString("clock_timestamp()")
 class _Grammar(Database):
     """Makes Piccolo write SQL for PostgreSQL; connects to nothing."""
 
-    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> Any:
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = True) -> object:
         raise AssertionError(f"ask this on a pool, with `ask`: {querystring}")
 
 

@@ -435,7 +435,7 @@ def statement(present: Iterable[str]) -> str:
     return "WITH " + ",\n".join(parts) + "\nSELECT 1"
 
 
-def _but(changed: Mapping[str, Any], amended: Mapping[str, Any]) -> Collection[Any]:
+def _but(changed: Mapping[str, object], amended: Mapping[str, object]) -> Collection[object]:
     """One statement updates a row once."""
     if not amended:
         return changed.values()

@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from server.web.access.auth import Role, mint_token
+from server.web.access.auth import mint_token
+from server.web.http.caller import Role
 from tests.conftest import SECRET, Node, StartNode
 from tests.waiting import until
 

@@ -97,7 +97,7 @@ async def find_deliveries(pool: Pool, wanted: DeliveryFilter, before: str | None
     return [_delivery(row) for row in await fetch(pool, query, *args)]
 
 
-def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str, list[Any]]:
+def page_of(wanted: DeliveryFilter, before: str | None, limit: int) -> tuple[str, list[object]]:
     """The statement of a page, and its arguments."""
     query = _Query(limit)
     if wanted.status is not None:
@@ -176,12 +176,12 @@ class _Query:
     def _ids_of(self, column: str) -> list[str]:
         return [f"{column} {comparison}" for comparison in self._ids]
 
-    def both(self, condition: str, value: Any = ALWAYS) -> None:
+    def both(self, condition: str, value: object = ALWAYS) -> None:
         """A condition, unless its value is None."""
         if value is not None:
             self._both.append(self._with(condition, value))
 
-    def either(self, itself: str, search: str, *values: Any) -> None:
+    def either(self, itself: str, search: str, *values: object) -> None:
         """A condition on a delivery, and the same condition on its row in `delivery_search`, true for any value."""
         fresh, rows = self._any_of((itself, search), values)
         self._itself.append(fresh)
@@ -195,7 +195,7 @@ class _Query:
         self._words = itself, search
         self._drivers = name if with_drivers else None
 
-    def _any_of(self, conditions: Sequence[str], values: Sequence[Any]) -> list[str]:
+    def _any_of(self, conditions: Sequence[str], values: Sequence[object]) -> list[str]:
         """Each condition, true for any of the values."""
         places = []
         for value in values:
@@ -204,7 +204,7 @@ class _Query:
         every = [[condition.format(place) for place in places] for condition in conditions]
         return [f"({' OR '.join(one)})" if len(one) > 1 else one[0] for one in every]
 
-    def _with(self, condition: str, value: Any) -> str:
+    def _with(self, condition: str, value: object) -> str:
         if value is ALWAYS:
             return condition
         self.args.append(value)

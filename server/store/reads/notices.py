@@ -234,12 +234,12 @@ def _may_have(source: Source, wanted: NoticeFilter) -> bool:
     return (wanted.to is None or wanted.to in TO[source]) and (wanted.kind is None or wanted.kind in KINDS[source])
 
 
-def _chosen(source: Source, wanted: NoticeFilter, after: NoticeKey | None) -> tuple[str, list[Any]]:
+def _chosen(source: Source, wanted: NoticeFilter, after: NoticeKey | None) -> tuple[str, list[object]]:
     """The filtered rows of a source, and the values of `$1…`."""
     conditions: list[str] = []
     values: list[Any] = []
 
-    def put(condition: str, *given: Any) -> None:
+    def put(condition: str, *given: object) -> None:
         numbers = [f"${len(values) + place}" for place in range(1, len(given) + 1)]
         values.extend(given)
         conditions.append(condition.format(*numbers))
@@ -273,7 +273,7 @@ def page_of(source: Source, wanted: NoticeFilter, after: NoticeKey | None, limit
     return f"SELECT s.* {chosen} ORDER BY {order} LIMIT {limit:d}", values
 
 
-def counts_of(source: Source, wanted: NoticeFilter) -> tuple[str, list[Any]]:
+def counts_of(source: Source, wanted: NoticeFilter) -> tuple[str, list[object]]:
     """The statement that counts the notices of a source by recipient and status, and its values."""
     chosen, values = _chosen(source, wanted, None)
     return f'SELECT s."to", s.outcome, count(*) {chosen} GROUP BY 1, 2', values

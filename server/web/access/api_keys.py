@@ -8,14 +8,16 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from server.ids import new_id
 from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, note_key_use, revoke_key
+from server.store.connections import Pool
 from server.store.query import DatabaseAway
-from server.web.access.auth import KEY_PREFIX, Principal, hashed
+from server.web.access.auth import KEY_PREFIX, hashed
+from server.web.http.caller import Principal
 
 FRESH_SECONDS: Final = 1.0
 """How long a valid key is cached: a revoked key ends within this time."""
@@ -30,7 +32,7 @@ log = structlog.get_logger(__name__)
 class ApiKeys:
     """This process's cache of API keys. `pool` returns the pool of the database, once it is open."""
 
-    def __init__(self, pool: Callable[[], Any]) -> None:
+    def __init__(self, pool: Callable[[], Pool]) -> None:
         self._pool = pool
         self._good: dict[str, tuple[Principal, float]] = {}
         self._asking: dict[str, asyncio.Task[Principal | None]] = {}

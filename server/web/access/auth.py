@@ -6,20 +6,16 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, cast
 
 import jwt
-from litestar.connection import ASGIConnection
-from msgspec import Struct
 
 from server.contract.half_characters import is_whole
-from server.dispatch.model import Actor, ActorType
 from server.ids import canonical, is_id
 from server.sockets.revocations import Revocations
+from server.web.http.caller import ROLES, AsgiConnection, Principal, Role
 from server.web.http.errors import unauthorized
 
-Role = Literal["driver", "service", "viewer", "ops", "admin"]
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
 Invalid = Literal["expired", "invalid"]
 """Why a token is refused. `expired` is said only of a driver's: the app renews it."""
 ALGORITHM: Final = "HS256"
@@ -34,29 +30,6 @@ AHEAD_SECONDS: Final = 60
 """`iat` and `nbf` of a token may be this far in the future: clocks differ."""
 GRACE_SECONDS: Final = 30
 """A token is accepted for this long after its `exp`."""
-
-AsgiConnection = ASGIConnection[Any, Any, Any, Any]
-
-
-class Principal(Struct, frozen=True):
-    """The caller. `subject` is a driver's id, or the name of a user or an order source.
-
-    `expires_at` is until when this is good, in Unix seconds; it is infinite for an API key. `seller` is the seller that
-    an API key is bound to, `device` the id of the device on which a driver signed in.
-    """
-
-    role: Role
-    subject: str
-    expires_at: float
-    seller: str | None = None
-    device: str | None = None
-
-    @property
-    def actor(self) -> Actor:
-        """This principal as the actor of an event. A viewer cannot be one."""
-        assert self.role != "viewer"
-        return Actor(cast(ActorType, self.role), self.subject)
-
 
 _verified: "OrderedDict[tuple[str, tuple[str, ...]], Principal]" = OrderedDict()
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from litestar.datastructures import Cookie
 
-from server.web.access.auth import AsgiConnection
 from server.web.access.login_limits import normalized
 from server.web.access.sessions import Sessions
+from server.web.http.caller import AsgiConnection
 
 COOKIE: Final = "callboard_device"
 SECURE_COOKIE: Final = "__Host-callboard_device"

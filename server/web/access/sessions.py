@@ -10,12 +10,12 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import structlog
-from litestar import Request
 from msgspec import Struct
 
+from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.sessions import (
     delete_session,
@@ -27,7 +27,8 @@ from server.store.sessions import (
 )
 from server.store.users import PersonRole
 from server.tasks import wait_until_set
-from server.web.access.auth import AsgiConnection, Principal, hashed
+from server.web.access.auth import hashed
+from server.web.http.caller import AsgiConnection, Call, Principal
 from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.forms import read_fields
 
@@ -74,7 +75,7 @@ class LoginSession(Struct, frozen=True):
 class Sessions:
     """This process's cache of sessions. `pool` returns the pool of the database, once it is open."""
 
-    def __init__(self, pool: Callable[[], Any], secrets_: tuple[str, ...], *, secure: bool) -> None:
+    def __init__(self, pool: Callable[[], Pool], secrets_: tuple[str, ...], *, secure: bool) -> None:
         self._pool = pool
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
@@ -249,7 +250,7 @@ class Sessions:
         else:
             given = None
             if connection.scope["route_handler"].opt.get(FORM):
-                fields = await read_fields(cast("Request[Any, Any, Any]", connection))
+                fields = await read_fields(cast("Call", connection))
                 given = fields[CSRF_FIELD][-1] if CSRF_FIELD in fields else None
         if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")

@@ -13,8 +13,9 @@ from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
-from server.web.api.endpoint import Call, answer, endpoint, id_in_path
+from server.web.api.endpoint import answer, endpoint, id_in_path
 from server.web.api.operations import TAG, alert_numbers, alert_view
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import not_found, refused
 

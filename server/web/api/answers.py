@@ -20,7 +20,7 @@ class ResponseBody(Struct, frozen=True, rename="camel"):
 View = TypeVar("View", bound=ResponseBody)
 
 
-def view(kind: type[View], row: Struct, **more: Any) -> View:
+def view(kind: type[View], row: Struct, **more: object) -> View:
     """The view of a row: its fields with the same names, times as text. `more` has the other fields of the view."""
     given = {name: getattr(row, name) for name in kind.__struct_fields__ if name not in more}
     return kind(**more, **{name: instant(it) if isinstance(it, datetime) else it for name, it in given.items()})

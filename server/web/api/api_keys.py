@@ -10,8 +10,9 @@ from server.web.access.api_keys import ApiKeys, shown
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Query, answer, endpoint, id_in_path, no_content
 from server.web.api.operations import TAG
+from server.web.http.caller import Call
 from server.web.http.errors import not_found
 from server.web.http.paging import BY_ID
 

@@ -84,7 +84,7 @@ def _message(kind: Any) -> dict[str, Any]:
     }
 
 
-def _operation(action: str, summary: str, kinds: tuple[Any, ...]) -> dict[str, Any]:
+def _operation(action: str, summary: str, kinds: tuple[object, ...]) -> dict[str, object]:
     return {
         "action": action,
         "summary": summary,

@@ -19,9 +19,10 @@ from server.web.access.guards import OPS, THE_DRIVER, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Query, answer, endpoint, id_in_path, no_content
 from server.web.api.operations import TAG as ADMIN_TAG
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import TOO_MANY, not_found, refused
 from server.web.http.paging import BY_INSTANT

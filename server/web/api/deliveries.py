@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -35,8 +35,9 @@ from server.store.reads.deliveries import (
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import Body, Handler, Query, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER
@@ -108,17 +109,20 @@ def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
     return msgspec.structs.replace(new, seller_id=seller)
 
 
-def distinct(names: Collection[Any]) -> tuple[Any, ...]:
+T = TypeVar("T", bound=str)
+
+
+def distinct(names: Collection[T]) -> tuple[T, ...]:
     """The names without extra blanks, each once, in its first spelling."""
     if not names:
         return ()
-    found: dict[str, str] = {}
+    found: dict[str, T] = {}
     for name in names:
-        found.setdefault(name_key(name), spelling(name))
+        found.setdefault(name_key(name), cast(T, spelling(name)))
     return tuple(found.values())
 
 
-def _names(changed: Collection[Any] | UnsetType | None) -> tuple[Any, ...] | UnsetType:
+def _names(changed: Collection[T] | UnsetType | None) -> tuple[T, ...] | UnsetType:
     """The new names, none if they are cleared, UNSET if they do not change."""
     return changed if isinstance(changed, UnsetType) else distinct(changed or ())
 

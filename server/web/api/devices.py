@@ -15,7 +15,8 @@ from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG
-from server.web.api.endpoint import Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Query, answer, endpoint, id_in_path, no_content
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.paging import BY_ID

@@ -1,13 +1,14 @@
 """The documents of the API: `/openapi.json`, `/asyncapi.json`, and `/docs` to read them; all of it works offline."""
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.response.base import ASGIResponse
 
 from server.web.api import asyncapi, openapi
 from server.web.api.endpoint import encode
+from server.web.http.caller import Call
 from server.web.http.protection import PROTECTION
 
 PAGE: Final = """<!doctype html>
@@ -36,7 +37,7 @@ CACHED: Final = {"Cache-Control": "no-cache"}
 
 
 @get("/openapi.json")
-async def get_openapi(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def get_openapi(request: Call) -> ASGIResponse:
     state = request.app.state
     if "openapi" not in state:
         state.openapi = encode(openapi.document(request.app.routes))

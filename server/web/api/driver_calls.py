@@ -21,7 +21,8 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import utc
 from server.web.api.drivers import PATH, TAG, driver_of
-from server.web.api.endpoint import Body, Call, Handler, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Handler, Query, answer, endpoint, id_in_path, no_content
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import not_found, unless_refused
 from server.web.http.paging import BY_INSTANT

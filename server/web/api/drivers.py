@@ -20,8 +20,9 @@ from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given, id_in_path, no_content
+from server.web.api.endpoint import Body, Query, answer, endpoint, given, id_in_path, no_content
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from litestar import Request
-from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
@@ -19,8 +17,8 @@ from server.contract.half_characters import MESSAGE as HALF_CHARACTER
 from server.contract.half_characters import half_character_in
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.web.access.auth import AsgiConnection, Principal
 from server.web.access.guards import Guard
+from server.web.http.caller import AsgiConnection, Call
 from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found
 from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
 
@@ -29,7 +27,6 @@ JSON: Final = "application/json"
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 T = TypeVar("T")
-Call = Request[Principal, None, State]
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -40,7 +37,7 @@ class Upload(Struct, frozen=True):
     types: tuple[str, ...]
     limit_bytes: int
 
-    async def of(self, request: Request[Any, Any, Any]) -> bytes:
+    async def of(self, request: Call) -> bytes:
         """The file. Raises 400 or 413."""
         for name, value in request.scope["headers"]:
             if name == b"content-length" and _exceeds(value, self.limit_bytes):
@@ -91,7 +88,7 @@ class Body(Generic[T]):
         self.whole = whole
         self._decode = msgspec.json.Decoder(kind).decode
 
-    async def of(self, request: Request[Any, Any, Any]) -> T:
+    async def of(self, request: Call) -> T:
         """The request's body. Raises 400, 413, 415 or 422."""
         raw = await read_body(request)
         if not raw and self.optional:
@@ -128,7 +125,7 @@ class Query(Generic[T]):
         self.kind = kind
         self._known = {field.encode_name for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
 
-    def of(self, request: Request[Any, Any, Any]) -> T:
+    def of(self, request: Call) -> T:
         """The request's query. Raises 422."""
         known = self._known
         given = {key: value for key, value in request.query_params.items() if value and key in known}
@@ -141,7 +138,7 @@ class Query(Generic[T]):
             raise invalid(mistakes_in(self.kind, given, error, strict=False)) from None
 
 
-async def read_body(request: Request[Any, Any, Any]) -> bytes:
+async def read_body(request: Call) -> bytes:
     """The bytes of the body. A Content-Type, if any, must be JSON. Raises 413 or 415."""
     content_type = encoding = None
     for name, value in request.scope["headers"]:
@@ -175,7 +172,7 @@ def _exceeds(digits: bytes, limit: int) -> bool:
     return len(digits) > 20 or int(digits) > limit
 
 
-def _untyped(raw: bytes) -> Any:
+def _untyped(raw: bytes) -> object:
     """The decoded body, or None for numbers that are too large. Raises 400 for a body that is not valid JSON: the typed
     decoder stops at the first wrong field and does not see the rest.
     """

@@ -13,9 +13,10 @@ from server.store.reads import notices as record
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.paging import Pager, cursor_of

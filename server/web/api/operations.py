@@ -17,8 +17,9 @@ from server.store.reads.zone_numbers import read_numbers_now
 from server.web.access.guards import VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Call, Query, answer, endpoint
+from server.web.api.endpoint import Query, answer, endpoint
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.paging import BY_ID, BY_RANK
 

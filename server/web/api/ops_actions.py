@@ -17,8 +17,9 @@ from server.web.access.guards import OPS
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.driver_calls import with_assignment
-from server.web.api.endpoint import Body, Call, Handler, answer, endpoint, id_in_path
+from server.web.api.endpoint import Body, Handler, answer, endpoint, id_in_path
 from server.web.api.operations import TAG, unassigned_view
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 
 REASSIGNMENT: Final = Body(s.Reassignment)

@@ -10,8 +10,9 @@ from server.dispatch.events import PolicyChanged
 from server.dispatch.policy import Policy, contradictions
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given
+from server.web.api.endpoint import Body, Query, answer, endpoint, given
 from server.web.api.operations import TAG
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import FieldError, invalid
 

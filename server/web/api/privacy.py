@@ -12,8 +12,9 @@ from server.store.query import database_errors
 from server.web.access.guards import ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, answer, endpoint
+from server.web.api.endpoint import Body, answer, endpoint
 from server.web.api.operations import TAG
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 
 ERASURE: Final = Body(s.Erasure)

@@ -23,7 +23,8 @@ from server.web.api import schemas as s
 from server.web.api.deliveries import TAG, delivery_of
 from server.web.api.drivers import PATH, driver_of
 from server.web.api.drivers import TAG as DRIVERS_TAG
-from server.web.api.endpoint import Call, Download, Query, Upload, answer, endpoint, id_in_path
+from server.web.api.endpoint import Download, Query, Upload, answer, endpoint, id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import UNSUPPORTED, Problem, invalid_field, not_found, refused, try_again
 

@@ -14,7 +14,8 @@ from server.web.access.guards import ANY_DRIVER_AND_VIEWERS, THE_DRIVER, THE_DRI
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.drivers import PATH, TAG, driver_of
-from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, answer, endpoint, id_in_path, no_content
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import FieldError, invalid, not_found, unauthorized
 

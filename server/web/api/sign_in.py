@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from litestar import Request
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -31,7 +30,8 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.devices import end
 from server.web.api.drivers import PATH, TAG
-from server.web.api.endpoint import Body, Call, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, answer, endpoint, id_in_path, no_content
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY, TRY_AGAIN, UNAUTHORIZED, not_found, refused, too_many, unauthorized
 
@@ -83,7 +83,7 @@ async def invitation(request: Call, driver_id: str) -> a.InvitationView:
     return a.InvitationView(page_link(request, f"code={code}"), code, instant(expires_at))
 
 
-def page_link(request: Request[Any, Any, Any], fragment: str) -> str:
+def page_link(request: Call, fragment: str) -> str:
     """The URL of the driver page, with a fragment, which browsers never send."""
     home = node_of(request).settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
     return f"{home}/driver#{fragment}"
@@ -98,7 +98,7 @@ def page_link(request: Request[Any, Any, Any], fragment: str) -> str:
     answers={200: a.SignedInView},
     problems=SIGN_IN_PROBLEMS,
 )
-async def sign_in(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def sign_in(request: Call) -> ASGIResponse:
     given = await SIGN_IN.of(request)
     node = node_of(request)
     pool = node.database.pool
@@ -129,7 +129,7 @@ async def sign_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     answers={200: a.SignedInView},
     problems=SIGN_IN_PROBLEMS,
 )
-async def renew(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def renew(request: Call) -> ASGIResponse:
     given = await RENEWAL.of(request)
     node = node_of(request)
     give_back = _begin(request)
@@ -158,7 +158,7 @@ async def renew(request: Request[Any, Any, Any]) -> ASGIResponse:
     answers={204: None},
     problems=SIGN_IN_PROBLEMS,
 )
-async def sign_out(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def sign_out(request: Call) -> ASGIResponse:
     given = await SIGN_OUT.of(request)
     node = node_of(request)
     give_back = _begin(request)
@@ -171,7 +171,7 @@ async def sign_out(request: Request[Any, Any, Any]) -> ASGIResponse:
     return no_content()
 
 
-def _begin(request: Request[Any, Any, Any]) -> Callable[[], None]:
+def _begin(request: Call) -> Callable[[], None]:
     """Count one try of this network. Call the result to give the try back after a success. Raises 429."""
     tries: Tries = request.app.state.sign_in_tries
     network, now = network_of(address_of(request)), time.monotonic()

@@ -5,20 +5,21 @@ import time
 from hmac import compare_digest
 from typing import Any, Final, Literal
 
-from litestar import Request, get
+from litestar import get
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.response.base import ASGIResponse
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import UNSET, Struct, UnsetType
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from server.node import Node
 from server.store.leases import DISPATCHER, lease_state
 from server.store.query import DatabaseAway
-from server.web.access.auth import AsgiConnection, bearer
+from server.web.access.auth import bearer
 from server.web.api.endpoint import answer, endpoint
+from server.web.http.caller import AsgiConnection, Call
 from server.web.http.errors import unauthorized
 from server.worker_metrics import exposition
 
@@ -54,7 +55,7 @@ class Alive(Struct, frozen=True):
 
 
 @endpoint("GET", "/health/live", tag=TAG, summary="Check that the process answers.", answers={200: Alive})
-async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def live(request: Call) -> ASGIResponse:
     return answer(Alive())
 
 
@@ -65,7 +66,7 @@ async def live(request: Request[Any, Any, Any]) -> ASGIResponse:
     summary="Check that this node is ready for work.",
     answers={200: Health, 503: Health},
 )
-async def ready(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def ready(request: Call) -> ASGIResponse:
     found = await health(request.app.state.node)
     return answer(found, 503 if found.status == "down" else 200)
 
@@ -104,7 +105,7 @@ async def may_scrape(connection: AsgiConnection, _: BaseRouteHandler) -> None:
 
 
 @get("/metrics", guards=[may_scrape])
-async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def metrics(request: Call) -> ASGIResponse:
     """The metrics of all workers of this port."""
     text = await exposition(request.app.state.siblings)
     return ASGIResponse(body=text, headers={"content-type": CONTENT_TYPE_LATEST})
@@ -113,7 +114,7 @@ async def metrics(request: Request[Any, Any, Any]) -> ASGIResponse:
 class CountedRequests(PrometheusMiddleware):
     """The metrics of Litestar's plugin, cheaper: it looks up the labels of a route once, not per request."""
 
-    def __init__(self, app: Any, config: PrometheusConfig) -> None:
+    def __init__(self, app: ASGIApp, config: PrometheusConfig) -> None:
         super().__init__(app, config)
         self._in_progress: dict[tuple[str, str], Any] = {}
         self._done: dict[tuple[str, str, int], tuple[Any, Any, Any]] = {}

@@ -22,8 +22,9 @@ from server.web.access.users import (
 )
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import Body, Query, answer, endpoint, given, id_in_path
 from server.web.api.operations import TAG
+from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID

@@ -12,7 +12,8 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
-from server.web.api.endpoint import Call, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import Query, answer, endpoint, given, id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
 from server.web.http.paging import BY_NUMBER

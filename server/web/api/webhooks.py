@@ -16,8 +16,9 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import Body, Query, answer, endpoint, id_in_path, no_content
 from server.web.api.webhook_messages import TAG
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID

@@ -17,7 +17,8 @@ from server.node import Node
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Call, Query, answer, endpoint, no_content
+from server.web.api.endpoint import Body, Query, answer, endpoint, no_content
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import invalid_field, not_found
 from server.web.http.paging import Pager

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
+from server.web.http.caller import Call
 from server.web.http.errors import send_problem, try_again
 
 
@@ -67,7 +68,7 @@ def options_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
     handler only.
     """
 
-    async def options(request: Request[Any, Any, Any]) -> ASGIResponse:
+    async def options(request: Call) -> ASGIResponse:
         found = next(route for route in request.app.routes if route.path_format == request.scope["path_template"])
         methods = {str(method) for method in found.methods}
         allowed = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))

@@ -11,15 +11,15 @@ from collections import OrderedDict
 from email.utils import formatdate
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request, get
-from litestar.datastructures import State
+from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
 from server.paths import STATIC
+from server.web.http.caller import Call
 from server.web.http.errors import not_found
 
 FOREVER: Final = "public, max-age=31536000, immutable"
@@ -105,7 +105,7 @@ def read_asset(name: str) -> Asset | None:
 
 
 @get("/static/{path:path}")
-async def static_file(request: Request[Any, None, State], path: FromPath[Path]) -> ASGIResponse:
+async def static_file(request: Call, path: FromPath[Path]) -> ASGIResponse:
     """A file under `static/`, with or without the build in front of its name."""
     first, _, rest = path.as_posix().lstrip("/").partition("/")
     of_build = first.startswith(BUILD_PREFIX)

@@ -1,27 +1,24 @@
 """The node that handles a request, its database pool, and commands to it."""
 
-from typing import Any
-
-from litestar.connection import ASGIConnection
-
 from server.contract.commit import Answer
 from server.dispatch.commands import Command
 from server.node import Node
 from server.store.connections import Pool
+from server.web.http.caller import AsgiConnection
 from server.web.http.errors import unless_refused
 
 
-def node_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Node:
+def node_of(connection: AsgiConnection) -> Node:
     """The node that handles the request."""
     node: Node = connection.app.state.node
     return node
 
 
-def pool_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Pool:
+def pool_of(connection: AsgiConnection) -> Pool:
     """The database pool of this node."""
     return node_of(connection).database.pool
 
 
-async def submit(connection: ASGIConnection[Any, Any, Any, Any], command: Command) -> Answer:
+async def submit(connection: AsgiConnection, command: Command) -> Answer:
     """Execute a command and return its result. Raises a refusal as a Problem."""
     return unless_refused(await node_of(connection).executor.submit(command))

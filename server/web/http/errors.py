@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap, Send
 from msgspec import Struct
@@ -16,6 +16,7 @@ from msgspec import Struct
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.store.query import DatabaseAway
+from server.web.http.caller import Call
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:callboard:problem:"
@@ -175,7 +176,7 @@ def try_again() -> Problem:
     return Problem(TRY_AGAIN, r.TRY_AGAIN.message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def refused(refusal: Refusal, **more: Any) -> Problem:
+def refused(refusal: Refusal, **more: object) -> Problem:
     """The problem for a refusal: 409, except for unknown ids (404) and for what can be tried again (503)."""
     match refusal.code:
         case r.NOT_FOUND.code:
@@ -205,7 +206,7 @@ def unless_refused(answer: T | Refusal) -> T:
     return answer
 
 
-def as_response(problem: Problem) -> Response[dict[str, Any]]:
+def as_response(problem: Problem) -> Response[dict[str, object]]:
     """The problem as a response."""
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(_content(problem), status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
@@ -238,15 +239,15 @@ def _content(problem: Problem) -> dict[str, object]:
     }
 
 
-def _from_problem(_: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+def _from_problem(_: Call, problem: Problem) -> Response[dict[str, object]]:
     return as_response(problem)
 
 
-def _from_database(_: Request[Any, Any, Any], __: DatabaseAway) -> Response[Any]:
+def _from_database(_: Call, __: DatabaseAway) -> Response[dict[str, object]]:
     return as_response(try_again())
 
 
-def from_litestar(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def from_litestar(request: Call, error: HTTPException) -> Response[dict[str, object]]:
     """The answer to what the framework refuses before a handler runs."""
     if error.status_code >= 500:
         return _from_bug(request, error)
@@ -270,11 +271,11 @@ def kind_of(status: int) -> Kind:
     return _BY_STATUS.get(status, BAD_REQUEST)
 
 
-def _from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def _from_bug(request: Call, error: Exception) -> Response[dict[str, object]]:
     return as_response(bug(request, error))
 
 
-def bug(request: Request[Any, Any, Any], error: Exception) -> Problem:
+def bug(request: Call, error: Exception) -> Problem:
     """500; the log has the traceback."""
     log.error("request_failed", method=request.method, path=request.scope["path"], exc_info=error)
     return Problem(INTERNAL, r.INTERNAL_ERROR.message)

@@ -1,11 +1,10 @@
 """Plain forms, as browsers post them: decoded strictly, each mistake one plain sentence."""
 
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
-from litestar import Request
-
 from server.texts.speech import later
+from server.web.http.caller import Call
 from server.web.http.errors import INVALID, Problem
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
@@ -45,12 +44,12 @@ class Form:
 AnyForm = TypeVar("AnyForm", bound=Form)
 
 
-def is_form(request: Request[Any, Any, Any]) -> bool:
+def is_form(request: Call) -> bool:
     """Whether the Content-Type is that of a form."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
 
 
-async def read_form(request: Request[Any, Any, Any], kind: type[AnyForm]) -> AnyForm:
+async def read_form(request: Call, kind: type[AnyForm]) -> AnyForm:
     """The form in the body; without fields if the body is not a form. Raises FormInvalid, or 413."""
     fields = await read_fields(request)
     # PostgreSQL's text holds any character but NUL.
@@ -59,7 +58,7 @@ async def read_form(request: Request[Any, Any, Any], kind: type[AnyForm]) -> Any
     return kind(fields)
 
 
-async def read_fields(request: Request[Any, Any, Any]) -> dict[str, list[str]]:
+async def read_fields(request: Call) -> dict[str, list[str]]:
     """The values of each field. The body can be read again. Raises FormInvalid, or 413."""
     if not is_form(request):
         return {}

@@ -52,7 +52,7 @@ def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: 
                 yield FieldError(f"{at}{name}"[:200], "is an unknown field")
 
 
-def with_whole_numbers(value: object, kind: Any) -> Any:
+def with_whole_numbers(value: object, kind: object) -> object:
     """The value with `5.0` as 5 where the type allows only an integer."""
     inner = _struct_in(kind)
     if isinstance(value, dict) and inner is not None:
@@ -66,13 +66,13 @@ def with_whole_numbers(value: object, kind: Any) -> Any:
     return value
 
 
-def _plain_types(annotation: Any) -> set[Any]:
+def _plain_types(annotation: object) -> set[object]:
     """The types in an annotation, without what bounds them."""
     inside = get_args(annotation)
     return set().union(*map(_plain_types, inside)) if inside else {annotation}
 
 
-def _struct_in(annotation: Any) -> type | None:
+def _struct_in(annotation: object) -> type | None:
     """The struct in the type of a field, if any."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Struct):

@@ -62,6 +62,6 @@ BY_RANK: Final = Pager[tuple[int, datetime, str]](
 BY_INSTANT: Final = Pager[tuple[datetime, str]](tuple[Annotated[datetime, Meta(tz=True)], str])
 
 
-def cursor_of(key: Any) -> str:
+def cursor_of(key: object) -> str:
     """The cursor of a key."""
     return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")

@@ -23,7 +23,8 @@ from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_b
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.screens.live_lists import acted, address, again, chosen_of, live, refused_here

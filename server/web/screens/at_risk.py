@@ -12,7 +12,8 @@ from server.store.reads.at_risk import read_at_risk
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.screens.live_lists import acted, again, live, refused_here
 

@@ -14,7 +14,8 @@ from server.board.render import partial_of
 from server.ids import canonical
 from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import VIEWERS
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.screens import board_bulk

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from litestar import Request, Response, post
+from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from markupsafe import Markup
@@ -16,6 +16,7 @@ from server.dispatch.refusals import Refusal
 from server.texts.speech import later, said
 from server.web.access.guards import Guard
 from server.web.api.endpoint import Handler
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.forms import FormInvalid
 from server.web.screens.shell import HTML, NO_STORE
@@ -33,7 +34,7 @@ PLAIN: Final = {
 """Refusals in words for somebody who looks at a dialog."""
 
 
-def feed_of(request: Request[Any, Any, Any]) -> Feed:
+def feed_of(request: Call) -> Feed:
     """The feed of the node that answers."""
     return node_of(request).feed
 

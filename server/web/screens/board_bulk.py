@@ -6,7 +6,7 @@ What was changed by people after the dialog was opened is left as it is, and sai
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from litestar import get
 from litestar.params import FromPath
@@ -17,12 +17,13 @@ from server.contract import words as w
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.ids import canonical, new_id
 from server.store.reads.drivers import read_driver, read_names
 from server.texts.speech import later, said, spoken
 from server.web.access.guards import OPS
-from server.web.api.endpoint import Call
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
@@ -178,7 +179,7 @@ def _ids(selected: list[SeenOrder]) -> list[str]:
     return [seen.delivery_id for seen in selected]
 
 
-def _command(action: str, form: BoardForm, me: Any) -> Callable[[SeenOrder], c.Command]:
+def _command(action: str, form: BoardForm, me: Actor) -> Callable[[SeenOrder], c.Command]:
     if action == "acknowledge":
         note = form.note()
         return lambda seen: c.Acknowledge(seen.delivery_id, me, note, seen.version)

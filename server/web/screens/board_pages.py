@@ -24,7 +24,8 @@ from server.store.reads.drivers import AvailabilityChange, read_driver, read_his
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import VIEWERS
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import not_found
 from server.web.screens.board_steps import steps_of

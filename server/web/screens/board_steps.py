@@ -25,7 +25,8 @@ from server.ids import new_id
 from server.store.reads.drivers import read_driver
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form

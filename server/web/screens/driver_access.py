@@ -21,8 +21,9 @@ from server.texts.speech import later, said
 from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import revoke_device
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
 from server.web.api.sign_in import invitation
+from server.web.http.caller import Call
 from server.web.http.calls import pool_of, submit
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form

@@ -18,8 +18,8 @@ from server.dispatch.money import EXPONENTS
 from server.paths import STATIC
 from server.texts.catalogues import DRIVER, direction, page_texts, translations, worker_texts
 from server.texts.languages import language_for
-from server.web.api.endpoint import Call
 from server.web.http.assets import asset, build
+from server.web.http.caller import Call
 from server.web.screens.shell import HTML
 
 ASK_AGAIN: Final = {"Cache-Control": "no-cache"}

@@ -22,7 +22,7 @@ from server.store.query import database_errors
 from server.store.reads.insights import read_groups, zone_names
 from server.texts.speech import said, spoken
 from server.web.access.guards import VIEWERS
-from server.web.api.endpoint import Call
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
 from server.web.http.errors import not_found

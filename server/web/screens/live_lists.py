@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 
 from server.dispatch.refusals import Refusal
 from server.texts.speech import said
-from server.web.api.endpoint import Call
+from server.web.http.caller import Call
 from server.web.http.errors import Problem, refused
 from server.web.screens.board_answers import done, error_fragment, in_plain_words
 from server.web.screens.shell import flash, fragment, page, see_other

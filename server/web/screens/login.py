@@ -5,11 +5,11 @@ Nothing here tells whether a name exists: not the answer, not its time, not the 
 
 import asyncio
 import time
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
-from litestar import Request, get, post
+from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
@@ -23,6 +23,7 @@ from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
 from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
+from server.web.http.caller import Call
 from server.web.http.errors import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
 from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, see_other, sessions_of, wants_screen
@@ -55,13 +56,13 @@ CREDENTIALS: Final = Body(Credentials)
 
 
 @get("/")
-async def start(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def start(request: Call) -> ASGIResponse:
     """To the board, or first to the login."""
     return see_other(LOGIN if await sessions_of(request).of(request) is None else START)
 
 
 @get(LOGIN)
-async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def login_screen(request: Call) -> ASGIResponse:
     """The form; whoever is logged in already goes on."""
     wanted = local_path(request.query_params.get("next"), START)
     if await sessions_of(request).of(request) is not None:
@@ -70,7 +71,7 @@ async def login_screen(request: Request[Any, Any, Any]) -> ASGIResponse:
 
 
 @post(LOGIN, status_code=200)
-async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def log_in(request: Call) -> ASGIResponse:
     """A form is answered with a screen or the way on, JSON with JSON."""
     if not is_from_here(request):
         raise Problem(FORBIDDEN, later("This login was sent from another site."))
@@ -83,7 +84,7 @@ async def log_in(request: Request[Any, Any, Any]) -> ASGIResponse:
     return answer(body, headers=_logged_in(request, session, credentials.name))
 
 
-async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def _by_form(request: Call) -> ASGIResponse:
     form = await read_form(request, Form)
     name, password = form.last("name") or form.last("username"), form.last("password")
     wanted = local_path(form.last("next") or request.query_params.get("next"), START)
@@ -100,7 +101,7 @@ async def _by_form(request: Request[Any, Any, Any]) -> ASGIResponse:
     return see_other(wanted, headers=_logged_in(request, session, name))
 
 
-async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> LoginSession:
+async def _let_in(request: Call, name: str, password: str) -> LoginSession:
     """1. Too many tries: 429. 2. Not right: 401. 3. A new session, and an end to the one brought along.
 
     Raises 503 when too many others are at it, or the database is away.
@@ -134,7 +135,7 @@ async def _let_in(request: Request[Any, Any, Any], name: str, password: str) -> 
 
 
 @post("/logout", status_code=200, opt={FORM: True})
-async def log_out(request: Request[Any, Any, Any]) -> ASGIResponse:
+async def log_out(request: Call) -> ASGIResponse:
     """End this session, with `?everywhere=1` all of this person's."""
     sessions = sessions_of(request)
     session = await sessions.of(request)
@@ -153,7 +154,7 @@ async def log_out(request: Request[Any, Any, Any]) -> ASGIResponse:
     )
 
 
-def is_from_here(request: Request[Any, Any, Any]) -> bool:
+def is_from_here(request: Call) -> bool:
     """Whether a page of ours, or no page at all, sent this: a login cannot hold a session's token yet."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -165,7 +166,7 @@ def is_from_here(request: Request[Any, Any, Any]) -> bool:
         return False
 
 
-def _logged_in(request: Request[Any, Any, Any], session: LoginSession, name: str) -> list[tuple[str, str]]:
+def _logged_in(request: Call, session: LoginSession, name: str) -> list[tuple[str, str]]:
     """The headers that keep the session's token in the browser, and make the browser known for this name."""
     marks: LoginMarks = request.app.state.login_marks
     return [
@@ -174,7 +175,7 @@ def _logged_in(request: Request[Any, Any, Any], session: LoginSession, name: str
     ]
 
 
-def _session_cookie(request: Request[Any, Any, Any], token: str | None) -> str:
+def _session_cookie(request: Call, token: str | None) -> str:
     """The cookie that keeps the session's token in the browser, or removes it."""
     sessions = sessions_of(request)
     cookie = Cookie(

@@ -14,8 +14,9 @@ from server.store.reads.insights import zone_names
 from server.texts.speech import later, said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
 from server.web.api.notices import BY_SOURCE, seen
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of

@@ -23,8 +23,9 @@ from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.deliveries import FEWEST_CHARACTERS
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
 from server.web.api.zones import zone_of_query
+from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
 from server.web.http.forms import FormInvalid
@@ -179,7 +180,7 @@ def _chosen(request: Call) -> dict[str, str]:
     return {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
 
 
-def _given(chosen: dict[str, str]) -> dict[str, Any]:
+def _given(chosen: dict[str, str]) -> dict[str, object]:
     return {name: value for name, value in chosen.items() if value}
 
 

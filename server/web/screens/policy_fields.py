@@ -104,7 +104,7 @@ class Field(Struct, frozen=True):
             return value
         return f"{round(value * 100, 8) if self.percent else value:{SHOWN_DIGITS}}"
 
-    def sentence(self, value: Any) -> str:
+    def sentence(self, value: object) -> str:
         """A value in a sentence, with its unit."""
         written = self.written(value)
         if self.choices is not None:
@@ -113,7 +113,7 @@ class Field(Struct, frozen=True):
             return said("never")
         return f"{written}%" if self.percent else f"{written} {said(self.unit)}".rstrip()
 
-    def read(self, text: str) -> Any:
+    def read(self, text: str) -> object:
         """What was written as the document has it. Raises ValueError."""
         found = self.range
         if self.choices in (YES_OR_NO, TOGETHER):
@@ -295,7 +295,7 @@ class Difference(Struct, frozen=True):
     after: str
 
 
-def document_of(policy: Policy) -> dict[str, Any]:
+def document_of(policy: Policy) -> dict[str, object]:
     """Its values by their place on the wire, but for the ladder."""
     whole: dict[str, Any] = msgspec.to_builtins(policy)
     flat = {name: value for name, value in whole.items() if name not in ("version", "escalation", *SECTIONS)}

@@ -89,7 +89,7 @@ def policy_in(filled: PolicyForm) -> tuple[Policy | None, dict[str, str]]:
     wrong: dict[str, str] = {}
     document: dict[str, Any] = {"version": filled.version, "escalation": []} | {section: {} for section in SECTIONS}
 
-    def read(field: Field, text: str, place: str) -> Any:
+    def read(field: Field, text: str, place: str) -> object:
         try:
             return field.read(text)
         except ValueError as error:
@@ -142,7 +142,7 @@ def _out_of_range(document: dict[str, Any], wrong: dict[str, str]) -> dict[str, 
     return found
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: object) -> bool:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 from jinja2 import Template
-from litestar import Request, Response, Router
+from litestar import Response, Router
 from litestar.datastructures import Cookie, MutableScopeHeaders
 from litestar.exceptions import HTTPException
 from litestar.response.base import ASGIResponse
@@ -24,9 +24,9 @@ from server.board.templates import environment
 from server.settings import Settings
 from server.store.query import DatabaseAway
 from server.texts.speech import later, said, screens_language, speak
-from server.web.access.auth import Principal
 from server.web.access.sessions import LoginSession, Sessions
 from server.web.http.assets import asset
+from server.web.http.caller import Call, Principal
 from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
 from server.web.http.protection import PROTECTION
 
@@ -71,13 +71,13 @@ Flash = tuple[str, str]
 """A message shown once on the next screen: its kind (`good`, `bad`), its text."""
 
 
-def sessions_of(request: Request[Any, Any, Any]) -> Sessions:
+def sessions_of(request: Call) -> Sessions:
     """The sessions as the node knows them."""
     sessions: Sessions = request.app.state.sessions
     return sessions
 
 
-def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
+def shell(request: Call) -> dict[str, object]:
     """What the frame of a screen needs: who looks at it, their CSRF token, addresses of files, messages."""
     state = request.scope["state"]
     session: LoginSession | None = state.get("session")
@@ -97,7 +97,7 @@ def shell(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def page(
-    request: Request[Any, Any, Any],
+    request: Call,
     template: str,
     status: int = 200,
     *,
@@ -113,23 +113,23 @@ async def page(
     return ASGIResponse(body=body, status_code=status, headers=own, media_type=HTML)
 
 
-def rendered(request: Request[Any, Any, Any], template: str, **context: Any) -> str:
+def rendered(request: Call, template: str, **context: object) -> str:
     """A template with the frame's context."""
     return _template(request, template).render(**shell(request), **context)
 
 
-def fragment(request: Request[Any, Any, Any], template: str, **context: Any) -> ASGIResponse:
+def fragment(request: Call, template: str, **context: object) -> ASGIResponse:
     """A piece of a screen, for who looks at it."""
     html = _template(request, template).render(role=request.user.role, **context)
     return ASGIResponse(body=html.encode(), headers=NO_STORE, media_type=HTML)
 
 
-def _template(request: Request[Any, Any, Any], name: str) -> Template:
+def _template(request: Call, name: str) -> Template:
     settings: Settings = request.app.state.settings
     return environment(settings.time_zone, _language(request)).get_template(name)
 
 
-def _language(request: Request[Any, Any, Any]) -> str:
+def _language(request: Call) -> str:
     settings: Settings = request.app.state.settings
     return screens_language(settings.language)
 
@@ -143,7 +143,7 @@ def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] 
 # Messages for the next screen
 
 
-def flash(request: Request[Any, Any, Any], kind: str, text: str) -> dict[str, str]:
+def flash(request: Call, kind: str, text: str) -> dict[str, str]:
     """The header that says this on the next screen."""
     cookie = Cookie(
         FLASH_COOKIE,
@@ -156,7 +156,7 @@ def flash(request: Request[Any, Any, Any], kind: str, text: str) -> dict[str, st
     return {"Set-Cookie": cookie.to_header(header="")}
 
 
-def flashes_of(request: Request[Any, Any, Any]) -> list[Flash]:
+def flashes_of(request: Call) -> list[Flash]:
     """The messages that the screen before left."""
     kept = request.cookies.get(FLASH_COOKIE)
     if not kept or len(kept) > FLASH_LIMIT:
@@ -188,7 +188,7 @@ def local_path(text: str | None, default: str) -> str:
     return text
 
 
-def login_path(request: Request[Any, Any, Any]) -> str:
+def login_path(request: Call) -> str:
     """The login that leads back to the screen asked for."""
     query = f"?{request.url.query}" if request.url.query else ""
     return f"{LOGIN}?next={quote(quote(request.url.path) + query)}" if request.method == "GET" else LOGIN
@@ -197,12 +197,12 @@ def login_path(request: Request[Any, Any, Any]) -> str:
 # Errors
 
 
-def wants_screen(request: Request[Any, Any, Any]) -> bool:
+def wants_screen(request: Call) -> bool:
     """Whether a person looks at the answer: a browser goes there, no script or program asks."""
     return "text/html" in request.headers.get("accept", "") and "hx-request" not in request.headers
 
 
-def shown_error(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+def shown_error(request: Call, problem: Problem) -> Response[dict[str, object]] | Response[str]:
     """A problem as a screen, as the way to the login, or for a program as what it is."""
     kind = problem.kind
     if not wants_screen(request):
@@ -215,16 +215,16 @@ def shown_error(request: Request[Any, Any, Any], problem: Problem) -> Response[A
     return Response(html, status_code=kind.status, headers={**NO_STORE, **problem.headers}, media_type=HTML)
 
 
-def _away(request: Request[Any, Any, Any], _: DatabaseAway) -> Response[Any]:
+def _away(request: Call, _: DatabaseAway) -> Response[dict[str, object]] | Response[str]:
     return shown_error(request, try_again())
 
 
-def _framework(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def _framework(request: Call, error: HTTPException) -> Response[dict[str, object]] | Response[str]:
     kind = kind_of(error.status_code)
     return shown_error(request, Problem(kind, error.detail))
 
 
-def unknown_address(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def unknown_address(request: Call, error: HTTPException) -> Response[dict[str, object]] | Response[str]:
     """404 for the application: a screen for a person with an old link. No middleware runs there."""
     if not wants_screen(request):
         return from_litestar(request, error)
@@ -234,7 +234,7 @@ def unknown_address(request: Request[Any, Any, Any], error: HTTPException) -> Re
     return shown
 
 
-def _bug(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def _bug(request: Call, error: Exception) -> Response[dict[str, object]] | Response[str]:
     return shown_error(request, bug(request, error))
 
 

@@ -15,7 +15,8 @@ from server.store.reads.operations import read_all_unassigned, read_waiting
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_form import BoardForm
@@ -44,7 +45,7 @@ async def _screen(request: Call, template: str, path: str, shown: dict[str, Any]
     return await live(request, template, nav="alerts", topic=None if shown["at"] else TOPIC, now=now, **shown)
 
 
-async def _waits(request: Call) -> dict[str, Any]:
+async def _waits(request: Call) -> dict[str, object]:
     node = node_of(request)
     everything = chosen_of(request, "all", ("1",)) is not None
     at = canonical(chosen_of(request, "at") or "")
@@ -91,7 +92,7 @@ async def tickets_now(request: Call) -> ASGIResponse:
     return again(request, "watch/tickets", **await _tickets(request))
 
 
-async def _tickets(request: Call) -> dict[str, Any]:
+async def _tickets(request: Call) -> dict[str, object]:
     only = chosen_of(request, "only", ("open", "closed"))
     at = canonical(chosen_of(request, "at") or "")
     wanted = None if only is None else only == "open"

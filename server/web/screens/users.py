@@ -13,8 +13,9 @@ from server.texts.speech import later, said
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
 from server.web.access.users import PASSWORD_LENGTHS, random_password
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
 from server.web.api.users import changed, made
+from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form

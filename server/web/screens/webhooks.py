@@ -28,7 +28,8 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
-from server.web.api.endpoint import Call, id_in_path
+from server.web.api.endpoint import id_in_path
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
@@ -101,7 +102,7 @@ async def webhooks_now(request: Call) -> ASGIResponse:
     return again(request, "webhooks/list", **await _fares(request))
 
 
-async def _fares(request: Call) -> dict[str, Any]:
+async def _fares(request: Call) -> dict[str, object]:
     return {"webhooks": await read_webhook_status(pool_of(request)), "bars": bars}
 
 

@@ -16,8 +16,8 @@ from server.texts.speech import said
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
-from server.web.api.endpoint import Call
 from server.web.api.zones import described
+from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, read_form
