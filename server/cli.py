@@ -5,6 +5,7 @@ each on standard error; 1 for any other error, with one line. Heavy imports wait
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -370,15 +371,19 @@ def migrate() -> None:
 
 @callboard.command()
 @click.option("--fix", is_flag=True, help="Rebuild the index in Redis from PostgreSQL.")
-def doctor(fix: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects with what, how and text.")
+def doctor(fix: bool, as_json: bool) -> None:
     """Check everything that Callboard depends on. Exit code 1 if there is a problem."""
     from server.doctor import examine
     from server.process.startup import with_servers
 
     with with_servers(load_settings()) as settings:
         findings = asyncio.run(examine(settings, fix=fix))
-    for finding in findings:
-        click.echo(finding.line)
+    if as_json:
+        click.echo(json.dumps([{"what": one.what, "how": one.how, "text": one.text} for one in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(finding.line)
     if any(finding.bad for finding in findings):
         raise click.exceptions.Exit(1)
 

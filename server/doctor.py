@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from server.current_policy import Policies
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
@@ -17,6 +18,7 @@ from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, Geo
 from server.settings import SECRET_BYTES, Settings
 from server.store.clock import time_at
+from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
@@ -25,7 +27,7 @@ from server.store.nodes import count_nodes
 from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
-from server.store.servers import clock_and_durability
+from server.store.servers import clock_and_durability, shares_sessions, wrong_encoding
 from server.store.users import count_admins
 
 OLDEST_REDIS: Final = (6, 2)
@@ -77,7 +79,7 @@ def bad(what: str, text: str) -> Finding:
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     """Run all checks, dependencies first."""
-    findings = [*_secrets(settings), _files()]
+    findings = [*_secrets(settings), _files(), *_address(settings)]
     bus = Bus(settings.redis_url, settings.redis_prefix)
     db = Database(settings.database_url, pool_size=4)
     try:
@@ -133,6 +135,13 @@ def _files() -> Finding:
     return ok("files", f"limit of {soft} open files; each driver needs about one")
 
 
+def _address(settings: Settings) -> list[Finding]:
+    if urlsplit(settings.public_url).path.strip("/"):
+        text = "CALLBOARD_PUBLIC_URL has a path: give Callboard a host name, because its pages are at the root of it"
+        return [bad("address", text)]
+    return []
+
+
 async def _redis(bus: Bus) -> list[Finding]:
     try:
         async with asyncio.timeout(REDIS_SECONDS):
@@ -141,6 +150,9 @@ async def _redis(bus: Bus) -> list[Finding]:
             took_ms = (time.perf_counter() - began) * 1000
             about: dict[str, Any] = await bus.redis.info("server")
             await bus.redis.geosearch(f"{bus.prefix}doctor", longitude=0, latitude=0, radius=1)
+            await bus.redis.delete(f"{bus.prefix}doctor")
+    except ReadOnlyError:
+        return [bad("redis", "takes no writes: it is a replica; set CALLBOARD_REDIS_URL to its primary")]
     except ResponseError as error:
         return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}")]
     except (RedisError, OSError, TimeoutError) as error:
@@ -172,6 +184,9 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
                 )
             if not durable:
                 findings.append(bad("database", "fsync or full_page_writes is off: a power failure may lose all data"))
+            if (mistake := await wrong_encoding(connection)) is not None:
+                findings.append(bad("database", mistake))
+            findings += await _connections(db)
             findings.append(_clock(ahead))
             pending = await pending_migrations(connection)
             if pending:
@@ -182,6 +197,24 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
             return findings
     except (*DATABASE_ERRORS, DatabaseAway, MigrationFailed) as error:
         return [bad("database", f"{where}: {_one_line(error)}")]
+
+
+async def _connections(db: Database) -> list[Finding]:
+    """Opens every kind of connection that a node opens beside the pool, all at once."""
+    kinds = (db.connect_for_writing, db.connect_for_outbox, db.connect_for_retention, db.connect_for_privacy)
+    opened: list[Connection] = []
+    try:
+        for connect in kinds:
+            opened += [await connect()]
+        if await shares_sessions(opened[0], opened[1]):
+            text = "a pooler gives each transaction another session: set its pool_mode to session for this database"
+            return [bad("database", text)]
+    except DATABASE_ERRORS as error:
+        text = f"only {len(opened) + 1} connections can be opened, a node needs more: {_one_line(error)}"
+        return [bad("database", text)]
+    finally:
+        await asyncio.gather(*(connection.close(timeout=1) for connection in opened), return_exceptions=True)
+    return []
 
 
 def _one_line(error: BaseException) -> str:

@@ -73,6 +73,8 @@ class DatabaseUnreachable(Exception):
     def of(cls, url: str, error: BaseException) -> "DatabaseUnreachable":
         """For this URL, because of this error."""
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, asyncpg.DuplicatePreparedStatementError):
+            reason = "a pooler gives each transaction another session; set its pool_mode to session for this database"
         return cls(f"cannot reach PostgreSQL at {place(url)}: {reason}")
 
 

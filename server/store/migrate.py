@@ -20,6 +20,7 @@ from server.paths import MIGRATIONS
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
+from server.store.servers import wrong_encoding
 
 LOCK_KEY: Final = 0x63616C6C626F6172
 """The key of the advisory lock of the migrating process: "callboar" in ASCII."""
@@ -118,6 +119,8 @@ async def _migrate(url: str) -> None:
         version = connection.get_server_version().major
         if version < OLDEST_SERVER:
             raise MigrationFailed(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this is PostgreSQL {version}")
+        if (mistake := await wrong_encoding(connection)) is not None:
+            raise MigrationFailed(f"{place(url)}: {mistake}")
         if await pending_migrations(connection):
             await _run(database)
         if await connection.fetchval(_FROM_ELSEWHERE):

@@ -6,7 +6,7 @@ A URL may list several, as `postgresql://user@db1:5432,db2:5432/name`: a primary
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -15,6 +15,9 @@ from server.store.connections import Connection
 
 SERVER_SECONDS: Final = 1.5
 """How long one of several servers may take to answer before the next one is tried."""
+
+AT_START: Final = ("application_name", "timezone")
+"""Settings that poolers accept at the start of a connection."""
 
 DATABASE_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -31,6 +34,8 @@ asyncpg raises InternalClientError when the server has ended the session but has
 
 _CLOCK: Final = """
 SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"""
+
+_SESSION: Final = "SELECT pg_backend_pid()"
 
 
 class TakesNoWrites(OSError):
@@ -69,13 +74,38 @@ class Servers:
         raise failed
 
     async def _connect(self, url: str | None, options: dict[str, object]) -> Connection:
+        """Settings are set after connecting: poolers such as PgBouncer refuse most of them at the start."""
         alone = len(self._urls) == 1
-        try:
-            async with asyncio.timeout(None if alone else SERVER_SECONDS):
-                connection: Connection = await asyncpg.connect(url, target_session_attrs="read-write", **options)
-                return connection
-        except asyncpg.TargetServerAttributeNotMatched:
-            raise TakesNoWrites("the server accepts no writes: it is a standby, or read-only") from None
+        settings = cast("dict[str, str]", options.get("server_settings", {}))
+        at_start = {name: value for name, value in settings.items() if name in AT_START}
+        statements = [f"SET {name} = '{value}'" for name, value in settings.items() if name not in AT_START]
+        async with asyncio.timeout(None if alone else SERVER_SECONDS):
+            try:
+                connection: Connection = await asyncpg.connect(
+                    url, **options | {"target_session_attrs": "read-write", "server_settings": at_start}
+                )
+            except asyncpg.TargetServerAttributeNotMatched:
+                raise TakesNoWrites("the server accepts no writes: it is a standby, or read-only") from None
+            try:
+                if statements:
+                    await connection.execute("; ".join(statements))
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+
+async def wrong_encoding(connection: Connection) -> str | None:
+    """What to do if the database cannot hold every text; None if it can. Raises what the database raises."""
+    encoding = await connection.fetchval("SHOW server_encoding")
+    return None if encoding == "UTF8" else f"the database has the encoding {encoding}: create it with ENCODING 'UTF8'"
+
+
+async def shares_sessions(one: Connection, other: Connection) -> bool:
+    """Whether a pooler gives two connections one session of the server, each for a transaction. Raises what the
+    database raises.
+    """
+    return bool(await one.fetchval(_SESSION) == await other.fetchval(_SESSION))
 
 
 async def clock_and_durability(connection: Connection) -> tuple[datetime, bool]:

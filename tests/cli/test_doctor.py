@@ -1,17 +1,24 @@
 """`callboard doctor`: what it finds, in words, and its exit code."""
 
+import asyncio
+import json
 import resource
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 import redis.asyncio
 
 from server.doctor import Finding, examine
+from server.embedded.servers import Embedded
+from server.ids import new_id
 from server.settings import Settings
+from server.store.migrate import MigrationFailed, migrate
 from tests.builders import CAKE, DAN, DORA, NODE
 from tests.cli.conftest import Run, done
-from tests.conftest import short_folder
+from tests.conftest import Servers, short_folder
 from tests.s3 import SECRET, S3Server
 
 A_DRIVER = """
@@ -124,6 +131,74 @@ async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch
     assert "5.0 s behind" in what
 
 
+async def test_a_database_in_another_encoding_is_refused_by_name(settings: Settings, servers: Servers) -> None:
+    name = f"latin_{new_id().replace('-', '')}"
+    connection = await asyncpg.connect(servers.postgres_url)
+    create = f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    await connection.execute(create)
+    try:
+        latin = settings.with_changes(database_url=servers.database(name))
+        text = "the database has the encoding LATIN1: create it with ENCODING 'UTF8'"
+        assert ("bad", text) in results(await examine(latin), "database")
+        with pytest.raises(MigrationFailed, match=text):
+            await migrate(latin.database_url)
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+async def test_a_user_without_rights_is_told_what_is_missing(settings: Settings, database: Any) -> None:
+    """Not that migrations are pending."""
+    role = f"reader_{new_id().replace('-', '')}"
+    await database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'")
+    try:
+        url = urlsplit(settings.database_url)
+        host = url.netloc.rpartition("@")[2]
+        reader = urlunsplit(url._replace(netloc=f"{role}:hunter2@{host}"))
+        findings = await examine(settings.with_changes(database_url=reader))
+    finally:
+        await database.execute(f"DROP ROLE {role}")
+    assert any("permission denied for table" in text for how, text in results(findings, "database") if how == "bad")
+    assert results(findings, "schema") == []
+    assert "hunter2" not in str(findings)
+
+
+async def test_a_redis_that_takes_no_writes(settings: Settings, tmp_path: Path) -> None:
+    with short_folder() as folder:
+        embedded = Embedded(folder, durable=False)
+        await asyncio.to_thread(embedded.start)
+        try:
+            async with redis.asyncio.from_url(embedded.redis_url) as valkey:
+                await valkey.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+            findings = await examine(settings.with_changes(redis_url=embedded.redis_url))
+        finally:
+            await asyncio.to_thread(embedded.stop)
+    text = "takes no writes: it is a replica; set CALLBOARD_REDIS_URL to its primary"
+    assert only(findings, "redis") == ("bad", text)
+
+
+async def test_a_public_url_with_a_path(settings: Settings, database: Any) -> None:
+    assert results(await examine(settings.with_changes(public_url="https://board.example/")), "address") == []
+    how, text = only(await examine(settings.with_changes(public_url="https://fleet.example/board")), "address")
+    assert (how, text.startswith("CALLBOARD_PUBLIC_URL has a path")) == ("bad", True)
+
+
+async def test_too_few_connections(settings: Settings, servers: Servers, database: Any) -> None:
+    """A node needs more than the pool's."""
+    role = f"few_{new_id().replace('-', '')}"
+    await database.execute(f"CREATE ROLE {role} LOGIN SUPERUSER CONNECTION LIMIT 2")
+    await database.execute(f"ALTER ROLE {role} NOSUPERUSER")
+    await database.execute(f"GRANT pg_read_all_data TO {role}")
+    try:
+        url = urlsplit(settings.database_url)
+        few = urlunsplit(url._replace(netloc=f"{role}@{url.netloc.rpartition('@')[2]}"))
+        findings = await examine(settings.with_changes(database_url=few))
+    finally:
+        await database.execute(f"REVOKE pg_read_all_data FROM {role}")
+        await database.execute(f"DROP ROLE {role}")
+    assert any(text.startswith("only 2 connections") for how, text in results(findings, "database") if how == "bad")
+
+
 async def test_a_store_of_photos(settings: Settings, database: Any, tmp_path: Path) -> None:
     assert results(await examine(settings), "proofs") == []
     await database.execute("INSERT INTO proof_objects (key) VALUES ('a/b')")
@@ -159,6 +234,10 @@ async def test_as_a_process_it_exits_with_1_when_something_is_wrong(run: Run) ->
     assert (code, err) == (1, "")
     assert "bad   redis      cannot be reached" in out
     assert "ok    schema     up to date" in out
+    code, out, err = await done(run("doctor", "--json", redis_url="redis://127.0.0.1:1/0"))
+    assert (code, err) == (1, "")
+    found = {one["what"]: one["how"] for one in json.loads(out) if set(one) == {"what", "how", "text"}}
+    assert (found["redis"], found["schema"]) == ("bad", "ok")
 
 
 async def test_with_servers_of_its_own_all_is_well(run_bare: Run) -> None:
