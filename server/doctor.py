@@ -15,7 +15,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from server.current_policy import Policies
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.redis.bus import Bus
-from server.redis.index import GEO_LATITUDE, Geo
+from server.redis.index import GEO_LATITUDE, DriverIndex
 from server.settings import SECRET_BYTES, Settings
 from server.store.clock import time_at
 from server.store.connections import Connection
@@ -331,7 +331,7 @@ async def _differing(db: Database, bus: Bus, policies: Policies) -> tuple[set[tu
 
 async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
     """Write all of the index again, with the code that a node uses when Redis is back."""
-    geo = Geo(
+    index = DriverIndex(
         bus,
         db.pool,
         node_id="",
@@ -341,10 +341,10 @@ async def _rebuild(db: Database, bus: Bus, policies: Policies) -> None:
     )
     async with _running(bus):
         await bus.redis.delete(bus.status_key)
-        await geo.refill()
+        await index.refill()
         for _ in range(REBUILD_ROUNDS):
             await asyncio.sleep(0.1)  # the bus writes the collected commands in this time
-            if not await geo.reconcile():
+            if not await index.reconcile():
                 break
 
 

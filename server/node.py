@@ -36,7 +36,7 @@ from server.notify.sender import Sender
 from server.notify.webhook_outbox import Outbox
 from server.object_store.s3 import ObjectStore
 from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
-from server.redis.index import Geo
+from server.redis.index import DriverIndex
 from server.settings import Settings
 from server.sockets.hub import Hub
 from server.sockets.last_call import LastCall
@@ -119,7 +119,7 @@ class Node:
             self.clock,
             fresh_seconds=lambda: self.policies.current.position_fresh_seconds,
         )
-        self.geo = Geo(
+        self.driver_index = DriverIndex(
             self.bus,
             pool,
             node_id=self.node_id,
@@ -194,7 +194,7 @@ class Node:
             self.zones.committed,
             self.revocations.committed,
             self.hub.committed,
-            self.geo.committed,
+            self.driver_index.committed,
             self.database_time.committed,
             self.matcher.committed,
             self.deadlines.committed,
@@ -207,7 +207,7 @@ class Node:
             self._publish_policy_and_zones,
             log_commit,
         ]
-        self.geo.holds_lease = self._dispatches
+        self.driver_index.holds_lease = self._dispatches
         self.positions.heard = self.matcher.fleet.moved
         self.positions.heard_call = self.matcher.fleet.called
         self.positions.shares = lambda: not self.alone and not self.lease.held
@@ -237,7 +237,7 @@ class Node:
             ("receipts", Receipts(pool, self.hub).keep),
             ("last_call", LastCall(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
-            ("geo", self.geo.keep),
+            ("driver_index", self.driver_index.keep),
             ("prune", Pruner(self.database, settings, self._dispatches).run),
             ("erase", Eraser(self.database, settings, self._dispatches).run),
             ("search_rows", SearchRows(pool, self._dispatches).run),
@@ -325,7 +325,7 @@ class Node:
 
     async def _add_dispatchable(self, driver_ids: list[str]) -> None:
         try:
-            await self.geo.add_dispatchable(driver_ids)
+            await self.driver_index.add_dispatchable(driver_ids)
         except Exception as error:
             log.warning("dispatchable_not_read", reason=repr(error))
 

@@ -171,7 +171,7 @@ async def test_keeping_the_index_outlives_a_database_that_takes_no_more_clients(
 
     await until(lambda: here.lease.held and here.bus.connected)
     with capture_logs() as lines, monkeypatch.context() as while_it_lasts:
-        while_it_lasts.setattr(here.geo, "reconcile", refused)
+        while_it_lasts.setattr(here.driver_index, "reconcile", refused)
         for come_back in here.bus.on_reconnect:
             come_back()
         await until(lambda: [line for line in lines if line["event"] in ("reconcile_failed", "task_died")])

@@ -51,7 +51,7 @@ log = structlog.get_logger(__name__)
 _CLOSING = (OfferAccepted, OfferRejected, OfferExpired, OfferWithdrawn)
 
 
-class Geo:
+class DriverIndex:
     """Collects the changes of commits until the bus writes its next pipeline; the last state of each thing counts.
 
     `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a hint need not leave

@@ -132,7 +132,7 @@ async def test_a_node_that_missed_a_change_of_zone_reads_it_when_it_stores_the_p
 
         await until(listed)
         await here.change("UPDATE drivers SET zone = 'south' WHERE id = $1", dan)
-        await here.app.state.node.geo.reconcile()
+        await here.app.state.node.driver_index.reconcile()
         for _ in range(2):
             await app.ask("location", **FAR)
         await here.app.state.node.positions.store()

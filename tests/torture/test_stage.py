@@ -166,7 +166,11 @@ async def test_a_node_is_well_again_when_the_storm_ends_while_it_starts(stage: S
 
 async def test_what_a_node_logged_that_nobody_foresaw_is_shown_once(tmp_path: Path) -> None:
     lost = {"event": "redis_lost", "reason": "ConnectionError()"}
-    died = {"event": "task_died", "task": "geo", "exception": "Traceback …\n  File …\nRuntimeError: it is closed"}
+    died = {
+        "event": "task_died",
+        "task": "driver_index",
+        "exception": "Traceback …\n  File …\nRuntimeError: it is closed",
+    }
     for folder, lines in {"node0-1": [lost, died], "node1-1": [died], "node1-2": [lost]}.items():
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "out").write_text("\n".join(json.dumps(line, separators=(",", ":")) for line in lines))
