@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import Generic, TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -16,6 +17,8 @@ ALIVE = Gauge("callboard_task_alive", "1 while the background task runs, 0 befor
 DEATHS = Counter("callboard_task_deaths", "Restarts of a background task after an exception", ["task"])
 
 log = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
 
 
 def supervised(name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
@@ -84,6 +87,42 @@ async def repeat_with_lease(
     while True:
         await asyncio.sleep(seconds if pause is None else pause)
         pause = await work() if holds_lease() else None
+
+
+class SharedReads(Generic[Found]):
+    """Reads that callers share: while one for a key runs, everybody who needs this key waits for the same one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._running: dict[Hashable, asyncio.Task[Found]] = {}
+
+    async def of(self, key: Hashable, read: Callable[[], Coroutine[None, None, Found]]) -> Found:
+        """What the read that runs for this key returns or raises; if none runs, `read` does from now on. It goes on
+        when a caller is cancelled.
+        """
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = asyncio.create_task(read(), name=self._name)
+            task.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(task)
+
+    def forget(self, key: Hashable) -> None:
+        """Later callers get a read that begins after this."""
+        self._running.pop(key, None)
+
+    def forget_all(self) -> None:
+        """The same for every key."""
+        self._running.clear()
+
+    def is_current(self, key: Hashable) -> bool:
+        """Whether the current task is the read of this key, and was not forgotten meanwhile."""
+        return asyncio.current_task() is self._running.get(key)
+
+    def _ended(self, key: Hashable, done: "asyncio.Task[Found]") -> None:
+        if self._running.get(key) is done:
+            del self._running[key]
+        if not done.cancelled():
+            done.exception()  # whoever still waits has it; if nobody does, it is no news
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:

@@ -14,6 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+from server.tasks import SharedReads
+
 Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -87,7 +89,7 @@ class Network:
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
-        self._asking: dict[tuple[str, int], asyncio.Task[list[str]]] = {}
+        self._lookups = SharedReads[list[str]]("resolve")
 
     async def connect(
         self, protocol: Callable[[], Protocol], host: str, port: int, context: ssl.SSLContext | None
@@ -111,16 +113,7 @@ class Network:
         raise AssertionError("there was an address")
 
     async def _addresses(self, host: str, port: int) -> list[str]:
-        lookup = self._asking.get((host, port))
-        if lookup is None:
-            lookup = self._asking[host, port] = asyncio.create_task(_resolve(host, port), name="resolve")
-            lookup.add_done_callback(lambda done: self._answered((host, port), done))
-        return await asyncio.shield(lookup)
-
-    def _answered(self, address: tuple[str, int], done: "asyncio.Task[list[str]]") -> None:
-        del self._asking[address]
-        if not done.cancelled():
-            done.exception()  # whoever still waits for it raises it
+        return await self._lookups.of((host, port), lambda: _resolve(host, port))
 
 
 async def _resolve(host: str, port: int) -> list[str]:

@@ -196,14 +196,14 @@ async def test_many_requests_at_once_ask_the_database_once(site: Site) -> None:
     sessions = site.node.app.state.sessions
     sessions._good.clear()
     asked = 0
-    ask = sessions._ask
+    ask = sessions._read
 
     async def counted(*args: Any) -> Any:
         nonlocal asked
         asked += 1
         return await ask(*args)
 
-    sessions._ask = counted
+    sessions._read = counted
     answers = await asyncio.gather(*(browser.see("/users") for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
     assert asked == 1

@@ -4,7 +4,6 @@ Only a hash of a key is stored. A key that is bound to a seller has another kind
 without bound keys refuses it instead of giving it access to all deliveries.
 """
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from server.ids import new_id
 from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, note_key_use, revoke_key
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
+from server.tasks import SharedReads
 from server.web.access.auth import KEY_PREFIX, hashed
 from server.web.http.caller import Principal
 
@@ -35,7 +35,7 @@ class ApiKeys:
     def __init__(self, pool: Callable[[], Pool]) -> None:
         self._pool = pool
         self._good: dict[str, tuple[Principal, float]] = {}
-        self._asking: dict[str, asyncio.Task[Principal | None]] = {}
+        self._reads = SharedReads[Principal | None]("api_key")
 
     async def principal(self, key: str) -> Principal | None:
         """The principal of this key, or None for an invalid one. Raises DatabaseAway if the database is unavailable."""
@@ -45,19 +45,9 @@ class ApiKeys:
         known = self._good.get(key_hash)
         if known is not None and known[1] > time.monotonic():
             return known[0]
-        asking = self._asking.get(key_hash)
-        if asking is None:
-            # One question however many requests with this key wait for the answer.
-            asking = self._asking[key_hash] = asyncio.create_task(self._ask(key_hash), name="api_key")
-            asking.add_done_callback(lambda lookup: self._looked_up(key_hash, lookup))
-        return await asyncio.shield(asking)
+        return await self._reads.of(key_hash, lambda: self._read(key_hash))
 
-    def _looked_up(self, key_hash: str, lookup: "asyncio.Task[Principal | None]") -> None:
-        self._asking.pop(key_hash, None)
-        if not lookup.cancelled():
-            lookup.exception()  # whoever still waits has it; if nobody does, it is no news
-
-    async def _ask(self, key_hash: str) -> Principal | None:
+    async def _read(self, key_hash: str) -> Principal | None:
         asked_at = time.monotonic()
         self._good.pop(key_hash, None)
         found = await find_good_key(self._pool(), (key_hash, _bound_hash(key_hash)))

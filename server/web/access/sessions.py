@@ -26,7 +26,7 @@ from server.store.sessions import (
     sweep_sessions,
 )
 from server.store.users import PersonRole
-from server.tasks import wait_until_set
+from server.tasks import SharedReads, wait_until_set
 from server.web.access.auth import hashed
 from server.web.http.caller import AsgiConnection, Call, Principal
 from server.web.http.errors import CSRF_FAILED, Problem
@@ -80,7 +80,7 @@ class Sessions:
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
         self._good: dict[str, tuple[LoginSession, float]] = {}
-        self._asking: dict[str, asyncio.Task[LoginSession | None]] = {}
+        self._reads = SharedReads[LoginSession | None]("session")
         self._on_end: dict[Callable[[], None], str] = {}
         self._look = asyncio.Event()
 
@@ -111,20 +111,9 @@ class Sessions:
         known = self._good.get(token_hash)
         if known is not None and known[1] > time.monotonic():
             return known[0]
-        asking = self._asking.get(token_hash)
-        if asking is None:
-            # One question however many requests of this session wait for the answer.
-            asking = self._asking[token_hash] = asyncio.create_task(self._ask(token, token_hash), name="session")
-            asking.add_done_callback(lambda lookup: self._looked_up(token_hash, lookup))
-        return await asyncio.shield(asking)
+        return await self._reads.of(token_hash, lambda: self._read(token, token_hash))
 
-    def _looked_up(self, token_hash: str, lookup: "asyncio.Task[LoginSession | None]") -> None:
-        if self._asking.get(token_hash) is lookup:
-            del self._asking[token_hash]
-        if not lookup.cancelled():
-            lookup.exception()  # whoever still waits has it; if nobody does, it is no news
-
-    async def _ask(self, token: str, token_hash: str) -> LoginSession | None:
+    async def _read(self, token: str, token_hash: str) -> LoginSession | None:
         asked_at = time.monotonic()
         self._good.pop(token_hash, None)
         rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, USE_RECORDED_SECONDS)
@@ -132,7 +121,7 @@ class Sessions:
             return None
         found = rows[0]
         session = LoginSession(token, found.user_id, found.name, found.role, found.expires_at)
-        if asyncio.current_task() is self._asking.get(token_hash):  # else it was ended while we asked
+        if self._reads.is_current(token_hash):  # else the session was ended during the read
             if len(self._good) >= CACHE_LIMIT:
                 self._good.clear()
             self._good[token_hash] = (session, asked_at + FRESH_SECONDS)
@@ -167,12 +156,12 @@ class Sessions:
         for token_hash, (session, _) in list(self._good.items()):
             if session.user_id == user_id:
                 self._forget(token_hash)
-        self._asking.clear()
+        self._reads.forget_all()
         self._look.set()
 
     def _forget(self, token_hash: str) -> None:
         self._good.pop(token_hash, None)
-        self._asking.pop(token_hash, None)
+        self._reads.forget(token_hash)
         self._look.set()
 
     # Requests that last
