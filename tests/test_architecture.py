@@ -66,6 +66,10 @@ UNTYPED = {
 }  # fmt: skip
 """Why a signature in these modules has to say `Any`. Others say the type, or `object` where every value will do."""
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter", "time_ns"}
+OF_BROWSERS = {"Intl", "PluralRules", "ltr", "rtl"}
+"""Names of JavaScript and HTML that docstrings mention."""
+BACKTICKED = re.compile(r"`([A-Za-z_][A-Za-z0-9_.]*)`")
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 STATEMENT = re.compile(
     r"^\s*(SELECT\s|INSERT\s+INTO\s|UPDATE\s+\w+\s+(\w+\s+)?SET\s|DELETE\s+FROM\s|WITH\s+\w+\s+AS\s|LOCK\s+TABLE\s"
     r"|TRUNCATE\s|COPY\s|CREATE\s|ALTER\s|DROP\s|BEGIN$|COMMIT|ROLLBACK|SET\s+(LOCAL|SESSION)\s|DISCARD\s|NOTIFY\s"
@@ -362,3 +366,54 @@ def test_a_signature_says_its_types() -> None:
     listed = [place for places in UNTYPED.values() for place in places]
     assert len(listed) == len(set(listed))
     assert found == set(listed)
+
+
+def test_names_in_docstrings_exist() -> None:
+    """Every name in backticks is a name of the code, or a word of one of its strings, such as a column or a field."""
+    docstrings: list[tuple[str, str]] = []
+    known = set(OF_BROWSERS)
+    for path in modules():
+        known |= set(path.relative_to(SERVER).with_suffix("").parts)
+        for node in ast.walk(tree_of(path)):
+            known |= names_of(node)
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                docstrings.append((f"{named(path)}:{node.lineno}", node.value.value))
+        known |= {word for text, _ in texts(path) for word in WORD.findall(text)}
+    known |= {camel(name) for name in known}
+    wrong = [
+        f"{where}: {name}"
+        for where, text in docstrings
+        for name in BACKTICKED.findall(text)
+        if not known.issuperset(name.strip(".").split("."))
+    ]
+    assert len(docstrings) > 2000
+    assert wrong == []
+
+
+def names_of(node: ast.AST) -> set[str]:
+    """The names that a node of the syntax tree declares or uses."""
+    match node:
+        case ast.Name():
+            return {node.id}
+        case ast.Attribute():
+            return {node.attr}
+        case ast.arg():
+            return {node.arg}
+        case ast.keyword():
+            return {node.arg} if node.arg is not None else set()
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return {node.name}
+        case ast.alias():
+            return {*node.name.split("."), node.asname or node.name}
+        case _:
+            return set()
+
+
+def camel(name: str) -> str:
+    """The name of a field in JSON."""
+    first, *others = name.strip("_").split("_")
+    return first + "".join(other.title() for other in others)

@@ -12,7 +12,7 @@ class Pace(Struct, frozen=True):
 
 
 class Habits(Struct, frozen=True):
-    """How a driver behaves; the `_per_hour` are means, the others shares of offers, jobs, reports or PINs."""
+    """How a driver behaves; those per hour are means, the others shares of offers, jobs, reports or PINs."""
 
     reply_seconds: tuple[float, float] = (1.5, 9.0)
     rejects: float = 0.07
