@@ -341,3 +341,11 @@ def test_the_list_of_old_idiom_finds_what_it_is_about() -> None:
         assert OLD_IDIOM.search(text)
     assert OLD_NAMES.search("sessions_not_looked_at")
     assert OLD_NAMES.search("node_stopped_in_a_hurry")
+
+
+def test_every_fault_from_the_field_has_a_test_that_there_is() -> None:
+    rows = [line.split(" | ") for line in (DOCS / "field.md").read_text().splitlines() if "::" in line]
+    assert len(rows) >= 20
+    for *_, shown in rows:
+        [(file, test)] = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown)
+        assert f"def {test}(" in (ROOT / file).read_text(), shown
