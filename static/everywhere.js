@@ -1,4 +1,4 @@
-// The key of every screen: `/` searches. Off while somebody types, in dialogs, and with Ctrl, Alt or Meta.
+// Keys of every screen: `/` searches, `n` is a new order. Off while somebody types, in dialogs, and with Ctrl, Alt or Meta.
 import { isTyping } from "./board/typing.js";
 import { targetOf } from "./elements.js";
 
@@ -13,9 +13,10 @@ const search = () => {
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
   if (document.querySelector("dialog[open]") || isTyping(targetOf(event))) return;
-  if (event.key !== "/") return;
+  if (event.key === "/") search();
+  else if (event.key === "n" && !document.body.matches(".role-viewer")) location.assign("/orders/new");
+  else return;
   event.preventDefault();
-  search();
 });
 
 if (location.hash === "#q") field()?.focus();

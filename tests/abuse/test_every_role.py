@@ -121,6 +121,11 @@ ALLOWED: dict[str, set[str] | None] = {
     # Screens and what they are made of
     "GET /orders": READERS,
     "GET /orders/file.csv": READERS,
+    "GET /orders/new": ACTORS,
+    "POST /orders/new": ACTORS,
+    "GET /orders/customer": ACTORS,
+    "GET /orders/{}/edit": ACTORS,
+    "POST /orders/{}/edit": ACTORS,
     "POST /orders/{}/dispatch": ACTORS,
     "GET /zones": READERS,
     "POST /zones": ADMIN,
@@ -372,6 +377,7 @@ async def test_ids_of_one_kind_are_nothing_of_another(site: Site, problem: Check
         "/board/deliveries/": delivery["id"],
         "/board/drivers/": dan.id,
         "/unassigned/": delivery["id"],
+        "/orders/": delivery["id"],
         "/at-risk/": delivery["id"],
         "/webhooks/": hook["id"],
     }

@@ -112,6 +112,7 @@ def reading(s: Sample) -> Iterator[Statement]:
         page, args = deliveries.page_of(asked, before, 50)
         yield f"deliveries: {name}", page, tuple(args)
     yield "deliveries: scheduled", deliveries.SCHEDULED, (50,)
+    yield "deliveries: stores", deliveries.STORES, (200,)
     yield "drivers", drivers.PAGE, (None, None, None, 50)
     yield "drivers: history", drivers.HISTORY, (s.drivers[0], None, None, 50)
     yield "driver's page: offers", board_driver.OFFERS, (s.drivers[0], 50)

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from server.contract.views import instant
-from tests.browser.conftest import THEMES, People, check_accessible, shoot
+from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, shoot
 from tests.web.conftest import DROPOFF, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -46,7 +46,45 @@ async def test_an_order_is_found_from_any_screen_by_keyboard(site: Site, people:
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await shoot(page, "orders-phone")
     await page.goto(f"{olga.url}/board")
+    await expect(page.locator("#badge")).to_contain_text("Live")
     await keys.press("/")
     await keys.type("Anna")
     await keys.press("Enter")
     await expect(page.get_by_role("link", name="A-1")).to_be_visible()
+
+
+async def test_an_order_is_entered_from_any_screen(site: Site, people: People) -> None:
+    dan = await site.driver("Dan", at_work=True)
+    anna = DROPOFF | {"name": "Anna Blume", "address": "Kloostri 7", "phone": "+49 151 234567", "notes": "Ring"}
+    await site.assignment(dan, sellerOrderId="A-1", storeName="Pizza Roma", dropoff=anna)
+    olga = await people(site.node, "Olga", "ops", color_scheme="light", reduced_motion="reduce")
+    olga.network_may_fail = True  # an unknown phone is a 404 to the console
+    page = await olga.open("/board")
+    keys = page.keyboard
+    await expect(page.locator("#badge")).to_contain_text("Live")
+    await keys.press("n")
+    await expect(page.locator("#storeName")).to_be_focused()
+    await keys.type("Pizza Roma")
+    await keys.press("Tab")
+    await expect(page.locator('[id="pickup.at"]')).to_have_value("52.520000, 13.405000")
+    await expect(page.locator('[id="pickup.address"]')).to_have_value("Torstr. 1")
+    await page.get_by_label("Phone of the customer").fill("0049151234567")
+    await keys.press("Tab")
+    await expect(page.get_by_label("Name of the customer")).to_have_value("Anna Blume")
+    await expect(page.get_by_label("Position of the customer")).to_have_value("52.530000, 13.410000")
+    await page.locator("#pick").click(position={"x": 60, "y": 120})
+    await expect(page.get_by_label("Position of the customer")).not_to_have_value("52.530000, 13.410000")
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme)
+        await check_accessible(page, f"order-form-{theme}")
+        await page.screenshot(path=SCREENS / f"order-form-{theme}.png", full_page=True)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await check_accessible(page, "order-form-phone")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.screenshot(path=SCREENS / "order-form-phone.png", full_page=True)
+    await page.get_by_role("button", name="Create order").click()
+    await expect(page.get_by_role("status").first).to_contain_text("is created.")
+    await page.get_by_role("link", name="Edit").click()
+    await page.get_by_label("Note for the driver").fill("Fragile")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.locator("#now")).to_contain_text("Fragile")

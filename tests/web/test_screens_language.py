@@ -50,7 +50,7 @@ DATA = {
     "corner", "shop", "the", "defaults",
 }  # fmt: skip
 """What the test and the first version of the policy put in."""
-NAMES = {"Callboard", "Slack", "UTC", "JSON", "EUR", "curl"}
+NAMES = {"Callboard", "Slack", "UTC", "JSON", "EUR", "USD", "curl"}
 """Proper names, the same in every language."""
 
 
@@ -196,6 +196,7 @@ async def test_every_screen_takes_every_text_from_the_catalogue(abroad: Site) ->
     await until(is_shown)
     for path in (
         "/board", delivery, f"/board/deliveries/{held['id']}", driver, f"{driver}/access", "/orders", "/orders?q=xyz",
+        "/orders/new", f"/orders/{waiting['id']}/edit",
         "/alerts", f"/alerts/{alert['id']}", "/notices", "/unassigned", "/unassigned?all=1", "/at-risk", "/tickets",
         "/policy", "/policy?version=1", "/insights", "/insights?window=90d", "/users", f"/users/{people[0]['id']}",
         "/webhooks", f"/webhooks/{made.json()['id']}", "/zones",

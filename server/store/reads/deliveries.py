@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 
 from msgspec import Raw, Struct, structs
 
-from server.dispatch.model import Actor, Delivery, DeliveryStatus, Unassigned
+from server.dispatch.model import ERASED, Actor, Delivery, DeliveryStatus, Unassigned
 from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
@@ -283,6 +283,28 @@ HAS_INDEX_OF_WORDS: Final = "SELECT to_regclass('delivery_search_words') IS NOT 
 async def has_index_of_words(pool: Pool) -> bool:
     """Whether parts of words are found by an index: the database has pg_trgm. Raises DatabaseAway."""
     return bool((await fetch_one(pool, HAS_INDEX_OF_WORDS))[0])
+
+
+class Store(Struct, frozen=True):
+    """A store as its newest order names it."""
+
+    name: str
+    lat: float
+    lon: float
+    address: str | None
+    phone: str | None
+
+
+STORES: Final = f"""
+SELECT DISTINCT ON (lower(store_name)) store_name, pickup_lat, pickup_lon, pickup_address, pickup_phone
+FROM (SELECT * FROM deliveries d ORDER BY id DESC LIMIT $1) d
+WHERE fingerprint <> '{ERASED}' AND details->'store' IS NULL
+ORDER BY lower(store_name), id DESC"""  # noqa: S608 - constants
+
+
+async def read_stores(pool: Pool, orders: int) -> list[Store]:
+    """The stores of the newest orders, so many, by name. Raises DatabaseAway."""
+    return [Store(*row) for row in await fetch(pool, STORES, orders)]
 
 
 OF_ORDER: Final = "SELECT id FROM deliveries WHERE seller_order_id = $1 ORDER BY id DESC LIMIT 1"

@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
+from server.contract.commit import Answer
 from server.contract.views import DeliveryView, delivery_view, instant
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -154,7 +155,14 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
     refusals=(r.DELIVERY_DIFFERS,),
 )
 async def create_delivery(request: Call) -> ASGIResponse:
-    new = _of_seller(request, await NEW_DELIVERY.of(request))
+    done = await post_delivery(request, _of_seller(request, await NEW_DELIVERY.of(request)))
+    assert done.delivery is not None
+    view = _shown(request, done.delivery)
+    return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
+
+
+async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
+    """Create the delivery in the name of the caller. Raises 409, 422 or 503."""
     _real(new.currency)
     if new.dispatch_at is not None:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
@@ -184,10 +192,7 @@ async def create_delivery(request: Call) -> ASGIResponse:
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin() if "pin" in proof_required else None,
     )
-    done = await submit(request, command)
-    assert done.delivery is not None
-    view = _shown(request, done.delivery)
-    return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
+    return await submit(request, command)
 
 
 @endpoint(
@@ -402,9 +407,16 @@ async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
 )
 async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     new = await CHANGE.of(request)
+    done = await patch_delivery(request, await delivery_of(request, delivery_id), new)
+    assert done.delivery is not None
+    return answer(_shown(request, done.delivery))
+
+
+async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery) -> Answer:
+    """Change the delivery in the name of the caller. Raises 404, 409, 422 or 503."""
     _real(new.currency)
     command = c.ChangeDelivery(
-        delivery_id=await delivery_of(request, delivery_id),
+        delivery_id=delivery_id,
         version=new.version,
         new_offer_id=new_id(),
         actor=request.user.actor,
@@ -424,7 +436,7 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin(),
     )
-    return await _done(request, command)
+    return await submit(request, command)
 
 
 @_change(

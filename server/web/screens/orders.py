@@ -116,12 +116,20 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
+def in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """The instant in this time zone; at the ends of the calendar, where it would be in no year, in UTC."""
+    try:
+        return at.astimezone(zone)
+    except OverflowError:
+        return at
+
+
 def _row(delivery: Delivery, drivers: Mapping[str, tuple[str, str]], zone: tzinfo) -> Sequence[Cell]:
     """An order in the file, its times with the offset of the company's time zone."""
     assignment = delivery.assignment() or delivery.last_assignment()
 
     def at(when: datetime | None) -> str | None:
-        return when.astimezone(zone).isoformat(timespec="seconds") if when is not None else None
+        return in_zone(when, zone).isoformat(timespec="seconds") if when is not None else None
 
     return (
         delivery.seller_order_id,

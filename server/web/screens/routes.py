@@ -18,6 +18,7 @@ from server.web.screens import (
     insights,
     login,
     notices,
+    order_form,
     orders,
     policy,
     unassigned,
@@ -29,7 +30,7 @@ from server.web.screens.shell import screens
 
 SCREENS: Final = (
     login, users, driver_page, driver_access, board, board_pages, board_actions, board_bulk, board_steps, policy,
-    insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders,
+    insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
 )  # fmt: skip
 
 

@@ -1,0 +1,126 @@
+// The form of an order: a click on the map sets a position, a store or a phone that is known fills in the rest. What
+// somebody has written stays.
+import { byId } from "./elements.js";
+
+/** @import {CircleMarker, LatLngTuple, LeafletMouseEvent, Map as LeafletMap} from "leaflet" */
+
+const ENDS = ["pickup", "dropoff"];
+/** @type {Record<string, string>} */
+const COLOURS = { pickup: "#0b5cad", dropoff: "#a83c00" };
+
+/** @param {string} name */
+const input = (name) => byId(name, HTMLInputElement);
+
+/**
+ * @param {string} end
+ * @returns {LatLngTuple | null}
+ */
+const placeOf = (end) => {
+  const [lat, lon, more] = input(`${end}.at`).value.split(/[,;]/).map((part) => (part.trim() ? Number(part) : NaN));
+  if (lat === undefined || lon === undefined || more !== undefined) return null;
+  return Math.abs(lat) <= 90 && Math.abs(lon) <= 180 ? [lat, lon] : null;
+};
+
+const chosenEnd = () => {
+  /** @type {HTMLInputElement | null} */
+  const chosen = document.querySelector('[name="end"]:checked');
+  return chosen?.value ?? "pickup";
+};
+
+/** @param {string} end */
+const choose = (end) => {
+  /** @type {HTMLInputElement | null} */
+  const button = document.querySelector(`[name="end"][value="${end}"]`);
+  if (button) button.checked = true;
+};
+
+/** @type {LeafletMap | undefined} */
+let map;
+/** @type {Map<string, CircleMarker>} */
+const dots = new Map();
+
+const draw = () => {
+  if (!map || !window.L) return;
+  for (const end of ENDS) {
+    const place = placeOf(end);
+    const old = dots.get(end);
+    if (!place) {
+      old?.remove();
+      dots.delete(end);
+    } else if (old) old.setLatLng(place);
+    else {
+      const style = { radius: 8, weight: 3, color: "#fff", fillColor: COLOURS[end], fillOpacity: 1 };
+      dots.set(end, window.L.circleMarker(place, style).addTo(map));
+    }
+  }
+};
+
+const fit = () => {
+  const places = ENDS.map(placeOf).filter((place) => place !== null);
+  if (map && window.L && places.length) map.fitBounds(window.L.latLngBounds(places).pad(0.3), { maxZoom: 14 });
+};
+
+/** @param {Record<string, string | null | undefined>} values the fields that are empty get these */
+const fill = (values) => {
+  for (const [name, value] of Object.entries(values)) {
+    const field = document.getElementById(name);
+    if (!(field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement)) continue;
+    if (value && (!field.value || field.dataset.filled === field.value)) {
+      field.value = value;
+      field.dataset.filled = value;
+    }
+  }
+  draw();
+  fit();
+};
+
+const knownStore = () => {
+  const { value } = input("storeName");
+  /** @type {NodeListOf<HTMLOptionElement>} */
+  const options = document.querySelectorAll("#stores option");
+  const { dataset } = [...options].find((option) => option.value === value) ?? {};
+  if (!dataset) return;
+  fill({ "pickup.address": dataset.address, "pickup.phone": dataset.phone, "pickup.at": dataset.at });
+  if (dataset.at) choose("dropoff");
+};
+
+const knownCustomer = async () => {
+  const { value } = input("dropoff.phone");
+  if (value.replace(/\D/g, "").length < 5) return;
+  const { ok, body } = await callboard.send("GET", `/orders/customer?phone=${encodeURIComponent(value)}`);
+  if (!ok || value !== input("dropoff.phone").value || body === null || typeof body !== "object") return;
+  fill(Object.fromEntries(Object.entries(body).map(([name, text]) => [`dropoff.${name}`, text])));
+};
+
+const startMap = () => {
+  const place = byId("pick");
+  if (!window.L) return;
+  map = window.L.map(place, {
+    attributionControl: Boolean(place.dataset.tiles),
+    zoomAnimation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+    center: [0, 0],
+    zoom: 2,
+  });
+  if (place.dataset.tiles) {
+    map.attributionControl.setPrefix(false);
+    window.L.tileLayer(place.dataset.tiles, { attribution: place.dataset.attribution, maxZoom: 19 }).addTo(map);
+  }
+  window.L.control.scale({ imperial: false }).addTo(map);
+  map.on("click", (/** @type {LeafletMouseEvent} */ { latlng }) => {
+    const end = chosenEnd();
+    const { lat, lng } = latlng.wrap();
+    input(`${end}.at`).value = `${lat.toFixed(6)}, ${lng.toFixed(6)}`;
+    draw();
+    if (end === "pickup" && !placeOf("dropoff")) choose("dropoff");
+  });
+  draw();
+  fit();
+};
+
+startMap();
+input("storeName").addEventListener("change", knownStore);
+input("dropoff.phone").addEventListener("change", knownCustomer);
+for (const end of ENDS) {
+  input(`${end}.at`).addEventListener("input", draw);
+  input(`${end}.at`).addEventListener("focus", () => choose(end));
+}
