@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -137,6 +138,10 @@ def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[
             return [data.get("storeName", ""), said("zone {zone}", zone=data.get("zone", ""))]
         case "delivery.ready":
             return [said("dispatched early on request")] if data.get("early") else []
+        case "delivery.held":
+            return [_before_ready(data)]
+        case "delivery.hold_ended":
+            return [said("early")] if data.get("early") else []
         case "delivery.search_failed":
             return [said(w.words(w.FAILURES, data.get("reason"))), _nearest(data.get("nearest"), names)]
         case "offer.created":
@@ -193,6 +198,13 @@ def _why(data: Mapping[str, Any]) -> str:
         return str(note)
     text = said(w.words(w.REASONS, reason))
     return f"{text}: {note}" if note else text
+
+
+def _before_ready(data: Mapping[str, Any]) -> str:
+    """How long before the goods are ready a held order is offered."""
+    until, ready = (datetime.fromisoformat(data[name]) for name in ("until", "readyAt"))
+    duration = f.span((ready - until).total_seconds(), spoken())
+    return said("will be offered {duration} before the goods are ready", duration=duration)
 
 
 def _after(data: Mapping[str, Any]) -> str:

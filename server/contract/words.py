@@ -14,6 +14,7 @@ FAILURES: Final = {
     "all_excluded": "All drivers nearby were asked",
     "requirements_not_met": "No driver nearby meets the requirements",
     "shifts_end_too_soon": "All drivers nearby end their shift too soon",
+    "held": "Held: the goods are not ready yet",
     "trip_too_long": "Check the address: the trip is very long",
     "offer_rejected": "Last offer rejected",
     "offer_expired": "Last offer expired",
@@ -138,6 +139,8 @@ REASONS: Final = {
 EVENTS: Final = {
     "delivery.created": "Order created",
     "delivery.ready": "Search for a driver started",
+    "delivery.held": "Held",
+    "delivery.hold_ended": "Hold ended",
     "delivery.search_failed": "No driver found",
     "offer.created": "Offered",
     "offer.received": "Offer shown on the driver’s phone",

@@ -8,6 +8,7 @@ from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import not_active, recovered
+from server.dispatch.holds import hold_ended
 from server.dispatch.model import Assignment, Delivery, Driver, Place
 from server.dispatch.offers import assigned, created, dispatched, unfit, withdrawn
 from server.dispatch.travel import delivery_at, pickup_at, to_milliseconds
@@ -48,6 +49,8 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
             return r.OFFER_OPEN
         world.require_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "assigned_by_hand", command.actor))
+    if delivery.held_until is not None:
+        happened.append(hold_ended(world, delivery, command.actor))
     if delivery.at_risk("check_address"):
         happened.append(recovered(world, delivery, None, "check_address"))
     return _give(world, delivery, driver, command, happened)

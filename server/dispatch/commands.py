@@ -133,6 +133,22 @@ class OfferDelivery(Struct, frozen=True):
     early: bool = False
 
 
+class HoldDelivery(Struct, frozen=True):
+    """Do not offer the delivery before `until`, when its planned driver must leave for the store."""
+
+    delivery_id: str
+    until: datetime
+    actor: Actor = SYSTEM
+
+
+class EndHold(Struct, frozen=True):
+    """The hold of the delivery is over; `early`: it ends before its time."""
+
+    delivery_id: str
+    early: bool = False
+    actor: Actor = SYSTEM
+
+
 class NoteFailedSearch(Struct, frozen=True):
     """A search found no driver: record when and why, and the nearest driver outside, if distance is the reason."""
 
@@ -570,6 +586,8 @@ Command = (
     | RetryDelivery
     | DispatchDelivery
     | OfferDelivery
+    | HoldDelivery
+    | EndHold
     | NoteFailedSearch
     | AcceptOffer
     | RejectOffer

@@ -14,6 +14,7 @@ from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import recovered
 from server.dispatch.escalation import levels_due, ticket_created
+from server.dispatch.holds import hold_moved
 from server.dispatch.model import (
     GOODS_ON_THE_WAY,
     NO_DETAILS,
@@ -228,6 +229,9 @@ def _changed(
             reason=reason,
         )
     )
+    moved = hold_moved(world, delivery, after, actor)
+    if moved is not None:
+        happened.append(moved)
     if after.needs_check() and not delivery.at_risk("check_address"):
         happened.append(at_risk(world, delivery, assignment, "check_address", world.now))
     if not after.needs_check() and delivery.at_risk("check_address"):

@@ -10,6 +10,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import NO_ASSIGNMENT_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
+from server.dispatch.reasons import HELD
 from server.dispatch.travel import named_by
 from server.dispatch.world import World
 
@@ -155,6 +156,18 @@ def _offer_rejected(world: World, event: e.OfferRejected) -> None:
     delivery, driver = _close_offer(world, event, event.reason, event.response_ms)
     driver.expiries_in_a_row = 0
     world.touch_wait(delivery).failure_reason = "offer_rejected"
+
+
+def _held(world: World, event: e.DeliveryHeld) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    delivery.held_until, delivery.unassigned_since = event.until, None
+    world.touch_wait(delivery).failure_reason = HELD
+
+
+def _hold_ended(world: World, event: e.HoldEnded) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    delivery.held_until = None
+    _start_waiting(world, delivery, event.at)
 
 
 def _offer_expired(world: World, event: e.OfferExpired) -> None:
@@ -477,6 +490,8 @@ EFFECTS: dict[type[e.Event], Callable[[World, Any], None]] = {
     e.DeliveryCreated: _created,
     e.DeliveryReady: _ready,
     e.SearchFailed: _search_failed,
+    e.DeliveryHeld: _held,
+    e.HoldEnded: _hold_ended,
     e.OfferCreated: _offer_created,
     e.OfferReceived: _offer_received,
     e.OfferAccepted: _offer_accepted,

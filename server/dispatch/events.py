@@ -85,6 +85,29 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
         return {"early": True} if self.early else {}
 
 
+class DeliveryHeld(Event, frozen=True, kw_only=True):
+    """It is offered at `until`, when its driver must leave to be at the store when the goods are ready (`ready_at`)."""
+
+    type: ClassVar[str] = "delivery.held"
+    until: datetime
+    ready_at: datetime
+
+    def data(self) -> dict[str, object]:
+        return {"until": instant(self.until), "readyAt": instant(self.ready_at)}
+
+
+class HoldEnded(Event, frozen=True, kw_only=True):
+    """The delivery waits for a driver, and the time to its first escalation starts. `early`: before the hold was
+    over.
+    """
+
+    type: ClassVar[str] = "delivery.hold_ended"
+    early: bool = False
+
+    def data(self) -> dict[str, object]:
+        return {"early": True} if self.early else {}
+
+
 class SearchFailed(Event, frozen=True, kw_only=True):
     """A search found no driver. `nearest` is the nearest driver outside the radius or the zone, if that is why."""
 

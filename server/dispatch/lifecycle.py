@@ -16,7 +16,8 @@ Edge = tuple[str, str, str]
 
 DELIVERY_STATES: Mapping[DeliveryStatus, str] = {
     "SCHEDULED": "Its dispatch time is in the future. The search for a driver has not started.",
-    "READY": "It waits for a driver (*unassigned*), with or without an open offer, and will escalate.",
+    "READY": "It waits for a driver (*unassigned*), with or without an open offer, and will escalate. Or it is *held*,"
+    " because its goods are not ready: from `delivery.held` to `delivery.hold_ended` it does not escalate.",
     "ASSIGNED": "A driver has the assignment and is on the way to the pickup.",
     "PICKED_UP": "The driver has the goods. Ops can still reassign or cancel it, with `force`.",
     "DELIVERED": "The customer has the goods.",

@@ -10,6 +10,7 @@ from server.dispatch import refusals as r
 from server.dispatch.availability import called_lately, connected
 from server.dispatch.codes import REJECTION, coded
 from server.dispatch.decided import Decided
+from server.dispatch.holds import hold_ended
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
@@ -184,11 +185,13 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     """Offers the driver chosen by the search, after a check under lock: the delivery still waits, and the driver is
     dispatchable.
 
-    With `early`, the first offer also dispatches a SCHEDULED delivery, so that nothing changes without an offer.
+    With `early`, the first offer also dispatches a SCHEDULED delivery, so that nothing changes without an offer. It
+    also ends a hold.
     """
     delivery = world.delivery(command.delivery_id)
     scheduled = delivery.status == "SCHEDULED" and command.early and not delivery.needs_check()
-    if not (wants_offer(delivery) or scheduled):
+    held = delivery.held_until is not None and command.early and not delivery.needs_check()
+    if not (wants_offer(delivery) or scheduled or held):
         return r.DELIVERY_NOT_WAITING
     driver = world.driver(command.driver_id)
     why = None if serves(driver, delivery, world.zones) else "zone_differs"
@@ -198,7 +201,11 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     if why is not None:
         return r.driver_not_available(why)
     event = created(world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor)
-    happened = (dispatched(world, delivery, command.actor), event) if scheduled else (event,)
+    happened: tuple[e.Event, ...] = (event,)
+    if scheduled:
+        happened = (dispatched(world, delivery, command.actor), event)
+    elif held:
+        happened = (hold_ended(world, delivery, command.actor), event)
     return Decided(happened, delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
 
 

@@ -23,6 +23,7 @@ ALL_EXCLUDED: Final = "all_excluded"
 REQUIREMENTS_NOT_MET: Final = "requirements_not_met"
 SHIFTS_END: Final = "shifts_end_too_soon"
 TRIP_TOO_LONG: Final = "trip_too_long"
+HELD: Final = "held"
 LOST_RACE: Final = "taken_meanwhile"
 OCCUPIED: Final = frozenset({"busy", "has_open_offer", "given_another", LOST_RACE})
 """Reasons for a driver who has, or got, another order or offer."""

@@ -27,6 +27,8 @@ NOT_FOUND = Refusal("not_found", "Nothing has this id.")
 OFFER_NO_LONGER_OPEN = Refusal("offer_no_longer_open", "This offer is no longer open.")
 OFFER_NOT_DUE = Refusal("offer_not_due", "This offer has not reached its deadline.")
 DELIVERY_NOT_WAITING = Refusal("delivery_not_waiting", "This delivery is not waiting for a driver.")
+CANNOT_BE_HELD = Refusal("cannot_be_held", "This delivery cannot be held until then.")
+HOLD_NOT_OVER = Refusal("hold_not_over", "This delivery is held for longer.")
 DELIVERY_NOT_DUE = Refusal("delivery_not_due", "The dispatch time of this delivery is in the future.")
 DELIVERY_DIFFERS = Refusal(
     "delivery_differs", "A delivery with this sellerId and sellerOrderId exists and differs from this one."

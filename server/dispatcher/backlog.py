@@ -36,10 +36,11 @@ class Wait:
     `recorded_reason` and
     `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `since` is when it
     began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers lost to a race, with
-    the time until which they are left out.
+    the time until which they are left out. `cannot_be_held`: the rules refused to hold it.
     """
 
     __slots__ = (
+        "cannot_be_held",
         "checked_at",
         "delivery",
         "due",
@@ -57,7 +58,7 @@ class Wait:
         self.learned_at = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
-        self.searched = False
+        self.searched = self.cannot_be_held = False
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
         self.recorded_reason: str | None = None
@@ -91,6 +92,8 @@ class Backlog:
         """Deliveries of offers that are being committed."""
         self.reserved: set[str] = set()
         """Drivers of those offers."""
+        self.held: dict[str, Wait] = {}
+        """Deliveries that are held."""
         self.pickups: dict[str, Columns] = {}
         """Where the deliveries of each zone wait."""
         self._new: dict[str, Wait] = {}
@@ -101,6 +104,7 @@ class Backlog:
     def forget(self) -> None:
         """Another node dispatches now."""
         self.waits.clear()
+        self.held.clear()
         self.pickups.clear()
         self._new.clear()
         self._dues.clear()
@@ -112,8 +116,13 @@ class Backlog:
         """
         news = False
         for delivery in deliveries:
+            held = self.held.get(delivery.id)
+            if held is not None and held.delivery.version <= delivery.version:
+                del self.held[delivery.id]
             if not wants_offer(delivery):
                 self._remove(delivery.id)
+                if delivery.status == "READY" and delivery.held_until is not None:
+                    self.held[delivery.id] = Wait(delivery, now, self._clock)
                 continue
             known = self.waits.get(delivery.id)
             if known is None or known.delivery.version < delivery.version:
@@ -195,13 +204,17 @@ class Backlog:
         for wait in list(self.waits.values()):
             if wait.delivery.id not in waiting and wait.learned_at < asked:
                 self.drop(wait)
+        for delivery_id, wait in list(self.held.items()):
+            if delivery_id not in waiting and wait.learned_at < asked:
+                del self.held[delivery_id]
 
     def unknown(self, waiting: Mapping[str, int]) -> list[str]:
         """The ids that are unknown here, or known in an older version."""
         return [
             delivery_id
             for delivery_id, version in waiting.items()
-            if (known := self.waits.get(delivery_id)) is None or known.delivery.version < version
+            if (known := self.waits.get(delivery_id) or self.held.get(delivery_id)) is None
+            or known.delivery.version < version
         ]
 
     def _remove(self, delivery_id: str) -> None:

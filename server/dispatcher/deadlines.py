@@ -55,6 +55,7 @@ _NOT_DUE: Final = frozenset(
         r.NOT_ESCALATED,
         r.STILL_PRESENT,
         r.RISK_NOT_DUE,
+        r.HOLD_NOT_OVER,
     )
 )
 _TRY_LATER: Final = frozenset({r.TRY_AGAIN.code, r.INTERNAL_ERROR.code, r.NOT_YET_SUPPORTED.code})
@@ -216,7 +217,13 @@ def _due(event: e.Event, policy: Policy) -> Due | None:
             return Due("offer", offer.id, offer.expires_at)
         case e.DeliveryCreated(delivery=delivery) if delivery.dispatch_at > event.at:
             return Due("dispatch", delivery.id, delivery.dispatch_at)
-        case e.DeliveryReady(delivery_id=str(delivery_id)) | e.DeliveryReassigned(delivery_id=str(delivery_id)):
+        case e.DeliveryHeld(delivery_id=str(delivery_id), until=until):
+            return Due("hold", delivery_id, until)
+        case (
+            e.DeliveryReady(delivery_id=str(delivery_id))
+            | e.DeliveryReassigned(delivery_id=str(delivery_id))
+            | e.HoldEnded(delivery_id=str(delivery_id))
+        ):
             if policy.escalation:
                 first = timedelta(seconds=policy.escalation[0].after_seconds)
                 return Due("escalation", delivery_id, event.at + first)
@@ -235,6 +242,8 @@ def _command(due: Due) -> c.Command:
             return c.EndBreak(due.id)
         case "dispatch":
             return c.DispatchDelivery(due.id)
+        case "hold":
+            return c.EndHold(due.id)
         case "escalation":
             return c.Escalate(due.id, new_id())
         case "pickup_late" | "delivery_late" | "driver_gone" | "stalled":

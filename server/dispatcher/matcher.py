@@ -5,7 +5,8 @@ gathers for the next one. Offers are not waited for: their drivers are set aside
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -17,11 +18,13 @@ from server.contract.commit import Answer, Committed
 from server.current_policy import KnownZones, Policies
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.holds import may_be_held, must_be_offered_at
 from server.dispatch.matching import best_pairs
 from server.dispatch.model import Delivery
 from server.dispatch.offers import helping
-from server.dispatch.planning.nearby import Free, unit
+from server.dispatch.planning.nearby import Free, distances, unit
 from server.dispatch.policy import Policy
+from server.dispatch.travel import to_milliseconds
 from server.dispatcher.backlog import Backlog, Wait, age, allowed_pairs, least_cosines
 from server.dispatcher.failures import Failures
 from server.dispatcher.live_fleet import LiveFleet
@@ -44,6 +47,12 @@ LONGEST_RETRY_SECONDS: Final = 5.0
 RETRIES_A_SECOND: Final = 2_000
 STEP_SECONDS: Final = 0.1
 """Deliveries are looked at again together at these times, since a round for one costs as much as one for many."""
+HOLDS_SECONDS: Final = 2.0
+"""How often it is looked at whether holds are still right: drivers move, come free and become busy."""
+MOVED_SECONDS: Final = 30.0
+"""The end of a hold is moved if it would be off by more than this."""
+SOON_SECONDS: Final = 1.0
+"""What must be offered so soon is not held."""
 UNSTORED_SECONDS: Final = 0.3
 """How soon a driver is asked again whose position another node has not stored yet."""
 
@@ -106,6 +115,7 @@ class Matcher:
         self._backlog = Backlog(clock)
         self._something = asyncio.Event()
         self._look_at = 0.0
+        self._holds_at = 0.0
         self._unread: set[str] = set()
         self._storing: set[asyncio.Task[None]] = set()
         self.fleet = LiveFleet(
@@ -120,7 +130,7 @@ class Matcher:
 
     def wake(self) -> None:
         """Deliveries may wait that this node does not know, and others may be matchable for another reason."""
-        self._look_at = 0.0
+        self._look_at = self._holds_at = 0.0
         self._backlog.all_now(0.0)
         self._something.set()
 
@@ -179,6 +189,8 @@ class Matcher:
     async def _pause(self) -> None:
         """Until something happens or is due."""
         soonest = min(self._look_at, self._backlog.next_due(), self._failures.next_due())
+        if self._backlog.held:
+            soonest = min(soonest, self._holds_at)
         wait = soonest - asyncio.get_running_loop().time()
         if wait > 0:
             await wait_until_set(self._something, wait)
@@ -195,7 +207,8 @@ class Matcher:
         4. Turn pairs into offers, all at once; the rules check again under lock.
         5. If escalation has widened the search of a delivery and its zone has no driver for it, match it with drivers
            of the zones that help.
-        6. Deliveries without a driver are looked at again later, and the failure is recorded.
+        6. Deliveries whose goods are not ready are held, or offered if their driver must leave (`_hold`).
+        7. Deliveries without a driver are looked at again later, and the failure is recorded.
         """
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -219,6 +232,10 @@ class Matcher:
             WAITING.observe(matched)
             CANDIDATES.observe(free)
             SEARCH_TIME.observe(loop.time() - began)
+        if self._backlog.held and loop.time() >= self._holds_at:
+            self._holds_at = loop.time() + HOLDS_SECONDS
+            for zone in {wait.delivery.zone for wait in self._backlog.held.values()}:
+                await self._hold(zone, [], policy)
         if loop.time() >= self._failures.next_due():
             await self._failures.write(policy)
 
@@ -262,7 +279,7 @@ class Matcher:
         return self.fleet.nearby.free(zones, now, policy, self._backlog.reserved, among)
 
     async def _match_zone(self, zone: str, waits: dict[str, Wait], policy: Policy) -> int:
-        """Steps 3 to 6 for these deliveries of a zone, as many as fit into one round. Returns how many drivers are
+        """Steps 3 to 7 for these deliveries of a zone, as many as fit into one round. Returns how many drivers are
         free.
         """
         loop = asyncio.get_running_loop()
@@ -275,9 +292,13 @@ class Matcher:
             for wait in rows[most:]:
                 self._backlog.schedule(wait, now)
             rows = rows[:most]
+        at = self._clock.now()
+        early = [wait for wait in rows if not wait.cannot_be_held and may_be_held(wait.delivery, at, policy)]
+        if early:
+            rows = [wait for wait in rows if wait not in early]
         pairs = await self._pairs(rows, free, policy)
         if pairs and len(rows) < most:
-            passed = self._passed_over(zone, {wait.delivery.id for wait in rows}, pairs, free, policy)
+            passed = self._passed_over(zone, waits, pairs, free, policy)
             if passed:
                 rows = sorted([*rows, *passed], key=age)[:most]
                 pairs = await self._pairs(rows, free, policy)
@@ -287,12 +308,67 @@ class Matcher:
             helpers = self._free(self._zones.current.helpers(zone))
             left = [wait for wait in left if not helping(wait.delivery, self._zones.current)]
             left += self._offer_all(need_help, await self._pairs(need_help, helpers, policy), helpers)
+        if early:
+            left += await self._hold(zone, early, policy)
         if left:
             again = self._again_at(loop.time())
             for wait in left:
                 self._backlog.schedule(wait, again)
                 self._failures.add(wait, now)
         return len(free)
+
+    async def _hold(self, zone: str, early: list[Wait], policy: Policy) -> list[Wait]:
+        """Plan a driver for each delivery of a zone whose goods are not ready: those that are held, and `early` ones
+        that may be. Returns those of `early` that have no driver.
+
+        1. Each gets the driver that costs least in total, among those who are free and get nothing else now.
+        2. If that driver must leave, it is offered to them. Otherwise it is held until then.
+        3. Without a driver it is not held any longer: drivers are short.
+        """
+        loop = asyncio.get_running_loop()
+        held = [
+            wait
+            for delivery_id, wait in self._backlog.held.items()
+            if wait.delivery.zone == zone and delivery_id not in self._backlog.offering
+        ]
+        at = self._clock.now()
+        rows = [*early, *(wait for wait in held if may_be_held(wait.delivery, at, policy))][:ROUND_LIMIT]
+        over = [wait for wait in held if not may_be_held(wait.delivery, at, policy)]
+        free = self._free([zone])
+        pairs = dict(await self._pairs(rows, free, policy)) if rows else {}
+        left: list[Wait] = []
+        for row, wait in enumerate(rows):
+            if self._backlog.waits.get(wait.delivery.id) is not wait and (
+                self._backlog.held.get(wait.delivery.id) is not wait
+            ):
+                continue
+            index = pairs.get(row)
+            if index is None or free.ids[index] in self._backlog.reserved:
+                (left if wait.delivery.held_until is None else over).append(wait)
+                continue
+            km = float(distances(free.places[index : index + 1], wait.delivery.pickup)[0])
+            offer_at = to_milliseconds(must_be_offered_at(wait.delivery, km, policy))
+            until = wait.delivery.held_until
+            if offer_at <= at + timedelta(seconds=SOON_SECONDS):
+                self._offer(wait, free.ids[index], float(free.lats[index]), float(free.lons[index]))
+            elif until is None or abs((offer_at - until).total_seconds()) > MOVED_SECONDS:
+                self._submit_hold(c.HoldDelivery(wait.delivery.id, offer_at), wait)
+        for wait in over:
+            self._submit_hold(c.EndHold(wait.delivery.id, early=True), wait)
+        self._holds_at = min(self._holds_at, loop.time() + HOLDS_SECONDS)
+        return left
+
+    def _submit_hold(self, command: c.HoldDelivery | c.EndHold, wait: Wait) -> None:
+        self._backlog.offering.add(wait.delivery.id)
+        self._executor.submit(command).add_done_callback(partial(self._hold_answered, wait))
+
+    def _hold_answered(self, wait: Wait, answer: "asyncio.Future[Answer | r.Refusal]") -> None:
+        """The commit has changed the backlog already. What cannot be held is offered."""
+        self._backlog.offering.discard(wait.delivery.id)
+        if isinstance(answer.result(), r.Refusal) and self._backlog.still(wait):
+            wait.cannot_be_held = True
+            self._backlog.schedule(wait, asyncio.get_running_loop().time())
+            self._something.set()
 
     def _again_at(self, now: float) -> float:
         """When to look again for drivers for deliveries without one: later, the more wait."""
@@ -314,7 +390,7 @@ class Matcher:
         return await asyncio.to_thread(best_pairs, *arguments)
 
     def _passed_over(
-        self, zone: str, known: set[str], pairs: Sequence[tuple[int, int]], free: Free, policy: Policy
+        self, zone: str, known: Collection[str], pairs: Sequence[tuple[int, int]], free: Free, policy: Policy
     ) -> list[Wait]:
         """Deliveries in reach of a driver who was found for another one, such as one who moved towards them."""
         taken = free.only([index for _, index in pairs])
@@ -340,7 +416,8 @@ class Matcher:
     def _offer(self, wait: Wait, driver_id: str, lat: float, lon: float) -> None:
         self._backlog.offering.add(wait.delivery.id)
         self._backlog.reserved.add(driver_id)
-        command = c.OfferDelivery(wait.delivery.id, driver_id, new_id(), lat, lon)
+        held = wait.delivery.held_until is not None
+        command = c.OfferDelivery(wait.delivery.id, driver_id, new_id(), lat, lon, early=held)
         if not self._positions.must_be_stored(driver_id):
             self._submit(command, wait)
             return

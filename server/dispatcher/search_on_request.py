@@ -113,7 +113,8 @@ class SearchOnRequest:
         for _ in range(ATTEMPTS):
             if delivery.open_offer() is not None:  # the matcher was quicker
                 return _offered(delivery, repeated=False)
-            if delivery.status != "SCHEDULED" and not wants_offer(delivery):
+            held = delivery.status == "READY" and delivery.held_until is not None
+            if delivery.status != "SCHEDULED" and not held and not wants_offer(delivery):
                 return r.DELIVERY_NOT_WAITING
             pair, not_taken = await self._look(delivery, lost)
             if pair is None:
@@ -124,7 +125,7 @@ class SearchOnRequest:
                 delivery = now  # something happened to it meanwhile, such as the matcher's offer
                 continue
             answer = await self._executor.submit(
-                c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor, early)
+                c.OfferDelivery(delivery_id, pair.driver_id, new_id(), pair.lat, pair.lon, actor, early or held)
             )
             if not isinstance(answer, r.Refusal):
                 return answer

@@ -14,8 +14,8 @@ from server.store.positions import nearer_than
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 DeadlineKind = Literal[
-    "offer", "break", "dispatch", "escalation", "presence", "session", "pickup_late", "delivery_late", "driver_gone",
-    "gone_release", "driver_back", "in_time", "risk", "stalled", "moving",
+    "offer", "break", "dispatch", "hold", "escalation", "presence", "session", "pickup_late", "delivery_late",
+    "driver_gone", "gone_release", "driver_back", "in_time", "risk", "stalled", "moving",
 ]  # fmt: skip
 
 _STILL: Final = nearer_than(MOVED_KM, "p.still_lat", "p.still_lon", "p.lat", "p.lon")
@@ -58,6 +58,10 @@ UNION ALL
 (SELECT 'dispatch', id::text, NULL, dispatch_at
  FROM deliveries WHERE status = 'SCHEDULED' AND dispatch_at <= statement_timestamp() + make_interval(secs => $1)
  ORDER BY dispatch_at LIMIT $2)
+UNION ALL
+(SELECT 'hold', id::text, NULL, held_until
+ FROM deliveries WHERE status = 'READY' AND held_until <= statement_timestamp() + make_interval(secs => $1)
+ ORDER BY held_until LIMIT $2)
 UNION ALL
 (SELECT 'escalation', d.id::text, NULL, d.unassigned_since + make_interval(secs => next.after)
  FROM deliveries d JOIN unassigned_orders u ON u.delivery_id = d.id

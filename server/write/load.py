@@ -77,7 +77,14 @@ class Named(Struct):
                 self.whole_deliveries.add(command.delivery_id)
                 if command.code == "stalled":
                     self.stalled.add(command.delivery_id)
-            case c.DispatchDelivery() | c.NoteFailedSearch() | c.Acknowledge() | c.EscalateRisk():
+            case (
+                c.DispatchDelivery()
+                | c.HoldDelivery()
+                | c.EndHold()
+                | c.NoteFailedSearch()
+                | c.Acknowledge()
+                | c.EscalateRisk()
+            ):
                 self.deliveries.add(command.delivery_id)
             case c.RestoreDelivery() | c.RetryDelivery():
                 self.deliveries.add(command.delivery_id)

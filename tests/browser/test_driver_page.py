@@ -17,7 +17,7 @@ from tests.web.conftest import Driver, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ORDER: dict[str, Any] = {"storeName": "Trattoria da Enzo", "driverPayCents": 720, "currency": "EUR", "prepSeconds": 300}
+ORDER: dict[str, Any] = {"storeName": "Trattoria da Enzo", "driverPayCents": 720, "currency": "EUR", "prepSeconds": 100}
 
 
 async def value(site: Site, query: str, *args: Any) -> Any:

@@ -63,9 +63,10 @@ def _of_delivery(delivery: Delivery) -> list[str]:
         "status and pickup disagree",
     )
     must(len(completed) == (delivery.status == "DELIVERED"), "status and completed assignment disagree")
-    must(
-        (delivery.unassigned_since is not None) == (delivery.status == "READY"), "status and unassigned_since disagree"
-    )
+    waits = delivery.status == "READY" and delivery.held_until is None
+    must((delivery.unassigned_since is not None) == waits, "status, hold and unassigned_since disagree")
+    must(delivery.held_until is None or delivery.status == "READY", "held although it does not wait")
+    must(delivery.held_until is None or not pending, "held with an open offer")
     must(delivery.offer_acceptance_count == len(accepted), "offer_acceptance_count is not the number of accepts")
     if delivery.accepted_offer_id is not None:
         offer = delivery.offers[delivery.accepted_offer_id]

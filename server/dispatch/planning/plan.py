@@ -34,6 +34,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.reasons import (
     ALL_BUSY,
     ALL_EXCLUDED,
+    HELD,
     NONE_IN_RADIUS,
     NONE_IN_ZONE,
     REQUIREMENTS_NOT_MET,
@@ -42,7 +43,6 @@ from server.dispatch.reasons import (
 )
 from server.dispatch.travel import EARTH_RADIUS_KM
 
-HELD: Final = "held"
 PLANNED: Final = "driver_not_free_yet"
 
 DRIVING_WEIGHT: Final = 0.03

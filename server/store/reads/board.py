@@ -33,7 +33,7 @@ SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.
        o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
        (o.offer_payload ->> 'estimatedDistanceKm')::float8,
        a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version,
-       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8
+       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8, d.held_until
 FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN driver_offers o ON o.id = d.current_offer_id
@@ -148,6 +148,7 @@ class BoardDelivery(Struct, frozen=True):
     nearest_id: str | None = None
     nearest_name: str | None = None
     nearest_km: float | None = None
+    held_until: datetime | None = None
 
     @property
     def counted(self) -> "CountedDelivery":

@@ -51,9 +51,13 @@ WHERE part <> 'reason' OR place <= 50
 UNION ALL
 SELECT 'hour', zone, hour, NULL, NULL, 0, 0, 0, 0, 0, 0, count(*), count(*) FILTER (WHERE late)
 FROM (
-    SELECT zone, date_trunc('hour', wanted_at, $4) AS hour, settled_at - wanted_at > interval '5 minutes' AS late
+    SELECT zone, date_trunc('hour', wanted_at, $4) AS hour,
+           settled_at - greatest(wanted_at, held_to) > interval '5 minutes' AS late
     FROM (
         SELECT zone, greatest(created_at, dispatch_at) AS wanted_at,
+               CASE WHEN held_until IS NOT NULL THEN clock_timestamp() WHEN prep_seconds > 0 THEN (
+                   SELECT max(e.at) FROM events e
+                   WHERE e.delivery_id = d.id AND e.type = 'delivery.hold_ended') END AS held_to,
                coalesce((SELECT min(a.created_at) FROM assignments a WHERE a.delivery_id = d.id),
                         CASE WHEN status = 'CANCELLED' THEN (
                             SELECT min(e.at) FROM events e

@@ -24,7 +24,8 @@ FROM unassigned_orders u JOIN deliveries d ON d.id = u.delivery_id
 LEFT JOIN driver_offers o ON o.id = d.current_offer_id LEFT JOIN drivers r ON r.id = o.driver_id
 LEFT JOIN drivers n ON n.id = (u.nearest ->> 'driverId')::uuid"""  # noqa: S608 - constants
 WAITING_PAGE: Final = f"""{_UNASSIGNED}
-WHERE d.status = 'READY' AND ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR d.id > $2)
+WHERE d.status = 'READY' AND d.held_until IS NULL
+  AND ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR d.id > $2)
 ORDER BY d.id LIMIT $3"""
 ALL_PAGE: Final = f"""{_UNASSIGNED}
 WHERE ($1::text IS NULL OR d.zone = $1) AND ($2::uuid IS NULL OR u.delivery_id < $2)
@@ -70,7 +71,9 @@ SELECT count(*) FILTER (WHERE sent),
 FROM o"""
 DELIVERY_NUMBERS: Final = """
 WITH d AS MATERIALIZED (
-    SELECT status, greatest(created_at, least(dispatch_at, clock_timestamp())) AS wanted_at,
+    SELECT status, greatest(created_at, least(dispatch_at, clock_timestamp()), CASE WHEN prep_seconds > 0 THEN (
+               SELECT max(e.at) FROM events e WHERE e.delivery_id = d.id AND e.type = 'delivery.hold_ended') END,
+               CASE WHEN held_until IS NOT NULL THEN clock_timestamp() END) AS wanted_at,
            coalesce((SELECT min(a.created_at) FROM assignments a WHERE a.delivery_id = d.id),
                     CASE WHEN status = 'CANCELLED' THEN (
                         SELECT min(e.at) FROM events e
@@ -83,7 +86,8 @@ SELECT count(*),
        count(*) FILTER (WHERE status <> 'SCHEDULED'),
        count(*) FILTER (WHERE status <> 'SCHEDULED'
                           AND coalesce(settled_at, clock_timestamp()) - wanted_at > interval '5 minutes'),
-       (SELECT count(*) FROM deliveries WHERE status = 'READY' AND ($2::text IS NULL OR zone = $2))
+       (SELECT count(*) FROM deliveries
+        WHERE status = 'READY' AND held_until IS NULL AND ($2::text IS NULL OR zone = $2))
 FROM d"""
 
 

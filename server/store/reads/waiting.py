@@ -45,7 +45,7 @@ FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
 WHERE d.active AND d.availability IN ('available', 'on_break', 'paused') GROUP BY d.zone
 """  # noqa: S608 - constants
 WAITING: Final = """
-SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL AND held_until IS NULL
+SELECT id::text, version FROM deliveries WHERE status = 'READY' AND current_offer_id IS NULL
   AND (details IS NULL OR NOT details ? 'warnings' OR details ? 'checked')
 ORDER BY unassigned_since LIMIT $1
 """
@@ -71,7 +71,7 @@ class Box(Struct, frozen=True):
 
 
 async def waiting_ids(pool: Pool, limit: int) -> dict[str, int]:
-    """Waiting deliveries without an open offer, longest waiting first: id -> version."""
+    """Waiting deliveries without an open offer, longest waiting first, then those that are held: id -> version."""
     return dict(await pool.fetch(WAITING, limit, timeout=QUERY_TIMEOUT_SECONDS))
 
 

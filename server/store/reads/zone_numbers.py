@@ -29,7 +29,7 @@ WITH ended AS (
 waiting AS (
     SELECT zone, count(*) AS waiting,
            count(*) FILTER (WHERE unassigned_since < statement_timestamp() - interval '5 minutes') AS long
-    FROM deliveries WHERE status = 'READY' GROUP BY zone)
+    FROM deliveries WHERE status = 'READY' AND held_until IS NULL GROUP BY zone)
 SELECT coalesce(e.zone, w.zone), coalesce(w.waiting, 0), coalesce(w.long, 0), coalesce(e.accepted, 0),
        coalesce(e.auto_accepted, 0), coalesce(e.rejected, 0), coalesce(e.expired, 0), e.response_ms
 FROM ended e FULL JOIN waiting w ON w.zone = e.zone"""
@@ -38,7 +38,7 @@ OPEN_ALERTS: Final = "SELECT id, kind, zone, acknowledged_by IS NOT NULL FROM al
 # The causes of an alert: in a zone now, and in the time window before the alert was resolved (or now).
 WAITING_NOW: Final = """
 SELECT id, seller_order_id, store_name, status, 0 FROM deliveries
-WHERE status = 'READY' AND zone = $1 ORDER BY unassigned_since LIMIT $2"""
+WHERE status = 'READY' AND held_until IS NULL AND zone = $1 ORDER BY unassigned_since LIMIT $2"""
 # For a resolved alert: the deliveries that waited when it was raised, by their latest event until then.
 WAITING_THEN: Final = """
 SELECT d.id, d.seller_order_id, d.store_name, d.status, 0 FROM deliveries d

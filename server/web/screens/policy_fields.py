@@ -236,7 +236,9 @@ GROUPS: Final = (
     FieldGroup(
         "planning",
         later("Planning"),
-        later("Used by callboard replay. This server does not hold or combine orders yet."),
+        later(
+            "Orders with preparation time are held. callboard replay uses the other fields; this server does not yet."
+        ),
         (
             Field("planning.hold", later("Orders are held"), choices=YES_OR_NO),
             Field(

@@ -23,6 +23,14 @@ POLICY: Final[dict[str, Any]] = {
     ],
     "averageSpeedKmh": 150,
     "handoverSeconds": 5,
+    "planning": {
+        "hold": True,
+        "nextJobs": 0,
+        "holdSlackMinutes": 0,
+        "maxExtraMinutes": 8,
+        "maxMinutesInBag": 25,
+        "sameStoreOnly": False,
+    },
     "watch": {"goneSeconds": 2, "lateMinutes": 0, "stalledMinutes": 1, "releaseGoneSeconds": 10},
 }
 """Everything that takes minutes takes seconds."""

@@ -18,7 +18,7 @@ def endings(evidence: Evidence) -> Verdict:
         wrong = _wrong(delivery)
         verdict.must(wrong is None, f"delivery {delivery.id} is {delivery.status}: {wrong}")
     if evidence.rest is not None:
-        waiting = {delivery.id for delivery in deliveries.values() if delivery.status == "READY"}
+        waiting = {d.id for d in deliveries.values() if d.status == "READY" and d.held_until is None}
         shown = evidence.rest.waiting_shown
         verdict.must(
             shown == waiting, f"waiting but not shown {waiting - shown}, shown but not waiting {shown - waiting}"

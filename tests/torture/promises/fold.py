@@ -323,6 +323,11 @@ class _Rebuild:
     _SPECIAL: Final[dict[type[e.Event], Callable[["_Rebuild", EventRow], dict[str, Any]]]] = {
         e.DeliveryCreated: _created,
         e.DeliveryReady: lambda _, row: {"early": row.data.get("early", False)},
+        e.DeliveryHeld: lambda _, row: {
+            "until": parse_instant(row.data["until"]),
+            "ready_at": parse_instant(row.data["readyAt"]),
+        },
+        e.HoldEnded: lambda _, row: {"early": row.data.get("early", False)},
         e.SearchFailed: lambda _, row: {"reason": row.data["reason"]},
         e.OfferCreated: _offered,
         e.OfferAccepted: lambda _, row: {"response_ms": row.data["responseTimeMs"]},

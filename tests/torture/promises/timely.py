@@ -206,6 +206,7 @@ def escalation(evidence: Evidence) -> Verdict:
         match event.type:
             case (
                 "delivery.ready"
+                | "delivery.hold_ended"
                 | "delivery.reassigned"
                 | "delivery.released"
                 | "delivery.restored"
@@ -213,6 +214,8 @@ def escalation(evidence: Evidence) -> Verdict:
             ):
                 waits[delivery_id] = _Wait(event.at)
                 at_risk.pop(delivery_id, None)
+            case "delivery.held":
+                waits.pop(delivery_id, None)
             case "delivery.assigned" | "delivery.cancelled":
                 if wait is not None:
                     _reached_all(verdict, evidence, delivery_id, wait, event.at)
