@@ -110,6 +110,7 @@ LITERAL = re.compile(r"""//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*
 SAYING = re.compile(r"[a-z]{2,}[,.:;]? [a-z]{2,}|[“A-Z][^_]*[a-z]{2,}[.!?…]?$")
 """What reads like words for people: more than one, or one with a capital."""
 FOR_PROGRAMS = {
+    "in-hand.js": {"callboard.inHand"},
     "alarm.js": {"AudioContext"},
     "connection.js": {"no answer", "connection lost"},
     "guard.js": {"button, summary, a[href]"},

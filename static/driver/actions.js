@@ -10,13 +10,14 @@ import { newId } from "./ids.js";
  * @typedef {object} Action
  * @property {string} actionId
  * @property {string} driverId
- * @property {"arrived" | "completed" | "failed" | "release"} type
+ * @property {"arrived" | "completed" | "failed" | "picked_up" | "release"} type
  * @property {string} assignmentId
  * @property {string} storeName
  * @property {"dropoff" | "pickup"} [where] of an arrival
  * @property {string} [reason] of a release or a failure
  * @property {string | null} [note]
  * @property {"end" | "return"} [then] of a failure
+ * @property {string} [pin] of a handover that needs one
  * @property {number} at when it was done, in Unix milliseconds
  * @property {number} due when it may be sent, in Unix milliseconds
  * @property {boolean} tried whether it may have reached the server
@@ -37,6 +38,7 @@ import { newId } from "./ids.js";
 export const UNDO_MS = 8_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
+const GONE = new Set(["assignment_not_active", "not_found"]); // the server records what is reported all the same
 const UNANSWERED = new Set(["offline", "no_answer"]); // sent again with the next connection
 const LATER = new Set(["try_again", "too_many_requests"]);
 
@@ -85,15 +87,40 @@ export class Actions {
   }
 
   /**
-   * The state of this driver's action that ends or turns an assignment, or null. Arrivals do neither.
+   * The state of this driver's action that ends an assignment, or null.
    * @param {string} driverId
    * @param {string} assignmentId
    * @param {Moment} now
    * @returns {Standing | null}
    */
   standing(driverId, assignmentId, now) {
-    const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId && action.type !== "arrived");
+    const entry = this._entries.find(({ action }) => action.driverId === driverId && action.assignmentId === assignmentId && ends(action));
     return entry ? { left: left(entry, now), tried: entry.action.tried, type: entry.action.type } : null;
+  }
+
+  /**
+   * The assignment as it is for its driver, who goes on before the server has answered.
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @returns {Wire.DrivenAssignmentView}
+   */
+  seen(assignment) {
+    let { pickedUpAt, deliveryStatus } = assignment;
+    for (const action of this.of(assignment.driverId)) {
+      if (action.assignmentId !== assignment.id || ends(action) || action.type === "arrived") continue;
+      pickedUpAt ??= new Date(action.at).toISOString();
+      deliveryStatus = action.type === "failed" ? "RETURNING" : deliveryStatus === "ASSIGNED" ? "PICKED_UP" : deliveryStatus;
+    }
+    return { ...assignment, pickedUpAt, deliveryStatus };
+  }
+
+  /**
+   * Whether this driver's report of this kind is not answered yet.
+   * @param {string} driverId
+   * @param {string} assignmentId
+   * @param {Action["type"]} type
+   */
+  waiting(driverId, assignmentId, type) {
+    return this.of(driverId).some((one) => one.type === type && one.assignmentId === assignmentId);
   }
 
   /**
@@ -113,7 +140,8 @@ export class Actions {
   add(deed, now) {
     const { driverId, assignmentId, type, where = "pickup" } = deed;
     return this._inTurn(async () => {
-      if (type === "arrived" ? this.arriving(driverId, assignmentId, where) : this.standing(driverId, assignmentId, now)) return;
+      const again = type === "arrived" ? this.arriving(driverId, assignmentId, where) : this.waiting(driverId, assignmentId, type);
+      if (again || (type !== "arrived" && this.standing(driverId, assignmentId, now))) return;
       const due = now.wall + (type === "completed" ? UNDO_MS : 0); // a question comes before the others, or they end nothing
       /** @type {Action} */
       const action = { actionId: newId(), ...deed, at: now.wall, due, tried: false };
@@ -181,7 +209,7 @@ export class Actions {
     this._mark(action);
     this._options.changed();
     try {
-      await ask(messageOf(action, now));
+      await this._ask(action, ask, now);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (UNANSWERED.has(error.code)) return;
@@ -191,9 +219,37 @@ export class Actions {
         return;
       }
       this._options.refused(action, error);
+      if (action.type === "failed" && !GONE.has(error.code)) await this._dropReturn(action);
     }
     this._pauseMs = FIRST_PAUSE_MS;
     await this._drop(action);
+  }
+
+  /**
+   * A node of the previous release does not know what an action is: it gets the message as it was.
+   * @param {Action} action
+   * @param {Ask} ask
+   * @param {Moment} now
+   */
+  async _ask(action, ask, now) {
+    const message = messageOf(action, now);
+    try {
+      return await ask(message);
+    } catch (error) {
+      const { type } = message;
+      if (!(error instanceof Refused) || error.code !== "invalid" || (type !== "completed" && type !== "picked_up")) throw error;
+      return ask({ type, assignmentId: action.assignmentId });
+    }
+  }
+
+  /**
+   * Without its failure, the end of a return would be a delivery.
+   * @param {Action} failure
+   */
+  async _dropReturn({ driverId, assignmentId }) {
+    for (const action of this.of(driverId)) {
+      if (action.assignmentId === assignmentId && action.type === "completed") await this._drop(action);
+    }
   }
 
   /** @param {Action} action */
@@ -229,15 +285,26 @@ export class Actions {
  * @param {Moment} now
  * @returns {Wire.FromDriver}
  */
-const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason = "other", note = null, then = "return" }, now) => {
-  if (type === "completed") return { type, assignmentId }; // as the previous release takes it
+const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason = "other", note = null, then = "return", pin }, now) => {
   const own = { assignmentId, actionId, at: instant(at), sentAt: instant(now.wall) };
   if (type === "arrived") return { type, where, ...own };
+  if (type === "picked_up") return { type, ...own };
+  if (type === "completed") return { type, ...own, ...(pin === undefined ? {} : { proof: { pin } }) };
   return type === "release" ? { type, reason, note, ...own } : { type, reason, note, then, ...own };
 };
 
-/** @param {number} ms in Unix milliseconds */
-const instant = (ms) => new Date(ms).toISOString();
+/**
+ * Whether nothing can follow on it. What comes back has still to arrive at the store.
+ * @param {Action} action
+ */
+const ends = ({ type, then }) => type === "completed" || type === "release" || (type === "failed" && then === "end");
+
+const YEAR_10000_MS = 253_402_300_800_000;
+/**
+ * Null if this phone's calendar is in a year that no server reads.
+ * @param {number} ms in Unix milliseconds
+ */
+const instant = (ms) => (ms >= 0 && ms < YEAR_10000_MS ? new Date(ms).toISOString() : null);
 
 /**
  * People set the calendar: whatever it says, nobody waits longer than the whole time.

@@ -35,10 +35,13 @@ export class Refused extends Error {
   /**
    * @param {string} code
    * @param {string} message
+   * @param {Partial<Wire.Error>} [details]
    */
-  constructor(code, message) {
+  constructor(code, message, details = {}) {
     super(message);
     this.code = code;
+    this.nowWith = details.nowWith;
+    this.missing = details.missing ?? [];
   }
 }
 
@@ -173,7 +176,7 @@ export class Connection {
     this._waiting.delete(message.id);
     clearTimeout(waiting.timer);
     if (message.type === "ack") waiting.resolve(message.result ?? null);
-    else waiting.reject(new Refused(message.code, message.message));
+    else waiting.reject(new Refused(message.code, message.message, message));
   }
 
   // Back from sleep, from the background, or the network came or went.

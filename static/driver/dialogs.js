@@ -107,6 +107,14 @@ const choice = (list, codes, changed) => {
   return () => chosen;
 };
 
+const pin = byId("pin-digits", HTMLInputElement);
+
+/** The PIN that the customer says, or null. */
+export const askPin = async () => {
+  pin.value = "";
+  return (await answered(dialogOf("pin"))) ? pin.value : null;
+};
+
 export const askLeave = () => answered(dialogOf("leave"));
 export const askSignOut = () => answered(dialogOf("sign-out"));
 

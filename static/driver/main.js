@@ -7,16 +7,17 @@ import { Alarm } from "./alarm.js";
 import { Connection, Refused } from "./connection.js";
 import { Guard } from "./guard.js";
 import { newId } from "./ids.js";
+import { keepInHand, keptInHand } from "./in-hand.js";
 import { Place } from "./place.js";
 import { upload } from "./proofs.js";
 import { Push } from "./push.js";
-import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
+import { askBreak, askLeave, askPin, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
-import { GATE, deliveredRefused, refused, reportRefused } from "./words.js";
+import { GATE, refused, reportRefused } from "./words.js";
 
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {State} from "./state.js" */
@@ -48,8 +49,7 @@ const view = new View(act);
 const actions = new Actions({
   store: new KeptActions(),
   changed: () => draw(),
-  refused: ({ storeName, type }, error) =>
-    adopt(failed(type === "completed" ? deliveredRefused(storeName, error) : reportRefused(storeName, error))),
+  refused: ({ storeName }, error) => adopt(say(state, "urgent", reportRefused(storeName, error))),
 });
 const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
@@ -70,6 +70,7 @@ const enter = () => {
   }
   byId("enter-error").hidden = true;
   phase = "inside";
+  state = { ...state, ...keptInHand(whose(token)) };
   connection = new Connection({
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/driver`,
     token,
@@ -156,10 +157,12 @@ const heard = (message) => {
 const adopt = (next) => {
   for (const notice of next.notices) {
     if (state.notices.includes(notice)) continue;
-    setTimeout(() => dismiss(notice.id), NOTICE_MS);
-    if (notice.kind === "work" || notice.kind === "bad") alarm.nudge();
+    if (notice.kind !== "urgent") setTimeout(() => dismiss(notice.id), NOTICE_MS);
+    if (["work", "bad", "urgent"].includes(notice.kind)) alarm.nudge();
   }
   state = next;
+  const { driver, assignments } = state;
+  if (driver) keepInHand({ driver, assignments });
 };
 
 // The server refused the token. A phone that signed in renews it once.
@@ -268,6 +271,7 @@ byId("jobs").addEventListener("change", async ({ target }) => {
   busyWith.delete(what);
   if (done) {
     uploads.delete(picture);
+    if (kind === "photo") photographed.add(assignment.id);
     adopt(say(state, "good", "The picture is sent."));
   } else {
     target.value = "";
@@ -299,18 +303,44 @@ const dismiss = (id) => {
 
 const forget = () => {
   opened++;
+  keepInHand(null);
   push.turnOff({ forget: true });
   void signOut();
   enter();
 };
 
-/** @param {string} assignmentId */
-const complete = async (assignmentId) => {
+/**
+ * The assignment as its driver sees it.
+ * @param {string} assignmentId
+ */
+const assignmentOf = (assignmentId) => {
   const assignment = state.assignments[assignmentId];
+  return assignment && actions.seen(assignment);
+};
+
+/** @type {Set<string>} the assignments whose photo is taken, or was asked for: the server has the last word */
+const photographed = new Set();
+
+/**
+ * What a handover needs is asked for first: the camera opens, a dialog asks for the PIN.
+ * @param {string} assignmentId
+ */
+const complete = async (assignmentId) => {
+  const assignment = assignmentOf(assignmentId);
   if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
+  const required = assignment.deliveryStatus === "RETURNING" ? [] : (assignment.proofRequired ?? []);
+  if (required.includes("photo") && connection?.state === "online" && !photographed.has(assignmentId)) {
+    photographed.add(assignmentId);
+    view.openCamera(assignmentId);
+    adopt(say(state, "info", "Take a photo of the handover first."));
+    draw();
+    return;
+  }
+  const pin = required.includes("pin") ? await askPin() : undefined;
+  if (pin === null) return;
   busyWith.add(`completed ${assignmentId}`);
   const { driverId, storeName } = assignment;
-  await actions.add({ driverId, type: "completed", assignmentId, storeName }, now());
+  await actions.add({ driverId, type: "completed", assignmentId, storeName, ...(pin === undefined ? {} : { pin }) }, now());
   busyWith.delete(`completed ${assignmentId}`);
   draw();
   const seconds = UNDO_MS / 1000;
@@ -325,11 +355,17 @@ const complete = async (assignmentId) => {
 const ACTIONS = {
   accept: (offerId) => ask(`accept ${offerId}`, { type: "accept", offerId }),
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
-  picked_up: (assignmentId) => ask(`picked_up ${assignmentId}`, { type: "picked_up", assignmentId }),
+  picked_up: async (assignmentId) => {
+    const assignment = assignmentOf(assignmentId);
+    if (!assignment) return;
+    const { driverId, storeName } = assignment;
+    await actions.add({ driverId, type: "picked_up", assignmentId, storeName }, now());
+    draw();
+  },
   completed: (assignmentId) => complete(assignmentId),
   returned: (assignmentId) => complete(assignmentId),
   arrived: async (assignmentId) => {
-    const assignment = state.assignments[assignmentId];
+    const assignment = assignmentOf(assignmentId);
     if (!assignment) return;
     const { driverId, storeName } = assignment;
     const where = assignment.pickedUpAt === null ? "pickup" : "dropoff";
@@ -337,7 +373,7 @@ const ACTIONS = {
     draw();
   },
   trouble: async (assignmentId) => {
-    const assignment = state.assignments[assignmentId];
+    const assignment = assignmentOf(assignmentId);
     if (!assignment) return;
     const { driverId, storeName } = assignment;
     const answer = await askTrouble(storeName, assignment.pickedUpAt !== null);

@@ -6,7 +6,7 @@
 
 /** @typedef {{mono: number, wall: number}} Moment */
 /** @typedef {{offer: Wire.OfferView, at: Moment}} OpenOffer `at` is when the offer's remainingMs was true */
-/** @typedef {"info" | "good" | "work" | "bad"} NoticeKind */
+/** @typedef {"info" | "good" | "work" | "bad" | "urgent"} NoticeKind an urgent one stays until it is dismissed */
 /** @typedef {{id: number, kind: NoticeKind, text: string, values: Record<string, string>}} Notice */
 /** @typedef {Wire.DriverView["availability"] | "busy"} ShownState */
 

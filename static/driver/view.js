@@ -266,11 +266,12 @@ export class View {
 
   /**
    * @param {HTMLElement} article
-   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {Wire.DrivenAssignmentView} received
    * @param {About} about
    * @param {Moment} now
    */
-  drawJob(article, assignment, about, now) {
+  drawJob(article, received, about, now) {
+    const assignment = about.actions.seen(received);
     const picked = assignment.pickedUpAt !== null;
     const done = about.actions.standing(assignment.driverId, assignment.id, now);
     write(within(article, "h2"), assignment.storeName);
@@ -328,7 +329,7 @@ export class View {
    * @param {Standing | null} done
    * @param {About} about
    */
-  drawSteps(article, { id, storeName, pickedUpAt, deliveryStatus }, picked, done, about) {
+  drawSteps(article, { id, driverId, storeName, pickedUpAt, deliveryStatus }, picked, done, about) {
     const left = within(article, ".steps > div:first-child");
     const right = within(article, ".steps > div:last-child");
     const pickUp = within(left, '[data-action="picked_up"]', HTMLButtonElement);
@@ -341,8 +342,6 @@ export class View {
     const presses = [...undos, deliver, bringBack, pickUp];
     const focused = presses.find((press) => press === document.activeElement);
     show(pickUp, !picked && !done);
-    pickUp.disabled = about.connection !== "online";
-    set(pickUp, "aria-busy", about.busyWith.has(`picked_up ${id}`) ? "true" : null);
     show(deliver, picked && !done && !returning);
     show(bringBack, returning && !done);
     for (const undo of undos) {
@@ -354,7 +353,8 @@ export class View {
     show(doneText, done !== null || !picked);
     write(doneText, done ? w.delivered(done, about.connection === "online", returning) : text("Then deliver"));
     show(besideText, picked && !mayUndo);
-    write(besideText, returning ? text("Could not deliver") : pickedUpAt !== null ? text("Picked up at {time}", { time: w.clock(pickedUpAt) }) : "");
+    const sent = !about.actions.waiting(driverId, id, returning ? "failed" : "picked_up");
+    write(besideText, w.stepDone(pickedUpAt, returning, sent, about.connection === "online"));
     here.classList.toggle("waiting", done !== null);
     beside.classList.remove("waiting");
     if (done) here.style.setProperty("--gone", String(1 - done.left / UNDO_MS));
@@ -375,6 +375,15 @@ export class View {
     const asked = about.phase !== "inside";
     show(byId("saved"), hidden.length > 0);
     write(byId("saved"), hidden.length ? w.saved(hidden, asked) : "");
+  }
+
+  /**
+   * Only in answer to a tap: browsers open nothing else.
+   * @param {string} assignmentId
+   */
+  openCamera(assignmentId) {
+    const article = childrenOf(byId("jobs")).find((child) => child.dataset.id === assignmentId);
+    if (article) within(article, 'input[data-kind="photo"]', HTMLInputElement).click();
   }
 
   /**

@@ -5,6 +5,7 @@ import { clockOf, kmOf, moneyOf } from "./amounts.js";
 import { counted, locale, text } from "./text.js";
 
 /** @import {Action, Standing} from "./actions.js" */
+/** @import {Refused} from "./connection.js" */
 /** @import {PushState} from "./push.js" */
 /** @import {Notice, ShownState} from "./state.js" */
 
@@ -108,32 +109,38 @@ const REFUSALS = {
   already_picked_up: text("The order is already picked up."),
   already_delivered: text("The order is already delivered."),
   not_picked_up: text("The order is not picked up yet."),
+  pin_wrong: text("The PIN is wrong. Ask the customer again."),
+  pin_locked: text("The PIN was wrong too often. Call your dispatcher."),
   driver_deactivated: text("Your account is deactivated. Ask your dispatcher."),
 };
 
 /** @param {{code: string}} error */
 export const refused = ({ code }) => REFUSALS[code] ?? text("That did not work. Ask your dispatcher.");
 
-/**
- * @param {string} store
- * @param {{code: string}} error
- */
-export const deliveredRefused = (store, { code }) => {
-  if (code === "assignment_not_active" || code === "not_found") {
-    return text(
-      "“Delivered” was not accepted for {store}: the order is no longer yours. If you handed it over, tell your dispatcher.",
-      { store },
-    );
-  }
-  return text("“Delivered” was not accepted for {store}. {reason}", { store, reason: refused({ code }) });
+/** @type {Record<string, string>} proof that is missing */
+const PROOFS = {
+  photo: text("Take a photo of the handover first."),
+  signature: text("Take a picture of the signature first."),
+  pin: text("Ask the customer for the PIN first."),
+};
+
+/** @type {Record<string, string>} what to do with the goods of an order that the driver lost, by who has it now */
+const GOODS = {
+  another_driver: text("Another driver has this order now. If you have the goods, keep them and call your dispatcher."),
+  nobody: text("This order was taken from you. If you have the goods, keep them and call your dispatcher."),
+  over: text("This order is closed. If you still have the goods, call your dispatcher."),
 };
 
 /**
+ * What the server did not accept, and what to do now.
  * @param {string} store
- * @param {{code: string}} error
+ * @param {Pick<Refused, "code" | "nowWith" | "missing">} error
  */
-export const reportRefused = (store, { code }) =>
-  text("Not accepted for {store}. {reason}", { store, reason: refused({ code }) });
+export const reportRefused = (store, { code, nowWith, missing }) => {
+  const goods = code === "assignment_not_active" && nowWith !== undefined ? GOODS[nowWith] : undefined;
+  const proofs = code === "proof_required" ? missing.map((kind) => PROOFS[kind]).filter(Boolean).join(" ") : "";
+  return text("Not accepted for {store}. {reason}", { store, reason: goods ?? (proofs || refused({ code })) });
+};
 
 /** @param {Notice} notice */
 export const notice = ({ text: key, values }) => text(key, values);
@@ -196,6 +203,20 @@ export const arrived = (picked, at, saved, online) => {
   if (at !== null) return text("Arrived at {time}", { time: clock(at) });
   if (saved) return online ? text("Sending…") : text("Saved, not sent yet");
   return picked ? text("I am at the customer") : text("I am at the store");
+};
+
+/**
+ * The step before the one that is to be done.
+ * @param {string | null} pickedUpAt
+ * @param {boolean} returning
+ * @param {boolean} sent
+ * @param {boolean} online
+ * @returns {string}
+ */
+export const stepDone = (pickedUpAt, returning, sent, online) => {
+  if (pickedUpAt === null) return "";
+  if (!sent && !online) return returning ? text("Could not deliver. Saved, not sent yet") : text("Picked up. Saved, not sent yet");
+  return returning ? text("Could not deliver") : text("Picked up at {time}", { time: clock(pickedUpAt) });
 };
 
 /**

@@ -115,7 +115,7 @@ async def test_two_taps_on_picked_up_do_not_deliver(chromium: Browser, site: Sit
         await pressed_at(dans.page, before)
         await pressed_at(dans.page, await button(dans, "Delivered").bounding_box())
         await pass_time(dans, 600)
-        assert await kept(dans.page) == []
+        await until(lambda: nothing_kept(dans.page))
         await expect(button(dans, "Delivered")).to_be_visible()
         assert await status(site, delivery) == "PICKED_UP"
 
@@ -154,11 +154,11 @@ async def test_a_key_that_is_still_held_does_not_press_the_next_button(chromium:
         await dans.page.keyboard.down("Enter")  # it repeats
         await dans.page.keyboard.up("Enter")
         await expect(dans.page.locator("#said")).to_contain_text("Press it again.")
-        assert await kept(dans.page) == []
+        assert [one["type"] for one in await kept(dans.page)] in ([], ["picked_up"])
         await dans.page.keyboard.press("Enter")
         await expect(undo(dans)).to_be_focused()
         await expect(undo(dans)).to_have_accessible_name("Undo: not delivered, Trattoria da Enzo")
-        assert len(await kept(dans.page)) == 1
+        assert (await kept(dans.page))[-1]["type"] == "completed"
 
 
 async def test_a_finger_on_one_offer_does_not_accept_the_next(chromium: Browser, site: Site) -> None:
@@ -445,7 +445,7 @@ async def test_an_answer_that_was_lost_is_no_second_delivery(chromium: Browser, 
         await dans.online()
         await until(lambda: nothing_kept(dans.page))
         await expect(card).to_have_count(0)
-        await expect(dans.page.locator("#notices")).not_to_contain_text("not accepted")
+        await expect(dans.page.locator("#notices")).not_to_contain_text("Not accepted")
         assert await delivered_times(site) == 1
 
 
@@ -468,9 +468,7 @@ async def test_a_delivery_that_was_taken_away_meanwhile_is_said_to_be(chromium: 
         await expect(notices).to_contain_text("is no longer yours: flat tyre.")
         await expect(dans.page.locator("#saved")).to_contain_text("not sent yet")
         await pass_time(dans, 8500)
-        await expect(notices).to_contain_text(
-            "the order is no longer yours. If you handed it over, tell your dispatcher."
-        )
+        await expect(notices).to_contain_text("If you have the goods, keep them and call your dispatcher.")
         await expect(dans.page.locator("#saved")).to_be_hidden()
         await until(lambda: nothing_kept(dans.page))
         assert await delivered_times(site) == 0

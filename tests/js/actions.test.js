@@ -63,8 +63,52 @@ test("Delivered is sent after 8 s and not before", async () => {
   await page.settle(after(UNDO_MS - 1));
   assert.deepEqual(page.sent, []);
   await page.settle(after(UNDO_MS));
-  assert.deepEqual(page.sent, [{ type: "completed", assignmentId: "a1" }]);
+  const [only] = /** @type {Wire.Completed[]} */ (page.sent);
+  assert.deepEqual([page.sent.length, only?.type, only?.assignmentId], [1, "completed", "a1"]);
+  assert.match(only?.actionId ?? "", /^[0-9a-f-]{36}$/);
+  assert.equal(Date.parse(only?.sentAt ?? "") - Date.parse(only?.at ?? ""), UNDO_MS);
   assert.deepEqual(page.actions.all, []);
+});
+
+test("a node of the previous release gets Delivered as it knows it", async () => {
+  const page = new Page();
+  page.answers = [refusal("invalid")];
+  await page.actions.add(DELIVERED, TAP);
+  await page.settle(after(UNDO_MS));
+  assert.deepEqual(page.sent[1], { type: "completed", assignmentId: "a1" });
+  assert.deepEqual([page.actions.all, page.refused], [[], []]);
+});
+
+test("a pickup and a delivery without a network are sent in order, each as one action", async () => {
+  const page = new Page();
+  const assignment = /** @type {Wire.DrivenAssignmentView} */ (
+    /** @type {unknown} */ ({ id: "a1", driverId: "v1", pickedUpAt: null, deliveryStatus: "ASSIGNED" })
+  );
+  await page.actions.add({ ...DELIVERED, type: "picked_up" }, TAP);
+  await page.actions.add({ ...DELIVERED, type: "picked_up" }, after(5));
+  const seen = page.actions.seen(assignment);
+  assert.equal(Date.parse(seen.pickedUpAt ?? ""), TAP.wall);
+  assert.equal(seen.deliveryStatus, "PICKED_UP");
+  assert.equal(page.actions.standing("v1", "a1", TAP), null, "Delivered follows");
+  await page.actions.add({ ...DELIVERED, pin: "1234" }, after(10));
+  page.answers = [refusal("offline")];
+  for (const ms of [20_000, 30_000, 30_001]) await page.settle(after(ms));
+  const sent = /** @type {Wire.Completed[]} */ (page.sent);
+  assert.deepEqual(sent.map(({ type }) => type), ["picked_up", "picked_up", "completed"]);
+  assert.equal(sent[0]?.actionId, sent[1]?.actionId, "the same action");
+  assert.deepEqual(sent[2]?.proof, { pin: "1234" });
+  assert.deepEqual(page.actions.all, []);
+});
+
+test("a return is not sent if its failure is refused: it would be a delivery", async () => {
+  for (const [code, left] of /** @type {const} */ ([["not_picked_up", 0], ["assignment_not_active", 1]])) {
+    const page = new Page();
+    page.answers = [refusal(code)];
+    await page.actions.add({ ...DELIVERED, type: "failed", reason: "refused", then: "return" }, TAP);
+    await page.actions.add(DELIVERED, after(1));
+    await page.settle(after(20_000));
+    assert.equal(page.actions.all.length, left, code);
+  }
 });
 
 test("Delivered can be undone until it may have reached the server", async () => {
@@ -130,7 +174,7 @@ test("one action is sent at a time, the oldest first", async () => {
   await page.actions.add({ ...DELIVERED, assignmentId: "a2" }, TAP);
   await page.actions.add(DELIVERED, after(1));
   await Promise.all([page.settle(after(20_000)), page.settle(after(20_000))]);
-  assert.deepEqual(page.sent, [{ type: "completed", assignmentId: "a2" }]);
+  assert.deepEqual(page.sent.map((message) => "assignmentId" in message && message.assignmentId), ["a2"]);
 });
 
 test("another driver's action waits for that driver", async () => {
@@ -214,7 +258,7 @@ test("a fault of the page loses no delivery", async () => {
 /** @type {Deed} */
 const ARRIVED = { ...DELIVERED, type: "arrived", where: "dropoff" };
 /** @type {Deed} */
-const FAILED = { ...DELIVERED, type: "failed", reason: "refused", note: "no", then: "return" };
+const FAILED = { ...DELIVERED, type: "failed", reason: "refused", note: "no", then: "end" };
 
 test("an arrival is sent at once with its time, and ends nothing", async () => {
   const page = new Page();
@@ -244,5 +288,5 @@ test("what could not be delivered is sent at once, once, and is not delivered to
   await page.settle(after(UNDO_MS));
   const [only] = /** @type {Wire.Failed[]} */ (page.sent);
   assert.equal(page.sent.length, 1);
-  assert.deepEqual([only?.type, only?.reason, only?.note, only?.then], ["failed", "refused", "no", "return"]);
+  assert.deepEqual([only?.type, only?.reason, only?.note, only?.then], ["failed", "refused", "no", "end"]);
 });

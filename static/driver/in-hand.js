@@ -1,0 +1,37 @@
+// The deliveries in hand, kept on this phone, so that a page that opens without a network shows them. Nothing else of the
+// state is kept, and nothing once the driver has no delivery or has left the device.
+
+const KEY = "callboard.inHand";
+
+/** @typedef {{driver: Wire.DriverView, assignments: Record<string, Wire.DrivenAssignmentView>}} InHand */
+
+let written = "";
+
+/** @param {InHand | null} inHand */
+export const keepInHand = (inHand) => {
+  const next = inHand && Object.keys(inHand.assignments).length > 0 ? JSON.stringify(inHand) : "";
+  if (next === written) return;
+  written = next;
+  try {
+    if (next) localStorage.setItem(KEY, next);
+    else localStorage.removeItem(KEY);
+  } catch {
+    // no storage: it lasts as long as the page
+  }
+};
+
+/**
+ * What this driver had in hand when the page was last open.
+ * @param {string | null} driverId
+ * @returns {InHand | null}
+ */
+export const keptInHand = (driverId) => {
+  try {
+    written = localStorage.getItem(KEY) ?? "";
+    /** @type {InHand | null} */
+    const kept = JSON.parse(written || "null");
+    return kept?.driver.id === driverId ? kept : null;
+  } catch {
+    return null;
+  }
+};
