@@ -74,6 +74,21 @@ ASSIGNMENT = id_of(f"{SOUP}: assignment 1")
     ("world", "command", "expected"),
     [
         (
+            waiting(waiting=minutes(0), prep_seconds=1200),
+            c.HoldDelivery(SOUP, NOW + minutes(12)),
+            [("delivery.held", {"until": "2026-02-01T18:12:00.000Z", "readyAt": "2026-02-01T18:20:00.000Z"})],
+        ),
+        (
+            waiting(prep_seconds=1200, held_until=NOW + minutes(12), unassigned_since=None),
+            c.EndHold(SOUP, early=True),
+            [("delivery.hold_ended", {"early": True})],
+        ),
+        (
+            waiting(prep_seconds=1200, held_until=NOW, unassigned_since=None),
+            c.EndHold(SOUP),
+            [("delivery.hold_ended", {})],
+        ),
+        (
             a_world(),
             create(seller_order_id="A-1"),
             [

@@ -500,6 +500,16 @@ class Dispatch(RuleBasedStateMachine):
         for delivery_id, driver_id in sorted(self.declined):
             self.do(c.OfferDelivery(delivery_id, driver_id, next(self.ids), 52.52, 13.4))
 
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick, minutes=st.sampled_from([1, 3, 30]))
+    def the_search_holds(self, number: int, minutes: int) -> None:
+        self.do(c.HoldDelivery(self.delivery_id(number), self.now + timedelta(minutes=minutes)))
+
+    @precondition(lambda self: self.deliveries)
+    @rule(number=pick, early=st.booleans())
+    def a_hold_ends(self, number: int, early: bool) -> None:
+        self.do(c.EndHold(self.delivery_id(number), early))
+
     @rule()
     def the_search_matches(self) -> None:
         """What the matcher does; each of its pairs is one the rules agree to."""
@@ -536,11 +546,14 @@ class Dispatch(RuleBasedStateMachine):
             self.do(c.ExpireOffer(offer_id, next(self.ids)))
         for delivery_id in list(self.deliveries):
             self.do(c.DispatchDelivery(delivery_id))
+            self.do(c.EndHold(delivery_id))
             self.do(c.Escalate(delivery_id, next(self.ids)))
             self.the_watch_looks(delivery_id)
         for driver_id in self.drivers:
             self.do(c.EndBreak(driver_id))
             self.do(c.LapsePresence(driver_id))
+        holds = [delivery.held_until for delivery in self.deliveries.values() if delivery is not None]
+        assert all(until is None or until > self.now for until in holds), "a hold that is over goes on"
 
     def the_watch_looks(self, delivery_id: str) -> None:
         delivery = self.deliveries[delivery_id]
