@@ -82,16 +82,15 @@ def hold_moved(world: World, before: Delivery, after: Delivery, actor: Actor) ->
     """What a change of a held delivery does to its hold.
 
     1. Goods that are ready sooner or later move it by as much; it ends if that is now or past.
-    2. With another pickup, or with an address to be checked, the hold ends.
+    2. Without preparation time, or with an address to be checked, the hold ends.
     """
     if before.held_until is None:
         return None
     moved = after.is_ready_at() - before.is_ready_at()
     until = before.held_until + moved
-    elsewhere = (before.pickup.lat, before.pickup.lon) != (after.pickup.lat, after.pickup.lon)
-    if until <= world.now or elsewhere or after.needs_check() or after.prep_seconds <= 0:
+    if until <= world.now or after.needs_check() or after.prep_seconds <= 0:
         return hold_ended(world, before, actor)
-    return _held(world, before, until, actor) if moved else None
+    return _held(world, after, until, actor) if moved else None
 
 
 def _held(world: World, delivery: Delivery, until: datetime, actor: Actor) -> e.DeliveryHeld:

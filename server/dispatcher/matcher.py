@@ -22,10 +22,10 @@ from server.dispatch.holds import may_be_held, must_be_offered_at
 from server.dispatch.matching import best_pairs
 from server.dispatch.model import Delivery
 from server.dispatch.offers import helping
-from server.dispatch.planning.nearby import Free, distances, unit
+from server.dispatch.planning.nearby import Free, unit
 from server.dispatch.policy import Policy
-from server.dispatch.travel import to_milliseconds
-from server.dispatcher.backlog import Backlog, Wait, age, allowed_pairs, least_cosines
+from server.dispatch.travel import haversine_km, to_milliseconds
+from server.dispatcher.backlog import Backlog, Wait, age, allowed_pairs, least_cosines, radius_km
 from server.dispatcher.failures import Failures
 from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
@@ -50,7 +50,7 @@ STEP_SECONDS: Final = 0.1
 HOLDS_SECONDS: Final = 2.0
 """How often it is looked at whether holds are still right: drivers move, come free and become busy."""
 MOVED_SECONDS: Final = 30.0
-"""The end of a hold is moved if it would be off by more than this."""
+"""A hold is moved if its driver must leave so much sooner."""
 SOON_SECONDS: Final = 1.0
 """What must be offered so soon is not held."""
 UNSTORED_SECONDS: Final = 0.3
@@ -116,6 +116,8 @@ class Matcher:
         self._something = asyncio.Event()
         self._look_at = 0.0
         self._holds_at = 0.0
+        self._planned: dict[str, str] = {}
+        """The driver who is planned for each held delivery."""
         self._unread: set[str] = set()
         self._storing: set[asyncio.Task[None]] = set()
         self.fleet = LiveFleet(
@@ -234,6 +236,7 @@ class Matcher:
             SEARCH_TIME.observe(loop.time() - began)
         if self._backlog.held and loop.time() >= self._holds_at:
             self._holds_at = loop.time() + HOLDS_SECONDS
+            self._planned = {of: driver_id for of, driver_id in self._planned.items() if of in self._backlog.held}
             for zone in {wait.delivery.zone for wait in self._backlog.held.values()}:
                 await self._hold(zone, [], policy)
         if loop.time() >= self._failures.next_due():
@@ -319,11 +322,14 @@ class Matcher:
 
     async def _hold(self, zone: str, early: list[Wait], policy: Policy) -> list[Wait]:
         """Plan a driver for each delivery of a zone whose goods are not ready: those that are held, and `early` ones
-        that may be. Returns those of `early` that have no driver.
+        that may be. Returns those of `early` for which nobody is there.
 
-        1. Each gets the driver that costs least in total, among those who are free and get nothing else now.
-        2. If that driver must leave, it is offered to them. Otherwise it is held until then.
-        3. Without a driver it is not held any longer: drivers are short.
+        1. Each keeps its driver as long as that driver is free. The others get the driver that costs least in total,
+           among those who are free and get nothing else.
+        2. If that driver must leave, it is offered to them. Otherwise it is held until then. The time of a hold moves
+           only forward, so a driver who comes and goes does not move it to and fro.
+        3. If all are busy or out of contact for a moment, the way of the nearest one counts, and a hold stays.
+        4. If nobody is there, it is not held any longer.
         """
         loop = asyncio.get_running_loop()
         held = [
@@ -334,29 +340,52 @@ class Matcher:
         at = self._clock.now()
         rows = [*early, *(wait for wait in held if may_be_held(wait.delivery, at, policy))][:ROUND_LIMIT]
         over = [wait for wait in held if not may_be_held(wait.delivery, at, policy)]
-        free = self._free([zone])
-        pairs = dict(await self._pairs(rows, free, policy)) if rows else {}
+        planned = await self._plan_holds(rows, self._free([zone]), policy)
         left: list[Wait] = []
-        for row, wait in enumerate(rows):
-            if self._backlog.waits.get(wait.delivery.id) is not wait and (
-                self._backlog.held.get(wait.delivery.id) is not wait
-            ):
+        for wait in rows:
+            delivery = wait.delivery
+            if self._backlog.waits.get(delivery.id) is not wait and self._backlog.held.get(delivery.id) is not wait:
                 continue
-            index = pairs.get(row)
-            if index is None or free.ids[index] in self._backlog.reserved:
-                (left if wait.delivery.held_until is None else over).append(wait)
+            driver_id = planned.get(delivery.id)
+            place = self.fleet.nearby.place(driver_id) if driver_id is not None else None
+            if place is not None:
+                km: float | None = haversine_km(place[0], place[1], delivery.pickup.lat, delivery.pickup.lon)
+            else:
+                km = self.fleet.nearby.nearest_km(delivery, radius_km(delivery, policy))
+            until = delivery.held_until
+            if km is None:
+                (left if until is None else over).append(wait)
                 continue
-            km = float(distances(free.places[index : index + 1], wait.delivery.pickup)[0])
-            offer_at = to_milliseconds(must_be_offered_at(wait.delivery, km, policy))
-            until = wait.delivery.held_until
+            offer_at = to_milliseconds(must_be_offered_at(delivery, km, policy))
             if offer_at <= at + timedelta(seconds=SOON_SECONDS):
-                self._offer(wait, free.ids[index], float(free.lats[index]), float(free.lons[index]))
-            elif until is None or abs((offer_at - until).total_seconds()) > MOVED_SECONDS:
-                self._submit_hold(c.HoldDelivery(wait.delivery.id, offer_at), wait)
+                if driver_id is not None and place is not None and driver_id not in self._backlog.reserved:
+                    self._offer(wait, driver_id, place[0], place[1])
+                elif until is None:
+                    left.append(wait)
+            elif until is None or (place is not None and (until - offer_at).total_seconds() > MOVED_SECONDS):
+                self._submit_hold(c.HoldDelivery(delivery.id, offer_at), wait)
         for wait in over:
             self._submit_hold(c.EndHold(wait.delivery.id, early=True), wait)
         self._holds_at = min(self._holds_at, loop.time() + HOLDS_SECONDS)
         return left
+
+    async def _plan_holds(self, rows: Sequence[Wait], free: Free, policy: Policy) -> dict[str, str]:
+        """The free driver that is planned for each of these deliveries, by id; it stays the same as long as it can."""
+        able = set(free.ids)
+        planned = {
+            wait.delivery.id: driver_id
+            for wait in rows
+            if (driver_id := self._planned.get(wait.delivery.id)) in able and driver_id is not None
+        }
+        others = [wait for wait in rows if wait.delivery.id not in planned]
+        taken = set(planned.values())
+        rest = free.only([index for index, driver_id in enumerate(free.ids) if driver_id not in taken])
+        for row, index in await self._pairs(others, rest, policy) if others else ():
+            planned[others[row].delivery.id] = rest.ids[index]
+        for wait in rows:
+            self._planned.pop(wait.delivery.id, None)
+        self._planned.update(planned)
+        return planned
 
     def _submit_hold(self, command: c.HoldDelivery | c.EndHold, wait: Wait) -> None:
         self._backlog.offering.add(wait.delivery.id)

@@ -33,6 +33,7 @@ from server.sockets.session import (
     Session,
 )
 from tests.abuse.conftest import PATIENCE, THOROUGHNESS, Wire, request, wire
+from tests.builders import DAN
 from tests.conftest import Node
 from tests.driver_app import DriverApp, driver_app, token
 from tests.waiting import until
@@ -140,7 +141,7 @@ THOROUGH = settings(
 @given(st.lists(messages(), min_size=1, max_size=12))
 def test_the_session_has_a_verdict_on_every_text(texts: list[str]) -> None:
     """One answer, one command or one close for each frame; with an `id` that can be read, the answer carries it."""
-    session = Session("dan", Actor("driver", "dan"), new_id, 0.0)
+    session = Session(DAN, Actor("driver", DAN), new_id, 0.0)
     wrong_in_a_row = 0
     for at, text in enumerate(texts):
         effects = session.frame(text, float(at), lambda: WALL)

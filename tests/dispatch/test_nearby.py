@@ -192,3 +192,18 @@ def test_columns_hold_what_was_put_in_and_not_removed(changes: list[tuple[bool, 
 
 def _where(position: Position) -> tuple[float, float, float]:
     return position.lat, position.lon, position.at.timestamp()
+
+
+def test_how_far_the_nearest_driver_is_who_can_take_it_sooner_or_later() -> None:
+    soup, cold = a_delivery(), a_delivery(requirements=("cold",))
+    assert Nearby().nearest_km(soup, 5) is None
+    nearby = nearby_of(
+        a_driver("Dan", position=at(4), active_count=1),
+        a_driver("Dora", position=at(6), tags=("cold",)),
+        a_driver("Max", position=at(1), availability="paused"),
+        a_driver("Mia", position=at(1), zone="harbour"),
+    )
+    assert nearby.nearest_km(soup, 5) == pytest.approx(4, abs=0.01)
+    assert nearby.nearest_km(soup, 3) is None
+    assert nearby.nearest_km(cold, 5) is None
+    assert nearby.nearest_km(cold, 10) == pytest.approx(6, abs=0.01)

@@ -1,7 +1,6 @@
 """Holds on a real database: held until a driver must leave, moved, ended, and kept when another node dispatches."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -10,7 +9,7 @@ from server.dispatch import commands as c
 from server.dispatch.policy import EscalationLevel, PlanningPolicy
 from server.dispatcher import matcher
 from server.ids import new_id
-from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 
 NORTH, EAST = PICKUP
@@ -89,18 +88,60 @@ async def test_ready_offers_it_and_a_delay_moves_the_hold(dispatch: Dispatch, or
     assert await offered(dispatch, delivery_id) == dan
 
 
-async def test_a_nearer_driver_moves_the_hold_and_without_one_it_ends(
-    dispatch: Dispatch, order: tuple[str, str]
-) -> None:
+async def test_a_hold_moves_only_if_its_driver_must_leave_sooner(dispatch: Dispatch, order: tuple[str, str]) -> None:
     delivery_id, dan = order
     await dispatch.a_driver(NORTH)
-    await until(lambda: _slack_is(dispatch, delivery_id, 120))
-    assert await dispatch.offered_to(delivery_id) is None
-    for driver_id in dispatch.node.matcher.fleet.nearby.drivers.copy():
-        await dispatch.done(c.Pause(driver_id, by(driver_id)))
+    await dispatch.put(dan, NORTH + 3 * KM, EAST)
+    await until(lambda: _slack_is(dispatch, delivery_id, 3 * 187.2 + 120))
+    await dispatch.put(dan, NORTH, EAST)
+
+    async def is_seen() -> bool:
+        place = dispatch.node.matcher.fleet.nearby.place(dan)
+        return place is not None and place[0] == NORTH
+
+    await until(is_seen)
+    other = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, other))
+    assert await slack_seconds(dispatch, delivery_id) == pytest.approx(3 * 187.2 + 120, abs=1)
+
+
+async def test_a_hold_stays_while_its_driver_is_busy_and_ends_when_nobody_is_there(
+    dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matcher, "HOLDS_SECONDS", 0.05)
+    delivery_id, dan = order
+    before = await held_until(dispatch, delivery_id)
+    at_once = await dispatch.an_order()
+    assert await offered(dispatch, at_once) == dan
+    other = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, other))
+    assert await held_until(dispatch, delivery_id) == before
+    await dispatch.reject(at_once)
+    await dispatch.done(c.CancelDelivery(at_once, "changed their mind", SHOP))
+    await dispatch.done(c.Pause(dan, by(dan)))
     await until(lambda: is_free_for_all(dispatch, delivery_id))
-    await dispatch.done(c.Resume(dan, by(dan)))
-    assert await offered(dispatch, delivery_id) == dan
+    await until(lambda: is_free_for_all(dispatch, other))
+
+
+async def test_plans_do_not_change_while_nothing_happens(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way to pair these drivers and orders costs the same."""
+    monkeypatch.setattr(matcher, "HOLDS_SECONDS", 0.01)
+    for number in range(3):
+        await dispatch.a_driver(NORTH + number * KM)
+    await until(lambda: dispatch.node.matcher.fleet.ready)
+    orders = [await dispatch.an_order(prep_seconds=PREPARATION) for _ in range(3)]
+    for delivery_id in orders:
+        await until(lambda delivery_id=delivery_id: held_until(dispatch, delivery_id))  # type: ignore[misc]
+    plans = [dispatch.node.matcher._planned.copy()]
+    holds = [await held_until(dispatch, delivery_id) for delivery_id in orders]
+
+    async def planned_often() -> bool:
+        plans.append(dispatch.node.matcher._planned.copy())
+        return len(plans) > 20
+
+    await until(planned_often)
+    assert plans.count(plans[-1]) >= 20
+    assert [await held_until(dispatch, delivery_id) for delivery_id in orders] == holds
 
 
 async def test_an_order_for_which_there_is_no_driver_is_not_held(dispatch: Dispatch) -> None:
@@ -142,20 +183,17 @@ async def test_another_node_keeps_the_hold(start: StartDispatch, monkeypatch: py
     assert await offered(second, delivery_id) == dan
 
 
-async def test_each_held_order_needs_a_driver_of_its_own(dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matcher, "HOLDS_SECONDS", 0.1)
-    await dispatch.a_driver(NORTH)
+async def test_orders_are_held_though_drivers_are_fewer_and_the_first_is_offered_first(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(NORTH)
     await until(lambda: dispatch.node.matcher.fleet.ready)
-    orders = [await dispatch.an_order(prep_seconds=PREPARATION) for _ in range(2)]
-
-    async def one_is_held() -> bool:
-        held: list[Any] = [delivery_id for delivery_id in orders if await held_until(dispatch, delivery_id)]
-        return len(held) == 1
-
-    await until(one_is_held)
-    await dispatch.done(c.SetAvailability(next(iter(dispatch.node.matcher.fleet.nearby.drivers)), "paused", "", ADA))
-    for delivery_id in orders:
-        await until(lambda delivery_id=delivery_id: is_free_for_all(dispatch, delivery_id))  # type: ignore[misc]
+    first = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, first))
+    second = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, second))
+    assert await held_until(dispatch, first) is not None
+    await dispatch.execute("UPDATE deliveries SET held_until = clock_timestamp() WHERE id = $1", first)
+    assert await offered(dispatch, first) == dan
+    assert await held_until(dispatch, second) is not None
 
 
 async def _slack_is(dispatch: Dispatch, delivery_id: str, seconds: float) -> bool:

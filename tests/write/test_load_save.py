@@ -48,6 +48,7 @@ from tests.dispatch import (
     test_deliveries,
     test_driver_actions,
     test_drivers,
+    test_holds,
     test_offers,
     test_risks,
     test_zones,
@@ -55,6 +56,7 @@ from tests.dispatch import (
 from tests.dispatch.cases import Case
 
 CASES: list[Case] = [
+    *test_holds.CASES,
     *test_zones.CASES,
     *test_alerts.ALERTING,
     *test_assignments.DRIVING,

@@ -215,6 +215,19 @@ class Nearby:
         in_time: Flags = now.timestamp() + seconds <= free.offs
         return in_time
 
+    def nearest_km(self, delivery: Delivery, radius_km: float) -> float | None:
+        """How far away the nearest driver is who can take it sooner or later: of its zone, with what it requires, free
+        or not, in the radius. None if there is nobody.
+        """
+        columns = self._zones.get(delivery.zone)
+        if columns is None or not len(columns):
+            return None
+        km = distances(columns.numbers[:LAT].T, delivery.pickup)
+        able = (km <= radius_km) & (columns.numbers[STATE] <= OCCUPIED)
+        if delivery.requirements:
+            able &= self.who_has(columns.ids, delivery.requirements)
+        return float(km[able].min()) if able.any() else None
+
     def around(self, pickup: Point, zone: str, radius_km: float, now: datetime, policy: Policy) -> dict[str, AtWork]:
         """What `why_no_driver` needs: the drivers at work in the radius; if there are none, the nearest outside; if
         there are none in the zone, the nearest of each other zone.

@@ -5,7 +5,7 @@ Its fields have the contract's names. It works without a script; with one, a cli
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import msgspec
@@ -226,7 +226,8 @@ FIELDS: Final = ("price_cents", "driver_pay_cents", "tip_cents")
 
 
 def _at(place: Place) -> str:
-    return f"{place.lat:.6f}, {place.lon:.6f}"
+    """As it is stored: a rounded position would be another place."""
+    return ", ".join(f"{Decimal(str(degrees)):f}" for degrees in (place.lat, place.lon))
 
 
 def _money(cents: int | None, currency: str) -> str:
@@ -322,7 +323,7 @@ def _minutes(text: str) -> int:
 def _cents(name: str, text: str, currency: str) -> int:
     try:
         amount = Decimal(text.replace(",", ".")).scaleb(EXPONENTS.get(currency, 2))
-    except InvalidOperation:
+    except ArithmeticError:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount != amount.to_integral_value() or not 0 <= amount <= s.INT4:
         raise _wrong(name, said("Write an amount in {currency}, like 12.50.", currency=currency))
