@@ -54,7 +54,7 @@ class Shop:
         if chance.random() < 0.2:
             body["dispatchAt"] = instant(datetime.now(UTC) + timedelta(seconds=chance.uniform(*LATE_SECONDS)))
         if chance.random() < 0.3:
-            body["prepSeconds"] = chance.randint(1, 20)
+            body["prepSeconds"] = chance.choice([chance.randint(1, 20), chance.randint(130, 180)])
         if chance.random() < 0.3:
             body["promisedAt"] = _soon(chance)
         if chance.random() < 0.15:
