@@ -179,7 +179,9 @@ async def test_another_node_keeps_the_hold(start: StartDispatch, monkeypatch: py
     await first.node.lease.release()
     await until(lambda: delivery_id in second.node.matcher._backlog.held)
     assert await held_until(second, delivery_id) == before
-    await second.execute("UPDATE deliveries SET held_until = clock_timestamp() WHERE id = $1", delivery_id)
+    await second.execute(
+        "UPDATE deliveries SET held_until = clock_timestamp() + interval '1 second' WHERE id = $1", delivery_id
+    )
     assert await offered(second, delivery_id) == dan
 
 
@@ -191,7 +193,9 @@ async def test_orders_are_held_though_drivers_are_fewer_and_the_first_is_offered
     second = await dispatch.an_order(prep_seconds=PREPARATION)
     await until(lambda: held_until(dispatch, second))
     assert await held_until(dispatch, first) is not None
-    await dispatch.execute("UPDATE deliveries SET held_until = clock_timestamp() WHERE id = $1", first)
+    await dispatch.execute(
+        "UPDATE deliveries SET held_until = clock_timestamp() + interval '1 second' WHERE id = $1", first
+    )
     assert await offered(dispatch, first) == dan
     assert await held_until(dispatch, second) is not None
 
