@@ -327,7 +327,7 @@ class Matcher:
         1. Each keeps its driver as long as that driver is free. The others get the driver that costs least in total,
            among those who are free and get nothing else.
         2. If that driver must leave, it is offered to them. Otherwise it is held until then. The time of a hold moves
-           only forward, so a driver who comes and goes does not move it to and fro.
+           only to an earlier one, so a driver who comes and goes does not move it to and fro.
         3. If all are busy or out of contact for a moment, the way of the nearest one counts, and a hold stays.
         4. If nobody is there, it is not held any longer.
         """
@@ -371,12 +371,15 @@ class Matcher:
 
     async def _plan_holds(self, rows: Sequence[Wait], free: Free, policy: Policy) -> dict[str, str]:
         """The free driver that is planned for each of these deliveries, by id; it stays the same as long as it can."""
-        able = set(free.ids)
-        planned = {
-            wait.delivery.id: driver_id
-            for wait in rows
-            if (driver_id := self._planned.get(wait.delivery.id)) in able and driver_id is not None
-        }
+        index_of = {driver_id: index for index, driver_id in enumerate(free.ids)}
+        known = [wait for wait in rows if self._planned.get(wait.delivery.id) in index_of]
+        theirs = free.only([index_of[self._planned[wait.delivery.id]] for wait in known])
+        pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in known]).reshape(-1, 3)
+        stays = (pickups * theirs.places).sum(axis=1) >= least_cosines(known, policy)
+        allowed = allowed_pairs(known, theirs, self.fleet.nearby, self._clock, policy)
+        if allowed is not None:
+            stays &= allowed.diagonal()
+        planned = {wait.delivery.id: str(theirs.ids[row]) for row, wait in enumerate(known) if stays[row]}
         others = [wait for wait in rows if wait.delivery.id not in planned]
         taken = set(planned.values())
         rest = free.only([index for index, driver_id in enumerate(free.ids) if driver_id not in taken])

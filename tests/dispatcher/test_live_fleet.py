@@ -26,7 +26,7 @@ def fleet_of(dispatch: Dispatch) -> LiveFleet:
 
 
 async def offered(dispatch: Dispatch, delivery_id: str) -> str:
-    """Whom the delivery was offered to."""
+    """The driver who has an offer of the delivery."""
     return await until(lambda: dispatch.offered_to(delivery_id)) or ""
 
 

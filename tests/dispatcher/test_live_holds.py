@@ -105,6 +105,19 @@ async def test_a_hold_moves_only_if_its_driver_must_leave_sooner(dispatch: Dispa
     assert await slack_seconds(dispatch, delivery_id) == pytest.approx(3 * 187.2 + 120, abs=1)
 
 
+async def test_a_driver_who_went_too_far_is_no_longer_planned(dispatch: Dispatch, order: tuple[str, str]) -> None:
+    delivery_id, dan = order
+    dora = await dispatch.a_driver(NORTH + 2 * KM)
+    await dispatch.put(dan, NORTH + 30 * KM, EAST)
+
+    async def is_planned_for_dora() -> bool:
+        return dispatch.node.matcher._planned.get(delivery_id) == dora
+
+    await until(is_planned_for_dora)
+    assert "offer.created" not in await dispatch.events(delivery_id)
+    assert await held_until(dispatch, delivery_id) is not None
+
+
 async def test_a_hold_stays_while_its_driver_is_busy_and_ends_when_nobody_is_there(
     dispatch: Dispatch, order: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 
 async def offered(dispatch: Dispatch, delivery_id: str, within: float = 60.0) -> str:
-    """Whom the delivery was offered to."""
+    """The driver who has an offer of the delivery."""
     return await until(lambda: dispatch.offered_to(delivery_id), within) or ""
 
 
