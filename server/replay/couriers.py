@@ -2,7 +2,7 @@
 
 from server.dispatch.planning.fleet import Where
 from server.dispatch.planning.plan import Planned
-from server.dispatch.planning.runs import Spot
+from server.dispatch.runs import Spot
 from server.replay.virtual_day import STARTED, spot_of
 from server.simulate.day import Courier
 

@@ -8,8 +8,8 @@ from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, unfit
 from server.dispatch.planning.fleet import Fleet
 from server.dispatch.planning.plan import Plan, Proposal
-from server.dispatch.planning.runs import Travel
 from server.dispatch.policy import Policy
+from server.dispatch.runs import Travel
 
 
 def propose(fleet: Fleet, now: datetime, travel: Travel, policy: Policy, before: Plan, *, together: bool) -> Plan:

@@ -8,8 +8,8 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from server.dispatch.planning.runs import Floats, Spot
 from server.dispatch.policy import Policy
+from server.dispatch.runs import Floats, Spot
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.simulate.day import Day
 
@@ -44,7 +44,7 @@ def policy_of(day: Day, policy: Policy, slowest_answer: float) -> Policy:
 
 
 class PlaneTravel(Struct, frozen=True):
-    """Travel in a straight line on the plane of the day. Implements `planning.runs.Travel`."""
+    """Travel in a straight line on the plane of the day. Implements `dispatch.runs.Travel`."""
 
     seconds_per_degree: float
     half_pickup: float

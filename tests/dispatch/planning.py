@@ -8,8 +8,8 @@ import numpy as np
 
 from server.dispatch.model import Assignment, Delivery, Driver, Place, Position
 from server.dispatch.planning.fleet import Fleet, Where
-from server.dispatch.planning.runs import Floats, Job, Limits, Spot
 from server.dispatch.policy import Policy
+from server.dispatch.runs import Floats, Job, Limits, Spot
 from tests.builders import NOW, a_delivery, a_driver, a_policy, id_of, minutes
 
 KM = 1 / 111.19508

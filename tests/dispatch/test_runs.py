@@ -4,11 +4,14 @@ from itertools import permutations
 from math import inf
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.dispatch.planning.runs import DriverRun, Insertion, Job, Limits, Stop, delay_cost
+from server.dispatch.policy import Policy
+from server.dispatch.runs import DriverRun, Insertion, Job, Limits, Stop, delay_cost, road_travel
+from server.dispatch.travel import haversine_km
 from tests.dispatch.planning import AT, FREE, TRAVEL, job, spot
 
 
@@ -196,3 +199,16 @@ def test_two_orders_are_never_dearer_than_in_any_order_one_after_the_other() -> 
         assert isinstance(found, Insertion)
         run.place_job(job(*row), found)
     assert run.cost <= min(apart) + 1e-6
+
+
+def test_travel_along_roads_is_the_straight_line_with_the_detour_of_the_policy() -> None:
+    policy = Policy(average_speed_kmh=30, detour_factor=1.5, handover_seconds=600)
+    travel = road_travel(policy)
+    a, b = (52.52, 13.405), (52.53, 13.42)
+    assert travel.seconds(a, b) == pytest.approx(haversine_km(*a, *b) * 1.5 / 30 * 3600)
+    assert travel.many(np.array([a, b]), np.array([b, b])).tolist() == pytest.approx(
+        np.array([[travel.seconds(a, b)] * 2, [0.0, 0.0]])
+    )
+    run = DriverRun("Dan", a, AT, travel, FREE, stops=[(soup := Job("soup", a, b, AT, AT, travel)).pick, soup.drop])
+    assert run.end[0] == b
+    assert run.end[1] == pytest.approx(AT + travel.seconds(a, b) + 600)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from server.dispatch.planning.runs import OVERDUE_SECONDS
 from server.dispatch.policy import DEFAULT_POLICY, PlanningPolicy
+from server.dispatch.runs import OVERDUE_SECONDS
 from server.replay.figures import figures
 from server.replay.files import offer_lines, result_lines
 from server.replay.replay import Options, Replay

@@ -1,1 +1,1 @@
-"""The planner, pure: what is known about drivers and deliveries, the drivers' runs, and the plan for both."""
+"""The planner, pure: what is known about drivers and deliveries, and the plan for both."""

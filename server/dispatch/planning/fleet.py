@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from server.dispatch.model import OVER, Delivery, Driver
-from server.dispatch.planning.runs import Floats, Spot
+from server.dispatch.runs import Floats, Spot
 from server.dispatch.zones import NO_ZONES, Zones
 
 PACE_SECONDS: Final = 3600.0

@@ -18,18 +18,6 @@ from scipy.optimize import linear_sum_assignment
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, has_all, helping, serves, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet, Where
-from server.dispatch.planning.runs import (
-    LONG_DELAY_SECONDS,
-    DriverRun,
-    Floats,
-    Insertion,
-    Job,
-    Limits,
-    Spot,
-    Stop,
-    Travel,
-    delay_cost,
-)
 from server.dispatch.policy import Policy
 from server.dispatch.reasons import (
     ALL_BUSY,
@@ -40,6 +28,18 @@ from server.dispatch.reasons import (
     REQUIREMENTS_NOT_MET,
     SHIFTS_END,
     TRIP_TOO_LONG,
+)
+from server.dispatch.runs import (
+    LONG_DELAY_SECONDS,
+    DriverRun,
+    Floats,
+    Insertion,
+    Job,
+    Limits,
+    Spot,
+    Stop,
+    Travel,
+    delay_cost,
 )
 from server.dispatch.travel import EARTH_RADIUS_KM
 

@@ -6,12 +6,15 @@ long delay costs more than in proportion, so that nobody waits without end.
 """
 
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import asin, cos, inf, radians, sin, sqrt
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+
+from server.dispatch.policy import Policy
+from server.dispatch.travel import EARTH_RADIUS_KM, travel_seconds
 
 Floats = npt.NDArray[np.float64]
 Spot = tuple[float, float]
@@ -38,6 +41,36 @@ class Travel(Protocol):
 
     def many(self, a: Floats, b: Floats) -> Floats:
         """The travel times from every row of `a` to every row of `b`, both of shape (n, 2)."""
+
+
+class RoadTravel(Struct, frozen=True):
+    """Travel along roads that are `detourFactor` longer than the straight line. Implements `Travel`.
+
+    A pickup takes no time besides the wait for the goods. The two halves of a handover are `handoverSeconds`.
+    """
+
+    seconds_per_km: float
+    half_dropoff: float
+    half_pickup: float = 0.0
+
+    def seconds(self, a: Spot, b: Spot) -> float:
+        """The travel time from `a` to `b`."""
+        north, east = radians(b[0] - a[0]) / 2, radians(b[1] - a[1]) / 2
+        h = sin(north) ** 2 + cos(radians(a[0])) * cos(radians(b[0])) * sin(east) ** 2
+        return 2 * EARTH_RADIUS_KM * asin(sqrt(min(h, 1.0))) * self.seconds_per_km
+
+    def many(self, a: Floats, b: Floats) -> Floats:
+        """The travel times from every row of `a` to every row of `b`."""
+        lats, lons = np.radians(a[:, None, :] - b[None, :, :]).transpose(2, 0, 1) / 2
+        across = np.cos(np.radians(a[:, None, 0])) * np.cos(np.radians(b[None, :, 0]))
+        h = np.sin(lats) ** 2 + across * np.sin(lons) ** 2
+        seconds: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(h, 1.0))) * self.seconds_per_km
+        return seconds
+
+
+def road_travel(policy: Policy) -> RoadTravel:
+    """Travel by the policy's speed and detour."""
+    return RoadTravel(travel_seconds(policy.detour_factor, policy), policy.handover_seconds / 2)
 
 
 class Limits(Struct, frozen=True):
