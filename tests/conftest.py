@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -312,7 +313,7 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
 
     class RunningNode(Node):
         async def stop(self) -> None:
-            server.stop_soon()
+            server.handle_exit(signal.SIGTERM, None)
             await self.stopped()
 
         async def stopped(self) -> None:

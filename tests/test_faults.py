@@ -190,7 +190,7 @@ async def test_requests_that_wait_when_a_node_stops_get_try_again(node: StartNod
             headers = {"Authorization": f"Bearer {token('service', 'shop')}"}
             asked = asyncio.create_task(client.post("/deliveries", json=body, headers=headers))
             await until(lambda: executor.waiting == 1)
-            here.server.stop_soon()
+            here.server.handle_exit(signal.SIGTERM, None)
             answer = await asked
         finally:
             await holder.close()

@@ -87,10 +87,6 @@ class Embedded:
     ) -> None:
         self.stop()
 
-    def running(self) -> bool:
-        """Whether both servers answer, also if another process started them."""
-        return _answers(self._postgres_socket) and _answers(self._valkey_socket)
-
     def start(self) -> None:
         """Start what does not run yet and wait until it answers. Raises EmbeddedError."""
         try:

@@ -85,16 +85,11 @@ class NodeServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def main_loop(self) -> None:
-        """Tick until the server has to stop. `stop_soon` ends the pause between two ticks."""
+        """Tick until the server has to stop. `handle_exit` ends the pause between two ticks."""
         counter = 0
         while not await self.on_tick(counter):
             counter = (counter + 1) % TICKS_A_DAY
             await wait_until_set(self._exit, TICK_SECONDS)
-
-    def stop_soon(self) -> None:
-        """Begin the shutdown now. Call it in the thread of the loop."""
-        self.should_exit = True
-        self._exit.set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The handler of SIGTERM and SIGINT: begin the shutdown, now if the loop runs."""

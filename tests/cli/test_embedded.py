@@ -59,12 +59,10 @@ def test_both_answer_and_both_end(data: Path) -> None:
         assert answer(embedded) == 42
         with redis.Redis.from_url(embedded.redis_url) as client:
             assert client.ping()
-        assert embedded.running()
         assert len(servers_of(data)) == 2
         mode = (data / "postgres").stat().st_mode
         assert mode & 0o077 == 0
     assert servers_of(data) == []
-    assert not embedded.running()
 
 
 def test_the_last_to_leave_stops_them(data: Path) -> None:

@@ -10,6 +10,7 @@ from server.dispatch.model import Assignment, Delivery, Driver, Place, Position
 from server.dispatch.planning.fleet import Fleet, Where
 from server.dispatch.policy import Policy
 from server.dispatch.runs import Floats, Job, Limits, Spot
+from server.dispatch.zones import NO_ZONES, Zones
 from tests.builders import NOW, a_delivery, a_driver, a_policy, id_of, minutes
 
 KM = 1 / 111.19508
@@ -86,10 +87,13 @@ def given(delivery: Delivery, driver: Driver, *, picked_up: float | None = None)
 
 
 def a_fleet(
-    drivers: Iterable[Driver], deliveries: Iterable[Delivery] = (), places: dict[str, Where] | None = None
+    drivers: Iterable[Driver],
+    deliveries: Iterable[Delivery] = (),
+    places: dict[str, Where] | None = None,
+    zones: Zones = NO_ZONES,
 ) -> Fleet:
     """A picture of them. Drivers are where their position says, unless `places` says something else."""
-    fleet = Fleet()
+    fleet = Fleet(zones)
     for driver in drivers:
         fleet.put_driver(driver)
         if driver.position is not None:

@@ -217,8 +217,7 @@ def test_a_zone_is_planned_alone_and_with_those_who_help() -> None:
     zones = Zones([Zone("default", "Town", None, ("airport",)), Zone("airport", "Airport", None, ())])
     max_, soup = driver_at("Max", 1, zone="airport"), order_at("soup", 0, 9)
     elsewhere = order_at("cake", 0, 9, zone="airport")
-    fleet = a_fleet([max_], [soup, elsewhere])
-    fleet.put_zones(zones)
+    fleet = a_fleet([max_], [soup, elsewhere], zones=zones)
     assert planned(fleet, zone="default").reasons == {SOUP: "no_driver_in_zone"}
     soup.widened_at = NOW - minutes(1)
     assert pairs(planned(fleet, zone="default")) == {SOUP: MAX}
@@ -325,8 +324,7 @@ def test_what_is_true_of_every_plan(
     """
     drivers, orders = picture(of_drivers, of_orders)
     policy = street_policy(hold=hold, changes={"search_radius_km": radius_km})
-    fleet = a_fleet(drivers, orders)
-    fleet.put_zones(ZONES)
+    fleet = a_fleet(drivers, orders, zones=ZONES)
     rows = copy.deepcopy((drivers, orders))
     found = plan(fleet, NOW, TRAVEL, policy)
     assert (drivers, orders) == rows, "planning changed the picture"
@@ -361,8 +359,7 @@ def test_what_is_true_of_every_plan(
 
     chance.shuffle(drivers)
     chance.shuffle(orders)
-    other = a_fleet(drivers, orders)
-    other.put_zones(ZONES)
+    other = a_fleet(drivers, orders, zones=ZONES)
     assert plan(other, NOW, TRAVEL, policy) == found
     again = plan(fleet, NOW, TRAVEL, policy, found)
     if not found.strain:
@@ -370,7 +367,7 @@ def test_what_is_true_of_every_plan(
         assert again == replace(found, memo=again.memo)
 
 
-def test_a_fleet_forgets_what_is_over_and_who_left() -> None:
+def test_a_fleet_forgets_what_is_over_and_which_zone_a_driver_left() -> None:
     dan, soup = driver_at("Dan", 1), order_at("soup", 0, 9)
     fleet = a_fleet([dan], [soup, order_at("cake", 0, 9, status="SCHEDULED")])
     assert [delivery.id for delivery in fleet.waiting()] == [SOUP]
@@ -381,6 +378,3 @@ def test_a_fleet_forgets_what_is_over_and_who_left() -> None:
     assert (fleet.jobs_of(DAN), SOUP in fleet.deliveries) == ([], False)
     fleet.put_driver(driver_at("Dan", 1, zone="airport"))
     assert (fleet.drivers_of("default"), [d.id for d in fleet.drivers_of("airport")]) == ([], [DAN])
-    fleet.remove_driver(DAN)
-    fleet.remove_driver(DAN)
-    assert (fleet.drivers_of(None), fleet.places) == ([], {})

@@ -46,10 +46,6 @@ class Fleet:
         self._driver_ids: dict[str, set[str]] = {}
         self._pace: dict[Spot, tuple[float, float]] = {}
 
-    def put_zones(self, zones: Zones) -> None:
-        """The zones as they are after a commit."""
-        self.zones = zones
-
     def put_delivery(self, delivery: Delivery) -> None:
         """A delivery as it is after a commit."""
         self._group.pop(delivery.id, {}).pop(delivery.id, None)
@@ -95,13 +91,6 @@ class Fleet:
     def put_place(self, driver_id: str, where: Where) -> None:
         """Where a driver is now."""
         self.places[driver_id] = where
-
-    def remove_driver(self, driver_id: str) -> None:
-        """Forget a driver who no longer works."""
-        driver = self.drivers.pop(driver_id, None)
-        if driver is not None:
-            self._driver_ids[driver.zone].discard(driver_id)
-        self.places.pop(driver_id, None)
 
     def drivers_of(self, zone: str | None) -> list[Driver]:
         """The drivers of a zone, or of all (None), by id."""
