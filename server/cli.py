@@ -253,8 +253,8 @@ def replay(
     standard output, progress on standard error.
     """
     from server.dispatch.policy import DEFAULT_POLICY
-    from server.replay.play import read_policy, replay_day
     from server.replay.replay import Options
+    from server.replay.run import read_policy, replay_day
     from server.simulate.day import BadDay, read_day
 
     try:
@@ -299,7 +299,7 @@ def _secret() -> str:
 def token(role: str, subject: str | None, hours: float) -> None:
     """Print a token on standard output."""
     from server.ids import is_id
-    from server.web.access.auth import is_subject, mint_token
+    from server.web.access.tokens import is_subject, mint_token
 
     if role == "driver" and (subject is None or not is_id(subject.lower())):
         raise click.UsageError("--subject: a driver's token needs the driver's id")

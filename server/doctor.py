@@ -24,10 +24,10 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
+from server.store.primary import clock_and_durability, shares_sessions, wrong_encoding
 from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
-from server.store.servers import clock_and_durability, shares_sessions, wrong_encoding
 from server.store.users import count_admins
 
 OLDEST_REDIS: Final = (6, 2)

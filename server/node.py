@@ -28,7 +28,7 @@ from server.images.worker import Images
 from server.lease import Lease
 from server.metrics import LOOP_LAG
 from server.notify.alert_monitor import AlertMonitor
-from server.notify.counts import count_commit
+from server.notify.commit_metrics import count_commit
 from server.notify.event_log import log_commit
 from server.notify.ops_notices import OpsNotices
 from server.notify.push import Push
@@ -38,8 +38,8 @@ from server.object_store.s3 import ObjectStore
 from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
 from server.redis.index import DriverIndex
 from server.settings import Settings
+from server.sockets.deadline_pings import DeadlinePings
 from server.sockets.hub import Hub
-from server.sockets.last_call import LastCall
 from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
 from server.sockets.revocations import Revocations
@@ -235,7 +235,7 @@ class Node:
             ("revocations", self.revocations.follow),
             ("device_uses", self.revocations.keep_uses),
             ("receipts", Receipts(pool, self.hub).keep),
-            ("last_call", LastCall(pool, self.hub, lambda: self.policies.current).keep),
+            ("deadline_pings", DeadlinePings(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
             ("driver_index", self.driver_index.keep),
             ("prune", Pruner(self.database, settings, self._dispatches).run),

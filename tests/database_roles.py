@@ -9,7 +9,7 @@ from typing import Final
 import asyncpg
 import pytest
 
-from server.store import engine, servers
+from server.store import engine, primary
 
 SAVE: Final = "callboard_save"
 RETENTION: Final = "callboard_retention"
@@ -125,7 +125,7 @@ def grants() -> list[str]:
 
 def connect_as_roles(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on every connection that a node makes has the role of its purpose."""
-    monkeypatch.setattr(servers, "AT_START", (*servers.AT_START, "role"))
+    monkeypatch.setattr(primary, "AT_START", (*primary.AT_START, "role"))
     for settings in (engine.READING, engine.OUTBOX):
         monkeypatch.setitem(settings, "role", OTHERS)
     monkeypatch.setitem(engine.WRITING, "role", SAVE)

@@ -20,7 +20,7 @@ from server.settings import PREFIX, Settings
 from server.web.api import asyncapi, openapi
 from server.web.api.routes import API
 from server.web.http import errors
-from server.web.http.application import handlers_in
+from server.web.http.every_route import handlers_in
 from tests.release import changelog_faults
 from tests.test_architecture import ROOMS
 

@@ -72,7 +72,7 @@ def _of_screens() -> Iterator[tuple[Path, list[Texts]]]:
     yield SERVER / "contract/words.py", [(text,) for name in TABLES for text in getattr(words, name).values()]
     yield SERVER / "dispatch/refusals.py", [(v.message,) for v in vars(refusals).values() if isinstance(v, Refusal)]
     yield SERVER / "dispatch/commands.py", [(name.replace("_", " "),) for name in CHANGED]
-    yield SERVER / "web/access/auth.py", [(role,) for role in ROLES]
+    yield SERVER / "web/access/tokens.py", [(role,) for role in ROLES]
     yield SERVER / "web/screens/board_form.py", [(name,) for name in FIELDS]
     for path in screens_scripts():
         yield path, in_script(path, IN_SCRIPTS)

@@ -11,8 +11,6 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import last_contact
-from server.dispatch.clocks import OFFLINE_AFTER, happened
-from server.dispatch.codes import FAILURE, OTHER, RELEASE, coded
 from server.dispatch.decided import Decided
 from server.dispatch.model import (
     NO_ASSIGNMENT_DETAILS,
@@ -24,6 +22,8 @@ from server.dispatch.model import (
     Handover,
     Place,
 )
+from server.dispatch.phone_clocks import OFFLINE_AFTER, happened
+from server.dispatch.reason_codes import FAILURE, OTHER, RELEASE, coded
 from server.dispatch.travel import km_away
 from server.dispatch.world import World
 

@@ -10,7 +10,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import NO_ASSIGNMENT_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
-from server.dispatch.reasons import HELD
+from server.dispatch.search_reasons import HELD
 from server.dispatch.travel import named_by
 from server.dispatch.world import World
 

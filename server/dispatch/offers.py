@@ -8,12 +8,12 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import called_lately, connected
-from server.dispatch.codes import REJECTION, coded
 from server.dispatch.decided import Decided
 from server.dispatch.holds import hold_ended
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
+from server.dispatch.reason_codes import REJECTION, coded
 from server.dispatch.travel import offer_payload, pickup_at
 from server.dispatch.world import World
 from server.dispatch.zones import Zones

@@ -18,7 +18,7 @@ from server.dispatch.model import Delivery
 from server.dispatch.offers import exclusion, wants_offer
 from server.dispatch.planning.nearby import Columns, Flags, Free, Nearby, unit
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import LOST_RACE
+from server.dispatch.search_reasons import LOST_RACE
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.clock import DatabaseTime
 

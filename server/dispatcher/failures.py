@@ -16,7 +16,7 @@ from server.dispatch.deliveries import SAME_FAILURE_RECORDED_EVERY
 from server.dispatch.offers import REQUIREMENTS, SHIFT_ENDS, helping
 from server.dispatch.planning.nearby import distances
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import NoDriver, why_no_driver, why_not_these
+from server.dispatch.search_reasons import NoDriver, why_no_driver, why_not_these
 from server.dispatcher.backlog import Backlog, Wait, radius_km
 from server.dispatcher.live_fleet import LiveFleet
 from server.store.clock import DatabaseTime

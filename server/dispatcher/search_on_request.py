@@ -17,7 +17,7 @@ from server.dispatch.matching import Candidate, Pair, Waiting, match
 from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Nearest
 from server.dispatch.offers import UNFIT, dispatchable, exclusion, helping, unfit, wants_offer
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import LOST_RACE, TRIP_TOO_LONG, NoDriver, why_no_driver, why_not_these
+from server.dispatch.search_reasons import LOST_RACE, TRIP_TOO_LONG, NoDriver, why_no_driver, why_not_these
 from server.dispatch.travel import haversine_km
 from server.dispatcher.backlog import radius_km
 from server.dispatcher.live_fleet import LiveFleet

@@ -25,7 +25,7 @@ from server.simulate.run import Load, Window, amounts_to, run_city, run_day
 from server.simulate.tally import Tally
 from server.store.engine import Database
 from server.store.migrate import migrate
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from server.web.access.users import FIRST_NAME, make_first_admin, renew_person
 from server.web.http.caller import Role
 

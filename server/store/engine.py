@@ -13,7 +13,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from server.store.connections import Connection
-from server.store.servers import DATABASE_ERRORS, Servers, place
+from server.store.primary import DATABASE_ERRORS, Servers, place
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
 

@@ -20,7 +20,7 @@ from server.paths import MIGRATIONS
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
-from server.store.servers import wrong_encoding
+from server.store.primary import wrong_encoding
 
 LOCK_KEY: Final = 0x63616C6C626F6172
 """The key of the advisory lock of the migrating process: "callboar" in ASCII."""

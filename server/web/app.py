@@ -21,9 +21,9 @@ from server.web.api import system
 from server.web.api.endpoint import BODY_LIMIT_BYTES
 from server.web.api.routes import API
 from server.web.driver_socket import driver_socket
-from server.web.http.application import Application, handlers_in, options_handler
 from server.web.http.assets import static_file
 from server.web.http.errors import exception_handlers
+from server.web.http.every_route import Application, handlers_in, options_handler
 from server.web.screens.insights import InsightsReader
 from server.web.screens.routes import screen_router
 from server.web.screens.shell import unknown_address

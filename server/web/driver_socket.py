@@ -35,7 +35,7 @@ from server.sockets.session import (
     Execute,
     PositionReported,
 )
-from server.web.access.auth import authenticate, bearer
+from server.web.access.tokens import authenticate, bearer
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
 PROTOCOL: Final = "callboard.v1"

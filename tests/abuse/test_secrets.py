@@ -66,7 +66,7 @@ class Kept:
 
 async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first_password: str) -> None:
     """Everything that a secret can be used for, rightly and wrongly."""
-    from server.web.access.auth import mint_token
+    from server.web.access.tokens import mint_token
 
     def mint(role: Any, subject: str) -> str:
         token, _ = mint_token(node_secret, role, subject, 3600)

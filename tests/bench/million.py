@@ -22,7 +22,7 @@ from server.settings import Settings
 from server.store.engine import Database
 from server.store.jobs.insight_days import InsightDays
 from server.store.migrate import migrate
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from tests.bench import machine
 from tests.bench.history import make_evening, make_history
 from tests.bench.plans import Plan, plans

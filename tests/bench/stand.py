@@ -21,7 +21,7 @@ import redis.asyncio
 
 from server.embedded.servers import Embedded
 from server.paths import ROOT
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.bench.machine import Meter, tree
 from tests.bench.wire import connect_http, request

@@ -125,7 +125,7 @@ async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
 
 
 async def test_clocks_that_differ(settings: Settings, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.store.servers._CLOCK", "SELECT clock_timestamp() + interval '5 s', true")
+    monkeypatch.setattr("server.store.primary._CLOCK", "SELECT clock_timestamp() + interval '5 s', true")
     how, what = only(await examine(settings), "clock")
     assert how == "note"
     assert "5.0 s behind" in what

@@ -12,7 +12,7 @@ from server.dispatch.model import Driver, Position
 from server.dispatch.offers import dispatchable, unfit
 from server.dispatch.planning.nearby import FIRST_ROWS, Columns, Nearby, distances
 from server.dispatch.policy import DEFAULT_POLICY
-from server.dispatch.reasons import why_no_driver
+from server.dispatch.search_reasons import why_no_driver
 from server.dispatch.travel import haversine_km
 from tests.builders import (
     DAN,

@@ -20,7 +20,7 @@ from server.dispatch.model import Delivery, Driver
 from server.dispatch.planning.fleet import Fleet, Where
 from server.dispatch.planning.plan import NO_PLAN, PLANNED, Plan, plan
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import HELD
+from server.dispatch.search_reasons import HELD
 from server.dispatch.world import World
 from server.dispatch.zones import Zone, Zones
 from tests.builders import NOW, a_closed_offer, an_open_offer, id_of, minutes

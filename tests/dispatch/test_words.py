@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from server.dispatch import commands as c
 from server.dispatch.apply import apply
-from server.dispatch.clocks import happened
-from server.dispatch.codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import ERASED, Place
 from server.dispatch.money import EXPONENTS, is_currency
+from server.dispatch.phone_clocks import happened
+from server.dispatch.reason_codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.refusals import Refusal
 from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
 from server.dispatch.world import NeedsRows, World

@@ -9,8 +9,8 @@ from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.model import Nearest, Place
-from server.dispatch.reasons import NoDriver
 from server.dispatch.refusals import Refusal
+from server.dispatch.search_reasons import NoDriver
 from server.dispatcher.search_on_request import Candidates, NoDriverFound, NotChosen
 from server.ids import new_id
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.contract.commit import Committed
 from server.dispatch import events as e
 from server.dispatch.model import SYSTEM, Alert, Ticket
-from server.notify.counts import count_commit
+from server.notify.commit_metrics import count_commit
 from tests.builders import NOW, SOUP, a_delivery, a_driver, an_open_offer, id_of
 from tests.web.conftest import Site
 

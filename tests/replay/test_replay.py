@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from server.dispatch.policy import DEFAULT_POLICY, PlanningPolicy
 from server.dispatch.runs import OVERDUE_SECONDS
 from server.replay.figures import figures
-from server.replay.files import offer_lines, result_lines
 from server.replay.replay import Options, Replay
+from server.replay.result_lines import offer_lines, result_lines
 from server.simulate.day import Courier, Day, Order, read_day
 from tests.replay.possible import impossible
 

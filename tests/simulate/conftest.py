@@ -8,7 +8,7 @@ import pytest
 from server.driver_client.client import DriverClient
 from server.simulate.access import Access
 from server.simulate.api import Api
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.conftest import SECRET, Node, StartNode
 

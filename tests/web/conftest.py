@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.conftest import SECRET, Node, StartNode
 from tests.waiting import until

@@ -8,10 +8,10 @@ import jwt
 import pytest
 
 from server.ids import new_id
-from server.web.access.auth import VERIFIED_LIMIT, _verified, mint_token, read_token, verify_token
+from server.web.access.tokens import VERIFIED_LIMIT, _verified, mint_token, read_token, verify_token
 from server.web.api.endpoint import ApiHandler
 from server.web.api.routes import API
-from server.web.http.application import handlers_in
+from server.web.http.every_route import handlers_in
 from tests.conftest import SECRET, StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -107,7 +107,7 @@ def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch, claims: dic
 
 
 def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.web.access.auth.VERIFIED_LIMIT", 3)
+    monkeypatch.setattr("server.web.access.tokens.VERIFIED_LIMIT", 3)
     _verified.clear()
     tokens = [mint_token(SECRET, "ops", f"alice-{n}", 60)[0] for n in range(4)]
     for token in (*tokens[:3], tokens[0], tokens[3]):

@@ -10,7 +10,7 @@ from server.dispatch.driver_actions import PROOF_LIMIT
 from server.ids import new_id
 from server.store.queues.webhooks import WEBHOOKS_LIMIT
 from server.web.api.routes import API
-from server.web.http.application import handlers_in
+from server.web.http.every_route import handlers_in
 from tests.test_images import an_image
 from tests.web.conftest import Driver, Site
 from tests.web.people import add, logged_in

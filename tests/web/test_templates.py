@@ -15,7 +15,6 @@ from server.board.formats import lately, money, percent, seconds
 from server.board.render import Renderer
 from server.board.templates import environment
 from server.contract import words
-from server.dispatch.codes import FAILURE, REJECTION, RELEASE
 from server.dispatch.events import KINDS
 from server.dispatch.model import (
     AlertKind,
@@ -27,6 +26,7 @@ from server.dispatch.model import (
     RiskCode,
 )
 from server.dispatch.policy import DEFAULT_POLICY, EscalationAction, Policy
+from server.dispatch.reason_codes import FAILURE, REJECTION, RELEASE
 from server.settings import time_zone_of
 from server.store.reads.board import BoardDelivery
 from server.texts.speech import ENGLISH

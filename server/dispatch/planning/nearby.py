@@ -15,7 +15,7 @@ from msgspec import Struct
 from server.dispatch.model import Delivery, Driver, Point
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import AtWork, State
+from server.dispatch.search_reasons import AtWork, State
 from server.dispatch.travel import EARTH_RADIUS_KM, preparation_left_seconds
 
 Floats = npt.NDArray[np.float64]

@@ -19,16 +19,6 @@ from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, has_all, helping, serves, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet, Where
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import (
-    ALL_BUSY,
-    ALL_EXCLUDED,
-    HELD,
-    NONE_IN_RADIUS,
-    NONE_IN_ZONE,
-    REQUIREMENTS_NOT_MET,
-    SHIFTS_END,
-    TRIP_TOO_LONG,
-)
 from server.dispatch.runs import (
     LONG_DELAY_SECONDS,
     DriverRun,
@@ -40,6 +30,16 @@ from server.dispatch.runs import (
     Stop,
     Travel,
     delay_cost,
+)
+from server.dispatch.search_reasons import (
+    ALL_BUSY,
+    ALL_EXCLUDED,
+    HELD,
+    NONE_IN_RADIUS,
+    NONE_IN_ZONE,
+    REQUIREMENTS_NOT_MET,
+    SHIFTS_END,
+    TRIP_TOO_LONG,
 )
 from server.dispatch.travel import EARTH_RADIUS_KM
 
@@ -385,7 +385,7 @@ class _Planning:
         return self.policy.planning.hold and delivery.prep_seconds > 0
 
     def _why_none(self, job: Job) -> str:
-        """Why a delivery is in no run, with the codes of `dispatch/reasons.py`."""
+        """Why a delivery is in no run, with the codes of `dispatch/search_reasons.py`."""
         delivery = self.fleet.deliveries[job.id]
         near = cos(self._radius_km(delivery) / EARTH_RADIUS_KM)
         drivers = [driver for driver in self.drivers if serves(driver, delivery, self.fleet.zones)]

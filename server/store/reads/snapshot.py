@@ -22,6 +22,7 @@ from server.contract.views import (
 from server.dispatch.model import ChatMessage, Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.store.connections import Pool
+from server.store.primary import DATABASE_ERRORS
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
     DELIVERY_COLUMNS,
@@ -30,7 +31,6 @@ from server.store.rows import (
     delivery_from,
     driver_from,
 )
-from server.store.servers import DATABASE_ERRORS
 
 MISSED_LIMIT: Final = 100
 BATCH_LIMIT: Final = 200

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.policy import Policy
-from server.dispatch.reasons import AtWork
+from server.dispatch.search_reasons import AtWork
 from server.store.connections import Pool
 from server.store.rows import read_rows
 

@@ -16,7 +16,7 @@ from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, 
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.tasks import SharedReads
-from server.web.access.auth import KEY_PREFIX, hashed
+from server.web.access.tokens import KEY_PREFIX, hashed
 from server.web.http.caller import Principal
 
 FRESH_SECONDS: Final = 1.0

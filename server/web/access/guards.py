@@ -6,7 +6,7 @@ from litestar.handlers import BaseRouteHandler
 
 from server.ids import canonical
 from server.texts.speech import later
-from server.web.access.auth import principal_of
+from server.web.access.tokens import principal_of
 from server.web.http.caller import AsgiConnection, Role
 from server.web.http.errors import forbidden
 

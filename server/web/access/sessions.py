@@ -27,7 +27,7 @@ from server.store.sessions import (
 )
 from server.store.users import PersonRole
 from server.tasks import SharedReads, wait_until_set
-from server.web.access.auth import hashed
+from server.web.access.tokens import hashed
 from server.web.http.caller import AsgiConnection, Call, Principal
 from server.web.http.errors import CSRF_FAILED, Problem
 from server.web.http.forms import read_fields

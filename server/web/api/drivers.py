@@ -15,8 +15,8 @@ from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
 from server.store.reads.drivers import driver_exists, find_drivers, read_driver
-from server.web.access.auth import mint_token
 from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER_SERVICE_AND_VIEWERS, VIEWERS
+from server.web.access.tokens import mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc

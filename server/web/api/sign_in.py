@@ -22,10 +22,10 @@ from server.node import Node
 from server.sockets.revocations import TOKEN_HOURS
 from server.store import sign_in as store
 from server.store.devices import SignedIn, holder
-from server.web.access.auth import address_of, hashed, mint_token
-from server.web.access.device_tokens import DeviceToken, first_token, new_code, next_token, read_device_token
+from server.web.access.device_secrets import DeviceToken, first_token, new_code, next_token, read_device_token
 from server.web.access.guards import SERVICE_AND_OPS
 from server.web.access.login_limits import Tries, network_of
+from server.web.access.tokens import address_of, hashed, mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.devices import end

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from server.node import Node
 from server.store.leases import DISPATCHER, lease_state
 from server.store.query import DatabaseAway
-from server.web.access.auth import bearer
+from server.web.access.tokens import bearer
 from server.web.api.endpoint import answer, endpoint
 from server.web.http.caller import AsgiConnection, Call
 from server.web.http.errors import unauthorized

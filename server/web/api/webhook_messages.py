@@ -6,7 +6,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from server.contract.views import instant
-from server.notify.trial import try_out
+from server.notify.webhook_trial import try_out
 from server.store.queues import webhook_log
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s

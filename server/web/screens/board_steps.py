@@ -14,12 +14,12 @@ from msgspec.structs import replace
 
 from server.board import formats as f
 from server.contract import words as w
-from server.dispatch import codes
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.deliveries import not_at_the_store, not_restorable, not_retriable
 from server.dispatch.driver_actions import not_active
 from server.dispatch.model import Actor, Delivery
+from server.dispatch.reason_codes import FAILURE, OTHER, RELEASE
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.store.reads.drivers import read_driver
@@ -100,8 +100,8 @@ def _code(form: BoardForm, known: frozenset[str]) -> tuple[str, str | None]:
     """A reason of the closed set, and a note; `other` needs one. Raises FormInvalid."""
     code, note = form.text("reason"), form.text("own_reason") or None
     if code == "" and note is not None:
-        code = codes.OTHER
-    if code not in known or (code == codes.OTHER and note is None):
+        code = OTHER
+    if code not in known or (code == OTHER and note is None):
         raise FormInvalid(said("Choose a reason, or write your own."))
     if note is not None and len(note) > NOTE_LIMIT:
         raise FormInvalid(said("A note has at most {count} characters.", count=NOTE_LIMIT))
@@ -129,19 +129,19 @@ def _delay(order: Order) -> c.Command:
 
 def _release(order: Order) -> c.Command:
     seen, form, actor = order
-    reason, note = _code(form, codes.RELEASE)
+    reason, note = _code(form, RELEASE)
     return c.Release(_assignment(seen), None, reason, actor, note)
 
 
 def _fail(order: Order) -> c.Command:
     seen, form, actor = order
-    reason, note = _code(form, codes.FAILURE)
+    reason, note = _code(form, FAILURE)
     return c.Fail(_assignment(seen), None, reason, actor, note, _then(form))
 
 
 def _in_words(known: frozenset[str]) -> list[tuple[str, str]]:
     """Codes with their words, `other` last."""
-    return sorted(((code, w.words(w.REASONS, code)) for code in known), key=lambda one: (one[0] == codes.OTHER, one[1]))
+    return sorted(((code, w.words(w.REASONS, code)) for code in known), key=lambda one: (one[0] == OTHER, one[1]))
 
 
 STEPS: Final = {
@@ -216,7 +216,7 @@ STEPS: Final = {
             later("Order {order} could not be delivered."),
             _with_the_goods,
             _fail,
-            codes=_in_words(codes.FAILURE),
+            codes=_in_words(FAILURE),
             end=True,
             for_driver=True,
         ),
@@ -228,7 +228,7 @@ STEPS: Final = {
             later("Order {order} is given back. A new search started."),
             _before_pickup,
             _release,
-            codes=_in_words(codes.RELEASE),
+            codes=_in_words(RELEASE),
             for_driver=True,
         ),
     )

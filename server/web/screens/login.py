@@ -17,10 +17,10 @@ from msgspec import Struct
 from server.store.query import database_errors
 from server.store.users import PersonRole
 from server.texts.speech import later, said
-from server.web.access.auth import address_of
 from server.web.access.login_limits import LoginLimits
 from server.web.access.login_marks import LoginMarks
 from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
+from server.web.access.tokens import address_of
 from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
 from server.web.http.caller import Call

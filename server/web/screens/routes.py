@@ -4,7 +4,7 @@ from typing import Final
 
 from litestar import Router
 
-from server.web.http.application import handlers_in
+from server.web.http.every_route import handlers_in
 from server.web.screens import (
     alerts,
     at_risk,

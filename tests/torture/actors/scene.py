@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from server.driver_client import messages as m
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.bench.wire import connect_http, request, to_json
 from tests.torture.history import Answered, Asked, Histories, History, now

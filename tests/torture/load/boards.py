@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 
 OPEN_SECONDS: Final = 10.0
 

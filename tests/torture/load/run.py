@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from tests.bench.figures import Result, percentiles, short, spread
 from tests.bench.fleet import each
 from tests.bench.wire import Http, connect_http, request, to_json

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from server.web.access.auth import mint_token
+from server.web.access.tokens import mint_token
 from tests.bench.fleet import somewhere
 from tests.bench.wire import Http, connect_http, request, to_json
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.contract.views import parse_instant
-from server.dispatch.clocks import OFFLINE_AFTER
+from server.dispatch.phone_clocks import OFFLINE_AFTER
 from tests.torture.commands import Command, commands
 from tests.torture.evidence import EventRow, Evidence
 from tests.torture.history import Sent

@@ -1,4 +1,4 @@
-"""The ASGI application: Litestar's, plus the rules for every route."""
+"""What every route does: HEAD, OPTIONS, and an answer when the node stops; and the handlers of modules, collected."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The PostgreSQL servers in a database URL, and connections to the one that accepts writes.
+"""Finds the primary: of the PostgreSQL servers in a database URL, the one that accepts writes, and connects to it.
 
 A URL may list several, as `postgresql://user@db1:5432,db2:5432/name`: a primary, and standbys that may take its place.
 """

@@ -7,7 +7,7 @@ import pytest
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch.model import Nearest
-from server.dispatch.reasons import AtWork, NoDriver, nearest, why_no_driver, why_not_these
+from server.dispatch.search_reasons import AtWork, NoDriver, nearest, why_no_driver, why_not_these
 from tests.builders import PICKUP, SOUP, a_delivery, a_world
 from tests.dispatch.cases import Case, check, happens
 

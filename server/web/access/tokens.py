@@ -1,5 +1,6 @@
-"""Authentication: tokens (JWT, HS256) and API keys, and the permissions of each role. `authenticate` checks
-the tokens of requests (through `principal_of`) and of sockets.
+"""Tokens of all callers (JWT, HS256): made, and checked for requests (`principal_of`) and sockets (`authenticate`).
+
+`principal_of` also takes an API key or a session's cookie.
 """
 
 import hashlib

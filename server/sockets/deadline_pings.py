@@ -27,7 +27,7 @@ LATE_SECONDS: Final = 0.1
 log = structlog.get_logger(__name__)
 
 
-class LastCall:
+class DeadlinePings:
     """`keep` is to be supervised."""
 
     def __init__(self, pool: Pool, hub: Hub, policy: Callable[[], Policy]) -> None:

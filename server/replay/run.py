@@ -7,8 +7,8 @@ import msgspec
 
 from server.dispatch.policy import Policy, contradictions
 from server.replay.figures import figures
-from server.replay.files import offer_lines, result_lines
 from server.replay.replay import Options, Replay
+from server.replay.result_lines import offer_lines, result_lines
 from server.simulate.day import Day
 
 

@@ -1,4 +1,4 @@
-"""When a driver did something, by clocks that cannot be trusted: a wrong clock is no reason to refuse."""
+"""When a driver did something, by the clock of their phone, which may be wrong: that is no reason to refuse."""
 
 from datetime import datetime, timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""The tables of a replay, as comma-separated lines; times in minutes from the start of the day."""
+"""What a replay writes: its results and its offers as comma-separated lines; times in minutes of the day."""
 
 from collections.abc import Iterator
 

@@ -10,7 +10,7 @@ import pytest
 
 from server.embedded.servers import Embedded
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable
-from server.store.servers import TakesNoWrites, each_server, place
+from server.store.primary import TakesNoWrites, each_server, place
 from tests.conftest import short_folder
 from tests.waiting import until
 

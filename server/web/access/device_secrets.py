@@ -1,8 +1,9 @@
-"""The secrets of drivers' devices: the codes of invitations, and device tokens, which are replaced with each use.
+"""The secrets for which a device gets a driver's tokens: codes of invitations, and device tokens, each of which is
+replaced when it is used. `tokens.py` checks the driver's tokens.
 
 All are random, and only their hashes are stored. A phone that repeats a request because it got no answer gets the same
-answer: the new token is derived from the phone's `actionId`, from the old token or code, and from the node's secret.
-Nobody else can compute it, and no node has to store it.
+answer: the new device token is derived from the phone's `actionId`, from the old one or the code, and from the node's
+secret. Nobody else can compute it, and no node has to store it.
 """
 
 import hmac
@@ -13,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.web.access.auth import hashed
+from server.web.access.tokens import hashed
 
 PREFIX: Final = "cbd_"
 _BYTES: Final = 16
