@@ -123,13 +123,15 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
     await add(site.node, "Alice", "ops")
     gone = await add(site.node, "Otto", "viewer")
     await site.ada.patch(f"/admin/users/{gone}", json={"active": False})
-    dan = await site.driver("Dan")
+    dan = await site.driver("Dan", vehicle="bike", tags=["cool bag"], phone="+49 30 1234")
     page = await ada.open("/users")
     for name, viewport in {"": DESK, "-phone": PHONE}.items():
         await page.set_viewport_size(viewport)
         for screen, path in {
             "users": "/users",
             "user": f"/users/{gone}",
+            "drivers": "/board/drivers",
+            "driver-form": f"/board/drivers/{dan.id}/edit",
             "driver-access": f"/board/drivers/{dan.id}/access",
             "error": "/nowhere",
         }.items():

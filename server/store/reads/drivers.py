@@ -23,6 +23,22 @@ FROM drivers d{_JOIN}
 WHERE ($1::text IS NULL OR d.availability = $1) AND ($2::text IS NULL OR d.zone = $2)
   AND ($3::uuid IS NULL OR d.id < $3)
 ORDER BY d.id DESC LIMIT $4"""
+# Text parameters as they are: `position` knows no wildcards. `lower` of both, as people type names.
+BY_NAME: Final = f"""{_COLUMNS}
+FROM drivers d{_JOIN}
+WHERE d.active = $1 AND ($2::text IS NULL OR d.zone = $2)
+  AND ($3::text IS NULL
+    OR position(lower($3) IN lower(concat_ws(' ', d.name, d.external_ref, d.phone, d.vehicle, d.tags::text))) > 0
+    OR ($4::text <> '' AND position($4 IN regexp_replace(coalesce(d.phone, ''), '[^0-9]', '', 'g')) > 0))
+  AND ($5::float8 IS NULL OR (d.session_id IS NULL
+    AND coalesce(greatest(d.socket_lost_at, p.last_call_at, p.at), '-infinity')
+        < statement_timestamp() - make_interval(secs => $5)))
+  AND ($6::uuid IS NULL OR (lower(d.name), d.id) > (SELECT lower(name), id FROM drivers WHERE id = $6))
+ORDER BY lower(d.name), d.id LIMIT $7"""  # noqa: S608
+NAMESAKES: Final = f"""{_COLUMNS}
+FROM drivers d{_JOIN}
+WHERE lower(normalize(d.name)) = lower(normalize($1)) AND d.id IS DISTINCT FROM $2::uuid
+ORDER BY d.active DESC, d.id LIMIT 1"""
 HISTORY: Final = """
 SELECT id, from_state, to_state, reason, actor_type, actor_id, "timestamp"
 FROM driver_availability_history
@@ -53,6 +69,30 @@ async def find_drivers(
 ) -> list[Driver]:
     """Newest first, of an availability and a zone if given, those registered before the driver `before`."""
     return [driver_from(row) for row in await fetch(pool, PAGE, availability, zone, before, limit)]
+
+
+class DriverSearch(Struct, frozen=True):
+    """Which drivers of a list: `words` is part of the name, the reference, the phone, the vehicle or a tag; with
+    `away_seconds` only those who were not seen for so long, or never.
+    """
+
+    active: bool = True
+    zone: str | None = None
+    words: str | None = None
+    away_seconds: float | None = None
+
+
+async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, limit: int) -> list[Driver]:
+    """By name, those after the driver `after`. Raises DatabaseAway."""
+    digits = "".join(filter(str.isdigit, wanted.words or "")) if wanted.words else ""
+    args = (wanted.active, wanted.zone, wanted.words, digits, wanted.away_seconds, after, limit)
+    return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
+
+
+async def namesake(pool: Pool, name: str, but: str | None = None) -> Driver | None:
+    """A driver with this name, in any case, other than the driver `but`. Raises DatabaseAway."""
+    row = await fetch_one(pool, NAMESAKES, name, but)
+    return driver_from(row) if row is not None else None
 
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:

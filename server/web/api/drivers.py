@@ -7,10 +7,11 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
+from server.contract.commit import Answer
 from server.contract.views import DriverView, driver_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.model import Driver
+from server.dispatch.model import Actor, Driver
 from server.ids import new_id
 from server.node import Node
 from server.store.devices import count_devices
@@ -82,22 +83,30 @@ def trimmed(given: Given) -> Given:
     refusals=(r.DRIVER_EXISTS,),
 )
 async def register_driver(request: Call) -> ASGIResponse:
-    new = await NEW_DRIVER.of(request)
-    command = c.RegisterDriver(
+    done = await post_driver(request, await NEW_DRIVER.of(request))
+    assert done.driver is not None
+    return answer(driver_view(done.driver, 0), 201, {"Location": f"/drivers/{done.driver.id}"})
+
+
+def registration(new: s.NewDriver, actor: Actor) -> c.RegisterDriver:
+    """The command for a new driver. Raises 422."""
+    return c.RegisterDriver(
         driver_id=new_id(),
         name=trimmed(new.name),
         zone=new.zone,
         capacity=new.capacity,
-        actor=request.user.actor,
+        actor=actor,
         external_ref=trimmed(new.external_ref),
         phone=trimmed(new.phone),
         vehicle=trimmed(new.vehicle),
         tags=distinct(new.tags),
         shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
-    done = await submit(request, command)
-    assert done.driver is not None
-    return answer(driver_view(done.driver, 0), 201, {"Location": f"/drivers/{done.driver.id}"})
+
+
+async def post_driver(request: Call, new: s.NewDriver) -> Answer:
+    """Register the driver in the name of the caller. Raises 409, 422 or 503."""
+    return await submit(request, registration(new, request.user.actor))
 
 
 @endpoint(
@@ -170,10 +179,16 @@ async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     refusals=(r.DRIVER_EXISTS, r.HAS_ACTIVE_WORK),
 )
 async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    new = await CHANGE.of(request)
+    done = await patch_driver(request, id_in_path(driver_id), await CHANGE.of(request))
+    assert done.driver is not None
+    return answer(await shown(node_of(request), done.driver))
+
+
+async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> Answer:
+    """Change the driver in the name of the caller. Raises 404, 409, 422 or 503."""
     ends_at = new.shift_ends_at
     command = c.ChangeDriver(
-        driver_id=id_in_path(driver_id),
+        driver_id=driver_id,
         actor=request.user.actor,
         name=trimmed(new.name),
         phone=trimmed(new.phone),
@@ -184,7 +199,7 @@ async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse
         external_ref=trimmed(new.external_ref),
         shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
     )
-    return await _changed(request, command)
+    return await submit(request, command)
 
 
 @endpoint(
@@ -212,10 +227,6 @@ async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResp
 )
 async def reactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     await NOTHING.of(request)
-    return await _changed(request, c.ReactivateDriver(id_in_path(driver_id), request.user.actor))
-
-
-async def _changed(request: Call, command: c.Command) -> ASGIResponse:
-    done = await submit(request, command)
+    done = await submit(request, c.ReactivateDriver(id_in_path(driver_id), request.user.actor))
     assert done.driver is not None
     return answer(await shown(node_of(request), done.driver))

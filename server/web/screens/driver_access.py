@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import segno
 from litestar import get, post
@@ -27,6 +28,7 @@ from server.web.http.caller import Call
 from server.web.http.calls import pool_of, submit
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
+from server.web.screens.reach import warnings_of
 from server.web.screens.shell import flash, page, see_other
 
 SHOWN_LIMIT: Final = 100
@@ -65,7 +67,9 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
             except Problem as problem:
                 return await _refused(request, driver, problem)
             shown = ShownInvitation(made.url, parse_instant(made.expires_at))
-            return await _access(request, driver, 201, invitation=shown, code=qr_code(made.url))
+            return await _access(
+                request, driver, 201, invitation=shown, code=qr_code(made.url), **_ways(driver, made.url)
+            )
         case "sign-out":
             device_id = canonical(form.text("device"))
             if device_id is None:
@@ -101,6 +105,20 @@ async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     return see_other(_path(driver), flash(request, "good", message))
 
 
+def _ways(driver: Driver, url: str) -> dict[str, Any]:
+    """The links that open a text message and a mail with the invitation, and why a phone may not open it."""
+    text = said(
+        "Hello {driver}, this link signs you in for deliveries. It works once: {url}", driver=driver.name, url=url
+    )
+    number = "".join(sign for sign in driver.phone or "" if sign.isascii() and (sign.isdigit() or sign == "+"))
+    subject = said("Your sign-in for deliveries")
+    return {
+        "sms": f"sms:{number}?&body={quote(text)}",
+        "mail": f"mailto:?subject={quote(subject)}&body={quote(text)}",
+        "warnings": warnings_of(url),
+    }
+
+
 def _path(driver: Driver) -> str:
     return f"/board/drivers/{driver.id}/access"
 
@@ -124,12 +142,13 @@ async def _access(request: Call, driver: Driver, status: int = 200, **context: A
     shown = {
         "problem": None,
         "invitation": None,
+        "warnings": [],
         "devices": await list_devices(pool, driver.id, None, SHOWN_LIMIT),
         "waiting": await open_invitation(pool, driver.id),
         "ends": ENDS,
         **context,
     }
-    return await page(request, "driver_access.html", status, nav="board", driver=driver, **shown)
+    return await page(request, "driver_access.html", status, nav="board/drivers", driver=driver, **shown)
 
 
 def qr_code(text: str) -> Markup:

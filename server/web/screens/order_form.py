@@ -6,7 +6,7 @@ Its fields have the contract's names. It works without a script; with one, a cli
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from litestar import get, post
@@ -29,9 +29,9 @@ from server.web.api.deliveries import patch_delivery, post_delivery
 from server.web.api.endpoint import answer, id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import Problem, invalid, not_found
+from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.http.mistakes import mistakes_in
+from server.web.screens.form_words import mistake, problem_text, to_struct
 from server.web.screens.orders import in_zone
 from server.web.screens.shell import flash, page, see_other
 
@@ -69,6 +69,8 @@ PROOFS: Final[dict[ProofKind, str]] = {
     "signature": later("Signature"),
     "pin": later("PIN of the customer"),
 }
+UNITS: Final = {"prepSeconds": 60}
+"""The form has minutes."""
 STORES_REMEMBERED: Final = 200
 FEWEST_DIGITS: Final = 5
 END_DIGITS: Final = 7
@@ -82,7 +84,6 @@ CODES: Final = {
 }
 
 Filled = dict[str, str]
-T = TypeVar("T", bound=Struct)
 
 
 class Known(Struct, frozen=True):
@@ -113,7 +114,7 @@ async def create(request: Call) -> ASGIResponse:
     form = await read_form(request, Form)
     filled = _sent(form)
     try:
-        new = _struct(s.NewDelivery, _given(request, filled))
+        new = to_struct(s.NewDelivery, _given(request, filled))
         done = await post_delivery(request, new)
     except Problem as problem:
         return await _refused(request, problem, filled)
@@ -147,7 +148,7 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
                 raise FormInvalid(said("Somebody changed this order meanwhile. Open the form again."))
             try:
                 await patch_delivery(
-                    request, known, _struct(s.ChangedDelivery, {"version": delivery.version, **changes})
+                    request, known, to_struct(s.ChangedDelivery, {"version": delivery.version, **changes})
                 )
                 break
             except Problem as problem:
@@ -331,15 +332,7 @@ def _cents(name: str, text: str, currency: str) -> int:
 
 
 def _wrong(name: str, text: str) -> FormInvalid:
-    return FormInvalid(said("{field}: {mistake}", field=said(TEXTS[name]), mistake=text))
-
-
-def _struct(kind: type[T], given: Mapping[str, object]) -> T:
-    """The request of the API. Raises 422."""
-    try:
-        return msgspec.convert(given, kind)
-    except msgspec.ValidationError as error:
-        raise invalid(mistakes_in(kind, given, error)) from None
+    return mistake(TEXTS, name, text)
 
 
 # The screen
@@ -351,12 +344,7 @@ async def _refused(
     """The form again, with what is wrong. Raises what is not about the form."""
     if problem.kind.status not in (409, 422):
         raise problem
-    text = said(CODES[problem.kind.code]) if problem.kind.code in CODES else problem.detail
-    errors = problem.more.get("errors", [])
-    if errors:
-        first = errors[0]
-        name = f"{first.field.rpartition('.')[0]}.at" if first.field.endswith((".lat", ".lon")) else first.field
-        text = said("{field}: {mistake}", field=said(TEXTS.get(name, name)), mistake=said(first.message))
+    text = problem_text(problem, TEXTS, CODES, UNITS)
     return await _form(request, filled, problem.kind.status, problem=text, delivery=delivery, was=was)
 
 

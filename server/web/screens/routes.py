@@ -14,6 +14,8 @@ from server.web.screens import (
     board_pages,
     board_steps,
     driver_access,
+    driver_form,
+    driver_list,
     driver_page,
     insights,
     login,
@@ -29,8 +31,8 @@ from server.web.screens import (
 from server.web.screens.shell import screens
 
 SCREENS: Final = (
-    login, users, driver_page, driver_access, board, board_pages, board_actions, board_bulk, board_steps, policy,
-    insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
+    login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
+    board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ LOGIN: Final = "/login"
 _EVERYBODYS: Final = (
     ("board", later("Board")),
     ("orders", later("Orders")),
+    ("board/drivers", later("Drivers")),
     ("alerts", later("Alerts")),
     ("insights", later("Insights")),
     ("policy", later("Policy")),

@@ -1,0 +1,41 @@
+"""What is wrong with the address of this site: only this machine reaches it, or it is without https."""
+
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from server.texts.speech import said
+from server.web.http.caller import Call
+from server.web.http.calls import node_of
+
+UNREACHABLE: Final = ("localhost", "ip6-localhost")
+
+
+def home_of(request: Call) -> str:
+    """The address that people and phones use: that of the settings, else the one that this request came to."""
+    return node_of(request).settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
+def only_here(url: str) -> bool:
+    """Whether the address leads each device to itself, so that no other one reaches this server by it."""
+    host = (urlsplit(url).hostname or "").lower()
+    if host in UNREACHABLE or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def warnings_of(url: str) -> list[str]:
+    """What does not work with this address, one sentence each."""
+    host = urlsplit(url).hostname or url
+    found = []
+    if only_here(url):
+        found.append(
+            said("A phone cannot reach {host}: that is the phone itself. Set CALLBOARD_PUBLIC_URL.", host=host)
+        )
+    elif urlsplit(url).scheme != "https":
+        found.append(said("Browsers give their position and show notifications only on https addresses."))
+    return found
