@@ -21,6 +21,7 @@ from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
 from server.dispatch.transitions import STATES_VERSION
 from server.dispatcher.deadlines import Deadlines
+from server.dispatcher.forecasts import Forecasts
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search_on_request import SearchOnRequest
 from server.ids import new_id
@@ -150,7 +151,7 @@ class Node:
         )
 
     def _build_dispatcher(self) -> None:
-        """Makes offers and handles deadlines while this node has the lease; `asking` searches on any node."""
+        """Makes offers and handles deadlines while this node has the lease. Others ask any node."""
         database, executor, policies = self.database, self.executor, self.policies
         self.lease = lease = Lease(self.node_id, database, self.bus)
         self.database_time = clock = DatabaseTime()
@@ -171,6 +172,9 @@ class Node:
             zones=self.zones,
             positions=self.positions,
             fleet=self.matcher.fleet,
+        )
+        self.forecasts = Forecasts(
+            database=database, policies=policies, zones=self.zones, where=self.matcher.fleet.where
         )
 
     def _build_notify(self) -> None:

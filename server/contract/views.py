@@ -145,11 +145,26 @@ class ProofView(Struct, frozen=True, rename="camel"):
     kind: str
 
 
+class Expected(Struct, frozen=True):
+    """What is expected of a delivery: when it gets a driver, or the `reason` if nobody can get it; when its goods are
+    picked up, and when they are handed over.
+    """
+
+    assignment_at: datetime | None = None
+    pickup_at: datetime | None = None
+    delivery_at: datetime | None = None
+    reason: str | None = None
+
+
+NOTHING_EXPECTED: Final = Expected()
+
+
 class DeliveryView(Struct, frozen=True, rename="camel"):
     """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`.
 
     `failureReason` says why a waiting delivery has no driver, `restorableUntil` until when a cancelled one can be
-    restored.
+    restored. `estimatedAssignmentAt` is when a waiting delivery gets a driver: null if nobody can get it, and in
+    webhooks and in the answer that creates the delivery, which do not estimate it.
     """
 
     id: str
@@ -181,6 +196,7 @@ class DeliveryView(Struct, frozen=True, rename="camel"):
     tip_cents: int | None
     ready_at: str
     held_until: str | None
+    estimated_assignment_at: str | None
     estimated_pickup_at: str | None
     estimated_delivery_at: str | None
     arrived_at: ArrivedView
@@ -322,8 +338,12 @@ def search_radius_km(widened: bool, policy: Policy) -> float:
     return policy.wide_search_radius_km if widened else policy.search_radius_km
 
 
-def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> DeliveryView:
-    """The view of a delivery under the policy in force."""
+def delivery_view(
+    d: Delivery, policy: Policy, *, with_pin: bool = False, expected: Expected = NOTHING_EXPECTED
+) -> DeliveryView:
+    """The view of a delivery under the policy in force. What is not `expected` at another time, is at the
+    time that its driver agreed to.
+    """
     assignment = d.assignment()
     last = d.last_assignment()
     details = d.details
@@ -358,8 +378,9 @@ def delivery_view(d: Delivery, policy: Policy, *, with_pin: bool = False) -> Del
         tip_cents=d.tip_cents,
         ready_at=instant(d.is_ready_at()),
         held_until=instant_or_none(d.held_until),
-        estimated_pickup_at=instant_or_none(d.estimated_pickup_at),
-        estimated_delivery_at=instant_or_none(d.estimated_delivery_at),
+        estimated_assignment_at=instant_or_none(expected.assignment_at),
+        estimated_pickup_at=instant_or_none(expected.pickup_at or d.estimated_pickup_at),
+        estimated_delivery_at=instant_or_none(expected.delivery_at or d.estimated_delivery_at),
         arrived_at=arrived_view(assignment),
         risk=worst(d),
         risks=[RiskView(risk.code, instant(risk.since)) for risk in d.risks],

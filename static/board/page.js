@@ -4,6 +4,7 @@ import { readAgain } from "./live.js";
 import { byId } from "../elements.js";
 
 const GATHER_MS = 150;
+const EXPECTED_MS = 30_000; // what is expected changes with the clock and with every position, which is no change
 
 export const startPage = () => {
   const page = byId("page");
@@ -29,4 +30,7 @@ export const startPage = () => {
 
   document.getElementById("stream")?.addEventListener("changed", soon);
   readAgain.push(read);
+  setInterval(() => {
+    if (!document.hidden && target.querySelector("[data-expected]")) soon();
+  }, EXPECTED_MS);
 };

@@ -109,6 +109,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "PUT /admin/zones/{}": ADMIN,
     "DELETE /admin/zones/{}": ADMIN,
     "GET /admin/stats": READERS,
+    "GET /admin/forecast": READERS,
     "GET /admin/policy": READERS,
     "PUT /admin/policy": ADMIN,
     "GET /admin/api-keys": READERS,

@@ -320,6 +320,30 @@ class StatsView(ResponseBody, frozen=True):
     rejection_reasons: dict[str, int]
 
 
+class ZoneForecastView(ResponseBody, frozen=True):
+    """The forecast of a zone. `freeIn` are drivers who are busy or on a break and will be free within 5, 10 and 15
+    minutes, `arrivingIn` scheduled and held deliveries that begin to wait within that time.
+    """
+
+    zone: str
+    waiting: Annotated[int, Meta(description="Deliveries that wait for a driver now, without held ones")]
+    held: Annotated[int, Meta(description="Deliveries that are held until their driver must leave")]
+    free_now: Annotated[int, Meta(description="Drivers who can get an offer now")]
+    free_in: dict[str, int]
+    arriving_in: dict[str, int]
+    minutes_to_clear: Annotated[
+        int | None,
+        Meta(description="Minutes until all that wait now have a driver, as far as any driver can get them"),
+    ]
+    reason: Annotated[str | None, Meta(description="Why no driver can get any of them")]
+
+
+class ForecastView(ResponseBody, frozen=True):
+    """The forecast of each zone that has drivers at work or deliveries, or of the zone that was asked for."""
+
+    zones: list[ZoneForecastView]
+
+
 class ApiKeyView(ResponseBody, frozen=True):
     """An API key, without its secret."""
 

@@ -13,7 +13,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
 from server.contract.commit import Answer
-from server.contract.views import DeliveryView, delivery_view, instant
+from server.contract.views import NOTHING_EXPECTED, DeliveryView, Expected, delivery_view, instant
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
@@ -138,10 +138,16 @@ def _spare_pin() -> str:
     return f"{secrets.randbelow(10_000):04}"
 
 
-def _shown(request: Call, delivery: Delivery) -> DeliveryView:
+def _view(request: Call, delivery: Delivery, expected: Expected = NOTHING_EXPECTED) -> DeliveryView:
     """The view of a delivery, with its PIN if the caller's role may see it."""
     sees_pin = request.user.role in ("service", "ops", "admin")
-    return delivery_view(delivery, node_of(request).policies.current, with_pin=sees_pin)
+    return delivery_view(delivery, node_of(request).policies.current, with_pin=sees_pin, expected=expected)
+
+
+async def _shown(request: Call, delivery: Delivery) -> DeliveryView:
+    """The view of a delivery with its times as they are expected now."""
+    expected = await node_of(request).forecasts.expected([delivery])
+    return _view(request, delivery, expected.get(delivery.id, NOTHING_EXPECTED))
 
 
 @endpoint(
@@ -157,7 +163,7 @@ def _shown(request: Call, delivery: Delivery) -> DeliveryView:
 async def create_delivery(request: Call) -> ASGIResponse:
     done = await post_delivery(request, _of_seller(request, await NEW_DELIVERY.of(request)))
     assert done.delivery is not None
-    view = _shown(request, done.delivery)
+    view = await _shown(request, done.delivery) if done.decided.repeated else _view(request, done.delivery)
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
 
 
@@ -213,7 +219,12 @@ async def list_deliveries(request: Call) -> ASGIResponse:
         BY_ID.only(query.cursor),
         query.limit + 1,
     )
-    return answer(BY_ID.page(found, query.limit, lambda d: (d.id,), lambda d: _shown(request, d)))
+    known = await node.forecasts.expected(found)
+    return answer(
+        BY_ID.page(
+            found, query.limit, lambda d: (d.id,), lambda d: _view(request, d, known.get(d.id, NOTHING_EXPECTED))
+        )
+    )
 
 
 def _instant(text: str | UnsetType, field: str) -> datetime | None:
@@ -262,7 +273,7 @@ async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     found = await read_delivery(pool_of(request), await delivery_of(request, delivery_id))
     if found is None:
         raise not_found()
-    return answer(_shown(request, found))
+    return answer(await _shown(request, found))
 
 
 @endpoint(
@@ -409,7 +420,7 @@ async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     new = await CHANGE.of(request)
     done = await patch_delivery(request, await delivery_of(request, delivery_id), new)
     assert done.delivery is not None
-    return answer(_shown(request, done.delivery))
+    return answer(await _shown(request, done.delivery))
 
 
 async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery) -> Answer:
@@ -495,4 +506,4 @@ async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIRespo
 async def _done(request: Call, command: c.Command) -> ASGIResponse:
     done = await submit(request, command)
     assert done.delivery is not None
-    return answer(_shown(request, done.delivery))
+    return answer(await _shown(request, done.delivery))

@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Alert, Ticket
+from server.dispatch.planning.forecast import MINUTES, ZoneForecast
 from server.dispatch.policy import Policy
 from server.node import Node
 from server.store.reads import operations as reads
@@ -28,6 +29,7 @@ TAG: Final = "Admin"
 UNASSIGNED: Final = Query(s.UnassignedQuery)
 ZONE_PAGE: Final = Query(s.ZonePageQuery)
 STATS: Final = Query(s.StatsQuery)
+FORECAST: Final = Query(s.ForecastQuery)
 
 
 @endpoint(
@@ -88,6 +90,37 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
         [RiskView(risk.code, instant(risk.since)) for risk in risks],
         row.risk_level,
         row.acknowledged_by,
+    )
+
+
+@endpoint(
+    "GET",
+    "/admin/forecast",
+    tag=TAG,
+    summary="Forecast who comes free, what arrives, and when all that wait have a driver.",
+    guard=VIEWERS,
+    query=FORECAST,
+    answers={200: a.ForecastView},
+)
+async def get_forecast(request: Call) -> ASGIResponse:
+    query = FORECAST.of(request)
+    node = node_of(request)
+    found = await node.forecasts.of_zones(await zone_of_query(node, query.zone))
+    return answer(a.ForecastView([forecast_view(zone) for zone in found]))
+
+
+def forecast_view(zone: ZoneForecast) -> a.ZoneForecastView:
+    """The view of a zone's forecast."""
+    minutes = [str(each) for each in MINUTES]
+    return a.ZoneForecastView(
+        zone.zone,
+        zone.numbers.waiting,
+        zone.numbers.held,
+        zone.free_now,
+        dict(zip(minutes, zone.free_in, strict=True)),
+        dict(zip(minutes, zone.numbers.arriving, strict=True)),
+        zone.minutes_to_clear,
+        zone.reason,
     )
 
 

@@ -531,6 +531,12 @@ class ReasonQuery(_Query, frozen=True):
     reason: DriversReason | UnsetType = UNSET
 
 
+class ForecastQuery(_Query, frozen=True):
+    """The zone; all zones without it."""
+
+    zone: ZoneText | UnsetType = UNSET
+
+
 class StatsQuery(_Query, frozen=True):
     """The length of the time window, which ends now."""
 

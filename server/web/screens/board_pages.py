@@ -1,6 +1,8 @@
 """The pages of one delivery and of one driver: facts, a map, everything that happened; live."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 from litestar import get
@@ -10,7 +12,7 @@ from litestar.response.base import ASGIResponse
 from server.board.candidates import choices
 from server.board.picture import Gone
 from server.board.story import by, tell
-from server.contract.views import driver_view, search_radius_km
+from server.contract.views import NOTHING_EXPECTED, driver_view, search_radius_km
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
@@ -35,6 +37,7 @@ TIMELINE_LIMIT: Final = 2_000
 NOTICES_LIMIT: Final = 500
 HISTORY_LIMIT: Final = 50
 MESSAGES_LIMIT: Final = 20
+ONE_MINUTE: Final = timedelta(minutes=1)
 
 
 @get("/board/deliveries/{delivery_id:str}", guards=[VIEWERS])
@@ -67,6 +70,8 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     names = await read_names(pool, [*ids, nearest.driver_id] if nearest is not None else ids)
     driver = await read_driver(pool, ids[0]) if ids else None
     carried = found.active_assignment() is not None
+    now = node.clock.now()
+    expected = (await node.forecasts.expected([found])).get(known, NOTHING_EXPECTED)
     last = found.last_assignment()
     wait = found.unassigned
     return {
@@ -75,8 +80,10 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "steps": steps_of(found, node.clock.now()),
         "tiles": node.settings.map_tiles,
         "attribution": node.settings.map_attribution,
-        "now": node.clock.now(),
+        "now": now,
         "policy": policy,
+        "expected": expected,
+        "assigned_in": _minutes_until(expected.assignment_at, now),
         "wait": wait if waits else None,
         "nearest": nearest,
         "around": await choices(pool, found, policy, None, node.zones.current.helpers(found.zone)) if waits else [],
@@ -92,6 +99,10 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "radius_km": search_radius_km(found.widened_at is not None, policy),
         "story": list(reversed(await tell(pool, events, notices))),
     }
+
+
+def _minutes_until(at: datetime | None, now: datetime) -> int | None:
+    return max(0, ceil((at - now) / ONE_MINUTE)) if at is not None else None
 
 
 def _gone(request: Call, driver: Driver) -> Gone | None:
