@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final, get_type_hints
 
@@ -23,41 +24,54 @@ from server.dispatch.model import (
     Unassigned,
 )
 
-DELIVERY_COLUMNS: Final = """
-    d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.pickup_lon,
-    d.pickup_address, d.pickup_name, d.pickup_phone, d.pickup_notes, d.dropoff_lat, d.dropoff_lon, d.dropoff_address,
-    d.dropoff_name, d.dropoff_phone, d.dropoff_notes, d.prep_seconds, d.dispatch_at, d.created_at, d.fingerprint,
-    d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.unassigned_since, d.current_offer_id,
-    d.accepted_offer_id, d.offer_acceptance_count, d.widened_at, d.version, d.requirements, d.tip_cents,
-    d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at, d.over_at, d.watch_at,
-    d.risk_since, d.risk_level, d.risk_acknowledged_by, d.risks, d.details"""
-"""The columns for `delivery_from`, from `deliveries d`: 46 columns."""
-ASSIGNMENT_COLUMNS: Final = """
-    a.id, a.delivery_id, a.driver_id, a.offer_id, a.status, a.source, a.created_at, a.picked_up_at,
-    a.completed_at, a.ended_at, a.end_reason, a.ended_by, a.version, a.end_note, a.arrived_pickup_at,
-    a.arrived_dropoff_at, a.failed_at, a.pickup_due_at, a.details"""
-"""The columns for `assignment_from`, from `assignments a`: 19 columns in the model's order."""
-DRIVER_COLUMNS: Final = """
-    d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.external_ref, d.phone,
-    d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-    d.socket_lost_at, d.connected_since, d.expiries_in_a_row, d.stream_seq, d.open_offer_id,
-    d.open_offer_delivery_id, d.active_count, d.vehicle, d.tags, d.active, d.shift_ends_at"""
-"""The columns for `driver_from` before the position, from `drivers d`: 24 columns."""
+_OF_OTHER_TABLES: Final = frozenset({"unassigned", "offers", "assignments", "position", "last_call_at", "nearest"})
+_RENAMED: Final = {"payload": "offer_payload", "response_ms": "driver_response_time_ms"}
+
+
+def fields_of(model: type[Struct]) -> dict[str, Any]:
+    """The fields of a model that its table has, in order, and their types. A place is in several columns, one for each
+    of its own fields, such as `pickup.lat`.
+    """
+    found: dict[str, Any] = {}
+    for name, kind in get_type_hints(model).items():
+        if kind is Place:
+            found |= {f"{name}.{part}": of_part for part, of_part in get_type_hints(Place).items()}
+        elif name not in _OF_OTHER_TABLES:
+            found[name] = kind
+    return found
+
+
+def column_of(field: str) -> str:
+    """The column of a field."""
+    return _RENAMED.get(field, field.replace(".", "_"))
+
+
+def columns_of(model: type[Struct], alias: str) -> str:
+    """The columns of a model's fields, in their order, of a table with this alias."""
+    return ", ".join(f"{alias}.{column_of(field)}" for field in fields_of(model))
+
+
+def spans(*widths: int) -> list[slice]:
+    """Where the parts of a row are that have so many columns each."""
+    return [slice(end - width, end) for width, end in zip(widths, accumulate(widths), strict=True)]
+
+
+DELIVERY_COLUMNS: Final = columns_of(Delivery, "d")
+"""The columns for `delivery_from`, from `deliveries d`."""
+ASSIGNMENT_COLUMNS: Final = columns_of(Assignment, "a")
+"""The columns for `assignment_from`, from `assignments a`."""
+DRIVER_COLUMNS: Final = columns_of(Driver, "d")
+"""The columns for `driver_from` before the position, from `drivers d`."""
+DELIVERY_WIDTH, ASSIGNMENT_WIDTH, DRIVER_WIDTH = (len(fields_of(model)) for model in (Delivery, Assignment, Driver))
 ALERT_COLUMNS: Final = ", ".join(Alert.__struct_fields__)
 """The columns of `alerts` that the model has."""
 
 # No joins: a plan made while a table was tiny must still find each row by its key when the table is large.
 _ROWS: Final = f"""
 (SELECT json_agg(json_build_array({DELIVERY_COLUMNS},
-    (SELECT json_build_array(
-        u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count,
-        u.escalation_level, u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by,
-        u.acknowledged_at, u.acknowledgement_note) FROM unassigned_orders u WHERE u.delivery_id = d.id)))
+    (SELECT json_build_array({columns_of(Unassigned, "u")}) FROM unassigned_orders u WHERE u.delivery_id = d.id)))
  FROM deliveries d WHERE d.id = ANY($1::text[]::uuid[])),
-(SELECT json_agg(json_build_array(
-    o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
-    o.received_at, o.closed_at, o.closing_reason, o.auto_accepted, o.driver_response_time_ms,
-    o.notification_sent_at, o.notification_method))
+(SELECT json_agg(json_build_array({columns_of(Offer, "o")}))
  FROM driver_offers o WHERE o.delivery_id = ANY($1::text[]::uuid[])),
 (SELECT json_agg(json_build_array({ASSIGNMENT_COLUMNS}))
  FROM assignments a WHERE a.delivery_id = ANY($1::text[]::uuid[])),
@@ -113,15 +127,15 @@ def rows_of(answer: Any) -> Rows:
 
 def drivers_of(text: str | None) -> list[Driver]:
     """The drivers of a JSON list of DRIVER_COLUMNS, each with a list of where they are, in order of their ids."""
-    return [driver_from([*row[:24], *(row[24] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
+    return [driver_from([*row[:-1], *(row[-1] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
 
 
 def driver_from(columns: Sequence[Any]) -> Driver:
     """A driver of DRIVER_COLUMNS, then lat, lon, at, last_call_at of where they are."""
-    tags, active, shift_ends_at, lat, lon, at, last_call_at = columns[21:28]
+    *values, lat, lon, at, last_call_at = columns
+    values[_TAGS] = tuple(values[_TAGS] or ())
     position = Position(lat, lon, at) if at is not None else None
-    kept = tuple(tags) if tags else ()
-    return Driver(*columns[:21], kept, active, shift_ends_at, position, last_call_at)  # type: ignore[call-arg]
+    return Driver(*(*values, position, last_call_at))
 
 
 def delivery_from(
@@ -130,108 +144,62 @@ def delivery_from(
     assignments: dict[str, Assignment],
 ) -> Delivery:
     """A delivery of DELIVERY_COLUMNS, with risks and details as objects or as their JSON; without offers."""
-    risks, details = columns[44], columns[45]
-    if isinstance(risks, str):
-        risks = _risks(risks)
-    if isinstance(details, str):
-        details = _order_details(details)
-    return Delivery(  # type: ignore[call-arg]
-        *columns[:6],
-        Place(*columns[6:12]),
-        Place(*columns[12:18]),
-        *columns[18:32],
-        tuple(columns[32]) if columns[32] else (),
-        *columns[33:44],
-        risks or (),
-        details or NO_DETAILS,
-        wait,
-        {},
-        assignments,
-    )
+    values = [*columns]
+    risks, details = values[_RISKS], values[_DETAILS]
+    values[_REQUIREMENTS] = tuple(values[_REQUIREMENTS] or ())
+    values[_RISKS] = (_risks(risks) if isinstance(risks, str) else risks) or ()
+    values[_DETAILS] = (_order_details(details) if isinstance(details, str) else details) or NO_DETAILS
+    values[_PLACES] = Place(*values[_PICKUP]), Place(*values[_DROPOFF])
+    return Delivery(*(*values, wait, {}, assignments))
 
 
 def assignment_from(columns: Sequence[Any]) -> Assignment:
     """An assignment of ASSIGNMENT_COLUMNS, its details as JSON."""
-    details = columns[18]
-    return Assignment(*(*columns[:18], _assignment_details(details) if details is not None else None))
+    *values, details = columns
+    return Assignment(*(*values, _assignment_details(details) if details is not None else None))
 
 
+def _span_of_place(name: str) -> slice:
+    begin = _FIELDS.index(f"{name}.lat")
+    return slice(begin, begin + len(Place.__struct_fields__))
+
+
+_FIELDS: Final = list(fields_of(Delivery))
+_PICKUP, _DROPOFF = map(_span_of_place, ("pickup", "dropoff"))
+_PLACES: Final = slice(_PICKUP.start, _DROPOFF.stop)
+_REQUIREMENTS, _RISKS, _DETAILS = map(_FIELDS.index, ("requirements", "risks", "details"))
+_TAGS: Final = list(fields_of(Driver)).index("tags")
 _risks = msgspec.json.Decoder(tuple[Risk, ...]).decode
 _order_details = msgspec.json.Decoder(OrderDetails).decode
 _assignment_details = msgspec.json.Decoder(AssignmentDetails).decode
 
 
-def _rows_like(model: type, **instead: object) -> "msgspec.json.Decoder[list[Any]]":
-    """A decoder of rows that READ returns as arrays: the model's fields in order, some with another type or (None) left
-    out.
+def _rows_like(model: type[Struct], *after: object, **instead: object) -> "msgspec.json.Decoder[list[Any]]":
+    """A decoder of rows that READ returns as arrays: the model's fields in order, some with another type, and what
+    comes after them.
     """
-    types = {name: kind for name, kind in {**get_type_hints(model), **instead}.items() if kind is not None}
-    return msgspec.json.Decoder(list[tuple[tuple(types.values())]])  # type: ignore[misc]
+    types = {**fields_of(model), **instead}.values()
+    return msgspec.json.Decoder(list[tuple[(*types, *after)]])  # type: ignore[misc, valid-type]
 
 
-class _DeliveryColumns(Struct):
-    """A delivery as READ lays it out: the points as columns, its wait at the end."""
-
-    id: str
-    seller_id: str
-    seller_order_id: str
-    store_name: str
-    zone: str
-    status: str
-    pickup_lat: float
-    pickup_lon: float
-    pickup_address: str | None
-    pickup_name: str | None
-    pickup_phone: str | None
-    pickup_notes: str | None
-    dropoff_lat: float
-    dropoff_lon: float
-    dropoff_address: str | None
-    dropoff_name: str | None
-    dropoff_phone: str | None
-    dropoff_notes: str | None
-    prep_seconds: int
-    dispatch_at: datetime
-    created_at: datetime
-    fingerprint: str
-    price_cents: int | None
-    driver_pay_cents: int | None
-    currency: str
-    notes: str | None
-    unassigned_since: datetime | None
-    current_offer_id: str | None
-    accepted_offer_id: str | None
-    offer_acceptance_count: int
-    widened_at: datetime | None
-    version: int
-    requirements: tuple[str, ...] | None
-    tip_cents: int | None
-    promised_at: datetime | None
-    ready_at: datetime | None
-    held_until: datetime | None
-    estimated_pickup_at: datetime | None
-    estimated_delivery_at: datetime | None
-    over_at: datetime | None
-    watch_at: datetime | None
-    risk_since: datetime | None
-    risk_level: int
-    risk_acknowledged_by: str | None
-    risks: tuple[Risk, ...] | None
-    details: OrderDetails | None
-    wait: Any
-
-
-_WAIT: Any = tuple[tuple(kind for name, kind in get_type_hints(Unassigned).items() if name != "nearest")]  # type: ignore[misc]
+_WAIT: Any = tuple[tuple(fields_of(Unassigned).values())]  # type: ignore[misc]
 _NOWHERE: Final = (None, None, None, None)
 _WHEREABOUTS: Any = tuple[float | None, float | None, datetime | None, datetime | None]
-_delivery_rows: Final = _rows_like(_DeliveryColumns, wait=_WAIT | None)
+_delivery_rows: Final = _rows_like(
+    Delivery,
+    _WAIT | None,
+    requirements=tuple[str, ...] | None,
+    risks=tuple[Risk, ...] | None,
+    details=OrderDetails | None,
+)
 _offer_rows: Final = _rows_like(Offer, payload=Raw)
 _assignment_rows: Final = _rows_like(Assignment)
-_driver_rows: Final = _rows_like(Driver, tags=tuple[str, ...] | None, position=_WHEREABOUTS | None, last_call_at=None)
+_driver_rows: Final = _rows_like(Driver, _WHEREABOUTS | None, tags=tuple[str, ...] | None)
 
 
 def _delivery(row: Any) -> Delivery:
-    return delivery_from(row, Unassigned(*row[46]) if row[46] is not None else None, {})
+    *values, wait = row
+    return delivery_from(values, Unassigned(*wait) if wait is not None else None, {})
 
 
 def _decode(decoder: "msgspec.json.Decoder[list[Any]]", text: str | None) -> list[Any]:

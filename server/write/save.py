@@ -7,7 +7,8 @@ makes PostgreSQL finish the update first.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
@@ -25,8 +26,6 @@ from server.dispatch.model import (
     Driver,
     Nearest,
     Offer,
-    OrderDetails,
-    Risk,
     Ticket,
     Unassigned,
 )
@@ -38,97 +37,32 @@ from server.ids import new_id
 from server.store.connections import Connection
 from server.store.queues.ops_notices import NoticeRow, notice_rows
 from server.store.queues.stream_notices import StreamNoticeRow
+from server.store.rows import column_of, fields_of
 
 
-class NewDeliveryRow(Struct, frozen=True, omit_defaults=True):
-    """A row of `deliveries`. What most orders do not have travels only where it is there."""
-
-    id: str
-    seller_id: str
-    seller_order_id: str
-    store_name: str
-    zone: str
-    status: str
-    pickup_lat: float
-    pickup_lon: float
-    pickup_address: str | None
-    dropoff_lat: float
-    dropoff_lon: float
-    dropoff_address: str | None
-    prep_seconds: int
-    price_cents: int | None
-    driver_pay_cents: int | None
-    currency: str
-    notes: str | None
-    fingerprint: str
-    dispatch_at: datetime
-    created_at: datetime
-    unassigned_since: datetime | None
-    current_offer_id: str | None
-    accepted_offer_id: str | None
-    offer_acceptance_count: int
-    widened_at: datetime | None
-    version: int
-    risk_level: int
-    pickup_name: str | None = None
-    pickup_phone: str | None = None
-    pickup_notes: str | None = None
-    dropoff_name: str | None = None
-    dropoff_phone: str | None = None
-    dropoff_notes: str | None = None
-    requirements: tuple[str, ...] | None = None
-    tip_cents: int | None = None
-    promised_at: datetime | None = None
-    ready_at: datetime | None = None
-    held_until: datetime | None = None
-    estimated_pickup_at: datetime | None = None
-    estimated_delivery_at: datetime | None = None
-    over_at: datetime | None = None
-    watch_at: datetime | None = None
-    risk_since: datetime | None = None
-    risk_acknowledged_by: str | None = None
-    risks: tuple[Risk, ...] | None = None
-    details: OrderDetails | None = None
-    posted: Posted | None = None
+def row_of(name: str, fields: Iterable[str], *more: str) -> tuple[type[Struct], Callable[[object], Any]]:
+    """The type of rows with the columns of these fields of a model, and the values of these fields of an object, in
+    this order. `more` are further columns. A column that is None does not travel.
+    """
+    paths = list(fields)
+    columns = [*map(column_of, paths), *more]
+    return msgspec.defstruct(name, [(column, Any, None) for column in columns], omit_defaults=True), attrgetter(*paths)
 
 
-class DeliveryRow(Struct, frozen=True, omit_defaults=True):
-    """What of a delivery changes on its way. What was ordered changes seldom, and then all of the row is written."""
-
-    id: str
-    status: str
-    unassigned_since: datetime | None
-    current_offer_id: str | None
-    accepted_offer_id: str | None
-    offer_acceptance_count: int
-    widened_at: datetime | None
-    version: int
-    promised_at: datetime | None = None
-    held_until: datetime | None = None
-    estimated_pickup_at: datetime | None = None
-    estimated_delivery_at: datetime | None = None
-    over_at: datetime | None = None
-    watch_at: datetime | None = None
-
-
-class DriverRow(Struct, frozen=True, omit_defaults=True):
-    """What of a driver changes with their work. Who they are changes seldom, and then all of the row is written."""
-
-    id: str
-    availability: str
-    last_availability_change: datetime
-    expiries_in_a_row: int
-    stream_seq: int
-    active_count: int
-    availability_until: datetime | None = None
-    availability_reason: str | None = None
-    availability_before: str | None = None
-    session_id: str | None = None
-    session_node: str | None = None
-    socket_lost_at: datetime | None = None
-    connected_since: datetime | None = None
-    open_offer_id: str | None = None
-    open_offer_delivery_id: str | None = None
+CHANGING_DELIVERY: Final = (
+    "id", "status", "unassigned_since", "current_offer_id", "accepted_offer_id", "offer_acceptance_count", "widened_at",
+    "version", "promised_at", "held_until", "estimated_pickup_at", "estimated_delivery_at", "over_at", "watch_at",
+)  # fmt: skip
+"""What of a delivery changes on its way. What was ordered changes seldom, and then all of the row is written."""
+CHANGING_DRIVER: Final = (
+    "id", "availability", "last_availability_change", "expiries_in_a_row", "stream_seq", "active_count",
+    "availability_until", "availability_reason", "availability_before", "session_id", "session_node", "socket_lost_at",
+    "connected_since", "open_offer_id", "open_offer_delivery_id",
+)  # fmt: skip
+"""What of a driver changes with their work. Who they are changes seldom, and then all of the row is written."""
+NewDeliveryRow, _of_new_delivery = row_of("NewDeliveryRow", fields_of(Delivery), "posted")
+DeliveryRow, _of_delivery = row_of("DeliveryRow", CHANGING_DELIVERY)
+DriverRow, _of_driver = row_of("DriverRow", CHANGING_DRIVER)
 
 
 class OfferRow(Struct, frozen=True):
@@ -208,34 +142,22 @@ class ZoneRow(Struct, frozen=True):
     changed_at: datetime | None
 
 
-def _new_delivery(new: tuple[Delivery, Posted | None]) -> NewDeliveryRow:
-    d, posted = new
-    p, q = d.pickup, d.dropoff
-    return NewDeliveryRow(
-        d.id, d.seller_id, d.seller_order_id, d.store_name, d.zone, d.status, p.lat, p.lon, p.address, q.lat, q.lon,
-        q.address, d.prep_seconds, d.price_cents, d.driver_pay_cents, d.currency, d.notes, d.fingerprint,
-        d.dispatch_at, d.created_at, d.unassigned_since, d.current_offer_id, d.accepted_offer_id,
-        d.offer_acceptance_count, d.widened_at, d.version, d.risk_level, p.name, p.phone, p.notes, q.name, q.phone,
-        q.notes, d.requirements or None, d.tip_cents, d.promised_at, d.ready_at, d.held_until, d.estimated_pickup_at,
-        d.estimated_delivery_at, d.over_at, d.watch_at, d.risk_since, d.risk_acknowledged_by, d.risks or None,
-        d.details if d.details != NO_DETAILS else None, posted,
-    )  # fmt: skip
+def _new_delivery(new: tuple[Delivery, Posted | None]) -> Struct:
+    """What most orders do not have is NULL in their row."""
+    delivery, posted = new
+    row: Any = NewDeliveryRow(*_of_new_delivery(delivery), posted)
+    row.requirements = row.requirements or None
+    row.risks = row.risks or None
+    row.details = row.details if row.details != NO_DETAILS else None
+    return cast(Struct, row)
 
 
-def _delivery(d: Delivery) -> DeliveryRow:
-    return DeliveryRow(
-        d.id, d.status, d.unassigned_since, d.current_offer_id, d.accepted_offer_id, d.offer_acceptance_count,
-        d.widened_at, d.version, d.promised_at, d.held_until, d.estimated_pickup_at, d.estimated_delivery_at,
-        d.over_at, d.watch_at,
-    )  # fmt: skip
+def _delivery(delivery: Delivery) -> Struct:
+    return DeliveryRow(*_of_delivery(delivery))
 
 
-def _driver(d: Driver) -> DriverRow:
-    return DriverRow(
-        d.id, d.availability, d.last_availability_change, d.expiries_in_a_row, d.stream_seq, d.active_count,
-        d.availability_until, d.availability_reason, d.availability_before, d.session_id, d.session_node,
-        d.socket_lost_at, d.connected_since, d.open_offer_id, d.open_offer_delivery_id,
-    )  # fmt: skip
+def _driver(driver: Driver) -> Struct:
+    return DriverRow(*_of_driver(driver))
 
 
 def _offer_changes(o: Offer) -> tuple[Any, ...]:
@@ -337,7 +259,7 @@ def _update(
     return Section(name, f"UPDATE {table} t SET {sets} FROM {_rows(table)} WHERE t.{key} = u.{key} RETURNING 1", row)  # noqa: S608
 
 
-_WAIT: Final = [name for name in Unassigned.__struct_fields__ if name != "nearest"]
+_WAIT: Final = tuple(fields_of(Unassigned))
 _ASSIGNMENT: Final = Assignment.__struct_fields__
 _ASSIGNMENT_CHANGES: Final = (
     "id", "status", "picked_up_at", "completed_at", "ended_at", "end_reason", "ended_by", "version", "end_note",
@@ -346,7 +268,7 @@ _ASSIGNMENT_CHANGES: Final = (
 _VERSION: Final = {"version": "coalesce(u.version, 1)"}
 """It is sent only if it is not the default."""
 _ALERT: Final = Alert.__struct_fields__
-_DRIVER: Final = [name for name in Driver.__struct_fields__ if name not in ("position", "last_call_at")]
+_DRIVER: Final = tuple(fields_of(Driver))
 _NEVER_CHANGES: Final = ("seller_id", "seller_order_id", "zone", "fingerprint", "created_at")
 _DELIVERY_AMENDED: Final = [name for name in NewDeliveryRow.__struct_fields__ if name not in _NEVER_CHANGES]
 

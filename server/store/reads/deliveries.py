@@ -6,20 +6,28 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, Struct
 
 from server.dispatch.model import ERASED, Actor, Delivery, DeliveryStatus, Unassigned
 from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import NEAREST, nearest_of
-from server.store.rows import ASSIGNMENT_COLUMNS, DELIVERY_COLUMNS, assignment_from, delivery_from
+from server.store.rows import (
+    ASSIGNMENT_COLUMNS,
+    ASSIGNMENT_WIDTH,
+    DELIVERY_COLUMNS,
+    DELIVERY_WIDTH,
+    assignment_from,
+    columns_of,
+    delivery_from,
+    fields_of,
+    spans,
+)
 
 _COLUMNS: Final = f"""
-SELECT {DELIVERY_COLUMNS},
-       u.delivery_id, u.failure_reason, u.first_attempt_at, u.last_attempt_at, u.attempt_count, u.escalation_level,
-       u.escalation_status, u.support_ticket_id, u.notification_sent_at, u.acknowledged_by, u.acknowledged_at,
-       u.acknowledgement_note, {NEAREST}, {ASSIGNMENT_COLUMNS}"""
+SELECT {DELIVERY_COLUMNS}, {columns_of(Unassigned, "u")}, {NEAREST}, {ASSIGNMENT_COLUMNS}"""
+_DELIVERY, _WAIT, _NEAREST, _ASSIGNMENT = spans(DELIVERY_WIDTH, len(fields_of(Unassigned)), 1, ASSIGNMENT_WIDTH)
 _JOINS: Final = """
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN assignments a ON a.id = (
@@ -60,9 +68,10 @@ class TimelineEvent(Struct, frozen=True):
 
 def _delivery(row: Any) -> Delivery:
     """With the assignment only that counts now, and no offers."""
-    wait = structs.replace(Unassigned(*row[46:58]), nearest=nearest_of(row[58])) if row[46] is not None else None
-    assignments = {row[59]: assignment_from(row[59:78])} if row[59] is not None else {}
-    return delivery_from(row, wait, assignments)
+    waited, (nearest,), assigned = row[_WAIT], row[_NEAREST], row[_ASSIGNMENT]
+    wait = Unassigned(*(*waited, nearest_of(nearest))) if waited[0] is not None else None
+    assignments = {assigned[0]: assignment_from(assigned)} if assigned[0] is not None else {}
+    return delivery_from(row[_DELIVERY], wait, assignments)
 
 
 async def read_delivery(pool: Pool, delivery_id: str) -> Delivery | None:

@@ -19,29 +19,34 @@ from server.contract.views import (
     driven_assignment_view,
     offer_view,
 )
-from server.dispatch.model import ChatMessage, Driver, Offer
+from server.dispatch.model import ChatMessage, Delivery, Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
 from server.store.connections import Pool
 from server.store.primary import DATABASE_ERRORS
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
-    DELIVERY_COLUMNS,
+    ASSIGNMENT_WIDTH,
+    DELIVERY_WIDTH,
     DRIVER_COLUMNS,
+    DRIVER_WIDTH,
     assignment_from,
+    columns_of,
     delivery_from,
     driver_from,
+    spans,
 )
 
 MISSED_LIMIT: Final = 100
 BATCH_LIMIT: Final = 200
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-_OF_THE_DELIVERY: Final = DELIVERY_COLUMNS.replace("d.", "e.")
+_PARTS: Final = spans(2, DRIVER_WIDTH + 4, 8, ASSIGNMENT_WIDTH, DELIVERY_WIDTH, 2)
+_ASKED, _DRIVER, _OFFER, _ASSIGNMENT, _DELIVERY, _MESSAGES = _PARTS
 SNAPSHOT: Final = f"""
 SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
        {DRIVER_COLUMNS}, p.lat, p.lon, p.at, p.last_call_at,
        o.id, o.delivery_id, o.driver_id, o.status, o.attempt, o.offer_payload, o.created_at, o.expires_at,
-       {ASSIGNMENT_COLUMNS}, {_OF_THE_DELIVERY},
+       {ASSIGNMENT_COLUMNS}, {columns_of(Delivery, "e")},
        CASE WHEN s.last_seq < d.stream_seq AND s.last_seq >= d.stream_seq - $3 THEN ARRAY(
            SELECT m.body FROM driver_messages m
            WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END,
@@ -121,29 +126,29 @@ class Snapshots:
             snapshot = answers[index]
             if isinstance(snapshot, Refusal):
                 snapshot = answers[index] = _snapshot(row, requests[index][1])
-            if row[38] is not None:
-                snapshot.assignments.append(_driven(row))
+            assignment, delivery = row[_ASSIGNMENT], row[_DELIVERY]
+            if assignment[0] is not None:
+                driven = driven_assignment_view(assignment_from(assignment), delivery_from(delivery, None, {}))
+                snapshot.assignments.append(driven)
         return answers
 
 
 def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
-    now = row[1]
-    driver = driver_from(row[2:30])
+    _, now = row[_ASKED]
+    driver = driver_from(row[_DRIVER])
     offers = []
-    if row[30] is not None:
-        offer = Offer(*(*row[30:35], Raw(row[35].encode()), *row[36:38]))
+    offer_id, delivery_id, driver_id, status, attempt, payload, created_at, expires_at = row[_OFFER]
+    if offer_id is not None:
+        raw = Raw(payload.encode())
+        offer = Offer(offer_id, delivery_id, driver_id, status, attempt, raw, created_at, expires_at)
         offers.append(offer_view(offer, now))
+    bodies, unseen = row[_MESSAGES]
     seq = driver.stream_seq
     missed: list[Raw] = []
     resync = False
     if last_seq is not None and last_seq != seq:
-        bodies = row[103] if last_seq >= 0 else None
-        resync = bodies is None or len(bodies) != seq - last_seq
+        resync = last_seq < 0 or bodies is None or len(bodies) != seq - last_seq
         if bodies and not resync:
             missed = [Raw(as_of(body, now).encode()) for body in bodies]
-    messages = [chat_message_view(_decode_message(message)) for message in row[104]]
+    messages = [chat_message_view(_decode_message(message)) for message in unseen]
     return Snapshot(now, driver, offers, [], seq, messages, missed, resync)
-
-
-def _driven(row: Any) -> DrivenAssignmentView:
-    return driven_assignment_view(assignment_from(row[38:57]), delivery_from(row[57:103], None, {}))
