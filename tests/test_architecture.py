@@ -60,7 +60,8 @@ UNTYPED = {
         "web/http/paging.py", "web/screens/board_steps.py",
     },
     "a method of a library's class, with the parameters that it has there": {
-        "board/folding.py", "process/coalescing_transport.py", "process/connection_limits.py", "redis/bus.py",
+        "board/folding.py", "process/coalescing_transport.py", "process/connection_limits.py",
+        "process/frame_limits.py", "redis/bus.py",
         "redis/pipe.py", "web/api/system.py", "web/driver_socket.py", "web/http/every_route.py",
     },
 }  # fmt: skip

@@ -46,12 +46,11 @@ class Viewer:
     of the deliveries and drivers, and the topics, of the others.
     """
 
-    __slots__ = ("_behind", "_chunks", "_closed", "_lost", "_size", "_something", "about", "board")
+    __slots__ = ("_chunks", "_closed", "_lost", "_size", "_something", "about", "board")
 
-    def __init__(self, about: Iterable[str], behind_bytes: int, *, board: bool) -> None:
+    def __init__(self, about: Iterable[str], *, board: bool) -> None:
         self.about = frozenset(about)
         self.board = board
-        self._behind = behind_bytes
         self._chunks: list[bytes] = []
         self._size = 0
         self._lost = False
@@ -62,7 +61,7 @@ class Viewer:
         """Send this after what lies ready; when that is too much already, forget it all and have them look again."""
         if self._lost:
             return
-        if self._size + len(chunk) > self._behind and self._chunks:
+        if self._size + len(chunk) > BEHIND_BYTES and self._chunks:
             RESYNCS.labels("slow").inc()
             self.lose()
             return
@@ -100,16 +99,7 @@ class Viewer:
 class Broadcast:
     """All viewers of a node. Messages are numbered from 1 within an epoch; a position is `<epoch>-<number>`."""
 
-    def __init__(
-        self,
-        *,
-        kept_messages: int = KEPT_MESSAGES,
-        kept_bytes: int = KEPT_BYTES,
-        behind_bytes: int = BEHIND_BYTES,
-    ) -> None:
-        self._kept_messages = kept_messages
-        self._kept_bytes = kept_bytes
-        self._behind_bytes = behind_bytes
+    def __init__(self) -> None:
         self._kept: deque[bytes] = deque()
         self._size = 0
         self._viewers: set[Viewer] = set()
@@ -139,7 +129,7 @@ class Broadcast:
         """A new viewer whose board has everything up to `after`: what they missed lies ready, or the word to look
         again. What they show beside the board may have changed meanwhile: that lies ready too.
         """
-        viewer = Viewer(about, self._behind_bytes, board=board)
+        viewer = Viewer(about, board=board)
         missed = self.since(after) if board else None
         if missed is None:
             RESYNCS.labels("unknown_position" if board else "page").inc()
@@ -178,7 +168,7 @@ class Broadcast:
         MESSAGES.inc()
         self._kept.append(message)
         self._size += len(message)
-        while len(self._kept) > self._kept_messages or (self._size > self._kept_bytes and len(self._kept) > 1):
+        while len(self._kept) > KEPT_MESSAGES or (self._size > KEPT_BYTES and len(self._kept) > 1):
             self._size -= len(self._kept.popleft())
         for viewer in self._viewers:
             if viewer.board:

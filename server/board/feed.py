@@ -8,18 +8,18 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Final, Literal
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import Histogram
 
 from server.board.broadcast import PADDING, Broadcast, Viewer, event
+from server.board.kept_rows import KeptRows, WholeBoard, yield_every
 from server.board.picture import Changes, Picture, Table
-from server.board.render import PREFIX, List, Renderer, Stats, partial_of, pulse
+from server.board.render import List, Renderer, Stats, pulse
 from server.board.stats import read_stats
 from server.board.tally import Tally
 from server.board.templates import milliseconds
@@ -31,7 +31,7 @@ from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads import board as reads
-from server.store.reads.board import WAITING, BoardDelivery, BoardDriver
+from server.store.reads.board import WAITING
 from server.store.reads.zone_numbers import read_numbers_now
 
 COALESCE_SECONDS: Final = 0.15
@@ -57,29 +57,14 @@ COMMENT_EVERY: Final = 3
 """A comment with every third pulse: every 15 s."""
 AFTER_FAILURE_SECONDS: Final = 0.5
 READY_SECONDS: Final = 5.0
-AT_ONCE: Final = 50
-"""Rows rendered before others get their turn, when all of them are."""
-
 REFRESH_TIME: Final = Histogram(
     "callboard_board_refresh_seconds",
     "How long a refresh of the board took: read, render, send",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
 STATUSES_OF: Final[dict[Literal["waiting", "active"], list[str]]] = {"waiting": [WAITING], "active": sorted(UNDER_WAY)}
-DELIVERY_LISTS: Final[tuple[List, ...]] = ("waiting", "offers", "active")
 
 log = structlog.get_logger(__name__)
-
-
-class WholeBoard(Struct, frozen=True):
-    """The whole board as of `position`: each table's rows in order, the alerts, the headline, the zones there are."""
-
-    position: str
-    rows: dict[List, str]
-    alerts: str
-    headline: str
-    cuts: dict[Table, str]
-    zones: list[str]
 
 
 class Feed:
@@ -94,9 +79,8 @@ class Feed:
         bus: Bus,
         alone: Callable[[], bool],
         renderer: Renderer,
-        broadcast: Broadcast | None = None,
     ) -> None:
-        self.broadcast = broadcast or Broadcast()
+        self.broadcast = Broadcast()
         self.renderer = renderer
         self._pool = pool
         self._policies = policies
@@ -104,9 +88,7 @@ class Feed:
         self._bus = bus
         self._alone = alone
         self._picture = Picture()
-        self._rows: dict[List, dict[str, str]] = {name: {} for name in PREFIX}
-        self._alerts = self._headline = ""
-        self._cuts: dict[Table, str] = {}
+        self._kept = KeptRows(renderer, self._picture)
         self._stats = Stats(0)
         self._numbers: dict[str, float] = {}
         self._numbers_due = 0.0
@@ -172,23 +154,7 @@ class Feed:
                 self._all_again = asyncio.get_running_loop().create_future()
                 self._something.set()
             await self._in_time(asyncio.shield(self._all_again))
-        picture, rows = self._picture, self._rows
-        order: dict[List, Iterable[str]] = {
-            "waiting": (d.id for d in picture.waiting()),
-            "offers": (d.id for d in picture.offered()),
-            "active": (d.id for d in picture.under_way()),
-            "drivers": (
-                d.id for d in sorted(picture.drivers.values(), key=lambda d: (d.id not in picture.gone, d.name, d.id))
-            ),
-        }
-        return WholeBoard(
-            self.broadcast.position,
-            {name: "\n".join(rows[name][key] for key in keys if key in rows[name]) for name, keys in order.items()},
-            self._alerts,
-            self._headline,
-            dict(self._cuts),
-            sorted(zone for zone in picture.zones() if zone),
-        )
+        return self._kept.whole(self.broadcast.position)
 
     async def beyond(self, zone: str, words: list[str]) -> dict[List, str]:
         """Rows of a zone (empty: of any) with all these words (lower case) that no table shows, because it is
@@ -201,7 +167,7 @@ class Feed:
         for table, statuses in STATUSES_OF.items():
             if cuts[table]:
                 rows = await reads.deliveries_beyond(self._pool, statuses, zone, words, list(picture.deliveries))
-                made[table] = "\n".join([self._delivery(row, 0)[table] for row in rows])
+                made[table] = "\n".join([self._kept.delivery(row, 0)[table] for row in rows])
         if cuts["drivers"]:
             drivers = await reads.drivers_beyond(self._pool, zone, words, list(picture.drivers))
             made["drivers"] = "\n".join([self.renderer.driver(driver, seen, None, 0) for driver, seen in drivers])
@@ -266,15 +232,7 @@ class Feed:
         self._picture.learn_all(deliveries, drivers)
         await self._mark_gone()
         self._changes = Changes()
-        for count, delivery in enumerate(list(self._picture.deliveries.values())):
-            self._keep(delivery.id, self._delivery(delivery, 0))
-            await _yield_every(count)
-        for count, driver in enumerate(list(self._picture.drivers.values())):
-            self._rows["drivers"][driver.id] = self._driver(driver, 0)
-            await _yield_every(count)
-        self._alerts = self.renderer.alerts(self._picture.alerts, 0)
-        self._headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
-        self._cuts = self._rendered_cuts()
+        await self._kept.render_all(self._stats)
         now = time.monotonic()
         self._read_at = started
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
@@ -287,7 +245,7 @@ class Feed:
     def _forget(self) -> None:
         self._ready.clear()
         self._picture = Picture()
-        self._rows = {name: {} for name in PREFIX}
+        self._kept = KeptRows(self.renderer, self._picture)
         self._deliveries.clear()
         self._drivers.clear()
         self._too_much = False
@@ -364,8 +322,7 @@ class Feed:
             touched, self._touched = self._touched, set()
             self.broadcast.touched(touched | topics)
             if self._is_due("forget", FORGET_SECONDS):
-                for driver_id in self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS):
-                    self._rows["drivers"].pop(driver_id, None)
+                self._kept.drop_drivers(self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS))
                 await self._count_anew()
             if changes:
                 REFRESH_TIME.observe(time.monotonic() - started)
@@ -391,10 +348,10 @@ class Feed:
         deliveries, drivers = await reads.counted(self._pool)
         for count, delivery in enumerate(deliveries):
             tally.delivery(delivery)
-            await _yield_every(count)
+            await yield_every(count)
         for count, driver in enumerate(drivers):
             tally.driver(driver)
-            await _yield_every(count)
+            await yield_every(count)
         self._picture.tally = tally
 
     async def _read_alerts(self) -> list[reads.AlertShown]:
@@ -445,68 +402,16 @@ class Feed:
 
     # What is sent.
 
-    def _delivery(self, delivery: BoardDelivery, rev: int) -> dict[List, str]:
-        return self.renderer.delivery(delivery, self._picture.gone_with(delivery), rev)
-
-    def _driver(self, driver: BoardDriver, rev: int) -> str:
-        picture = self._picture
-        return self.renderer.driver(driver, picture.seen.get(driver.id), picture.gone.get(driver.id), rev)
-
-    def _keep(self, delivery_id: str, made: dict[List, str]) -> list[List]:
-        """Keep these rows of a delivery; the tables it left."""
-        left: list[List] = []
-        for name in DELIVERY_LISTS:
-            if name in made:
-                self._rows[name][delivery_id] = made[name]
-            elif self._rows[name].pop(delivery_id, None) is not None:
-                left.append(name)
-        return left
-
     async def _publish(self, changes: Changes) -> None:
-        """Render what changed and send it as one message. Others get their turn in between: there may be much."""
-        rev = self.broadcast.number + 1
-        pieces: list[str] = []
+        """Render what changed and send it as one message."""
         if self._policy_version != self._policies.current.version:
             # Ages mean something else under another ladder.
             self._policy_version = self._policies.current.version
             known = {delivery.id for delivery in changes.deliveries}
             changes.deliveries += [d for d in self._picture.waiting() if d.id not in known]
-        for count, delivery in enumerate(itertools.chain(changes.over, changes.cut, changes.deliveries)):
-            await _yield_every(count)
-            shown = delivery.id in self._picture.deliveries
-            made = self._delivery(delivery, rev) if shown else {}
-            for left in self._keep(delivery.id, made):
-                target = f"#{PREFIX[left]}-{delivery.id}"
-                if left == "offers" or (not shown and delivery.status == WAITING):
-                    # The row names itself: a board that holds still has it apart from its table.
-                    pieces.append(
-                        partial_of(target, "delete", f'<tr id="{PREFIX[left]}-{delivery.id}" data-gone></tr>')
-                    )
-                else:
-                    pieces.append(partial_of(target, "outerMorph", self.renderer.over(delivery, rev, left)))
-            pieces += [partial_of(f"#{PREFIX[name]}-{delivery.id}", "outerMorph", row) for name, row in made.items()]
-        for count, driver in enumerate(changes.drivers):
-            await _yield_every(count)
-            row = self._driver(driver, rev)
-            self._rows["drivers"][driver.id] = row
-            pieces.append(partial_of(f"#v-{driver.id}", "outerMorph", row))
-        alerts = self.renderer.alerts(self._picture.alerts, 0)
-        if alerts != self._alerts:
-            self._alerts = alerts
-            pieces.append(partial_of("#alerts", "outerMorph", alerts))
-        headline = self.renderer.headline(self._picture.zones(), self._stats, 0)
-        if headline != self._headline:
-            self._headline = headline
-            pieces.append(partial_of("#headline", "outerMorph", headline))
-        for table, cut in self._rendered_cuts().items():
-            if cut != self._cuts[table]:
-                self._cuts[table] = cut
-                pieces.append(partial_of(f"#cut-{table}", "outerMorph", cut))
-        if pieces:
-            self.broadcast.publish("".join(pieces))
-
-    def _rendered_cuts(self) -> dict[Table, str]:
-        return {table: self.renderer.cut(table, *counts) for table, counts in self._picture.cuts().items()}
+        message = await self._kept.update(changes, self._stats, self.broadcast.number + 1)
+        if message:
+            self.broadcast.publish(message)
 
     async def pulse(self) -> None:
         """Every few seconds the clock, and how fresh what is shown is; now and then a comment."""
@@ -517,8 +422,3 @@ class Feed:
 
     def _pulse(self) -> bytes:
         return event(pulse(self._clock.now(), self._read_at), name="pulse")
-
-
-async def _yield_every(count: int) -> None:
-    if count % AT_ONCE == AT_ONCE - 1:
-        await asyncio.sleep(0)

@@ -7,7 +7,8 @@ uvloop writes every piece at once, and uvicorn writes a response's headers, its 
 import asyncio
 from typing import Any, Final
 
-from server.process.connection_limits import BoundedHttp, BoundedWebSocket
+from server.process.connection_limits import BoundedHttp
+from server.process.frame_limits import BoundedWebSocket
 
 LIMIT_BYTES: Final = 65_536
 """So much is written without waiting for the turn's end, so that a slow client is noticed."""

@@ -10,7 +10,7 @@ import pytest
 
 from server.ids import new_id
 from server.process import uvicorn_server
-from server.process.connection_limits import BoundedWebSocket
+from server.process.frame_limits import BoundedWebSocket
 from server.sockets.pings import Pings
 from server.sockets.receipts import Receipts
 from tests.conftest import StartNode

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from server.board import broadcast as broadcasting
 from server.board.broadcast import Broadcast, Viewer, event
 from tests.waiting import until
 
@@ -71,8 +72,9 @@ async def test_a_position_of_the_future_leads_to_a_resync() -> None:
     assert "event: resync" in await next_of(stream)
 
 
-async def test_what_is_too_long_ago_leads_to_a_resync() -> None:
-    broadcast = Broadcast(kept_messages=2)
+async def test_what_is_too_long_ago_leads_to_a_resync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcasting, "KEPT_MESSAGES", 2)
+    broadcast = Broadcast()
     start = broadcast.position
     for word in ("one", "two"):
         broadcast.publish(word)
@@ -81,8 +83,9 @@ async def test_what_is_too_long_ago_leads_to_a_resync() -> None:
     assert broadcast.since(start) is None
 
 
-async def test_memory_is_bounded_in_bytes_too() -> None:
-    broadcast = Broadcast(kept_bytes=1000)
+async def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcasting, "KEPT_BYTES", 1000)
+    broadcast = Broadcast()
     start = broadcast.position
     for _ in range(20):
         broadcast.publish("x" * 100)
@@ -90,8 +93,9 @@ async def test_memory_is_bounded_in_bytes_too() -> None:
     assert broadcast.since(f"{broadcast.epoch}-{broadcast.number - 2}") is not None
 
 
-async def test_a_slow_viewer_is_told_to_look_again_and_then_goes_on() -> None:
-    broadcast = Broadcast(behind_bytes=500)
+async def test_a_slow_viewer_is_told_to_look_again_and_then_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcasting, "BEHIND_BYTES", 500)
+    broadcast = Broadcast()
     slow, quick = broadcast.join(broadcast.position), broadcast.join(broadcast.position)
     stream = broadcast.stream(slow)
     for _ in range(10):
@@ -102,8 +106,9 @@ async def test_a_slow_viewer_is_told_to_look_again_and_then_goes_on() -> None:
     assert "data: after" in await next_of(stream)
 
 
-async def test_one_message_larger_than_the_bound_still_comes() -> None:
-    broadcast = Broadcast(behind_bytes=10)
+async def test_one_message_larger_than_the_bound_still_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcasting, "BEHIND_BYTES", 10)
+    broadcast = Broadcast()
     viewer = broadcast.join(broadcast.position)
     broadcast.publish("x" * 100)
     taken = await viewer.take()
@@ -142,7 +147,7 @@ async def test_closing_ends_every_stream_and_every_later_one() -> None:
 
 
 async def test_a_viewer_waits_until_there_is_something() -> None:
-    viewer = Viewer((), 100, board=True)
+    viewer = Viewer((), board=True)
     taking = asyncio.create_task(viewer.take())
     await asyncio.sleep(0)
     assert not taking.done()

@@ -9,6 +9,7 @@ from server.web.http.errors import INVALID, Problem
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 FIELDS_LIMIT: Final = 1000
+ADDRESS_TEXT_LIMIT: Final = 200
 
 
 class FormInvalid(Problem):
@@ -42,6 +43,13 @@ class Form:
 
 
 AnyForm = TypeVar("AnyForm", bound=Form)
+
+
+def address_text(request: Call, name: str) -> str:
+    """A parameter of the address, empty if it is missing: at most 200 characters, and without NUL, which PostgreSQL
+    cannot hold.
+    """
+    return request.query_params.get(name, "").replace("\0", "")[:ADDRESS_TEXT_LIMIT]
 
 
 def is_form(request: Call) -> bool:

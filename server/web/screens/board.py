@@ -18,12 +18,12 @@ from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
+from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
-TEXT_LIMIT: Final = 100
 ABOUT_LIMIT: Final = 200
 
 
@@ -63,8 +63,8 @@ async def beyond(request: Call) -> ASGIResponse:
     """Rows in a zone (`?zone=`), or with some words (`?q=`), that the tables do not show because there are so many:
     in a `tbody` for each table that is cut.
     """
-    zone = request.query_params.get("zone", "")[:TEXT_LIMIT].replace("\x00", "")
-    words = request.query_params.get("q", "")[:TEXT_LIMIT].replace("\x00", "").lower().split()
+    zone = address_text(request, "zone")
+    words = address_text(request, "q").lower().split()
     found = await feed_of(request).beyond(zone, words)
     html = "".join(f'<tbody data-list="{table}">{rows}</tbody>' for table, rows in found.items())
     return ASGIResponse(body=f"<table>{html}</table>".encode(), headers=NO_STORE, media_type=HTML)

@@ -26,6 +26,7 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
 from server.web.http.errors import not_found
+from server.web.http.forms import address_text
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
     DEFAULT_WINDOW,
@@ -40,7 +41,6 @@ from server.web.screens.shell import NO_STORE, page
 KEPT_SECONDS: Final = 10.0
 KEPT_LIMIT: Final = 50
 WAIT_SECONDS: Final = 30.0
-ZONE_LIMIT: Final = 200
 RESPONSE_TARGET_SECONDS: Final = RESPONSE_TARGET_MS / 1000
 Row = tuple[Cell, ...]
 
@@ -76,8 +76,7 @@ async def _read(node: Node, window: Window, zone: str | None) -> Insights:
 def _window_and_zone(request: Call) -> tuple[Window, str | None]:
     """The window and the zone in the address; what is not known there is as good as nothing."""
     window = WINDOWS.get(request.query_params.get("window", ""), WINDOWS[DEFAULT_WINDOW])
-    zone = request.query_params.get("zone", "").replace("\x00", "")[:ZONE_LIMIT]
-    return window, zone or None
+    return window, address_text(request, "zone") or None
 
 
 @get("/insights", guards=[VIEWERS])

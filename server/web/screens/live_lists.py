@@ -2,7 +2,7 @@
 and what is done on them works without a script too.
 """
 
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 from litestar.response.base import ASGIResponse
@@ -11,10 +11,9 @@ from server.dispatch.refusals import Refusal
 from server.texts.speech import said
 from server.web.http.caller import Call
 from server.web.http.errors import Problem, refused
+from server.web.http.forms import address_text
 from server.web.screens.board_answers import done, error_fragment, in_plain_words
 from server.web.screens.shell import flash, fragment, page, see_other
-
-TEXT_LIMIT: Final = 100
 
 
 async def live(
@@ -61,7 +60,7 @@ def in_words(problem: Problem) -> str:
 
 def chosen_of(request: Call, name: str, allowed: Any = None) -> str | None:
     """A parameter of the address, if it is one of those allowed; what nobody knows is as good as none."""
-    value = request.query_params.get(name, "")[:TEXT_LIMIT].replace("\x00", "")
+    value = address_text(request, name)
     return value if value and (allowed is None or value in allowed) else None
 
 

@@ -28,14 +28,13 @@ from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
-from server.web.http.forms import FormInvalid
+from server.web.http.forms import FormInvalid, address_text
 from server.web.screens.live_lists import acted, address, refused_here
 from server.web.screens.shell import NO_STORE, page
 
 ORDERS: Final = "/orders"
 PAGE: Final = 50
 SCHEDULED_SHOWN: Final = 20
-TEXT_LIMIT: Final = 200
 FIELDS: Final = ("q", "from", "to", "driver", "store", "zone", "status")
 DRIVERS_LISTED: Final = 500
 """So many drivers, the newest first, can be chosen."""
@@ -185,7 +184,7 @@ async def _choices(request: Call, chosen: str) -> list[tuple[str, str]]:
 
 
 def _chosen(request: Call) -> dict[str, str]:
-    return {name: request.query_params.get(name, "").replace("\x00", "")[:TEXT_LIMIT].strip() for name in FIELDS}
+    return {name: address_text(request, name).strip() for name in FIELDS}
 
 
 def _given(chosen: dict[str, str]) -> dict[str, object]:

@@ -20,7 +20,7 @@ from server.web.api.zones import described
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import Problem, invalid_field
-from server.web.http.forms import Form, read_form
+from server.web.http.forms import Form, address_text, read_form
 from server.web.screens.shell import flash, page, see_other
 from server.web.screens.users import form_problem
 
@@ -31,7 +31,7 @@ FIELDS: Final = ("key", "name", "helped_by", "shape")
 @get("/zones", guards=[VIEWERS])
 async def zones(request: Call) -> ASGIResponse:
     """All zones, and the form for one: `?zone=` fills it in."""
-    key = request.query_params.get("zone", "").replace("\x00", "")
+    key = address_text(request, "zone")
     zone = node_of(request).zones.current.find(key)
     filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": key[:64]}
     return await _zones(request, filled=filled)
