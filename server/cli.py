@@ -399,7 +399,7 @@ def prune(dry_run: bool) -> None:
     from server.object_store.s3 import ObjectStore, ObjectStoreAway
     from server.process.startup import database, with_servers
     from server.store.engine import DATABASE_ERRORS
-    from server.store.jobs.privacy import erase_due, would_be_erased
+    from server.store.jobs.erasing import erase_due, would_be_erased
     from server.store.jobs.proof_objects import remove_due
     from server.store.jobs.retention import prune as remove
     from server.store.jobs.retention import would_go

@@ -2,9 +2,13 @@
 
 import re
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from uuid_utils import uuid7
+
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+"""Before every id."""
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 

@@ -46,8 +46,8 @@ from server.sockets.receipts import Receipts
 from server.sockets.revocations import Revocations
 from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
+from server.store.jobs.erasing import Eraser
 from server.store.jobs.insight_days import InsightDays
-from server.store.jobs.privacy import Eraser
 from server.store.jobs.proof_objects import ProofObjects
 from server.store.jobs.retention import Pruner
 from server.store.jobs.search_rows import SearchRows

@@ -20,12 +20,13 @@ from server.contract.commit import Committed
 from server.current_policy import Policies
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.planning.nearby import Nearby, distances
+from server.ids import FIRST_ID
 from server.lease import Lease
 from server.redis.hints import FleetHint
 from server.sockets.positions import Positions
 from server.store.clock import DatabaseTime
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.reads.fleet import FIRST_ID, drivers_at_work, read_drivers
+from server.store.reads.fleet import drivers_at_work, read_drivers
 from server.tasks import wait_until_set
 
 SLICE: Final = 200

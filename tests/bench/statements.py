@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.risks import WORST_FIRST
+from server.ids import FIRST_ID
 from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
@@ -135,7 +136,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "deadlines", due.DUE, (2.0, 2_000, [1, 2, 3], [300.0, 900.0, 1800.0], 45.0, 90.0, 300.0, 120.0, 600.0, 360.0)
     yield "matcher: waiting", waiting.WAITING, (500,)
     yield "matcher: among", waiting.DISPATCHABLE_AMONG, (*fresh, s.drivers)
-    yield "matcher: drivers at work", fleet.SLICE, (fleet.FIRST_ID, 200)
+    yield "matcher: drivers at work", fleet.SLICE, (FIRST_ID, 200)
     yield "search on request: everybody at work", waiting.AT_WORK, fresh
     yield "search on request: nearest", waiting.NEAREST, ("north", 52.45, 52.55, 13.3, 13.5, 52.5, 13.4, 50)
     yield "matcher: deliveries", rows.READ, (s.deliveries, s.drivers)

@@ -14,10 +14,10 @@ from server.dispatch.offers import dispatchable
 from server.dispatch.planning.nearby import Nearby
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import haversine_km
-from server.ids import new_id
+from server.ids import FIRST_ID, new_id
 from server.store.clock import SAMPLES, DatabaseTime
 from server.store.engine import Database
-from server.store.reads.fleet import FIRST_ID, drivers_at_work
+from server.store.reads.fleet import drivers_at_work
 from server.store.reads.waiting import all_at_work, box_around, dispatchable_among
 from server.store.rows import read_rows
 

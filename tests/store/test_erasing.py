@@ -9,7 +9,7 @@ import pytest
 
 from server.settings import Settings
 from server.store.engine import Database
-from server.store.jobs.privacy import BATCH, DUE, erase_due, would_be_erased
+from server.store.jobs.erasing import BATCH, DUE, erase_due, would_be_erased
 from tests.bench.history import make_history
 
 DAY = timedelta(days=1)
@@ -32,8 +32,8 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Without rests between batches."""
-    monkeypatch.setattr("server.store.jobs.privacy.REST_SECONDS", 0.0)
-    monkeypatch.setattr("server.store.jobs.privacy.REST_FACTOR", 0.0)
+    monkeypatch.setattr("server.store.jobs.erasing.REST_SECONDS", 0.0)
+    monkeypatch.setattr("server.store.jobs.erasing.REST_FACTOR", 0.0)
     return settings.with_changes(keep_personal_days=5)
 
 

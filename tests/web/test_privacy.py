@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from server.store.jobs.privacy import Eraser, erase_due
+from server.store.jobs.erasing import Eraser, erase_due
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
 from tests.web.conftest import DROPOFF, Check, Site

@@ -1,49 +1,51 @@
-"""Privacy: erases the personal data of finished deliveries, in small batches.
+"""Erasing: which deliveries lose their personal data, and when. It runs in small batches.
 
-Rows, ids, times, states and money are kept. `erase` lists everything that is written. It locks deliveries like a
-command does, and skips those that a command has locked. The next run finds by an index what a run left.
+A delivery is due a set time after its end, or once it is finished if an admin requested it (`erasures`). It is locked
+as a command does; one that a command has locked is skipped. The next run finds by an index what a run left.
 
 Messages between dispatch and a driver are erased with the deliveries that the driver had then, by a phone that is in
 them, and in any case a set time after they were written.
-
-A delivery is due a set time after its end, or once it is finished if an admin requested it (`erasures`).
 """
 
 import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 import prometheus_client as p
 import structlog
 from msgspec import Struct
 
-from server.contract.personal import CODE, DECIMALS, phones_in, without_people
+from server.contract.personal import phones_in
 from server.dispatch.model import ERASED
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Connection, Pool
 from server.store.engine import DATABASE_ERRORS, Database
+from server.store.jobs.personal_data import (
+    EVENTS,
+    MESSAGES,
+    SEARCH_SECONDS,
+    STATEMENT_SECONDS,
+    WEBHOOKS,
+    decode,
+    erase,
+    erase_chat,
+    id_ranges,
+)
 from server.tasks import repeat_with_lease
 
 BATCH: Final = 50
 """Deliveries in one transaction, each with about 20 events."""
 CHAT_BATCH: Final = 500
 """Messages in one transaction."""
-STATEMENT_SECONDS: Final = 5.0
-SEARCH_SECONDS: Final = 60
 REST_SECONDS: Final = 0.05
 REST_FACTOR: Final = 4.0
 """The pause after a batch, as a multiple of its time."""
 EVERY_SECONDS: Final = 60.0
-BEFORE: Final = timedelta(seconds=1)
-AFTER: Final = timedelta(minutes=2)
-"""How much later than its event a webhook message can be created: both are written in one transaction."""
-
 _OVER: Final = "d.status IN ('DELIVERED', 'CANCELLED', 'FAILED', 'RETURNED')"
 _LEFT: Final = f"{_OVER} AND d.fingerprint <> '{ERASED}'"
 """The condition of the index."""
@@ -60,9 +62,6 @@ COUNT: Final = f"SELECT count(*) FROM deliveries d WHERE {_DUE}"  # noqa: S608
 REQUESTED: Final = f"""
 SELECT d.id::text FROM erasures e JOIN deliveries d ON d.id = e.delivery_id
 WHERE {_OVER} AND ($1::uuid[] IS NULL OR d.id = ANY ($1)) ORDER BY d.id LIMIT {BATCH} {_LOCK}"""  # noqa: S608
-DONE: Final = """
-DELETE FROM erasures e WHERE e.delivery_id = ANY ($1::uuid[])
-    OR NOT EXISTS (SELECT FROM deliveries d WHERE d.id = e.delivery_id)"""
 
 
 def phone_digits(text: str) -> str:
@@ -96,128 +95,14 @@ SELECT id, clock_timestamp(), $2 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NO
 LATER: Final = "SELECT count(*) FROM erasures WHERE delivery_id = ANY ($1::uuid[])"
 
 
-def _typed(column: str) -> str:
-    return f"CASE WHEN {column} ~ '{CODE}' THEN {column} WHEN {column} IS NOT NULL THEN '{ERASED}' END"
-
-
-def _blurred(column: str) -> str:
-    return f"{column} = round({column}::numeric, {DECIMALS})::float8"
-
-
-# What is written; $1 are the deliveries.
-_PLACES: Final = ", ".join(
-    [f"{end}_{part} = NULL" for end in ("pickup", "dropoff") for part in ("address", "name", "phone", "notes")]
-    + [_blurred(f"{end}_{part}") for end in ("pickup", "dropoff") for part in ("lat", "lon")]
-)
-DELIVERIES: Final = f"""
-UPDATE deliveries SET {_PLACES}, notes = NULL, fingerprint = '{ERASED}',
-    posted = posted - ARRAY['pickup', 'dropoff', 'notes', 'pin'] WHERE id = ANY ($1::uuid[])"""  # noqa: S608
-_WAITS: Final = """
-UPDATE unassigned_orders SET acknowledgement_note = NULL
-WHERE delivery_id = ANY ($1::uuid[]) AND acknowledgement_note IS NOT NULL"""
-_ASSIGNMENTS: Final = f"""
-UPDATE assignments SET end_note = NULL, end_reason = {_typed("end_reason")}
-WHERE delivery_id = ANY ($1::uuid[]) AND (end_note IS NOT NULL OR end_reason IS NOT NULL)"""  # noqa: S608
-_OFFERS: Final = f"""
-UPDATE driver_offers SET closing_reason = {_typed("closing_reason")}, rejection_reason = {_typed("rejection_reason")}
-WHERE delivery_id = ANY ($1::uuid[]) AND closing_reason IS NOT NULL"""  # noqa: S608
-# The reason comes last, after a colon. If the store was renamed meanwhile, the whole text goes.
-_NOTICES: Final = """
-UPDATE stream_notices n SET text = CASE WHEN strpos(n.text, o.named) > 0
-    THEN left(n.text, strpos(n.text, o.named) + length(o.named) - 1)
-         || rtrim(split_part(substr(n.text, strpos(n.text, o.named) + length(o.named)), ':', 1), '.') || '.'
-    ELSE 'Erased.' END
-FROM (SELECT id, seller_order_id || ' of ' || store_name AS named FROM deliveries WHERE id = ANY ($1::uuid[])) AS o
-WHERE n.delivery_id = o.id"""
-_PROOFS: Final = "DELETE FROM proofs WHERE delivery_id = ANY ($1::uuid[])"
-PLAIN: Final = (_PROOFS, _WAITS, _ASSIGNMENTS, _OFFERS, _NOTICES)
-
-
-class Documents(Struct, frozen=True):
-    """JSON of the deliveries that is rewritten if it has personal data.
-
-    `read` returns a key and the document, maybe more columns; `write` takes the keys ($1) and the documents ($2) as
-    texts. `called` is their name in the counts.
-    """
-
-    called: str
-    read: str
-    write: str
-
-
-def _documents(called: str, table: str, column: str, where: str, key: str = "uuid") -> Documents:
-    return Documents(
-        called,
-        f"SELECT t.id::text, t.{column}::text FROM {table} t WHERE {where} AND t.{column} IS NOT NULL",  # noqa: S608
-        f"UPDATE {table} t SET {column} = u.document::jsonb"  # noqa: S608
-        f" FROM unnest($1::text[]::{key}[], $2::text[]) AS u (id, document) WHERE t.id = u.id",
-    )
-
-
-OF_DELIVERIES: Final = (
-    _documents("deliveries", "deliveries", "details", "t.id = ANY ($1::uuid[])"),
-    _documents("offers", "driver_offers", "offer_payload", "t.delivery_id = ANY ($1::uuid[])"),
-    _documents("assignments", "assignments", "details", "t.delivery_id = ANY ($1::uuid[])"),
-)
-# Their key is (xid, id).
-EVENTS: Final = Documents(
-    "events",
-    "SELECT t.xid::text || ' ' || t.id, t.data::text, t.at FROM events t WHERE t.delivery_id = ANY ($1::uuid[])",
-    """UPDATE events t SET data = u.document::jsonb
-       FROM (SELECT split_part(key, ' ', 1)::xid8 AS xid, split_part(key, ' ', 2)::bigint AS id, document
-             FROM unnest($1::text[], $2::text[]) AS n (key, document)) AS u
-       WHERE t.xid = u.xid AND t.id = u.id""",
-)
-# By ids from the time of each event ($2 from, $3 to): there is no index on the delivery.
-WEBHOOKS: Final = Documents(
-    "webhooks",
-    """SELECT w.id::text, w.body FROM unnest($2::text[]::uuid[], $3::text[]::uuid[]) AS s (since, until)
-       CROSS JOIN LATERAL (SELECT id, body FROM webhook_deliveries
-                           WHERE id >= s.since AND id < s.until AND key = ANY ($1::text[])) AS w""",
-    """UPDATE webhook_deliveries t SET body = u.document
-       FROM unnest($1::text[]::uuid[], $2::text[]) AS u (id, document) WHERE t.id = u.id""",
-)
-# In the streams of drivers with an offer or an assignment; $2 are patterns with the ids.
-MESSAGES: Final = Documents(
-    "messages",
-    """SELECT m.driver_id::text || ' ' || m.seq, m.body
-       FROM (SELECT driver_id FROM driver_offers WHERE delivery_id = ANY ($1::uuid[])
-             UNION SELECT driver_id FROM assignments WHERE delivery_id = ANY ($1::uuid[])) AS who
-       JOIN driver_messages m ON m.driver_id = who.driver_id
-       WHERE m.created_at >= (SELECT min(created_at) FROM deliveries WHERE id = ANY ($1::uuid[]))
-         AND m.body LIKE ANY ($2::text[])""",
-    """UPDATE driver_messages t SET body = u.document
-       FROM (SELECT split_part(key, ' ', 1)::uuid AS driver_id, split_part(key, ' ', 2)::bigint AS seq, document
-             FROM unnest($1::text[], $2::text[]) AS n (key, document)) AS u
-       WHERE t.driver_id = u.driver_id AND t.seq = u.seq""",
-)
-
-# Messages between dispatch and a driver, while the driver had one of the deliveries, and shortly after.
-CHAT_ABOUT: Final = """
-SELECT c.id::text FROM assignments a JOIN chat_messages c ON c.driver_id = a.driver_id
-    AND c.at BETWEEN a.created_at AND coalesce(a.ended_at, a.completed_at, clock_timestamp()) + interval '1 hour'
-WHERE a.delivery_id = ANY ($1::uuid[]) AND c.text IS NOT NULL"""
 CHAT_WITH_PHONE: Final = f"""
 SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND strpos({_digits("text")}, $1) > 0"""  # noqa: S608
 CHAT_DUE: Final = (
     f"SELECT id::text FROM chat_messages WHERE text IS NOT NULL AND at <= $1 ORDER BY at LIMIT {CHAT_BATCH}"  # noqa: S608
 )
-CHAT: Final = "UPDATE chat_messages SET text = NULL WHERE id = ANY ($1::uuid[])"
-# Also in the streams of their drivers.
-CHAT_STREAMS: Final = Documents(
-    "messages",
-    """SELECT m.driver_id::text || ' ' || m.seq, m.body
-       FROM chat_messages c JOIN driver_messages m ON m.driver_id = c.driver_id
-       WHERE c.id = ANY ($1::uuid[]) AND NOT c.by_driver
-         AND m.created_at >= c.at - interval '1 minute' AND m.body LIKE '%' || c.id || '%'""",
-    MESSAGES.write,
-)
-
 ERASED_DELIVERIES: Final = p.Counter("callboard_erased_deliveries", "Deliveries whose personal data was erased")
 FAILED: Final = p.Counter("callboard_erase_failures", "Runs of erasing that ended with an error")
 
-_decode: Final = msgspec.json.Decoder().decode
-_encode: Final = msgspec.json.Encoder().encode
 log = structlog.get_logger(__name__)
 
 
@@ -226,69 +111,6 @@ class Erased(Struct, frozen=True):
 
     rows: Counter[str]
     later: int = 0
-
-
-async def erase(connection: Connection, ids: Sequence[str], *, streams: bool) -> Counter[str]:
-    """Erase the personal data of these deliveries, which the caller's transaction has locked.
-
-    Returns the number of rows changed. `streams`: whether there may still be messages to drivers about them.
-    """
-    rows: Counter[str] = Counter(deliveries=len(ids))
-    for documents in OF_DELIVERIES:
-        await _rewrite(connection, documents, rows, ids)
-    rows["deliveries"] = len(ids)
-    events = await _rewrite(connection, EVENTS, rows, ids)
-    since, until = _spans(event[2] for event in events)
-    await _rewrite(connection, WEBHOOKS, rows, ids, since, until)
-    if streams:
-        await _rewrite(connection, MESSAGES, rows, ids, [f"%{delivery}%" for delivery in ids])
-    await _erase_chat(connection, rows, CHAT_ABOUT, ids)
-    for statement in (*PLAIN, DELIVERIES, DONE):
-        await connection.execute(statement, ids, timeout=STATEMENT_SECONDS)
-    return rows
-
-
-async def _erase_chat(connection: Connection, rows: Counter[str], which: str, of: Any) -> int:
-    """Erase the texts of messages between dispatch and drivers, in the caller's transaction. Returns how many."""
-    ids = [row[0] for row in await connection.fetch(which, of, timeout=SEARCH_SECONDS)]
-    if ids:
-        await _rewrite(connection, CHAT_STREAMS, rows, ids)
-        await connection.execute(CHAT, ids, timeout=STATEMENT_SECONDS)
-        rows["texts"] += len(ids)
-    return len(ids)
-
-
-async def _rewrite(connection: Connection, documents: Documents, rows: Counter[str], *args: Any) -> list[Any]:
-    """Rewrite documents with personal data. Returns all that were read."""
-    read = await connection.fetch(documents.read, *args, timeout=STATEMENT_SECONDS)
-    keys, bodies = [], []
-    for row in read:
-        before = _decode(row[1])
-        after = without_people(before)
-        if after != before:
-            keys.append(row[0])
-            bodies.append(_encode(after).decode())
-    if keys:
-        await connection.execute(documents.write, keys, bodies, timeout=STATEMENT_SECONDS)
-    rows[documents.called] += len(keys)
-    return read
-
-
-def _spans(moments: Iterable[datetime]) -> tuple[list[str], list[str]]:
-    """The ranges of ids around these times (from, to), without overlaps."""
-    spans: list[list[datetime]] = []
-    for at in sorted(moments):
-        if spans and at - BEFORE <= spans[-1][1]:
-            spans[-1][1] = at + AFTER
-        else:
-            spans.append([at - BEFORE, at + AFTER])
-    return [_id_at(since) for since, _ in spans], [_id_at(until) for _, until in spans]
-
-
-def _id_at(at: datetime) -> str:
-    """The lowest id of this time."""
-    head = f"{max(0, int(at.timestamp() * 1000)):012x}"
-    return f"{head[:8]}-{head[8:]}-0000-0000-000000000000"
 
 
 async def _batch(connection: Connection, which: str, of: Any, *, streams: bool) -> Counter[str]:
@@ -332,7 +154,7 @@ async def erase_due(
         full = True
         while full and go_on():
             async with connection.transaction():
-                full = await _erase_chat(connection, rows, CHAT_DUE, now - kept) == CHAT_BATCH
+                full = await erase_chat(connection, rows, CHAT_DUE, now - kept) == CHAT_BATCH
     finally:
         await connection.close()
     return rows
@@ -362,7 +184,7 @@ async def erase_person(database: Database, phone: str, requested_by: str | None)
         await _erase_requested(connection, others, requested_by, rows)
         ids += others
         async with connection.transaction():
-            await _erase_chat(connection, rows, CHAT_WITH_PHONE, digits)
+            await erase_chat(connection, rows, CHAT_WITH_PHONE, digits)
         later = await connection.fetchval(LATER, ids, timeout=STATEMENT_SECONDS)
     finally:
         await connection.close()
@@ -384,12 +206,12 @@ async def _changed_with(connection: Connection, digits: str, known: Collection[s
     for start in range(0, len(changed), BATCH):
         ids = changed[start : start + BATCH]
         events = await connection.fetch(EVENTS.read, ids, timeout=STATEMENT_SECONDS)
-        since, until = _spans(event[2] for event in events)
+        since, until = id_ranges(event[2] for event in events)
         sent = await connection.fetch(WEBHOOKS.read, ids, since, until, timeout=STATEMENT_SECONDS)
         sent += await connection.fetch(
             MESSAGES.read, ids, [f"%{delivery}%" for delivery in ids], timeout=STATEMENT_SECONDS
         )
-        bodies = [row[1] for row in sent if any(phone_digits(phone) == digits for phone in phones_in(_decode(row[1])))]
+        bodies = [row[1] for row in sent if any(phone_digits(phone) == digits for phone in phones_in(decode(row[1])))]
         found += [delivery for delivery in ids if any(delivery in body for body in bodies)]
     return found
 

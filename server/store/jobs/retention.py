@@ -15,6 +15,7 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
+from server.ids import FIRST_ID, first_id_at
 from server.settings import Settings
 from server.store.clock import time_at
 from server.store.connections import Queries
@@ -40,7 +41,6 @@ EVERY_SECONDS: Final = 3600.0
 AGAIN_SECONDS: Final = 300.0
 """After a run that an error or the loss of the lease cut short."""
 
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 SLACK: Final = timedelta(days=1)
 """How far the clocks that created ids may have been wrong. The row's own time is checked too."""
 
@@ -279,9 +279,7 @@ async def would_go(database: Database, settings: Settings, *, now: datetime | No
 
 def id_above(at: datetime) -> str:
     """An id above all that were made until then, or a day later by a clock that was wrong."""
-    milliseconds = max(0, int((at + SLACK).timestamp() * 1000))
-    head = f"{milliseconds:012x}"
-    return f"{head[:8]}-{head[8:]}-7000-8000-000000000000"
+    return first_id_at(at + SLACK)
 
 
 class Pruner:

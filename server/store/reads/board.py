@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.dispatch.model import UNDER_WAY, Alert
+from server.ids import FIRST_ID
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import ALERT_COLUMNS
@@ -17,7 +18,6 @@ Offers in these rows, and orders whose driver is gone, are always included. Ever
 """
 WAITING: Final = "READY"
 COUNTED_AT_ONCE: Final = 5_000
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 BEYOND_LIMIT: Final = 200
 """Rows found beyond those shown."""
 OFF_SHIFT_HOURS: Final = 12

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from msgspec import Raw, Struct
 
 from server.dispatch.model import ERASED, Actor, Delivery, DeliveryStatus, Unassigned
-from server.ids import first_id_at
+from server.ids import FIRST_ID, first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import NEAREST, nearest_of
@@ -42,9 +42,9 @@ TIMELINE: Final = """
 SELECT id, at, type, actor_type, actor_id, driver_id, offer_id, assignment_id, data
 FROM events WHERE delivery_id = $1 AND id > $2 ORDER BY id LIMIT $3"""
 
-SEARCHABLE: Final = """
+SEARCHABLE: Final = f"""
 coalesce((SELECT delivery_id FROM delivery_search ORDER BY delivery_id DESC LIMIT 1),
-         '00000000-0000-0000-0000-000000000000')"""
+         '{FIRST_ID}')"""  # noqa: S608
 """The newest delivery with a row in `delivery_search`; later ones have none yet."""
 ALWAYS: Final = object()
 

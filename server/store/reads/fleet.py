@@ -7,8 +7,6 @@ from server.store.connections import Pool
 from server.store.rows import DRIVER_COLUMNS, drivers_of, read_rows
 
 QUERY_TIMEOUT_SECONDS: Final = 5.0
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
-"""Before every id."""
 
 SLICE: Final = f"""
 SELECT json_agg(json_build_array({DRIVER_COLUMNS},

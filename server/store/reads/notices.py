@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 from msgspec import Struct
 
 from server.contract.notices import Severity
+from server.ids import first_id_at
 from server.store.connections import Pool
 from server.store.query import fetch
 from server.store.queues.stream_notices import LONGEST_HOURS
@@ -222,12 +223,6 @@ class NoticePage(Struct, frozen=True):
     next: NoticePosition | None
 
 
-def _lowest_id(at: datetime) -> str:
-    """The lowest UUIDv7 of this instant."""
-    digits = f"{max(0, int((at - UUID7_SKEW).timestamp() * 1000)):012x}"
-    return f"{digits[:8]}-{digits[8:]}-0000-0000-000000000000"
-
-
 def _may_have(source: Source, wanted: NoticeFilter) -> bool:
     if TO[source] == ("driver",) and wanted.alert_id is not None:
         return False
@@ -259,7 +254,7 @@ def _chosen(source: Source, wanted: NoticeFilter, after: NoticeKey | None) -> tu
     if wanted.since is not None:
         put("s.at >= {}", wanted.since)
         if by_id:
-            put("s.id >= {}", _lowest_id(wanted.since))
+            put("s.id >= {}", first_id_at(wanted.since - UUID7_SKEW))
     if after is not None:
         put("s.id < {}", after[1]) if by_id else put("(s.at, s.id) < ({}, {})", *after)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""

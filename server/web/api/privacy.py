@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 from litestar.response.base import ASGIResponse
 
-from server.store.jobs.privacy import erase_person
+from server.store.jobs.erasing import erase_person
 from server.store.jobs.proof_objects import remove_now
 from server.store.proofs import count_objects
 from server.store.query import database_errors

@@ -18,7 +18,7 @@ from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
 from server.ids import canonical, new_id
 from server.settings import time_zone_of
-from server.store.jobs.privacy import phone_digits
+from server.store.jobs.erasing import phone_digits
 from server.store.query import database_errors
 from server.store.reads.deliveries import DeliveryFilter, find_deliveries, read_delivery, read_stores
 from server.texts.speech import later, said
