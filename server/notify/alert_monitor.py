@@ -20,7 +20,7 @@ from server.lease import Lease
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.query import DatabaseAway
-from server.store.queues.webhooks import read_backlog
+from server.store.queues.webhook_queue import read_backlog
 from server.store.reads.zone_numbers import OpenAlert, ZoneNumbersRow, read_open_alert_keys, read_zone_numbers
 from server.tasks import wait_until_set
 from server.write.executor import Executor

@@ -25,7 +25,7 @@ from server.notify.call_rounds import Calls
 from server.notify.sender import Result, Sender
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.queues.webhooks import (
+from server.store.queues.webhook_queue import (
     Attempt,
     ClaimedLine,
     DueMessage,

@@ -14,7 +14,7 @@ from server.notify.webhook_outbox import Outbox, webhook_body, webhook_headers
 from server.store.connections import Pool
 from server.store.query import database_errors
 from server.store.queues.webhook_log import TEST, keep_test, to_test
-from server.store.queues.webhooks import Attempt
+from server.store.queues.webhook_queue import Attempt
 
 
 async def try_out(pool: Pool, outbox: Outbox, webhook_id: str, actor: Actor) -> str | None:

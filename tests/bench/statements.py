@@ -11,7 +11,7 @@ from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
-from server.store.queues import ops_notices, stream_notices, webhook_log, webhooks
+from server.store.queues import ops_notices, stream_notices, webhook_log, webhook_queue
 from server.store.reads import (
     alerts_and_tickets,
     at_risk,
@@ -147,8 +147,8 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "socket: rows after", streams.AFTER, (s.drivers, [2**40] * len(s.drivers))
     yield "socket: notices not received", stream_notices.UNHEARD, (NOBODY,)
     yield "socket: offers that end", ending_offers.ENDING, (NOBODY, 5.0)
-    yield "outbox: claim", webhooks.CLAIM, ("bench", 128, [], [], [], [], [])
-    yield "outbox: backlog", webhooks.BACKLOG, ()
+    yield "outbox: claim", webhook_queue.CLAIM, ("bench", 128, [], [], [], [], [])
+    yield "outbox: backlog", webhook_queue.BACKLOG, ()
     yield "notices: claim", ops_notices.CLAIM, (20, "board", 30.0)
     yield from _screens(s, day)
     yield "start: events from elsewhere", _FROM_ELSEWHERE, ()

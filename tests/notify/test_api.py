@@ -6,7 +6,7 @@ import pytest
 
 from server.contract.webhook_events import EVERYTHING, TYPES
 from server.ids import new_id
-from server.store.queues.webhooks import WEBHOOKS_LIMIT
+from server.store.webhooks import WEBHOOKS_LIMIT
 from server.web.api.schemas import EventType
 from tests.notify.conftest import Receiver, a_webhook, log_of
 from tests.waiting import until

@@ -13,7 +13,7 @@ from server.notify import webhook_outbox as module
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import PER_WEBHOOK, Outbox
 from server.store.engine import Database
-from server.store.queues.webhooks import record
+from server.store.queues.webhook_queue import record
 from tests.notify.conftest import Heard, Receiver, listening
 from tests.waiting import until
 

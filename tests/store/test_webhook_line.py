@@ -13,7 +13,7 @@ import pytest
 
 from server.ids import new_id
 from server.store.engine import Database
-from server.store.queues.webhooks import (
+from server.store.queues.webhook_queue import (
     CLAIM,
     GROUP,
     RECORD,

@@ -8,7 +8,7 @@ import pytest
 from server.dispatch.chat import UNSEEN_LIMIT
 from server.dispatch.driver_actions import PROOF_LIMIT
 from server.ids import new_id
-from server.store.queues.webhooks import WEBHOOKS_LIMIT
+from server.store.webhooks import WEBHOOKS_LIMIT
 from server.web.api.routes import API
 from server.web.http.every_route import handlers_in
 from tests.test_images import an_image

@@ -7,7 +7,7 @@ import pytest
 from server.contract.webhook_events import EVERYTHING, TYPES
 from server.ids import new_id
 from server.store.queues.webhook_log import Attempted
-from server.store.queues.webhooks import WEBHOOKS_LIMIT
+from server.store.webhooks import WEBHOOKS_LIMIT
 from server.web.screens.webhooks import BAR_TALLEST, GROUPS, bars
 from tests.builders import NOW
 from tests.web.conftest import Site

@@ -10,9 +10,10 @@ from msgspec import Struct
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
-from server.store.queues.webhooks import OPEN, Attempt, DueMessage, WebhookRow
+from server.store.queues.webhook_queue import Attempt, DueMessage
 from server.store.tables import Webhook
 from server.store.typed import is_there
+from server.store.webhooks import OPEN, WebhookRow
 
 TEST: Final = "webhook.test"
 """The type of a test message: one attempt, without waiting."""

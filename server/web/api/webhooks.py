@@ -10,8 +10,8 @@ from litestar.response.base import ASGIResponse
 
 from server.ids import new_id
 from server.notify.addresses import mistake_in
+from server.store import webhooks as store
 from server.store.queues import webhook_log
-from server.store.queues import webhooks as store
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a

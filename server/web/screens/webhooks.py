@@ -22,7 +22,7 @@ from server.store.queues.webhook_log import (
     read_messages,
     read_webhook_status,
 )
-from server.store.queues.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
+from server.store.webhooks import TWO_SECRETS_HOURS, WEBHOOKS_LIMIT
 from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM

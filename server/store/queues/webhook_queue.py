@@ -1,4 +1,4 @@
-"""Webhooks and their queue of messages: event types, due messages, results. One statement each."""
+"""The queue of webhook messages: what is due, and what became of it. One statement each."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,8 @@ from msgspec import Struct
 from server.contract.webhook_events import RETRY_HOURS
 from server.store.connections import Connection, Pool
 from server.store.query import fetch_one
-from server.store.tables import Webhook
-from server.store.typed import ask, newest
+from server.store.webhooks import OPEN
 
-WEBHOOKS_LIMIT: Final = 50
-"""The limit of webhooks; each has its own connections."""
-TWO_SECRETS_HOURS: Final = 24
-"""How long after a rotation messages are signed with the old secret too."""
 OUTBOX_TIMEOUT_SECONDS: Final = 5.0
 SENDER_SECONDS: Final = 8.0
 """How long a node is the only sender of a webhook."""
@@ -24,36 +19,10 @@ GROUP: Final = 8
 """The limit of messages of one key that are claimed at once."""
 HASTENED: Final = 500
 
-OPEN: Final = "delivered_at IS NULL AND parked_at IS NULL"
 STILL_OPEN: Final = "coalesce(delivered_at, parked_at) IS NULL"
-"""The same, where rows are found by id: a plan made while the line was short could otherwise read all of it instead."""
-
-_COLUMNS: Final = (
-    Webhook.id, Webhook.url, Webhook.events, Webhook.active, Webhook.created_by, Webhook.created_at,
-    Webhook.previous_secret_until,
-)  # fmt: skip
-_WEBHOOK: Final = ", ".join(column._meta.db_column_name for column in _COLUMNS)
-ADD: Final = f"""
-INSERT INTO webhooks (id, url, events, secret, active, created_by)
-SELECT $1, $2, $3, $4, true, $5
-WHERE (SELECT count(*) FROM webhooks WHERE deleted_at IS NULL) < {WEBHOOKS_LIMIT}
-RETURNING {_WEBHOOK}"""  # noqa: S608
-CHANGE: Final = f"""
-UPDATE webhooks SET url = coalesce($2, url), events = coalesce($3, events), active = coalesce($4, active)
-WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
-# Waiting messages are parked and never sent.
-REMOVE: Final = f"""
-WITH gone AS (
-    UPDATE webhooks SET active = false, deleted_at = clock_timestamp() WHERE id = $1 AND deleted_at IS NULL
-    RETURNING id),
-parked AS (
-    UPDATE webhook_deliveries d SET parked_at = clock_timestamp(), last_error = 'the webhook was removed'
-    FROM gone WHERE d.webhook_id = gone.id AND {OPEN} RETURNING d.id)
-SELECT id, (SELECT count(*) FROM parked) FROM gone"""  # noqa: S608
-ROTATE: Final = f"""
-UPDATE webhooks SET secret = $2, previous_secret = secret,
-    previous_secret_until = clock_timestamp() + make_interval(hours => {TWO_SECRETS_HOURS})
-WHERE id = $1 AND deleted_at IS NULL RETURNING {_WEBHOOK}"""  # noqa: S608
+"""The same as OPEN, where rows are found by id: a plan made while the line was short could otherwise read all of it
+instead.
+"""
 
 # One sender at a time has a webhook, and so claims its messages by reading them: nothing is written, and a sender who
 # stops leaves nothing behind. A claim reads what is due, in order, from where the last one got to ($5): it looks at
@@ -168,18 +137,6 @@ SELECT (SELECT coalesce(sum(open), 0)::bigint FROM line),
        (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL AND type <> 'webhook.test')"""  # noqa: S608
 
 
-class WebhookRow(Struct, frozen=True):
-    """A webhook without its secret."""
-
-    id: str
-    url: str
-    events: list[str]
-    active: bool
-    created_by: str | None
-    created_at: datetime
-    previous_secret_until: datetime | None
-
-
 class DueMessage(Struct, frozen=True):
     """A message that this node sends, for the `attempt`th time; claimed `at`, by the database's clock."""
 
@@ -252,39 +209,6 @@ class Undelivered(Struct, frozen=True):
     open: int
     oldest_seconds: float | None
     parked: int
-
-
-async def read_webhooks(pool: Pool, before: str | None, limit: int) -> list[WebhookRow]:
-    """Newest first, those before the webhook `before`."""
-    page = newest(_COLUMNS, before, limit).where(Webhook.deleted_at.is_null())
-    return [WebhookRow(*row) for row in await ask(pool, page)]
-
-
-async def add_webhook(
-    pool: Pool, webhook_id: str, url: str, events: list[str], secret: str, by: str
-) -> WebhookRow | None:
-    """Create a webhook; None if the limit is reached."""
-    row = await fetch_one(pool, ADD, webhook_id, url, events, secret, by)
-    return WebhookRow(*row) if row is not None else None
-
-
-async def change_webhook(
-    pool: Pool, webhook_id: str, url: str | None, events: list[str] | None, active: bool | None
-) -> WebhookRow | None:
-    """The webhook with the given fields changed, or None if there is none."""
-    row = await fetch_one(pool, CHANGE, webhook_id, url, events, active)
-    return WebhookRow(*row) if row is not None else None
-
-
-async def remove_webhook(pool: Pool, webhook_id: str) -> bool:
-    """Delete a webhook; returns whether it existed. Its log stays; waiting messages are parked."""
-    return await fetch_one(pool, REMOVE, webhook_id) is not None
-
-
-async def rotate_secret(pool: Pool, webhook_id: str, secret: str) -> WebhookRow | None:
-    """The webhook with this new secret; the old one also signs for a day. None if there is no such webhook."""
-    row = await fetch_one(pool, ROTATE, webhook_id, secret)
-    return WebhookRow(*row) if row is not None else None
 
 
 async def claim(
