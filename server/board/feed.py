@@ -33,6 +33,7 @@ from server.store.query import DatabaseAway
 from server.store.reads import board as reads
 from server.store.reads.board import WAITING
 from server.store.reads.zone_numbers import read_numbers_now
+from server.tasks import wait_until_set
 
 COALESCE_SECONDS: Final = 0.15
 POLL_SECONDS: Final = 1.0
@@ -256,12 +257,8 @@ class Feed:
 
     async def _wait(self) -> None:
         """Until something changed, and a moment longer for what comes with it; or until something is due."""
-        try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._until_due()):
-                await self._something.wait()
+        if await wait_until_set(self._something, self._until_due()):
             await asyncio.sleep(COALESCE_SECONDS)
-        except TimeoutError:
-            pass
         self._something.clear()
 
     def _until_due(self) -> float:
