@@ -133,6 +133,8 @@ class Settings(BaseModel):
     """The language of the driver page on all phones: en, de or es. Without it, each phone gets its own language.
     The screens are in this language too if all their texts are translated, else in English.
     """
+    dispatch_phone: str = ""
+    """The phone number of dispatch, for the button *Call dispatch* on the driver page."""
     map_tiles: str = ""
     """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""
@@ -184,6 +186,13 @@ class Settings(BaseModel):
     def _language(cls, value: str) -> str:
         if value and value not in LANGUAGES:
             raise ValueError(f"must be one of {', '.join(LANGUAGES)}, or empty")
+        return value
+
+    @field_validator("dispatch_phone")
+    @classmethod
+    def _dispatch_phone(cls, value: str) -> str:
+        if value and re.fullmatch(r"\+?[\d ()/.,;*#-]{2,40}", value) is None:
+            raise ValueError("must be a phone number such as +49 30 901820")
         return value
 
     @field_validator("map_tiles")

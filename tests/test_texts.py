@@ -100,7 +100,8 @@ def test_the_template_writes_no_text_past_the_catalogues() -> None:
     env.translations = Marked()
     shown = Shown()
     template = env.from_string((ROOT / "templates/driver.html").read_text())
-    shown.feed(template.render(asset=lambda path: path, language="en", direction="ltr", texts={}, minor_units={}))
+    values = {"asset": lambda path: path, "language": "en", "direction": "ltr", "texts": {}, "minor_units": {}}
+    shown.feed(template.render(**values, dispatch_call="tel:0"))
     assert len(shown.texts) > 50
     assert [text for text in shown.texts if not (text.startswith("⟦") and text.endswith("⟧"))] == ["Callboard"]
 

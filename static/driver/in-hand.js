@@ -3,7 +3,8 @@
 
 const KEY = "callboard.inHand";
 
-/** @typedef {{driver: Wire.DriverView, assignments: Record<string, Wire.DrivenAssignmentView>}} InHand */
+/** @import {State} from "./state.js" */
+/** @typedef {{driver: Wire.DriverView} & Pick<State, "assignments" | "earnings">} InHand */
 
 let written = "";
 
@@ -30,7 +31,7 @@ export const keptInHand = (driverId) => {
     written = localStorage.getItem(KEY) ?? "";
     /** @type {InHand | null} */
     const kept = JSON.parse(written || "null");
-    return kept?.driver.id === driverId ? kept : null;
+    return kept?.driver.id === driverId ? { ...kept, earnings: kept.earnings ?? {} } : null; // an older page kept none
   } catch {
     return null;
   }

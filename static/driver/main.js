@@ -8,6 +8,7 @@ import { Connection, Refused } from "./connection.js";
 import { Guard } from "./guard.js";
 import { newId } from "./ids.js";
 import { keepInHand, keptInHand } from "./in-hand.js";
+import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
 import { upload } from "./proofs.js";
 import { Push } from "./push.js";
@@ -52,6 +53,7 @@ const actions = new Actions({
   refused: ({ storeName }, error) => adopt(say(state, "urgent", reportRefused(storeName, error))),
 });
 const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
+const numbers = new Numbers({ changed: () => draw() });
 const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
 
 // Into the socket
@@ -136,6 +138,7 @@ const heard = (message) => {
     connection?.reopen();
     return;
   }
+  if (["hello", "assignment", "availability"].includes(message.type)) numbers.stale();
   for (const one of message.type === "hello" ? message.missed : [message]) {
     if (one.type === "assignment" && ["COMPLETED", "RETURNED"].includes(one.assignment.status)) actions.completed(one.assignment.id);
   }
@@ -161,8 +164,8 @@ const adopt = (next) => {
     if (["work", "bad", "urgent"].includes(notice.kind)) alarm.nudge();
   }
   state = next;
-  const { driver, assignments } = state;
-  if (driver) keepInHand({ driver, assignments });
+  const { driver, assignments, earnings } = state;
+  if (driver) keepInHand({ driver, assignments, earnings });
 };
 
 // The server refused the token. A phone that signed in renews it once.
@@ -428,12 +431,15 @@ const draw = () => {
       push: push.state,
       actions,
       saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
+      numbers: numbers.known,
     },
     at,
   );
   if (connection?.state === "online" && state.driver) {
     const current = connection;
     actions.settle(state.driver.id, (message) => current.ask(message), at);
+    const idle = Object.keys(state.assignments).length === 0 && document.visibilityState === "visible";
+    if (idle && token !== null) void numbers.refresh(state.driver.id, token, at.mono);
   }
   const offered = view.offerShown;
   if (offered !== lately) {

@@ -9,6 +9,7 @@
 /** @typedef {"info" | "good" | "work" | "bad" | "urgent"} NoticeKind an urgent one stays until it is dismissed */
 /** @typedef {{id: number, kind: NoticeKind, text: string, values: Record<string, string>}} Notice */
 /** @typedef {Wire.DriverView["availability"] | "busy"} ShownState */
+/** @typedef {{cents: number, currency: string}} Earning in minor units, with the tip */
 
 /**
  * @typedef {object} State
@@ -16,6 +17,7 @@
  * @property {Wire.DriverView | null} driver
  * @property {Record<string, OpenOffer>} offers by id
  * @property {Record<string, Wire.DrivenAssignmentView>} assignments the active ones, by id
+ * @property {Record<string, Earning>} earnings what offers named, by the delivery's id
  * @property {Record<string, Wire.ChatMessageView>} messages those of dispatch that the driver has not seen, by id
  * @property {{server: number, at: Moment} | null} clock what the server's clock said when
  * @property {Notice[]} notices what the driver should know, oldest first
@@ -28,6 +30,7 @@ export const start = () => ({
   driver: null,
   offers: {},
   assignments: {},
+  earnings: {},
   messages: {},
   clock: null,
   notices: [],
@@ -160,6 +163,7 @@ const greeted = (before, hello, now) => {
   let state = before;
   for (const message of hello.missed) state = heard(state, message, now);
   if (hello.resync) state = say(state, "info", "You were away for a long time. This page is up to date again.");
+  for (const { deliveryId, payload } of hello.offers) state = earns(state, deliveryId, payload);
   return heardClock(
     {
       ...state,
@@ -183,8 +187,10 @@ const greeted = (before, hello, now) => {
  */
 const heard = (state, message, now) => {
   switch (message.type) {
-    case "offer":
-      return { ...state, offers: { ...state.offers, [message.offer.id]: { offer: message.offer, at: now } } };
+    case "offer": {
+      const { offer } = message;
+      return earns({ ...state, offers: { ...state.offers, [offer.id]: { offer, at: now } } }, offer.deliveryId, offer.payload);
+    }
     case "offer_closed": {
       const { [message.offerId]: closed, ...offers } = state.offers;
       return sayClosed({ ...state, offers }, message);
@@ -207,6 +213,19 @@ const heard = (state, message, now) => {
     default:
       return state;
   }
+};
+
+/**
+ * What is neither offered nor in hand any more is forgotten.
+ * @param {State} state
+ * @param {string} deliveryId
+ * @param {Wire.OfferPayload} payload
+ * @returns {State}
+ */
+const earns = (state, deliveryId, { estimatedEarningCents: cents, currency }) => {
+  const held = new Set(Object.values(state.assignments).map((assignment) => assignment.deliveryId));
+  const known = Object.entries(state.earnings).filter(([id]) => held.has(id));
+  return { ...state, earnings: { ...Object.fromEntries(known), [deliveryId]: { cents, currency } } };
 };
 
 /**

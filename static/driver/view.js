@@ -4,14 +4,18 @@ import * as w from "./words.js";
 import { byId, within } from "../elements.js";
 import { UNDO_MS } from "./actions.js";
 import { addressOf, countdown } from "./amounts.js";
+import { callTo, directionsTo } from "./links.js";
 import { allotted, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
+import { nextStop, payOf, stopsOf } from "./stops.js";
 import { text } from "./text.js";
 
 /** @import {Action, Actions, Standing} from "./actions.js" */
 /** @import {ConnectionState} from "./connection.js" */
+/** @import {DriverNumbers} from "./numbers.js" */
 /** @import {Place} from "./place.js" */
 /** @import {PushState} from "./push.js" */
 /** @import {Moment, Notice, OpenOffer, ShownState, State} from "./state.js" */
+/** @import {Stop} from "./stops.js" */
 
 /**
  * Called for what the driver does: the name of the action, of what (an id), and a detail.
@@ -31,6 +35,7 @@ import { text } from "./text.js";
  * @property {PushState} push
  * @property {Actions} actions
  * @property {Action[]} saved
+ * @property {DriverNumbers | null} numbers
  */
 
 const SHORT_MS = 10_000;
@@ -134,7 +139,8 @@ export class View {
     this.drawLine(about, now);
     this.drawPlace(about, inside);
     this.drawPush(about, inside);
-    this.drawWork(inside ? work(state) : [], about, now);
+    this.drawWork(inside ? work(state) : [], state, about, now);
+    this.drawNumbers(inside && work(state).length === 0 ? about.numbers : null);
     this.drawSaved(state, about, inside);
     if (driver) this.drawDuty(state, driver, about, now);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
@@ -236,12 +242,25 @@ export class View {
     show(byId("controls"), rest !== null);
   }
 
+  /** @param {DriverNumbers | null} numbers */
+  drawNumbers(numbers) {
+    show(byId("numbers"), numbers !== null);
+    if (!numbers) return;
+    for (const name of /** @type {const} */ (["today", "week"])) {
+      write(within(byId("numbers"), `[data-period="${name}"] dd`), w.period(numbers[name]));
+    }
+    const { withoutPay } = numbers.week;
+    show(byId("numbers-without"), withoutPay > 0);
+    write(byId("numbers-without"), w.withoutPay(withoutPay));
+  }
+
   /**
    * @param {Wire.DrivenAssignmentView[]} assignments
+   * @param {State} state
    * @param {About} about
    * @param {Moment} now
    */
-  drawWork(assignments, about, now) {
+  drawWork(assignments, state, about, now) {
     const list = byId("jobs");
     const wanted = new Map(assignments.map((assignment) => [assignment.id, assignment]));
     for (const article of childrenOf(list)) {
@@ -260,32 +279,28 @@ export class View {
         }
         list.insertBefore(article, list.children[place] ?? null);
       }
-      this.drawJob(article, assignment, about, now);
+      this.drawJob(article, assignment, state, about, now);
     });
   }
 
   /**
    * @param {HTMLElement} article
    * @param {Wire.DrivenAssignmentView} received
+   * @param {State} state
    * @param {About} about
    * @param {Moment} now
    */
-  drawJob(article, received, about, now) {
+  drawJob(article, received, state, about, now) {
     const assignment = about.actions.seen(received);
     const picked = assignment.pickedUpAt !== null;
     const done = about.actions.standing(assignment.driverId, assignment.id, now);
-    write(within(article, "h2"), assignment.storeName);
     const returning = assignment.deliveryStatus === "RETURNING";
     write(within(article, ".stage"), w.stage(picked, returning, done));
     const given = within(article, ".given");
     write(given, w.GIVEN[assignment.source] ?? "");
     show(given, assignment.source in w.GIVEN);
-    const pickup = within(article, '[data-stop="pickup"]');
-    const dropoff = within(article, '[data-stop="dropoff"]');
-    drawStop(pickup, assignment.pickup, text("Map to the pickup at {store}", { store: assignment.storeName }));
-    drawStop(dropoff, assignment.dropoff, text("Map to the drop-off from {store}", { store: assignment.storeName }));
-    pickup.classList.toggle("done", picked && !returning);
-    dropoff.classList.toggle("done", returning || done !== null);
+    this.drawStops(article, assignment, done !== null);
+    this.drawFacts(article, assignment, state, now);
     const required = picked && !done && !returning ? (assignment.proofRequired ?? []) : [];
     show(within(article, ".proofs"), required.includes("photo") || required.includes("signature"));
     for (const kind of /** @type {const} */ (["photo", "signature"])) {
@@ -295,6 +310,70 @@ export class View {
     }
     this.drawSteps(article, assignment, picked, done, about);
     this.drawMore(article, assignment, picked, done, about);
+  }
+
+  /**
+   * Where to go now, large and with what helps there; the other stops in one line each.
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {boolean} over
+   */
+  drawStops(article, assignment, over) {
+    const { storeName: store } = assignment;
+    const stops = stopsOf(assignment);
+    const here = nextStop(stops);
+    const list = within(article, ".stops");
+    const lines = childrenOf(list);
+    stops.forEach((stop, place) => {
+      const line = lines[place] ?? list.appendChild(newLine("stop"));
+      const [name, map, call] = w.STOPS[stop.kind];
+      set(line, "data-stop", stop.kind);
+      show(line, stop !== here);
+      line.classList.toggle("done", stop.done || over);
+      write(within(line, "b"), name);
+      write(within(line, "span"), [w.nameOf(stop), stop.place.address].filter(Boolean).join(", "));
+      link(within(line, ".map"), stop.place, text(map, { store }));
+      callLink(within(line, ".call"), stop.place.phone, call);
+    });
+    lines.slice(stops.length).forEach((line) => line.remove());
+    if (!here) return;
+    const [, map, call] = w.STOPS[here.kind];
+    set(article, "data-at", here.kind);
+    write(within(article, "h2"), w.nameOf(here));
+    const inside = here.kind === "dropoff" ? null : here.place.name;
+    write(within(article, ".where"), [inside === store ? null : inside, addressOf(here.place)].filter(Boolean).join(", "));
+    link(within(article, '[data-way="map"]'), here.place, text(map, { store }));
+    const phone = within(article, '[data-way="call"]');
+    callLink(phone, here.place.phone, call);
+    write(within(phone, "span"), call);
+    const note = within(article, ".note");
+    show(note, here.notes !== null);
+    write(within(note, "p"), here.notes ?? "");
+  }
+
+  /**
+   * The number to say at the counter, when it is due, what it pays.
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {State} state
+   * @param {Moment} now
+   */
+  drawFacts(article, assignment, state, now) {
+    write(within(article, '[data-fact="number"] dd'), assignment.sellerOrderId);
+    for (const stop of stopsOf(assignment)) {
+      const cell = article.querySelector(`[data-fact="${stop.kind}"]`);
+      if (!(cell instanceof HTMLElement)) continue; // nobody waits for what comes back
+      const due = stop.done ? null : w.due(stop, serverNow(state, now));
+      show(cell, due !== null);
+      if (!due) continue;
+      set(cell, "data-late", due.late ? "" : null);
+      write(within(cell, "dt"), due.label);
+      write(within(cell, "dd"), due.time);
+    }
+    const pay = payOf(assignment, state.earnings);
+    const cell = within(article, '[data-fact="pay"]');
+    show(cell, pay !== null);
+    if (pay) write(within(cell, "dd"), w.money(pay.cents, pay.currency));
   }
 
   /**
@@ -602,16 +681,26 @@ const childrenOf = (list) => /** @type {HTMLElement[]} */ ([...list.children]);
  * @param {string} label
  */
 const link = (anchor, point, label) => {
-  set(anchor, "href", w.mapLink(point));
+  const href = directionsTo(point, navigator.userAgent);
+  set(anchor, "href", href);
+  set(anchor, "target", href.startsWith("http") ? "_blank" : null); // a new page of a phone's app would stay empty
   set(anchor, "aria-label", label);
 };
 
 /**
- * @param {HTMLElement} item
- * @param {Wire.Place} point
+ * @param {HTMLElement} anchor
+ * @param {string | null | undefined} phone
  * @param {string} label
  */
-const drawStop = (item, point, label) => {
-  write(within(item, "span"), addressOf(point));
-  link(within(item, "a"), point, label);
+const callLink = (anchor, phone, label) => {
+  const href = callTo(phone);
+  show(anchor, href !== null);
+  set(anchor, "href", href);
+  set(anchor, "aria-label", label);
 };
+
+/**
+ * A copy of a template's only element.
+ * @param {string} id
+ */
+const newLine = (id) => /** @type {HTMLElement} */ (document.importNode(byId(id, HTMLTemplateElement).content, true).firstElementChild);

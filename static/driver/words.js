@@ -6,8 +6,10 @@ import { counted, locale, text } from "./text.js";
 
 /** @import {Action, Standing} from "./actions.js" */
 /** @import {Refused} from "./connection.js" */
+/** @import {Period} from "./numbers.js" */
 /** @import {PushState} from "./push.js" */
 /** @import {Notice, ShownState} from "./state.js" */
+/** @import {Stop} from "./stops.js" */
 
 /** @type {Record<ShownState | "unreachable", [title: string, body: string]>} */
 export const STATES = {
@@ -148,7 +150,8 @@ export const notice = ({ text: key, values }) => text(key, values);
 const given = byId("minor-units", HTMLTemplateElement);
 /** @type {Record<string, number>} */
 const MINOR_UNITS = JSON.parse(given.content.textContent ?? "{}");
-const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+const twoDigits = new Intl.NumberFormat(locale, { minimumIntegerDigits: 2 });
+const digits = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 
 /**
  * @param {number} cents
@@ -160,7 +163,7 @@ export const money = (cents, currency) => moneyOf(cents, currency, MINOR_UNITS, 
 export const km = (distance) => kmOf(distance, locale);
 
 /** @param {number} count */
-export const minutes = (count) => text("{count} min", { count: whole.format(count) });
+export const minutes = (count) => text("{count} min", { count: digits.format(count) });
 
 /** @param {string} instant */
 export const clock = (instant) => clockOf(instant, locale);
@@ -253,8 +256,47 @@ export const saved = (actions, signedOut) => {
   return `${what} ${then}`;
 };
 
+/** @type {Record<Stop["kind"], [name: string, map: string, call: string]>} a stop, and the links to it */
+export const STOPS = {
+  pickup: [text("Pickup"), text("Map to the pickup at {store}"), text("Call the store")],
+  dropoff: [text("Drop-off"), text("Map to the drop-off from {store}"), text("Call the customer")],
+  return: [text("Back to the store"), text("Map to the pickup at {store}"), text("Call the store")],
+};
+
 /**
- * Opens the phone's navigation where there is one.
- * @param {Wire.Place} place
+ * Who is at a stop.
+ * @param {Stop} stop
  */
-export const mapLink = ({ lat, lon }) => `https://www.google.com/maps/dir/?api=1&destination=${lat},${lon}`;
+export const nameOf = ({ kind, name }) => name ?? (kind === "dropoff" ? text("Customer") : text("Store"));
+
+/**
+ * When a stop has to be done: what it is called, and the time. Null if nobody said.
+ * @param {Stop} stop
+ * @param {number} now the server's time in Unix milliseconds
+ * @returns {{label: string, time: string, late: boolean} | null}
+ */
+export const due = ({ kind, dueAt }, now) => {
+  if (dueAt === null) return null;
+  const past = Date.parse(dueAt) < now;
+  if (kind === "pickup") return { label: past ? text("Ready since") : text("Ready at"), time: clock(dueAt), late: false };
+  return { label: past ? text("Late since") : text("Deliver by"), time: clock(dueAt), late: past };
+};
+
+/**
+ * What a driver did in a time: deliveries, time on shift, pay in all its currencies.
+ * @param {Period} period
+ * @returns {string}
+ */
+export const period = ({ deliveries, onShiftSeconds, pay }) => {
+  const hours = digits.format(Math.floor(onShiftSeconds / 3600));
+  const rest = twoDigits.format(Math.floor((onShiftSeconds % 3600) / 60));
+  return [
+    counted("{count} delivery", "{count} deliveries", deliveries),
+    text("{hours}:{minutes} h", { hours, minutes: rest }),
+    pay.map(({ cents, currency }) => money(cents, currency)).join(" + "),
+  ].filter(Boolean).join(" · ");
+};
+
+/** @param {number} count */
+export const withoutPay = (count) =>
+  counted("The pay of {count} delivery is not known.", "The pay of {count} deliveries is not known.", count);

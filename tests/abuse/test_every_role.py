@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "DELETE /drivers/{}/devices/{}": ACTORS,
     "POST /drivers/{}/location": OWN,
     "GET /drivers/{}/state": {"owner"} | READERS,
+    "GET /drivers/{}/numbers": {"owner"} | READERS,
     "POST /drivers/{}/offers/{}/received": OWN,
     "POST /drivers/{}/offers/{}/accept": OWN,
     "POST /drivers/{}/offers/{}/reject": OWN,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.risks import WORST_FIRST
-from server.ids import FIRST_ID
+from server.ids import FIRST_ID, first_id_at
 from server.redis.index import GEO_LATITUDE
 from server.store import due, rows
 from server.store.jobs import insight_days, retention
@@ -18,6 +18,7 @@ from server.store.reads import (
     board,
     board_driver,
     deliveries,
+    driver_numbers,
     drivers,
     ending_offers,
     fleet,
@@ -83,6 +84,10 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "insights: days", insights.DAYS, ("UTC", s.now - timedelta(days=90))
     yield "insights: zones", insights.ZONES, ()
     yield "insights: first delivery", insight_days.FIRST_DELIVERY, ()
+    week = s.now - timedelta(days=7)
+    month = first_id_at(week - driver_numbers.ORDERED_EARLIER)
+    yield "driver's numbers: delivered", driver_numbers.DELIVERED, (s.drivers[0], week, month)
+    yield "driver's numbers: availability", driver_numbers.CHANGES, (s.drivers[0], week)
     yield "unassigned: waiting", operations.WAITING_PAGE, (None, None, 50)
     yield "unassigned: waiting, a zone", operations.WAITING_PAGE, ("north", None, 50)
     yield "at risk", at_risk.AT_RISK, (list(WORST_FIRST), None, None, None, None, 51)

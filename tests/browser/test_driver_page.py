@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from playwright.async_api import Browser, Request, expect
 
 from server.sockets.session import TOKEN_EXPIRED
 from server.web.http.assets import asset
-from tests.browser.conftest import THEMES, check_accessible, offer_lasts, shoot
+from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
 from tests.browser.phone import HERE, SIZE, Phone, link, phone, tap
 from tests.conftest import StartNode, running_node
 from tests.waiting import until
@@ -63,14 +64,22 @@ async def test_the_token_goes_to_no_address(chromium: Browser, site: Site) -> No
         assert "eyJ" not in page.url
 
 
-async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser, site: Site) -> None:
+async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser, node: StartNode) -> None:
+    """The card says at every step where to go, whom to call, what to say at the counter, and what is to be noted."""
+    site = Site(await node(dispatch_phone="+49 30 90-18 20"))
+    await offer_lasts(site, LONG_SECONDS)
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
         await dans.online()
-        delivery = await site.delivery(**ORDER)
+        today = dans.page.locator("#numbers [data-period=today] dd")
+        await expect(today).to_have_text(re.compile(r"^0 deliveries · 0:0\d h$"))
+        shop = {"lat": 52.52, "lon": 13.405, "address": "Torstr. 1", "phone": "+49 30 1234", "notes": "Side door"}
+        home = {"lat": 52.53, "lon": 13.41, "address": "Kastanienallee 77", "name": "Anna Weber", "phone": "0170 55"}
+        order = ORDER | {"sellerOrderId": "A-2001", "notes": "No <b>cutlery</b>", "tipCents": 80}
+        delivery = await site.delivery(**order, pickup=shop, dropoff=home | {"notes": "Door code 1234"})
         await expect(dans.offer).to_be_visible()
         await expect(dans.offer.get_by_role("heading", name="Trattoria da Enzo")).to_be_focused()
-        await expect(dans.offer).to_contain_text("€7.20")
+        await expect(dans.offer).to_contain_text("€8.00")
         await expect(dans.offer).to_contain_text(re.compile(r"0\.\d km"))
         await expect(dans.offer).to_contain_text("Torstr. 1")
         map_link = dans.offer.get_by_role("link", name="Map to the pickup")
@@ -80,14 +89,50 @@ async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser,
         await expect(dans.offer).to_be_hidden()
         job = dans.page.get_by_role("article")
         await expect(job).to_contain_text("On the way to the pickup")
+        await expect(job.get_by_role("heading")).to_have_text("Trattoria da Enzo")
+        await expect(job.locator(".where")).to_have_text("Torstr. 1")
+        await expect(job.locator("dl > div").filter(visible=True)).to_have_text(
+            [
+                "Order numberA-2001",
+                re.compile(r"^Ready (at|since)\d\d:\d\d$"),
+                re.compile(r"^Deliver by\d\d:\d\d$"),
+                "Pay€8.00",
+            ]
+        )
+        await expect(job.locator(".note")).to_contain_text("No <b>cutlery</b>\nSide door")
+        await expect(dans.page.locator("#numbers")).to_be_hidden()
+
+        async def leads(name: str, within: str, href: str) -> None:
+            link = job.locator(within).get_by_role("link", name=name, exact=True)
+            await expect(link).to_have_attribute("href", re.compile(f"{re.escape(href)}$"))
+
+        await leads("Map to the pickup at Trattoria da Enzo", ".ways", "52.52,13.405")
+        await leads("Call the store", ".ways", "tel:+49301234")
+        await leads("Call dispatch", ".ways", "tel:+4930901820")
+        await leads("Call the customer", ".stops", "tel:017055")
         await dans.shows("busy")
         await dans.press("Picked up")
         await expect(job).to_contain_text("On the way to the customer")
+        await expect(job.get_by_role("heading")).to_have_text("Anna Weber")
+        await expect(job.locator(".note")).to_contain_text("Door code 1234")
+        await expect(job.locator(".note")).not_to_contain_text("Side door")
+        await leads("Map to the drop-off from Trattoria da Enzo", ".ways", "52.53,13.41")
+        await leads("Call the customer", ".ways", "tel:017055")
+        await leads("Call the store", ".stops", "tel:+49301234")
+        earlier = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+        now = (await site.shop.get(f"/deliveries/{delivery['id']}")).json()
+        late = await site.alice.patch(
+            f"/deliveries/{delivery['id']}", json={"version": now["version"], "promisedAt": earlier}
+        )
+        assert late.status_code == 200, late.text
+        await expect(job.locator("[data-late]")).to_contain_text("Late since")
         await dans.press("Delivered")
         await expect(job).to_have_count(0)
         await expect(dans.page.locator("#notices")).to_contain_text("Delivered: Trattoria da Enzo.")
         await dans.shows("available")
+        await expect(today).to_have_text(re.compile(r"^1 delivery · 0:0\d h · €8.00$"))
         assert (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["status"] == "DELIVERED"
+    await site.close()
 
 
 async def test_an_offer_is_rejected_with_a_reason_and_does_not_come_again(chromium: Browser, site: Site) -> None:

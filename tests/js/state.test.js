@@ -168,3 +168,16 @@ test("a message of dispatch is there until it is seen, and is announced once", (
   assert.deepEqual(again.messages, { t1: message });
   assert.deepEqual(said(again), said(written));
 });
+
+test("what an offer named is remembered while it is offered or in hand", () => {
+  const named = { cents: 500, currency: "USD" };
+  let state = heard(greeted(), { type: "offer", seq: 8, offer: OFFER });
+  assert.deepEqual(state.earnings, { d1: named });
+  state = heard(state, { type: "offer_closed", seq: 9, offerId: "o1", deliveryId: "d1", outcome: "ACCEPTED" }, { type: "assignment", seq: 10, assignment: ASSIGNMENT });
+  state = heard(state, { type: "offer", seq: 11, offer: { ...OFFER, id: "o2", deliveryId: "d2" } });
+  assert.deepEqual(state.earnings, { d1: named, d2: named });
+  state = heard(state, { type: "assignment", seq: 12, assignment: { ...ASSIGNMENT, status: "COMPLETED" } });
+  state = heard(state, { type: "offer", seq: 13, offer: { ...OFFER, id: "o3", deliveryId: "d3" } });
+  assert.deepEqual(Object.keys(state.earnings), ["d3"]);
+  assert.deepEqual(greeted({ offers: [OFFER] }).earnings, { d1: named }, "also one that was made before the page opened");
+});

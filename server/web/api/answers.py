@@ -175,6 +175,34 @@ class BreakView(ResponseBody, frozen=True):
     status: Literal["on_break"] = "on_break"
 
 
+class PayTotal(ResponseBody, frozen=True):
+    """Pay with tips, in minor units of a currency."""
+
+    currency: str
+    cents: int
+
+
+class DriverPeriod(ResponseBody, frozen=True):
+    """What a driver did since an instant. `withoutPay` deliveries have no known pay. On shift is the time in which they
+    were available or paused; breaks are extra.
+    """
+
+    since: InstantText
+    deliveries: int
+    pay: list[PayTotal]
+    without_pay: int
+    on_shift_seconds: int
+    break_seconds: int
+
+
+class DriverNumbersView(ResponseBody, frozen=True):
+    """A driver's own numbers of today and of the week since Monday, by the days of `timeZone`."""
+
+    time_zone: str
+    today: DriverPeriod
+    week: DriverPeriod
+
+
 class StatusView(ResponseBody, frozen=True):
     """The driver's current availability."""
 

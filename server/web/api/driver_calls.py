@@ -1,6 +1,8 @@
 """The HTTP API for drivers' apps without a socket. Each call also makes the driver present."""
 
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from litestar.handlers import HTTPRouteHandler
@@ -14,7 +16,9 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
+from server.settings import time_zone_of
 from server.sockets.hello import hello
+from server.store.reads.driver_numbers import ON_SHIFT, DriverNumbers, read_driver_numbers, seconds_in
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history
 from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_VIEWERS, Guard
 from server.web.api import answers as a
@@ -92,6 +96,44 @@ async def get_state(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     known = await driver_of(request, driver_id)
     snapshot = unless_refused(await node_of(request).snapshots.read(known))
     return answer(hello(snapshot.driver.session_id or "", snapshot))
+
+
+@endpoint(
+    "GET",
+    PATH + "/numbers",
+    tag=TAG,
+    summary="Get the driver's own numbers of today and of the week: deliveries, pay, time on shift.",
+    guard=THE_DRIVER_AND_VIEWERS,
+    answers={200: a.DriverNumbersView},
+)
+async def get_numbers(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
+    known = await driver_of(request, driver_id)
+    node = node_of(request)
+    now = node.clock.now()
+    local = now.astimezone(time_zone_of(node.settings.time_zone))
+    today = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    week = today - timedelta(days=today.weekday())  # of the same zone, so still midnight if the clocks changed
+    found = await read_driver_numbers(pool_of(request), known, week.astimezone(UTC), now)
+    if found is None:
+        raise not_found()
+    periods = (_period(found, since.astimezone(UTC)) for since in (today, week))
+    return answer(a.DriverNumbersView(node.settings.time_zone, *periods))
+
+
+def _period(found: DriverNumbers, since: datetime) -> a.DriverPeriod:
+    done = [one for one in found.delivered if one.at >= since]
+    totals: Counter[str] = Counter()
+    for one in done:
+        if one.cents is not None:
+            totals[one.currency] += one.cents
+    return a.DriverPeriod(
+        instant(since),
+        len(done),
+        [a.PayTotal(currency, cents) for currency, cents in sorted(totals.items())],
+        sum(one.cents is None for one in done),
+        seconds_in(found.stays, since, *ON_SHIFT),
+        seconds_in(found.stays, since, "on_break"),
+    )
 
 
 @_call("/offers/{offer_id:str}/received", "Confirm that the app has displayed the offer.", NOTHING, None)

@@ -6,8 +6,10 @@ fragment of a link, which browsers never send. It is in the language of the sett
 
 import gzip
 import json
+import re
 from functools import cache
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 from litestar import get
@@ -31,7 +33,8 @@ MINOR_UNITS: Final = {currency: digits for currency, digits in EXPONENTS.items()
 async def driver_page(request: Call) -> ASGIResponse:
     """The same for every driver who reads its language."""
     language = _language(request)
-    plain, packed = _page(request.app.state.settings.time_zone, language)
+    settings = request.app.state.settings
+    plain, packed = _page(settings.time_zone, language, settings.dispatch_phone)
     headers = {**ASK_AGAIN, "Content-Language": language, "Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return ASGIResponse(body=plain, headers=headers, media_type=HTML)
@@ -43,7 +46,7 @@ def _language(request: Call) -> str:
 
 
 @cache
-def _page(zone_name: str, language: str) -> tuple[bytes, bytes]:
+def _page(zone_name: str, language: str, dispatch_phone: str) -> tuple[bytes, bytes]:
     """The page, and the same packed."""
     template = environment(zone_name, language, DRIVER).get_template("driver.html")
     body = template.render(
@@ -52,6 +55,7 @@ def _page(zone_name: str, language: str) -> tuple[bytes, bytes]:
         direction=direction(language),
         texts=page_texts(language),
         minor_units=MINOR_UNITS,
+        dispatch_call=f"tel:{quote(re.sub(r'[ ()/.-]', '', dispatch_phone), safe='+*,;')}" if dispatch_phone else None,
     ).encode()
     return body, gzip.compress(body, 6, mtime=0)
 
