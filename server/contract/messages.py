@@ -15,6 +15,7 @@ from server.dispatch.refusals import NowWith
 MessageId = Annotated[str, Meta(max_length=64)]
 Id = Annotated[str, Meta(max_length=36)]
 Reason = Annotated[str, Meta(max_length=500)]
+Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
 Note = Annotated[str, Meta(max_length=1000)]
 Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"\S")]
 At = Annotated[str, Meta(max_length=40)]
@@ -97,14 +98,14 @@ class Completed(Action, frozen=True, tag="completed", kw_only=True):
 class Release(Action, frozen=True, tag="release", kw_only=True):
     """The driver gives the delivery back before pickup."""
 
-    reason: Reason
+    reason: Why
     note: Note | None = None
 
 
 class Failed(Action, frozen=True, tag="failed", kw_only=True):
     """The driver cannot hand over the goods. They bring them back (`return`), or the assignment ends here (`end`)."""
 
-    reason: Reason
+    reason: Why
     note: Note | None = None
     then: Literal["return", "end"] = "end"
 

@@ -28,6 +28,7 @@ from server.dispatch.model import (
     RiskCode,
     WarningCode,
 )
+from server.dispatch.phone_clocks import phone_time
 from server.dispatch.policy import Policy
 from server.dispatch.risks import worst
 
@@ -38,6 +39,14 @@ def parse_instant(text: str) -> datetime:
     if at.tzinfo is None:
         raise ValueError("an instant needs an offset from UTC")
     return at.astimezone(UTC)
+
+
+def parse_phone_time(text: str) -> datetime:
+    """As `parse_instant`, for the time of a phone, whose clock may be anywhere."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("an instant needs an offset from UTC")
+    return phone_time(at)
 
 
 def _jsonable(value: object) -> object:
@@ -81,7 +90,8 @@ class AssignmentView(Struct, frozen=True, rename="camel"):
 
 
 class DrivenAssignmentView(AssignmentView, frozen=True, rename="camel"):
-    """An assignment with everything that its driver needs.
+    """An assignment with everything that its driver needs. `pickup` is the store while the driver brings the goods
+    back, also if they were collected from another driver.
 
     After the assignment has ended, names, phones, notes, pay and proof are left out; places keep point and address.
     """
@@ -294,7 +304,7 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
         a.end_note,
         instant_or_none(a.failed_at),
         arrived_view(a),
-        d.pickup if active else _point(d.pickup),
+        _collected_at(d) if active else _point(d.pickup),
         d.dropoff if active else _point(d.dropoff),
         d.store_name,
         d.seller_order_id,
@@ -308,6 +318,11 @@ def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
         d.currency if active else UNSET,
         d.details.proof_required if active else UNSET,
     )
+
+
+def _collected_at(d: Delivery) -> Place:
+    """Where the goods are or were collected; for goods that come back, the store that gets them."""
+    return d.details.store or d.pickup if d.status == "RETURNING" else d.pickup
 
 
 def _point(place: Place) -> Place:

@@ -90,13 +90,16 @@ class MarkReady(Struct, frozen=True):
 
 
 class DelayDelivery(Struct, frozen=True):
-    """The goods are ready `minutes` later than planned, or than now if that is later."""
+    """The goods are ready `minutes` later than planned, or than now if that is later. `version` is the version of the
+    delivery that the sender read; None skips the comparison.
+    """
 
     delivery_id: str
     minutes: int
     new_offer_id: str
     actor: Actor
     reason: str | None = None
+    version: int | None = None
 
 
 class RestoreDelivery(Struct, frozen=True):

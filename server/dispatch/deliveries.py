@@ -142,9 +142,10 @@ def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refu
         return r.ALREADY_PICKED_UP
     if not changes:
         return Decided((), delivery.id, repeated=True)
-    after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
-    if after.currency != world.policy.currency and after.driver_pay_cents is None:
-        return r.PAY_REQUIRED
+    if changes.keys() & {"currency", "driver_pay_cents"}:
+        after = replace(delivery, **{name: new for name, (_, new) in changes.items()})
+        if after.currency != world.policy.currency and after.driver_pay_cents is None:
+            return r.PAY_REQUIRED
     return _changed(world, delivery, changes, command.new_offer_id, command.actor)
 
 
@@ -184,11 +185,15 @@ def mark_ready(command: c.MarkReady, world: World) -> Decided | r.Refusal:
 
 
 def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusal:
-    """The goods are ready `minutes` later than planned, or than now if that is later. Refused after pickup."""
+    """The goods are ready `minutes` later than planned, or than now if that is later. Refused after pickup. Compares
+    the version, if given: otherwise two reports of one delay add up.
+    """
     delivery = world.delivery(command.delivery_id)
     refusal = not_at_the_store(delivery)
     if refusal is not None:
         return refusal
+    if command.version is not None and command.version != delivery.version:
+        return r.VERSION_CHANGED
     ready_at = max(delivery.is_ready_at(), world.now) + timedelta(minutes=command.minutes)
     changes = {"ready_at": (delivery.is_ready_at(), ready_at)}
     return _changed(world, delivery, changes, command.new_offer_id, command.actor, command.reason)
@@ -438,7 +443,7 @@ def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
         seen = e.RiskAcknowledged(at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note)
         return Decided((seen,), delivery.id)
     wait = delivery.unassigned
-    if delivery.status != "READY" or wait is None:
+    if delivery.status != "READY" or delivery.held_until is not None or wait is None:
         return r.DELIVERY_NOT_WAITING
     by_them = wait.acknowledged_by == (command.actor.id or command.actor.type)
     if by_them and command.note in (None, wait.acknowledgement_note):

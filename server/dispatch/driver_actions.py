@@ -206,14 +206,15 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         return report.done(
             e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=command.note))
         )
-    missing = _missing(report, command) if delivery.details.proof_required else []
+    typed = (command.pin or "").strip()
+    missing = _missing(report, typed) if delivery.details.proof_required else []
     pin: Literal["verified", "unverified"] | None = None
     if command.driver_id is not None:
         if missing:
             return r.proof_required(missing)
         missing = []
         if "pin" in delivery.details.proof_required:
-            right = command.pin == delivery.details.pin
+            right = typed == delivery.details.pin
             offline = world.now - report.when > OFFLINE_AFTER
             tries = report.details.pin_tries
             if tries >= PIN_TRIES and not offline:
@@ -233,9 +234,9 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
     return report.done(*happened)
 
 
-def _missing(report: _Reported, command: c.Complete) -> list[str]:
+def _missing(report: _Reported, pin: str) -> list[str]:
     there: set[str] = {proof.kind for proof in report.details.proofs}
-    if command.pin is not None:
+    if pin:
         there.add("pin")
     return [kind for kind in report.delivery.details.proof_required if kind not in there]
 
@@ -274,7 +275,8 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
 
 
 def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
-    """A photo or signature of the handover; also later, unless another driver has the goods by now.
+    """A photo or signature of the handover; also later, unless another driver has the goods by now, or the personal
+    data of the delivery was erased.
 
     An upload with the same id is the same proof.
     """
@@ -285,6 +287,8 @@ def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
         return report.done()
     if report.assignment.status not in ("ACTIVE", *CARRIED):
         return report.late(e.ProofAdded)
+    if report.delivery.erased:
+        return r.DELIVERY_ERASED
     if len(report.details.proofs) >= PROOF_LIMIT:
         return r.TOO_MANY_PROOFS
     return report.done(e.ProofAdded(proof=command.proof, **report.fields()))

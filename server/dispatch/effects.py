@@ -10,7 +10,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.model import NO_ASSIGNMENT_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
-from server.dispatch.search_reasons import HELD
+from server.dispatch.search_reasons import HELD, SEARCHING, TRIP_TOO_LONG
 from server.dispatch.travel import named_by
 from server.dispatch.world import World
 
@@ -27,7 +27,7 @@ def _start_waiting(world: World, delivery: Delivery, at: datetime) -> None:
     """A new wait with a new clock; the record of the one before, if any, is overwritten."""
     delivery.unassigned_since = at
     delivery.widened_at = None
-    wait = Unassigned(delivery.id, "searching", at, at)
+    wait = Unassigned(delivery.id, TRIP_TOO_LONG if delivery.needs_check() else SEARCHING, at, at)
     recorded = delivery.unassigned is not None and delivery.id not in world.new_waits
     (world.changed_waits if recorded else world.new_waits)[delivery.id] = wait
     delivery.unassigned = wait
@@ -35,21 +35,24 @@ def _start_waiting(world: World, delivery: Delivery, at: datetime) -> None:
 
 def _set_watch_at(world: World, delivery: Delivery, at: datetime) -> None:
     """`watch_at`: when the delivery will be late at the pickup or the customer, whichever is first and not raised
-    yet. If it is expected later than the promise allows, it is late at once.
+    yet. If it is expected later than was agreed or promised, it is late at once.
     """
     assignment = delivery.active_assignment()
     delivery.watch_at = None
     if assignment is None or delivery.status == "RETURNING":
         return
-    due, promised, expected = assignment.pickup_due_at, delivery.promised_at, delivery.estimated_delivery_at
+    late = timedelta(minutes=world.policy.watch.late_minutes)
+    due, promised = assignment.pickup_due_at, delivery.promised_at
     if due is not None and assignment.picked_up_at is None and not delivery.at_risk("pickup_late"):
-        delivery.watch_at = due
+        delivery.watch_at = _watched_from(due, delivery.estimated_pickup_at, late, at)
     if promised is not None and not delivery.at_risk("delivery_late"):
-        if expected is not None and expected > promised:
-            late = timedelta(minutes=world.policy.watch.late_minutes)
-            if expected > promised + late:
-                promised = min(promised, at - late)
+        promised = _watched_from(promised, delivery.estimated_delivery_at, late, at)
         delivery.watch_at = promised if delivery.watch_at is None else min(delivery.watch_at, promised)
+
+
+def _watched_from(due: datetime, expected: datetime | None, late: timedelta, at: datetime) -> datetime:
+    """What is expected more than `late` past its time is late at once."""
+    return min(due, at - late) if expected is not None and expected > due + late else due
 
 
 def _no_risks(world: World, delivery: Delivery) -> None:
@@ -323,10 +326,17 @@ def _changed(world: World, event: e.DeliveryChanged) -> None:
         setattr(delivery, name, new)
     expected = delivery.estimated_pickup_at
     if expected is not None and delivery.estimated_delivery_at is not None and delivery.status != "PICKED_UP":
-        later = max(timedelta(), delivery.is_ready_at() - expected)
+        later = max(_without_delays(delivery, expected), delivery.is_ready_at()) - expected
         delivery.estimated_pickup_at = expected + later
         delivery.estimated_delivery_at += later
     _set_watch_at(world, delivery, event.at)
+
+
+def _without_delays(delivery: Delivery, expected: datetime) -> datetime:
+    """When the pickup was expected before the store reported a delay: the time that the driver agreed to."""
+    assignment = delivery.active_assignment()
+    agreed = assignment.pickup_due_at if assignment is not None else None
+    return expected if agreed is None else min(expected, agreed)
 
 
 def _restored(world: World, event: e.DeliveryRestored) -> None:
@@ -342,6 +352,8 @@ def _retried(world: World, event: e.DeliveryRetried) -> None:
 def _at_risk(world: World, event: e.DeliveryAtRisk) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
     delivery.risks = (*delivery.risks, Risk(event.risk, event.since))
+    if event.risk == "check_address" and delivery.status == "READY":
+        world.touch_wait(delivery).failure_reason = TRIP_TOO_LONG
     if delivery.risk_since is None:
         delivery.risk_since = event.at
     _set_watch_at(world, delivery, event.at)
@@ -352,6 +364,8 @@ def _recovered(world: World, event: e.DeliveryRecovered) -> None:
     delivery.risks = tuple(risk for risk in delivery.risks if risk.code != event.risk)
     if event.risk == "check_address":
         delivery.details = replace(delivery.details, checked=True)
+        if delivery.status == "READY":
+            world.touch_wait(delivery).failure_reason = SEARCHING
     if not delivery.risks:
         _no_risks(world, delivery)
     _set_watch_at(world, delivery, event.at)

@@ -1,10 +1,20 @@
 """When a driver did something, by the clock of their phone, which may be wrong: that is no reason to refuse."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 OFFLINE_AFTER: Final = timedelta(seconds=30)
 """An action that happened longer than this before its arrival was reported later, without a network."""
+
+
+def phone_time(at: datetime) -> datetime:
+    """A phone's time in UTC. One at an end of the calendar, such as the first day of the year 1 east of Greenwich,
+    stays there: phones send it when their clock was never set.
+    """
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return at.replace(tzinfo=UTC)
 
 
 def happened(at: datetime | None, sent_at: datetime | None, *, arrived: datetime, start: datetime) -> datetime:

@@ -37,7 +37,8 @@ def worst(delivery: Delivery) -> RiskCode | None:
 def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: World) -> datetime | None:
     """Since when the delivery has this risk, or None.
 
-    1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, and the goods are not picked up.
+    1. Late at the pickup: `lateMinutes` past the time that the driver agreed to, or expected that late, and the goods
+       are not picked up.
     2. Late at the customer: `lateMinutes` past the promised time, or expected that late.
     3. The driver is gone: no sign of life for `goneSeconds`.
     4. The driver is stalled: they have not moved for `stalledMinutes` with this delivery, and are not at a stop.
@@ -48,13 +49,10 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
     match code:
         case "pickup_late":
             if assignment.pickup_due_at is not None and assignment.picked_up_at is None:
-                since = assignment.pickup_due_at + late
+                since = _or_now(assignment.pickup_due_at + late, delivery.estimated_pickup_at, world)
         case "delivery_late":
             if delivery.promised_at is not None and delivery.status != "RETURNING":
-                since = delivery.promised_at + late
-                expected = delivery.estimated_delivery_at
-                if expected is not None and expected > since:
-                    since = min(since, world.now)
+                since = _or_now(delivery.promised_at + late, delivery.estimated_delivery_at, world)
         case "driver_gone":
             contact = without_contact_since(world, assignment)
             since = contact + timedelta(seconds=watch.gone_seconds) if contact is not None else None
@@ -62,6 +60,11 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
             stood = still_since(delivery, assignment, world)
             since = stood + timedelta(minutes=watch.stalled_minutes) if stood is not None else None
     return since if since is not None and since <= world.now else None
+
+
+def _or_now(late_from: datetime, expected: datetime | None, world: World) -> datetime:
+    """Late from then on, or from now on if it is expected later than that."""
+    return min(late_from, world.now) if expected is not None and expected > late_from else late_from
 
 
 def raise_risk(command: c.RaiseRisk, world: World) -> Decided | r.Refusal:

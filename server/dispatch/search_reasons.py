@@ -14,6 +14,7 @@ Floats = npt.NDArray[np.float64]
 State = Literal["free", "occupied", "on_break", "away"]
 """Of a driver at work: dispatchable; busy or with an open offer; on a break; paused or not reachable."""
 
+SEARCHING: Final = "searching"
 NONE_IN_ZONE: Final = "no_driver_in_zone"
 NONE_IN_RADIUS: Final = "no_driver_in_radius"
 NONE_DISPATCHABLE: Final = "no_driver_dispatchable"

@@ -92,16 +92,19 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
     2. Minutes to the pickup: the trip plus the rest of the preparation, rounded up.
     3. Time of delivery: now, plus the time to the pickup, plus the trip to the drop-off, plus `handoverSeconds`.
     4. Earning: the order source's amount, otherwise `basePayCents` plus `perKmPayCents` for each km of the trip, in
-       minor units of the policy's currency; and the tip.
+       minor units of the policy's currency; and the tip, unless the policy's currency changed since the order and is
+       not the tip's.
     5. Of the contacts only the name at the pickup.
     """
     to_pickup_km = road_km(Point(lat, lon), delivery.pickup, policy)
     trip = trip_km(delivery, policy)
     to_pickup_seconds = travel_seconds(to_pickup_km, policy) + preparation_left_seconds(delivery, now)
     trip_seconds = travel_seconds(trip, policy) + policy.handover_seconds
-    earning = delivery.driver_pay_cents
+    earning, currency, tip = delivery.driver_pay_cents, delivery.currency, delivery.tip_cents or 0
     if earning is None:
         earning = round(policy.base_pay_cents + policy.per_km_pay_cents * trip)
+        if currency != policy.currency:
+            currency, tip = policy.currency, 0
     pickup, dropoff = delivery.pickup, delivery.dropoff
     return OfferPayload(
         pickup_location=Place(pickup.lat, pickup.lon, pickup.address, pickup.name),
@@ -110,8 +113,8 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
         estimated_pickup_time_min=ceil(to_pickup_seconds / 60),
         estimated_delivery_time=instant(now + timedelta(seconds=to_pickup_seconds + trip_seconds)),
         estimated_distance_km=round(to_pickup_km, 2),
-        estimated_earning_cents=earning + (delivery.tip_cents or 0),
-        currency=delivery.currency,
+        estimated_earning_cents=earning + tip,
+        currency=currency,
         seller_order_id=delivery.seller_order_id,
         requirements=delivery.requirements,
         estimated_trip_km=round(trip, 2),

@@ -252,6 +252,8 @@ def _command(due: Due) -> c.Command:
             return c.ClearRisk(due.id, "stalled")
         case "driver_back":
             return c.ClearRisk(due.id, "driver_gone")
+        case "pickup_in_time":
+            return c.ClearRisk(due.id, "pickup_late")
         case "in_time":
             return c.ClearRisk(due.id, "delivery_late")
         case "risk":

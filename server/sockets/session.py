@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct
 from server.contract import messages as m
 from server.contract.half_characters import MESSAGE as HALF_CHARACTER
 from server.contract.half_characters import half_character_in, is_whole, parsed
-from server.contract.views import AssignmentView, DriverView, instant, parse_instant, to_json
+from server.contract.views import AssignmentView, DriverView, instant, parse_phone_time, to_json
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import NOT_FOUND, Refusal
@@ -166,7 +166,7 @@ class Session:
                     message.heading,
                     message.speed_kmh,
                     message.accuracy_m,
-                    parse_instant(message.at) if message.at is not None else None,
+                    parse_phone_time(message.at) if message.at is not None else None,
                 )
                 self._malformed = 0
                 return (moved,) if message.id is None else (moved, Send(to_json(m.Ack(id=message.id))))
@@ -330,7 +330,7 @@ def _action(message: m.FromDriver) -> c.Action:
         raise ValueError("an id is a UUID - at `$.actionId`")
     if isinstance(message, m.Say):
         return c.Action(action_id)
-    at, sent_at = (parse_instant(text) if text is not None else None for text in (message.at, message.sent_at))
+    at, sent_at = (parse_phone_time(text) if text is not None else None for text in (message.at, message.sent_at))
     both = message.lat is not None and message.lon is not None
     return c.Action(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
 

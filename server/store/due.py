@@ -15,7 +15,7 @@ QUERY_TIMEOUT_SECONDS: Final = 5.0
 
 DeadlineKind = Literal[
     "offer", "break", "dispatch", "hold", "escalation", "presence", "session", "pickup_late", "delivery_late",
-    "driver_gone", "gone_release", "driver_back", "in_time", "risk", "stalled", "moving",
+    "driver_gone", "gone_release", "driver_back", "in_time", "pickup_in_time", "risk", "stalled", "moving",
 ]  # fmt: skip
 
 _STILL: Final = nearer_than(MOVED_KM, "p.still_lat", "p.still_lon", "p.lat", "p.lon")
@@ -92,7 +92,9 @@ UNION ALL
  WHERE n.id IS NULL OR n.expires_at <= statement_timestamp()
  LIMIT $2)
 UNION ALL
-(SELECT CASE WHEN a.picked_up_at IS NULL AND a.pickup_due_at = d.watch_at
+(SELECT CASE WHEN a.picked_up_at IS NULL
+                  AND (a.pickup_due_at = d.watch_at
+                       OR d.estimated_pickup_at > a.pickup_due_at + make_interval(secs => $7))
                   AND NOT coalesce(d.risks @> '[{{"code": "pickup_late"}}]', false)
              THEN 'pickup_late' ELSE 'delivery_late' END, d.id::text, NULL, d.watch_at + make_interval(secs => $7)
  FROM deliveries d JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
@@ -122,6 +124,13 @@ UNION ALL
  WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURNING')
    AND d.risks @> '[{{"code": "delivery_late"}}]'
    AND least(d.promised_at, d.promised_at - d.estimated_delivery_at + statement_timestamp())
+       > statement_timestamp() - make_interval(secs => $7)
+ LIMIT $2)
+UNION ALL
+(SELECT 'pickup_in_time', d.id::text, NULL, NULL
+ FROM deliveries d JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
+ WHERE d.risk_since IS NOT NULL AND d.status = 'ASSIGNED' AND d.risks @> '[{{"code": "pickup_late"}}]'
+   AND least(a.pickup_due_at, a.pickup_due_at - d.estimated_pickup_at + statement_timestamp())
        > statement_timestamp() - make_interval(secs => $7)
  LIMIT $2)
 UNION ALL

@@ -24,6 +24,7 @@ from tests.builders import (
     SOUP,
     a_delivery,
     a_driver,
+    a_policy,
     a_world,
     an_assignment,
     an_open_offer,
@@ -122,6 +123,12 @@ CHANGING_ORDERS = [
             "delivery_over",
         )
         for status in ("DELIVERED", "CANCELLED", "FAILED", "RETURNED")
+    ),
+    Case(
+        "the policy's new currency is no obstacle to other changes",
+        lambda: a_world(a_delivery(), policy=a_policy(currency="EUR")),
+        change(notes="ring twice"),
+        [CHANGED],
     ),
     Case("in another currency the pay must be said", waiting(), change(currency="EUR"), "pay_required"),
     Case("then it is", waiting(), change(currency="EUR", driver_pay_cents=400), [CHANGED]),
@@ -224,6 +231,7 @@ CHANGING_ORDERS = [
 
 READY = c.MarkReady(SOUP, NEW_OFFER, SHOP)
 LATER = c.DelayDelivery(SOUP, 20, NEW_OFFER, SHOP, "no rice")
+SEEN_BEFORE = c.DelayDelivery(SOUP, 20, NEW_OFFER, SHOP, version=1)
 
 PREPARING = [
     Case(
@@ -252,6 +260,8 @@ PREPARING = [
     Case("nor later", with_dan(picked_up_at=NOW), LATER, "already_picked_up"),
     Case("not of what is over", cancelled(), READY, "delivery_over"),
     Case("nor later than over", cancelled(), LATER, "delivery_over"),
+    Case("of two reports of one delay the second is refused", waiting(version=2), SEEN_BEFORE, "version_changed"),
+    Case("by who knows it as it is it is delayed", waiting(), SEEN_BEFORE, [CHANGED]),
     Case("nothing is ready", lambda: a_world(absent=[SOUP]), READY, "not_found"),
     Case("nothing is late", lambda: a_world(absent=[SOUP]), LATER, "not_found"),
 ]
@@ -447,15 +457,52 @@ def create_far() -> c.CreateDelivery:
     return create(dropoff=FAR)
 
 
-def test_what_was_expected_moves_with_the_goods_but_not_back() -> None:
+def do(world: World, command: c.Command) -> None:
+    decided = decide(command, world)
+    assert isinstance(decided, Decided)
+    for event in decided.events:
+        apply(world, event)
+
+
+@pytest.mark.parametrize(("agreed", "after_ready"), [(None, 19), (10, 0)])
+def test_what_was_expected_moves_with_the_goods_and_back_to_what_was_agreed(
+    agreed: int | None, after_ready: int
+) -> None:
     soup, dan = a_delivery(), a_driver()
     soup.estimated_pickup_at, soup.estimated_delivery_at = NOW + minutes(10), NOW + minutes(25)
-    an_assignment(soup, dan)
+    an_assignment(soup, dan, pickup_due_at=NOW + minutes(agreed) if agreed is not None else None)
     world = a_world(soup, dan)
-    for command, later in ((LATER, 19), (READY, 19)):
-        decided = decide(command, world)
-        assert isinstance(decided, Decided)
-        for event in decided.events:
-            apply(world, event)
+    for command, later in ((LATER, 19), (READY, after_ready)):
+        do(world, command)
         assert soup.estimated_pickup_at == NOW + minutes(10 + later)
         assert soup.estimated_delivery_at == NOW + minutes(25 + later)
+
+
+def test_an_order_to_check_says_so_until_it_is_checked() -> None:
+    """Its reason is that of the check, not that of a search."""
+    world = a_world()
+    do(world, create_far())
+    (order,) = world.new_deliveries.values()
+
+    def why() -> str:
+        assert order.unassigned is not None
+        return order.unassigned.failure_reason
+
+    assert why() == "trip_too_long"
+    do(world, c.ChangeDelivery(order.id, order.version, NEW_OFFER, SHOP, dropoff=DROPOFF))
+    assert why() == "searching"
+    do(world, c.ChangeDelivery(order.id, order.version, NEW_OFFER, SHOP, dropoff=FAR))
+    assert why() == "trip_too_long"
+    do(world, c.CancelDelivery(order.id, "wrong one", ALICE))
+    do(world, c.RestoreDelivery(order.id, ALICE))
+    assert why() == "trip_too_long"
+
+
+def test_an_address_to_check_of_an_order_with_a_driver_says_nothing_of_a_search() -> None:
+    world = with_dan()()
+    order = soup(world)
+    for place, risks in ((FAR, ["check_address"]), (DROPOFF, [])):
+        do(world, change(version=order.version, dropoff=place))
+        assert [risk.code for risk in order.risks] == risks
+        assert order.unassigned is not None
+        assert order.unassigned.failure_reason == "searching"

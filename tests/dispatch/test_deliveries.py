@@ -467,6 +467,12 @@ ACKNOWLEDGING = [
         command=c.Acknowledge(SOUP, ALICE, version=3),
         then=[happens(e.EscalationAcknowledged)],
     ),
+    Case(
+        "what is held does not wait for anybody",
+        lambda: a_world(a_delivery(prep_seconds=1200, held_until=NOW + minutes(12), unassigned_since=None)),
+        c.Acknowledge(SOUP, ALICE),
+        "delivery_not_waiting",
+    ),
     Case("any other is refused", a_board(version=3), c.Acknowledge(SOUP, ALICE, version=2), "version_changed"),
     Case("what has a driver needs nobody else", on_its_way(), c.Acknowledge(SOUP, ALICE), "delivery_not_waiting"),
     Case("nothing is not found", lambda: a_world(absent=[SOUP]), c.Acknowledge(SOUP, ALICE), "not_found"),

@@ -292,6 +292,13 @@ HANDING_OVER = [
         then=[happens(e.DeliveryDelivered, handover=Handover(pin="verified"))],
     ),
     Case("no PIN", asks_for("pin"), complete(), "proof_required: pin"),
+    Case("an empty one is none, and no try", asks_for("pin"), complete(pin=" "), "proof_required: pin"),
+    Case(
+        "with blanks around it, it is the same one",
+        asks_for("pin"),
+        complete(pin=" 0417\n"),
+        [happens(e.DeliveryDelivered, handover=Handover(pin="verified"))],
+    ),
     Case(
         "what is missing is named",
         given=asks_for("photo", "signature", "pin", proofs=(PHOTO,)),
@@ -480,6 +487,17 @@ PROVING = [
         asks_for(proofs=some_photos(PROOF_LIMIT - 1)),
         ADD_PHOTO,
         [happens(e.ProofAdded)],
+    ),
+    Case(
+        "nor of a person who was erased",
+        a_job(
+            status="COMPLETED",
+            picked_up_at=NOW - minutes(3),
+            completed_at=NOW - minutes(1),
+            order={"fingerprint": ERASED},
+        ),
+        ADD_PHOTO,
+        "delivery_erased",
     ),
     Case("not any number", asks_for(proofs=some_photos(PROOF_LIMIT)), ADD_PHOTO, "too_many_proofs"),
     Case("another's", WITH_THE_GOODS, c.AddProof(JOB, DORA, PHOTO, by(DORA)), "not_found"),

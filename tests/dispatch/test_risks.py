@@ -128,6 +128,18 @@ RAISING = [
     Case("not sooner than that", under_way(pickup_due_at=NOW - seconds(299)), raise_("pickup_late"), "risk_not_due"),
     Case("nor if they agreed to none", under_way(), raise_("pickup_late"), "risk_not_due"),
     Case(
+        "what the store will not have ready in time is late at the pickup at once",
+        under_way(pickup_due_at=NOW + minutes(4), order={"estimated_pickup_at": NOW + minutes(10)}),
+        raise_("pickup_late"),
+        [happens(e.DeliveryAtRisk, risk="pickup_late", since=NOW)],
+    ),
+    Case(
+        "not if it is ready a little late",
+        under_way(pickup_due_at=NOW + minutes(4), order={"estimated_pickup_at": NOW + minutes(9)}),
+        raise_("pickup_late"),
+        "risk_not_due",
+    ),
+    Case(
         "nor with the goods", under_way(pickup_due_at=NOW - minutes(9), **GOODS), raise_("pickup_late"), "risk_not_due"
     ),
     Case(
@@ -391,6 +403,7 @@ def test_what_is_watched_next_is_what_is_due_first_and_was_not_raised() -> None:
     assert order.watch_at == NOW + minutes(30)
     do(world, c.DelayDelivery(SOUP, 60, id_of("p"), ALICE))
     assert order.watch_at == world.now - minutes(5)
+    assert order.estimated_pickup_at == world.now + minutes(60)
     do(world, raise_("delivery_late"))
     assert order.watch_at is None
     do(world, c.ChangeDelivery(SOUP, order.version, id_of("q"), ALICE, promised_at=NOW + minutes(300)))
@@ -408,6 +421,18 @@ def test_what_is_expected_a_little_late_is_watched_from_the_promise_on(expected_
     world = under_way(order=order, **GOODS)()
     do(world, c.ChangeDelivery(SOUP, 1, id_of("q"), ALICE, notes="x"))
     assert soup(world).watch_at == NOW + minutes(watched_in)
+
+
+def test_a_store_that_delays_makes_a_pickup_late_until_it_is_ready() -> None:
+    world = under_way(pickup_due_at=NOW + minutes(9), order={"estimated_pickup_at": NOW + minutes(9)})()
+    order = soup(world)
+    order.estimated_delivery_at = NOW + minutes(20)
+    do(world, c.DelayDelivery(SOUP, 20, id_of("p"), ALICE))
+    assert order.watch_at == NOW - minutes(5)
+    do(world, raise_("pickup_late"))
+    do(world, c.MarkReady(SOUP, id_of("q"), ALICE))
+    do(world, clear("pickup_late"))
+    assert (order.risks, order.watch_at) == ((), NOW + minutes(9))
 
 
 def test_what_comes_back_is_watched_no_more() -> None:

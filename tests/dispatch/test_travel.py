@@ -52,6 +52,14 @@ def test_an_offer_tells_where_from_where_to_and_what_for() -> None:
     assert shown.currency == "USD"
 
 
+def test_pay_by_the_policy_is_in_its_currency_also_after_that_has_changed() -> None:
+    """The tip is in the currency of the order, and cannot be added."""
+    euros = a_policy(currency="EUR")
+    computed, agreed = payload(policy=euros, tip_cents=50), payload(policy=euros, tip_cents=50, driver_pay_cents=700)
+    assert (computed.estimated_earning_cents, computed.currency) == (payload().estimated_earning_cents, "EUR")
+    assert (agreed.estimated_earning_cents, agreed.currency) == (750, "USD")
+
+
 def test_the_distance_is_the_road_to_the_pickup() -> None:
     assert payload(lat=PICKUP.lat + 0.01).estimated_distance_km == 1.45
     assert payload().estimated_distance_km == 0

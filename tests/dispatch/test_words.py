@@ -13,7 +13,7 @@ from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import ERASED, Place
 from server.dispatch.money import EXPONENTS, is_currency
-from server.dispatch.phone_clocks import happened
+from server.dispatch.phone_clocks import happened, phone_time
 from server.dispatch.reason_codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.refusals import Refusal
 from server.dispatch.sameness import KNOWN, differing, kept, posted, posted_for
@@ -81,6 +81,18 @@ def test_a_deed_happened_between_the_start_and_now_whatever_the_phone_believes(
     at: Any, sent_at: Any, expected: datetime
 ) -> None:
     assert happened(at, sent_at, arrived=NOW, start=NOW - minutes(10)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-02-01T20:00:00+02:00", "2026-02-01T18:00:00+00:00"),
+        ("0001-01-01T00:00:00+02:00", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:59:59-02:00", "9999-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_clock_that_was_never_set_is_a_time_too(text: str, expected: str) -> None:
+    assert phone_time(datetime.fromisoformat(text)) == datetime.fromisoformat(expected)
 
 
 def test_a_start_in_the_future_is_no_reason_to_be_late() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server.dispatch import commands as c
+from server.dispatch.model import SYSTEM
 from server.dispatch.policy import EscalationLevel, WatchPolicy
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
@@ -282,6 +283,18 @@ async def test_a_driver_who_is_gone_with_an_order_is_a_risk_once_until_they_are_
     await until(lambda: dispatch.one("SELECT risks IS NULL FROM deliveries WHERE id = $1", delivery_id))
     happened = events_about(two, delivery_id=delivery_id)
     assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (1, 1)
+
+
+async def test_what_the_store_delays_is_late_at_once_until_it_is_ready(two: tuple[Dispatch, Dispatch]) -> None:
+    dispatch, _ = two
+    delivery_id, _, _ = await with_a_job(dispatch)
+    codes = "SELECT array(SELECT risk->>'code' FROM jsonb_array_elements(risks) AS risk) FROM deliveries WHERE id = $1"
+    await dispatch.done(c.DelayDelivery(delivery_id, 60, new_id(), SYSTEM))
+    await until(lambda: _is(dispatch, codes, delivery_id, ["pickup_late", "delivery_late"]))
+    await dispatch.done(c.MarkReady(delivery_id, new_id(), SYSTEM))
+    await until(lambda: _is(dispatch, codes, delivery_id, []))
+    happened = events_about(two, delivery_id=delivery_id)
+    assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (2, 2)
 
 
 async def test_a_driver_who_stands_still_away_from_a_stop_is_a_risk_once_until_they_move(

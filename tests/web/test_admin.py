@@ -172,6 +172,14 @@ async def test_the_policy_is_replaced_whole_and_by_its_version(site: Site, probl
     assert reason == "slow phones"
 
 
+async def test_a_client_of_the_last_release_replaces_the_policy_it_knows(site: Site) -> None:
+    """What it does not know gets its default."""
+    policy = (await site.vic.get("/admin/policy")).json()
+    known = {key: value for key, value in policy.items() if key not in ("watch", "planning", "maxTripKm")}
+    changed = await site.ada.put("/admin/policy", json=known | {"offerTimeoutSeconds": 45})
+    assert changed.json() == policy | {"offerTimeoutSeconds": 45, "version": 2}, changed.text
+
+
 async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, problem: Check) -> None:
     policy = (await site.vic.get("/admin/policy")).json()
     ladder = policy["escalation"]
@@ -187,6 +195,9 @@ async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, proble
     await refused({"expiryPolicy": "shrug"}, "expiryPolicy")
     await refused({"colour": "red"}, "colour")
     await refused({}, "searchRadiusKm", without="searchRadiusKm")
+    await refused(
+        {"watch": {"goneSeconds": 60}}, "watch.lateMinutes", "watch.stalledMinutes", "watch.releaseGoneSeconds"
+    )
     await refused(
         {"alerts": {"windowMinutes": 5}}, "alerts.minimumSample", "alerts.rejectedShare", "alerts.unassignedCount"
     )

@@ -1,5 +1,6 @@
 """The steps of an order that ops report on its page: done, refused in plain words, forbidden and unreadable."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +60,13 @@ async def test_goods_are_late_and_then_ready(site: Site) -> None:
     assert "is ready" in await take(site, delivery, "ready")
     assert list(await offered(site, delivery)) == ["delay"]
     assert "is delayed" in await take(site, delivery, "delay", minutes=1)
+
+
+async def test_two_dialogs_of_one_delay_do_not_add_up(site: Site) -> None:
+    delivery = await site.delivery()
+    form = {"seen": await seen(site, delivery, "delay"), "minutes": "20"}
+    answers = await asyncio.gather(*(post(site.alice, path(delivery, "delay"), **form) for _ in range(2)))
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
 
 
 @pytest.mark.parametrize("minutes", ["", "0", "241", "ten", "-5"])

@@ -41,8 +41,9 @@ async def test_a_change_of_nothing_ends_no_session(site: Site) -> None:
 
 
 async def test_what_is_no_person_is_refused(site: Site, problem: Check) -> None:
-    await site.ada.post("/admin/users", json=NEW)
-    problem(await site.ada.post("/admin/users", json=NEW | {"name": "alice"}), 409, "user_exists")
+    made = (await site.ada.post("/admin/users", json=NEW)).json()
+    taken = problem(await site.ada.post("/admin/users", json=NEW | {"name": "alice"}), 409, "user_exists")
+    assert taken["id"] == made["id"]
     for wrong, field in (
         ({"name": ""}, "name"),
         ({"name": "  "}, "name"),

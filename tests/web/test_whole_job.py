@@ -1,5 +1,6 @@
 """The HTTP API of the whole job: orders that change, drivers who arrive, give back and fail, and ops for them."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -117,6 +118,8 @@ async def test_the_kitchen_is_later_or_sooner(site: Site, problem: Check) -> Non
     sooner = (await site.shop.post(path + "/ready")).json()
     assert sooner["readyAt"] < delivery["readyAt"]
     problem(await site.shop.post(path + "/delay", json={"minutes": 0}), 422, "invalid")
+    twice = [site.shop.post(path + "/delay", json={"minutes": 5, "version": sooner["version"]}) for _ in range(2)]
+    assert sorted(answer.status_code for answer in await asyncio.gather(*twice)) == [200, 409]
 
 
 async def test_a_mistake_is_taken_back_within_ten_minutes(site: Site, problem: Check) -> None:
@@ -131,6 +134,12 @@ async def test_a_mistake_is_taken_back_within_ten_minutes(site: Site, problem: C
     until = datetime.fromisoformat(cancelled["restorableUntil"])
     assert until - datetime.fromisoformat(ended["at"]) == timedelta(minutes=10)
     assert (await site.shop.get(path)).json()["restorableUntil"] is None
+    (await site.alice.post(path + "/cancel", json={"reason": "wrong after all"})).raise_for_status()
+    dan, taken, job_path = await job(site)
+    (await dan.post(job_path + "/pickup")).raise_for_status()
+    forced = await site.alice.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "recall", "force": True})
+    assert (forced.json()["restorableUntil"], (await shown(site, taken))["restorableUntil"]) == (None, None)
+    problem(await site.alice.post(f"/deliveries/{taken['id']}/restore"), 409, "already_picked_up")
 
 
 async def test_a_job_from_the_store_to_the_door_with_a_pin(site: Site, problem: Check) -> None:
@@ -184,6 +193,24 @@ async def test_what_cannot_be_delivered_comes_back_and_is_tried_again(site: Site
     again = await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={"reason": "home now"})
     assert (again.json()["status"], again.json()["failure"]) == ("READY", None)
     problem(await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={"reason": "x"}), 409, "not_failed")
+
+
+async def test_goods_of_a_colleague_come_back_to_the_store(site: Site) -> None:
+    """The next driver collects them where they are, and brings them to where they came from."""
+    dan, delivery, path = await job(site)
+    (await dan.post(path + "/pickup")).raise_for_status()
+    (await dan.post(path + "/failed", {"reason": "refused", "note": "n" * 1000})).raise_for_status()
+    (await site.alice.post(f"/deliveries/{delivery['id']}/retry", json={"reason": "home now"})).raise_for_status()
+    offer = await dan.offer()
+    taken = (await dan.post(f"/offers/{offer['id']}/accept")).json()["assignment"]
+    path = f"/assignments/{taken['id']}"
+    (collects,) = (await dan.get("/state")).json()["assignments"]
+    assert collects["pickup"]["name"] == "Dan"
+    (await dan.post(path + "/pickup", {"at": "0001-01-01T00:00:00+02:00"})).raise_for_status()
+    (await dan.post(path + "/failed", {"reason": "refused", "then": "return"})).raise_for_status()
+    (brings_back,) = (await dan.get("/state")).json()["assignments"]
+    assert brings_back["pickup"] == PICKUP
+    assert (await shown(site, delivery))["pickup"]["name"] == "Dan"
 
 
 async def test_ops_act_for_a_phone_that_is_dead(site: Site, problem: Check) -> None:

@@ -33,7 +33,8 @@ LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN assignments a ON a.id = (
     SELECT s.id FROM assignments s
     WHERE s.delivery_id = d.id AND (s.status IN ('ACTIVE', 'COMPLETED')
-        OR d.status IN ('FAILED', 'RETURNED') AND s.status IN ('FAILED', 'RETURNED'))
+        OR d.status IN ('FAILED', 'RETURNED') AND s.status IN ('FAILED', 'RETURNED')
+        OR d.status = 'CANCELLED' AND s.picked_up_at IS NOT NULL)
     ORDER BY s.created_at DESC, s.id DESC LIMIT 1)"""
 
 ONE: Final = f"{_COLUMNS}\nFROM deliveries d{_JOINS}\nWHERE d.id = $1"

@@ -41,7 +41,11 @@ class PersonRefused(Exception):
 
 
 class NameTaken(PersonRefused):
-    """A user has this name, without regard to case."""
+    """The user `person_id` has this name, without regard to case."""
+
+    def __init__(self, name: str, person_id: str | None) -> None:
+        super().__init__(f"the user name {name} is taken")
+        self.person_id = person_id
 
 
 class NameUnfit(PersonRefused):
@@ -72,7 +76,8 @@ async def add_person(db: Queries, name: str, role: PersonRole, password: str) ->
     check_password(password)
     made = await insert_person(db, name, role, await hash_password(password))
     if made is None:
-        raise NameTaken(f"the user name {name} is taken")
+        found = await find_password(db, name)
+        raise NameTaken(name, found[0] if found is not None else None)
     return made
 
 

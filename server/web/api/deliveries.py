@@ -468,11 +468,13 @@ async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     DELAY,
     r.ALREADY_PICKED_UP,
     r.DELIVERY_OVER,
+    r.VERSION_CHANGED,
 )
 async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     wanted = await DELAY.of(request)
     known = await delivery_of(request, delivery_id)
-    return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), request.user.actor, wanted.reason))
+    actor = request.user.actor
+    return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), actor, wanted.reason, wanted.version))
 
 
 @_change(

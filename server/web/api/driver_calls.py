@@ -14,6 +14,7 @@ from server.contract.messages import Hello
 from server.contract.views import assignment_view, instant
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
+from server.dispatch.phone_clocks import phone_time
 from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.settings import time_zone_of
@@ -23,7 +24,6 @@ from server.store.reads.drivers import AvailabilityChange, read_driver, read_his
 from server.web.access.guards import THE_DRIVER_AND_ADMIN, THE_DRIVER_AND_OPS, THE_DRIVER_AND_VIEWERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.deliveries import utc
 from server.web.api.drivers import PATH, TAG, driver_of
 from server.web.api.endpoint import Body, Handler, Query, answer, endpoint, id_in_path, no_content
 from server.web.http.caller import Call
@@ -76,7 +76,7 @@ async def move(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
         known,
         here.lat,
         here.lon,
-        at=utc(here.at, "at") if here.at is not None else None,
+        at=phone_time(here.at) if here.at is not None else None,
         heading=here.heading,
         speed_kmh=here.speed_kmh,
         accuracy_m=here.accuracy_m,
@@ -254,8 +254,8 @@ async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[
 
 def action(said: s.Action) -> c.Action:
     """The details of an action, for the rules."""
-    at = utc(said.at, "at") if said.at is not None else None
-    sent_at = utc(said.sent_at, "sentAt") if said.sent_at is not None else None
+    at = phone_time(said.at) if said.at is not None else None
+    sent_at = phone_time(said.sent_at) if said.sent_at is not None else None
     both = said.lat is not None and said.lon is not None
     action_id = said.action_id.lower() if said.action_id is not None else None
     return c.Action(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)

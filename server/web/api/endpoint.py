@@ -4,7 +4,7 @@ declarations.
 Bodies and queries are decoded strictly into structs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -79,13 +79,17 @@ class Described(Struct, frozen=True):
 
 class Body(Generic[T]):
     """The type of a request body. `optional`: the client may send no body, which counts as an empty object. `whole`:
-    every field is required, even if the struct has a default for it.
+    every field is required, even if the struct has a default for it, except those of `may_lack` (wire names), which get
+    their default.
     """
 
-    def __init__(self, kind: type[T], *, optional: bool = False, whole: bool = False) -> None:
+    def __init__(
+        self, kind: type[T], *, optional: bool = False, whole: bool = False, may_lack: Collection[str] = ()
+    ) -> None:
         self.kind = kind
         self.optional = optional
         self.whole = whole
+        self.may_lack = frozenset(may_lack)
         self._decode = msgspec.json.Decoder(kind).decode
 
     async def of(self, request: Call) -> T:
@@ -100,7 +104,9 @@ class Body(Generic[T]):
         except (ValueError, RecursionError):
             raise _unreadable(raw) from None
         if self.whole:
-            missing = missing_in(self.kind, msgspec.json.decode(raw))
+            missing = [
+                error for error in missing_in(self.kind, msgspec.json.decode(raw)) if error.field not in self.may_lack
+            ]
             if missing:
                 raise invalid(missing)
         # PostgreSQL's text type holds every character except this one.

@@ -4,7 +4,7 @@ Litestar's generator does not know the strict decoding, so it would describe oth
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, get_args, get_origin
 
 import msgspec
@@ -81,7 +81,7 @@ def document(routes: Iterable[BaseRoute]) -> Schema:
     parts = Parts([ProblemView, *(kind for _, _, _, described in operations for kind in _kinds(described))])
     for _, _, _, described in operations:
         if described.body is not None and described.body.whole:
-            _require_all(parts, described.body.kind)
+            _require_all(parts, described.body.kind, described.body.may_lack)
     paths: dict[str, Schema] = {}
     for path, method, name, described in operations:
         paths.setdefault(path, {})[method] = _operation(path, name, described, parts)
@@ -139,17 +139,23 @@ def _kinds(described: Described) -> Iterator[Any]:
             yield get_args(kind)[0] if get_origin(kind) is list else kind
 
 
-def _require_all(parts: Parts, kind: Any) -> None:
-    """When a request replaces a whole document, every field of it is required, in nested structs too."""
+def _require_all(parts: Parts, kind: Any, may_lack: Collection[str]) -> None:
+    """When a request replaces a whole document, every field of it is required, in nested structs too, except those
+    that it may lack.
+    """
     reached = [parts.schema(kind)]
     while reached:
         schema = reached.pop()
         if "$ref" in schema:
             reached.append(parts.components[schema["$ref"].removeprefix(REF)])
-        elif "properties" in schema and schema.get("required") != list(schema["properties"]):
-            schema["required"] = list(schema["properties"])
+        elif "properties" in schema and schema.get("required") != _required(schema, may_lack):
+            schema["required"] = _required(schema, may_lack)
             reached += [part for part in schema["properties"].values() if "$ref" in part]
             reached += [one for part in schema["properties"].values() for one in part.get("anyOf", ())]
+
+
+def _required(schema: Schema, may_lack: Collection[str]) -> list[str]:
+    return [name for name in schema["properties"] if name not in may_lack]
 
 
 def _operation(path: str, name: str, described: Described, parts: Parts) -> Schema:

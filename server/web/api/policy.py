@@ -6,8 +6,8 @@ from litestar.response.base import ASGIResponse
 
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.events import PolicyChanged
-from server.dispatch.policy import Policy, contradictions
+from server.dispatch.events import PolicyChanged, camel
+from server.dispatch.policy import ADDED, Policy, contradictions
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Query, answer, endpoint, given
@@ -16,7 +16,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import FieldError, invalid
 
-POLICY: Final = Body(Policy, whole=True)
+POLICY: Final = Body(Policy, whole=True, may_lack=[camel(name) for name in ADDED])
+"""Clients of the previous release do not know the fields that were added since."""
 WHY: Final = Query(s.ReasonQuery)
 
 
@@ -36,7 +37,8 @@ async def get_policy(request: Call) -> ASGIResponse:
     "PUT",
     "/admin/policy",
     tag=TAG,
-    summary="Replace the policy. Send the current version; the document becomes the next version.",
+    summary="Replace the policy. Send the current version; the document becomes the next version. A missing `watch`,"
+    " `planning` or `maxTripKm` gets its default.",
     guard=ADMIN,
     body=POLICY,
     query=WHY,

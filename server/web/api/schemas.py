@@ -28,6 +28,7 @@ Address = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
 Notes = Annotated[str, Meta(max_length=2000, extra_json_schema=NO_NUL)]
 Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=_SOMETHING)]
 DriversReason = Annotated[str, Meta(max_length=500, extra_json_schema=NO_NUL)]
+Note = Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)]
 VersionSeen = Annotated[int, Meta(ge=1, le=INT4)]
 Cents = Annotated[int, Meta(ge=0, le=INT4)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", max_length=3, extra_json_schema={"enum": sorted(EXPONENTS)})]
@@ -109,10 +110,13 @@ class ChangedDelivery(_Given, frozen=True):
 
 
 class Delay(_Given, frozen=True):
-    """How many minutes more the store needs, and why."""
+    """How many minutes more the store needs, and why. `version` is the version of the delivery that the caller read:
+    with it, two reports of one delay do not add up.
+    """
 
     minutes: Annotated[int, Meta(ge=1, le=240)]
     reason: DriversReason | None = None
+    version: VersionSeen | None = None
 
 
 class Retry(_Given, frozen=True):
@@ -212,7 +216,7 @@ class Rejection(_Given, frozen=True):
     """Why the driver rejects: a code or free text, and a note."""
 
     reason: DriversReason | None = None
-    note: DriversReason | None = None
+    note: Note | None = None
 
 
 class Action(_Given, frozen=True, kw_only=True):
@@ -238,7 +242,7 @@ class HandoverProof(_Given, frozen=True):
 
     pin: Annotated[str, Meta(max_length=16, extra_json_schema=NO_NUL)] | None = None
     name: Annotated[str, Meta(max_length=200, extra_json_schema=NO_NUL)] | None = None
-    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+    note: Note | None = None
 
 
 class Completion(Action, frozen=True, kw_only=True):
@@ -251,14 +255,14 @@ class Release(Action, frozen=True, kw_only=True):
     """Why the driver gives the delivery back."""
 
     reason: Reason
-    note: DriversReason | None = None
+    note: Note | None = None
 
 
 class Failure(Action, frozen=True, kw_only=True):
     """Why the handover failed. The driver brings the goods back (`return`), or the assignment ends here (`end`)."""
 
     reason: Reason
-    note: DriversReason | None = None
+    note: Note | None = None
     then: Literal["return", "end"] = "end"
 
 
@@ -272,14 +276,14 @@ class ReleaseForDriver(_Given, frozen=True):
     """Why ops release the delivery for the driver."""
 
     reason: Reason
-    note: DriversReason | None = None
+    note: Note | None = None
 
 
 class FailureForDriver(_Given, frozen=True):
     """Why the handover failed, reported by ops for the driver."""
 
     reason: Reason
-    note: DriversReason | None = None
+    note: Note | None = None
     then: Literal["return", "end"] = "end"
 
 
@@ -372,7 +376,7 @@ class Acknowledgement(_Given, frozen=True):
     """A note for colleagues. `version` is the version of the delivery that the caller read."""
 
     version: VersionSeen | None = None
-    note: Annotated[str, Meta(max_length=1000, extra_json_schema=NO_NUL)] | None = None
+    note: Note | None = None
 
 
 class GeoShape(_Given, frozen=True):

@@ -161,7 +161,7 @@ def as_problem(refused: PersonRefused) -> Problem:
     """The problem for a refused user."""
     text = str(refused)
     if isinstance(refused, NameTaken):
-        return Problem(USER_EXISTS, f"{text[:1].upper()}{text[1:]}.")
+        return Problem(USER_EXISTS, f"{text[:1].upper()}{text[1:]}.", id=refused.person_id)
     if isinstance(refused, LastAdmin):
         return Problem(LAST_ADMIN, f"{text[:1].upper()}{text[1:]}.")
     return invalid_field("name" if isinstance(refused, NameUnfit) else "password", text)

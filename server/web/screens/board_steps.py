@@ -124,7 +124,7 @@ def _assignment(seen: SeenOrder) -> str:
 
 def _delay(order: Order) -> c.Command:
     seen, form, actor = order
-    return c.DelayDelivery(seen.delivery_id, _minutes(form), new_id(), actor, _optional_reason(form))
+    return c.DelayDelivery(seen.delivery_id, _minutes(form), new_id(), actor, _optional_reason(form), seen.version)
 
 
 def _release(order: Order) -> c.Command:
@@ -306,12 +306,14 @@ async def take_step(request: Call, delivery_id: FromPath[str], name: FromPath[st
     if seen is None or seen.delivery_id != known:
         raise FormInvalid(said(UNREADABLE))
     node, me = node_of(request), request.user.actor
-    command = step.command((seen, form, me))
-    # These commands have no version: "delivered" must not mean "returned" because the driver was faster.
+    step.command((seen, form, me))  # raises FormInvalid for what the form lacks, before anything is read
+    # Most of these commands have no version: "delivered" must not mean "returned" because the driver was faster.
     before = await moved(node.database.pool, seen, me)
     if before is not None:
         raise NotDone(said("Not changed: {what}.", what=before), 409)
-    answer = await carry_out(node.database.pool, node.executor, seen, lambda _: command, me)
+    answer = await carry_out(
+        node.database.pool, node.executor, seen, lambda current: step.command((current, form, me)), me
+    )
     if isinstance(answer, Refusal):
         raise _refused(answer)
     if isinstance(answer, Overtaken):
