@@ -1,9 +1,10 @@
-"""Calls to other servers: claimed in rounds by the node that has the lease, made in parallel.
+"""Calls to other servers: claimed in rounds by the node that has the lease, made in parallel, tried again later.
 
 Two nodes at once are harmless, since only one of them can claim a message.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
@@ -15,6 +16,9 @@ from server.tasks import wait_until_set
 
 POLL_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 1.0
+FIRST_RETRY_SECONDS: Final = 1.0
+LONGEST_RETRY_SECONDS: Final = 3600.0
+JITTER: Final = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -91,3 +95,9 @@ class Calls:
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
+
+
+def retry_seconds(attempt: int) -> float:
+    """How long after its `attempt`th failure a message is tried again: doubling up to an hour, with jitter."""
+    seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LONGEST_RETRY_SECONDS)
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)

@@ -13,8 +13,8 @@ from server.contract.commit import Committed
 from server.contract.notices import is_for_ops
 from server.contract.views import to_json
 from server.lease import Lease
+from server.notify.call_rounds import retry_seconds
 from server.notify.sender import Sender
-from server.notify.webhook_outbox import retry_seconds
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.queues.ops_notices import ToSend, claim_notices, record_notice, show_notices

@@ -17,7 +17,7 @@ from server.contract.commit import Committed
 from server.contract.views import instant, to_json
 from server.dispatch.model import OfferPayload
 from server.lease import Lease
-from server.notify.call_rounds import Calls
+from server.notify.call_rounds import Calls, retry_seconds
 from server.notify.push_message import (
     NOBODY,
     Address,
@@ -29,7 +29,6 @@ from server.notify.push_message import (
     topic_of,
 )
 from server.notify.sender import Result, Sender
-from server.notify.webhook_outbox import retry_seconds
 from server.redis.bus import Bus
 from server.settings import Settings
 from server.store.connections import Pool

@@ -6,23 +6,21 @@ A slow or unreachable receiver only occupies its own few calls.
 """
 
 import asyncio
-import random
 from collections import deque
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 import prometheus_client as p
 import structlog
 from msgspec import Struct
-from standardwebhooks import Webhook
 
 from server.contract.commit import Committed
 from server.ids import new_id
 from server.lease import Lease
-from server.notify.call_rounds import Calls
+from server.notify.call_rounds import Calls, retry_seconds
 from server.notify.sender import Result, Sender
+from server.notify.webhook_signature import webhook_body, webhook_headers
 from server.redis.bus import Bus
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.queues.webhook_queue import (
@@ -53,13 +51,9 @@ read.
 """
 FROM_THE_START_SECONDS: Final = 60.0
 """How often the queue is read from its start."""
-FIRST_RETRY_SECONDS: Final = 1.0
-LONGEST_RETRY_SECONDS: Final = 3600.0
-JITTER: Final = 0.2
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
-AGENT: Final = "Callboard-Webhooks/1"
 
 ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by outcome", ["outcome"])
 CALL_TIME: Final = p.Histogram(
@@ -385,35 +379,3 @@ def _settle(group: MessageGroup, outcome: MessageOutcome, *, parked: bool) -> No
         log.error("webhook_message_parked", **about)
     else:
         log.info("webhook_attempt_failed", **about)
-
-
-def retry_seconds(attempt: int) -> float:
-    """How long after its `attempt`th failure a message is tried again: doubling up to an hour, with jitter."""
-    seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt - 1, 30), LONGEST_RETRY_SECONDS)
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
-
-
-def webhook_body(message: DueMessage) -> str:
-    """The whole body: the id of the message before what was stored of it."""
-    return f'{{"id":"{message.id}",{message.body[1:]}'
-
-
-def webhook_headers(message: DueMessage, at: datetime, body: str) -> dict[str, str]:
-    """The headers of Standard Webhooks, sent `at` by the database's clock. For a day after a rotation both secrets
-    sign.
-    """
-    signatures = _signer(message.secret).sign(message.id, at, body)
-    if message.previous_secret is not None:
-        signatures += " " + _signer(message.previous_secret).sign(message.id, at, body)
-    return {
-        "content-type": "application/json",
-        "user-agent": AGENT,
-        "webhook-id": message.id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": signatures,
-    }
-
-
-@lru_cache(maxsize=128)
-def _signer(secret: str) -> Webhook:
-    return Webhook(secret)

@@ -10,7 +10,8 @@ from server.contract.views import instant, to_json
 from server.contract.webhook_events import Happened, WebhookBody
 from server.dispatch.model import Actor
 from server.ids import new_id
-from server.notify.webhook_outbox import Outbox, webhook_body, webhook_headers
+from server.notify.webhook_outbox import Outbox
+from server.notify.webhook_signature import webhook_body, webhook_headers
 from server.store.connections import Pool
 from server.store.query import database_errors
 from server.store.queues.webhook_log import TEST, keep_test, to_test

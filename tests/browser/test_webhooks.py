@@ -32,7 +32,7 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 0.3)
     monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.1)
 

@@ -57,7 +57,7 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes hundredths of them."""
-    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(call_rounds, "POLL_SECONDS", 0.05)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from server.notify import call_rounds
 from server.notify import ops_notices as sending
-from server.notify import webhook_outbox
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver
 from tests.waiting import until
@@ -100,7 +100,7 @@ async def test_a_notice_that_slack_never_took_has_failed(
     node: StartNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "TRIES", 2)
-    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 0.01)
     receiver.status = 404
     site = Site(await node(slack_webhook_url=receiver.url))
     await climb(site)

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 
 from server.notify import call_rounds, sender, webhook_outbox
-from server.notify.webhook_outbox import retry_seconds
+from server.notify.call_rounds import retry_seconds
 from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
@@ -133,7 +133,7 @@ async def test_a_slow_receiver_delays_nobody_but_itself(site: Site, receiver: Re
 async def test_a_receiver_that_is_down_is_left_alone_for_a_while(
     site: Site, receiver: Receiver, other: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhook_outbox, "FIRST_RETRY_SECONDS", 30.0)
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 30.0)
     monkeypatch.setattr(webhook_outbox, "FIRST_PAUSE_SECONDS", 30.0)
     receiver.status = 503
     webhook = await a_webhook(site, receiver)
@@ -347,7 +347,7 @@ async def test_without_a_webhook_nothing_is_written(site: Site) -> None:
 
 
 def test_retries_come_ever_later_up_to_an_hour_and_never_all_at_once() -> None:
-    outbox_first = webhook_outbox.FIRST_RETRY_SECONDS
+    outbox_first = call_rounds.FIRST_RETRY_SECONDS
     for attempt in range(1, 100):
         seconds = {retry_seconds(attempt) for _ in range(20)}
         middle = min(outbox_first * 2 ** (attempt - 1), 3600)
