@@ -11,7 +11,8 @@ from typing import Final
 import structlog
 
 from server.dispatch.policy import Policy
-from server.sockets.hub import Hub, Socket
+from server.sockets.hub import Hub
+from server.sockets.open_socket import Socket
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.reads.ending_offers import EndingOffer, ending_offers

@@ -7,7 +7,8 @@ later one as `lastSeq`, and a ping that was sent after it and answered, since a 
 import asyncio
 from typing import Final
 
-from server.sockets.hub import Hub, Socket
+from server.sockets.hub import Hub
+from server.sockets.open_socket import Socket
 from server.store.connections import Pool
 from server.store.queues.stream_notices import UnheardNotice, record_receipts, unheard_notices
 from server.tasks import repeat

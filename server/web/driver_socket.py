@@ -23,7 +23,7 @@ from server.dispatch.model import Actor
 from server.dispatch.refusals import DRIVER_DEACTIVATED, NOT_FOUND, Refusal
 from server.node import Node
 from server.sockets.hello import hello
-from server.sockets.hub import AsgiSend, Socket
+from server.sockets.open_socket import AsgiSend, Socket
 from server.sockets.pings import PINGS, Pings
 from server.sockets.session import (
     RESTARTING,

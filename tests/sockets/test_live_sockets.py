@@ -14,7 +14,7 @@ from websockets.server import ServerProtocol
 
 from server.ids import new_id
 from server.process.coalescing_transport import HttpProtocol, WebSocketProtocol
-from server.sockets.hub import SPREAD_MS
+from server.sockets.open_socket import SPREAD_MS
 from tests.conftest import Node, StartNode
 from tests.driver_app import DriverApp, driver_app, token
 from tests.waiting import until
