@@ -24,6 +24,7 @@ STATE: Final = {
     "driver_availability_history": "INSERT",
     "driver_messages": "INSERT",
     "driver_offers": "INSERT, UPDATE",
+    "driver_runs": "INSERT, UPDATE",
     "drivers": "INSERT, UPDATE",
     "events": "INSERT",
     "policy": "INSERT",

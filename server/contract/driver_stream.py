@@ -6,12 +6,12 @@ from typing import Literal
 from msgspec import UNSET
 
 from server.contract import messages as m
-from server.contract.views import chat_message_view, driven_assignment_view, instant, offer_view
+from server.contract.views import chat_message_view, driven_assignment_view, instant, offer_view, run_stop_view
 from server.dispatch import events as e
 from server.dispatch.world import World
 
-StreamEntry = tuple[str, m.Numbered, e.Event]
-"""A driver, the message for them, and its event."""
+StreamEntry = tuple[str, m.Numbered, e.Event | None]
+"""A driver, the message for them, and its event, if it is about one."""
 OfferOutcome = Literal["ACCEPTED", "REJECTED", "EXPIRED", "WITHDRAWN"]
 
 _OUTCOMES: dict[type[e.Event], OfferOutcome] = {
@@ -39,7 +39,8 @@ _OF_ASSIGNMENTS = (
 def stream_entries(events: Sequence[e.Event], world: World) -> list[StreamEntry]:
     """The messages of one command's events, each with its driver and event, numbered in their streams.
 
-    Call it after all these events are applied: an assignment appears once, in its final state.
+    Call it after all these events are applied and the runs are updated: an assignment appears once, in its final state,
+    and runs follow at the end.
     """
     entries: list[StreamEntry] = []
     for index, event in enumerate(events):
@@ -98,6 +99,10 @@ def stream_entries(events: Sequence[e.Event], world: World) -> list[StreamEntry]
                     event,
                 )
             )
+    for driver_id, stops in world.take_updated_runs():
+        found = [(stop, world.stop_of(driver_id, stop)) for stop in stops]
+        views = [run_stop_view(stop, of[0]) for stop, of in found if of is not None]
+        entries.append((driver_id, m.RunChanged(seq=world.next_message_number(driver_id), stops=views), None))
     return entries
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.contract.views import ChatMessageView, DrivenAssignmentView, DriverView, OfferView
+from server.contract.views import ChatMessageView, DrivenAssignmentView, DriverView, OfferView, RunStopView
 from server.dispatch.model import Availability, StopKind
 from server.dispatch.refusals import NowWith
 
@@ -180,6 +180,7 @@ class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     driver: DriverView
     offers: list[OfferView]
     assignments: list[DrivenAssignmentView]
+    run: list[RunStopView] | None
     messages: list[ChatMessageView]
     missed: list[msgspec.Raw]
     resync: bool
@@ -226,6 +227,15 @@ class MessageWritten(_ToDriver, frozen=True, tag="message", kw_only=True):
     message: ChatMessageView
 
 
+class RunChanged(_ToDriver, frozen=True, tag="run", kw_only=True):
+    """The stops of a driver with more than one delivery, in the order in which they are best done. Stops that are done
+    stay in it. It comes after every change; without stops when at most one delivery is left. Another order is allowed.
+    """
+
+    seq: int
+    stops: list[RunStopView]
+
+
 class Ack(_ToDriver, frozen=True, tag="ack", kw_only=True):
     """The request succeeded and is committed."""
 
@@ -257,7 +267,7 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
-Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten
+Numbered = OfferMade | OfferClosed | AssignmentChanged | RunChanged | AvailabilityChanged | MessageWritten
 """The messages of a driver's stream."""
 ToDriver = Hello | Numbered | Ack | Error | Pong | Goodbye
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from server.dispatch.deliveries import restorable_until
+from server.dispatch.driver_runs import place_of
 from server.dispatch.instants import instant as instant
 from server.dispatch.instants import instant_or_none as instant_or_none
 from server.dispatch.model import (
@@ -26,6 +27,8 @@ from server.dispatch.model import (
     Place,
     ProofKind,
     RiskCode,
+    RunStop,
+    RunStopKind,
     WarningCode,
 )
 from server.dispatch.phone_clocks import phone_time
@@ -121,6 +124,24 @@ class OfferView(Struct, frozen=True, rename="camel"):
     expires_at: str
     remaining_ms: int
     payload: OfferPayload
+
+
+class RunStopView(Struct, frozen=True, rename="camel"):
+    """A stop of a driver's run: the store, the customer, or the store to which the goods come back.
+
+    `plannedAt` is when the goods are picked up or the stop is finished, as planned at the last change. A stop that is
+    done has `doneAt`. `place` has no contacts; the assignment has them.
+    """
+
+    kind: RunStopKind
+    delivery_id: str
+    assignment_id: str
+    place: Place
+    store_name: str
+    seller_order_id: str
+    planned_at: str
+    promised_at: str | UnsetType = UNSET
+    done_at: str | UnsetType = UNSET
 
 
 class ChatMessageView(Struct, frozen=True, rename="camel"):
@@ -327,6 +348,21 @@ def _collected_at(d: Delivery) -> Place:
 
 def _point(place: Place) -> Place:
     return Place(place.lat, place.lon, place.address)
+
+
+def run_stop_view(stop: RunStop, d: Delivery) -> RunStopView:
+    """The view of a stop for its driver."""
+    return RunStopView(
+        stop.kind,
+        stop.delivery_id,
+        stop.assignment_id,
+        _point(place_of(stop, d)),
+        d.store_name,
+        d.seller_order_id,
+        instant(stop.planned_at),
+        UNSET if d.promised_at is None else instant(d.promised_at),
+        UNSET if stop.done_at is None else instant(stop.done_at),
+    )
 
 
 def chat_message_view(message: ChatMessage) -> ChatMessageView:

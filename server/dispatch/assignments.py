@@ -8,9 +8,10 @@ from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import not_active, recovered
+from server.dispatch.driver_runs import is_full
 from server.dispatch.holds import hold_ended
 from server.dispatch.model import Assignment, Delivery, Driver, Place
-from server.dispatch.offers import assigned, created, dispatched, unfit, withdrawn
+from server.dispatch.offers import assigned, created, dispatched, in_run, unfit, withdrawn
 from server.dispatch.travel import delivery_at, pickup_at, to_milliseconds
 from server.dispatch.world import World
 
@@ -120,12 +121,17 @@ def _cannot_take(driver: Driver, delivery: Delivery, direct: bool, world: World)
         return "zone_differs"
     if driver.availability != "available":
         return driver.availability
-    if driver.busy:
+    if is_full(driver, world.policy):
         return "busy"
     offered_another = driver.open_offer_id is not None and driver.open_offer_id != delivery.current_offer_id
     if offered_another and not direct:
         return "has_open_offer"
-    return unfit(delivery, driver, world.now, world.policy)
+    run = in_run(world, driver, delivery, _place(driver, delivery))
+    return unfit(delivery, driver, world.now, world.policy, run)
+
+
+def _place(driver: Driver, delivery: Delivery) -> tuple[float, float]:
+    return (driver.position or delivery.pickup).lat, (driver.position or delivery.pickup).lon
 
 
 def _give(
@@ -135,11 +141,12 @@ def _give(
     command: c.AssignDelivery | c.Reassign,
     happened: list[e.Event],
 ) -> Decided:
-    at = (driver.position or delivery.pickup).lat, (driver.position or delivery.pickup).lon
+    at = _place(driver, delivery)
+    run = in_run(world, driver, delivery, at)
     if not command.direct:
-        happened.append(created(world, delivery, driver, command.new_offer_id, at, command.actor, command.reason))
+        happened.append(created(world, delivery, driver, command.new_offer_id, at, command.actor, command.reason, run))
         return Decided(tuple(happened), delivery.id, command.new_offer_id, None, driver.id)
-    due = to_milliseconds(pickup_at(delivery, at, world.policy, world.now))
+    due = run.pickup_at if run is not None else to_milliseconds(pickup_at(delivery, at, world.policy, world.now))
     assignment = Assignment(
         id=command.new_assignment_id,
         delivery_id=delivery.id,
@@ -150,9 +157,9 @@ def _give(
         created_at=world.now,
         pickup_due_at=due,
     )
-    expected = delivery_at(delivery, due, world.policy)
+    expected = run.delivery_at if run is not None else delivery_at(delivery, due, world.policy)
     happened.append(assigned(world, delivery, assignment, command.actor, command.reason, expected))
-    fills = driver.active_count + 1 >= driver.capacity
+    fills = driver.active_count + 1 >= driver.capacity + world.policy.planning.next_jobs
     if fills and driver.open_offer_id is not None and driver.open_offer_delivery_id != delivery.id:
         assert driver.open_offer_delivery_id is not None
         other = world.delivery(driver.open_offer_delivery_id)

@@ -27,7 +27,7 @@ from server.dispatch.model import (
     OrderDetails,
     ProofKind,
 )
-from server.dispatch.offers import created, dispatchable, unfit, wants_offer, withdrawn
+from server.dispatch.offers import created, dispatchable, in_run, unfit, wants_offer, withdrawn
 from server.dispatch.risks import at_risk
 from server.dispatch.sameness import differing, kept, posted, posted_for
 from server.dispatch.travel import trip_km
@@ -245,9 +245,12 @@ def _changed(
     if offered_to is not None and offer is not None and not after.needs_check():
         place = offered_to.position
         why = dispatchable(offered_to, world.now, world.policy, but_for=offer.id)
-        if place is not None and why is None and unfit(after, offered_to, world.now, world.policy) is None:
-            new_offer = created(world, after, offered_to, new_offer_id, (place.lat, place.lon), SYSTEM, "changed")
-            happened.append(new_offer)
+        if place is not None and why is None:
+            at = (place.lat, place.lon)
+            run = in_run(world, offered_to, after, at)
+            if unfit(after, offered_to, world.now, world.policy, run) is None:
+                new_offer = created(world, after, offered_to, new_offer_id, at, SYSTEM, "changed", run)
+                happened.append(new_offer)
     return Decided(tuple(happened), delivery.id, new_offer.offer_id if new_offer is not None else None)
 
 

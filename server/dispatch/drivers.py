@@ -10,7 +10,9 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
+from server.dispatch.driver_runs import is_full
 from server.dispatch.model import Driver
+from server.dispatch.offers import withdrawn
 from server.dispatch.world import World
 
 CHANGEABLE: Final = ("name", "phone", "zone", "capacity", "vehicle", "tags", "external_ref", "shift_ends_at")
@@ -41,7 +43,9 @@ def register_driver(command: c.RegisterDriver, world: World) -> Decided | r.Refu
 
 
 def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
-    """Only what differs. One `external_ref` names one driver; the work in hand must fit into a new capacity."""
+    """Only what differs. One `external_ref` names one driver; the work in hand must fit into a new capacity. An open
+    offer that no longer fits is withdrawn.
+    """
     driver = world.driver(command.driver_id)
     if isinstance(command.zone, str):
         command = replace(command, zone=world.spelled(command.zone))
@@ -58,7 +62,11 @@ def change_driver(command: c.ChangeDriver, world: World) -> Decided | r.Refusal:
     if "capacity" in changes and changes["capacity"][1] < driver.active_count:
         return r.HAS_ACTIVE_WORK
     changed = e.DriverChanged(at=world.now, actor=command.actor, driver_id=driver.id, changes=changes)
-    return Decided((changed,), driver_id=driver.id)
+    after = replace(driver, capacity=changes["capacity"][1]) if "capacity" in changes else driver
+    if driver.open_offer_id is None or driver.open_offer_delivery_id is None or not is_full(after, world.policy):
+        return Decided((changed,), driver_id=driver.id)
+    offer = world.delivery(driver.open_offer_delivery_id).offers[driver.open_offer_id]
+    return Decided((withdrawn(world, offer, "driver_full", command.actor), changed), driver_id=driver.id)
 
 
 def deactivate_driver(command: c.DeactivateDriver, world: World) -> Decided | r.Refusal:

@@ -6,7 +6,7 @@ Only `apply` (in apply.py) changes these objects; rules only read them.
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 DeliveryStatus = Literal[
     "SCHEDULED", "READY", "ASSIGNED", "PICKED_UP", "DELIVERED", "CANCELLED", "FAILED", "RETURNING", "RETURNED"
@@ -19,6 +19,7 @@ EscalationStatus = Literal["PENDING", "ASSIGNED", "CANCELLED"]
 AlertKind = Literal["rejected_share", "unassigned_count"]
 ActorType = Literal["driver", "admin", "ops", "service", "system"]
 StopKind = Literal["pickup", "dropoff"]
+RunStopKind = Literal["pickup", "dropoff", "return"]
 ProofKind = Literal["photo", "signature", "pin"]
 WarningCode = Literal["trip_too_long"]
 RiskCode = Literal["driver_gone", "check_address", "delivery_late", "pickup_late", "stalled"]
@@ -59,9 +60,18 @@ class Place(Point, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     notes: str | None = None
 
 
+class AddOn(Struct, frozen=True, rename="camel"):
+    """What one more delivery adds to the run of a driver who already has one: by how many whole minutes the run gets
+    longer, and how many stops it then has ahead.
+    """
+
+    extra_minutes: int
+    stops: int
+
+
 class OfferPayload(Struct, frozen=True, rename="camel"):
     """The data of an offer for its driver: the road to the pickup in km, whole minutes to the pickup, and the earning
-    in minor units.
+    in minor units. `addOn` is there if the driver already has a delivery.
 
     Of the contacts it has only the name at the pickup. Notes, phones and the name at the drop-off come with the
     assignment.
@@ -78,6 +88,7 @@ class OfferPayload(Struct, frozen=True, rename="camel"):
     seller_order_id: str = ""
     requirements: tuple[str, ...] = ()
     estimated_trip_km: float = 0.0
+    add_on: AddOn | UnsetType = UNSET
 
 
 class Offer(Struct):
@@ -325,6 +336,25 @@ class Still(Struct, frozen=True):
     lon: float
     since: datetime
     stops: tuple[Point, ...] = ()
+
+
+class RunStop(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A stop of a driver's run: when it is planned, and when it was done. `return` is the store, for goods that the
+    driver brings back.
+    """
+
+    kind: RunStopKind
+    delivery_id: str
+    assignment_id: str
+    planned_at: datetime
+    done_at: datetime | None = None
+
+
+class Work(Struct, frozen=True):
+    """What a driver has: the stored stops of their run, and their active deliveries with those of the stops, by id."""
+
+    stops: tuple[RunStop, ...] = ()
+    deliveries: dict[str, Delivery] = {}
 
 
 class Driver(Struct):

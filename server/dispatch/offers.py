@@ -9,12 +9,13 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import called_lately, connected
 from server.dispatch.decided import Decided
+from server.dispatch.driver_runs import added, is_full
 from server.dispatch.holds import hold_ended
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.reason_codes import REJECTION, coded
-from server.dispatch.travel import offer_payload, pickup_at
+from server.dispatch.travel import Added, offer_payload, pickup_at
 from server.dispatch.world import World
 from server.dispatch.zones import Zones
 
@@ -65,17 +66,18 @@ def has_all(tags: Iterable[str], required: Iterable[str]) -> bool:
     return {name_key(tag) for tag in required}.issubset(map(name_key, tags))
 
 
-def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy) -> str | None:
+def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy, run: Added | None = None) -> str | None:
     """Why this driver does not fit this delivery, in every kind of offer, or None.
 
     1. They must have every tag that it requires.
-    2. They must be able to pick it up before their shift ends.
+    2. They must be able to pick it up before their shift ends: in their `run`, if they have other deliveries.
     """
     if not has_all(driver.tags, delivery.requirements):
         return REQUIREMENTS
     if driver.shift_ends_at is not None:
         place = driver.position or delivery.pickup
-        if pickup_at(delivery, (place.lat, place.lon), policy, now) > driver.shift_ends_at:
+        when = pickup_at(delivery, (place.lat, place.lon), policy, now) if run is None else run.pickup_at
+        if when > driver.shift_ends_at:
             return SHIFT_ENDS
     return None
 
@@ -100,7 +102,7 @@ def dispatchable(driver: Driver, now: datetime, policy: Policy, *, but_for: str 
         return driver.availability
     if driver.shift_ends_at is not None and driver.shift_ends_at <= now:
         return SHIFT_ENDS
-    if driver.busy:
+    if is_full(driver, policy):
         return "busy"
     if driver.open_offer_id is not None and driver.open_offer_id != but_for:
         return "has_open_offer"
@@ -120,8 +122,11 @@ def created(
     at: tuple[float, float],
     actor: Actor,
     reason: str | None = None,
+    run: Added | None = None,
 ) -> e.OfferCreated:
-    """The event of a new offer to a driver who is `at` (lat, lon)."""
+    """The event of a new offer to a driver who is `at` (lat, lon). `run` is the delivery in the run of a driver who has
+    others.
+    """
     now = world.now
     on_socket = driver.session_id is not None
     offer = Offer(
@@ -130,7 +135,7 @@ def created(
         driver_id=driver.id,
         status="PENDING",
         attempt=len(delivery.offers) + 1,
-        payload=offer_payload(delivery, at[0], at[1], world.policy, now),
+        payload=offer_payload(delivery, at[0], at[1], world.policy, now, run),
         created_at=now,
         expires_at=now + timedelta(seconds=world.policy.offer_timeout_seconds),
         notification_sent_at=now if on_socket else None,
@@ -196,17 +201,24 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     driver = world.driver(command.driver_id)
     why = None if serves(driver, delivery, world.zones) else "zone_differs"
     why = why or dispatchable(driver, world.now, world.policy)
-    why = why or unfit(delivery, driver, world.now, world.policy)
+    run = in_run(world, driver, delivery, (command.lat, command.lon))
+    why = why or unfit(delivery, driver, world.now, world.policy, run)
     why = why or exclusion(delivery, driver.id, world.now, world.policy)
     if why is not None:
         return r.driver_not_available(why)
-    event = created(world, delivery, driver, command.new_offer_id, (command.lat, command.lon), command.actor)
+    at = (command.lat, command.lon)
+    event = created(world, delivery, driver, command.new_offer_id, at, command.actor, run=run)
     happened: tuple[e.Event, ...] = (event,)
     if scheduled:
         happened = (dispatched(world, delivery, command.actor), event)
     elif held:
         happened = (hold_ended(world, delivery, command.actor), event)
     return Decided(happened, delivery_id=delivery.id, offer_id=event.offer_id, driver_id=driver.id)
+
+
+def in_run(world: World, driver: Driver, delivery: Delivery, at: tuple[float, float]) -> Added | None:
+    """The delivery in the run of a driver who is `at` (lat, lon); None if they have no other."""
+    return added(world, driver, delivery, at) if driver.active_count else None
 
 
 def dispatched(world: World, delivery: Delivery, actor: Actor) -> e.DeliveryReady:
@@ -222,7 +234,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
     2. Accepted before, or auto-accepted at the deadline: the same assignment, as long as the driver has it.
     3. Closed otherwise: refused.
     4. At or after the deadline the offer expires instead; if that auto-accepts, this is the assignment.
-    5. The driver is at capacity: refused.
+    5. The driver is at capacity, and the policy allows no further job: refused.
     6. Accepted and assigned.
     """
     delivery, offer = world.offer(command.offer_id, command.driver_id)
@@ -238,7 +250,7 @@ def accept_offer(command: c.AcceptOffer, world: World) -> Decided | r.Refusal:
         if not _assigns_at_deadline(offer, driver, world):
             return r.OFFER_NO_LONGER_OPEN
         return _expire(world, delivery, offer, driver, command.new_assignment_id)
-    if driver.busy:
+    if is_full(driver, world.policy):
         return r.driver_not_available("busy")
     assignment = Assignment(
         id=command.new_assignment_id,
@@ -320,7 +332,7 @@ def _assigns_at_deadline(offer: Offer, driver: Driver, world: World) -> bool:
         world.policy.expiry_policy == "auto_accept"
         and offer.received_at is not None
         and driver.availability == "available"
-        and not driver.busy
+        and not is_full(driver, world.policy)
         and _phone_is_there(offer, driver, world)
     )
 

@@ -19,6 +19,8 @@ from server.dispatch.travel import EARTH_RADIUS_KM, travel_seconds
 Floats = npt.NDArray[np.float64]
 Spot = tuple[float, float]
 
+DRIVING_WEIGHT: Final = 0.03
+"""How many seconds of delay a second costs that a driver drives or serves."""
 LONG_DELAY_SECONDS: Final = 2400.0
 """A delay of this length costs twice its seconds."""
 OVERDUE_SECONDS: Final = 1800.0
@@ -73,6 +75,19 @@ def road_travel(policy: Policy) -> RoadTravel:
     return RoadTravel(travel_seconds(policy.detour_factor, policy), policy.handover_seconds / 2)
 
 
+class Where(Struct, frozen=True):
+    """Where a driver is, and when they can leave, in seconds since the epoch.
+
+    `at_store`: they have just picked up goods there. `bound`: `place` is the next stop, to which they are on their way,
+    and `free_at` is when they arrive.
+    """
+
+    place: Spot
+    free_at: float
+    at_store: bool = False
+    bound: bool = False
+
+
 class Limits(Struct, frozen=True):
     """What an add-on may do to others, in seconds: at most `extra` more for a customer of goods that the driver already
     has or accepted, and at most `bag` on board, unless the way itself takes longer. `weight` is how many seconds of
@@ -83,6 +98,13 @@ class Limits(Struct, frozen=True):
     extra: float = inf
     bag: float = inf
     same_store_only: bool = False
+
+
+def limits_of(policy: Policy, weight: float = DRIVING_WEIGHT) -> Limits:
+    """The limits of the policy."""
+    planning = policy.planning
+    extra, bag = planning.max_extra_minutes * 60.0, planning.max_minutes_in_bag * 60.0
+    return Limits(weight, extra, bag, planning.same_store_only)
 
 
 class Insertion(NamedTuple):

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from math import asin, ceil, cos, radians, sin, sqrt
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct
 
 from server.dispatch.instants import instant
-from server.dispatch.model import Delivery, Offer, OfferPayload, Place, Point
+from server.dispatch.model import AddOn, Delivery, Offer, OfferPayload, Place, Point
 from server.dispatch.policy import Policy
 
 EARTH_RADIUS_KM = 6371.0088
@@ -85,7 +85,17 @@ def named_by(offer: Offer) -> tuple[datetime, datetime]:
 _decode_estimate = msgspec.json.Decoder(Estimate).decode
 
 
-def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, now: datetime) -> OfferPayload:
+class Added(Struct, frozen=True):
+    """A delivery in the run of a driver who has others: when it is picked up and handed over, and what it adds."""
+
+    pickup_at: datetime
+    delivery_at: datetime
+    add_on: AddOn
+
+
+def offer_payload(
+    delivery: Delivery, lat: float, lon: float, policy: Policy, now: datetime, added: Added | None = None
+) -> OfferPayload:
     """The data of an offer at `now` (UTC) for a driver at `lat`, `lon`.
 
     1. Distance: the road to the pickup, in km to two digits.
@@ -95,11 +105,16 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
        minor units of the policy's currency; and the tip, unless the policy's currency changed since the order and is
        not the tip's.
     5. Of the contacts only the name at the pickup.
+    6. For a driver who has other deliveries, the times of their run with it, `added`, and what it adds to the run.
     """
     to_pickup_km = road_km(Point(lat, lon), delivery.pickup, policy)
     trip = trip_km(delivery, policy)
-    to_pickup_seconds = travel_seconds(to_pickup_km, policy) + preparation_left_seconds(delivery, now)
-    trip_seconds = travel_seconds(trip, policy) + policy.handover_seconds
+    if added is not None:
+        to_pickup_seconds = (added.pickup_at - now).total_seconds()
+        trip_seconds = (added.delivery_at - added.pickup_at).total_seconds()
+    else:
+        to_pickup_seconds = travel_seconds(to_pickup_km, policy) + preparation_left_seconds(delivery, now)
+        trip_seconds = travel_seconds(trip, policy) + policy.handover_seconds
     earning, currency, tip = delivery.driver_pay_cents, delivery.currency, delivery.tip_cents or 0
     if earning is None:
         earning = round(policy.base_pay_cents + policy.per_km_pay_cents * trip)
@@ -118,4 +133,5 @@ def offer_payload(delivery: Delivery, lat: float, lon: float, policy: Policy, no
         seller_order_id=delivery.seller_order_id,
         requirements=delivery.requirements,
         estimated_trip_km=round(trip, 2),
+        add_on=added.add_on if added is not None else UNSET,
     )

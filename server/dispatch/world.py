@@ -18,9 +18,11 @@ from server.dispatch.model import (
     Driver,
     Nearest,
     Offer,
+    RunStop,
     Still,
     Ticket,
     Unassigned,
+    Work,
 )
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import Policy
@@ -52,8 +54,9 @@ class World:
     nodes of the drivers' sessions that are no longer alive, whether or not their sessions have ended. `policy` and
     `zones` are the current ones. `spellings` maps the key of every zone that a command names to its spelling, or to
     None if the zone is new. `chats` has, for the drivers of commands about messages: their unseen messages, what they
-    wrote in the last minute, and the messages that the commands name. The `new_*` and `changed_*` collections are what
-    the batch has to save; a zone whose description was deleted is None.
+    wrote in the last minute, and the messages that the commands name. `work` has, for each driver who has or may get
+    more than one delivery, what they have; deliveries that are not locked cannot change as long as the driver is. The
+    `new_*` and `changed_*` collections are what the batch has to save; a zone whose description was deleted is None.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class World:
         spellings: dict[str, str | None] | None = None,
         chats: dict[str, dict[str, ChatMessage]] | None = None,
         still: Mapping[str, Still] | None = None,
+        work: Mapping[str, Work] | None = None,
     ) -> None:
         self.now = now
         self.policy = policy
@@ -84,6 +88,7 @@ class World:
         self.spellings = {} if spellings is None else spellings
         self.still = {} if still is None else still
         """By driver; only for commands about the risk `stalled`."""
+        self._work = {} if work is None else work
         self._chats = {} if chats is None else chats
         self._states_version = states_version
         self.by_seller_key: dict[tuple[str, str], str] = {}
@@ -105,6 +110,8 @@ class World:
         self.new_drivers: dict[str, Driver] = {}
         self.changed_drivers: dict[str, Driver] = {}
         self.amended_drivers: dict[str, Driver] = {}
+        self.changed_runs: dict[str, tuple[RunStop, ...]] = {}
+        self._updated_runs: dict[str, tuple[RunStop, ...]] = {}
         self.new_tickets: list[Ticket] = []
         self.new_alerts: dict[str, Alert] = {}
         self.changed_alerts: dict[str, Alert] = {}
@@ -276,6 +283,44 @@ class World:
         if delivery.id not in self.new_waits:
             self.changed_waits[delivery.id] = wait
         return wait
+
+    def run(self, driver_id: str) -> tuple[RunStop, ...]:
+        """The stops of a driver's run; none if they have at most one delivery."""
+        if driver_id in self.changed_runs:
+            return self.changed_runs[driver_id]
+        work = self._work.get(driver_id)
+        return work.stops if work is not None else ()
+
+    def put_run(self, driver_id: str, stops: tuple[RunStop, ...]) -> None:
+        """The new stops of a driver's run, marked for saving."""
+        self.changed_runs[driver_id] = stops
+        self._updated_runs[driver_id] = stops
+
+    def take_updated_runs(self) -> list[tuple[str, tuple[RunStop, ...]]]:
+        """The runs that changed since the last call, by driver."""
+        updated, self._updated_runs = self._updated_runs, {}
+        return list(updated.items())
+
+    def jobs(self, driver_id: str) -> list[tuple[Delivery, Assignment]]:
+        """What a driver has, with their active assignment, in the order in which they got it."""
+        work = self._work.get(driver_id)
+        known = dict(work.deliveries) if work is not None else {}
+        known.update({of: delivery for of, delivery in self.deliveries.items() if delivery is not None})
+        jobs = []
+        for delivery in known.values():
+            assignment = delivery.active_assignment()
+            if assignment is not None and assignment.driver_id == driver_id:
+                jobs.append((delivery, assignment))
+        return sorted(jobs, key=lambda job: (job[1].created_at, job[1].id))
+
+    def stop_of(self, driver_id: str, stop: RunStop) -> tuple[Delivery, Assignment] | None:
+        """The delivery and the assignment of a stop of a driver's run; None if they were deleted."""
+        work = self._work.get(driver_id)
+        delivery = self.deliveries.get(stop.delivery_id)
+        if delivery is None and work is not None:
+            delivery = work.deliveries.get(stop.delivery_id)
+        assignment = delivery.assignments.get(stop.assignment_id) if delivery is not None else None
+        return (delivery, assignment) if delivery is not None and assignment is not None else None
 
     def touch_alert(self, alert_id: str) -> Alert:
         """The alert of an event, marked for saving."""

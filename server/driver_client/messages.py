@@ -4,7 +4,7 @@ Unknown fields are passed over, as the contract demands of clients; so are unkno
 What a later version added has a default here, so that an older server will do.
 """
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -263,6 +263,15 @@ class Written(_Read, frozen=True, kw_only=True):
     at: str
 
 
+class RunStop(_Read, frozen=True, kw_only=True):
+    """A stop of the driver's run."""
+
+    kind: str
+    delivery_id: str
+    assignment_id: str
+    done_at: str | None = None
+
+
 class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     """The snapshot that opens a session. `missed` is what came after the `lastSeq` that was asked for."""
 
@@ -272,6 +281,7 @@ class Hello(_ToDriver, frozen=True, tag="hello", kw_only=True):
     driver: Driver
     offers: list[Offer]
     assignments: list[Assignment]
+    run: list[RunStop] | None = None
     messages: list[Written] = []
     missed: list[Frame]
     resync: bool
@@ -299,6 +309,13 @@ class AssignmentChanged(_ToDriver, frozen=True, tag="assignment", kw_only=True):
 
     seq: int
     assignment: Assignment
+
+
+class RunChanged(_ToDriver, frozen=True, tag="run", kw_only=True):
+    """The stops of a driver with more than one delivery."""
+
+    seq: int
+    stops: list[RunStop]
 
 
 class AvailabilityChanged(_ToDriver, frozen=True, tag="availability", kw_only=True):
@@ -364,13 +381,11 @@ class Goodbye(_ToDriver, frozen=True, tag="goodbye", kw_only=True):
     reconnect_after_ms: int
 
 
-Streamed = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten
+Streamed = OfferMade | OfferClosed | AssignmentChanged | RunChanged | AvailabilityChanged | MessageWritten
 """The messages that have a number."""
 ToDriver = Streamed | Hello | Ack | Error | Pong | Goodbye
 
-_KINDS: Final = frozenset(
-    ("hello", "offer", "offer_closed", "assignment", "availability", "message", "ack", "error", "pong", "goodbye")
-)
+_KINDS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(ToDriver))
 
 decode: Final = msgspec.json.Decoder(ToDriver).decode
 """A message from its bytes. Raises msgspec.MsgspecError, also for a kind that is not known here."""

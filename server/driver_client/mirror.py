@@ -4,7 +4,7 @@ from server.driver_client import messages as m
 
 
 class Mirror:
-    """Open offers, active assignments, the availability and the unseen messages of one driver.
+    """Open offers, active assignments, the run, the availability and the unseen messages of one driver.
 
     `gaps` counts numbers that were skipped or came twice: by the contract, never.
     """
@@ -16,6 +16,7 @@ class Mirror:
         self.availability = "offline"
         self.offers: dict[str, m.Offer] = {}
         self.assignments: dict[str, m.Assignment] = {}
+        self.run: list[m.RunStop] = []
         self.messages: dict[str, m.Written] = {}
         self.gaps = 0
 
@@ -29,6 +30,7 @@ class Mirror:
         self.seq = hello.seq
         self.availability = hello.driver.availability
         self.offers = {offer.id: offer for offer in hello.offers}
+        self.run = hello.run or []
         self.messages = {message.id: message for message in hello.messages}
         self.assignments = {a.id: a for a in hello.assignments if a.status == "ACTIVE"}
         return missed
@@ -47,6 +49,8 @@ class Mirror:
                     self.assignments[message.assignment.id] = message.assignment
                 else:
                     self.assignments.pop(message.assignment.id, None)
+            case m.RunChanged():
+                self.run = message.stops
             case m.MessageWritten():
                 self.messages[message.message.id] = message.message
             case m.AvailabilityChanged():

@@ -1,8 +1,7 @@
 """A simulated courier of a replay: where they are, when they are free, and which stop is next."""
 
-from server.dispatch.planning.fleet import Where
 from server.dispatch.planning.plan import Planned
-from server.dispatch.runs import Spot
+from server.dispatch.runs import Spot, Where
 from server.replay.virtual_day import STARTED, spot_of
 from server.simulate.day import Courier
 

@@ -16,6 +16,7 @@ def hello(session_id: str, snapshot: Snapshot) -> m.Hello:
         driver=driver_view(snapshot.driver),
         offers=snapshot.offers,
         assignments=snapshot.assignments,
+        run=snapshot.run,
         messages=snapshot.messages,
         missed=snapshot.missed,
         resync=snapshot.resync,

@@ -21,7 +21,9 @@ from server.dispatch.model import (
     Place,
     Position,
     Risk,
+    RunStop,
     Unassigned,
+    Work,
 )
 
 _OF_OTHER_TABLES: Final = frozenset({"unassigned", "offers", "assignments", "position", "last_call_at", "nearest"})
@@ -78,6 +80,23 @@ _ROWS: Final = f"""
 (SELECT json_agg(json_build_array({DRIVER_COLUMNS},
     (SELECT json_build_array(p.lat, p.lon, p.at, p.last_call_at) FROM driver_positions p WHERE p.driver_id = d.id)))
  FROM drivers d WHERE d.id = ANY($2::text[]::uuid[]))"""  # noqa: S608
+
+
+def work_sql(driver_id: str) -> str:
+    """SQL: what the driver with this id (an expression) has, for `work_from`."""
+    return f"""
+(SELECT json_build_array(r.stops,
+    (SELECT json_agg(json_build_array({DELIVERY_COLUMNS}, NULL)) FROM deliveries d WHERE d.id = ANY(r.ids)),
+    (SELECT json_agg(json_build_array({ASSIGNMENT_COLUMNS})) FROM assignments a
+     WHERE a.delivery_id = ANY(r.ids) AND a.driver_id = r.driver_id))
+ FROM (SELECT x.driver_id, x.stops, ARRAY(
+           SELECT a.delivery_id FROM assignments a WHERE a.driver_id = x.driver_id AND a.status = 'ACTIVE'
+           UNION SELECT (s ->> 'deliveryId')::uuid FROM jsonb_array_elements(x.stops) s) AS ids
+       FROM (SELECT {driver_id} AS driver_id,
+                    (SELECT v.stops FROM driver_runs v WHERE v.driver_id = {driver_id}) AS stops) x) r)::text"""  # noqa: S608
+
+
+WORK: Final = f"SELECT w.id::text, {work_sql('w.id')} FROM unnest($1::text[]::uuid[]) AS w (id)"  # noqa: S608
 _NOW: Final = "date_trunc('milliseconds', clock_timestamp())"
 _HEARD: Final = "EXISTS (SELECT FROM webhooks WHERE active)"
 _DEAD_NODES: Final = """
@@ -109,6 +128,23 @@ async def read_rows(
 ) -> Rows:
     """The existing ones of these ids, read from a pool or a connection, without locks."""
     return rows_of(await source.fetchrow(READ, deliveries, drivers, timeout=timeout))
+
+
+async def read_work(source: Any, drivers: Sequence[str], *, timeout: float | None = None) -> dict[str, Work]:
+    """What these drivers have, read from a pool or a connection."""
+    rows = await source.fetch(WORK, drivers, timeout=timeout)
+    return {driver_id: work_from(text) for driver_id, text in rows}
+
+
+def work_from(text: str) -> Work:
+    """What `work_sql` answered. The deliveries have no offers, and only the assignments of this driver."""
+    columns = _decode_work(text)
+    deliveries, assignments = (None if raw == _NULL else raw for raw in (columns.deliveries, columns.assignments))
+    found = {row[0]: _delivery(row) for row in _decode(_delivery_rows, deliveries)}
+    for row in _decode(_assignment_rows, assignments):
+        if row[1] in found:
+            found[row[1]].assignments[row[0]] = Assignment(*row)
+    return Work(columns.stops or (), found)
 
 
 def rows_of(answer: Any) -> Rows:
@@ -183,6 +219,7 @@ def _rows_like(model: type[Struct], *after: object, **instead: object) -> "msgsp
 
 
 _WAIT: Any = tuple[tuple(fields_of(Unassigned).values())]  # type: ignore[misc]
+_NULL: Final = Raw(b"null")
 _NOWHERE: Final = (None, None, None, None)
 _WHEREABOUTS: Any = tuple[float | None, float | None, datetime | None, datetime | None]
 _delivery_rows: Final = _rows_like(
@@ -197,12 +234,23 @@ _assignment_rows: Final = _rows_like(Assignment)
 _driver_rows: Final = _rows_like(Driver, _WHEREABOUTS | None, tags=tuple[str, ...] | None)
 
 
+class _WorkColumns(Struct, array_like=True):
+    """What `work_sql` lays out."""
+
+    stops: tuple[RunStop, ...] | None
+    deliveries: Raw
+    assignments: Raw
+
+
+_decode_work: Final = msgspec.json.Decoder(_WorkColumns).decode
+
+
 def _delivery(row: Any) -> Delivery:
     *values, wait = row
     return delivery_from(values, Unassigned(*wait) if wait is not None else None, {})
 
 
-def _decode(decoder: "msgspec.json.Decoder[list[Any]]", text: str | None) -> list[Any]:
+def _decode(decoder: "msgspec.json.Decoder[list[Any]]", text: str | Raw | None) -> list[Any]:
     """The rows in order of their ids, which is the order in which they came to be."""
     return sorted(decoder.decode(text), key=_first) if text is not None else []
 

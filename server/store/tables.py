@@ -110,6 +110,13 @@ class Driver(Table, tablename="drivers"):
     active_changed_at = _at(null=True)
 
 
+class DriverRun(Table, tablename="driver_runs"):
+    """The run of a driver: its stops in order, as `RunStop`; empty while they have at most one delivery."""
+
+    driver_id = UUID(primary_key=True, default=None)
+    stops = JSONB(default=None)
+
+
 class DriverInvitation(Table, tablename="driver_invitations"):
     """The unused invitation of a driver, with the hash of its code."""
 
@@ -642,6 +649,7 @@ class Lease(Table, tablename="leases"):
 
 TABLES: Final[list[type[Table]]] = [
     Driver,
+    DriverRun,
     DriverInvitation,
     DriverDevice,
     DriverPosition,

@@ -16,6 +16,7 @@ from server.dispatch.apply import apply
 from server.dispatch.commands import Command
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.driver_runs import update_runs
 from server.dispatch.events import Event
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
@@ -99,13 +100,14 @@ class Batch:
             if isinstance(decision, Decided) and decision.events:
                 for event in decision.events:
                     apply(world, event)
+                update_runs(decision.events, world)
                 self.events.extend(decision.events)
                 entries.extend(stream_entries(decision.events, world))
-        for driver_id, message, event in entries:
+        for driver_id, message, about in entries:
             driver = world.drivers[driver_id]
             assert driver is not None
             self.messages.append(StreamMessage(driver_id, driver.session_node, message.seq, to_json(message)))
-            notice = stream_notice(event, message.seq, world)
+            notice = stream_notice(about, message.seq, world) if about is not None else None
             if notice is not None:
                 self.stream_notices.append(notice)
 

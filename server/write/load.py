@@ -21,7 +21,7 @@ from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
-from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, rows_of
+from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, read_work, rows_of
 from server.store.zones import DESCRIBED, SPELLED, zone_from_row
 
 
@@ -173,6 +173,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
 
     1. Lock, in one order.
     2. Read what is locked as it is now, and the clock.
+    3. Read what else drivers have who have more than one delivery, or one and may get another.
 
     Of `copies` the policy and the zones are read anew if a command changes them, and spellings if they are not known.
     """
@@ -218,6 +219,9 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
+    most = policy.planning.next_jobs
+    several = [d.id for d in rows.drivers.values() if d.active_count and max(d.active_count, d.capacity + most) > 1]
+    work = await read_work(connection, several) if several else None
     world = World(
         rows.now,
         policy,
@@ -232,6 +236,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
         spellings,
         chats,
         still,
+        work,
     )
     return Loaded(world, rows.xid, rows.has_webhooks)
 

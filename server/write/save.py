@@ -26,6 +26,7 @@ from server.dispatch.model import (
     Driver,
     Nearest,
     Offer,
+    RunStop,
     Ticket,
     Unassigned,
 )
@@ -93,6 +94,13 @@ class NewOfferRow(OfferRow, frozen=True):
     notification_method: str | None
 
 
+class RunRow(Struct, frozen=True):
+    """A row of `driver_runs`."""
+
+    driver_id: str
+    stops: tuple[RunStop, ...]
+
+
 class EventRow(Struct, frozen=True, omit_defaults=True):
     """A row of `events`."""
 
@@ -158,6 +166,10 @@ def _delivery(delivery: Delivery) -> Struct:
 
 def _driver(driver: Driver) -> Struct:
     return DriverRow(*_of_driver(driver))
+
+
+def _run(run: tuple[str, tuple[RunStop, ...]]) -> RunRow:
+    return RunRow(*run)
 
 
 def _offer_changes(o: Offer) -> tuple[Any, ...]:
@@ -291,6 +303,10 @@ SELECT u.key, u.spelling, {", ".join(f"u.{name}" for name in _DESCRIBED)},
 FROM {_rows("zones")}
 ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, {", ".join(f"{n} = EXCLUDED.{n}" for n in _DESCRIBED)}"""  # noqa: S608
 
+_RUNS: Final = f"""
+INSERT INTO driver_runs (driver_id, stops) SELECT u.driver_id, u.stops FROM {_rows("driver_runs")}
+ON CONFLICT (driver_id) DO UPDATE SET stops = EXCLUDED.stops"""  # noqa: S608
+
 SECTIONS: Final = (
     _update("changed_deliveries", "deliveries", "id", DeliveryRow.__struct_fields__, _delivery),
     _update(
@@ -318,6 +334,7 @@ SECTIONS: Final = (
     _update("changed_drivers", "drivers", "id", DriverRow.__struct_fields__, _driver),
     _update("amended_drivers", "drivers", "id", _DRIVER),
     _insert("new_drivers", "drivers", _DRIVER, computed={"created_at": "u.last_availability_change"}),
+    Section("runs", _RUNS, _run),
     _insert("messages", "driver_messages", ("driver_id", "seq", "body"), computed={"created_at": "now()"}),
     _insert("events", "events", EventRow.__struct_fields__, _event),
     Section("outbox", _OUTBOX, None),
@@ -401,6 +418,7 @@ async def save(
         "changed_drivers": _but(world.changed_drivers, world.amended_drivers),
         "amended_drivers": world.amended_drivers.values(),
         "new_drivers": sorted(world.new_drivers.values(), key=lambda d: d.external_ref or ""),
+        "runs": world.changed_runs.items(),
         "messages": messages,
         "events": events,
         "outbox": outbox,

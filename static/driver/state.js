@@ -18,6 +18,7 @@
  * @property {Record<string, OpenOffer>} offers by id
  * @property {Record<string, Wire.DrivenAssignmentView>} assignments the active ones, by id
  * @property {Record<string, Earning>} earnings what offers named, by the delivery's id
+ * @property {Wire.RunStopView[]} run the stops in order, if there is more than one delivery
  * @property {Record<string, Wire.ChatMessageView>} messages those of dispatch that the driver has not seen, by id
  * @property {{server: number, at: Moment} | null} clock what the server's clock said when
  * @property {Notice[]} notices what the driver should know, oldest first
@@ -31,6 +32,7 @@ export const start = () => ({
   offers: {},
   assignments: {},
   earnings: {},
+  run: [],
   messages: {},
   clock: null,
   notices: [],
@@ -77,11 +79,17 @@ export const openOffer = (state, now) =>
     .sort((a, b) => remaining(a, now) - remaining(b, now))[0] ?? null;
 
 /**
- * Assignments in the order in which they were made.
+ * Assignments in the order of their next stops, or else in that in which they were made.
  * @param {State} state
  */
-export const work = (state) =>
-  Object.values(state.assignments).sort((a, b) => (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0));
+export const work = (state) => {
+  const open = state.run.filter((stop) => !stop.doneAt).map((stop) => stop.assignmentId);
+  /** @param {Wire.DrivenAssignmentView} a */
+  const place = ({ id }) => (open.includes(id) ? open.indexOf(id) : open.length);
+  return Object.values(state.assignments).sort(
+    (a, b) => place(a) - place(b) || (a.createdAt < b.createdAt ? -1 : a.createdAt > b.createdAt ? 1 : 0),
+  );
+};
 
 /**
  * @param {State} state
@@ -142,6 +150,7 @@ export const fold = (state, message, now) => {
     case "offer":
     case "offer_closed":
     case "assignment":
+    case "run":
     case "availability":
     case "message":
       if (state.seq !== null && message.seq <= state.seq) return state; // heard before
@@ -171,7 +180,8 @@ const greeted = (before, hello, now) => {
       driver: hello.driver,
       offers: Object.fromEntries(hello.offers.map((offer) => [offer.id, { offer, at: now }])),
       assignments: Object.fromEntries(hello.assignments.map((assignment) => [assignment.id, assignment])),
-      // A node of the previous release does not send them.
+      // A node of the previous release does not send these.
+      run: hello.run ?? [],
       messages: Object.fromEntries((hello.messages ?? []).map((message) => [message.id, message])),
     },
     hello.serverTime,
@@ -197,6 +207,8 @@ const heard = (state, message, now) => {
     }
     case "assignment":
       return assigned(state, message.assignment);
+    case "run":
+      return { ...state, run: message.stops };
     case "message": {
       const next = { ...state, messages: { ...state.messages, [message.message.id]: message.message } };
       return say(next, "work", "New message from your dispatcher.");

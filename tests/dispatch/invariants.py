@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from server.dispatch.model import GOODS_ON_THE_WAY, OVER, UNDER_WAY, Delivery, Driver
+from server.dispatch.model import GOODS_ON_THE_WAY, OVER, UNDER_WAY, Delivery, Driver, RunStop
 from server.dispatch.world import World
 
 
@@ -38,7 +38,49 @@ def broken_invariants(world: World, *, whole: bool = False) -> list[str]:
             found.append(f"{driver.name} knows of an open offer that is none")
         if whole and driver.active_count != active[driver.id]:
             found.append(f"{driver.name} counts {driver.active_count} assignments of {active[driver.id]}")
+        if whole:
+            found += [f"{driver.name}: {wrong}" for wrong in broken_run(world, driver)]
     return found
+
+
+def broken_run(world: World, driver: Driver) -> list[str]:
+    """What is wrong with a driver's run in a world that holds every delivery."""
+    stops, jobs = world.run(driver.id), world.jobs(driver.id)
+    if len(jobs) < 2:
+        return ["a run although they have at most one delivery"] if stops else []
+    found = []
+    keys = [(stop.assignment_id, stop.kind) for stop in stops]
+    if len(set(keys)) < len(keys):
+        found.append("a stop twice")
+    expected: dict[tuple[str, str], object] = {}
+    for delivery, assignment in jobs:
+        expected[assignment.id, "pickup"] = assignment.picked_up_at
+        expected[assignment.id, "dropoff"] = assignment.failed_at
+        if delivery.status == "RETURNING":
+            expected[assignment.id, "return"] = None
+    theirs = {assignment.id for _, assignment in jobs}
+    done: dict[tuple[str, str], object] = {
+        (stop.assignment_id, stop.kind): stop.done_at for stop in stops if stop.assignment_id in theirs
+    }
+    if done != expected:
+        found.append(f"stops {done} instead of {expected}")
+    found += [
+        f"{stop} is not theirs"
+        for stop in stops
+        if stop.assignment_id not in theirs and not _was_theirs(world, driver, stop)
+    ]
+    found += [
+        f"{of} before its pickup"
+        for of, kind in keys
+        if kind != "pickup" and keys.index((of, "pickup")) > keys.index((of, kind))
+    ]
+    return found
+
+
+def _was_theirs(world: World, driver: Driver, stop: RunStop) -> bool:
+    assignment = world.locked_delivery(stop.delivery_id).assignments[stop.assignment_id]
+    ended = assignment.status in ("COMPLETED", "FAILED", "RETURNED")
+    return assignment.driver_id == driver.id and ended and stop.done_at is not None
 
 
 def _of_delivery(delivery: Delivery) -> list[str]:
@@ -108,7 +150,7 @@ def _of_driver(driver: Driver) -> list[str]:
             found.append(f"{driver.name} ({driver.availability}): {sentence}")
 
     before, until = driver.availability_before, driver.availability_until
-    must(0 <= driver.active_count <= driver.capacity, f"{driver.active_count} assignments of {driver.capacity}")
+    must(0 <= driver.active_count <= driver.capacity + 1, f"{driver.active_count} assignments of {driver.capacity}")
     must((driver.open_offer_id is None) == (driver.open_offer_delivery_id is None), "half an open offer")
     must(before is None or driver.availability == "offline", "a state to return to although not offline")
     must(until is None or "on_break" in (driver.availability, before), "an end although not on a break")

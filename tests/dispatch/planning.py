@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from server.dispatch.model import Assignment, Delivery, Driver, Place, Position
-from server.dispatch.planning.fleet import Fleet, Where
+from server.dispatch.planning.fleet import Fleet
 from server.dispatch.policy import Policy
-from server.dispatch.runs import Floats, Job, Limits, Spot
+from server.dispatch.runs import Floats, Job, Limits, Spot, Where
 from server.dispatch.zones import NO_ZONES, Zones
 from tests.builders import NOW, a_delivery, a_driver, a_policy, id_of, minutes
 

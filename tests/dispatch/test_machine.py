@@ -15,10 +15,11 @@ from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.driver_runs import update_runs
 from server.dispatch.matching import Candidate, Waiting, match
-from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Place, Point, Position, Proof
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Offer, Place, Point, Position, Proof, RunStop, Work
 from server.dispatch.offers import dispatchable, exclusion, unfit, wants_offer
-from server.dispatch.policy import EscalationLevel, Policy, WatchPolicy
+from server.dispatch.policy import EscalationLevel, PlanningPolicy, Policy, WatchPolicy
 from server.dispatch.refusals import PIN_WRONG, Refusal
 from server.dispatch.risks import WORST_FIRST
 from server.dispatch.sameness import Posted
@@ -40,6 +41,7 @@ POLICIES = (
         escalation=(EscalationLevel(1, 60, ("ticket",)), EscalationLevel(4, 120, ("notify_critical", "cancel"))),
         watch=WatchPolicy(gone_seconds=2, late_minutes=0, release_gone_seconds=60),
     ),
+    Policy(planning=PlanningPolicy(next_jobs=1, max_extra_minutes=0)),
 )
 NOT_REPEATABLE = (c.TakeBreak, c.SetAvailability, c.DelayDelivery)
 """Said again these set a new end, or a later one, which is what they are for."""
@@ -61,6 +63,7 @@ class Dispatch(RuleBasedStateMachine):
         self.by_external_ref: dict[str, str] = {}
         self.ids = (id_of(f"made {number}") for number in count())
         self.posted: dict[str, Posted] = {}
+        self.runs: dict[str, tuple[RunStop, ...]] = {}
         self.declined: set[tuple[str, str]] = set()
         self.on_socket_since: dict[str, datetime] = {}
         self.socket_lost: dict[str, datetime] = {}
@@ -70,7 +73,9 @@ class Dispatch(RuleBasedStateMachine):
 
     def world(self) -> World:
         posted = dict.fromkeys(self.deliveries) | self.posted
-        return World(self.now, self.policy, self.deliveries, self.drivers, self.by_external_ref, posted=posted)
+        work = {driver_id: Work(stops) for driver_id, stops in self.runs.items()}
+        rows = (self.deliveries, self.drivers, self.by_external_ref)
+        return World(self.now, self.policy, *rows, posted=posted, work=work)
 
     def do(self, command: c.Command) -> Decided | Refusal:
         """Decide and apply; check what is true of every decision; then say it again."""
@@ -86,13 +91,17 @@ class Dispatch(RuleBasedStateMachine):
             for event in decided.events:
                 self.judge(event, world)
                 apply(world, event)
+            update_runs(decided.events, world)
             replay = before
             for event in decided.events:
                 apply(replay, event)
+            update_runs(decided.events, replay)
             assert state(replay) == state(world), "the events alone do not tell the whole story"
+            self.judge_load(decided.events, world)
             assert unsaved(self.saved, world) == []
             self.policy = world.policy
             self.posted = world.new_posted | self.posted
+            self.runs |= world.changed_runs
             self.remember()
             if not isinstance(command, NOT_REPEATABLE):
                 self.repeat(command, decided)
@@ -143,6 +152,15 @@ class Dispatch(RuleBasedStateMachine):
             assert delivery.unassigned is not None
             assert event.level > delivery.unassigned.escalation_level, "a level reached twice"
 
+    def judge_load(self, events: tuple[e.Event, ...], world: World) -> None:
+        """Nobody gets more than their capacity and the next jobs of the policy, open offers included."""
+        for event in events:
+            resized = isinstance(event, e.DriverChanged) and "capacity" in event.changes
+            if event.driver_id is not None and (resized or isinstance(event, e.OfferCreated | e.DeliveryAssigned)):
+                driver = world.driver(event.driver_id)
+                has = driver.active_count + (driver.open_offer_id is not None)
+                assert has <= driver.capacity + world.policy.planning.next_jobs, f"{has} of {driver.capacity}"
+
     def judge_silence(self, offer: Offer) -> None:
         """Nobody is given an order at the deadline who had a socket while the offer ran, and none then."""
         since = self.on_socket_since.get(offer.driver_id)
@@ -179,7 +197,7 @@ class Dispatch(RuleBasedStateMachine):
     # Drivers
 
     @initialize(
-        capacities=st.tuples(*[st.sampled_from([1, 1, 2])] * len(NAMES)),
+        capacities=st.tuples(*[st.sampled_from([1, 2, 3])] * len(NAMES)),
         policy=st.sampled_from(POLICIES),
         orders=st.sets(st.sampled_from(ORDERS)),
     )
@@ -590,7 +608,8 @@ class Dispatch(RuleBasedStateMachine):
 
 def state(world: World) -> tuple[Any, ...]:
     """All that a world knows."""
-    return world.deliveries, world.drivers, world.policy, world.by_seller_key, world.by_external_ref
+    rows = world.deliveries, world.drivers, world.policy, world.by_seller_key, world.by_external_ref
+    return *rows, world.changed_runs
 
 
 def nothing_to_save(world: World) -> bool:

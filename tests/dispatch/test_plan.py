@@ -17,9 +17,10 @@ from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Delivery, Driver
-from server.dispatch.planning.fleet import Fleet, Where
+from server.dispatch.planning.fleet import Fleet
 from server.dispatch.planning.plan import NO_PLAN, PLANNED, Plan, plan
 from server.dispatch.policy import Policy
+from server.dispatch.runs import Where
 from server.dispatch.search_reasons import HELD
 from server.dispatch.world import World
 from server.dispatch.zones import Zone, Zones

@@ -73,6 +73,16 @@ def test_an_offer_comes_and_goes(mirror: Mirror) -> None:
     assert mirror.gaps == 0
 
 
+def test_a_run_comes_and_goes(mirror: Mirror) -> None:
+    stops = [{"kind": "pickup", "deliveryId": "d1", "assignmentId": "a1", "plannedAt": "2026-02-01T18:00:00.000Z"}]
+    mirror.fold(a_message("run", seq=6, stops=stops))
+    assert [(stop.kind, stop.delivery_id, stop.done_at) for stop in mirror.run] == [("pickup", "d1", None)]
+    mirror.fold(a_message("run", seq=7, stops=[]))
+    assert (mirror.run, mirror.gaps) == ([], 0)
+    mirror.greet(a_hello(seq=8, run=stops, resync=True), None)
+    assert len(mirror.run) == 1
+
+
 def test_a_number_skipped_or_doubled_is_a_gap(mirror: Mirror) -> None:
     mirror.fold(a_message("availability", seq=7, availability="paused"))
     mirror.fold(a_message("availability", seq=7, availability="paused"))

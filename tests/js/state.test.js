@@ -33,7 +33,7 @@ const ASSIGNMENT = {
 /** @type {Wire.Hello} */
 const HELLO = {
   type: "hello", session: "s", serverTime: "2026-02-01T10:00:00.000Z", heartbeatSeconds: 20, seq: 7, driver: DRIVER,
-  offers: [], assignments: [], messages: [], missed: [], resync: false,
+  offers: [], assignments: [], run: null, messages: [], missed: [], resync: false,
 };
 
 /**
@@ -142,6 +142,22 @@ test("an assignment makes the driver busy until it ends, and its end has a reaso
 test("assignments are in the order in which they were made", () => {
   const later = { ...ASSIGNMENT, id: "a0", createdAt: "2026-02-01T10:00:20.000Z" };
   assert.deepEqual(work(greeted({ assignments: [later, ASSIGNMENT] })).map(({ id }) => id), ["a1", "a0"]);
+});
+
+test("with several deliveries, the one whose stop is next comes first", () => {
+  const later = { ...ASSIGNMENT, id: "a2", createdAt: "2026-02-01T10:00:20.000Z" };
+  /** @type {(kind: "pickup" | "dropoff", assignmentId: string, doneAt?: string) => Wire.RunStopView} */
+  const stop = (kind, assignmentId, doneAt) => ({
+    kind, assignmentId, deliveryId: "d1", place: { lat: 1, lon: 2 }, storeName: "Mario's", sellerOrderId: "1",
+    plannedAt: "2026-02-01T10:10:00.000Z", ...(doneAt ? { doneAt } : {}),
+  });
+  const stops = [stop("pickup", "a1", "2026-02-01T10:05:00.000Z"), stop("pickup", "a2"), stop("dropoff", "a1")];
+  const both = greeted({ assignments: [ASSIGNMENT, later], run: stops });
+  assert.deepEqual(work(both).map(({ id }) => id), ["a2", "a1"]);
+  const picked = fold(both, { type: "run", seq: 8, stops: stops.slice(2) }, NOW);
+  assert.deepEqual(work(picked).map(({ id }) => id), ["a1", "a2"]);
+  const one = fold(picked, { type: "run", seq: 9, stops: [] }, NOW);
+  assert.deepEqual([one.seq, work(one).map(({ id }) => id)], [9, ["a1", "a2"]]);
 });
 
 test("the newest five notices are kept, each with its own number", () => {

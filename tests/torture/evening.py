@@ -17,7 +17,8 @@ from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
-from server.dispatch.model import Actor, Position
+from server.dispatch.driver_runs import update_runs
+from server.dispatch.model import Actor, Position, RunStop, Work
 from server.dispatch.policy import EscalationLevel, Policy
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import World
@@ -64,6 +65,7 @@ class Evening:
         self._ids = count(1)
         self._transactions = count(1000)
         self._world = World(NOW, policy, {}, {})
+        self._runs: dict[str, tuple[RunStop, ...]] = {}
         self._sockets: dict[str, int] = {}
         self._numbers = count(1)
         self._seqs: dict[str, int] = {}
@@ -80,7 +82,9 @@ class Evening:
         """The command is carried out a moment later, in a separate transaction; everybody gets it."""
         self.wait(after)
         old = self._world
-        world = self._world = World(self.now, self._policy, old.deliveries, old.drivers, old.by_external_ref)
+        self._runs |= old.changed_runs
+        work = {driver_id: Work(stops) for driver_id, stops in self._runs.items()}
+        world = self._world = World(self.now, self._policy, old.deliveries, old.drivers, old.by_external_ref, work=work)
         decided = decide(command, world)
         if isinstance(decided, Refusal):
             return decided
@@ -88,17 +92,18 @@ class Evening:
         for event in decided.events:
             apply(world, event)
             self._keep(event, xid)
-        for driver_id, message, event in stream_entries(decided.events, world):
+        update_runs(decided.events, world)
+        for driver_id, message, about in stream_entries(decided.events, world):
             body = to_json(message)
             heard = msgspec.json.decode(body)
             self.database.messages.setdefault(driver_id, []).append((heard["seq"], body))
             if driver_id in self._sockets:
                 self._hear(driver_id, heard)
-            notice = stream_notice(event, heard["seq"], world)
+            notice = stream_notice(about, heard["seq"], world) if about is not None else None
             if notice is not None:
                 got = self.now if driver_id in self._sockets else None
-                about = (notice.kind, driver_id, notice.seq, notice.delivery_id, notice.created_at)
-                self.database.stream_notices.append(StreamNoticeRow(notice.id, *about, got, got))
+                row_of = (notice.kind, driver_id, notice.seq, notice.delivery_id, notice.created_at)
+                self.database.stream_notices.append(StreamNoticeRow(notice.id, *row_of, got, got))
         for row in webhook_messages(decided.events, world):
             number = len(self.database.webhook_messages)
             message_id = id_of(f"message {number}")

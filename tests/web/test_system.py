@@ -102,7 +102,8 @@ async def test_the_asyncapi_document_tells_of_every_message(site: Site) -> None:
         "resume", "ping", "arrived", "release", "failed", "seen", "say",
     }  # fmt: skip
     assert said == {
-        "hello", "offer", "offer_closed", "assignment", "availability", "message", "ack", "error", "pong", "goodbye",
+        "hello", "offer", "offer_closed", "assignment", "run", "availability", "message", "ack", "error", "pong",
+        "goodbye",
     }  # fmt: skip
     for message in document["components"]["messages"].values():
         assert message["payload"]["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]

@@ -14,6 +14,7 @@ from server.dispatch import commands as c
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
+from server.dispatch.driver_runs import update_runs
 from server.dispatch.events import Event
 from server.dispatch.model import Alert, ChatMessage, Delivery, Driver
 from server.dispatch.policy import DEFAULT_POLICY
@@ -158,6 +159,7 @@ def applied(decided: Decided, world: World) -> tuple[list[Event], list[StreamMes
     """As the write path does it."""
     for event in decided.events:
         apply(world, event)
+    update_runs(decided.events, world)
     messages = []
     for driver_id, message, _ in stream_entries(decided.events, world):
         driver = world.drivers[driver_id]
@@ -302,6 +304,30 @@ async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
             messages += more_messages
         await save(connection, world, events, messages)
         assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+
+
+async def test_a_run_is_loaded_with_the_deliveries_that_the_command_does_not_name(connection: Any) -> None:
+    soup, cake, dan = a_delivery(), a_delivery("cake"), a_driver("Dan", capacity=2)
+    job = an_assignment(soup, dan)
+    async with undone(connection):
+        await store(connection, a_world(soup, cake, dan))
+        for command in (
+            c.AssignDelivery(cake.id, DAN, "near", True, new_id(), id_of("job"), ADA),
+            c.PickUp(job.id, DAN, by(DAN)),
+        ):
+            named = Named()
+            named.add(command)
+            world = (await load(connection, named, COPIES)).world
+            decided = decide(command, world)
+            assert isinstance(decided, Decided), decided
+            await save(connection, world, *applied(decided, world))
+        again = (await load(connection, Named(drivers={DAN}), COPIES)).world
+        assert again.run(DAN) == world.run(DAN)
+        assert [(s.kind, s.delivery_id) for s in again.run(DAN)] == [
+            ("pickup", soup.id), ("pickup", cake.id), ("dropoff", soup.id), ("dropoff", cake.id),
+        ]  # fmt: skip
+        assert [(d.id, a.id) for d, a in again.jobs(DAN)] == [(soup.id, job.id), (cake.id, id_of("job"))]
+        assert comparable({d.id: d for d, _ in again.jobs(DAN)}, {})[0][soup.id]["status"] == "PICKED_UP"
 
 
 async def test_an_offer_may_follow_another_in_one_batch(connection: Any) -> None:

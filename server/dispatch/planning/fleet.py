@@ -8,28 +8,14 @@ from math import exp
 from typing import Final
 
 import numpy as np
-from msgspec import Struct
 
 from server.dispatch.model import OVER, Delivery, Driver
-from server.dispatch.runs import Floats, Spot
+from server.dispatch.runs import Floats, Spot, Where
 from server.dispatch.zones import NO_ZONES, Zones
 
 PACE_SECONDS: Final = 3600.0
 """An order of so long ago counts e times less for the pace of its store."""
 FORGOTTEN_SECONDS: Final = 4 * PACE_SECONDS
-
-
-class Where(Struct, frozen=True):
-    """Where a driver is, and when they can leave, in seconds since the epoch.
-
-    `at_store`: they have just picked up goods there. `bound`: `place` is the next stop, to which they are on their way,
-    and `free_at` is when they arrive.
-    """
-
-    place: Spot
-    free_at: float
-    at_store: bool = False
-    bound: bool = False
 
 
 class Fleet:

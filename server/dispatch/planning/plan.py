@@ -15,21 +15,24 @@ from msgspec import Struct
 from msgspec.structs import replace
 from scipy.optimize import linear_sum_assignment
 
+from server.dispatch.driver_runs import job_of
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, has_all, helping, serves, unfit, wants_offer
-from server.dispatch.planning.fleet import Fleet, Where
+from server.dispatch.planning.fleet import Fleet
 from server.dispatch.policy import Policy
 from server.dispatch.runs import (
+    DRIVING_WEIGHT,
     LONG_DELAY_SECONDS,
     DriverRun,
     Floats,
     Insertion,
     Job,
-    Limits,
     Spot,
     Stop,
     Travel,
+    Where,
     delay_cost,
+    limits_of,
 )
 from server.dispatch.search_reasons import (
     ALL_BUSY,
@@ -45,8 +48,6 @@ from server.dispatch.travel import EARTH_RADIUS_KM
 
 PLANNED: Final = "driver_not_free_yet"
 
-DRIVING_WEIGHT: Final = 0.03
-"""How many seconds of delay a second costs that a driver drives or serves."""
 STRAIN_WEIGHT: Final = 1.0
 """How much more it costs under strain: so much with one late delivery for each driver (`Plan.strain`)."""
 LATE_SECONDS: Final = 60.0
@@ -141,13 +142,7 @@ class _Planning:
         at_work = sum(_at_work(driver, now, policy) is None for driver in self.drivers)
         self.at_work = max(1, at_work)
         self.can_now = {driver.id for driver in self.drivers if dispatchable(driver, now, policy) is None}
-        planning = policy.planning
-        self.limits = Limits(
-            DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)),
-            planning.max_extra_minutes * 60.0,
-            planning.max_minutes_in_bag * 60.0,
-            planning.same_store_only,
-        )
+        self.limits = limits_of(policy, DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)))
         self.runs: dict[str, DriverRun] = {}
         self.memo: dict[tuple[object, ...], Insertion | None] = {}
 
@@ -160,18 +155,7 @@ class _Planning:
         return [driver for each in sorted(zones) for driver in self.fleet.drivers_of(each)]
 
     def _job(self, delivery: Delivery, *, fixed: bool = False) -> Job:
-        assignment = delivery.active_assignment()
-        picked_at = assignment.picked_up_at if assignment is not None else None
-        return Job(
-            delivery.id,
-            (delivery.pickup.lat, delivery.pickup.lon),
-            (delivery.dropoff.lat, delivery.dropoff.lon),
-            delivery.is_ready_at().timestamp(),
-            self.at,
-            self.travel,
-            picked_at=picked_at.timestamp() if picked_at is not None else None,
-            fixed=fixed,
-        )
+        return job_of(delivery, delivery.active_assignment(), self.at, self.travel, fixed=fixed)
 
     def plan(self) -> Plan:
         """The plan."""

@@ -15,9 +15,11 @@ from server.contract.views import (
     ChatMessageView,
     DrivenAssignmentView,
     OfferView,
+    RunStopView,
     chat_message_view,
     driven_assignment_view,
     offer_view,
+    run_stop_view,
 )
 from server.dispatch.model import ChatMessage, Delivery, Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
@@ -34,13 +36,15 @@ from server.store.rows import (
     delivery_from,
     driver_from,
     spans,
+    work_from,
+    work_sql,
 )
 
 MISSED_LIMIT: Final = 100
 BATCH_LIMIT: Final = 200
 QUERY_TIMEOUT_SECONDS: Final = 5.0
 
-_PARTS: Final = spans(2, DRIVER_WIDTH + 4, 8, ASSIGNMENT_WIDTH, DELIVERY_WIDTH, 2)
+_PARTS: Final = spans(2, DRIVER_WIDTH + 4, 8, ASSIGNMENT_WIDTH, DELIVERY_WIDTH, 3)
 _ASKED, _DRIVER, _OFFER, _ASSIGNMENT, _DELIVERY, _MESSAGES = _PARTS
 SNAPSHOT: Final = f"""
 SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
@@ -52,7 +56,8 @@ SELECT s.ask, date_trunc('milliseconds', clock_timestamp()),
            WHERE m.driver_id = d.id AND m.seq > s.last_seq AND m.seq <= d.stream_seq ORDER BY m.seq) END,
        ARRAY(SELECT to_json(c)::text FROM chat_messages c
              WHERE c.driver_id = d.id AND c.seen_at IS NULL AND NOT c.by_driver AND c.text IS NOT NULL
-             ORDER BY c.at, c.id)
+             ORDER BY c.at, c.id),
+       CASE WHEN d.active_count > 1 THEN {work_sql("d.id")} END
 FROM unnest($1::text[]::uuid[], $2::bigint[]) WITH ORDINALITY AS s (driver_id, last_seq, ask)
 JOIN drivers d ON d.id = s.driver_id
 LEFT JOIN driver_positions p ON p.driver_id = d.id
@@ -66,8 +71,8 @@ _decode_message: Final = msgspec.json.Decoder(ChatMessage).decode
 
 
 class Snapshot(Struct):
-    """A driver as of `at`: open offers, active assignments, the last number of their stream, the missed messages of it,
-    and the messages of dispatch that they have not seen.
+    """A driver as of `at`: open offers, active assignments, their run if they have more than one, the last number of
+    their stream, the missed messages of it, and the messages of dispatch that they have not seen.
     """
 
     at: datetime
@@ -78,6 +83,7 @@ class Snapshot(Struct):
     messages: list[ChatMessageView]
     missed: list[Raw]
     resync: bool
+    run: list[RunStopView] | None = None
 
 
 class Snapshots:
@@ -142,7 +148,7 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
         raw = Raw(payload.encode())
         offer = Offer(offer_id, delivery_id, driver_id, status, attempt, raw, created_at, expires_at)
         offers.append(offer_view(offer, now))
-    bodies, unseen = row[_MESSAGES]
+    bodies, unseen, work = row[_MESSAGES]
     seq = driver.stream_seq
     missed: list[Raw] = []
     resync = False
@@ -151,4 +157,12 @@ def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
         if bodies and not resync:
             missed = [Raw(as_of(body, now).encode()) for body in bodies]
     messages = [chat_message_view(_decode_message(message)) for message in unseen]
-    return Snapshot(now, driver, offers, [], seq, messages, missed, resync)
+    return Snapshot(now, driver, offers, [], seq, messages, missed, resync, _run(work))
+
+
+def _run(text: str | None) -> list[RunStopView] | None:
+    if text is None:
+        return None
+    work = work_from(text)
+    stops = [(stop, work.deliveries.get(stop.delivery_id)) for stop in work.stops]
+    return [run_stop_view(stop, delivery) for stop, delivery in stops if delivery is not None] or None

@@ -149,6 +149,7 @@ declare namespace Wire {
     driver: DriverView;
     offers: OfferView[];
     assignments: DrivenAssignmentView[];
+    run: RunStopView[] | null;
     messages: ChatMessageView[];
     missed: Numbered[];
     resync: boolean;
@@ -204,6 +205,7 @@ declare namespace Wire {
     sellerOrderId?: string;
     requirements?: string[];
     estimatedTripKm?: number;
+    addOn?: AddOn;
   }
 
   interface Place {
@@ -213,6 +215,11 @@ declare namespace Wire {
     name?: string | null;
     phone?: string | null;
     notes?: string | null;
+  }
+
+  interface AddOn {
+    extraMinutes: number;
+    stops: number;
   }
 
   interface DrivenAssignmentView {
@@ -250,6 +257,18 @@ declare namespace Wire {
     dropoff?: string | null;
   }
 
+  interface RunStopView {
+    kind: "dropoff" | "pickup" | "return";
+    deliveryId: string;
+    assignmentId: string;
+    place: Place;
+    storeName: string;
+    sellerOrderId: string;
+    plannedAt: string;
+    promisedAt?: string;
+    doneAt?: string;
+  }
+
   interface ChatMessageView {
     id: string;
     text: string;
@@ -277,6 +296,12 @@ declare namespace Wire {
     type: "assignment";
     seq: number;
     assignment: DrivenAssignmentView;
+  }
+
+  interface RunChanged {
+    type: "run";
+    seq: number;
+    stops: RunStopView[];
   }
 
   interface AvailabilityChanged {
@@ -320,9 +345,9 @@ declare namespace Wire {
     reconnectAfterMs: number;
   }
 
-  type Numbered = OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten;
+  type Numbered = OfferMade | OfferClosed | AssignmentChanged | RunChanged | AvailabilityChanged | MessageWritten;
 
-  type ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | AvailabilityChanged | MessageWritten | Ack | Error | Pong | Goodbye;
+  type ToDriver = Hello | OfferMade | OfferClosed | AssignmentChanged | RunChanged | AvailabilityChanged | MessageWritten | Ack | Error | Pong | Goodbye;
 
   type FromDriver = Accept | Reject | Received | Location | Arrived | PickedUp | Completed | Release | Failed | TakeBreak | EndShift | Pause | Resume | Seen | Say | Ping;
 }

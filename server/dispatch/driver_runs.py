@@ -1,0 +1,264 @@
+"""The run of a driver who has more than one delivery: their stops in order, kept from one event to the next.
+
+`update_runs` follows the events of a command. What a driver has decides: a stop of a delivery that is no longer theirs
+goes, one of a new delivery comes where it fits best, and the others keep their order. Stops that are done stay until at
+most one delivery is left; then there is no run.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from math import ceil, inf
+from typing import Final
+
+from msgspec.structs import replace
+
+from server.dispatch import events as e
+from server.dispatch.model import AddOn, Assignment, Delivery, Driver, Place, RunStop, RunStopKind
+from server.dispatch.policy import Policy
+from server.dispatch.runs import (
+    DRIVING_WEIGHT,
+    DriverRun,
+    Job,
+    Limits,
+    Spot,
+    Stop,
+    Travel,
+    Where,
+    limits_of,
+    road_travel,
+)
+from server.dispatch.travel import Added, haversine_km, to_milliseconds
+from server.dispatch.world import World
+
+CHANGES_RUNS: Final = frozenset(
+    {
+        e.DeliveryAssigned,
+        e.DeliveryPickedUp,
+        e.DeliveryDelivered,
+        e.DeliveryReleased,
+        e.DeliveryFailed,
+        e.DeliveryReturning,
+        e.DeliveryReturned,
+        e.DeliveryChanged,
+        e.DeliveryReassigned,
+        e.DeliveryCancelled,
+    }
+)
+CARRIED: Final = frozenset({"ACTIVE", "COMPLETED", "FAILED", "RETURNED"})
+"""The states of an assignment whose stops belong to the run: the driver has the goods, or brought them somewhere."""
+
+STILL_HERE_KM: Final = 0.15
+"""A driver who is nearer to a store is still there."""
+
+StopKey = tuple[str, RunStopKind]
+"""An assignment and the kind of a stop."""
+
+
+def is_full(driver: Driver, policy: Policy) -> bool:
+    """Whether the driver may not have one more delivery, besides an open offer."""
+    return driver.active_count >= driver.capacity + policy.planning.next_jobs
+
+
+def update_runs(events: Sequence[e.Event], world: World) -> None:
+    """The runs of the drivers of these events, which are all applied. Of a driver with at most one delivery nothing is
+    read.
+    """
+    concerned = [event.driver_id for event in events if type(event) in CHANGES_RUNS and event.driver_id is not None]
+    for driver in map(world.known_driver, dict.fromkeys(concerned)):
+        before = world.run(driver.id)
+        if driver.active_count > 1 or before:
+            after = _run(world, driver, before)
+            if after != before:
+                world.put_run(driver.id, after)
+
+
+def added(world: World, driver: Driver, delivery: Delivery, at: tuple[float, float]) -> Added | None:
+    """The delivery in the run of a driver who is `at` (lat, lon); None if they have no other."""
+    jobs = world.jobs(driver.id)
+    if not jobs:
+        return None
+    run, travel = _ahead(world, driver, jobs, world.run(driver.id), at), road_travel(world.policy)
+    before = run.end[1]
+    job = job_of(delivery, None, world.now.timestamp(), travel, fixed=False)
+    _add(run, job, world.policy)
+    whens = {stop.key: when for stop, when in zip(run.stops, run.whens, strict=True)}
+    extra = ceil(max(0, round(run.end[1] - before)) / 60)
+    return Added(
+        _instant(whens[job.pick.key]),
+        _instant(whens[job.drop.key] + travel.half_dropoff),
+        AddOn(extra, len(run.stops)),
+    )
+
+
+def job_of(delivery: Delivery, assignment: Assignment | None, now: float, travel: Travel, *, fixed: bool) -> Job:
+    """A delivery as the planner sees it, at Unix seconds `now`; with its active assignment, if a driver has it. Goods
+    that come back go to the store. `fixed`: the driver has it, or has the offer.
+    """
+    pickup, to = delivery.pickup, delivery.dropoff
+    if delivery.status == "RETURNING":
+        to = _store(delivery)
+    picked_at = assignment.picked_up_at if assignment is not None else None
+    return Job(
+        delivery.id,
+        (pickup.lat, pickup.lon),
+        (to.lat, to.lon),
+        delivery.is_ready_at().timestamp(),
+        now,
+        travel,
+        picked_at=picked_at.timestamp() if picked_at is not None else None,
+        fixed=fixed,
+    )
+
+
+def where_now(first: Stop, jobs: Iterable[Job], at: Spot, now: float, travel: Travel) -> Where:
+    """Where a driver who is `at` a place can leave for something else: on their way to their first stop, from there;
+    but while they are still at a store with goods from it, from here.
+    """
+    stores = (job.pickup for job in jobs if job.picked_at is not None)
+    if first.is_drop and any(haversine_km(*store, *at) < STILL_HERE_KM for store in stores):
+        return Where(at, now)
+    return Where(first.spot, now + travel.seconds(at, first.spot), bound=True)
+
+
+def place_of(stop: RunStop, delivery: Delivery) -> Place:
+    """Where a stop is."""
+    if stop.kind == "pickup":
+        return delivery.pickup
+    return delivery.dropoff if stop.kind == "dropoff" else _store(delivery)
+
+
+def _store(delivery: Delivery) -> Place:
+    return delivery.details.store or delivery.pickup
+
+
+def _run(world: World, driver: Driver, before: tuple[RunStop, ...]) -> tuple[RunStop, ...]:
+    jobs = world.jobs(driver.id)
+    if len(jobs) < 2:
+        return ()
+    active = {assignment.id: (delivery, assignment) for delivery, assignment in jobs}
+    if not any(stop.assignment_id in active for stop in before):
+        before = ()  # of an earlier run, which a node of the previous release ended
+    place = driver.position or jobs[0][0].pickup
+    run = _ahead(world, driver, jobs, before, (place.lat, place.lon))
+    assignment_of = {delivery.id: assignment.id for delivery, assignment in jobs}
+    half = run.travel.half_dropoff
+    planned: list[RunStop] = []
+    for stop, when in zip(run.stops, run.whens, strict=True):
+        returning = stop.is_drop and active[assignment_of[stop.job.id]][0].status == "RETURNING"
+        kind: RunStopKind = "return" if returning else "dropoff" if stop.is_drop else "pickup"
+        planned.append(
+            RunStop(kind, stop.job.id, assignment_of[stop.job.id], _instant(when + half if stop.is_drop else when))
+        )
+    return _with_done(world, driver, jobs, before, planned)
+
+
+def _ahead(
+    world: World,
+    driver: Driver,
+    jobs: Sequence[tuple[Delivery, Assignment]],
+    before: Sequence[RunStop],
+    at: tuple[float, float],
+) -> DriverRun:
+    """The stops that are not done: in the order that they had, and others where they fit best."""
+    policy, travel, now = world.policy, road_travel(world.policy), world.now.timestamp()
+    theirs = {assignment.id: job_of(delivery, assignment, now, travel, fixed=True) for delivery, assignment in jobs}
+    returning = {assignment.id for delivery, assignment in jobs if delivery.status == "RETURNING"}
+    stops = []
+    for stop in before:
+        job = theirs.get(stop.assignment_id)
+        if job is None or (stop.kind == "pickup" and job.picked_at is not None):
+            continue
+        if stop.kind == "pickup":
+            stops.append(job.pick)
+        elif (stop.kind == "return") == (stop.assignment_id in returning):
+            stops.append(job.drop)
+    ordered = sorted(theirs.values(), key=lambda job: job.picked_at is None)
+    first = stops[0] if stops else ordered[0].pick if ordered[0].picked_at is None else ordered[0].drop
+    where = where_now(first, ordered, at, now, travel)
+    run = DriverRun(
+        driver.id,
+        where.place,
+        where.free_at,
+        travel,
+        Limits(DRIVING_WEIGHT),
+        bound=where.bound,
+        off=driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf,
+        capacity=driver.capacity,
+        load=sum(job.picked_at is not None for job in theirs.values()),
+        stops=stops,
+    )
+    known = {stop.job.id for stop in stops}
+    for job in ordered:
+        if job.id not in known:
+            _add(run, job, policy)
+    return run
+
+
+def _add(run: DriverRun, job: Job, policy: Policy) -> None:
+    """Add a job where it costs least within the limits of the policy, or else where it costs least, or at the end. In
+    one visit to a store, what was there before comes first.
+    """
+    found = None
+    if job.picked_at is None:
+        run.limit(limits_of(policy))
+        found = run.insertion(job)
+        run.limit(Limits(DRIVING_WEIGHT))
+    if found is not None:
+        pickup = found.pickup
+        while pickup + 1 < found.dropoff and not run.stops[pickup].is_drop and run.stops[pickup].spot == job.pickup:
+            pickup += 1
+        run.place_job(job, found._replace(pickup=pickup))
+    else:
+        run.append(job)
+
+
+def _with_done(
+    world: World,
+    driver: Driver,
+    jobs: Sequence[tuple[Delivery, Assignment]],
+    before: Sequence[RunStop],
+    planned: Sequence[RunStop],
+) -> tuple[RunStop, ...]:
+    """The planned stops with those that are done: each after the stop that it came after before, or else first."""
+    ahead = {_key(stop) for stop in planned}
+    after: dict[StopKey | None, list[RunStop]] = {None: []}
+    known: set[StopKey] = set()
+    last: StopKey | None = None
+    for stop in before:
+        key = _key(stop)
+        if key in ahead:
+            last = key
+            continue
+        found = world.stop_of(driver.id, stop)
+        done_at = _done_at(stop.kind, *found) if found is not None and found[1].status in CARRIED else None
+        if done_at is not None:
+            known.add(key)
+            after.setdefault(last, []).append(replace(stop, done_at=done_at))
+    missing = []
+    for delivery, assignment in jobs:
+        for kind in ("pickup", "dropoff"):
+            done_at = _done_at(kind, delivery, assignment)
+            if done_at is not None and (assignment.id, kind) not in known:
+                missing.append(RunStop(kind, delivery.id, assignment.id, done_at, done_at))
+    after[None] += sorted(missing, key=lambda stop: (stop.done_at or world.now, stop.assignment_id))
+    stops = list(after[None])
+    for stop in planned:
+        stops += [stop, *after.get(_key(stop), ())]
+    return tuple(stops)
+
+
+def _key(stop: RunStop) -> StopKey:
+    return stop.assignment_id, stop.kind
+
+
+def _done_at(kind: RunStopKind, delivery: Delivery, assignment: Assignment) -> datetime | None:
+    """When the driver did a stop of this assignment; None if they did not."""
+    if kind == "pickup":
+        return assignment.picked_up_at
+    if kind == "dropoff":
+        return assignment.completed_at or assignment.failed_at
+    return assignment.ended_at if assignment.status == "RETURNED" else None
+
+
+def _instant(when: float) -> datetime:
+    return to_milliseconds(datetime.fromtimestamp(when, UTC))
