@@ -138,7 +138,7 @@ class Picture:
         """How many rows each table shows, of how many."""
         everywhere = self.tally.everywhere
         return {
-            "waiting": (len(self.shown["waiting"]), everywhere.waiting),
+            "waiting": (len(self.shown["waiting"]), everywhere.waiting + everywhere.held),
             "active": (len(self.shown["active"]), everywhere.active),
             "drivers": (len(self.drivers), self.tally.drivers),
         }

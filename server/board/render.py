@@ -87,6 +87,7 @@ class Renderer:
         numbers = {
             name: {
                 "waiting": zone.waiting,
+                "held": zone.held,
                 "offers": zone.offers,
                 "active": zone.active,
                 "gone": zone.gone,

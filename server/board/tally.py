@@ -19,10 +19,11 @@ ALL = ""
 
 class ZoneCounts(Struct, rename="camel"):
     """The numbers of one zone, or of all. `oldest` is since when the longest waiting delivery waits, `gone` counts the
-    deliveries under way whose driver has gone.
+    deliveries under way whose driver has gone. `waiting` are without those that are held.
     """
 
     waiting: int = 0
+    held: int = 0
     offers: int = 0
     active: int = 0
     gone: int = 0
@@ -88,7 +89,7 @@ class Tally:
         zones = {
             name: msgspec.structs.replace(zone, oldest=self._longest(name), states=dict(zone.states))
             for name, zone in self._zones.items()
-            if name == ALL or zone.waiting or zone.active or any(zone.states.values())
+            if name == ALL or zone.waiting or zone.held or zone.active or any(zone.states.values())
         }
         for name in alerts:
             zones.setdefault(name, ZoneCounts()).alerts += 1
@@ -103,6 +104,8 @@ class Tally:
             if delivery.waiting:
                 zone.waiting += by
                 zone.offers += by * delivery.offered
+            elif delivery.held:
+                zone.held += by
             else:
                 zone.active += by
 

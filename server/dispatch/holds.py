@@ -4,7 +4,6 @@ While it is held it does not wait for a driver: its clock of escalation starts w
 """
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
@@ -15,17 +14,10 @@ from server.dispatch.policy import Policy
 from server.dispatch.travel import travel_seconds
 from server.dispatch.world import World
 
-FIRST_SECONDS: Final = 10.0
-"""Only an order that has just begun to wait is held; later it is late enough already."""
-BEGAN_SECONDS: Final = 1.0
-"""Only the first wait counts, which begins at most so long after the order or its dispatch time. A shorter hold is not
-planned, so the wait after a hold is later.
-"""
-
 
 def may_be_held(delivery: Delivery, now: datetime, policy: Policy) -> bool:
-    """Whether a delivery may be held now: it is held, or it has just begun to wait for the first time and its goods are
-    not ready; it has preparation time, and the policy holds orders.
+    """Whether a delivery may be held now: it has preparation time, its goods are not ready, and the policy holds
+    orders; and it is held, or it waits, was never offered or assigned, and has not escalated.
     """
     if not policy.planning.hold or delivery.prep_seconds <= 0 or delivery.status != "READY":
         return False
@@ -33,11 +25,9 @@ def may_be_held(delivery: Delivery, now: datetime, policy: Policy) -> bool:
         return False
     if delivery.held_until is not None:
         return True
-    since = delivery.unassigned_since
-    if since is None or delivery.offers or delivery.assignments:
+    if delivery.unassigned_since is None or delivery.offers or delivery.assignments:
         return False
-    began = max(delivery.created_at, delivery.dispatch_at) + timedelta(seconds=BEGAN_SECONDS)
-    return since <= began and now <= since + timedelta(seconds=FIRST_SECONDS)
+    return delivery.unassigned is None or delivery.unassigned.escalation_level == 0
 
 
 def must_be_offered_at(delivery: Delivery, km: float, policy: Policy) -> datetime:

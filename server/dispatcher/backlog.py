@@ -33,10 +33,10 @@ class Wait:
     """A waiting delivery without an open offer.
 
     `due` is when to look for a driver next (`Backlog.schedule` sets it); `searched` whether that was done before.
-    `recorded_reason` and
-    `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined. `since` is when it
-    began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers lost to a race, with
-    the time until which they are left out. `cannot_be_held`: the rules refused to hold it.
+    `recorded_reason` and `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined.
+    `since` is when it began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers
+    lost to a race, with the time until which they are left out. `was_held`: its hold ended. `cannot_be_held`: its hold
+    was not `ended_early` because no driver was there, or the rules refused to hold it.
     """
 
     __slots__ = (
@@ -44,12 +44,14 @@ class Wait:
         "checked_at",
         "delivery",
         "due",
+        "ended_early",
         "learned_at",
         "lost",
         "recorded_at",
         "recorded_reason",
         "searched",
         "since",
+        "was_held",
     )
 
     def __init__(self, delivery: Delivery, now: float, clock: DatabaseTime) -> None:
@@ -58,7 +60,7 @@ class Wait:
         self.learned_at = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
-        self.searched = self.cannot_be_held = False
+        self.searched = self.cannot_be_held = self.was_held = self.ended_early = False
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
         self.recorded_reason: str | None = None
@@ -119,6 +121,8 @@ class Backlog:
             held = self.held.get(delivery.id)
             if held is not None and held.delivery.version <= delivery.version:
                 del self.held[delivery.id]
+            else:
+                held = None
             if not wants_offer(delivery):
                 self._remove(delivery.id)
                 if delivery.status == "READY" and delivery.held_until is not None:
@@ -128,6 +132,10 @@ class Backlog:
             if known is None or known.delivery.version < delivery.version:
                 self._remove(delivery.id)
                 wait = self.waits[delivery.id] = self._new[delivery.id] = Wait(delivery, now, self._clock)
+                if held is not None:
+                    wait.was_held, wait.cannot_be_held = True, not held.ended_early
+                elif known is not None:
+                    wait.was_held = known.was_held
                 self.schedule(wait, now + window_seconds)
                 columns = self.pickups.get(delivery.zone)
                 if columns is None:

@@ -6,7 +6,7 @@ gathers for the next one. Offers are not waited for: their drivers are set aside
 
 import asyncio
 from collections.abc import Collection, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -51,6 +51,8 @@ HOLDS_SECONDS: Final = 2.0
 """How often it is looked at whether holds are still right: drivers move, come free and become busy."""
 MOVED_SECONDS: Final = 30.0
 """A hold is moved if its driver must leave so much sooner."""
+FIRST_SECONDS: Final = 10.0
+"""How long after a wait has begun a hold can begin without a free driver."""
 SOON_SECONDS: Final = 1.0
 """What must be offered so soon is not held."""
 UNSTORED_SECONDS: Final = 0.3
@@ -328,7 +330,8 @@ class Matcher:
            among those who are free and get nothing else.
         2. If that driver must leave, it is offered to them. Otherwise it is held until then. The time of a hold moves
            only to an earlier one, so a driver who comes and goes does not move it to and fro.
-        3. If all are busy or out of contact for a moment, the way of the nearest one counts, and a hold stays.
+        3. If all are busy or out of contact for a moment, the way of the nearest one counts, and a hold stays. It
+           begins only with the wait, so that a delivery whose hold is over is not held for one after another.
         4. If nobody is there, it is not held any longer.
         """
         loop = asyncio.get_running_loop()
@@ -353,6 +356,8 @@ class Matcher:
             else:
                 km = self.fleet.nearby.nearest_km(delivery, radius_km(delivery, policy))
             until = delivery.held_until
+            if until is None and place is None and not _has_just_begun(wait, at):
+                km = None
             if km is None:
                 (left if until is None else over).append(wait)
                 continue
@@ -365,6 +370,7 @@ class Matcher:
             elif until is None or (place is not None and (until - offer_at).total_seconds() > MOVED_SECONDS):
                 self._submit_hold(c.HoldDelivery(delivery.id, offer_at), wait)
         for wait in over:
+            wait.ended_early = True
             self._submit_hold(c.EndHold(wait.delivery.id, early=True), wait)
         self._holds_at = min(self._holds_at, loop.time() + HOLDS_SECONDS)
         return left
@@ -492,3 +498,9 @@ class Matcher:
         else:
             self._backlog.schedule(wait, now + REFUSED_SECONDS)
         self._something.set()
+
+
+def _has_just_begun(wait: Wait, at: datetime) -> bool:
+    """Whether a delivery begins to wait, and not because its hold is over."""
+    since = wait.delivery.unassigned_since
+    return not wait.was_held and since is not None and at <= since + timedelta(seconds=FIRST_SECONDS)

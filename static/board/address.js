@@ -39,10 +39,11 @@ const PICKS_IN_ADDRESS = 20;
 
 /** @type {Record<string, [list: ListName | "alerts", test: (row: DOMStringMap) => boolean]>} */
 export const SHOWS = {
-  waiting: ["waiting", () => true],
-  unoffered: ["waiting", (row) => row.offered === undefined],
+  waiting: ["waiting", (row) => row.held === undefined],
+  unoffered: ["waiting", (row) => row.offered === undefined && row.held === undefined],
   late: ["waiting", (row) => Number(row.level) > 0],
-  unacknowledged: ["waiting", (row) => row.acknowledged === undefined],
+  unacknowledged: ["waiting", (row) => row.acknowledged === undefined && row.held === undefined],
+  held: ["waiting", (row) => row.held !== undefined],
   offers: ["offers", () => true],
   active: ["active", () => true],
   gone: ["active", (row) => row.driverGone !== undefined],

@@ -108,6 +108,14 @@ const filterAlerts = () => {
   within(document, "#alerts > .empty").hidden = open > 0;
 };
 
+/**
+ * @param {Element} element
+ * @param {string} label
+ */
+const write = (element, label) => {
+  if (element.textContent !== label) element.textContent = label;
+};
+
 let counting = false;
 const countSoon = () => {
   if (counting) return;
@@ -117,21 +125,26 @@ const countSoon = () => {
     for (const list of LISTS) {
       let shown = 0;
       let total = 0;
-      for (const row of rowsOf(list)) {
-        if (row.dataset.gone !== undefined) continue;
-        total += 1;
-        if (!row.hidden) shown += 1;
-      }
-      for (const row of incomingOf(list).values()) {
-        total += 1;
-        if (isShown(row, list)) shown += 1;
-      }
-      total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0));
+      let shownHeld = 0;
+      let held = 0;
+      /** @type {(row: Row, isVisible: boolean) => void} */
+      const count = (row, isVisible) => {
+        const isHeldOrder = row.dataset.held !== undefined;
+        if (isHeldOrder) held += 1;
+        else total += 1;
+        if (isHeldOrder && isVisible) shownHeld += 1;
+        else if (isVisible) shown += 1;
+      };
+      for (const row of rowsOf(list)) if (row.dataset.gone === undefined) count(row, !row.hidden);
+      for (const row of incomingOf(list).values()) count(row, isShown(row, list));
+      total = Math.max(total, Number(document.getElementById(`cut-${list}`)?.dataset.total ?? 0) - held);
       const all = numbers.format(total);
       const label = shown === total ? all : text("{shown} of {total}", { shown: numbers.format(shown), total: all });
-      const count = within(document, `[data-count="${list}"]`);
-      if (count.textContent !== label) count.textContent = label;
-      within(document, `[data-empty="${list}"]`).hidden = rowsOf(list).length > 0 && shown > 0;
+      write(within(document, `[data-count="${list}"]`), label);
+      if (list === "waiting") {
+        write(byId("count-held"), shownHeld ? text("and {count} held", { count: numbers.format(shownHeld) }) : "");
+      }
+      within(document, `[data-empty="${list}"]`).hidden = rowsOf(list).length > 0 && shown + shownHeld > 0;
     }
   });
 };
@@ -519,7 +532,7 @@ const zoneNumbers = () => {
   for (const element of places) {
     const key = element.dataset.n ?? "";
     const item = element.closest("li");
-    if (key === "gone") item?.toggleAttribute("data-none", !counts.gone);
+    if (key === "gone" || key === "held") item?.toggleAttribute("data-none", !counts[key]);
     if (key === "alerts") item?.toggleAttribute("data-zero", !counts.alerts);
     if (key === "paused") item?.toggleAttribute("data-zero", !counts.paused);
     const value = counts[key] ?? null;

@@ -7,7 +7,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.holds import FIRST_SECONDS, may_be_held, must_be_offered_at
+from server.dispatch.holds import may_be_held, must_be_offered_at
 from server.dispatch.model import Place, Unassigned
 from server.dispatch.policy import PlanningPolicy
 from server.dispatch.world import World
@@ -118,14 +118,17 @@ def test_no_hold_before_every_node_knows_it() -> None:
     check(Case("an older node lives", given, HOLD, "not_yet_supported"))
 
 
-def test_only_an_order_that_has_just_begun_to_wait_for_the_first_time_is_held() -> None:
+def test_an_order_is_held_whenever_its_wait_began_until_it_is_offered_or_escalates() -> None:
     policy = a_policy()
     order: dict[str, Any] = {"waiting": minutes(0), "prep_seconds": 1200}
     assert may_be_held(a_delivery(**order), NOW, policy)
-    assert may_be_held(a_delivery(**order), NOW + seconds(FIRST_SECONDS), policy)
-    assert not may_be_held(a_delivery(**order), NOW + seconds(FIRST_SECONDS + 1), policy)
-    again = order | {"created_at": NOW - seconds(2), "dispatch_at": NOW - seconds(2)}
-    assert not may_be_held(a_delivery(**again), NOW, policy)
+    assert may_be_held(a_delivery(**order), NOW + minutes(19), policy)
+    assert not may_be_held(a_delivery(**order), NOW + minutes(20), policy)
+    again = order | {"created_at": NOW - minutes(9), "ready_at": NOW + minutes(11)}
+    assert may_be_held(a_delivery(**again), NOW, policy)
+    escalated = a_delivery(**order, unassigned=Unassigned(SOUP, "all_busy", NOW, NOW, escalation_level=1))
+    assert not may_be_held(escalated, NOW, policy)
+    assert may_be_held(a_delivery(**order, unassigned=None), NOW, policy)
     assert not may_be_held(a_delivery(**order | {"unassigned_since": None}), NOW, policy)
     assert not may_be_held(a_delivery(**order), NOW, a_policy(planning=PlanningPolicy(hold=False)))
     assert not may_be_held(a_delivery(**order | {"status": "CANCELLED"}), NOW, policy)

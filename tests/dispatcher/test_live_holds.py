@@ -9,7 +9,7 @@ from server.dispatch import commands as c
 from server.dispatch.policy import EscalationLevel, PlanningPolicy
 from server.dispatcher import matcher
 from server.ids import new_id
-from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
+from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 
 NORTH, EAST = PICKUP
@@ -31,6 +31,17 @@ async def slack_seconds(dispatch: Dispatch, delivery_id: str) -> float:
     )
     assert at is not None
     return float((ready - at).total_seconds())
+
+
+async def make_older(dispatch: Dispatch, delivery_id: str) -> None:
+    """It was placed a minute sooner, and its goods are ready at the same time."""
+    await dispatch.execute(
+        """UPDATE deliveries SET ready_at = dispatch_at + make_interval(secs => prep_seconds),
+               created_at = created_at - interval '1 minute', dispatch_at = dispatch_at - interval '1 minute',
+               unassigned_since = unassigned_since - interval '1 minute'
+           WHERE id = $1""",
+        delivery_id,
+    )
 
 
 async def is_free_for_all(dispatch: Dispatch, delivery_id: str) -> bool:
@@ -162,6 +173,44 @@ async def test_an_order_for_which_there_is_no_driver_is_not_held(dispatch: Dispa
     delivery_id = await dispatch.an_order(prep_seconds=PREPARATION)
     await until(lambda: _failed(dispatch, delivery_id))
     assert "delivery.held" not in await dispatch.events(delivery_id)
+
+
+async def test_an_order_that_waited_is_held_once_a_driver_is_there(dispatch: Dispatch) -> None:
+    dan = await dispatch.a_driver(NORTH + KM)
+    await dispatch.done(c.Pause(dan, by(dan)))
+    await until(lambda: dispatch.node.matcher.fleet.ready)
+    delivery_id = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: _failed(dispatch, delivery_id))
+    await until(lambda: is_free_for_all(dispatch, delivery_id))
+    await make_older(dispatch, delivery_id)
+    await dispatch.done(c.Resume(dan, by(dan)))
+    assert await slack_seconds(dispatch, delivery_id) == pytest.approx(187.2 + 120, abs=1)
+    assert "offer.created" not in await dispatch.events(delivery_id)
+
+
+async def test_a_restored_order_is_held_again(dispatch: Dispatch, order: tuple[str, str]) -> None:
+    delivery_id, _ = order
+    before = await held_until(dispatch, delivery_id)
+    await make_older(dispatch, delivery_id)
+    await dispatch.done(c.CancelDelivery(delivery_id, "placed twice", SHOP))
+    await dispatch.done(c.RestoreDelivery(delivery_id, ADA))
+    assert await until(lambda: held_until(dispatch, delivery_id)) == before
+
+
+async def test_a_hold_that_is_over_does_not_begin_again_for_a_driver_who_is_busy(dispatch: Dispatch) -> None:
+    """The nearest one is busy, and nearer than the one who was planned."""
+    near = await dispatch.a_driver(NORTH)
+    await until(lambda: dispatch.node.matcher.fleet.ready)
+    at_once = await dispatch.an_order()
+    assert await offered(dispatch, at_once) == near
+    delivery_id = await dispatch.an_order(prep_seconds=PREPARATION)
+    await until(lambda: held_until(dispatch, delivery_id))
+    await dispatch.execute(
+        "UPDATE deliveries SET held_until = clock_timestamp() + interval '1 second' WHERE id = $1", delivery_id
+    )
+    await until(lambda: is_free_for_all(dispatch, delivery_id))
+    await until(lambda: _failed(dispatch, delivery_id))
+    assert (await dispatch.events(delivery_id)).count("delivery.held") == 1
 
 
 async def test_a_search_on_request_ends_the_hold(dispatch: Dispatch, order: tuple[str, str]) -> None:

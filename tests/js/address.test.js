@@ -88,6 +88,10 @@ test("each number of the headline shows its rows", () => {
   assert.deepEqual([shows("unoffered", {}), shows("unoffered", { offered: "v1" })], [true, false]);
   assert.deepEqual([shows("late", { level: "1" }), shows("late", { level: "0" })], [true, false]);
   assert.deepEqual([shows("unacknowledged", {}), shows("unacknowledged", { acknowledged: "" })], [true, false]);
+  const held = { held: "", level: "0" };
+  assert.deepEqual([shows("held", held), shows("held", {})], [true, false]);
+  assert.deepEqual(["waiting", "unoffered", "unacknowledged"].map((show) => shows(show, held)), [false, false, false]);
+  assert.ok(shows("waiting", {}));
   assert.deepEqual([shows("gone", { driverGone: "" }), shows("gone", {})], [true, false]);
   assert.deepEqual(["offline", "shift_ended", "busy"].map((state) => shows("off", { state })), [true, true, false]);
 });

@@ -219,9 +219,18 @@ async def test_the_headline_counts_and_every_number_leads_somewhere(site: Site) 
     await site.driver("Dan", at_work=True)
     await site.driver("Dora")
     await site.delivery(zone="north")
+    held = await site.delivery(prepSeconds=1200)
+
+    async def is_held() -> bool:
+        return (await site.shop.get(f"/deliveries/{held['id']}")).json()["heldUntil"] is not None
+
+    await until(is_held)
     page = await open_board(site)
+    assert "data-held" in page.one("tr", id=f"d-{held['id']}")
     numbers = {n["data-n"]: n.text for n in page.one(id="headline").every("b") if "data-n" in n}
-    assert numbers["waiting"] == "1"
+    assert (numbers["waiting"], numbers["held"]) == ("1", "1")
+    stats = (await site.vic.get("/admin/stats")).json()
+    assert stats["unassignedNow"] == 1
     assert numbers["available"] == "1"
     assert numbers["off"] == "1"
     assert all(link["href"].startswith(("/board?show=", "/insights")) for link in page.one(id="headline").every("a"))

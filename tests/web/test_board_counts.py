@@ -49,6 +49,8 @@ def counted_again(
                 zone.offers += delivery.offered
                 if delivery.since is not None:
                     zone.oldest = min(zone.oldest or delivery.since, delivery.since)
+            elif delivery.held:
+                zone.held += 1
             else:
                 zone.active += 1
     for driver in drivers:
@@ -69,7 +71,8 @@ def test_updated_numbers_equal_a_new_count(seed: int) -> None:
         if chance.random() < 0.6:
             status = chance.choice(["SCHEDULED", "READY", "READY", "ASSIGNED", "PICKED_UP", "DELIVERED"])
             since = chance.choice([None, START + timedelta(seconds=chance.randrange(50))])
-            delivery = CountedDelivery(f"d{chance.randrange(30)}", zone, status, since, chance.random() < 0.3)
+            offered, held = chance.random() < 0.3, status == "READY" and chance.random() < 0.3
+            delivery = CountedDelivery(f"d{chance.randrange(30)}", zone, status, since, offered, held)
             before = deliveries.pop(delivery.id, None)
             if delivery.is_open:
                 deliveries[delivery.id] = delivery

@@ -54,7 +54,7 @@ WHERE d.{_OPEN} AND d.id IN (
 IN_HAND: Final = f"""{_DELIVERY}
 WHERE d.id IN (SELECT delivery_id FROM assignments WHERE status = 'ACTIVE' AND driver_id = ANY($1::text[]::uuid[]))"""  # noqa: S608 - constants
 COUNTED_DELIVERIES: Final = f"""
-SELECT id, zone, status, unassigned_since, current_offer_id IS NOT NULL FROM deliveries
+SELECT id, zone, status, unassigned_since, current_offer_id IS NOT NULL, held_until IS NOT NULL FROM deliveries
 WHERE {_OPEN} AND id > $1 ORDER BY id LIMIT $2"""  # noqa: S608 - constants
 BEYOND_DELIVERIES: Final = f"""{_DELIVERY}
 WHERE d.status = ANY($1::text[]) AND ($2 = '' OR d.zone = $2)
@@ -153,7 +153,8 @@ class BoardDelivery(Struct, frozen=True):
     @property
     def counted(self) -> "CountedDelivery":
         """What of it is counted."""
-        return CountedDelivery(self.id, self.zone, self.status, self.unassigned_since, self.offer_id is not None)
+        offered, held = self.offer_id is not None, self.held_until is not None
+        return CountedDelivery(self.id, self.zone, self.status, self.unassigned_since, offered, held)
 
 
 class CountedDelivery(Struct, frozen=True):
@@ -164,16 +165,17 @@ class CountedDelivery(Struct, frozen=True):
     status: str
     since: datetime | None
     offered: bool
+    held: bool = False
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits for a driver."""
-        return self.status == WAITING
+        """Whether it waits for a driver, and is not held."""
+        return self.status == WAITING and not self.held
 
     @property
     def is_open(self) -> bool:
-        """Whether it waits or is active."""
-        return self.waiting or self.status in UNDER_WAY
+        """Whether it waits, is held or is active."""
+        return self.status == WAITING or self.status in UNDER_WAY
 
 
 class CountedDriver(Struct, frozen=True):
