@@ -105,7 +105,7 @@ document.addEventListener("htmx:error", (event) => {
   const form = event.detail.ctx?.sourceElement?.closest("form");
   if (!form) return;
   delete form.dataset.sent;
-  announce(text("No answer from the server. Try again."));
+  announce(text("The server does not answer. Try again."));
 });
 document.addEventListener("board:done", async (event) => {
   if (event.detail.said) announce(event.detail.said);

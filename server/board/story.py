@@ -42,8 +42,9 @@ TONES: Final = {
 
 
 class StoryLine(Struct, frozen=True):
-    """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, `driver` to link to,
-    and the notices that were made of it.
+    """One line of a timeline: `what` happened, `more` about it, who did it; `tone` for the eye, and the notices that
+    were made of it. `what` may have a place for the driver, `{driver}`, which the template fills with a link; without
+    one, `driver` is shown beside it, if there is any.
     """
 
     at: Any
@@ -96,7 +97,7 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
     driver = names.get(event.driver_id or "")
     return StoryLine(
         event.at,
-        said(w.words(w.EVENTS, event.type)),
+        _what(event, driver),
         " · ".join(part for part in _more(event.type, data, names) if part),
         by(event.actor, names),
         TONES.get(event.type, ""),
@@ -105,6 +106,13 @@ def _line(event: TimelineEvent, names: Mapping[str, str]) -> StoryLine:
         event.type,
         [],
     )
+
+
+def _what(event: TimelineEvent, driver: str | None) -> str:
+    if event.type == "delivery.released" and driver is not None and event.actor.type == "system":
+        return said("Taken back from {driver}")
+    sentence = w.EVENTS_OF_DRIVER.get(event.type) if driver is not None else None
+    return said(sentence or w.words(w.EVENTS, event.type))
 
 
 def by(actor: Actor, names: Mapping[str, str]) -> str:
@@ -157,7 +165,7 @@ def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[
         case "offer.expired":
             return [said("auto-accepted") if data.get("autoAccepted") else said("no answer")]
         case "delivery.assigned":
-            return [said(w.words(w.SOURCES, data.get("source"))), data.get("reason") or ""]
+            return [w.lower_first(said(w.words(w.SOURCES, data.get("source")))), data.get("reason") or ""]
         case "delivery.reassigned":
             return [_why(data), said("after pickup") if data.get("forced") else ""]
         case "delivery.escalated":

@@ -5,6 +5,7 @@ from functools import cache, partial
 from typing import Final
 
 from jinja2 import FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from server.board import formats as f
 from server.board.folding import TextFolder
@@ -93,6 +94,7 @@ def environment(zone_name: str, language: str = SOURCE, domain: str = SCREENS) -
         next_level_at=next_level_at,
         alert_value=partial(alert_value, tongue),
         outcome=partial(outcome, tongue),
+        filled=filled,
         trip_km=trip_km,
         trip=lambda delivery, policy: tongue.decimal(trip_km(delivery, policy)),
     )
@@ -126,16 +128,21 @@ def alert_value(speech: Speech, alert: AlertShown) -> str:
 
 
 def outcome(speech: Speech, delivery: BoardDelivery) -> str:
-    """What became of a delivery that leaves its table."""
+    """What became of a delivery that leaves its table, with a place for its driver if it was assigned."""
     if delivery.status != "ASSIGNED":
         return w.lower_first(speech.said(w.words(w.STATUSES, delivery.status)))
     match delivery.source:
         case "auto_accepted":
-            return speech.said("auto-accepted for")
+            return speech.said("auto-accepted for {driver}")
         case "manual":
-            return speech.said("assigned manually to")
+            return speech.said("assigned manually to {driver}")
         case _:
-            return speech.said("accepted by")
+            return speech.said("accepted by {driver}")
+
+
+def filled(text: str, **values: object) -> Markup:
+    """A text with HTML in its places, such as a link in the place of `{driver}`. Other values are escaped."""
+    return Markup(escape(text)).format(**values)  # noqa: S704
 
 
 def trip_km(delivery: BoardDelivery, policy: Policy) -> float:

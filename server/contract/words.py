@@ -152,7 +152,7 @@ EVENTS: Final = {
     "delivery.picked_up": "Picked up",
     "delivery.delivered": "Delivered",
     "delivery.arrived": "Arrived",
-    "delivery.released": "Given back by the driver",
+    "delivery.released": "Given back",
     "delivery.failed": "Could not be delivered",
     "delivery.returning": "On the way back to the store",
     "delivery.returned": "Returned to the store",
@@ -182,6 +182,28 @@ EVENTS: Final = {
     "driver.message_seen": "Message seen",
     "driver.expiries_forgiven": "Unanswered offers reset",
 }
+EVENTS_OF_DRIVER: Final = {
+    "offer.created": "Offered to {driver}",
+    "offer.received": "Offer shown on the phone of {driver}",
+    "offer.accepted": "Offer accepted by {driver}",
+    "offer.rejected": "Offer rejected by {driver}",
+    "offer.expired": "Offer to {driver} expired",
+    "offer.withdrawn": "Offer to {driver} withdrawn",
+    "delivery.assigned": "Assigned to {driver}",
+    "delivery.picked_up": "Picked up by {driver}",
+    "delivery.delivered": "Delivered by {driver}",
+    "delivery.arrived": "{driver} arrived",
+    "delivery.released": "Given back by {driver}",
+    "delivery.failed": "{driver} could not deliver it",
+    "delivery.returning": "{driver} is bringing it back to the store",
+    "delivery.returned": "{driver} brought it back to the store",
+    "delivery.proof_added": "{driver} added a proof",
+    "delivery.pin_wrong": "{driver} entered a wrong PIN",
+    "delivery.late_report": "Late report by {driver}",
+    "delivery.reassigned": "Reassigned from {driver}",
+    "delivery.cancelled": "Cancelled: {driver} no longer has it",
+}
+"""The events that have a driver, as a sentence about them."""
 LEVEL_ACTIONS: Final = {
     "ticket": "Support ticket",
     "notify_ops": "Ops notice",

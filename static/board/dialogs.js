@@ -148,7 +148,7 @@ export const startDialogs = () => {
   document.addEventListener("htmx:error", (event) => {
     const source = event.detail.ctx?.sourceElement;
     if (source && (dialog.contains(source) || source.hasAttribute("data-do"))) {
-      sayInDialog(text("No answer from the server. Try again."));
+      sayInDialog(text("The server does not answer. Try again."));
     };
   });
   // Somebody with an open offer can only be assigned, not asked.

@@ -171,8 +171,70 @@ async def shoot(page: Page, name: str) -> None:
     await page.screenshot(path=SCREENS / f"{name}.png")
 
 
+MIRRORED = """() => {
+  const root = document.documentElement, given = root.dir;
+  const parts = [...document.body.querySelectorAll("*")].filter((part) =>
+    part.checkVisibility({ opacityProperty: true, visibilityProperty: true }) &&
+    !part.closest(".sr, .skip, svg, .leaflet-container *, .uplot *, select *") &&
+    (part.matches("a, button, input, select, textarea, summary, .leaflet-container, .uplot") ||
+      [...part.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim())));
+  const named = (part) => `${part.tagName.toLowerCase()} ${(part.textContent || part.name || "").trim().slice(0, 40)}`;
+  const layers = parts.map((part) => {  // what lies over the page may cover it
+    const isOver = (one) => one.matches("dialog") || /fixed|sticky/.test(getComputedStyle(one).position);
+    while (part && !isOver(part)) part = part.parentElement;
+    return part;
+  });
+  const middle = (box) => (box.left + box.right) / 2;
+  const measured = (direction) => {
+    root.dir = direction;
+    const clips = new Map([[document.body, { left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity }]]);
+    const cut = (box, clip) => ({ left: Math.max(box.left, clip.left), top: Math.max(box.top, clip.top),
+      right: Math.min(box.right, clip.right), bottom: Math.min(box.bottom, clip.bottom) });
+    const clip = (part) => {
+      if (!clips.has(part)) {
+        const outer = clip(part.parentElement), shows = getComputedStyle(part).overflow === "visible";
+        clips.set(part, shows ? outer : cut(part.getBoundingClientRect(), outer));
+      }
+      return clips.get(part);
+    };
+    const boxes = parts.map((part) => [...part.getClientRects()].map((box) => cut(box, clip(part.parentElement))));
+    const meet = (a, b) => a.some((one) => b.some((other) =>
+      Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 &&
+      Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 1));
+    const found = new Set();
+    if (root.scrollWidth > innerWidth) found.add("the page is wider than the window");
+    parts.forEach((part, i) => {
+      if (boxes[i].some((box) => box.left < -1 || box.right > innerWidth + 1)) found.add(`outside: ${named(part)}`);
+      if (part.scrollWidth > part.clientWidth + 1 && part.clientWidth) found.add(`cut: ${named(part)}`);
+      for (let j = i + 1; j < parts.length; j++)
+        if (layers[i] === layers[j] && meet(boxes[i], boxes[j]) && !part.contains(parts[j]))
+          found.add(`overlap: ${named(part)} / ${named(parts[j])}`);
+    });
+    const brand = document.querySelector(".brand, .mark")?.getBoundingClientRect();
+    const onMap = [...document.querySelectorAll(".leaflet-container [class*=leaflet-]")]
+      .filter((part) => part.checkVisibility());
+    const left = (part) => part.getBoundingClientRect().left;
+    const said = Math.round(middle(document.querySelector("#said")?.getBoundingClientRect() ?? { left: 0, right: 0 }));
+    const places = onMap.map((part) => Math.round(left(part) - left(part.closest(".leaflet-container"))));
+    return { found, start: brand?.width ? middle(brand) : null, places: String(places), said };
+  };
+  const before = measured("ltr"), after = measured("rtl");
+  root.dir = given;
+  const faults = [...after.found].filter((fault) => !before.found.has(fault));
+  if (before.start !== null && after.start <= before.start) faults.push("the header is not mirrored");
+  if (before.places !== after.places) faults.push("the map is mirrored");
+  if (before.said !== after.said) faults.push("the message is not in the middle");
+  return faults.slice(0, 8);
+}"""
+"""What is wrong on a page from right to left, and not from left to right. The browser lays the page out in both
+directions and paints neither, so the test continues as if nothing had happened.
+"""
+
+
 async def check_accessible(page: Page, name: str) -> None:
-    """axe finds nothing to complain of."""
+    """axe finds nothing to complain of, and from right to left nothing overlaps, is cut or is outside the window."""
+    faults = await page.evaluate(MIRRORED)
+    assert faults == [], f"{name}, from right to left: {faults}"
     results = await Axe().run(page)
     found = [
         f"{violation['id']}: {[node['target'] for node in violation['nodes'][:4]]}"

@@ -40,7 +40,7 @@ async def test_an_order_is_found_from_any_screen_by_keyboard(site: Site, people:
     await page.goto(f"{olga.url}/orders")
     page.once("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="Dispatch order LATER-1 now").click()
-    await expect(page.get_by_role("status")).to_contain_text("Searched.")
+    await expect(page.get_by_role("status")).to_contain_text("Search finished:")
     await page.set_viewport_size({"width": 390, "height": 844})
     await check_accessible(page, "orders-phone")
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

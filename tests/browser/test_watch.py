@@ -85,7 +85,7 @@ async def test_an_order_is_taken_on_with_a_note_by_keyboard(site: Site, people: 
     await expect(note).to_be_focused()
     await page.keyboard.type("calling Dan")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status").filter(has_text="is yours")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="acknowledged")).to_be_visible()
     row = page.locator("tr[data-row]")
     await expect(row.locator(".when time").first).to_have_text(re.compile(r"^0:\d\d$"))
     await expect(row.locator(".ack-of")).to_contain_text("Olga")

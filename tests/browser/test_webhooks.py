@@ -47,7 +47,7 @@ async def test_a_webhooks_life_from_its_first_test_to_the_last_message(
     ada = await people(site.node, "Ada", "admin")
     ada.network_may_fail = True  # a refused form is an error to the console
     page = await ada.open("/webhooks")
-    await expect(page.get_by_text("sends events to nobody outside")).to_be_visible()
+    await expect(page.get_by_text("sends its events to nobody")).to_be_visible()
     await check_accessible(page, "webhooks-empty")
     await page.get_by_label("Address").fill(receiver.url)
     await page.get_by_label("delivery.assigned").check()

@@ -185,7 +185,7 @@ async def test_what_comes_back_can_be_reassigned_and_its_driver_paused(
     assert (await dan.get()).json()["availability"] == "paused"
     after = parse((await site.ada.get(f"{page}/now")).text)
     facts = {pair.one("dt").text: pair.one("dd").text for pair in after.one(class_="facts").every("div")}
-    assert facts["Pickup"] == "with Dan: 52.55000, 13.40500"
+    assert facts["Pickup"] == "the driver Dan has the goods · 52.55000, 13.40500"
 
 
 async def _is(ask: Callable[[], Awaitable[list[str]]], expected: list[str]) -> bool:

@@ -16,7 +16,7 @@ async def page(site: Site, path: str) -> Element:
 
 
 async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
-    dan = await site.driver("Dan", at_work=True)
+    dan = await site.driver("Dan <b>", at_work=True)
     delivery = await site.delivery(notes="ring <twice>", priceCents=1250)
     offer = await dan.offer()
     await dan.post(f"/offers/{offer['id']}/received")
@@ -30,7 +30,14 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     assert facts["Pickup"] == "Torstr. 1"
     lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
     told = " | ".join(reversed(lines))
-    for part in ("Order created", "Offered Dan", "Offer shown on the driver’s phone", "Too far", "Cancelled closed"):
+    for part in (
+        "Order created",
+        "Offered to Dan <b>",
+        "Offer shown on the phone of Dan <b>",
+        "Offer rejected by Dan <b>",
+        "Too far",
+        "Cancelled closed",
+    ):
         assert part in told
     assert "alice (ops)" in lines[0]
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
@@ -49,8 +56,9 @@ async def test_the_timeline_has_words_for_every_code(site: Site) -> None:
     shown = await page(site, f"/board/deliveries/{delivery['id']}")
     said = {line.one("b").text: line.one(class_="more").text for line in shown.one(class_="timeline").every("li")}
     assert set(said["Order changed"].split(", ")) == {"notes", "promised at"}
-    assert said["Arrived"] == "at the pickup"
-    assert said["Given back by the driver"] == "Store closed: until six"
+    assert said["Assigned to Dan"] == "accepted"
+    assert said["Dan arrived"] == "at the pickup"
+    assert said["Given back by Dan"] == "Store closed: until six"
     assert "_" not in shown.one(class_="timeline").text
 
 

@@ -32,7 +32,7 @@ async def test_scheduled_orders_are_ahead_and_can_be_dispatched_now(site: Site) 
     assert [link.text for link in ahead.every("a")] == ["first", "second"]
     answer = await alice.send(f"/orders/{first['id']}/dispatch")
     assert (answer.status_code, answer.headers["location"]) == (303, "/orders")
-    assert "Searched. No driver" in (await alice.see("/orders")).text
+    assert "Search finished: No driver" in (await alice.see("/orders")).text
     dan = await site.driver(at_work=True)
     assert (await alice.send(f"/orders/{second['id']}/dispatch")).status_code == 303
 

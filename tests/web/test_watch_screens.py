@@ -80,7 +80,7 @@ async def test_an_alert_shows_what_is_behind_it_and_is_looked_after_by_name(site
     page = await see(olga, "/alerts")
     card = page.one("article")
     assert card.one("h2").text == "Orders unassigned zone default"
-    assert card.one(class_="number-now").text == "1 now · threshold 0, resolves at 0"
+    assert card.one(class_="number-now").text == "1 now · threshold 0 · resolves at 0"
     links = {link["href"]: link.text for link in card.one(class_="behind").every("a")}
     assert links == {f"/board/deliveries/{delivery['id']}": "<Sushi> & Co", f"/board/drivers/{dan.id}": "Dan"}
     assert "1 time, mostly: too far" in card.text
@@ -242,7 +242,7 @@ async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(si
         lines = page.one("ol", class_="timeline").every("li")
         return {line.one("b").text: line.one(class_="notified").text for line in lines if line.every(class_="notified")}
 
-    assert await is_shown() == {"Assigned": "customer pending", "Offered": "by call received"}
+    assert await is_shown() == {"Assigned to Dan": "customer: pending", "Offered to Dan": "call: received"}
     page = await see(vic, f"/board/deliveries/{delivery['id']}")
     link = page.one("a", class_="to-record")["href"]
     record = await see(vic, link)
@@ -252,4 +252,4 @@ async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(si
     await site.ada.delete(f"/admin/webhooks/{webhook['id']}")
     another, _ = await site.assignment(await site.driver("Dora", zone="north", at_work=True), zone="north")
     delivery = another
-    assert (await is_shown())["Assigned"] == "customer not notified: no webhook"
+    assert (await is_shown())["Assigned to Dora"] == "customer not notified: no webhook"

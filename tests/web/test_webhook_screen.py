@@ -52,7 +52,7 @@ def test_bars_grow_with_the_latency_the_oldest_first() -> None:
 async def test_an_admin_adds_one_and_sees_its_secret_once(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
     page = await see(ada)
-    assert "sends events to nobody outside" in page.text
+    assert "sends its events to nobody" in page.text
     added = await send(ada, url=f"  {URL} ", events=["delivery.assigned", "ticket.created", "what"])
     assert added.status_code == 201
     secret = parse(added.text).one(id="secret").text

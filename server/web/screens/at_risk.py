@@ -52,4 +52,4 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     if isinstance(answer, Refusal):
         return refused_here(request, answer, PATH)
     assert answer.delivery is not None
-    return acted(request, said("Order {order} is yours.", order=answer.delivery.seller_order_id), PATH)
+    return acted(request, said("Order {order} acknowledged.", order=answer.delivery.seller_order_id), PATH)

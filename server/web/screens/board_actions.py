@@ -219,7 +219,7 @@ async def search(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     if isinstance(found, Refusal):
         return refused_fragment(found)
     if isinstance(found, NoDriverFound):
-        return done(said("Searched. {result}.", result=said(words(FAILURES, found.failure_reason))))
+        return done(said("Search finished: {result}.", result=said(words(FAILURES, found.failure_reason))))
     if found.decided.repeated:
         return done(said("This order is already offered to a driver."))
     return done(said("Offered to a driver."))

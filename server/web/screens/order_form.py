@@ -80,7 +80,7 @@ CODES: Final = {
     "delivery_differs": later("There is another order with this number."),
     "already_picked_up": later("The goods are picked up, so the store cannot change."),
     "delivery_over": later("The order is finished, so it cannot change."),
-    "version_changed": later("The order changed in this moment. Save again."),
+    "version_changed": later("The order has just changed. Save again."),
 }
 
 Filled = dict[str, str]

@@ -162,7 +162,9 @@ async def dispatch_now(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     if isinstance(found, Refusal):
         return refused_here(request, found, ORDERS)
     if isinstance(found, NoDriverFound):
-        return acted(request, said("Searched. {result}.", result=said(words(FAILURES, found.failure_reason))), ORDERS)
+        return acted(
+            request, said("Search finished: {result}.", result=said(words(FAILURES, found.failure_reason))), ORDERS
+        )
     return acted(request, said("Offered to a driver."), ORDERS)
 
 

@@ -77,7 +77,7 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
     if isinstance(answer, Refusal):
         return refused_here(request, answer, UNASSIGNED)
     assert answer.delivery is not None
-    return acted(request, said("Order {order} is yours.", order=answer.delivery.seller_order_id), UNASSIGNED)
+    return acted(request, said("Order {order} acknowledged.", order=answer.delivery.seller_order_id), UNASSIGNED)
 
 
 @get(TICKETS, guards=[VIEWERS])
