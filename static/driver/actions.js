@@ -4,13 +4,14 @@
 import { Refused } from "./connection.js";
 import { newId } from "./ids.js";
 
+/** @import {PictureKind} from "./proofs.js" */
 /** @import {Moment} from "./state.js" */
 
 /**
  * @typedef {object} Action
  * @property {string} actionId
  * @property {string} driverId
- * @property {"arrived" | "completed" | "failed" | "picked_up" | "release"} type
+ * @property {"arrived" | "completed" | "failed" | "picked_up" | "proof" | "release"} type
  * @property {string} assignmentId
  * @property {string} storeName
  * @property {"dropoff" | "pickup"} [where] of an arrival
@@ -18,6 +19,9 @@ import { newId } from "./ids.js";
  * @property {string | null} [note]
  * @property {"end" | "return"} [then] of a failure
  * @property {string} [pin] of a handover that needs one
+ * @property {string} [name] who took the goods
+ * @property {PictureKind} [kind] of a proof
+ * @property {Blob} [picture] of a proof
  * @property {number} at when it was done, in Unix milliseconds
  * @property {number} due when it may be sent, in Unix milliseconds
  * @property {boolean} tried whether it may have reached the server
@@ -40,15 +44,17 @@ const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 30_000;
 const GONE = new Set(["assignment_not_active", "not_found"]); // the server records what is reported all the same
 const UNANSWERED = new Set(["offline", "no_answer"]); // sent again with the next connection
+const ALSO = new Set(["arrived", "proof"]); // reported beside the steps, which they do not change
 const LATER = new Set(["try_again", "too_many_requests"]);
 
 export class Actions {
   /**
-   * `changed` is called when there is something else to see, `refused` for what the server did not accept.
-   * @param {{store: ActionStore, changed: () => void, refused: (action: Action, error: Refused) => void}} options
+   * `changed` is called when there is something else to see, `refused` for what the server did not accept. `upload` sends
+   * a proof, and throws Refused like the connection.
+   * @param {{store: ActionStore, changed: () => void, refused: (action: Action, error: Refused) => void, upload: (action: Action) => Promise<unknown>}} options
    */
-  constructor({ store, changed, refused }) {
-    this._options = { changed, refused };
+  constructor({ store, changed, refused, upload }) {
+    this._options = { changed, refused, upload };
     this._store = store;
     /** @type {Entry[]} */
     this._entries = [];
@@ -106,7 +112,7 @@ export class Actions {
   seen(assignment) {
     let { pickedUpAt, deliveryStatus } = assignment;
     for (const action of this.of(assignment.driverId)) {
-      if (action.assignmentId !== assignment.id || ends(action) || action.type === "arrived") continue;
+      if (action.assignmentId !== assignment.id || ends(action) || ALSO.has(action.type)) continue;
       pickedUpAt ??= new Date(action.at).toISOString();
       deliveryStatus = action.type === "failed" ? "RETURNING" : deliveryStatus === "ASSIGNED" ? "PICKED_UP" : deliveryStatus;
     }
@@ -134,6 +140,16 @@ export class Actions {
   }
 
   /**
+   * Whether a picture of this kind is kept and not sent yet.
+   * @param {string} driverId
+   * @param {string} assignmentId
+   * @param {PictureKind} kind
+   */
+  proving(driverId, assignmentId, kind) {
+    return this.of(driverId).some((one) => one.type === "proof" && one.assignmentId === assignmentId && one.kind === kind);
+  }
+
+  /**
    * @param {Deed} deed
    * @param {Moment} now
    */
@@ -141,7 +157,7 @@ export class Actions {
     const { driverId, assignmentId, type, where = "pickup" } = deed;
     return this._inTurn(async () => {
       const again = type === "arrived" ? this.arriving(driverId, assignmentId, where) : this.waiting(driverId, assignmentId, type);
-      if (again || (type !== "arrived" && this.standing(driverId, assignmentId, now))) return;
+      if ((again && type !== "proof") || (!ALSO.has(type) && this.standing(driverId, assignmentId, now))) return;
       const due = now.wall + (type === "completed" ? UNDO_MS : 0); // a question comes before the others, or they end nothing
       /** @type {Action} */
       const action = { actionId: newId(), ...deed, at: now.wall, due, tried: false };
@@ -166,12 +182,12 @@ export class Actions {
   }
 
   /**
-   * The server has said that the assignment is completed: nothing is left to send.
+   * The server has said that the assignment is completed: nothing is left to send, but what proves it.
    * @param {string} assignmentId
    */
   completed(assignmentId) {
     for (const { action } of [...this._entries]) {
-      if (action.assignmentId === assignmentId) this._drop(action);
+      if (action.assignmentId === assignmentId && action.type !== "proof") this._drop(action);
     }
   }
 
@@ -232,7 +248,9 @@ export class Actions {
    * @param {Moment} now
    */
   async _ask(action, ask, now) {
-    const message = messageOf(action, now);
+    const { type: what } = action;
+    if (what === "proof") return this._options.upload(action);
+    const message = messageOf({ ...action, type: what }, now);
     try {
       return await ask(message);
     } catch (error) {
@@ -281,15 +299,18 @@ export class Actions {
 }
 
 /**
- * @param {Action} action
+ * @param {Action & {type: Exclude<Action["type"], "proof">}} action
  * @param {Moment} now
  * @returns {Wire.FromDriver}
  */
-const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason = "other", note = null, then = "return", pin }, now) => {
+const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason = "other", note = null, then = "return", pin, name }, now) => {
   const own = { assignmentId, actionId, at: instant(at), sentAt: instant(now.wall) };
   if (type === "arrived") return { type, where, ...own };
   if (type === "picked_up") return { type, ...own };
-  if (type === "completed") return { type, ...own, ...(pin === undefined ? {} : { proof: { pin } }) };
+  if (type === "completed") {
+    const proof = { ...(pin === undefined ? {} : { pin }), ...(name === undefined ? {} : { name }) };
+    return { type, ...own, ...(Object.keys(proof).length === 0 ? {} : { proof }) };
+  }
   return type === "release" ? { type, reason, note, ...own } : { type, reason, note, then, ...own };
 };
 

@@ -21,7 +21,7 @@ const dialogOf = (id) => byId(id, HTMLDialogElement);
  * @param {HTMLDialogElement} dialog
  * @returns {Promise<boolean>}
  */
-const answered = (dialog) =>
+export const answered = (dialog) =>
   new Promise((resolve) => {
     dialog.returnValue = "";
     dialog.showModal();
@@ -105,14 +105,6 @@ const choice = (list, codes, changed) => {
     press.setAttribute("aria-pressed", "false");
   }
   return () => chosen;
-};
-
-const pin = byId("pin-digits", HTMLInputElement);
-
-/** The PIN that the customer says, or null. */
-export const askPin = async () => {
-  pin.value = "";
-  return (await answered(dialogOf("pin"))) ? pin.value : null;
 };
 
 export const askLeave = () => answered(dialogOf("leave"));

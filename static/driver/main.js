@@ -10,9 +10,10 @@ import { newId } from "./ids.js";
 import { keepInHand, keptInHand } from "./in-hand.js";
 import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
-import { upload } from "./proofs.js";
+import { Sent, upload } from "./proofs.js";
 import { Push } from "./push.js";
-import { askBreak, askLeave, askPin, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
+import { askHandover } from "./handover.js";
+import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
 import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
 import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
@@ -21,6 +22,8 @@ import { View } from "./view.js";
 import { GATE, refused, reportRefused } from "./words.js";
 
 /** @import {ConnectionState} from "./connection.js" */
+/** @import {Handover} from "./handover.js" */
+/** @import {PictureKind} from "./proofs.js" */
 /** @import {State} from "./state.js" */
 /** @import {Brought} from "./token.js" */
 /** @import {GateMessage} from "./words.js" */
@@ -47,9 +50,14 @@ const alarm = new Alarm();
 /** @type {import("./view.js").Act} */
 const act = (action, id = "", detail = "") => ACTIONS[action]?.(id, detail);
 const view = new View(act);
+const proofs = new Sent();
 const actions = new Actions({
   store: new KeptActions(),
   changed: () => draw(),
+  upload: async (action) => {
+    await upload(action, kept());
+    if (action.kind) proofs.add(action.assignmentId, action.kind);
+  },
   refused: ({ storeName }, error) => adopt(say(state, "urgent", reportRefused(storeName, error))),
 });
 const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
@@ -165,7 +173,9 @@ const adopt = (next) => {
   }
   state = next;
   const { driver, assignments, earnings } = state;
-  if (driver) keepInHand({ driver, assignments, earnings });
+  if (!driver) return;
+  keepInHand({ driver, assignments, earnings });
+  proofs.keepOnly(assignments);
 };
 
 // The server refused the token. A phone that signed in renews it once.
@@ -253,36 +263,6 @@ const write = async () => {
   }
 };
 
-/** @type {Map<string, string>} the id of the upload of a picture that was not confirmed */
-const uploads = new Map();
-
-// A picture that was chosen is sent at once; if that fails, the same one chosen again is the same upload.
-byId("jobs").addEventListener("change", async ({ target }) => {
-  const kind = target instanceof HTMLInputElement && target.type === "file" ? target.dataset.kind : undefined;
-  if (!(target instanceof HTMLInputElement) || kind === undefined) return;
-  const file = target.files?.[0];
-  const assignment = state.assignments[target.closest("article")?.dataset.id ?? ""];
-  const token = kept();
-  if (!file || !assignment || token === null) return;
-  const what = `${kind} ${assignment.id}`;
-  busyWith.add(what);
-  draw();
-  const picture = [what, file.name, file.size, file.lastModified].join(" ");
-  const actionId = uploads.get(picture) ?? newId();
-  uploads.set(picture, actionId);
-  const done = await upload(assignment, kind, file, token, actionId);
-  busyWith.delete(what);
-  if (done) {
-    uploads.delete(picture);
-    if (kind === "photo") photographed.add(assignment.id);
-    adopt(say(state, "good", "The picture is sent."));
-  } else {
-    target.value = "";
-    adopt(failed(text("The picture was not sent. Try again.")));
-  }
-  draw();
-});
-
 /**
  * What went wrong, in the words of the page.
  * @param {string} words
@@ -321,29 +301,41 @@ const assignmentOf = (assignmentId) => {
   return assignment && actions.seen(assignment);
 };
 
-/** @type {Set<string>} the assignments whose photo is taken, or was asked for: the server has the last word */
-const photographed = new Set();
+/**
+ * Keep a picture until it is sent, before the delivery that needs it.
+ * @param {Wire.DrivenAssignmentView} assignment
+ * @param {PictureKind} kind
+ * @param {Blob} picture
+ */
+const keepProof = async ({ driverId, id: assignmentId, storeName }, kind, picture) => {
+  await actions.add({ driverId, type: "proof", assignmentId, storeName, kind, picture }, now());
+  draw();
+};
 
 /**
- * What a handover needs is asked for first: the camera opens, a dialog asks for the PIN.
+ * What a handover needs is asked for first. It is sent in order: pictures, then the delivery.
  * @param {string} assignmentId
  */
 const complete = async (assignmentId) => {
   const assignment = assignmentOf(assignmentId);
   if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
   const required = assignment.deliveryStatus === "RETURNING" ? [] : (assignment.proofRequired ?? []);
-  if (required.includes("photo") && connection?.state === "online" && !photographed.has(assignmentId)) {
-    photographed.add(assignmentId);
-    view.openCamera(assignmentId);
-    adopt(say(state, "info", "Take a photo of the handover first."));
-    draw();
-    return;
+  /** @type {Handover | null} */
+  let given = { signature: null, name: null, pin: null };
+  if (required.length > 0) {
+    given = await askHandover({
+      recipient: assignment.dropoff.name ?? assignment.dropoff.address ?? "",
+      required,
+      has: (kind) => proofs.has(assignmentId, kind) || actions.proving(assignment.driverId, assignmentId, kind),
+      keep: (picture) => keepProof(assignment, "photo", picture),
+    });
   }
-  const pin = required.includes("pin") ? await askPin() : undefined;
-  if (pin === null) return;
+  if (!given) return;
   busyWith.add(`completed ${assignmentId}`);
   const { driverId, storeName } = assignment;
-  await actions.add({ driverId, type: "completed", assignmentId, storeName, ...(pin === undefined ? {} : { pin }) }, now());
+  if (given.signature) await keepProof(assignment, "signature", given.signature);
+  const proof = { ...(given.pin === null ? {} : { pin: given.pin }), ...(given.name === null ? {} : { name: given.name }) };
+  await actions.add({ driverId, type: "completed", assignmentId, storeName, ...proof }, now());
   busyWith.delete(`completed ${assignmentId}`);
   draw();
   const seconds = UNDO_MS / 1000;
@@ -432,6 +424,7 @@ const draw = () => {
       actions,
       saved: token === null ? actions.all : actions.of(whose(token) ?? ""),
       numbers: numbers.known,
+      proofs,
     },
     at,
   );

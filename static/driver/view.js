@@ -13,6 +13,7 @@ import { text } from "./text.js";
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {DriverNumbers} from "./numbers.js" */
 /** @import {Place} from "./place.js" */
+/** @import {Sent} from "./proofs.js" */
 /** @import {PushState} from "./push.js" */
 /** @import {Moment, Notice, OpenOffer, ShownState, State} from "./state.js" */
 /** @import {Stop} from "./stops.js" */
@@ -36,6 +37,7 @@ import { text } from "./text.js";
  * @property {Actions} actions
  * @property {Action[]} saved
  * @property {DriverNumbers | null} numbers
+ * @property {Sent} proofs the pictures that the server has
  */
 
 const SHORT_MS = 10_000;
@@ -301,13 +303,7 @@ export class View {
     show(given, assignment.source in w.GIVEN);
     this.drawStops(article, assignment, done !== null);
     this.drawFacts(article, assignment, state, now);
-    const required = picked && !done && !returning ? (assignment.proofRequired ?? []) : [];
-    show(within(article, ".proofs"), required.includes("photo") || required.includes("signature"));
-    for (const kind of /** @type {const} */ (["photo", "signature"])) {
-      const input = within(article, `input[data-kind="${kind}"]`, HTMLInputElement);
-      if (input.parentElement) show(input.parentElement, required.includes(kind));
-      input.disabled = about.connection !== "online" || about.busyWith.has(`${kind} ${assignment.id}`);
-    }
+    this.drawProofs(article, assignment, about);
     this.drawSteps(article, assignment, picked, done, about);
     this.drawMore(article, assignment, picked, done, about);
   }
@@ -359,7 +355,7 @@ export class View {
    * @param {Moment} now
    */
   drawFacts(article, assignment, state, now) {
-    write(within(article, '[data-fact="number"] dd'), assignment.sellerOrderId);
+    write(within(article, ".number b"), assignment.sellerOrderId);
     for (const stop of stopsOf(assignment)) {
       const cell = article.querySelector(`[data-fact="${stop.kind}"]`);
       if (!(cell instanceof HTMLElement)) continue; // nobody waits for what comes back
@@ -374,6 +370,22 @@ export class View {
     const cell = within(article, '[data-fact="pay"]');
     show(cell, pay !== null);
     if (pay) write(within(cell, "dd"), w.money(pay.cents, pay.currency));
+  }
+
+  /**
+   * What the handover needs, so that nobody learns it at the door, and how far it is.
+   * @param {HTMLElement} article
+   * @param {Wire.DrivenAssignmentView} assignment
+   * @param {About} about
+   */
+  drawProofs(article, { id, driverId, proofRequired = [], deliveryStatus }, { actions, proofs, connection }) {
+    const line = within(article, ".proofs");
+    show(line, proofRequired.length > 0 && deliveryStatus !== "RETURNING");
+    const kinds = proofRequired.map((kind) => {
+      const saved = kind !== "pin" && actions.proving(driverId, id, kind);
+      return w.proof(kind, saved, kind !== "pin" && proofs.has(id, kind), connection === "online");
+    });
+    write(within(line, "span"), kinds.join(", "));
   }
 
   /**
@@ -454,15 +466,6 @@ export class View {
     const asked = about.phase !== "inside";
     show(byId("saved"), hidden.length > 0);
     write(byId("saved"), hidden.length ? w.saved(hidden, asked) : "");
-  }
-
-  /**
-   * Only in answer to a tap: browsers open nothing else.
-   * @param {string} assignmentId
-   */
-  openCamera(assignmentId) {
-    const article = childrenOf(byId("jobs")).find((child) => child.dataset.id === assignmentId);
-    if (article) within(article, 'input[data-kind="photo"]', HTMLInputElement).click();
   }
 
   /**

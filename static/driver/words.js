@@ -110,6 +110,8 @@ const REFUSALS = {
   not_found: text("The order is no longer yours."),
   already_picked_up: text("The order is already picked up."),
   already_delivered: text("The order is already delivered."),
+  no_picture: text("The picture cannot be read. Take another one."),
+  too_many_proofs: text("There are 20 pictures already."),
   not_picked_up: text("The order is not picked up yet."),
   pin_wrong: text("The PIN is wrong. Ask the customer again."),
   pin_locked: text("The PIN was wrong too often. Call your dispatcher."),
@@ -122,8 +124,24 @@ export const refused = ({ code }) => REFUSALS[code] ?? text("That did not work. 
 /** @type {Record<string, string>} proof that is missing */
 const PROOFS = {
   photo: text("Take a photo of the handover first."),
-  signature: text("Take a picture of the signature first."),
+  signature: text("Ask the customer to sign first."),
   pin: text("Ask the customer for the PIN first."),
+};
+
+/** @type {Record<"photo" | "pin" | "signature", string>} what a handover needs */
+const KINDS = { photo: text("photo"), signature: text("signature"), pin: text("PIN") };
+
+/**
+ * What a handover needs, and how far it is.
+ * @param {"photo" | "pin" | "signature"} kind
+ * @param {boolean} saved
+ * @param {boolean} sent
+ * @param {boolean} online
+ * @returns {string}
+ */
+export const proof = (kind, saved, sent, online) => {
+  if (saved) return online ? text("{proof} (sending…)", { proof: KINDS[kind] }) : text("{proof} (saved, not sent yet)", { proof: KINDS[kind] });
+  return sent ? text("{proof} (sent)", { proof: KINDS[kind] }) : KINDS[kind];
 };
 
 /** @type {Record<string, string>} what to do with the goods of an order that the driver lost, by who has it now */

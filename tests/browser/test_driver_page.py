@@ -91,9 +91,9 @@ async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser,
         await expect(job).to_contain_text("On the way to the pickup")
         await expect(job.get_by_role("heading")).to_have_text("Trattoria da Enzo")
         await expect(job.locator(".where")).to_have_text("Torstr. 1")
+        await expect(job.locator(".number")).to_have_text("Order number A-2001")
         await expect(job.locator("dl > div").filter(visible=True)).to_have_text(
             [
-                "Order numberA-2001",
                 re.compile(r"^Ready (at|since)\d\d:\d\d$"),
                 re.compile(r"^Deliver by\d\d:\d\d$"),
                 "Pay€8.00",

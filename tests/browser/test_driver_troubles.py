@@ -1,14 +1,17 @@
 """What else can happen at a stop: a driver arrives, gives a delivery back, cannot deliver, or brings it back."""
 
+import io
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from PIL import Image
+from playwright.async_api import Browser, Locator, Route, expect
 
-from tests.browser.conftest import check_accessible, shoot
+from server.images.encoding import type_of
+from tests.browser.conftest import People, check_accessible, shoot
 from tests.browser.phone import Phone, phone, tap
-from tests.browser.test_driver_thumbs import accepted, kept, nothing_kept, status
-from tests.test_images import an_image
+from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, status
+from tests.test_images import SECRET, an_image, with_exif
 from tests.waiting import until
 from tests.web.conftest import Site
 
@@ -126,37 +129,120 @@ async def test_a_whole_delivery_without_a_network_is_kept_over_a_reload_and_sent
         assert await dans.page.evaluate("localStorage.getItem('callboard.inHand')") is None
 
 
-async def test_a_handover_asks_for_the_photo_and_the_pin_that_it_needs(chromium: Browser, site: Site) -> None:
+async def sign(on: Phone) -> None:
+    """With a finger on the pad."""
+    box = await on.page.locator("#handover-signature canvas").bounding_box()
+    assert box is not None
+    await on.page.mouse.move(box["x"] + 20, box["y"] + 40)
+    await on.page.mouse.down()
+    for step in range(1, 6):
+        await on.page.mouse.move(box["x"] + 20 + 30 * step, box["y"] + (80 if step % 2 else 40))
+    await on.page.mouse.up()
+
+
+async def test_a_handover_is_proven_without_a_network_and_sent_in_order(
+    chromium: Browser, site: Site, people: People
+) -> None:
+    dan = await site.driver("Dan")
+    bea = await people(site.node, "bea", "ops")
+    async with phone(chromium, site, dan, viewport=SIZES["320"]) as dans:
+        dans.owner.network_may_fail = True
+        await dans.page.evaluate("navigator.serviceWorker.ready")
+        await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
+        wanted = {"proofRequired": ["photo", "signature", "pin"], "pin": "4711"}
+        delivery = await accepted(dans, site, picked_up=True, **wanted)
+        card = dans.page.get_by_role("article")
+        handover = dans.page.get_by_role("dialog", name="Handover")
+        send = handover.get_by_role("button", name="Delivered", exact=True)
+        await expect(card.locator(".proofs")).to_have_text("At the handover: photo, signature, PIN")
+        await dans.context.set_offline(True)
+        await expect(dans.line).to_have_text("Offline")
+
+        async with dans.page.expect_file_chooser() as camera:
+            await dans.press("Delivered")
+        await (await camera.value).set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"})
+        await expect(handover.get_by_role("alert")).to_contain_text("The picture cannot be read.")
+        await expect(send).to_be_disabled()
+        taken = {"name": "door.jpg", "mimeType": "image/jpeg", "buffer": with_exif(orientation=6)}
+        await handover.get_by_label("Take a photo").set_input_files(taken)  # type: ignore[arg-type]
+        await expect(handover).to_contain_text("The photo is taken.")
+        await sign(dans)
+        await handover.get_by_role("button", name="Clear the signature").click()
+        await handover.get_by_label("four digits").fill("471")
+        await sign(dans)
+        await handover.get_by_label("Name of the recipient").fill("Anna Weber")
+        await expect(send).to_be_disabled()
+        await handover.get_by_label("four digits").fill("4711")
+        await expect(dans.page.locator("[data-settling]")).to_have_count(0)
+        for size in ("320", "390", "side"):
+            await dans.page.set_viewport_size(SIZES[size])
+            await shoot(dans.page, f"driver-handover-{size}")
+        await check_accessible(dans.page, "driver-handover")
+        await dans.page.set_viewport_size(SIZES["320"])
+        await tap(send)
+        await expect(card).to_contain_text("Saved, not sent yet", timeout=20_000)
+        waiting = await kept(dans.page)
+        assert [(one["type"], one.get("kind")) for one in waiting] == [
+            ("proof", "photo"), ("proof", "signature"), ("completed", None)
+        ]  # fmt: skip
+        await dans.page.reload()
+        await expect(card.locator(".proofs")).to_contain_text("photo (saved, not sent yet)")
+
+        uploads: list[bytes] = []
+
+        async def keep_bytes(route: Route) -> None:
+            uploads.append(route.request.post_data_buffer or b"")
+            await route.continue_()
+
+        await dans.page.route("**/proofs?*", keep_bytes)
+        await dans.context.set_offline(False)
+        await expect(card).to_have_count(0, timeout=30_000)
+        assert await status(site, delivery) == "DELIVERED"
+        assert [type_of(sent) for sent in uploads] == ["image/jpeg", "image/png"]
+        assert not any(SECRET in sent or b"Exif" in sent for sent in uploads), "the phone removes the metadata"
+        timeline = (await site.vic.get(f"/deliveries/{delivery['id']}/timeline")).json()["items"]
+        order = [event["type"] for event in timeline if event["type"] in ("delivery.proof_added", "delivery.delivered")]
+        assert order == ["delivery.proof_added", "delivery.proof_added", "delivery.delivered"]
+        proven = (await site.shop.get(f"/deliveries/{delivery['id']}")).json()["proofs"]
+        assert [proof["kind"] for proof in proven] == ["photo", "signature"]
+        board = await bea.open(f"/board/deliveries/{delivery['id']}")
+        for name, kind in (("Photo", "JPEG"), ("Signature", "PNG")):
+            async with board.expect_download() as download:
+                await board.get_by_role("link", name=name).click()
+            saved = Image.open(io.BytesIO((await (await download.value).path()).read_bytes()))
+            assert saved.format == kind
+            assert not saved.getexif()
+            if kind == "JPEG":
+                assert saved.width < saved.height, "upright"
+            else:
+                assert saved.convert("L").getextrema() == (0, 255), "black on white"
+        await expect(board.locator("div", has_text="Received by").last).to_contain_text("Anna Weber")
+        await shoot(board, "board-proof")
+        await until(lambda: nothing_kept(dans.page))
+
+
+async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         delivery = await accepted(dans, site, picked_up=True, proofRequired=["photo", "pin"], pin="4711")
         card = dans.page.get_by_role("article")
-        asks = dans.page.locator("#pin")
+        handover = dans.page.get_by_role("dialog", name="Handover")
         async with dans.page.expect_file_chooser() as camera:
             await dans.press("Delivered")
-        assert not (await camera.value).is_multiple()
-        await expect(dans.page.locator("#notices")).to_contain_text("Take a photo of the handover first.")
-        for digits, refusal in (
-            ("1111", "Take a photo of the handover first."),
-            ("1111", "PIN is wrong"),
-            ("4711", ""),
-        ):
-            await dans.press("Delivered")
-            await expect(asks).to_be_visible()
-            await asks.get_by_label("Four digits").fill(digits)
-            await expect(dans.page.locator("[data-settling]")).to_have_count(0)
-            await shoot(dans.page, "driver-pin")
-            await tap(asks.get_by_role("button", name="Delivered"))
-            if refusal:
-                urgent = dans.page.locator(".notice[data-kind=urgent]")
-                await expect(urgent.last).to_contain_text(refusal, timeout=20_000)
-            if "photo" in refusal:
-                picture = {"name": "door.jpg", "mimeType": "image/jpeg", "buffer": an_image()}
-                await dans.page.get_by_label("Photo").set_input_files(picture)  # type: ignore[arg-type]
-                await expect(dans.page.locator("#notices")).to_contain_text("The picture is sent.")
+        await (await camera.value).set_files({"name": "d.jpg", "mimeType": "image/jpeg", "buffer": an_image()})
+        await expect(card.locator(".proofs")).to_have_text("At the handover: photo (sent), PIN")
+        for digits in ("1111", "4711"):
+            await expect(handover).to_contain_text("The photo is taken.")
+            await handover.get_by_label("four digits").fill(digits)
+            await tap(handover.get_by_role("button", name="Delivered", exact=True))
+            if digits == "1111":
+                wrong = dans.page.locator(".notice[data-kind=urgent]")
+                await expect(wrong).to_contain_text("PIN is wrong", timeout=20_000)
+                await dans.press("Delivered")
         await expect(card).to_have_count(0, timeout=20_000)
         assert await status(site, delivery) == "DELIVERED"
+        await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.proofs') === '{}'"))
 
 
 async def test_what_a_dispatcher_took_away_meanwhile_is_refused_in_words(chromium: Browser, site: Site) -> None:

@@ -28,6 +28,8 @@ class Page {
   drawn = 0;
   /** @type {Wire.FromDriver[]} */
   sent = [];
+  /** @type {Action[]} */
+  uploaded = [];
   /** @type {(Refused | null)[]} what the server answers, in order; null accepts */
   answers = [];
   actions;
@@ -40,6 +42,11 @@ class Page {
         this.drawn += 1;
       },
       refused: ({ storeName }, { code }) => this.refused.push([storeName, code]),
+      upload: async (action) => {
+        this.uploaded.push(action);
+        const error = this.answers.shift();
+        if (error) throw error;
+      },
     });
   }
 
@@ -289,4 +296,42 @@ test("what could not be delivered is sent at once, once, and is not delivered to
   const [only] = /** @type {Wire.Failed[]} */ (page.sent);
   assert.equal(page.sent.length, 1);
   assert.deepEqual([only?.type, only?.reason, only?.note, only?.then], ["failed", "refused", "no", "end"]);
+});
+
+/** @type {Deed} */
+const PHOTO = { ...DELIVERED, type: "proof", kind: "photo", picture: new Blob(["a door"]) };
+
+test("a photo is sent before the delivery that needs it, over a reload, and no other way than the delivery", async () => {
+  const store = new KeptActions();
+  const page = new Page(store);
+  await page.actions.add(PHOTO, TAP);
+  await page.actions.add({ ...DELIVERED, pin: "1234", name: "Anna" }, after(1));
+  assert.ok(page.actions.proving("v1", "a1", "photo"));
+  assert.ok(!page.actions.proving("v1", "a1", "signature"));
+  const reloaded = new Page(store);
+  await reloaded.actions.load(after(20_000));
+  reloaded.answers = [refusal("try_again")];
+  for (const ms of [20_000, 20_999, 21_000, 21_001]) await reloaded.settle(after(ms));
+  assert.deepEqual(reloaded.uploaded.map(({ actionId }) => actionId), Array(2).fill(reloaded.uploaded[0]?.actionId));
+  assert.deepEqual(reloaded.uploaded[0]?.picture, PHOTO.picture);
+  const [only] = /** @type {Wire.Completed[]} */ (reloaded.sent);
+  assert.deepEqual([reloaded.sent.length, only?.type, only?.proof], [1, "completed", { pin: "1234", name: "Anna" }]);
+  assert.deepEqual(await store.all(), []);
+});
+
+test("a photo changes no step, can be taken twice, and is sent although the server knows the delivery", async () => {
+  const page = new Page();
+  const assignment = /** @type {Wire.DrivenAssignmentView} */ (
+    /** @type {unknown} */ ({ id: "a1", driverId: "v1", pickedUpAt: null, deliveryStatus: "ASSIGNED" })
+  );
+  await page.actions.add(PHOTO, TAP);
+  await page.actions.add(PHOTO, after(1));
+  assert.equal(page.actions.seen(assignment).pickedUpAt, null);
+  assert.equal(page.actions.standing("v1", "a1", TAP), null);
+  await page.actions.add(DELIVERED, after(2));
+  page.actions.completed("a1");
+  await page.settle(after(3));
+  await page.settle(after(4));
+  await page.settle(after(20_000));
+  assert.deepEqual([page.uploaded.length, page.sent], [2, []]);
 });

@@ -73,6 +73,7 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
     now = node.clock.now()
     expected = (await node.forecasts.expected([found])).get(known, NOTHING_EXPECTED)
     last = found.last_assignment()
+    done = last.details if last is not None and not found.erased else None
     wait = found.unassigned
     return {
         "d": found,
@@ -91,7 +92,8 @@ async def _delivery(request: Call, text: str) -> dict[str, Any]:
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,
         "offer": offer,
         "assignment": assignment,
-        "proofs": last.details.proofs if last is not None and last.details is not None and not found.erased else (),
+        "proofs": done.proofs if done is not None else (),
+        "handover": done.handover if done is not None else None,
         "names": names,
         "driver_at": driver.position if driver is not None else None,
         "gone": _gone(request, driver) if driver is not None and carried else None,

@@ -1,0 +1,98 @@
+// The question at a customer's door: everything that the handover needs, in one place.
+
+import { byId, within } from "../elements.js";
+import { answered } from "./dialogs.js";
+import { shrunk } from "./proofs.js";
+import { SignaturePad } from "./signature.js";
+import { text } from "./text.js";
+
+/** @import {PictureKind} from "./proofs.js" */
+/** @typedef {{signature: Blob | null, name: string | null, pin: string | null}} Handover */
+
+/**
+ * @typedef {object} Asked
+ * @property {string} recipient
+ * @property {("photo" | "pin" | "signature")[]} required
+ * @property {(kind: PictureKind) => boolean} has whether a picture of this kind is kept or sent already
+ * @property {(picture: Blob) => Promise<void>} keep what to do with a photo
+ */
+
+const dialog = byId("handover", HTMLDialogElement);
+const photo = byId("handover-photo");
+const camera = within(photo, "input", HTMLInputElement);
+const preview = within(photo, "canvas", HTMLCanvasElement);
+const signature = byId("handover-signature");
+const recipient = byId("recipient", HTMLInputElement);
+const pin = byId("pin-digits", HTMLInputElement);
+const send = within(dialog, 'button[value="go"]', HTMLButtonElement);
+
+/** @type {Asked | null} what is asked for now */
+let asked = null;
+let isReading = false;
+
+const ready = () => {
+  if (!asked) return;
+  const { required, has } = asked;
+  const kept = { photo: has("photo"), signature: has("signature") };
+  const signed = pad.signed || kept.signature;
+  within(photo, "p").textContent = isReading ? text("One moment…") : kept.photo ? text("The photo is taken.") : text("Take a photo of the handover.");
+  within(photo, "span").textContent = kept.photo ? text("Take another photo") : text("Take a photo");
+  byId("pad-hint").hidden = signed;
+  byId("pad-clear").hidden = !pad.signed;
+  byId("pad-kept").hidden = !kept.signature || pad.signed;
+  const open = [required.includes("photo") && !kept.photo, required.includes("signature") && !signed, isReading];
+  send.disabled = open.some(Boolean) || (required.includes("pin") && !pin.checkValidity());
+};
+
+const pad = new SignaturePad(within(signature, "canvas", HTMLCanvasElement), ready);
+byId("pad-clear").addEventListener("click", () => pad.clear());
+pin.addEventListener("input", ready);
+
+camera.addEventListener("change", async () => {
+  const file = camera.files?.[0];
+  const before = asked;
+  camera.value = "";
+  if (!file || !before) return;
+  const wrong = byId("handover-wrong");
+  isReading = true;
+  wrong.hidden = true;
+  ready();
+  try {
+    const { picture, drawn } = await shrunk(file);
+    await before.keep(picture);
+    preview.hidden = false;
+    const scale = preview.width / Math.min(drawn.width, drawn.height);
+    const [width, height] = [drawn.width * scale, drawn.height * scale];
+    preview.getContext("2d")?.drawImage(drawn, (preview.width - width) / 2, (preview.height - height) / 2, width, height);
+  } catch {
+    wrong.hidden = false;
+  } finally {
+    isReading = false;
+    ready();
+  }
+});
+
+/**
+ * What the customer gives, or null. The camera opens at once if a photo is all that is missing at first.
+ * @param {Asked} now
+ * @returns {Promise<Handover | null>}
+ */
+export const askHandover = async (now) => {
+  asked = now;
+  const { required } = now;
+  byId("handover-to").textContent = now.recipient;
+  photo.hidden = !required.includes("photo");
+  signature.hidden = byId("handover-name").hidden = !required.includes("signature");
+  byId("handover-pin").hidden = pin.disabled = !required.includes("pin");
+  byId("handover-wrong").hidden = true;
+  preview.hidden = true;
+  recipient.value = pin.value = "";
+  const given = answered(dialog);
+  pad.clear();
+  if (required.includes("photo") && !now.has("photo")) camera.click();
+  const confirmed = await given;
+  const drawn = confirmed && pad.signed ? await pad.picture() : null;
+  asked = null;
+  if (!confirmed) return null;
+  return { signature: drawn, name: recipient.value.trim() || null, pin: required.includes("pin") ? pin.value : null };
+};
