@@ -83,7 +83,9 @@ def _unmarked(
                 dues.append(("delivery_late", max(delivery.promised_at + late, assignment.created_at), ends))
             dues += [("driver_gone", *span) for span in gone(assignment, ends)]
             for code, due, until in dues:
-                marked = any(due - late <= at for at in raised[delivery.id, code])
+                # A delay of the store makes a pickup late before its time.
+                soonest = assignment.created_at if delivery.id in changed else due - late
+                marked = any(soonest <= at for at in raised[delivery.id, code])
                 verdict.must(
                     marked or (until is not None and until <= due) or not evidence.forgotten(due, until),
                     f"delivery {delivery.id} was {code} from {due} to {until}, and no risk was raised",
