@@ -104,6 +104,10 @@ class Settings(BaseModel):
     keep_personal_days: int = Field(30, ge=0, le=3_650)
     """Retention of personal data in finished deliveries: names, phones, addresses, notes and PINs."""
 
+    allowed_origins: str = ""
+    """Origins of pages that may call the API with a token, separated by commas, such as
+    `capacitor://localhost,https://app.example`.
+    """
     public_url: str = ""
     """The address of the board for people, such as https://board.example; used in links."""
     webhooks_allow_private: bool = False
@@ -143,6 +147,11 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """The accepted secrets. Callboard signs with the first."""
         return (self.secret, self.secret_accepted) if self.secret_accepted else (self.secret,)
+
+    @property
+    def origins(self) -> frozenset[bytes]:
+        """The allowed origins, as requests name them."""
+        return frozenset(part.strip().encode() for part in self.allowed_origins.split(",") if part.strip())
 
     @property
     def embedded(self) -> bool:
@@ -210,6 +219,13 @@ class Settings(BaseModel):
                 ip_network(part.strip())
         except ValueError:
             raise ValueError("must be addresses or networks such as 10.0.0.5,10.1.0.0/16") from None
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _allowed_origins(cls, value: str) -> str:
+        if value and not all(_is_origin(part.strip()) for part in value.split(",")):
+            raise ValueError("must be origins such as https://app.example,capacitor://localhost")
         return value
 
     @field_validator("public_url")
@@ -294,6 +310,10 @@ def _is_p256_key(text: str) -> bool:
     if re.fullmatch(r"[\w-]{43}=?", text, re.ASCII) is None:
         return False
     return 0 < int.from_bytes(urlsafe_b64decode(text[:43] + "="), "big") < P256_ORDER
+
+
+_is_origin = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?").fullmatch
+"""As browsers write it: lower case, no path, and no port that is the scheme's own."""
 
 
 def _of_scheme(value: str, example: str, *schemes: str) -> str:

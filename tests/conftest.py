@@ -296,7 +296,7 @@ async def starting_nodes(settings: Settings) -> AsyncIterator[StartNode]:
 
 @asynccontextmanager
 async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]:
-    """One node on the running loop, on this port of 127.0.0.1, or on a free one.
+    """One node on the running loop, on this port of its host, by default 127.0.0.1, or on a free one.
 
     Without asyncio's debug mode, which a third of the time would go to: the tests of the parts have it.
     """
@@ -308,7 +308,7 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
     proxies = settings.trusted_proxies
     config = uvicorn_config(app, loop="none", timeout_graceful_shutdown=1, forwarded_allow_ips=proxies)
     server = NodeServer(app, config, started.set)
-    listener = listen("127.0.0.1", port)
+    listener = listen(settings.host, port)
     serving = asyncio.create_task(server._serve([listener]), name="node")
 
     class RunningNode(Node):

@@ -85,7 +85,17 @@ HEAD_TOO_LARGE: Final = FinalAnswer(
 TOO_MANY_WAITING: Final = FinalAnswer(
     "pipeline", errors.TOO_MANY, "Too many requests wait on this connection. Read the responses first."
 )
+MAPPED: Final = "::ffff:"
 FULL: Final = FinalAnswer("full", errors.TRY_AGAIN, "The server has too many connections. Try again.")
+
+
+def plain_address(client: tuple[str, int] | None) -> tuple[str, int] | None:
+    """A client's address and port, IPv4 also if it came to a socket of IPv6 (`::ffff:127.0.0.1`): otherwise a proxy
+    at 127.0.0.1 would not be the trusted one.
+    """
+    if client is None or not client[0].startswith(MAPPED):
+        return client
+    return client[0].removeprefix(MAPPED), client[1]
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -94,6 +104,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Accept the connection, or refuse it when the limit of connections is reached."""
         super().connection_made(transport)
+        self.client = plain_address(self.client)
         self._part: RequestPart | None = None
         self._taken = 0
         self._limit = MESSAGE_LIMIT_BYTES

@@ -5,7 +5,7 @@ from typing import Any, Final
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
-from server.process.connection_limits import REFUSED
+from server.process.connection_limits import REFUSED, plain_address
 from server.sockets.pings import PINGS, Pings, nothing
 
 FRAMES_A_SECOND: Final = 100.0
@@ -25,6 +25,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: Any) -> None:
         """Take over the connection."""
         super().connection_made(transport)
+        self.client = plain_address(self.client)
         self._pings = Pings(self._ask)
         self._tokens = FRAMES_BURST
         self._refilled_at = self.loop.time()

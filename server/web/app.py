@@ -61,6 +61,7 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
         openapi_config=None,
         logging_config=None,
     )
+    app.origins = settings.origins
     app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
     app.state.sessions = Sessions(
         lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies

@@ -29,7 +29,21 @@ TEMPLATE = "{{7919*7919}}{%include 'x'%}${7919*7919}#{7919*7919}"
 ANSWER = str(7919 * 7919)
 HOSTILE = SCRIPT + BREAKOUT + TEMPLATE
 SHORT = "<b onclick=p0wned>'\"{{7919*7919}}"
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", '=HYPERLINK("http://evil","x")')
+FORMULAS = (
+    "=1+1",
+    "+1",
+    "-1",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    "＝1+1",
+    "＋1",
+    "－1",
+    "＠A1",
+    " =1",
+    "\u200b=1",
+    '=HYPERLINK("http://evil","x")',
+)
 SQL = (
     "' OR 1=1 --",
     "'; DROP TABLE deliveries; --",
@@ -193,12 +207,16 @@ async def test_no_cell_of_a_file_is_a_formula(site: Site) -> None:
             answer = await site.vic.get(f"/insights/{name}", params={"window": "24h"})
             assert answer.headers["content-type"].startswith("text/csv")
             assert answer.headers["content-disposition"].startswith("attachment; ")
-            cells.extend(cell for row in csv.reader(io.StringIO(answer.text)) for cell in row)
+            assert answer.content.startswith(b"\xef\xbb\xbf")
+            cells.extend(cell for row in csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))) for cell in row)
         return any("HYPERLINK" in cell for cell in cells)
 
     await until(filled, every=0.5)
     assert not [cell for cell in cells if cell.startswith(FORMULA)]
-    cells = [row[0] for row in csv.reader(io.StringIO(csv_of([(text,) for text in FORMULAS]).decode(), newline=""))]
+    cells = [
+        row[0]
+        for row in csv.reader(io.StringIO(csv_of([(text,) for text in FORMULAS]).decode("utf-8-sig"), newline=""))
+    ]
     assert cells == [f"'{text}" for text in FORMULAS]
 
 

@@ -233,6 +233,17 @@ def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> 
         assert mistakes() == ["CALLBOARD_TRUSTED_PROXIES: must be addresses or networks such as 10.0.0.5,10.1.0.0/16"]
 
 
+def test_origins_are_those_of_browsers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().origins == frozenset()
+    monkeypatch.setenv("CALLBOARD_ALLOWED_ORIGINS", "capacitor://localhost, https://app.example:8443,http://[::1]:3000")
+    assert load_settings().origins == {b"capacitor://localhost", b"https://app.example:8443", b"http://[::1]:3000"}
+    for wrong in ("*", "null", "app.example", "https://app.example/", "https://App.example", "https://a.example,"):
+        monkeypatch.setenv("CALLBOARD_ALLOWED_ORIGINS", wrong)
+        assert mistakes() == [
+            "CALLBOARD_ALLOWED_ORIGINS: must be origins such as https://app.example,capacitor://localhost"
+        ]
+
+
 def test_a_store_has_a_bucket_and_both_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_PROOFS_S3_ENDPOINT", "ftp://files.example")
     assert mistakes() == ["CALLBOARD_PROOFS_S3_ENDPOINT: must be a URL such as https://s3.example"]

@@ -31,7 +31,7 @@ def answered(second: int, accepted: int, rejected: int = 0) -> OfferGroup:
 def rows_of(answer: httpx2.Response) -> list[dict[str, str]]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/csv")
-    return list(csv.DictReader(answer.text.splitlines()))
+    return list(csv.DictReader(answer.content.decode("utf-8-sig").splitlines()))
 
 
 async def made(site: Site, count: int = 200) -> None:

@@ -1,5 +1,6 @@
 """Logging in: who gets in, where to, with what cookie; and that nothing tells whether a name exists."""
 
+import socket
 import time
 from functools import partial
 from typing import Any
@@ -68,6 +69,19 @@ async def test_what_a_proxy_says_counts_only_of_those_that_are_trusted(site: Sit
         await client.post("/login", data={"name": "nobody", "password": PASSWORD}, headers=said)
         assert [*here.node.app.state.login_limits._addresses._buckets] == [address]
     await strange.close()
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+async def test_a_proxy_at_an_ipv4_address_is_trusted_on_a_socket_of_ipv6(site: Site, node: StartNode) -> None:
+    """On `::` it comes as ::ffff:127.0.0.1."""
+    both = Site(await node(host="::", redis_prefix="both:"))
+    await add(site.node, "alice", "ops")
+    said = {**HTML, "X-Forwarded-For": "198.51.100.9", "X-Forwarded-Proto": "https"}
+    answer = await both.anonymous().post("/login", data={"name": "alice", "password": PASSWORD}, headers=said)
+    assert answer.headers["set-cookie"].startswith("__Host-callboard=")
+    await both.anonymous().post("/login", data={"name": "nobody", "password": PASSWORD}, headers=said)
+    assert [*both.node.app.state.login_limits._addresses._buckets] == ["198.51.100.9"]
+    await both.close()
 
 
 async def test_a_wrong_name_a_wrong_password_and_a_locked_out_person_look_the_same(site: Site) -> None:

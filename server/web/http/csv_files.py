@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,13 +12,13 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 Cell = str | int | float | bool | None
 
 
-def csv_of(rows: Iterable[Sequence[Cell]], *, marked: bool = False) -> bytes:
-    """The rows as a file in UTF-8. `marked` begins it with the mark by which Excel knows UTF-8."""
+def csv_of(rows: Iterable[Sequence[Cell]]) -> bytes:
+    """The rows as a file in UTF-8 that begins with the mark by which Excel knows UTF-8."""
     text = io.StringIO()
     writer = csv.writer(text)
     for row in rows:
         writer.writerow([_written(cell) for cell in row])
-    return text.getvalue().encode("utf-8-sig" if marked else "utf-8")
+    return text.getvalue().encode("utf-8-sig")
 
 
 def _written(cell: Cell) -> Cell:
@@ -26,6 +27,17 @@ def _written(cell: Cell) -> Cell:
         return str(cell).lower()
     if isinstance(cell, float):
         return round(cell, 4)
-    if isinstance(cell, str) and cell.startswith(FORMULA):
+    if isinstance(cell, str) and is_formula(cell):
         return f"'{cell}"
     return cell
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet takes the text for a formula. Some read full-width characters (＝) as the usual ones, or
+    ignore blanks and invisible characters before them.
+    """
+    if text.startswith(FORMULA):
+        return True
+    shown = (character for character in text if not character.isspace() and unicodedata.category(character) != "Cf")
+    first = next(shown, "")
+    return unicodedata.normalize("NFKC", first).startswith(FORMULA)

@@ -11,19 +11,29 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Message, Receive, Scope, Send
 
 from server.web.http.caller import Call
+from server.web.http.cross_origin import allowed_origin, answer_preflight, is_preflight, readable_by
 from server.web.http.errors import send_problem, try_again
 
 
 class Application(Litestar):
     """1. HEAD works wherever GET does: the same headers and no body; a stream ends at once.
     2. A request that is cancelled before its response began, because the node stops, is answered `try_again`.
+    3. Pages of `origins` may call with a token and read the responses (cross_origin.py).
     """
+
+    origins: frozenset[bytes] = frozenset()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The entry point."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        if self.origins:
+            origin = allowed_origin(scope, self.origins)
+            if origin is not None and is_preflight(scope):
+                await answer_preflight(send, origin)
+                return
+            send = readable_by(send, origin)
         if scope["method"] == "HEAD":
             scope, send = {**scope, "method": "GET"}, _head_of(send)
         await self._answer(scope, receive, send)

@@ -94,7 +94,7 @@ async def orders_file(request: Call) -> ASGIResponse:
         drivers = await _drivers_of(request, some)
         rows += [_row(delivery, drivers, zone) for delivery in some]
     headers = {**NO_STORE, "Content-Disposition": 'attachment; filename="callboard-orders.csv"'}
-    return ASGIResponse(body=csv_of(rows, marked=True), headers=headers, media_type="text/csv")
+    return ASGIResponse(body=csv_of(rows), headers=headers, media_type="text/csv")
 
 
 async def _pages(request: Call, wanted: DeliveryFilter) -> AsyncIterator[list[Delivery]]:
