@@ -164,9 +164,9 @@ class World:
         if self.spellings.get(key, zone) is None:
             self.spellings[key] = self.new_spellings[key] = zone
 
-    def every_node_reads(self, version: int = STATES_VERSION) -> bool:
+    def every_node_reads(self) -> bool:
         """Whether every node that lives can read what this command would write (`transitions.STATES_VERSION`)."""
-        return self._states_version >= version
+        return self._states_version >= STATES_VERSION
 
     def offer(self, offer_id: str, driver_id: str | None = None) -> tuple[Delivery, Offer]:
         """The delivery and its offer, to this driver if one is named. Raises NotThere: execute locks the delivery of

@@ -9,6 +9,8 @@ from msgspec import Struct
 from server.simulate.habits import Habits, Pace, ShopHabits
 from server.simulate.places import Place, Plane
 
+SEED: Final = 7
+"""Every city is the same one."""
 ORIGIN: Final = Place(59.4370, 24.7536)
 
 EVENING: Final = (0.55, 0.7, 0.9, 1.1, 1.3, 1.4, 1.4, 1.3, 1.1, 0.9, 0.75, 0.6)
@@ -86,9 +88,9 @@ class Wish(Struct, frozen=True):
 class City:
     """Rides are as long as `drivers` can serve at that rate of orders; beyond that the city is short of drivers."""
 
-    def __init__(self, drivers: int, orders_per_minute: float, seed: int = 7) -> None:
+    def __init__(self, drivers: int, orders_per_minute: float) -> None:
         self._plane = Plane(ORIGIN)
-        self._chance = random.Random(seed)
+        self._chance = random.Random(SEED)
         self._ride_metres = ride_metres(drivers, orders_per_minute)
         self._radius = max(1200.0, self._ride_metres * 1.8)
         quarters = [self._somewhere(self._radius * 0.6) for _ in range(4)]

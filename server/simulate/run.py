@@ -30,6 +30,8 @@ from server.simulate.orders import OrderDesk
 from server.simulate.places import Place, Plane
 from server.simulate.tally import Tally, span, table
 
+DAY_PROGRESS_SECONDS: Final = 30.0
+"""How often the replay of a day says how far it is."""
 CONNECT_SPREAD_SECONDS: Final = 3.0
 CONNECTS_PER_SECOND: Final = 200.0
 PATIENCE_SECONDS: Final = 3.0
@@ -159,7 +161,7 @@ async def _order_on_and_on(stage: Stage, city: City, load: Load) -> None:
         )
 
 
-async def run_day(url: str, access: Access, window: Window, say: Say, *, every: float = 30.0) -> Tally:
+async def run_day(url: str, access: Access, window: Window, say: Say) -> Tally:
     """Replay the window in real time, couriers on and off shift at their times. Raises CallFailed."""
     day = window.day.window(window.start, window.seconds)
     plane = Plane(window.origin)
@@ -170,7 +172,7 @@ async def run_day(url: str, access: Access, window: Window, say: Say, *, every: 
         ids = await stage.crew.registered(couriers, zone)
         say(f"{len(day.orders)} orders and {len(day.couriers)} couriers in zone {zone}")
         began = asyncio.get_running_loop().time() - window.start
-        working = [asyncio.create_task(_progress(stage, say, every))]
+        working = [asyncio.create_task(_progress(stage, say, DAY_PROGRESS_SECONDS))]
         for courier, driver_id in zip(day.couriers, ids, strict=True):
             driver = SimulatedDriver(
                 stage.crew.client_of(driver_id), stage.tally, plane.place(*courier.start), ride, Habits()

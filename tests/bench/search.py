@@ -21,7 +21,8 @@ from server.embedded.servers import Embedded
 from server.store.engine import Database
 from server.store.jobs.search_rows import write_search_rows
 from server.store.migrate import migrate
-from server.store.reads.deliveries import SCHEDULED, DeliveryFilter, page_of
+from server.store.reads.deliveries import SCHEDULED
+from server.store.reads.delivery_search import DeliveryFilter, page_of
 from tests.bench import machine
 from tests.bench.plans import plans
 

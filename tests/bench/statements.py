@@ -18,6 +18,7 @@ from server.store.reads import (
     board,
     board_driver,
     deliveries,
+    delivery_search,
     driver_numbers,
     drivers,
     ending_offers,
@@ -99,7 +100,7 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "delivery", deliveries.ONE, (s.deliveries[0],)
     yield "delivery: timeline", deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
     hour = s.now - timedelta(hours=1)
-    wanted = deliveries.DeliveryFilter
+    wanted = delivery_search.DeliveryFilter
     for name, asked, before in (
         ("all", wanted(), None),
         ("a zone", wanted(zone="north"), None),
@@ -115,7 +116,7 @@ def reading(s: Sample) -> Iterator[Statement]:
         ("rare words, no drivers", wanted(words="xyzzy street", by_drivers_name=False), None),
         ("name of a driver, on", wanted(words="driver 1"), s.deliveries[-1]),
     ):
-        page, args = deliveries.page_of(asked, before, 50)
+        page, args = delivery_search.page_of(asked, before, 50)
         yield f"deliveries: {name}", page, tuple(args)
     yield "deliveries: scheduled", deliveries.SCHEDULED, (50,)
     yield "deliveries: stores", deliveries.STORES, (200,)

@@ -72,12 +72,12 @@ class Documents(Struct, frozen=True):
     write: str
 
 
-def _documents(called: str, table: str, column: str, where: str, key: str = "uuid") -> Documents:
+def _documents(called: str, table: str, column: str, where: str) -> Documents:
     return Documents(
         called,
         f"SELECT t.id::text, t.{column}::text FROM {table} t WHERE {where} AND t.{column} IS NOT NULL",  # noqa: S608
         f"UPDATE {table} t SET {column} = u.document::jsonb"  # noqa: S608
-        f" FROM unnest($1::text[]::{key}[], $2::text[]) AS u (id, document) WHERE t.id = u.id",
+        f" FROM unnest($1::text[]::uuid[], $2::text[]) AS u (id, document) WHERE t.id = u.id",
     )
 
 

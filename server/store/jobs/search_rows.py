@@ -11,7 +11,7 @@ import structlog
 
 from server.store.connections import Pool
 from server.store.query import fetch_one
-from server.store.reads.deliveries import SEARCHABLE
+from server.store.reads.delivery_search import SEARCHABLE
 
 EVERY_SECONDS: Final = 5.0
 LATER_SECONDS: Final = 300

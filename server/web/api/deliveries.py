@@ -25,14 +25,8 @@ from server.dispatcher.search_on_request import NoDriverFound, NotChosen
 from server.ids import new_id
 from server.node import Node
 from server.store.query import database_errors
-from server.store.reads.deliveries import (
-    DeliveryFilter,
-    TimelineEvent,
-    find_deliveries,
-    read_delivery,
-    read_timeline,
-    seller_of,
-)
+from server.store.reads.deliveries import TimelineEvent, read_delivery, read_timeline, seller_of
+from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS, Guard
 from server.web.api import answers as a
 from server.web.api import schemas as s

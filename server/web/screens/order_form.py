@@ -20,7 +20,8 @@ from server.ids import canonical, new_id
 from server.settings import time_zone_of
 from server.store.jobs.erasing import phone_digits
 from server.store.query import database_errors
-from server.store.reads.deliveries import DeliveryFilter, find_deliveries, read_delivery, read_stores
+from server.store.reads.deliveries import read_delivery, read_stores
+from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.access.sessions import FORM

@@ -17,7 +17,8 @@ from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import canonical
 from server.settings import time_zone_of
 from server.store.query import DatabaseAway, database_errors
-from server.store.reads.deliveries import DeliveryFilter, find_deliveries, has_index_of_words, read_scheduled
+from server.store.reads.deliveries import read_scheduled
+from server.store.reads.delivery_search import DeliveryFilter, find_deliveries, has_index_of_words
 from server.store.reads.drivers import find_drivers, read_names
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
