@@ -7,6 +7,7 @@ import asyncio
 import platform
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -46,11 +47,11 @@ from server.sockets.receipts import Receipts
 from server.sockets.revocations import Revocations
 from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
-from server.store.jobs.erasing import Eraser
+from server.store.jobs.erasing import keep_erasing
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.proof_objects import ProofObjects
-from server.store.jobs.retention import Pruner
-from server.store.jobs.search_rows import SearchRows
+from server.store.jobs.retention import keep_pruning
+from server.store.jobs.search_rows import keep_search_rows
 from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
@@ -242,9 +243,9 @@ class Node:
             ("deadline_pings", DeadlinePings(pool, self.hub, lambda: self.policies.current).keep),
             ("positions", self.positions.flush),
             ("driver_index", self.driver_index.keep),
-            ("prune", Pruner(self.database, settings, self._dispatches).run),
-            ("erase", Eraser(self.database, settings, self._dispatches).run),
-            ("search_rows", SearchRows(pool, self._dispatches).run),
+            ("prune", partial(keep_pruning, self.database, settings, self._dispatches)),
+            ("erase", partial(keep_erasing, self.database, settings, self._dispatches)),
+            ("search_rows", partial(keep_search_rows, pool, self._dispatches)),
             *(
                 [("proof_objects", ProofObjects(pool, self.object_store, self._dispatches).run)]
                 if self.object_store

@@ -45,8 +45,8 @@ class KeptRows:
         for count, driver in enumerate(list(self._picture.drivers.values())):
             self._rows["drivers"][driver.id] = self._driver(driver, 0)
             await yield_every(count)
-        self._alerts = self._renderer.alerts(self._picture.alerts, 0)
-        self._headline = self._renderer.headline(self._picture.zones(), stats, 0)
+        self._alerts = self._renderer.alerts(self._picture.alerts)
+        self._headline = self._renderer.headline(self._picture.zones(), stats)
         self._cuts = self._rendered_cuts()
 
     def whole(self, position: str) -> WholeBoard:
@@ -93,11 +93,11 @@ class KeptRows:
             row = self._driver(driver, rev)
             self._rows["drivers"][driver.id] = row
             pieces.append(partial_of(f"#v-{driver.id}", "outerMorph", row))
-        alerts = self._renderer.alerts(self._picture.alerts, 0)
+        alerts = self._renderer.alerts(self._picture.alerts)
         if alerts != self._alerts:
             self._alerts = alerts
             pieces.append(partial_of("#alerts", "outerMorph", alerts))
-        headline = self._renderer.headline(self._picture.zones(), stats, 0)
+        headline = self._renderer.headline(self._picture.zones(), stats)
         if headline != self._headline:
             self._headline = headline
             pieces.append(partial_of("#headline", "outerMorph", headline))

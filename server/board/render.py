@@ -74,15 +74,15 @@ class Renderer:
         RENDERED.inc()
         return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy())
 
-    def alerts(self, alerts: Sequence[AlertShown], rev: int) -> str:
+    def alerts(self, alerts: Sequence[AlertShown]) -> str:
         """The whole list of alerts: there are few."""
-        return self._macros["alerts"](alerts, rev)
+        return self._macros["alerts"](alerts)
 
     def cut(self, table: Table, shown: int, total: int) -> str:
         """What a table says when it does not show all there is."""
         return self._cut(table, shown, total)
 
-    def headline(self, zones: dict[str, ZoneCounts], stats: Stats, rev: int) -> str:
+    def headline(self, zones: dict[str, ZoneCounts], stats: Stats) -> str:
         """The numbers of all zones, and those of each as data for whoever looks at one."""
         numbers = {
             name: {
@@ -99,7 +99,7 @@ class Renderer:
             for name, zone in sorted(zones.items())
             if name
         }
-        return self._headline(zones[""], stats, rev, json.dumps(numbers, separators=(",", ":")))
+        return self._headline(zones[""], stats, json.dumps(numbers, separators=(",", ":")))
 
 
 def partial_of(target: str, swap: str, html: str = "") -> str:

@@ -18,8 +18,8 @@ from server.store.jobs.retention import (
     OF_A_DRIVER,
     PRUNED,
     STEPS,
-    Pruner,
     prune,
+    run_retention,
     would_go,
 )
 from server.store.reads.snapshot import Snapshots
@@ -231,12 +231,12 @@ async def test_only_who_holds_the_lease_removes_anything(
     database: Database, pool: Any, settings: Settings, quick: None
 ) -> None:
     await aged(pool, "alerts", 401 * DAY, 5)
-    assert not await Pruner(database, settings, lambda: False).once()
+    assert await run_retention(database, settings, lambda: False) == AGAIN_SECONDS
     assert await count(pool, "alerts") == 5
     counted = PRUNED.labels("alerts")._value
     before = counted.get()
     with capture_logs() as lines:
-        assert await Pruner(database, settings, lambda: True).once()
+        assert await run_retention(database, settings, lambda: True) == EVERY_SECONDS
     assert await count(pool, "alerts") == 0
     assert counted.get() - before == 5
     [line] = [line for line in lines if line["event"] == "pruned"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from server.store.jobs.erasing import Eraser, erase_due
+from server.store.jobs.erasing import erase_due, run_erasing
 from server.store.jobs.search_rows import write_search_rows
 from tests.database_roles import PRIVACY_UPDATES
 from tests.web.conftest import DROPOFF, Check, Site
@@ -225,7 +225,7 @@ async def test_a_phone_that_was_there_between_two_changes_is_found_in_webhooks(s
     assert (erased["deliveries"], erased["later"]) == (found, found), "the other one is under way"
     await good(site.shop.post(f"/deliveries/{ids[1]}/cancel", json={"reason": "sold out"}))
     node = site.node.app.state.node
-    await Eraser(node.database, node.settings, lambda: True).once()
+    await run_erasing(node.database, node.settings, lambda: True)
     assert "555-0122" not in str(await everything(site))
 
 
@@ -275,14 +275,13 @@ async def test_what_a_courier_still_needs_is_erased_at_the_end(site: Site) -> No
     answer = {"deliveries": 0, "events": 0, "messages": 0, "webhooks": 0, "later": 1, "filesLeft": 0}
     for _ in range(2):
         assert await good(site.ada.post("/admin/privacy/erase", json={"phone": PHONE})) == answer
-    eraser = Eraser(node.database, node.settings, lambda: True)
-    await eraser.once()
+    await run_erasing(node.database, node.settings, lambda: True)
     assert (await good(dan.get("/state")))["assignments"][0]["dropoff"]["phone"] == PHONE
     await good(dan.post(path + "/pickup"))
     await good(dan.post(path + "/complete"))
-    await Eraser(node.database, node.settings, lambda: False).once()
+    await run_erasing(node.database, node.settings, lambda: False)
     assert columns_with(await everything(site)), "another node does it"
-    await eraser.once()
+    await run_erasing(node.database, node.settings, lambda: True)
     after = await everything(site)
     assert columns_with(after) == {}
     assert after["erasures"] == {}

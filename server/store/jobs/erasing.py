@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import prometheus_client as p
@@ -216,25 +217,18 @@ async def _changed_with(connection: Connection, digits: str, known: Collection[s
     return found
 
 
-class Eraser:
-    """Once a minute, on the node with the lease, a run. `run` is to be supervised."""
+async def keep_erasing(database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+    """Once a minute, on the node with the lease, a run; for ever. To be supervised."""
+    await repeat_with_lease(holds_lease, partial(run_erasing, database, settings, holds_lease), EVERY_SECONDS)
 
-    def __init__(self, database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:
-        self._database = database
-        self._settings = settings
-        self._holds_lease = holds_lease
 
-    async def run(self) -> None:
-        """Run until cancelled."""
-        await repeat_with_lease(self._holds_lease, self.once, EVERY_SECONDS)
-
-    async def once(self) -> None:
-        """Erase what is due."""
-        try:
-            rows = await erase_due(self._database, self._settings, go_on=self._holds_lease)
-        except DATABASE_ERRORS as error:
-            FAILED.inc()
-            log.warning("erase_failed", reason=type(error).__name__)
-            return
-        if rows["deliveries"]:
-            log.info("personal_data_erased", rows=dict(rows))
+async def run_erasing(database: Database, settings: Settings, go_on: Callable[[], bool]) -> None:
+    """Erase what is due. A failure is logged and counted."""
+    try:
+        rows = await erase_due(database, settings, go_on=go_on)
+    except DATABASE_ERRORS as error:
+        FAILED.inc()
+        log.warning("erase_failed", reason=type(error).__name__)
+        return
+    if rows["deliveries"]:
+        log.info("personal_data_erased", rows=dict(rows))

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import prometheus_client as p
@@ -282,31 +283,22 @@ def id_above(at: datetime) -> str:
     return first_id_at(at + SLACK)
 
 
-class Pruner:
-    """Once an hour, on the node that holds the lease, a run. `run` is to be supervised."""
+async def keep_pruning(database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+    """Once an hour, on the node with the lease, a run; the first one shortly after the start. To be supervised."""
+    await repeat_with_lease(holds_lease, partial(run_retention, database, settings, holds_lease), FIRST_SECONDS)
 
-    def __init__(self, database: Database, settings: Settings, holds_lease: Callable[[], bool]) -> None:
-        self._database = database
-        self._settings = settings
-        self._holds_lease = holds_lease
 
-    async def run(self) -> None:
-        """Run every hour; shortly after taking the lease for the first time."""
-        await repeat_with_lease(self._holds_lease, self._once_and_pause, FIRST_SECONDS)
-
-    async def _once_and_pause(self) -> float:
-        return EVERY_SECONDS if await self.once() else AGAIN_SECONDS
-
-    async def once(self) -> bool:
-        """Whether the run reached the end."""
-        began = time.monotonic()
-        try:
-            run = await prune(self._database, self._settings, go_on=self._holds_lease)
-        except DATABASE_ERRORS as error:
-            log.warning("prune_failed", step="clock", reason=repr(error))
-            return False
-        counts = {table: gone for table, gone in run.rows.items() if gone}
-        log.info("pruned", rows=counts, seconds=round(time.monotonic() - began, 1), finished=run.finished)
-        if run.finished:
-            FINISHED.set(time.time())
-        return run.finished
+async def run_retention(database: Database, settings: Settings, go_on: Callable[[], bool]) -> float:
+    """Delete what is due. Returns the pause before the next run, shorter if this one did not reach the end."""
+    began = time.monotonic()
+    try:
+        run = await prune(database, settings, go_on=go_on)
+    except DATABASE_ERRORS as error:
+        log.warning("prune_failed", step="clock", reason=repr(error))
+        return AGAIN_SECONDS
+    counts = {table: gone for table, gone in run.rows.items() if gone}
+    log.info("pruned", rows=counts, seconds=round(time.monotonic() - began, 1), finished=run.finished)
+    if not run.finished:
+        return AGAIN_SECONDS
+    FINISHED.set(time.time())
+    return EVERY_SECONDS

@@ -1,9 +1,8 @@
 """Writes the rows for the search of deliveries, five minutes after each was created, so that creation stays fast.
 
-Until then a search reads the delivery itself (store/reads/deliveries.py).
+Until then a search reads the delivery itself (store/reads/delivery_search.py).
 """
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -12,8 +11,10 @@ import structlog
 from server.store.connections import Pool
 from server.store.query import fetch_one
 from server.store.reads.delivery_search import SEARCHABLE
+from server.tasks import repeat_with_lease
 
 EVERY_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 0.1
 LATER_SECONDS: Final = 300
 """Ids begin with the time of the node that made them. This is the limit for the difference between the nodes' clocks
 and for the duration of a commit.
@@ -40,20 +41,17 @@ async def write_search_rows(pool: Pool, *, later_seconds: float = LATER_SECONDS,
     return int((await fetch_one(pool, WRITE, float(later_seconds), at_once))[0])
 
 
-class SearchRows:
-    """Writes the rows while this node holds the lease. `run` is to be supervised."""
+async def keep_search_rows(pool: Pool, holds_lease: Callable[[], bool]) -> None:
+    """Write the rows every 5 s while this node holds the lease; every 0.1 s while a full batch was written, such as
+    after an upgrade. To be supervised.
+    """
 
-    def __init__(self, pool: Pool, holds_lease: Callable[[], bool]) -> None:
-        self._pool = pool
-        self._holds_lease = holds_lease
+    async def write() -> float:
+        try:
+            written = await write_search_rows(pool)
+        except Exception as error:
+            log.warning("search_rows_not_written", reason=repr(error))
+            return EVERY_SECONDS
+        return EVERY_SECONDS if written < AT_ONCE else AGAIN_SECONDS
 
-    async def run(self) -> None:
-        """Every 5 s; every 0.1 s while a full batch was written, such as after an upgrade."""
-        while True:
-            written = 0
-            if self._holds_lease():
-                try:
-                    written = await write_search_rows(self._pool)
-                except Exception as error:
-                    log.warning("search_rows_not_written", reason=repr(error))
-            await asyncio.sleep(EVERY_SECONDS if written < AT_ONCE else 0.1)
+    await repeat_with_lease(holds_lease, write, EVERY_SECONDS)
