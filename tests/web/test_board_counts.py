@@ -148,7 +148,7 @@ async def test_everything_is_counted_and_what_is_cut_is_said_and_found(
     carried, _ = await site.assignment(dan)
     for number in range(4):
         await site.driver(f"Driver {number}")
-    waiting = [await site.delivery(zone="far", storeName=f"Store {n}") for n in range(5)]
+    waiting = [await site.delivery(zone="far", storeName=f"Store No{n}") for n in range(5)]
     page = parse((await site.vic.get("/board")).text)
     numbers = numbers_of(page)
     assert (numbers["waiting"], numbers["active"], numbers["busy"], numbers["off"]) == ("5", "1", "1", "4")
@@ -166,7 +166,7 @@ async def test_everything_is_counted_and_what_is_cut_is_said_and_found(
         return {row["data-id"] for row in parse(answer.text).every("tr") if row["id"].startswith("d-")}
 
     assert await found(zone="far") == {waiting[3]["id"], waiting[4]["id"]}
-    assert await found(q="STORE 4") == {waiting[4]["id"]}
+    assert await found(q="STORE NO4") == {waiting[4]["id"]}
     assert await found(q="%") == set()
     assert await found(zone="near") == set()
 
