@@ -46,7 +46,7 @@ UNTYPED = {
         "web/screens/unassigned.py", "web/screens/users.py", "web/screens/webhooks.py", "web/screens/zones.py",
     },
     "JSON whose shape is what it is about: a schema, a body before it is decoded, the data of an event": {
-        "board/story.py", "contract/personal.py", "web/api/asyncapi.py", "web/api/openapi.py",
+        "board/timeline.py", "contract/personal.py", "web/api/asyncapi.py", "web/api/openapi.py",
         "web/http/errors.py", "web/http/mistakes.py", "web/screens/policy_fields.py", "web/screens/policy_form.py",
     },
     "answers of the API, which the simulated city and a driver's app read as JSON": {
@@ -61,7 +61,7 @@ UNTYPED = {
         "web/http/paging.py", "web/screens/board_steps.py",
     },
     "a method of a library's class, with the parameters that it has there": {
-        "board/folding.py", "process/coalescing_transport.py", "process/connection_limits.py",
+        "board/constant_texts.py", "process/coalescing_transport.py", "process/connection_limits.py",
         "process/frame_limits.py", "redis/bus.py",
         "redis/pipe.py", "web/api/system.py", "web/driver_socket.py", "web/http/every_route.py",
     },

@@ -8,7 +8,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from server.board import formats as f
-from server.board.folding import TextFolder
+from server.board.constant_texts import TextFolder
 from server.contract import words as w
 from server.contract.views import instant
 from server.dispatch.escalation import next_level_at

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import recovered
 from server.dispatch.escalation import levels_due, ticket_created
 from server.dispatch.holds import hold_moved
+from server.dispatch.manual_assignment import where_the_goods_are
 from server.dispatch.model import (
     GOODS_ON_THE_WAY,
     NO_DETAILS,

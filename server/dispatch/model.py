@@ -1,4 +1,4 @@
-"""The state of dispatch: deliveries, offers, assignments, drivers, and the world that holds them.
+"""The state of dispatch: deliveries, offers, assignments, drivers. `world.py` has those that a batch loaded.
 
 Only `apply` (in apply.py) changes these objects; rules only read them.
 """

@@ -10,7 +10,7 @@ from babel.support import NullTranslations
 from msgspec.structs import replace
 
 from server import dispatch
-from server.board.folding import TextFolder
+from server.board.constant_texts import TextFolder
 from server.board.formats import lately, money, percent, seconds
 from server.board.render import Renderer
 from server.board.templates import environment

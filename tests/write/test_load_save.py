@@ -42,7 +42,6 @@ from tests.builders import (
 )
 from tests.dispatch import (
     test_alerts,
-    test_assignments,
     test_availability,
     test_changes,
     test_chat,
@@ -50,6 +49,7 @@ from tests.dispatch import (
     test_driver_actions,
     test_drivers,
     test_holds,
+    test_manual_assignment,
     test_offers,
     test_risks,
     test_zones,
@@ -60,9 +60,9 @@ CASES: list[Case] = [
     *test_holds.CASES,
     *test_zones.CASES,
     *test_alerts.ALERTING,
-    *test_assignments.DRIVING,
-    *test_assignments.ASSIGNING,
-    *test_assignments.REASSIGNING,
+    *test_manual_assignment.DRIVING,
+    *test_manual_assignment.ASSIGNING,
+    *test_manual_assignment.REASSIGNING,
     *test_availability.REGISTERING,
     *test_availability.PRESENCE,
     *test_availability.CHANGING,

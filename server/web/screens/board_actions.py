@@ -17,8 +17,8 @@ from server.contract.commit import Answer
 from server.contract.words import FAILURES, STATES, lower_first, words
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.assignments import where_the_goods_are
 from server.dispatch.driver_actions import not_active
+from server.dispatch.manual_assignment import where_the_goods_are
 from server.dispatch.model import Delivery
 from server.dispatch.refusals import Refusal
 from server.dispatcher.search_on_request import NoDriverFound

@@ -11,7 +11,7 @@ from litestar.response.base import ASGIResponse
 
 from server.board.candidates import choices
 from server.board.picture import Gone
-from server.board.story import by, tell
+from server.board.timeline import by, tell
 from server.contract.views import NOTHING_EXPECTED, driver_view, search_radius_km
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
