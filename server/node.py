@@ -213,6 +213,7 @@ class Node:
             log_commit,
         ]
         self.driver_index.holds_lease = self._dispatches
+        self.driver_index.after_urgent = self.positions.after_urgent
         self.positions.heard = self.matcher.fleet.moved
         self.positions.heard_call = self.matcher.fleet.called
         self.positions.shares = lambda: not self.alone and not self.lease.held

@@ -22,6 +22,8 @@ from server.dispatch.search_reasons import LOST_RACE
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.clock import DatabaseTime
 
+POLLED_SECONDS: Final = 0.25
+"""How long a delivery that was found in the database waits for the hint of its node."""
 LOST_SECONDS: Final = 1.0
 """After a delivery lost a driver to a race, it is not offered to them for this long."""
 
@@ -36,7 +38,8 @@ class Wait:
     `recorded_reason` and `recorded_at` are the last recorded failure, `checked_at` when its reason was last determined.
     `since` is when it began to wait for this offer, `learned_at` when this node learned of it. `lost` are drivers
     lost to a race, with the time until which they are left out. `was_held`: its hold ended. `cannot_be_held`: its hold
-    was not `ended_early` because no driver was there, or the rules refused to hold it.
+    was not `ended_early` because no driver was there, or the rules refused to hold it. `polled`: it was found in the
+    database. `unstored_until`: a driver whose position was not stored yet is asked again then.
     """
 
     __slots__ = (
@@ -47,10 +50,12 @@ class Wait:
         "ended_early",
         "learned_at",
         "lost",
+        "polled",
         "recorded_at",
         "recorded_reason",
         "searched",
         "since",
+        "unstored_until",
         "was_held",
     )
 
@@ -60,7 +65,8 @@ class Wait:
         self.learned_at = self.since = now
         if delivery.unassigned_since is not None and not delivery.offers:
             self.since = min(now, clock.on_loop(delivery.unassigned_since))
-        self.searched = self.cannot_be_held = self.was_held = self.ended_early = False
+        self.unstored_until = float("-inf")
+        self.searched = self.polled = self.cannot_be_held = self.was_held = self.ended_early = False
         self.lost: dict[str, float] = {}
         unassigned = delivery.unassigned
         self.recorded_reason: str | None = None
@@ -111,10 +117,14 @@ class Backlog:
         self._new.clear()
         self._dues.clear()
 
-    def learn(self, deliveries: Iterable[Delivery], now: float, window_seconds: float = 0) -> bool:
+    def learn(
+        self, deliveries: Iterable[Delivery], now: float, window_seconds: float = 0, *, polled: bool = False
+    ) -> bool:
         """Update the backlog from a commit; returns whether there is a new delivery to find a driver for.
 
-        The search for it begins at the end of the window, or with the first search before that.
+        The search for it begins at the end of the window, or with the first search before that. If the delivery was
+        only `polled`, it begins later, or when the delivery is learned of by its commit or hint: what its node knows of
+        drivers is in the hints before that one.
         """
         news = False
         for delivery in deliveries:
@@ -129,9 +139,18 @@ class Backlog:
                     self.held[delivery.id] = Wait(delivery, now, self._clock)
                 continue
             known = self.waits.get(delivery.id)
+            if known is not None and known.polled and not polled and known.delivery.version == delivery.version:
+                known.polled = False
+                self._new[delivery.id] = known
+                self.schedule(known, now + window_seconds)
+                news = True
             if known is None or known.delivery.version < delivery.version:
                 self._remove(delivery.id)
-                wait = self.waits[delivery.id] = self._new[delivery.id] = Wait(delivery, now, self._clock)
+                wait = self.waits[delivery.id] = Wait(delivery, now, self._clock)
+                if polled:
+                    wait.polled, window_seconds = True, max(window_seconds, POLLED_SECONDS)
+                else:
+                    self._new[delivery.id] = wait
                 if held is not None:
                     wait.was_held, wait.cannot_be_held = True, not held.ended_early
                 elif known is not None:

@@ -161,9 +161,9 @@ class Matcher:
         if commit.policy is not None or commit.zones is not None:
             self.wake()
 
-    def _learn(self, deliveries: Iterable[Delivery]) -> bool:
+    def _learn(self, deliveries: Iterable[Delivery], *, polled: bool = False) -> bool:
         window_seconds = self._policies.current.match_window_ms / 1000
-        return self._backlog.learn(deliveries, asyncio.get_running_loop().time(), window_seconds)
+        return self._backlog.learn(deliveries, asyncio.get_running_loop().time(), window_seconds, polled=polled)
 
     async def run(self) -> None:
         """Run one round after another."""
@@ -253,11 +253,11 @@ class Matcher:
         unknown = self._backlog.unknown(waiting)
         if len(unknown) > ROUND_LIMIT:
             self._look_at = 0.0
-        await self._read(unknown[:ROUND_LIMIT])
+        await self._read(unknown[:ROUND_LIMIT], polled=True)
 
-    async def _read(self, ids: Sequence[str]) -> None:
+    async def _read(self, ids: Sequence[str], *, polled: bool = False) -> None:
         if ids:
-            self._learn((await read_deliveries(self._database.pool, ids)).values())
+            self._learn((await read_deliveries(self._database.pool, ids)).values(), polled=polled)
 
     def _add_in_reach(self, by_zone: dict[str, dict[str, Wait]], policy: Policy) -> None:
         """Add the deliveries that wait in reach of a driver who became free, in their zone or in one that it helps."""
@@ -319,7 +319,8 @@ class Matcher:
             again = self._again_at(loop.time())
             for wait in left:
                 self._backlog.schedule(wait, again)
-                self._failures.add(wait, now)
+                if now >= wait.unstored_until:
+                    self._failures.add(wait, now)
         return len(free)
 
     async def _hold(self, zone: str, early: list[Wait], policy: Policy) -> list[Wait]:
@@ -490,6 +491,7 @@ class Matcher:
         if outcome.code in (r.DRIVER_NOT_AVAILABLE.code, r.NOT_FOUND.code):
             self.fleet.doubt(driver_id)
             if outcome.more.get("reason") in _NOT_SEEN_YET:
+                wait.unstored_until = now + UNSTORED_SECONDS
                 self._backlog.lose(wait, driver_id, now, UNSTORED_SECONDS)
             else:
                 self._backlog.lose(wait, driver_id, now)

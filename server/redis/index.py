@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -55,7 +56,8 @@ class DriverIndex:
     """Collects the changes of commits until the bus writes its next pipeline; the last state of each thing counts.
 
     `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a hint need not leave
-    this process.
+    this process. `after_urgent` delays the hint of a new delivery until drivers whom this node has just heard of are
+    stored: the node with the lease would be refused the offer, and would offer it to somebody farther away.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class DriverIndex:
         alone: Callable[[], bool],
     ) -> None:
         self.holds_lease: Callable[[], bool] = lambda: False
+        self.after_urgent: Callable[[Callable[[], None]], bool] = lambda _: False
         self._bus = bus
         self._pool = pool
         self._node_id = node_id
@@ -104,8 +107,14 @@ class DriverIndex:
         if not self._alone():
             if not self.holds_lease():
                 self._drivers.update((driver.id, (commit.at, driver)) for driver in commit.drivers)
-                self._waiting.update(delivery.id for delivery in commit.deliveries if _waits(delivery))
+                waiting = [delivery.id for delivery in commit.deliveries if _waits(delivery)]
+                if not waiting or not self.after_urgent(partial(self._hint_waiting, waiting)):
+                    self._waiting.update(waiting)
             self._hint_board()
+        self._bus.wake()
+
+    def _hint_waiting(self, waiting: Iterable[str]) -> None:
+        self._waiting.update(waiting)
         self._bus.wake()
 
     def _leave_zones(self, events: Iterable[Event]) -> set[str]:
@@ -130,6 +139,12 @@ class DriverIndex:
             node = event.superseded_node
             if node is not None and node != self._node_id and event.driver_id is not None:
                 self._for_node(node).superseded.append((event.driver_id, event.superseded))
+
+    def _as_hint(self, driver: Driver) -> Driver:
+        """Without personal data, where this node last saw them."""
+        stored, local = driver.position, self._latest(driver.id)
+        newest = local if local is not None and (stored is None or local.at > stored.at) else stored
+        return structs.replace(driver, name="", phone=None, position=newest)
 
     def _place(self, driver: Driver, now: datetime, policy: Policy) -> tuple[float, float] | None:
         stored, local = driver.position, self._latest(driver.id)
@@ -175,7 +190,7 @@ class DriverIndex:
         for node_id, hint in self._messages.items():
             commands.append(("PUBLISH", self._bus.prefix + node_channel(node_id), write_hint(hint)))
         if self._drivers or self._waiting:
-            drivers = [(at, structs.replace(driver, name="", phone=None)) for at, driver in self._drivers.values()]
+            drivers = [(at, self._as_hint(driver)) for at, driver in self._drivers.values()]
             news = FleetHint(drivers, list(self._waiting))
             commands.append(("PUBLISH", self._bus.prefix + DISPATCH, write_fleet_hint(news)))
             self._drivers.clear()

@@ -6,6 +6,7 @@ Nothing here takes a lock of the write path, and a position never waits for it.
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -22,9 +23,12 @@ from server.redis.pipe import RedisCommand
 from server.store.clock import DatabaseClock, to_millisecond
 from server.store.connections import Pool
 from server.store.positions import PositionRow, write_calls, write_positions
+from server.tasks import wait_until_set
 
 TO_REDIS_SECONDS: Final = 0.25
 TO_DATABASE_SECONDS: Final = 5.0
+CALL_STORED_SECONDS: Final = 10.0
+"""A driver is present by a stored call for longer than this: a later one can wait for the next flush."""
 REMEMBERED_SECONDS: Final = 3600.0
 """A driver without a position for this long is forgotten: by then no jump is too fast for them."""
 
@@ -69,6 +73,10 @@ class Positions:
         self._unstored: set[str] = set()
         self._urgent: set[str] = set()
         self._calls: dict[str, datetime] = {}
+        self._first_calls = False
+        self._calls_stored_at: dict[str, float] = {}
+        self._soon = asyncio.Event()
+        self._after_urgent: list[Callable[[], None]] = []
         self._called: dict[str, float] = {}
         self._writing: frozenset[str] = frozenset()
         self._one_at_a_time = asyncio.Lock()
@@ -131,6 +139,8 @@ class Positions:
         """A driver made an authenticated call."""
         now = self._clock.now()
         self._calls[driver_id] = now
+        if now.timestamp() - self._calls_stored_at.get(driver_id, -inf) > CALL_STORED_SECONDS:
+            self._first_calls = True
         self.heard_call(driver_id, now.timestamp())
         if self.shares():
             self._called[driver_id] = now.timestamp()
@@ -139,6 +149,16 @@ class Positions:
     def must_be_stored(self, driver_id: str) -> bool:
         """Whether the rules know of this driver only by a position or call that is not in the database yet."""
         return driver_id in self._urgent or driver_id in self._calls or driver_id in self._writing
+
+    def after_urgent(self, then: Callable[[], None]) -> bool:
+        """Call `then` once everybody is stored of whom the rules know only by a position or call that is not in the
+        database yet. Returns False, without a call, if there is nobody.
+        """
+        if not self._urgent and not self._first_calls and not self._writing:
+            return False
+        self._after_urgent.append(then)
+        self._soon.set()
+        return True
 
     def where(self, driver_id: str) -> tuple[float, float, float] | None:
         """Latitude, longitude and time (Unix seconds) of the newest used position that this node received, if any."""
@@ -192,7 +212,7 @@ class Positions:
         loop = asyncio.get_running_loop()
         store_all_at = loop.time() + TO_DATABASE_SECONDS
         while True:
-            await asyncio.sleep(TO_REDIS_SECONDS)
+            await wait_until_set(self._soon, TO_REDIS_SECONDS)
             if self._moved:
                 RECEIVED.inc(self._received)
                 self._received = 0
@@ -200,12 +220,23 @@ class Positions:
             everything = loop.time() >= store_all_at or not self._bus.connected
             if everything:
                 store_all_at = loop.time() + TO_DATABASE_SECONDS
+            stored, self._after_urgent = self._after_urgent, []
             try:
                 await self.store(everything=everything)
             except Exception as error:
                 log.warning("positions_not_stored", reason=repr(error))
+            for then in stored:
+                then()
             if everything:
                 self.forget_silent()
+
+    def _note_stored(self, calls: dict[str, datetime]) -> None:
+        for driver_id, at in calls.items():
+            self._calls_stored_at.pop(driver_id, None)  # the oldest are first
+            self._calls_stored_at[driver_id] = at.timestamp()
+        since = self._clock.seconds() - CALL_STORED_SECONDS
+        while self._calls_stored_at and self._calls_stored_at[oldest := next(iter(self._calls_stored_at))] < since:
+            del self._calls_stored_at[oldest]
 
     async def store(self, *, everything: bool = True) -> None:
         """Write positions that are not in the database yet, after a write in progress; if that one fails, its rows are
@@ -218,6 +249,7 @@ class Positions:
 
     async def _store(self, everything: bool) -> None:
         calls, self._calls = self._calls, {}
+        first_calls, self._first_calls = self._first_calls, False
         self._writing = frozenset(calls) | self._urgent
         due = self._unstored if everything else self._urgent
         rows = sorted(((i, self._latest[i]) for i in due if i in self._latest), key=itemgetter(0))
@@ -227,13 +259,15 @@ class Positions:
         try:
             if calls:
                 await write_calls(self._pool, calls)
-                calls = {}
+                self._note_stored(calls)
+                calls, first_calls = {}, False
             if rows:
                 written = [_row(driver_id, seen, self._zones.get(driver_id)) for driver_id, seen in rows]
                 for driver_id, zone in await write_positions(self._pool, written):
                     self.rezoned(driver_id, zone)
         except BaseException:
             self._calls = calls | self._calls
+            self._first_calls |= first_calls
             self._unstored.update(driver_id for driver_id, _ in rows)
             self._urgent.update(urgent)
             raise

@@ -11,8 +11,10 @@ from msgspec import structs
 from server.dispatch import commands as c
 from server.dispatch.model import Driver
 from server.dispatcher import live_fleet, matcher
+from server.dispatcher.backlog import POLLED_SECONDS, Backlog
 from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
+from tests.builders import a_delivery
 from tests.dispatcher.conftest import KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 
@@ -175,6 +177,64 @@ async def test_commits_and_positions_of_another_node_are_known_by_its_hints(
     order = await other.an_order()
     assert await offered(holder, order) == dan
     assert not other.node.lease.held
+
+
+async def test_an_order_gets_the_driver_whom_its_node_has_just_heard_of(others: tuple[Dispatch, Dispatch]) -> None:
+    """Though that driver was never stored, the lease is another node's, and somebody farther away is free."""
+    holder, other = others
+    dora = await other.a_driver(NORTH + 3 * KM)
+    await until(lambda: dora in fleet_of(holder).nearby.drivers)
+    for _ in range(20):
+        dan = new_id()
+        await other.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+        await other.connect(dan)
+        other.node.positions.moved(dan, NORTH, EAST)
+        order = await other.an_order()
+        assert await offered(holder, order) == dan
+        assert await other.events(order) == ["delivery.created", "delivery.ready", "offer.created"]
+
+
+async def test_an_order_gets_the_driver_who_was_paused_without_a_position(others: tuple[Dispatch, Dispatch]) -> None:
+    """They come back to work, and nothing of them is stored."""
+    holder, other = others
+    dora = await other.a_driver(NORTH + 3 * KM)
+    await until(lambda: dora in fleet_of(holder).nearby.drivers)
+    dan = new_id()
+    await other.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+    await other.connect(dan)
+    await other.done(c.EndShift(dan, by(dan)))
+    other.node.positions.moved(dan, NORTH, EAST)
+    await until(lambda: not other.node.positions._moved)  # the holder has heard of it, but not of the driver
+    await other.done(c.Resume(dan, by(dan)))
+    order = await other.an_order()
+    assert await offered(holder, order) == dan
+
+
+async def test_a_call_counts_for_the_next_order_of_its_node(others: tuple[Dispatch, Dispatch]) -> None:
+    holder, other = others
+    dora = await other.a_driver(NORTH + 3 * KM)
+    await until(lambda: dora in fleet_of(holder).nearby.drivers)
+    for _ in range(10):
+        dan = new_id()
+        await other.done(c.RegisterDriver(dan, "Dan", "default", 1, SHOP))
+        await other.put(dan, NORTH, EAST)
+        assert await other.node.seen(dan) is None
+        order = await other.an_order()
+        assert await offered(holder, order) == dan
+        assert await other.events(order) == ["delivery.created", "delivery.ready", "offer.created"]
+
+
+async def test_an_order_that_was_only_polled_waits_for_the_hint_of_its_node(dispatch: Dispatch) -> None:
+    backlog = Backlog(dispatch.node.database_time)
+    order = a_delivery()
+    assert backlog.learn([order], 100.0, polled=True)
+    assert backlog.take_due(100.0) == []
+    assert backlog.learn([order], 100.1)
+    (wait,) = backlog.take_due(100.1)
+    assert wait.delivery is order
+    other = a_delivery("cake")
+    assert backlog.learn([other], 200.0, polled=True)
+    assert [wait.delivery for wait in backlog.take_due(200.0 + POLLED_SECONDS)] == [other]
 
 
 async def test_a_node_that_takes_the_lease_knows_all_drivers(
