@@ -100,7 +100,7 @@ export const work = (state) => {
 export const heardClock = (state, serverTime, now) => ({ ...state, clock: { server: Date.parse(serverTime), at: now } });
 
 /**
- * The state with one notice more; the newest five are kept.
+ * The state with one notice more; the newest five are kept. What stays until it is dismissed is there once.
  * @param {State} state
  * @param {NoticeKind} kind
  * @param {string} text
@@ -110,7 +110,7 @@ export const heardClock = (state, serverTime, now) => ({ ...state, clock: { serv
 export const say = (state, kind, text, values = {}) => ({
   ...state,
   noticed: state.noticed + 1,
-  notices: [...state.notices.slice(-4), { id: state.noticed + 1, kind, text, values }],
+  notices: [...state.notices.filter((one) => kind !== "urgent" || one.kind !== kind || one.text !== text).slice(-4), { id: state.noticed + 1, kind, text, values }],
 });
 
 /**

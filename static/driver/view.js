@@ -652,7 +652,15 @@ export class View {
       gone.textContent = "×";
       gone.setAttribute("aria-label", text("Dismiss"));
       gone.addEventListener("click", () => this.act("dismiss", String(notice.id)));
-      element.append(line, gone);
+      element.append(line);
+      const dispatch = document.querySelector("#call-dispatch");
+      if (notice.kind === "urgent" && dispatch) {
+        const call = /** @type {Element} */ (dispatch.cloneNode(true));
+        call.removeAttribute("id");
+        call.className = "call";
+        element.append(call);
+      }
+      element.append(gone);
       list.append(element);
     }
   }

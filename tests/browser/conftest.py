@@ -214,7 +214,8 @@ MIRRORED = """() => {
     const onMap = [...document.querySelectorAll(".leaflet-container [class*=leaflet-]")]
       .filter((part) => part.checkVisibility());
     const left = (part) => part.getBoundingClientRect().left;
-    const said = Math.round(middle(document.querySelector("#said")?.getBoundingClientRect() ?? { left: 0, right: 0 }));
+    const words = document.querySelector("#said:not(.sr)")?.getBoundingClientRect();
+    const said = words ? Math.round(middle(words)) : 0;
     const places = onMap.map((part) => Math.round(left(part) - left(part.closest(".leaflet-container"))));
     return { found, start: brand?.width ? middle(brand) : null, places: String(places), said };
   };

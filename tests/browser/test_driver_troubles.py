@@ -8,9 +8,12 @@ from PIL import Image
 from playwright.async_api import Browser, Locator, Route, expect
 
 from server.images.encoding import type_of
-from tests.browser.conftest import People, check_accessible, shoot
-from tests.browser.phone import Phone, phone, tap
+from tests.browser.conftest import LONG_SECONDS, People, check_accessible, offer_lasts, shoot
+from tests.browser.phone import HERE, Phone, phone, tap
+from tests.browser.test_driver_page import device_token_on, invitation
 from tests.browser.test_driver_thumbs import SIZES, accepted, kept, nothing_kept, status
+from tests.conftest import StartNode
+from tests.driver_app import token
 from tests.test_images import SECRET, an_image, with_exif
 from tests.waiting import until
 from tests.web.conftest import Site
@@ -89,12 +92,13 @@ async def test_what_could_not_be_delivered_comes_back_to_the_store(chromium: Bro
         assert await status(site, delivery) == "RETURNED"
 
 
-async def test_a_whole_delivery_without_a_network_is_kept_over_a_reload_and_sent_in_order(
+async def test_a_whole_delivery_without_a_network_is_kept_when_the_page_is_killed_and_the_token_expires(
     chromium: Browser, site: Site
 ) -> None:
     dan = await site.driver("Dan")
-    async with phone(chromium, site, dan) as dans:
+    async with phone(chromium, site, dan, path=await invitation(site, dan)) as dans:
         dans.owner.network_may_fail = True
+        await dans.online()
         await dans.page.evaluate("navigator.serviceWorker.ready")
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         delivery = await accepted(dans, site)
@@ -104,7 +108,13 @@ async def test_a_whole_delivery_without_a_network_is_kept_over_a_reload_and_sent
         await dans.press("I am at the store")
         await dans.press("Picked up")
         await expect(card).to_contain_text("Picked up. Saved, not sent yet")
-        await dans.page.reload()
+        expired = token("driver", dan.id, seconds=-60)
+        await dans.page.evaluate("(expired) => localStorage.setItem('callboard.driver.token', expired)", expired)
+        before = await device_token_on(dans)
+        await dans.page.close()
+        dans.page = await dans.owner.open(f"/driver?{HERE}")
+        await dans.page.locator("#name").click()
+        card = dans.page.get_by_role("article")
         await expect(dans.line).to_have_text("Offline")
         await expect(card).to_contain_text("Trattoria da Enzo")
         await expect(card).to_contain_text("Picked up. Saved, not sent yet")
@@ -122,6 +132,7 @@ async def test_a_whole_delivery_without_a_network_is_kept_over_a_reload_and_sent
         await dans.context.set_offline(False)
         await expect(card).to_have_count(0, timeout=30_000)
         assert await status(site, delivery) == "RETURNED"
+        assert await device_token_on(dans) != before, "it was renewed"
         for kind, field in (("delivery.picked_up", "pickup"), ("delivery.returning", "dropoff")):
             event = await last(site, delivery, kind)
             assert event["data"]["actionId"], field
@@ -245,19 +256,44 @@ async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browse
         await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.proofs') === '{}'"))
 
 
-async def test_what_a_dispatcher_took_away_meanwhile_is_refused_in_words(chromium: Browser, site: Site) -> None:
+async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happened(
+    chromium: Browser, node: StartNode, people: People
+) -> None:
+    """Dan has no network when his delivery is given to Dora: both say that they have the goods."""
+    site = Site(await node(dispatch_phone="+49 30 901820"))
+    await offer_lasts(site, LONG_SECONDS)
     dan = await site.driver("Dan")
+    bea = await people(site.node, "bea", "ops")
     async with phone(chromium, site, dan) as dans:
         dans.owner.network_may_fail = True
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
         delivery = await accepted(dans, site)
         await dans.context.set_offline(True)
         await expect(dans.line).to_have_text("Offline")
-        await dans.press("Give back")
-        await choose(dans, "Give back", "Too far")
-        cancelled = await site.shop.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
-        assert cancelled.status_code == 200
+        await dans.press("Picked up")
+        await dans.press("Delivered")
+        dora = await site.driver("Dora", at_work=True)
+        given = {"reason": "Dan is gone", "driverId": dora.id, "mode": "assign"}
+        path = f"/admin/assignments/{delivery['assignment']['id']}/reassign"
+        moved = await site.alice.post(path, json=given)
+        assert moved.status_code == 200, moved.text
+        hers = moved.json()["assignment"]["id"]
+        assert (await dora.post(f"/assignments/{hers}/pickup")).status_code == 200
         await dans.context.set_offline(False)
-        words = "Not accepted for Trattoria da Enzo. This order is closed. If you still have the goods"
-        await expect(dans.page.locator("#notices")).to_contain_text(words, timeout=30_000)
+        notice = dans.page.locator(".notice[data-kind=urgent]")
+        words = "Another driver has this order now. If you have the goods, keep them and call your dispatcher."
+        await expect(notice).to_contain_text(words, timeout=30_000)
+        await expect(notice.get_by_role("link", name="Call dispatch")).to_have_attribute("href", "tel:+4930901820")
         await until(lambda: nothing_kept(dans.page))
+        await expect(notice).to_have_count(1)
+        await expect(dans.page.get_by_role("article")).to_have_count(0)
+        await check_accessible(dans.page, "driver-taken-away")
+        await shoot(dans.page, "driver-taken-away")
+        assert await status(site, delivery) == "PICKED_UP"
+        board = await bea.open(f"/board/deliveries/{delivery['id']}")
+        lines = board.get_by_role("listitem").filter(has_text="Late report by Dan")
+        await expect(lines).to_have_count(2)
+        await expect(board.get_by_role("listitem").filter(has_text="Picked up by Dora")).to_have_count(1)
+        await lines.first.scroll_into_view_if_needed()
+        await shoot(board, "board-late-reports")
+    await site.close()

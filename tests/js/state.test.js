@@ -197,3 +197,9 @@ test("what an offer named is remembered while it is offered or in hand", () => {
   assert.deepEqual(Object.keys(state.earnings), ["d3"]);
   assert.deepEqual(greeted({ offers: [OFFER] }).earnings, { d1: named }, "also one that was made before the page opened");
 });
+
+test("what stays until it is dismissed is said once", () => {
+  const twice = say(say(say(start(), "urgent", "Keep the goods."), "info", "Keep the goods."), "urgent", "Keep the goods.");
+  assert.deepEqual(twice.notices.map(({ id, kind }) => [id, kind]), [[2, "info"], [3, "urgent"]]);
+  assert.equal(say(say(start(), "info", "Hello."), "info", "Hello.").notices.length, 2);
+});
