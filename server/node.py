@@ -45,8 +45,10 @@ from server.sockets.hub import Hub
 from server.sockets.positions import Positions
 from server.sockets.receipts import Receipts
 from server.sockets.revocations import Revocations
+from server.spreadsheets.reader import SpreadsheetReader
 from server.store.clock import DatabaseClock, DatabaseTime
 from server.store.engine import Database
+from server.store.imports import DriverImports
 from server.store.jobs.erasing import keep_erasing
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.proof_objects import ProofObjects
@@ -137,6 +139,8 @@ class Node:
             redis_connected=lambda: self.bus.connected,
         )
         self.images = Images()
+        self.spreadsheets = SpreadsheetReader()
+        self.driver_imports = DriverImports(pool)
         self.object_store = ObjectStore(self.settings) if self.settings.proofs_s3_bucket else None
         self.revocations = Revocations(pool, self.hub, self.bus, self.clock)
         self.feed = Feed(

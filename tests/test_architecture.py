@@ -12,7 +12,8 @@ import pytest
 SERVER = Path(__file__).parent.parent / "server"
 
 ROOMS = (
-    "paths", "ids", "images", "metrics", "worker_metrics", "tasks", "texts", "settings", "object_store",
+    "paths", "ids", "apart", "images", "spreadsheets", "metrics", "worker_metrics", "tasks", "texts", "settings",
+    "object_store",
     "dispatch", "dispatch/planning", "contract",
     "store", "store/queues", "store/reads", "store/jobs",
     "write", "current_policy", "redis", "lease", "sockets", "dispatcher", "notify", "board", "node",
@@ -40,6 +41,7 @@ UNTYPED = {
         "store/reads/deliveries.py", "store/reads/notices.py", "store/reads/operations.py", "store/reads/snapshot.py",
         "store/rows.py", "store/primary.py", "store/tables.py", "store/typed.py", "store/zones.py", "write/save.py",
     },
+    "cells and pages of libraries without types: openpyxl's workbooks": {"spreadsheets/parsing.py"},
     "values of a template: Jinja2 has no types": {
         "web/screens/alerts.py", "web/screens/at_risk.py", "web/screens/board_pages.py", "web/screens/driver_access.py",
         "web/screens/live_lists.py", "web/screens/notices.py", "web/screens/policy.py", "web/screens/shell.py",
@@ -271,9 +273,9 @@ def test_only_applying_an_event_moves_a_state_machine() -> None:
 
 
 def test_events_are_applied_in_one_place() -> None:
-    """In a batch of the write path, and in a replay, which has no database."""
+    """In a batch of the write path, in a replay, which has no database, and in a preview, which nobody saves."""
     callers = {named(path) for path in modules() if "server.dispatch.apply.apply" in imports(path)}
-    assert callers == {"write/batch.py", "replay/replay.py"}
+    assert callers == {"write/batch.py", "replay/replay.py", "dispatch/preview.py"}
 
 
 def test_the_write_path_has_one_door() -> None:

@@ -136,6 +136,7 @@ FOR_PROGRAMS_OF_SCREENS = {
     "dialogs.js": {"Content-Type", "input, button"},
     "hub.js": {"id: ${this.#position}\\nevent: resync\\ndata: ", "X-Session"},
     "keys.js": {"Escape", "Enter"},
+    "import.js": {"Content-Type", "X-CSRF-Token", "HX-Request"},
     "order-form.js": {"(prefers-reduced-motion: reduce)", "storeName"},
     "lists.js": {
         "no table of ${list}", "button, input", "(prefers-reduced-motion: reduce)", "${row.offsetHeight}px",

@@ -3,33 +3,19 @@
 Exit status 1: it cannot be decoded.
 """
 
-import resource
 import sys
 from typing import Final
 
+from server.apart.processes import limit_this_process
 from server.images.encoding import encode
 from server.images.worker import SECONDS
 
 MEMORY_BYTES: Final = 1 << 30
 
 
-def limit() -> None:
-    """Limit this process: CPU, memory, no files."""
-    for what, most in (
-        (resource.RLIMIT_CPU, SECONDS),
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        try:
-            resource.setrlimit(what, (most, most))
-        except (ValueError, OSError):
-            continue  # macOS refuses a limit of memory
-
-
 def main() -> None:
     """One image from stdin to stdout."""
-    limit()
+    limit_this_process(SECONDS, MEMORY_BYTES)
     try:
         result = encode(sys.stdin.buffer.read(), sys.argv[1])
     except Exception:

@@ -1,16 +1,10 @@
-"""Images that drivers upload, decoded and encoded anew without their metadata, in a separate process.
-
-An image comes from outside, and decoders have had bugs: so the process has limits of memory, CPU and time, no
-connection, and no secret in its environment, and ends after one image.
-"""
+"""Images that drivers upload, decoded and encoded anew without their metadata, in a separate process."""
 
 import asyncio
-import sys
-from pathlib import Path
 from typing import Final
 
-PACKAGES: Final = Path(__file__).parent.parent.parent
-"""Where `server` is imported from."""
+from server.apart.processes import run_apart
+
 SECONDS: Final = 10
 AT_ONCE: Final = 2
 """Processes of a node at the same time."""
@@ -48,26 +42,10 @@ class Images:
 
 
 async def _in_a_process(data: bytes, kind: str, seconds: float) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "server.images",
-        kind,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        cwd=PACKAGES,
-        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-    )
     try:
-        async with asyncio.timeout(seconds):
-            result, _ = await process.communicate(data)
+        result = await run_apart("server.images", [kind], data, seconds)
     except TimeoutError:
         raise BadImage("it takes too long to decode") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0 or not result:
+    if result is None:
         raise BadImage("it cannot be decoded")
     return result

@@ -1,13 +1,17 @@
 """The screens of orders and drivers in a real browser: by keyboard, in both themes, on a phone."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from server.contract.views import instant
 from tests.browser.conftest import SCREENS, THEMES, People, check_accessible, shoot
+from tests.spreadsheets import excel
 from tests.web.conftest import DROPOFF, Site
+
+EVENING = datetime(2026, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -88,3 +92,29 @@ async def test_an_order_is_entered_from_any_screen(site: Site, people: People) -
     await page.get_by_label("Note for the driver").fill("Fragile")
     await page.get_by_role("button", name="Save").click()
     await expect(page.locator("#now")).to_contain_text("Fragile")
+
+
+async def test_drivers_are_imported_from_a_file(site: Site, people: People, tmp_path: Path) -> None:
+    await site.driver("Dora", vehicle="bike")
+    file = tmp_path / "drivers.xlsx"
+    head = ["name", "phone", "vehicle", "shiftEndsAt"]
+    file.write_bytes(excel([head, ["Zoë", "0151 2", "car", EVENING], ["Dora", None, "car", None]]))
+    olga = await people(site.node, "Olga", "ops", color_scheme="light", reduced_motion="reduce")
+    page = await olga.open("/board/drivers")
+    await page.get_by_role("link", name="Import").click()
+    await page.get_by_label("File", exact=True).set_input_files(file)
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.locator("#results-title")).to_be_focused()
+    await expect(page.get_by_role("row", name="Dora")).to_contain_text("differs from what exists already")
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme)
+        await check_accessible(page, f"import-{theme}")
+        await shoot(page, f"import-{theme}")
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await check_accessible(page, "import-phone")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await shoot(page, "import-phone")
+    await page.get_by_role("button", name="Import 1 new row").click()
+    await expect(page.get_by_role("heading", name="Imported")).to_be_focused()
+    await page.get_by_role("link", name="Show the list").click()
+    await expect(page.get_by_role("link", name="Zoë", exact=True)).to_be_visible()

@@ -16,6 +16,13 @@ PIXEL = base64.b64decode(
 )
 """A valid image, which no schema can describe."""
 schemathesis.openapi.format("binary", st.just(PIXEL))
+FILES = {
+    "drivers": b"name\nDan\n",
+    "deliveries": b"sellerOrderId,storeName,pickup.lat,pickup.lon,dropoff.lat,dropoff.lon\n1,Roma,52,13,52.1,13\n",
+}
+"""Files that can be imported."""
+for _kind, _file in FILES.items():
+    schemathesis.openapi.format(f"file-of-{_kind}", st.just(_file))
 
 
 @schemathesis.hook
@@ -27,6 +34,9 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
             for given in operation["parameters"]:
                 if given["name"] in KNOWN:
                     given["schema"] = {"type": "string", "enum": KNOWN[given["name"]]}
+    for kind in FILES:
+        file = {"schema": {"type": "string", "format": f"file-of-{kind}"}}
+        raw_schema["paths"][f"/imports/{kind}"]["post"]["requestBody"]["content"] = {"application/octet-stream": file}
     sound_policy = {
         "escalation": {"maxItems": 1},
         "wideSearchRadiusKm": {"const": 100},

@@ -62,7 +62,7 @@ async def test_the_openapi_document_tells_of_every_endpoint(site: Site) -> None:
     assert document["openapi"].startswith("3.1")
     paths = document["paths"].items()
     shown = {(method.upper(), re.sub(r"\{\w+\}", "{}", path)) for path, item in paths for method in item}
-    roots = ("/deliveries", "/drivers", "/driver/renew", "/driver/sign-", "/admin", "/health")
+    roots = ("/deliveries", "/drivers", "/driver/renew", "/driver/sign-", "/imports", "/admin", "/health")
     pages = {"/admin/orders/{}", "/admin/unassigned-orders/{}"}
     there = {
         (method, path)

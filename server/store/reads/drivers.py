@@ -1,6 +1,6 @@
 """Reading drivers: one, a page of them, and the history of one's availability."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -39,6 +39,12 @@ NAMESAKES: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
 WHERE lower(normalize(d.name)) = lower(normalize($1)) AND d.id IS DISTINCT FROM $2::uuid
 ORDER BY d.active DESC, d.id LIMIT 1"""
+KNOWN: Final = f"""{_COLUMNS}
+FROM drivers d{_JOIN}
+WHERE d.external_ref = ANY($1::text[])
+  OR regexp_replace(coalesce(d.phone, ''), '[^0-9]', '', 'g') = ANY($2::text[])
+  OR lower(normalize(d.name)) IN (SELECT lower(normalize(name)) FROM unnest($3::text[]) AS name)
+ORDER BY d.id"""  # noqa: S608
 HISTORY: Final = """
 SELECT id, from_state, to_state, reason, actor_type, actor_id, "timestamp"
 FROM driver_availability_history
@@ -84,8 +90,7 @@ class DriverSearch(Struct, frozen=True):
 
 async def search_drivers(pool: Pool, wanted: DriverSearch, after: str | None, limit: int) -> list[Driver]:
     """By name, those after the driver `after`. Raises DatabaseAway."""
-    digits = "".join(filter(str.isdigit, wanted.words or "")) if wanted.words else ""
-    args = (wanted.active, wanted.zone, wanted.words, digits, wanted.away_seconds, after, limit)
+    args = (wanted.active, wanted.zone, wanted.words, digits_of(wanted.words), wanted.away_seconds, after, limit)
     return [driver_from(row) for row in await fetch(pool, BY_NAME, *args)]
 
 
@@ -93,6 +98,16 @@ async def namesake(pool: Pool, name: str, but: str | None = None) -> Driver | No
     """A driver with this name, in any case, other than the driver `but`. Raises DatabaseAway."""
     row = await fetch_one(pool, NAMESAKES, name, but)
     return driver_from(row) if row is not None else None
+
+
+async def find_known(pool: Pool, refs: Sequence[str], phones: Sequence[str], names: Sequence[str]) -> list[Driver]:
+    """The drivers with one of these references, phones (their digits) or names. Raises DatabaseAway."""
+    return [driver_from(row) for row in await fetch(pool, KNOWN, list(refs), list(phones), list(names))]
+
+
+def digits_of(phone: str | None) -> str:
+    """The digits of a phone."""
+    return "".join(sign for sign in phone or "" if sign in "0123456789")
 
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:

@@ -465,3 +465,34 @@ class ErasedView(ResponseBody, frozen=True):
     webhooks: int
     later: int
     files_left: int
+
+
+class ImportMistake(ResponseBody, frozen=True):
+    """What is wrong with a row: the column, and the reason. `code` is `differs` if the same order or driver exists, and
+    has another value.
+    """
+
+    column: str
+    message: str
+    code: Literal["differs"] | UnsetType = UNSET
+
+
+class ImportRow(ResponseBody, frozen=True):
+    """The result of a row. `line` is its number in the file, in which the header is 1. `id` is that of the delivery or
+    driver, if there is one.
+    """
+
+    line: int
+    ok: bool
+    result: Literal["created", "unchanged", "failed"]
+    errors: list[ImportMistake]
+    id: Id | UnsetType = UNSET
+
+
+class ImportView(ResponseBody, frozen=True):
+    """The results of all rows of a file, and how many there are of each."""
+
+    rows: list[ImportRow]
+    created: int
+    unchanged: int
+    failed: int

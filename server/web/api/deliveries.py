@@ -17,7 +17,7 @@ from server.contract.views import NOTHING_EXPECTED, DeliveryView, Expected, deli
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
-from server.dispatch.model import Delivery, Place
+from server.dispatch.model import Actor, Delivery, Place
 from server.dispatch.money import is_currency
 from server.dispatch.names import name_key, spelling
 from server.dispatch.zones import DEFAULT_ZONE
@@ -163,13 +163,18 @@ async def create_delivery(request: Call) -> ASGIResponse:
 
 async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
     """Create the delivery in the name of the caller. Raises 409, 422 or 503."""
+    return await submit(request, creation(new, request.user.actor))
+
+
+def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
+    """The command for a new delivery. Raises 422."""
     _real(new.currency)
     if new.dispatch_at is not None:
         new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
     if new.promised_at is not None:
         new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
     proof_required = distinct(new.proof_required or ())
-    command = c.CreateDelivery(
+    return c.CreateDelivery(
         delivery_id=new_id(),
         seller_id=(new.seller_id or "").strip(),
         seller_order_id=new.seller_order_id.strip(),
@@ -179,7 +184,7 @@ async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
         dropoff=_place(new.dropoff),
         prep_seconds=new.prep_seconds or 0,
         fingerprint=fingerprint(new),
-        actor=request.user.actor,
+        actor=actor,
         dispatch_at=new.dispatch_at,
         price_cents=new.price_cents,
         driver_pay_cents=new.driver_pay_cents,
@@ -192,7 +197,6 @@ async def post_delivery(request: Call, new: s.NewDelivery) -> Answer:
         tip_cents=new.tip_cents,
         spare_pin=_spare_pin() if "pin" in proof_required else None,
     )
-    return await submit(request, command)
 
 
 @endpoint(

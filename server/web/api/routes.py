@@ -11,6 +11,7 @@ from server.web.api import (
     documents,
     driver_calls,
     drivers,
+    imports,
     notices,
     operations,
     ops_actions,
@@ -28,5 +29,5 @@ from server.web.api import (
 
 API: Final = (
     deliveries, drivers, sign_in, devices, driver_calls, proofs, chat, push, ops_actions, policy, operations, alerts,
-    notices, webhooks, webhook_messages, api_keys, users, privacy, zones, system, documents,
+    notices, webhooks, webhook_messages, api_keys, users, privacy, zones, imports, system, documents,
 )  # fmt: skip

@@ -580,3 +580,10 @@ class NoticesQuery(_Query, frozen=True):
     zone: ZoneText | UnsetType = UNSET
     delivery_id: IdGiven | UnsetType = UNSET
     hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET
+
+
+class ImportQuery(_Query, frozen=True):
+    """With `dryRun`, nothing is written. `dates` says how dates are written that can be read in two ways."""
+
+    dry_run: bool = False
+    dates: Literal["dmy", "mdy", "ymd"] | UnsetType = UNSET

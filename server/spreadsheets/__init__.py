@@ -1,0 +1,1 @@
+"""Files of spreadsheet programs, CSV and Excel, read in a separate process."""

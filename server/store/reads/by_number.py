@@ -1,0 +1,35 @@
+"""Reading deliveries by the numbers that their sellers gave them, with what was posted for each."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from server.dispatch.model import Delivery
+from server.dispatch.sameness import Posted
+from server.store.connections import Pool
+from server.store.query import QUERY_TIMEOUT_SECONDS, database_errors, fetch
+from server.store.rows import read_rows
+
+BY_NUMBERS: Final = """
+SELECT d.id::text, d.posted::text
+FROM unnest($1::text[], $2::text[]) AS k (seller_id, seller_order_id)
+JOIN deliveries d ON d.seller_id = k.seller_id AND d.seller_order_id = k.seller_order_id"""
+NUMBERS_AT_ONCE: Final = 500
+
+
+async def read_by_numbers(
+    pool: Pool, numbers: Iterable[tuple[str, str]]
+) -> tuple[dict[str, Delivery], dict[str, Posted | None]]:
+    """The deliveries with one of these sellers and numbers, and what was posted for each. Raises DatabaseAway."""
+    wanted = list(dict.fromkeys(numbers))
+    found: dict[str, Delivery] = {}
+    posted: dict[str, Posted | None] = {}
+    for start in range(0, len(wanted), NUMBERS_AT_ONCE):
+        some = wanted[start : start + NUMBERS_AT_ONCE]
+        rows = await fetch(pool, BY_NUMBERS, [seller for seller, _ in some], [number for _, number in some])
+        for delivery_id, document in rows:
+            posted[delivery_id] = msgspec.json.decode(document) if document is not None else None
+        with database_errors():
+            found |= (await read_rows(pool, [row[0] for row in rows], [], timeout=QUERY_TIMEOUT_SECONDS)).deliveries
+    return found, posted

@@ -1,0 +1,405 @@
+"""Import of drivers and deliveries from files of spreadsheet programs: each row is a request of its own.
+
+The same row again is `unchanged`; one that differs from what is there fails. A dry run asks the rules the same
+questions on a world in memory, so its answers are those of the import.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import tzinfo
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from litestar.response.base import ASGIResponse
+from msgspec import UNSET, Struct
+
+from server.dispatch import commands as c
+from server.dispatch import refusals as r
+from server.dispatch.model import Driver
+from server.dispatch.names import name_key
+from server.dispatch.preview import preview
+from server.dispatch.refusals import Refusal
+from server.dispatch.world import World
+from server.node import Node
+from server.settings import time_zone_of
+from server.spreadsheets.cells import Sheet, SheetRow, Unreadable
+from server.spreadsheets.reader import TYPES, TooManyFiles, form_of
+from server.store.reads.by_number import read_by_numbers
+from server.store.reads.drivers import digits_of, find_known
+from server.web.access.guards import SERVICE_AND_OPS
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.deliveries import creation
+from server.web.api.drivers import registration
+from server.web.api.endpoint import Query, Upload, answer, endpoint
+from server.web.api.import_values import BadCell, DateOrder, ValueKind, columns_in, value_of
+from server.web.http.caller import Call
+from server.web.http.calls import node_of
+from server.web.http.errors import (
+    TOO_LARGE,
+    UNSUPPORTED,
+    FieldError,
+    Problem,
+    invalid,
+    invalid_field,
+    try_again,
+)
+from server.web.http.mistakes import mistakes_in
+
+TAG: Final = "Imports"
+LIMIT_BYTES: Final = 5 * 1024 * 1024
+FILE: Final = Upload(TYPES, LIMIT_BYTES)
+QUERY: Final = Query(s.ImportQuery)
+ACCEPTED: Final = frozenset({*TYPES, "application/vnd.ms-excel", "application/octet-stream", "text/plain"})
+"""Content types of uploads. Windows calls a CSV file that of old Excel files; the content decides."""
+AT_ONCE: Final = 50
+"""Rows that are written at once, so that accepts do not wait for thousands of rows."""
+
+Command = TypeVar("Command", c.CreateDelivery, c.RegisterDriver)
+Request = TypeVar("Request", s.NewDelivery, s.NewDriver)
+
+
+class Asked(Struct, Generic[Command], frozen=True):
+    """A row as a command, or its mistakes."""
+
+    line: int
+    command: Command | None
+    mistakes: list[a.ImportMistake]
+
+
+class Imported(Struct, frozen=True):
+    """A file and its results."""
+
+    sheet: Sheet
+    view: a.ImportView
+
+
+@endpoint(
+    "POST",
+    "/imports/drivers",
+    tag=TAG,
+    summary="Import drivers from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
+    guard=SERVICE_AND_OPS,
+    query=QUERY,
+    upload=FILE,
+    answers={200: a.ImportView},
+)
+async def import_drivers(request: Call) -> ASGIResponse:
+    return answer((await imported_drivers(request)).view)
+
+
+@endpoint(
+    "POST",
+    "/imports/deliveries",
+    tag=TAG,
+    summary="Import deliveries from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
+    guard=SERVICE_AND_OPS,
+    query=QUERY,
+    upload=FILE,
+    answers={200: a.ImportView},
+)
+async def import_deliveries(request: Call) -> ASGIResponse:
+    return answer((await imported_deliveries(request)).view)
+
+
+async def imported_deliveries(request: Call) -> Imported:
+    """The rows of the body as deliveries. Raises 413, 415, 422 or 503."""
+    query = QUERY.of(request)
+    sheet = await _sheet(request)
+    asked = await _asked(
+        request, sheet, query, s.NewDelivery, lambda new: creation(new, request.user.actor), ("pickup", "dropoff")
+    )
+    if query.dry_run:
+        return Imported(sheet, _view(await _tried_deliveries(node_of(request), asked)))
+    return Imported(sheet, _view(await _submitted(node_of(request), asked)))
+
+
+async def imported_drivers(request: Call) -> Imported:
+    """The rows of the body as drivers. Raises 413, 415, 422 or 503."""
+    query = QUERY.of(request)
+    sheet = await _sheet(request)
+    asked = await _asked(request, sheet, query, s.NewDriver, lambda new: registration(new, request.user.actor))
+    node = node_of(request)
+    given = set(_names(sheet.header, columns_in(s.NewDriver)))
+    async with AsyncExitStack() as stack:
+        if not query.dry_run:
+            # No index makes drivers without a reference unique, so imports of drivers wait for each other.
+            await stack.enter_async_context(node.driver_imports.alone())
+        known = await _KnownDrivers.read(node, [one.command for one in asked if one.command is not None], given)
+        return Imported(sheet, _view(await known.imported(asked, query.dry_run)))
+
+
+# From the file to commands
+
+
+async def _sheet(request: Call) -> Sheet:
+    """The cells of the body. Raises 413, 415, 422 or 503."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type and content_type not in ACCEPTED:
+        raise Problem(UNSUPPORTED, f"Send a file as {TYPES[0]} or {TYPES[1]}.")
+    data = await FILE.of(request)
+    if not data:
+        raise invalid_field("file", "is empty")
+    form = form_of(data)
+    if form is None:
+        raise Problem(UNSUPPORTED, "Save the file as CSV or as .xlsx, without a password.")
+    try:
+        found = await node_of(request).spreadsheets.read(data, form)
+    except TooManyFiles:
+        raise try_again() from None
+    if isinstance(found, Unreadable):
+        raise Problem(TOO_LARGE, found.why) if found.too_large else invalid_field("file", found.why)
+    return found
+
+
+def _names(header: Sequence[str], known: dict[str, ValueKind]) -> list[str]:
+    """The columns of a header by their names on the wire; empty for a column without a name. Raises 422."""
+    by_key = {name.casefold(): name for name in known}
+    names = [by_key.get(text.casefold(), text) for text in header]
+    wrong = [
+        FieldError(name[:200], "is an unknown column") for name in dict.fromkeys(names) if name and name not in known
+    ]
+    wrong += [FieldError(name, "is there twice") for name in known if names.count(name) > 1]
+    if not any(names):
+        wrong.append(FieldError("file", "must begin with a line that names the columns"))
+    if wrong:
+        raise invalid(wrong[:20])
+    return names
+
+
+async def _asked(
+    request: Call,
+    sheet: Sheet,
+    query: s.ImportQuery,
+    kind: type[Request],
+    command_of: Callable[[Request], Command],
+    places: Sequence[str] = (),
+) -> list[Asked[Command]]:
+    """Each row as a command or with its mistakes. Raises 422 for a wrong header."""
+    known = columns_in(kind)
+    names = _names(sheet.header, known)
+    zone = time_zone_of(node_of(request).settings.time_zone)
+    dates: DateOrder | None = None if query.dates is UNSET else query.dates
+    asked = []
+    for turn, row in enumerate(sheet.rows):
+        if turn % 50 == 49:
+            await asyncio.sleep(0)
+        given, mistakes = _given(row, names, known, dates, zone)
+        for place in places:
+            given.setdefault(place, {})
+        wrong = {mistake.column for mistake in mistakes}
+        command = None
+        try:
+            new = msgspec.convert(given, kind)
+            if not mistakes:
+                command = command_of(new)
+        except msgspec.ValidationError as error:
+            mistakes += [one for one in _mistakes(mistakes_in(kind, given, error)) if one.column not in wrong]
+        except Problem as problem:
+            mistakes += _mistakes(problem.more.get("errors", []))
+        asked.append(Asked(row.line, command, mistakes))
+    return asked
+
+
+def _given(
+    row: SheetRow, names: Sequence[str], known: dict[str, ValueKind], dates: DateOrder | None, zone: tzinfo
+) -> tuple[dict[str, object], list[a.ImportMistake]]:
+    given: dict[str, object] = {}
+    mistakes = []
+    for at, cell in enumerate(row.cells):
+        name = names[at] if at < len(names) else ""
+        if not name:
+            if cell is not None and str(cell).strip():
+                mistakes.append(a.ImportMistake("", f"cell {at + 1} is in a column without a name"))
+            continue
+        try:
+            value = value_of(cell, known[name], dates, zone)
+        except BadCell as bad:
+            mistakes.append(a.ImportMistake(name, bad.message))
+            continue
+        if value is None:
+            continue
+        place, _, inner = name.rpartition(".")
+        if place:
+            given[place] = {**_inside(given, place), inner: value}
+        else:
+            given[name] = value
+    return given, mistakes
+
+
+def _inside(given: Mapping[str, object], place: str) -> dict[str, object]:
+    inside = given.get(place, {})
+    assert isinstance(inside, dict)
+    return inside
+
+
+def _mistakes(errors: Iterable[FieldError]) -> list[a.ImportMistake]:
+    return [a.ImportMistake(error.field.partition("[")[0], error.message) for error in errors]
+
+
+# Results
+
+
+def _view(rows: list[a.ImportRow]) -> a.ImportView:
+    count = {result: sum(row.result == result for row in rows) for result in ("created", "unchanged", "failed")}
+    return a.ImportView(rows, count["created"], count["unchanged"], count["failed"])
+
+
+def _failed(line: int, mistakes: list[a.ImportMistake], known: str | None = None) -> a.ImportRow:
+    return a.ImportRow(line, False, "failed", mistakes, known if known is not None else UNSET)
+
+
+def _done(line: int, row_id: str | None, *, repeated: bool) -> a.ImportRow:
+    return a.ImportRow(line, True, "unchanged" if repeated else "created", [], row_id if row_id is not None else UNSET)
+
+
+def _differs(line: int, known: str, columns: Iterable[str]) -> a.ImportRow:
+    message = "differs from what exists already"
+    return _failed(line, [a.ImportMistake(name, message, "differs") for name in columns], known)
+
+
+def _refused(line: int, refusal: Refusal) -> a.ImportRow:
+    if refusal.code == r.DELIVERY_DIFFERS.code:
+        return _differs(line, refusal.more["id"], refusal.more["fields"])
+    if refusal.code == r.DRIVER_EXISTS.code:
+        return _differs(line, refusal.more["id"], ["externalRef"])
+    column = "driverPayCents" if refusal.code == r.PAY_REQUIRED.code else ""
+    return _failed(line, [a.ImportMistake(column, refusal.message)])
+
+
+async def _submitted(node: Node, asked: Sequence[Asked[c.CreateDelivery]]) -> list[a.ImportRow]:
+    """The rows written, in order: of two with one number the first wins."""
+    rows = []
+    for start in range(0, len(asked), AT_ONCE):
+        rows += await asyncio.gather(*(_written(node, one) for one in asked[start : start + AT_ONCE]))
+    return rows
+
+
+async def _written(node: Node, asked: Asked[c.CreateDelivery] | Asked[c.RegisterDriver]) -> a.ImportRow:
+    if asked.command is None:
+        return _failed(asked.line, asked.mistakes)
+    done = await node.executor.submit(asked.command)
+    if isinstance(done, Refusal):
+        return _refused(asked.line, done)
+    known = done.delivery.id if done.delivery is not None else done.decided.driver_id
+    return _done(asked.line, known, repeated=done.decided.repeated)
+
+
+async def _tried_deliveries(node: Node, asked: Sequence[Asked[c.CreateDelivery]]) -> list[a.ImportRow]:
+    """What the rules say about the rows, one after another, in a world that nobody saves."""
+    commands = [one.command for one in asked if one.command is not None]
+    numbers = [(command.seller_id, command.seller_order_id) for command in commands]
+    deliveries, posted = await read_by_numbers(node.database.pool, numbers)
+    there = set(deliveries)
+    world = World(
+        node.clock.now(), node.policies.current, dict(deliveries), {}, posted=posted, zones=node.zones.current
+    )
+    rows = []
+    for turn, one in enumerate(asked):
+        if turn % 50 == 49:
+            await asyncio.sleep(0)
+        if one.command is None:
+            rows.append(_failed(one.line, one.mistakes))
+            continue
+        decided = preview(one.command, world)
+        if isinstance(decided, Refusal):
+            row = _refused(one.line, decided)
+        else:
+            row = _done(one.line, decided.delivery_id, repeated=decided.repeated)
+        rows.append(row if row.id in there else msgspec.structs.replace(row, id=UNSET))
+    return rows
+
+
+class _KnownDrivers:
+    """The drivers that rows may mean: the one with the reference, else those with the phone or the name."""
+
+    def __init__(self, node: Node, drivers: Iterable[Driver], columns: set[str]) -> None:
+        self._node = node
+        self._columns = columns
+        self._by_key: dict[tuple[str, str], list[Driver]] = {}
+        self._there = set[str]()
+        for driver in drivers:
+            self._there.add(driver.id)
+            self._add(driver)
+
+    @classmethod
+    async def read(cls, node: Node, commands: Sequence[c.RegisterDriver], columns: set[str]) -> "_KnownDrivers":
+        """Those that these commands may mean. `columns` are the columns of the file, which are compared."""
+        drivers = await find_known(
+            node.database.pool,
+            [command.external_ref for command in commands if command.external_ref is not None],
+            [digits for command in commands if (digits := digits_of(command.phone))],
+            [command.name for command in commands],
+        )
+        return cls(node, drivers, columns)
+
+    def _add(self, driver: Driver) -> None:
+        for key in self._keys(driver.external_ref, driver.phone, driver.name):
+            self._by_key.setdefault(key, []).append(driver)
+
+    @staticmethod
+    def _keys(external_ref: str | None, phone: str | None, name: str) -> list[tuple[str, str]]:
+        keys = [("name", name_key(name))]
+        if external_ref is not None:
+            keys.append(("reference", external_ref))
+        if digits := digits_of(phone):
+            keys.append(("phone", digits))
+        return keys
+
+    def _meant(self, command: c.RegisterDriver) -> list[Driver]:
+        if command.external_ref is not None:
+            return self._by_key.get(("reference", command.external_ref), [])
+        return [one for key in self._keys(None, command.phone, command.name) for one in self._by_key.get(key, [])]
+
+    def _differing(self, driver: Driver, command: c.RegisterDriver) -> list[str]:
+        same = {
+            "name": driver.name == command.name,
+            "externalRef": driver.external_ref == command.external_ref,
+            "phone": driver.phone == command.phone,
+            "zone": name_key(driver.zone) == name_key(command.zone),
+            "capacity": driver.capacity == command.capacity,
+            "vehicle": driver.vehicle == command.vehicle,
+            "tags": {name_key(tag) for tag in driver.tags} == {name_key(tag) for tag in command.tags},
+            "shiftEndsAt": driver.shift_ends_at == command.shift_ends_at,
+        }
+        return [name for name, is_same in same.items() if name in self._columns and not is_same]
+
+    async def imported(self, asked: Sequence[Asked[c.RegisterDriver]], dry_run: bool) -> list[a.ImportRow]:
+        """The results of the rows, in order. New drivers are registered unless it is a dry run."""
+        rows: list[a.ImportRow] = []
+        for start in range(0, len(asked), AT_ONCE):
+            some = asked[start : start + AT_ONCE]
+            judged = [self._judged(one) for one in some]
+            if not dry_run:
+                written = await asyncio.gather(
+                    *(_written(self._node, one) for one, row in zip(some, judged, strict=True) if row is None)
+                )
+            else:
+                written = [
+                    _done(one.line, None, repeated=False) for one, row in zip(some, judged, strict=True) if row is None
+                ]
+                await asyncio.sleep(0)
+            following = iter(written)
+            rows += [row if row is not None else next(following) for row in judged]
+        if dry_run:
+            return [row if row.id in self._there else msgspec.structs.replace(row, id=UNSET) for row in rows]
+        return rows
+
+    def _judged(self, asked: Asked[c.RegisterDriver]) -> a.ImportRow | None:
+        """The result of a row, or None if it is a new driver, who counts from then on."""
+        command = asked.command
+        if command is None:
+            return _failed(asked.line, asked.mistakes)
+        found = self._meant(command)
+        differing = [(driver, self._differing(driver, command)) for driver in found]
+        for driver, columns in differing:
+            if not columns:
+                return _done(asked.line, driver.id, repeated=True)
+        if differing:
+            driver, columns = min(differing, key=lambda one: len(one[1]))
+            return _differs(asked.line, driver.id, columns)
+        world = World(self._node.clock.now(), self._node.policies.current, {}, {})
+        preview(command, world)
+        self._add(world.driver(command.driver_id))
+        return None

@@ -1,0 +1,157 @@
+"""The screens that import drivers and orders from a file: a preview of every row first, then the rows.
+
+The script sends the file as it is, twice: nothing of it stays here in between.
+"""
+
+from typing import Final
+
+from litestar import get, post
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
+
+from server.spreadsheets.cells import SheetCell, SpecialCell
+from server.texts.speech import counted, later, said
+from server.web.access.guards import OPS
+from server.web.api import answers as a
+from server.web.api import schemas as s
+from server.web.api.import_values import columns_in
+from server.web.api.imports import QUERY, Imported, imported_deliveries, imported_drivers
+from server.web.http.caller import Call
+from server.web.http.csv_files import csv_of
+from server.web.http.errors import FieldError, Problem
+from server.web.screens.driver_list import DRIVERS
+from server.web.screens.form_words import plain_words
+from server.web.screens.orders import ORDERS
+from server.web.screens.shell import HTML, NO_STORE, fragment, page, rendered
+
+ROWS_SHOWN: Final = 300
+CELLS_SHOWN: Final = 5
+CELL_SHOWN: Final = 60
+"""Characters."""
+RESULTS: Final = {
+    "created": (later("new"), "good"),
+    "unchanged": (later("already there"), ""),
+    "failed": (later("mistake"), "bad"),
+}
+"""The results in words, and the kind of their tag."""
+REQUIRED: Final = {
+    "drivers": ("name",),
+    "orders": ("sellerOrderId", "storeName", "pickup.lat", "pickup.lon", "dropoff.lat", "dropoff.lon"),
+}
+COLUMNS: Final = {"drivers": tuple(columns_in(s.NewDriver)), "orders": tuple(columns_in(s.NewDelivery))}
+LISTS: Final = {"drivers": DRIVERS, "orders": ORDERS}
+
+
+class ShownRow(Struct, frozen=True):
+    """A row of the preview: its first cells, its result, and what is wrong with it."""
+
+    line: int
+    cells: list[str]
+    result: str
+    tag: str
+    mistakes: list[tuple[str, str]]
+
+
+@get(f"{DRIVERS}/import", guards=[OPS])
+async def import_drivers_screen(request: Call) -> ASGIResponse:
+    """The form for a file of drivers."""
+    return await _screen(request, "drivers")
+
+
+@get(f"{ORDERS}/import", guards=[OPS])
+async def import_orders_screen(request: Call) -> ASGIResponse:
+    """The form for a file of orders."""
+    return await _screen(request, "orders")
+
+
+@get(f"{DRIVERS}/import/columns.csv", guards=[OPS])
+async def columns_of_drivers(request: Call) -> ASGIResponse:
+    """An empty file with all columns."""
+    return _empty(request, "drivers")
+
+
+@get(f"{ORDERS}/import/columns.csv", guards=[OPS])
+async def columns_of_orders(request: Call) -> ASGIResponse:
+    """An empty file with all columns."""
+    return _empty(request, "orders")
+
+
+@post(f"{DRIVERS}/import", guards=[OPS], status_code=200)
+async def send_drivers(request: Call) -> ASGIResponse:
+    """The results of the file in the body; with `?dryRun=1`, nothing is written."""
+    try:
+        return _results(request, "drivers", await imported_drivers(request))
+    except Problem as problem:
+        return _refused(request, problem)
+
+
+@post(f"{ORDERS}/import", guards=[OPS], status_code=200)
+async def send_orders(request: Call) -> ASGIResponse:
+    """The results of the file in the body; with `?dryRun=1`, nothing is written."""
+    try:
+        return _results(request, "orders", await imported_deliveries(request))
+    except Problem as problem:
+        return _refused(request, problem)
+
+
+async def _screen(request: Call, what: str) -> ASGIResponse:
+    return await page(
+        request,
+        "import.html",
+        nav=LISTS[what].removeprefix("/"),
+        what=what,
+        columns=COLUMNS[what],
+        required=REQUIRED[what],
+        list=LISTS[what],
+    )
+
+
+def _empty(request: Call, what: str) -> ASGIResponse:
+    headers = {**NO_STORE, "Content-Disposition": f'attachment; filename="callboard-{what}.csv"'}
+    return ASGIResponse(body=csv_of([COLUMNS[what]]), headers=headers, media_type="text/csv")
+
+
+def _results(request: Call, what: str, found: Imported) -> ASGIResponse:
+    view = found.view
+    cells = {row.line: row.cells for row in found.sheet.rows}
+    mistakes_first = sorted(view.rows, key=lambda row: row.ok)
+    return fragment(
+        request,
+        "import_results.html",
+        counts=[
+            (said(text), tag, count)
+            for (text, tag), count in zip(RESULTS.values(), (view.created, view.unchanged, view.failed), strict=True)
+        ],
+        to_write=view.created if QUERY.of(request).dry_run else 0,
+        is_preview=QUERY.of(request).dry_run,
+        header=[text[:CELL_SHOWN] for text in found.sheet.header[:CELLS_SHOWN]],
+        rows=[_row(row, cells[row.line]) for row in mistakes_first[:ROWS_SHOWN]],
+        hidden=len(view.rows) - ROWS_SHOWN,
+        list=LISTS[what],
+        write=counted("Import {count} new row", "Import {count} new rows", view.created),
+    )
+
+
+def _row(row: a.ImportRow, cells: list[SheetCell]) -> ShownRow:
+    text, tag = RESULTS[row.result]
+    columns: dict[str, list[str]] = {}
+    for one in row.errors:
+        columns.setdefault(plain_words(one.message), []).append(one.column)
+    mistakes = [(", ".join(filter(None, names)), text) for text, names in columns.items()]
+    shown = [_cell(cell) for cell in cells[:CELLS_SHOWN]]
+    return ShownRow(row.line, shown + [""] * (CELLS_SHOWN - len(shown)), said(text), tag, mistakes)
+
+
+def _cell(cell: SheetCell) -> str:
+    text = cell.text.replace("T", " ") if isinstance(cell, SpecialCell) else "" if cell is None else str(cell)
+    return text if len(text) <= CELL_SHOWN else f"{text[:CELL_SHOWN]}…"
+
+
+def _refused(request: Call, problem: Problem) -> ASGIResponse:
+    """Why the file as a whole is refused. Raises what is not about the file."""
+    if problem.kind.status not in (413, 415, 422):
+        raise problem
+    errors: list[FieldError] = problem.more.get("errors", [])
+    problems = [(error.field if error.field != "file" else "", said(error.message)) for error in errors]
+    html = rendered(request, "import_refused.html", problems=problems or [("", said(problem.detail))])
+    return ASGIResponse(body=html.encode(), status_code=problem.kind.status, headers=NO_STORE, media_type=HTML)

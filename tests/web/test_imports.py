@@ -1,0 +1,322 @@
+"""Import of drivers and deliveries: files of spreadsheet programs, their limits, each row's result, and repeats."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx2
+import pytest
+
+from server.web.api.import_values import BadCell, DateOrder, ValueKind, value_of
+from tests import spreadsheets as sheets
+from tests.conftest import StartNode
+from tests.web.conftest import Check, Site
+from tests.web.html_tree import parse
+from tests.web.people import logged_in
+
+CSV = {"Content-Type": "text/csv"}
+XLSX = {"Content-Type": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
+EVENING = datetime(2026, 12, 24, 18, 30)  # noqa: DTZ001 - as a person writes it
+DRIVERS: sheets.Table = [
+    ["name", "phone", "zone", "capacity", "vehicle", "tags", "externalRef", "shiftEndsAt"],
+    ["Zoë Müller; Köln", "+49 151 234", "Süd", 2, "Fahrrad", "cool bag|alcohol", "D-1", EVENING],
+    ['Éric "Le Rapide"', None, None, None, None, None, "D-2", None],
+    ["Two\r\nlines", "0049 1", "north", 1, None, "car", "D-3", None],
+]
+ORDERS: sheets.Table = [
+    ["sellerOrderId", "storeName", "pickup.lat", "pickup.lon", "pickup.address", "dropoff.lat", "dropoff.lon",
+     "dropoff.name", "dropoff.phone", "priceCents", "dispatchAt", "requirements"],
+    [1001, "Pizza Roma", 52.52, 13.405, "Torstraße 1; Hof", 52.53, 13.41, "Anna", "'+49 151", 2490, EVENING, "car|bag"],
+    ["1002", "Pizza Roma", "52,52", "13,405", None, "52,53", "13,41", None, None, None, None, None],
+]  # fmt: skip
+
+
+async def send(
+    client: httpx2.AsyncClient, kind: str, data: bytes | str, headers: dict[str, str] | None = None, **query: Any
+) -> httpx2.Response:
+    content = data.encode() if isinstance(data, str) else data
+    is_excel = content.startswith(b"PK")
+    return await client.post(
+        f"/imports/{kind}", content=content, params=query, headers=headers or (XLSX if is_excel else CSV)
+    )
+
+
+async def imported(site: Site, kind: str, data: bytes | str, **query: Any) -> dict[str, Any]:
+    answer = await send(site.alice, kind, data, **query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def outcome(result: dict[str, Any]) -> tuple[int, int, int]:
+    return result["created"], result["unchanged"], result["failed"]
+
+
+def mistakes(result: dict[str, Any]) -> dict[int, dict[str, str]]:
+    return {
+        row["line"]: {one["column"]: one["message"] for one in row["errors"]} for row in result["rows"] if not row["ok"]
+    }
+
+
+@pytest.mark.parametrize("program", sheets.PROGRAMS, ids=lambda program: program.__name__)
+async def test_drivers_are_imported_from_the_files_of_every_program(
+    site: Site, program: Callable[[sheets.Table], bytes]
+) -> None:
+    data = program(DRIVERS)
+    tried = await imported(site, "drivers", data, dryRun=1, dates="dmy")
+    assert (outcome(tried), mistakes(tried)) == ((3, 0, 0), {})
+    assert [row.get("id") for row in tried["rows"]] == [None] * 3
+    assert (await site.alice.get("/drivers")).json()["items"] == []
+    done = await imported(site, "drivers", data, dates="dmy")
+    assert outcome(done) == (3, 0, 0)
+    lines = [row["line"] for row in done["rows"]]
+    assert lines[0] == 2
+    zoe, eric, two = [(await site.alice.get(f"/drivers/{row['id']}")).json() for row in done["rows"]]
+    wanted = {
+        "name": "Zoë Müller; Köln", "phone": "+49 151 234", "zone": "Süd", "capacity": 2, "vehicle": "Fahrrad",
+        "tags": ["cool bag", "alcohol"], "externalRef": "D-1", "shiftEndsAt": "2026-12-24T18:30:00.000Z",
+    }  # fmt: skip
+    assert {name: zoe[name] for name in wanted} == wanted
+    assert (eric["name"], eric["zone"], eric["capacity"]) == ('Éric "Le Rapide"', "default", 1)
+    assert two["name"].split() == ["Two", "lines"]
+    again = await imported(site, "drivers", data, dates="dmy")
+    assert outcome(again) == (0, 3, 0)
+    assert [row["id"] for row in again["rows"]] == [row["id"] for row in done["rows"]]
+
+
+@pytest.mark.parametrize("program", [sheets.excel_windows, sheets.excel], ids=lambda program: program.__name__)
+async def test_deliveries_are_imported_in_the_time_zone_of_the_company(
+    node: StartNode, program: Callable[[sheets.Table], bytes]
+) -> None:
+    site = Site(await node(time_zone="Europe/Berlin"))
+    try:
+        data = program(ORDERS)
+        tried = await imported(site, "deliveries", data, dryRun=1, dates="dmy")
+        assert (outcome(tried), mistakes(tried)) == ((2, 0, 0), {})
+        assert (await site.alice.get("/deliveries")).json()["items"] == []
+        done = await imported(site, "deliveries", data, dates="dmy")
+        assert outcome(done) == (2, 0, 0)
+        first, second = [(await site.alice.get(f"/deliveries/{row['id']}")).json() for row in done["rows"]]
+        assert (first["sellerOrderId"], first["pickup"]["lat"], first["priceCents"]) == ("1001", 52.52, 2490)
+        assert (first["dropoff"]["phone"], first["requirements"]) == ("+49 151", ["car", "bag"])
+        assert (first["dispatchAt"], first["status"]) == ("2026-12-24T17:30:00.000Z", "SCHEDULED")
+        assert (second["sellerOrderId"], second["dropoff"]["lat"], second["status"]) == ("1002", 52.53, "READY")
+        for query in ({}, {"dryRun": 1}):
+            again = await imported(site, "deliveries", data, dates="dmy", **query)
+            assert outcome(again) == (0, 2, 0), again
+            assert [row["id"] for row in again["rows"]] == [first["id"], second["id"]]
+    finally:
+        await site.close()
+
+
+HEAD = "sellerOrderId,storeName,pickup.lat,pickup.lon,dropoff.lat,dropoff.lon,notes,currency,dispatchAt\n"
+
+
+ORDER = HEAD + "1,Roma,52.52,13.4,52.53,13.41,Ring,,\n"
+
+
+async def test_each_row_has_its_own_result(site: Site) -> None:
+    rows = HEAD + (
+        "1,Roma,52.52,13.4,52.53,13.41,,,\n"
+        "\n"
+        "1,Roma,52.52,13.4,52.53,13.41,,,\n"  # line 4: a duplicate
+        "1,Bowl,52.52,13.4,52.53,13.41,,,\n"  # another with the same number
+        ",Roma,52.52,13.4,95,x,,,\n"
+        "2,Roma,52.52,13.4,52.53,13.41,=1+1,,\n"
+        "3,Roma,52.52,13.4,52.53,13.41,,XXX,\n"
+        "4,Roma,52.52,13.4,52.53,13.41,,EUR,\n"  # no pay in the policy's currency
+        "5,Roma,52.52,13.4,52.53,13.41,,,03/04/2027 10:00\n"
+        "6,Roma,52.52,13.4,,,,,,beyond\n"
+        "4.91512E+12,Roma,52.52,13.4,52.53,13.41,,,\n"
+    )
+    wanted = {
+        5: {"storeName": "differs from what exists already"},
+        6: {
+            "sellerOrderId": "is required", "dropoff.lat": "expected float <= 90.0", "dropoff.lon": "must be a number",
+        },
+        7: {"notes": "must not be a formula"},
+        8: {"currency": "is not a currency of ISO 4217"},
+        9: {"driverPayCents": "The policy pays in another currency. Send driverPayCents."},
+        10: {"dispatchAt": "can be read in two ways: say how dates are written"},
+        11: {"": "cell 10 is in a column without a name", "dropoff.lat": "is required", "dropoff.lon": "is required"},
+        12: {"sellerOrderId": "was shortened by the spreadsheet program: write it as text"},
+    }  # fmt: skip
+    tried = await imported(site, "deliveries", rows, dryRun="true")
+    assert mistakes(tried) == wanted
+    assert outcome(tried) == (1, 1, 8)
+    done = await imported(site, "deliveries", rows)
+    assert mistakes(done) == wanted
+    assert outcome(done) == (1, 1, 8)
+    assert done["rows"][1]["id"] == done["rows"][2]["id"] == done["rows"][0]["id"]
+    assert done["rows"][2]["errors"][0]["code"] == "differs"
+    assert [row["result"] for row in done["rows"][:3]] == ["created", "unchanged", "failed"]
+    assert outcome(await imported(site, "deliveries", rows, dates="mdy")) == (1, 2, 7)
+    [scheduled] = (await site.alice.get("/deliveries?sellerOrderId=5")).json()["items"]
+    assert scheduled["dispatchAt"] == "2027-03-04T10:00:00.000Z"
+
+
+async def test_a_row_is_compared_with_what_was_posted_first(site: Site) -> None:
+    made = (await imported(site, "deliveries", ORDER))["rows"][0]["id"]
+    version = (await site.alice.get(f"/deliveries/{made}")).json()["version"]
+    patched = await site.alice.patch(f"/deliveries/{made}", json={"version": version, "notes": "Knock"})
+    assert patched.status_code == 200, patched.text
+    for query in ({}, {"dryRun": 1}):
+        assert outcome(await imported(site, "deliveries", ORDER, **query)) == (0, 1, 0)
+        changed = await imported(site, "deliveries", ORDER.replace("Ring", "Knock"), **query)
+        assert mistakes(changed) == {2: {"notes": "differs from what exists already"}}
+
+
+async def test_a_driver_without_a_reference_is_known_by_phone_or_name(site: Site) -> None:
+    head = "name,phone,vehicle\n"
+    assert outcome(await imported(site, "drivers", head + "Dan,+49 1,bike\nDora,,\nDan,+49 1,bike\n")) == (2, 1, 0)
+    assert outcome(await imported(site, "drivers", head + "DORA ,,\n")) == (0, 0, 1)
+    changed = await imported(site, "drivers", head + "Dan,+49 1,car\nDan,+49 2,bike\nMax,+49 1,bike\n")
+    assert mistakes(changed) == {
+        2: {"vehicle": "differs from what exists already"},
+        3: {"phone": "differs from what exists already"},
+        4: {"name": "differs from what exists already"},
+    }
+    other = await imported(site, "drivers", "name,externalRef\nDan,D-9\nDan,D-9\nDaniel,D-9\n")
+    assert outcome(other) == (1, 1, 1)
+    assert len((await site.alice.get("/drivers")).json()["items"]) == 3
+
+
+async def test_the_same_file_at_once_registers_nobody_twice(site: Site) -> None:
+    rows = "name\n" + "".join(f"Driver {number}\n" for number in range(120))
+    results = await asyncio.gather(*(imported(site, "drivers", rows) for _ in range(3)))
+    assert sorted(map(outcome, results)) == [(0, 120, 0), (0, 120, 0), (120, 0, 0)]
+
+
+async def test_a_file_that_cannot_be_imported_is_refused_as_a_whole(site: Site, problem: Check) -> None:
+    def errors(answer: httpx2.Response) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = problem(answer, 422, "invalid")["errors"]
+        return found
+
+    wrong = errors(await send(site.alice, "drivers", "name,colour,phone,Phone\nDan,red,1,2\n"))
+    assert wrong == [
+        {"field": "colour", "message": "is an unknown column"},
+        {"field": "phone", "message": "is there twice"},
+    ]
+    assert errors(await send(site.alice, "drivers", b""))[0]["field"] == "file"
+    assert errors(await send(site.alice, "drivers", b" \n\n"))[0]["field"] == "file"
+    assert errors(await send(site.alice, "drivers", "name\nD\u0131n\n".encode("utf-8") + b"\x81\xff"))
+    assert errors(await send(site.alice, "drivers", b"PK\x03\x04 is no archive", headers=XLSX))
+    for data in (b"\x89PNG\r\n\x1a\n\x00\x00", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00"):
+        problem(await send(site.alice, "drivers", data), 415, "unsupported_media_type")
+    problem(
+        await send(site.alice, "drivers", "name\n", headers={"Content-Type": "image/png"}),
+        415,
+        "unsupported_media_type",
+    )
+    problem(await send(site.alice, "drivers", b"x" * (5 * 1024 * 1024 + 1)), 413, "too_large")
+    many = "name\n" + "".join(f"D{number}\n" for number in range(10_001))
+    problem(await send(site.alice, "drivers", many), 413, "too_large")
+    problem(await send(site.alice, "drivers", "name," + "," * 300 + "x\nDan\n"), 413, "too_large")
+    problem(await send(site.alice, "drivers", "name\n" + "x" * 10_001), 413, "too_large")
+    unclosed = errors(await send(site.alice, "drivers", 'name\nDan\n"' + "x\n" * 50_000))
+    assert unclosed[0]["message"] == "Line 3 cannot be read: is a quotation mark missing?"
+    assert errors(await send(site.alice, "drivers", "name\nDan\n", dates="dym"))
+    assert (await site.alice.get("/drivers")).json()["items"] == []
+
+
+def one_text(text: str) -> str:
+    """A sheet with the header `name` and one row."""
+    cell = '<row><c t="inlineStr"><is><t>{}</t></is></c></row>'
+    return f"<sheetData>{cell.format('name')}{cell.format(text)}</sheetData>"
+
+
+async def test_an_excel_file_can_do_no_harm(site: Site, problem: Check) -> None:
+    head = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e "lol"><!ENTITY f "&e;&e;&e;&e;">]>'
+    answer = await send(site.alice, "drivers", sheets.workbook(one_text("&f;"), head=head))
+    assert "entities" in problem(answer, 422, "invalid")["errors"][0]["message"]
+    bomb = sheets.workbook(one_text("x" * 60_000_000))
+    assert len(bomb) < 200_000
+    assert "unpacked" in problem(await send(site.alice, "drivers", bomb), 413, "too_large")["detail"]
+    lying, at = bytearray(bomb), -1
+    while (at := lying.find(b"PK\x01\x02", at + 1)) >= 0:
+        lying[at + 24 : at + 28] = (10_000).to_bytes(4, "little")  # the size that the archive declares
+    problem(await send(site.alice, "drivers", bytes(lying)), 422, "invalid")
+    formula = one_text("x").replace("</sheetData>", "<row><c><f>1+1</f><v>2</v></c></row></sheetData>")
+    assert mistakes(await imported(site, "drivers", sheets.workbook(formula))) == {3: {"name": "must not be a formula"}}
+
+
+async def test_who_may_import(site: Site, problem: Check) -> None:
+    made = await site.ada.post("/admin/api-keys", json={"name": "roma", "sellerId": "roma"})
+    seller = site.anonymous({"Authorization": f"Bearer {made.json()['key']}"})
+    for kind in ("drivers", "deliveries"):
+        problem(await send(seller, kind, "name\nDan\n"), 403, "forbidden")
+        problem(await send(site.vic, kind, "name\nDan\n"), 403, "forbidden")
+        problem(await send(site.nobody, kind, "name\nDan\n"), 401, "unauthorized")
+    assert (await send(site.shop, "drivers", "name\nDan\n")).status_code == 200
+
+
+async def test_the_screen_previews_a_file_and_imports_it(site: Site) -> None:
+    alice = await logged_in(site, "Alice", "ops")
+    page = parse((await alice.see("/board/drivers/import")).text)
+    assert page.one("input", id="file")["type"] == "file"
+    columns = (await alice.see("/board/drivers/import/columns.csv")).content
+    assert columns.decode("utf-8-sig").split("\r\n")[0].startswith("name,externalRef,phone")
+    assert outcome(await imported(site, "drivers", columns)) == (0, 0, 0)
+    headers = {**CSV, "X-CSRF-Token": await alice.csrf_token("/board"), "HX-Request": "true"}
+    rows = "name,capacity\nDan,1\n,500\n<b>,1\n"
+
+    async def shown(data: str, path: str = "/board/drivers/import") -> tuple[int, str]:
+        answer = await alice.client.post(path, content=data, headers=headers)
+        return answer.status_code, answer.text
+
+    status, text = await shown(rows, "/board/drivers/import?dryRun=1")
+    preview = parse(text)
+    assert (status, preview.one("button").text) == (200, "Import 2 new rows")
+    first = preview.every("tr")[1]
+    assert "name must not be empty" in first.text
+    assert "capacity must be at most 100" in first.text
+    assert "<b>" not in text
+    assert (await site.alice.get("/drivers")).json()["items"] == []
+    status, text = await shown(rows)
+    assert parse(text).every("button") == []
+    assert len((await site.alice.get("/drivers")).json()["items"]) == 2
+    status, text = await shown("nickname\nDan\n")
+    assert (status, "is an unknown column" in text) == (422, True)
+    status, text = await shown(ORDER, "/orders/import")
+    assert status == 200
+    assert [one["sellerOrderId"] for one in (await site.alice.get("/deliveries")).json()["items"]] == ["1"]
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "dates", "wanted"),
+    [
+        ("1.234,5", "number", None, 1234.5), ("1,234.5", "number", None, 1234.5), ("52,52", "number", None, 52.52),
+        ("\u22121,5", "number", None, -1.5), ("1 234", "whole", None, 1234), ("1\u202f234", "whole", None, 1234),
+        ("1.234.567", "whole", None, 1234567), ("12,00", "whole", None, 12), ("12,50", "whole", None, "whole number"),
+        ("1.2,3", "whole", None, "whole number"), ("twelve", "number", None, "a number"),
+        ("1e400", "number", None, "a number"),
+        ("03.04.2026 18:30", "instant", "dmy", "2026-04-03T18:30:00+02:00"),
+        ("03/04/2026 18h30", "instant", "dmy", "2026-04-03T18:30:00+02:00"),
+        ("3/4/26 6:30 PM", "instant", "mdy", "2026-03-04T18:30:00+01:00"),
+        ("26/03/04", "instant", "ymd", "2026-03-04T00:00:00+01:00"),
+        ("13.04.2026", "instant", None, "2026-04-13T00:00:00+02:00"),
+        ("05.05.2026 9:05", "instant", None, "2026-05-05T09:05:00+02:00"),
+        ("2026-02-01 10:00", "instant", "dmy", "2026-02-01T10:00:00+01:00"),
+        ("2026-02-01T10:00:00.500Z", "instant", None, "2026-02-01T10:00:00.500Z"),
+        ("2026-02-01 10:00 +0300", "instant", None, "2026-02-01T10:00:00+03:00"),
+        ("03/04/2026", "instant", None, "two ways"), ("03.04.2026", "instant", None, "two ways"),
+        ("30.02.2026", "instant", "dmy", "the calendar"), ("13/04/2026", "instant", "mdy", "month, day, year"),
+        ("2026-03-29 02:30", "instant", None, "clocks change"), ("2026-10-25 02:30", "instant", None, "clocks change"),
+        ("2026-02-01 25:00", "instant", None, "time such as"), ("tomorrow", "instant", None, "date with a time"),
+        (" a | b||c ", "list", None, ["a", "b", "c"]), ('="0151"', "text", None, "0151"), ("'=x", "text", None, "=x"),
+        ("=x", "text", None, "a formula"), ("4,9E+12", "text", None, "was shortened"),
+        ("a\x00b", "text", None, "be stored"),
+        ("\u00a0 x \ufeff", "text", None, "x"), ("\u00a0", "text", None, None),
+    ],
+)  # fmt: skip
+def test_cells_are_read_as_people_write_them(text: str, kind: ValueKind, dates: DateOrder | None, wanted: Any) -> None:
+    if isinstance(wanted, str) and " " in wanted:
+        with pytest.raises(BadCell, match=wanted):
+            value_of(text, kind, dates, BERLIN)
+    else:
+        assert value_of(text, kind, dates, BERLIN) == wanted
