@@ -123,6 +123,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "POST /admin/users": ADMIN,
     "PATCH /admin/users/{}": ADMIN,
     # Screens and what they are made of
+    "GET /start": ACTORS,
+    "POST /start/test-order": ACTORS,
     "GET /orders": READERS,
     "GET /orders/file.csv": READERS,
     "GET /orders/import": ACTORS,

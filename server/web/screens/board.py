@@ -21,6 +21,7 @@ from server.web.http.errors import not_found
 from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
+from server.web.screens.first_run import steps_for_board
 from server.web.screens.shell import HTML, NO_STORE, page, see_other, sessions_of
 
 POSITION_LIMIT: Final = 64
@@ -33,13 +34,15 @@ async def board(request: Call) -> ASGIResponse:
     feed = feed_of(request)
     shown = await feed.page()
     settings = node_of(request).settings
+    kiosk = request.query_params.get("kiosk") == "1"
     return await page(
         request,
         "board/board.html",
         nav="board",
         shown=shown,
         bulk_limit=board_bulk.BULK_LIMIT,
-        kiosk=request.query_params.get("kiosk") == "1",
+        kiosk=kiosk,
+        steps=None if kiosk else await steps_for_board(request),
         tiles=settings.map_tiles,
         attribution=settings.map_attribution,
     )

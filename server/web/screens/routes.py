@@ -17,6 +17,7 @@ from server.web.screens import (
     driver_form,
     driver_list,
     driver_page,
+    first_run,
     imports,
     insights,
     login,
@@ -34,7 +35,7 @@ from server.web.screens.shell import screens
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
-    imports,
+    imports, first_run,
 )  # fmt: skip
 
 
