@@ -237,8 +237,7 @@ def test_the_rules_need_little_more_than_python() -> None:
         roots = {name.split(".")[0] for name in imports(path)} - {"server"}
         foreign = roots - set(sys.stdlib_module_names) - PURE_THIRD_PARTIES
         assert not foreign, f"{named(path)} imports {foreign}"
-        if path.name != "lifecycle_page.py":
-            assert not roots & IMPURE_STANDARD, f"{named(path)} imports {roots & IMPURE_STANDARD}"
+        assert not roots & IMPURE_STANDARD, f"{named(path)} imports {roots & IMPURE_STANDARD}"
 
 
 def test_the_rules_read_no_clock_and_await_nothing() -> None:

@@ -7,21 +7,21 @@ from typing import Any, get_args
 
 import pytest
 
-from server.dispatch import lifecycle_page as page
 from server.dispatch.model import AssignmentStatus, Availability, DeliveryStatus, OfferStatus
 from server.dispatch.transitions import AVAILABILITY
+from tests import lifecycle_page as page
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "lifecycle.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Else: `python -m server.dispatch.lifecycle_page > docs/lifecycle.md`."""
+    """Else: `python -m tests.lifecycle_page > docs/lifecycle.md`."""
     assert WRITTEN.read_text() == page.lifecycle()
 
 
 def test_the_command_prints_the_page(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "server.dispatch.lifecycle_page")
-    runpy.run_module("server.dispatch.lifecycle_page", run_name="__main__")
+    monkeypatch.delitem(sys.modules, "tests.lifecycle_page")
+    runpy.run_module("tests.lifecycle_page", run_name="__main__")
     assert capsys.readouterr().out == WRITTEN.read_text()
 
 

@@ -1,4 +1,4 @@
-"""docs/lifecycle.md, made from the transition tables: `python -m server.dispatch.lifecycle_page > docs/lifecycle.md`.
+"""docs/lifecycle.md, made from the transition tables: `python -m tests.lifecycle_page > docs/lifecycle.md`.
 
 A test compares the file with this module's output.
 """
@@ -84,7 +84,7 @@ INTRO = """\
 The states of a delivery, an offer, an assignment and a driver's availability, and the events that change them.
 Timelines and webhooks use the same event types as the arrows. This page is generated from the transition tables in
 `server/dispatch/transitions.py`; nothing else can change a state:
-`python -m server.dispatch.lifecycle_page > docs/lifecycle.md`.
+`python -m tests.lifecycle_page > docs/lifecycle.md`.
 """
 
 
