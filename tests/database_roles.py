@@ -52,7 +52,7 @@ OTHERS_WRITE: Final = {
     "nodes": "INSERT, UPDATE, DELETE",
     "proof_objects": "INSERT, UPDATE, DELETE",
     "proofs": "INSERT, DELETE",
-    "notices": "UPDATE",
+    "notices": "INSERT, UPDATE",
     "push_keys": "INSERT",
     "push_subscriptions": "INSERT, UPDATE, DELETE",
     "sessions": "INSERT, UPDATE, DELETE",

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from functools import cache, lru_cache
 from typing import Final, cast
 
@@ -303,8 +304,12 @@ def _line(error: BaseException) -> str:
 
 
 def _retry_after(value: bytes) -> float | None:
+    """Seconds, or the time until a date of HTTP."""
     try:
         seconds = float(value)
     except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value.decode("latin-1")).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
     return min(seconds, LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None

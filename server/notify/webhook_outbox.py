@@ -34,6 +34,7 @@ from server.store.queues.webhook_queue import (
     hasten,
     record,
     release,
+    switch_off,
 )
 
 CHANNEL: Final = "outbox"
@@ -54,6 +55,8 @@ FROM_THE_START_SECONDS: Final = 60.0
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
 CLOSE_SECONDS: Final = 1.0
+GONE: Final = 410
+"""The status of a receiver that wants no more calls."""
 
 ATTEMPTS: Final = p.Counter("callboard_webhook_attempts", "Calls to webhooks, by outcome", ["outcome"])
 CALL_TIME: Final = p.Histogram(
@@ -338,6 +341,10 @@ class Outbox:
                 line.free(group.messages[0].key)
             if outcome.attempt.error is not None and outcome.message_id in recorded:
                 _settle(group, outcome, parked=recorded[outcome.message_id])
+            if outcome.attempt.status == GONE:
+                webhook_id = group.messages[0].webhook_id
+                if await switch_off(self._connection, webhook_id, new_id()):
+                    log.warning("webhook_switched_off", webhookId=webhook_id)
 
     def _now(self) -> datetime:
         """The database's time: receivers refuse messages whose time is off by minutes."""
@@ -346,17 +353,24 @@ class Outbox:
         return then + timedelta(seconds=asyncio.get_running_loop().time() - at)
 
     def _pause_or_resume(self, webhook_id: str, result: Result) -> None:
-        """A receiver that is down gets a pause; any other answer ends it, and what waited for it may go."""
+        """A receiver that is down gets a pause, as long as it asked for if it did; any other answer ends it, and what
+        waited for it may go. One that is gone gets a pause until its webhook is stopped.
+        """
+        loop = asyncio.get_running_loop()
+        if result.status == GONE:
+            self._pauses[webhook_id] = Outage(0, loop.time() + LONGEST_PAUSE_SECONDS)
+            return
         if not result.receiver_is_down:
             if self._pauses.pop(webhook_id, None) is not None:
                 self._back.add(webhook_id)
             return
         pause = self._pauses.setdefault(webhook_id, Outage(0, 0.0))
-        loop = asyncio.get_running_loop()
         if pause.until <= loop.time():
             pause.failures += 1
             seconds = min(FIRST_PAUSE_SECONDS * 2 ** (pause.failures - 1), LONGEST_PAUSE_SECONDS)
             pause.until = loop.time() + seconds
+        if result.retry_after is not None:
+            pause.until = max(pause.until, loop.time() + result.retry_after)
 
 
 def _reached(line: WebhookLine, claimed: ClaimedLine, *, full: bool) -> datetime | None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.notify.sender import Sender, _line
+from server.notify.sender import Sender, _line, _retry_after
 from tests.notify.conftest import Receiver
 from tests.waiting import until
 
@@ -80,3 +80,20 @@ def test_an_error_of_the_system_is_a_plain_name() -> None:
     assert _line(ssl.SSLError(1, "[SSL] wrong version number")).endswith("wrong version number")
     assert _line(TimeoutError()) == "TimeoutError"
     assert _line(ValueError("a\x00 b\n c")) == "a\ufffd b c"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (b"120", 120.0),
+        (b"86400", 3600.0),
+        (b"Sat, 21 Oct 2090 07:28:00 GMT", 3600.0),
+        (b"Wed, 21 Oct 2015 07:28:00 GMT", None),
+        (b"-1", None),
+        (b"nan", None),
+        (b"soon", None),
+        (b"", None),
+    ],
+)
+def test_a_receiver_asks_for_seconds_or_until_a_date_at_most_for_an_hour(header: bytes, seconds: float | None) -> None:
+    assert _retry_after(header) == seconds

@@ -150,6 +150,58 @@ async def test_a_receiver_that_is_down_is_left_alone_for_a_while(
     assert len(receiver.heard) == 1
 
 
+async def test_a_receiver_that_is_gone_for_good_is_called_no_more(
+    site: Site, receiver: Receiver, other: Receiver
+) -> None:
+    """Its webhook is stopped, which ops read on the board; what waits goes out if somebody starts it again."""
+    webhook = await a_webhook(site, receiver)
+    await a_webhook(site, other)
+    receiver.status = 410
+    first = await site.delivery()
+
+    async def stopped() -> bool:
+        shown = (await site.vic.get("/admin/webhooks")).json()["items"]
+        return [item["active"] for item in shown if item["id"] == webhook["id"]] == [False]
+
+    await until(stopped)
+    heard = len(receiver.heard)
+    for _ in range(5):
+        await site.delivery()
+    await other.messages(6)
+    assert len(receiver.heard) == heard
+    (notice,) = (await site.vic.get("/admin/notices?to=ops")).json()["items"]
+    assert notice["kind"] == "webhook.switched_off"
+    assert receiver.url in notice["text"]
+    page = await site.vic.get(f"/notices?kind={notice['kind']}", headers={"Accept": "text/html"})
+    assert receiver.url in page.text
+    receiver.status = 200
+    await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": True})
+    sent = await receiver.messages(heard + 1)
+    assert sent[heard].message["data"]["deliveryId"] == first["id"]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_receiver_that_asks_for_time_gets_it_for_all_its_messages(
+    site: Site, receiver: Receiver, other: Receiver, status: int
+) -> None:
+    receiver.status, receiver.headers = status, {"Retry-After": "3600"}
+    webhook = await a_webhook(site, receiver)
+    await a_webhook(site, other)
+    await site.delivery()
+
+    async def failed() -> bool:
+        return [message["lastStatus"] for message in await log_of(site, webhook)] == [status]
+
+    await until(failed)
+    outbox = site.node.app.state.node.webhooks
+    loop = asyncio.get_running_loop()
+    assert outbox._pauses[webhook["id"]].until > loop.time() + 3500
+    for _ in range(5):
+        await site.delivery()
+    await other.messages(6)
+    assert len(receiver.heard) == 1
+
+
 async def test_a_node_whose_clock_is_wrong_signs_with_the_right_time(site: Site, receiver: Receiver) -> None:
     """Receivers refuse what is minutes old or yet to come."""
     webhook = await a_webhook(site, receiver)

@@ -18,6 +18,8 @@ SENDER_RENEW_SECONDS: Final = 2.0
 GROUP: Final = 8
 """The limit of messages of one key that are claimed at once."""
 HASTENED: Final = 500
+SWITCHED_OFF: Final = "webhook.switched_off"
+"""The kind of the notice."""
 
 STILL_OPEN: Final = "coalesce(delivered_at, parked_at) IS NULL"
 """The same as OPEN, where rows are found by id: a plan made while the line was short could otherwise read all of it
@@ -127,6 +129,14 @@ WHERE id = ANY (ARRAY(
     SELECT id FROM webhook_deliveries
     WHERE webhook_id = $1 AND {OPEN} AND next_attempt_at > statement_timestamp() + interval '1 second'
     ORDER BY next_attempt_at LIMIT $2))"""  # noqa: S608
+# Standard Webhooks: a receiver that answers 410 wants no more calls. What waits is kept until somebody starts it again.
+SWITCH_OFF: Final = f"""
+WITH off AS (UPDATE webhooks SET active = false WHERE id = $1 AND active RETURNING id, split_part(url, '?', 1) AS url)
+INSERT INTO notices (id, kind, severity, zone, text, link, created_at, next_attempt_at)
+SELECT $2, '{SWITCHED_OFF}', 'warning', '',
+       'The webhook ' || url || ' is stopped: its receiver answered that it is gone (410).',
+       '/webhooks/' || id, clock_timestamp(), clock_timestamp()
+FROM off RETURNING id"""  # noqa: S608
 # One look along the index of the line, whose pages are a hundredth of those with the bodies.
 BACKLOG: Final = f"""
 WITH line AS MATERIALIZED (
@@ -279,6 +289,14 @@ async def record(connection: Connection, outcomes: Sequence[MessageOutcome]) -> 
         timeout=OUTBOX_TIMEOUT_SECONDS,
     )
     return {row[0]: row[1] for row in rows}
+
+
+async def switch_off(connection: Connection, webhook_id: str, notice_id: str) -> bool:
+    """Stop a webhook whose receiver is gone for good, with a notice to ops; returns whether it was active. Raises what
+    the database raises.
+    """
+    found = await connection.fetchval(SWITCH_OFF, webhook_id, notice_id, timeout=OUTBOX_TIMEOUT_SECONDS)
+    return found is not None
 
 
 async def read_backlog(pool: Pool) -> Undelivered:

@@ -34,6 +34,7 @@ NoticeKind = Literal[
     "driver.message_sent",
     "offer.created",
     "offer.closed",
+    "webhook.switched_off",
 ]
 Source = Literal["notice", "message", "offer", "push", "stream"]
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
@@ -47,7 +48,13 @@ TO: Final[dict[Source, tuple[To, ...]]] = {
 }
 """The possible recipients of each source."""
 KINDS: Final[dict[Source, tuple[NoticeKind, ...]]] = {
-    "notice": ("delivery.escalated", "alert.raised", "alert.resolved", "driver.message_sent"),
+    "notice": (
+        "delivery.escalated",
+        "alert.raised",
+        "alert.resolved",
+        "driver.message_sent",
+        "webhook.switched_off",
+    ),
     "message": ("delivery.assigned", "delivery.escalated", "ticket.created", "alert.raised", "alert.resolved"),
     "offer": ("offer.created",),
     "push": ("offer.created", "offer.closed"),
@@ -194,7 +201,13 @@ class Notice(Struct, frozen=True):
                 return said("Alert raised in zone {zone}.", **values)
             case "alert.resolved":
                 return said("Alert resolved in zone {zone}.", **values)
-            case "delivery.reassigned" | "delivery.cancelled" | "driver.availability_changed" | "driver.message_sent":
+            case (
+                "delivery.reassigned"
+                | "delivery.cancelled"
+                | "driver.availability_changed"
+                | "driver.message_sent"
+                | "webhook.switched_off"
+            ):
                 raise AssertionError(f"{self.kind} has a text of its own")
 
 

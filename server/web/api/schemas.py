@@ -573,6 +573,7 @@ class NoticesQuery(_Query, frozen=True):
             "delivery.cancelled",
             "driver.availability_changed",
             "driver.message_sent",
+            "webhook.switched_off",
         ]
         | UnsetType
     ) = UNSET

@@ -52,6 +52,7 @@ KINDS: Final[dict[record.NoticeKind, str]] = {
     "driver.message_sent": later("Message of a driver"),
     "offer.created": later("Offer"),
     "offer.closed": later("Offer closed"),
+    "webhook.switched_off": later("Webhook stopped"),
 }
 assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
     set(get_args(kind)) for kind in (record.To, record.NoticeStatus, record.NoticeKind)
