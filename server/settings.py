@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -333,7 +334,7 @@ def _of_scheme(value: str, example: str, *schemes: str) -> str:
 
 
 def load_settings(
-    needs: frozenset[Need] = EVERYTHING, *, usual: Mapping[str, Any] | None = None, **options: Any
+    needs: frozenset[Need] = EVERYTHING, *, usual: Mapping[str, object] | None = None, **options: Any
 ) -> Settings:
     """Read all sources. `options` come from the command line and override all sources (None: not given).
 
@@ -381,7 +382,7 @@ def _incomplete_store(settings: Settings) -> list[str]:
     return [f"{PREFIX}PROOFS_S3_{name.upper()}: missing" for name in sorted(missing)]
 
 
-def _line(problem: Any, options: dict[str, Any]) -> str:
+def _line(problem: ErrorDetails, options: Mapping[str, object]) -> str:
     field = str(problem["loc"][0]) if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
         return f"{TOML_FILE}: {field}: unknown setting"

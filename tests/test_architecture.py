@@ -35,37 +35,26 @@ IMPURE_STANDARD = {
     "select", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 UNTYPED = {
-    "rows of the database: asyncpg and Piccolo give them no types, and each read decodes its own": {
-        "store/connections.py", "store/engine.py", "store/jobs/erasing.py",
-        "store/jobs/personal_data.py", "store/query.py", "store/reads/board.py",
-        "store/reads/deliveries.py", "store/reads/notices.py", "store/reads/operations.py", "store/reads/snapshot.py",
-        "store/rows.py", "store/primary.py", "store/tables.py", "store/typed.py", "store/zones.py", "write/save.py",
+    "rows and columns of the database: asyncpg and Piccolo give them no types, and each read decodes its own": {
+        "store/connections.py", "store/engine.py", "store/query.py", "store/rows.py", "store/tables.py",
+        "store/typed.py", "write/save.py",
     },
     "cells and pages of libraries without types: openpyxl's workbooks": {"spreadsheets/parsing.py"},
-    "values of a template: Jinja2 has no types": {
-        "web/screens/alerts.py", "web/screens/at_risk.py", "web/screens/board_pages.py", "web/screens/driver_access.py",
-        "web/screens/live_lists.py", "web/screens/notices.py", "web/screens/policy.py", "web/screens/shell.py",
-        "web/screens/unassigned.py", "web/screens/users.py", "web/screens/webhooks.py", "web/screens/zones.py",
+    "values of a template that the screen reads again: Jinja2 has no types": {
+        "web/screens/alerts.py", "web/screens/driver_access.py", "web/screens/notices.py",
+        "web/screens/unassigned.py", "web/screens/webhooks.py",
     },
-    "JSON whose shape is what it is about: a schema, a body before it is decoded, the data of an event": {
-        "board/timeline.py", "contract/personal.py", "web/api/asyncapi.py", "web/api/openapi.py",
-        "web/http/errors.py", "web/http/mistakes.py", "web/screens/policy_fields.py", "web/screens/policy_form.py",
+    "JSON whose shape is what it is about: a document, a form before it is checked, the data of an event, an answer": {
+        "board/timeline.py", "simulate/api.py", "web/api/asyncapi.py", "web/api/openapi.py",
+        "web/screens/policy_form.py",
     },
-    "answers of the API, which the simulated city and a driver's app read as JSON": {
-        "driver_client/client.py", "driver_client/connection.py", "simulate/api.py", "simulate/city.py",
-        "simulate/crew.py", "simulate/orders.py",
+    "keywords that go on to a constructor, which checks them": {
+        "dispatch/driver_actions.py", "embedded/os_user.py", "redis/pipe.py", "settings.py",
     },
-    "keywords that go on to a constructor or a command, which checks them": {
-        "dispatch/driver_actions.py", "embedded/os_user.py", "settings.py", "web/api/users.py",
-    },
-    "a declaration for any type of body, answer or cursor": {
-        "web/api/deliveries.py", "web/api/driver_calls.py", "web/api/endpoint.py", "web/api/ops_actions.py",
-        "web/http/paging.py", "web/screens/board_steps.py",
-    },
+    "a cursor, whose type the page knows": {"web/http/paging.py"},
     "a method of a library's class, with the parameters that it has there": {
         "board/constant_texts.py", "process/coalescing_transport.py", "process/connection_limits.py",
-        "process/frame_limits.py", "redis/bus.py",
-        "redis/pipe.py", "web/api/system.py", "web/driver_socket.py", "web/http/every_route.py",
+        "process/frame_limits.py",
     },
 }  # fmt: skip
 """Why a signature in these modules has to say `Any`. Others say the type, or `object` where every value will do."""

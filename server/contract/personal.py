@@ -6,7 +6,7 @@ store names and codes are kept. Coordinates are rounded to about 100 m.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from server.dispatch.model import ERASED
 
@@ -46,7 +46,7 @@ def phones_in(value: object) -> Iterator[str]:
             yield from phones_in(held)
 
 
-def _field(name: str, value: object) -> Any:
+def _field(name: str, value: object) -> object:
     if name in PERSONAL:
         return value if isinstance(value, str) and name == "pin" and value in CODES else None
     if name in REASONS and isinstance(value, str):

@@ -21,6 +21,7 @@ from server.dispatch.model import (
     Delivery,
     Handover,
     Place,
+    RiskCode,
 )
 from server.dispatch.phone_clocks import OFFLINE_AFTER, happened
 from server.dispatch.reason_codes import FAILURE, OTHER, RELEASE, coded
@@ -60,7 +61,7 @@ class _Reported:
         if action.at is not None:
             self.when = happened(action.at, action.sent_at, arrived=world.now, start=start)
 
-    def fields(self, place: Place | None = None, **more: Any) -> dict[str, Any]:
+    def fields(self, place: Place | None = None, **more: str | None) -> dict[str, Any]:
         """The fields of this action's event. `place` is the expected place."""
         action = self.command.action
         return {
@@ -95,7 +96,7 @@ class _Reported:
         ids = (self.delivery.id, None, self.assignment.id, self.assignment.driver_id)
         return Decided((event,), *ids, refusal=refusal)
 
-    def late(self, what: type[e.Event], **more: Any) -> Decided | r.Refusal:
+    def late(self, what: type[e.Event], **more: str | None) -> Decided | r.Refusal:
         """The driver no longer has the delivery: refused, and the first report of each kind is recorded in the
         timeline.
         """
@@ -105,7 +106,7 @@ class _Reported:
         now_with = refusal.more["nowWith"]
         if self.delivery.erased:
             more["note"] = None
-        return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(**more)), refusal)
+        return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(None, **more)), refusal)
 
 
 def _begin(command: Report, world: World, harmless: Ended) -> _Reported | Decided | r.Refusal:
@@ -167,15 +168,15 @@ def pick_up(command: c.PickUp, world: World) -> Decided | r.Refusal:
     return report.done(*_picked_up(report))
 
 
-def _picked_up(report: _Reported, **more: Any) -> list[e.Event]:
+def _picked_up(report: _Reported) -> list[e.Event]:
     """The driver has picked up the goods. This ends the risk of a late pickup."""
-    found: list[e.Event] = [e.DeliveryPickedUp(**report.fields(report.delivery.pickup, **more))]
+    found: list[e.Event] = [e.DeliveryPickedUp(**report.fields(report.delivery.pickup))]
     if report.delivery.at_risk("pickup_late"):
         found.append(recovered(report.world, report.delivery, report.assignment, "pickup_late"))
     return found
 
 
-def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: Any) -> e.DeliveryRecovered:
+def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: RiskCode) -> e.DeliveryRecovered:
     """The event that a risk has ended."""
     return e.DeliveryRecovered(
         at=world.now,

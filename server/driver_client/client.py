@@ -7,7 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import httpx2 as httpx
@@ -159,7 +159,8 @@ class DriverClient:
     def tell(self, message: m.FromDriver) -> None:
         """Send a message that wants no answer; lost without a connection."""
         if self.connected.is_set() and self._connection is not None and self._connection.usable:
-            self._connection.send(**_named(m.as_frame(message)))
+            frame = m.as_frame(message)
+            self._connection.send(frame.pop("type"), **frame)
 
     async def ask(self, message: m.FromDriver, *, by_http: bool = False) -> m.Result:
         """Send a message and wait for its verdict, across lost connections: whatever is said again, it happens once.
@@ -184,7 +185,8 @@ class DriverClient:
         await self.connected.wait()
         if self._connection is None:
             raise ConnectionError("the connection is gone")
-        answer = await self._connection.ask(**_named(m.as_frame(_sent_now(message))))
+        frame = m.as_frame(_sent_now(message))
+        answer = await self._connection.ask(frame.pop("type"), **frame)
         if answer["type"] == "error":
             raise Refused(answer["code"], answer["message"], answer)
         return msgspec.convert(answer.get("result") or {}, m.Result)
@@ -203,10 +205,6 @@ class DriverClient:
         if not answer.is_success:
             raise Refused(body.get("code", ""), body.get("detail", ""), body)
         return msgspec.convert(body, m.Result)
-
-
-def _named(frame: m.Frame) -> dict[str, Any]:
-    return {"kind": frame.pop("type"), **frame}
 
 
 def _sent_now(message: m.FromDriver) -> m.FromDriver:

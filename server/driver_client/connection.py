@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     # Out
 
-    def send(self, kind: str, **fields: Any) -> None:
+    def send(self, kind: str, **fields: object) -> None:
         """Send a message. Raises ConnectionError when the socket is not open."""
         self.send_raw(msgspec.json.encode({"type": kind, **fields}))
 
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionError("the socket is not open") from None
         self._flush()
 
-    async def ask(self, kind: str, **fields: Any) -> Frame:
+    async def ask(self, kind: str, **fields: object) -> Frame:
         """Send a message with an id, and wait for the one answer that carries it. Raises ConnectionError."""
         number = str(next(self._numbers))
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()

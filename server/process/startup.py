@@ -18,7 +18,7 @@ from server.process.supervisor import Port, Workers, WorkersFailed
 from server.process.uvicorn_server import listen, run_node
 from server.settings import Settings, kept_secret
 from server.simulate.access import Access
-from server.simulate.api import Api, CallFailed
+from server.simulate.api import Api, CallFailed, NewDriver
 from server.simulate.city import ORIGIN
 from server.simulate.crew import Crew
 from server.simulate.run import Load, Window, amounts_to, run_city, run_day
@@ -36,7 +36,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 BESIDE_SECONDS: Final = 2.0
 """How long tasks beside the nodes may take to end."""
 DEMO_NAME: Final = "demo"
-DEMO_DRIVER: Final = {"name": "You", "externalRef": "demo-you"}
+DEMO_DRIVER: Final[NewDriver] = {"name": "You", "externalRef": "demo-you"}
 
 
 class StartupFailed(Exception):

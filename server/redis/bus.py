@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -91,7 +90,7 @@ class Bus:
         self._hints.add(channel)
         self._something.set()
 
-    def command(self, *command: Any) -> None:
+    def command(self, *command: object) -> None:
         """Write with the next pipeline, in order; the answer is not looked at."""
         if self.connected:
             self._commands.append(command)

@@ -46,7 +46,7 @@ class Pipe:
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
 
-    async def send(self, commands: Iterable[RedisCommand]) -> list[Any]:
+    async def send(self, commands: Iterable[RedisCommand]) -> list[object]:
         """The answer to each, a `ResponseError` where Redis refused it.
 
         A connection that turns out to have been closed meanwhile is replaced once, so commands must be harmless to
@@ -79,7 +79,7 @@ class Pipe:
             await self._connection.disconnect(nowait=True)
 
 
-async def _answer(connection: AbstractConnection) -> Any:
+async def _answer(connection: AbstractConnection) -> object:
     try:
         return await connection.read_response()
     except ResponseError as refused:

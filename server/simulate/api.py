@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Required, Self, TypedDict
 
 import httpx2 as httpx
 
@@ -21,6 +21,23 @@ class CallFailed(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+class NewDriver(TypedDict, total=False):
+    """A driver to register, as on the wire."""
+
+    name: Required[str]
+    externalRef: Required[str]
+    phone: str
+    vehicle: str
+    tags: tuple[str, ...]
+
+
+class KnownDriver(TypedDict):
+    """What the simulation reads of a driver, as on the wire."""
+
+    id: str
+    externalRef: str | None
 
 
 class Api:
@@ -43,7 +60,7 @@ class Api:
     ) -> None:
         await self.http.aclose()
 
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
+    async def call(self, method: str, path: str, body: object = None) -> Any:
         """One call, tried again when the server is not there or asks for it. The decoded answer. Raises CallFailed."""
         pause = 0.2
         for tries_left in reversed(range(TRIES)):
@@ -64,7 +81,7 @@ class Api:
             pause = min(pause * 2, 5.0)
         raise AssertionError("the last try either answers or raises")
 
-    async def register_driver(self, **driver: Any) -> str:
+    async def register_driver(self, **driver: object) -> str:
         """A new driver's id; fields as on the wire."""
         return str((await self.call("POST", "/drivers", driver))["id"])
 
@@ -72,9 +89,9 @@ class Api:
         """A token for the driver's socket."""
         return str((await self.call("POST", f"/drivers/{driver_id}/token", {"hours": hours}))["token"])
 
-    async def drivers(self, zone: str) -> list[dict[str, Any]]:
+    async def drivers(self, zone: str) -> list[KnownDriver]:
         """All drivers of a zone. The service's token may not ask; an operator's may."""
-        found: list[dict[str, Any]] = []
+        found: list[KnownDriver] = []
         cursor = ""
         while True:
             page = await self.call("GET", f"/drivers?zone={zone}&limit=100{cursor}")
@@ -83,7 +100,7 @@ class Api:
                 return found
             cursor = f"&cursor={page['nextCursor']}"
 
-    async def create_delivery(self, **order: Any) -> str:
+    async def create_delivery(self, **order: object) -> str:
         """A new delivery's id; fields as on the wire."""
         return str((await self.call("POST", "/deliveries", order))["id"])
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.simulate.api import NewDriver
 from server.simulate.habits import Habits, Pace, ShopHabits
 from server.simulate.places import Place, Plane
 
@@ -187,9 +188,14 @@ def pace(speed: float) -> Pace:
     return Pace(METRES_PER_SECOND * speed, HANDOVER_SECONDS / speed, HANDOVER_SECONDS / speed)
 
 
-def driver(number: int) -> dict[str, Any]:
+def driver(number: int) -> NewDriver:
     """The driver of this number, as on the wire; the names of the first 600 or so are all different."""
     vehicle, tags = VEHICLES[number % len(VEHICLES)]
     name = f"{FIRST_NAMES[number % len(FIRST_NAMES)]} {LAST_NAMES[number // len(FIRST_NAMES) % len(LAST_NAMES)]}"
-    about = {"name": name, "externalRef": f"simulated-{number}", "phone": f"555-01{number % 100:02}"}
-    return {**about, "vehicle": vehicle, "tags": tags}
+    return {
+        "name": name,
+        "externalRef": f"simulated-{number}",
+        "phone": f"555-01{number % 100:02}",
+        "vehicle": vehicle,
+        "tags": tags,
+    }

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from server.driver_client.client import DriverClient, Heard
 from server.simulate.access import Access
-from server.simulate.api import Api, CallFailed
+from server.simulate.api import Api, CallFailed, NewDriver
 from server.simulate.driver import SimulatedDriver
 from server.simulate.tally import Tally
 
@@ -26,12 +26,12 @@ class Crew:
         self._tally = tally
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def registered(self, drivers: Iterable[dict[str, Any]], zone: str) -> list[str]:
+    async def registered(self, drivers: Iterable[NewDriver], zone: str) -> list[str]:
         """The ids of these drivers, as on the wire; new where the zone has none yet. Raises CallFailed."""
         known = await self._known(zone)
         turn = asyncio.Semaphore(AT_ONCE)
 
-        async def one(driver: dict[str, Any]) -> str:
+        async def one(driver: NewDriver) -> str:
             if driver["externalRef"] in known:
                 return known[driver["externalRef"]]
             async with turn:
@@ -47,7 +47,7 @@ class Crew:
                 if failed.status == 403:
                     return {}
                 raise
-        return {d["externalRef"]: d["id"] for d in drivers if d.get("externalRef")}
+        return {d["externalRef"]: d["id"] for d in drivers if d["externalRef"]}
 
     def client_of(self, driver_id: str) -> Callable[[Heard], DriverClient]:
         """Makes the driver's client."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 from server.simulate.api import Api, CallFailed
@@ -39,7 +39,7 @@ class OrderDesk:
         dispatch_in: float = 0.0,
         promised_in: float | None = None,
         contacts: tuple[dict[str, str], dict[str, str]] = ({}, {}),
-        **more: Any,
+        **more: object,
     ) -> None:
         """Place an order now that wants a driver in `dispatch_in` seconds; `contacts` say more about the two places.
 
@@ -70,7 +70,7 @@ class OrderDesk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _place(self, order: dict[str, Any], prep_seconds: float, dispatch_in: float) -> None:
+    async def _place(self, order: dict[str, object], prep_seconds: float, dispatch_in: float) -> None:
         at = asyncio.get_running_loop().time()
         try:
             delivery_id = await self._api.create_delivery(**order)
@@ -78,7 +78,8 @@ class OrderDesk:
             self._tally.counts["not_placed"] += 1
             self._tally.failures.append(str(failed))
             return
-        self._tally.placed(delivery_id, at, at + prep_seconds, at + dispatch_in, order.get("pin"))
+        pin = order.get("pin")
+        self._tally.placed(delivery_id, at, at + prep_seconds, at + dispatch_in, pin if isinstance(pin, str) else None)
         await self._cook(delivery_id, prep_seconds)
 
     async def _cook(self, delivery_id: str, prep_seconds: float) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from server.simulate import day as d
 from server.simulate.access import Access
-from server.simulate.api import Api
+from server.simulate.api import Api, NewDriver
 from server.simulate.city import (
     DEMO_HABITS,
     DEMO_SHOPS,
@@ -168,7 +168,9 @@ async def run_day(url: str, access: Access, window: Window, say: Say) -> Tally:
     zone = f"day-{uuid4().hex[:8]}"
     ride = Pace(day.metres_per_second, day.pickup_seconds, day.dropoff_seconds)
     async with _stage(url, access, zone, ShopHabits(), tidy=True) as stage:
-        couriers = [{"name": f"Courier {c.name}", "externalRef": f"{zone}-{c.name}"} for c in day.couriers]
+        couriers: list[NewDriver] = [
+            {"name": f"Courier {c.name}", "externalRef": f"{zone}-{c.name}"} for c in day.couriers
+        ]
         ids = await stage.crew.registered(couriers, zone)
         say(f"{len(day.orders)} orders and {len(day.couriers)} couriers in zone {zone}")
         began = asyncio.get_running_loop().time() - window.start

@@ -1,11 +1,23 @@
 """The types of a connection to PostgreSQL and of a pool, as Callboard uses them; asyncpg has no types.
 
-Rows are unpacked by position, so a row is Any here and gets its type where it is read.
+The values of a row are Any here and get their types where they are read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
+
+
+class Record(Protocol):
+    """A row: its values in the order of the columns, or by a column's name."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __getitem__(self, place: int | str | slice) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def keys(self) -> Iterable[str]: ...
 
 
 class Queries(Protocol):
@@ -20,12 +32,19 @@ class Queries(Protocol):
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str: ...
 
 
+class ServerVersion(Protocol):
+    """The version of a server, such as 18.6."""
+
+    @property
+    def major(self) -> int: ...
+
+
 class Connection(Queries, Protocol):
     """A single connection: transactions, prepared plans and session settings stay on it."""
 
     def is_closed(self) -> bool: ...
 
-    def get_server_version(self) -> Any: ...
+    def get_server_version(self) -> ServerVersion: ...
 
     def transaction(self) -> AbstractAsyncContextManager[object]: ...
 

@@ -7,7 +7,7 @@ closed is replaced at its next use.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
@@ -16,6 +16,8 @@ from server.store.connections import Connection
 from server.store.primary import DATABASE_ERRORS, Servers, place
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
+
+T = TypeVar("T")
 
 CONNECT_SECONDS: Final = 5.0
 ACQUIRE_SECONDS: Final = 5.0
@@ -96,19 +98,20 @@ class _Pool(asyncpg.pool.Pool):  # type: ignore[misc]
     If a server no longer accepts writes, reads leave it too: all connections are replaced.
     """
 
-    async def execute(self, *args: Any, **options: Any) -> Any:
-        return await self._checked(super().execute, args, options)
+    async def execute(self, *args: object, **options: object) -> str:
+        done: str = await self._checked(super().execute, *args, **options)
+        return done
 
-    async def fetch(self, *args: Any, **options: Any) -> Any:
-        return await self._checked(super().fetch, args, options)
+    async def fetch(self, *args: object, **options: object) -> Any:
+        return await self._checked(super().fetch, *args, **options)
 
-    async def fetchrow(self, *args: Any, **options: Any) -> Any:
-        return await self._checked(super().fetchrow, args, options)
+    async def fetchrow(self, *args: object, **options: object) -> Any:
+        return await self._checked(super().fetchrow, *args, **options)
 
-    async def fetchval(self, *args: Any, **options: Any) -> Any:
-        return await self._checked(super().fetchval, args, options)
+    async def fetchval(self, *args: object, **options: object) -> Any:
+        return await self._checked(super().fetchval, *args, **options)
 
-    async def _checked(self, how: Callable[..., Awaitable[Any]], args: Any, options: Any) -> Any:
+    async def _checked(self, how: Callable[..., Awaitable[T]], *args: object, **options: object) -> T:
         generation = self.generation
         try:
             return await how(*args, **options)
@@ -276,7 +279,7 @@ class Database(PostgresEngine):
         """
         return Transaction(self, allow_nested)
 
-    async def _connect(self, settings: Mapping[str, str], **options: Any) -> Connection:
+    async def _connect(self, settings: Mapping[str, str], **options: object) -> Connection:
         options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
         connection: Connection = await self._servers.connect(server_settings=settings, **options)
         try:

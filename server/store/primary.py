@@ -6,7 +6,7 @@ A URL may list several, as `postgresql://user@db1:5432,db2:5432/name`: a primary
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
@@ -53,7 +53,7 @@ class Servers:
         self._last: int | None = None
         self._on_move = on_move
 
-    async def connect(self, **options: Any) -> Any:
+    async def connect(self, **options: object) -> Connection:
         """A connection by asyncpg with these options. Raises one of DATABASE_ERRORS: that of the last server."""
         failed: BaseException | None = None
         for at in [*range(self._first, len(self._urls)), *range(self._first)]:

@@ -42,7 +42,7 @@ def database_errors() -> Iterator[None]:
         raise DatabaseAway(type(error).__name__) from error
 
 
-async def fetch(pool: Queries, query: str, *args: Any, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> list[Any]:
+async def fetch(pool: Queries, query: str, *args: object, timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> list[Any]:
     """The rows. Raises DatabaseAway; also when the pool is closed."""
     if pool is None:
         raise DatabaseAway("closed")
@@ -51,7 +51,7 @@ async def fetch(pool: Queries, query: str, *args: Any, timeout_seconds: float = 
     return rows
 
 
-async def fetch_one(pool: Queries, query: str, *args: Any) -> Any:
+async def fetch_one(pool: Queries, query: str, *args: object) -> Any:
     """The first row, or None. Raises DatabaseAway."""
     rows = await fetch(pool, query, *args)
     return rows[0] if rows else None

@@ -1,6 +1,6 @@
 """Reading deliveries and drivers whole: one statement, one moment, as the model's objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import accumulate
 from operator import itemgetter
@@ -25,6 +25,7 @@ from server.dispatch.model import (
     Unassigned,
     Work,
 )
+from server.store.connections import Queries, Record
 
 _OF_OTHER_TABLES: Final = frozenset({"unassigned", "offers", "assignments", "position", "last_call_at", "nearest"})
 _RENAMED: Final = {"payload": "offer_payload", "response_ms": "driver_response_time_ms"}
@@ -124,13 +125,13 @@ class Rows(Struct):
 
 
 async def read_rows(
-    source: Any, deliveries: Sequence[str], drivers: Sequence[str], *, timeout: float | None = None
+    source: Queries, deliveries: Sequence[str], drivers: Sequence[str], *, timeout: float | None = None
 ) -> Rows:
     """The existing ones of these ids, read from a pool or a connection, without locks."""
     return rows_of(await source.fetchrow(READ, deliveries, drivers, timeout=timeout))
 
 
-async def read_work(source: Any, drivers: Sequence[str], *, timeout: float | None = None) -> dict[str, Work]:
+async def read_work(source: Queries, drivers: Sequence[str], *, timeout: float | None = None) -> dict[str, Work]:
     """What these drivers have, read from a pool or a connection."""
     rows = await source.fetch(WORK, drivers, timeout=timeout)
     return {driver_id: work_from(text) for driver_id, text in rows}
@@ -147,7 +148,7 @@ def work_from(text: str) -> Work:
     return Work(columns.stops or (), found)
 
 
-def rows_of(answer: Any) -> Rows:
+def rows_of(answer: Record) -> Rows:
     """What READ or READ_IN_TRANSACTION answered."""
     now, xid, has_webhooks, dead_nodes, *found = answer
     deliveries = {row[0]: _delivery(row) for row in _decode(_delivery_rows, found[0])}
@@ -166,7 +167,7 @@ def drivers_of(text: str | None) -> list[Driver]:
     return [driver_from([*row[:-1], *(row[-1] or _NOWHERE)]) for row in _decode(_driver_rows, text)]
 
 
-def driver_from(columns: Sequence[Any]) -> Driver:
+def driver_from(columns: Iterable[Any]) -> Driver:
     """A driver of DRIVER_COLUMNS, then lat, lon, at, last_call_at of where they are."""
     *values, lat, lon, at, last_call_at = columns
     values[_TAGS] = tuple(values[_TAGS] or ())
@@ -175,7 +176,7 @@ def driver_from(columns: Sequence[Any]) -> Driver:
 
 
 def delivery_from(
-    columns: Sequence[Any],
+    columns: Iterable[Any],
     wait: Unassigned | None,
     assignments: dict[str, Assignment],
 ) -> Delivery:
@@ -189,7 +190,7 @@ def delivery_from(
     return Delivery(*(*values, wait, {}, assignments))
 
 
-def assignment_from(columns: Sequence[Any]) -> Assignment:
+def assignment_from(columns: Iterable[Any]) -> Assignment:
     """An assignment of ASSIGNMENT_COLUMNS, its details as JSON."""
     *values, details = columns
     return Assignment(*(*values, _assignment_details(details) if details is not None else None))

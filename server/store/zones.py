@@ -1,12 +1,12 @@
 """Zones: their spellings, their descriptions, and their use. Only the write path writes them."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from server.dispatch.zones import Zone
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_one
 
 _DESCRIPTION: Final = "spelling, name, shape, helped_by, changed_by, changed_at"
@@ -29,7 +29,7 @@ class ZoneInUse(Struct, frozen=True):
     waiting: int
 
 
-def zone_from_row(row: Any) -> Zone:
+def zone_from_row(row: Record) -> Zone:
     """A row of `DESCRIBED`."""
     key, name, shape, helped_by, changed_by, changed_at = row
     plain = msgspec.json.decode(shape) if shape is not None else None

@@ -5,7 +5,6 @@ It never waits for the database without a bound, and reads on while commands are
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, cast
 from urllib.parse import parse_qs
@@ -138,14 +137,14 @@ async def _greet(node: Node, socket: Socket, last_seq: int | None) -> bool:
     return True
 
 
-async def _read(node: Node, socket: Socket, receive: Callable[[], Awaitable[Any]]) -> bool:
+async def _read(node: Node, socket: Socket, receive: Receive) -> bool:
     """Read frames until either side closes the socket. Returns whether the close was seen: if both sides close at once,
     the network reports it only once.
     """
     now = asyncio.get_running_loop().time
     session = socket.session
     while socket.closed is None:
-        message: Message = await receive()
+        message = cast(Message, await receive())
         if message["type"] == "websocket.disconnect":
             return True
         text = message.get("text")

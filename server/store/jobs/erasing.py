@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import prometheus_client as p
 import structlog
@@ -114,7 +114,7 @@ class Erased(Struct, frozen=True):
     later: int = 0
 
 
-async def _batch(connection: Connection, which: str, of: Any, *, streams: bool) -> Counter[str]:
+async def _batch(connection: Connection, which: str, of: object, *, streams: bool) -> Counter[str]:
     """One batch in one transaction. Raises what the database raises."""
     async with connection.transaction():
         ids = [row[0] for row in await connection.fetch(which, of, timeout=STATEMENT_SECONDS)]
@@ -124,7 +124,7 @@ async def _batch(connection: Connection, which: str, of: Any, *, streams: bool) 
 
 
 async def _all(
-    connection: Connection, which: str, of: Any, rows: Counter[str], *, streams: bool, go_on: Callable[[], bool]
+    connection: Connection, which: str, of: object, rows: Counter[str], *, streams: bool, go_on: Callable[[], bool]
 ) -> None:
     """Batch after batch, each followed by a rest, until there is none. Raises what the database raises."""
     full = True

@@ -6,7 +6,7 @@ Rows, ids, times, states and money are kept. The caller's transaction has locked
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from msgspec import Struct
 from server.contract.personal import CODE, DECIMALS, without_people
 from server.dispatch.model import ERASED
 from server.ids import first_id_at
-from server.store.connections import Connection
+from server.store.connections import Connection, Record
 
 STATEMENT_SECONDS: Final = 5.0
 SEARCH_SECONDS: Final = 60
@@ -163,7 +163,7 @@ async def erase(connection: Connection, ids: Sequence[str], *, streams: bool) ->
     return rows
 
 
-async def erase_chat(connection: Connection, rows: Counter[str], which: str, of: Any) -> int:
+async def erase_chat(connection: Connection, rows: Counter[str], which: str, of: object) -> int:
     """Erase the texts of messages between dispatch and drivers, in the caller's transaction. Returns how many."""
     ids = [row[0] for row in await connection.fetch(which, of, timeout=SEARCH_SECONDS)]
     if ids:
@@ -173,7 +173,7 @@ async def erase_chat(connection: Connection, rows: Counter[str], which: str, of:
     return len(ids)
 
 
-async def _rewrite(connection: Connection, documents: Documents, rows: Counter[str], *args: Any) -> list[Any]:
+async def _rewrite(connection: Connection, documents: Documents, rows: Counter[str], *args: object) -> list[Record]:
     """Rewrite documents with personal data. Returns all that were read."""
     read = await connection.fetch(documents.read, *args, timeout=STATEMENT_SECONDS)
     keys, bodies = [], []

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from server.dispatch.model import UNDER_WAY, Alert
 from server.ids import FIRST_ID
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_one
 from server.store.rows import ALERT_COLUMNS
 
@@ -293,7 +293,7 @@ async def counted(pool: Pool) -> tuple[list[CountedDelivery], list[CountedDriver
     return deliveries, drivers
 
 
-async def _all(pool: Pool, query: str) -> list[Any]:
+async def _all(pool: Pool, query: str) -> list[Record]:
     rows: list[Any] = []
     while True:
         found = await fetch(pool, query, rows[-1][0] if rows else FIRST_ID, COUNTED_AT_ONCE)
@@ -322,7 +322,7 @@ async def drivers(pool: Pool, ids: Iterable[str]) -> ShownDrivers:
     return [_driver(row) for row in await fetch(pool, DRIVERS, list(ids))]
 
 
-def _driver(row: Any) -> tuple[BoardDriver, DriverContact]:
+def _driver(row: Record) -> tuple[BoardDriver, DriverContact]:
     return BoardDriver(*row[:13]), DriverContact(*row[13:])
 
 

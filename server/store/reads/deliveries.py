@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Raw, Struct
 
 from server.dispatch.model import ERASED, Actor, Delivery, Unassigned
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_one
 from server.store.reads.operations import NEAREST, nearest_of
 from server.store.rows import (
@@ -58,7 +58,7 @@ class TimelineEvent(Struct, frozen=True):
     data: Raw
 
 
-def whole_delivery(row: Any) -> Delivery:
+def whole_delivery(row: Record) -> Delivery:
     """With the assignment only that counts now, and no offers."""
     waited, (nearest,), assigned = row[_WAIT], row[_NEAREST], row[_ASSIGNMENT]
     wait = Unassigned(*(*waited, nearest_of(nearest))) if waited[0] is not None else None
@@ -89,7 +89,7 @@ async def last_events(pool: Pool, delivery_ids: Sequence[str]) -> dict[str, int]
     return {row[0]: row[1] or 0 for row in rows}
 
 
-def _timeline_event(row: Any) -> TimelineEvent:
+def _timeline_event(row: Record) -> TimelineEvent:
     return TimelineEvent(*(*row[:3], Actor(row[3], row[4]), *row[5:8], Raw(row[8].encode())))
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from server.contract.notices import Severity
 from server.ids import first_id_at
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.query import fetch
 from server.store.queues.stream_notices import LONGEST_HOURS
 from server.texts.speech import said
@@ -274,7 +274,7 @@ def _chosen(source: Source, wanted: NoticeFilter, after: NoticeKey | None) -> tu
     return f"FROM ({_QUERIES[source]}) s{where}", values  # the query is made of constants
 
 
-def page_of(source: Source, wanted: NoticeFilter, after: NoticeKey | None, limit: int) -> tuple[str, list[Any]]:
+def page_of(source: Source, wanted: NoticeFilter, after: NoticeKey | None, limit: int) -> tuple[str, list[object]]:
     """The statement for the newest rows of a source after `after`, and its values."""
     chosen, values = _chosen(source, wanted, after)
     order = "s.id DESC" if source in _BY_ID else "s.at DESC, s.id DESC"
@@ -309,7 +309,7 @@ async def read_notice(pool: Pool, notice_id: str) -> Notice | None:
     return _notice(rows[0]) if rows else None
 
 
-def _notice(row: Any) -> Notice:
+def _notice(row: Record) -> Notice:
     return Notice(*row[: len(Notice.__struct_fields__)])
 
 

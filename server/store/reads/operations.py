@@ -1,13 +1,13 @@
 """Reading what ops watch: unassigned orders, tickets, alerts, and the numbers of a window of time."""
 
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct, structs
 
 from server.dispatch.model import Alert, Delivery, EscalationStatus, Nearest, Ticket
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_one
 from server.store.rows import ALERT_COLUMNS
 
@@ -179,7 +179,7 @@ async def read_all_unassigned(pool: Pool, zone: str | None, before: str | None, 
     return [_unassigned(row) for row in await fetch(pool, ALL_PAGE, zone, before, limit)]
 
 
-def _unassigned(row: Any) -> UnassignedRow:
+def _unassigned(row: Record) -> UnassignedRow:
     return structs.replace(UnassignedRow(*row[:16]), nearest=nearest_of(row[16]), nearest_name=row[17])
 
 

@@ -5,7 +5,7 @@ Requests that arrive while a read runs are taken together by the next one, so th
 
 import asyncio
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -23,7 +23,7 @@ from server.contract.views import (
 )
 from server.dispatch.model import ChatMessage, Delivery, Driver, Offer
 from server.dispatch.refusals import NOT_FOUND, TRY_AGAIN, Refusal
-from server.store.connections import Pool
+from server.store.connections import Pool, Record
 from server.store.primary import DATABASE_ERRORS
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
@@ -139,7 +139,7 @@ class Snapshots:
         return answers
 
 
-def _snapshot(row: Any, last_seq: int | None) -> Snapshot:
+def _snapshot(row: Record, last_seq: int | None) -> Snapshot:
     _, now = row[_ASKED]
     driver = driver_from(row[_DRIVER])
     offers = []

@@ -6,7 +6,7 @@ Hashing takes tens of milliseconds on purpose, so it always runs in a thread.
 import asyncio
 import secrets
 from functools import cache
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -101,22 +101,23 @@ async def renew_person(db: Queries, name: str, role: PersonRole) -> str:
     return password
 
 
-async def change_person(
-    db: Queries,
-    person_id: str,
-    *,
-    role: PersonRole | None = None,
-    active: bool | None = None,
-    password: str | None = None,
-) -> Person | None:
+class PersonChanges(TypedDict, total=False):
+    """What of a user can change. What is missing or None stays."""
+
+    role: PersonRole | None
+    active: bool | None
+    password: str | None
+
+
+async def change_person(db: Queries, person_id: str, **changes: Unpack[PersonChanges]) -> Person | None:
     """Change the given fields; any real change ends the user's sessions. None if there is no such user. Raises
     LastAdmin, PasswordUnfit or DatabaseAway.
     """
     hashed = None
-    if password is not None:
+    if (password := changes.get("password")) is not None:
         check_password(password)
         hashed = await hash_password(password)
-    changed = await update_person(db, person_id, role, active, hashed)
+    changed = await update_person(db, person_id, changes.get("role"), changes.get("active"), hashed)
     if changed is not None or await find_person(db, person_id) is None:
         return changed
     raise LastAdmin("this is the only active admin; create another one first")

@@ -3,6 +3,7 @@
 from typing import Any, Final, get_args
 
 import msgspec
+from msgspec import Struct
 
 from server import __version__
 from server.contract import messages as m
@@ -71,12 +72,11 @@ def document() -> dict[str, Any]:
     }
 
 
-def _name(kind: Any) -> str:
-    tag: str = kind.__struct_config__.tag
-    return tag
+def _name(kind: type[Struct]) -> str:
+    return str(kind.__struct_config__.tag)
 
 
-def _message(kind: Any) -> dict[str, Any]:
+def _message(kind: type[Struct]) -> dict[str, object]:
     return {
         "name": _name(kind),
         "summary": (kind.__doc__ or "").strip(),
@@ -84,7 +84,7 @@ def _message(kind: Any) -> dict[str, Any]:
     }
 
 
-def _operation(action: str, summary: str, kinds: tuple[object, ...]) -> dict[str, object]:
+def _operation(action: str, summary: str, kinds: tuple[type[Struct], ...]) -> dict[str, object]:
     return {
         "action": action,
         "summary": summary,

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
@@ -374,7 +374,12 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
 
 
 def _change(
-    what: str, summary: str, body: Body[Any], *refusals: r.Refusal, method: str = "POST", guard: Guard = SELLERS_AND_OPS
+    what: str,
+    summary: str,
+    body: Body[object],
+    *refusals: r.Refusal,
+    method: str = "POST",
+    guard: Guard = SELLERS_AND_OPS,
 ) -> Callable[[Handler], HTTPRouteHandler]:
     """A handler that changes a delivery and returns it."""
     return endpoint(

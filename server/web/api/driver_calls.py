@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -47,8 +47,8 @@ PAGE: Final = Query(s.PageQuery)
 def _call(
     what: str,
     summary: str,
-    body: Body[Any],
-    answers: Any,
+    body: Body[object],
+    answers: object,
     *refusals: Refusal | str,
     guard: Guard = THE_DRIVER_AND_ADMIN,
 ) -> Callable[[Handler], HTTPRouteHandler]:

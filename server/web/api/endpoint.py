@@ -26,7 +26,7 @@ BODY_LIMIT_BYTES: Final = 65_536
 JSON: Final = "application/json"
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -68,23 +68,23 @@ class Described(Struct, frozen=True):
 
     tag: str
     summary: str
-    answers: Mapping[int, Any]
+    answers: Mapping[int, object]
     refusals: tuple[str, ...] = ()
-    body: "Body[Any] | None" = None
-    query: "Query[Any] | None" = None
+    body: "Body[object] | None" = None
+    query: "Query[object] | None" = None
     upload: Upload | None = None
     roles: tuple[str, ...] | None = None
     problems: tuple[Kind, ...] = ()
 
 
-class Body(Generic[T]):
+class Body(Generic[T_co]):
     """The type of a request body. `optional`: the client may send no body, which counts as an empty object. `whole`:
     every field is required, even if the struct has a default for it, except those of `may_lack` (wire names), which get
     their default.
     """
 
     def __init__(
-        self, kind: type[T], *, optional: bool = False, whole: bool = False, may_lack: Collection[str] = ()
+        self, kind: type[T_co], *, optional: bool = False, whole: bool = False, may_lack: Collection[str] = ()
     ) -> None:
         self.kind = kind
         self.optional = optional
@@ -92,7 +92,7 @@ class Body(Generic[T]):
         self.may_lack = frozenset(may_lack)
         self._decode = msgspec.json.Decoder(kind).decode
 
-    async def of(self, request: Call) -> T:
+    async def of(self, request: Call) -> T_co:
         """The request's body. Raises 400, 413, 415 or 422."""
         raw = await read_body(request)
         if not raw and self.optional:
@@ -116,7 +116,7 @@ class Body(Generic[T]):
                 raise invalid([FieldError(found, "must not contain the character NUL")])
         return body
 
-    def _leniently(self, value: object, error: msgspec.ValidationError) -> T:
+    def _leniently(self, value: object, error: msgspec.ValidationError) -> T_co:
         """The body, if its only error is that integers are written as `5.0`, which JSON allows."""
         try:
             return msgspec.convert(with_whole_numbers(value, self.kind), self.kind)
@@ -124,14 +124,14 @@ class Body(Generic[T]):
             raise invalid(mistakes_in(self.kind, value, error)) from None
 
 
-class Query(Generic[T]):
+class Query(Generic[T_co]):
     """The type of a query string. Empty values count as missing; unknown parameters are ignored."""
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: type[T_co]) -> None:
         self.kind = kind
         self._known = {field.encode_name for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
 
-    def of(self, request: Call) -> T:
+    def of(self, request: Call) -> T_co:
         """The request's query. Raises 422."""
         known = self._known
         given = {key: value for key, value in request.query_params.items() if value and key in known}
@@ -231,7 +231,7 @@ _JSON: Final = (b"content-type", JSON.encode())
 
 
 def answer(
-    content: Any, status: int = 200, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+    content: object, status: int = 200, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
 ) -> ASGIResponse:
     """A JSON response with this content, a struct or a dict of structs."""
     body = encode(content)
@@ -247,7 +247,7 @@ def no_content() -> ASGIResponse:
     return Reply(b"", 204, [_NO_STORE])
 
 
-def given(value: T | UnsetType) -> T | None:
+def given(value: T_co | UnsetType) -> T_co | None:
     """The value that was sent, or None."""
     return None if isinstance(value, UnsetType) else value
 
@@ -278,11 +278,11 @@ def endpoint(
     *,
     tag: str,
     summary: str,
-    answers: Mapping[int, Any],
+    answers: Mapping[int, object],
     guard: Guard | None = None,
     refusals: tuple[Kind | Refusal | str, ...] = (),
-    body: Body[Any] | None = None,
-    query: Query[Any] | None = None,
+    body: Body[object] | None = None,
+    query: Query[object] | None = None,
     upload: Upload | None = None,
     problems: tuple[Kind, ...] = (),
 ) -> Callable[[Handler], HTTPRouteHandler]:

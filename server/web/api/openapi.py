@@ -48,19 +48,19 @@ class ProblemView(Struct, frozen=True):
 class Parts:
     """The schemas of all structs, under short names, for references."""
 
-    def __init__(self, kinds: Iterable[Any]) -> None:
+    def __init__(self, kinds: Iterable[object]) -> None:
         self._kinds = list(dict.fromkeys(kinds))
         schemas, components = msgspec.json.schema_components(self._kinds, ref_template=REF + "{name}")
         self._renamed = {name: _short(name, components) for name in components}
         self.components = {self._renamed[name]: self._clean(schema) for name, schema in components.items()}
         self._of = {kind: self._clean(schema) for kind, schema in zip(self._kinds, schemas, strict=True)}
 
-    def schema(self, kind: Any) -> Schema:
+    def schema(self, kind: object) -> Schema:
         """The schema of one of the kinds."""
         schema: Schema = self._of[kind]
         return schema
 
-    def _clean(self, schema: Any) -> Any:
+    def _clean(self, schema: object) -> Any:
         if isinstance(schema, dict):
             return {
                 key: REF + self._renamed[value.removeprefix(REF)] if key == "$ref" else self._clean(value)
@@ -131,7 +131,7 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def _kinds(described: Described) -> Iterator[Any]:
+def _kinds(described: Described) -> Iterator[object]:
     if described.body is not None:
         yield described.body.kind
     for kind in described.answers.values():
@@ -139,7 +139,7 @@ def _kinds(described: Described) -> Iterator[Any]:
             yield get_args(kind)[0] if get_origin(kind) is list else kind
 
 
-def _require_all(parts: Parts, kind: Any, may_lack: Collection[str]) -> None:
+def _require_all(parts: Parts, kind: object, may_lack: Collection[str]) -> None:
     """When a request replaces a whole document, every field of it is required, in nested structs too, except those
     that it may lack.
     """
@@ -225,7 +225,7 @@ def _responses(path: str, described: Described, parts: Parts) -> Schema:
     return dict(sorted(responses.items()))
 
 
-def _answer(status: int, kind: Any, parts: Parts) -> Schema:
+def _answer(status: int, kind: object, parts: Parts) -> Schema:
     if kind is None:
         return {"description": "Done, no content."}
     if isinstance(kind, Download):

@@ -1,7 +1,7 @@
 """The HTTP API of what ops do themselves: assign, reassign, report for a driver, set availability, acknowledge."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
@@ -96,7 +96,7 @@ async def assign(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 
 
 def _for_driver(
-    what: str, summary: str, body: Body[Any], *refusals: r.Refusal
+    what: str, summary: str, body: Body[object], *refusals: r.Refusal
 ) -> Callable[[Handler], HTTPRouteHandler]:
     return endpoint(
         "POST",

@@ -12,7 +12,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from msgspec import UNSET, Struct, UnsetType
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram
 
 from server.node import Node
 from server.store.leases import DISPATCHER, lease_state
@@ -145,7 +145,7 @@ class CountedRequests(PrometheusMiddleware):
             if status >= 500:
                 errors.inc()
 
-    def _new(self, method: str, path: str, status: int) -> tuple[Any, Any, Any]:
+    def _new(self, method: str, path: str, status: int) -> tuple[Counter, Histogram, Counter]:
         labels = self._labels(method, path, status)
         values = labels.values()
         done = (

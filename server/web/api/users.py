@@ -1,6 +1,6 @@
 """The HTTP API of users: admins create and change them."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Unpack
 
 import structlog
 from litestar.params import FromPath
@@ -16,6 +16,7 @@ from server.web.access.users import (
     LastAdmin,
     NameTaken,
     NameUnfit,
+    PersonChanges,
     PersonRefused,
     add_person,
     change_person,
@@ -141,7 +142,7 @@ async def made(request: Call, name: str, role: PersonRole, password: str) -> Per
     return person
 
 
-async def changed(request: Call, user_id: str, **changes: Any) -> Person:
+async def changed(request: Call, user_id: str, **changes: Unpack[PersonChanges]) -> Person:
     """Change a user, and end their sessions at once. Raises 404, 409, 422 or DatabaseAway."""
     known = id_in_path(user_id)
     try:

@@ -131,12 +131,12 @@ _BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | 
 class Problem(Exception):
     """An error response. `more` are further members of the problem."""
 
-    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+    def __init__(self, kind: Kind, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.headers = dict(headers or {})
-        self.more = more
+        self.more: dict[str, Any] = more
 
 
 def unauthorized(detail: str) -> Problem:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any
+from typing import cast
 
 from litestar import Litestar
+from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Message, Receive, Scope, Send
 
 from server.web.http.caller import Call
 from server.web.http.cross_origin import allowed_origin, answer_preflight, is_preflight, readable_by
@@ -23,11 +24,16 @@ class Application(Litestar):
 
     origins: frozenset[bytes] = frozenset()
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
         """The entry point."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await super().__call__(scope, receive, send)
             return
+        await self._answer(cast(HTTPScope, scope), cast(Receive, receive), cast(Send, send))
+
+    async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         if self.origins:
             origin = allowed_origin(scope, self.origins)
             if origin is not None and is_preflight(scope):
@@ -35,10 +41,7 @@ class Application(Litestar):
                 return
             send = readable_by(send, origin)
         if scope["method"] == "HEAD":
-            scope, send = {**scope, "method": "GET"}, _head_of(send)
-        await self._answer(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope, send = cast(HTTPScope, {**scope, "method": "GET"}), _head_of(send)
         begun = False
 
         async def noting(message: Message) -> None:

@@ -4,11 +4,11 @@ It is called only for refused requests, so it may be slow.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from server.web.http.errors import FieldError
 
@@ -30,7 +30,7 @@ def mistakes_in(kind: type, value: object, first: msgspec.ValidationError, *, st
     return found or [_told(first, "")]
 
 
-def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: int) -> Iterator[FieldError]:
+def _of_struct(kind: type, value: Mapping[str, object], at: str, strict: bool, depth: int) -> Iterator[FieldError]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for name, field in fields.items():
         place = f"{at}{name}"
@@ -39,8 +39,9 @@ def _of_struct(kind: type, value: dict[str, Any], at: str, strict: bool, depth: 
                 yield FieldError(place, "is required")
             continue
         inner = _struct_in(field.type)
-        if inner is not None and isinstance(value[name], dict) and depth:
-            yield from _of_struct(inner, value[name], f"{place}.", strict, depth - 1)
+        held = value[name]
+        if inner is not None and isinstance(held, dict) and depth:
+            yield from _of_struct(inner, held, f"{place}.", strict, depth - 1)
             continue
         try:
             msgspec.convert(value[name], field.type, strict=strict)
@@ -91,15 +92,16 @@ def _told(error: msgspec.ValidationError, at: str) -> FieldError:
     return FieldError(at, message[:1].lower() + message[1:])
 
 
-def missing_in(kind: type, value: dict[str, Any], at: str = "") -> list[FieldError]:
+def missing_in(kind: type, value: Mapping[str, object], at: str = "") -> list[FieldError]:
     """The fields of a struct of this kind, and of structs in it, that a valid document leaves to their defaults."""
     missing = []
     for field in msgspec.structs.fields(kind):
         inner = _struct_in(field.type)
-        if field.encode_name not in value:
+        held = value.get(field.encode_name, UNSET)
+        if held is UNSET:
             missing.append(FieldError(at + field.encode_name, "is required, because this replaces the whole document"))
-        elif inner is not None and isinstance(value[field.encode_name], dict):
-            missing += missing_in(inner, value[field.encode_name], f"{at}{field.encode_name}.")
+        elif inner is not None and isinstance(held, dict):
+            missing += missing_in(inner, held, f"{at}{field.encode_name}.")
     return missing
 
 

@@ -21,7 +21,7 @@ K = TypeVar("K")
 class Pager(Generic[K]):
     """How a list is paged: by a tuple of these types as key; a last part of type text is an id."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: object) -> None:
         self._decode = msgspec.json.Decoder(kind).decode
 
     def key(self, cursor: str | UnsetType) -> K | None:
@@ -43,7 +43,7 @@ class Pager(Generic[K]):
         return key[0] if key is not None else None
 
     def page(
-        self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], Any]
+        self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], object]
     ) -> dict[str, object]:
         """`{items, nextCursor}` of rows; the caller reads one row more than `limit`."""
         more = len(rows) > limit

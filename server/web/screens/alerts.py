@@ -74,7 +74,7 @@ async def alerts(request: Call) -> ASGIResponse:
         nav="alerts",
         topic=TOPIC if shown["before"] is None else None,
         now=address(f"{PATH}/now", before=shown["before"]),
-        **shown,
+        values=shown,
     )
 
 
@@ -84,7 +84,7 @@ async def alerts_now(request: Call) -> ASGIResponse:
     return again(request, "watch/alerts", **await _all(request))
 
 
-async def _all(request: Call) -> dict[str, Any]:
+async def _all(request: Call) -> dict[str, object]:
     pool = pool_of(request)
     before = canonical(chosen_of(request, "before") or "")
     past = await read_past_alerts(pool, before, PAST_PAGE + 1)

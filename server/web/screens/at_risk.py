@@ -1,6 +1,6 @@
 """The screen of orders at risk: what is under way and may not arrive in time, who has it, who looks after it."""
 
-from typing import Any, Final
+from typing import Final
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -25,7 +25,9 @@ PAGE: Final = 100
 @get(PATH, guards=[VIEWERS])
 async def at_risk(request: Call) -> ASGIResponse:
     """What is at risk, the worst first."""
-    return await live(request, "watch/at_risk", nav="alerts", topic=TOPIC, now=f"{PATH}/now", **await _at_risk(request))
+    return await live(
+        request, "watch/at_risk", nav="alerts", topic=TOPIC, now=f"{PATH}/now", values=await _at_risk(request)
+    )
 
 
 @get(f"{PATH}/now", guards=[VIEWERS])
@@ -34,7 +36,7 @@ async def at_risk_now(request: Call) -> ASGIResponse:
     return again(request, "watch/at_risk", **await _at_risk(request))
 
 
-async def _at_risk(request: Call) -> dict[str, Any]:
+async def _at_risk(request: Call) -> dict[str, object]:
     rows = await read_at_risk(pool_of(request), None, None, PAGE + 1)
     return {"orders": rows[:PAGE], "more": len(rows) > PAGE}
 

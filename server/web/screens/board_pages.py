@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
-from typing import Any, Final
+from typing import Final
 
 from litestar import get
 from litestar.params import FromPath
@@ -43,7 +43,7 @@ ONE_MINUTE: Final = timedelta(minutes=1)
 @get("/board/deliveries/{delivery_id:str}", guards=[VIEWERS])
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
     """A delivery's page."""
-    return await page(request, "board/delivery.html", nav="board", **await _delivery(request, delivery_id))
+    return await page(request, "board/delivery.html", nav="board", values=await _delivery(request, delivery_id))
 
 
 @get("/board/deliveries/{delivery_id:str}/now", guards=[VIEWERS])
@@ -52,7 +52,7 @@ async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIRespons
     return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
 
 
-async def _delivery(request: Call, text: str) -> dict[str, Any]:
+async def _delivery(request: Call, text: str) -> dict[str, object]:
     known = id_in_path(text)
     node = node_of(request)
     pool, policy = node.database.pool, node.policies.current
@@ -116,7 +116,7 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
 @get("/board/drivers/{driver_id:str}", guards=[VIEWERS])
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """A driver's page, for ops."""
-    return await page(request, "board/driver.html", nav="board", **await _driver(request, driver_id))
+    return await page(request, "board/driver.html", nav="board", values=await _driver(request, driver_id))
 
 
 @get("/board/drivers/{driver_id:str}/now", guards=[VIEWERS])
@@ -125,7 +125,7 @@ async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))
 
 
-async def _driver(request: Call, text: str) -> dict[str, Any]:
+async def _driver(request: Call, text: str) -> dict[str, object]:
     known = id_in_path(text)
     node = node_of(request)
     pool = node.database.pool

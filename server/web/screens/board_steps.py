@@ -4,7 +4,7 @@ what a driver whose phone is dead did. One dialog for all of them.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, Literal
 
 from litestar import get
 from litestar.params import FromPath
@@ -108,11 +108,12 @@ def _code(form: BoardForm, known: frozenset[str]) -> tuple[str, str | None]:
     return code, note
 
 
-def _then(form: BoardForm) -> Any:
-    then = form.text("then")
-    if then not in ("return", "end"):
-        raise FormInvalid(said("Choose what happens with the goods."))
-    return then
+def _then(form: BoardForm) -> Literal["return", "end"]:
+    match form.text("then"):
+        case "return" | "end" as then:
+            return then
+        case _:
+            raise FormInvalid(said("Choose what happens with the goods."))
 
 
 def _assignment(seen: SeenOrder) -> str:

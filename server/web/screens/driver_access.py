@@ -137,9 +137,9 @@ async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIRespo
     return await _access(request, driver, 409, problem=problem.detail)
 
 
-async def _access(request: Call, driver: Driver, status: int = 200, **context: Any) -> ASGIResponse:
+async def _access(request: Call, driver: Driver, status: int = 200, **context: object) -> ASGIResponse:
     pool = pool_of(request)
-    shown = {
+    shown: dict[str, object] = {
         "problem": None,
         "invitation": None,
         "warnings": [],
@@ -148,7 +148,7 @@ async def _access(request: Call, driver: Driver, status: int = 200, **context: A
         "ends": ENDS,
         **context,
     }
-    return await page(request, "driver_access.html", status, nav="board/drivers", driver=driver, **shown)
+    return await page(request, "driver_access.html", status, nav="board/drivers", driver=driver, values=shown)
 
 
 def qr_code(text: str) -> Markup:

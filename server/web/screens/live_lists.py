@@ -2,6 +2,7 @@
 and what is done on them works without a script too.
 """
 
+from collections.abc import Container, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,19 +14,29 @@ from server.web.http.caller import Call
 from server.web.http.errors import Problem, refused
 from server.web.http.forms import address_text
 from server.web.screens.board_answers import done, error_fragment, in_plain_words
-from server.web.screens.shell import flash, fragment, page, see_other
+from server.web.screens.shell import NOTHING, flash, fragment, page, see_other
 
 
 async def live(
-    request: Call, template: str, status: int = 200, *, nav: str, topic: str | None, now: str, **context: Any
+    request: Call,
+    template: str,
+    status: int = 200,
+    *,
+    nav: str,
+    topic: str | None,
+    now: str,
+    values: Mapping[str, object] = NOTHING,
+    **context: object,
 ) -> ASGIResponse:
     """A whole screen. What of it changes is read again from `now` when the stream of `topic` says so; without a topic
     it does not change.
     """
-    return await page(request, f"{template}.html", status, nav=nav, topic=topic, now_path=now, **context)
+    return await page(
+        request, f"{template}.html", status, nav=nav, topic=topic, now_path=now, values={**values, **context}
+    )
 
 
-def again(request: Call, template: str, **context: Any) -> ASGIResponse:
+def again(request: Call, template: str, **context: object) -> ASGIResponse:
     """What of a screen changes, again."""
     return fragment(request, f"{template}_now.html", **context)
 
@@ -58,13 +69,13 @@ def in_words(problem: Problem) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def chosen_of(request: Call, name: str, allowed: Any = None) -> str | None:
+def chosen_of(request: Call, name: str, allowed: Container[str] | None = None) -> str | None:
     """A parameter of the address, if it is one of those allowed; what nobody knows is as good as none."""
     value = address_text(request, name)
     return value if value and (allowed is None or value in allowed) else None
 
 
-def address(path: str, **chosen: Any) -> str:
+def address(path: str, **chosen: object) -> str:
     """A path with those parameters that have a value."""
     given = {name: value for name, value in chosen.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path

@@ -5,7 +5,7 @@ An admin's form is an ordinary ChangePolicy. It works without a script; with one
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Final
 
 from litestar import get, post
 from litestar.response.base import ASGIResponse
@@ -119,12 +119,24 @@ async def _refused(request: Call, filled: PolicyForm, refusal: Refusal) -> ASGIR
 
 
 async def _screen(
-    request: Call, filled: PolicyForm, newest: Version, status: int = 200, **context: Any
+    request: Call,
+    filled: PolicyForm,
+    newest: Version,
+    status: int = 200,
+    *,
+    back: Version | None = None,
+    **context: object,
 ) -> ASGIResponse:
     before = _number(request.query_params.get("before"))
     versions = await read_versions(pool_of(request), before, PAGE + 1)
-    shown = {"wrong": {}, "problem": None, "overtaken": None, "theirs": [], "back": None, "focus": None, **context}
-    back: Version | None = shown["back"]
+    shown: dict[str, object] = {
+        "wrong": {},
+        "problem": None,
+        "overtaken": None,
+        "theirs": [],
+        "focus": None,
+        **context,
+    }
     going_back = differences(newest.policy, back.policy) if back and back.policy and newest.policy else []
     return await page(
         request,
@@ -142,7 +154,8 @@ async def _screen(
         history=_entries(versions),
         older=versions[PAGE].number if len(versions) > PAGE else None,
         is_first_page=before is None,
-        **shown,
+        back=back,
+        values=shown,
     )
 
 

@@ -94,14 +94,14 @@ class Field(Struct, frozen=True):
             "{least} to {largest}", least=self._plain(self.range.least), largest=self._plain(self.range.largest)
         )
 
-    def written(self, value: Any) -> str:
+    def written(self, value: object) -> str:
         """A value of the document as the form shows it."""
         if isinstance(value, bool):
             return "true" if value else "false"
         if value is None:
             return ""
-        if isinstance(value, str):
-            return value
+        if not isinstance(value, int | float):
+            return str(value)
         return f"{round(value * 100, 8) if self.percent else value:{SHOWN_DIGITS}}"
 
     def sentence(self, value: object) -> str:

@@ -9,7 +9,7 @@ import base64
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -30,6 +30,7 @@ from server.web.http.caller import Call, Principal
 from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
 from server.web.http.protection import PROTECTION
 
+NOTHING: Final[Mapping[str, object]] = {}
 HTML: Final = "text/html"
 NO_STORE: Final = {"Cache-Control": "no-store", "Vary": "Cookie"}
 WORTH_PACKING_BYTES: Final = 16_384
@@ -103,10 +104,11 @@ async def page(
     status: int = 200,
     *,
     headers: Mapping[str, str] | None = None,
-    **context: Any,
+    values: Mapping[str, object] = NOTHING,
+    **context: object,
 ) -> ASGIResponse:
-    """A whole screen, packed if it is large and the browser can unpack it."""
-    body = rendered(request, template, **context).encode()
+    """A whole screen, packed if it is large and the browser can unpack it. The template gets `values` and `context`."""
+    body = rendered(request, template, **values, **context).encode()
     own = {**NO_STORE, **(headers or {})}
     if len(body) >= WORTH_PACKING_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
         body = await asyncio.to_thread(gzip.compress, body, 1)

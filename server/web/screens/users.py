@@ -117,17 +117,24 @@ async def _found(request: Call, user_id: str) -> Person:
     return person
 
 
-async def _people(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
+async def _people(request: Call, status: int = 200, **context: object) -> ASGIResponse:
     with database_errors():
         everybody = await list_people(pool_of(request), None, SHOWN_LIMIT)
-    shown = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
+    shown: dict[str, object] = {"problem": None, "filled_name": "", "filled_role": "viewer", "fresh": None, **context}
     return await page(
-        request, "users.html", status, nav="users", people=everybody, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
+        request,
+        "users.html",
+        status,
+        nav="users",
+        people=everybody,
+        roles=ROLES,
+        shortest=PASSWORD_LENGTHS[0],
+        values=shown,
     )
 
 
-async def _person(request: Call, person: Person, status: int = 200, **context: Any) -> ASGIResponse:
-    shown = {"problem": None, "fresh": None, **context}
+async def _person(request: Call, person: Person, status: int = 200, **context: object) -> ASGIResponse:
+    shown: dict[str, object] = {"problem": None, "fresh": None, **context}
     return await page(
-        request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], **shown
+        request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], values=shown
     )

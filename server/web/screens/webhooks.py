@@ -110,7 +110,7 @@ async def _all(request: Call, filled: WebhookForm, status: int = 200) -> ASGIRes
     shown = {"filled": filled, "groups": GROUPS, "everything": EVERYTHING, "limit": WEBHOOKS_LIMIT}
     context = await _fares(request) | shown
     return await live(
-        request, "webhooks/list", status, nav="webhooks", topic=TOPIC, now=f"{PATH}/now", action=PATH, **context
+        request, "webhooks/list", status, nav="webhooks", topic=TOPIC, now=f"{PATH}/now", action=PATH, values=context
     )
 
 

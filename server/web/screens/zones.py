@@ -1,6 +1,6 @@
 """The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -88,7 +88,7 @@ def _filled(zone: Zone) -> dict[str, str]:
     }
 
 
-async def _zones(request: Call, status: int = 200, **context: Any) -> ASGIResponse:
+async def _zones(request: Call, status: int = 200, **context: object) -> ASGIResponse:
     node = node_of(request)
     known = node.zones.current
     with database_errors():
@@ -105,5 +105,5 @@ async def _zones(request: Call, status: int = 200, **context: Any) -> ASGIRespon
         for one in in_use.values()
     ]
     described_first = sorted(rows, key=lambda row: (row[1] is None, name_key(row[0])))
-    shown = {"problem": None, **context}
-    return await page(request, "zones.html", status, nav="zones", zones=described_first, **shown)
+    shown: dict[str, object] = {"problem": None, **context}
+    return await page(request, "zones.html", status, nav="zones", zones=described_first, values=shown)
