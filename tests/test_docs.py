@@ -7,7 +7,7 @@ import tokenize
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -15,8 +15,10 @@ from litestar import Litestar
 
 from server import __version__
 from server.cli import callboard
+from server.contract.messages import FromDriver, ToDriver
 from server.dispatch import refusals
 from server.settings import PREFIX, Settings
+from server.sockets import session
 from server.web.api import asyncapi, openapi
 from server.web.api.routes import API
 from server.web.http import errors
@@ -81,6 +83,15 @@ def test_what_they_say_to_look_for_exists() -> None:
     for event in events:
         if not event.startswith("callboard_") and event not in NOT_OURS:
             assert event in SERVER, event
+
+
+def test_the_page_for_driver_apps_has_every_message_and_every_way_to_close() -> None:
+    page = (DOCS / "driver-app.md").read_text()
+    tables = [row.split("|")[1] for row in page.splitlines() if row.startswith("|")]
+    named = set(re.findall(r"`(\w+)`", " ".join(tables)))
+    assert named == {message.__struct_config__.tag for message in chain(get_args(FromDriver), get_args(ToDriver))}
+    ours = {code.code for code in vars(session).values() if isinstance(code, session.CloseCode)}
+    assert ours <= {int(code) for code in re.findall(r"\b4\d{3}\b", " ".join(tables))}
 
 
 def test_links_between_documents_lead_somewhere() -> None:

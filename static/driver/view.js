@@ -142,6 +142,7 @@ export class View {
     this.drawPlace(about, inside);
     this.drawPush(about, inside);
     this.drawWork(inside ? work(state) : [], state, about, now);
+    this.drawRun(inside ? state.run : []);
     this.drawNumbers(inside && work(state).length === 0 ? about.numbers : null);
     this.drawSaved(state, about, inside);
     if (driver) this.drawDuty(state, driver, about, now);
@@ -242,6 +243,21 @@ export class View {
       set(press, "aria-busy", about.busyWith.has(press.dataset.action ?? "") ? "true" : null);
     }
     show(byId("controls"), rest !== null);
+  }
+
+  /**
+   * All stops of all deliveries: what is next is on the first card.
+   * @param {Wire.RunStopView[]} stops
+   */
+  drawRun(stops) {
+    show(byId("run"), stops.length > 0);
+    const list = within(byId("run"), "ol");
+    while (list.children.length > stops.length) list.lastElementChild?.remove();
+    stops.forEach((stop, place) => {
+      const line = childrenOf(list)[place] ?? list.appendChild(document.createElement("li"));
+      write(line, w.runStop(stop));
+      line.classList.toggle("done", stop.doneAt !== undefined);
+    });
   }
 
   /** @param {DriverNumbers | null} numbers */
@@ -580,6 +596,9 @@ export class View {
     write(byId("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
     write(byId("offer-km"), w.km(payload.estimatedDistanceKm));
     write(byId("offer-min"), w.minutes(payload.estimatedPickupTimeMin));
+    const { addOn } = payload;
+    show(byId("offer-addon"), addOn !== undefined);
+    if (addOn) write(byId("offer-addon"), w.addOn(addOn));
     write(byId("offer-by"), w.clock(payload.estimatedDeliveryTime));
     write(byId("offer-from"), addressOf(payload.pickupLocation));
     write(byId("offer-to"), addressOf(payload.dropoffLocation));

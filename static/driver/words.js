@@ -282,6 +282,25 @@ export const STOPS = {
 };
 
 /**
+ * What an offer adds to the deliveries in hand.
+ * @param {Wire.AddOn} addOn
+ */
+export const addOn = ({ extraMinutes, stops }) =>
+  counted("On your way: {minutes} more, {count} stop in all", "On your way: {minutes} more, {count} stops in all", stops, {
+    minutes: minutes(extraMinutes),
+  });
+
+/**
+ * A stop of several: what it is, where, of which order, and when it is planned or was done.
+ * @param {Wire.RunStopView} stop
+ */
+export const runStop = ({ kind, place, storeName, sellerOrderId, plannedAt, doneAt }) => {
+  const where = kind === "dropoff" ? (place.name ?? place.address ?? storeName) : storeName;
+  const time = doneAt === undefined ? clock(plannedAt) : text("done {time}", { time: clock(doneAt) });
+  return `${STOPS[kind][0]}: ${where} · ${sellerOrderId} · ${time}`;
+};
+
+/**
  * Who is at a stop.
  * @param {Stop} stop
  */
