@@ -33,6 +33,7 @@ NOT_TAKEN: Final = {
     "farther_away": "farther away",
     "taken_meanwhile": "has just got another order",
     "next_in_line": "next in line",
+    "other_deliveries_first": "has other orders first",
     "busy": "busy",
     "has_open_offer": "has an open offer",
     "has_this_offer": "has this offer now",

@@ -72,20 +72,20 @@ def update_runs(events: Sequence[e.Event], world: World) -> None:
                 world.put_run(driver.id, after)
 
 
-def added(world: World, driver: Driver, delivery: Delivery, at: tuple[float, float]) -> Added | None:
+def added(world: World, driver: Driver, delivery: Delivery, at: Spot) -> Added | None:
     """The delivery in the run of a driver who is `at` (lat, lon); None if they have no other."""
     jobs = world.jobs(driver.id)
     if not jobs:
         return None
-    run, travel = _ahead(world, driver, jobs, world.run(driver.id), at), road_travel(world.policy)
+    run = run_ahead(world.policy, world.now, driver, jobs, world.run(driver.id), at)
     before = run.end[1]
-    job = job_of(delivery, None, world.now.timestamp(), travel, fixed=False)
+    job = job_of(delivery, None, world.now.timestamp(), run.travel, fixed=False)
     _add(run, job, world.policy)
     whens = {stop.key: when for stop, when in zip(run.stops, run.whens, strict=True)}
     extra = ceil(max(0, round(run.end[1] - before)) / 60)
     return Added(
         _instant(whens[job.pick.key]),
-        _instant(whens[job.drop.key] + travel.half_dropoff),
+        _instant(whens[job.drop.key] + run.travel.half_dropoff),
         AddOn(extra, len(run.stops)),
     )
 
@@ -139,7 +139,7 @@ def _run(world: World, driver: Driver, before: tuple[RunStop, ...]) -> tuple[Run
     if not any(stop.assignment_id in active for stop in before):
         before = ()  # of an earlier run, which a node of the previous release ended
     place = driver.position or jobs[0][0].pickup
-    run = _ahead(world, driver, jobs, before, (place.lat, place.lon))
+    run = run_ahead(world.policy, world.now, driver, jobs, before, (place.lat, place.lon))
     assignment_of = {delivery.id: assignment.id for delivery, assignment in jobs}
     half = run.travel.half_dropoff
     planned: list[RunStop] = []
@@ -152,16 +152,19 @@ def _run(world: World, driver: Driver, before: tuple[RunStop, ...]) -> tuple[Run
     return _with_done(world, driver, jobs, before, planned)
 
 
-def _ahead(
-    world: World,
+def run_ahead(
+    policy: Policy,
+    now: datetime,
     driver: Driver,
     jobs: Sequence[tuple[Delivery, Assignment]],
     before: Sequence[RunStop],
-    at: tuple[float, float],
+    at: Spot,
 ) -> DriverRun:
-    """The stops that are not done: in the order that they had, and others where they fit best."""
-    policy, travel, now = world.policy, road_travel(world.policy), world.now.timestamp()
-    theirs = {assignment.id: job_of(delivery, assignment, now, travel, fixed=True) for delivery, assignment in jobs}
+    """The stops that are not done, of a driver who is `at` a place and has these deliveries: in the order that they had
+    `before`, and others where they fit best.
+    """
+    travel, seconds = road_travel(policy), now.timestamp()
+    theirs = {assignment.id: job_of(delivery, assignment, seconds, travel, fixed=True) for delivery, assignment in jobs}
     returning = {assignment.id for delivery, assignment in jobs if delivery.status == "RETURNING"}
     stops = []
     for stop in before:
@@ -174,7 +177,7 @@ def _ahead(
             stops.append(job.drop)
     ordered = sorted(theirs.values(), key=lambda job: job.picked_at is None)
     first = stops[0] if stops else ordered[0].pick if ordered[0].picked_at is None else ordered[0].drop
-    where = where_now(first, ordered, at, now, travel)
+    where = where_now(first, ordered, at, seconds, travel)
     run = DriverRun(
         driver.id,
         where.place,

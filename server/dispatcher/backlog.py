@@ -16,7 +16,7 @@ import numpy.typing as npt
 from server.contract.views import search_radius_km
 from server.dispatch.model import Delivery
 from server.dispatch.offers import exclusion, wants_offer
-from server.dispatch.planning.nearby import Columns, Flags, Free, Nearby, unit
+from server.dispatch.planning.nearby import Columns, Flags, Free, Indexes, Nearby, unit
 from server.dispatch.policy import Policy
 from server.dispatch.search_reasons import LOST_RACE
 from server.dispatch.travel import EARTH_RADIUS_KM
@@ -26,6 +26,9 @@ POLLED_SECONDS: Final = 0.25
 """How long a delivery that was found in the database waits for the hint of its node."""
 LOST_SECONDS: Final = 1.0
 """After a delivery lost a driver to a race, it is not offered to them for this long."""
+
+NEAREST: Final = 20
+"""So many drivers are looked at for each delivery where some of them have deliveries already."""
 
 WIDE: Final = 3
 """The column of `Backlog.pickups` after the place on the unit sphere: whether the search was widened."""
@@ -266,6 +269,18 @@ def least_cosines(waits: Iterable[Wait], policy: Policy) -> npt.NDArray[np.float
     """The cosine of the radius of each delivery's search."""
     wide, narrow = _cosines(policy)
     return np.array([wide if wait.delivery.widened_at is not None else narrow for wait in waits])
+
+
+def nearest_drivers_of(waits: Sequence[Wait], free: Free) -> Indexes:
+    """The rows of the drivers who are nearest to any of these deliveries: some without and some with deliveries."""
+    pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in waits])
+    nearness, found = pickups @ free.places.T, []
+    for rows in (np.flatnonzero(free.loads == 0), np.flatnonzero(free.loads)):
+        if len(rows) > NEAREST:
+            nearest = np.argpartition(-nearness[:, rows], NEAREST - 1, axis=1)[:, :NEAREST]
+            rows = rows[np.unique(nearest)]
+        found.append(rows)
+    return np.sort(np.concatenate(found))
 
 
 def _cosines(policy: Policy) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from prometheus_client import Gauge, Histogram
 
 from server.contract.commit import Committed
 from server.current_policy import Policies
+from server.dispatch.driver_runs import is_full
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.planning.nearby import Nearby, distances
 from server.ids import FIRST_ID
@@ -166,7 +167,8 @@ class LiveFleet:
         where = self._positions.where(driver.id)
         if where is not None:
             self.nearby.move(driver.id, *where)
-        if driver.availability == "available" and not driver.busy and driver.open_offer_id is None:
+        full = is_full(driver, self._policies.current)
+        if driver.availability == "available" and not full and driver.open_offer_id is None:
             self.touched.add(driver.id)
             self._touch.set()
 
@@ -269,6 +271,6 @@ class LiveFleet:
 def _state(driver: Driver) -> tuple[object, ...]:
     """What a comparison looks at: all that decides whether a driver can get an offer, except time and place."""
     return (
-        driver.zone, driver.availability, driver.active, driver.busy, driver.open_offer_id, driver.session_id is None,
-        driver.shift_ends_at, driver.tags,
+        driver.zone, driver.availability, driver.active, driver.busy, driver.active_count, driver.open_offer_id,
+        driver.session_id is None, driver.shift_ends_at, driver.tags,
     )  # fmt: skip

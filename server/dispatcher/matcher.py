@@ -22,10 +22,11 @@ from server.dispatch.holds import may_be_held, must_be_offered_at
 from server.dispatch.matching import best_pairs
 from server.dispatch.model import Delivery
 from server.dispatch.offers import helping
+from server.dispatch.planning.add_ons import offers_now
 from server.dispatch.planning.nearby import Free, unit
 from server.dispatch.policy import Policy
 from server.dispatch.travel import haversine_km, to_milliseconds
-from server.dispatcher.backlog import Backlog, Wait, age, allowed_pairs, least_cosines, radius_km
+from server.dispatcher.backlog import Backlog, Wait, age, allowed_pairs, least_cosines, nearest_drivers_of, radius_km
 from server.dispatcher.failures import Failures
 from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
@@ -34,7 +35,8 @@ from server.redis.hints import read_fleet_hint
 from server.sockets.positions import Positions
 from server.store.clock import DatabaseTime
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.reads.waiting import read_deliveries, waiting_ids
+from server.store.reads.waiting import QUERY_TIMEOUT_SECONDS, read_deliveries, waiting_ids
+from server.store.rows import read_work
 from server.tasks import wait_until_set
 from server.write.executor import Executor
 
@@ -61,6 +63,10 @@ UNSTORED_SECONDS: Final = 0.3
 ROUND_LIMIT: Final = 500
 KNOWN_LIMIT: Final = 5_000
 """The limit of waiting deliveries in memory, oldest first; others follow as those find drivers."""
+PLANNED_ROWS: Final = 100
+"""So many deliveries are planned together where drivers have deliveries already."""
+FEW_PAIRS: Final = 200
+"""Up to this number of pairs, that is not worth a thread."""
 PAIRS_LIMIT: Final = 1_000_000
 """The most pairs of a delivery and a driver that are looked at together."""
 LARGE: Final = 20_000
@@ -344,7 +350,8 @@ class Matcher:
         at = self._clock.now()
         rows = [*early, *(wait for wait in held if may_be_held(wait.delivery, at, policy))][:ROUND_LIMIT]
         over = [wait for wait in held if not may_be_held(wait.delivery, at, policy)]
-        planned = await self._plan_holds(rows, self._free([zone]), policy)
+        free = self._free([zone])
+        planned = await self._plan_holds(rows, free.only(np.flatnonzero(free.loads == 0)), policy)
         left: list[Wait] = []
         for wait in rows:
             delivery = wait.delivery
@@ -416,6 +423,39 @@ class Matcher:
         return due - due % STEP_SECONDS + STEP_SECONDS
 
     async def _pairs(self, rows: Sequence[Wait], free: Free, policy: Policy) -> list[tuple[int, int]]:
+        if not len(free) or not rows:
+            return []
+        if free.loads.any():
+            return await self._pairs_with_runs(rows, free, policy)
+        return await self._nearest_pairs(rows, free, policy)
+
+    async def _pairs_with_runs(self, rows: Sequence[Wait], free: Free, policy: Policy) -> list[tuple[int, int]]:
+        """Some of the drivers have deliveries: the planner proposes for the oldest rows, within the limits of the
+        policy. The other rows get drivers without deliveries.
+        """
+        first, zones = rows[:PLANNED_ROWS], self._zones.current
+        lost = {driver_id for wait in first for driver_id in wait.lost}
+        near = nearest_drivers_of(first, free)
+        loaded = [free.ids[column] for column in near if free.loads[column]]
+        work = await read_work(self._database.pool, loaded, timeout=QUERY_TIMEOUT_SECONDS)
+        drivers = [
+            self.fleet.nearby.driver(driver_id)
+            for driver_id in free.ids[near].tolist()
+            if driver_id in self.fleet.nearby.drivers and driver_id not in lost
+        ]
+        arguments = ([wait.delivery for wait in first], drivers, work, zones, self._clock.now(), policy)
+        few = len(first) * len(drivers) <= FEW_PAIRS
+        proposals = offers_now(*arguments) if few else await asyncio.to_thread(offers_now, *arguments)
+        row_of = {wait.delivery.id: row for row, wait in enumerate(first)}
+        column_of = {driver_id: column for column, driver_id in enumerate(free.ids.tolist())}
+        pairs = [(row_of[one.delivery_id], column_of[one.driver_id]) for one in proposals]
+        if len(rows) > len(first):
+            idle = np.setdiff1d(np.flatnonzero(free.loads == 0), [column for _, column in pairs])
+            others = await self._nearest_pairs(rows[len(first) :], free.only(idle), policy)
+            pairs += [(len(first) + row, int(idle[column])) for row, column in others]
+        return pairs
+
+    async def _nearest_pairs(self, rows: Sequence[Wait], free: Free, policy: Policy) -> list[tuple[int, int]]:
         if not len(free):
             return []
         now = self._clock.now()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from server.contract.commit import Answer
 from server.current_policy import KnownZones, Policies
@@ -14,22 +15,39 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.matching import Candidate, Pair, Waiting, match
-from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Nearest
+from server.dispatch.model import SYSTEM, Actor, Delivery, Driver, Nearest, Position
 from server.dispatch.offers import UNFIT, dispatchable, exclusion, helping, unfit, wants_offer
+from server.dispatch.planning.add_ons import offers_now
 from server.dispatch.policy import Policy
-from server.dispatch.search_reasons import LOST_RACE, TRIP_TOO_LONG, NoDriver, why_no_driver, why_not_these
+from server.dispatch.search_reasons import (
+    LOST_RACE,
+    TRIP_TOO_LONG,
+    NoDriver,
+    why_no_driver,
+    why_not_these,
+)
 from server.dispatch.travel import haversine_km
 from server.dispatcher.backlog import radius_km
 from server.dispatcher.live_fleet import LiveFleet
 from server.ids import new_id
 from server.sockets.positions import Positions
 from server.store.engine import DATABASE_ERRORS, Database
-from server.store.reads.waiting import Box, all_at_work, box_around, nearest_drivers, read_deliveries
+from server.store.reads.waiting import (
+    QUERY_TIMEOUT_SECONDS,
+    Box,
+    all_at_work,
+    box_around,
+    nearest_drivers,
+    read_deliveries,
+)
+from server.store.rows import read_work
 from server.write.executor import Executor
 
 ATTEMPTS: Final = 5
 AROUND_LIMIT: Final = 100
 CANDIDATES_LIMIT: Final = 20
+OTHERS_FIRST: Final = "other_deliveries_first"
+"""The reason for a driver who is nearer than the chosen one, but has other deliveries."""
 NEXT_IN_LINE: Final = "next_in_line"
 """The reason for a driver who would be chosen now, while another one has the offer."""
 
@@ -205,7 +223,7 @@ class SearchOnRequest:
             if place is None:
                 continue
             km = haversine_km(pickup.lat, pickup.lon, *place)
-            why = dispatchable(driver, now, policy)
+            why = dispatchable(driver, now, policy) or ("busy" if driver.busy else None)
             if why is None:
                 free.append(Candidate(driver.id, *place))
             elif km <= radius:
@@ -214,12 +232,34 @@ class SearchOnRequest:
         waiting = Waiting(delivery.id, pickup.lat, pickup.lon, delivery.unassigned_since or now, radius, excluded)
         matching = match([waiting], free, now, policy)
         places = {candidate.driver_id: candidate for candidate in free}
-        for driver_id, reason in matching.not_taken[delivery.id]:
+        nearest = pair = next(iter(matching.pairs), None)
+        not_taken = matching.not_taken[delivery.id]
+        able = [driver for driver in drivers if driver.id in places and driver.id not in lost]
+        if nearest is not None and any(driver.active_count for driver in able):
+            pair = await self._planned(delivery, able, places, now) or nearest
+            if pair.driver_id != nearest.driver_id:
+                not_taken = [(nearest.driver_id, OTHERS_FIRST), *(one for one in not_taken if one[0] != pair.driver_id)]
+        for driver_id, reason in not_taken:
             at = places[driver_id]
             km = haversine_km(pickup.lat, pickup.lon, at.lat, at.lon)
             if km <= radius:
                 others.append(NotChosen(driver_id, reason, round(km, 2)))
-        return next(iter(matching.pairs), None), others
+        return pair, others
+
+    async def _planned(
+        self, delivery: Delivery, drivers: list[Driver], places: dict[str, Candidate], now: datetime
+    ) -> Pair | None:
+        """The driver whom the planner proposes, if some have deliveries; None if it proposes nobody now."""
+        loaded = [driver.id for driver in drivers if driver.active_count]
+        work = await read_work(self._database.pool, loaded, timeout=QUERY_TIMEOUT_SECONDS)
+        located = [
+            replace(driver, position=Position(places[driver.id].lat, places[driver.id].lon, now)) for driver in drivers
+        ]
+        wanted = replace(delivery, status="READY", current_offer_id=None, held_until=None)
+        for found in offers_now([wanted], located, work, self._zones.current, now, self._policies.current):
+            km = haversine_km(delivery.pickup.lat, delivery.pickup.lon, found.lat, found.lon)
+            return Pair(delivery.id, found.driver_id, found.lat, found.lon, km)
+        return None
 
     def _place(self, driver: Driver) -> tuple[float, float] | None:
         """The stored position, or a newer one that this node knows."""

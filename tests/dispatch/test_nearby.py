@@ -11,7 +11,7 @@ from msgspec import structs
 from server.dispatch.model import Driver, Position
 from server.dispatch.offers import dispatchable, unfit
 from server.dispatch.planning.nearby import FIRST_ROWS, Columns, Nearby, distances
-from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.policy import DEFAULT_POLICY, PlanningPolicy, Policy
 from server.dispatch.search_reasons import why_no_driver
 from server.dispatch.travel import haversine_km
 from tests.builders import (
@@ -47,6 +47,7 @@ def at(km: float, *, age: float = 5) -> Position:
     return Position(PICKUP.lat + km * KM, PICKUP.lon, NOW - seconds(age))
 
 
+NEXT_JOBS = Policy(planning=PlanningPolicy(next_jobs=1))
 drivers = st.builds(
     a_driver,
     st.sampled_from(["Dan", "Dora", "Max", "Mia"]),
@@ -65,17 +66,20 @@ drivers = st.builds(
 
 
 @settings(max_examples=300)
-@given(rows=st.lists(drivers, max_size=12))
-def test_the_columns_agree_with_the_rules_about_every_driver(rows: list[Driver]) -> None:
+@given(rows=st.lists(drivers, max_size=12), policy=st.sampled_from([DEFAULT_POLICY, NEXT_JOBS]))
+def test_the_columns_agree_with_the_rules_about_every_driver(rows: list[Driver], policy: Policy) -> None:
     nearby = nearby_of(*rows)
     latest: dict[str, Driver] = {}
     for row in rows:
         latest[row.id] = _merged(latest.get(row.id), row)
     for zone in ZONES:
-        able = {d.id for d in latest.values() if d.zone == zone and dispatchable(d, NOW, DEFAULT_POLICY) is None}
-        assert free_ids(nearby, zone) == able
+        able = {d.id for d in latest.values() if d.zone == zone and dispatchable(d, NOW, policy) is None}
+        assert set(nearby.free([zone], NOW, policy).ids) == able
     at_work = {d.id for d in latest.values() if d.active and d.availability not in ("offline", "shift_ended")}
     assert set(nearby.drivers) == at_work
+    for driver_id in at_work:
+        assert nearby.driver(driver_id).position == latest[driver_id].position
+        assert dispatchable(nearby.driver(driver_id), NOW, policy) == dispatchable(latest[driver_id], NOW, policy)
     order = a_delivery(requirements=("bike",), prep_seconds=0)
     free = nearby.free(ZONES, NOW, DEFAULT_POLICY)
     fits = nearby.who_has(free.ids, order.requirements) & nearby.who_is_in_time(free, order, NOW, DEFAULT_POLICY)

@@ -4,15 +4,16 @@ Rows and positions put them in; `dispatchable` (dispatch/offers.py) is the rule 
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import cos, inf, nan, radians, sin
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
-from server.dispatch.model import Delivery, Driver, Point
+from server.dispatch.model import Delivery, Driver, Point, Position
 from server.dispatch.names import name_key
 from server.dispatch.policy import Policy
 from server.dispatch.search_reasons import AtWork, State
@@ -26,9 +27,10 @@ AT_WORK: Final = frozenset({"available", "on_break", "paused"})
 """The availabilities of drivers who are at work."""
 FIRST_ROWS: Final = 16
 
-X, Y, Z, LAT, LON, AT, CALL, OFF, STATE = range(9)
-FREE, OCCUPIED, ON_BREAK, AWAY = range(4)
-_STATES: Final[tuple[State, ...]] = ("free", "occupied", "on_break", "away")
+X, Y, Z, LAT, LON, AT, CALL, OFF, LOAD, STATE = range(10)
+FREE, FULL, OCCUPIED, ON_BREAK, AWAY = range(5)
+"""FULL: at capacity and without an open offer, so that the policy may allow a next job."""
+_STATES: Final[tuple[State, ...]] = ("free", "occupied", "occupied", "on_break", "away")
 
 
 class Columns:
@@ -78,8 +80,8 @@ class Columns:
 
 
 class Free(Struct, frozen=True):
-    """Drivers who can get an offer: their ids, their places in degrees and on the unit sphere, and the end of their
-    shifts, one a row.
+    """Drivers who can get an offer: their ids, their places in degrees and on the unit sphere, the end of their shifts,
+    and how many deliveries they have, one a row.
     """
 
     ids: npt.NDArray[np.object_]
@@ -87,13 +89,15 @@ class Free(Struct, frozen=True):
     lons: Floats
     places: Floats
     offs: Floats
+    loads: Floats
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def only(self, rows: Sequence[int] | Indexes) -> "Free":
         """The drivers of these rows."""
-        return Free(self.ids[rows], self.lats[rows], self.lons[rows], self.places[rows], self.offs[rows])
+        places, offs, loads = self.places[rows], self.offs[rows], self.loads[rows]
+        return Free(self.ids[rows], self.lats[rows], self.lons[rows], places, offs, loads)
 
 
 class Nearby:
@@ -132,10 +136,10 @@ class Nearby:
             self._tags.pop(driver.id, None)
         columns = self._zones.get(driver.zone)
         if columns is None:
-            columns = self._zones[driver.zone] = Columns(9)
+            columns = self._zones[driver.zone] = Columns(10)
         off = driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf
         reached = inf if driver.session_id is not None else call
-        columns.put(driver.id, (*unit(lat, lon), lat, lon, at, reached, off, _state(driver)))
+        columns.put(driver.id, (*unit(lat, lon), lat, lon, at, reached, off, driver.active_count, _state(driver)))
 
     def remove(self, driver_id: str) -> None:
         """A driver who is no longer at work."""
@@ -171,6 +175,15 @@ class Nearby:
         lat, lon, at = columns.numbers[LAT:CALL, row].tolist()
         return lat, lon, at
 
+    def driver(self, driver_id: str) -> Driver:
+        """A driver at work, with the newest position and call."""
+        driver = self.drivers[driver_id]
+        columns = self._zones[driver.zone]
+        lat, lon, at, call = columns.numbers[LAT : CALL + 1, columns.row_of[driver_id]].tolist()
+        position = Position(lat, lon, datetime.fromtimestamp(at, UTC)) if at > -inf else None
+        called = datetime.fromtimestamp(call, UTC) if -inf < call < inf else driver.last_call_at
+        return replace(driver, position=position, last_call_at=called)
+
     def free(
         self,
         zones: Iterable[str],
@@ -201,7 +214,8 @@ class Nearby:
             return NOBODY
         found = numbers[0] if len(numbers) == 1 else np.concatenate(numbers, axis=1)
         everybody = ids[0] if len(ids) == 1 else np.concatenate(ids)
-        return Free(everybody, found[LAT], found[LON], np.ascontiguousarray(found[:LAT].T), found[OFF])
+        places = np.ascontiguousarray(found[:LAT].T)
+        return Free(everybody, found[LAT], found[LON], places, found[OFF], found[LOAD])
 
     def who_has(self, ids: npt.NDArray[np.object_], requirements: Iterable[str]) -> Flags:
         """Which of these drivers have all tags that are required."""
@@ -249,6 +263,8 @@ def distances(places: Floats, pickup: Point) -> Floats:
 def _dispatchable(numbers: Floats, now: datetime, policy: Policy) -> Flags:
     at = now.timestamp()
     able: Flags = numbers[STATE] == FREE
+    if policy.planning.next_jobs:
+        able |= numbers[STATE] == FULL
     able &= numbers[AT] >= at - policy.position_fresh_seconds
     able &= numbers[CALL] > at - policy.call_presence_seconds
     able &= numbers[OFF] > at
@@ -284,9 +300,11 @@ def unit(lat: float, lon: float) -> tuple[float, float, float]:
 
 def _state(driver: Driver) -> int:
     if driver.availability == "available":
-        return OCCUPIED if driver.busy or driver.open_offer_id is not None else FREE
+        if driver.open_offer_id is not None or driver.active_count > driver.capacity:
+            return OCCUPIED
+        return FULL if driver.busy else FREE
     return ON_BREAK if driver.availability == "on_break" else AWAY
 
 
-NOBODY: Final = Free(np.empty(0, dtype=object), np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0))
+NOBODY: Final = Free(np.empty(0, dtype=object), np.empty(0), np.empty(0), np.empty((0, 3)), np.empty(0), np.empty(0))
 _NO_TAGS: Final[frozenset[str]] = frozenset()

@@ -167,6 +167,8 @@ class _Planning:
             run = self.runs[driver.id] = self._run(driver, where)
             if _at_work(driver, self.now, self.policy) is None:
                 open_runs.append(run)
+        if self.policy.planning.next_jobs:
+            self.can_now -= {run.driver_id for run in open_runs if not self._is_free_soon(run)}
         overdue = [job for job in self.jobs.values() if job.overdue]
         overdue.sort(key=lambda job: (job.ideal - job.trip, job.id))
         for start in range(0, len(overdue) if open_runs else 0, max(1, len(open_runs))):
@@ -177,6 +179,15 @@ class _Planning:
             while left and len(left) < before:
                 left, before = self._layer(left, open_runs, first=False), len(left)
         return self._result()
+
+    def _is_free_soon(self, run: DriverRun) -> bool:
+        """Whether a driver has fewer deliveries than their capacity, or will within `holdSlackMinutes`: then the policy
+        may allow a next job.
+        """
+        if not self.fleet.drivers[run.driver_id].busy:
+            return True
+        drops = [when for stop, when in zip(run.stops, run.whens, strict=True) if stop.is_drop]
+        return bool(drops) and drops[0] + self.travel.half_dropoff <= self.at + self._lead_seconds
 
     def _run(self, driver: Driver, where: Where) -> DriverRun:
         """What the driver has, in the order of the plan before; the rest where it fits best."""

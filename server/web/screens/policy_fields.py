@@ -239,9 +239,7 @@ GROUPS: Final = (
     FieldGroup(
         "planning",
         later("Planning"),
-        later(
-            "Orders with preparation time are held. callboard replay uses the other fields; this server does not yet."
-        ),
+        later("When orders are held, and what a driver with other orders may get. A driver's capacity says how many."),
         (
             Field("planning.hold", later("Orders are held"), choices=YES_OR_NO),
             Field(

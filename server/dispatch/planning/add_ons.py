@@ -1,0 +1,58 @@
+"""Offers now, where some of the drivers have deliveries: what the planner proposes for them, within the limits of the
+policy.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from server.dispatch.driver_runs import run_ahead
+from server.dispatch.model import Assignment, Delivery, Driver, Work
+from server.dispatch.planning.fleet import Fleet
+from server.dispatch.planning.plan import NO_PLAN, Planned, Proposal, plan
+from server.dispatch.policy import Policy
+from server.dispatch.runs import Where, road_travel
+from server.dispatch.zones import Zones
+
+NOTHING = Work()
+
+
+def offers_now(
+    waiting: Iterable[Delivery],
+    drivers: Iterable[Driver],
+    work: Mapping[str, Work],
+    zones: Zones,
+    now: datetime,
+    policy: Policy,
+) -> list[Proposal]:
+    """The offers to make now. The drivers have a position; `work` is what those have who have deliveries. Nothing is
+    held any longer.
+    """
+    fleet = Fleet(zones)
+    order: dict[str, tuple[Planned, ...]] = {}
+    for delivery in waiting:
+        fleet.put_delivery(delivery)
+    for driver in drivers:
+        assert driver.position is not None
+        fleet.put_driver(driver)
+        at = (driver.position.lat, driver.position.lon)
+        theirs = work.get(driver.id, NOTHING)
+        jobs = jobs_in(theirs)
+        if not jobs:
+            fleet.put_place(driver.id, Where(at, now.timestamp()))
+            continue
+        run = run_ahead(policy, now, driver, jobs, theirs.stops, at)
+        fleet.put_place(driver.id, Where(run.place, run.free_at, bound=run.bound))
+        order[driver.id] = tuple((stop.job.id, stop.is_drop) for stop in run.stops)
+        for delivery, _ in jobs:
+            fleet.put_delivery(delivery)
+    at_once = replace(policy, planning=replace(policy.planning, hold=False))
+    return plan(fleet, now, road_travel(policy), at_once, replace(NO_PLAN, runs=order)).proposals
+
+
+def jobs_in(work: Work) -> list[tuple[Delivery, Assignment]]:
+    """The active deliveries of a driver, in the order in which they got them."""
+    active = ((delivery, delivery.active_assignment()) for delivery in work.deliveries.values())
+    jobs = [(delivery, assignment) for delivery, assignment in active if assignment is not None]
+    return sorted(jobs, key=lambda job: (job[1].created_at, job[1].id))
