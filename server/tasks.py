@@ -122,7 +122,7 @@ class SharedReads(Generic[Found]):
         if self._running.get(key) is done:
             del self._running[key]
         if not done.cancelled():
-            done.exception()  # whoever still waits has it; if nobody does, it is no news
+            done.exception()  # a caller that still waits has it; without one, it is not reported twice
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:

@@ -116,7 +116,7 @@ class Broadcast:
         return len(self._viewers)
 
     def begin(self) -> None:
-        """A new epoch: nothing sent before leads here. Whoever watches looks again."""
+        """A new epoch: nothing sent before leads here. Viewers read everything again."""
         self.epoch = secrets.token_hex(4)
         self.number = 0
         self._kept.clear()

@@ -239,7 +239,7 @@ class Feed:
         self._due = {"news": now, "alerts": now + ALERTS_SECONDS, "moved": now + 1, "stats": now + STATS_SECONDS}
         self._due |= {"forget": now + FORGET_SECONDS, "fill": now + FILL_SECONDS}
         self._due |= {topic: now + every for topic, every in TOPICS.items()}
-        # Reading may have taken longer than anybody is away: whoever asked for it must find it still here.
+        # Reading may take longer than a viewer may be away: the viewer who asked must still find it here.
         self._last_wanted = now
         self._ready.set()
 

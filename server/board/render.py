@@ -83,7 +83,7 @@ class Renderer:
         return self._cut(table, shown, total)
 
     def headline(self, zones: dict[str, ZoneCounts], stats: Stats) -> str:
-        """The numbers of all zones, and those of each as data for whoever looks at one."""
+        """The numbers of all zones, and those of each zone as data, for viewers of one zone."""
         numbers = {
             name: {
                 "waiting": zone.waiting,

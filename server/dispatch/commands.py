@@ -145,7 +145,7 @@ class HoldDelivery(Struct, frozen=True):
 
 
 class EndHold(Struct, frozen=True):
-    """The hold of the delivery is over; `early`: it ends before its time."""
+    """The hold of the delivery has ended; `early`: it ends before its time."""
 
     delivery_id: str
     early: bool = False

@@ -33,7 +33,7 @@ from server.dispatch.zones import Zone
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """The fields of every event: when, by whom, and which rows it is about.
+    """The fields of every event: when, who did it, and which rows it is about.
 
     A row in an event (`delivery`, `offer`, `assignment`, `driver`, `ticket`) has the state of that moment.
     """

@@ -53,7 +53,7 @@ def hold_delivery(command: c.HoldDelivery, world: World) -> Decided | r.Refusal:
 
 
 def end_hold(command: c.EndHold, world: World) -> Decided | r.Refusal:
-    """The delivery waits for a driver from now on: when its hold is over, or `early`. Repeats are safe."""
+    """The delivery waits for a driver from now on: when its hold has ended, or `early`. Repeats are safe."""
     delivery = world.delivery(command.delivery_id)
     if delivery.status != "READY" or delivery.held_until is None:
         return Decided((), delivery.id, repeated=True)

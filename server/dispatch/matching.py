@@ -79,7 +79,7 @@ def match(
 ) -> Matching:
     """The best pairs of who waits and who is free. `explained` are the ids of the deliveries asked about, None for all.
 
-    1. A delivery can get a driver within its radius (straight line) whom it does not exclude.
+    1. A delivery can get a driver within its radius (straight line) that it does not exclude.
     2. If every delivery can have its nearest one, it gets that one.
     3. Else the pairs maximise, summed over the deliveries that get a driver and in seconds,
 
@@ -143,7 +143,7 @@ def best_pairs(
 def _best_total(rows: Indexes, nearness: Floats, ages: Floats, policy: Policy) -> list[tuple[int, int]]:
     """The pairs with the greatest total of rule 3. Each of these rows has a possible driver.
 
-    Solved as a minimum, in which a pair that is not possible costs 0 and every other one less: it stands for no driver.
+    Solved as a minimum, in which a pair that is not possible costs 0 and every other one less: it means no driver.
     """
     count = len(rows)
     columns = np.flatnonzero((nearness > -2.0).any(axis=0))

@@ -16,7 +16,7 @@ JUMP_KM: Final = 2.0
 FASTEST_KMH: Final = 200.0
 AGREE_KM: Final = 1.0
 BACKLOG_SECONDS: Final = 30.0
-"""For so long after a position older ones are a backlog. Whoever sends only older ones has set the clock back."""
+"""For so long after a position older ones are a backlog. A phone that sends only older ones has set its clock back."""
 MOVED_KM: Final = 0.1
 """A driver who stays nearer than this to where they were has not moved."""
 AT_STOP_KM: Final = 0.2
@@ -28,7 +28,7 @@ Verdict = Literal["used", "doubtful", "older", "nowhere"]
 class Seen(Struct, frozen=True):
     """One position: degrees, Unix seconds of its arrival by the database's clock, degrees from north, km/h, metres.
 
-    `said` is the phone's own time of it in Unix seconds, if it told one.
+    `said` is the phone's own time of it in Unix seconds, if it sent one.
     """
 
     lat: float

@@ -338,7 +338,7 @@ class Matcher:
         2. If that driver must leave, it is offered to them. Otherwise it is held until then. The time of a hold moves
            only to an earlier one, so a driver who comes and goes does not move it to and fro.
         3. If all are busy or out of contact for a moment, the way of the nearest one counts, and a hold stays. It
-           begins only with the wait, so that a delivery whose hold is over is not held for one after another.
+           begins only with the wait, so that a delivery whose hold has ended is not held for one after another.
         4. If nobody is there, it is not held any longer.
         """
         loop = asyncio.get_running_loop()
@@ -543,6 +543,6 @@ class Matcher:
 
 
 def _has_just_begun(wait: Wait, at: datetime) -> bool:
-    """Whether a delivery begins to wait, and not because its hold is over."""
+    """Whether a delivery begins to wait, and not because its hold has ended."""
     since = wait.delivery.unassigned_since
     return not wait.was_held and since is not None and at <= since + timedelta(seconds=FIRST_SECONDS)

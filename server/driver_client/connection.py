@@ -1,6 +1,6 @@
 """One websocket of a driver, from its handshake to its end: frames out at once, frames in to `heard`, and answers.
 
-It stands on the sans-IO half of `websockets`, so that sending needs no await, and reading can be held up.
+It uses the sans-IO part of `websockets`, so that sending needs no await, and reading can be paused.
 """
 
 import asyncio
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, why: str) -> None:
         if not self._opened.done():
             self._opened.set_exception(ConnectionError(why or "the connection ended during the handshake"))
-            self._opened.exception()  # whoever gave up before does not want it
+            self._opened.exception()  # who gave up before does not want it
 
     def _over(self) -> ConnectionError:
         return ConnectionError(f"the socket ended: {self.close_code or 'lost'} {self.close_reason}".rstrip())

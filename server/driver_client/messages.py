@@ -295,7 +295,7 @@ class OfferMade(_ToDriver, frozen=True, tag="offer", kw_only=True):
 
 
 class OfferClosed(_ToDriver, frozen=True, tag="offer_closed", kw_only=True):
-    """An offer is over."""
+    """An offer is closed."""
 
     seq: int
     offer_id: str

@@ -152,7 +152,7 @@ class Replay:
         self._propose()
 
     def _propose(self) -> None:
-        """Plan, and make the offers that are due. Whoever answers at once can get another one at once."""
+        """Plan, and make the offers that are due. A courier who answers at once can get another one at once."""
         for rider in self._riders.values():
             spot = rider.spot_at(self._now)
             self._world.known_driver(rider.name).position = Position(*spot, self._world.now)
@@ -216,7 +216,7 @@ class Replay:
     def _go_on(self, rider: Rider) -> None:
         """What the courier does next: finish the last stop, leave for the next one, or serve it as soon as possible.
 
-        Whoever has an offer answers it before they leave: it may be for a stop on the way.
+        A courier with an offer answers it before they leave: it may be for a stop on the way.
         """
         rider.turn += 1
         if rider.stops:

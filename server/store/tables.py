@@ -186,7 +186,7 @@ class ChatMessage(Table, tablename="chat_messages"):
 
 
 class DriverAvailabilityHistory(Table, tablename="driver_availability_history"):
-    """Every change of a driver's availability: by whom and why."""
+    """Every change of a driver's availability: who did it and why."""
 
     id = UUID(primary_key=True, default=None)
     driver_id = _uuid()

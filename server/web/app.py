@@ -76,8 +76,8 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
 
 def _share_login_limits(limits: LoginLimits, node: Node) -> None:
     """Tries to log in count on every node, while Redis carries the word."""
-    limits.tell = lambda told: None if node.alone else node.bus.publish(LOGINS, told)
-    node.bus.subscribe(LOGINS, lambda told: limits.hear(told, time.monotonic()))
+    limits.tell = lambda news: None if node.alone else node.bus.publish(LOGINS, news)
+    node.bus.subscribe(LOGINS, lambda news: limits.hear(news, time.monotonic()))
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@
  * @property {string} about
  * @property {string} position where it is in the stream
  * @property {string | null} session
- * @property {boolean} open whether it has been told that its stream is open
+ * @property {boolean} open whether it knows that its stream is open
  * @property {number[]} sent the sizes of what it has not acknowledged
  * @property {number} size their sum
  * @property {number} ackedAt

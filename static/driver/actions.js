@@ -1,5 +1,5 @@
 // What the driver has done and the server has not answered yet. It is kept on this phone, each with its driver and its
-// time, until the server has taken or refused it: over reloads, without a network, whoever signs in meanwhile.
+// time, until the server has taken or refused it: over reloads, without a network, and when another driver signs in meanwhile.
 
 import { Refused } from "./connection.js";
 import { newId } from "./ids.js";

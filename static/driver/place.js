@@ -103,7 +103,7 @@ export class Place {
     this._isNews = false;
   }
 
-  // What came too soon after the last one. And whoever stands still is told of by no device, but their position must
+  // What came too soon after the last one. And no device reports a driver who does not move, but their position must
   // not grow old.
   _again() {
     if (this._isNews || performance.now() - this._sentAt >= STANDING_STILL_MS) this._pass();

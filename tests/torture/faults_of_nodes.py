@@ -128,15 +128,15 @@ NODE_FAULTS: Final[dict[str, tuple[str, Work]]] = {
         _stopped(any_node, SHORT_SECONDS),
     ),
     "node-stopped-long": (
-        "A node is paused until others have given it up, and wakes up.",
+        "A node is paused until the others count it as gone, then it continues.",
         _stopped(any_node, LONG_SECONDS),
     ),
     "holder-stopped-briefly": (
-        "The holder of the lease is paused for less than it lasts.",
+        "The node with the lease is paused for a shorter time than the lease lasts.",
         _stopped(the_holder, SHORT_SECONDS),
     ),
     "holder-stopped-long": (
-        "The holder of the lease is paused until another holds it, and wakes up.",
+        "The node with the lease is paused until another node has the lease, then it continues.",
         _stopped(the_holder, LONG_SECONDS),
     ),
     "rolling-restart": ("All nodes are ended (SIGTERM) and started again, one after the other.", _rolling),

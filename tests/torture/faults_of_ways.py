@@ -90,7 +90,7 @@ async def _cut_from_everybody(stage: Stage, chance: random.Random) -> None:
 
 _ACTIONS: Final[dict[str, tuple[str, Callable[[random.Random], Trouble]]]] = {
     "slow": (
-        "Between {} everything takes its time, a different one each time.",
+        "Between {} everything is delayed, by a different time each time.",
         lambda chance: Trouble(delay_ms=chance.uniform(5, 150), jitter_ms=chance.uniform(0, 300)),
     ),
     "throttled": (
@@ -135,7 +135,7 @@ def _all() -> dict[str, tuple[str, Work]]:
         "Half of a node's COMMITs are cut off before they arrive.",
         _trouble("database", lambda _: Trouble(cut_commit="before", commit_share=COMMITS_CUT_SHARE)),
     )
-    found["node-cut-off"] = ("A node reaches nobody, and nobody it, for a while.", _cut_from_everybody)
+    found["node-cut-off"] = ("For a while a node reaches nobody, and nobody reaches the node.", _cut_from_everybody)
     return found
 
 

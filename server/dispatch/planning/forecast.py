@@ -33,7 +33,7 @@ class Wanted(Struct, frozen=True):
     """A delivery that waits since `since`, or is held until then. `zones` are those whose drivers can get it, its own
     first.
 
-    `offered_to` has its open offer; `excluded` are drivers whom it must not get, `requirements` keys of tags.
+    `offered_to` has its open offer; `excluded` are the drivers that it must not get, `requirements` keys of tags.
     `needs_check`: it is not offered.
     """
 

@@ -214,7 +214,7 @@ class _Planning:
             load=sum(job.picked_at is not None for job in theirs.values()),
             stops=stops,
         )
-        # Whoever is on the way to a stop goes there first. What is on board comes before what is not.
+        # A driver who is on the way to a stop goes there first. What is on board comes before what is not.
         first = where.place if where.bound else None
         for job in sorted(theirs.values(), key=lambda job: (_next_spot(job) != first, job.picked_at is None)):
             if job.id not in known:

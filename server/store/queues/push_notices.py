@@ -107,7 +107,7 @@ FROM (SELECT * FROM created UNION ALL SELECT * FROM closed UNION ALL SELECT * FR
 LEFT JOIN push_subscriptions s ON s.id = c.subscription_id
 LEFT JOIN driver_offers o ON o.id = c.offer_id
 LEFT JOIN chat_messages m ON m.id = c.message_id"""  # noqa: S608
-# Only whoever made the attempt may say what became of it. That time ran out says less than why the attempts failed.
+# Only the node that made the attempt may record its result. An expiry says less than why the attempts failed.
 RECORD: Final = f"""
 WITH recorded AS (
     UPDATE driver_notices SET

@@ -26,7 +26,7 @@ WHERE d.risk_since IS NOT NULL AND d.status IN ('ASSIGNED', 'PICKED_UP', 'RETURN
 ORDER BY worst.rank, d.risk_since, d.id LIMIT $6"""
 
 Rank = tuple[int, datetime, str]
-"""Where a row stands in the list: how bad its worst risk is (1 is the worst), since when it is at risk, its id."""
+"""The place of a row in the list: how bad its worst risk is (1 is the worst), since when it is at risk, its id."""
 
 
 class AtRiskRow(Struct, frozen=True):
@@ -46,7 +46,7 @@ class AtRiskRow(Struct, frozen=True):
 
     @property
     def place(self) -> Rank:
-        """Where it stands in the list."""
+        """Its place in the list."""
         return self.rank, self.risk_since, self.delivery_id
 
     def worst_first(self) -> list[Risk]:

@@ -55,7 +55,7 @@ def in_plain_words(refusal: Refusal) -> str:
 
 
 def _ended(why: str) -> str:
-    """What became of an assignment, in words: its state and by whom."""
+    """What became of an assignment, in words: its state and who did it."""
     status, *by = why.split(" ", 1)
     return " ".join([said(w.words(w.ASSIGNMENTS, status.upper())), *by])
 

@@ -63,7 +63,7 @@ async def start(request: Call) -> ASGIResponse:
 
 @get(LOGIN)
 async def login_screen(request: Call) -> ASGIResponse:
-    """The form; whoever is logged in already goes on."""
+    """The form. Who is logged in already is redirected."""
     wanted = local_path(request.query_params.get("next"), START)
     if await sessions_of(request).of(request) is not None:
         return see_other(wanted)

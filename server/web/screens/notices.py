@@ -121,6 +121,6 @@ async def _shown(request: Call) -> dict[str, Any]:
 
 @post(f"{PATH}/{{notice_id:str}}/acknowledge", guards=[OPS], status_code=200, opt={FORM: True})
 async def acknowledge(request: Call, notice_id: FromPath[str]) -> ASGIResponse:
-    """Somebody has seen it; whoever was first keeps it."""
+    """Somebody has seen it. The first person is recorded."""
     notice = await seen(request, id_in_path(notice_id))
     return acted(request, said("Seen by {person}.", person=notice.by), PATH)

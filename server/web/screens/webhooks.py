@@ -99,16 +99,16 @@ async def webhooks(request: Call) -> ASGIResponse:
 @get(f"{PATH}/now", guards=[VIEWERS])
 async def webhooks_now(request: Call) -> ASGIResponse:
     """What of it changes, again."""
-    return again(request, "webhooks/list", **await _fares(request))
+    return again(request, "webhooks/list", **await _status(request))
 
 
-async def _fares(request: Call) -> dict[str, object]:
+async def _status(request: Call) -> dict[str, object]:
     return {"webhooks": await read_webhook_status(pool_of(request)), "bars": bars}
 
 
 async def _all(request: Call, filled: WebhookForm, status: int = 200) -> ASGIResponse:
     shown = {"filled": filled, "groups": GROUPS, "everything": EVERYTHING, "limit": WEBHOOKS_LIMIT}
-    context = await _fares(request) | shown
+    context = await _status(request) | shown
     return await live(
         request, "webhooks/list", status, nav="webhooks", topic=TOPIC, now=f"{PATH}/now", action=PATH, values=context
     )

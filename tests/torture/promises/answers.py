@@ -67,7 +67,7 @@ STATES: Final = {"end_shift": "shift_ended", "pause": "paused", "resume": "avail
 
 def answers(evidence: Evidence) -> Verdict:
     """Every command beside the database; and no effect without a command."""
-    verdict = Verdict("what was acked is there once, what was refused left no trace")
+    verdict = Verdict("what was acknowledged happened once, what was refused did not happen")
     asked = commands(evidence.entries)
     by_kind: dict[str, list[Command]] = defaultdict(list)
     for command in asked:

@@ -6,7 +6,7 @@ from tests.torture.promises.verdict import Verdict
 
 def erased(evidence: Evidence) -> Verdict:
     """Every table is searched for the phones that were erased; rows of deliveries under way aside."""
-    verdict = Verdict("erased is erased")
+    verdict = Verdict("erased personal data is gone")
     found = evidence.rest
     if found is None:
         return verdict

@@ -21,7 +21,7 @@ _CLOSES: Final = frozenset({"offer.accepted", "offer.rejected", "offer.expired",
 
 def one_driver(evidence: Evidence) -> Verdict:
     """At most one active assignment a delivery at every instant, and no driver over their capacity."""
-    verdict = Verdict("a delivery is never in two drivers' hands")
+    verdict = Verdict("a delivery never has two drivers")
     database = evidence.database
     by_driver: dict[str, list[Span]] = defaultdict(list)
     for delivery in database.deliveries.values():

@@ -42,7 +42,7 @@ def folded(evidence: Evidence, *, apart_from: frozenset[str] = frozenset()) -> V
 
     `apart_from` names fields of deliveries that are not compared.
     """
-    verdict = Verdict("the rows are what their events make of nothing")
+    verdict = Verdict("the rows follow from their events")
     database = evidence.database
     world = World(database.now, _policy(database), {}, {})
     rebuild = _Rebuild(database, world, _promised(evidence))

@@ -47,7 +47,7 @@ class Said(Struct, frozen=True):
 
 def reports(evidence: Evidence) -> Verdict:
     """Every report with an action's id, every report that was too late, and every PIN."""
-    verdict = Verdict("what a driver did is there once, in order, with its time")
+    verdict = Verdict("what a driver reported is recorded once, in order, with its time")
     asked = [command for command in commands(evidence.entries) if command.kind in LEAVES]
     said = _said(asked, evidence)
     _once_and_when(verdict, evidence, said)

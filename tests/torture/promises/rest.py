@@ -15,7 +15,7 @@ THREADS_MORE: Final = 12
 
 def rest(evidence: Evidence) -> Verdict:
     """How processes ended; sockets, tasks, files, threads, locks, connections; who is connected; the index of Redis."""
-    verdict = Verdict("at rest nothing is held, and who is shown connected is")
+    verdict = Verdict("at rest no resource is in use, and only connected drivers are shown as connected")
     for complaint in evidence.complaints:
         verdict.must(False, complaint)
     found = evidence.rest

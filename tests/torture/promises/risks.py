@@ -22,7 +22,7 @@ ENDS: Final = frozenset(
 
 def risks(evidence: Evidence) -> Verdict:
     """The events of each delivery beside one another, beside its row, and beside what its driver was and did."""
-    verdict = Verdict("a risk is raised and resolved once, and nothing is at risk unmarked")
+    verdict = Verdict("a risk is raised and resolved once, and no risk is missed")
     raised: dict[tuple[str | None, str], list[datetime]] = defaultdict(list)
     current: dict[str | None, set[str]] = defaultdict(set)
     armed: dict[str | None, datetime] = {}

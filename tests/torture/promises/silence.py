@@ -11,7 +11,7 @@ def silence(evidence: Evidence) -> Verdict:
 
     The events of one driver are in the order in which they were committed: each of them locked the driver.
     """
-    verdict = Verdict("silence is a yes only of a driver whose phone is there")
+    verdict = Verdict("an offer is auto-accepted only while the driver's phone is connected")
     offered_at: dict[str | None, datetime] = {}
     connected: set[str | None] = set()
     lost_at: dict[str | None, datetime] = {}

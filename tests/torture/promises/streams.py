@@ -16,7 +16,7 @@ STREAMED: Final = frozenset({"offer", "offer_closed", "assignment", "availabilit
 
 def streams(evidence: Evidence) -> Verdict:
     """Every socket, from its `hello` on; every message beside its row; every snapshot beside the rows until then."""
-    verdict = Verdict("a driver hears everything once and in order")
+    verdict = Verdict("a driver gets every message once and in order")
     database = evidence.database
     stored: dict[str, list[dict[str, Any]]] = {}
     for driver in database.drivers.values():

@@ -14,7 +14,7 @@ _SHOWN: Final = ("deliveryId", "driverId", "offerId", "assignmentId")
 
 def webhooks(evidence: Evidence) -> Verdict:
     """The outbox beside the events, and what the receivers heard beside the outbox."""
-    verdict = Verdict("webhooks hear of every event, in order for each delivery")
+    verdict = Verdict("webhooks get every event, in order for each delivery")
     database = evidence.database
     for webhook_id, types in database.webhooks.items():
         wanted = set(TYPES) if EVERYTHING in types else set(types)
