@@ -1,11 +1,12 @@
 """The run of a driver who has more than one delivery: their stops in order, kept from one event to the next.
 
 `update_runs` follows the events of a command. What a driver has decides: a stop of a delivery that is no longer theirs
-goes, one of a new delivery comes where it fits best, and the others keep their order. Stops that are done stay until at
+goes, one of a new delivery comes where it fits best, and the others keep their order. If goods are ready at another
+time or a place has moved, the stops of that delivery come where they fit best now. Stops that are done stay until at
 most one delivery is left; then there is no run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
 from typing import Final
@@ -44,6 +45,7 @@ CHANGES_RUNS: Final = frozenset(
         e.DeliveryCancelled,
     }
 )
+READY_AT_FIELDS: Final = frozenset({"ready_at", "prep_seconds", "dispatch_at"})
 CARRIED: Final = frozenset({"ACTIVE", "COMPLETED", "FAILED", "RETURNED"})
 """The states of an assignment whose stops belong to the run: the driver has the goods, or brought them somewhere."""
 
@@ -64,10 +66,11 @@ def update_runs(events: Sequence[e.Event], world: World) -> None:
     read.
     """
     concerned = [event.driver_id for event in events if type(event) in CHANGES_RUNS and event.driver_id is not None]
+    moved = {event.delivery_id for event in events if type(event) is e.DeliveryChanged and _moves(event)}
     for driver in map(world.known_driver, dict.fromkeys(concerned)):
         before = world.run(driver.id)
         if driver.active_count > 1 or before:
-            after = _run(world, driver, before)
+            after = _run(world, driver, before, moved)
             if after != before:
                 world.put_run(driver.id, after)
 
@@ -131,7 +134,17 @@ def _store(delivery: Delivery) -> Place:
     return delivery.details.store or delivery.pickup
 
 
-def _run(world: World, driver: Driver, before: tuple[RunStop, ...]) -> tuple[RunStop, ...]:
+def _moves(event: e.DeliveryChanged) -> bool:
+    """Whether a change makes another place in the run best."""
+    places = (event.changes[name] for name in ("pickup", "dropoff") if name in event.changes)
+    return bool(READY_AT_FIELDS & event.changes.keys()) or any(
+        (old.lat, old.lon) != (new.lat, new.lon) for old, new in places
+    )
+
+
+def _run(
+    world: World, driver: Driver, before: tuple[RunStop, ...], moved: Collection[str | None]
+) -> tuple[RunStop, ...]:
     jobs = world.jobs(driver.id)
     if len(jobs) < 2:
         return ()
@@ -139,7 +152,8 @@ def _run(world: World, driver: Driver, before: tuple[RunStop, ...]) -> tuple[Run
     if not any(stop.assignment_id in active for stop in before):
         before = ()  # of an earlier run, which a node of the previous release ended
     place = driver.position or jobs[0][0].pickup
-    run = run_ahead(world.policy, world.now, driver, jobs, before, (place.lat, place.lon))
+    kept = [stop for stop in before if stop.delivery_id not in moved]
+    run = run_ahead(world.policy, world.now, driver, jobs, kept, (place.lat, place.lon))
     assignment_of = {delivery.id: assignment.id for delivery, assignment in jobs}
     half = run.travel.half_dropoff
     planned: list[RunStop] = []
@@ -191,10 +205,24 @@ def run_ahead(
         stops=stops,
     )
     known = {stop.job.id for stop in stops}
+    to_store = {theirs[assignment_id].id for assignment_id in returning}
     for job in ordered:
-        if job.id not in known:
+        if job.id in known:
+            continue
+        if job.picked_at is not None and job.id not in to_store:
+            _add_dropoff(run, job)
+        else:
             _add(run, job, policy)
     return run
+
+
+def _add_dropoff(run: DriverRun, job: Job) -> None:
+    """Add the drop-off of goods on board where it costs least, but not before the stop that they are on the way to."""
+    stops, best = run.stops, (inf, 0)
+    for index in range(1 if run.bound and run.stops else 0, len(stops) + 1):
+        run.set([*stops[:index], job.drop, *stops[index:]])
+        best = min(best, (run.cost, index))
+    run.set([*stops[: best[1]], job.drop, *stops[best[1] :]])
 
 
 def _add(run: DriverRun, job: Job, policy: Policy) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from server.dispatch import commands as c
 from server.dispatch.model import Alert, ChatMessage, Delivery, Driver, Point, Still
@@ -30,7 +30,8 @@ class Named(Struct):
     offer and active assignment; `whole_drivers` also the delivery of their open offer. `posted` are deliveries whose
     first request is needed. `zone_names` are names of zones, in any spelling. `chats` are drivers whose
     messages commands are about, `chat_messages` ids of such messages. `stalled` are deliveries
-    whose driver's stops and time without a move are needed.
+    whose driver's stops and time without a move are needed. `roomier` are drivers who may have room for more after a
+    command.
     """
 
     deliveries: set[str] = msgspec.field(default_factory=set)
@@ -46,6 +47,7 @@ class Named(Struct):
     chats: set[str] = msgspec.field(default_factory=set)
     chat_messages: set[str] = msgspec.field(default_factory=set)
     stalled: set[str] = msgspec.field(default_factory=set)
+    roomier: set[str] = msgspec.field(default_factory=set)
     policy: bool = False
     zones: bool = False
     alerts: bool = False
@@ -92,6 +94,8 @@ class Named(Struct):
                 self.whole_drivers.add(command.driver_id)
             case c.ChangeDriver():
                 self.drivers.add(command.driver_id)
+                if command.capacity is not UNSET:
+                    self.roomier.add(command.driver_id)
                 if isinstance(command.external_ref, str):
                     self.external_refs.add(command.external_ref)
                 if isinstance(command.zone, str):
@@ -219,8 +223,12 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     deliveries.update(rows.deliveries)
     drivers.update(rows.drivers)
     assert rows.xid is not None
-    most = policy.planning.next_jobs
-    several = [d.id for d in rows.drivers.values() if d.active_count and max(d.active_count, d.capacity + most) > 1]
+    most = 1 if named.policy else policy.planning.next_jobs
+    several = [
+        d.id
+        for d in rows.drivers.values()
+        if d.active_count and (max(d.active_count, d.capacity + most) > 1 or d.id in named.roomier)
+    ]
     work = await read_work(connection, several) if several else None
     world = World(
         rows.now,

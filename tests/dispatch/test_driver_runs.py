@@ -386,6 +386,39 @@ def test_a_change_that_changes_nothing_of_the_run_is_no_change() -> None:
     assert world.take_updated_runs() == []
 
 
+def test_goods_that_take_longer_do_not_hold_up_the_others() -> None:
+    world = a_world(dan_at(), order("soup", 2), order("cake", 3))
+    take(world, "soup", "cake")
+    assert stops(world) == ["soup", "cake", "to soup", "to cake"]
+    do(world, c.DelayDelivery(CAKE, 30, id_of("o"), ALICE))
+    assert stops(world) == ["soup", "to soup", "cake", "to cake"]
+    assert planned(world) == [0, 2, 30, 33]
+    do(world, c.MarkReady(CAKE, id_of("o"), ALICE))
+    assert stops(world) == ["soup", "cake", "to soup", "to cake"]
+
+
+def test_a_place_that_moves_has_its_stop_where_it_fits_then() -> None:
+    world = a_world(dan_at(), order("soup", 2), order("cake", 3), order("rice", 4))
+    take(world, "soup", "cake", "rice")
+    for name in ("soup", "cake", "rice"):
+        do(world, c.PickUp(job(name), DAN, by(DAN)))
+    do(world, c.ChangeDelivery(SOUP, world.delivery(SOUP).version, id_of("o"), ALICE, dropoff=at(3.5)))
+    assert stops(world)[3:] == ["to cake", "to soup", "to rice"]
+    do(world, c.Complete(job("cake"), DAN, by(DAN)))
+    assert stops(world) == ["(soup)", "(cake)", "(rice)", "(to cake)", "to soup", "to rice"]
+
+
+def test_who_is_on_the_way_to_a_stop_goes_there_before_a_place_that_moved() -> None:
+    world = a_world(dan_at(), order("soup", 2), order("cake", 6))
+    take(world, "soup", "cake")
+    for name in ("soup", "cake"):
+        do(world, c.PickUp(job(name), DAN, by(DAN)))
+    place = at(1)
+    world.known_driver(DAN).position = Position(place.lat, place.lon, NOW)
+    do(world, c.ChangeDelivery(CAKE, world.delivery(CAKE).version, id_of("o"), ALICE, dropoff=at(1.5)))
+    assert stops(world) == ["(soup)", "(cake)", "to soup", "to cake"]
+
+
 def test_without_a_position_the_run_begins_at_the_first_store() -> None:
     world = a_world(dan_at(), order("soup", 2), order("cake", 3))
     take(world, "soup")

@@ -17,7 +17,7 @@ from server.dispatch.decided import Decided
 from server.dispatch.driver_runs import update_runs
 from server.dispatch.events import Event
 from server.dispatch.model import Alert, ChatMessage, Delivery, Driver
-from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.policy import DEFAULT_POLICY, PlanningPolicy
 from server.dispatch.world import NeedsRows, World
 from server.ids import new_id
 from server.store.engine import Database
@@ -304,6 +304,29 @@ async def test_many_of_everything_are_saved_at_once(connection: Any) -> None:
             messages += more_messages
         await save(connection, world, events, messages)
         assert comparable(*await reload(connection, world)) == comparable(world.deliveries, world.drivers)
+
+
+@pytest.mark.parametrize("room", ["capacity", "next job"])
+async def test_a_batch_that_makes_room_and_fills_it_knows_what_the_driver_has(connection: Any, room: str) -> None:
+    """The driver has one delivery and cannot have another, until an earlier command of the same batch."""
+    soup, cake, dan = a_delivery(), a_delivery("cake"), a_driver("Dan", capacity=1)
+    an_assignment(soup, dan)
+    async with undone(connection):
+        await store(connection, a_world(soup, cake, dan))
+        assign = c.AssignDelivery(cake.id, DAN, "near", True, new_id(), id_of("job"), ADA)
+        more: c.Command = c.ChangeDriver(DAN, ADA, capacity=2)
+        if room == "next job":
+            more = c.ChangePolicy(a_policy(planning=PlanningPolicy(next_jobs=1)), ADA)
+        named = Named()
+        for command in (more, assign):
+            named.add(command)
+        world = (await load(connection, named, COPIES)).world
+        for command in (more, assign):
+            decided = decide(command, world)
+            assert isinstance(decided, Decided), decided
+            applied(decided, world)
+        assert len(world.run(DAN)) == 4
+        assert {stop.delivery_id for stop in world.run(DAN)} == {soup.id, cake.id}
 
 
 async def test_a_run_is_loaded_with_the_deliveries_that_the_command_does_not_name(connection: Any) -> None:
