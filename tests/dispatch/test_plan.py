@@ -197,7 +197,16 @@ def test_who_said_no_is_not_asked_again() -> None:
     a_closed_offer(soup, dan, "REJECTED", age=minutes(1))
     a_closed_offer(soup, driver_at("Max", 1), "REJECTED", age=minutes(1))
     assert planned(a_fleet([dan], [soup])).reasons == {SOUP: "all_excluded"}
-    assert pairs(planned(a_fleet([dan, driver_at("Dora", 9)], [soup]))) == {SOUP: DORA}
+
+
+def test_an_offer_that_the_rules_refused_is_planned_for_somebody_else() -> None:
+    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", 9)], [order_at("soup", 0, 9)])
+    fleet.put_refusal(SOUP, DAN)
+    assert pairs(planned(fleet)) == {SOUP: DORA}
+    fleet.put_refusal(SOUP, DORA)
+    assert planned(fleet).reasons == {SOUP: "all_excluded"}
+    fleet.put_refusal(SOUP, MAX)
+    assert planned(fleet).reasons == {SOUP: "all_excluded"}
 
 
 def test_a_driver_without_a_known_place_is_left_out() -> None:

@@ -112,6 +112,27 @@ def test_orders_of_one_store_share_a_visit() -> None:
     assert figures(day, replay).orders_a_run == 3
 
 
+def test_an_offer_that_the_rules_refuse_is_not_planned_again() -> None:
+    """The plan turns to the store of o2 before it delivers o0. The rules expect o0 first, and a late pickup."""
+    orders = [
+        Order("o0", "r0", (0, 0), (500, 3000), 1740, 2820),
+        Order("o2", "r2", (500, 2000), (3000, 3500), 2340, 3060),
+        Order("o6", "r0", (0, 0), (500, 500), 1860, 2520),
+    ]
+    day = Day(
+        "shift ends",
+        orders,
+        [Courier("c1", (0, 500), 3900, 9000), Courier("c2", (1000, 500), 0, 3840)],
+        5.0,
+        240,
+        240,
+        2400,
+    )
+    replay = played(day)
+    assert {order: one.courier for order, one in replay.carried.items()} == {"o0": "c2", "o2": "c1", "o6": "c2"}
+    assert impossible(day, replay, Options()) == []
+
+
 def test_progress_is_told_once_an_hour_and_until_ends_the_day(day: Day) -> None:
     told: list[tuple[float, int, int]] = []
     replay = Replay(day, DEFAULT_POLICY, Options(until=2.5 * 3600))

@@ -3,6 +3,7 @@
 Only committed rows and positions change it. It keeps the rows that it is given.
 """
 
+from collections.abc import Set
 from datetime import datetime
 from math import exp
 from typing import Final
@@ -31,12 +32,14 @@ class Fleet:
         self._group: dict[str, dict[str, Delivery]] = {}
         self._driver_ids: dict[str, set[str]] = {}
         self._pace: dict[Spot, tuple[float, float]] = {}
+        self._refused: dict[str, set[str]] = {}
 
     def put_delivery(self, delivery: Delivery) -> None:
         """A delivery as it is after a commit."""
         self._group.pop(delivery.id, {}).pop(delivery.id, None)
         if delivery.status in OVER:
             self.deliveries.pop(delivery.id, None)
+            self._refused.pop(delivery.id, None)
             return
         if delivery.id not in self.deliveries:
             self._count((delivery.pickup.lat, delivery.pickup.lon), delivery.created_at.timestamp())
@@ -77,6 +80,14 @@ class Fleet:
     def put_place(self, driver_id: str, where: Where) -> None:
         """Where a driver is now."""
         self.places[driver_id] = where
+
+    def put_refusal(self, delivery_id: str, driver_id: str) -> None:
+        """The rules refused to offer this delivery to this driver, for a reason that stays: nobody plans it again."""
+        self._refused.setdefault(delivery_id, set()).add(driver_id)
+
+    def refused(self, delivery_id: str) -> Set[str]:
+        """The drivers to whom the rules refused to offer this delivery."""
+        return self._refused.get(delivery_id, frozenset())
 
     def drivers_of(self, zone: str | None) -> list[Driver]:
         """The drivers of a zone, or of all (None), by id."""

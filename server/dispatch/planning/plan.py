@@ -297,12 +297,16 @@ class _Planning:
             if served not in rows:
                 rows[served] = np.isin(zones, served)
             possible[row] = rows[served] & (nearness[row] >= cos(self._radius_km(delivery) / EARTH_RADIUS_KM))
-            for driver_id in _earlier(delivery):
-                if driver_id in index_of and exclusion(delivery, driver_id, self.now, self.policy) is not None:
+            for driver_id in index_of.keys() & (_earlier(delivery) | self.fleet.refused(job.id)):
+                if self._is_excluded(delivery, driver_id):
                     possible[row, index_of[driver_id]] = False
             if delivery.requirements:
                 possible[row] &= [has_all(driver.tags, delivery.requirements) for driver in drivers]
         return possible
+
+    def _is_excluded(self, delivery: Delivery, driver_id: str) -> bool:
+        refused = driver_id in self.fleet.refused(delivery.id)
+        return refused or exclusion(delivery, driver_id, self.now, self.policy) is not None
 
     def _prices(self, runs: list[DriverRun]) -> Floats:
         """What it costs later to use each driver now, in seconds of delay.
@@ -397,7 +401,7 @@ class _Planning:
         drivers = [driver for driver in drivers if has_all(driver.tags, delivery.requirements)]
         if not drivers:
             return REQUIREMENTS_NOT_MET
-        drivers = [d for d in drivers if exclusion(delivery, d.id, self.now, self.policy) is None]
+        drivers = [driver for driver in drivers if not self._is_excluded(delivery, driver.id)]
         if not drivers:
             return ALL_EXCLUDED
         return ALL_BUSY if any(driver.shift_ends_at is None for driver in drivers) else SHIFTS_END
