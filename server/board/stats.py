@@ -5,7 +5,7 @@ from typing import Final
 
 from server.board.render import Stats
 from server.store.connections import Pool
-from server.store.reads.operations import read_delivery_numbers, read_offer_numbers
+from server.store.reads.window_numbers import read_delivery_numbers, read_offer_numbers
 
 WINDOW_MINUTES: Final = 60
 ACCEPTANCE_TARGET: Final = 0.8

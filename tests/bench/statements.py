@@ -13,7 +13,7 @@ from server.store.jobs import insight_days, retention
 from server.store.migrate import _FROM_ELSEWHERE
 from server.store.queues import ops_notices, stream_notices, webhook_log, webhook_queue
 from server.store.reads import (
-    alerts_and_tickets,
+    alerts,
     at_risk,
     board,
     board_driver,
@@ -26,10 +26,12 @@ from server.store.reads import (
     index,
     insights,
     notices,
-    operations,
     snapshot,
     streams,
+    tickets,
+    unassigned,
     waiting,
+    window_numbers,
     zone_numbers,
 )
 from server.write import load
@@ -75,8 +77,12 @@ def reading(s: Sample) -> Iterator[Statement]:
         since = s.now - timedelta(hours=hours)
         for zone in (None, "north"):
             where = f"{name}, {zone or 'all zones'}"
-            yield f"stats: offers, {where}", operations.OFFER_NUMBERS, (since, zone, since - operations.LONGEST_OFFER)
-            yield f"stats: deliveries, {where}", operations.DELIVERY_NUMBERS, (since, zone)
+            yield (
+                f"stats: offers, {where}",
+                window_numbers.OFFER_NUMBERS,
+                (since, zone, since - window_numbers.LONGEST_OFFER),
+            )
+            yield f"stats: deliveries, {where}", window_numbers.DELIVERY_NUMBERS, (since, zone)
     day = s.now - timedelta(days=1)
     yield "insights: counted, 24 h", insights.COUNTED, (day, s.now, None, "UTC")
     midnight = s.now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -89,14 +95,14 @@ def reading(s: Sample) -> Iterator[Statement]:
     month = first_id_at(week - driver_numbers.ORDERED_EARLIER)
     yield "driver's numbers: delivered", driver_numbers.DELIVERED, (s.drivers[0], week, month)
     yield "driver's numbers: availability", driver_numbers.CHANGES, (s.drivers[0], week)
-    yield "unassigned: waiting", operations.WAITING_PAGE, (None, None, 50)
-    yield "unassigned: waiting, a zone", operations.WAITING_PAGE, ("north", None, 50)
+    yield "unassigned: waiting", unassigned.WAITING_PAGE, (None, None, 50)
+    yield "unassigned: waiting, a zone", unassigned.WAITING_PAGE, ("north", None, 50)
     yield "at risk", at_risk.AT_RISK, (list(WORST_FIRST), None, None, None, None, 51)
-    yield "unassigned: all", operations.ALL_PAGE, (None, None, 50)
-    yield "unassigned: all, a zone", operations.ALL_PAGE, ("north", None, 50)
-    yield "tickets", operations.TICKETS, (None, None, 50)
-    yield "tickets, a zone", operations.TICKETS, ("north", None, 50)
-    yield "alerts", operations.ALERTS, (None, None, 50)
+    yield "unassigned: all", unassigned.ALL_PAGE, (None, None, 50)
+    yield "unassigned: all, a zone", unassigned.ALL_PAGE, ("north", None, 50)
+    yield "tickets", tickets.TICKETS, (None, None, 50)
+    yield "tickets, a zone", tickets.TICKETS, ("north", None, 50)
+    yield "alerts", alerts.ALERTS, (None, None, 50)
     yield "delivery", deliveries.ONE, (s.deliveries[0],)
     yield "delivery: timeline", deliveries.TIMELINE, (s.deliveries[0], 0, 2_000)
     hour = s.now - timedelta(hours=1)
@@ -133,9 +139,9 @@ def reading(s: Sample) -> Iterator[Statement]:
     yield "board: moved", board.MOVED, (s.now - timedelta(seconds=25),)
     yield "board: news", board.NEWS, (f"{s.xid}:{s.xid}:", board.NEWS_LIMIT + 1)
     yield "board: alerts", board.ALERTS, ()
-    yield "watch: zones", zone_numbers.NUMBERS, (60, operations.LONGEST_OFFER.total_seconds())
+    yield "watch: zones", zone_numbers.NUMBERS, (60, window_numbers.LONGEST_OFFER.total_seconds())
     yield "watch: standing", zone_numbers.OPEN_ALERTS, ()
-    behind = ("north", 50, s.now, 60, operations.LONGEST_OFFER.total_seconds())
+    behind = ("north", 50, s.now, 60, window_numbers.LONGEST_OFFER.total_seconds())
     yield "watch: waiting in a zone", zone_numbers.WAITING_NOW, behind[:2]
     yield "watch: rejected deliveries", zone_numbers.REJECTED_DELIVERIES, behind
     yield "watch: rejecting drivers", zone_numbers.REJECTING_DRIVERS, behind
@@ -178,11 +184,11 @@ def _screens(s: Sample, day: datetime) -> Iterator[Statement]:
             yield f"record: {source}, {which}", sql, tuple(values)
         sql, values = notices.counts_of(source, asked["24 h"])
         yield f"record: {source}, counted", sql, tuple(values)
-    yield "alerts: open", alerts_and_tickets.OPEN_ALERTS, ()
-    yield "alerts: over", alerts_and_tickets.PAST_ALERTS, (None, 30)
+    yield "alerts: open", alerts.OPEN_ALERTS, ()
+    yield "alerts: over", alerts.PAST_ALERTS, (None, 30)
     yield "alerts: waited then", zone_numbers.WAITING_THEN, ("north", 50, s.now)
     yield "alerts: did not take them", zone_numbers.NOT_TAKING, (s.deliveries, 50, s.now)
-    yield "tickets: seen", alerts_and_tickets.TICKETS, (None, None, 100)
+    yield "tickets: seen", tickets.WITH_ORDERS, (None, None, 100)
     yield "webhooks: status", webhook_log.WEBHOOK_STATUS, (None,)
 
 

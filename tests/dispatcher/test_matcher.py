@@ -12,7 +12,7 @@ from server.dispatch.model import Nearest
 from server.dispatch.policy import EscalationLevel
 from server.dispatcher.failures import RECORDED
 from server.dispatcher.matcher import ROUNDS
-from server.store.reads.operations import read_waiting
+from server.store.reads.unassigned import read_waiting
 from tests.dispatcher.conftest import ADA, KM, PICKUP, SHOP, Dispatch, StartDispatch, by
 from tests.waiting import until
 

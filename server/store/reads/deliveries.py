@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 from server.dispatch.model import ERASED, Actor, Delivery, Unassigned
 from server.store.connections import Pool, Record
 from server.store.query import fetch, fetch_one
-from server.store.reads.operations import NEAREST, nearest_of
+from server.store.reads.unassigned import NEAREST, nearest_of
 from server.store.rows import (
     ASSIGNMENT_COLUMNS,
     ASSIGNMENT_WIDTH,

@@ -11,7 +11,7 @@ from server.dispatch.model import Alert, DeliveryStatus
 from server.dispatch.policy import AlertPolicy
 from server.store.connections import Pool
 from server.store.query import fetch
-from server.store.reads.operations import LONGEST_OFFER
+from server.store.reads.window_numbers import LONGEST_OFFER
 
 # An offer that ended in the window was made at most the longest offer before it: a range of the table's end.
 NUMBERS: Final = """

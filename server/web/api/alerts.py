@@ -9,7 +9,7 @@ from server.dispatch import refusals as r
 from server.dispatch.events import AlertAcknowledged
 from server.dispatch.refusals import Refusal
 from server.store.query import DatabaseAway
-from server.store.reads.operations import read_alert
+from server.store.reads.alerts import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a

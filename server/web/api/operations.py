@@ -12,8 +12,11 @@ from server.dispatch.model import Alert, Ticket
 from server.dispatch.planning.forecast import MINUTES, ZoneForecast
 from server.dispatch.policy import Policy
 from server.node import Node
-from server.store.reads import operations as reads
+from server.store.reads.alerts import read_alerts
 from server.store.reads.at_risk import AtRiskRow, read_at_risk
+from server.store.reads.tickets import read_tickets
+from server.store.reads.unassigned import UnassignedRow, read_all_unassigned, read_waiting
+from server.store.reads.window_numbers import read_delivery_numbers, read_offer_numbers
 from server.store.reads.zone_numbers import read_numbers_now
 from server.web.access.guards import VIEWERS
 from server.web.api import answers as a
@@ -44,7 +47,7 @@ FORECAST: Final = Query(s.ForecastQuery)
 async def list_unassigned(request: Call) -> ASGIResponse:
     query = UNASSIGNED.of(request)
     node = node_of(request)
-    read = reads.read_all_unassigned if query.all else reads.read_waiting
+    read = read_all_unassigned if query.all else read_waiting
     found = await read(
         node.database.pool, await zone_of_query(node, query.zone), BY_ID.only(query.cursor), query.limit + 1
     )
@@ -54,7 +57,7 @@ async def list_unassigned(request: Call) -> ASGIResponse:
     )
 
 
-def unassigned_view(row: reads.UnassignedRow, policy: Policy) -> a.UnassignedView:
+def unassigned_view(row: UnassignedRow, policy: Policy) -> a.UnassignedView:
     """The view of a waiting delivery; the current policy gives the time of its next escalation."""
     next_at = next_level_at(row.escalation_level, row.unassigned_since, policy)
     return a.view(a.UnassignedView, row, next_escalation_at=instant_or_none(next_at))
@@ -137,7 +140,7 @@ async def list_tickets(request: Call) -> ASGIResponse:
     query = ZONE_PAGE.of(request)
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
-    found = await reads.read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
+    found = await read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
     return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), ticket_view))
 
 
@@ -159,7 +162,7 @@ async def list_alerts(request: Call) -> ASGIResponse:
     query = ZONE_PAGE.of(request)
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
-    found = await reads.read_alerts(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
+    found = await read_alerts(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
     numbers = await alert_numbers(node, found)
     return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
 
@@ -193,8 +196,8 @@ async def get_stats(request: Call) -> ASGIResponse:
 async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsView:
     """The metrics of the last `minutes`. Auto-accepts are never counted as accepts."""
     since = node.clock.now() - timedelta(minutes=window_minutes)
-    offers = await reads.read_offer_numbers(node.database.pool, since, zone)
-    deliveries = await reads.read_delivery_numbers(node.database.pool, since, zone)
+    offers = await read_offer_numbers(node.database.pool, since, zone)
+    deliveries = await read_delivery_numbers(node.database.pool, since, zone)
     answered = offers.accepted + offers.auto_accepted + offers.rejected + offers.expired
     return a.StatsView(
         window_minutes=window_minutes,

@@ -12,7 +12,7 @@ from server.contract.views import DriverView, assignment_view, delivery_view, dr
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.ids import new_id
-from server.store.reads.operations import wait_of
+from server.store.reads.unassigned import wait_of
 from server.web.access.guards import OPS
 from server.web.api import answers as a
 from server.web.api import schemas as s

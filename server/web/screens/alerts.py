@@ -12,13 +12,13 @@ from server.dispatch.alerts import RESOLVES_BELOW
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.store.reads import notices as record
-from server.store.reads.alerts_and_tickets import (
+from server.store.reads.alerts import (
     AlertWithText,
+    read_alert,
     read_alert_with_text,
     read_open_alerts,
     read_past_alerts,
 )
-from server.store.reads.operations import read_alert
 from server.store.reads.zone_numbers import DeliveryBehind, DriverBehind, read_behind, read_numbers_now
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS

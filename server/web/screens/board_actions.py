@@ -24,8 +24,8 @@ from server.dispatch.refusals import Refusal
 from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.store.query import database_errors
+from server.store.reads.alerts import read_alert
 from server.store.reads.drivers import read_driver
-from server.store.reads.operations import read_alert
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.api.endpoint import id_in_path

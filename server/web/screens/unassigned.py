@@ -10,8 +10,8 @@ from server.dispatch import commands as c
 from server.dispatch.escalation import next_level_at
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.store.reads.alerts_and_tickets import read_tickets_with_orders
-from server.store.reads.operations import read_all_unassigned, read_waiting
+from server.store.reads.tickets import read_tickets_with_orders
+from server.store.reads.unassigned import read_all_unassigned, read_waiting
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
