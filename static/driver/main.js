@@ -591,6 +591,10 @@ const locate = async () => {
     place.put(lat, lon);
     return;
   }
+  if (!isSecureContext) {
+    place.watch(); // the browser would not even ask: say why
+    return;
+  }
   try {
     const permission = await navigator.permissions.query({ name: "geolocation" });
     if (permission.state === "granted") place.watch();

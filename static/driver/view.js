@@ -190,7 +190,9 @@ export class View {
       off: text("You get no offers without your position."),
       asking: text("Finding your position…"),
       refused: text("Your position is not shared. Allow it for this page in the settings of the browser."),
-      unavailable: text("This device does not give its position. You get no offers without it."),
+      unavailable: isSecureContext
+        ? text("This device does not give its position. You get no offers without it.")
+        : text("This address has no https. Without it, browsers give no position and no notifications, and you get no offers. Ask your dispatcher for the https address."),
     };
     const words = hints[place.state];
     show(byId("whereabouts"), inside && !place.known && Boolean(words));

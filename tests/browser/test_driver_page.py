@@ -234,6 +234,7 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(dans.offer.locator("#offer-addon")).to_have_text(
             re.compile(r"^On your way: \d+ min more, 4 stops in all$")
         )
+        await expect(dans.page.locator("[data-settling]")).to_have_count(0)
         await shoot(dans.page, f"driver-add-on-{theme}")
         given = {"driverId": dan.id, "reason": "agreed by phone", "mode": "assign", "replaceOffer": True}
         answer = await site.alice.post(f"/admin/deliveries/{delivery['id']}/assign", json=given)
@@ -458,6 +459,9 @@ async def test_where_the_device_does_not_tell_the_driver_can(chromium: Browser, 
         await expect(dans.page.locator("#whereabouts")).to_be_hidden()
         await site.delivery(**ORDER)
         await expect(dans.offer).to_be_visible()
+        await dans.page.add_init_script("Object.defineProperty(globalThis, 'isSecureContext', { value: false })")
+        await dans.page.reload()
+        await expect(dans.page.locator("#whereabouts")).to_contain_text("This address has no https.")
 
 
 async def test_the_page_opens_without_a_network(chromium: Browser, site: Site) -> None:
