@@ -131,7 +131,7 @@ async def test_what_is_taken_from_a_driver_is_a_notice_too(site: Site) -> None:
         (dora.id, f"{order} cancelled: closed."),
     ]
     page = (await site.vic.get(f"/board/deliveries/{delivery['id']}", headers={"Accept": "text/html"})).text
-    assert page.count("not connected pending") == 3
+    assert page.count("not connected: pending") == 3
     assert page.count("customer not notified") == 2, "of the two assignments"
 
 
