@@ -21,6 +21,7 @@ from server.web.api.deliveries import post_delivery
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem
+from server.web.http.forms import Form, read_form
 from server.web.screens.live_lists import acted, not_done
 from server.web.screens.reach import home_of, warnings_of
 from server.web.screens.shell import flash, page, see_other
@@ -134,6 +135,7 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
 @post(f"{START}/test-order", guards=[OPS], status_code=200, opt={FORM: True})
 async def place_test_order(request: Call) -> ASGIResponse:
     """An order 500 m from a driver, best from one who is available."""
+    await read_form(request, Form)
     drivers = await find_drivers(pool_of(request), None, None, None, DRIVERS_LOOKED_AT)
     near = _best(drivers)
     if near is None or near.position is None:
