@@ -25,6 +25,7 @@ from server.dispatcher.deadlines import Deadlines
 from server.dispatcher.forecasts import Forecasts
 from server.dispatcher.matcher import Matcher
 from server.dispatcher.search_on_request import SearchOnRequest
+from server.geocoder.search import Geocoder
 from server.ids import new_id
 from server.images.worker import Images
 from server.lease import Lease
@@ -139,6 +140,7 @@ class Node:
             redis_connected=lambda: self.bus.connected,
         )
         self.images = Images()
+        self.geocoder = Geocoder(self.settings.geocoder_url) if self.settings.geocoder_url else None
         self.spreadsheets = SpreadsheetReader()
         self.driver_imports = DriverImports(pool)
         self.object_store = ObjectStore(self.settings) if self.settings.proofs_s3_bucket else None
@@ -290,6 +292,8 @@ class Node:
             log.warning("shutdown_incomplete", reason=repr(error))
         await stop(*self._tasks)
         await asyncio.gather(self.sender.close(), self.ops_sender.close())
+        if self.geocoder is not None:
+            await self.geocoder.close()
         await self.bus.close()
         await self.database.close()
 

@@ -143,6 +143,10 @@ class Settings(BaseModel):
     map_tiles: str = ""
     """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""
+    geocoder_url: str = Field("", repr=False)
+    """The search of a geocoder (Nominatim, Photon or Pelias), such as https://nominatim.example/search. With it, orders
+    need no positions.
+    """
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -211,6 +215,11 @@ class Settings(BaseModel):
         if value and not all(part in value for part in ("{z}", "{x}", "{y}")):
             raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
         return _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
+
+    @field_validator("geocoder_url")
+    @classmethod
+    def _geocoder_url(cls, value: str) -> str:
+        return _of_scheme(value, "https://nominatim.example/search", "https", "http")
 
     @field_validator("trusted_proxies")
     @classmethod

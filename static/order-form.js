@@ -92,6 +92,40 @@ const knownCustomer = async () => {
   fill(Object.fromEntries(Object.entries(body).map(([name, text]) => [`dropoff.${name}`, text])));
 };
 
+const WAIT_MS = 350;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let typed;
+
+/**
+ * What the address may mean, beneath its field; the position of the one that is chosen.
+ * @param {string} end
+ */
+const lookUp = async (end) => {
+  const field = input(`${end}.address`);
+  const { value } = field;
+  if (value.trim().length < 4) return;
+  const { ok, body } = await callboard.send("GET", `/orders/places?q=${encodeURIComponent(value)}`);
+  if (!ok || !Array.isArray(body) || value !== field.value) return;
+  const options = body.map(({ address, lat, lon }) => {
+    const option = document.createElement("option");
+    option.value = address;
+    option.dataset.at = `${lat}, ${lon}`;
+    return option;
+  });
+  byId(`${end}.places`, HTMLDataListElement).replaceChildren(...options);
+};
+
+/** @param {string} end */
+const choosePlace = (end) => {
+  const { value } = input(`${end}.address`);
+  const chosen = [...byId(`${end}.places`, HTMLDataListElement).options].find((option) => option.value === value);
+  if (!chosen?.dataset.at) return false;
+  input(`${end}.at`).value = chosen.dataset.at;
+  draw();
+  fit();
+  return true;
+};
+
 const startMap = () => {
   const place = byId("pick");
   if (!window.L) return;
@@ -121,6 +155,12 @@ startMap();
 input("storeName").addEventListener("change", knownStore);
 input("dropoff.phone").addEventListener("change", knownCustomer);
 for (const end of ENDS) {
+  if (document.getElementById(`${end}.places`)) {
+    input(`${end}.address`).addEventListener("input", () => {
+      clearTimeout(typed);
+      if (!choosePlace(end)) typed = setTimeout(() => void lookUp(end), WAIT_MS);
+    });
+  }
   input(`${end}.at`).addEventListener("input", draw);
   input(`${end}.at`).addEventListener("focus", () => choose(end));
 }

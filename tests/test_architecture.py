@@ -13,7 +13,7 @@ SERVER = Path(__file__).parent.parent / "server"
 
 ROOMS = (
     "paths", "ids", "apart", "images", "spreadsheets", "metrics", "worker_metrics", "tasks", "texts", "settings",
-    "object_store",
+    "object_store", "geocoder",
     "dispatch", "dispatch/planning", "contract",
     "store", "store/queues", "store/reads", "store/jobs",
     "write", "current_policy", "redis", "lease", "sockets", "dispatcher", "notify", "board", "node",

@@ -133,6 +133,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /orders/new": ACTORS,
     "POST /orders/new": ACTORS,
     "GET /orders/customer": ACTORS,
+    "GET /orders/places": ACTORS,
     "GET /orders/{}/edit": ACTORS,
     "POST /orders/{}/edit": ACTORS,
     "POST /orders/{}/dispatch": ACTORS,

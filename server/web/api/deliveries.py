@@ -31,6 +31,7 @@ from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, 
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, Handler, Query, answer, endpoint, given, id_in_path
+from server.web.api.geocoding import LocatedBody
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
@@ -40,9 +41,9 @@ from server.web.http.paging import BY_ID, BY_NUMBER
 TAG: Final = "Deliveries"
 
 
-NEW_DELIVERY: Final = Body(s.NewDelivery)
+NEW_DELIVERY: Final = LocatedBody(s.NewDelivery)
 CANCELLATION: Final = Body(s.Cancellation)
-CHANGE: Final = Body(s.ChangedDelivery)
+CHANGE: Final = LocatedBody(s.ChangedDelivery)
 DELAY: Final = Body(s.Delay)
 RETRY: Final = Body(s.Retry)
 NOTHING: Final = Body(s.EmptyBody, optional=True)

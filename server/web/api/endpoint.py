@@ -94,7 +94,10 @@ class Body(Generic[T_co]):
 
     async def of(self, request: Call) -> T_co:
         """The request's body. Raises 400, 413, 415 or 422."""
-        raw = await read_body(request)
+        return self.decoded(await read_body(request))
+
+    def decoded(self, raw: bytes) -> T_co:
+        """These bytes as a body. Raises 400 or 422."""
         if not raw and self.optional:
             raw = b"{}"
         try:

@@ -21,6 +21,7 @@ from server.dispatch.names import name_key
 from server.dispatch.preview import preview
 from server.dispatch.refusals import Refusal
 from server.dispatch.world import World
+from server.geocoder.search import FoundPlace
 from server.node import Node
 from server.settings import time_zone_of
 from server.spreadsheets.cells import Sheet, SheetRow, Unreadable
@@ -33,6 +34,7 @@ from server.web.api import schemas as s
 from server.web.api.deliveries import creation
 from server.web.api.drivers import registration
 from server.web.api.endpoint import Query, Upload, answer, endpoint
+from server.web.api.geocoding import located
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, columns_in, value_of
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
@@ -53,6 +55,9 @@ FILE: Final = Upload(TYPES, LIMIT_BYTES)
 QUERY: Final = Query(s.ImportQuery)
 ACCEPTED: Final = frozenset({*TYPES, "application/vnd.ms-excel", "application/octet-stream", "text/plain"})
 """Content types of uploads. Windows calls a CSV file that of old Excel files; the content decides."""
+PLACES: Final = frozenset({"pickup", "dropoff"})
+ADDRESSES_AT_ONCE: Final = 8
+"""Addresses that the geocoder is asked for at once."""
 AT_ONCE: Final = 50
 """Rows that are written at once, so that accepts do not wait for thousands of rows."""
 
@@ -108,7 +113,7 @@ async def imported_deliveries(request: Call) -> Imported:
     query = QUERY.of(request)
     sheet = await _sheet(request)
     asked = await _asked(
-        request, sheet, query, s.NewDelivery, lambda new: creation(new, request.user.actor), ("pickup", "dropoff")
+        request, sheet, query, s.NewDelivery, lambda new: creation(new, request.user.actor), sorted(PLACES)
     )
     if query.dry_run:
         return Imported(sheet, _view(await _tried_deliveries(node_of(request), asked)))
@@ -181,11 +186,19 @@ async def _asked(
     names = _names(sheet.header, known)
     zone = time_zone_of(node_of(request).settings.time_zone)
     dates: DateOrder | None = None if query.dates is UNSET else query.dates
-    asked = []
+    read: list[tuple[int, dict[str, object], list[a.ImportMistake]]] = []
     for turn, row in enumerate(sheet.rows):
         if turn % 50 == 49:
             await asyncio.sleep(0)
         given, mistakes = _given(row, names, known, dates, zone)
+        read.append((row.line, given, mistakes))
+    if places and node_of(request).geocoder is not None:
+        limit = asyncio.Semaphore(ADDRESSES_AT_ONCE)
+        await asyncio.gather(*(_locate(request, limit, given, mistakes) for _, given, mistakes in read))
+    asked = []
+    for turn, (line, given, mistakes) in enumerate(read):
+        if turn % 50 == 49:
+            await asyncio.sleep(0)
         for place in places:
             given.setdefault(place, {})
         wrong = {mistake.column for mistake in mistakes}
@@ -198,8 +211,29 @@ async def _asked(
             mistakes += [one for one in _mistakes(mistakes_in(kind, given, error)) if one.column not in wrong]
         except Problem as problem:
             mistakes += _mistakes(problem.more.get("errors", []))
-        asked.append(Asked(row.line, command, mistakes))
+        asked.append(Asked(line, command, mistakes))
     return asked
+
+
+async def _locate(
+    request: Call, limit: asyncio.Semaphore, given: dict[str, object], mistakes: list[a.ImportMistake]
+) -> None:
+    """Adds the positions of the addresses of a row, or what is wrong with them. Raises 503."""
+    async with limit:
+        for place in PLACES:
+            others = PLACES - {place}
+            try:
+                given.update(
+                    await located(request, {name: value for name, value in given.items() if name not in others})
+                )
+            except Problem as problem:
+                if problem.kind.status != 422:
+                    raise
+                found: list[FoundPlace] = problem.more.get("candidates", [])
+                among = ": " + " · ".join(one.address for one in found) if found else ""
+                errors: list[FieldError] = problem.more["errors"]
+                mistakes += [a.ImportMistake(error.field, error.message + among) for error in errors]
+                given[place] = {**_inside(given, place), "lat": 0.0, "lon": 0.0}
 
 
 def _given(

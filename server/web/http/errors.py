@@ -57,6 +57,8 @@ INTERNAL: Final = Kind(500, r.INTERNAL_ERROR.code, "Internal error")
 TRY_AGAIN: Final = Kind(503, r.TRY_AGAIN.code, "Try again")
 NOT_YET_SUPPORTED: Final = Kind(503, r.NOT_YET_SUPPORTED.code, "Callboard is being updated")
 PAY_REQUIRED: Final = Kind(422, r.PAY_REQUIRED.code, "The driver's pay is missing")
+ADDRESS_NOT_FOUND: Final = Kind(422, "address_not_found", "The address was not found")
+ADDRESS_AMBIGUOUS: Final = Kind(422, "address_ambiguous", "The address is in several places")
 
 REQUEST_TIMEOUT: Final = Kind(408, "request_timeout", "The request took too long to arrive")
 UPGRADE_REQUIRED: Final = Kind(426, "upgrade_required", "Upgrade required")
@@ -123,6 +125,8 @@ OTHERS: Final = {
         TRY_AGAIN,
         NOT_YET_SUPPORTED,
         PAY_REQUIRED,
+        ADDRESS_NOT_FOUND,
+        ADDRESS_AMBIGUOUS,
     )
 }
 _BY_STATUS: Final = {kind.status: kind for kind in reversed(OTHERS.values())} | {400: BAD_REQUEST}

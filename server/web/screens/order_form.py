@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from server.dispatch.model import Delivery, Place, ProofKind
 from server.dispatch.money import EXPONENTS
+from server.geocoder.search import FoundPlace
 from server.ids import canonical, new_id
 from server.settings import time_zone_of
 from server.store.jobs.erasing import phone_digits
@@ -28,6 +29,7 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.deliveries import patch_delivery, post_delivery
 from server.web.api.endpoint import answer, id_in_path
+from server.web.api.geocoding import LONGEST_ADDRESS, located, places_of
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
@@ -74,6 +76,8 @@ UNITS: Final = {"prepSeconds": 60}
 """The form has minutes."""
 STORES_REMEMBERED: Final = 200
 FEWEST_DIGITS: Final = 5
+FEWEST_LETTERS: Final = 4
+"""Of an address that is searched while a person types it."""
 END_DIGITS: Final = 7
 """The end of a phone is the same in all its forms, such as +49 151 and +49 (0)151."""
 ATTEMPTS: Final = 3
@@ -115,7 +119,7 @@ async def create(request: Call) -> ASGIResponse:
     form = await read_form(request, Form)
     filled = _sent(form)
     try:
-        new = to_struct(s.NewDelivery, _given(request, filled))
+        new = to_struct(s.NewDelivery, await located(request, _given(request, filled)))
         done = await post_delivery(request, new)
     except Problem as problem:
         return await _refused(request, problem, filled)
@@ -148,9 +152,8 @@ async def change(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
             if seen != now:
                 raise FormInvalid(said("Somebody changed this order meanwhile. Open the form again."))
             try:
-                await patch_delivery(
-                    request, known, to_struct(s.ChangedDelivery, {"version": delivery.version, **changes})
-                )
+                given = await located(request, {"version": delivery.version, **changes})
+                await patch_delivery(request, known, to_struct(s.ChangedDelivery, given))
                 break
             except Problem as problem:
                 if problem.kind.code != "version_changed" or attempt == ATTEMPTS - 1:
@@ -173,6 +176,13 @@ async def customer(request: Call) -> ASGIResponse:
             if place.phone is not None and phone_digits(place.phone) == digits:
                 return answer(Known(place.name, place.address, place.notes, _at(place)))
     raise not_found()
+
+
+@get("/orders/places", guards=[OPS])
+async def places(request: Call) -> ASGIResponse:
+    """What an address may mean, while a person types it: `?q=`. Empty without a geocoder."""
+    text = request.query_params.get("q", "").replace("\x00", "").strip()[:LONGEST_ADDRESS]
+    return answer(await places_of(request, text) if len(text) >= FEWEST_LETTERS else [])
 
 
 def _now(request: Call) -> datetime:
@@ -260,7 +270,7 @@ def _given(request: Call, filled: Filled) -> dict[str, object]:
     texts = ("sellerOrderId", "storeName", "zone", "notes")
     given: dict[str, object] = {name: filled[name] for name in texts if filled[name]}
     for place in ("pickup", "dropoff"):
-        given[place] = _place(place, filled)
+        given[place] = _place(request, place, filled)
     for name in ("dispatchAt", "promisedAt"):
         if filled[name]:
             given[name] = _instant(request, name, filled[name])
@@ -292,18 +302,26 @@ def _parts(filled: Filled, changes: Mapping[str, object]) -> Filled:
     return {name: text for name, text in filled.items() if name.partition(".")[0] in changes}
 
 
-def _place(which: str, filled: Filled) -> dict[str, object]:
+def _place(request: Call, which: str, filled: Filled) -> dict[str, object]:
+    """A place; without a position if a geocoder can find it. Raises FormInvalid."""
     name = f"{which}.at"
+    position: dict[str, object] = {}
+    if filled[name] or not filled[f"{which}.address"] or node_of(request).geocoder is None:
+        position = _position(name, filled)
+    texts = {part: filled[f"{which}.{part}"] for part in PARTS if filled.get(f"{which}.{part}")}
+    return {**position, **texts}
+
+
+PARTS: Final = ("address", "name", "phone", "notes")
+
+
+def _position(name: str, filled: Filled) -> dict[str, object]:
     parts = filled[name].replace(";", ",").split(",")
     try:
         lat, lon = (float(part) for part in parts)
     except ValueError:
         raise _wrong(name, said("Click on the map, or write latitude and longitude like 59.437, 24.754.")) from None
-    place: dict[str, object] = {"lat": lat, "lon": lon}
-    for part in ("address", "name", "phone", "notes"):
-        if filled.get(f"{which}.{part}"):
-            place[part] = filled[f"{which}.{part}"]
-    return place
+    return {"lat": lat, "lon": lon}
 
 
 def _instant(request: Call, name: str, text: str) -> str:
@@ -346,6 +364,9 @@ async def _refused(
     if problem.kind.status not in (409, 422):
         raise problem
     text = problem_text(problem, TEXTS, CODES, UNITS)
+    found: list[FoundPlace] = problem.more.get("candidates", [])
+    if found:
+        text += ": " + " · ".join(one.address for one in found)
     return await _form(request, filled, problem.kind.status, problem=text, delivery=delivery, was=was)
 
 
@@ -378,4 +399,5 @@ async def _form(
         zones=[zone.key for zone in node.zones.current],
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
+        geocodes=node.geocoder is not None,
     )

@@ -1,0 +1,1 @@
+"""Addresses to positions, by a geocoder that the settings name: Nominatim, Photon or Pelias."""

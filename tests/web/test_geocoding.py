@@ -1,0 +1,157 @@
+"""Orders by their addresses: a geocoder finds the positions."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.conftest import StartNode
+from tests.web.conftest import DROPOFF, Check, Site
+from tests.web.html_tree import parse
+from tests.web.people import logged_in
+from tests.web.test_imports import imported, mistakes, outcome
+from tests.web.test_order_form import NEW, fields_of, sent
+
+PLACES = {"Torstr. 1": [(52.52, 13.4), (52.5201, 13.4001)], "Main St": [(52.5, 13.4), (40.7, -74.0)], "Nowhere": []}
+FORMS = ("/search", "/api", "/v1/search")
+"""The paths of Nominatim, Photon and Pelias."""
+
+
+class OtherServer:
+    """An answering geocoder on a real socket. Without `places` it answers with `answer`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer: bytes | None = None
+        self.server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        assert self.server is not None
+        return f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                while await reader.readline() not in (b"\r\n", b""):
+                    pass
+                body = self.answer if self.answer is not None else self.found(line.split()[1].decode())
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        writer.close()
+
+    def found(self, target: str) -> bytes:
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        address = query["text" if path == "/v1/search" else "q"][0]
+        self.asked.append(address)
+        places = PLACES[address]
+        if path == "/search":
+            assert query["format"] == ["jsonv2"]
+            rows: Any = [{"display_name": f"{address}, Town", "lat": str(lat), "lon": str(lon)} for lat, lon in places]
+        else:
+            told = {"label": f"{address}, Town"} if path == "/v1/search" else {"name": address, "city": "Town"}
+            rows = {"features": [{"geometry": {"coordinates": [lon, lat]}, "properties": told} for lat, lon in places]}
+        return json.dumps(rows).encode()
+
+
+@pytest.fixture
+async def geocoder() -> AsyncIterator[OtherServer]:
+    other = OtherServer()
+    other.server = await asyncio.start_server(other.serve, "127.0.0.1", 0)
+    yield other
+    other.server.close()
+
+
+def order(address: str, number: str = "1") -> dict[str, Any]:
+    return {"sellerOrderId": number, "storeName": "Roma", "pickup": {"address": address}, "dropoff": DROPOFF}
+
+
+@pytest.mark.parametrize("path", FORMS)
+async def test_an_address_is_enough(node: StartNode, geocoder: OtherServer, path: str, problem: Check) -> None:
+    site = Site(await node(geocoder_url=geocoder.url + path))
+    try:
+        made = await site.shop.post("/deliveries", json=order("Torstr. 1"))
+        assert made.status_code == 201, made.text
+        assert made.json()["pickup"] | {"lat": 52.52, "lon": 13.4} == made.json()["pickup"]
+        assert made.json()["pickup"]["address"] == "Torstr. 1"
+        unknown = problem(await site.shop.post("/deliveries", json=order("Nowhere", "2")), 422, "address_not_found")
+        assert unknown["errors"][0]["field"] == "pickup.address"
+        several = problem(await site.shop.post("/deliveries", json=order("Main St", "2")), 422, "address_ambiguous")
+        assert [(one["lat"], one["lon"]) for one in several["candidates"]] == PLACES["Main St"]
+        assert several["candidates"][0]["address"] == "Main St, Town"
+    finally:
+        await site.close()
+
+
+async def test_an_order_sent_again_keeps_its_position(node: StartNode, geocoder: OtherServer, problem: Check) -> None:
+    site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
+    try:
+        first = await site.shop.post("/deliveries", json=order("Torstr. 1"))
+        geocoder.answer = b'[{"display_name": "elsewhere", "lat": "1", "lon": "2"}]'
+        again = await site.shop.post("/deliveries", json=order(" Torstr. 1 "))
+        assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+        version = first.json()["version"]
+        path = f"/deliveries/{first.json()['id']}"
+        patched = await site.shop.patch(path, json={"version": version, "dropoff": {"address": "Elsewhere"}})
+        assert patched.status_code == 200, patched.text
+        assert patched.json()["dropoff"]["lat"] == 1
+        for answer in (b"no JSON", b'{"features": [{}]}', b'[{"display_name": "x", "lat": "95", "lon": "2"}]', b"7"):
+            geocoder.answer = answer
+            problem(await site.shop.post("/deliveries", json=order("Not asked before", "2")), 503, "try_again")
+        wrong: list[Any] = [{}, {"address": " "}, {"address": "x", "lat": 1}, 1]
+        for pickup in wrong:
+            problem(await site.shop.post("/deliveries", json=order("x", "3") | {"pickup": pickup}), 422, "invalid")
+        json_type = {"Content-Type": "application/json"}
+        problem(await site.shop.post("/deliveries", content=b"{", headers=json_type), 400, "malformed")
+    finally:
+        await site.close()
+
+
+async def test_without_a_geocoder_positions_are_required(site: Site, problem: Check) -> None:
+    body = problem(await site.shop.post("/deliveries", json=order("Torstr. 1")), 422, "invalid")
+    assert {error["field"] for error in body["errors"]} == {"pickup.lat", "pickup.lon"}
+
+
+async def test_the_form_of_an_order_finds_addresses(node: StartNode, geocoder: OtherServer) -> None:
+    site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
+    try:
+        olga = await logged_in(site, "Olga", "ops")
+        suggested = (await olga.client.get("/orders/places", params={"q": "Main St"})).json()
+        assert [one["lat"] for one in suggested] == [52.5, 40.7]
+        assert (await olga.client.get("/orders/places", params={"q": "Mai"})).json() == []
+        form = await fields_of(olga, "/orders/new")
+        entered = form | NEW | {"pickup.at": "", "pickup.address": "Torstr. 1"}
+        made = await sent(olga, "/orders/new", **entered)
+        assert (await site.alice.get(f"/deliveries/{made}")).json()["pickup"]["lat"] == 52.52
+        refused = await olga.send("/orders/new", **entered | {"sellerOrderId": "2", "pickup.address": "Main St"})
+        text = parse(refused.text).one("p", role="alert").text
+        assert text == "Address of the store: is in several places: Main St, Town · Main St, Town"
+    finally:
+        await site.close()
+
+
+async def test_imported_orders_need_only_addresses(node: StartNode, geocoder: OtherServer) -> None:
+    site = Site(await node(geocoder_url=f"{geocoder.url}/search"))
+    rows = (
+        "sellerOrderId,storeName,pickup.address,dropoff.address,dropoff.lat,dropoff.lon\n"
+        "1,Roma,Torstr. 1,Home,52.53,13.41\n2,Roma,Torstr. 1,Main St,,\n3,Roma,Torstr. 1,Nowhere,,\n"
+        "4,Roma,,,52.5,13.4\n"
+    )
+    try:
+        for query in ({"dryRun": 1}, {}):
+            result = await imported(site, "deliveries", rows, **query)
+            assert outcome(result) == (1, 0, 3)
+            assert mistakes(result) == {
+                3: {"dropoff.address": "is in several places: Main St, Town · Main St, Town"},
+                4: {"dropoff.address": "was not found"},
+                5: {"pickup.lat": "is required", "pickup.lon": "is required"},
+            }
+        assert sorted(geocoder.asked) == ["Main St", "Nowhere", "Torstr. 1"], "each address once"
+        [order] = (await site.alice.get("/deliveries")).json()["items"]
+        assert (order["pickup"]["lat"], order["dropoff"]["lat"]) == (52.52, 52.53)
+    finally:
+        await site.close()
