@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 import httpx2
 import pytest
 
+from server.store.imports import LOCK, UNLOCK
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, value_of
 from tests import spreadsheets as sheets
 from tests.conftest import StartNode
+from tests.waiting import until
 from tests.web.conftest import Check, Site
 from tests.web.html_tree import parse
 from tests.web.people import logged_in
@@ -181,6 +183,21 @@ async def test_a_driver_without_a_reference_is_known_by_phone_or_name(site: Site
     other = await imported(site, "drivers", "name,externalRef\nDan,D-9\nDan,D-9\nDaniel,D-9\n")
     assert outcome(other) == (1, 1, 1)
     assert len((await site.alice.get("/drivers")).json()["items"]) == 3
+
+
+async def test_imports_of_drivers_wait_for_each_other(site: Site) -> None:
+    pool = site.node.app.state.node.database.pool
+    waiting = (
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+    )
+    async with pool.acquire() as connection:
+        await connection.execute(LOCK)
+        running = asyncio.create_task(imported(site, "drivers", "name\nDan\n"))
+        await until(lambda: pool.fetchval(waiting))
+        assert (await site.alice.get("/drivers")).json()["items"] == []
+        await connection.execute(UNLOCK)
+    assert outcome(await running) == (1, 0, 0)
 
 
 async def test_the_same_file_at_once_registers_nobody_twice(site: Site) -> None:
