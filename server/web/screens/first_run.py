@@ -85,7 +85,9 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
         SetupStep(
             bool(settings.public_url) and not warnings,
             said("Public address"),
-            said("Invitations and links lead to {address}.", address=home),
+            said("Invitations and links lead to {address}.", address=settings.public_url)
+            if settings.public_url
+            else said("Invitations and links lead to the address that your browser uses now."),
             warnings=warnings,
             setting="CALLBOARD_PUBLIC_URL=https://board.example.com",
         ),

@@ -29,13 +29,9 @@ def only_here(url: str) -> bool:
 
 
 def warnings_of(url: str) -> list[str]:
-    """What does not work with this address, one sentence each."""
-    host = urlsplit(url).hostname or url
-    found = []
+    """What does not work with this address, one sentence each. They do not name it: it may be what a caller made up."""
     if only_here(url):
-        found.append(
-            said("A phone cannot reach {host}: that is the phone itself. Set CALLBOARD_PUBLIC_URL.", host=host)
-        )
-    elif urlsplit(url).scheme != "https":
-        found.append(said("Browsers give their position and show notifications only on https addresses."))
-    return found
+        return [said("A phone cannot reach this address: it leads the phone to itself. Set CALLBOARD_PUBLIC_URL.")]
+    if urlsplit(url).scheme != "https":
+        return [said("Browsers give their position and show notifications only on https addresses.")]
+    return []
