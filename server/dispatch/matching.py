@@ -21,6 +21,9 @@ AGE_WEIGHT = 2.0
 NOT_TAKEN_LIMIT = 20
 """How many drivers that a delivery did not get are listed, nearest first."""
 
+MANY_TIMES = 20
+"""From so many times more drivers than deliveries on, it is quicker to leave out those who are far from all."""
+
 FEW = 200
 """So many are sorted faster than the smallest of them are picked first."""
 
@@ -147,18 +150,24 @@ def _best_total(rows: Indexes, nearness: Floats, ages: Floats, policy: Policy) -
     """
     count = len(rows)
     columns = np.flatnonzero((nearness > -2.0).any(axis=0))
-    if len(columns) > count:
+    if len(columns) > MANY_TIMES * count:
         nearest = np.argpartition(-nearness, count - 1, axis=1)[:, :count]
         near = np.zeros(nearness.shape[1], dtype=bool)
         near[nearest[np.take_along_axis(nearness, nearest, axis=1) > -2.0]] = True
         columns = np.flatnonzero(near)
-    nearness = nearness[:, columns]
+    if len(columns) < nearness.shape[1]:
+        nearness = nearness[:, columns]
     possible = nearness > -2.0
-    far = np.where(possible, 1.0 - nearness, 0.0).clip(min=0.0)
-    km = EARTH_RADIUS_KM * np.sqrt(2 * far) * (1 + far / 12)  # arccos to a millimetre, at a tenth of its cost
-    seconds = km * policy.detour_factor * travel_seconds(1, policy)
-    rewards = 1 + count * seconds.max() + AGE_WEIGHT * ages
-    costs = np.where(possible, seconds - rewards[:, None], 0.0)
+    # In place, since these arrays are large: arccos to a millimetre, at a tenth of its cost.
+    costs = 1.0 - nearness
+    np.maximum(costs, 0.0, out=costs)
+    longer = 1 + costs / 12
+    costs *= 2
+    np.sqrt(costs, out=costs)
+    costs *= longer
+    costs *= EARTH_RADIUS_KM * policy.detour_factor * travel_seconds(1, policy)
+    costs -= (1 + count * costs.max(where=possible, initial=0.0) + AGE_WEIGHT * ages)[:, None]
+    costs[~possible] = 0.0
     chosen = linear_sum_assignment(costs)
     return [
         (int(rows[row]), int(columns[column]))

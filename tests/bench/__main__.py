@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from tests.bench import cycle, expiry, idle, machine, matching, positions, storm, webhooks
+from tests.bench import cycle, expiry, idle, machine, matching, planner, positions, storm, webhooks
 from tests.bench.figures import Result
 from tests.bench.stand import Servers, servers
 from tests.bench.table import as_json, as_markdown
@@ -26,6 +26,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "idle": idle.run,
     "expiry": expiry.run,
     "matching": matching.run,
+    "planner": planner.run,
     "webhooks": webhooks.run,
 }
 LONGEST_SECONDS: Final = 300.0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.dispatch import matching
 from server.dispatch.matching import AGE_WEIGHT, FEW, NOT_TAKEN_LIMIT, Candidate, Matching, Waiting, match
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatch.travel import haversine_km, travel_seconds
@@ -171,14 +172,17 @@ places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73
         st.tuples(places, st.sampled_from([0, 10, 300, 1200]), st.sets(st.integers(0, 3), max_size=2)), max_size=3
     ),
     drivers=st.lists(places, max_size=4),
+    many_times=st.sampled_from([1, matching.MANY_TIMES]),
 )
-def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[float]) -> None:
+def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[float], many_times: int) -> None:
     waiting = [
         order(f"order {number}", at, age=age, **excluding("rejected_before", *excluded))
         for number, (at, age, excluded) in enumerate(orders)
     ]
     candidates = [driver(f"driver {number}", at) for number, at in enumerate(drivers)]
-    found = matched(waiting, candidates)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "MANY_TIMES", many_times)
+        found = matched(waiting, candidates)
     assert total(waiting, candidates, pairs(found)) == pytest.approx(best(waiting, candidates), abs=1e-3)
     assert len(set(pairs(found).values())) == len(found.pairs)
     free = {candidate.driver_id for candidate in candidates} - set(pairs(found).values())
