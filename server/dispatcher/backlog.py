@@ -178,10 +178,12 @@ class Backlog:
             if wait.searched and wait.due > now:
                 self.schedule(wait, now)
 
-    def take_due(self, now: float) -> list[Wait]:
-        """The deliveries to find a driver for now. If there is one, new deliveries are included."""
-        found = []
-        while self._dues and self._dues[0][0] <= now:
+    def take_due(self, now: float, limit: int) -> list[Wait]:
+        """The deliveries to find a driver for now, at most `limit`; the others stay due. If there is one, new
+        deliveries are included.
+        """
+        found: list[Wait] = []
+        while self._dues and self._dues[0][0] <= now and len(found) < limit:
             due, _, wait = heapq.heappop(self._dues)
             if wait.due == due and self.still(wait):
                 found.append(wait)

@@ -204,6 +204,8 @@ class Matcher:
         wait = soonest - asyncio.get_running_loop().time()
         if wait > 0:
             await wait_until_set(self._something, wait)
+        else:
+            await asyncio.sleep(0)  # others get a turn on the loop between rounds
         self._something.clear()
 
     async def _round(self) -> None:
@@ -230,7 +232,7 @@ class Matcher:
             await self._read(sorted(unread))
         began = loop.time()
         by_zone: dict[str, dict[str, Wait]] = {}
-        for wait in self._backlog.take_due(began):
+        for wait in self._backlog.take_due(began, ROUND_LIMIT):
             by_zone.setdefault(wait.delivery.zone, {})[wait.delivery.id] = wait
         self._add_in_reach(by_zone, policy)
         if by_zone:

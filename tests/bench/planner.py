@@ -24,7 +24,7 @@ from server.dispatch.model import Actor, Delivery, Driver, Place, Position
 from server.dispatch.planning.nearby import Nearby, unit
 from server.dispatch.policy import DEFAULT_POLICY
 from server.dispatcher.backlog import Backlog, allowed_pairs, least_cosines
-from server.dispatcher.matcher import SEARCH_TIME
+from server.dispatcher.matcher import ROUND_LIMIT, SEARCH_TIME
 from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
@@ -40,7 +40,7 @@ WAITING: Final = 5_000
 QUIET_DRIVERS: Final = 50
 CYCLES_A_SECOND: Final = 300
 CYCLING: Final = 32
-"""Drivers of the cycles, in a zone of their own."""
+"""Drivers of the cycles, in a separate zone."""
 CORNER: Final = "corner"
 TICK_SECONDS: Final = 0.001
 WITHIN_SECONDS: Final = 60.0
@@ -136,7 +136,7 @@ def _delivery(chance: random.Random) -> Delivery:
 def _round(backlog: Backlog, nearby: Nearby, clock: DatabaseTime, orders: list[Delivery], at_: float) -> int:
     """What the matcher does between a commit and its offers."""
     backlog.learn(orders, at_)
-    rows = backlog.take_due(at_)
+    rows = backlog.take_due(at_, ROUND_LIMIT)
     free = nearby.free(["default"], NOW, DEFAULT_POLICY, backlog.reserved)
     pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in rows])
     least = least_cosines(rows, DEFAULT_POLICY)

@@ -228,13 +228,23 @@ async def test_an_order_that_was_only_polled_waits_for_the_hint_of_its_node(disp
     backlog = Backlog(dispatch.node.database_time)
     order = a_delivery()
     assert backlog.learn([order], 100.0, polled=True)
-    assert backlog.take_due(100.0) == []
+    assert backlog.take_due(100.0, 9) == []
     assert backlog.learn([order], 100.1)
-    (wait,) = backlog.take_due(100.1)
+    (wait,) = backlog.take_due(100.1, 9)
     assert wait.delivery is order
     other = a_delivery("cake")
     assert backlog.learn([other], 200.0, polled=True)
-    assert [wait.delivery for wait in backlog.take_due(200.0 + POLLED_SECONDS)] == [other]
+    assert [wait.delivery for wait in backlog.take_due(200.0 + POLLED_SECONDS, 9)] == [other]
+
+
+async def test_a_round_takes_a_part_of_what_is_due_and_the_rest_stays_due(dispatch: Dispatch) -> None:
+    backlog = Backlog(dispatch.node.database_time)
+    orders = [a_delivery(f"order {number}") for number in range(5)]
+    assert backlog.learn(orders, 100.0)
+    rounds = []
+    while backlog.next_due() <= 100.0:
+        rounds.append([wait.delivery for wait in backlog.take_due(100.0, 2)])
+    assert rounds == [orders[:2], orders[2:4], orders[4:]]
 
 
 async def test_a_node_that_takes_the_lease_knows_all_drivers(
