@@ -95,6 +95,16 @@ async def test_without_redis_everything_still_works_and_back_again_it_is_refille
         await one_cycle(first, app)
         assert (await health(first))[1]["status"] == "ok"
 
+        # Reachable, but it refuses what is written: the same as gone.
+        async with Redis.from_url(own_servers.embedded.redis_url) as redis:
+            await redis.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+            await until(lambda: not bus.connected and not second.app.state.node.bus.connected)
+            assert (await health(first))[1]["status"] == "degraded"
+            await one_cycle(second, app)
+            await redis.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+        await until(lambda: bus.connected and second.app.state.node.bus.connected)
+        await until(is_refilled)
+
 
 async def test_while_postgres_restarts_sockets_stay_and_loops_resume(
     own_servers: OwnServers, own_node: StartNode

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from server.redis.pipe import Pipe, RedisCommand, client
 
@@ -27,7 +27,10 @@ WRITE_TIMEOUT_SECONDS = 1.0
 WRITE_SPACING_SECONDS = 0.01
 """The least time between two pipelines: under load they grow instead of multiplying."""
 SILENCE_SECONDS = 3.0
+PROBE_TIMEOUT_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 1.0
+WRITABLE_SECONDS = 60
+"""How long the key lives that shows that Redis takes writes."""
 
 CONNECTED = Gauge("callboard_redis_connected", "1 while this node receives hints from Redis")
 DROPPED = Counter("callboard_redis_dropped", "Redis commands dropped because Redis was unreachable")
@@ -62,6 +65,8 @@ class Bus:
         self._something = asyncio.Event()
         self._pipes: list[Pipe] = []
         self._writing = self.pipe()
+        self._in_doubt = False
+        """Whether Redis refused a command since it was last seen to take writes."""
 
     def pipe(self) -> Pipe:
         """A connection for many commands at once with answers; it closes with the bus."""
@@ -123,11 +128,22 @@ class Bus:
     async def _write(self, commands: list[RedisCommand]) -> bool:
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                await self._writing.send(commands)
+                answers = await self._writing.send(commands)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("redis_write_failed", reason=repr(error), commands=len(commands))
             return False
+        self._in_doubt = self._in_doubt or any(isinstance(answer, ResponseError) for answer in answers)
         return True
+
+    async def _takes_writes(self) -> None:
+        """Raises what Redis refuses a write with: as a replica, when its memory or disk is full, or without the right
+        to write. What it keeps is old from then on, so it counts as gone.
+        """
+        self._in_doubt = False
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            (answer,) = await self._writing.send([("SET", self.prefix + "writable", "1", "EX", WRITABLE_SECONDS)])
+        if isinstance(answer, ResponseError):
+            raise answer
 
     async def read(self) -> None:
         """Receive hints. After each reconnect, every subscriber reads the database again."""
@@ -151,6 +167,7 @@ class Bus:
                 await pubsub.subscribe(*self._heard)
                 for _ in self._heard:
                     await pubsub.get_message(timeout=SILENCE_SECONDS)
+            await self._takes_writes()
             self._set_connected(True)
             for rescan in self.on_reconnect:
                 rescan()
@@ -164,6 +181,8 @@ class Bus:
         heard_at = time.monotonic()
         while True:
             message = await pubsub.get_message(timeout=1.0)
+            if message is None or self._in_doubt:
+                await self._takes_writes()
             if message is None:
                 if time.monotonic() - heard_at > SILENCE_SECONDS:
                     raise TimeoutError("Redis is silent")
