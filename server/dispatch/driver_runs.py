@@ -52,6 +52,9 @@ CARRIED: Final = frozenset({"ACTIVE", "COMPLETED", "FAILED", "RETURNED"})
 STILL_HERE_KM: Final = 0.15
 """A driver who is nearer to a store is still there."""
 
+LONG_WAIT_SECONDS: Final = 300.0
+"""A driver who would wait for longer at a store can do something else first."""
+
 StopKey = tuple[str, RunStopKind]
 """An assignment and the kind of a stop."""
 
@@ -152,8 +155,7 @@ def _run(
     if not any(stop.assignment_id in active for stop in before):
         before = ()  # of an earlier run, which a node of the previous release ended
     place = driver.position or jobs[0][0].pickup
-    kept = [stop for stop in before if stop.delivery_id not in moved]
-    run = run_ahead(world.policy, world.now, driver, jobs, kept, (place.lat, place.lon))
+    run = run_ahead(world.policy, world.now, driver, jobs, before, (place.lat, place.lon), moved)
     assignment_of = {delivery.id: assignment.id for delivery, assignment in jobs}
     half = run.travel.half_dropoff
     planned: list[RunStop] = []
@@ -173,25 +175,30 @@ def run_ahead(
     jobs: Sequence[tuple[Delivery, Assignment]],
     before: Sequence[RunStop],
     at: Spot,
+    moved: Collection[str | None] = (),
 ) -> DriverRun:
     """The stops that are not done, of a driver who is `at` a place and has these deliveries: in the order that they had
-    `before`, and others where they fit best.
+    `before`, and others where they fit best, as those of deliveries that `moved`. A driver who would have to wait for
+    long at the first stop can do others before.
     """
     travel, seconds = road_travel(policy), now.timestamp()
     theirs = {assignment.id: job_of(delivery, assignment, seconds, travel, fixed=True) for delivery, assignment in jobs}
     returning = {assignment.id for delivery, assignment in jobs if delivery.status == "RETURNING"}
-    stops = []
+    known = []
     for stop in before:
         job = theirs.get(stop.assignment_id)
         if job is None or (stop.kind == "pickup" and job.picked_at is not None):
             continue
         if stop.kind == "pickup":
-            stops.append(job.pick)
+            known.append(job.pick)
         elif (stop.kind == "return") == (stop.assignment_id in returning):
-            stops.append(job.drop)
+            known.append(job.drop)
+    stops = [stop for stop in known if stop.job.id not in moved]
     ordered = sorted(theirs.values(), key=lambda job: job.picked_at is None)
-    first = stops[0] if stops else ordered[0].pick if ordered[0].picked_at is None else ordered[0].drop
+    first = known[0] if known else ordered[0].pick if ordered[0].picked_at is None else ordered[0].drop
     where = where_now(first, ordered, at, seconds, travel)
+    if first.job.id in moved or (not first.is_drop and first.job.ready > where.free_at + LONG_WAIT_SECONDS):
+        where = Where(at, seconds)
     run = DriverRun(
         driver.id,
         where.place,
@@ -204,10 +211,10 @@ def run_ahead(
         load=sum(job.picked_at is not None for job in theirs.values()),
         stops=stops,
     )
-    known = {stop.job.id for stop in stops}
+    placed = {stop.job.id for stop in stops}
     to_store = {theirs[assignment_id].id for assignment_id in returning}
     for job in ordered:
-        if job.id in known:
+        if job.id in placed:
             continue
         if job.picked_at is not None and job.id not in to_store:
             _add_dropoff(run, job)

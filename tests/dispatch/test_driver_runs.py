@@ -393,8 +393,19 @@ def test_goods_that_take_longer_do_not_hold_up_the_others() -> None:
     do(world, c.DelayDelivery(CAKE, 30, id_of("o"), ALICE))
     assert stops(world) == ["soup", "to soup", "cake", "to cake"]
     assert planned(world) == [0, 2, 30, 33]
+    do(world, c.ChangeDelivery(SOUP, world.delivery(SOUP).version, id_of("o"), ALICE, dropoff=at(4)))
+    assert stops(world) == ["soup", "to soup", "cake", "to cake"], "also if the first stop is of the one that changed"
     do(world, c.MarkReady(CAKE, id_of("o"), ALICE))
-    assert stops(world) == ["soup", "cake", "to soup", "to cake"]
+    assert stops(world) == ["soup", "cake", "to cake", "to soup"]
+
+
+def test_who_would_wait_for_long_at_the_first_store_can_bring_another_before() -> None:
+    world = a_world(dan_at(), order("soup", 3, ready=30), order("cake", 2), order("rice", 2, ready=30))
+    take(world, "soup", "cake")
+    assert stops(world) == ["cake", "to cake", "soup", "to soup"]
+    assert planned(world) == [0, 2, 30, 33]
+    take(world, "rice")
+    assert stops(world) == ["cake", "to cake", "soup", "rice", "to rice", "to soup"]
 
 
 def test_a_place_that_moves_has_its_stop_where_it_fits_then() -> None:
