@@ -9,6 +9,7 @@ import httpx2
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
 from tests.web.conftest import PICKUP, Driver, Site
+from tests.web.html_tree import parse
 
 NORTH = [{"lat": PICKUP["lat"] + km / 111.2, "lon": PICKUP["lon"]} for km in range(6)]
 
@@ -86,6 +87,23 @@ async def test_a_driver_with_room_gets_add_ons_and_the_order_of_their_stops(site
         assert await run_of(site, dan, app) == []
         await answered(app, "completed", assignmentId=second["id"])
         assert [m["type"] for m in app.streamed()] == ["assignment", "run", "assignment"]
+
+
+async def test_ops_see_the_stops_of_a_driver(site: Site) -> None:
+    dan = await site.driver(at_work=True, capacity=2)
+    async with driver_app(site.node.ws_url, dan.id) as app:
+        _, first = await taken(site, app, 1)
+        assert "Stops" not in (await site.vic.get(f"/board/drivers/{dan.id}")).text
+        await taken(site, app, 2)
+        await answered(app, "picked_up", assignmentId=first["id"])
+        shown = parse((await site.vic.get(f"/board/drivers/{dan.id}")).text)
+        work, stops_shown = shown.one("ul", class_="work"), shown.every("ol", class_="timeline")[0]
+        assert len(work.every("li")) == 2
+        lines = [" ".join(line.text.split()) for line in stops_shown.every("li")]
+        assert [line.partition(" order")[0] for line in lines] == [
+            "Pickup Store 1", "Pickup Store 2", "Drop-off Store 1", "Drop-off Store 2",
+        ]  # fmt: skip
+        assert ["done at" in line for line in lines] == [True, False, False, False]
 
 
 async def test_jobs_that_go_leave_the_others_right(site: Site) -> None:

@@ -5,8 +5,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.dispatch.model import Delivery, RunStop
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
+from server.store.rows import WORK as WORK_OF_DRIVERS
+from server.store.rows import work_from
 
 OFFERS: Final = """
 SELECT o.delivery_id, d.store_name, d.seller_order_id, o.status, o.auto_accepted, o.created_at, o.received_at,
@@ -81,6 +84,13 @@ async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferToDrive
 async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
     """The driver's active deliveries, oldest first. Raises DatabaseAway."""
     return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
+
+
+async def stops_of(pool: Pool, driver_id: str) -> list[tuple[RunStop, Delivery]]:
+    """The stops of the driver's run, in order, each with its delivery. Raises DatabaseAway."""
+    [(_, text)] = await fetch(pool, WORK_OF_DRIVERS, [driver_id])
+    work = work_from(text)
+    return [(stop, work.deliveries[stop.delivery_id]) for stop in work.stops if stop.delivery_id in work.deliveries]
 
 
 async def answers_of(pool: Pool, driver_id: str) -> OfferAnswers:

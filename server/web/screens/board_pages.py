@@ -19,7 +19,7 @@ from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Driver
 from server.dispatch.travel import road_km
 from server.store.query import database_errors
-from server.store.reads.board_driver import answers_of, offers_of, work_of
+from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of
 from server.store.reads.chat import read_chat
 from server.store.reads.deliveries import read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
@@ -143,6 +143,7 @@ async def _driver(request: Call, text: str) -> dict[str, object]:
         "gone": _gone(request, driver) if driver.active_count else None,
         "last_seen": driver_view(driver).last_seen_at,
         "work": await work_of(pool, known),
+        "run": await stops_of(pool, known) if driver.active_count > 1 else [],
         "offers": await offers_of(pool, known, HISTORY_LIMIT),
         "answers": answers,
         "acceptance": answers.accepted / answers.offers if answers.offers else None,
