@@ -110,6 +110,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     body = REASON | {"driverId": dan.id, "mode": "assign"}
     await refuse(alice, "POST", "/admin/deliveries/{delivery_id}/assign", "offer_open", body, **ids)
     await refuse(shop, "PATCH", order, "version_changed", {"version": 99, "notes": "x"}, **ids)
+    await refuse(shop, "POST", order + "/delay", "version_changed", {"version": 99, "minutes": 5}, **ids)
     await refuse(alice, "POST", order + "/restore", "not_cancelled", **ids)
     await refuse(alice, "POST", order + "/retry", "not_failed", REASON, **ids)
     accepted = await dan.post(f"/offers/{offer_id}/accept")
@@ -184,6 +185,8 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     assert (await dan.post(f"/assignments/{assignment['id']}/failed", {"reason": "refused"})).status_code == 200
     await refusing.change("UPDATE deliveries SET fingerprint = 'erased' WHERE id = $1", delivery["id"])
     await refuse(alice, "POST", order + "/retry", "delivery_erased", REASON, delivery_id=delivery["id"])
+    ids = {"driver_id": dan.id, "assignment_id": assignment["id"]}
+    await refuse(dan.client, "POST", photo, "delivery_erased", an_image(), **ids)
 
 
 async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
