@@ -322,7 +322,9 @@ class Matcher:
             left = [wait for wait in left if not helping(wait.delivery, self._zones.current)]
             left += self._offer_all(need_help, await self._pairs(need_help, helpers, policy), helpers)
         if early:
-            left += await self._hold(zone, early, policy)
+            not_held = await self._hold(zone, early, policy)
+            loaded = free.only(np.flatnonzero(free.loads))
+            left += self._offer_all(not_held, await self._pairs(not_held, loaded, policy), loaded)
         if left:
             again = self._again_at(loop.time())
             for wait in left:
@@ -333,7 +335,7 @@ class Matcher:
 
     async def _hold(self, zone: str, early: list[Wait], policy: Policy) -> list[Wait]:
         """Plan a driver for each delivery of a zone whose goods are not ready: those that are held, and `early` ones
-        that may be. Returns those of `early` for which nobody is there.
+        that may be. Returns those of `early` for which no driver without deliveries is there.
 
         1. Each keeps its driver as long as that driver is free. The others get the driver that costs least in total,
            among those who are free and get nothing else.

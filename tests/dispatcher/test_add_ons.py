@@ -59,6 +59,16 @@ async def test_the_nearest_who_has_others_first_does_not_get_it(dispatch: Dispat
     assert found.taken == dan
 
 
+async def test_an_order_that_is_nearly_ready_is_an_add_on_if_nobody_else_is_there(dispatch: Dispatch) -> None:
+    await dispatch.set_policy(handover_seconds=0)
+    dan = await dispatch.a_driver(NORTH, capacity=2)
+    await has(dispatch, dan, 3)
+    more = await dispatch.an_order(dropoff=place(4), prep_seconds=100)
+    assert await offered(dispatch, more) == dan
+    held = "SELECT held_until FROM deliveries WHERE id = $1"
+    assert await dispatch.one(held, more) is None
+
+
 async def test_a_search_on_request_chooses_as_the_matcher_does(dispatch: Dispatch) -> None:
     dan = await dispatch.a_driver(NORTH, capacity=2)
     await has(dispatch, dan, 4, picked=True)
