@@ -297,7 +297,11 @@ export class View {
         for (const press of article.querySelectorAll("button")) {
           press.addEventListener("click", () => this.act(press.dataset.action ?? "", assignment.id));
         }
+      }
+      if (list.children[place] !== article) {
+        const focused = article.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement) : null;
         list.insertBefore(article, list.children[place] ?? null);
+        focused?.focus({ preventScroll: true });
       }
       this.drawJob(article, assignment, state, about, now);
     });

@@ -246,6 +246,8 @@ async def test_the_job_says_when_the_driver_did_not_ask_for_it(chromium: Browser
         await expect(stops.filter(has_text="Pickup: By Hand · A-7")).to_have_count(1)
         await tap(jobs.first.get_by_role("button", name="Picked up"))
         await expect(dans.page.locator("#run li.done")).to_have_text(re.compile(r"^Pickup: .* · done \d\d:\d\d$"))
+        await expect(stops.nth(1)).to_contain_text("Pickup: By Hand")
+        await expect(jobs.first).to_contain_text("By Hand")
         await offer_lasts(site, 2)
         await site.delivery(**ORDER | {"storeName": "By Silence"})
         by_silence = jobs.filter(has_text="By Silence")
