@@ -83,10 +83,23 @@ def added(world: World, driver: Driver, delivery: Delivery, at: Spot) -> Added |
     jobs = world.jobs(driver.id)
     if not jobs:
         return None
-    run = run_ahead(world.policy, world.now, driver, jobs, world.run(driver.id), at)
+    return added_to(jobs, world.run(driver.id), driver, delivery, at, world.now, world.policy)
+
+
+def added_to(
+    jobs: Sequence[tuple[Delivery, Assignment]],
+    stops: Sequence[RunStop],
+    driver: Driver,
+    delivery: Delivery,
+    at: Spot,
+    now: datetime,
+    policy: Policy,
+) -> Added:
+    """The delivery in the run of a driver who is `at` (lat, lon), has `jobs` and the stored `stops`."""
+    run = run_ahead(policy, now, driver, jobs, stops, at)
     before = run.end[1]
-    job = job_of(delivery, None, world.now.timestamp(), run.travel, fixed=False)
-    _add(run, job, world.policy)
+    job = job_of(delivery, None, now.timestamp(), run.travel, fixed=False)
+    _add(run, job, policy)
     whens = {stop.key: when for stop, when in zip(run.stops, run.whens, strict=True)}
     extra = ceil(max(0, round(run.end[1] - before)) / 60)
     return Added(
@@ -94,6 +107,13 @@ def added(world: World, driver: Driver, delivery: Delivery, at: Spot) -> Added |
         _instant(whens[job.drop.key] + run.travel.half_dropoff),
         AddOn(extra, len(run.stops)),
     )
+
+
+def active_jobs(deliveries: Iterable[Delivery]) -> list[tuple[Delivery, Assignment]]:
+    """Those with an active assignment, with it, in the order in which the driver got them."""
+    active = ((delivery, delivery.active_assignment()) for delivery in deliveries)
+    jobs = [(delivery, assignment) for delivery, assignment in active if assignment is not None]
+    return sorted(jobs, key=lambda job: (job[1].created_at, job[1].id))
 
 
 def job_of(delivery: Delivery, assignment: Assignment | None, now: float, travel: Travel, *, fixed: bool) -> Job:

@@ -17,6 +17,7 @@ from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Delivery, Driver
+from server.dispatch.offers import unfit
 from server.dispatch.planning.fleet import Fleet
 from server.dispatch.planning.plan import NO_PLAN, PLANNED, Plan, plan
 from server.dispatch.policy import Policy
@@ -199,14 +200,14 @@ def test_who_said_no_is_not_asked_again() -> None:
     assert planned(a_fleet([dan], [soup])).reasons == {SOUP: "all_excluded"}
 
 
-def test_an_offer_that_the_rules_refused_is_planned_for_somebody_else() -> None:
-    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", 9)], [order_at("soup", 0, 9)])
-    fleet.put_refusal(SOUP, DAN)
-    assert pairs(planned(fleet)) == {SOUP: DORA}
-    fleet.put_refusal(SOUP, DORA)
-    assert planned(fleet).reasons == {SOUP: "all_excluded"}
-    fleet.put_refusal(SOUP, MAX)
-    assert planned(fleet).reasons == {SOUP: "all_excluded"}
+def test_what_the_rules_would_refuse_is_planned_for_somebody_else() -> None:
+    """Dan could turn round for the soup, and be there in time. The rules expect that he delivers first."""
+    dan = driver_at("Dan", 0, capacity=2, shift_ends_at=NOW + minutes(10))
+    tea = given(order_at("tea", -5, 9), dan, picked_up=1)
+    dora, soup = driver_at("Dora", 30), order_at("soup", -1, 9)
+    assert unfit(soup, dan, NOW, street_policy()) is None
+    assert pairs(planned(a_fleet([dan, dora], [tea, soup]), hold=False)) == {SOUP: DORA}
+    assert planned(a_fleet([dan], [tea, soup]), hold=False).reasons == {SOUP: "shifts_end_too_soon"}
 
 
 def test_a_driver_without_a_known_place_is_left_out() -> None:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from server.dispatch.driver_runs import run_ahead
-from server.dispatch.model import Assignment, Delivery, Driver, Work
+from server.dispatch.driver_runs import active_jobs, run_ahead
+from server.dispatch.model import Delivery, Driver, Work
 from server.dispatch.planning.fleet import Fleet
 from server.dispatch.planning.plan import NO_PLAN, Planned, Proposal, plan
 from server.dispatch.policy import Policy
@@ -38,21 +38,15 @@ def offers_now(
         fleet.put_driver(driver)
         at = (driver.position.lat, driver.position.lon)
         theirs = work.get(driver.id, NOTHING)
-        jobs = jobs_in(theirs)
+        jobs = active_jobs(theirs.deliveries.values())
         if not jobs:
             fleet.put_place(driver.id, Where(at, now.timestamp()))
             continue
         run = run_ahead(policy, now, driver, jobs, theirs.stops, at)
         fleet.put_place(driver.id, Where(run.place, run.free_at, bound=run.bound))
+        fleet.put_run(driver.id, theirs.stops)
         order[driver.id] = tuple((stop.job.id, stop.is_drop) for stop in run.stops)
         for delivery, _ in jobs:
             fleet.put_delivery(delivery)
     at_once = replace(policy, planning=replace(policy.planning, hold=False))
     return plan(fleet, now, road_travel(policy), at_once, replace(NO_PLAN, runs=order)).proposals
-
-
-def jobs_in(work: Work) -> list[tuple[Delivery, Assignment]]:
-    """The active deliveries of a driver, in the order in which they got them."""
-    active = ((delivery, delivery.active_assignment()) for delivery in work.deliveries.values())
-    jobs = [(delivery, assignment) for delivery, assignment in active if assignment is not None]
-    return sorted(jobs, key=lambda job: (job[1].created_at, job[1].id))

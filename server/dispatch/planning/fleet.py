@@ -3,14 +3,14 @@
 Only committed rows and positions change it. It keeps the rows that it is given.
 """
 
-from collections.abc import Set
+from collections.abc import Sequence
 from datetime import datetime
 from math import exp
 from typing import Final
 
 import numpy as np
 
-from server.dispatch.model import OVER, Delivery, Driver
+from server.dispatch.model import OVER, Delivery, Driver, RunStop
 from server.dispatch.runs import Floats, Spot, Where
 from server.dispatch.zones import NO_ZONES, Zones
 
@@ -27,19 +27,19 @@ class Fleet:
         self.deliveries: dict[str, Delivery] = {}
         self.drivers: dict[str, Driver] = {}
         self.places: dict[str, Where] = {}
+        self.stored_runs: dict[str, Sequence[RunStop]] = {}
+        """The stops that the rules have stored, of drivers with more than one delivery."""
         self._waiting: dict[str, dict[str, Delivery]] = {}
         self._jobs: dict[str, dict[str, Delivery]] = {}
         self._group: dict[str, dict[str, Delivery]] = {}
         self._driver_ids: dict[str, set[str]] = {}
         self._pace: dict[Spot, tuple[float, float]] = {}
-        self._refused: dict[str, set[str]] = {}
 
     def put_delivery(self, delivery: Delivery) -> None:
         """A delivery as it is after a commit."""
         self._group.pop(delivery.id, {}).pop(delivery.id, None)
         if delivery.status in OVER:
             self.deliveries.pop(delivery.id, None)
-            self._refused.pop(delivery.id, None)
             return
         if delivery.id not in self.deliveries:
             self._count((delivery.pickup.lat, delivery.pickup.lon), delivery.created_at.timestamp())
@@ -58,16 +58,21 @@ class Fleet:
     def _count(self, store: Spot, at: float) -> None:
         """One more order of a store. Stores without a recent order are forgotten."""
         count, since = self._pace.pop(store, (0.0, at))
-        self._pace[store] = (1.0 + count * exp(min(0.0, since - at) / PACE_SECONDS), max(since, at))
+        last = max(since, at)
+        self._pace[store] = (exp((at - last) / PACE_SECONDS) + count * exp((since - last) / PACE_SECONDS), last)
         oldest = next(iter(self._pace))
         if self._pace[oldest][1] < at - FORGOTTEN_SECONDS:
             del self._pace[oldest]
 
     def pace(self, now: float) -> tuple[Floats, Floats]:
-        """The stores with recent orders, one a row (latitude, longitude), and how many orders a second each has."""
-        stores = np.array(list(self._pace)).reshape(-1, 2)
-        counts, since = np.array(list(self._pace.values())).reshape(-1, 2).T
-        return stores, counts * np.exp((since - now) / PACE_SECONDS) / PACE_SECONDS
+        """The stores with recent orders, one a row (latitude, longitude), and how many orders a second each has.
+
+        Sorted and rounded, so that it is the same, to the last bit, in whatever order the orders came.
+        """
+        known = sorted(self._pace)
+        counts, since = np.array([self._pace[store] for store in known]).reshape(-1, 2).T
+        rates = counts * np.exp((since - now) / PACE_SECONDS) / PACE_SECONDS
+        return np.array(known).reshape(-1, 2), np.round(rates, 12)
 
     def put_driver(self, driver: Driver) -> None:
         """A driver as they are after a commit."""
@@ -81,13 +86,9 @@ class Fleet:
         """Where a driver is now."""
         self.places[driver_id] = where
 
-    def put_refusal(self, delivery_id: str, driver_id: str) -> None:
-        """The rules refused to offer this delivery to this driver, for a reason that stays: nobody plans it again."""
-        self._refused.setdefault(delivery_id, set()).add(driver_id)
-
-    def refused(self, delivery_id: str) -> Set[str]:
-        """The drivers to whom the rules refused to offer this delivery."""
-        return self._refused.get(delivery_id, frozenset())
+    def put_run(self, driver_id: str, stops: Sequence[RunStop]) -> None:
+        """The stored stops of a driver as they are after a commit."""
+        self.stored_runs[driver_id] = stops
 
     def drivers_of(self, zone: str | None) -> list[Driver]:
         """The drivers of a zone, or of all (None), by id."""

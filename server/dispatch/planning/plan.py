@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from scipy.optimize import linear_sum_assignment
 
-from server.dispatch.driver_runs import job_of
+from server.dispatch.driver_runs import active_jobs, added_to, job_of
 from server.dispatch.model import Delivery, Driver
 from server.dispatch.offers import dispatchable, exclusion, has_all, helping, serves, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet
@@ -44,7 +44,7 @@ from server.dispatch.search_reasons import (
     SHIFTS_END,
     TRIP_TOO_LONG,
 )
-from server.dispatch.travel import EARTH_RADIUS_KM
+from server.dispatch.travel import EARTH_RADIUS_KM, Added
 
 PLANNED: Final = "driver_not_free_yet"
 
@@ -124,17 +124,37 @@ def plan(
        that are overdue come first, the oldest before all others if there are more of them than drivers.
     3. A delivery is proposed when its planned driver has to leave, or is held until then. Without preparation time, or
        with `planning.hold` off, it is proposed at once.
+    4. If the rules would refuse a proposal, because they expect the driver there after the end of the shift, all is
+       planned again without it.
     """
-    return _Planning(fleet, now, travel, policy, before, zone).plan()
+    refused: dict[str, set[str]] = {}
+    while True:
+        planning = _Planning(fleet, now, travel, policy, before, zone, refused)
+        found = planning.plan()
+        if not planning.unfit:
+            return found
+        for delivery_id, driver_id in planning.unfit:
+            refused.setdefault(delivery_id, set()).add(driver_id)
 
 
 class _Planning:
     """One plan while it is made."""
 
     def __init__(
-        self, fleet: Fleet, now: datetime, travel: Travel, policy: Policy, before: Plan, zone: str | None
+        self,
+        fleet: Fleet,
+        now: datetime,
+        travel: Travel,
+        policy: Policy,
+        before: Plan,
+        zone: str | None,
+        refused: Mapping[str, set[str]],
     ) -> None:
         self.fleet, self.now, self.travel, self.policy, self.before = fleet, now, travel, policy, before
+        self.refused = refused
+        """For deliveries, the drivers to whom the rules would not offer them."""
+        self.unfit: list[tuple[str, str]] = []
+        """More of the same: what this plan would have proposed."""
         self.at = now.timestamp()
         self.waiting = fleet.waiting(zone)
         self.drivers = self._drivers(zone)
@@ -297,16 +317,13 @@ class _Planning:
             if served not in rows:
                 rows[served] = np.isin(zones, served)
             possible[row] = rows[served] & (nearness[row] >= cos(self._radius_km(delivery) / EARTH_RADIUS_KM))
-            for driver_id in index_of.keys() & (_earlier(delivery) | self.fleet.refused(job.id)):
-                if self._is_excluded(delivery, driver_id):
+            refused = self.refused.get(job.id, set())
+            for driver_id in index_of.keys() & (_earlier(delivery) | refused):
+                if driver_id in refused or exclusion(delivery, driver_id, self.now, self.policy) is not None:
                     possible[row, index_of[driver_id]] = False
             if delivery.requirements:
                 possible[row] &= [has_all(driver.tags, delivery.requirements) for driver in drivers]
         return possible
-
-    def _is_excluded(self, delivery: Delivery, driver_id: str) -> bool:
-        refused = driver_id in self.fleet.refused(delivery.id)
-        return refused or exclusion(delivery, driver_id, self.now, self.policy) is not None
 
     def _prices(self, runs: list[DriverRun]) -> Floats:
         """What it costs later to use each driver now, in seconds of delay.
@@ -352,12 +369,10 @@ class _Planning:
                 late += run.whens[index] > stop.job.ready + LATE_SECONDS
                 delivery = self.fleet.deliveries[stop.job.id]
                 offer_at = run.leaves(index) - self._lead_seconds if self._may_be_held(delivery) else -inf
-                if (
-                    free
-                    and offer_at <= self.at
-                    and wants_offer(delivery)
-                    and unfit(delivery, driver, self.now, self.policy) is None
-                ):
+                now = free and offer_at <= self.at and wants_offer(delivery)
+                if now and unfit(delivery, driver, self.now, self.policy, self._in_run(driver, delivery)) is not None:
+                    self.unfit.append((delivery.id, driver.id))
+                elif now:
                     place = driver.position
                     assert place is not None
                     proposals.append(Proposal(delivery.id, driver.id, place.lat, place.lon))
@@ -375,6 +390,16 @@ class _Planning:
             if run.stops
         }
         return Plan(proposals, held, reasons, runs, late / self.at_work, self.memo)
+
+    def _in_run(self, driver: Driver, delivery: Delivery) -> Added | None:
+        """The delivery in the run that the rules expect; None if the driver has no other."""
+        jobs = active_jobs(self.fleet.jobs_of(driver.id))
+        if not jobs:
+            return None
+        assert driver.position is not None
+        at = (driver.position.lat, driver.position.lon)
+        stops = self.fleet.stored_runs.get(driver.id, ())
+        return added_to(jobs, stops, driver, delivery, at, self.now, self.policy)
 
     @property
     def _lead_seconds(self) -> float:
@@ -401,7 +426,7 @@ class _Planning:
         drivers = [driver for driver in drivers if has_all(driver.tags, delivery.requirements)]
         if not drivers:
             return REQUIREMENTS_NOT_MET
-        drivers = [driver for driver in drivers if not self._is_excluded(delivery, driver.id)]
+        drivers = [d for d in drivers if exclusion(delivery, d.id, self.now, self.policy) is None]
         if not drivers:
             return ALL_EXCLUDED
         return ALL_BUSY if any(driver.shift_ends_at is None for driver in drivers) else SHIFTS_END
