@@ -135,7 +135,14 @@ class DriverClient:
                 for missed in self.mirror.greet(message, self._connection.last_seq):
                     self._heard(missed)
                 self.connected.set()
-            case m.OfferMade() | m.OfferClosed() | m.AssignmentChanged() | m.AvailabilityChanged():
+            case (
+                m.OfferMade()
+                | m.OfferClosed()
+                | m.AssignmentChanged()
+                | m.RunChanged()
+                | m.AvailabilityChanged()
+                | m.MessageWritten()
+            ):
                 self.mirror.fold(message)
             case m.Goodbye():
                 self._come_back_in = message.reconnect_after_ms / 1000

@@ -98,7 +98,7 @@ async def test_a_notice_is_seen_and_the_delivery_tells_who_was_told(site: Site, 
     waiting = await an_evening(site)
     olga = await people(site.node, "Olga", "ops")
     page = await olga.open("/notices")
-    await page.get_by_label("To").select_option("Ops")
+    await page.locator("select[name=to]").select_option("Ops")
     await expect(page).to_have_url(f"{olga.url}/notices?to=ops&kind=&outcome=&zone=&hours=24")
     rows = page.locator("tr[data-row]", has_text="Sushi No. 1")
     await rows.first.get_by_role("button").click()

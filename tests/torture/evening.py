@@ -182,6 +182,7 @@ class Evening:
                 if last_seq is not None and seq > last_seq
             ],
             "resync": False,
+            "run": None,
         }
         self._hear(driver_id, msgspec.json.decode(msgspec.json.encode(hello)))
 

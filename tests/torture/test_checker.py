@@ -216,6 +216,11 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
             ),
         ),
         (
+            "a snapshot with another run",
+            "another run",
+            heard(DAN, "hello", 1, lambda m: m | {"run": [{"kind": "pickup"}]}),
+        ),
+        (
             "a snapshot with another availability",
             "says paused",
             heard(DAN, "hello", 1, lambda m: m | {"driver": m["driver"] | {"availability": "paused"}}),

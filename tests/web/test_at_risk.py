@@ -103,7 +103,7 @@ async def test_somebody_looks_after_it_by_the_list_or_the_screen(site: Site) -> 
     assert (done.status_code, done.headers["location"]) == (303, "/at-risk")
     assert [row["acknowledgedBy"] for row in await listed(site)] == ["alice", "Olga"]
     order = parse((await olga.see(f"/board/deliveries/{badly['id']}")).text).text
-    assert "Delivery late since" in order
+    assert "Delivery late (since" in order
     assert "acknowledged by alice" in order
     assert (await site.shop.post(f"/deliveries/{a_little['id']}/cancel", json={"reason": "x"})).status_code == 200
     late = await olga.client.post(path, data=hidden, headers={**HTML, "HX-Request": "true"})

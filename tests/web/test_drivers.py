@@ -182,8 +182,8 @@ async def test_the_state_is_what_the_socket_says_first(site: Site, problem: Chec
     offer = await dan.offer()
     state = (await dan.get("/state")).json()
     assert state.keys() == {
-        "type", "session", "serverTime", "heartbeatSeconds", "seq", "driver", "offers", "assignments", "messages",
-        "missed", "resync",
+        "type", "session", "serverTime", "heartbeatSeconds", "seq", "driver", "offers", "assignments", "run",
+        "messages", "missed", "resync",
     }  # fmt: skip
     assert (state["type"], state["missed"], state["resync"]) == ("hello", [], False)
     assert state["driver"]["id"] == dan.id

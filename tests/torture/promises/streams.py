@@ -11,7 +11,7 @@ from tests.torture.history import Closed, Entry, Heard, Opened
 from tests.torture.promises.verdict import Verdict
 
 MISSED_AT_MOST: Final = 100
-STREAMED: Final = frozenset({"offer", "offer_closed", "assignment", "availability"})
+STREAMED: Final = frozenset({"offer", "offer_closed", "assignment", "run", "availability", "message"})
 
 
 def streams(evidence: Evidence) -> Verdict:
@@ -97,7 +97,7 @@ def _hello(
     for message in missed:
         _same(verdict, where, message, rows)
     verdict.must(seq <= len(rows), f"{where}: hello.seq {seq} of {len(rows)} rows")
-    offers, assignments, availability = _folded(rows[:seq])
+    offers, assignments, run, availability = _folded(rows[:seq])
     verdict.must(
         {offer["id"] for offer in hello["offers"]} == offers,
         f"{where}: hello at {seq} shows other open offers than the messages until then",
@@ -106,16 +106,18 @@ def _hello(
         {a["id"]: (a["status"], a["pickedUpAt"], a["version"]) for a in hello["assignments"]} == assignments,
         f"{where}: hello at {seq} shows other assignments than the messages until then",
     )
+    verdict.must((hello["run"] or []) == run, f"{where}: hello at {seq} shows another run than the messages until then")
     verdict.must(
         hello["driver"]["availability"] == availability,
         f"{where}: hello at {seq} says {hello['driver']['availability']}, the messages until then {availability}",
     )
 
 
-def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, ...]], str]:
-    """Open offers, active assignments and the availability after these messages."""
+def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, ...]], list[Any], str]:
+    """Open offers, active assignments, the run and the availability after these messages."""
     offers: set[str] = set()
     assignments: dict[str, tuple[Any, ...]] = {}
+    run: list[Any] = []
     availability = "offline"
     for row in rows:
         match row["type"]:
@@ -123,6 +125,8 @@ def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, 
                 offers.add(row["offer"]["id"])
             case "offer_closed":
                 offers.discard(row["offerId"])
+            case "run":
+                run = row["stops"]
             case "availability":
                 availability = row["availability"]
             case "assignment":
@@ -131,7 +135,7 @@ def _folded(rows: list[dict[str, Any]]) -> tuple[set[str], dict[str, tuple[Any, 
                     assignments[shown["id"]] = (shown["status"], shown["pickedUpAt"], shown["version"])
                 else:
                     assignments.pop(shown["id"], None)
-    return offers, assignments, availability
+    return offers, assignments, run, availability
 
 
 def _same(verdict: Verdict, where: str, message: dict[str, Any], rows: list[dict[str, Any]]) -> None:
