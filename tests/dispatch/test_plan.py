@@ -200,6 +200,12 @@ def test_who_said_no_is_not_asked_again() -> None:
     assert planned(a_fleet([dan], [soup])).reasons == {SOUP: "all_excluded"}
 
 
+def test_who_did_not_answer_long_ago_is_asked_again() -> None:
+    dan, soup = driver_at("Dan", 1), order_at("soup", 0, 9)
+    a_closed_offer(soup, dan, "EXPIRED", age=minutes(10))
+    assert pairs(planned(a_fleet([dan], [soup]))) == {SOUP: DAN}
+
+
 def test_what_the_rules_would_refuse_is_planned_for_somebody_else() -> None:
     """Dan could turn round for the soup, and be there in time. The rules expect that he delivers first."""
     dan = driver_at("Dan", 0, capacity=2, shift_ends_at=NOW + minutes(10))
