@@ -75,6 +75,12 @@ def test_many_get_the_best_total_not_each_the_nearest() -> None:
     assert pairs(found) == {"soup": "Dora", "cake": "Dan"}
 
 
+def test_the_best_total_is_that_of_the_few_who_are_near_among_many() -> None:
+    far = [driver(f"far {number}", 4.8 + number / 1000) for number in range(2 * matching.MANY_TIMES)]
+    found = matched([order("soup", 0), order("cake", 2)], [*far, driver("Dan", 1), driver("Dora", -2.5)])
+    assert pairs(found) == {"soup": "Dora", "cake": "Dan"}
+
+
 def test_as_many_as_possible_get_a_driver() -> None:
     """Only Dan reaches cake: he is not spent on soup, however near."""
     found = matched([order("soup", 0, age=3000), order("cake", 5)], [driver("Dan", 0.1), driver("Dora", -4.9)])
