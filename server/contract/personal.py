@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from server.contract import words
 from server.dispatch.model import ERASED
 
 PERSONAL: Final = frozenset(
@@ -19,8 +20,11 @@ CODES: Final = frozenset({"verified", "unverified"})
 REASONS: Final = frozenset({"reason", "endReason"})
 POINT: Final = frozenset({"lat", "lon"})
 DECIMALS: Final = 3
-CODE: Final = r"^[a-z][a-z0-9_]{0,63}$"
-"""A reason that is a code. Any other is free text."""
+_WORDS: Final = "|".join(
+    sorted(code for code in {ERASED, *words.FAILURES, *words.NOT_TAKEN, *words.REASONS} if code.isalpha())
+)
+CODE: Final = rf"^([a-z][a-z0-9]*_[a-z0-9_]{{1,60}}|{_WORDS})$"
+"""A reason that is a code: several words, or a word that the server knows. Any other, such as a name, is free text."""
 
 _is_code: Final = re.compile(CODE).search
 

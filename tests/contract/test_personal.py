@@ -18,6 +18,7 @@ from server.contract.personal import without_people
         ({"pin": "verified"}, {"pin": "verified"}),
         ({"pin": ["0417"]}, {"pin": None}),
         ({"reason": "driver_gone", "endReason": "Mr Gray"}, {"reason": "driver_gone", "endReason": "erased"}),
+        ({"reason": "gray", "endReason": "vehicle"}, {"reason": "erased", "endReason": "vehicle"}),
         ({"reason": None}, {"reason": None}),
         ({"lat": 52, "storeName": "Blue Bowl"}, {"lat": 52, "storeName": "Blue Bowl"}),
         ({"endNote": "bit me", "acknowledgementNote": "x"}, {"endNote": None, "acknowledgementNote": None}),

@@ -18,7 +18,7 @@ PERSONAL = (
     "Zoe Quill", "555-0142", "Quill Lane 7", "beware of Rex", "no walnuts", "Quill Mews 9", "555-0188", "555-0199",
     "Zed Back", "555-0177", "Larch Yard 4", "two knocks", "left with Yann", "Yann Nought", "Rex bit me",
     "Zoe wants it gone", "Zoe is waiting", "Zoe knows Max", "Zoe is too far", "0417",
-    "tell Zoe to wait", "Zoe is asleep",
+    "zoequill", "tell Zoe to wait", "Zoe is asleep",
 )  # fmt: skip
 """Everything personal in the test; the database holds all of it before."""
 FOUND = re.compile(r"(?<![0-9A-Za-z.:-])(?:" + "|".join(map(re.escape, PERSONAL)) + r")(?![0-9A-Za-z:-])", re.I)
@@ -142,7 +142,7 @@ async def a_life(site: Site) -> list[dict[str, Any]]:
     await dan.post("/availability/pause")
     late = await dan.post(f"/assignments/{job['id']}/release", {"reason": "other", "note": "Rex bit me"})
     assert late.status_code == 409
-    await good(site.shop.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "Zoe wants it gone"}))
+    await good(site.shop.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "zoequill"}))
     return orders
 
 
