@@ -156,6 +156,8 @@ async def test_plans_do_not_change_while_nothing_happens(dispatch: Dispatch, mon
     orders = [await dispatch.an_order(prep_seconds=PREPARATION) for _ in range(3)]
     for delivery_id in orders:
         await until(lambda delivery_id=delivery_id: held_until(dispatch, delivery_id))  # type: ignore[misc]
+    of_node = dispatch.node.matcher
+    await until(lambda: len(of_node._backlog.held) == len(of_node._planned) == len(orders))
     plans = [dispatch.node.matcher._planned.copy()]
     holds = [await held_until(dispatch, delivery_id) for delivery_id in orders]
 
