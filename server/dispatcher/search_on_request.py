@@ -249,7 +249,7 @@ class SearchOnRequest:
     async def _planned(
         self, delivery: Delivery, drivers: list[Driver], places: dict[str, Candidate], now: datetime
     ) -> Pair | None:
-        """The driver whom the planner proposes, if some have deliveries; None if it proposes nobody now."""
+        """The planner's driver, if some drivers have deliveries already; None if it proposes nobody now."""
         loaded = [driver.id for driver in drivers if driver.active_count]
         work = await read_work(self._database.pool, loaded, timeout=QUERY_TIMEOUT_SECONDS)
         located = [

@@ -56,7 +56,7 @@ class DriverIndex:
     """Collects the changes of commits until the bus writes its next pipeline; the last state of each thing counts.
 
     `latest` returns the newest position known on this node. `holds_lease` and `alone` say when a hint need not leave
-    this process. `after_urgent` delays the hint of a new delivery until drivers whom this node has just heard of are
+    this process. `after_urgent` delays the hint of a new delivery until the drivers that this node just heard of are
     stored: the node with the lease would be refused the offer, and would offer it to somebody farther away.
     """
 

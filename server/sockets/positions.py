@@ -151,8 +151,8 @@ class Positions:
         return driver_id in self._urgent or driver_id in self._calls or driver_id in self._writing
 
     def after_urgent(self, then: Callable[[], None]) -> bool:
-        """Call `then` once everybody is stored of whom the rules know only by a position or call that is not in the
-        database yet. Returns False, without a call, if there is nobody.
+        """Call `then` when the database has the newest positions and calls of all drivers who were not stored before.
+        Returns False, without a call, if there are none.
         """
         if not self._urgent and not self._first_calls and not self._writing:
             return False

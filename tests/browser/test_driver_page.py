@@ -65,7 +65,7 @@ async def test_the_token_goes_to_no_address(chromium: Browser, site: Site) -> No
 
 
 async def test_an_offer_is_accepted_carried_out_and_delivered(chromium: Browser, node: StartNode) -> None:
-    """The card says at every step where to go, whom to call, what to say at the counter, and what is to be noted."""
+    """At every step the card shows the place, the phone numbers, the order number and the note."""
     site = Site(await node(dispatch_phone="+49 30 90-18 20"))
     await offer_lasts(site, LONG_SECONDS)
     dan = await site.driver("Dan")

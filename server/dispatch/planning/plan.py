@@ -152,7 +152,7 @@ class _Planning:
     ) -> None:
         self.fleet, self.now, self.travel, self.policy, self.before = fleet, now, travel, policy, before
         self.refused = refused
-        """For deliveries, the drivers to whom the rules would not offer them."""
+        """By delivery: the drivers who must not get it, since the rules would refuse the offer."""
         self.unfit: list[tuple[str, str]] = []
         """More of the same: what this plan would have proposed."""
         self.at = now.timestamp()
