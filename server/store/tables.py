@@ -536,12 +536,13 @@ class Alert(Table, tablename="alerts"):
 
 
 class InsightDay(Table, tablename="insight_days"):
-    """A finished day of a time zone that was counted."""
+    """A finished day of a time zone that was counted. `estimates`: their errors too."""
 
     id = BigSerial(primary_key=True)
     time_zone = _text()
     since = _at()
     until = _at()
+    estimates = Boolean(default=None, null=True)
 
 
 class InsightCount(Table, tablename="insight_counts"):
@@ -563,6 +564,18 @@ class InsightCount(Table, tablename="insight_counts"):
     ms = _float()
     wanted = _int()
     late = _int()
+
+
+class InsightEstimate(Table, tablename="insight_estimates"):
+    """Deliveries of a zone and day whose estimate at this stage was `seconds` earlier than the truth."""
+
+    id = BigSerial(primary_key=True)
+    time_zone = _text()
+    since = _at()
+    zone = _text()
+    stage = _text()
+    seconds = _int()
+    deliveries = _int()
 
 
 class Zone(Table, tablename="zones"):
@@ -677,6 +690,7 @@ TABLES: Final[list[type[Table]]] = [
     Alert,
     InsightDay,
     InsightCount,
+    InsightEstimate,
     Zone,
     PolicyVersion,
     User,

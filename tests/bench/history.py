@@ -108,9 +108,9 @@ _DAY: Final = (
     SELECT id, delivery_id, driver_id, CASE outcome WHEN 'SILENCE' THEN 'EXPIRED' ELSE outcome END, attempt,
            '{"pickupLocation": {"lat": 52.52, "lon": 13.405, "address": "12 Market Street"},
              "pickupStoreName": "Pizza Roma", "dropoffLocation": {"lat": 52.53, "lon": 13.415,
-             "address": "47 Station Road, second floor"}, "estimatedPickupTimeMin": 12,
-             "estimatedDeliveryTime": "2026-02-01T18:30:00.000Z", "estimatedDistanceKm": 2.4,
-             "estimatedEarningCents": 520, "currency": "EUR"}',
+             "address": "47 Station Road, second floor"}, "estimatedPickupTimeMin": 12, "estimatedDistanceKm": 2.4,
+             "estimatedTripKm": 1.7, "estimatedEarningCents": 520, "currency": "EUR"}'::jsonb
+           || jsonb_build_object('estimatedDeliveryTime', begun_at + make_interval(secs => 1000 + 1000 * random())),
            begun_at, begun_at + interval '30 s', begun_at + interval '0.2 s', closed_at,
            CASE outcome WHEN 'REJECTED' THEN reason WHEN 'WITHDRAWN' THEN 'driver_break' END,
            CASE WHEN outcome = 'ACCEPTED' THEN closed_at END, CASE WHEN outcome = 'REJECTED' THEN closed_at END,

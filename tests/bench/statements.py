@@ -24,6 +24,7 @@ from server.store.reads import (
     ending_offers,
     fleet,
     index,
+    insight_estimates,
     insights,
     notices,
     snapshot,
@@ -88,6 +89,8 @@ def reading(s: Sample) -> Iterator[Statement]:
     midnight = s.now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = [midnight - timedelta(days=number) for number in range(1, 91)]
     yield "insights: added up, 90 d", insights.ADDED_UP, ("UTC", days, None)
+    yield "insights: estimates, 24 h", insight_estimates.ESTIMATED, (day, s.now, None, "UTC")
+    yield "insights: estimates added up, 90 d", insight_estimates.ADDED_UP, ("UTC", days, None)
     yield "insights: days", insights.DAYS, ("UTC", s.now - timedelta(days=90))
     yield "insights: zones", insights.ZONES, ()
     yield "insights: first delivery", insight_days.FIRST_DELIVERY, ()

@@ -14,7 +14,9 @@ from server.store.engine import Database
 from server.store.jobs import insight_days
 from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.retention import prune
+from server.store.reads.insight_estimates import read_errors
 from server.store.reads.insights import between, read_groups
+from server.web.screens.estimate_errors import estimate_errors
 from server.web.screens.insights_numbers import WINDOWS, Insights, insights_of
 from tests.bench.history import make_history
 
@@ -48,8 +50,9 @@ def days_of(pool: Any, settings: Settings, zone: str = ZONE) -> InsightDays:
 
 async def insights(pool: Any, now: datetime, zone: str | None = None, time_zone: str = ZONE) -> Insights:
     local = ZoneInfo(time_zone)
-    groups = await read_groups(pool, WEEK.start(now, local), now, zone, time_zone)
-    return insights_of(WEEK, now, local, groups)
+    since = WEEK.start(now, local)
+    errors = estimate_errors(since, now, local, await read_errors(pool, since, now, zone, time_zone))
+    return insights_of(WEEK, now, local, await read_groups(pool, since, now, zone, time_zone), errors)
 
 
 @pytest.mark.parametrize("zone", [None, "north"])
@@ -57,10 +60,31 @@ async def test_days_that_were_counted_say_the_same(pool: Any, settings: Settings
     now = await pool.fetchval("SELECT now()")
     counted_now = await insights(pool, now, zone)
     assert counted_now.total.offers > 100
+    errors = counted_now.estimates.total
+    assert errors.assignment.count == errors.pickup.count > 100
+    assert sum(both.pickup.count for _, both in counted_now.estimates.zones) == errors.pickup.count
     assert await days_of(pool, settings).count() in (10, 11)
     assert await insights(pool, now, zone) == counted_now
     await pool.execute("UPDATE insight_counts SET accepted = accepted + 1 WHERE part = 'hour'")
     assert (await insights(pool, now, zone)).total.accepted > counted_now.total.accepted, "they were not used"
+    await pool.execute("UPDATE insight_estimates SET deliveries = deliveries + 1")
+    more = (await insights(pool, now, zone)).estimates.total
+    assert more.assignment.count > errors.assignment.count, "they were not used"
+
+
+async def test_estimates_of_days_that_the_previous_release_counted_are_counted_too(
+    pool: Any, settings: Settings
+) -> None:
+    now = await pool.fetchval("SELECT now()")
+    counted_now = await insights(pool, now)
+    days = days_of(pool, settings)
+    await days.count()
+    await pool.execute("DELETE FROM insight_estimates")
+    await pool.execute("UPDATE insight_days SET estimates = NULL")
+    assert await insights(pool, now) == counted_now, "those days are counted on request"
+    assert await days.count() in (10, 11)
+    assert await pool.fetchval("SELECT sum(deliveries) FROM insight_estimates") > 0
+    assert await insights(pool, now) == counted_now
 
 
 async def test_nothing_is_counted_twice(pool: Any, settings: Settings) -> None:
@@ -72,6 +96,8 @@ async def test_nothing_is_counted_twice(pool: Any, settings: Settings) -> None:
     doubles = (
         "SELECT count(*) - count(DISTINCT (since, part, zone, hour, second, reason, wanted > 0)) FROM insight_counts"
     )
+    assert await pool.fetchval(doubles) == 0
+    doubles = "SELECT count(*) - count(DISTINCT (since, zone, stage, seconds)) FROM insight_estimates"
     assert await pool.fetchval(doubles) == 0
     assert await days.missing() == []
     assert await days.count() == 0

@@ -226,6 +226,10 @@ BREAKING: Final[dict[str, str]] = {
     "notices_severity_check": "UPDATE notices SET severity = 'loud'",
     "insight_days_once": DAY,
     "insight_counts_day_exists": COUNTS.format(since="2026-02-03"),
+    "insight_estimates_day_exists": (
+        "INSERT INTO insight_estimates (time_zone, since, zone, stage, seconds, deliveries)"
+        " VALUES ('UTC', '2026-02-03Z', 'default', 'pickup', 30, 1)"
+    ),
     "policy_version_check": "UPDATE policy SET version = 0",
     "users_role_check": "UPDATE users SET role = 'driver'",
     "users_name_check": "UPDATE users SET name = ''",

@@ -37,16 +37,19 @@ MADE: Final = (
     SELECT offer_id, delivery_id, '01a20d95-bd15-7304-adfd-8e3a9c15409e',
            CASE WHEN kind < 14 THEN 'ACCEPTED' WHEN kind BETWEEN 15 AND 17 THEN 'REJECTED'
                 WHEN kind = 19 THEN 'WITHDRAWN' ELSE 'EXPIRED' END,
-           1, '{}', at, at + interval '30 s', closed,
+           1, jsonb_build_object('estimatedDeliveryTime', closed + make_interval(secs => n * 37 % 900 - 600),
+                                 'estimatedTripKm', 2), at, at + interval '30 s', closed,
            CASE WHEN kind < 14 THEN closed END, CASE WHEN kind BETWEEN 15 AND 17 THEN closed END,
            CASE kind WHEN 15 THEN 'too_far' WHEN 16 THEN '=1+1' END, CASE WHEN answers THEN ms END, kind = 14
     FROM (SELECT *, kind < 14 OR kind BETWEEN 15 AND 17 AS answers,
                  at + CASE WHEN kind < 14 OR kind BETWEEN 15 AND 17 THEN make_interval(secs => ms / 1000.0)
                            ELSE interval '30 s' END AS closed FROM made)""",
     """
-    INSERT INTO assignments (id, delivery_id, driver_id, offer_id, status, source, created_at, completed_at, version)
+    INSERT INTO assignments (id, delivery_id, driver_id, offer_id, status, source, created_at, completed_at,
+                             picked_up_at, version)
     SELECT uuidv7(closed_at - now()), o.delivery_id, driver_id, o.id, 'COMPLETED',
-           CASE WHEN auto_accepted THEN 'auto_accepted' ELSE 'accepted' END, closed_at, closed_at, 1
+           CASE WHEN auto_accepted THEN 'auto_accepted' ELSE 'accepted' END, closed_at, closed_at,
+           closed_at - make_interval(secs => 900 - n * 17 % 300), 1
     FROM driver_offers o JOIN made m ON m.offer_id = o.id WHERE m.kind < 15""",
     """
     INSERT INTO events (at, type, actor_type, delivery_id, data)

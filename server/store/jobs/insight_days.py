@@ -1,7 +1,7 @@
 """Counts finished days once for the insights: they no longer change.
 
 This only saves time: a day that was not counted, or whose time zone is no longer the organisation's, is counted on
-request. A day is counted in one statement, by the first node that does so.
+request. A day is counted in two statements, offers and estimates, each by the first node that does so.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import structlog
 from server.settings import Settings, time_zone_of
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
+from server.store.reads.insight_estimates import ESTIMATED
 from server.store.reads.insights import COUNTED, start_of
 from server.tasks import repeat_with_lease
 
@@ -28,7 +29,7 @@ EVERY_SECONDS: Final = 300.0
 REST_FACTOR: Final = 4.0
 
 FIRST_DELIVERY: Final = "SELECT clock_timestamp(), (SELECT created_at FROM deliveries ORDER BY id LIMIT 1)"
-DAYS: Final = "SELECT since FROM insight_days WHERE time_zone = $1 AND since >= $2"
+DAYS: Final = "SELECT since FROM insight_days WHERE time_zone = $1 AND since >= $2 AND estimates"
 # $1 and $2 the day, $3 NULL for all zones, $4 the time zone whose day it is.
 COUNT: Final = f"""
 WITH day AS (
@@ -37,6 +38,15 @@ counted AS ({COUNTED})
 INSERT INTO insight_counts (time_zone, since, part, zone, hour, second, reason, accepted, auto_accepted, rejected,
                             expired, answered, ms, wanted, late)
 SELECT $4, day.since, counted.* FROM counted CROSS JOIN day"""  # noqa: S608 - all of it is here and there
+# As above; the day is there, by a node of the previous release perhaps.
+COUNT_ESTIMATES: Final = f"""
+WITH day AS (
+    UPDATE insight_days SET estimates = true WHERE time_zone = $4 AND since = $1 AND estimates IS NOT true
+    RETURNING since),
+counted AS ({ESTIMATED})
+INSERT INTO insight_estimates (time_zone, since, zone, stage, seconds, deliveries)
+SELECT $4, day.since, c.zone, c.stage, c.seconds, c.deliveries
+FROM counted c CROSS JOIN day"""  # noqa: S608 - all of it is here and there
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +77,8 @@ class InsightDays:
             if not self._holds_lease():
                 break
             began = time.monotonic()
-            await self._pool.execute(COUNT, since, until, None, self._time_zone, timeout=STATEMENT_SECONDS)
+            for statement in (COUNT, COUNT_ESTIMATES):
+                await self._pool.execute(statement, since, until, None, self._time_zone, timeout=STATEMENT_SECONDS)
             counted += 1
             await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
         if counted:

@@ -1,5 +1,5 @@
-"""The insights' screen: the success metrics against their targets, why offers are rejected, how long answers take;
-and each table of it as CSV. The window and the zone are in the address.
+"""The insights' screen: the success metrics against their targets, why offers are rejected, how long answers take, how
+good the estimates were; and each table of it as CSV. The window and the zone are in the address.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from server.contract.words import REASONS, words
 from server.node import Node
 from server.settings import time_zone_of
 from server.store.query import database_errors
+from server.store.reads.insight_estimates import read_errors
 from server.store.reads.insights import read_groups, zone_names
 from server.texts.speech import said, spoken
 from server.web.access.guards import VIEWERS
@@ -27,6 +28,7 @@ from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
 from server.web.http.errors import not_found
 from server.web.http.forms import address_text
+from server.web.screens.estimate_errors import STAGES, BothStages, estimate_errors
 from server.web.screens.insights_numbers import (
     BIN_SECONDS,
     DEFAULT_WINDOW,
@@ -70,7 +72,9 @@ async def _read(node: Node, window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
     local = time_zone_of(time_zone)
     since = window.start(now, local)
-    return insights_of(window, now, local, await read_groups(pool, since, now, zone, time_zone))
+    groups = await read_groups(pool, since, now, zone, time_zone)
+    errors = estimate_errors(since, now, local, await read_errors(pool, since, now, zone, time_zone))
+    return insights_of(window, now, local, groups, errors)
 
 
 def _window_and_zone(request: Call) -> tuple[Window, str | None]:
@@ -103,17 +107,18 @@ async def insights_screen(request: Call) -> ASGIResponse:
         acceptance_target=ACCEPTANCE_TARGET,
         response_target=RESPONSE_TARGET_SECONDS,
         late_target=LATE_TARGET,
-        moment=_moments(time_zone_of(node.settings.time_zone), window),
+        moment=_moments(time_zone_of(node.settings.time_zone), by_day=window.by_day),
+        day=_moments(time_zone_of(node.settings.time_zone), by_day=True),
     )
 
 
-def _moments(zone: tzinfo, window: Window) -> Callable[[datetime], str]:
+def _moments(zone: tzinfo, *, by_day: bool) -> Callable[[datetime], str]:
     """How the beginning of a part of the window is written."""
     speech = spoken()
 
     def written(at: datetime) -> str:
         day = speech.dated(at.astimezone(zone), "dd MMM", "MMMd")
-        return day if window.by_day else f"{day}, {clock(at, zone)}"
+        return day if by_day else f"{day}, {clock(at, zone)}"
 
     return written
 
@@ -182,6 +187,22 @@ def _timeouts(found: Insights, current: int) -> Iterator[Row]:
         yield (row.seconds, row.accepted, row.answered, row.share, row.is_current, row.is_known)
 
 
+def _estimates(found: Insights, _: int) -> Iterator[Row]:
+    yield ("day", "zone", *(f"{stage}{what}" for stage in STAGES for what in ESTIMATE))
+    for day, both in found.estimates.days:
+        yield (instant(day), None, *_errors(both))
+    for zone, both in found.estimates.zones:
+        yield (None, zone, *_errors(both))
+
+
+ESTIMATE: Final = ("Deliveries", "MedianSeconds", "P90Seconds", "LaterShare")
+
+
+def _errors(both: BothStages) -> Iterator[Cell]:
+    for errors in (both.assignment, both.pickup):
+        yield from (errors.count, errors.median, errors.p90, errors.later)
+
+
 FILES: Final[dict[str, Callable[[Insights, int], Iterator[Row]]]] = {
     "time.csv": _over_time,
     "hours.csv": _by_hour,
@@ -189,13 +210,14 @@ FILES: Final[dict[str, Callable[[Insights, int], Iterator[Row]]]] = {
     "reasons.csv": _reasons,
     "responses.csv": _responses,
     "timeouts.csv": _timeouts,
+    "estimates.csv": _estimates,
 }
 """By name: the header and the rows, given the time to answer that is in force."""
 
 
 @get("/insights/{name:str}", guards=[VIEWERS])
 async def insights_file(request: Call, name: FromPath[str]) -> ASGIResponse:
-    """A table as a file: time, hours, zones, reasons, responses or timeouts `.csv`."""
+    """A table as a file: time, hours, zones, reasons, responses, timeouts or estimates `.csv`."""
     if name not in FILES:
         raise not_found()
     node = node_of(request)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from server.store.reads.insights import OfferGroup, start_of
 from server.texts.speech import later
+from server.web.screens.estimate_errors import EstimateErrors
 
 TIMEOUTS: Final = (5, 10, 15, 20, 30, 45, 60, 90, 120)
 BIN_SECONDS: Final = 5
@@ -123,6 +124,7 @@ class Insights(Struct, frozen=True):
     zones: list[tuple[str, Outcomes]]
     reasons: list[tuple[str, int]]
     seconds: dict[int, tuple[int, int]]
+    estimates: EstimateErrors
 
     def within(self, share: float) -> int | None:
         """In how many seconds this share of the answers came."""
@@ -163,7 +165,9 @@ def _parts(since: datetime, until: datetime, zone: tzinfo, *, by_day: bool) -> I
         at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
 
 
-def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[OfferGroup]) -> Insights:
+def insights_of(
+    window: Window, now: datetime, zone: tzinfo, groups: Sequence[OfferGroup], estimates: EstimateErrors
+) -> Insights:
     """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
     since = window.start(now, zone)
     total = Outcomes()
@@ -194,6 +198,7 @@ def insights_of(window: Window, now: datetime, zone: tzinfo, groups: Sequence[Of
         sorted(zones.items()),
         sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS],
         seconds,
+        estimates,
     )
 
 
