@@ -280,6 +280,10 @@ class AddProof(Struct, frozen=True):
     action: Action = PLAIN_ACTION
 
 
+DriverAction = Arrive | PickUp | Complete | Release | Fail | AddProof
+"""What a driver does with an assignment."""
+
+
 class CancelDelivery(Struct, frozen=True):
     """Cancels a delivery. After pickup only ops and admins can, with `force`.
 

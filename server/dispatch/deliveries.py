@@ -11,7 +11,7 @@ from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
-from server.dispatch.driver_actions import recovered
+from server.dispatch.driver_actions import recovered, risks_end
 from server.dispatch.escalation import levels_due, ticket_created
 from server.dispatch.holds import hold_moved
 from server.dispatch.manual_assignment import where_the_goods_are
@@ -278,7 +278,12 @@ def restore_delivery(command: c.RestoreDelivery, world: World) -> Decided | r.Re
     if refusal is not None:
         return refusal
     restored = e.DeliveryRestored(at=world.now, actor=command.actor, delivery_id=delivery.id)
-    return Decided((restored,), delivery.id)
+    return Decided((restored, *_check_again(world, delivery)), delivery.id)
+
+
+def _check_again(world: World, delivery: Delivery) -> tuple[e.Event, ...]:
+    """The address of a delivery that waits again still needs a check."""
+    return (at_risk(world, delivery, None, "check_address", world.now),) if delivery.needs_check() else ()
 
 
 def not_restorable(delivery: Delivery, now: datetime) -> r.Refusal | None:
@@ -318,7 +323,7 @@ def retry_delivery(command: c.RetryDelivery, world: World) -> Decided | r.Refusa
     if delivery.status == "FAILED":
         pickup = where_the_goods_are(delivery, world.known_driver(last.driver_id))
         retried = replace(retried, pickup=pickup, store=store)
-    return Decided((retried,), delivery.id)
+    return Decided((retried, *_check_again(world, delivery)), delivery.id)
 
 
 def not_retriable(delivery: Delivery) -> r.Refusal | None:
@@ -385,6 +390,7 @@ def _cancelled(world: World, delivery: Delivery, reason: str, actor: Actor) -> t
     assignment = delivery.active_assignment()
     if assignment is not None:
         world.require_driver(assignment.driver_id)
+    happened += risks_end(world, delivery, assignment)
     happened.append(
         e.DeliveryCancelled(
             at=world.now,

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from server.dispatch import commands as c
 from server.dispatch import events as e
 from server.dispatch import refusals as r
+from server.dispatch.action_ids import is_repeated_by
 from server.dispatch.availability import last_contact
 from server.dispatch.decided import Decided
 from server.dispatch.model import (
@@ -34,7 +35,6 @@ PROOF_LIMIT: Final = 20
 HERE_FOR: Final = timedelta(seconds=60)
 """How old a position may be to count as the place of an action that happens now."""
 
-Report = c.Arrive | c.PickUp | c.Complete | c.Release | c.Fail | c.AddProof
 Ended = frozenset[AssignmentStatus]
 CARRIED: Final[Ended] = frozenset({"COMPLETED", "FAILED", "RETURNED"})
 """Ended by its driver, with the goods in hand."""
@@ -47,7 +47,7 @@ _WITH_THE_GOODS: Final = (c.Complete, c.Fail)
 class _Reported:
     """What every action of a driver has in common: the delivery, the assignment, and the fields of its event."""
 
-    def __init__(self, command: Report, world: World, delivery: Delivery, assignment: Assignment) -> None:
+    def __init__(self, command: c.DriverAction, world: World, delivery: Delivery, assignment: Assignment) -> None:
         self.command = command
         self.world = world
         self.delivery = delivery
@@ -109,11 +109,11 @@ class _Reported:
         return self.leaves(e.LateReport(what=what.type, now_with=now_with, **self.fields(None, **more)), refusal)
 
 
-def _begin(command: Report, world: World, harmless: Ended) -> _Reported | Decided | r.Refusal:
+def _begin(command: c.DriverAction, world: World, harmless: Ended) -> _Reported | Decided | r.Refusal:
     """The common part of every action.
 
     1. An assignment of another driver is not found.
-    2. The same action again gets the same answer as the first time.
+    2. The same action again gets the same answer as the first time; another one with its id is refused.
     3. If the assignment ended in a `harmless` way, the action changes nothing.
     """
     delivery, assignment = world.assignment(command.assignment_id, command.driver_id)
@@ -121,7 +121,8 @@ def _begin(command: Report, world: World, harmless: Ended) -> _Reported | Decide
     report = _Reported(command, world, delivery, assignment)
     action_id = command.action.action_id
     if action_id is not None and action_id in report.details.actions:
-        return _answered_before(report, report.details.actions[action_id])
+        done = report.details.actions[action_id]
+        return _answered_before(report, done.refused) if is_repeated_by(done, command) else r.ACTION_ID_USED
     return report.done() if report.assignment.status in harmless else report
 
 
@@ -176,6 +177,16 @@ def _picked_up(report: _Reported) -> list[e.Event]:
     return found
 
 
+def risks_end(
+    world: World, delivery: Delivery, assignment: Assignment | None, *codes: RiskCode, but: RiskCode | None = None
+) -> list[e.Event]:
+    """The events that risks end with what happens next: those of `codes`, or all, except `but`. So each risk that was
+    raised ends once.
+    """
+    ended = [risk.code for risk in delivery.risks if risk.code != but and (not codes or risk.code in codes)]
+    return [recovered(world, delivery, assignment, code) for code in ended]
+
+
 def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: RiskCode) -> e.DeliveryRecovered:
     """The event that a risk has ended."""
     return e.DeliveryRecovered(
@@ -205,7 +216,8 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
         return report.late(e.DeliveryDelivered)
     if delivery.status == "RETURNING":
         return report.done(
-            e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=command.note))
+            *risks_end(world, delivery, assignment),
+            e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=command.note)),
         )
     typed = (command.pin or "").strip()
     missing = _missing(report, typed) if delivery.details.proof_required else []
@@ -224,6 +236,8 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
                 return report.leaves(e.PinWrong(tries=tries + 1, **report.fields()), r.PIN_WRONG)
             pin = "verified" if right else "unverified"
     happened: list[e.Event] = _picked_up(report) if assignment.picked_up_at is None else []
+    if delivery.risks:
+        happened += risks_end(world, delivery, assignment, but="pickup_late")
     said = Handover(command.name, command.note, pin) if command.name or command.note or pin else None
     happened.append(
         e.DeliveryDelivered(
@@ -254,11 +268,15 @@ def release(command: c.Release, world: World) -> Decided | r.Refusal:
         return r.ALREADY_PICKED_UP
     if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
-    return report.done(e.DeliveryReleased(**report.fields(reason=reason or OTHER, note=note)))
+    ended = risks_end(world, report.delivery, report.assignment, but="check_address")
+    return report.done(*ended, e.DeliveryReleased(**report.fields(reason=reason or OTHER, note=note)))
 
 
 def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
-    """The handover failed: the driver brings the goods back, or the assignment ends here. Repeats are safe."""
+    """The handover failed: the driver brings the goods back, or the assignment ends here. Repeats are safe.
+
+    What is brought back is no longer late. Its other risks go on until they end, or the assignment does.
+    """
     report = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
     if not isinstance(report, _Reported):
         return report
@@ -272,7 +290,9 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
         return report.done()
     if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
-    return report.done(kind(**report.fields(report.delivery.dropoff, reason=reason or OTHER, note=note)))
+    codes: tuple[RiskCode, ...] = ("delivery_late",) if command.then == "return" else ()
+    ended = risks_end(world, report.delivery, report.assignment, *codes)
+    return report.done(*ended, kind(**report.fields(report.delivery.dropoff, reason=reason or OTHER, note=note)))
 
 
 def add_proof(command: c.AddProof, world: World) -> Decided | r.Refusal:
@@ -316,7 +336,8 @@ def release_gone(command: c.ReleaseGone, world: World) -> Decided | r.Refusal:
         assignment_id=assignment.id,
         reason="driver_gone",
     )
-    return Decided((event,), delivery.id, None, assignment.id, assignment.driver_id)
+    ended = risks_end(world, delivery, assignment, but="check_address")
+    return Decided((*ended, event), delivery.id, None, assignment.id, assignment.driver_id)
 
 
 def without_contact_since(world: World, assignment: Assignment) -> datetime | None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from server.dispatch import events as e
 from server.dispatch import refusals as r
+from server.dispatch.action_ids import done_by
 from server.dispatch.model import NO_ASSIGNMENT_DETAILS, Assignment, Delivery, Driver, Place, Risk, Unassigned
 from server.dispatch.names import name_key
 from server.dispatch.search_reasons import HELD, SEARCHING, TRIP_TOO_LONG
@@ -55,19 +56,15 @@ def _watched_from(due: datetime, expected: datetime | None, late: timedelta, at:
     return min(due, at - late) if expected is not None and expected > due + late else due
 
 
-def _no_risks(world: World, delivery: Delivery) -> None:
-    """The delivery has ended or waits again, so its risks end."""
-    if delivery.risks:
-        world.amend_delivery(delivery.id)
-    delivery.risks = ()
-    delivery.risk_since, delivery.risk_level, delivery.risk_acknowledged_by = None, 0, None
+def _at_risk_since(delivery: Delivery, at: datetime | None) -> None:
+    """The escalation of the delivery's risks begins anew at that time; None without any risk."""
+    delivery.risk_since, delivery.risk_level, delivery.risk_acknowledged_by = at, 0, None
 
 
-def _over(world: World, delivery: Delivery, at: datetime) -> None:
+def _over(delivery: Delivery, at: datetime) -> None:
     """The delivery has ended."""
     delivery.over_at = at
     delivery.watch_at = None
-    _no_risks(world, delivery)
 
 
 def _wait_again(world: World, delivery: Delivery, at: datetime) -> None:
@@ -75,23 +72,22 @@ def _wait_again(world: World, delivery: Delivery, at: datetime) -> None:
     delivery.accepted_offer_id = None
     delivery.over_at = delivery.watch_at = None
     delivery.estimated_pickup_at = delivery.estimated_delivery_at = None
-    _no_risks(world, delivery)
-    if delivery.needs_check():
+    if delivery.risks:
         world.amend_delivery(delivery.id)
-        delivery.risks, delivery.risk_since = (Risk("check_address", at),), at
+        _at_risk_since(delivery, at)
     _start_waiting(world, delivery, at)
 
 
 def _did(
-    assignment: Assignment, event: e.JobEvent, changes: Mapping[str, object] | None = None, refused: str = ""
+    assignment: Assignment, event: e.JobEvent, changes: Mapping[str, object] | None = None, refused: str | None = None
 ) -> None:
-    """Store the app's id of this action with the code of its refusal, so that a repeat gets the same answer."""
+    """Store what the app's id was used for and the code of the refusal, so that a repeat gets the same answer."""
     if event.action_id is None and not changes:
         return
     details = assignment.details or NO_ASSIGNMENT_DETAILS
     more = dict(changes or {})
     if event.action_id is not None:
-        more["actions"] = {**details.actions, event.action_id: refused or None}
+        more["actions"] = {**details.actions, event.action_id: done_by(event, refused)}
     assignment.details = replace(details, **more)
 
 
@@ -224,7 +220,7 @@ def _delivered(world: World, event: e.DeliveryDelivered) -> None:
     assignment = world.touch_assignment(delivery, _id(event.assignment_id))
     assignment.completed_at = event.when
     _did(assignment, event, {"handover": event.handover} if event.handover is not None else None)
-    _over(world, delivery, event.at)
+    _over(delivery, event.at)
     world.touch_driver(assignment.driver_id).active_count -= 1
 
 
@@ -239,7 +235,7 @@ def _failed(world: World, event: e.DeliveryFailed) -> None:
     assignment = _end_assignment(world, delivery, event, event.reason, event.note)
     assignment.failed_at = event.when
     _did(assignment, event)
-    _over(world, delivery, event.at)
+    _over(delivery, event.at)
 
 
 def _returning(world: World, event: e.DeliveryReturning) -> None:
@@ -248,7 +244,6 @@ def _returning(world: World, event: e.DeliveryReturning) -> None:
     assignment.failed_at = event.when
     assignment.end_reason, assignment.end_note = event.reason, event.note
     _did(assignment, event)
-    _no_risks(world, delivery)
     _set_watch_at(world, delivery, event.at)
 
 
@@ -256,7 +251,7 @@ def _returned(world: World, event: e.DeliveryReturned) -> None:
     delivery = world.touch_delivery(_id(event.delivery_id))
     _, failed = world.assignment(_id(event.assignment_id))
     _did(_end_assignment(world, delivery, event, failed.end_reason, failed.end_note), event)
-    _over(world, delivery, event.at)
+    _over(delivery, event.at)
 
 
 def _proof_added(world: World, event: e.ProofAdded) -> None:
@@ -296,7 +291,7 @@ def _cancelled(world: World, event: e.DeliveryCancelled) -> None:
     if event.assignment_id is not None:
         _end_assignment(world, delivery, event, event.reason)
     delivery.unassigned_since = delivery.held_until = None
-    _over(world, delivery, event.at)
+    _over(delivery, event.at)
     if delivery.unassigned is not None:
         world.touch_wait(delivery).escalation_status = "CANCELLED"
 
@@ -362,12 +357,12 @@ def _at_risk(world: World, event: e.DeliveryAtRisk) -> None:
 def _recovered(world: World, event: e.DeliveryRecovered) -> None:
     delivery = world.amend_delivery(_id(event.delivery_id))
     delivery.risks = tuple(risk for risk in delivery.risks if risk.code != event.risk)
-    if event.risk == "check_address":
+    if event.checked:
         delivery.details = replace(delivery.details, checked=True)
-        if delivery.status == "READY":
-            world.touch_wait(delivery).failure_reason = SEARCHING
+    if event.risk == "check_address" and delivery.status == "READY":
+        world.touch_wait(delivery).failure_reason = SEARCHING
     if not delivery.risks:
-        _no_risks(world, delivery)
+        _at_risk_since(delivery, None)
     _set_watch_at(world, delivery, event.at)
 
 

@@ -412,13 +412,14 @@ class DeliveryAtRisk(Event, frozen=True, kw_only=True):
 
 
 class DeliveryRecovered(Event, frozen=True, kw_only=True):
-    """The risk has ended, or no longer matters."""
+    """The risk has ended, or no longer matters. `checked`: ops accept the address as it is."""
 
     type: ClassVar[str] = "delivery.recovered"
     risk: RiskCode
+    checked: bool = False
 
     def data(self) -> dict[str, object]:
-        return {"risk": self.risk}
+        return {"risk": self.risk, "checked": True} if self.checked else {"risk": self.risk}
 
 
 class RiskEscalated(Event, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.availability import change_to
 from server.dispatch.decided import Decided
-from server.dispatch.driver_actions import not_active, recovered
+from server.dispatch.driver_actions import not_active, recovered, risks_end
 from server.dispatch.driver_runs import is_full
 from server.dispatch.holds import hold_ended
 from server.dispatch.model import Assignment, Delivery, Driver, Place
@@ -53,7 +53,7 @@ def assign_delivery(command: c.AssignDelivery, world: World) -> Decided | r.Refu
     if delivery.held_until is not None:
         happened.append(hold_ended(world, delivery, command.actor))
     if delivery.at_risk("check_address"):
-        happened.append(recovered(world, delivery, None, "check_address"))
+        happened.append(replace(recovered(world, delivery, None, "check_address"), checked=True))
     return _give(world, delivery, driver, command, happened)
 
 
@@ -79,6 +79,7 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
     if assignment.picked_up_at is not None:
         pickup, store = where_the_goods_are(delivery, had), delivery.details.store or delivery.pickup
     happened: list[e.Event] = [
+        *risks_end(world, delivery, assignment, but="check_address"),
         e.DeliveryReassigned(
             at=world.now,
             actor=command.actor,
@@ -89,7 +90,7 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
             forced=assignment.picked_up_at is not None,
             pickup=pickup,
             store=store,
-        )
+        ),
     ]
     if command.pause_driver and had.availability == "available":
         happened.extend(change_to(world, had, "paused", command.reason, command.actor).events)

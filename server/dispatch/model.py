@@ -129,14 +129,21 @@ class Handover(Struct, frozen=True, rename="camel", omit_defaults=True):
     pin: Literal["verified", "unverified"] | None = None
 
 
+class ActionDone(Struct, frozen=True, array_like=True):
+    """An action that was done under the id of the driver's app: its kind, and the code of its refusal, if any."""
+
+    kind: str
+    refused: str | None = None
+
+
 class AssignmentDetails(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Rare fields of an assignment, stored as one JSON document.
 
-    `actions` are the driver's actions with a result, by the app's id, with the code of the refusal, if any;
-    `late_reports` are reports after the driver lost the assignment; `pin_tries` counts wrong PINs.
+    `actions` are the driver's actions with a result, by the app's id; `late_reports` are reports after the driver lost
+    the assignment; `pin_tries` counts wrong PINs.
     """
 
-    actions: dict[str, str | None] = {}
+    actions: dict[str, ActionDone] = {}
     late_reports: tuple[str, ...] = ()
     proofs: tuple[Proof, ...] = ()
     handover: Handover | None = None

@@ -49,6 +49,7 @@ DELIVERY_ERASED = Refusal("delivery_erased", "The personal data of this delivery
 NOT_FAILED = Refusal("not_failed", "Only a failed or returned delivery can be retried.")
 OFFER_OPEN = Refusal("offer_open", "This delivery has an open offer. Send replaceOffer to withdraw it.")
 PAY_REQUIRED = Refusal("pay_required", "The policy pays in another currency. Send driverPayCents.")
+ACTION_ID_USED = Refusal("action_id_used", "This actionId was used for another action. Each action needs its own.")
 PIN_WRONG = Refusal("pin_wrong", "This is not the PIN of this delivery.")
 PIN_LOCKED = Refusal("pin_locked", "Too many wrong PINs. Ask your dispatcher.")
 TOO_MANY_PROOFS = Refusal("too_many_proofs", "This assignment already has 20 photos and signatures.")

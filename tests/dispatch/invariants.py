@@ -130,6 +130,8 @@ def _of_delivery(delivery: Delivery) -> list[str]:
         delivery.status in UNDER_WAY or {risk.code for risk in delivery.risks} <= {"check_address"},
         "at risk without a driver",
     )
+    waits_for_check = delivery.status in ("SCHEDULED", "READY") and delivery.needs_check()
+    must(not waits_for_check or delivery.at_risk("check_address"), "an address that needs a look, and no risk")
     must(not pending or not delivery.needs_check(), "offered although its address needs a look")
     if delivery.status == "SCHEDULED":
         must(wait is None, "a wait before it was READY")

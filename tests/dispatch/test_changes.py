@@ -291,8 +291,8 @@ RESTORING = [
         "an address that needs a look still does",
         given=cancelled(details=OrderDetails(warnings=("trip_too_long",))),
         command=RESTORE,
-        then=[happens(e.DeliveryRestored)],
-        afterwards=lambda w: soup(w).at_risk("check_address") and soup(w).needs_check(),
+        then=[happens(e.DeliveryRestored), happens(e.DeliveryAtRisk, risk="check_address")],
+        afterwards=lambda w: soup(w).risk_since == NOW and soup(w).needs_check(),
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from server.dispatch.decided import Decided
 from server.dispatch.driver_actions import PROOF_LIMIT
 from server.dispatch.model import (
     ERASED,
+    ActionDone,
     Assignment,
     AssignmentDetails,
     Delivery,
@@ -25,7 +27,7 @@ from server.dispatch.model import (
     Risk,
 )
 from server.dispatch.policy import WatchPolicy
-from server.dispatch.refusals import Refusal
+from server.dispatch.refusals import ACTION_ID_USED, Refusal
 from server.dispatch.world import World
 from tests.builders import (
     ALICE,
@@ -182,7 +184,8 @@ PICKING_UP = [
         command=pick_up(at=NOW - minutes(4), sent_at=NOW - minutes(1), action_id=ACTION),
         then=[happens(e.DeliveryPickedUp, happened_at=NOW - minutes(3), action_id=ACTION)],
         afterwards=lambda w: (
-            job(w).picked_up_at == NOW - minutes(3) and job(w).details == AssignmentDetails(actions={ACTION: None})
+            job(w).picked_up_at == NOW - minutes(3)
+            and job(w).details == AssignmentDetails(actions={ACTION: ActionDone("picked_up")})
         ),
     ),
     Case(
@@ -267,7 +270,7 @@ HANDING_OVER = [
         leaves=[happens(e.PinWrong, tries=5)],
         afterwards=lambda w: (
             soup(w).status == "PICKED_UP"
-            and job(w).details == AssignmentDetails(actions={ACTION: "pin_wrong"}, pin_tries=5)
+            and job(w).details == AssignmentDetails(actions={ACTION: ActionDone("completed", "pin_wrong")}, pin_tries=5)
             and job(w).version == 1
         ),
     ),
@@ -471,7 +474,9 @@ PROVING = [
         given=WITH_THE_GOODS,
         command=ADD_PHOTO,
         then=[happens(e.ProofAdded, proof=PHOTO)],
-        afterwards=lambda w: job(w).details == AssignmentDetails(actions={ACTION: None}, proofs=(PHOTO,)),
+        afterwards=lambda w: (
+            job(w).details == AssignmentDetails(actions={ACTION: ActionDone("proof photo")}, proofs=(PHOTO,))
+        ),
     ),
     Case("the same again is the same", asks_for(proofs=(PHOTO,)), ADD_PHOTO, []),
     Case("also after the handover", COMPLETED, ADD_PHOTO, [happens(e.ProofAdded)]),
@@ -599,6 +604,56 @@ def test_the_same_action_is_answered_as_the_first_time(
     assert answers[0] == answers[1]
     assert (answers[0].code if answers[0] is not None else None) == code
     assert isinstance(decided, Refusal) or decided.events == ()
+
+
+NAMED = c.Action(action_id=ACTION)
+SIGNATURE = Proof(id_of("signature"), "signature")
+DONE_ON_THE_WAY = [arrive(action_id=ACTION), arrive("dropoff", action_id=ACTION), pick_up(action_id=ACTION)]
+DONE_WITH_THE_GOODS = [
+    arrive("dropoff", action_id=ACTION),
+    complete(action=NAMED),
+    fail(action=NAMED),
+    fail(then="return", action=NAMED),
+    ADD_PHOTO,
+    c.AddProof(JOB, DAN, SIGNATURE, by(DAN), NAMED),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "other"),
+    [
+        *((ON_THE_WAY, *pair) for pair in permutations((*DONE_ON_THE_WAY, release(action=NAMED)), 2)),
+        *((WITH_THE_GOODS, *pair) for pair in permutations(DONE_WITH_THE_GOODS, 2)),
+        *((asks_for("pin"), complete(pin="1", action=NAMED), other) for other in DONE_ON_THE_WAY),
+        (TAKEN, pick_up(action_id=ACTION), complete(action=NAMED)),
+        (TAKEN, arrive(action_id=ACTION), release(action=NAMED)),
+    ],
+)
+def test_another_action_with_the_same_id_is_refused_and_not_done(
+    given: Callable[[], World], first: Any, other: Any
+) -> None:
+    """An ack would say that it was done. The first action is still answered as before."""
+    world = given()
+    done = decide(first, world)
+    assert isinstance(done, Decided)
+    for event in done.events:
+        apply(world, event)
+    assert decide(other, world) == ACTION_ID_USED
+    again = decide(first, world)
+    assert (again if isinstance(again, Refusal) else again.refusal) == done.refusal
+
+
+def test_a_late_report_of_an_arrival_is_repeated_wherever_it_was() -> None:
+    """A late report does not say where."""
+    world = TAKEN()
+    late = decide(arrive(action_id=ACTION), world)
+    assert isinstance(late, Decided)
+    for event in late.events:
+        apply(world, event)
+    for where in ("pickup", "dropoff"):
+        again = decide(arrive(where, action_id=ACTION), world)
+        assert isinstance(again, Refusal)
+        assert again.code == "assignment_not_active"
 
 
 def test_a_second_store_is_where_it_comes_back_to() -> None:

@@ -65,6 +65,7 @@ class Dispatch(RuleBasedStateMachine):
         self.posted: dict[str, Posted] = {}
         self.runs: dict[str, tuple[RunStop, ...]] = {}
         self.declined: set[tuple[str, str]] = set()
+        self.at_risk: set[tuple[str | None, str]] = set()
         self.on_socket_since: dict[str, datetime] = {}
         self.socket_lost: dict[str, datetime] = {}
         self.remember()
@@ -141,9 +142,11 @@ class Dispatch(RuleBasedStateMachine):
         if isinstance(event, e.OfferCreated) and event.actor == SYSTEM and event.reason != "changed":
             assert (event.delivery_id, event.driver_id) not in self.declined, "offered again to who said no"
         if isinstance(event, e.DeliveryAtRisk):
-            assert not world.locked_delivery(event.delivery_id or "").at_risk(event.risk), "at risk twice"
+            assert (event.delivery_id, event.risk) not in self.at_risk, "at risk twice"
+            self.at_risk.add((event.delivery_id, event.risk))
         if isinstance(event, e.DeliveryRecovered):
-            assert world.locked_delivery(event.delivery_id or "").at_risk(event.risk), "recovered of nothing"
+            assert (event.delivery_id, event.risk) in self.at_risk, "recovered of nothing"
+            self.at_risk.remove((event.delivery_id, event.risk))
         if isinstance(event, e.DeliveryReassigned | e.DeliveryReleased):
             self.declined.add((event.delivery_id or "", event.driver_id or ""))
         if isinstance(event, e.DeliveryEscalated):
@@ -604,6 +607,11 @@ class Dispatch(RuleBasedStateMachine):
     @invariant()
     def nothing_is_broken(self) -> None:
         assert broken_invariants(self.world(), whole=True) == []
+
+    @invariant()
+    def every_risk_was_raised_and_none_ended_without_a_word(self) -> None:
+        there = {(d.id, risk.code) for d in self.deliveries.values() if d is not None for risk in d.risks}
+        assert there == self.at_risk
 
 
 def state(world: World) -> tuple[Any, ...]:

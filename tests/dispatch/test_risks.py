@@ -12,7 +12,7 @@ from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import Actor, Delivery, OrderDetails, Place, Point, Position, Risk, Still
-from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy
+from server.dispatch.policy import DEFAULT_POLICY, EscalationLevel, Policy, WatchPolicy
 from server.dispatch.risks import WORST_FIRST, worst
 from server.dispatch.world import World
 from tests.builders import (
@@ -28,11 +28,12 @@ from tests.builders import (
     a_policy,
     a_world,
     an_assignment,
+    by,
     id_of,
     minutes,
     seconds,
 )
-from tests.dispatch.cases import Case, check, happens, name_of
+from tests.dispatch.cases import Case, Happens, check, happens, name_of
 from tests.dispatch.test_deliveries import NEW, create
 
 TICKET = id_of("ticket")
@@ -82,6 +83,7 @@ def clear(code: Any) -> c.ClearRisk:
     return c.ClearRisk(SOUP, code)
 
 
+CANCELLED = happens(e.DeliveryCancelled)
 GOODS: dict[str, Any] = {"picked_up_at": NOW - minutes(1)}
 LONG_AGO: dict[str, Any] = {"picked_up_at": NOW - minutes(8)}
 
@@ -353,7 +355,131 @@ SEEING = [
 ]
 
 
-@pytest.mark.parametrize("case", [*RAISING, *CLEARING, *CLIMBING, *SEEING], ids=name_of)
+def recoveries(*codes: str) -> list[Happens]:
+    return [happens(e.DeliveryRecovered, risk=code, driver_id=DAN) for code in codes]
+
+
+def with_all_risks(policy: Policy = DEFAULT_POLICY, **of_job: Any) -> Callable[[], World]:
+    """Dan is gone with soup, which is at every risk that it can have, and far up the ladder."""
+    codes = tuple(code for code in WORST_FIRST if code != "pickup_late" or "picked_up_at" not in of_job)
+    order = {"risk_level": 2, "risk_acknowledged_by": "alice", "details": OrderDetails(warnings=("trip_too_long",))}
+    return under_way(risks=codes, gone=minutes(9), policy=policy, order=order, **of_job)
+
+
+JOB = id_of(f"{SOUP}: assignment 1")
+OF_THE_DRIVER = ("driver_gone", "delivery_late", "pickup_late", "stalled")
+WITH_GOODS = ("driver_gone", "check_address", "delivery_late", "stalled")
+RELEASES = a_policy(watch=WatchPolicy(release_gone_seconds=300))
+
+
+def is_free_of_risk(world: World) -> bool:
+    order = soup(world)
+    return (order.risks, order.risk_since, order.risk_level, order.risk_acknowledged_by) == ((), None, 0, None)
+
+
+def only_needs_its_address_checked(world: World) -> bool:
+    order = soup(world)
+    at_risk = [risk.code for risk in order.risks]
+    return (at_risk, order.risk_since, order.risk_level, order.risk_acknowledged_by) == (
+        ["check_address"],
+        NOW,
+        0,
+        None,
+    )
+
+
+ENDING = [
+    Case(
+        "who hands over ends every risk, once",
+        given=with_all_risks(**GOODS),
+        command=c.Complete(JOB, DAN, by(DAN)),
+        then=[*recoveries(*WITH_GOODS), happens(e.DeliveryDelivered)],
+        afterwards=is_free_of_risk,
+    ),
+    Case(
+        "also at once with the pickup",
+        given=with_all_risks(),
+        command=c.Complete(JOB, DAN, by(DAN)),
+        then=[
+            happens(e.DeliveryPickedUp),
+            *recoveries("pickup_late", *WITH_GOODS),
+            happens(e.DeliveryDelivered),
+        ],
+        afterwards=is_free_of_risk,
+    ),
+    Case(
+        "what fails has no risk any more",
+        given=with_all_risks(**GOODS),
+        command=c.Fail(JOB, DAN, "refused", by(DAN)),
+        then=[*recoveries(*WITH_GOODS), happens(e.DeliveryFailed)],
+        afterwards=is_free_of_risk,
+    ),
+    Case(
+        "what is brought back is no longer late, but its driver is still gone",
+        given=with_all_risks(**GOODS),
+        command=c.Fail(JOB, DAN, "refused", by(DAN), then="return"),
+        then=[*recoveries("delivery_late"), happens(e.DeliveryReturning)],
+        afterwards=lambda w: (
+            [risk.code for risk in soup(w).risks] == ["driver_gone", "check_address", "stalled"]
+            and (soup(w).risk_since, soup(w).risk_level) == (NOW, 2)
+            and decide(raise_("driver_gone"), w) == Decided((), SOUP, repeated=True)
+        ),
+    ),
+    Case(
+        "until it is back",
+        given=under_way(risks=("driver_gone", "stalled"), gone=minutes(9), failed_at=NOW, **GOODS),
+        command=c.Complete(JOB, DAN, by(DAN)),
+        then=[*recoveries("driver_gone", "stalled"), happens(e.DeliveryReturned)],
+        afterwards=is_free_of_risk,
+    ),
+    Case(
+        "who gives it back ends their risks, and the address needs a check still",
+        given=with_all_risks(),
+        command=c.Release(JOB, DAN, "vehicle", by(DAN)),
+        then=[*recoveries(*OF_THE_DRIVER), happens(e.DeliveryReleased)],
+        afterwards=only_needs_its_address_checked,
+    ),
+    Case(
+        "also if it is taken back",
+        given=with_all_risks(RELEASES),
+        command=c.ReleaseGone(JOB),
+        then=[*recoveries(*OF_THE_DRIVER), happens(e.DeliveryReleased, reason="driver_gone")],
+        afterwards=only_needs_its_address_checked,
+    ),
+    Case(
+        "or given to a colleague",
+        given=with_all_risks(),
+        command=c.Reassign(JOB, "why not", id_of("new offer"), id_of("new"), ALICE),
+        then=[*recoveries(*OF_THE_DRIVER), happens(e.DeliveryReassigned)],
+        afterwards=only_needs_its_address_checked,
+    ),
+    Case(
+        "what is cancelled has no risk any more, and its address is not checked by that",
+        given=with_all_risks(),
+        command=c.CancelDelivery(SOUP, "why not", ALICE),
+        then=[*recoveries("driver_gone", "check_address", "delivery_late", "pickup_late", "stalled"), CANCELLED],
+        afterwards=lambda w: is_free_of_risk(w) and soup(w).needs_check(),
+    ),
+    Case(
+        "what failed at a wrong address needs a check if it is tried again",
+        given=lambda: failed_at_a_wrong_address(),
+        command=c.RetryDelivery(SOUP, "why not", ALICE),
+        then=[happens(e.DeliveryRetried), happens(e.DeliveryAtRisk, risk="check_address", driver_id=None)],
+        afterwards=only_needs_its_address_checked,
+    ),
+]
+
+
+def failed_at_a_wrong_address() -> World:
+    world = with_all_risks(**GOODS)()
+    failed = decide(c.Fail(JOB, DAN, "wrong_address", by(DAN)), world)
+    assert isinstance(failed, Decided)
+    for event in failed.events:
+        apply(world, event)
+    return world
+
+
+@pytest.mark.parametrize("case", [*RAISING, *CLEARING, *CLIMBING, *SEEING, *ENDING], ids=name_of)
 def test_risks(case: Case) -> None:
     check(case)
 

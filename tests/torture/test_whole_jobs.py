@@ -106,6 +106,11 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
             set_on(of(MILK), risks=(Risk("delivery_late", NOW),)),
         ),
         (
+            "a risk that did not end with the job",
+            "not recovered from ['driver_gone']",
+            drop("delivery.recovered", of=JAM),
+        ),
+        (
             "a risk that nobody resolved",
             "by its events ['driver_gone']",
             both(drop("delivery.recovered"), drop("delivery.delivered", of=BREAD)),

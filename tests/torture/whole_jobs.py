@@ -110,6 +110,8 @@ def an_evening_of_whole_jobs() -> Evidence:
 
     jam = evening.order("jam")
     held = evening.taken(jam, dan)
+    evening.lose(dan)
+    evening.do(c.RaiseRisk(jam, "driver_gone"), after=GONE_SECONDS)
     for_him = c.PickUp(held, None, OLGA, c.Action(reason="olga-2"))
     evening.call(OLGA, "POST", f"/admin/assignments/{held}/pickup", {"reason": "olga-2"}, for_him)
     body = {"reason": "refused", "note": "olga-3", "then": "end"}

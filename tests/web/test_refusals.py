@@ -124,6 +124,14 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     await site.driver("Max", externalRef="max")
     taken = {"externalRef": "max", "zone": "Far"}
     await refuse(alice, "PATCH", "/drivers/{driver_id}", "driver_exists", taken, **ids)
+    named = {"actionId": new_id()}
+    at_the_store, at_the_door = ({"where": where} | named for where in ("pickup", "dropoff"))
+    assert (await dan.post(f"/assignments/{ids['assignment_id']}/arrived", at_the_store)).status_code == 200
+    await refuse(dan.client, "POST", job + "arrived", "action_id_used", at_the_door, **ids)
+    for what, more in (("pickup", {}), ("complete", {}), ("release", REASON), ("failed", REASON)):
+        await refuse(dan.client, "POST", job + what, "action_id_used", named | more, **ids)
+    used = f"proofs?kind=photo&actionId={named['actionId']}"
+    await refuse(dan.client, "POST", job + used, "action_id_used", an_image(), **ids)
     assert (await dan.post(f"/assignments/{ids['assignment_id']}/pickup")).status_code == 200
     await refuse(dan.client, "POST", job + "release", "already_picked_up", REASON, **ids)
     await refuse(alice, "POST", admin + "release", "already_picked_up", REASON, **ids)

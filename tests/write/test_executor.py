@@ -877,6 +877,30 @@ async def test_the_same_action_online_and_offline_is_done_once(nodes: tuple[Disp
         assert arrived == 1
 
 
+async def test_one_id_for_two_actions_at_once_does_one_and_refuses_the_other(nodes: tuple[Dispatch, Dispatch]) -> None:
+    for _ in range(RACES):
+        delivery_id, driver_id, job = await with_a_job(nodes[0])
+        driver, action = Actor("driver", driver_id), c.Action(action_id=new_id())
+        answers = await asyncio.gather(
+            nodes[0].executor.submit(c.Arrive(job, driver_id, "pickup", driver, action)),
+            nodes[1].executor.submit(c.PickUp(job, driver_id, driver, action)),
+        )
+        codes = [code_of(answer) for answer in answers]
+        assert sorted(codes, key=str) == [None, "action_id_used"]
+        done = ("delivery.arrived", "delivery.picked_up")
+        query = "SELECT type FROM events WHERE delivery_id = $1 AND type = ANY($2)"
+        assert await nodes[0].one(query, delivery_id, list(done)) == done[codes.index(None)]
+
+
+async def test_one_id_on_two_deliveries_is_two_actions(nodes: tuple[Dispatch, Dispatch]) -> None:
+    """Nothing that a driver did is lost."""
+    action = c.Action(action_id=new_id())
+    for _ in range(2):
+        delivery_id, driver_id, job = await with_a_job(nodes[0])
+        await nodes[1].done(c.PickUp(job, driver_id, Actor("driver", driver_id), action))
+        assert await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "PICKED_UP"
+
+
 async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tuple[Dispatch, Dispatch]) -> None:
     driver_id = await nodes[0].a_driver()
     creation = msgspec.structs.replace(a_creation(), proof_required=("pin",), pin="0417")

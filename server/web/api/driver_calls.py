@@ -179,6 +179,7 @@ async def reject_offer(request: Call, driver_id: FromPath[str], offer_id: FromPa
     ACTION,
     a.AssignmentDone,
     r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
 )
 async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await ACTION.of(request)
@@ -193,6 +194,7 @@ async def pick_up(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     COMPLETION,
     a.AssignmentDone,
     r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
     "proof_required",
     r.PIN_WRONG,
     r.PIN_LOCKED,
@@ -213,6 +215,7 @@ async def complete(request: Call, driver_id: FromPath[str], assignment_id: FromP
     ARRIVAL,
     a.AssignmentDone,
     r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
 )
 async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     said = await ARRIVAL.of(request)
@@ -227,6 +230,7 @@ async def arrive(request: Call, driver_id: FromPath[str], assignment_id: FromPat
     RELEASE,
     a.AssignmentDone,
     r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
     r.ALREADY_PICKED_UP,
 )
 async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
@@ -242,6 +246,7 @@ async def release(request: Call, driver_id: FromPath[str], assignment_id: FromPa
     FAILURE,
     a.AssignmentDone,
     r.ASSIGNMENT_NOT_ACTIVE,
+    r.ACTION_ID_USED,
     r.NOT_PICKED_UP,
 )
 async def fail(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:

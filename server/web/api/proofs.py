@@ -43,7 +43,7 @@ ENDINGS: Final = {"image/jpeg": "jpg", "image/png": "png"}
     query=QUERY,
     upload=FILE,
     answers={201: a.ProofId},
-    refusals=(r.ASSIGNMENT_NOT_ACTIVE, r.TOO_MANY_PROOFS, r.DELIVERY_ERASED),
+    refusals=(r.ASSIGNMENT_NOT_ACTIVE, r.ACTION_ID_USED, r.TOO_MANY_PROOFS, r.DELIVERY_ERASED),
 )
 async def add_proof(request: Call, driver_id: FromPath[str], assignment_id: FromPath[str]) -> ASGIResponse:
     """The file is stored before the command, so that no proof is without its file; it counts only after the command."""

@@ -92,6 +92,7 @@ CONFLICTS: Final = {
         r.NOT_FAILED.code: "Not failed",
         r.DELIVERY_ERASED.code: "Personal data was erased",
         r.OFFER_OPEN.code: "The delivery has an open offer",
+        r.ACTION_ID_USED.code: "The actionId was used for another action",
         r.PIN_WRONG.code: "The PIN is wrong",
         r.PIN_LOCKED.code: "Too many wrong PINs",
         "proof_required": "Proof is missing",

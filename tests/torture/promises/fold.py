@@ -357,7 +357,7 @@ class _Rebuild:
             **self._done(row),
         },
         e.DeliveryAtRisk: lambda _, row: {"risk": row.data["risk"], "since": parse_instant(row.data["since"])},
-        e.DeliveryRecovered: lambda _, row: {"risk": row.data["risk"]},
+        e.DeliveryRecovered: lambda _, row: {"risk": row.data["risk"], "checked": row.data.get("checked", False)},
         e.RiskEscalated: lambda _, row: {
             "risk": row.data["risk"],
             "level": row.data["level"],

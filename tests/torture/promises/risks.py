@@ -14,10 +14,11 @@ from tests.torture.history import Asked
 from tests.torture.promises.verdict import Verdict
 
 ENDS: Final = frozenset(
-    f"delivery.{how}"
-    for how in ("delivered", "failed", "returning", "returned", "released", "reassigned", "cancelled", "retried")
+    f"delivery.{how}" for how in ("delivered", "failed", "returned", "released", "reassigned", "cancelled")
 )
-"""With these nothing is at risk any more."""
+"""The ends of an assignment, with which its risks end too."""
+STAYS: Final = frozenset({"check_address"})
+"""A risk of the order itself; it ends with the order."""
 
 
 def risks(evidence: Evidence) -> Verdict:
@@ -50,7 +51,8 @@ def risks(evidence: Evidence) -> Verdict:
                 if event.type == "delivery.changed":
                     changed.add(event.delivery_id)
             case kind if kind in ENDS:
-                at_risk.clear()
+                left = at_risk - STAYS if kind in ("delivery.released", "delivery.reassigned") else at_risk
+                verdict.must(not left, f"delivery {event.delivery_id}: {kind}, and not recovered from {sorted(left)}")
             case _:
                 pass
     for delivery in evidence.database.deliveries.values():

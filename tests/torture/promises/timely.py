@@ -221,8 +221,6 @@ def escalation(evidence: Evidence) -> Verdict:
                     _reached_all(verdict, evidence, delivery_id, wait, event.at)
                 waits.pop(delivery_id, None)
                 at_risk.pop(delivery_id, None)
-            case "delivery.returning":
-                at_risk.pop(delivery_id, None)
             case "delivery.recovered" if delivery_id in at_risk:
                 at_risk[delivery_id].codes.discard(event.data["risk"])
                 if not at_risk[delivery_id].codes:
