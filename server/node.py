@@ -15,7 +15,9 @@ import structlog
 from server.board.feed import Feed
 from server.board.render import Renderer
 from server.board.templates import environment
+from server.board.tracking import Tracker
 from server.contract.commit import Committed
+from server.contract.tracking import TrackingLinks
 from server.current_policy import KnownZones, Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
@@ -82,6 +84,7 @@ class Node:
         self.states_version = 0
         """The version of states that every live node can read: the lowest until the live nodes are known."""
         self.clock = DatabaseClock()
+        self.tracking_links = TrackingLinks(settings.public_url, settings.secrets)
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
         self._called: dict[str, float] = {}
@@ -114,6 +117,7 @@ class Node:
                 states_version=lambda: self.states_version,
                 zones=lambda: self.zones.current,
                 spelled_before=self.zones.spelled_before,
+                tracking_url=self.tracking_links.url,
             ),
             batch_limit=self.settings.batch_limit,
         )
@@ -182,6 +186,13 @@ class Node:
         )
         self.forecasts = Forecasts(
             database=database, policies=policies, zones=self.zones, where=self.matcher.fleet.where
+        )
+        self.tracker = Tracker(
+            pool=database.pool,
+            clock=self.clock,
+            forecasts=self.forecasts,
+            zone_name=self.settings.time_zone,
+            limit=self.settings.tracking_streams,
         )
 
     def _build_notify(self) -> None:
@@ -266,6 +277,7 @@ class Node:
             ("deadlines_scan", self.deadlines.scan),
             ("board_feed", self.feed.run),
             ("board_pulse", self.feed.pulse),
+            ("tracking", self.tracker.run),
             ("outbox", self.webhooks.run),
             ("push", self.push.run),
             ("alert_monitor", self.alert_monitor.run),
@@ -278,6 +290,7 @@ class Node:
     async def drain(self) -> None:
         """Send the drivers elsewhere, end the boards' streams and let another node dispatch."""
         self.feed.close()
+        self.tracker.close()
         await asyncio.gather(self.hub.drain(), self.lease.release())
 
     async def stop(self) -> None:

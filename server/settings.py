@@ -110,7 +110,11 @@ class Settings(BaseModel):
     `capacitor://localhost,https://app.example`.
     """
     public_url: str = ""
-    """The address of the board for people, such as https://board.example; used in links."""
+    """The address of the board for people, such as https://board.example; used in links. Without it, customers have no
+    tracking page.
+    """
+    tracking_streams: int = Field(1_000, ge=0, le=100_000)
+    """The limit of open streams of customers' tracking pages on a node. A page without a stream looks every 30 s."""
     webhooks_allow_private: bool = False
     """Whether webhooks and push services may be on this machine and in private networks."""
     slack_webhook_url: str = Field("", repr=False)
@@ -135,7 +139,7 @@ class Settings(BaseModel):
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
     language: Annotated[str, BeforeValidator(_lower)] = ""
-    """The language of the driver page on all phones: en, de or es. Without it, each phone gets its own language.
+    """The language of the driver page and the tracking page: en, de or es. Without it, each phone gets its own.
     The screens are in this language too if all their texts are translated, else in English.
     """
     dispatch_phone: str = ""

@@ -26,7 +26,8 @@ from server.texts.languages import LANGUAGES, SOURCE
 
 SERVER = ROOT / "server"
 SCRIPTS = "static/driver"
-DRIVER_TEMPLATE = TEMPLATES / "driver.html"
+DRIVER_TEMPLATES = (TEMPLATES / "driver.html", TEMPLATES / "tracking.html", TEMPLATES / "tracking_now.html")
+"""The pages in their reader's own language: the driver page, and the customer's."""
 DRIVER_MODULE = SERVER / "web/screens/driver_page.py"
 IN_SCRIPTS: dict[str, Any] = {"text": (1,), "counted": (1, 2)}
 """The functions that take a text, and at which place; of two, the second is the plural."""
@@ -57,7 +58,8 @@ def used(domain: str = DRIVER) -> Catalog:
 
 
 def _of_driver_page() -> Iterator[tuple[Path, list[Texts]]]:
-    yield DRIVER_TEMPLATE, in_template(DRIVER_TEMPLATE)
+    for template in DRIVER_TEMPLATES:
+        yield template, in_template(template)
     yield DRIVER_MODULE, in_module(DRIVER_MODULE)
     for path in sorted((ROOT / SCRIPTS).glob("*.js")):
         yield path, in_script(path, IN_DRIVER_SCRIPTS)
@@ -79,8 +81,8 @@ def _of_screens() -> Iterator[tuple[Path, list[Texts]]]:
 
 
 def screens_templates() -> list[Path]:
-    """The templates of all screens but the driver page."""
-    return sorted(path for path in TEMPLATES.rglob("*.html") if path != DRIVER_TEMPLATE)
+    """The templates of all screens but the driver page and the customer's."""
+    return sorted(path for path in TEMPLATES.rglob("*.html") if path not in DRIVER_TEMPLATES)
 
 
 def screens_scripts() -> list[Path]:

@@ -191,7 +191,8 @@ NOTHING_EXPECTED: Final = Expected()
 
 
 class DeliveryView(Struct, frozen=True, rename="camel"):
-    """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`.
+    """A delivery with its active or completed assignment. Only the roles service, ops and admin get `pin`, and
+    `trackingUrl`, the customer's link, which shows it.
 
     `failureReason` says why a waiting delivery has no driver, `restorableUntil` until when a cancelled one can be
     restored. `estimatedAssignmentAt` is when a waiting delivery gets a driver: null if nobody can get it, and in
@@ -390,7 +391,12 @@ def search_radius_km(widened: bool, policy: Policy) -> float:
 
 
 def delivery_view(
-    d: Delivery, policy: Policy, *, with_pin: bool = False, expected: Expected = NOTHING_EXPECTED
+    d: Delivery,
+    policy: Policy,
+    *,
+    with_pin: bool = False,
+    expected: Expected = NOTHING_EXPECTED,
+    tracking_url: str | None = None,
 ) -> DeliveryView:
     """The view of a delivery under the policy in force. What is not `expected` at another time, is at the
     time that its driver agreed to.
@@ -437,7 +443,7 @@ def delivery_view(
         risks=[RiskView(risk.code, instant(risk.since)) for risk in d.risks],
         risk_level=d.risk_level,
         warnings=details.warnings,
-        tracking_url=None,
+        tracking_url=tracking_url,
         failure=_failure(last) if last is not None and handover_failed else None,
         proofs=_proofs(last),
         failure_reason=d.unassigned.failure_reason if d.status == "READY" and d.unassigned is not None else None,

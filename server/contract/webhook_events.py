@@ -3,7 +3,7 @@
 The saving statement chooses the webhooks for each message. Without webhooks, a batch creates no rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -82,13 +82,17 @@ class WebhookMessage(Struct, frozen=True):
     body: str
 
 
-def webhook_messages(events: Iterable[e.Event], world: World) -> list[WebhookMessage]:
-    """The rows of a batch, in order; `world` is as the events left it."""
+def webhook_messages(
+    events: Iterable[e.Event], world: World, tracking_url: Callable[[str], str | None] = lambda _: None
+) -> list[WebhookMessage]:
+    """The rows of a batch, in order; `world` is as the events left it. `tracking_url` makes the customer's link to a
+    delivery.
+    """
     views: dict[str, DeliveryView] = {}
     rows = []
     for seq, event in enumerate(events):
         if isinstance(event, PUBLISHED):
-            rows.append(WebhookMessage(seq, _key(event), event.type, _body(event, world, views)))
+            rows.append(WebhookMessage(seq, _key(event), event.type, _body(event, world, views, tracking_url)))
     return rows
 
 
@@ -100,13 +104,17 @@ def _key(event: e.Event) -> str:
     return key
 
 
-def _body(event: e.Event, world: World, views: dict[str, DeliveryView]) -> str:
+def _body(
+    event: e.Event, world: World, views: dict[str, DeliveryView], tracking_url: Callable[[str], str | None]
+) -> str:
     at = instant(event.at)
     view: DeliveryView | UnsetType = UNSET
     if event.delivery_id is not None:
         known = views.get(event.delivery_id)
         if known is None:
-            known = delivery_view(world.locked_delivery(event.delivery_id), world.policy)
+            known = delivery_view(
+                world.locked_delivery(event.delivery_id), world.policy, tracking_url=tracking_url(event.delivery_id)
+            )
             views[event.delivery_id] = known
         view = known
     happened = Happened(

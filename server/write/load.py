@@ -162,6 +162,8 @@ class NodeCopies(Struct, frozen=True):
     states_version: Callable[[], int] = lambda: STATES_VERSION
     zones: Callable[[], Zones] = lambda: NO_ZONES
     spelled_before: Callable[[str], str | None] = lambda _: None
+    tracking_url: Callable[[str], str | None] = lambda _: None
+    """The customer's link to a delivery."""
 
 
 class Loaded(Struct):

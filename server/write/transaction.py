@@ -122,7 +122,7 @@ class Writer:
             batch.decide(loaded.world)
             if batch.events:
                 if loaded.has_webhooks:
-                    batch.outbox = webhook_messages(batch.events, loaded.world)
+                    batch.outbox = webhook_messages(batch.events, loaded.world, self._copies.tracking_url)
                 await save(
                     self._open_connection,
                     loaded.world,

@@ -222,6 +222,7 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /driver/manifest.webmanifest": EVERYBODY,
     "GET /driver/sw.js": EVERYBODY,
     "GET /docs": EVERYBODY,
+    "GET /track/{}": EVERYBODY,
     "GET /openapi.json": EVERYBODY,
     "GET /asyncapi.json": EVERYBODY,
     "GET /health/live": EVERYBODY,

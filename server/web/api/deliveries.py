@@ -134,9 +134,16 @@ def _spare_pin() -> str:
 
 
 def _view(request: Call, delivery: Delivery, expected: Expected = NOTHING_EXPECTED) -> DeliveryView:
-    """The view of a delivery, with its PIN if the caller's role may see it."""
+    """The view of a delivery, with its PIN and the customer's link, which shows it, if the caller's role may see it."""
     sees_pin = request.user.role in ("service", "ops", "admin")
-    return delivery_view(delivery, node_of(request).policies.current, with_pin=sees_pin, expected=expected)
+    node = node_of(request)
+    return delivery_view(
+        delivery,
+        node.policies.current,
+        with_pin=sees_pin,
+        expected=expected,
+        tracking_url=node.tracking_links.url(delivery.id) if sees_pin else None,
+    )
 
 
 async def _shown(request: Call, delivery: Delivery) -> DeliveryView:

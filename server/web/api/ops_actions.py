@@ -141,7 +141,12 @@ async def fail_for(request: Call, assignment_id: FromPath[str]) -> ASGIResponse:
 def _result(request: Call, done: Answer) -> a.AssignmentResult:
     assert done.delivery is not None
     return a.AssignmentResult(
-        delivery_view(done.delivery, node_of(request).policies.current, with_pin=True),
+        delivery_view(
+            done.delivery,
+            node_of(request).policies.current,
+            with_pin=True,
+            tracking_url=node_of(request).tracking_links.url(done.delivery.id),
+        ),
         offer_view(done.offer, done.at) if done.offer is not None else None,
         assignment_view(done.assignment) if done.assignment is not None else None,
     )

@@ -12,11 +12,12 @@ from litestar.response.base import ASGIResponse
 from server.board.candidates import choices
 from server.board.picture import Gone
 from server.board.timeline import by, tell
+from server.contract.tracking import tracking_view
 from server.contract.views import NOTHING_EXPECTED, driver_view, search_radius_km
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
-from server.dispatch.model import Actor, Driver
+from server.dispatch.model import Actor, Delivery, Driver
 from server.dispatch.travel import road_km
 from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of
@@ -85,6 +86,7 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "policy": policy,
         "expected": expected,
         "assigned_in": _minutes_until(expected.assignment_at, now),
+        "tracking_url": _tracking_url(request, found, now),
         "wait": wait if waits else None,
         "nearest": nearest,
         "around": await choices(pool, found, policy, None, node.zones.current.helpers(found.zone)) if waits else [],
@@ -101,6 +103,13 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "radius_km": search_radius_km(found.widened_at is not None, policy),
         "story": list(reversed(await tell(pool, events, notices))),
     }
+
+
+def _tracking_url(request: Call, delivery: Delivery, now: datetime) -> str | None:
+    """The customer's link, for those who may see what it shows."""
+    if request.user.role not in ("ops", "admin") or tracking_view(delivery, None, now, None) is None:
+        return None
+    return node_of(request).tracking_links.url(delivery.id)
 
 
 def _minutes_until(at: datetime | None, now: datetime) -> int | None:

@@ -25,6 +25,7 @@ from server.web.screens import (
     order_form,
     orders,
     policy,
+    tracking,
     unassigned,
     users,
     webhooks,
@@ -35,7 +36,7 @@ from server.web.screens.shell import screens
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
-    imports, first_run,
+    imports, first_run, tracking,
 )  # fmt: skip
 
 
