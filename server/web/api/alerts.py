@@ -1,7 +1,5 @@
 """The HTTP API of alerts: their causes and acknowledgement."""
 
-from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from msgspec import structs
 
 from server.dispatch import commands as c
@@ -13,26 +11,22 @@ from server.store.reads.alerts import read_alert
 from server.store.reads.zone_numbers import read_behind
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
-from server.web.api.endpoint import answer, endpoint, id_in_path
-from server.web.api.operations import TAG, alert_numbers, alert_view
+from server.web.api.endpoint import PathId, endpoint
+from server.web.api.operations import alert_numbers, alert_view
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import not_found, refused
 
 
 @endpoint(
-    "POST",
-    "/admin/alerts/{alert_id:str}/acknowledge",
-    tag=TAG,
-    summary="Acknowledge an alert. The first acknowledgement counts.",
-    guard=OPS,
-    answers={200: a.AlertView},
-    refusals=(r.ALERT_OVER,),
+    "POST /admin/alerts/{alert_id}/acknowledge",
+    "Acknowledge an alert. The first acknowledgement counts.",
+    OPS,
+    r.ALERT_OVER,
 )
-async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    known = id_in_path(alert_id)
+async def acknowledge_alert(request: Call, alert_id: PathId) -> a.AlertView:
     node = node_of(request)
-    done = await node.executor.submit(c.AcknowledgeAlert(known, request.user.actor))
+    done = await node.executor.submit(c.AcknowledgeAlert(alert_id, request.user.actor))
     if not isinstance(done, Refusal) and done.decided.events:
         (acknowledged,) = done.decided.events
         assert isinstance(acknowledged, AlertAcknowledged)
@@ -41,36 +35,27 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
             numbers = await alert_numbers(node, [row])
         except DatabaseAway:  # it is acknowledged all the same
             numbers = {}
-        return answer(alert_view(row, numbers))
-    known_row = await read_alert(node.database.pool, known)
+        return alert_view(row, numbers)
+    known_row = await read_alert(node.database.pool, alert_id)
     if known_row is None:
         raise not_found()
     if isinstance(done, Refusal):
         raise refused(done)
-    return answer(alert_view(known_row, await alert_numbers(node, [known_row])))
+    return alert_view(known_row, await alert_numbers(node, [known_row]))
 
 
-@endpoint(
-    "GET",
-    "/admin/alerts/{alert_id:str}",
-    tag=TAG,
-    summary="Get an alert with the deliveries and drivers that caused it.",
-    guard=VIEWERS,
-    answers={200: a.AlertWithReasons},
-)
-async def get_alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
+@endpoint("GET /admin/alerts/{alert_id}", "Get an alert with the deliveries and drivers that caused it.", VIEWERS)
+async def get_alert(request: Call, alert_id: PathId) -> a.AlertWithReasons:
     node = node_of(request)
-    row = await read_alert(node.database.pool, id_in_path(alert_id))
+    row = await read_alert(node.database.pool, alert_id)
     if row is None:
         raise not_found()
     window = node.policies.current.alerts.window_minutes
     deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
-    return answer(
-        a.AlertWithReasons(
-            **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
-            deliveries=[
-                a.AlertDeliveryView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
-            ],
-            drivers=[a.AlertDriverView(d.id, d.name, d.rejections, d.reason) for d in drivers],
-        )
+    return a.AlertWithReasons(
+        **structs.asdict(alert_view(row, await alert_numbers(node, [row]))),
+        deliveries=[
+            a.AlertDeliveryView(d.id, d.seller_order_id, d.store_name, d.status, d.rejections) for d in deliveries
+        ],
+        drivers=[a.AlertDriverView(d.id, d.name, d.rejections, d.reason) for d in drivers],
     )

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Final
 
-from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -18,61 +17,40 @@ from server.store.reads.drivers import driver_exists
 from server.web.access.guards import OPS, THE_DRIVER, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.drivers import PATH, TAG, driver_of
-from server.web.api.endpoint import Body, Query, answer, endpoint, id_in_path, no_content
-from server.web.api.operations import TAG as ADMIN_TAG
+from server.web.api.drivers import CallingDriver
+from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import TOO_MANY, not_found, refused
-from server.web.http.paging import BY_INSTANT
+from server.web.http.paging import BY_INSTANT, Page
 
 TOGETHER: Final = 50
 """Messages to several drivers that are sent at once; other commands get their turn between two such parts."""
 
-TEXT: Final = Body(s.NewMessage)
-TO_ALL: Final = Body(s.NewMessageToAll)
-SAID: Final = Body(s.SaidMessage)
-NOTHING: Final = Body(s.EmptyBody, optional=True)
-PAGE: Final = Query(s.PageQuery)
-CHAT: Final = "/admin/drivers/{driver_id:str}/messages"
-
 
 @endpoint(
-    "POST",
-    CHAT,
-    tag=ADMIN_TAG,
-    summary="Send a message to a driver. At most 50 can wait to be seen.",
-    guard=OPS,
-    body=TEXT,
-    answers={201: ChatMessageView},
-    refusals=(r.DRIVER_DEACTIVATED, r.TOO_MANY_UNSEEN),
+    "POST /admin/drivers/{driver_id}/messages",
+    "Send a message to a driver. At most 50 can wait to be seen.",
+    OPS,
+    r.DRIVER_DEACTIVATED,
+    r.TOO_MANY_UNSEEN,
+    status=201,
 )
-async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    new = await TEXT.of(request)
-    command = c.SendMessage(id_in_path(driver_id), new_id(), new.text.strip(), request.user.actor)
+async def send_message(request: Call, driver_id: PathId, new: s.NewMessage) -> ChatMessageView:
+    command = c.SendMessage(driver_id, new_id(), new.text.strip(), request.user.actor)
     done = await submit(request, command)
     actor = command.actor.id or command.actor.type
     sent = ChatMessage(command.message_id, command.driver_id, False, actor, command.text, done.at)
-    return answer(chat_message_view(sent), 201)
+    return chat_message_view(sent)
 
 
-@endpoint(
-    "GET",
-    CHAT,
-    tag=ADMIN_TAG,
-    summary="List the messages to and from a driver, newest first.",
-    guard=VIEWERS,
-    query=PAGE,
-    answers={200: list[a.ChatItem]},
-)
-async def list_messages(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    query = PAGE.of(request)
-    known = id_in_path(driver_id)
-    found = await read_chat(pool_of(request), known, BY_INSTANT.key(query.cursor), query.limit + 1)
-    if not found and not await driver_exists(pool_of(request), known):
+@endpoint("GET /admin/drivers/{driver_id}/messages", "List the messages to and from a driver, newest first.", VIEWERS)
+async def list_messages(request: Call, driver_id: PathId, query: s.PageQuery) -> Page[a.ChatItem]:
+    found = await read_chat(pool_of(request), driver_id, BY_INSTANT.key(query.cursor), query.limit + 1)
+    if not found and not await driver_exists(pool_of(request), driver_id):
         raise not_found()
-    return answer(BY_INSTANT.page(found, query.limit, lambda m: (m.at, m.id), _item))
+    return BY_INSTANT.page(found, query.limit, lambda m: (m.at, m.id), _item)
 
 
 def _item(message: ChatMessage) -> a.ChatItem:
@@ -87,19 +65,14 @@ def _item(message: ChatMessage) -> a.ChatItem:
 
 
 @endpoint(
-    "POST",
-    "/admin/messages",
-    tag=ADMIN_TAG,
-    summary="Send a message to all drivers on shift, in a zone if given. `refused` counts those with 50 unseen ones.",
-    guard=OPS,
-    body=TO_ALL,
-    answers={200: a.SentToAll},
+    "POST /admin/messages",
+    "Send a message to all drivers on shift, in a zone if given. `refused` counts those with 50 unseen ones.",
+    OPS,
 )
-async def send_to_all(request: Call) -> ASGIResponse:
+async def send_to_all(request: Call, new: s.NewMessageToAll) -> a.SentToAll:
     """In parts, so that accepts and pickups do not wait for all of it. If the node stops meanwhile, some drivers do not
     get it.
     """
-    new = await TO_ALL.of(request)
     node = node_of(request)
     drivers = await ids_at_work(pool_of(request), await zone_of_query(node, UNSET if new.zone is None else new.zone))
     refusals = 0
@@ -113,38 +86,28 @@ async def send_to_all(request: Call) -> ASGIResponse:
                 if done.code not in (r.TOO_MANY_UNSEEN.code, r.DRIVER_DEACTIVATED.code):
                     raise refused(done)
                 refusals += 1
-    return answer(a.SentToAll(len(drivers) - refusals, refusals))
+    return a.SentToAll(len(drivers) - refusals, refusals)
 
 
 @endpoint(
-    "POST",
-    PATH + "/messages",
-    tag=TAG,
-    summary="Write to dispatch, at most 10 messages a minute. The same `actionId` again is the same message.",
-    guard=THE_DRIVER,
-    body=SAID,
+    "POST /drivers/{driver_id}/messages",
+    "Write to dispatch, at most 10 messages a minute. The same `actionId` again is the same message.",
+    THE_DRIVER,
     answers={201: a.SaidView, 200: a.SaidView},
     problems=(TOO_MANY,),
 )
-async def say(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    said = await SAID.of(request)
-    known = await driver_of(request, driver_id)
-    message_id = new_id() if said.action_id is None else derived_id(known, said.action_id.lower())
-    done = await submit(request, c.Say(known, message_id, said.text.strip(), request.user.actor))
+async def say(request: Call, driver_id: CallingDriver, said: s.SaidMessage) -> ASGIResponse:
+    message_id = new_id() if said.action_id is None else derived_id(driver_id, said.action_id.lower())
+    done = await submit(request, c.Say(driver_id, message_id, said.text.strip(), request.user.actor))
     return answer(a.SaidView(message_id), 200 if done.decided.repeated else 201)
 
 
 @endpoint(
-    "POST",
-    PATH + "/messages/{message_id:str}/seen",
-    tag=TAG,
-    summary="Confirm that the driver has seen a message of dispatch.",
-    guard=THE_DRIVER,
-    body=NOTHING,
-    answers={204: None},
+    "POST /drivers/{driver_id}/messages/{message_id}/seen",
+    "Confirm that the driver has seen a message of dispatch.",
+    THE_DRIVER,
 )
-async def see_message(request: Call, driver_id: FromPath[str], message_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    known = await driver_of(request, driver_id)
-    await submit(request, c.SeeMessage(known, id_in_path(message_id), request.user.actor))
-    return no_content()
+async def see_message(
+    request: Call, driver_id: CallingDriver, message_id: PathId, _: MayBeMissing[s.EmptyBody]
+) -> None:
+    await submit(request, c.SeeMessage(driver_id, message_id, request.user.actor))

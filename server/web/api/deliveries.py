@@ -2,13 +2,11 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Final, TypeVar, cast
+from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
 import msgspec
-from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
@@ -27,28 +25,19 @@ from server.node import Node
 from server.store.query import database_errors
 from server.store.reads.deliveries import TimelineEvent, read_delivery, read_timeline, seller_of
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
-from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS, Guard
+from server.web.access.guards import OPS, SELLERS_AND_OPS, SELLERS_AND_VIEWERS, SERVICE_AND_VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Handler, Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.geocoding import LocatedBody
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import invalid_field, not_found, refused, unless_refused
-from server.web.http.paging import BY_ID, BY_NUMBER
-
-TAG: Final = "Deliveries"
-
+from server.web.http.paging import BY_ID, BY_NUMBER, Page
 
 NEW_DELIVERY: Final = LocatedBody(s.NewDelivery)
-CANCELLATION: Final = Body(s.Cancellation)
 CHANGE: Final = LocatedBody(s.ChangedDelivery)
-DELAY: Final = Body(s.Delay)
-RETRY: Final = Body(s.Retry)
-NOTHING: Final = Body(s.EmptyBody, optional=True)
-DELIVERIES: Final = Query(s.DeliveriesQuery)
-TIMELINE: Final = Query(s.TimelineQuery)
 FEWEST_CHARACTERS: Final = 3
 
 
@@ -93,6 +82,9 @@ async def delivery_of(request: Call, text: str) -> str:
     if seller is not None and await seller_of(pool_of(request), known) != seller:
         raise not_found()
     return known
+
+
+VisibleDelivery: TypeAlias = Annotated[str, delivery_of]
 
 
 def _of_seller(request: Call, new: s.NewDelivery) -> s.NewDelivery:
@@ -153,17 +145,14 @@ async def _shown(request: Call, delivery: Delivery) -> DeliveryView:
 
 
 @endpoint(
-    "POST",
-    "/deliveries",
-    tag=TAG,
-    summary="Create a delivery and start the search for a driver. Repeating the request is safe.",
-    guard=SELLERS_AND_OPS,
-    body=NEW_DELIVERY,
+    "POST /deliveries",
+    "Create a delivery and start the search for a driver. Repeating the request is safe.",
+    SELLERS_AND_OPS,
+    r.DELIVERY_DIFFERS,
     answers={201: DeliveryView, 200: DeliveryView},
-    refusals=(r.DELIVERY_DIFFERS,),
 )
-async def create_delivery(request: Call) -> ASGIResponse:
-    done = await post_delivery(request, _of_seller(request, await NEW_DELIVERY.of(request)))
+async def create_delivery(request: Call, new: Annotated[s.NewDelivery, NEW_DELIVERY]) -> ASGIResponse:
+    done = await post_delivery(request, _of_seller(request, new))
     assert done.delivery is not None
     view = await _shown(request, done.delivery) if done.decided.repeated else _view(request, done.delivery)
     return answer(view, 200 if done.decided.repeated else 201, {"Location": f"/deliveries/{view.id}"})
@@ -207,17 +196,8 @@ def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
     )
 
 
-@endpoint(
-    "GET",
-    "/deliveries",
-    tag=TAG,
-    summary="List or search deliveries, newest first.",
-    guard=SELLERS_AND_VIEWERS,
-    query=DELIVERIES,
-    answers={200: list[DeliveryView]},
-)
-async def list_deliveries(request: Call) -> ASGIResponse:
-    query = DELIVERIES.of(request)
+@endpoint("GET /deliveries", "List or search deliveries, newest first.", SELLERS_AND_VIEWERS)
+async def list_deliveries(request: Call, query: s.DeliveriesQuery) -> Page[DeliveryView]:
     node = node_of(request)
     found = await find_deliveries(
         node.database.pool,
@@ -226,10 +206,8 @@ async def list_deliveries(request: Call) -> ASGIResponse:
         query.limit + 1,
     )
     known = await node.forecasts.expected(found)
-    return answer(
-        BY_ID.page(
-            found, query.limit, lambda d: (d.id,), lambda d: _view(request, d, known.get(d.id, NOTHING_EXPECTED))
-        )
+    return BY_ID.page(
+        found, query.limit, lambda d: (d.id,), lambda d: _view(request, d, known.get(d.id, NOTHING_EXPECTED))
     )
 
 
@@ -268,38 +246,23 @@ async def _wanted(node: Node, query: s.DeliveriesQuery, bound_to: str | None) ->
 
 
 @endpoint(
-    "GET",
-    "/deliveries/{delivery_id:str}",
-    tag=TAG,
-    summary="Get a delivery with its active or completed assignment.",
-    guard=SELLERS_AND_VIEWERS,
-    answers={200: DeliveryView},
+    "GET /deliveries/{delivery_id}", "Get a delivery with its active or completed assignment.", SELLERS_AND_VIEWERS
 )
-async def get_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    found = await read_delivery(pool_of(request), await delivery_of(request, delivery_id))
+async def get_delivery(request: Call, delivery_id: VisibleDelivery) -> DeliveryView:
+    found = await read_delivery(pool_of(request), delivery_id)
     if found is None:
         raise not_found()
-    return answer(await _shown(request, found))
+    return await _shown(request, found)
 
 
-@endpoint(
-    "GET",
-    "/deliveries/{delivery_id:str}/timeline",
-    tag=TAG,
-    summary="List the events of a delivery, oldest first.",
-    guard=SELLERS_AND_VIEWERS,
-    query=TIMELINE,
-    answers={200: list[a.TimelineItem]},
-)
-async def get_timeline(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    query = TIMELINE.of(request)
+@endpoint("GET /deliveries/{delivery_id}/timeline", "List the events of a delivery, oldest first.", SELLERS_AND_VIEWERS)
+async def get_timeline(request: Call, delivery_id: VisibleDelivery, query: s.TimelineQuery) -> Page[a.TimelineItem]:
     after = BY_NUMBER.only(query.cursor) or 0
-    known = await delivery_of(request, delivery_id)
-    found = await read_timeline(pool_of(request), known, after, query.limit + 1)
+    found = await read_timeline(pool_of(request), delivery_id, after, query.limit + 1)
     if found is None:
         raise not_found()
     item = timeline_item if request.user.seller is None else _item_for_seller
-    return answer(BY_NUMBER.page(found, query.limit, lambda event: (event.id,), item))
+    return BY_NUMBER.page(found, query.limit, lambda event: (event.id,), item)
 
 
 def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:
@@ -325,26 +288,21 @@ def timeline_item(event: TimelineEvent) -> a.TimelineItem:
 
 
 @endpoint(
-    "GET",
-    "/deliveries/{delivery_id:str}/candidates",
-    tag=TAG,
-    summary="Show which driver a search would choose now, and why not the others.",
-    guard=SERVICE_AND_VIEWERS,
-    answers={200: a.CandidatesView},
+    "GET /deliveries/{delivery_id}/candidates",
+    "Show which driver a search would choose now, and why not the others.",
+    SERVICE_AND_VIEWERS,
 )
-async def get_candidates(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
+async def get_candidates(request: Call, delivery_id: PathId) -> a.CandidatesView:
     with database_errors():
-        found = await node_of(request).on_request.candidates(id_in_path(delivery_id))
+        found = await node_of(request).on_request.candidates(delivery_id)
     if found is None:
         raise not_found()
     why = found.no_driver
-    return answer(
-        a.CandidatesView(
-            found.taken,
-            _not_chosen(found.not_taken),
-            why.reason if why is not None else None,
-            why.nearest if why is not None else None,
-        )
+    return a.CandidatesView(
+        found.taken,
+        _not_chosen(found.not_taken),
+        why.reason if why is not None else None,
+        why.nearest if why is not None else None,
     )
 
 
@@ -353,18 +311,15 @@ def _not_chosen(drivers: Iterable[NotChosen]) -> list[a.NotChosen]:
 
 
 @endpoint(
-    "POST",
-    "/deliveries/{delivery_id:str}/assign",
-    tag=TAG,
-    summary="Search for a driver now and offer them the delivery.",
-    guard=SELLERS_AND_OPS,
-    body=NOTHING,
+    "POST /deliveries/{delivery_id}/assign",
+    "Search for a driver now and offer them the delivery.",
+    SELLERS_AND_OPS,
+    r.NO_DRIVER_AVAILABLE,
+    r.DELIVERY_NOT_WAITING,
     answers={201: a.OfferStarted, 200: a.OfferStarted},
-    refusals=(r.NO_DRIVER_AVAILABLE, r.DELIVERY_NOT_WAITING),
 )
-async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    found = await node_of(request).on_request.search(await delivery_of(request, delivery_id), request.user.actor)
+async def assign_delivery(request: Call, delivery_id: VisibleDelivery, _: MayBeMissing[s.EmptyBody]) -> ASGIResponse:
+    found = await node_of(request).on_request.search(delivery_id, request.user.actor)
     if isinstance(found, NoDriverFound):
         # A key of one seller gets no data of drivers.
         alone = request.user.seller is not None
@@ -381,57 +336,33 @@ async def assign_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResp
     return answer(started, 200 if done.decided.repeated else 201)
 
 
-def _change(
-    what: str,
-    summary: str,
-    body: Body[object],
-    *refusals: r.Refusal,
-    method: str = "POST",
-    guard: Guard = SELLERS_AND_OPS,
-) -> Callable[[Handler], HTTPRouteHandler]:
-    """A handler that changes a delivery and returns it."""
-    return endpoint(
-        method,
-        "/deliveries/{delivery_id:str}" + what,
-        tag=TAG,
-        summary=summary,
-        guard=guard,
-        body=body,
-        answers={200: DeliveryView},
-        refusals=refusals,
-    )
-
-
-@_change(
-    "/cancel",
+@endpoint(
+    "POST /deliveries/{delivery_id}/cancel",
     "Cancel a delivery before pickup; ops and admins can also cancel it after pickup, with `force`.",
-    CANCELLATION,
+    SELLERS_AND_OPS,
     r.ALREADY_PICKED_UP,
     r.ALREADY_DELIVERED,
     r.VERSION_CHANGED,
 )
-async def cancel_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    why = await CANCELLATION.of(request)
-    command = c.CancelDelivery(
-        await delivery_of(request, delivery_id), why.reason, request.user.actor, why.force, why.version
-    )
+async def cancel_delivery(request: Call, delivery_id: VisibleDelivery, why: s.Cancellation) -> DeliveryView:
+    command = c.CancelDelivery(delivery_id, why.reason, request.user.actor, why.force, why.version)
     return await _done(request, command)
 
 
-@_change(
-    "",
+@endpoint(
+    "PATCH /deliveries/{delivery_id}",
     "Change an order; null clears a field. An open offer that the change affects is replaced.",
-    CHANGE,
+    SELLERS_AND_OPS,
     r.VERSION_CHANGED,
     r.ALREADY_PICKED_UP,
     r.DELIVERY_OVER,
-    method="PATCH",
 )
-async def change_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    new = await CHANGE.of(request)
-    done = await patch_delivery(request, await delivery_of(request, delivery_id), new)
+async def change_delivery(
+    request: Call, delivery_id: VisibleDelivery, new: Annotated[s.ChangedDelivery, CHANGE]
+) -> DeliveryView:
+    done = await patch_delivery(request, delivery_id, new)
     assert done.delivery is not None
-    return answer(await _shown(request, done.delivery))
+    return await _shown(request, done.delivery)
 
 
 async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery) -> Answer:
@@ -461,62 +392,57 @@ async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery
     return await submit(request, command)
 
 
-@_change(
-    "/ready",
+@endpoint(
+    "POST /deliveries/{delivery_id}/ready",
     "Report that the goods are ready now.",
-    NOTHING,
+    SELLERS_AND_OPS,
     r.ALREADY_PICKED_UP,
     r.DELIVERY_OVER,
 )
-async def mark_ready(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    return await _done(request, c.MarkReady(await delivery_of(request, delivery_id), new_id(), request.user.actor))
+async def mark_ready(request: Call, delivery_id: VisibleDelivery, _: MayBeMissing[s.EmptyBody]) -> DeliveryView:
+    return await _done(request, c.MarkReady(delivery_id, new_id(), request.user.actor))
 
 
-@_change(
-    "/delay",
+@endpoint(
+    "POST /deliveries/{delivery_id}/delay",
     "Report a delay of the goods, in minutes from the time when they should be ready, or from now if later.",
-    DELAY,
+    SELLERS_AND_OPS,
     r.ALREADY_PICKED_UP,
     r.DELIVERY_OVER,
     r.VERSION_CHANGED,
 )
-async def delay_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    wanted = await DELAY.of(request)
-    known = await delivery_of(request, delivery_id)
+async def delay_delivery(request: Call, delivery_id: VisibleDelivery, wanted: s.Delay) -> DeliveryView:
     actor = request.user.actor
-    return await _done(request, c.DelayDelivery(known, wanted.minutes, new_id(), actor, wanted.reason, wanted.version))
+    return await _done(
+        request, c.DelayDelivery(delivery_id, wanted.minutes, new_id(), actor, wanted.reason, wanted.version)
+    )
 
 
-@_change(
-    "/restore",
+@endpoint(
+    "POST /deliveries/{delivery_id}/restore",
     "Restore a delivery within 10 minutes of its cancellation. It waits for a driver again.",
-    NOTHING,
+    OPS,
     r.NOT_CANCELLED,
     r.TOO_LATE_TO_RESTORE,
     r.ALREADY_PICKED_UP,
     r.DELIVERY_ERASED,
-    guard=OPS,
 )
-async def restore_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    return await _done(request, c.RestoreDelivery(id_in_path(delivery_id), request.user.actor))
+async def restore_delivery(request: Call, delivery_id: PathId, _: MayBeMissing[s.EmptyBody]) -> DeliveryView:
+    return await _done(request, c.RestoreDelivery(delivery_id, request.user.actor))
 
 
-@_change(
-    "/retry",
+@endpoint(
+    "POST /deliveries/{delivery_id}/retry",
     "Retry a failed or returned delivery, from the place where the goods are.",
-    RETRY,
+    OPS,
     r.NOT_FAILED,
     r.DELIVERY_ERASED,
-    guard=OPS,
 )
-async def retry_delivery(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    why = await RETRY.of(request)
-    return await _done(request, c.RetryDelivery(id_in_path(delivery_id), why.reason, request.user.actor))
+async def retry_delivery(request: Call, delivery_id: PathId, why: s.Retry) -> DeliveryView:
+    return await _done(request, c.RetryDelivery(delivery_id, why.reason, request.user.actor))
 
 
-async def _done(request: Call, command: c.Command) -> ASGIResponse:
+async def _done(request: Call, command: c.Command) -> DeliveryView:
     done = await submit(request, command)
     assert done.delivery is not None
-    return answer(await _shown(request, done.delivery))
+    return await _shown(request, done.delivery)

@@ -1,9 +1,8 @@
 """The HTTP API of drivers: register, read, change and deactivate them; create tokens for their app."""
 
 from datetime import UTC, datetime
-from typing import Final, TypeVar, cast
+from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
-from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
@@ -21,23 +20,15 @@ from server.web.access.tokens import mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import distinct, utc
-from server.web.api.endpoint import Body, Query, answer, endpoint, given, id_in_path, no_content
+from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import not_found, unauthorized, unless_refused
-from server.web.http.paging import BY_ID
+from server.web.http.paging import BY_ID, Page
 
-TAG: Final = "Drivers"
 PATH: Final = "/drivers/{driver_id:str}"
 Given = TypeVar("Given")
-
-
-NEW_DRIVER: Final = Body(s.NewDriver)
-CHANGE: Final = Body(s.ChangedDriver)
-NOTHING: Final = Body(s.EmptyBody, optional=True)
-TOKEN: Final = Body(s.TokenRequest, optional=True)
-DRIVERS: Final = Query(s.DriversQuery)
 
 
 async def driver_of(request: Call, driver_id: str) -> str:
@@ -51,6 +42,9 @@ async def driver_of(request: Call, driver_id: str) -> str:
     if refusal is not None:
         unless_refused(refusal)
     return principal.subject
+
+
+CallingDriver: TypeAlias = Annotated[str, driver_of]
 
 
 async def shown(node: Node, driver: Driver) -> DriverView:
@@ -73,17 +67,14 @@ def trimmed(given: Given) -> Given:
 
 
 @endpoint(
-    "POST",
-    "/drivers",
-    tag=TAG,
-    summary="Register a driver. They are offline until they connect.",
-    guard=SERVICE_AND_OPS,
-    body=NEW_DRIVER,
+    "POST /drivers",
+    "Register a driver. They are offline until they connect.",
+    SERVICE_AND_OPS,
+    r.DRIVER_EXISTS,
     answers={201: DriverView},
-    refusals=(r.DRIVER_EXISTS,),
 )
-async def register_driver(request: Call) -> ASGIResponse:
-    done = await post_driver(request, await NEW_DRIVER.of(request))
+async def register_driver(request: Call, new: s.NewDriver) -> ASGIResponse:
+    done = await post_driver(request, new)
     assert done.driver is not None
     return answer(driver_view(done.driver, 0), 201, {"Location": f"/drivers/{done.driver.id}"})
 
@@ -109,17 +100,8 @@ async def post_driver(request: Call, new: s.NewDriver) -> Answer:
     return await submit(request, registration(new, request.user.actor))
 
 
-@endpoint(
-    "GET",
-    "/drivers",
-    tag=TAG,
-    summary="List drivers, newest first.",
-    guard=VIEWERS,
-    query=DRIVERS,
-    answers={200: list[DriverView]},
-)
-async def list_drivers(request: Call) -> ASGIResponse:
-    query = DRIVERS.of(request)
+@endpoint("GET /drivers", "List drivers, newest first.", VIEWERS)
+async def list_drivers(request: Call, query: s.DriversQuery) -> Page[DriverView]:
     node = node_of(request)
     found = await find_drivers(
         node.database.pool,
@@ -129,59 +111,38 @@ async def list_drivers(request: Call) -> ASGIResponse:
         query.limit + 1,
     )
     counts = await count_devices(node.database.pool, [driver.id for driver in found])
-    return answer(BY_ID.page(found, query.limit, lambda d: (d.id,), lambda d: _view(node, d, counts.get(d.id, 0))))
+    return BY_ID.page(found, query.limit, lambda d: (d.id,), lambda d: _view(node, d, counts.get(d.id, 0)))
 
 
-@endpoint(
-    "GET",
-    PATH,
-    tag=TAG,
-    summary="A driver.",
-    guard=THE_DRIVER_SERVICE_AND_VIEWERS,
-    answers={200: DriverView},
-)
-async def get_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    known = await driver_of(request, driver_id)
+@endpoint("GET /drivers/{driver_id}", "A driver.", THE_DRIVER_SERVICE_AND_VIEWERS)
+async def get_driver(request: Call, driver_id: CallingDriver) -> DriverView:
     node = node_of(request)
-    found = await read_driver(node.database.pool, known)
+    found = await read_driver(node.database.pool, driver_id)
     if found is None:
         raise not_found()
-    return answer(await shown(node, found))
+    return await shown(node, found)
 
 
-@endpoint(
-    "POST",
-    PATH + "/token",
-    tag=TAG,
-    summary="Create a token for the driver's app.",
-    guard=SERVICE,
-    body=TOKEN,
-    answers={200: a.TokenView},
-)
-async def make_token(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    wanted = await TOKEN.of(request)
+@endpoint("POST /drivers/{driver_id}/token", "Create a token for the driver's app.", SERVICE)
+async def make_token(request: Call, driver_id: PathId, wanted: MayBeMissing[s.TokenRequest]) -> a.TokenView:
     node = node_of(request)
-    known = id_in_path(driver_id)
-    if not await driver_exists(node.database.pool, known):
+    if not await driver_exists(node.database.pool, driver_id):
         raise not_found()
-    token, expires_at = mint_token(node.settings.secret, "driver", known, wanted.hours * 3600)
-    return answer(a.TokenView(token, instant(datetime.fromtimestamp(expires_at, UTC))))
+    token, expires_at = mint_token(node.settings.secret, "driver", driver_id, wanted.hours * 3600)
+    return a.TokenView(token, instant(datetime.fromtimestamp(expires_at, UTC)))
 
 
 @endpoint(
-    "PATCH",
-    PATH,
-    tag=TAG,
-    summary="Change a driver's data. Missing fields stay as they are, null clears a field.",
-    guard=SERVICE_AND_OPS,
-    body=CHANGE,
-    answers={200: DriverView},
-    refusals=(r.DRIVER_EXISTS, r.HAS_ACTIVE_WORK),
+    "PATCH /drivers/{driver_id}",
+    "Change a driver's data. Missing fields stay as they are, null clears a field.",
+    SERVICE_AND_OPS,
+    r.DRIVER_EXISTS,
+    r.HAS_ACTIVE_WORK,
 )
-async def change_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    done = await patch_driver(request, id_in_path(driver_id), await CHANGE.of(request))
+async def change_driver(request: Call, driver_id: PathId, new: s.ChangedDriver) -> DriverView:
+    done = await patch_driver(request, driver_id, new)
     assert done.driver is not None
-    return answer(await shown(node_of(request), done.driver))
+    return await shown(node_of(request), done.driver)
 
 
 async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> Answer:
@@ -202,31 +163,13 @@ async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> A
     return await submit(request, command)
 
 
-@endpoint(
-    "DELETE",
-    PATH,
-    tag=TAG,
-    summary="Deactivate a driver. Their history is kept.",
-    guard=ADMIN,
-    answers={204: None},
-    refusals=(r.HAS_ACTIVE_WORK,),
-)
-async def deactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    await submit(request, c.DeactivateDriver(id_in_path(driver_id), request.user.actor))
-    return no_content()
+@endpoint("DELETE /drivers/{driver_id}", "Deactivate a driver. Their history is kept.", ADMIN, r.HAS_ACTIVE_WORK)
+async def deactivate_driver(request: Call, driver_id: PathId) -> None:
+    await submit(request, c.DeactivateDriver(driver_id, request.user.actor))
 
 
-@endpoint(
-    "POST",
-    PATH + "/reactivate",
-    tag=TAG,
-    summary="Reactivate a driver.",
-    guard=ADMIN,
-    body=NOTHING,
-    answers={200: DriverView},
-)
-async def reactivate_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    done = await submit(request, c.ReactivateDriver(id_in_path(driver_id), request.user.actor))
+@endpoint("POST /drivers/{driver_id}/reactivate", "Reactivate a driver.", ADMIN)
+async def reactivate_driver(request: Call, driver_id: PathId, _: MayBeMissing[s.EmptyBody]) -> DriverView:
+    done = await submit(request, c.ReactivateDriver(driver_id, request.user.actor))
     assert done.driver is not None
-    return answer(await shown(node_of(request), done.driver))
+    return await shown(node_of(request), done.driver)

@@ -11,7 +11,6 @@ from datetime import tzinfo
 from typing import Final, Generic, TypeVar
 
 import msgspec
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Struct
 
 from server.dispatch import commands as c
@@ -33,7 +32,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.deliveries import creation
 from server.web.api.drivers import registration
-from server.web.api.endpoint import Query, Upload, answer, endpoint
+from server.web.api.endpoint import Query, Upload, endpoint
 from server.web.api.geocoding import located
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, columns_in, value_of
 from server.web.http.caller import Call
@@ -49,7 +48,6 @@ from server.web.http.errors import (
 )
 from server.web.http.mistakes import mistakes_in
 
-TAG: Final = "Imports"
 LIMIT_BYTES: Final = 5 * 1024 * 1024
 FILE: Final = Upload(TYPES, LIMIT_BYTES)
 QUERY: Final = Query(s.ImportQuery)
@@ -81,36 +79,27 @@ class Imported(Struct, frozen=True):
 
 
 @endpoint(
-    "POST",
-    "/imports/drivers",
-    tag=TAG,
-    summary="Import drivers from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
-    guard=SERVICE_AND_OPS,
-    query=QUERY,
+    "POST /imports/drivers",
+    "Import drivers from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
+    SERVICE_AND_OPS,
     upload=FILE,
-    answers={200: a.ImportView},
 )
-async def import_drivers(request: Call) -> ASGIResponse:
-    return answer((await imported_drivers(request)).view)
+async def import_drivers(request: Call, query: s.ImportQuery) -> a.ImportView:
+    return (await imported_drivers(request, query)).view
 
 
 @endpoint(
-    "POST",
-    "/imports/deliveries",
-    tag=TAG,
-    summary="Import deliveries from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
-    guard=SERVICE_AND_OPS,
-    query=QUERY,
+    "POST /imports/deliveries",
+    "Import deliveries from a CSV or Excel file, at most 5 MiB and 10,000 rows.",
+    SERVICE_AND_OPS,
     upload=FILE,
-    answers={200: a.ImportView},
 )
-async def import_deliveries(request: Call) -> ASGIResponse:
-    return answer((await imported_deliveries(request)).view)
+async def import_deliveries(request: Call, query: s.ImportQuery) -> a.ImportView:
+    return (await imported_deliveries(request, query)).view
 
 
-async def imported_deliveries(request: Call) -> Imported:
+async def imported_deliveries(request: Call, query: s.ImportQuery) -> Imported:
     """The rows of the body as deliveries. Raises 413, 415, 422 or 503."""
-    query = QUERY.of(request)
     sheet = await _sheet(request)
     asked = await _asked(
         request, sheet, query, s.NewDelivery, lambda new: creation(new, request.user.actor), sorted(PLACES)
@@ -120,9 +109,8 @@ async def imported_deliveries(request: Call) -> Imported:
     return Imported(sheet, _view(await _submitted(node_of(request), asked)))
 
 
-async def imported_drivers(request: Call) -> Imported:
+async def imported_drivers(request: Call, query: s.ImportQuery) -> Imported:
     """The rows of the body as drivers. Raises 413, 415, 422 or 503."""
-    query = QUERY.of(request)
     sheet = await _sheet(request)
     asked = await _asked(request, sheet, query, s.NewDriver, lambda new: registration(new, request.user.actor))
     node = node_of(request)

@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta
 
 from server.contract.views import instant
@@ -13,15 +11,12 @@ from server.store.reads import notices as record
 from server.web.access.guards import OPS, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Query, answer, endpoint, given, id_in_path
-from server.web.api.operations import TAG
+from server.web.api.endpoint import PathId, endpoint, given
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import not_found
-from server.web.http.paging import Pager, cursor_of
-
-QUERY: Final = Query(s.NoticesQuery)
+from server.web.http.paging import Page, Pager, cursor_of
 
 _Id = Annotated[str, Meta(pattern=s.UUID_PATTERN, max_length=36)]
 _Key = tuple[Annotated[datetime, Meta(tz=True)], _Id] | None
@@ -29,16 +24,9 @@ BY_SOURCE: Final = Pager[record.NoticePosition](tuple[_Key, _Key, _Key, _Key, _K
 
 
 @endpoint(
-    "GET",
-    "/admin/notices",
-    tag=TAG,
-    summary="List the notices to ops, customers and drivers with their status, newest first.",
-    guard=VIEWERS,
-    query=QUERY,
-    answers={200: list[a.NoticeView]},
+    "GET /admin/notices", "List the notices to ops, customers and drivers with their status, newest first.", VIEWERS
 )
-async def list_notices(request: Call) -> ASGIResponse:
-    query = QUERY.of(request)
+async def list_notices(request: Call, query: s.NoticesQuery) -> Page[a.NoticeView]:
     node = node_of(request)
     wanted = record.NoticeFilter(
         given(query.to),
@@ -51,7 +39,7 @@ async def list_notices(request: Call) -> ASGIResponse:
     after = BY_SOURCE.key(query.cursor) or record.START
     page = await record.read_notices(node.database.pool, wanted, after, query.limit)
     items = [notice_view(notice) for notice in page.notices]
-    return answer({"items": items, "nextCursor": cursor_of(page.next) if page.next is not None else None})
+    return Page(items, cursor_of(page.next) if page.next is not None else None)
 
 
 def notice_view(notice: record.Notice) -> a.NoticeView:
@@ -68,15 +56,10 @@ def notice_view(notice: record.Notice) -> a.NoticeView:
 
 
 @endpoint(
-    "POST",
-    "/admin/notices/{notice_id:str}/acknowledge",
-    tag=TAG,
-    summary="Acknowledge a notice to ops. The first acknowledgement counts.",
-    guard=OPS,
-    answers={200: a.NoticeView},
+    "POST /admin/notices/{notice_id}/acknowledge", "Acknowledge a notice to ops. The first acknowledgement counts.", OPS
 )
-async def acknowledge_notice(request: Call, notice_id: FromPath[str]) -> ASGIResponse:
-    return answer(notice_view(await seen(request, id_in_path(notice_id))))
+async def acknowledge_notice(request: Call, notice_id: PathId) -> a.NoticeView:
+    return notice_view(await seen(request, notice_id))
 
 
 async def seen(request: Call, notice_id: str) -> record.Notice:

@@ -17,6 +17,7 @@ from server.web.api.answers import NotChosen
 from server.web.api.endpoint import JSON, Described, Download
 from server.web.http import errors
 from server.web.http.errors import FieldError, Kind
+from server.web.http.paging import Page
 
 Schema = dict[str, Any]
 
@@ -29,7 +30,15 @@ RFC 9457 with a stable `code`. Drivers' apps also use a websocket: see [/asyncap
 _ID: Final[Schema] = {"type": "string", "format": "uuid"}
 _KEY: Final[Schema] = {"type": "string", "maxLength": 64, "pattern": "^[^/\\u0000]*[^\\s/\\u0000][^/\\u0000]*$"}
 _IN_PATH: Final = {"key": _KEY}
-TAGS: Final = ("Deliveries", "Drivers", "Admin", "System")
+TAGS: Final = {
+    "/deliveries": "Deliveries",
+    "/driver": "Drivers",
+    "/imports": "Imports",
+    "/admin/webhook": "Webhooks",
+    "/admin": "Admin",
+    "/health": "System",
+}
+"""The group of an endpoint, by how its path begins."""
 
 
 class ProblemView(Struct, frozen=True):
@@ -94,7 +103,7 @@ def document(routes: Iterable[BaseRoute]) -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in TAGS],
+        "tags": [{"name": tag} for tag in TAGS.values()],
         "paths": paths,
         "components": {
             "schemas": parts.components,
@@ -136,7 +145,7 @@ def _kinds(described: Described) -> Iterator[object]:
         yield described.body.kind
     for kind in described.answers.values():
         if kind is not None and not isinstance(kind, Download):
-            yield get_args(kind)[0] if get_origin(kind) is list else kind
+            yield get_args(kind)[0] if get_origin(kind) is Page else kind
 
 
 def _require_all(parts: Parts, kind: object, may_lack: Collection[str]) -> None:
@@ -166,7 +175,7 @@ def _operation(path: str, name: str, described: Described, parts: Parts) -> Sche
     parameters += _query_parameters(described)
     operation: Schema = {
         "operationId": _camel(name),
-        "tags": [described.tag],
+        "tags": [next(tag for beginning, tag in TAGS.items() if path.startswith(beginning))],
         "summary": described.summary,
         "parameters": parameters,
         "responses": _responses(path, described, parts),
@@ -230,7 +239,7 @@ def _answer(status: int, kind: object, parts: Parts) -> Schema:
         return {"description": "Done, no content."}
     if isinstance(kind, Download):
         return {"description": "The file.", "content": _files(kind.types)}
-    if get_origin(kind) is list:
+    if get_origin(kind) is Page:
         schema: Schema = {
             "type": "object",
             "properties": {

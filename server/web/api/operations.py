@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final
-
-from litestar.response.base import ASGIResponse
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
@@ -21,40 +18,26 @@ from server.store.reads.zone_numbers import read_numbers_now
 from server.web.access.guards import VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Query, answer, endpoint
+from server.web.api.endpoint import endpoint
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
-from server.web.http.paging import BY_ID, BY_RANK
-
-TAG: Final = "Admin"
-
-UNASSIGNED: Final = Query(s.UnassignedQuery)
-ZONE_PAGE: Final = Query(s.ZonePageQuery)
-STATS: Final = Query(s.StatsQuery)
-FORECAST: Final = Query(s.ForecastQuery)
+from server.web.http.paging import BY_ID, BY_RANK, Page
 
 
 @endpoint(
-    "GET",
-    "/admin/unassigned-orders",
-    tag=TAG,
-    summary="List deliveries that wait for a driver, oldest first; `all` adds those that no longer wait, newest first.",
-    guard=VIEWERS,
-    query=UNASSIGNED,
-    answers={200: list[a.UnassignedView]},
+    "GET /admin/unassigned-orders",
+    "List deliveries that wait for a driver, oldest first; `all` adds those that no longer wait, newest first.",
+    VIEWERS,
 )
-async def list_unassigned(request: Call) -> ASGIResponse:
-    query = UNASSIGNED.of(request)
+async def list_unassigned(request: Call, query: s.UnassignedQuery) -> Page[a.UnassignedView]:
     node = node_of(request)
     read = read_all_unassigned if query.all else read_waiting
     found = await read(
         node.database.pool, await zone_of_query(node, query.zone), BY_ID.only(query.cursor), query.limit + 1
     )
     policy = node.policies.current
-    return answer(
-        BY_ID.page(found, query.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
-    )
+    return BY_ID.page(found, query.limit, lambda row: (row.delivery_id,), lambda row: unassigned_view(row, policy))
 
 
 def unassigned_view(row: UnassignedRow, policy: Policy) -> a.UnassignedView:
@@ -63,21 +46,12 @@ def unassigned_view(row: UnassignedRow, policy: Policy) -> a.UnassignedView:
     return a.view(a.UnassignedView, row, next_escalation_at=instant_or_none(next_at))
 
 
-@endpoint(
-    "GET",
-    "/admin/at-risk",
-    tag=TAG,
-    summary="Deliveries with a driver that may arrive late, the worst first.",
-    guard=VIEWERS,
-    query=ZONE_PAGE,
-    answers={200: list[a.AtRiskView]},
-)
-async def list_at_risk(request: Call) -> ASGIResponse:
-    query = ZONE_PAGE.of(request)
+@endpoint("GET /admin/at-risk", "Deliveries with a driver that may arrive late, the worst first.", VIEWERS)
+async def list_at_risk(request: Call, query: s.ZonePageQuery) -> Page[a.AtRiskView]:
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
     found = await read_at_risk(node.database.pool, zone, BY_RANK.key(query.cursor), query.limit + 1)
-    return answer(BY_RANK.page(found, query.limit, lambda row: row.place, at_risk_view))
+    return BY_RANK.page(found, query.limit, lambda row: row.place, at_risk_view)
 
 
 def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
@@ -97,19 +71,12 @@ def at_risk_view(row: AtRiskRow) -> a.AtRiskView:
 
 
 @endpoint(
-    "GET",
-    "/admin/forecast",
-    tag=TAG,
-    summary="Forecast who comes free, what arrives, and when all that wait have a driver.",
-    guard=VIEWERS,
-    query=FORECAST,
-    answers={200: a.ForecastView},
+    "GET /admin/forecast", "Forecast who comes free, what arrives, and when all that wait have a driver.", VIEWERS
 )
-async def get_forecast(request: Call) -> ASGIResponse:
-    query = FORECAST.of(request)
+async def get_forecast(request: Call, query: s.ForecastQuery) -> a.ForecastView:
     node = node_of(request)
     found = await node.forecasts.of_zones(await zone_of_query(node, query.zone))
-    return answer(a.ForecastView([forecast_view(zone) for zone in found]))
+    return a.ForecastView([forecast_view(zone) for zone in found])
 
 
 def forecast_view(zone: ZoneForecast) -> a.ZoneForecastView:
@@ -127,21 +94,12 @@ def forecast_view(zone: ZoneForecast) -> a.ZoneForecastView:
     )
 
 
-@endpoint(
-    "GET",
-    "/admin/tickets",
-    tag=TAG,
-    summary="List support tickets, newest first.",
-    guard=VIEWERS,
-    query=ZONE_PAGE,
-    answers={200: list[a.TicketView]},
-)
-async def list_tickets(request: Call) -> ASGIResponse:
-    query = ZONE_PAGE.of(request)
+@endpoint("GET /admin/tickets", "List support tickets, newest first.", VIEWERS)
+async def list_tickets(request: Call, query: s.ZonePageQuery) -> Page[a.TicketView]:
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
     found = await read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
-    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), ticket_view))
+    return BY_ID.page(found, query.limit, lambda row: (row.id,), ticket_view)
 
 
 def ticket_view(row: Ticket) -> a.TicketView:
@@ -149,22 +107,13 @@ def ticket_view(row: Ticket) -> a.TicketView:
     return a.view(a.TicketView, row)
 
 
-@endpoint(
-    "GET",
-    "/admin/alerts",
-    tag=TAG,
-    summary="List alerts, newest first. An alert without `resolvedAt` is open.",
-    guard=VIEWERS,
-    query=ZONE_PAGE,
-    answers={200: list[a.AlertView]},
-)
-async def list_alerts(request: Call) -> ASGIResponse:
-    query = ZONE_PAGE.of(request)
+@endpoint("GET /admin/alerts", "List alerts, newest first. An alert without `resolvedAt` is open.", VIEWERS)
+async def list_alerts(request: Call, query: s.ZonePageQuery) -> Page[a.AlertView]:
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
     found = await read_alerts(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
     numbers = await alert_numbers(node, found)
-    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers)))
+    return BY_ID.page(found, query.limit, lambda row: (row.id,), lambda row: alert_view(row, numbers))
 
 
 async def alert_numbers(node: Node, alerts: Iterable[Alert]) -> dict[str, float]:
@@ -178,19 +127,10 @@ def alert_view(row: Alert, numbers: Mapping[str, float]) -> a.AlertView:
     return a.view(a.AlertView, row, current_value=numbers.get(row.id))
 
 
-@endpoint(
-    "GET",
-    "/admin/stats",
-    tag=TAG,
-    summary="Get the metrics of a time window that ends now.",
-    guard=VIEWERS,
-    query=STATS,
-    answers={200: a.StatsView},
-)
-async def get_stats(request: Call) -> ASGIResponse:
-    query = STATS.of(request)
+@endpoint("GET /admin/stats", "Get the metrics of a time window that ends now.", VIEWERS)
+async def get_stats(request: Call, query: s.StatsQuery) -> a.StatsView:
     node = node_of(request)
-    return answer(await stats(node, query.window_minutes, await zone_of_query(node, query.zone)))
+    return await stats(node, query.window_minutes, await zone_of_query(node, query.zone))
 
 
 async def stats(node: Node, window_minutes: int, zone: str | None) -> a.StatsView:

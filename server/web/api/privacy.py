@@ -1,9 +1,6 @@
 """The HTTP API of privacy: an admin erases the personal data of a person, by their phone."""
 
-from typing import Final
-
 import structlog
-from litestar.response.base import ASGIResponse
 
 from server.store.jobs.erasing import erase_person
 from server.store.jobs.proof_objects import remove_now
@@ -12,27 +9,19 @@ from server.store.query import database_errors
 from server.web.access.guards import ADMIN
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, answer, endpoint
-from server.web.api.operations import TAG
+from server.web.api.endpoint import endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
-
-ERASURE: Final = Body(s.Erasure)
 
 log = structlog.get_logger(__name__)
 
 
 @endpoint(
-    "POST",
-    "/admin/privacy/erase",
-    tag=TAG,
-    summary="Erase the personal data of all deliveries with this phone: now, or at the end of those under way.",
-    guard=ADMIN,
-    body=ERASURE,
-    answers={200: a.ErasedView},
+    "POST /admin/privacy/erase",
+    "Erase the personal data of all deliveries with this phone: now, or at the end of those under way.",
+    ADMIN,
 )
-async def erase(request: Call) -> ASGIResponse:
-    given = await ERASURE.of(request)
+async def erase(request: Call, given: s.Erasure) -> a.ErasedView:
     with database_errors():
         erased = await erase_person(node_of(request).database, given.phone, request.user.actor.id)
         node = node_of(request)
@@ -41,4 +30,4 @@ async def erase(request: Call) -> ASGIResponse:
     rows = erased.rows
     log.info("erase_requested", rows=dict(rows), later=erased.later, actor="admin", actorId=request.user.actor.id)
     counts = rows["deliveries"], rows["events"], rows["messages"], rows["webhooks"]
-    return answer(a.ErasedView(*counts, erased.later, left))
+    return a.ErasedView(*counts, erased.later, left)

@@ -52,7 +52,7 @@ class _Given(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """A request's body."""
 
 
-class _Query(Struct, frozen=True, rename="camel"):
+class RequestQuery(Struct, frozen=True, rename="camel"):
     """A request's query."""
 
 
@@ -309,7 +309,7 @@ class NewPushSubscription(_Given, frozen=True):
     expiration_time: float | None = None  # ignored: the push service reports when it ends
 
 
-class ProofQuery(_Query, frozen=True):
+class ProofQuery(RequestQuery, frozen=True):
     """What is uploaded. The same `actionId` again is the same proof."""
 
     kind: Literal["photo", "signature"]
@@ -471,7 +471,7 @@ Cursor = Annotated[str, Meta(max_length=100, description="`nextCursor` of the pr
 ZoneText = Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)]
 
 
-class PageQuery(_Query, frozen=True):
+class PageQuery(RequestQuery, frozen=True):
     """A page of a list."""
 
     limit: Limit = 50
@@ -502,7 +502,7 @@ class DriversQuery(PageQuery, frozen=True, kw_only=True):
     zone: ZoneText | UnsetType = UNSET
 
 
-class TimelineQuery(_Query, frozen=True):
+class TimelineQuery(RequestQuery, frozen=True):
     """A page of a timeline, by default the whole timeline."""
 
     limit: Annotated[int, Meta(ge=1, le=5000)] = 5000
@@ -522,26 +522,26 @@ class ZonePageQuery(PageQuery, frozen=True, kw_only=True):
     zone: ZoneText | UnsetType = UNSET
 
 
-class ZonesQuery(_Query, frozen=True):
+class ZonesQuery(RequestQuery, frozen=True):
     """A page of zones."""
 
     limit: Limit = 50
     cursor: Annotated[str, Meta(max_length=2000, description="`nextCursor` of the page before")] | UnsetType = UNSET
 
 
-class ReasonQuery(_Query, frozen=True):
+class ReasonQuery(RequestQuery, frozen=True):
     """Why the caller does it."""
 
     reason: DriversReason | UnsetType = UNSET
 
 
-class ForecastQuery(_Query, frozen=True):
+class ForecastQuery(RequestQuery, frozen=True):
     """The zone; all zones without it."""
 
     zone: ZoneText | UnsetType = UNSET
 
 
-class StatsQuery(_Query, frozen=True):
+class StatsQuery(RequestQuery, frozen=True):
     """The length of the time window, which ends now."""
 
     window_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
@@ -554,7 +554,7 @@ class WebhookMessagesQuery(PageQuery, frozen=True, kw_only=True):
     status: Literal["pending", "delivered", "parked"] | UnsetType = UNSET
 
 
-class NoticesQuery(_Query, frozen=True):
+class NoticesQuery(RequestQuery, frozen=True):
     """A page of notices from the last `hours`."""
 
     limit: Limit = 50
@@ -583,7 +583,7 @@ class NoticesQuery(_Query, frozen=True):
     hours: Annotated[int, Meta(ge=1, le=8760)] | UnsetType = UNSET
 
 
-class ImportQuery(_Query, frozen=True):
+class ImportQuery(RequestQuery, frozen=True):
     """With `dryRun`, nothing is written. `dates` says how dates are written that can be read in two ways."""
 
     dry_run: bool = False

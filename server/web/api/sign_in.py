@@ -11,8 +11,6 @@ from math import ceil
 from typing import Final
 
 import structlog
-from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 
 from server.contract.views import instant
 from server.dispatch import refusals as r
@@ -29,16 +27,10 @@ from server.web.access.tokens import address_of, hashed, mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.devices import end
-from server.web.api.drivers import PATH, TAG
-from server.web.api.endpoint import Body, answer, endpoint, id_in_path, no_content
+from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY, TRY_AGAIN, UNAUTHORIZED, not_found, refused, too_many, unauthorized
-
-NOTHING: Final = Body(s.EmptyBody, optional=True)
-SIGN_IN: Final = Body(s.SignIn)
-RENEWAL: Final = Body(s.Renewal)
-SIGN_OUT: Final = Body(s.SignOut)
 
 NO_INVITATION: Final = "This invitation is not valid: it was used, it expired, or a newer one replaced it."
 NOT_SIGNED_IN: Final = "This device is signed out. Sign in with a new invitation."
@@ -57,18 +49,13 @@ log = structlog.get_logger(__name__)
 
 
 @endpoint(
-    "POST",
-    PATH + "/invitation",
-    tag=TAG,
-    summary="Invite a driver to sign in on a phone, once, within 7 days. This replaces their previous invitation.",
-    guard=SERVICE_AND_OPS,
-    body=NOTHING,
-    answers={200: a.InvitationView},
-    refusals=(r.DRIVER_DEACTIVATED,),
+    "POST /drivers/{driver_id}/invitation",
+    "Invite a driver to sign in on a phone, once, within 7 days. This replaces their previous invitation.",
+    SERVICE_AND_OPS,
+    r.DRIVER_DEACTIVATED,
 )
-async def invite_driver(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    await NOTHING.of(request)
-    return answer(await invitation(request, id_in_path(driver_id)))
+async def invite_driver(request: Call, driver_id: PathId, _: MayBeMissing[s.EmptyBody]) -> a.InvitationView:
+    return await invitation(request, driver_id)
 
 
 async def invitation(request: Call, driver_id: str) -> a.InvitationView:
@@ -90,16 +77,12 @@ def page_link(request: Call, fragment: str) -> str:
 
 
 @endpoint(
-    "POST",
-    "/driver/sign-in",
-    tag=TAG,
-    summary="Sign in on this phone with the code of an invitation. A code works once.",
-    body=SIGN_IN,
-    answers={200: a.SignedInView},
+    "POST /driver/sign-in",
+    "Sign in on this phone with the code of an invitation. A code works once.",
+    None,
     problems=SIGN_IN_PROBLEMS,
 )
-async def sign_in(request: Call) -> ASGIResponse:
-    given = await SIGN_IN.of(request)
+async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
     node = node_of(request)
     pool = node.database.pool
     give_back = _begin(request)
@@ -117,20 +100,16 @@ async def sign_in(request: Call) -> ASGIResponse:
         log.warning("driver_sign_in_refused", address=address_of(request))
         raise unauthorized(NO_INVITATION)
     give_back()
-    return answer(_signed_in(node, found, token))
+    return _signed_in(node, found, token)
 
 
 @endpoint(
-    "POST",
-    "/driver/renew",
-    tag=TAG,
-    summary="Get a new token and the next device token. A device token that was used before ends the device.",
-    body=RENEWAL,
-    answers={200: a.SignedInView},
+    "POST /driver/renew",
+    "Get a new token and the next device token. A device token that was used before ends the device.",
+    None,
     problems=SIGN_IN_PROBLEMS,
 )
-async def renew(request: Call) -> ASGIResponse:
-    given = await RENEWAL.of(request)
+async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
     node = node_of(request)
     give_back = _begin(request)
     held = read_device_token(given.device_token)
@@ -146,20 +125,16 @@ async def renew(request: Call) -> ASGIResponse:
         log.warning("device_ended", driverId=found.driver_id, deviceId=found.device_id, reason=ended)
         raise unauthorized(NOT_SIGNED_IN)
     give_back()
-    return answer(_signed_in(node, found, following))
+    return _signed_in(node, found, following)
 
 
 @endpoint(
-    "POST",
-    "/driver/sign-out",
-    tag=TAG,
-    summary="Sign the driver out on this phone. Its tokens become invalid.",
-    body=SIGN_OUT,
-    answers={204: None},
+    "POST /driver/sign-out",
+    "Sign the driver out on this phone. Its tokens become invalid.",
+    None,
     problems=SIGN_IN_PROBLEMS,
 )
-async def sign_out(request: Call) -> ASGIResponse:
-    given = await SIGN_OUT.of(request)
+async def sign_out(request: Call, given: s.SignOut) -> None:
     node = node_of(request)
     give_back = _begin(request)
     held = read_device_token(given.device_token)
@@ -168,7 +143,6 @@ async def sign_out(request: Call) -> ASGIResponse:
         raise unauthorized(NOT_SIGNED_IN)
     give_back()
     await end(node, found.driver_id, found.device_id, Actor("driver", found.driver_id), "signed_out")
-    return no_content()
 
 
 def _begin(request: Call) -> Callable[[], None]:

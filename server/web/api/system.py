@@ -23,7 +23,6 @@ from server.web.http.caller import AsgiConnection, Call
 from server.web.http.errors import unauthorized
 from server.worker_metrics import exposition
 
-TAG: Final = "System"
 CHECK_SECONDS: Final = 1.0
 
 
@@ -54,18 +53,12 @@ class Alive(Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-@endpoint("GET", "/health/live", tag=TAG, summary="Check that the process answers.", answers={200: Alive})
-async def live(request: Call) -> ASGIResponse:
-    return answer(Alive())
+@endpoint("GET /health/live", "Check that the process answers.", None)
+async def live(request: Call) -> Alive:
+    return Alive()
 
 
-@endpoint(
-    "GET",
-    "/health/ready",
-    tag=TAG,
-    summary="Check that this node is ready for work.",
-    answers={200: Health, 503: Health},
-)
+@endpoint("GET /health/ready", "Check that this node is ready for work.", None, answers={200: Health, 503: Health})
 async def ready(request: Call) -> ASGIResponse:
     found = await health(request.app.state.node)
     return answer(found, 503 if found.status == "down" else 200)

@@ -1,10 +1,9 @@
 """The HTTP API of users: admins create and change them."""
 
-from typing import Annotated, Final, Unpack
+from typing import Annotated, Unpack
 
 import structlog
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.store.query import database_errors
@@ -23,12 +22,11 @@ from server.web.access.users import (
 )
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Query, answer, endpoint, given, id_in_path
-from server.web.api.operations import TAG
+from server.web.api.endpoint import endpoint, given, id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
-from server.web.http.paging import BY_ID
+from server.web.http.paging import BY_ID, Page
 
 UserName = Annotated[str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1])]
 Password = Annotated[
@@ -65,59 +63,30 @@ class UserView(a.ResponseBody, frozen=True):
     last_login_at: a.InstantText | None
 
 
-NEW_USER: Final = Body(NewUser)
-CHANGE: Final = Body(UserChange)
-PAGE: Final = Query(s.PageQuery)
-
-
 def user_view(person: Person) -> UserView:
     """The view of a user."""
     return a.view(UserView, person)
 
 
-@endpoint(
-    "GET",
-    "/admin/users",
-    tag=TAG,
-    summary="List users, oldest first.",
-    guard=VIEWERS,
-    query=PAGE,
-    answers={200: list[UserView]},
-)
-async def list_users(request: Call) -> ASGIResponse:
-    query = PAGE.of(request)
+@endpoint("GET /admin/users", "List users, oldest first.", VIEWERS)
+async def list_users(request: Call, query: s.PageQuery) -> Page[UserView]:
     with database_errors():
         found = await list_people(pool_of(request), BY_ID.only(query.cursor), query.limit + 1)
-    return answer(BY_ID.page(found, query.limit, lambda person: (person.id,), user_view))
+    return BY_ID.page(found, query.limit, lambda person: (person.id,), user_view)
+
+
+@endpoint("POST /admin/users", "Create a user.", ADMIN, USER_EXISTS, status=201)
+async def make_user(request: Call, new: NewUser) -> UserView:
+    return user_view(await made(request, new.name, new.role, new.password))
 
 
 @endpoint(
-    "POST",
-    "/admin/users",
-    tag=TAG,
-    summary="Create a user.",
-    guard=ADMIN,
-    body=NEW_USER,
-    answers={201: UserView},
-    refusals=(USER_EXISTS,),
+    "PATCH /admin/users/{user_id}",
+    "Change a user's role or password, or deactivate them. Their sessions end.",
+    ADMIN,
+    LAST_ADMIN,
 )
-async def make_user(request: Call) -> ASGIResponse:
-    new = await NEW_USER.of(request)
-    return answer(user_view(await made(request, new.name, new.role, new.password)), 201)
-
-
-@endpoint(
-    "PATCH",
-    "/admin/users/{user_id:str}",
-    tag=TAG,
-    summary="Change a user's role or password, or deactivate them. Their sessions end.",
-    guard=ADMIN,
-    body=CHANGE,
-    answers={200: UserView},
-    refusals=(LAST_ADMIN,),
-)
-async def change_user(request: Call, user_id: FromPath[str]) -> ASGIResponse:
-    change = await CHANGE.of(request)
+async def change_user(request: Call, user_id: FromPath[str], change: UserChange) -> UserView:
     person = await changed(
         request,
         user_id,
@@ -125,7 +94,7 @@ async def change_user(request: Call, user_id: FromPath[str]) -> ASGIResponse:
         active=given(change.active),
         password=given(change.password),
     )
-    return answer(user_view(person))
+    return user_view(person)
 
 
 async def made(request: Call, name: str, role: PersonRole, password: str) -> Person:

@@ -1,10 +1,5 @@
 """The HTTP API of webhook messages: the log with all attempts, sending again, test messages."""
 
-from typing import Final
-
-from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
-
 from server.contract.views import instant
 from server.notify.webhook_trial import try_out
 from server.store.queues import webhook_log
@@ -12,33 +7,25 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
-from server.web.api.endpoint import Query, answer, endpoint, given, id_in_path
+from server.web.api.endpoint import PathId, endpoint, given
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
-from server.web.http.paging import BY_NUMBER
-
-TAG: Final = "Webhooks"
-MESSAGES: Final = Query(s.WebhookMessagesQuery)
+from server.web.http.paging import BY_NUMBER, Page
 
 
 @endpoint(
-    "GET",
-    "/admin/webhooks/{webhook_id:str}/deliveries",
-    tag=TAG,
-    summary="List the messages of a webhook with their attempts, newest first.",
-    guard=VIEWERS,
-    query=MESSAGES,
-    answers={200: list[a.WebhookMessageView]},
+    "GET /admin/webhooks/{webhook_id}/deliveries",
+    "List the messages of a webhook with their attempts, newest first.",
+    VIEWERS,
 )
-async def list_messages(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    query = MESSAGES.of(request)
+async def list_messages(request: Call, webhook_id: PathId, query: s.WebhookMessagesQuery) -> Page[a.WebhookMessageView]:
     found = await webhook_log.read_messages(
-        pool_of(request), id_in_path(webhook_id), BY_NUMBER.only(query.cursor), given(query.status), query.limit + 1
+        pool_of(request), webhook_id, BY_NUMBER.only(query.cursor), given(query.status), query.limit + 1
     )
     if found is None:
         raise not_found()
-    return answer(BY_NUMBER.page(found, query.limit, lambda row: (row.seq,), message_view))
+    return BY_NUMBER.page(found, query.limit, lambda row: (row.seq,), message_view)
 
 
 def message_view(row: webhook_log.LoggedMessage) -> a.WebhookMessageView:
@@ -53,16 +40,13 @@ def message_view(row: webhook_log.LoggedMessage) -> a.WebhookMessageView:
 
 
 @endpoint(
-    "POST",
-    "/admin/webhook-deliveries/{message_id:str}/redeliver",
-    tag=TAG,
-    summary="Send a message again now, whatever its status. It keeps its id and is retried for 24 hours.",
-    guard=ADMIN,
-    answers={200: a.WebhookMessageView},
-    refusals=(WEBHOOK_NOT_ACTIVE,),
+    "POST /admin/webhook-deliveries/{message_id}/redeliver",
+    "Send a message again now, whatever its status. It keeps its id and is retried for 24 hours.",
+    ADMIN,
+    WEBHOOK_NOT_ACTIVE,
 )
-async def redeliver(request: Call, message_id: FromPath[str]) -> ASGIResponse:
-    return answer(message_view(await sent_again(request, id_in_path(message_id))))
+async def redeliver(request: Call, message_id: PathId) -> a.WebhookMessageView:
+    return message_view(await sent_again(request, message_id))
 
 
 async def sent_again(request: Call, message_id: str) -> webhook_log.LoggedMessage:
@@ -79,16 +63,13 @@ async def sent_again(request: Call, message_id: str) -> webhook_log.LoggedMessag
 
 
 @endpoint(
-    "POST",
-    "/admin/webhooks/{webhook_id:str}/redeliver-parked",
-    tag=TAG,
-    summary="Send all parked messages of a webhook again, in their order. Each is retried for 24 hours.",
-    guard=ADMIN,
-    answers={200: a.Redelivered},
-    refusals=(WEBHOOK_NOT_ACTIVE,),
+    "POST /admin/webhooks/{webhook_id}/redeliver-parked",
+    "Send all parked messages of a webhook again, in their order. Each is retried for 24 hours.",
+    ADMIN,
+    WEBHOOK_NOT_ACTIVE,
 )
-async def redeliver_parked(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    return answer(a.Redelivered(await all_parked_again(request, id_in_path(webhook_id))))
+async def redeliver_parked(request: Call, webhook_id: PathId) -> a.Redelivered:
+    return a.Redelivered(await all_parked_again(request, webhook_id))
 
 
 async def all_parked_again(request: Call, webhook_id: str) -> int:
@@ -105,15 +86,12 @@ async def all_parked_again(request: Call, webhook_id: str) -> int:
 
 
 @endpoint(
-    "POST",
-    "/admin/webhooks/{webhook_id:str}/test",
-    tag=TAG,
-    summary="Send a message of the type `webhook.test` now, even if the webhook is inactive, and wait for the result.",
-    guard=ADMIN,
-    answers={200: a.WebhookMessageView},
+    "POST /admin/webhooks/{webhook_id}/test",
+    "Send a message of the type `webhook.test` now, even if the webhook is inactive, and wait for the result.",
+    ADMIN,
 )
-async def test_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    return answer(message_view(await tested(request, id_in_path(webhook_id))))
+async def test_webhook(request: Call, webhook_id: PathId) -> a.WebhookMessageView:
+    return message_view(await tested(request, webhook_id))
 
 
 async def tested(request: Call, webhook_id: str) -> webhook_log.LoggedMessage:

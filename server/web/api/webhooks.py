@@ -5,9 +5,6 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Final
 
-from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
-
 from server.ids import new_id
 from server.notify.addresses import mistake_in
 from server.store import webhooks as store
@@ -16,19 +13,14 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api import webhook_answers as a
 from server.web.api.answers import view
-from server.web.api.endpoint import Body, Query, answer, endpoint, id_in_path, no_content
-from server.web.api.webhook_messages import TAG
+from server.web.api.endpoint import PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
-from server.web.http.paging import BY_ID
+from server.web.http.paging import BY_ID, Page
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
 SECRET_BYTES: Final = 32
-
-NEW_WEBHOOK: Final = Body(s.NewWebhook)
-CHANGE: Final = Body(s.WebhookChange)
-PAGE: Final = Query(s.PageQuery)
 
 
 def _new_secret() -> str:
@@ -36,18 +28,14 @@ def _new_secret() -> str:
 
 
 @endpoint(
-    "POST",
-    "/admin/webhooks",
-    tag=TAG,
-    summary="Create a webhook. Only this response contains the secret that signs its messages.",
-    guard=ADMIN,
-    body=NEW_WEBHOOK,
-    answers={201: a.WebhookWithSecret},
-    refusals=(TOO_MANY_WEBHOOKS,),
+    "POST /admin/webhooks",
+    "Create a webhook. Only this response contains the secret that signs its messages.",
+    ADMIN,
+    TOO_MANY_WEBHOOKS,
+    status=201,
 )
-async def add_webhook(request: Call) -> ASGIResponse:
-    wanted = await NEW_WEBHOOK.of(request)
-    return answer(_with_secret(*await made(request, wanted.url, wanted.events)), 201)
+async def add_webhook(request: Call, wanted: s.NewWebhook) -> a.WebhookWithSecret:
+    return _with_secret(*await made(request, wanted.url, wanted.events))
 
 
 async def made(request: Call, url: str, events: Sequence[str]) -> tuple[store.WebhookRow, str]:
@@ -68,19 +56,10 @@ def _check(request: Call, url: str) -> None:
         raise invalid_field("url", wrong)
 
 
-@endpoint(
-    "GET",
-    "/admin/webhooks",
-    tag=TAG,
-    summary="List webhooks, newest first.",
-    guard=VIEWERS,
-    query=PAGE,
-    answers={200: list[a.WebhookView]},
-)
-async def list_webhooks(request: Call) -> ASGIResponse:
-    query = PAGE.of(request)
+@endpoint("GET /admin/webhooks", "List webhooks, newest first.", VIEWERS)
+async def list_webhooks(request: Call, query: s.PageQuery) -> Page[a.WebhookView]:
     found = await store.read_webhooks(pool_of(request), BY_ID.only(query.cursor), query.limit + 1)
-    return answer(BY_ID.page(found, query.limit, lambda row: (row.id,), webhook_view))
+    return BY_ID.page(found, query.limit, lambda row: (row.id,), webhook_view)
 
 
 def webhook_view(row: store.WebhookRow) -> a.WebhookView:
@@ -88,20 +67,13 @@ def webhook_view(row: store.WebhookRow) -> a.WebhookView:
     return view(a.WebhookView, row)
 
 
-@endpoint(
-    "GET",
-    "/admin/webhooks/{webhook_id:str}",
-    tag=TAG,
-    summary="Get a webhook with its delivery status.",
-    guard=VIEWERS,
-    answers={200: a.WebhookWithStatusView},
-)
-async def get_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    found = await webhook_log.read_webhook_status(pool_of(request), id_in_path(webhook_id))
+@endpoint("GET /admin/webhooks/{webhook_id}", "Get a webhook with its delivery status.", VIEWERS)
+async def get_webhook(request: Call, webhook_id: PathId) -> a.WebhookWithStatusView:
+    found = await webhook_log.read_webhook_status(pool_of(request), webhook_id)
     if not found:
         raise not_found()
     (status,) = found
-    return answer(view(a.WebhookWithStatusView, status, attempts=len(status.attempts)))
+    return view(a.WebhookWithStatusView, status, attempts=len(status.attempts))
 
 
 def _with_secret(row: store.WebhookRow, secret: str) -> a.WebhookWithSecret:
@@ -109,18 +81,13 @@ def _with_secret(row: store.WebhookRow, secret: str) -> a.WebhookWithSecret:
 
 
 @endpoint(
-    "PATCH",
-    "/admin/webhooks/{webhook_id:str}",
-    tag=TAG,
-    summary="Change a webhook: its address, its event types, or whether it is active.",
-    guard=ADMIN,
-    body=CHANGE,
-    answers={200: a.WebhookView},
+    "PATCH /admin/webhooks/{webhook_id}",
+    "Change a webhook: its address, its event types, or whether it is active.",
+    ADMIN,
 )
-async def change_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    wanted = await CHANGE.of(request)
-    row = await changed(request, id_in_path(webhook_id), url=wanted.url, events=wanted.events, active=wanted.active)
-    return answer(webhook_view(row))
+async def change_webhook(request: Call, webhook_id: PathId, wanted: s.WebhookChange) -> a.WebhookView:
+    row = await changed(request, webhook_id, url=wanted.url, events=wanted.events, active=wanted.active)
+    return webhook_view(row)
 
 
 async def changed(
@@ -143,17 +110,9 @@ async def changed(
     return row
 
 
-@endpoint(
-    "DELETE",
-    "/admin/webhooks/{webhook_id:str}",
-    tag=TAG,
-    summary="Delete a webhook. Messages that wait for it are never sent.",
-    guard=ADMIN,
-    answers={204: None},
-)
-async def remove_webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    await removed(request, id_in_path(webhook_id))
-    return no_content()
+@endpoint("DELETE /admin/webhooks/{webhook_id}", "Delete a webhook. Messages that wait for it are never sent.", ADMIN)
+async def remove_webhook(request: Call, webhook_id: PathId) -> None:
+    await removed(request, webhook_id)
 
 
 async def removed(request: Call, webhook_id: str) -> None:
@@ -163,15 +122,12 @@ async def removed(request: Call, webhook_id: str) -> None:
 
 
 @endpoint(
-    "POST",
-    "/admin/webhooks/{webhook_id:str}/rotate-secret",
-    tag=TAG,
-    summary="Create a new secret. Only this response contains it. The old one also signs for 24 hours.",
-    guard=ADMIN,
-    answers={200: a.WebhookWithSecret},
+    "POST /admin/webhooks/{webhook_id}/rotate-secret",
+    "Create a new secret. Only this response contains it. The old one also signs for 24 hours.",
+    ADMIN,
 )
-async def rotate_secret(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    return answer(_with_secret(*await rotated(request, id_in_path(webhook_id))))
+async def rotate_secret(request: Call, webhook_id: PathId) -> a.WebhookWithSecret:
+    return _with_secret(*await rotated(request, webhook_id))
 
 
 async def rotated(request: Call, webhook_id: str) -> tuple[store.WebhookRow, str]:

@@ -4,7 +4,6 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from msgspec import Meta, UnsetType
 
 from server.contract.views import instant_or_none
@@ -17,15 +16,12 @@ from server.node import Node
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import Body, Query, answer, endpoint, no_content
+from server.web.api.endpoint import endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
 from server.web.http.errors import invalid_field, not_found
-from server.web.http.paging import Pager
+from server.web.http.paging import Page, Pager
 
-TAG: Final = "Admin"
-DESCRIPTION: Final = Body(s.ZoneDescription)
-QUERY: Final = Query(s.ZonesQuery)
 KEY_LENGTH: Final = 64
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
 
@@ -79,59 +75,32 @@ def _found(request: Call, key: str) -> Zone:
     return zone
 
 
-@endpoint(
-    "GET",
-    "/admin/zones",
-    tag=TAG,
-    summary="List zones with a description, by key.",
-    guard=VIEWERS,
-    query=QUERY,
-    answers={200: list[a.ZoneView]},
-)
-async def list_zones(request: Call) -> ASGIResponse:
-    query = QUERY.of(request)
+@endpoint("GET /admin/zones", "List zones with a description, by key.", VIEWERS)
+async def list_zones(request: Call, query: s.ZonesQuery) -> Page[a.ZoneView]:
     node = node_of(request)
     after = BY_KEY.key(query.cursor)
     found = [zone for zone in node.zones.current if after is None or name_key(zone.key) > after[0]]
     shown = found[: query.limit + 1]
-    return answer(BY_KEY.page(shown, query.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z)))
+    return BY_KEY.page(shown, query.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z))
+
+
+@endpoint("GET /admin/zones/{key}", "Show the description of a zone.", VIEWERS)
+async def get_zone(request: Call, key: FromPath[str]) -> a.ZoneView:
+    return zone_view(node_of(request), _found(request, key))
 
 
 @endpoint(
-    "GET",
-    "/admin/zones/{key:str}",
-    tag=TAG,
-    summary="Show the description of a zone.",
-    guard=VIEWERS,
-    answers={200: a.ZoneView},
+    "PUT /admin/zones/{key}",
+    "Set the description of a zone: its name, its shape, and the zones whose drivers help. Idempotent.",
+    ADMIN,
+    r.TOO_MANY_ZONES,
 )
-async def get_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
-    return answer(zone_view(node_of(request), _found(request, key)))
+async def put_zone(request: Call, key: FromPath[str], said: s.ZoneDescription) -> a.ZoneView:
+    return zone_view(node_of(request), await described(request, key, said))
 
 
 @endpoint(
-    "PUT",
-    "/admin/zones/{key:str}",
-    tag=TAG,
-    summary="Set the description of a zone: its name, its shape, and the zones whose drivers help. Idempotent.",
-    guard=ADMIN,
-    body=DESCRIPTION,
-    answers={200: a.ZoneView},
-    refusals=(r.TOO_MANY_ZONES,),
+    "DELETE /admin/zones/{key}", "Delete the description of a zone. Its deliveries and drivers stay in it.", ADMIN
 )
-async def put_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
-    said = await DESCRIPTION.of(request)
-    return answer(zone_view(node_of(request), await described(request, key, said)))
-
-
-@endpoint(
-    "DELETE",
-    "/admin/zones/{key:str}",
-    tag=TAG,
-    summary="Delete the description of a zone. Its deliveries and drivers stay in it.",
-    guard=ADMIN,
-    answers={204: None},
-)
-async def delete_zone(request: Call, key: FromPath[str]) -> ASGIResponse:
+async def delete_zone(request: Call, key: FromPath[str]) -> None:
     await submit(request, c.RemoveZone(key, request.user.actor))
-    return no_content()

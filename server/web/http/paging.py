@@ -9,13 +9,21 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.ids import is_id
 from server.web.http.errors import invalid_field
 
 Row = TypeVar("Row")
+View = TypeVar("View")
 K = TypeVar("K")
+
+
+class Page(Struct, Generic[View], frozen=True, rename="camel"):
+    """A page of a list, and the cursor of the next one."""
+
+    items: list[View]
+    next_cursor: str | None
 
 
 class Pager(Generic[K]):
@@ -42,16 +50,10 @@ class Pager(Generic[K]):
         key: Any = self.key(cursor)
         return key[0] if key is not None else None
 
-    def page(
-        self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], object]
-    ) -> dict[str, object]:
-        """`{items, nextCursor}` of rows; the caller reads one row more than `limit`."""
-        more = len(rows) > limit
+    def page(self, rows: Sequence[Row], limit: int, key: Callable[[Row], K], view: Callable[[Row], View]) -> Page[View]:
+        """The page of these rows; the caller reads one row more than `limit`."""
         shown = rows[:limit]
-        return {
-            "items": [view(row) for row in shown],
-            "nextCursor": cursor_of(key(shown[-1])) if more else None,
-        }
+        return Page([view(row) for row in shown], cursor_of(key(shown[-1])) if len(rows) > limit else None)
 
 
 BY_ID: Final = Pager[tuple[str]](tuple[str])

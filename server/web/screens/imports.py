@@ -80,7 +80,7 @@ async def columns_of_orders(request: Call) -> ASGIResponse:
 async def send_drivers(request: Call) -> ASGIResponse:
     """The results of the file in the body; with `?dryRun=1`, nothing is written."""
     try:
-        return _results(request, "drivers", await imported_drivers(request))
+        return _results(request, "drivers", await imported_drivers(request, QUERY.of(request)))
     except Problem as problem:
         return _refused(request, problem)
 
@@ -89,7 +89,7 @@ async def send_drivers(request: Call) -> ASGIResponse:
 async def send_orders(request: Call) -> ASGIResponse:
     """The results of the file in the body; with `?dryRun=1`, nothing is written."""
     try:
-        return _results(request, "orders", await imported_deliveries(request))
+        return _results(request, "orders", await imported_deliveries(request, QUERY.of(request)))
     except Problem as problem:
         return _refused(request, problem)
 
