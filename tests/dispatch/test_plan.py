@@ -90,6 +90,31 @@ def test_the_pace_of_a_store_fades_and_is_forgotten() -> None:
     assert fleet.pace(AT)[0].tolist() == [list(spot(2))]
 
 
+def test_the_orders_of_the_last_minutes_are_expected_again() -> None:
+    fleet = Fleet()
+    for name, store, ready, zone in (("tea", 1, 5, "default"), ("cake", 2, 12, "default"), ("soup", 3, 15, "north")):
+        fleet.put_delivery(order_at(name, store, 9, ready=ready, zone=zone))
+    stores, ready_at = fleet.expected(AT)
+    assert stores.tolist() == [list(spot(2)), list(spot(3))]
+    assert ready_at.tolist() == [AT + 22 * 60, AT + 25 * 60]
+    assert fleet.expected(AT, "north")[0].tolist() == [list(spot(3))]
+    assert fleet.expected(AT + 299)[0].tolist() == [list(spot(3))]
+    assert fleet.expected(AT + 300)[1].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "off", "leaves"),
+    [("default", None, DORA), ("north", None, DAN), ("default", NOW + minutes(5), DAN)],
+)
+def test_a_driver_is_kept_for_an_order_that_is_expected_if_that_costs_little(
+    zone: str, off: Any, leaves: str
+) -> None:
+    fleet = a_fleet([driver_at("Dan", 1, shift_ends_at=off), driver_at("Dora", -1.3)], [order_at("soup", 0, 2)])
+    assert pairs(planned(copy.deepcopy(fleet))) == {SOUP: DAN}
+    fleet.put_delivery(order_at("tea", 3, 9, ready=12, prep_seconds=0, zone=zone, status="CREATED"))
+    assert pairs(planned(fleet, zone="default")) == {SOUP: leaves}
+
+
 def test_an_order_is_held_until_its_driver_must_leave() -> None:
     fleet = a_fleet([driver_at("Dan", 5)], [order_at("soup", 0, 9, ready=10)])
     found = planned(fleet, hold_slack_minutes=1)

@@ -3,6 +3,7 @@
 Only committed rows and positions change it. It keeps the rows that it is given.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from datetime import datetime
 from math import exp
@@ -17,6 +18,8 @@ from server.dispatch.zones import NO_ZONES, Zones
 PACE_SECONDS: Final = 3600.0
 """An order of so long ago counts e times less for the pace of its store."""
 FORGOTTEN_SECONDS: Final = 4 * PACE_SECONDS
+EXPECTED_SECONDS: Final = 600.0
+"""The orders of so many seconds are expected again in the next ones."""
 
 
 class Fleet:
@@ -34,6 +37,8 @@ class Fleet:
         self._group: dict[str, dict[str, Delivery]] = {}
         self._driver_ids: dict[str, set[str]] = {}
         self._pace: dict[Spot, tuple[float, float]] = {}
+        self._recent: list[tuple[float, Spot, float, str]] = []
+        """When each recent order came, its store, its preparation time in seconds, and its zone; the oldest first."""
 
     def put_delivery(self, delivery: Delivery) -> None:
         """A delivery as it is after a commit."""
@@ -42,7 +47,7 @@ class Fleet:
             self.deliveries.pop(delivery.id, None)
             return
         if delivery.id not in self.deliveries:
-            self._count((delivery.pickup.lat, delivery.pickup.lon), delivery.created_at.timestamp())
+            self._count(delivery)
         self.deliveries[delivery.id] = delivery
         offer = delivery.open_offer()
         had = offer if offer is not None else delivery.active_assignment()
@@ -55,14 +60,28 @@ class Fleet:
         self._group[delivery.id] = group
         group[delivery.id] = delivery
 
-    def _count(self, store: Spot, at: float) -> None:
-        """One more order of a store. Stores without a recent order are forgotten."""
+    def _count(self, delivery: Delivery) -> None:
+        """One more order of a store. Orders and stores are forgotten when they are old."""
+        store, at = (delivery.pickup.lat, delivery.pickup.lon), delivery.created_at.timestamp()
+        insort(self._recent, (at, store, float(delivery.prep_seconds), delivery.zone))
+        del self._recent[: bisect_left(self._recent, (self._recent[-1][0] - EXPECTED_SECONDS,))]
         count, since = self._pace.pop(store, (0.0, at))
         last = max(since, at)
         self._pace[store] = (exp((at - last) / PACE_SECONDS) + count * exp((since - last) / PACE_SECONDS), last)
         oldest = next(iter(self._pace))
         if self._pace[oldest][1] < at - FORGOTTEN_SECONDS:
             del self._pace[oldest]
+
+    def expected(self, now: float, zone: str | None = None) -> tuple[Floats, Floats]:
+        """The stores of the orders that are expected, one a row, and when the goods will be ready: as if the orders of
+        the last `EXPECTED_SECONDS` came again in the next ones.
+        """
+        orders = [
+            (store, at + EXPECTED_SECONDS + preparation)
+            for at, store, preparation, of in self._recent
+            if now - EXPECTED_SECONDS < at <= now and zone in (None, of)
+        ]
+        return np.array([store for store, _ in orders]).reshape(-1, 2), np.array([ready for _, ready in orders])
 
     def pace(self, now: float) -> tuple[Floats, Floats]:
         """The stores with recent orders, one a row (latitude, longitude), and how many orders a second each has.

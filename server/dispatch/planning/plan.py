@@ -64,8 +64,12 @@ SHIFT_PRICE: Final = 60.0
 """How many seconds of delay it costs to use a driver whose shift ends late instead of one whose shift ends now."""
 LATE_SHIFT_SECONDS: Final = 7200.0
 """A shift that ends so much later, or has no end, ends late."""
-EXPECTED_SECONDS: Final = 180.0
+PRICED_SECONDS: Final = 180.0
 """The orders that stores are expected to place in this time count in the price of the driver who is nearest to them."""
+EXPECTED_WEIGHT: Final = 0.5
+"""How much an order that is expected counts beside one that waits: it may not come."""
+EXPECTED_DELAY_SECONDS: Final = 900.0
+"""A delay of an expected order counts up to this. A longer one does not change the plan."""
 FARTHEST_SECONDS: Final = 3600.0
 """A driver who would be at a store later than this is not near it, and neither is one whose shift is at its end."""
 SHIFT_END_SECONDS: Final = 600.0
@@ -151,6 +155,7 @@ class _Planning:
         refused: Mapping[str, set[str]],
     ) -> None:
         self.fleet, self.now, self.travel, self.policy, self.before = fleet, now, travel, policy, before
+        self.zone = zone
         self.refused = refused
         """By delivery: the drivers who must not get it, since the rules would refuse the offer."""
         self.unfit: list[tuple[str, str]] = []
@@ -246,15 +251,21 @@ class _Planning:
         """Give at most one of the jobs to each run, at the least total cost. Returns the jobs that got none.
 
         Rows are jobs, columns are runs, and one more column for each job that gets none: it costs as much as a delay of
-        `POSTPONED_SECONDS`, and after the first layer more than anything possible.
+        `POSTPONED_SECONDS`, and after the first layer more than anything possible. In the first layer, expected orders
+        compete for the runs: what they would need is kept free if something else costs little more.
         """
         costs, places = self._costs(jobs, runs)
         alone = np.full((len(jobs), len(jobs)), NEVER * 2)
         for row, job in enumerate(jobs):
             postponed = max(0.0, self.at + SOON_SECONDS - job.ready) + POSTPONED_SECONDS
             alone[row, row] = delay_cost(postponed) if first else NEVER / 2
+        table = np.hstack([costs, alone])
+        if first:
+            table = self._with_expected(table, runs)
         left = []
-        for row, column in zip(*map(np.ndarray.tolist, linear_sum_assignment(np.hstack([costs, alone]))), strict=True):
+        for row, column in zip(*map(np.ndarray.tolist, linear_sum_assignment(table)), strict=True):
+            if row >= len(jobs):
+                break
             job = jobs[row]
             if column >= len(runs):
                 left.append(job)
@@ -262,6 +273,26 @@ class _Planning:
             place = places.get((row, column))
             runs[column].place_job(job, place or Insertion(0.0, 0, 1))
         return left
+
+    def _with_expected(self, table: Floats, runs: list[DriverRun]) -> Floats:
+        """The table with a row and a column of their own for each expected order, at the end of the runs."""
+        stores, ready = self.fleet.expected(self.at, self.zone)
+        if not len(ready):
+            return table
+        ends, frees = np.array([run.end[0] for run in runs]), np.array([run.end[1] for run in runs])
+        offs = np.array([run.off for run in runs])
+        ways = self.travel.many(stores, ends)
+        picked = np.maximum(frees + ways + self.travel.half_pickup, ready[:, None])
+        delay = picked - ready[:, None]
+        none = delay_cost(EXPECTED_DELAY_SECONDS)
+        costs = np.minimum(delay + delay * delay / LONG_DELAY_SECONDS + self.limits.weight * ways, none)
+        costs[picked > offs] = none
+        (jobs, columns), expected = table.shape, len(ready)
+        whole = np.full((jobs + expected, columns + expected), NEVER * 2)
+        whole[:jobs, :columns] = table
+        whole[jobs:, : len(runs)] = EXPECTED_WEIGHT * costs
+        whole[range(jobs, jobs + expected), range(columns, columns + expected)] = EXPECTED_WEIGHT * none
+        return whole
 
     def _costs(self, jobs: list[Job], runs: list[DriverRun]) -> tuple[Floats, dict[tuple[int, int], Insertion]]:
         """What each job adds to each run, and where, for runs that have stops; `NEVER` where it is not possible."""
@@ -340,7 +371,7 @@ class _Planning:
         arrives = self.travel.many(stores, ends) + np.maximum(0.0, frees - self.at)
         arrives[:, offs < self.at + SHIFT_END_SECONDS] = FARTHEST_SECONDS
         two = np.partition(np.minimum(arrives, FARTHEST_SECONDS), 1, axis=1)
-        longer = (two[:, 1] - two[:, 0]) * rates * EXPECTED_SECONDS
+        longer = (two[:, 1] - two[:, 0]) * rates * PRICED_SECONDS
         return prices + np.bincount(np.argmin(arrives, axis=1), longer, minlength=len(runs))
 
     def _radius_km(self, delivery: Delivery) -> float:
