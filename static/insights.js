@@ -127,7 +127,7 @@
     const axis = { stroke: ink, grid: line, ticks: line, font: `12px ${getComputedStyle(page).fontFamily}` };
     const isHour = place.dataset.table === "t-hours";
     /** @param {number} value */
-    const written = (value) => (isTime ? moment.format(value * 1000) : isHour ? `${value}:00` : `${value} ${page.dataset.second}`);
+    const written = (value) => (isTime ? moment.format(value * 1000) : isHour ? `${String(value).padStart(2, "0")}:00` : `${value} ${page.dataset.second}`);
     return new uPlot(
       {
         width: Math.max(place.clientWidth, 120),

@@ -41,7 +41,7 @@ UNTYPED = {
     },
     "cells and pages of libraries without types: openpyxl's workbooks": {"spreadsheets/parsing.py"},
     "values of a template that the screen reads again: Jinja2 has no types": {
-        "web/screens/alerts.py", "web/screens/driver_access.py", "web/screens/notices.py",
+        "web/screens/alerts.py", "web/screens/notices.py",
         "web/screens/unassigned.py", "web/screens/webhooks.py",
     },
     "JSON whose shape is what it is about: a document, a form before it is checked, the data of an event, an answer": {

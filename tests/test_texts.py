@@ -171,6 +171,19 @@ def past_the_catalogue(path: Path, domain: str) -> set[str]:
     return said - known
 
 
+def test_screens_say_order_and_the_api_says_delivery() -> None:
+    """One word for one thing: the way to the customer may be called a delivery, the thing itself not."""
+    ways = {"delivery about %(time)s", "Delivery late"}
+    of_screens = ("templates/", "static/", "server/board/", "server/web/screens/")
+    said = {
+        text
+        for message in used(SCREENS)
+        if any(place.startswith(of_screens) for place, _ in message.locations)
+        for text in ([message.id] if isinstance(message.id, str) else message.id)
+    }
+    assert {text for text in said if re.search(r"\bdeliver(y|ies)\b", text, re.IGNORECASE)} <= ways
+
+
 @pytest.mark.parametrize(
     ("accepted", "chosen", "language"),
     [
@@ -186,7 +199,8 @@ def past_the_catalogue(path: Path, domain: str) -> set[str]:
         ("de;q=x, es;q=0.1", "", "es"),
         (";;,,=;q=", "", "en"),
         ("es", "de", "de"),
+        ("es", "tlh", "es"),
     ],
 )
-def test_a_phone_gets_the_language_of_the_settings_or_its_own(accepted: str, chosen: str, language: str) -> None:
+def test_a_phone_gets_the_language_of_the_policy_or_its_own(accepted: str, chosen: str, language: str) -> None:
     assert language_for(accepted, chosen) == language

@@ -172,6 +172,8 @@ EVENTS: Final = {
     "delivery.escalated": "Escalated",
     "delivery.acknowledged": "Acknowledged",
     "ticket.created": "Support ticket opened",
+    "alert.raised": "Alert raised",
+    "alert.resolved": "Alert resolved",
     "driver.registered": "Registered",
     "driver.changed": "Data changed",
     "driver.deactivated": "Deactivated",

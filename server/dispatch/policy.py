@@ -63,7 +63,9 @@ DEFAULT_LADDER = (
 
 
 class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The complete policy document. The name of each field says its unit."""
+    """The complete policy document. The name of each field says its unit. `language` is that of the driver page; empty:
+    each phone's own.
+    """
 
     version: Annotated[int, Meta(ge=1)] = 1
     offer_timeout_seconds: Annotated[int, Meta(ge=1, le=600)] = 30
@@ -87,10 +89,11 @@ class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     watch: WatchPolicy = WatchPolicy()
     planning: PlanningPolicy = PlanningPolicy()
     max_trip_km: Annotated[float, Meta(ge=0.1, le=20_000)] = 100.0
+    language: Annotated[str, Meta(pattern="^([a-z]{2,3})?$", max_length=3)] = ""
 
 
 DEFAULT_POLICY = Policy()
-ADDED: Final = ("watch", "planning", "max_trip_km")
+ADDED: Final = ("watch", "planning", "max_trip_km", "language")
 """Fields that the previous release does not know. A stored document leaves them out unless it changes them."""
 
 

@@ -9,10 +9,10 @@ LANGUAGES: Final = (SOURCE, *sorted(path.name for path in LOCALES.iterdir() if p
 
 
 def language_for(accepted: str, chosen: str) -> str:
-    """The language chosen for everybody, else the best that the phone accepts (`Accept-Language`, RFC 9110), else the
-    source. A region is no obstacle: German is good for de-AT.
+    """The language that the policy chooses, else the best that the phone accepts (`Accept-Language`, RFC 9110), else
+    English. The region does not matter: a phone in de-AT gets German. A language without a catalogue is not chosen.
     """
-    if chosen:
+    if chosen in LANGUAGES:
         return chosen
     return next((tag for tag in _by_preference(accepted) if tag in LANGUAGES), SOURCE)
 

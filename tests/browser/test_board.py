@@ -409,7 +409,7 @@ async def test_many_are_acknowledged_at_once(site: Site, people: People) -> None
     alice = await people(site.node, "alice", "ops")
     made = [await site.delivery() for _ in range(3)]
     board = await open_board(alice)
-    await board.get_by_label("Select all unassigned deliveries shown").check()
+    await board.get_by_label("Select all unassigned orders shown").check()
     await expect(board.locator("#bulk-count")).to_have_text("3 selected")
     await board.locator("#bulk").get_by_role("button", name="Acknowledge").click()
     await board.get_by_role("dialog").get_by_label("A note for your colleagues").fill("storm")
@@ -433,7 +433,7 @@ async def test_what_moved_while_the_dialog_was_open_has_a_line_and_stays_selecte
     await dora.move(52.521, 13.405)
     board = await open_board(ada)
     await expect(board.locator('[data-count="active"]')).to_have_text("3")
-    await board.get_by_label("Select all deliveries under way shown").check()
+    await board.get_by_label("Select all orders under way shown").check()
     await board.locator("#bulk").get_by_role("button", name="Reassign").click()
     dialog = board.get_by_role("dialog")
     await expect(dialog.locator(".selected > li")).to_have_count(3)

@@ -8,7 +8,6 @@ from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import check_accessible, shoot
 from tests.browser.phone import Phone, phone, tap
-from tests.conftest import StartNode
 from tests.web.conftest import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -126,12 +125,10 @@ async def test_from_right_to_left_nothing_breaks(chromium: Browser, site: Site, 
         await fits(dans, f"{name}-job")
 
 
-async def test_the_settings_choose_the_language_also_of_notifications(chromium: Browser, node: StartNode) -> None:
-    site = Site(await node(language="de"))
-    try:
-        dan = await site.driver("Dan", at_work=True)
-        async with phone(chromium, site, dan, locale="es-ES") as dans:
-            await expect(dans.sign).to_contain_text("Du bist bereit")
-            assert await dans.page.evaluate("document.documentElement.lang") == "de"
-    finally:
-        await site.close()
+async def test_the_policy_chooses_the_language_of_a_phone(chromium: Browser, site: Site) -> None:
+    policy = (await site.ada.get("/admin/policy")).json()
+    assert (await site.ada.put("/admin/policy", json=policy | {"language": "de"})).status_code == 200
+    dan = await site.driver("Dan", at_work=True)
+    async with phone(chromium, site, dan, locale="es-ES") as dans:
+        await expect(dans.sign).to_contain_text("Du bist bereit")
+        assert await dans.page.evaluate("document.documentElement.lang") == "de"

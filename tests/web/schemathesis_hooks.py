@@ -41,6 +41,7 @@ def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
         "escalation": {"maxItems": 1},
         "wideSearchRadiusKm": {"const": 100},
         "currency": {"const": "USD"},
+        "language": {"enum": ["", "en", "de", "es"]},
     }
     _narrow(raw_schema["paths"]["/admin/policy"]["put"], sound_policy)
     paid = {"currency": {"const": "USD"}}  # in another currency than the policy's the pay must be said

@@ -175,7 +175,7 @@ async def test_the_policy_is_replaced_whole_and_by_its_version(site: Site, probl
 async def test_a_client_of_the_last_release_replaces_the_policy_it_knows(site: Site) -> None:
     """What it does not know gets its default."""
     policy = (await site.vic.get("/admin/policy")).json()
-    known = {key: value for key, value in policy.items() if key not in ("watch", "planning", "maxTripKm")}
+    known = {key: value for key, value in policy.items() if key not in ("watch", "planning", "maxTripKm", "language")}
     changed = await site.ada.put("/admin/policy", json=known | {"offerTimeoutSeconds": 45})
     assert changed.json() == policy | {"offerTimeoutSeconds": 45, "version": 2}, changed.text
 
@@ -192,6 +192,9 @@ async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, proble
     await refused({"offerTimeoutSeconds": 601}, "offerTimeoutSeconds")
     await refused({"offerTimeoutSeconds": 0, "searchRadiusKm": 0}, "offerTimeoutSeconds", "searchRadiusKm")
     await refused({"currency": "USD\n"}, "currency")
+    await refused({"language": "tlh"}, "language")
+    await refused({"language": "German"}, "language")
+    await refused({"language": "de\n"}, "language")
     await refused({"expiryPolicy": "shrug"}, "expiryPolicy")
     await refused({"colour": "red"}, "colour")
     await refused({}, "searchRadiusKm", without="searchRadiusKm")

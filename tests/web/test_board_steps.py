@@ -90,7 +90,7 @@ async def test_what_was_cancelled_by_mistake_waits_again(site: Site) -> None:
     assert await status_of(site, delivery) == "READY"
     again = await site.alice.get(path(delivery, "restore"))
     assert again.status_code == 409
-    assert parse(again.text).one("p").text == "Only a cancelled delivery can be restored."
+    assert parse(again.text).one("p").text == "This order is not cancelled."
 
 
 async def test_what_was_cancelled_too_long_ago_has_no_restore(site: Site) -> None:
@@ -132,7 +132,7 @@ async def test_an_order_is_given_back_for_the_driver(site: Site, job: Job) -> No
 async def test_a_failed_handover_is_reported_and_retried(site: Site, job: Job, then: str, status: str) -> None:
     dan, delivery, assignment = job
     early = await site.alice.get(path(delivery, "failed"))
-    assert (early.status_code, parse(early.text).one("p").text) == (409, "This delivery is not picked up yet.")
+    assert (early.status_code, parse(early.text).one("p").text) == (409, "This order is not picked up yet.")
     await dan.post(f"/assignments/{assignment['id']}/pickup")
     assert "could not be delivered" in await take(site, delivery, "failed", reason="refused", then=then)
     if then == "return":

@@ -52,7 +52,7 @@ def test_every_tunable_has_a_label_and_a_range() -> None:
     for name, field in FIELDS.items():
         assert field.label
         assert (field.range is None) == (
-            name in ("expiryPolicy", "currency", "planning.hold", "planning.sameStoreOnly")
+            name in ("expiryPolicy", "currency", "language", "planning.hold", "planning.sameStoreOnly")
         )
     assert (RANGES["offerTimeoutSeconds"].least, RANGES["offerTimeoutSeconds"].largest) == (1, 600)
     assert FIELDS["alerts.rejectedShare"].bounds == "0 to 100"
@@ -86,12 +86,14 @@ async def test_an_admin_changes_it_and_the_history_says_who_when_why_and_what(si
     ada = await logged_in(site, "Ada", "admin")
     saved = await save(
         ada, offerTimeoutSeconds="45", searchRadiusKm="4,5", expiryPolicy="next_driver", reason="riders are slow",
+        language="de",
         **{"alerts.rejectedShare": "33.3", "escalation[1].afterSeconds": "600"},
     )  # fmt: skip
     assert (saved.status_code, saved.headers["location"]) == (303, "/policy")
     policy = await in_force(site)
     assert (policy["version"], policy["offerTimeoutSeconds"], policy["searchRadiusKm"]) == (2, 45, 4.5)
     assert (policy["expiryPolicy"], policy["alerts"]["rejectedShare"]) == ("next_driver", 0.333)
+    assert policy["language"] == "de"
     assert [rung["afterSeconds"] for rung in policy["escalation"]] == [300, 600, 1800]
     page = await see(ada)
     assert page.one(class_="flash").text.startswith("Saved as version 2.")
@@ -103,6 +105,7 @@ async def test_an_admin_changes_it_and_the_history_says_who_when_why_and_what(si
         "Offer timeout 30 s 45 s",
         f"When an offer expires without an answer {EXPIRY['auto_accept']} {EXPIRY['next_driver']}",
         "Search radius 5 km 4.5 km",
+        "Language Each phone’s own Deutsch",
         "Alert if more offers are rejected than 20% 33.3%",
         "Escalation level 2 after 15 min: wider search after 10 min: wider search",
     ]
@@ -117,6 +120,7 @@ MISTAKES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"searchRadiusKm": "101"}, {"searchRadiusKm": "A number from 0.1 to 100."}),
     ({"searchRadiusKm": "11"}, {"wideSearchRadiusKm": "Must not be below the search radius."}),
     ({"alerts.rejectedShare": "101"}, {"alerts.rejectedShare": "A number from 0 to 100."}),
+    ({"language": "tlh"}, {"language": "Choose a value."}),
     ({"currency": "euro"}, {"currency": "Three capital letters, like EUR."}),
     ({"expiryPolicy": "shrug"}, {"expiryPolicy": "Choose a value."}),
     ({"escalation[0].level": "11"}, {"escalation[0].level": "A whole number from 1 to 10."}),

@@ -50,7 +50,7 @@ DATA = {
     "corner", "shop", "the", "defaults",
 }  # fmt: skip
 """What the test and the first version of the policy put in."""
-NAMES = {"Callboard", "Slack", "UTC", "JSON", "EUR", "USD", "curl"}
+NAMES = {"Callboard", "Slack", "UTC", "JSON", "EUR", "USD", "curl", "English", "Deutsch", "Español"}
 """Proper names, the same in every language."""
 
 
@@ -260,6 +260,6 @@ async def test_without_a_catalogue_of_the_screens_they_are_in_english(node: Star
         page = (await site.nobody.get("/login", headers=HTML)).text
         assert f'<html lang="{SOURCE}" dir="ltr">' in page
         assert "Log in to Callboard" in page
-        assert "Terminar turno" in (await site.nobody.get("/driver", headers=HTML)).text
+        assert "End shift" in (await site.nobody.get("/driver", headers=HTML)).text, "the policy's, not the screens'"
     finally:
         await site.close()

@@ -86,7 +86,7 @@ async def test_the_documents_bounds_are_the_decoders(site: Site) -> None:
     seconds = {"type": "integer", "minimum": 0, "maximum": 86_400}
     assert new["properties"]["prepSeconds"] == {"anyOf": [seconds, {"type": "null"}], "default": None}
     fields = schemas["Policy"]["properties"]
-    assert set(fields) - set(schemas["Policy"]["required"]) == {"watch", "planning", "maxTripKm"}
+    assert set(fields) - set(schemas["Policy"]["required"]) == {"watch", "planning", "maxTripKm", "language"}
     assert schemas["WatchPolicy"]["required"] == list(schemas["WatchPolicy"]["properties"])
     assert schemas["AlertPolicy"]["required"] == list(schemas["AlertPolicy"]["properties"])
 

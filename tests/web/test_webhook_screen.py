@@ -145,7 +145,7 @@ async def test_a_test_says_what_became_of_it(site: Site) -> None:
     said = page.one(class_="flash").text
     assert said.startswith("The test was not accepted: the address is private")
     row = page.one("tbody").one("tr")
-    assert row.one("th").text == "webhook.test"
+    assert row.one("th").text == "Test webhook.test"
     assert "not accepted" in row.text
     assert not row.every("form"), "a test is not sent again"
 

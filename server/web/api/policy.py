@@ -6,6 +6,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.events import PolicyChanged, camel
 from server.dispatch.policy import ADDED, Policy, contradictions
+from server.texts.languages import LANGUAGES
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, endpoint, given
@@ -25,12 +26,15 @@ async def get_policy(request: Call) -> Policy:
 @endpoint(
     "PUT /admin/policy",
     "Replace the policy. Send the current version; the document becomes the next version. A missing `watch`,"
-    " `planning` or `maxTripKm` gets its default.",
+    " `planning`, `maxTripKm` or `language` gets its default. `language` is the language of the driver page: `en`, `de`"
+    " or `es`, or empty for each phone's own.",
     ADMIN,
     r.VERSION_CHANGED,
 )
 async def put_policy(request: Call, query: s.ReasonQuery, policy: Annotated[Policy, POLICY]) -> Policy:
     wrong = contradictions(policy)
+    if policy.language and policy.language not in LANGUAGES:
+        wrong.append(("language", f"must be one of {', '.join(LANGUAGES)}, or empty"))
     if wrong:
         raise invalid([FieldError(field, message) for field, message in wrong])
     command = c.ChangePolicy(policy, request.user.actor, given(query.reason))

@@ -26,6 +26,18 @@ STATUSES: Final = {r.NOT_FOUND.code: 404, r.TRY_AGAIN.code: 503, r.INTERNAL_ERRO
 PLAIN: Final = {
     r.DELIVERY_NOT_WAITING.code: later("This order is no longer waiting for a driver."),
     r.DELIVERY_NOT_DUE.code: later("This order is scheduled for later. Open its page to dispatch it now."),
+    r.ALREADY_DELIVERED.code: later("This order is already delivered."),
+    r.DELIVERY_OVER.code: later("This order has already ended."),
+    r.NOT_PICKED_UP.code: later("This order is not picked up yet."),
+    r.NOT_CANCELLED.code: later("This order is not cancelled."),
+    r.TOO_LATE_TO_RESTORE.code: later("An order can be restored only within 10 minutes of its cancellation."),
+    r.DELIVERY_ERASED.code: later("The personal data of this order was erased. Create a new order."),
+    r.NOT_FAILED.code: later("Only an order that could not be delivered can be tried again."),
+    r.OFFER_OPEN.code: later("A driver has an offer of this order now. Open the form again."),
+    r.PIN_WRONG.code: later("This is not the PIN of this order."),
+    r.HAS_ACTIVE_WORK.code: later("This driver still has active orders."),
+    r.NOT_AT_RISK.code: later("This order is not at risk."),
+    r.NO_DRIVER_AVAILABLE.code: later("No driver can take this order now."),
     r.VERSION_CHANGED.code: later("This changed after you opened the form. Close it and open it again."),
     r.ALREADY_PICKED_UP.code: later(
         "The driver has picked up this order. Open the form again and tick the box to continue."

@@ -1,7 +1,7 @@
 """The screen of a driver's access: invitations, devices, deactivation. Plain forms that need no script."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import segno
@@ -18,16 +18,19 @@ from server.ids import canonical
 from server.store.devices import EndReason, list_devices
 from server.store.reads.drivers import read_driver
 from server.store.sign_in import open_invitation
-from server.texts.speech import later, said
+from server.texts.languages import language_for
+from server.texts.speech import later, said, spoken
 from server.web.access.guards import ADMIN, OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.devices import revoke_device
 from server.web.api.endpoint import id_in_path
 from server.web.api.sign_in import invitation
 from server.web.http.caller import Call
-from server.web.http.calls import pool_of, submit
+from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
+from server.web.screens.board_answers import PLAIN
+from server.web.screens.driver_page import invitation_words
 from server.web.screens.reach import warnings_of
 from server.web.screens.shell import flash, page, see_other
 
@@ -67,9 +70,9 @@ async def change_access(request: Call, driver_id: FromPath[str]) -> ASGIResponse
             except Problem as problem:
                 return await _refused(request, driver, problem)
             shown = ShownInvitation(made.url, parse_instant(made.expires_at))
-            return await _access(
-                request, driver, 201, invitation=shown, code=qr_code(made.url), **_ways(driver, made.url)
-            )
+            language = language_for("", node_of(request).policies.current.language or spoken().language)
+            ways = _ways(driver, made.url, language)
+            return await _access(request, driver, 201, invitation=shown, code=qr_code(made.url), **ways)
         case "sign-out":
             device_id = canonical(form.text("device"))
             if device_id is None:
@@ -105,13 +108,10 @@ async def change_active(request: Call, driver_id: FromPath[str]) -> ASGIResponse
     return see_other(_path(driver), flash(request, "good", message))
 
 
-def _ways(driver: Driver, url: str) -> dict[str, Any]:
+def _ways(driver: Driver, url: str, language: str) -> dict[str, str | list[str]]:
     """The links that open a text message and a mail with the invitation, and why a phone may not open it."""
-    text = said(
-        "Hello {driver}, this link signs you in for deliveries. It works once: {url}", driver=driver.name, url=url
-    )
+    subject, text = invitation_words(language, driver.name, url)
     number = "".join(sign for sign in driver.phone or "" if sign.isascii() and (sign.isdigit() or sign == "+"))
-    subject = said("Your sign-in for deliveries")
     return {
         "sms": f"sms:{number}?&body={quote(text)}",
         "mail": f"mailto:?subject={quote(subject)}&body={quote(text)}",
@@ -134,7 +134,7 @@ async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIRespo
     """Show a refusal above the forms; raise any other problem."""
     if problem.kind.status != 409:
         raise problem
-    return await _access(request, driver, 409, problem=problem.detail)
+    return await _access(request, driver, 409, problem=said(PLAIN.get(problem.kind.code, problem.detail)))
 
 
 async def _access(request: Call, driver: Driver, status: int = 200, **context: object) -> ASGIResponse:

@@ -1,7 +1,7 @@
 """The driver page, and the files that make it installable.
 
 The page has no session. It signs in with the code of an invitation, or has a token from a back end. Both are in the
-fragment of a link, which browsers never send. It is in the language of the settings, else in the phone's own.
+fragment of a link, which browsers never send. It is in the language of the policy, else in the phone's own.
 """
 
 import gzip
@@ -19,9 +19,10 @@ from server.board.templates import environment
 from server.dispatch.money import EXPONENTS
 from server.paths import STATIC
 from server.texts.catalogues import DRIVER, direction, page_texts, translations, worker_texts
-from server.texts.languages import language_for
+from server.texts.languages import LANGUAGES, language_for
 from server.web.http.assets import asset, build
 from server.web.http.caller import Call
+from server.web.http.calls import node_of
 from server.web.screens.shell import HTML
 
 ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
@@ -42,7 +43,7 @@ async def driver_page(request: Call) -> ASGIResponse:
 
 
 def _language(request: Call) -> str:
-    return language_for(request.headers.get("accept-language", ""), request.app.state.settings.language)
+    return language_for(request.headers.get("accept-language", ""), node_of(request).policies.current.language)
 
 
 @cache
@@ -100,17 +101,25 @@ def _manifest(language: str) -> bytes:
     )
 
 
+def invitation_words(language: str, driver: str, url: str) -> tuple[str, str]:
+    """The subject and the text with which dispatch sends an invitation."""
+    said = translations(language).gettext
+    text = said("Hello {driver}, this link signs you in for deliveries. It works once: {url}")
+    return said("Your sign-in for deliveries"), text.format(driver=driver, url=url)
+
+
 @get("/driver/sw.js")
 async def service_worker(request: Call) -> ASGIResponse:
-    """Keeps the page's files; another build is another worker."""
+    """Keeps the page's files and shows notifications. It changes with the build and with the policy's language."""
     headers = {**ASK_AGAIN, "Service-Worker-Allowed": "/driver"}
-    body = _worker(request.app.state.settings.language)
+    chosen = node_of(request).policies.current.language
+    body = _worker(chosen if chosen in LANGUAGES else "")
     return ASGIResponse(body=body, headers=headers, media_type="text/javascript")
 
 
 @cache
 def _worker(language: str) -> str:
-    """Its own language, where everybody has one, is chosen here, else by the phone."""
+    """The script with its constants. Without a language, the phone chooses."""
     script = STATIC / "driver" / "sw.js"
     own = sorted(path.name for path in script.parent.iterdir() if path.suffix in (".js", ".css") and path != script)
     files = ["app.css", "app.js", "elements.js", "icons/callboard.svg", *(f"driver/{name}" for name in own)]

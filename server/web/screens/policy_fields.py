@@ -4,11 +4,13 @@ import re
 from typing import Any, Final
 
 import msgspec
+from babel import Locale
 from msgspec import Struct, inspect
 
 from server.board.formats import span
 from server.contract.words import LEVEL_ACTIONS, lower_first
 from server.dispatch.policy import Policy
+from server.texts.languages import LANGUAGES
 from server.texts.speech import later, said, spoken
 
 SHOWN_DIGITS: Final = ".10g"
@@ -25,6 +27,12 @@ YES_OR_NO: Final = {
     "true": later("Until the driver must leave, if the order has a preparation time"),
     "false": later("Never"),
 }
+
+
+LANGUAGE: Final = {"": later("Each phone’s own")} | {
+    of: (Locale.parse(of).display_name or of).capitalize() for of in LANGUAGES
+}
+"""Each language by its own name."""
 
 
 TOGETHER: Final = {
@@ -108,7 +116,7 @@ class Field(Struct, frozen=True):
         """A value in a sentence, with its unit."""
         written = self.written(value)
         if self.choices is not None:
-            return said(self.choices[written])
+            return said(self.choices.get(written, written))
         if value is None:
             return said("never")
         return f"{written}%" if self.percent else f"{written} {said(self.unit)}".rstrip()
@@ -116,8 +124,10 @@ class Field(Struct, frozen=True):
     def read(self, text: str) -> object:
         """What was written as the document has it. Raises ValueError."""
         found = self.range
+        if self.choices is not None and text not in self.choices:
+            raise ValueError(self.wanted)
         if self.choices in (YES_OR_NO, TOGETHER):
-            return {"true": True, "false": False}.get(text, text)
+            return text == "true"
         if found is None:
             return text
         if self.optional and not text:
@@ -207,7 +217,7 @@ GROUPS: Final = (
         later("Pay"),
         later("What an offer shows as pay if the order does not say."),
         (
-            Field("basePayCents", later("Per delivery"), later("cents")),
+            Field("basePayCents", later("Per order"), later("cents")),
             Field("perKmPayCents", later("Per kilometre"), later("cents")),
             Field("currency", later("Currency")),
         ),
@@ -252,6 +262,12 @@ GROUPS: Final = (
         ),
     ),
     FieldGroup(
+        "drivers",
+        later("Driver page"),
+        later("What drivers read: their page, its notifications and the text of an invitation."),
+        (Field("language", later("Language"), choices=LANGUAGE),),
+    ),
+    FieldGroup(
         "alerts",
         later("Alerts"),
         later("When Callboard raises an alert for a zone."),
@@ -259,7 +275,7 @@ GROUPS: Final = (
             Field("alerts.windowMinutes", later("Time window"), later("min")),
             Field("alerts.minimumSample", later("At least this many answered offers"), later("offers")),
             Field("alerts.rejectedShare", later("Alert if more offers are rejected than"), later("%")),
-            Field("alerts.unassignedCount", later("Alert if more deliveries are unassigned than"), later("deliveries")),
+            Field("alerts.unassignedCount", later("Alert if more orders are unassigned than"), later("orders")),
         ),
     ),
 )

@@ -44,7 +44,7 @@ URL_LENGTHS: Final = (8, 2000)
 BAR_TALLEST: Final = 26
 """Height of the slowest attempt in the strip, which grows with the logarithm of its milliseconds."""
 GROUPS: Final = {
-    later("Deliveries"): tuple(kind for kind in TYPES if kind.startswith("delivery.")),
+    later("Orders"): tuple(kind for kind in TYPES if kind.startswith("delivery.")),
     later("Offers"): tuple(kind for kind in TYPES if kind.startswith("offer.")),
     later("Drivers and ops"): tuple(kind for kind in TYPES if not kind.startswith(("delivery.", "offer."))),
 }
