@@ -4,7 +4,8 @@ import msgspec
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
 
-from server.dispatch.policy import DEFAULT_POLICY
+from server.dispatch.events import camel
+from server.dispatch.policy import ADDED, DEFAULT_POLICY
 
 ID = "2026-02-01T00:00:00:000005"
 
@@ -12,7 +13,10 @@ ID = "2026-02-01T00:00:00:000005"
 async def run() -> None:
     engine = engine_finder()
     assert engine is not None
-    document = msgspec.json.encode(DEFAULT_POLICY).decode().replace("'", "''")
+    known = msgspec.to_builtins(DEFAULT_POLICY)
+    for name in ADDED:
+        del known[camel(name)]  # the previous release could not read it
+    document = msgspec.json.encode(known).decode().replace("'", "''")
     await engine.run_ddl(
         f"INSERT INTO policy (version, document, changed_by, reason) VALUES (1, '{document}', NULL, 'the defaults')"
     )

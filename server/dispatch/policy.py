@@ -94,7 +94,7 @@ class Policy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
 
 DEFAULT_POLICY = Policy()
 ADDED: Final = ("watch", "planning", "max_trip_km", "language")
-"""Fields that the previous release does not know. A stored document leaves them out unless it changes them."""
+"""Fields that the previous release does not know. They are stored apart from the document, which it has to read."""
 
 
 def contradictions(policy: Policy) -> list[tuple[str, str]]:

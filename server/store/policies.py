@@ -11,6 +11,7 @@ from server.store.connections import Pool
 from server.store.tables import PolicyVersion as Row
 from server.store.typed import ask, ask_one
 
+_read: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode: Final = msgspec.json.Decoder(Policy).decode
 
 
@@ -28,25 +29,37 @@ async def newest_policy(pool: Pool, after: int) -> Policy | None:
     """The current policy, if its version is above `after`. Raises DatabaseAway, or ValidationError if this release
     cannot read it.
     """
-    newer = Row.select(Row.document).where(Row.version > after).order_by(Row.version, ascending=False).limit(1)
+    newer = (
+        Row.select(Row.document, Row.additions)
+        .where(Row.version > after)
+        .order_by(Row.version, ascending=False)
+        .limit(1)
+    )
     row = await ask_one(pool, newer)
-    return None if row is None else _decode(row[0])
+    return None if row is None else policy_of(*row)
+
+
+def policy_of(document: str, additions: str | None) -> Policy:
+    """The policy of a row. Raises ValidationError if this release cannot read it."""
+    if additions is None:
+        return _decode(document)
+    return _decode(msgspec.json.encode(_read(document) | _read(additions)))
 
 
 async def read_versions(pool: Pool, newest: int | None, limit: int) -> list[Version]:
     """The newest first, from version `newest` down. Raises DatabaseAway."""
-    columns = (Row.version, Row.document, Row.changed_by, Row.reason, Row.created_at)
+    columns = (Row.version, Row.document, Row.additions, Row.changed_by, Row.reason, Row.created_at)
     page = Row.select(*columns).order_by(Row.version, ascending=False).limit(limit)
     return [
-        Version(number, _readable(document), by or "Callboard", reason or "", at)
-        for number, document, by, reason, at in await ask(
+        Version(number, _readable(document, additions), by or "Callboard", reason or "", at)
+        for number, document, additions, by, reason, at in await ask(
             pool, page if newest is None else page.where(Row.version <= newest)
         )
     ]
 
 
-def _readable(document: str) -> Policy | None:
+def _readable(document: str, additions: str | None) -> Policy | None:
     try:
-        return _decode(document)
+        return policy_of(document, additions)
     except msgspec.ValidationError:
         return None

@@ -594,10 +594,13 @@ class Zone(Table, tablename="zones"):
 
 
 class PolicyVersion(Table, tablename="policy"):
-    """Every version of the policy; the highest is in force."""
+    """Every version of the policy; the highest is in force. `additions` has the fields that the previous release does
+    not know: it could not read a document with them.
+    """
 
     version = Integer(primary_key=True, default=None)
     document = JSONB(default=None)
+    additions = JSONB(default=None, null=True)
     changed_by = _text(null=True)
     reason = _text(null=True)
     created_at = Timestamptz(default=TimestamptzNow())

@@ -21,6 +21,7 @@ from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
+from server.store.policies import policy_of
 from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, read_work, rows_of
 from server.store.zones import DESCRIBED, SPELLED, zone_from_row
 
@@ -149,7 +150,7 @@ SELECT array_agg(pg_relation_size(t) ORDER BY t)
 FROM unnest('{deliveries,unassigned_orders,driver_offers,assignments,drivers,alerts}'::regclass[]) AS t"""
 # One change of zones at a time, so that versions rise in commit order.
 LOCK_ZONES: Final = "SELECT pg_advisory_xact_lock(hashtext('callboard zones'))"
-POLICY: Final = "SELECT document FROM policy ORDER BY version DESC LIMIT 1"
+POLICY: Final = "SELECT document, additions FROM policy ORDER BY version DESC LIMIT 1"
 
 
 class NodeCopies(Struct, frozen=True):
@@ -198,7 +199,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     if named.external_refs:
         by_external_ref = dict(await connection.fetch(EXTERNAL_REFS, list(named.external_refs)))
     if named.policy:
-        policy = msgspec.json.decode(await connection.fetchval(POLICY), type=Policy)
+        policy = policy_of(*await connection.fetchrow(POLICY))
     if named.zones:
         await connection.execute(LOCK_ZONES)
         zones = Zones(map(zone_from_row, await connection.fetch(DESCRIBED)))
@@ -254,7 +255,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
 class _Planned(Struct):
     """When the plans of a connection were checked last, and how large the tables were when they were dropped."""
 
-    looked_at: float
+    checked_at: float
     sizes: list[int]
 
 
@@ -271,8 +272,8 @@ async def _replan(connection: Connection) -> None:
     planned = _planned.get(connection)
     if planned is None:
         planned = _planned[connection] = _Planned(now, [])
-    if now - planned.looked_at > REPLAN_SECONDS:
-        planned.looked_at = now
+    if now - planned.checked_at > REPLAN_SECONDS:
+        planned.checked_at = now
         sizes = await connection.fetchval(SIZES)
         if not planned.sizes or any(size > 2 * before for size, before in zip(sizes, planned.sizes, strict=True)):
             planned.sizes = sizes

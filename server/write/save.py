@@ -133,6 +133,7 @@ class PolicyRow(Struct, frozen=True):
 
     version: int
     document: dict[str, Any]
+    additions: dict[str, Any] | None
     changed_by: str | None
     reason: str | None
     created_at: datetime
@@ -203,10 +204,10 @@ def _history(e: AvailabilityChanged) -> HistoryRow:
 
 def _policy(e: PolicyChanged) -> PolicyRow:
     document = msgspec.to_builtins(e.policy)
-    for name in ADDED:
-        if getattr(e.policy, name) == getattr(DEFAULT_POLICY, name):
-            del document[camel(name)]
-    return PolicyRow(e.policy.version, document, e.actor.id, e.reason, e.at)
+    additions = {camel(name): document.pop(camel(name)) for name in ADDED}
+    usual = msgspec.to_builtins(DEFAULT_POLICY)
+    changed = {name: value for name, value in additions.items() if value != usual[name]}
+    return PolicyRow(e.policy.version, document, changed or None, e.actor.id, e.reason, e.at)
 
 
 def _zone(described: tuple[str, Zone | None]) -> ZoneRow:

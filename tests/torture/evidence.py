@@ -179,7 +179,9 @@ _EVENTS: Final = """
 SELECT id, xid::text, at, type, actor_type, actor_id, delivery_id::text, driver_id::text, offer_id::text,
        assignment_id::text, data FROM events ORDER BY id"""
 _MESSAGES: Final = "SELECT driver_id::text, seq, body FROM driver_messages ORDER BY driver_id, seq"
-_POLICIES: Final = "SELECT version, document, changed_by, reason, created_at FROM policy ORDER BY version"
+_POLICIES: Final = """
+SELECT version, document || coalesce(additions, '{}') AS document, changed_by, reason, created_at FROM policy
+ORDER BY version"""
 _HISTORY: Final = """
 SELECT driver_id::text, from_state, to_state, reason, actor_id, actor_type, timestamp
 FROM driver_availability_history ORDER BY timestamp, id"""

@@ -99,6 +99,15 @@ async def test_a_job_fails_only_when_every_node_can_read_that_and_is_still_shown
     old_url = await old.ready()
     new = releases.run("this", "serve", "--port", "0")
     new_url = await new.ready()
+    admin = {"role": "admin", "subject": "ada"}
+    policy = (await call(new_url, "GET", "/admin/policy", **admin)).json()
+    added = {"language": "de", "maxTripKm": 50.0, "offerTimeoutSeconds": 77}
+    assert (await call(new_url, "PUT", "/admin/policy", json=policy | added, **admin)).status_code == 200
+
+    async def read_by_the_old_node() -> bool:
+        return bool((await call(old_url, "GET", "/admin/policy", **admin)).json()["offerTimeoutSeconds"] == 77)
+
+    await until(read_by_the_old_node)
     registered = await call(new_url, "POST", "/drivers", json={"name": "Dan", "capacity": 2})
     driver_id = registered.json()["id"]
     async with driver_app(new_url.replace("http", "ws"), driver_id) as dan:
@@ -126,9 +135,11 @@ async def test_a_job_fails_only_when_every_node_can_read_that_and_is_still_shown
     for path in ("/deliveries", f"/deliveries/{gone}", "/drivers", f"/drivers/{driver_id}/state", "/board"):
         answer = await call(back_url, "GET", path, role="admin", subject="ada")
         assert answer.status_code == 200, (path, answer.text)
-    assert (await call(back_url, "GET", f"/deliveries/{gone}", role="admin", subject="ada")).json()[
-        "status"
-    ] == "FAILED"
+    assert (await call(back_url, "GET", f"/deliveries/{gone}", **admin)).json()["status"] == "FAILED"
+    policy = (await call(back_url, "GET", "/admin/policy", **admin)).json()
+    assert (policy["version"], policy["offerTimeoutSeconds"]) == (2, 77)
+    changed = await call(back_url, "PUT", "/admin/policy", json=policy | {"offerTimeoutSeconds": 78}, **admin)
+    assert changed.status_code == 200, changed.text
     way = f"/drivers/{driver_id}/assignments/{jobs[1]}/complete"
     completed = await call(back_url, "POST", way, role="driver", subject=driver_id)
     assert completed.json()["assignment"]["status"] == "COMPLETED", completed.text

@@ -1,8 +1,12 @@
 """The HTTP API of the people in charge."""
 
+import json
 from typing import Any
 
+from server.dispatch.events import camel
+from server.dispatch.policy import ADDED
 from server.ids import new_id
+from server.store.policies import policy_of
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 
@@ -104,9 +108,9 @@ async def test_ops_give_a_waiting_delivery_to_a_driver(site: Site, problem: Chec
     assert offered.json()["delivery"]["currentOfferId"] == offered.json()["offer"]["id"]
     again = await site.alice.post(path, json={"driverId": dan.id, "reason": "knows the way"})
     assert (again.status_code, again.json()["offer"]["id"]) == (200, offered.json()["offer"]["id"])
-    assigned = await site.alice.post(path, json={"driverId": dan.id, "reason": "in a hurry", "mode": "assign"})
+    assigned = await site.alice.post(path, json={"driverId": dan.id, "reason": "urgent order", "mode": "assign"})
     problem(assigned, 409, "offer_open")
-    insists = {"driverId": dan.id, "reason": "in a hurry", "mode": "assign", "replaceOffer": True}
+    insists = {"driverId": dan.id, "reason": "urgent order", "mode": "assign", "replaceOffer": True}
     assigned = await site.alice.post(path, json=insists)
     assert assigned.status_code == 201
     assert assigned.json()["assignment"]["source"] == "manual"
@@ -122,14 +126,14 @@ async def test_an_admin_sets_a_drivers_availability(site: Site, problem: Check) 
     dan = await site.driver(at_work=True)
     path = f"/admin/drivers/{dan.id}/availability"
     on_break = await site.ada.post(
-        path, json={"availability": "on_break", "reason": "told to rest", "durationMinutes": 1440}
+        path, json={"availability": "on_break", "reason": "needs rest", "durationMinutes": 1440}
     )
     assert on_break.status_code == 200
     assert on_break.json()["availability"] == "on_break"
     assert on_break.json()["availabilityUntil"] is not None
     history = (await site.vic.get(f"/drivers/{dan.id}/availability/history")).json()["items"]
     assert history[0]["actorType"] == "admin"
-    assert (history[0]["actorId"], history[0]["reason"]) == ("ada", "told to rest")
+    assert (history[0]["actorId"], history[0]["reason"]) == ("ada", "needs rest")
     bodies: list[Any] = [
         {"availability": "available"},
         {"availability": "asleep", "reason": "x"},
@@ -168,8 +172,23 @@ async def test_the_policy_is_replaced_whole_and_by_its_version(site: Site, probl
     assert changed.json() == wanted | {"version": 2}
     assert (await site.vic.get("/admin/policy")).json() == changed.json()
     problem(await site.ada.put("/admin/policy", json=wanted), 409, "version_changed")
-    reason = await site.node.app.state.node.database.pool.fetchval("SELECT reason FROM policy WHERE version = 2")
-    assert reason == "slow phones"
+    pool = site.node.app.state.node.database.pool
+    assert await pool.fetchval("SELECT reason FROM policy WHERE version = 2") == "slow phones"
+
+
+async def test_what_the_previous_release_does_not_know_is_apart_from_what_it_reads(site: Site) -> None:
+    policy = (await site.vic.get("/admin/policy")).json()
+    added = {"language": "es", "maxTripKm": 60.0}
+    changed = await site.ada.put("/admin/policy", json=policy | added)
+    assert changed.json() == policy | added | {"version": 2}
+    pool = site.node.app.state.node.database.pool
+    rows = await pool.fetch("SELECT document, additions FROM policy ORDER BY version")
+    first, second = [(json.loads(document), additions) for document, additions in rows]
+    assert first[0].keys() == second[0].keys() == policy.keys() - {camel(name) for name in ADDED}
+    assert (first[1], json.loads(second[1])) == (None, added)
+    again = await site.ada.put("/admin/policy", json=changed.json() | {"offerTimeoutSeconds": 40})
+    assert again.json() == policy | added | {"version": 3, "offerTimeoutSeconds": 40}
+    assert policy_of(json.dumps(second[0] | added), None).language == "es", "as an unfinished release stored it"
 
 
 async def test_a_client_of_the_last_release_replaces_the_policy_it_knows(site: Site) -> None:
@@ -226,7 +245,7 @@ async def test_a_version_that_is_no_longer_that_of_the_delivery_is_refused(site:
     posted = await site.delivery()
 
     async def searched() -> dict[str, Any] | None:
-        """The order once the first search is over: from then on only calls change it."""
+        """The order after the first search has ended: from then on only calls change it."""
         read: dict[str, Any] = (await site.vic.get(f"/deliveries/{posted['id']}")).json()
         return read if read["failureReason"] == "no_driver_in_radius" else None
 
