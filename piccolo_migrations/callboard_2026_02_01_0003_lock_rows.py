@@ -8,7 +8,7 @@ ID = "2026-02-01T00:00:00:000003"
 # Each statement sees what was committed before it began (READ COMMITTED, VOLATILE). What is looked up without a lock
 # never changes (whose offer, whose assignment, which order), or is checked again by the rules once locks are held
 # (a driver's open offer). A delivery's open offer and active assignment are read after the delivery is locked, and
-# only who holds that lock changes them. What is open is told by its instants rather than its status: a plan made while
+# only who holds that lock changes them. What is open is known by its instants rather than its status: a plan made while
 # the tables were small could otherwise read a whole partial index on that status, and keep doing so.
 LOCK_ROWS = """
 CREATE FUNCTION lock_rows(

@@ -11,7 +11,7 @@ STATEMENTS = (
     """ALTER TABLE webhook_attempts ADD CONSTRAINT webhook_attempts_webhook_delivery_id_exists
        FOREIGN KEY (webhook_delivery_id) REFERENCES webhook_deliveries ON DELETE CASCADE""",
     "CREATE INDEX webhook_attempts_delivery ON webhook_attempts (webhook_delivery_id, id)",
-    # Told one after another: a message waits for those of its webhook and key before it.
+    # Sent one after another: a message waits for those of its webhook and key before it.
     f"CREATE INDEX webhook_deliveries_order ON webhook_deliveries (webhook_id, key, seq) WHERE {OPEN}",
     f"CREATE INDEX webhook_deliveries_open ON webhook_deliveries (webhook_id, next_attempt_at) WHERE {OPEN}",
     "CREATE INDEX webhook_deliveries_parked ON webhook_deliveries (webhook_id) WHERE parked_at IS NOT NULL",

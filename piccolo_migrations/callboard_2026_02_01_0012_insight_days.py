@@ -1,4 +1,4 @@
-"""Days that are over, counted once for the insights."""
+"""Finished days, counted once for the insights."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Letting go of what was kept long enough: how it is found, and how a delivery goes with all that is its own."""
+"""Retention: how old rows are found, and how a delivery goes with all that is its own."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder
@@ -16,9 +16,9 @@ INDEXES = (
     "DROP INDEX driver_messages_created",
 )
 
-# Deliveries that are over, the oldest first, after one id and below another (ids are in order of time). The lock is the
+# Finished deliveries, the oldest first, after one id and below another (ids are in order of time). The lock is the
 # one that every command takes first; what a command holds is left for another time. Nothing can be added to a delivery
-# that is over, so what is deleted by later statements is all there is. A scalar subquery is always looked up, where
+# that has ended, so what is deleted by later statements is all there is. A scalar subquery is always looked up, where
 # EXISTS might be planned as a join that reads every event; and without bitmaps a walk along the ids ends after a batch,
 # instead of first gathering all that is old.
 REMOVE_DELIVERIES = """

@@ -1,4 +1,4 @@
-"""What people were told, found by time, by delivery, by alert; the attempts of a webhook, newest first."""
+"""Notices to people, found by time, by delivery, by alert; the attempts of a webhook, newest first."""
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine import engine_finder

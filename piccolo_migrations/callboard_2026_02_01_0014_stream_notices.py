@@ -1,4 +1,4 @@
-"""What drivers are told on their sockets of what others did, and what became of it."""
+"""Notices to drivers on their sockets of what others did, and their status."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The line of a webhook's messages, in the order in which it is read; and no foreign keys where many rows are added.
 
 Each of them is looked up and locked anew for every message and every attempt. Webhooks are only ever marked as removed,
-and whoever removes old messages removes their attempts with them.
+and the job that removes old messages removes their attempts with them.
 """
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager

@@ -1,6 +1,6 @@
 """How orders are found by parts of words, by store, by seller and by driver.
 
-A row of `delivery_search` goes with its order and changes with its texts, whoever changes them. Without the extension
+A row of `delivery_search` goes with its order and changes with its texts, from any writer. Without the extension
 pg_trgm parts of words are found all the same, by reading every row.
 """
 

@@ -1,6 +1,6 @@
 """Asks whether any pinned version has a known hole: `python -m tests.audit PIP_AUDIT` where there is a network.
 
-pip-audit counts what it could not look up as good. Here that is an answer of its own: nobody knows.
+pip-audit counts what it could not look up as safe. Here that is a separate answer: unknown.
 """
 
 import json
@@ -20,8 +20,8 @@ def verdict(found: dict[str, Any]) -> tuple[int, list[str]]:
     unknown = [one for one in asked if "skip_reason" in one]
     for one in asked:
         for hole in one.get("vulns", ()):
-            mended = ", ".join(hole["fix_versions"]) or "no version yet"
-            seen.append(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+            fixed = ", ".join(hole["fix_versions"]) or "no version yet"
+            seen.append(f"{one['name']} {one['version']}: {hole['id']}, fixed in {fixed}")
     if seen:
         return HOLES, seen
     if unknown or not asked:

@@ -53,7 +53,7 @@ class Servers:
 
 
 class Databases:
-    """Creates the tests' databases on a connection and in a thread of its own, and drops them there.
+    """Creates the tests' databases on a separate connection and thread, and drops them there.
 
     The next clone of the template is created while a test runs, and nobody waits for a drop: at most a few of these
     databases exist at a time, because what they have in memory or on the disk adds up.
@@ -147,7 +147,7 @@ class StartNode(Protocol):
 
 
 def run_apart(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine to its end in a thread of its own, out of the way of the tests' loops."""
+    """Run a coroutine to its end in a separate thread, out of the way of the tests' loops."""
 
     async def main() -> Any:
         return await work()
@@ -190,7 +190,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Fast, not durable: a test of durability starts an `Embedded` of its own."""
+    """Fast, not durable: a test of durability starts its own `Embedded`."""
     with short_folder(home_of_servers()) as folder, Embedded(folder, durable=False) as embedded:
         yield Servers(embedded.database_url, embedded.redis_url, folder / "postgres.log")
 
@@ -233,7 +233,7 @@ def database_url(servers: Servers, databases: Databases) -> Iterator[str]:
 def database_roles(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every connection of the test's nodes has a role that may write what is its own (tests/database_roles.py).
 
-    A statement that PostgreSQL denies fails the test, whoever swallowed the error.
+    A statement that PostgreSQL denies fails the test, even if the code caught the error.
     """
     connect_as_roles(monkeypatch)
     begun = servers.postgres_log.stat().st_size

@@ -62,7 +62,7 @@ async def driver_app(
 ) -> AsyncIterator[DriverApp]:
     """Connect as this driver and wait for `hello` or the refusal; closed at the end.
 
-    What happens afterwards comes as messages of its own: a `hello` would hold what happened before it.
+    What happens afterwards comes as separate messages: a `hello` would hold what happened before it.
     """
     app = DriverApp(ws_url, bearer or token("driver", driver_id), last_seq=last_seq, **options)
     await app.open()

@@ -15,7 +15,7 @@ from tests.receiver import Heard, Receiver
 
 
 class Phone:
-    """Subscribed at a push service under a path of its own."""
+    """Subscribed at a push service under its own path."""
 
     def __init__(self, service: Receiver, name: str = "phone") -> None:
         self.path = f"/push/{name}-{os.urandom(8).hex()}"

@@ -67,7 +67,7 @@ class Process:
         return self.children("spawn_main")
 
     async def ended(self, within: float = START_SECONDS) -> int:
-        """Its exit code, once it has ended by itself or because it was told to."""
+        """Its exit code, once it has ended by itself or on request."""
         if self._popen.stdin is not None and not self._popen.stdin.closed:
             self._popen.stdin.close()
         await until(lambda: self.code is not None, within=within)

@@ -29,7 +29,7 @@ class Heard:
         return self.headers["webhook-id"]
 
     def verified_by(self, secret: str) -> bool:
-        """Whether the signature is good, as a receiver's library sees it."""
+        """Whether the signature is valid, as a receiver's library sees it."""
         try:
             Webhook(secret).verify(self.body, self.headers)
         except Exception:
@@ -38,7 +38,7 @@ class Heard:
 
 
 class Receiver:
-    """Answers 200 unless told otherwise. `answers` are used up first, one a request; `hold` keeps requests waiting."""
+    """Answers 200 by default. `answers` are used up first, one a request; `hold` keeps requests waiting."""
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []

@@ -1,4 +1,4 @@
-"""A PostgreSQL that says goodbye before it hangs up: between its last word and the end of the connection is a gap."""
+"""A PostgreSQL that sends its last message some time before it closes the connection."""
 
 import asyncio
 from collections.abc import AsyncIterator

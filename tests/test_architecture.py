@@ -128,7 +128,7 @@ def test_every_module_has_its_room() -> None:
 
 
 def types_of(path: Path) -> Iterator[tuple[str, str]]:
-    """The public types that a module defines, and what each is: a class is one of its own, an alias what it stands for.
+    """The public types that a module defines, and what each is: a class is itself, an alias is the type that it names.
     A type variable means nothing outside its module.
     """
     for node in tree_of(path).body:
@@ -275,7 +275,7 @@ def test_the_write_path_has_one_door() -> None:
 
 
 def test_guards_are_made_in_one_place() -> None:
-    """Whoever asks what a role may do reads one module."""
+    """What a role may do is in one module."""
     makers = {
         named(path)
         for path in modules()
@@ -361,7 +361,7 @@ def test_a_signature_says_its_types() -> None:
 
 
 def test_names_in_docstrings_exist() -> None:
-    """Every name in backticks is a name of the code, or a word of one of its strings, such as a column or a field."""
+    """Every name in backticks is a name of the code, or part of one of its strings, such as a column or a field."""
     docstrings: list[tuple[str, str]] = []
     known = set(OF_BROWSERS)
     for path in modules():

@@ -25,11 +25,11 @@ async def until(condition: Callable[[], Any], within: float = 60.0, every: float
         if value:
             return value
         if loop.time() > deadline:
-            raise AssertionError(f"not within {within:g} s: {_told(condition)}; last answer {value!r}")
+            raise AssertionError(f"not within {within:g} s: {_source_of(condition)}; last answer {value!r}")
         await asyncio.sleep(every)
 
 
-def _told(condition: Callable[..., object]) -> str:
+def _source_of(condition: Callable[..., object]) -> str:
     try:
         return inspect.getsource(condition).strip()
     except (OSError, TypeError):

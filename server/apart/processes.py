@@ -1,4 +1,4 @@
-"""A file from outside is read by a process of its own, for parsers have bugs.
+"""Reads files from outside in a separate process, because parsers have bugs.
 
 The process has limits of memory, CPU and time, no connection, no secret in its environment, and ends after one file.
 """

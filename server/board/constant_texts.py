@@ -72,5 +72,5 @@ class _Folded(NodeTransformer):
 
 
 def _plain(text: str) -> str:
-    """A text without tags stays a string, which compiled code has as a constant; Markup is made anew each time."""
+    """A text without tags stays a string, which compiled code has as a constant; Markup is created each time."""
     return text if escape(text) == text else Markup(text)  # noqa: S704

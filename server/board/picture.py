@@ -31,7 +31,7 @@ class Gone(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """Rows that are new or differ from before, and deliveries that are on the board no more: because they are over or
+    """Rows that are new or differ from before, and deliveries that left the board: because they ended or
     under way (`over`), or because so many wait longer (`cut`). `counts`: numbers changed.
     """
 

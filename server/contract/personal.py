@@ -24,7 +24,8 @@ _WORDS: Final = "|".join(
     sorted(code for code in {ERASED, *words.FAILURES, *words.NOT_TAKEN, *words.REASONS} if code.isalpha())
 )
 CODE: Final = rf"^([a-z][a-z0-9]*_[a-z0-9_]{{1,60}}|{_WORDS})$"
-"""A reason that is a code: several words, or a word that the server knows. Any other, such as a name, is free text."""
+"""A reason that is a code: several words, or a single one that the server knows. Any other, such as a name, is free
+text."""
 
 _is_code: Final = re.compile(CODE).search
 

@@ -68,7 +68,7 @@ def measure(numbers: ZoneNumbers, policy: AlertPolicy) -> tuple[Measured, ...]:
 def evaluate(measured: Measured, *, is_open: bool) -> Literal["raise", "resolve"] | None:
     """What follows from a number.
 
-    1. No open alert: raise one if the number is over its threshold and the sample is large enough.
+    1. No open alert: raise one if the number exceeds its threshold and the sample is large enough.
     2. An open alert: resolve it if the number is below 80 % of the threshold or missing, or if the sample is too small.
     """
     if not is_open:

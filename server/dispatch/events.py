@@ -97,9 +97,7 @@ class DeliveryHeld(Event, frozen=True, kw_only=True):
 
 
 class HoldEnded(Event, frozen=True, kw_only=True):
-    """The delivery waits for a driver, and the time to its first escalation starts. `early`: before the hold was
-    over.
-    """
+    """The delivery waits for a driver, and the time to its first escalation starts. `early`: before its deadline."""
 
     type: ClassVar[str] = "delivery.hold_ended"
     early: bool = False

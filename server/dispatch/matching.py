@@ -114,7 +114,7 @@ def match(
         pairs.append(Pair(delivery.delivery_id, driver.driver_id, driver.lat, driver.lon, distance_km))
     held = set(taken.values())
     not_taken = {
-        delivery.delivery_id: _told(delivery, drivers, pickups[row] @ places.T, least[row], taken.get(row), held)
+        delivery.delivery_id: _reason(delivery, drivers, pickups[row] @ places.T, least[row], taken.get(row), held)
         for row, delivery in enumerate(waiting)
         if explained is None or delivery.delivery_id in explained
     }
@@ -196,7 +196,7 @@ def _smallest(values: Floats, count: int) -> Indexes:
     return smallest[np.argsort(values[smallest], kind="stable")]
 
 
-def _told(
+def _reason(
     delivery: Waiting, drivers: Sequence[Candidate], nearness: Floats, least: float, own: int | None, held: set[int]
 ) -> list[tuple[str, str]]:
     listed = []

@@ -57,8 +57,8 @@ def begins(code: RiskCode, delivery: Delivery, assignment: Assignment, world: Wo
             contact = without_contact_since(world, assignment)
             since = contact + timedelta(seconds=watch.gone_seconds) if contact is not None else None
         case "stalled":
-            stood = still_since(delivery, assignment, world)
-            since = stood + timedelta(minutes=watch.stalled_minutes) if stood is not None else None
+            still = still_since(delivery, assignment, world)
+            since = still + timedelta(minutes=watch.stalled_minutes) if still is not None else None
     return since if since is not None and since <= world.now else None
 
 

@@ -156,7 +156,7 @@ class DriverClient:
         return max(0.0, self._away_until - asyncio.get_running_loop().time())
 
     def lose_network(self, seconds: float) -> None:
-        """The phone is in a tunnel: the connection is gone without a word, and comes back after so long."""
+        """The phone is in a tunnel: the connection is lost without a close, and comes back after this time."""
         self._away_until = asyncio.get_running_loop().time() + seconds
         if self._connection is not None:
             self._connection.cut()

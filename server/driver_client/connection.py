@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
         return time.monotonic() - self._heard_at if self._reads else 0.0
 
     def cut(self) -> None:
-        """End it without a word, as a lost network does, wherever the handshake is."""
+        """End it without a close frame, as a lost network does, at any point of the handshake."""
         if self._transport is not None:
             self._transport.abort()
         elif not self.ended.is_set():

@@ -121,8 +121,8 @@ def _km(a: FoundPlace, b: FoundPlace) -> float:
 
 def _of_feature(feature: _Feature) -> FoundPlace:
     lon, lat = feature.geometry.coordinates[:2]
-    told = feature.properties
-    label = told.get("label") or ", ".join(str(told[part]) for part in _PHOTON_PARTS if told.get(part))
+    found = feature.properties
+    label = found.get("label") or ", ".join(str(found[part]) for part in _PHOTON_PARTS if found.get(part))
     return _place(str(label), lat, lon)
 
 

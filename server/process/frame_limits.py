@@ -59,7 +59,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().data_received(data)
 
     def _ask(self) -> None:
-        """A ping of its own, beside the regular ones."""
+        """An extra ping, beside the regular ones."""
         if not self.close_sent and not self.transport.is_closing() and self.conn.state is State.OPEN:
             self.conn.send_ping(PING_PAYLOAD)
             self.transport.write(b"".join(self.conn.data_to_send()))

@@ -21,7 +21,7 @@ LOOK_SECONDS: Final = 1.0
 ASK_SECONDS: Final = 5.0
 """How long before the deadline phones are asked, at the earliest: there is a second more or less between two looks."""
 JUDGE_SECONDS: Final = 0.4
-"""How long before the deadline the answer has to be there: losing the socket is a commit of its own."""
+"""How long before the deadline the answer has to be there: losing the socket is a separate commit."""
 LATE_SECONDS: Final = 0.1
 """A node that is so much behind first reads what has arrived meanwhile."""
 

@@ -1,4 +1,4 @@
-"""Reads uploaded files, a few at once, each in a process of its own."""
+"""Reads uploaded files, a few at once, each in a separate process."""
 
 import asyncio
 from typing import Final

@@ -38,7 +38,7 @@ _SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
 }
-# What each kind of connection sets at its start: one kind for each purpose that writes rows of its own.
+# What each kind of connection sets at its start: one kind for each purpose that writes its own rows.
 READING: Final = _SETTINGS | {
     "lock_timeout": "2s",
     "statement_timeout": "10s",

@@ -33,7 +33,7 @@ _RENAMED: Final = {"payload": "offer_payload", "response_ms": "driver_response_t
 
 def fields_of(model: type[Struct]) -> dict[str, Any]:
     """The fields of a model that its table has, in order, and their types. A place is in several columns, one for each
-    of its own fields, such as `pickup.lat`.
+    of its fields, such as `pickup.lat`.
     """
     found: dict[str, Any] = {}
     for name, kind in get_type_hints(model).items():

@@ -14,7 +14,7 @@ from server.store.users import PersonRole
 OPEN: Final = """
 INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)
 SELECT $1, $2, at, at, at + make_interval(secs => $3) FROM clock_timestamp() at"""
-# A session is good while its user may log in, and unless all of the user's sessions were ended since it was opened.
+# A session is valid while its user may log in, and unless all of the user's sessions were ended since it was opened.
 FIND: Final = """
 SELECT s.token_hash, u.id, u.name, u.role, s.seen_at < clock_timestamp() - make_interval(secs => $3),
     extract(epoch FROM least(s.expires_at, s.seen_at + make_interval(secs => $2)))::float8

@@ -56,7 +56,7 @@ class Wire:
         self.writer = writer
 
     async def send(self, data: bytes) -> None:
-        """Write, unless the server has hung up."""
+        """Write, unless the server has closed the connection."""
         try:
             self.writer.write(data)
             await self.writer.drain()
@@ -64,7 +64,7 @@ class Wire:
             pass
 
     async def answer(self) -> Answer:
-        """The next answer. Raises IncompleteReadError or OSError if the server hangs up without one."""
+        """The next answer. Raises IncompleteReadError or OSError if the server closes without one."""
         async with asyncio.timeout(PATIENCE):
             head = await self.reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")[:-2]
@@ -73,7 +73,7 @@ class Wire:
             return Answer(int(first.split()[1]), headers, body)
 
     async def ended(self) -> bytes:
-        """What is left until the server hangs up."""
+        """What is left until the server closes."""
         rest = b""
         async with asyncio.timeout(PATIENCE):
             try:
@@ -84,7 +84,7 @@ class Wire:
         return rest
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.writer.transport.abort()
 
 

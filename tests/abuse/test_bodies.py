@@ -103,11 +103,11 @@ async def test_half_a_character_is_refused_with_the_name_of_its_field(site: Site
         rb'{"name":"Dan","\ud83d":1}': "?",
     }
     for body, field in cases.items():
-        told = problem(await site.shop.post("/drivers", content=body, headers=JSON), 422, "invalid")
-        assert [error["field"] for error in told["errors"]] == [field], body
+        refused = problem(await site.shop.post("/drivers", content=body, headers=JSON), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [field], body
     order = rb'{"sellerOrderId":"1","storeName":"x","pickup":{"lat":1,"lon":1,"address":"\ud83d"},"dropoff":{}}'
-    told = problem(await site.shop.post("/deliveries", content=order, headers=JSON), 422, "invalid")
-    assert [error["field"] for error in told["errors"]] == ["pickup.address"]
+    refused = problem(await site.shop.post("/deliveries", content=order, headers=JSON), 422, "invalid")
+    assert [error["field"] for error in refused["errors"]] == ["pickup.address"]
     made = await site.shop.post("/drivers", content=rb'{"name":"a\ud83d\ude00b"}', headers=JSON)
     assert made.json()["name"] == "a😀b"
 
@@ -189,7 +189,7 @@ SMUGGLED = {
 
 
 async def test_what_two_servers_could_read_in_two_ways_is_read_by_nobody(unharmed: Site) -> None:
-    """A request with a second one in its body: one answer, no 2xx, and the connection is over."""
+    """A request with a second one in its body: one answer, no 2xx, and the connection is closed."""
     refused = connection_limits.MALFORMED.counted._value.get
     for name, sent in SMUGGLED.items():
         before = refused()
@@ -234,7 +234,7 @@ async def test_a_head_has_a_size(unharmed: Site) -> None:
 
 @pytest.mark.parametrize("piece", [b"a" * 16_384, b"b: c\r\n" * 2_000], ids=["one field", "many fields"])
 async def test_a_head_without_an_end_is_not_read_for_ever(unharmed: Site, piece: bytes) -> None:
-    """Nor does who sends it always hear why: what was sent in vain resets the connection."""
+    """The sender does not always see why: unread bytes reset the connection."""
     async with wire(unharmed.node) as connection:
         await connection.send(b"GET /health/live HTTP/1.1\r\nX: a\r\nY: ")
         before = connection_limits.HEAD_TOO_LARGE.counted._value.get()
@@ -410,7 +410,7 @@ async def test_a_request_that_is_answered_slowly_is_not_the_clients_fault(
     async with locked(unharmed, "deliveries") as unlock, wire(unharmed.node) as connection:
         await connection.send(request("GET /deliveries", bearer(unharmed.vic)))
         slow = asyncio.create_task(connection.answer())
-        async with wire(unharmed.node) as late:  # it is hung up on long after the other could have been
+        async with wire(unharmed.node) as late:  # the server closes it long after it could have closed the other
             assert (await late.answer()).status == 408
         unlock.set()
         assert (await slow).status == 200

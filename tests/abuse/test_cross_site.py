@@ -101,7 +101,7 @@ async def test_reading_changes_nothing(site: Site) -> None:
 
 
 async def test_no_other_site_may_read_an_answer(site: Site) -> None:
-    """No CORS header anywhere, whoever asks; and a preflight gets no permission."""
+    """No CORS header anywhere for any origin; and a preflight gets no permission."""
     ada = await logged_in(site, "Ada", "admin")
     asks = {"Origin": EVIL, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-csrf-token"}
     for method, path, _ in handlers(site):
@@ -123,7 +123,7 @@ async def test_a_stream_of_the_board_needs_the_cookie_which_other_sites_do_not_s
 
 
 async def test_a_socket_from_another_sites_page_has_no_token(site: Site) -> None:
-    """Browsers send cookies with sockets from anywhere; a cookie is good for nothing there, whatever its origin."""
+    """Browsers send cookies with sockets from anywhere; a cookie has no effect there, whatever its origin."""
     ada = await logged_in(site, "Ada", "admin")
     dan = await site.driver()
     for origin in (EVIL, "null", site.node.url):

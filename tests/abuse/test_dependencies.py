@@ -67,7 +67,7 @@ SKIPPED = {"name": "c", "skip_reason": "Dependency not found on PyPI and could n
     ("found", "code", "message"),
     [
         ([GOOD], audit.GOOD, "1 packages, none"),
-        ([GOOD, BAD, SKIPPED], audit.HOLES, "b 1.0: PYSEC-2026-1, mended in 2.0"),
+        ([GOOD, BAD, SKIPPED], audit.HOLES, "b 1.0: PYSEC-2026-1, fixed in 2.0"),
         ([GOOD, SKIPPED], audit.UNKNOWN, "NOT CHECKED: 1 of 2"),
         ([], audit.UNKNOWN, "NOT CHECKED"),
     ],

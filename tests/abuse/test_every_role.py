@@ -343,7 +343,7 @@ async def test_a_session_is_its_persons_and_needs_its_csrf_token(site: Site, pro
         path = address(endpoint.split()[1], dan.id)
         writes = endpoint.split()[0] not in ("GET", "HEAD")
         if path in ("/login", "/logout") or endpoint.startswith("POST /driver/"):
-            continue  # told of in test_cross_site.py: they have no role
+            continue  # tested in test_cross_site.py: they have no role
         for role, browser in people.items():
             token = tokens[role]
             may = allowed is EVERYBODY or role in allowed
@@ -411,7 +411,7 @@ async def test_ids_of_one_kind_are_nothing_of_another(site: Site, problem: Check
             answer = await caller.request(method, path.replace("{}", one, 1).replace("{}", new_id()))
             text = (endpoint, one, answer.status_code, answer.text)
             if answer.status_code == 409:
-                assert path == "/board/alerts/{}/acknowledge", text  # a form says that it is over, or never was
+                assert path == "/board/alerts/{}/acknowledge", text  # a form says that it is resolved, or never existed
             else:
                 assert answer.status_code in (400, 403, 404, 405, 415, 422), text
             if answer.status_code == 422:
@@ -446,7 +446,7 @@ async def test_the_socket_takes_a_drivers_token_and_nothing_else(site: Site) -> 
 
 
 async def test_a_driver_cannot_name_another_driver(site: Site, problem: Check) -> None:
-    """Whatever else the token says, its subject is the driver; and a body cannot change whom a path means."""
+    """Whatever else the token says, its subject is the driver; and a body cannot change which driver a path names."""
     dan, dora = await site.driver(), await site.driver("Dora")
     claims = {"sub": dan.id, "role": "driver", "exp": int(time.time()) + 60, "driverId": dora.id, "id": dora.id}
     client = site.anonymous({"Authorization": f"Bearer {jwt.encode(claims, SECRET, algorithm='HS256')}"})

@@ -1,4 +1,4 @@
-"""Every kind of secret, used on real processes that say all they ever say: none of it stands where others read."""
+"""Every kind of secret, used on real processes that log everything: none of it appears where others read."""
 
 import json
 import re
@@ -61,7 +61,7 @@ class Kept:
         for name, secret in self.secrets.items():
             for part in (secret, secret[len(secret) // 2 :]):
                 found = [where for where, text in self.heard.items() if part in text]
-                assert not found, f"{name} stands in {found}"
+                assert not found, f"{name} is in {found}"
 
 
 async def used(kept: Kept, url: str, node_secret: str, metrics_token: str, first_password: str) -> None:

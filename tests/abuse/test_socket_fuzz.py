@@ -390,7 +390,7 @@ async def test_a_frame_against_the_law_ends_the_socket_and_nothing_else(
 async def test_a_message_may_come_in_pieces_with_pings_between_them(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Slowly, byte by byte, each byte a frame of its own: within the bounds all of that is lawful."""
+    """Slowly, byte by byte, each byte in a separate frame: within the bounds all of that is lawful."""
     async with watched(site, caplog) as dan, raw_socket(site.node, dan) as socket:
         for at, byte in enumerate(b'{"type":"ping","id":"drip"}'):
             sent = frame(0 if at else 1, bytes([byte]), fin=False) + frame(9, b"hm")

@@ -11,7 +11,7 @@ from tests.bench.machine import Window
 
 
 class Line(Struct, frozen=True):
-    """A line of the table. `wanted` is the promise, `met` whether it was kept; `limit` what stands beside it."""
+    """A line of the table. `wanted` is the promise, `met` whether it was kept; `limit` the text beside it."""
 
     what: str
     reached: str

@@ -148,7 +148,7 @@ async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -
     await expect(board.locator(f"#d-{delivery['id']}")).to_be_visible()
 
 
-async def test_what_is_refused_stands_in_the_dialog_and_what_was_typed_stays(site: Site, people: People) -> None:
+async def test_a_dialog_shows_a_refusal_and_keeps_what_was_typed(site: Site, people: People) -> None:
     ada = await people(site.node, "ada", "admin")
     ada.network_may_fail = True  # the browser logs a 409 as an error
     _, _, delivery = await two_drivers(site)
@@ -645,7 +645,7 @@ async def test_no_row_moves_under_a_still_pointer_while_75_orders_change(site: S
     )
     before = await board.evaluate(PLACES, "waiting")
     await board.evaluate(SHIFTS)
-    # 20 are over, three of them above the pointer; 15 climb past the 5 others; 40 are new, and the oldest of all.
+    # 20 have ended, three of them above the pointer; 15 climb past the 5 others; 40 are new, and the oldest of all.
     gone = [*first, *[d["id"] for d in made if d["id"] not in first and d["id"] != aimed][:17]]
     climb = [d for d in made if d["id"] not in gone and d["id"] != aimed][-15:]
     await asyncio.gather(*(site.shop.post(f"/deliveries/{over}/cancel", json={"reason": "x"}) for over in gone))
@@ -693,7 +693,7 @@ async def test_a_row_with_the_focus_holds_its_list_and_leaving_it_applies_what_w
     await expect(button).to_contain_text("2 new changes")
     await expect(board.locator(f"#d-{mine['id']}")).to_be_focused()
     await expect(board.locator(f"#d-{mine['id']}")).to_contain_text("cancelled")
-    # What came and is over before anybody saw it leaves nothing.
+    # What came and ended before anybody saw it leaves nothing.
     await site.shop.post(f"/deliveries/{new['id']}/cancel", json={"reason": "x"})
     await expect(button).to_contain_text("1 new change")
     # A full read, as after a restart, changes nothing either.
@@ -959,7 +959,7 @@ async def two_under_way(site: Site) -> tuple[Driver, Driver, dict[str, Any], dic
     return dan, dora, his, hers
 
 
-async def test_who_has_gone_with_an_order_stands_on_top_and_no_filter_hides_them(site: Site, people: People) -> None:
+async def test_a_gone_driver_with_an_order_is_on_top_and_no_filter_hides_them(site: Site, people: People) -> None:
     vic = await people(site.node, "vic", "viewer")
     dan, dora, his, hers = await two_under_way(site)
     board = await open_board(vic)

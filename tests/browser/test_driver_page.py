@@ -1,4 +1,4 @@
-"""The driver page on a phone: offers answered with a thumb, and never one that is over; it heals by itself."""
+"""The driver page on a phone: offers answered with a thumb, and never a closed one; it recovers by itself."""
 
 import asyncio
 import re
@@ -375,15 +375,15 @@ async def test_a_connection_that_only_looks_open_is_found_out(chromium: Browser,
     async with phone(chromium, site, dan) as dans:
         await dans.page.add_init_script(
             "const send = WebSocket.prototype.send;"
-            "globalThis.deaf = false;"
-            "WebSocket.prototype.send = function (text) { if (!globalThis.deaf) send.call(this, text); };"
+            "globalThis.silent = false;"
+            "WebSocket.prototype.send = function (text) { if (!globalThis.silent) send.call(this, text); };"
         )
         await dans.page.reload()
         await dans.online()
         session = await value(site, "SELECT session_id FROM drivers")
-        await dans.page.evaluate("globalThis.deaf = true; document.dispatchEvent(new Event('visibilitychange'))")
+        await dans.page.evaluate("globalThis.silent = true; document.dispatchEvent(new Event('visibilitychange'))")
         await until(lambda: _another(site, session))
-        await dans.page.evaluate("globalThis.deaf = false")
+        await dans.page.evaluate("globalThis.silent = false")
         await dans.online()
 
 
@@ -411,7 +411,7 @@ async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site:
 async def test_the_page_says_why_a_link_does_not_work(chromium: Browser, site: Site, title: str) -> None:
     dan = await site.driver("Dan")
     stranger = Driver("01a20d95-bd15-7304-adfd-8e3a9c15409e", dan.client)
-    # A token is good for 30 s longer than it says.
+    # A token is valid for 30 s longer than it says.
     whose, seconds = (dan, -40) if title == "This link has expired" else (stranger, 3600)
     async with phone(chromium, site, whose, seconds=seconds) as dans:
         await expect(dans.page.get_by_role("heading", name=title)).to_be_visible()
@@ -481,7 +481,7 @@ async def test_the_page_opens_without_a_network(chromium: Browser, site: Site) -
         await dans.online()
 
 
-async def test_nobody_is_told_to_have_seen_an_offer_in_the_background(chromium: Browser, site: Site) -> None:
+async def test_an_offer_in_the_background_does_not_count_as_seen(chromium: Browser, site: Site) -> None:
     dan = await site.driver("Dan")
     async with phone(chromium, site, dan) as dans:
         await dans.page.add_init_script(

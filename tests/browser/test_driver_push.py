@@ -68,7 +68,7 @@ async def site(node: StartNode) -> AsyncIterator[Site]:
 
 
 async def opted_in(screen: Screen, service: Receiver) -> Phone:
-    """The driver wants to be told; their browser subscribes at this service."""
+    """The driver wants pushes; their browser subscribes at this service."""
     mine = Phone(service)
     await screen.context.add_init_script(SUBSCRIBE.replace("SUBSCRIPTION", json.dumps(mine.subscription)))
     await screen.context.grant_permissions(["notifications", "geolocation"])
@@ -122,7 +122,7 @@ async def away(screen: Screen, site: Site, *, close: bool = True) -> Away:
     await page.goto(screen.owner.url + "/static/icons/callboard.svg")
     cdp = await screen.context.new_cdp_session(page)
     registrations: list[dict[str, Any]] = []
-    cdp.on("ServiceWorker.workerRegistrationUpdated", lambda told: registrations.extend(told["registrations"]))
+    cdp.on("ServiceWorker.workerRegistrationUpdated", lambda event: registrations.extend(event["registrations"]))
     await cdp.send("ServiceWorker.enable")
     await until(lambda: registrations)
     if close:

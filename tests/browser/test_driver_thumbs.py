@@ -575,7 +575,7 @@ globalThis.freeze = (later) => { frozen = later === null ? null : { mono: mono()
 performance.now = () => frozen?.mono ?? mono();
 Date.now = () => frozen?.wall ?? wall();
 """
-"""The page's timers go on, and what it reads from its clocks stands still: time to look at what passes."""
+"""The page's timers go on, and the time that it reads does not change: enough to look at something short."""
 
 
 OFFER_PARTS = """() =>

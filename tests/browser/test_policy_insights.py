@@ -46,7 +46,7 @@ async def test_an_admin_changes_the_policy_by_keyboard(site: Site, people: Peopl
     await shoot(page, "policy-wrong")
 
 
-async def test_a_server_that_is_away_is_told_and_what_was_typed_stays(site: Site, people: People) -> None:
+async def test_the_form_says_that_the_server_is_away_and_keeps_what_was_typed(site: Site, people: People) -> None:
     ada = await people(site.node, "Ada", "admin")
     ada.network_may_fail = True
     page = await ada.open("/policy")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 async def an_evening(site: Site) -> list[dict[str, Any]]:
-    """An offer accepted, one rejected, orders that nobody takes, an alert of them and one that is over; the orders."""
+    """An offer accepted, one rejected, orders that nobody takes, an open alert and a resolved one; the orders."""
     policy = (await site.ada.get("/admin/policy")).json()
     await site.ada.put("/admin/policy", json=policy | {"escalation": LADDER})
     await site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks", "events": ["delivery.assigned"]})
@@ -94,7 +94,7 @@ async def test_an_order_is_taken_on_with_a_note_by_keyboard(site: Site, people: 
     await expect(page.locator(".facts")).to_contain_text("Olga: calling Dan")
 
 
-async def test_a_notice_is_seen_and_the_delivery_tells_who_was_told(site: Site, people: People) -> None:
+async def test_a_notice_is_seen_and_the_order_lists_its_notices(site: Site, people: People) -> None:
     waiting = await an_evening(site)
     olga = await people(site.node, "Olga", "ops")
     page = await olga.open("/notices")
@@ -107,8 +107,8 @@ async def test_a_notice_is_seen_and_the_delivery_tells_who_was_told(site: Site, 
     await check_accessible(page, "notices-ops")
     page = await olga.open(f"/board/deliveries/{waiting[0]['id']}")
     await expect(page.locator(".timeline .notified").first).to_be_visible()
-    await check_accessible(page, "delivery-told")
-    await shoot(page, "delivery-told")
+    await check_accessible(page, "delivery-notices")
+    await shoot(page, "delivery-notices")
     await page.get_by_role("link", name="Notices", exact=True).click()
     await expect(page.locator("tr[data-row]").first).to_be_visible()
     assert "Sushi No. 2" not in await page.locator("#now").inner_text()

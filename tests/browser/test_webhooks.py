@@ -105,7 +105,7 @@ async def test_a_webhooks_life_from_its_first_test_to_the_last_message(
     await expect(number(page, "Parked").locator("b")).to_have_text("0")
     await page.get_by_role("link", name="All", exact=True).click()
     await expect(number(page, "State")).to_contain_text("OK")
-    # A new secret: both are good.
+    # A new secret: both are valid.
     page.on("dialog", lambda dialog: dialog.accept())
     await page.get_by_role("button", name="New secret").click()
     fresh = await page.locator("#secret").text_content()

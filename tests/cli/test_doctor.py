@@ -147,7 +147,7 @@ async def test_a_database_in_another_encoding_is_refused_by_name(settings: Setti
         await connection.close()
 
 
-async def test_a_user_without_rights_is_told_what_is_missing(settings: Settings, database: Any) -> None:
+async def test_the_doctor_names_the_rights_that_are_missing(settings: Settings, database: Any) -> None:
     """Not that migrations are pending."""
     role = f"reader_{new_id().replace('-', '')}"
     await database.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'hunter2'")

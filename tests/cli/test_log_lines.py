@@ -1,4 +1,4 @@
-"""Log lines: one each, as JSON or for eyes, whoever logs."""
+"""Log lines: one each, as JSON or for people, from any logger."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Background tasks: started again when they die, not when they are told to end."""
+"""Background tasks: started again when they die, not when they are asked to end."""
 
 import asyncio
 

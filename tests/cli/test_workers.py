@@ -135,11 +135,11 @@ async def test_any_worker_tells_what_all_of_them_count(run: Run) -> None:
     def dispatching(samples: Samples) -> float:
         return sum(samples["callboard_dispatcher_lease_held", worker] for worker in "01")
 
-    async def all_told() -> bool:
+    async def all_answered() -> bool:
         samples = await scraped(url)
         return samples["callboard_workers_counted", None] == 2 and dispatching(samples) == 1
 
-    await until(all_told)
+    await until(all_answered)
     for samples in await asyncio.gather(*(scraped(url) for _ in range(8))):  # the kernel spreads them over both
         assert samples["callboard_workers", None] == 2
         assert dispatching(samples) == 1
@@ -147,7 +147,7 @@ async def test_any_worker_tells_what_all_of_them_count(run: Run) -> None:
         assert ("callboard_redis_connected", None) not in samples
     psutil.Process(min(before)).kill()
     await until(lambda: len({worker.pid for worker in process.workers} - before) == 1)
-    await until(all_told)
+    await until(all_answered)
     assert await process.end() == 0
 
 

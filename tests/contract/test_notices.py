@@ -1,4 +1,4 @@
-"""Who is told of an event by name, and in which words."""
+"""Who gets a notice of an event, and with which text."""
 
 from typing import Any
 

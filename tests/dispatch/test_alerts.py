@@ -64,21 +64,21 @@ ALERTING = [
         then=[happens(e.AlertRaised, alert=Alert(NEW, "unassigned_count", "default", 12.0, 10.0, NOW))],
         afterwards=lambda world: only(world, NEW).resolved_at is None,
     ),
-    Case("an alert that stands is not raised again", given=alerted, command=too_many(), then=[]),
+    Case("an open alert is not raised again", given=alerted, command=too_many(), then=[]),
     Case(
-        "one stands in another zone",
+        "one is open in another zone",
         given=lambda: alerted(zone="north"),
         command=too_many(),
         then=[happens(e.AlertRaised)],
     ),
     Case(
-        "one of another kind stands",
+        "one of another kind is open",
         given=lambda: alerted(kind="rejected_share"),
         command=too_many(),
         then=[happens(e.AlertRaised)],
     ),
     Case(
-        "one that is over does not stand in the way",
+        "a resolved one does not prevent a new one",
         given=lambda: alerted(resolved_at=NOW - minutes(1)),
         command=too_many(),
         then=[happens(e.AlertRaised)],
@@ -98,7 +98,7 @@ ALERTING = [
     ),
     Case("an alert that never was", given=a_world, command=c.ResolveAlert(OPEN, 7.0), then="alert_over"),
     Case(
-        "somebody looks after it",
+        "somebody has acknowledged it",
         given=alerted,
         command=c.AcknowledgeAlert(OPEN, ALICE),
         then=[happens(e.AlertAcknowledged, actor=ALICE)],
@@ -113,7 +113,7 @@ ALERTING = [
         then=[],
     ),
     Case(
-        "nobody needs to look after what is over",
+        "a resolved alert cannot be acknowledged",
         given=lambda: alerted(resolved_at=NOW - minutes(1)),
         command=c.AcknowledgeAlert(OPEN, ALICE),
         then="alert_over",

@@ -342,7 +342,7 @@ CHANGING = [
         afterwards=lambda w: dan(w).availability_before is None,
     ),
     Case(
-        "a break that is over makes the driver available",
+        "a break that has ended makes the driver available",
         given=is_(availability="on_break", availability_until=NOW, expiries_in_a_row=2),
         command=END_BREAK,
         then=[changes("on_break", "available", "break_expired", until=None, forgiven=False, actor=SYSTEM)],
@@ -461,7 +461,7 @@ DECIDING = [
         then=[changes("paused", "available", "storm", forgiven=True)],
     ),
     Case(
-        "whoever changed what a lapse had interrupted, it does not come back",
+        "a state that was changed during a lapse does not come back",
         given=lapsed("on_break", availability_until=NOW + minutes(5)),
         command=set_("shift_ended"),
         then=[changes("offline", "shift_ended", "storm", until=None, before=None)],

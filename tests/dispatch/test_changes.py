@@ -134,7 +134,7 @@ CHANGING_ORDERS = [
     Case("then it is", waiting(), change(currency="EUR", driver_pay_cents=400), [CHANGED]),
     *(
         Case(
-            f"an offer that tells another {name} is made anew",
+            f"an offer with another {name} is replaced",
             held_out(),
             changed_to(name, value),
             [WITHDRAWN, CHANGED, ASKED_AGAIN],
@@ -258,7 +258,7 @@ PREPARING = [
     Case("a driver who has it hears it", with_dan(), LATER, [happens(e.DeliveryChanged, driver_id=DAN)]),
     Case("not once it is picked up", with_dan(picked_up_at=NOW), READY, "already_picked_up"),
     Case("nor later", with_dan(picked_up_at=NOW), LATER, "already_picked_up"),
-    Case("not of what is over", cancelled(), READY, "delivery_over"),
+    Case("not of an ended delivery", cancelled(), READY, "delivery_over"),
     Case("nor later than over", cancelled(), LATER, "delivery_over"),
     Case("of two reports of one delay the second is refused", waiting(version=2), SEEN_BEFORE, "version_changed"),
     Case("by who knows it as it is it is delayed", waiting(), SEEN_BEFORE, [CHANGED]),

@@ -216,10 +216,10 @@ SEARCHING = [
             and not w.changed_deliveries
         ),
     ),
-    Case("the same again is no news", given=lambda: searched_in_vain(59), command=SEARCH_FAILED, then=[]),
+    Case("the same again is no news", given=lambda: searched_without_success(59), command=SEARCH_FAILED, then=[]),
     Case(
         "after a minute it is",
-        given=lambda: searched_in_vain(60),
+        given=lambda: searched_without_success(60),
         command=SEARCH_FAILED,
         then=[happens(e.SearchFailed)],
     ),
@@ -229,7 +229,7 @@ SEARCHING = [
 ]
 
 
-def searched_in_vain(seconds_ago: int) -> World:
+def searched_without_success(seconds_ago: int) -> World:
     """Soup waits; a search found nobody so long ago."""
     soup = a_delivery(waiting=minutes(10))
     assert soup.unassigned is not None
@@ -242,7 +242,7 @@ CANCEL = c.CancelDelivery(SOUP, "sold out", SHOP)
 
 CANCELLING = [
     Case(
-        "a waiting delivery is cancelled, and its wait is over",
+        "a waiting delivery is cancelled, and its wait ends",
         given=a_board(),
         command=CANCEL,
         then=[happens(e.DeliveryCancelled, reason="sold out", assignment_id=None, driver_id=None, actor=SHOP)],
@@ -347,7 +347,7 @@ CANCELLING_LADDER = a_policy(
 ESCALATING = [
     Case("nothing is due at 4:59", after(4 + 59 / 60), ESCALATE, "escalation_not_due"),
     Case(
-        "at 5:00 a ticket is opened and ops are told",
+        "at 5:00 a ticket is opened and ops get a notice",
         given=after(5),
         command=ESCALATE,
         then=[level(1, actions=("ticket", "notify_ops"), minutes_since_creation=5), TICKET_OPENED],
@@ -423,7 +423,7 @@ def with_ticket() -> World:
 
 
 def acknowledged(note: str | None = None) -> Callable[[], World]:
-    """Alice looks after soup already."""
+    """Alice has already acknowledged soup."""
 
     def given() -> World:
         world = a_board()()
@@ -435,7 +435,7 @@ def acknowledged(note: str | None = None) -> Callable[[], World]:
 
 ACKNOWLEDGING = [
     Case(
-        "somebody in ops looks after it, at any level",
+        "somebody in ops acknowledges it, at any level",
         given=a_board(),
         command=c.Acknowledge(SOUP, ALICE, "calling the store"),
         then=[happens(e.EscalationAcknowledged, actor=ALICE, note="calling the store")],

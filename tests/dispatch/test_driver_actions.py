@@ -246,7 +246,7 @@ JUST_NOW = c.Action(at=NOW - seconds(30), sent_at=NOW)
 
 HANDING_OVER = [
     Case(
-        "what was said at the door is kept, and told to nobody else",
+        "what was said at the door is kept, and sent to nobody else",
         given=WITH_THE_GOODS,
         command=complete(name="Mr Gray", note="with the porter"),
         then=[happens(e.DeliveryDelivered, handover=Handover("Mr Gray", "with the porter"), distance_km=1.505)],
@@ -548,7 +548,7 @@ TAKING_BACK = [
         then=[happens(e.DeliveryReleased)],
     ),
     Case("not what is picked up", gone(minutes(9), picked_up_at=NOW), RELEASE_GONE, "already_picked_up"),
-    Case("not what is over", RELEASED, RELEASE_GONE, "assignment_not_active"),
+    Case("not after the assignment has ended", RELEASED, RELEASE_GONE, "assignment_not_active"),
     Case(
         "not while a node lives that would not understand",
         lambda: not_everybody(gone(minutes(9))()),
@@ -657,7 +657,7 @@ def test_a_late_report_of_an_arrival_is_repeated_wherever_it_was() -> None:
 
 
 def test_a_second_store_is_where_it_comes_back_to() -> None:
-    """The goods went from one driver to another: their store is not where the first one stood."""
+    """The goods went from one driver to another: their store is not where the first one was."""
     store = Place(52.7, 13.7, "1 Market Square")
     world = a_job(
         order={"details": OrderDetails(store=store)}, picked_up_at=NOW - minutes(3), failed_at=NOW - minutes(1)

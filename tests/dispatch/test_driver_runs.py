@@ -204,7 +204,7 @@ def test_an_add_on_says_how_much_longer_the_run_gets() -> None:
 
 
 def test_an_add_on_that_breaks_the_limits_comes_after_what_they_have() -> None:
-    """Ops may want it all the same: then the customers who were first do not wait."""
+    """Ops may want it anyway: then the customers who were first do not wait."""
     limits = PlanningPolicy(max_extra_minutes=0)
     world = a_world(dan_at(), order("soup", 4), order("cake", -4, store=-3), planning=limits)
     take(world, "soup", "cake")

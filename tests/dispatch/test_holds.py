@@ -76,7 +76,7 @@ CASES = [
     Case("not beyond the goods", new(), c.HoldDelivery(SOUP, READY_AT + seconds(1)), "cannot_be_held"),
     Case("not until now", new(), c.HoldDelivery(SOUP, NOW), "cannot_be_held"),
     Case("not without preparation", new(prep_seconds=0), HOLD, "cannot_be_held"),
-    Case("a hold that is over ends", held(held_until=NOW), c.EndHold(SOUP), [happens(e.HoldEnded, early=False)],
+    Case("a hold ends at its deadline", held(held_until=NOW), c.EndHold(SOUP), [happens(e.HoldEnded, early=False)],
          waits_from_now),
     Case("a hold that is not over", held(), c.EndHold(SOUP), "hold_not_over"),
     Case("a hold ends early", held(), c.EndHold(SOUP, early=True), [happens(e.HoldEnded, early=True)], waits_from_now),

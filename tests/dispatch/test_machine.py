@@ -52,7 +52,7 @@ pick = st.integers(min_value=0, max_value=999)
 
 
 class Dispatch(RuleBasedStateMachine):
-    """One world that holds everything; each command gets a world of its own over the same rows, like a batch."""
+    """One world that holds everything; each command gets its own world over the same rows, like a batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class Dispatch(RuleBasedStateMachine):
         return known[-1 - number % min(4, len(known))]
 
     def remember(self) -> None:
-        """What is in the database now, as it were."""
+        """What would be in the database now."""
         self.saved = copy.deepcopy((self.deliveries, self.drivers))
 
     # Drivers
@@ -254,7 +254,7 @@ class Dispatch(RuleBasedStateMachine):
         to=st.sampled_from(["available", "available", "on_break", "paused", "shift_ended", "offline"]),
         length=st.sampled_from([None, 5]),
     )
-    def are_told_something_else(self, driver_id: str, to: Any, length: int | None) -> None:
+    def get_another_reason(self, driver_id: str, to: Any, length: int | None) -> None:
         self.do(c.SetAvailability(driver_id, to, "by hand", ADA, length))
 
     # Orders and people
@@ -437,7 +437,7 @@ class Dispatch(RuleBasedStateMachine):
         by_ops=st.sampled_from([False, False, True]),
     )
     def progress(self, number: int, what: str, ago: int, named: bool, by_ops: bool) -> None:
-        """What a driver says of a job, at once or later, or ops for them; under a name of its own, or none."""
+        """What a driver says of a job, at once or later, or ops for them; with its own id, or none."""
         assignments = self.assignments()
         job, theirs, _ = assignments[number % len(assignments)]
         action_id = id_of(f"{job} {what} {number}") if named else None
@@ -574,7 +574,7 @@ class Dispatch(RuleBasedStateMachine):
             self.do(c.EndBreak(driver_id))
             self.do(c.LapsePresence(driver_id))
         holds = [delivery.held_until for delivery in self.deliveries.values() if delivery is not None]
-        assert all(until is None or until > self.now for until in holds), "a hold that is over goes on"
+        assert all(until is None or until > self.now for until in holds), "a hold continues after its deadline"
 
     def the_watch_looks(self, delivery_id: str) -> None:
         delivery = self.deliveries[delivery_id]

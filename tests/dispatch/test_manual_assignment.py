@@ -241,7 +241,7 @@ ASSIGNING = [
     ),
     Case("a pick may have said no before", given=declined, command=assign(), then=[OFFERED]),
     Case(
-        "a pick may have told nobody where they are: then they count as at the pickup",
+        "a chosen driver may have sent no position: then they count as at the pickup",
         given=waiting(position=None),
         command=assign(),
         then=[OFFERED],
@@ -256,7 +256,7 @@ ASSIGNING = [
     ),
     Case("and not otherwise", held_out(DORA), assign(), "offer_open"),
     Case("not even for the driver who looks at it", held_out(DAN), assign(direct=True), "offer_open"),
-    Case("an offer to the same driver stands", given=held_out(DAN), command=assign(), then=[]),
+    Case("an open offer to the same driver is kept", given=held_out(DAN), command=assign(), then=[]),
     Case("also with the version of before", held_out(DAN), assign(version=9), []),
     Case("the version that the person saw is the right one", waiting(), assign(version=1), [OFFERED]),
     Case("any other is refused", waiting(), assign(version=2), "version_changed"),
@@ -432,7 +432,7 @@ REASSIGNING = [
         then=[TAKEN],
     ),
     Case(
-        "of two who click at once one is told who was first",
+        "of two who click at once the second one sees who was first",
         given=TAKEN_AWAY,
         command=reassign(),
         then="assignment_not_active: reassigned by ada",

@@ -131,7 +131,7 @@ def test_at_most_the_twenty_nearest_are_listed() -> None:
     ]
 
 
-def test_why_is_told_of_those_asked_about() -> None:
+def test_reasons_are_given_only_for_those_asked_about() -> None:
     waiting, drivers = [order("soup", 0), order("cake", 4)], [driver("Dora", 3), driver("Dan", 1)]
     found = match(waiting, drivers, NOW, DEFAULT_POLICY, {"cake"})
     assert found == Matching(matched(waiting, drivers).pairs, {"cake": [("Dan", "given_another")]})
@@ -237,7 +237,7 @@ def best(waiting: list[Waiting], candidates: list[Candidate]) -> float:
 
 @pytest.mark.parametrize(("orders", "drivers"), [(200, 2_000), (1, 100_000)])
 def test_everybody_finds_somebody_in_a_large_city(orders: int, drivers: int) -> None:
-    """How long it takes is told by `make bench`."""
+    """`make bench` measures how long it takes."""
     waiting = [
         order(f"order {n}", (n * 7 % 100) / 25, age=n % 1800, **excluding("asked_recently", n)) for n in range(orders)
     ]

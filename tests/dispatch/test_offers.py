@@ -523,7 +523,7 @@ RECEIVING = [
         command=RECEIVED,
         then=[],
     ),
-    Case("a receipt of an offer that is over changes nothing", given=assigned(), command=RECEIVED, then=[]),
+    Case("a receipt of a closed offer changes nothing", given=assigned(), command=RECEIVED, then=[]),
     Case(
         "another driver's offer does not exist",
         given=offered(),
@@ -658,7 +658,7 @@ EXPIRING = [
         then=NOBODY,
     ),
     Case(
-        "who is offline gets nothing without a word",
+        "an offline driver gets nothing and no message",
         given=offered(DUE, availability="offline", availability_before="available"),
         command=EXPIRE,
         then=NOBODY,

@@ -234,7 +234,7 @@ RAISING = [
         raise_("stalled"),
         "risk_not_due",
     ),
-    Case("an address is for whoever changes it", under_way(), raise_("check_address"), "risk_not_due"),
+    Case("an address is checked by the person who changes it", under_way(), raise_("check_address"), "risk_not_due"),
     Case("what nobody has is not at risk", lambda: a_world(a_delivery()), raise_("driver_gone"), "risk_not_due"),
     Case("nor is nothing", lambda: a_world(absent=[SOUP]), raise_("driver_gone"), "not_found"),
 ]
@@ -251,7 +251,7 @@ CLEARING = [
         "who is not is not", under_way(risks=("driver_gone",), gone=minutes(5)), clear("driver_gone"), "still_at_risk"
     ),
     Case(
-        "one of two is over",
+        "one of two has ended",
         given=under_way(risks=("driver_gone", "stalled"), since=NOW - minutes(1)),
         command=clear("stalled"),
         then=[happens(e.DeliveryRecovered, risk="stalled")],
@@ -264,7 +264,7 @@ CLEARING = [
         [happens(e.DeliveryRecovered)],
         afterwards=lambda w: soup(w).watch_at == NOW + minutes(9),
     ),
-    Case("over is over", under_way(), clear("driver_gone"), []),
+    Case("an ended risk is not ended again", under_way(), clear("driver_gone"), []),
     Case(
         "what nobody has waits for somebody to look",
         lambda: a_world(a_delivery(risks=(Risk("check_address", NOW),), risk_since=NOW)),
@@ -284,7 +284,7 @@ def since(ago: Any, level: int = 0, policy: Policy = DEFAULT_POLICY) -> Callable
 
 CLIMBING = [
     Case(
-        "after five minutes ops are told, and a ticket is opened",
+        "after five minutes ops get a notice, and a ticket is opened",
         given=since(minutes(5)),
         command=ESCALATE,
         then=[
@@ -336,7 +336,7 @@ SEEN = c.Acknowledge(SOUP, ALICE)
 
 SEEING = [
     Case(
-        "somebody looks after it",
+        "somebody has acknowledged it",
         since(minutes(5)),
         SEEN,
         [happens(e.RiskAcknowledged, actor=ALICE)],

@@ -37,7 +37,7 @@ class Dispatch:
         return self.node.executor
 
     async def done(self, command: c.Command) -> Answer:
-        """Submit a command that nothing stands in the way of."""
+        """Submit a command that must succeed."""
         answer = await self.node.executor.submit(command)
         assert isinstance(answer, Answer), answer
         return answer
@@ -109,7 +109,7 @@ class Dispatch:
         return offer_id
 
     async def reject(self, delivery_id: str) -> None:
-        """Whoever has the offer says no."""
+        """The driver with the offer rejects it."""
         driver_id, offer_id = await self.offered_to(delivery_id), await self.open_offer(delivery_id)
         assert driver_id is not None
         assert offer_id is not None

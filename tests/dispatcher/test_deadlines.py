@@ -297,7 +297,7 @@ async def test_what_the_store_delays_is_late_at_once_until_it_is_ready(two: tupl
     assert (happened["delivery.at_risk"], happened["delivery.recovered"]) == (2, 2)
 
 
-async def test_a_driver_who_stands_still_away_from_a_stop_is_a_risk_once_until_they_move(
+async def test_a_driver_who_does_not_move_away_from_a_stop_is_a_risk_once_until_they_move(
     two: tuple[Dispatch, Dispatch],
 ) -> None:
     """Seven minutes pass at once: only the times of rows are moved, as they would be by then."""

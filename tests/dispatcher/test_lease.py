@@ -18,7 +18,7 @@ from tests.waiting import until
 
 
 class Candidate:
-    """A node as far as the lease is concerned. `kill` ends it without a word."""
+    """A node as far as the lease is concerned. `kill` ends it without releasing anything."""
 
     def __init__(self, database: Database, bus: Bus) -> None:
         self.node_id = new_id()

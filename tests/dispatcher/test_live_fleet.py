@@ -281,7 +281,7 @@ async def test_a_driver_who_moved_is_found_by_the_order_that_waits_longest(
     assert await dispatch.offered_to(young) is None
 
 
-async def test_many_orders_without_drivers_are_looked_at_less_often(
+async def test_many_orders_without_drivers_are_searched_less_often(
     dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matcher, "RETRIES_A_SECOND", 0.01)

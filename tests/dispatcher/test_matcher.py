@@ -260,7 +260,7 @@ async def test_zones_that_help_are_asked_once_the_search_is_wide(dispatch: Dispa
 
 async def test_a_failure_is_written_down_once_until_it_changes(dispatch: Dispatch) -> None:
     orders = [await dispatch.an_order() for _ in range(150)]
-    await until(lambda: _noted(dispatch, "no_driver_in_zone", len(orders)))
+    await until(lambda: _recorded(dispatch, "no_driver_in_zone", len(orders)))
     commands = RECORDED.labels("no_driver_in_zone")._value.get()
     for _ in range(3):
         before = ROUNDS._value.get()
@@ -331,6 +331,6 @@ async def _offers(dispatch: Dispatch, count: int) -> dict[str, str] | None:
     return dict(rows) if len(rows) == count else None
 
 
-async def _noted(dispatch: Dispatch, reason: str, count: int) -> bool:
+async def _recorded(dispatch: Dispatch, reason: str, count: int) -> bool:
     found = await dispatch.one("SELECT count(*) FROM unassigned_orders WHERE failure_reason = $1", reason)
     return bool(found == count)

@@ -237,7 +237,7 @@ async def test_what_is_no_callboard_is_a_lost_connection(shop: Shop) -> None:
         await Connection("http://127.0.0.1:1", "token").open()
 
 
-async def test_what_happened_while_the_network_was_gone_is_told_on_return(shop: Shop) -> None:
+async def test_what_happened_without_a_network_arrives_on_return(shop: Shop) -> None:
     _, client = await shop.a_client()
     heard: list[str] = []
     client._heard = lambda message: heard.append(type(message).__name__)
@@ -305,7 +305,7 @@ async def test_a_given_token_fetches_the_drivers_tokens(shop: Shop) -> None:
         assert client.connected.is_set()
 
 
-async def test_what_the_server_refuses_over_http_is_told_in_a_line(shop: Shop) -> None:
+async def test_what_the_server_refuses_over_http_is_one_line(shop: Shop) -> None:
     with pytest.raises(CallFailed, match=r"GET /deliveries/nothing: 404 not_found") as failed:
         await shop.api.call("GET", "/deliveries/nothing")
     assert (failed.value.status, failed.value.code) == (404, "not_found")

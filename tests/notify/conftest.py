@@ -17,7 +17,7 @@ __all__ = ["Heard", "Receiver", "problem"]
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[Receiver]:
-    """A receiver that is there; at the end whoever it keeps waiting is answered."""
+    """A receiver that is there; at the end it answers everybody who still waits."""
     receiver = Receiver()
     await receiver.start()
     yield receiver

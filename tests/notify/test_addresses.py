@@ -166,7 +166,7 @@ async def test_a_redirect_is_an_answer_and_not_a_way(receiver: Receiver) -> None
 
 
 async def test_no_proxy_of_the_environment_makes_the_calls(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would resolve the names again, and may stand in the private network."""
+    """It would resolve the names again, and may be in the private network."""
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, receiver.url)
     sender = Sender(allow_private=False)

@@ -1,4 +1,4 @@
-"""Alerts from end to end: raised once, told to everybody who should know, looked after, over by themselves."""
+"""Alerts from end to end: raised once, sent to everybody who should know, acknowledged, resolved automatically."""
 
 from typing import Any
 

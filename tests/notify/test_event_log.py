@@ -14,7 +14,7 @@ from server.notify import event_log
 AT = datetime(2026, 2, 1, 10, tzinfo=UTC)
 DAN = Actor("driver", "dan")
 IDS = {"delivery_id": "d1", "driver_id": "dan", "offer_id": "o1"}
-TOLD = {"deliveryId": "d1", "driverId": "dan", "offerId": "o1"}
+SUBJECT = {"deliveryId": "d1", "driverId": "dan", "offerId": "o1"}
 BY_DAN = {"actor": "driver", "actorId": "dan"}
 
 
@@ -29,12 +29,12 @@ def test_every_event_has_a_line() -> None:
 def test_answers_of_drivers_are_logged_with_their_time_and_reason() -> None:
     rejected = e.OfferRejected(at=AT, actor=DAN, **IDS, response_ms=1200, reason="too far")
     assert event_log.line_of(rejected) == (
-        "info", "offer_rejected", TOLD | {"responseTimeMs": 1200, "reason": "too far", "note": None} | BY_DAN,
+        "info", "offer_rejected", SUBJECT | {"responseTimeMs": 1200, "reason": "too far", "note": None} | BY_DAN,
     )  # fmt: skip
     accepted = e.OfferAccepted(at=AT, actor=DAN, **IDS, response_ms=7)
-    assert event_log.line_of(accepted) == ("info", "offer_accepted", TOLD | {"responseTimeMs": 7} | BY_DAN)
+    assert event_log.line_of(accepted) == ("info", "offer_accepted", SUBJECT | {"responseTimeMs": 7} | BY_DAN)
     expired = e.OfferExpired(at=AT, actor=SYSTEM, **IDS, auto_accepted=True)
-    assert event_log.line_of(expired) == ("info", "offer_expired", TOLD | {"autoAccepted": True})
+    assert event_log.line_of(expired) == ("info", "offer_expired", SUBJECT | {"autoAccepted": True})
 
 
 def test_a_change_of_availability_is_logged_with_its_duration() -> None:

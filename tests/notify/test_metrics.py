@@ -37,7 +37,7 @@ def expressions() -> list[str]:
 
 
 def labels_of(metric: str) -> set[str]:
-    """The labels that a metric of ours is told with."""
+    """The labels of one of our metrics."""
     collector: Any = prometheus_client.REGISTRY._names_to_collectors[metric]
     return {*collector._labelnames, *(["le"] if metric.endswith("_bucket") else [])}
 

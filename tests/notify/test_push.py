@@ -29,7 +29,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def subscribed(site: Site, driver: Driver, service: Receiver, name: str = "phone") -> tuple[Phone, str]:
-    """A phone of this driver's that wants to be told; and the subscription's id."""
+    """A phone of this driver that wants pushes; and the subscription's id."""
     phone = Phone(service, name)
     made = await driver.post("/push-subscriptions", phone.subscription)
     assert made.status_code == 201, made.text
@@ -37,7 +37,7 @@ async def subscribed(site: Site, driver: Driver, service: Receiver, name: str = 
 
 
 async def a_phone(site: Site, service: Receiver, name: str = "Dan", **changes: Any) -> tuple[Driver, Phone]:
-    """A driver at work, without a socket, whose phone wants to be told."""
+    """A driver at work, without a socket, whose phone wants pushes."""
     driver = await site.driver(name, at_work=True, **changes)
     phone, _ = await subscribed(site, driver, service)
     return driver, phone
@@ -354,7 +354,7 @@ async def test_an_expired_push_shows_why_its_attempts_failed(site: Site) -> None
         None,
     )
     await record_driver_notice(pool, notice, None, "could not connect", 30.0, tried=True, gone=False)
-    await record_driver_notice(pool, notice, None, "its time was over", None, tried=False, gone=False)
+    await record_driver_notice(pool, notice, None, "it had expired", None, tried=False, gone=False)
     row = await pool.fetchrow("SELECT last_error, failed_at FROM driver_notices WHERE id = $1", ids[0])
     assert row["last_error"] == "could not connect"
     assert row["failed_at"] is not None

@@ -19,7 +19,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def record(site: Site, **asked: Any) -> list[dict[str, Any]]:
-    """What stands in the record, newest first."""
+    """What is in the notice log, newest first."""
     found = await site.vic.get("/admin/notices", params=asked)
     assert found.status_code == 200, found.text
     items: list[dict[str, Any]] = found.json()["items"]

@@ -1,4 +1,4 @@
-"""What drivers are told on their sockets of what others did: recorded, and what became of it with it."""
+"""Notices to drivers on their sockets of what others did: all are recorded, with their status."""
 
 import asyncio
 import math
@@ -52,11 +52,11 @@ async def test_an_assignment_by_ops_is_sent_then_proved_by_an_answered_ping(ping
         await app.hear("hello")
         delivery = await assign(pinging, dan, zone="elsewhere")
         await app.hear("assignment")
-        told = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
-    assert (told["channel"], told["driverId"], told["deliveryId"]) == ("socket", dan.id, delivery["id"])
-    assert told["text"] == f"Order {delivery['sellerOrderId']} of Pizza Roma assigned: he is next door."
-    assert told["createdAt"] <= told["sentAt"] <= told["receivedAt"]
-    assert told["failedAt"] is None
+        notice = await outcome(pinging, "received", to="driver", kind="delivery.assigned")
+    assert (notice["channel"], notice["driverId"], notice["deliveryId"]) == ("socket", dan.id, delivery["id"])
+    assert notice["text"] == f"Order {delivery['sellerOrderId']} of Pizza Roma assigned: he is next door."
+    assert notice["createdAt"] <= notice["sentAt"] <= notice["receivedAt"]
+    assert notice["failedAt"] is None
 
 
 async def test_what_is_missed_waits_and_the_number_brought_back_proves_it(site: Site) -> None:
@@ -97,8 +97,8 @@ async def test_the_node_of_the_socket_notes_what_another_one_did(pinging: Site, 
     async with driver_app(pinging.node.ws_url, dan.id) as app:
         await app.hear("hello")
         await availability(other, dan, "paused")
-        told = await outcome(other, "received", to="driver")
-        assert told["text"] == "Availability set to “paused”: van broke."
+        notice = await outcome(other, "received", to="driver")
+        assert notice["text"] == "Availability set to “paused”: van broke."
     await other.close()
 
 
@@ -123,9 +123,9 @@ async def test_what_is_taken_from_a_driver_is_a_notice_too(site: Site) -> None:
     delivery = moved.json()["delivery"]
     cancelled = await site.alice.post(f"/deliveries/{delivery['id']}/cancel", json={"reason": "closed"})
     assert cancelled.status_code == 200, cancelled.text
-    told = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
+    notices = [(item["driverId"], item["text"]) for item in reversed(await record(site, to="driver", status="pending"))]
     order = f"Order {delivery['sellerOrderId']} of Pizza Roma"
-    assert told == [
+    assert notices == [
         (dan.id, f"{order} reassigned from this driver: too far."),
         (dora.id, f"{order} assigned: too far."),
         (dora.id, f"{order} cancelled: closed."),

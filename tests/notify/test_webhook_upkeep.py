@@ -1,4 +1,4 @@
-"""Looking after webhooks: how each fares, trying one out, and sending all that was given up again."""
+"""The delivery status of webhooks, a test message, and sending parked messages again."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from tests.waiting import until
 from tests.web.conftest import Check, Site
 
 
-async def fares(site: Site, webhook: dict[str, Any]) -> dict[str, Any]:
+async def status_of(site: Site, webhook: dict[str, Any]) -> dict[str, Any]:
     found = await site.vic.get(f"/admin/webhooks/{webhook['id']}")
     assert found.status_code == 200, found.text
     body: dict[str, Any] = found.json()
@@ -37,7 +37,7 @@ async def park(site: Site, webhook: dict[str, Any]) -> None:
 
 async def test_a_webhook_shows_its_delivery_status(site: Site, receiver: Receiver, problem: Check) -> None:
     webhook = await a_webhook(site, receiver, "delivery.created")
-    shown = await fares(site, webhook)
+    shown = await status_of(site, webhook)
     assert "secret" not in shown
     assert (shown["waiting"], shown["waitingSince"], shown["parked"], shown["attempts"], shown["ms"]) == (
         0,
@@ -51,7 +51,7 @@ async def test_a_webhook_shows_its_delivery_status(site: Site, receiver: Receive
     await receiver.messages(2)
 
     async def taken() -> Any:
-        now = await fares(site, webhook)
+        now = await status_of(site, webhook)
         return now if now["taken"] else None
 
     shown = await until(taken)
@@ -61,7 +61,7 @@ async def test_a_webhook_shows_its_delivery_status(site: Site, receiver: Receive
     await site.delivery()
 
     async def waits() -> Any:
-        now = await fares(site, webhook)
+        now = await status_of(site, webhook)
         return now if now["waiting"] and now["attempts"] > 2 else None
 
     assert (await until(waits))["waitingSince"]
@@ -96,7 +96,7 @@ async def test_a_test_that_fails_says_why_and_is_not_tried_again_or_counted_as_g
     body = (await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")).json()
     assert body["lastStatus"] is None
     assert body["lastError"]
-    now = await fares(site, webhook)
+    now = await status_of(site, webhook)
     assert (now["parked"], now["attempts"], now["taken"]) == (0, 2, 0)
     assert (await site.ada.post(f"/admin/webhooks/{webhook['id']}/redeliver-parked")).json() == {"redelivered": 0}
     await site.node.app.state.node.alert_monitor.count_messages()
@@ -177,7 +177,7 @@ async def test_all_that_was_given_up_goes_out_again_in_order(site: Site, receive
     for delivery in deliveries:
         await cancel(site, delivery)
     await park(site, webhook)
-    assert (await fares(site, webhook))["parked"] == 6
+    assert (await status_of(site, webhook))["parked"] == 6
     await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": False})
     problem(await site.ada.post(path), 409, "webhook_not_active")
     await site.ada.patch(f"/admin/webhooks/{webhook['id']}", json={"active": True})

@@ -133,12 +133,12 @@ def test_an_offer_that_the_rules_refuse_is_not_planned_again() -> None:
     assert impossible(day, replay, Options()) == []
 
 
-def test_progress_is_told_once_an_hour_and_until_ends_the_day(day: Day) -> None:
-    told: list[tuple[float, int, int]] = []
+def test_progress_is_reported_once_an_hour_and_until_ends_the_day(day: Day) -> None:
+    reported: list[tuple[float, int, int]] = []
     replay = Replay(day, DEFAULT_POLICY, Options(until=2.5 * 3600))
-    replay.run(lambda *figures: told.append(figures))
-    assert [int(now // 3600) for now, _, _ in told] == [0, 1, 2]
-    assert told == sorted(told)
+    replay.run(lambda *figures: reported.append(figures))
+    assert [int(now // 3600) for now, _, _ in reported] == [0, 1, 2]
+    assert reported == sorted(reported)
 
 
 def test_a_day_without_couriers_delivers_nothing(day: Day) -> None:

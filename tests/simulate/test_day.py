@@ -67,7 +67,7 @@ def test_lines_that_are_empty_are_passed_over(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "line", "told"),
+    ("file", "line", "message"),
     [
         ("orders.txt", "o9\t1\t2\t60\tr9\t70\n", "orders.txt:6: no restaurant r9"),
         ("orders.txt", "o9\t1\t2\tnoon\tr1\t70\n", "orders.txt:6: placement_time is no number"),
@@ -75,10 +75,10 @@ def test_lines_that_are_empty_are_passed_over(folder: Path) -> None:
         ("couriers.txt", "c9\t\t2\t60\t70\n", "couriers.txt:5: no x"),
     ],
 )
-def test_a_mistake_is_named_with_its_line(folder: Path, file: str, line: str, told: str) -> None:
+def test_a_mistake_is_named_with_its_line(folder: Path, file: str, line: str, message: str) -> None:
     with (folder / file).open("a") as text:
         text.write(line)
-    with pytest.raises(BadDay, match=told):
+    with pytest.raises(BadDay, match=message):
         read_day(folder)
 
 

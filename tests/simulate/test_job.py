@@ -131,9 +131,9 @@ async def test_reports_that_come_late_say_when_it_was(shop: Shop) -> None:
     async with at_work(shop, tally, reports_late=1.0, late_seconds=(0.2, 0.3)):
         delivery_id = await ordered(shop, tally)
         timeline = await becomes(shop, delivery_id, "DELIVERED")
-    told = [event for event in timeline if event["type"] in ("delivery.arrived", "delivery.picked_up")]
-    assert len(told) == tally.counts["reported_late"] == 3
-    assert all(event["data"]["happenedAt"] < event["at"] for event in told)
+    reports = [event for event in timeline if event["type"] in ("delivery.arrived", "delivery.picked_up")]
+    assert len(reports) == tally.counts["reported_late"] == 3
+    assert all(event["data"]["happenedAt"] < event["at"] for event in reports)
     assert kinds(timeline)[-4:] == ["arrived", "picked_up", "arrived", "delivered"]
 
 

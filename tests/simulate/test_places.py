@@ -35,7 +35,7 @@ def test_the_course_is_clockwise_from_north(end: tuple[float, float], course: fl
     assert Leg(Place(0, 0), Place(*end), 0, 1).heading == pytest.approx(course)
 
 
-def test_who_stands_has_arrived() -> None:
+def test_a_driver_without_speed_has_arrived() -> None:
     leg = standing(TALLINN)
     assert leg.at(5.0) == TALLINN
     assert leg.arrives == 0.0

@@ -82,7 +82,7 @@ async def test_a_token_that_may_not_list_drivers_registers_new_ones(node: StartN
     assert await running.app.state.node.database.pool.fetchval("SELECT count(*) FROM drivers") == 2
 
 
-async def test_a_token_that_is_not_good_is_told_at_once(node: StartNode) -> None:
+async def test_an_invalid_token_is_reported_at_once(node: StartNode) -> None:
     running = await node()
     with pytest.raises(CallFailed) as failed:
         await run_city(running.url, Access(token="bad"), Load(1, 1), lambda _: None, lambda: None, tidy=True)

@@ -77,7 +77,7 @@ def test_a_reassigned_order_keeps_its_first_acceptance() -> None:
     assert tally.counts["assigned_accepted"] == 2
 
 
-def test_what_it_amounts_to_is_told() -> None:
+def test_the_summary_has_all_numbers() -> None:
     tally = an_evening()
     tally.counts["stream_gaps"] = 2
     text = "\n".join(amounts_to(tally, target_seconds=2400))

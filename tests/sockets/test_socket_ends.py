@@ -1,4 +1,4 @@
-"""A socket's handler ends with its socket, in whatever order both sides hang up."""
+"""A socket's handler ends with its socket, in whatever order both sides close."""
 
 import asyncio
 from typing import Any

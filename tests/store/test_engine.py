@@ -112,7 +112,7 @@ async def test_connections_that_were_cut_are_replaced(database: Database, databa
 
 
 async def test_a_server_that_ended_the_session_without_closing_counts_as_unavailable(database_url: str) -> None:
-    """asyncpg has a word of its own for it, that is no error of PostgreSQL's."""
+    """asyncpg has its own error for it, which is no error of PostgreSQL."""
     async with slow_to_hang_up(database_url) as relay:
         database = Database(relay.url, pool_size=1)
         await database.open()

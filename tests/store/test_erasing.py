@@ -19,7 +19,7 @@ ADDRESSES = "SELECT count(*) FROM events WHERE data::text LIKE '%Station Road%' 
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """With ten days of a city's work, of which the release before this one noted no end."""
+    """With ten days of a city's work, for which the previous release recorded no end."""
     connection = await asyncpg.connect(settings.database_url)
     await make_history(connection, offers=900, days=10, drivers=30)
     await connection.close()
@@ -41,7 +41,7 @@ async def count(pool: Any, where: str) -> int:
     return int(await pool.fetchval(f"SELECT count(*) FROM deliveries d WHERE {where}"))
 
 
-async def test_orders_whose_end_nobody_noted_are_due_by_what_last_happened(
+async def test_orders_whose_end_was_not_recorded_are_due_by_what_last_happened(
     database: Database, settings: Settings
 ) -> None:
     pool = database.pool
@@ -51,13 +51,13 @@ async def test_orders_whose_end_nobody_noted_are_due_by_what_last_happened(
     await pool.execute("UPDATE events SET at = $2 WHERE delivery_id = $1", late, now - DAY)
     tomorrow = await pool.fetchval("SELECT id FROM deliveries WHERE created_at < $1 AND id <> $2 LIMIT 1", before, late)
     await pool.execute("UPDATE deliveries SET dispatch_at = $2 WHERE id = $1", tomorrow, now - DAY)
-    noted = await pool.fetchval("SELECT id FROM deliveries ORDER BY id DESC LIMIT 1")
-    await pool.execute("UPDATE deliveries SET over_at = $2 WHERE id = $1", noted, before)
+    recorded = await pool.fetchval("SELECT id FROM deliveries ORDER BY id DESC LIMIT 1")
+    await pool.execute("UPDATE deliveries SET over_at = $2 WHERE id = $1", recorded, before)
     expected = await would_be_erased(pool, settings, now=now)
     assert 2 * BATCH < expected < await count(pool, "true") - BATCH
     assert (await erase_due(database, settings, now=now))["deliveries"] == expected
     assert await count(pool, f"NOT ({LEFT})") == expected
-    for order, erased in ((late, 0), (tomorrow, 0), (noted, 1)):
+    for order, erased in ((late, 0), (tomorrow, 0), (recorded, 1)):
         assert await count(pool, f"id = '{order}' AND NOT ({LEFT})") == erased
     assert await count(pool, f"created_at > now() - interval '5 days' AND NOT ({LEFT})") == 1
     assert await pool.fetchval(ADDRESSES, [late]) > 0

@@ -1,4 +1,4 @@
-"""The schema refuses what must never be, whoever writes it: each rule broken once, by its name."""
+"""The schema refuses what must never be, from any writer: each rule broken once, by its name."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -91,7 +91,7 @@ PUSHED_TEXT: Final = (
     "INSERT INTO driver_notices (id, kind, driver_id, message_id, subscription_id, created_at, expires_at)"
     f" VALUES ('{{id}}', 'message', '{DAN}', '{SOUP}', '{PHONE}', now(), now())"
 )
-TOLD: Final = (
+STREAM_NOTICE: Final = (
     "INSERT INTO stream_notices (id, kind, driver_id, seq, text, created_at)"
     f" VALUES ('{{id}}', 'driver.availability_changed', '{DAN}', 1, 'Now paused.', now())"
 )
@@ -124,7 +124,7 @@ WHOLE: Final = (
     SUBSCRIPTION.format(id=PHONE, driver=DAN),
     PUSH.format(id=new_id()),
     PUSHED_TEXT.format(id=new_id()),
-    TOLD.format(id=new_id()),
+    STREAM_NOTICE.format(id=new_id()),
     INVITATION.format(driver=DAN),
     DEVICE.format(id=new_id(), driver=DAN),
 )

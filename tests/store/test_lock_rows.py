@@ -1,4 +1,4 @@
-"""The locks of the write path: which rows, in which order, and as they are once the waiting is over."""
+"""The locks of the write path: which rows, in which order, and as they are after the wait."""
 
 import asyncio
 import random

@@ -36,7 +36,7 @@ async def fetch(url: str, query: str, *args: Any) -> list[Any]:
 
 
 def start_migrating(url: str, path: Path = ROOT, folder: Path | None = None) -> subprocess.Popen[bytes]:
-    """A process of its own that migrates, with `server` importable from `path`."""
+    """A separate process that migrates, with `server` importable from `path`."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", MIGRATE, url],
         env={**os.environ, "PYTHONPATH": str(path)},

@@ -22,7 +22,7 @@ from tests.builders import NOW, PICKUP, SHOP, SOUP, a_delivery, a_driver, a_worl
 from tests.write.test_load_save import undone
 
 WEBHOOK = "INSERT INTO webhooks (id, url, events, secret, active) VALUES ($1, 'https://shop', $2, 's', $3)"
-TOLD = "SELECT type, key, body FROM webhook_deliveries WHERE webhook_id = $1 ORDER BY seq"
+MESSAGES = "SELECT type, key, body FROM webhook_deliveries WHERE webhook_id = $1 ORDER BY seq"
 
 
 @pytest.fixture
@@ -68,15 +68,15 @@ async def test_each_webhook_gets_what_it_wants_in_order_or_all_is_undone(connect
             c.CancelDelivery(first, "sold out", SHOP),
         )
         await save(connection, world, happened, [], webhook_messages(happened, world))
-        found = [(row[0], row[1]) for row in await connection.fetch(TOLD, everything)]
+        found = [(row[0], row[1]) for row in await connection.fetch(MESSAGES, everything)]
         assert found == [
             ("delivery.created", first),
             ("delivery.created", second),
             ("delivery.cancelled", second),
             ("delivery.cancelled", first),
         ]
-        assert [row[0] for row in await connection.fetch(TOLD, some)] == ["delivery.cancelled"] * 2
-        assert await connection.fetch(TOLD, stopped) == []
+        assert [row[0] for row in await connection.fetch(MESSAGES, some)] == ["delivery.cancelled"] * 2
+        assert await connection.fetch(MESSAGES, stopped) == []
     assert await connection.fetchval("SELECT count(*) FROM webhook_deliveries") == 0
 
 

@@ -1,4 +1,4 @@
-"""What is let go of and when, what stays, and that nobody has to wait for it."""
+"""What is pruned and when, what is kept, and that nobody has to wait for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ OTHERS = {
     " SELECT {id}, (SELECT id FROM users), {at}, {at}, {at}",
     "nodes": "INSERT INTO nodes (id, name, expires_at) SELECT {id}, 'n', {at}",
 }
-"""How a row that was over at `{at}` is made, of `{first}` and those after it."""
+"""How a row that ended at `{at}` is made, of `{first}` and those after it."""
 DAYS = {
     "alerts": 400,
     "notices": 400,
@@ -108,7 +108,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def aged(pool: Any, table: str, age: timedelta, count: int, first: int = 0) -> None:
-    """So many rows that are over since then."""
+    """This many rows that ended then."""
     statement = OTHERS[table].format(id="uuidv7(-$1::interval)", at="now() - $1::interval", first=first)
     await pool.execute(f"{statement} FROM generate_series(1, $2::int) AS n", age, count)
 
@@ -181,7 +181,7 @@ async def test_only_finished_rows_past_their_retention_are_deleted(
     assert (await prune(database, settings, now=now - 3 * DAY)).rows["deliveries"] == 0, "too young"
     await prune(database, settings, now=now)
     left = {row[0] for row in await pool.fetch("SELECT id FROM deliveries WHERE id = ANY ($1::uuid[])", ids)}
-    assert left == {running, scheduled, touched}, f"{seen} was over"
+    assert left == {running, scheduled, touched}, f"{seen} had ended"
     assert await count(pool, "deliveries") == 3
     assert await count(pool, "events", f"delivery_id = '{seen}'") == 0
 

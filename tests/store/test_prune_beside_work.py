@@ -76,7 +76,7 @@ async def a_driver(executor: Executor, pool: Any) -> str:
 
 
 async def work(executor: Executor, driver_id: str, over: asyncio.Event) -> int:
-    """One order after another, from its creation to its completion, until it is over; how many."""
+    """One order after another, from its creation to its completion, until it ends; how many."""
     driver, count = Actor("driver", driver_id), 0
     while not over.is_set():
         order = (await done(executor, an_order(new_id()))).decided.delivery_id or ""

@@ -1,4 +1,4 @@
-"""Piccolo writes a query, and the pool that is given asks it: tables are tied to no connection of their own."""
+"""Piccolo writes a query, and the pool that is given asks it: tables have no connection."""
 
 from collections.abc import AsyncIterator
 

@@ -28,7 +28,7 @@ def assignments(evidence: Evidence, delivery_id: str) -> list[Assignment]:
 
 
 def place(evidence: Evidence, kind: str, nth: int = 0, of: str | None = None) -> int:
-    """Where the nth event of this type (about this delivery or driver) stands."""
+    """Where the nth event of this type (about this delivery or driver) is."""
     found = [
         index
         for index, event in enumerate(evidence.database.events)

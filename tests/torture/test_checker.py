@@ -241,7 +241,7 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("another message than the notice's", "its message", change_notice(0, seq=1)),
         ("received and never sent", "never sent", change_notice(-1, sent_at=None)),
         ("received, and no app heard it", "no app of theirs heard", unheard_by_anybody),
-        ("sent, and never noted", "nothing says that it went out", never_in_timeline),
+        ("sent, and never recorded", "nothing says that it went out", never_in_timeline),
     ],
     timely.deadlines: [
         ("an offer that never ended", "was forgotten", open_for_ever),

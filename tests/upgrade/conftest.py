@@ -1,4 +1,4 @@
-"""Two releases of Callboard, each a process of its own, on one database and one Redis, and a city that drives."""
+"""Two releases of Callboard, each in a separate process, on one database and one Redis, and a city that drives."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,7 +1,7 @@
 """Days of offers made up in the database, as many as wanted, always the same ones.
 
 Of twenty offers fourteen are accepted, one is by silence, three are rejected, one runs out, one is withdrawn; each is
-of a delivery of its own, of which one in twenty-five waited for six minutes.
+each of another delivery, of which one in twenty-five waited for six minutes.
 """
 
 from typing import Final

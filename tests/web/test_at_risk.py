@@ -1,4 +1,4 @@
-"""Orders under way that may not arrive in time: the list over HTTP, its screen, and who looks after them."""
+"""Orders under way that may not arrive in time: the list over HTTP, its screen, and who acknowledged them."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LONG_AGO = "2026-01-01T00:00:00.000Z"
 
 
 async def late_at_once(site: Site) -> None:
-    """Whoever has not picked up when they agreed to is late without any patience."""
+    """A driver who has not picked up at the agreed time is late at once."""
     policy = (await site.vic.get("/admin/policy")).json()
     watch = policy["watch"] | {"lateMinutes": 0, "goneSeconds": 3600}
     assert (await site.ada.put("/admin/policy", json=policy | {"watch": watch})).status_code == 200

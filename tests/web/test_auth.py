@@ -87,7 +87,7 @@ def test_a_good_token_is_remembered_only_until_it_expires(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("claims", "good"),
+    ("claims", "valid"),
     [
         ({"iat": 60}, True),
         ({"iat": 61}, False),
@@ -98,12 +98,12 @@ def test_a_good_token_is_remembered_only_until_it_expires(monkeypatch: pytest.Mo
         ({"exp": -30}, False),
     ],
 )
-def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch, claims: dict[str, int], good: bool) -> None:
+def test_clocks_may_differ_a_little(monkeypatch: pytest.MonkeyPatch, claims: dict[str, int], valid: bool) -> None:
     """Claims in seconds from now."""
     monkeypatch.setattr(time, "time", lambda: NOW)
     token = minted({"sub": "alice", "role": "ops", "exp": NOW + 60} | {name: NOW + s for name, s in claims.items()})
-    assert (verify_token(token, (SECRET,)) is not None) is good
-    assert (read_token(token, (SECRET,)) is not None) is (good or "exp" in claims)
+    assert (verify_token(token, (SECRET,)) is not None) is valid
+    assert (read_token(token, (SECRET,)) is not None) is (valid or "exp" in claims)
 
 
 def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

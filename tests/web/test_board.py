@@ -163,7 +163,7 @@ async def test_the_page_of_one_delivery_hears_of_its_changes_only(site: Site) ->
         assert acknowledged.status_code == 200
         await stream.hear_named("changed")
         assert not stream.messages
-        assert heard <= 1, "only what was still told of its own beginning"
+        assert heard <= 1, "only what was still sent about its start"
 
 
 async def test_changes_of_another_node_come_within_a_second_or_so(node: StartNode, site: Site) -> None:

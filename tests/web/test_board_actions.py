@@ -1,4 +1,4 @@
-"""The dialogs of the board and what they do: by whom, refused in plain words, and all of it in the history."""
+"""The dialogs of the board and what they do: who may use them, refusals in plain words, and the history."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -94,7 +94,7 @@ async def test_reassigning_takes_it_from_the_driver_and_says_why_in_the_history(
     assert (await dan.get()).json()["activeCount"] == 0
 
 
-async def test_the_second_of_two_admins_is_told_who_was_first(
+async def test_the_second_of_two_admins_sees_who_was_first(
     site: Site, dan_busy: tuple[Driver, dict[str, Any], dict[str, Any]]
 ) -> None:
     _, delivery, assignment = dan_busy

@@ -93,7 +93,7 @@ async def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -
     assert broadcast.since(f"{broadcast.epoch}-{broadcast.number - 2}") is not None
 
 
-async def test_a_slow_viewer_is_told_to_look_again_and_then_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_viewer_gets_a_resync_and_then_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcasting, "BEHIND_BYTES", 500)
     broadcast = Broadcast()
     slow, quick = broadcast.join(broadcast.position), broadcast.join(broadcast.position)

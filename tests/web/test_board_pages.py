@@ -29,7 +29,7 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
     assert facts["Price"] == "$12.50"
     assert facts["Pickup"] == "Torstr. 1"
     lines = [line.text for line in shown.one("ol", class_="timeline").every("li")]
-    told = " | ".join(reversed(lines))
+    story = " | ".join(reversed(lines))
     for part in (
         "Order created",
         "Offered to Dan <b>",
@@ -38,7 +38,7 @@ async def test_a_deliverys_page_tells_its_whole_story(site: Site) -> None:
         "Too far",
         "Cancelled closed",
     ):
-        assert part in told
+        assert part in story
     assert "alice (ops)" in lines[0]
     assert shown.one(id="stream")["hx-sse:connect"] == f"/board/stream?about={delivery['id']}"
 

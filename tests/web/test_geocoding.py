@@ -53,8 +53,10 @@ class OtherServer:
             assert query["format"] == ["jsonv2"]
             rows: Any = [{"display_name": f"{address}, Town", "lat": str(lat), "lon": str(lon)} for lat, lon in places]
         else:
-            told = {"label": f"{address}, Town"} if path == "/v1/search" else {"name": address, "city": "Town"}
-            rows = {"features": [{"geometry": {"coordinates": [lon, lat]}, "properties": told} for lat, lon in places]}
+            properties = {"label": f"{address}, Town"} if path == "/v1/search" else {"name": address, "city": "Town"}
+            rows = {
+                "features": [{"geometry": {"coordinates": [lon, lat]}, "properties": properties} for lat, lon in places]
+            }
         return json.dumps(rows).encode()
 
 

@@ -259,7 +259,7 @@ async def test_a_login_from_another_site_is_refused(site: Site) -> None:
 
 
 async def test_a_session_brought_along_is_never_the_new_one(site: Site) -> None:
-    """Fixation: whoever planted a cookie, or looked over a shoulder, holds nothing after the login."""
+    """Fixation: a cookie that somebody else set or read before the login is worth nothing after it."""
     browser = await logged_in(site, "alice", "ops")
     before = browser.cookie
     await add(site.node, "Ada", "admin")

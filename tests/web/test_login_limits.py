@@ -173,7 +173,7 @@ def test_what_one_process_counts_the_others_count_too() -> None:
     here.tell = tell
     log_in(here, "alice", "10.0.0.1")
     for number in range(PAIR_TRIES):
-        assert may(here, "admin", "10.0.0.1"), f"{number}: told to oneself it counts once"
+        assert may(here, "admin", "10.0.0.1"), f"{number}: a try reported to oneself counts once"
     assert not may(there, "admin", "10.0.0.1")
     assert may(there, "admin", "10.0.0.2")
     for _ in range(ADDRESS_TRIES):
@@ -189,9 +189,9 @@ def test_what_one_process_counts_the_others_count_too() -> None:
     assert may(there, "bob", "10.0.0.3"), "a network that was logged in there is known here"
 
 
-def test_a_refused_try_is_told_only_while_it_changes_something() -> None:
-    limits, told = LoginLimits(), list[str]()
-    limits.tell = told.append
+def test_a_refused_try_is_reported_only_while_it_changes_something() -> None:
+    limits, reported = LoginLimits(), list[str]()
+    limits.tell = reported.append
     for _ in range(ADDRESS_TRIES * 10):
         limits.begin("admin", "10.0.0.1", 0.0)
-    assert len(told) == ADDRESS_TRIES
+    assert len(reported) == ADDRESS_TRIES

@@ -131,7 +131,7 @@ MISTAKES: list[tuple[dict[str, str], dict[str, str]]] = [
 ]  # fmt: skip
 
 
-async def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(site: Site) -> None:
+async def test_a_mistake_is_beside_its_field_and_what_was_typed_stays(site: Site) -> None:
     ada = await logged_in(site, "Ada", "admin")
     for changes, shown in MISTAKES:
         answer = await save(ada, **{"detourFactor": "1.4", **changes})
@@ -155,16 +155,16 @@ async def test_a_form_that_changes_nothing_makes_no_version(site: Site) -> None:
     assert (await in_force(site))["version"] == 1
 
 
-async def test_the_second_admin_is_told_who_was_faster(site: Site) -> None:
+async def test_the_second_admin_sees_who_was_faster(site: Site) -> None:
     ada, eve = await logged_in(site, "Ada", "admin"), await logged_in(site, "Eve", "admin")
     page = await see(ada)
     assert (await save(eve, offerTimeoutSeconds="20", reason="rush hour")).status_code == 303
     answer = await save(ada, page, offerTimeoutSeconds="60")
     assert answer.status_code == 409
     shown = parse(answer.text)
-    told = shown.one(role="alert").text
-    assert told.startswith("Not saved: Eve changed the policy on ")
-    assert "Their reason: rush hour." in told
+    alert = shown.one(role="alert").text
+    assert alert.startswith("Not saved: Eve changed the policy on ")
+    assert "Their reason: rush hour." in alert
     assert [row.text for row in shown.one(id="policy-message").every("tr")][1:] == ["Offer timeout 30 s 20 s"]
     assert shown.one("input", id="offerTimeoutSeconds")["value"] == "60"
     assert (await in_force(site))["offerTimeoutSeconds"] == 20

@@ -64,7 +64,7 @@ class Refusing:
         leaves: frozenset[str] = frozenset(),
         **ids: str,
     ) -> None:
-        """`leaves` are the tables in which a refusal may leave a report; nothing of dispatch stands there."""
+        """`leaves` are the tables in which a refusal may leave a report; they hold no dispatch state."""
         before = await self.rows()
         sent: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
         answer = await client.request(method, path.format(**ids), **sent)
@@ -233,7 +233,7 @@ async def test_no_refusal_changes_a_row(site: Site, monkeypatch: pytest.MonkeyPa
     await refuse(alice, "POST", cancel, "version_changed", REASON | stale, delivery_id=waiting["id"])
     await refuse(alice, "POST", acknowledge, "delivery_not_waiting", {}, delivery_id=tomorrow["id"])
 
-    # An offer that is over, and one to a driver who is full.
+    # A closed offer, and one to a driver who is full.
     delivery, offer_id = await offered(site, dan)
     await refusing.change("UPDATE drivers SET active_count = capacity WHERE id = $1", dan.id)
     answer = "/drivers/{driver_id}/offers/{offer_id}"

@@ -104,7 +104,7 @@ def outside(text: str) -> str:
 
 
 def words_in(token: str) -> list[str]:
-    """The words in what stands between two blanks; an id, an address or a type of the API has none."""
+    """The words between two blanks; an id, an address or a type of the API has none."""
     if re.search(r"\d|://|[a-z]\.[a-z]", token):
         return []
     return re.findall(r"[^\W\d_]{2,}", token)
@@ -225,8 +225,8 @@ async def test_every_screen_takes_every_text_from_the_catalogue(abroad: Site) ->
 
 async def test_what_a_form_answers_is_in_the_language_too(abroad: Site) -> None:
     ada = await logged_in(abroad, "Ada", "admin")
-    told = await ada.send("/users", name="Dora", role="ops", password="correct horse battery")
-    assert told.status_code == 303
+    added = await ada.send("/users", name="Dora", role="ops", password="correct horse battery")
+    assert added.status_code == 303
     assert "«Dora can now log in as «ops».»" in (await ada.see("/users")).text
     policy = (await ada.see("/policy")).text
     fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', policy)) | {"do": "save", "searchRadiusKm": "x"}

@@ -99,7 +99,7 @@ async def test_a_bound_key_places_no_order_of_another_seller(site: Site, problem
         refused = await roma.post("/deliveries", json=site.order(sellerId="bari", sellerOrderId=number))
         problem(refused, 404, "not_found")
     assert await ids(site.shop) == [known["id"]]
-    # The same number of its own is another order.
+    # The same number of another seller is another order.
     own = await order(roma, site, sellerOrderId="7")
     assert own["id"] != known["id"]
 
@@ -122,8 +122,8 @@ async def test_a_bound_key_learns_nothing_of_drivers(site: Site, problem: Check)
         problem(await roma.request(method, path, json={}), 403, "forbidden")
     refused = problem(await roma.post(f"/deliveries/{mine['id']}/assign"), 409, "no_driver_available")
     assert (refused["failureReason"], refused["reasons"]) == ("no_driver_in_radius", [])
-    told = problem(await site.shop.post(f"/deliveries/{mine['id']}/assign"), 409, "no_driver_available")
-    assert told["reasons"] or told["failureReason"] == refused["failureReason"]
+    refusal = problem(await site.shop.post(f"/deliveries/{mine['id']}/assign"), 409, "no_driver_available")
+    assert refusal["reasons"] or refusal["failureReason"] == refused["failureReason"]
 
     async def failed(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
         items = (await client.get(f"/deliveries/{mine['id']}/timeline")).json()["items"]

@@ -14,7 +14,7 @@ from tests.web.people import HTML, Browser, add, json_login, logged_in
 
 
 async def test_a_session_is_a_person_in_the_api(site: Site, problem: Check) -> None:
-    """Their role counts, and their name stands in the history."""
+    """Their role counts, and their name is in the history."""
     await add(site.node, "Alice", "ops")
     client = site.anonymous()
     await json_login(client, "alice")
@@ -153,17 +153,17 @@ async def test_a_session_does_not_last_for_ever(site: Site, column: str, seconds
     await until(over)
 
 
-async def test_use_keeps_a_session_alive_and_is_noted_now_and_then(site: Site) -> None:
+async def test_use_keeps_a_session_alive_and_is_recorded_now_and_then(site: Site) -> None:
     browser = await logged_in(site, "Ada", "admin")
     pool = site.node.app.state.node.database.pool
     await pool.execute("UPDATE sessions SET seen_at = clock_timestamp() - interval '2 minutes'")
 
-    async def noted() -> bool:
+    async def recorded() -> bool:
         assert (await browser.see("/users")).status_code == 200
         seen: bool = await pool.fetchval("SELECT seen_at > clock_timestamp() - interval '10 s' FROM sessions")
         return seen
 
-    await until(noted)
+    await until(recorded)
     seen_at = await pool.fetchval("SELECT seen_at FROM sessions")
     assert (await browser.see("/users")).status_code == 200
     assert await pool.fetchval("SELECT seen_at FROM sessions") == seen_at
@@ -210,7 +210,7 @@ async def test_many_requests_at_once_ask_the_database_once(site: Site) -> None:
 
 
 async def test_an_open_stream_ends_with_its_session(site: Site) -> None:
-    """Whoever is logged out elsewhere does not go on watching."""
+    """A person who is logged out elsewhere stops watching."""
     browser = await logged_in(site, "alice", "ops")
     elsewhere = Browser(site.anonymous())
     await elsewhere.log_in("alice")

@@ -1,4 +1,4 @@
-"""Alerts, notices, unassigned orders and tickets as screens: what they show, to whom, and what can be done on them."""
+"""Alerts, notices, unassigned orders and tickets as screens: what each role sees and can do on them."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ async def test_only_those_who_may_watch_see_them(site: Site) -> None:
         assert (await site.vic.get(path, headers=HTML)).status_code == 404
 
 
-async def test_a_screen_is_live_by_its_topic_and_an_older_page_stands_still(site: Site) -> None:
+async def test_a_screen_is_live_by_its_topic_and_an_older_page_does_not_change(site: Site) -> None:
     vic = await logged_in(site, "Vic", "viewer")
     for path in SCREENS:
         page = await see(vic, path)
@@ -231,7 +231,7 @@ async def test_a_ticket_closes_with_the_wait_it_was_made_for(site: Site) -> None
     assert "ticket" in unassigned.text
 
 
-async def test_a_deliverys_timeline_says_who_was_told_and_leads_to_the_record(site: Site) -> None:
+async def test_the_timeline_of_an_order_lists_its_notices_and_links_to_them(site: Site) -> None:
     webhook = (await site.ada.post("/admin/webhooks", json={"url": "https://shop.example/hooks"})).json()
     dan = await site.driver("Dan", at_work=True)
     delivery, _ = await site.assignment(dan)

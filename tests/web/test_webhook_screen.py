@@ -81,7 +81,7 @@ async def test_an_admin_adds_one_and_sees_its_secret_once(site: Site) -> None:
         ({"url": "a\x00b" + URL, "events": ["*"]}, "NUL"),
     ],
 )
-async def test_what_is_wrong_is_told_and_what_was_typed_stays(site: Site, fields: Any, message: str) -> None:
+async def test_a_form_says_what_is_wrong_and_keeps_what_was_typed(site: Site, fields: Any, message: str) -> None:
     ada = await logged_in(site, "Ada", "admin")
     path = await a_webhook(site)
     for where, more in (("/webhooks", {}), (path, {"do": "save"})):
@@ -168,7 +168,7 @@ async def test_a_message_is_sent_again_by_those_who_may(site: Site) -> None:
     for name in ("Olga", "Vic"):
         who = await logged_in(site, name, "ops" if name == "Olga" else "viewer")
         forms = [form for form in (await see(who, path)).every("form") if "/webhooks" in (form.get("action") or "")]
-        assert {form["class"] for form in forms} == {"hand admin"}, "out of sight for whoever is no admin"
+        assert {form["class"] for form in forms} == {"hand admin"}, "hidden from everybody who is no admin"
         for where, fields in ((again, {}), (path, {"do": "redeliver"}), ("/webhooks", {"url": URL, "events": "*"})):
             assert (await send(who, where, **fields)).status_code == 403, (name, where)
     assert (await ada.client.post(again, headers=HTML)).status_code == 403, "no CSRF token"

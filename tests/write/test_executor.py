@@ -607,7 +607,7 @@ async def test_a_refused_command_leaves_no_zone(knowing: tuple[Knowing, Knowing]
 @pytest.mark.parametrize("how", ["COMMIT", "ROLLBACK"])
 async def test_who_spells_a_zone_first_spells_it_for_all(knowing: tuple[Knowing, Knowing], how: str) -> None:
     """Another transaction has spelled it when two nodes save theirs: they wait for it, and take its spelling if it is
-    committed, otherwise that of whoever is first.
+    committed, otherwise that of the first.
     """
     node, other = knowing
     driver = (await node.done(a_registration("default"))).driver
@@ -843,7 +843,7 @@ async def test_failed_against_reassign_has_one_outcome(nodes: tuple[Dispatch, Di
 
 
 async def test_a_change_against_an_accept_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
-    """Accepted first, the change is by an old version; changed first, that offer is over and another one is open."""
+    """Accepted first, the change is by an old version; changed first, that offer is closed and another one is open."""
     for _ in range(RACES):
         driver_id, delivery_id = await nodes[0].a_driver(), await nodes[0].a_delivery()
         offer_id = await nodes[0].an_open_offer(driver_id, delivery_id)
@@ -931,7 +931,7 @@ async def test_a_risk_is_raised_once_whoever_watches(nodes: tuple[Dispatch, Disp
 
 
 async def test_the_same_order_in_other_words_is_found_to_be_the_same(dispatch: Dispatch) -> None:
-    """What was posted is read only when the fingerprint differs, in a batch of its own."""
+    """What was posted is read only when the fingerprint differs, in a separate batch."""
     first = await dispatch.done(a_creation("order-1"))
     again = await dispatch.done(a_creation("order-1", fingerprint="other words"))
     assert again.decided.repeated

@@ -120,7 +120,7 @@ async def undone(connection: Any) -> AsyncIterator[None]:
 
 
 async def store(connection: Any, world: World) -> None:
-    """Write a given world as it stands, and the drivers whom its offers and assignments name besides."""
+    """Write a given world as it is, and the other drivers that its offers and assignments name."""
     deliveries = [delivery for delivery in world.deliveries.values() if delivery is not None]
     offers = [offer for delivery in deliveries for offer in delivery.offers.values()]
     assignments = [assignment for delivery in deliveries for assignment in delivery.assignments.values()]

@@ -21,7 +21,7 @@ Part = Literal["hour", "second", "reason"]
 
 # $1 the start, $2 the end, $3 the zone or NULL, $4 the time zone whose hours are meant. No offer is open for longer
 # than eleven minutes. Withdrawn offers say nothing about drivers. Reasons are the drivers' own words: the 50 most
-# frequent of each zone. OFFSET 0 keeps the planner from taking every instant for an hour of its own, and so from
+# frequent of each zone. OFFSET 0 keeps the planner from taking every instant for a separate hour, and so from
 # sorting them all. A delivery wants a driver from its dispatch time on; whether in time is known five minutes later.
 COUNTED: Final = """
 SELECT part, zone, hour, second, reason, accepted, auto_accepted, rejected, expired, answered, ms, 0 AS wanted,

@@ -208,7 +208,7 @@ class Notice(Struct, frozen=True):
                 | "driver.message_sent"
                 | "webhook.switched_off"
             ):
-                raise AssertionError(f"{self.kind} has a text of its own")
+                raise AssertionError(f"{self.kind} has its own text")
 
 
 class NoticeFilter(Struct, frozen=True):

@@ -122,9 +122,9 @@ class LoginLimits:
     def begin(self, name: str, address: str, now: float, device: str | None = None) -> "Try | int":
         """Take a try. The whole seconds to wait instead, if there is none.
 
-        1. The network is charged whatever comes of it. 2. A `device` that was logged in to this name has tries of its
-        own. 3. Everybody else needs one of the network, one of the name from this network, and, unless this network was
-        logged in to the name before, one of the name.
+        1. The network is charged whatever comes of it. 2. A `device` that was logged in to this name has separate
+        tries. 3. Everybody else needs one of the network, one of the name from this network, and, unless this network
+        was logged in to the name before, one of the name.
         """
         name, network = normalized(name), network_of(address)
         pair = f"{network} {name}"

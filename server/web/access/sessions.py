@@ -1,6 +1,6 @@
 """Sessions of people: opened at login, found by their cookie, ended. Their rows are in store/sessions.py.
 
-A session is a row in PostgreSQL, so that it is good on every node and needs no Redis; of its cookie only the hash is
+A session is a row in PostgreSQL, so that it is valid on every node and needs no Redis; of its cookie only the hash is
 kept. What was found good counts as good for a second without asking again. Nothing here compares passwords.
 """
 

@@ -33,7 +33,7 @@ async def acknowledge_alert(request: Call, alert_id: PathId) -> a.AlertView:
         row = acknowledged.alert
         try:
             numbers = await alert_numbers(node, [row])
-        except DatabaseAway:  # it is acknowledged all the same
+        except DatabaseAway:  # it is acknowledged anyway
             numbers = {}
         return alert_view(row, numbers)
     known_row = await read_alert(node.database.pool, alert_id)

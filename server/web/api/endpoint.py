@@ -182,7 +182,7 @@ async def read_body(request: Call) -> bytes:
 
 
 def _exceeds(digits: bytes, limit: int) -> bool:
-    """Whether this Content-Length is over the limit. A value with many digits is, even with leading zeros."""
+    """Whether this Content-Length exceeds the limit. A value with many digits is, even with leading zeros."""
     return len(digits) > 20 or int(digits) > limit
 
 

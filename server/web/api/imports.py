@@ -1,4 +1,4 @@
-"""Import of drivers and deliveries from files of spreadsheet programs: each row is a request of its own.
+"""Import of drivers and deliveries from files of spreadsheet programs: each row is a separate request.
 
 The same row again is `unchanged`; one that differs from what is there fails. A dry run asks the rules the same
 questions on a world in memory, so its answers are those of the import.

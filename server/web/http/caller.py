@@ -16,7 +16,7 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 class Principal(Struct, frozen=True):
     """The caller. `subject` is a driver's id, or the name of a user or an order source.
 
-    `expires_at` is until when this is good, in Unix seconds; it is infinite for an API key. `seller` is the seller that
+    `expires_at` is how long this is valid, in Unix seconds; it is infinite for an API key. `seller` is the seller that
     an API key is bound to, `device` the id of the device on which a driver signed in.
     """
 

@@ -27,7 +27,7 @@ def mistakes_in(kind: type, value: object, first: msgspec.ValidationError, *, st
             found.append(mistake)
             if len(found) == LIMIT:
                 break
-    return found or [_told(first, "")]
+    return found or [_field_error(first, "")]
 
 
 def _of_struct(kind: type, value: Mapping[str, object], at: str, strict: bool, depth: int) -> Iterator[FieldError]:
@@ -46,7 +46,7 @@ def _of_struct(kind: type, value: Mapping[str, object], at: str, strict: bool, d
         try:
             msgspec.convert(value[name], field.type, strict=strict)
         except msgspec.ValidationError as error:
-            yield _told(error, place)
+            yield _field_error(error, place)
     if kind.__struct_config__.forbid_unknown_fields:  # type: ignore[attr-defined]
         for name in value:
             if name not in fields:
@@ -81,7 +81,7 @@ def _struct_in(annotation: object) -> type | None:
     return None
 
 
-def _told(error: msgspec.ValidationError, at: str) -> FieldError:
+def _field_error(error: msgspec.ValidationError, at: str) -> FieldError:
     message = str(error)
     place = _PLACE.search(message)
     if place is not None:

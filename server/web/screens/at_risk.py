@@ -1,4 +1,4 @@
-"""The screen of orders at risk: what is under way and may not arrive in time, who has it, who looks after it."""
+"""The screen of orders at risk: what is under way and may not arrive in time, who has it, who has acknowledged it."""
 
 from typing import Final
 
@@ -48,7 +48,7 @@ async def _at_risk(request: Call) -> dict[str, object]:
     opt={FORM: True},
 )
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Somebody looks after it."""
+    """Somebody acknowledges it."""
     known = id_in_path(delivery_id)
     answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor))
     if isinstance(answer, Refusal):

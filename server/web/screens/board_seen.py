@@ -44,7 +44,7 @@ IN_HAND: Final = (
     "delivery.returning",
     "delivery.returned",
 )
-"""Whoever did it, the order is a different one for the person who decides."""
+"""No matter who did it, the order is a different one for the person who decides."""
 
 
 class SeenOrder(Struct, frozen=True):

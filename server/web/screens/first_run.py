@@ -1,6 +1,6 @@
 """The checklist of a new installation: its steps check themselves, and do the thing or lead to where it is done.
 
-It is a screen of its own, and above a board that never had an order.
+It is a separate screen, and above a board that never had an order.
 """
 
 from typing import Final
@@ -73,7 +73,7 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
         SetupStep(
             started.people > 1,
             said("People"),
-            said("Give everybody a login of their own, so that the board says who did what."),
+            said("Give each person their own login, so that the board says who did what."),
             [(said("Add people"), "/users")] if is_admin else [],
         ),
         SetupStep(
@@ -101,7 +101,7 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
         SetupStep(
             len(node.zones.current) > 0,
             said("Zones"),
-            said("Zones divide a large city: orders get drivers of their own zone. One zone needs no setting."),
+            said("Zones divide a large city: orders get drivers of the same zone. One zone needs no setting."),
             [(said("Zones"), "/zones")],
             optional=True,
         ),

@@ -324,7 +324,7 @@ def document_of(policy: Policy) -> dict[str, object]:
 
 
 SECTIONS: Final = ("alerts", "watch", "planning")
-"""The parts of the document that hold tunables of their own."""
+"""The parts of the document that have their own fields."""
 
 
 def differences(before: Policy, after: Policy) -> list[Difference]:

@@ -21,7 +21,7 @@ MESSAGE_OF: Final = {
     "driver.availability_changed": "availability",
 }
 NOTED_WITHIN: Final = timedelta(seconds=10)
-"""So long may pass before it is noted that a message went out."""
+"""The longest time until the status of a sent message is recorded."""
 
 
 def notices(evidence: Evidence) -> Verdict:
