@@ -37,7 +37,7 @@ SPEED: Final = click.FloatRange(0.1, 100)
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 OLD_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
-REJECT_HELP: Final = "The share of offers that couriers reject."
+REJECT_HELP: Final = "The share of offers that drivers reject."
 AHEAD_HELP: Final = (
     "Start the search this many minutes before the goods are ready.  [default: when the order is placed]"
 )
@@ -228,9 +228,9 @@ def _window(folder: Path, start: str | None, minutes: float, ahead: float | None
 @click.option("--offers", type=NEW_FILE, help="The file for every offer that was made.")
 @click.option("--reject", type=click.FloatRange(0, 0.95), default=0, show_default=True, help=REJECT_HELP)
 @click.option(
-    "--answer-seconds", default="0", show_default=True, help="How long couriers take to answer, such as 2-15."
+    "--answer-seconds", default="0", show_default=True, help="How long drivers take to answer, such as 2-15."
 )
-@click.option("--capacity", type=click.IntRange(1, 20), default=3, show_default=True, help="Orders a courier may have.")
+@click.option("--capacity", type=click.IntRange(1, 20), default=3, show_default=True, help="Orders a driver may have.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides who rejects what, and how fast.")
 @click.option(
     "--policy", type=OLD_FILE, help="A policy, as GET /admin/policy returns it.  [default: the default policy]"

@@ -40,16 +40,12 @@ UNTYPED = {
         "store/typed.py", "write/save.py",
     },
     "cells and pages of libraries without types: openpyxl's workbooks": {"spreadsheets/parsing.py"},
-    "values of a template that the screen reads again: Jinja2 has no types": {
-        "web/screens/alerts.py", "web/screens/notices.py",
-        "web/screens/unassigned.py", "web/screens/webhooks.py",
-    },
     "JSON whose shape is what it is about: a document, a form before it is checked, the data of an event, an answer": {
         "board/timeline.py", "simulate/api.py", "web/api/asyncapi.py", "web/api/openapi.py",
         "web/screens/policy_form.py",
     },
     "keywords that go on to a constructor, which checks them": {
-        "dispatch/driver_actions.py", "embedded/os_user.py", "redis/pipe.py", "settings.py",
+        "dispatch/driver_actions.py", "redis/pipe.py", "settings.py",
     },
     "a cursor, whose type the page knows": {"web/http/paging.py"},
     "a method of a library's class, with the parameters that it has there": {

@@ -42,9 +42,9 @@ class WatchPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
 class PlanningPolicy(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """Whether deliveries are held until their driver must leave, and how many a driver may have beyond capacity.
 
-    A held delivery is offered `hold_slack_minutes` before its driver must leave; their time to answer is part of it.
-    An add-on makes a customer of the same driver wait at most `max_extra_minutes` longer, and goods are on board for at
-    most `max_minutes_in_bag`, unless the way itself takes longer.
+    A held delivery is offered `holdSlackMinutes` before its driver must leave; their time to answer is part of it.
+    An add-on makes a customer of the same driver wait at most `maxExtraMinutes` longer, and goods are on board for at
+    most `maxMinutesInBag`, unless the way itself takes longer.
     """
 
     hold: bool = True

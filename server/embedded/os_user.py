@@ -9,13 +9,23 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 PROGRAM_SECONDS: Final = 60.0
 
 
 class AccountError(Exception):
     """The servers cannot run as an ordinary user; the text is one line."""
+
+
+class ProcessOptions(TypedDict, total=False):
+    """Arguments for subprocess."""
+
+    env: dict[str, str]
+    umask: int
+    user: int
+    group: int
+    extra_groups: list[int]
 
 
 class Account:
@@ -28,13 +38,13 @@ class Account:
         if self.uid == 0:
             self.uid, self.gid = _ordinary_user()
 
-    def as_this_user(self) -> dict[str, Any]:
+    def as_this_user(self) -> ProcessOptions:
         """Arguments for subprocess: the user, and an environment without PostgreSQL's own variables."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        switch: dict[str, Any] = {}
+        options: ProcessOptions = {"env": environment, "umask": 0o077}
         if os.geteuid() == 0:
-            switch = {"user": self.uid, "group": self.gid, "extra_groups": []}
-        return {"env": environment, "umask": 0o077, **switch}
+            options |= {"user": self.uid, "group": self.gid, "extra_groups": []}
+        return options
 
     def run(self, command: list[str | Path]) -> subprocess.CompletedProcess[str]:
         """Run a short program of the wheel's to its end."""

@@ -343,7 +343,7 @@ class StatsView(ResponseBody, frozen=True):
     deliveries_cancelled: int
     unassigned_now: int
     unassigned_over5_min_share: Annotated[
-        float | None, Meta(description="share of deliveries created in the time window")
+        float | None, Meta(description="Share of the deliveries that were created in the time window")
     ]
     rejection_reasons: dict[str, int]
 

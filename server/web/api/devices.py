@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 @endpoint(
     "GET /drivers/{driver_id}/devices",
-    "The phones and browsers on which a driver is or was signed in, newest first.",
+    "List the phones and browsers on which a driver is or was signed in, newest first.",
     VIEWERS,
 )
 async def list_devices(request: Call, driver_id: PathId, query: s.PageQuery) -> Page[a.DeviceView]:

@@ -46,7 +46,7 @@ def unassigned_view(row: UnassignedRow, policy: Policy) -> a.UnassignedView:
     return a.view(a.UnassignedView, row, next_escalation_at=instant_or_none(next_at))
 
 
-@endpoint("GET /admin/at-risk", "Deliveries with a driver that may arrive late, the worst first.", VIEWERS)
+@endpoint("GET /admin/at-risk", "List deliveries with a driver that may arrive late, the worst first.", VIEWERS)
 async def list_at_risk(request: Call, query: s.ZonePageQuery) -> Page[a.AtRiskView]:
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)

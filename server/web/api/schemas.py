@@ -526,7 +526,7 @@ class ZonesQuery(RequestQuery, frozen=True):
     """A page of zones."""
 
     limit: Limit = 50
-    cursor: Annotated[str, Meta(max_length=2000, description="`nextCursor` of the page before")] | UnsetType = UNSET
+    cursor: Annotated[str, Meta(max_length=2000, description="`nextCursor` of the previous page")] | UnsetType = UNSET
 
 
 class ReasonQuery(RequestQuery, frozen=True):

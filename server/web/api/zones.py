@@ -84,14 +84,14 @@ async def list_zones(request: Call, query: s.ZonesQuery) -> Page[a.ZoneView]:
     return BY_KEY.page(shown, query.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z))
 
 
-@endpoint("GET /admin/zones/{key}", "Show the description of a zone.", VIEWERS)
+@endpoint("GET /admin/zones/{key}", "Get the description of a zone.", VIEWERS)
 async def get_zone(request: Call, key: FromPath[str]) -> a.ZoneView:
     return zone_view(node_of(request), _found(request, key))
 
 
 @endpoint(
     "PUT /admin/zones/{key}",
-    "Set the description of a zone: its name, its shape, and the zones whose drivers help. Idempotent.",
+    "Set the description of a zone: its name, its shape, and the zones whose drivers help. Repeating the request is safe.",
     ADMIN,
     r.TOO_MANY_ZONES,
 )

@@ -1,6 +1,6 @@
 """The screen of alerts: the open ones with their causes, the resolved ones, and a page for each."""
 
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -112,7 +112,15 @@ async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     return again(request, "watch/alert", **await _one(request, alert_id))
 
 
-async def _one(request: Call, text: str) -> dict[str, Any]:
+class OneAlert(TypedDict):
+    """The values of the screen of one alert."""
+
+    s: AlertWithCauses
+    notices: list[record.Notice]
+    shown: None
+
+
+async def _one(request: Call, text: str) -> OneAlert:
     node = node_of(request)
     known = id_in_path(text)
     found = await read_alert_with_text(node.database.pool, known)

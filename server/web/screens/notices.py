@@ -1,7 +1,8 @@
 """The screen of notices: who got which message, and its outcome."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final, cast, get_args
+from typing import Final, TypedDict, cast, get_args
 
 import msgspec
 from litestar import get, post
@@ -74,7 +75,25 @@ async def notices_now(request: Call) -> ASGIResponse:
     return again(request, "watch/notices", **await _shown(request))
 
 
-async def _shown(request: Call) -> dict[str, Any]:
+class Shown(TypedDict):
+    """The values of the list."""
+
+    notices: list[record.Notice]
+    older: str | None
+    after: str
+    first: str
+    chosen: dict[str, str | None]
+    hours: str
+    counts: Mapping[record.To, Mapping[record.NoticeStatus, int]]
+    zones: Sequence[str]
+    address: Callable[..., str]
+    windows: Mapping[str, str]
+    all_to: Mapping[record.To, str]
+    outcomes: Mapping[record.NoticeStatus, str]
+    kinds: Mapping[record.NoticeKind, str]
+
+
+async def _shown(request: Call) -> Shown:
     node = node_of(request)
     pool = node.database.pool
     hours = chosen_of(request, "hours", HOURS) or "24"
@@ -94,7 +113,7 @@ async def _shown(request: Call) -> dict[str, Any]:
         position, after = None, ""
     page = await record.read_notices(pool, wanted, position or record.START, PAGE)
     counts = await record.count_notices(pool, msgspec.structs.replace(wanted, to=None, outcome=None))
-    chosen = {
+    chosen: dict[str, str | None] = {
         "to": wanted.to,
         "kind": wanted.kind,
         "outcome": wanted.outcome,

@@ -1,6 +1,7 @@
 """The screens of unassigned orders and of tickets: what waits or waited, who acknowledged it, how it ended."""
 
-from typing import Any, Final
+from datetime import datetime
+from typing import Final, TypedDict
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -8,10 +9,11 @@ from litestar.response.base import ASGIResponse
 
 from server.dispatch import commands as c
 from server.dispatch.escalation import next_level_at
+from server.dispatch.policy import Policy
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
-from server.store.reads.tickets import read_tickets_with_orders
-from server.store.reads.unassigned import read_all_unassigned, read_waiting
+from server.store.reads.tickets import TicketWithOrder, read_tickets_with_orders
+from server.store.reads.unassigned import UnassignedRow, read_all_unassigned, read_waiting
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
@@ -40,12 +42,33 @@ async def unassigned_now(request: Call) -> ASGIResponse:
     return again(request, "watch/unassigned", **await _waits(request))
 
 
-async def _screen(request: Call, template: str, path: str, shown: dict[str, Any]) -> ASGIResponse:
+class Listed(TypedDict):
+    """What both lists have: what was chosen, where the page begins, and the address of the next one."""
+
+    chosen: dict[str, str | None]
+    at: str | None
+    older: str | None
+
+
+class Waits(Listed):
+    """The values of the list of unassigned orders: each with the time of its next level."""
+
+    waits: list[tuple[UnassignedRow, datetime | None]]
+    policy: Policy
+
+
+class Tickets(Listed):
+    """The values of the list of tickets."""
+
+    tickets: list[TicketWithOrder]
+
+
+async def _screen(request: Call, template: str, path: str, shown: Waits | Tickets) -> ASGIResponse:
     now = address(f"{path}/now", **shown["chosen"], at=shown["at"])
     return await live(request, template, nav="alerts", topic=None if shown["at"] else TOPIC, now=now, **shown)
 
 
-async def _waits(request: Call) -> dict[str, object]:
+async def _waits(request: Call) -> Waits:
     node = node_of(request)
     everything = chosen_of(request, "all", ("1",)) is not None
     at = canonical(chosen_of(request, "at") or "")
@@ -55,7 +78,7 @@ async def _waits(request: Call) -> dict[str, object]:
     if not everything:
         shown.sort(key=lambda row: (-row.escalation_level, row.unassigned_since or row.first_attempt_at))
     policy = node.policies.current
-    chosen = {"all": "1" if everything else None}
+    chosen: dict[str, str | None] = {"all": "1" if everything else None}
     return {
         "waits": [(row, next_level_at(row.escalation_level, row.unassigned_since, policy)) for row in shown],
         "policy": policy,
@@ -92,12 +115,12 @@ async def tickets_now(request: Call) -> ASGIResponse:
     return again(request, "watch/tickets", **await _tickets(request))
 
 
-async def _tickets(request: Call) -> dict[str, object]:
+async def _tickets(request: Call) -> Tickets:
     only = chosen_of(request, "only", ("open", "closed"))
     at = canonical(chosen_of(request, "at") or "")
     wanted = None if only is None else only == "open"
     rows = await read_tickets_with_orders(pool_of(request), at, wanted, PAGE + 1)
-    chosen = {"only": only}
+    chosen: dict[str, str | None] = {"only": only}
     return {
         "tickets": rows[:PAGE],
         "chosen": chosen,

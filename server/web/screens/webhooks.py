@@ -4,8 +4,9 @@ Viewers read it; what an admin does on it is what the API does, by plain forms t
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, TypedDict
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -165,7 +166,22 @@ async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))
 
 
-async def _log(request: Call, webhook_id: str) -> dict[str, Any]:
+class Log(TypedDict):
+    """The values of the screen of one webhook."""
+
+    webhook: WebhookStatus
+    bars: Callable[[Sequence[Attempted]], list[Bar]]
+    messages: list[LoggedMessage]
+    about: Callable[[LoggedMessage], str | None]
+    chosen: str | None
+    before: int | None
+    older: int | None
+    test: str
+    path: str
+    at_now: datetime
+
+
+async def _log(request: Call, webhook_id: str) -> Log:
     node = node_of(request)
     pool = node.database.pool
     found = await read_webhook_status(pool, webhook_id)
@@ -193,7 +209,7 @@ async def _one(
     request: Call, webhook_id: str, code: int = 200, *, secret: str | None = None, filled: WebhookForm | None = None
 ) -> ASGIResponse:
     shown = await _log(request, webhook_id)
-    row: WebhookStatus = shown["webhook"]
+    row = shown["webhook"]
     path = f"{PATH}/{webhook_id}"
     return await live(
         request,
