@@ -227,9 +227,7 @@ def _window(folder: Path, start: str | None, minutes: float, ahead: float | None
 @click.option("--out", type=NEW_FILE, required=True, help="The file for what became of each order.")
 @click.option("--offers", type=NEW_FILE, help="The file for every offer that was made.")
 @click.option("--reject", type=click.FloatRange(0, 0.95), default=0, show_default=True, help=REJECT_HELP)
-@click.option(
-    "--answer-seconds", default="0", show_default=True, help="How long drivers take to answer, such as 2-15."
-)
+@click.option("--answer-seconds", default="0", show_default=True, help="How long drivers take to answer, such as 2-15.")
 @click.option("--capacity", type=click.IntRange(1, 20), default=3, show_default=True, help="Orders a driver may have.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides who rejects what, and how fast.")
 @click.option(

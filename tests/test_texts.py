@@ -1,6 +1,8 @@
 """The driver page's texts: every one is in every catalogue, none is stale, and none is written past the catalogues."""
 
+import ast
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from string import Formatter
@@ -14,7 +16,7 @@ from server.board.templates import environment
 from server.paths import ROOT
 from server.texts.catalogues import DRIVER, SCREENS, catalogue, page_texts, path_of, worker_texts
 from server.texts.languages import LANGUAGES, SOURCE, language_for
-from tests.texts import SCRIPTS, kept, screens_scripts, updated, used
+from tests.texts import SCRIPTS, SERVER, kept, screens_scripts, updated, used
 
 OTHERS = [language for language in LANGUAGES if language != SOURCE]
 
@@ -158,6 +160,52 @@ def test_a_script_writes_no_text_past_the_catalogues(path: Path) -> None:
     assert past_the_catalogue(path, DRIVER) - FOR_PROGRAMS.get(path.name, set()) == set()
 
 
+FOR_PROGRAMS_OF_MODULES = {
+    "Callboard", "NotDone", "Feature", "Changes", "Location", "Cookie", "Vary", "Accept-Encoding, Cookie",
+    "Accept-Encoding, Accept-Language", "MedianSeconds", "P90Seconds", "LaterShare",
+    "the board cannot be read now", "the board could not be read again",
+}  # fmt: skip
+"""Header fields, keys, and what is only logged."""
+FOR_DEVELOPERS = {"Counter", "Gauge", "Histogram", "AssertionError"}
+SAYING_OF_MODULES = re.compile(r"[a-z]{2,}[,.:;]? [a-z]{2,}|^[“A-Z][^_]*[a-z]{2,}[.!?…]?$")
+HEADER = re.compile(r"[A-Z][A-Za-z0-9]*(-[A-Z][A-Za-z]*)+")
+
+
+def literals_of(path: Path) -> Iterator[str]:
+    """The literals of a module, without docstrings, help of metrics and errors for developers."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(text)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr | ast.Assert)
+        or (isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in FOR_DEVELOPERS)
+        for text in ([node.value] if isinstance(node, ast.Expr) else ast.walk(node))
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+@pytest.mark.parametrize("room", ["web/screens", "board"])
+def test_a_module_of_a_screen_writes_no_text_past_the_catalogues(room: str) -> None:
+    known = {text for domain in (DRIVER, SCREENS) for text in texts_in(domain)}
+    found = {
+        f"{path.name}: {text}"
+        for path in sorted((SERVER / room).glob("*.py"))
+        for text in literals_of(path)
+        if SAYING_OF_MODULES.search(text)
+        and not HEADER.fullmatch(text)
+        and text not in known | FOR_PROGRAMS_OF_MODULES
+        and not text.startswith(("<", "attachment;", "expected ", "invalid enum value", ": a text is written"))
+    }
+    assert found == set()
+
+
+def texts_in(domain: str) -> Iterator[str]:
+    for message in used(domain):
+        yield from [message.id] if isinstance(message.id, str) else message.id
+
+
 @pytest.mark.parametrize("path", screens_scripts(), ids=lambda path: path.name)
 def test_a_script_of_a_screen_writes_none_either(path: Path) -> None:
     assert past_the_catalogue(path, SCREENS) - FOR_PROGRAMS_OF_SCREENS.get(path.name, set()) == set()
@@ -165,7 +213,7 @@ def test_a_script_of_a_screen_writes_none_either(path: Path) -> None:
 
 def past_the_catalogue(path: Path, domain: str) -> set[str]:
     """The literals of a script that read like words for people, and are not in the catalogue."""
-    known = {text for message in used(domain) for text in ([message.id] if isinstance(message.id, str) else message.id)}
+    known = set(texts_in(domain))
     literals = {found[1:-1] for found in LITERAL.findall(path.read_text()) if found[0] != "/"}
     said = {text for text in literals if SAYING.search(text) and not text.startswith(("Bearer ", "./", "/", ".", "#"))}
     return said - known

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from server.tasks import SharedReads
+from server.texts.speech import later
 
 Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
@@ -65,20 +66,20 @@ def mistake_in(url: str, *, allow_private: bool) -> str | None:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return "is not a URL"
+        return later("is not a URL")
     if parts.scheme not in ("https", "http") or not host:
-        return "must be an https or http URL such as https://shop.example/hooks"
+        return later("must be an https or http URL such as https://shop.example/hooks")
     if any(character <= " " or character == "\x7f" for character in url) or port == 0:
-        return "is not a URL"
+        return later("is not a URL")
     if parts.username is not None or parts.password is not None or "#" in url:
-        return "must not contain a user, a password or a fragment"
+        return later("must not contain a user, a password or a fragment")
     if allow_private:
         return None
     try:
         public = is_public(host)
     except ValueError:
         public = host.rstrip(".") != "localhost" and not host.rstrip(".").endswith(".localhost")
-    return None if public else "must not point to a private address"
+    return None if public else later("must not point to a private address")
 
 
 class Network:

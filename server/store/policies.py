@@ -36,10 +36,10 @@ async def newest_policy(pool: Pool, after: int) -> Policy | None:
         .limit(1)
     )
     row = await ask_one(pool, newer)
-    return None if row is None else policy_of(*row)
+    return None if row is None else stored_policy(*row)
 
 
-def policy_of(document: str, additions: str | None) -> Policy:
+def stored_policy(document: str, additions: str | None) -> Policy:
     """The policy of a row. Raises ValidationError if this release cannot read it."""
     if additions is None:
         return _decode(document)
@@ -60,6 +60,6 @@ async def read_versions(pool: Pool, newest: int | None, limit: int) -> list[Vers
 
 def _readable(document: str, additions: str | None) -> Policy | None:
     try:
-        return policy_of(document, additions)
+        return stored_policy(document, additions)
     except msgspec.ValidationError:
         return None

@@ -21,7 +21,7 @@ from server.dispatch.transitions import STATES_VERSION
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, Zones
 from server.store.connections import Connection
-from server.store.policies import policy_of
+from server.store.policies import stored_policy
 from server.store.rows import ALERT_COLUMNS, READ_IN_TRANSACTION, read_work, rows_of
 from server.store.zones import DESCRIBED, SPELLED, zone_from_row
 
@@ -199,7 +199,7 @@ async def load(connection: Connection, named: Named, copies: NodeCopies) -> Load
     if named.external_refs:
         by_external_ref = dict(await connection.fetch(EXTERNAL_REFS, list(named.external_refs)))
     if named.policy:
-        policy = policy_of(*await connection.fetchrow(POLICY))
+        policy = stored_policy(*await connection.fetchrow(POLICY))
     if named.zones:
         await connection.execute(LOCK_ZONES)
         zones = Zones(map(zone_from_row, await connection.fetch(DESCRIBED)))

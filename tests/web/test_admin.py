@@ -6,7 +6,7 @@ from typing import Any
 from server.dispatch.events import camel
 from server.dispatch.policy import ADDED
 from server.ids import new_id
-from server.store.policies import policy_of
+from server.store.policies import stored_policy
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 
@@ -188,7 +188,7 @@ async def test_what_the_previous_release_does_not_know_is_apart_from_what_it_rea
     assert (first[1], json.loads(second[1])) == (None, added)
     again = await site.ada.put("/admin/policy", json=changed.json() | {"offerTimeoutSeconds": 40})
     assert again.json() == policy | added | {"version": 3, "offerTimeoutSeconds": 40}
-    assert policy_of(json.dumps(second[0] | added), None).language == "es", "as an unfinished release stored it"
+    assert stored_policy(json.dumps(second[0] | added), None).language == "es", "as an unfinished release stored it"
 
 
 async def test_a_client_of_the_last_release_replaces_the_policy_it_knows(site: Site) -> None:

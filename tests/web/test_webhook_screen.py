@@ -75,8 +75,8 @@ async def test_an_admin_adds_one_and_sees_its_secret_once(site: Site) -> None:
     [
         ({"url": "", "events": ["*"]}, "Enter an address"),
         ({"url": "https://" + "x" * 2000, "events": ["*"]}, "Enter an address"),
-        ({"url": "ftp://shop.example", "events": ["*"]}, "The address must be an https or http URL"),
-        ({"url": "http://127.0.0.1/", "events": ["*"]}, "The address must not point to a private address"),
+        ({"url": "ftp://shop.example", "events": ["*"]}, "Address: must be an https or http URL"),
+        ({"url": "http://127.0.0.1/", "events": ["*"]}, "Address: must not point to a private address"),
         ({"url": URL}, "Choose at least one event"),
         ({"url": "a\x00b" + URL, "events": ["*"]}, "NUL"),
     ],

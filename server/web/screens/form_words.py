@@ -60,7 +60,7 @@ def problem_text(
         unit = (units or {}).get(errors[0].field, 1)
         words = plain_words(errors[0].message, unit)
         return said("{field}: {mistake}", field=label_of(errors[0].field, labels), mistake=words)
-    return said(codes[problem.kind.code]) if problem.kind.code in codes else problem.detail
+    return said(codes[problem.kind.code]) if problem.kind.code in codes else said(problem.detail)
 
 
 def to_struct(kind: type[T], given: Mapping[str, object]) -> T:

@@ -34,7 +34,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
-from server.web.screens.live_lists import acted, address, again, chosen_of, in_words, live, not_done
+from server.web.screens.form_words import problem_text
+from server.web.screens.live_lists import acted, address, again, chosen_of, live, not_done
 from server.web.screens.shell import flash, see_other
 
 PATH: Final = "/webhooks"
@@ -148,7 +149,7 @@ def _said_of(problem: Problem) -> str:
     """What is wrong, for a person; what is no mistake of the form's goes on."""
     if problem.kind.status not in (409, 422):
         raise problem
-    return in_words(problem).replace("Url ", "The address ", 1)
+    return problem_text(problem, {"url": later("Address")}, {})
 
 
 # One of them.
