@@ -199,7 +199,7 @@ async def test_going_back_is_a_new_version_with_the_old_values(site: Site) -> No
     assert link.text == "Go back to version 1"
     page = await see(ada, link["href"])
     assert [row.text for row in page.one(id="policy-message").every("tr")][1:] == [
-        "Offer timeout 45 s 30 s", "Per delivery 500 cents 300 cents",
+        "Offer timeout 45 s 30 s", "Per order 500 cents 300 cents",
     ]  # fmt: skip
     saved = await ada.client.post("/policy", data=fields_of(page), headers=HTML)
     assert saved.status_code == 303
