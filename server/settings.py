@@ -139,8 +139,8 @@ class Settings(BaseModel):
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
     language: Annotated[str, BeforeValidator(_lower)] = ""
-    """The language of the screens for people in the office, if all their texts are translated into it. Otherwise they are
-    in English. The language of the driver page is in the policy.
+    """The language of the screens of the office, if all their texts are translated into it. Otherwise they are in
+    English. The language of the driver page is in the policy.
     """
     dispatch_phone: str = ""
     """The phone number of dispatch, for the button *Call dispatch* on the driver page."""

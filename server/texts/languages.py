@@ -14,7 +14,16 @@ def language_for(accepted: str, chosen: str) -> str:
     """
     if chosen in LANGUAGES:
         return chosen
-    return next((tag for tag in _by_preference(accepted) if tag in LANGUAGES), SOURCE)
+    return _preferred(accepted) or SOURCE
+
+
+def customers_language(accepted: str, chosen: str) -> str:
+    """The best that the customer's browser accepts, else the language that the policy chooses, else English."""
+    return _preferred(accepted) or (chosen if chosen in LANGUAGES else SOURCE)
+
+
+def _preferred(accepted: str) -> str | None:
+    return next((tag for tag in _by_preference(accepted) if tag in LANGUAGES), None)
 
 
 def _by_preference(accepted: str) -> list[str]:

@@ -91,7 +91,8 @@ async def get_zone(request: Call, key: FromPath[str]) -> a.ZoneView:
 
 @endpoint(
     "PUT /admin/zones/{key}",
-    "Set the description of a zone: its name, its shape, and the zones whose drivers help. Repeating the request is safe.",
+    "Set the description of a zone: its name, its shape, and the zones whose drivers help."
+    " Repeating the request is safe.",
     ADMIN,
     r.TOO_MANY_ZONES,
 )

@@ -75,7 +75,7 @@ async def notices_now(request: Call) -> ASGIResponse:
     return again(request, "watch/notices", **await _shown(request))
 
 
-class Shown(TypedDict):
+class NoticesShown(TypedDict):
     """The values of the list."""
 
     notices: list[record.Notice]
@@ -93,7 +93,7 @@ class Shown(TypedDict):
     kinds: Mapping[record.NoticeKind, str]
 
 
-async def _shown(request: Call) -> Shown:
+async def _shown(request: Call) -> NoticesShown:
     node = node_of(request)
     pool = node.database.pool
     hours = chosen_of(request, "hours", HOURS) or "24"

@@ -16,7 +16,7 @@ from server.board.templates import environment
 from server.board.tracking import Follower, Shown, Tracker
 from server.dispatch import refusals as r
 from server.texts.catalogues import DRIVER, direction
-from server.texts.languages import language_for
+from server.texts.languages import customers_language
 from server.web.http.assets import asset
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
@@ -43,7 +43,7 @@ async def track(request: Call, token: FromPath[str]) -> ASGIResponse:
     delivery_id = node.tracking_links.id_of(token)
     shown = (await node.tracker.shown([delivery_id])).get(delivery_id) if delivery_id is not None else None
     accept = request.headers.get("accept", "")
-    language = language_for(request.headers.get("accept-language", ""), node.settings.language)
+    language = customers_language(request.headers.get("accept-language", ""), node.policies.current.language)
     if STREAM in accept or (JSON in accept and HTML not in accept):
         if delivery_id is None or shown is None:
             raise Problem(NOT_FOUND, r.NOT_FOUND.message, PRIVATE)
