@@ -106,9 +106,7 @@ def test_the_orders_of_the_last_minutes_are_expected_again() -> None:
     ("zone", "off", "leaves"),
     [("default", None, DORA), ("north", None, DAN), ("default", NOW + minutes(5), DAN)],
 )
-def test_a_driver_is_kept_for_an_order_that_is_expected_if_that_costs_little(
-    zone: str, off: Any, leaves: str
-) -> None:
+def test_a_driver_is_kept_for_an_order_that_is_expected_if_that_costs_little(zone: str, off: Any, leaves: str) -> None:
     fleet = a_fleet([driver_at("Dan", 1, shift_ends_at=off), driver_at("Dora", -1.3)], [order_at("soup", 0, 2)])
     assert pairs(planned(copy.deepcopy(fleet))) == {SOUP: DAN}
     fleet.put_delivery(order_at("tea", 3, 9, ready=12, prep_seconds=0, zone=zone, status="CREATED"))

@@ -275,7 +275,7 @@ class _Planning:
         return left
 
     def _with_expected(self, table: Floats, runs: list[DriverRun]) -> Floats:
-        """The table with a row and a column of their own for each expected order, at the end of the runs."""
+        """The table with one more row and column for each expected order, at the end of the runs."""
         stores, ready = self.fleet.expected(self.at, self.zone)
         if not len(ready):
             return table
