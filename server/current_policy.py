@@ -1,14 +1,21 @@
-"""This node's copies of the current policy and zones: its own commits change them at once, those of other nodes within
-a second.
+"""This node's copies of the current policy, zones and settings: its own changes apply at once, those of other nodes
+within a second.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Final, Literal
+
+import structlog
+from pydantic import ValidationError
 
 from server.contract.commit import Committed
 from server.dispatch.names import name_key, spelling
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.zones import NO_ZONES, Zone, Zones
+from server.settings import ON_SCREEN, Settings
+from server.store.company import SetValue, read_company_settings, write_company_settings
 from server.store.connections import Pool
 from server.store.policies import newest_policy
 from server.store.zones import changed_zones, read_spelling, read_spellings
@@ -17,6 +24,11 @@ from server.tasks import repeat
 POLL_SECONDS: Final = 0.9
 SPELLINGS_LIMIT: Final = 20_000
 """The most spellings of zones read at start; others are read when they are used."""
+
+Origin = Literal["environment", "screen", "default"]
+"""Who set a setting: the environment or a file, an admin on the screen, or nobody."""
+
+log = structlog.get_logger(__name__)
 
 
 class Policies:
@@ -101,6 +113,68 @@ class KnownZones:
     async def spelling_of(self, name: str) -> str:
         """The spelling of a zone that any node has used, or else this one. Raises DatabaseAway."""
         return self.spelled_before(name) or await read_spelling(self._pool, name_key(name)) or spelling(name)
+
+
+class CurrentSettings:
+    """`current` has the settings of this node, with what admins set on the screen where the environment and the files
+    set nothing. `on_change` is called with each new copy. `follow` is to be supervised.
+    """
+
+    def __init__(self, started_with: Settings) -> None:
+        self.current = started_with
+        self.on_change: list[Callable[[Settings], None]] = []
+        self.on_screen: dict[str, SetValue] = {}
+        self._started_with = started_with
+        self._pool: Pool | None = None
+        self._look = asyncio.Event()
+
+    def look_now(self, _payload: bytes = b"") -> None:
+        """Read the settings soon: another node may have changed them."""
+        self._look.set()
+
+    def origin(self, name: str) -> Origin:
+        """Who set it."""
+        if name in self._started_with.model_fields_set:
+            return "environment"
+        return "screen" if name in self.on_screen else "default"
+
+    async def refresh(self, pool: Pool | None = None) -> None:
+        """Read them now; `pool` is for the first time. Raises DatabaseAway."""
+        self._pool = pool or self._pool
+        assert self._pool is not None, "the first refresh brings the pool"
+        self._take(await read_company_settings(self._pool))
+
+    async def follow(self) -> None:
+        """Keep up with other nodes, for ever."""
+        await repeat(self.refresh, POLL_SECONDS, "settings_not_read", sooner=self._look)
+
+    async def change(self, values: Mapping[str, str], by: str) -> None:
+        """Set these on all nodes: here at once. The values must be good. Raises DatabaseAway."""
+        assert self._pool is not None, "the first refresh brings the pool"
+        await write_company_settings(self._pool, values, by)
+        await self.refresh()
+
+    def _take(self, found: dict[str, SetValue]) -> None:
+        if found == self.on_screen:
+            return
+        self.on_screen = found
+        self.current = with_values(self._started_with, found)
+        for heard in self.on_change:
+            heard(self.current)
+
+
+def with_values(settings: Settings, found: Mapping[str, SetValue]) -> Settings:
+    """The settings with what admins set on the screen, where nobody else set it."""
+    for name, one in found.items():
+        if name not in ON_SCREEN or name in settings.model_fields_set:
+            continue
+        # Maps show the attribution as HTML. Who sets it on the screen writes text.
+        value = escape(one.value) if name == "map_attribution" else one.value
+        try:
+            settings = settings.with_changes(**{name: value})
+        except ValidationError:  # another release wrote it
+            log.warning("setting_not_understood", setting=name)
+    return settings
 
 
 def _with(zones: Zones, changed: dict[str, Zone | None]) -> Zones:

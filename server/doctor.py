@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
-from server.current_policy import Policies
+from server.current_policy import Policies, with_values
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, DriverIndex
 from server.settings import SECRET_BYTES, Settings
 from server.store.clock import time_at
+from server.store.company import read_company_settings
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.jobs.retention import would_go
@@ -79,7 +80,7 @@ def bad(what: str, text: str) -> Finding:
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     """Run all checks, dependencies first."""
-    findings = [*_secrets(settings), _files(), *_address(settings)]
+    findings = [*_secrets(settings), _files()]
     bus = Bus(settings.redis_url, settings.redis_prefix)
     db = Database(settings.database_url, pool_size=4)
     try:
@@ -92,6 +93,8 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         database_findings = await _database(settings, db)
         findings += database_findings
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
+            settings = with_values(settings, await read_company_settings(db.pool))
+            findings += _address(settings)
             findings += await _nodes(db)
             findings.append(await _kept(settings, db))
             findings += await _proofs(settings, db)
@@ -137,7 +140,7 @@ def _files() -> Finding:
 
 def _address(settings: Settings) -> list[Finding]:
     if urlsplit(settings.public_url).path.strip("/"):
-        text = "CALLBOARD_PUBLIC_URL has a path: give Callboard a host name, because its pages are at the root of it"
+        text = "the public address (CALLBOARD_PUBLIC_URL) has a path: Callboard needs a host name of its own"
         return [bad("address", text)]
     return []
 

@@ -6,19 +6,20 @@ It owns the row of the process in `nodes`.
 import asyncio
 import platform
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
 import structlog
 
+from server.board.constant_texts import TextFolder
 from server.board.feed import Feed
 from server.board.render import Renderer
 from server.board.templates import environment
 from server.board.tracking import Tracker
 from server.contract.commit import Committed
 from server.contract.tracking import TrackingLinks
-from server.current_policy import KnownZones, Policies
+from server.current_policy import CurrentSettings, KnownZones, Policies
 from server.dispatch.commands import SeeDriver
 from server.dispatch.model import Actor
 from server.dispatch.refusals import Refusal
@@ -40,7 +41,7 @@ from server.notify.push import Push
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import Outbox
 from server.object_store.s3 import ObjectStore
-from server.redis.bus import DISPATCH, POLICY, ZONES, Bus, node_channel
+from server.redis.bus import DISPATCH, POLICY, SETTINGS, ZONES, Bus, node_channel
 from server.redis.index import DriverIndex
 from server.settings import Settings
 from server.sockets.deadline_pings import DeadlinePings
@@ -78,13 +79,14 @@ class Node:
     """One process of Callboard. `start`, then `drain` and `stop`, once each."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.known_settings = CurrentSettings(settings)
         self.node_id = new_id()
         self.alone = False
         self.states_version = 0
         """The version of states that every live node can read: the lowest until the live nodes are known."""
         self.clock = DatabaseClock()
         self.tracking_links = TrackingLinks(settings.public_url, settings.secrets)
+        self.known_settings.on_change.append(lambda now: self.tracking_links.move_to(now.public_url))
         self.database = Database(settings.database_url, pool_size=settings.database_pool_size)
         self.bus = Bus(settings.redis_url, settings.redis_prefix)
         self._called: dict[str, float] = {}
@@ -92,12 +94,19 @@ class Node:
         self._written_at = float("-inf")
         self._writing: asyncio.Task[None] | None = None
 
+    @property
+    def settings(self) -> Settings:
+        """The settings now. Admins can change some of them on the screen, so nothing keeps those."""
+        return self.known_settings.current
+
     async def start(self) -> None:
         """Open the connections and run the background tasks. Raises what the database raises."""
         await self.database.open()
         self.policies = Policies(self.database.pool)
         self.zones = KnownZones(self.database.pool)
-        await asyncio.gather(self.policies.refresh(), self.zones.refresh())
+        await asyncio.gather(
+            self.policies.refresh(), self.zones.refresh(), self.known_settings.refresh(self.database.pool)
+        )
         self._build_core()
         self._build_dispatcher()
         self._build_notify()
@@ -155,11 +164,9 @@ class Node:
             clock=self.clock,
             bus=self.bus,
             alone=lambda: self.alone,
-            renderer=Renderer(
-                environment(self.settings.time_zone, screens_language(self.settings.language)),
-                lambda: self.policies.current,
-            ),
+            renderer=Renderer(self._templates(self.settings), lambda: self.policies.current),
         )
+        self.known_settings.on_change.append(self._show_with)
 
     def _build_dispatcher(self) -> None:
         """Makes offers and handles deadlines while this node has the lease. Others ask any node."""
@@ -191,7 +198,7 @@ class Node:
             pool=database.pool,
             clock=self.clock,
             forecasts=self.forecasts,
-            zone_name=self.settings.time_zone,
+            zone_name=lambda: self.settings.time_zone,
             limit=self.settings.tracking_streams,
         )
 
@@ -201,10 +208,14 @@ class Node:
         self.sender = Sender(allow_private=settings.webhooks_allow_private)
         self.ops_sender = Sender(allow_private=True)  # the operator's own setting names this receiver
         self.webhooks = Outbox(database=self.database, lease=lease, bus=self.bus, sender=self.sender)
-        self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=settings)
+        self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings)
         self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
-            pool=pool, lease=lease, sender=self.ops_sender, url=settings.slack_webhook_url, board=settings.public_url
+            pool=pool,
+            lease=lease,
+            sender=self.ops_sender,
+            url=settings.slack_webhook_url,
+            board=lambda: self.settings.public_url,
         )
 
     def _connect(self) -> None:
@@ -239,8 +250,10 @@ class Node:
         self.bus.subscribe(DISPATCH, self.matcher.heard)
         self.bus.subscribe(POLICY, self.policies.look_now)
         self.bus.subscribe(ZONES, self.zones.look_now)
+        self.bus.subscribe(SETTINGS, self.known_settings.look_now)
         self.bus.subscribe(node_channel(self.node_id), self.hub.heard)
         self.bus.on_reconnect += [self.hub.look_now, self.policies.look_now, self.zones.look_now, self.matcher.wake]
+        self.bus.on_reconnect.append(self.known_settings.look_now)
         self.bus.on_loss += [self.hub.look_now, self.matcher.wake]
 
     def _run_tasks(self) -> None:
@@ -250,6 +263,7 @@ class Node:
             ("heartbeat", self._live),
             ("policy", self.policies.follow),
             ("zones", self.zones.follow),
+            ("settings", self.known_settings.follow),
             ("bus_reader", self.bus.read),
             ("bus_writer", self.bus.write),
             ("snapshots", self.snapshots.run),
@@ -269,7 +283,7 @@ class Node:
                 if self.object_store
                 else []
             ),
-            ("insight_days", InsightDays(pool, settings, self._dispatches).run),
+            ("insight_days", InsightDays(pool, lambda: self.settings.time_zone, self._dispatches).run),
             ("lease", self.lease.keep),
             ("fleet", self.matcher.fleet.run),
             ("matcher", self.matcher.run),
@@ -338,6 +352,19 @@ class Node:
             self.bus.hint(POLICY)
         if commit.zones is not None:
             self.bus.hint(ZONES)
+
+    async def change_settings(self, values: Mapping[str, str], by: str) -> None:
+        """Set these settings of `ON_SCREEN`, with good values, on all nodes. Raises DatabaseAway."""
+        await self.known_settings.change(values, by)
+        self.bus.hint(SETTINGS)
+
+    def _templates(self, settings: Settings) -> TextFolder:
+        return environment(settings.time_zone, screens_language(settings.language))
+
+    def _show_with(self, settings: Settings) -> None:
+        """Open boards get their rows again if other settings give other rows."""
+        if self.feed.renderer.use(self._templates(settings)):
+            self.feed.start_over()
 
     def _dispatches(self) -> bool:
         return self.lease.held

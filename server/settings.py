@@ -36,6 +36,10 @@ SERVICE_ADDRESS: Final = re.compile(r"\s*(tcp|udp|sctp)://")
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of the curve; private keys are smaller."""
 
+ON_SCREEN: Final = ("company_name", "time_zone", "public_url", "map_tiles", "map_attribution")
+"""The settings that admins can change on the screen *Set up*, unless the environment or a file sets them."""
+TILE_HOST: Final = re.compile(r"(\{s\}\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+
 Need = Literal["database", "redis", "secret"]
 EVERYTHING: Final[frozenset[Need]] = frozenset({"database", "redis", "secret"})
 
@@ -69,7 +73,7 @@ class Settings(BaseModel):
     secret: str = Field("", repr=False)
     secret_accepted: str = Field("", repr=False)
     """A second secret whose tokens are also accepted, for the time of a change. Callboard signs nothing with it."""
-    data: Path = Path("var")
+    data: Path = Field(Path("var"), validate_default=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -136,6 +140,8 @@ class Settings(BaseModel):
     proofs_s3_prefix: str = ""
     """The beginning of the key of every object, such as `callboard/proofs`."""
 
+    company_name: str = ""
+    """The name of the company, at the top of the screens."""
     time_zone: str = "UTC"
     """The time zone of the screens and of days in insights. The API uses UTC."""
     language: Annotated[str, BeforeValidator(_lower)] = ""
@@ -218,7 +224,17 @@ class Settings(BaseModel):
     def _map_tiles(cls, value: str) -> str:
         if value and not all(part in value for part in ("{z}", "{x}", "{y}")):
             raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
-        return _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
+        value = _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
+        if value and TILE_HOST.fullmatch(urlsplit(value).netloc) is None:  # it is part of a header
+            raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
+        return value
+
+    @field_validator("company_name")
+    @classmethod
+    def _company_name(cls, value: str) -> str:
+        if len(value) > 100 or not value.isprintable():
+            raise ValueError("must have at most 100 printable characters")
+        return value
 
     @field_validator("geocoder_url")
     @classmethod
@@ -245,7 +261,10 @@ class Settings(BaseModel):
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
-        return _of_scheme(value, "https://board.example", "https", "http")
+        value = _of_scheme(value, "https://board.example", "https", "http")
+        if value and (not urlsplit(value).hostname or not value.isprintable() or " " in value):
+            raise ValueError("must be a URL such as https://board.example")
+        return value
 
     @field_validator("proofs_s3_endpoint")
     @classmethod
@@ -277,8 +296,8 @@ class Settings(BaseModel):
         return value.expanduser().absolute()
 
     def with_changes(self, **changes: object) -> "Settings":
-        """A copy with these fields replaced, checked like any others."""
-        return Settings(**(self.model_dump() | changes))
+        """A copy with these fields replaced, checked like any others. `model_fields_set` has what was ever set."""
+        return Settings(**(self.model_dump(exclude_unset=True) | changes))
 
 
 class _Sourced(BaseSettings, Settings):
@@ -358,7 +377,7 @@ def load_settings(
     try:
         found = _Sourced(**given)
         unsaid = {name: value for name, value in (usual or {}).items() if name not in found.model_fields_set}
-        settings = Settings(**found.model_dump() | unsaid)
+        settings = Settings(**found.model_dump(exclude_unset=True) | unsaid)
     except ValidationError as error:
         raise BadSettings([_line(problem, given) for problem in error.errors(include_url=False)]) from None
     except (OSError, ValueError) as error:

@@ -137,7 +137,7 @@ const startMap = () => {
   });
   if (place.dataset.tiles) {
     map.attributionControl.setPrefix(false);
-    window.L.tileLayer(place.dataset.tiles, { attribution: place.dataset.attribution, maxZoom: 19 }).addTo(map);
+    window.L.tileLayer(place.dataset.tiles, { attribution: place.dataset.attribution, maxZoom: 19, referrerPolicy: "origin" }).addTo(map);
   }
   window.L.control.scale({ imperial: false }).addTo(map);
   map.on("click", (/** @type {LeafletMouseEvent} */ { latlng }) => {

@@ -41,6 +41,7 @@ order.
 """
 OTHERS_WRITE: Final = {
     "api_keys": "INSERT, UPDATE",
+    "company_settings": "INSERT, UPDATE",
     "delivery_search": "INSERT",
     "driver_devices": "INSERT, UPDATE",
     "driver_invitations": "INSERT, UPDATE, DELETE",

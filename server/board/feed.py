@@ -102,6 +102,7 @@ class Feed:
         self._all_again: asyncio.Future[None] | None = None
         self._snapshot = ""
         self._too_much = False
+        self._over = False
         self._changes = Changes()
         self._headline_due = False
         self._touched: set[str] = set()
@@ -174,6 +175,11 @@ class Feed:
             made["drivers"] = "\n".join([self.renderer.driver(driver, seen, None, 0) for driver, seen in drivers])
         return made
 
+    def start_over(self) -> None:
+        """All rows look different from now on: read and render everything again."""
+        self._over = True
+        self._something.set()
+
     def close(self) -> None:
         """The node stops: end all streams."""
         self.broadcast.close()
@@ -202,7 +208,7 @@ class Feed:
             await self._wanted.wait()
             try:
                 if await self._tried(self._begin):
-                    while self._watched:
+                    while self._watched and not self._over:
                         await self._wait()
                         await self._tried(self._refresh)
             finally:
@@ -221,6 +227,7 @@ class Feed:
 
     async def _begin(self) -> None:
         self._forget()
+        self._over = False
         self.broadcast.begin()
         self._policy_version = self._policies.current.version
         started = time.monotonic()

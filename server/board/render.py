@@ -42,6 +42,13 @@ class Renderer:
 
     def __init__(self, env: Environment, policy: Callable[[], Policy]) -> None:
         self._policy = policy
+        self.use(env)
+
+    def use(self, env: Environment) -> bool:
+        """Make the rows with these templates from now on. Returns whether they are other ones than before."""
+        if env is getattr(self, "_env", None):
+            return False
+        self._env = env
         rows: Any = env.get_template("board/rows.html").module
         self._macros: dict[str, Callable[..., Markup]] = {
             name: getattr(rows, name) for name in ("waiting", "offer", "active", "driver", "over", "alerts")
@@ -50,6 +57,7 @@ class Renderer:
         cuts: Any = env.get_template("board/cuts.html").module
         self._cut: Callable[..., Markup] = cuts.cut
         self._headline: Callable[..., Markup] = headline.headline
+        return True
 
     def delivery(self, d: BoardDelivery, gone: Gone | None, rev: int) -> dict[List, str]:
         """The rows of a delivery, whose driver may be gone, by the tables in which it is now."""

@@ -4,7 +4,7 @@ One read every few seconds finds what changed for all of them. While no page is 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from functools import cache
 from typing import Final
@@ -89,7 +89,9 @@ class Follower:
 class Tracker:
     """All open pages of a node, at most `limit`. `run` is to be supervised."""
 
-    def __init__(self, *, pool: Pool, clock: DatabaseClock, forecasts: Forecasts, zone_name: str, limit: int) -> None:
+    def __init__(
+        self, *, pool: Pool, clock: DatabaseClock, forecasts: Forecasts, zone_name: Callable[[], str], limit: int
+    ) -> None:
         self._pool = pool
         self._clock = clock
         self._forecasts = forecasts
@@ -115,7 +117,7 @@ class Tracker:
 
     def html(self, shown: Shown, language: str) -> str:
         """What changes on the page."""
-        return _template(self._zone_name, language).render(shown=shown, view=shown.view)
+        return _template(self._zone_name(), language).render(shown=shown, view=shown.view)
 
     def join(self, delivery_id: str, language: str, shown: Shown) -> Follower | None:
         """A new page, which shows this; None if too many are open, on the node or for the delivery."""

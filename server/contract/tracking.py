@@ -33,8 +33,12 @@ class TrackingLinks:
     """
 
     def __init__(self, address: str, secrets: Sequence[str]) -> None:
-        self._prefix = address.rstrip("/") + "/track/" if address else None
+        self.move_to(address)
         self._keys = [sha256(secret.encode()).digest() for secret in secrets]
+
+    def move_to(self, address: str) -> None:
+        """The public address is another one from now on, or empty."""
+        self._prefix = address.rstrip("/") + "/track/" if address else None
 
     def url(self, delivery_id: str) -> str | None:
         """The link to a delivery, if there is a public address."""

@@ -4,6 +4,7 @@ The result is stored with each notice.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import prometheus_client as p
@@ -36,14 +37,15 @@ log = structlog.get_logger(__name__)
 
 
 class OpsNotices:
-    """`run` is to be supervised. `url` is the incoming webhook, or empty; `board` the board's address for links."""
+    """`run` is to be supervised. `url` is the incoming webhook, or empty; `board` the board's address for links, or
+    empty."""
 
-    def __init__(self, *, pool: Pool, lease: Lease, sender: Sender, url: str, board: str) -> None:
+    def __init__(self, *, pool: Pool, lease: Lease, sender: Sender, url: str, board: Callable[[], str]) -> None:
         self._pool = pool
         self._lease = lease
         self._sender = sender
         self._url = url
-        self._board = board.rstrip("/")
+        self._board = board
         self._something = asyncio.Event()
 
     def committed(self, commit: Committed) -> None:
@@ -74,7 +76,8 @@ class OpsNotices:
         return len(due) == AT_ONCE
 
     async def _send(self, notice: ToSend) -> None:
-        link = f" <{self._board}{notice.link}|Look>" if self._board else ""
+        board = self._board().rstrip("/")
+        link = f" <{board}{notice.link}|Look>" if board else ""
         body = to_json({"text": f"{SIGNS[notice.severity]} {_escaped(notice.text)}{link}"})
         result = await self._sender.post(self._url, body.encode(), {"content-type": "application/json"})
         NOTICES.labels(result.outcome).inc()

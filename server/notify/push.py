@@ -6,6 +6,7 @@ does with a message twice, the phone shows once: all of an offer's messages have
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -95,24 +96,27 @@ class PushedMessage(Struct, frozen=True, rename="camel", tag_field="type", tag="
 class Push:
     """`run` is to be supervised."""
 
-    def __init__(self, *, pool: Pool, lease: Lease, bus: Bus, sender: Sender, settings: Settings) -> None:
+    def __init__(self, *, pool: Pool, lease: Lease, bus: Bus, sender: Sender, settings: Callable[[], Settings]) -> None:
         self._pool = pool
         self._lease = lease
         self._bus = bus
         self._sender = sender
         self._settings = settings
         self._signer: Signer | None = None
+        self._subject = ""
         self._calls = Calls("push", lease, self._round, spacing_seconds=SPACING_SECONDS)
         self._recording = asyncio.Semaphore(RECORDING_AT_ONCE)
         bus.subscribe(CHANNEL, self._calls.wake)
 
     async def signer(self) -> Signer:
         """The key of all nodes. Raises DatabaseAway."""
-        if self._signer is None:
-            key = self._settings.vapid_private_key or await kept_key(self._pool, new_private_key())
-            home = self._settings.public_url
-            subject = self._settings.vapid_subject or (home if home.startswith("https://") else NOBODY)
+        settings = self._settings()
+        home = settings.public_url
+        subject = settings.vapid_subject or (home if home.startswith("https://") else NOBODY)
+        if self._signer is None or self._subject != subject:
+            key = settings.vapid_private_key or await kept_key(self._pool, new_private_key())
             self._signer = await asyncio.to_thread(Signer, key, subject)
+            self._subject = subject
         return self._signer
 
     def committed(self, commit: Committed) -> None:

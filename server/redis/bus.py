@@ -21,6 +21,7 @@ BOARD = "board"
 POLICY = "policy"
 LOGINS = "logins"
 ZONES = "zones"
+SETTINGS = "settings"
 ACCESS = "access"
 
 WRITE_TIMEOUT_SECONDS = 1.0

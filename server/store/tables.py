@@ -606,6 +606,15 @@ class PolicyVersion(Table, tablename="policy"):
     created_at = Timestamptz(default=TimestamptzNow())
 
 
+class CompanySetting(Table, tablename="company_settings"):
+    """The value of a setting that an admin set on the screen. The environment overrides it."""
+
+    name = Text(primary_key=True, default=None)
+    value = _text()
+    changed_by = _text()
+    changed_at = _at()
+
+
 class User(Table, tablename="users"):
     """A user of the board. Sessions older than `sessions_valid_from` have ended."""
 
@@ -696,6 +705,7 @@ TABLES: Final[list[type[Table]]] = [
     InsightEstimate,
     Zone,
     PolicyVersion,
+    CompanySetting,
     User,
     PersonSession,
     ApiKey,

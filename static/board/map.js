@@ -276,7 +276,7 @@ export const startMap = () => {
   let ground;
   if (place.dataset.tiles) {
     map.attributionControl.setPrefix(false);
-    L().tileLayer(place.dataset.tiles, { attribution: place.dataset.attribution, maxZoom: 19 }).addTo(map);
+    L().tileLayer(place.dataset.tiles, { attribution: place.dataset.attribution, maxZoom: 19, referrerPolicy: "origin" }).addTo(map);
   } else ground = net().addTo(map);
   L().control.scale({ imperial: false }).addTo(map);
   const Fit = L().Control.extend({

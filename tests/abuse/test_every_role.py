@@ -125,6 +125,7 @@ ALLOWED: dict[str, set[str] | None] = {
     # Screens and what they are made of
     "GET /start": ACTORS,
     "POST /start/test-order": ACTORS,
+    "POST /start/settings": ADMIN,
     "GET /orders": READERS,
     "GET /orders/file.csv": READERS,
     "GET /orders/import": ACTORS,

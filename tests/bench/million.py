@@ -85,7 +85,7 @@ async def _run(embedded: Embedded, options: argparse.Namespace) -> int:
     database = Database(settings.database_url)
     await database.open()
     began = time.monotonic()
-    days = await InsightDays(database.pool, settings, lambda: True).count()
+    days = await InsightDays(database.pool, lambda: settings.time_zone, lambda: True).count()
     _say(f"{days} days counted for the insights in {time.monotonic() - began:.1f} s, rests included")
     found = await _plans(database)
     await database.close()

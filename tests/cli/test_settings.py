@@ -196,6 +196,7 @@ def test_what_is_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_changed_copy_is_checked_too() -> None:
     settings = Settings(secret=SECRET)
     assert settings.with_changes(port=9).port == 9
+    assert settings.with_changes(port=9).model_fields_set == settings.model_fields_set | {"port"}
     with pytest.raises(ValueError, match="port"):
         settings.with_changes(port=-1)
 

@@ -44,8 +44,8 @@ async def pool(database: Database) -> Any:
     return database.pool
 
 
-def days_of(pool: Any, settings: Settings, zone: str = ZONE) -> InsightDays:
-    return InsightDays(pool, settings.with_changes(time_zone=zone), lambda: True)
+def days_of(pool: Any, zone: str = ZONE) -> InsightDays:
+    return InsightDays(pool, lambda: zone, lambda: True)
 
 
 async def insights(pool: Any, now: datetime, zone: str | None = None, time_zone: str = ZONE) -> Insights:
@@ -56,14 +56,14 @@ async def insights(pool: Any, now: datetime, zone: str | None = None, time_zone:
 
 
 @pytest.mark.parametrize("zone", [None, "north"])
-async def test_days_that_were_counted_say_the_same(pool: Any, settings: Settings, zone: str | None) -> None:
+async def test_days_that_were_counted_say_the_same(pool: Any, zone: str | None) -> None:
     now = await pool.fetchval("SELECT now()")
     counted_now = await insights(pool, now, zone)
     assert counted_now.total.offers > 100
     errors = counted_now.estimates.total
     assert errors.assignment.count == errors.pickup.count > 100
     assert sum(both.pickup.count for _, both in counted_now.estimates.zones) == errors.pickup.count
-    assert await days_of(pool, settings).count() in (10, 11)
+    assert await days_of(pool).count() in (10, 11)
     assert await insights(pool, now, zone) == counted_now
     await pool.execute("UPDATE insight_counts SET accepted = accepted + 1 WHERE part = 'hour'")
     assert (await insights(pool, now, zone)).total.accepted > counted_now.total.accepted, "they were not used"
@@ -77,7 +77,7 @@ async def test_estimates_of_days_that_the_previous_release_counted_are_counted_t
 ) -> None:
     now = await pool.fetchval("SELECT now()")
     counted_now = await insights(pool, now)
-    days = days_of(pool, settings)
+    days = days_of(pool)
     await days.count()
     await pool.execute("DELETE FROM insight_estimates")
     await pool.execute("UPDATE insight_days SET estimates = NULL")
@@ -87,10 +87,10 @@ async def test_estimates_of_days_that_the_previous_release_counted_are_counted_t
     assert await insights(pool, now) == counted_now
 
 
-async def test_nothing_is_counted_twice(pool: Any, settings: Settings) -> None:
-    days = days_of(pool, settings)
+async def test_nothing_is_counted_twice(pool: Any) -> None:
+    days = days_of(pool)
     missing = await days.missing()
-    both = await asyncio.gather(days.count(), days_of(pool, settings).count())
+    both = await asyncio.gather(days.count(), days_of(pool).count())
     assert max(both) == len(missing)
     assert await pool.fetchval("SELECT count(*) FROM insight_days") == len(missing)
     doubles = (
@@ -103,21 +103,21 @@ async def test_nothing_is_counted_twice(pool: Any, settings: Settings) -> None:
     assert await days.count() == 0
 
 
-async def test_a_day_is_counted_only_when_it_can_no_longer_change(pool: Any, settings: Settings) -> None:
+async def test_a_day_is_counted_only_when_it_can_no_longer_change(pool: Any) -> None:
     now, local = await pool.fetchval("SELECT now()"), ZoneInfo(ZONE)
-    for since, until in await days_of(pool, settings).missing():
+    for since, until in await days_of(pool).missing():
         assert until <= now - timedelta(minutes=15)
         assert (since.astimezone(local).hour, until.astimezone(local).minute) == (0, 0)
         assert until - since == timedelta(days=1)
 
 
-async def test_another_time_zone_has_days_of_its_own(pool: Any, settings: Settings) -> None:
-    await days_of(pool, settings).count()
+async def test_another_time_zone_has_days_of_its_own(pool: Any) -> None:
+    await days_of(pool).count()
     now = await pool.fetchval("SELECT now()")
     before = await insights(pool, now, time_zone="Europe/Berlin")
     await pool.execute("UPDATE insight_counts SET accepted = 1000000")
     assert await insights(pool, now, time_zone="Europe/Berlin") == before
-    assert len(await days_of(pool, settings, "Europe/Berlin").missing()) >= 10
+    assert len(await days_of(pool, "Europe/Berlin").missing()) >= 10
 
 
 async def test_what_was_counted_outlives_the_deliveries(
@@ -127,7 +127,7 @@ async def test_what_was_counted_outlives_the_deliveries(
         monkeypatch.setattr(f"server.store.jobs.retention.{name}", 0.0)
     now = await pool.fetchval("SELECT now()")
     before = await insights(pool, now)
-    await days_of(pool, settings).count()
+    await days_of(pool).count()
     await prune(database, settings.with_changes(keep_deliveries_days=2))
     assert await pool.fetchval("SELECT min(created_at) FROM deliveries") > now - timedelta(days=2.1)
     assert await insights(pool, now) == before
@@ -138,14 +138,14 @@ async def test_what_was_counted_outlives_the_deliveries(
 
 async def test_whoever_loses_the_lease_stops(pool: Any, settings: Settings) -> None:
     held = iter([True, True, False])
-    days = InsightDays(pool, settings, lambda: next(held))
+    days = InsightDays(pool, lambda: settings.time_zone, lambda: next(held))
     assert await days.count() == 2
 
 
 async def test_an_empty_house_has_no_days(settings: Settings) -> None:
     database = Database(settings.database_url)
     await database.open()
-    assert await days_of(database.pool, settings).missing() == []
+    assert await days_of(database.pool).missing() == []
     await database.close()
 
 

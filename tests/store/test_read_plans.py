@@ -26,7 +26,7 @@ async def test_nothing_reads_a_table_whole_that_grows_with_the_work(settings: Se
     while await write_search_rows(database.pool, later_seconds=0.0):
         pass
     await reader.execute("ANALYZE delivery_search")
-    await InsightDays(database.pool, settings, lambda: True).count()
+    await InsightDays(database.pool, lambda: settings.time_zone, lambda: True).count()
     found = [*await plans(reader, reading(sample)), *await plans(writer, writing(sample))]
     assert {plan.name: plan.whole for plan in found if plan.whole} == {}
     assert len(found) > 60

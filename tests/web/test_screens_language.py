@@ -62,6 +62,7 @@ class Shown(HTMLParser):
         self.lang: str | None = None
         self.direction: str | None = None
         self._inside: list[str] = []
+        self._open: list[str] = []
         self._texts: list[str] = []
         self._own: list[str] = []
 
@@ -70,12 +71,13 @@ class Shown(HTMLParser):
         if tag == "html":
             self.lang, self.direction = given["lang"], given["dir"]
         if tag not in VOID:
-            self._inside.append(tag)
+            self._inside.append("code" if given.get("translate") == "no" else tag)
+            self._open.append(tag)
         self._own += [given[name] for name in READ if given.get(name) and not (tag == "time" and name == "title")]
         self._texts.append(" ")
 
     def handle_endtag(self, tag: str) -> None:
-        while self._inside and self._inside.pop() != tag:
+        while self._open and self._inside.pop() and self._open.pop() != tag:
             pass
         self._texts.append(" ")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from server.settings import Settings, time_zone_of
+from server.settings import time_zone_of
 from server.store.connections import Pool
 from server.store.engine import DATABASE_ERRORS
 from server.store.reads.insight_estimates import ESTIMATED
@@ -54,9 +54,9 @@ log = structlog.get_logger(__name__)
 class InsightDays:
     """Counts days on the node that holds the lease. `run` is to be supervised."""
 
-    def __init__(self, pool: Pool, settings: Settings, holds_lease: Callable[[], bool]) -> None:
+    def __init__(self, pool: Pool, time_zone: Callable[[], str], holds_lease: Callable[[], bool]) -> None:
         self._pool = pool
-        self._time_zone = settings.time_zone
+        self._time_zone = time_zone
         self._holds_lease = holds_lease
 
     async def run(self) -> None:
@@ -73,12 +73,13 @@ class InsightDays:
     async def count(self) -> int:
         """Count the missing days, the latest first; returns how many. Raises what the database raises."""
         counted = 0
+        time_zone = self._time_zone()
         for since, until in await self.missing():
-            if not self._holds_lease():
+            if not self._holds_lease() or time_zone != self._time_zone():
                 break
             began = time.monotonic()
             for statement in (COUNT, COUNT_ESTIMATES):
-                await self._pool.execute(statement, since, until, None, self._time_zone, timeout=STATEMENT_SECONDS)
+                await self._pool.execute(statement, since, until, None, time_zone, timeout=STATEMENT_SECONDS)
             counted += 1
             await asyncio.sleep(REST_FACTOR * (time.monotonic() - began))
         if counted:
@@ -90,9 +91,10 @@ class InsightDays:
         now, first = await self._pool.fetchrow(FIRST_DELIVERY, timeout=STATEMENT_SECONDS)
         if first is None:
             return []
-        zone = time_zone_of(self._time_zone)
+        time_zone = self._time_zone()
+        zone = time_zone_of(time_zone)
         earliest = max(now - BACK, first)
-        known = {row[0] for row in await self._pool.fetch(DAYS, self._time_zone, now - BACK, timeout=STATEMENT_SECONDS)}
+        known = {row[0] for row in await self._pool.fetch(DAYS, time_zone, now - BACK, timeout=STATEMENT_SECONDS)}
         found = []
         end = start_of(now - SETTLED, zone, by_day=True)
         while end > earliest:

@@ -34,7 +34,7 @@ MINOR_UNITS: Final = {currency: digits for currency, digits in EXPONENTS.items()
 async def driver_page(request: Call) -> ASGIResponse:
     """The same for every driver who reads its language."""
     language = _language(request)
-    settings = request.app.state.settings
+    settings = node_of(request).settings
     plain, packed = _page(settings.time_zone, language, settings.dispatch_phone)
     headers = {**ASK_AGAIN, "Content-Language": language, "Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" not in request.headers.get("accept-encoding", ""):

@@ -3,38 +3,58 @@
 It is a separate screen, and above a board that never had an order.
 """
 
-from typing import Final
+from functools import cache
+from itertools import groupby
+from typing import Final, TypedDict
+from zoneinfo import available_timezones
 
+import structlog
 from litestar import get, post
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
+from pydantic import ValidationError
 
 from server.dispatch.model import Driver
 from server.ids import new_id
+from server.node import Node
+from server.store.query import database_errors
 from server.store.reads.drivers import find_drivers
 from server.store.reads.first_run import Started, read_started
-from server.texts.speech import said
-from server.web.access.guards import OPS
+from server.texts.speech import later, said
+from server.web.access.guards import ADMIN, OPS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.deliveries import post_delivery
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem
-from server.web.http.forms import Form, read_form
+from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.live_lists import acted, not_done
 from server.web.screens.reach import home_of, warnings_of
 from server.web.screens.shell import flash, page, see_other
 
 START: Final = "/start"
+OPEN_STREET_MAP: Final = "https://tile.openstreetmap.org/{z}/{x}/{y}.png"
+OPEN_STREET_MAP_ATTRIBUTION: Final = "© OpenStreetMap contributors"
+ATTRIBUTION_LIMIT: Final = 200
+COMPANY, TIME_ZONE, ADDRESS, MAP = "company", "time-zone", "address", "map"
+FORMS: Final = {
+    COMPANY: ("company_name",),
+    TIME_ZONE: ("time_zone",),
+    ADDRESS: ("public_url",),
+    MAP: ("map_tiles", "map_attribution"),
+}
+"""The forms of the checklist, with the settings that each sets. The first decides who set them."""
 DRIVERS_LOOKED_AT: Final = 100
 NEAR_DEGREES: Final = 0.005
 """About 500 m: how far the stops of a test order are from a driver."""
 
+log = structlog.get_logger(__name__)
+
 
 class SetupStep(Struct, frozen=True):
-    """A step: whether it is done, what it is about, what is missing or wrong, and where it is done. `setting` is a line
-    of the settings to add; with `test_order`, a button places one.
+    """A step: whether it is done, what it is about, what is missing or wrong, and where it is done. `form` is the form
+    that sets it here, with the values in its fields; `origin` says who set it. With `test_order`, a button places one.
     """
 
     done: bool
@@ -42,7 +62,10 @@ class SetupStep(Struct, frozen=True):
     text: str
     links: list[tuple[str, str]] = []
     warnings: list[str] = []
-    setting: str | None = None
+    form: str | None = None
+    fields: dict[str, str] = {}
+    problem: str | None = None
+    origin: str | None = None
     test_order: bool = False
     optional: bool = False
 
@@ -50,8 +73,14 @@ class SetupStep(Struct, frozen=True):
 @get(START, guards=[OPS])
 async def start(request: Call) -> ASGIResponse:
     """All steps."""
-    steps = await steps_of(request, await read_started(pool_of(request)))
-    return await page(request, "start.html", nav="start", steps=steps)
+    return await _start(request)
+
+
+async def _start(
+    request: Call, status: int = 200, *, typed: dict[str, str] | None = None, problem: str = ""
+) -> ASGIResponse:
+    steps = await steps_of(request, await read_started(pool_of(request)), typed or {}, problem)
+    return await page(request, "start.html", status, nav="start", steps=steps, time_zones=time_zones())
 
 
 async def steps_for_board(request: Call) -> list[SetupStep] | None:
@@ -62,8 +91,10 @@ async def steps_for_board(request: Call) -> list[SetupStep] | None:
     return None if started.delivery else await steps_of(request, started)
 
 
-async def steps_of(request: Call, started: Started) -> list[SetupStep]:
-    """The steps, in the order in which they are best done."""
+async def steps_of(
+    request: Call, started: Started, typed: dict[str, str] | None = None, problem: str = ""
+) -> list[SetupStep]:
+    """The steps, in the order in which they are best done. `typed` are the fields of a form that was refused."""
     node = node_of(request)
     settings = node.settings
     home = home_of(request)
@@ -77,10 +108,16 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
             [(said("Add people"), "/users")] if is_admin else [],
         ),
         SetupStep(
-            settings.time_zone != "UTC",
+            bool(settings.company_name),
+            said("Company"),
+            said("The name of your company is at the top of the screens."),
+            **_form(request, COMPANY, typed, problem),
+        ),
+        SetupStep(
+            node.known_settings.origin("time_zone") != "default",
             said("Time zone"),
             said("Times on all screens are in {time_zone}.", time_zone=settings.time_zone),
-            setting="CALLBOARD_TIME_ZONE=Europe/Berlin",
+            **_form(request, TIME_ZONE, typed, problem),
         ),
         SetupStep(
             bool(settings.public_url) and not warnings,
@@ -89,14 +126,14 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
             if settings.public_url
             else said("Invitations and links lead to the address that your browser uses now."),
             warnings=warnings,
-            setting="CALLBOARD_PUBLIC_URL=https://board.example.com",
+            **_form(request, ADDRESS, typed, problem),
         ),
         SetupStep(
             bool(settings.map_tiles),
             said("Map"),
-            said("The map has no streets without a tile server."),
-            setting="CALLBOARD_MAP_TILES=https://tiles.example.com/{z}/{x}/{y}.png",
+            said("Browsers get the streets of the map from a tile server. Without one the map has no streets."),
             optional=True,
+            **_form(request, MAP, typed, problem),
         ),
         SetupStep(
             len(node.zones.current) > 0,
@@ -131,6 +168,107 @@ async def steps_of(request: Call, started: Started) -> list[SetupStep]:
             [(said("Webhooks"), "/webhooks"), (said("API"), "/docs")],
             optional=True,
         ),
+    ]
+
+
+class FormOfStep(TypedDict):
+    """The form of a step, as far as this person has one."""
+
+    form: str | None
+    fields: dict[str, str]
+    problem: str | None
+    origin: str | None
+
+
+def _form(request: Call, form: str, typed: dict[str, str] | None, problem: str) -> FormOfStep:
+    known = node_of(request).known_settings
+    names = FORMS[form]
+    origin = known.origin(names[0])
+    if origin == "environment":
+        text = said("{setting} of the server’s settings is in force.", setting=f"CALLBOARD_{names[0].upper()}")
+    elif origin == "screen":
+        text = said("{person} set this here.", person=known.on_screen[names[0]].by)
+    else:
+        text = None
+    if origin == "environment" or request.user.role != "admin":
+        return FormOfStep(form=None, fields={}, problem=None, origin=text)
+    now = known.current
+    values = {name: str(getattr(now, name)) for name in names}
+    if "map_attribution" in known.on_screen:
+        values["map_attribution"] = known.on_screen["map_attribution"].value
+    refused = typed is not None and typed.get("form") == form
+    fields = {name: typed.get(name, "") for name in names} if typed is not None and refused else values
+    if form == MAP:
+        tiles = fields["map_tiles"]
+        chosen = "none" if not tiles else "osm" if tiles == OPEN_STREET_MAP else "own"
+        fields["source"] = typed.get("source", "") if typed is not None and refused else chosen
+    return FormOfStep(form=form, fields=fields, problem=problem if refused else None, origin=text)
+
+
+@post(f"{START}/settings", guards=[ADMIN], status_code=200, opt={FORM: True})
+async def set_up(request: Call) -> ASGIResponse:
+    """Set what a form of the checklist sets, on all nodes."""
+    form = await read_form(request, Form)
+    name = form.text("form")
+    node = node_of(request)
+    if name not in FORMS or any(node.known_settings.origin(one) == "environment" for one in FORMS[name]):
+        raise FormInvalid(later("This cannot be set here."))
+    values = {one: form.text(one) for one in FORMS[name]}
+    if name == MAP:
+        match form.text("source"):
+            case "none":
+                values = dict.fromkeys(FORMS[MAP], "")
+            case "osm":
+                values = {"map_tiles": OPEN_STREET_MAP, "map_attribution": OPEN_STREET_MAP_ATTRIBUTION}
+    problem = _mistake(node, values, source=form.text("source"))
+    if problem is not None:
+        return await _start(
+            request, 422, typed={"form": name, "source": form.text("source"), **values}, problem=problem
+        )
+    with database_errors():
+        await node.change_settings(values, request.user.subject)
+    log.info("settings_changed", settings=sorted(values), by=request.user.subject)
+    return see_other(START, flash(request, "good", said("Saved. It applies now.")))
+
+
+def _mistake(node: Node, values: dict[str, str], *, source: str) -> str | None:
+    """What is wrong with the values, in a sentence."""
+    texts = {
+        "company_name": said("Write a name with at most 100 characters."),
+        "time_zone": said("Choose a time zone of the list."),
+        "public_url": said("Write an address such as https://board.example.com."),
+        "map_tiles": said("Write an address such as https://tiles.example.com/{z}/{x}/{y}.png."),
+    }
+    if len(values.get("map_attribution", "")) > ATTRIBUTION_LIMIT or (source == "own" and not values["map_tiles"]):
+        return texts["map_tiles"]
+    if "time_zone" in values and values["time_zone"] not in available_timezones() | {"UTC"}:
+        return texts["time_zone"]
+    try:
+        node.settings.with_changes(**values)
+    except ValidationError as error:
+        return texts[str(error.errors()[0]["loc"][0])]
+    return None
+
+
+@cache
+def time_zones() -> list[tuple[str, list[str]]]:
+    """The names of all time zones by their region, UTC first."""
+    regions = {
+        "Africa",
+        "America",
+        "Antarctica",
+        "Arctic",
+        "Asia",
+        "Atlantic",
+        "Australia",
+        "Europe",
+        "Indian",
+        "Pacific",
+    }
+    names = sorted(name for name in available_timezones() if name.partition("/")[0] in regions)
+    return [
+        ("UTC", ["UTC"]),
+        *((region, list(found)) for region, found in groupby(names, lambda n: n.partition("/")[0])),
     ]
 
 

@@ -51,20 +51,21 @@ class InsightsReader:
     """Asks for one window at a time, however many people look, and keeps what it found for a moment."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str | None], tuple[float, Insights]] = {}
+        self._kept: dict[tuple[str, str | None, str], tuple[float, Insights]] = {}
         self._asking = asyncio.Lock()
 
     async def read(self, node: Node, window: Window, zone: str | None) -> Insights:
         """The insights of this window till now. Raises DatabaseAway."""
         with database_errors():
             async with asyncio.timeout(WAIT_SECONDS), self._asking:
-                kept = self._kept.get((window.key, zone))
+                asked_for = (window.key, zone, node.settings.time_zone)
+                kept = self._kept.get(asked_for)
                 if kept is not None and time.monotonic() - kept[0] < KEPT_SECONDS:
                     return kept[1]
                 found = await _read(node, window, zone)
                 if len(self._kept) >= KEPT_LIMIT:
                     self._kept.clear()
-                self._kept[window.key, zone] = (time.monotonic(), found)
+                self._kept[asked_for] = (time.monotonic(), found)
                 return found
 
 

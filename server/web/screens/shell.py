@@ -27,6 +27,7 @@ from server.texts.speech import later, said, screens_language, speak
 from server.web.access.sessions import LoginSession, Sessions
 from server.web.http.assets import asset
 from server.web.http.caller import Call, Principal
+from server.web.http.calls import node_of
 from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
 from server.web.http.protection import PROTECTION
 
@@ -94,6 +95,7 @@ def shell(request: Call) -> dict[str, object]:
         "session_mark": sessions_of(request).mark(session) if session is not None else None,
         "navigation": NAVIGATION.get(principal.role, ()) if principal is not None else (),
         "asset": asset,
+        "company": node_of(request).settings.company_name,
         "flashes": flashes_of(request),
     }
 
@@ -128,13 +130,12 @@ def fragment(request: Call, template: str, **context: object) -> ASGIResponse:
 
 
 def _template(request: Call, name: str) -> Template:
-    settings: Settings = request.app.state.settings
+    settings = node_of(request).settings
     return environment(settings.time_zone, _language(request)).get_template(name)
 
 
 def _language(request: Call) -> str:
-    settings: Settings = request.app.state.settings
-    return screens_language(settings.language)
+    return screens_language(node_of(request).settings.language)
 
 
 def see_other(path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> ASGIResponse:
@@ -232,7 +233,7 @@ def unknown_address(request: Call, error: HTTPException) -> Response[dict[str, o
     if not wants_screen(request):
         return from_litestar(request, error)
     shown = _framework(request, error)
-    settings: Settings = request.app.state.settings
+    settings = node_of(request).settings
     shown.headers.update({"Content-Security-Policy": content_security_policy(settings.map_tiles), **PROTECTION})
     return shown
 
@@ -270,7 +271,7 @@ def protected(app: ASGIApp) -> ASGIApp:
     """Middleware: the language, the security headers on every answer; messages that were shown are forgotten."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        settings: Settings = scope["litestar_app"].state.settings
+        settings: Settings = scope["litestar_app"].state.node.settings
         speak(screens_language(settings.language))
 
         async def send_protected(message: Message) -> None:

@@ -59,7 +59,7 @@ async def track(request: Call, token: FromPath[str]) -> ASGIResponse:
 
 
 def _page(request: Call, language: str, shown: Shown | None) -> ASGIResponse:
-    settings = request.app.state.settings
+    settings = node_of(request).settings
     template = environment(settings.time_zone, language, DRIVER).get_template("tracking.html")
     html = template.render(
         asset=asset,
