@@ -140,6 +140,8 @@ class Settings(BaseModel):
     proofs_s3_prefix: str = ""
     """The beginning of the key of every object, such as `callboard/proofs`."""
 
+    demo: bool = False
+    """Whether the screens say that all data is invented. `callboard demo` sets it."""
     company_name: str = ""
     """The name of the company, at the top of the screens."""
     time_zone: str = "UTC"

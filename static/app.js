@@ -23,9 +23,8 @@
 
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
 
-  const toggle = () => {
-    const next = isDark() ? "light" : "dark";
-    const chosen = (next === "dark") === system.matches ? null : next;
+  /** @param {string | null} chosen `light`, `dark`, or null for the system's */
+  const chooseTheme = (chosen) => {
     apply(chosen);
     try {
       if (chosen) localStorage.setItem(KEY, chosen);
@@ -34,6 +33,11 @@
       // as above
     }
     document.dispatchEvent(new CustomEvent("callboard:theme", { detail: { dark: isDark() } }));
+  };
+
+  const toggle = () => {
+    const next = isDark() ? "light" : "dark";
+    chooseTheme((next === "dark") === system.matches ? null : next);
   };
 
   apply(kept());
@@ -141,5 +145,5 @@
     for (const form of forms) delete form.dataset.sent;
   });
 
-  globalThis.callboard = { csrfToken, send, toLogin, isDark };
+  globalThis.callboard = { csrfToken, send, toLogin, isDark, chooseTheme };
 })();

@@ -54,6 +54,7 @@ OTHERS_WRITE: Final = {
     "proof_objects": "INSERT, UPDATE, DELETE",
     "proofs": "INSERT, DELETE",
     "notices": "INSERT, UPDATE",
+    "password_links": "INSERT, UPDATE, DELETE",
     "push_keys": "INSERT",
     "push_subscriptions": "INSERT, UPDATE, DELETE",
     "sessions": "INSERT, UPDATE, DELETE",

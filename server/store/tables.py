@@ -636,6 +636,16 @@ class PersonSession(Table, tablename="sessions"):
     created_at = _at()
     seen_at = _at()
     expires_at = _at()
+    client = _text(null=True)
+
+
+class PasswordLink(Table, tablename="password_links"):
+    """A link with which a person sets a new password, once, until `expires_at`. Only the hash of its code is here."""
+
+    user_id = UUID(primary_key=True, default=None)
+    code_hash = _text()
+    created_by = _text()
+    expires_at = _at()
 
 
 class ApiKey(Table, tablename="api_keys"):
@@ -708,6 +718,7 @@ TABLES: Final[list[type[Table]]] = [
     CompanySetting,
     User,
     PersonSession,
+    PasswordLink,
     ApiKey,
     Node,
     Lease,

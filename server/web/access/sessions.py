@@ -18,11 +18,13 @@ from msgspec import Struct
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.sessions import (
+    OpenSession,
     delete_session,
     end_sessions_of,
     find_good_sessions,
     insert_session,
     note_session_use,
+    sessions_of_user,
     sweep_sessions,
 )
 from server.store.users import PersonRole
@@ -43,6 +45,7 @@ USE_RECORDED_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 600.0
 CACHE_LIMIT: Final = 5000
+LISTED_LIMIT: Final = 200
 
 COOKIE: Final = "callboard"
 SECURE_COOKIE: Final = "__Host-callboard"
@@ -134,11 +137,26 @@ class Sessions:
 
     # Opening and ending
 
-    async def open(self, user_id: str) -> str:
-        """Create a session; returns its token, which is stored nowhere. Raises DatabaseAway."""
+    async def open(self, user_id: str, client: str | None = None) -> str:
+        """Create a session in a browser (`client`); returns its token, which is stored nowhere. Raises DatabaseAway."""
         token = secrets.token_urlsafe(32)
-        await insert_session(self._pool(), hashed(token), user_id, LONGEST_SECONDS)
+        await insert_session(self._pool(), hashed(token), user_id, LONGEST_SECONDS, client)
         return token
+
+    async def all_of(self, user_id: str) -> list[OpenSession]:
+        """The valid sessions of a user, the last used first. Raises DatabaseAway."""
+        return await sessions_of_user(self._pool(), user_id, IDLE_SECONDS, LISTED_LIMIT)
+
+    async def close_one(self, user_id: str, key: str) -> bool:
+        """End the session of this user with this key, see `key_of`. Returns whether there is one. Raises
+        DatabaseAway.
+        """
+        for one in await self.all_of(user_id):
+            if key_of(one.token_hash) == key:
+                await delete_session(self._pool(), one.token_hash)
+                self._forget(one.token_hash)
+                return True
+        return False
 
     async def close(self, token: str) -> None:
         """End a session: on this node at once, on others within a second. Raises DatabaseAway."""
@@ -243,6 +261,11 @@ class Sessions:
                 given = fields[CSRF_FIELD][-1] if CSRF_FIELD in fields else None
         if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")
+
+
+def key_of(token_hash: str) -> str:
+    """Identifies a session among those of its user, and grants nothing."""
+    return hashlib.sha256(b"callboard key\0" + token_hash.encode()).hexdigest()[:16]
 
 
 def _signature(key: bytes, nonce: str, session: LoginSession) -> str:

@@ -5,6 +5,7 @@ Hashing takes tens of milliseconds on purpose, so it always runs in a thread.
 
 import asyncio
 import secrets
+from datetime import datetime
 from functools import cache
 from typing import Final, TypedDict, Unpack
 
@@ -12,6 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from server.store.connections import Queries
+from server.store.password_links import end_link, make_link, use_link, whose_link
 from server.store.users import (
     Person,
     PersonRole,
@@ -25,10 +27,14 @@ from server.store.users import (
     replace_hash,
     update_person,
 )
+from server.web.access.tokens import hashed
 
 FIRST_NAME: Final = "admin"
 PASSWORD_LENGTHS: Final = range(8, 201)
 NAME_LENGTHS: Final = range(1, 101)
+LINK_HOURS: Final = 24
+"""How long the link to set a new password is good."""
+CODE_LIMIT: Final = 100
 HASHES_AT_ONCE: Final = 2
 """Each hash takes 64 MiB and a core."""
 
@@ -118,9 +124,30 @@ async def change_person(db: Queries, person_id: str, **changes: Unpack[PersonCha
         check_password(password)
         hashed = await hash_password(password)
     changed = await update_person(db, person_id, changes.get("role"), changes.get("active"), hashed)
+    if hashed is not None:
+        await end_link(db, person_id)
     if changed is not None or await find_person(db, person_id) is None:
         return changed
     raise LastAdmin("this is the only active admin; create another one first")
+
+
+async def invite_to_new_password(db: Queries, person_id: str, by: str) -> tuple[str, datetime] | None:
+    """A code with which the person sets a new password, once, and until when. It replaces the one before. None if there
+    is no such active user. Raises DatabaseAway.
+    """
+    code = secrets.token_urlsafe(16)
+    expires_at = await make_link(db, person_id, hashed(code), by, LINK_HOURS)
+    return None if expires_at is None else (code, expires_at)
+
+
+async def set_password_with(db: Queries, code: str, password: str) -> str | None:
+    """Set the password of the person whose code it is, and return their id; their sessions end. None for a code that is
+    not good. Raises PasswordUnfit or DatabaseAway.
+    """
+    if len(code) > CODE_LIMIT or await whose_link(db, hashed(code)) is None:
+        return None
+    check_password(password)
+    return await use_link(db, hashed(code), await hash_password(password))
 
 
 class Passwords:

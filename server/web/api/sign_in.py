@@ -85,10 +85,10 @@ def page_link(request: Call, fragment: str) -> str:
 async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
     node = node_of(request)
     pool = node.database.pool
-    give_back = _begin(request)
+    give_back = begin_try(request)
     action_id = given.action_id.lower() if given.action_id is not None else None
     token = first_token(node.settings.secret, given.code, action_id)
-    name = (given.name or "").strip() or _device_name(request.headers.get("user-agent", ""))
+    name = (given.name or "").strip() or device_name(request.headers.get("user-agent", ""))
     found = await store.sign_in(
         pool, hashed(given.code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
     )
@@ -111,7 +111,7 @@ async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
 )
 async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
     node = node_of(request)
-    give_back = _begin(request)
+    give_back = begin_try(request)
     held = read_device_token(given.device_token)
     if held is None:
         raise unauthorized(NOT_SIGNED_IN)
@@ -136,7 +136,7 @@ async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
 )
 async def sign_out(request: Call, given: s.SignOut) -> None:
     node = node_of(request)
-    give_back = _begin(request)
+    give_back = begin_try(request)
     held = read_device_token(given.device_token)
     found = await holder(node.database.pool, held.family_hash, held.token_hash) if held is not None else None
     if found is None:
@@ -145,7 +145,7 @@ async def sign_out(request: Call, given: s.SignOut) -> None:
     await end(node, found.driver_id, found.device_id, Actor("driver", found.driver_id), "signed_out")
 
 
-def _begin(request: Call) -> Callable[[], None]:
+def begin_try(request: Call) -> Callable[[], None]:
     """Count one try of this network. Call the result to give the try back after a success. Raises 429."""
     tries: Tries = request.app.state.sign_in_tries
     network, now = network_of(address_of(request)), time.monotonic()
@@ -164,7 +164,7 @@ def _signed_in(node: Node, found: SignedIn, token: DeviceToken) -> a.SignedInVie
     return a.SignedInView(found.driver_id, minted, instant(datetime.fromtimestamp(expires_at, UTC)), token.text)
 
 
-def _device_name(user_agent: str) -> str:
+def device_name(user_agent: str) -> str:
     """A name for a browser, such as "Chrome on Android"."""
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), None)

@@ -84,8 +84,8 @@ async def _start(
 
 
 async def steps_for_board(request: Call) -> list[SetupStep] | None:
-    """The steps if there was no order yet and the person can do something about it."""
-    if request.user.role == "viewer":
+    """The steps if there was no order yet, the person can do something about it, and it is no demo."""
+    if request.user.role == "viewer" or node_of(request).settings.demo:
         return None
     started = await read_started(pool_of(request))
     return None if started.delivery else await steps_of(request, started)
@@ -165,7 +165,7 @@ async def steps_of(
             started.webhook or started.key,
             said("Connect your shop"),
             said("A shop sends orders with an API key (see /docs), and a webhook tells it what becomes of them."),
-            [(said("Webhooks"), "/webhooks"), (said("API"), "/docs")],
+            [(said("API keys"), "/keys"), (said("Webhooks"), "/webhooks"), (said("API"), "/docs")],
             optional=True,
         ),
     ]

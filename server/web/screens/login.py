@@ -23,6 +23,7 @@ from server.web.access.sessions import FORM, LONGEST_SECONDS, LoginSession
 from server.web.access.tokens import address_of
 from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
+from server.web.api.sign_in import UNNAMED, device_name
 from server.web.http.caller import Call
 from server.web.http.errors import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
@@ -81,7 +82,7 @@ async def log_in(request: Call) -> ASGIResponse:
     session = await _let_in(request, credentials.name, credentials.password)
     csrf_token = sessions_of(request).csrf_token(session)
     body = LoggedIn(session.name, session.role, csrf_token)
-    return answer(body, headers=_logged_in(request, session, credentials.name))
+    return answer(body, headers=logged_in_headers(request, session, credentials.name))
 
 
 async def _by_form(request: Call) -> ASGIResponse:
@@ -98,7 +99,7 @@ async def _by_form(request: Call) -> ASGIResponse:
         return await page(
             request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=text
         )
-    return see_other(wanted, headers=_logged_in(request, session, name))
+    return see_other(wanted, headers=logged_in_headers(request, session, name))
 
 
 async def _let_in(request: Call, name: str, password: str) -> LoginSession:
@@ -127,7 +128,7 @@ async def _let_in(request: Call, name: str, password: str) -> LoginSession:
     brought = request.cookies.get(sessions.cookie_name(request))
     if brought:
         await sessions.close(brought)
-    session = await sessions.find(await sessions.open(person))
+    session = await sessions.find(await sessions.open(person, browser_of(request)))
     if session is None:  # ended again in this very moment
         raise unauthorized(WRONG)
     log.info("logged_in", name=session.name, role=session.role, address=address)
@@ -154,6 +155,12 @@ async def log_out(request: Call) -> ASGIResponse:
     )
 
 
+def browser_of(request: Call) -> str | None:
+    """The name of the browser, such as "Firefox on Windows"; None if it is not known."""
+    name = device_name(request.headers.get("user-agent", ""))
+    return None if name == UNNAMED else name
+
+
 def is_from_here(request: Call) -> bool:
     """Whether a page of ours, or no page at all, sent this: a login cannot hold a session's token yet."""
     site = request.headers.get("sec-fetch-site")
@@ -166,7 +173,7 @@ def is_from_here(request: Call) -> bool:
         return False
 
 
-def _logged_in(request: Call, session: LoginSession, name: str) -> list[tuple[str, str]]:
+def logged_in_headers(request: Call, session: LoginSession, name: str) -> list[tuple[str, str]]:
     """The headers that keep the session's token in the browser, and make the browser known for this name."""
     marks: LoginMarks = request.app.state.login_marks
     return [

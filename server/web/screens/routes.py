@@ -6,6 +6,7 @@ from litestar import Router
 
 from server.web.http.every_route import handlers_in
 from server.web.screens import (
+    account,
     alerts,
     at_risk,
     board,
@@ -20,6 +21,7 @@ from server.web.screens import (
     first_run,
     imports,
     insights,
+    keys,
     login,
     notices,
     order_form,
@@ -36,7 +38,7 @@ from server.web.screens.shell import screens
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
-    imports, first_run, tracking,
+    imports, first_run, tracking, keys, account,
 )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ def shell(request: Call) -> dict[str, object]:
         "session_mark": sessions_of(request).mark(session) if session is not None else None,
         "navigation": NAVIGATION.get(principal.role, ()) if principal is not None else (),
         "asset": asset,
+        "is_demo": node_of(request).settings.demo,
         "company": node_of(request).settings.company_name,
         "flashes": flashes_of(request),
     }

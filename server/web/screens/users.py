@@ -12,13 +12,14 @@ from server.store.users import Person, PersonRole, find_person, list_people
 from server.texts.speech import later, said
 from server.web.access.guards import ADMIN
 from server.web.access.sessions import FORM
-from server.web.access.users import PASSWORD_LENGTHS, random_password
+from server.web.access.users import PASSWORD_LENGTHS, invite_to_new_password, random_password
 from server.web.api.endpoint import id_in_path
 from server.web.api.users import changed, made
 from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
+from server.web.screens.reach import home_of, warnings_of
 from server.web.screens.shell import flash, page, see_other, sessions_of
 
 SHOWN_LIMIT: Final = 1000
@@ -69,7 +70,7 @@ async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
 
 @post("/users/{user_id:str}", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
-    """`do=` role, deactivate, activate, password or logout."""
+    """`do=` role, deactivate, activate, password, link or logout."""
     form = await read_form(request, Form)
     person = await _found(request, user_id)
     try:
@@ -89,6 +90,15 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
                 if not form.last("password"):
                     return await _person(request, person, fresh=generated)
                 text = said("{name} has a new password.", name=person.name)
+            case "link":
+                with database_errors():
+                    made_link = await invite_to_new_password(pool_of(request), person.id, request.user.subject)
+                if made_link is None:
+                    return await _person(request, person, 422, problem=said("Activate this person first."))
+                code, until = made_link
+                log.info("password_link_made", name=person.name, by=request.user.subject)
+                url = f"{home_of(request)}/new-password#{code}"
+                return await _person(request, person, link=url, until=until, warnings=warnings_of(url))
             case "logout":
                 await sessions_of(request).close_all(person.id)
                 log.info("user_logged_out", name=person.name, by=request.user.subject)
@@ -134,7 +144,7 @@ async def _people(request: Call, status: int = 200, **context: object) -> ASGIRe
 
 
 async def _person(request: Call, person: Person, status: int = 200, **context: object) -> ASGIResponse:
-    shown: dict[str, object] = {"problem": None, "fresh": None, **context}
+    shown: dict[str, object] = {"problem": None, "fresh": None, "link": None, **context}
     return await page(
         request, "user.html", status, nav="users", one=person, roles=ROLES, shortest=PASSWORD_LENGTHS[0], values=shown
     )

@@ -92,6 +92,8 @@ declare global {
     send(method: string, url: string, body?: unknown): Promise<Answer>;
     toLogin(): void;
     isDark(): boolean;
+  /** `light`, `dark`, or null for the system's theme. */
+  chooseTheme(chosen: string | null): void;
   }
 
   var callboard: Callboard;

@@ -1,0 +1,166 @@
+"""A person's own account: their password, the theme of this browser, and the browsers in which they are logged in.
+
+A link of an admin leads to the form for a new password, without the old one.
+"""
+
+import time
+from typing import Final
+
+import structlog
+from litestar import get, post
+from litestar.response.base import ASGIResponse
+
+from server.store.query import database_errors
+from server.texts.speech import later, said
+from server.web.access.guards import VIEWERS
+from server.web.access.login_limits import LoginLimits
+from server.web.access.sessions import FORM, LoginSession, key_of
+from server.web.access.tokens import address_of, hashed
+from server.web.access.users import (
+    CODE_LIMIT,
+    PASSWORD_LENGTHS,
+    Passwords,
+    PasswordUnfit,
+    change_person,
+    set_password_with,
+)
+from server.web.api.sign_in import begin_try
+from server.web.http.caller import Call
+from server.web.http.calls import pool_of
+from server.web.http.errors import FORBIDDEN, Problem, not_found, too_many
+from server.web.http.forms import Form, read_form
+from server.web.screens.login import browser_of, is_from_here, logged_in_headers
+from server.web.screens.shell import LOGIN, flash, page, see_other, sessions_of
+
+ACCOUNT: Final = "/account"
+PASSWORD_FORM: Final = "/new-password"  # noqa: S105 - an address
+
+log = structlog.get_logger(__name__)
+
+
+@get(ACCOUNT, guards=[VIEWERS])
+async def account(request: Call) -> ASGIResponse:
+    """The person's own account."""
+    return await _account(request, _session(request))
+
+
+@post(f"{ACCOUNT}/password", guards=[VIEWERS], status_code=200, opt={FORM: True})
+async def change_password(request: Call) -> ASGIResponse:
+    """A new password, for who knows the old one. All other sessions end."""
+    form = await read_form(request, Form)
+    session = _session(request)
+    now, new = form.last("now"), form.last("password")
+    if len(new) not in PASSWORD_LENGTHS:
+        return await _account(request, session, 422, problem=_too_short())
+    if not await _is_password(request, session, now):
+        return await _account(request, session, 422, problem=said("The current password is wrong."))
+    with database_errors():
+        await change_person(pool_of(request), session.user_id, password=new)
+    sessions = sessions_of(request)
+    sessions.user_changed(session.user_id)
+    opened = await sessions.find(await sessions.open(session.user_id, browser_of(request)))
+    log.info("password_changed", name=session.name)
+    text = said("Your password is changed. You are logged out in all other browsers.")
+    if opened is None:  # deactivated in this very moment
+        return see_other(LOGIN)
+    return see_other(
+        ACCOUNT, [*flash(request, "good", text).items(), *logged_in_headers(request, opened, session.name)]
+    )
+
+
+@post(f"{ACCOUNT}/sessions", guards=[VIEWERS], status_code=200, opt={FORM: True})
+async def end_session(request: Call) -> ASGIResponse:
+    """End one session of the person, in another browser or in this one."""
+    form = await read_form(request, Form)
+    session = _session(request)
+    with database_errors():
+        ended = await sessions_of(request).close_one(session.user_id, form.text("key"))
+    if not ended:
+        raise not_found()
+    log.info("session_ended", name=session.name)
+    return see_other(ACCOUNT, flash(request, "good", said("That browser is logged out.")))
+
+
+@get(PASSWORD_FORM)
+async def new_password_form(request: Call) -> ASGIResponse:
+    """The form for who has a link. The code is in the fragment, which browsers do not send."""
+    return await _new_password(request)
+
+
+@post(PASSWORD_FORM, status_code=200)
+async def set_new_password(request: Call) -> ASGIResponse:
+    """Set a password with the code of a link. It works once."""
+    if not is_from_here(request):
+        raise Problem(FORBIDDEN, later("This form was sent from another site."))
+    form = await read_form(request, Form)
+    code, password = form.text("code"), form.last("password")
+    give_back = begin_try(request)
+    try:
+        with database_errors():
+            person = await set_password_with(pool_of(request), code, password)
+    except PasswordUnfit:
+        give_back()
+        return await _new_password(request, 422, problem=_too_short(), code=code[:CODE_LIMIT])
+    if person is None:
+        log.warning("password_link_refused", address=address_of(request))
+        text = said("This link is not valid: it was used, it expired, or a newer one replaced it.")
+        return await _new_password(request, 422, problem=text)
+    give_back()
+    sessions_of(request).user_changed(person)
+    log.info("password_set_by_link", userId=person)
+    return see_other(LOGIN, flash(request, "good", said("Your password is set. Log in with it.")))
+
+
+def _session(request: Call) -> LoginSession:
+    """The session of a person. Raises 404: who calls with a token has no account."""
+    session: LoginSession | None = request.scope["state"].get("session")
+    if session is None:
+        raise not_found()
+    return session
+
+
+async def _is_password(request: Call, session: LoginSession, password: str) -> bool:
+    """Whether this is the person's password. Tries count as those of a login. Raises 429."""
+    limits: LoginLimits = request.app.state.login_limits
+    passwords: Passwords = request.app.state.passwords
+    begun = limits.begin(session.name, address_of(request), time.monotonic())
+    if isinstance(begun, int):
+        raise too_many(begun)
+    with database_errors():
+        person = await passwords.person_of(pool_of(request), session.name, password)
+    if person != session.user_id:
+        log.warning("password_change_refused", name=session.name)
+        return False
+    limits.succeeded(begun, time.monotonic())
+    return True
+
+
+def _too_short() -> str:
+    return said(
+        "A password must have {shortest} to {longest} characters.",
+        shortest=PASSWORD_LENGTHS[0],
+        longest=PASSWORD_LENGTHS[-1],
+    )
+
+
+async def _account(
+    request: Call, session: LoginSession, status: int = 200, *, problem: str | None = None
+) -> ASGIResponse:
+    with database_errors():
+        found = await sessions_of(request).all_of(session.user_id)
+    own = hashed(session.token)
+    return await page(
+        request,
+        "account.html",
+        status,
+        nav="account",
+        sessions=[(key_of(one.token_hash), one, one.token_hash == own) for one in found],
+        shortest=PASSWORD_LENGTHS[0],
+        problem=problem,
+    )
+
+
+async def _new_password(
+    request: Call, status: int = 200, *, problem: str | None = None, code: str = ""
+) -> ASGIResponse:
+    return await page(request, "new_password.html", status, code=code, shortest=PASSWORD_LENGTHS[0], problem=problem)
