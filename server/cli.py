@@ -149,14 +149,24 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 @click.option("--orders-per-minute", type=RATE, default=20, show_default=True, help="On average.")
 @click.option("--speed", type=SPEED, default=1, show_default=True, help=SPEED_HELP)
 def demo(port: int | None, drivers: int, orders_per_minute: float, speed: float) -> None:
-    """Serve, with a simulated city of drivers and orders on real websockets."""
+    """Serve, with a simulated city of drivers and orders on real websockets.
+
+    Its data is in the folder `demo` of the data folder, if Callboard runs its own servers.
+    """
     # Fewer log lines, so that the address and the login stay visible.
-    settings = load_settings(port=port, usual={"log_level": "warning"})
+    settings = for_demo(load_settings(port=port, usual={"log_level": "warning"}))
     _write_logs(settings)
     from server.process.startup import serve_a_city
+    from server.simulate.city import DEMO_ZONES
     from server.simulate.run import Load
 
-    serve_a_city(settings, Load(drivers, orders_per_minute, speed))
+    serve_a_city(settings, Load(drivers, orders_per_minute, speed, zones=DEMO_ZONES))
+
+
+def for_demo(settings: Settings) -> Settings:
+    """The settings with a data folder for the demo alone: invented drivers and orders stay out of real data."""
+    data = settings.data / "demo" if settings.embedded else settings.data
+    return settings.with_changes(demo=True, data=data)
 
 
 @callboard.command()

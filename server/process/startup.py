@@ -21,7 +21,7 @@ from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed, NewDriver
 from server.simulate.city import ORIGIN
 from server.simulate.crew import Crew
-from server.simulate.run import Load, Window, amounts_to, run_city, run_day
+from server.simulate.run import Load, Window, amounts_to, home_zone, run_city, run_day
 from server.simulate.tally import Tally
 from server.store.engine import Database
 from server.store.migrate import migrate
@@ -135,12 +135,13 @@ def serve_a_city(settings: Settings, load: Load) -> None:
         async def beside() -> None:
             # This machine is not in the simulated city, so the link gives the page a position.
             where = f"lat={ORIGIN.lat}&lon={ORIGIN.lon}"
-            link = f"{url}/driver?{where}#token={await _demo_driver(url, access, load.zone)}"
+            link = f"{url}/driver?{where}#token={await _demo_driver(url, access, home_zone(load))}"
             welcome = [
                 "",
                 "The simulated city is running.",
                 f"  board   {url}/board",
                 f"  login   {name} / {password}",
+                *([f"  data    {settings.data}"] if settings.embedded else []),
                 f"  driver  {link}",
                 "  stop    Ctrl-C",
                 "",

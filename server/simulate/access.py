@@ -30,6 +30,11 @@ class Access:
         """For listing drivers."""
         return self._token if self._mint is None else self._kept(self._mint, "viewer")
 
+    def admin(self) -> str:
+        """For describing zones. Only who makes tokens has it."""
+        assert self._mint is not None, "a given token describes no zones"
+        return self._kept(self._mint, "admin")
+
     async def driver(self, api: Api, driver_id: str) -> str:
         """For one driver's socket."""
         if self._mint is not None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Required, Self, TypedDict
+from urllib.parse import quote
 
 import httpx2 as httpx
 
@@ -94,7 +95,7 @@ class Api:
         found: list[KnownDriver] = []
         cursor = ""
         while True:
-            page = await self.call("GET", f"/drivers?zone={zone}&limit=100{cursor}")
+            page = await self.call("GET", f"/drivers?zone={quote(zone)}&limit=100{cursor}")
             found += page["items"]
             if not page.get("nextCursor"):
                 return found

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -74,6 +75,36 @@ PROMISE_MINUTES: Final = (15, 40)
 TIGHT_MINUTES: Final = (2, 6)
 
 
+DEMO_ZONES: Final = ("Old Town", "Harbour", "Garden City")
+"""The zones of the demo: the west with half of the kitchens, and the north and the south of the east."""
+DRIVERS_IN: Final = (0, 0, 1, 2)
+"""Which of the zones a driver works in, in turn: where there are more kitchens there are more drivers."""
+BEYOND_METRES: Final = 1500.0
+"""How far the zones reach beyond the last kitchens."""
+
+
+class CityZone(Struct, frozen=True):
+    """A zone of the city, a rectangle: its edges are metres from the origin."""
+
+    name: str
+    west: float
+    east: float
+    south: float
+    north: float
+    helped_by: list[str]
+
+    def holds(self, x: float, y: float) -> bool:
+        """Whether a point is inside."""
+        return self.west <= x < self.east and self.south <= y < self.north
+
+    def shape(self) -> dict[str, object]:
+        """GeoJSON."""
+        west, east, south, north = self.west, self.east, self.south, self.north
+        corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+        places = [Plane(ORIGIN).place(x, y) for x, y in corners]
+        return {"type": "Polygon", "coordinates": [[[place.lon, place.lat] for place in places]]}
+
+
 class Wish(Struct, frozen=True):
     """An order somebody makes: where from and where to, and what else it says, as on the wire."""
 
@@ -103,10 +134,25 @@ class City:
         """A place to start a shift."""
         return self._plane.place(*self._somewhere(self._radius))
 
-    def hot_spot(self) -> Place:
-        """A place where orders come from."""
-        _, spot = self._chance.choice(self._kitchens)
-        return self._plane.place(*self._near(spot, 150.0))
+    def hot_spot(self, zone: CityZone | None = None) -> Place:
+        """A place where orders come from, in this zone."""
+        kitchens = [at for _, at in self._kitchens if zone is None or zone.holds(*at)]
+        return self._plane.place(*self._near(self._chance.choice(kitchens), 150.0))
+
+    def zones(self, names: Sequence[str]) -> list[CityZone]:
+        """Three zones with these names, see `DEMO_ZONES`. Each helps the others."""
+        if not names:
+            return []
+        spots = [at for _, at in self._kitchens]
+        cut = _middle([x for x, _ in spots])
+        across = _middle([y for x, y in spots if x >= cut])
+        west, east = min(x for x, _ in spots) - BEYOND_METRES, max(x for x, _ in spots) + BEYOND_METRES
+        south, north = min(y for _, y in spots) - BEYOND_METRES, max(y for _, y in spots) + BEYOND_METRES
+        edges = [(west, cut, south, north), (cut, east, across, north), (cut, east, south, across)]
+        return [
+            CityZone(name, *edge, [other for other in names if other != name])
+            for name, edge in zip(names, edges, strict=True)
+        ]
 
     def wish(self) -> Wish:
         """The next order."""
@@ -166,6 +212,19 @@ class City:
     def _near(self, centre: tuple[float, float], radius: float) -> tuple[float, float]:
         angle, metres = self._chance.uniform(0, math.tau), radius * math.sqrt(self._chance.random())
         return centre[0] + metres * math.cos(angle), centre[1] + metres * math.sin(angle)
+
+
+def zone_at(zones: Sequence[CityZone], place: Place) -> str | None:
+    """The name of the zone there."""
+    at = Plane(ORIGIN).metres(place)
+    return next((zone.name for zone in zones if zone.holds(*at)), None)
+
+
+def _middle(numbers: list[float]) -> float:
+    """Half-way between the two in the middle."""
+    ordered = sorted(numbers)
+    half = len(ordered) // 2
+    return (ordered[half - 1] + ordered[half]) / 2
 
 
 def ride_metres(drivers: int, orders_per_minute: float) -> float:

@@ -25,6 +25,11 @@ class Plane(Struct, frozen=True):
         east = METRES_PER_DEGREE * math.cos(math.radians(self.origin.lat))
         return Place(round(self.origin.lat + y / METRES_PER_DEGREE, 6), round(self.origin.lon + x / east, 6))
 
+    def metres(self, place: Place) -> tuple[float, float]:
+        """How many metres a point is to the east and to the north of the origin."""
+        east = METRES_PER_DEGREE * math.cos(math.radians(self.origin.lat))
+        return (place.lon - self.origin.lon) * east, (place.lat - self.origin.lat) * METRES_PER_DEGREE
+
 
 def metres_between(a: Place, b: Place) -> float:
     """The straight way, right to a thousandth within a city."""

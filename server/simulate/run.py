@@ -3,9 +3,11 @@
 import asyncio
 import copy
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
+from urllib.parse import quote
 from uuid import uuid4
 
 from msgspec import Struct
@@ -16,12 +18,15 @@ from server.simulate.api import Api, NewDriver
 from server.simulate.city import (
     DEMO_HABITS,
     DEMO_SHOPS,
+    DRIVERS_IN,
     OPENING_SECONDS,
     ORIGIN,
     City,
+    CityZone,
     driver,
     pace,
     rate_factor,
+    zone_at,
 )
 from server.simulate.crew import Crew
 from server.simulate.driver import SimulatedDriver
@@ -43,13 +48,16 @@ Say = Callable[[str], None]
 
 
 class Load(Struct, frozen=True):
-    """A city to simulate. `minutes` None: until it is stopped."""
+    """A city to simulate. `minutes` None: until it is stopped. With `zones` the city has these instead of `zone`, and
+    the way to the server must make tokens.
+    """
 
     drivers: int
     orders_per_minute: float
     speed: float = 1.0
     minutes: float | None = None
     zone: str = "default"
+    zones: tuple[str, ...] = ()
 
 
 class Window(Struct, frozen=True):
@@ -98,15 +106,42 @@ async def run_city(
     """Register the drivers, let them connect, and place orders until the time is up. Raises CallFailed."""
     async with _stage(url, access, load.zone, DEMO_SHOPS, tidy=tidy) as stage:
         city = City(load.drivers, load.orders_per_minute)
-        ids = await stage.crew.registered([driver(n) for n in range(load.drivers)], load.zone)
+        zones = city.zones(load.zones)
+        await _describe(url, access, zones)
+        crew = await _registered(stage, load, zones)
         on_set_up()
         working = [
-            asyncio.create_task(_connect_all(stage, city, ids, load.speed)),
-            asyncio.create_task(_order_on_and_on(stage, city, load)),
+            asyncio.create_task(_connect_all(stage, city, crew, load.speed)),
+            asyncio.create_task(_order_on_and_on(stage, city, load, zones)),
             asyncio.create_task(_progress(stage, say, every)),
         ]
         await _until_over(working, load.minutes)
         return _result(stage)
+
+
+def home_zone(load: Load) -> str:
+    """The zone in the middle of the city."""
+    return zone_at(City(load.drivers, load.orders_per_minute).zones(load.zones), ORIGIN) or load.zone
+
+
+async def _describe(url: str, access: Access, zones: Sequence[CityZone]) -> None:
+    if zones:
+        async with Api(url, access.admin) as api:
+            for zone in zones:
+                about = {"name": zone.name, "shape": zone.shape(), "helpedBy": zone.helped_by}
+                await api.call("PUT", f"/admin/zones/{quote(zone.name)}", about)
+
+
+async def _registered(stage: Stage, load: Load, zones: Sequence[CityZone]) -> list[tuple[str, CityZone | None]]:
+    """All drivers with the zone of each."""
+    everybody = [driver(n) for n in range(load.drivers)]
+    if not zones:
+        return [(driver_id, None) for driver_id in await stage.crew.registered(everybody, load.zone)]
+    crew: list[tuple[str, CityZone | None]] = []
+    for index, zone in enumerate(zones):
+        theirs = [one for n, one in enumerate(everybody) if DRIVERS_IN[n % len(DRIVERS_IN)] == index]
+        crew += [(driver_id, zone) for driver_id in await stage.crew.registered(theirs, zone.name)]
+    return crew
 
 
 async def _until_over(working: list[asyncio.Task[None]], minutes: float | None) -> None:
@@ -125,18 +160,18 @@ async def _until_over(working: list[asyncio.Task[None]], minutes: float | None) 
         await asyncio.gather(*working, return_exceptions=True)
 
 
-async def _connect_all(stage: Stage, city: City, ids: list[str], speed: float) -> None:
+async def _connect_all(stage: Stage, city: City, crew: list[tuple[str, CityZone | None]], speed: float) -> None:
     """Not all in the same instant: over a few seconds, or as long as that many handshakes take."""
-    pause = max(CONNECT_SPREAD_SECONDS / len(ids), 1 / CONNECTS_PER_SECOND)
-    for driver_id in ids:
+    pause = max(CONNECT_SPREAD_SECONDS / len(crew), 1 / CONNECTS_PER_SECOND)
+    for driver_id, zone in crew:
         client = stage.crew.client_of(driver_id)
-        stage.crew.start(
-            SimulatedDriver(client, stage.tally, city.anywhere(), pace(speed), DEMO_HABITS, hang_out=city.hot_spot)
-        )
+        start = city.anywhere() if zone is None else city.hot_spot(zone)
+        hang_out = partial(city.hot_spot, zone)
+        stage.crew.start(SimulatedDriver(client, stage.tally, start, pace(speed), DEMO_HABITS, hang_out=hang_out))
         await asyncio.sleep(pause)
 
 
-async def _order_on_and_on(stage: Stage, city: City, load: Load) -> None:
+async def _order_on_and_on(stage: Stage, city: City, load: Load, zones: Sequence[CityZone]) -> None:
     """Orders come at random, at the evening's rate."""
     if not load.orders_per_minute:
         await asyncio.Event().wait()
@@ -157,7 +192,7 @@ async def _order_on_and_on(stage: Stage, city: City, load: Load) -> None:
             wish.prep_seconds / load.speed,
             promised_in=minutes * 60 / load.speed if minutes is not None else None,
             contacts=wish.contacts,
-            **wish.more,
+            **wish.more | ({"zone": zone_at(zones, wish.pickup)} if zones else {}),
         )
 
 

@@ -10,6 +10,8 @@ import jwt
 import pytest
 from argon2 import PasswordHasher
 
+from server.cli import for_demo
+from server.settings import Settings
 from tests.cli.conftest import Run, done
 from tests.conftest import SECRET
 from tests.process import Process
@@ -35,7 +37,11 @@ async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
     assert PasswordHasher().verify(await database.fetchval("SELECT password_hash FROM users"), password)
     async with httpx2.AsyncClient() as client:
         ready = await client.get(said["board"].removesuffix("/board") + "/health/ready")
+        login = await client.get(said["board"].removesuffix("/board") + "/login")
     assert ready.status_code == 200
+    assert "All drivers and orders are invented." in login.text
+    zones = {row[0] for row in await database.fetch("SELECT spelling FROM zones WHERE shape IS NOT NULL")}
+    assert zones == {"Old Town", "Harbour", "Garden City"}
     link, _, token = said["driver"].partition("#token=")
     assert link.partition("?")[0].endswith("/driver")
     driver_id = jwt.decode(token, SECRET, algorithms=["HS256"])["sub"]
@@ -47,6 +53,13 @@ async def test_the_demo_shows_a_city_at_work(run: Run, database: Any) -> None:
         json.loads(line)
     assert password not in process.out
     assert token not in process.out
+
+
+def test_the_data_of_the_demo_is_apart(tmp_path: Path) -> None:
+    own = Settings(data=tmp_path)
+    assert (for_demo(own).data, for_demo(own).demo) == (tmp_path / "demo", True)
+    elsewhere = Settings(data=tmp_path, database_url="postgresql://h/d", redis_url="redis://h", secret=SECRET)
+    assert for_demo(elsewhere).data == tmp_path
 
 
 async def test_a_second_demo_has_its_own_login_and_the_same_drivers(run: Run, database: Any) -> None:

@@ -1,8 +1,22 @@
 """The made-up city: as busy as asked for, and as large as its drivers can serve."""
 
+from collections import Counter
+from itertools import combinations
+
 import pytest
 
-from server.simulate.city import EVENING_SECONDS, ORIGIN, RIDE_METRES, City, driver, pace, rate_factor, ride_metres
+from server.dispatch.shapes import geometry_of
+from server.simulate.city import (
+    EVENING_SECONDS,
+    ORIGIN,
+    RIDE_METRES,
+    City,
+    driver,
+    pace,
+    rate_factor,
+    ride_metres,
+    zone_at,
+)
 from server.simulate.places import metres_between
 
 
@@ -63,3 +77,18 @@ def test_names_are_different() -> None:
 def test_speed_shortens_rides_and_handovers() -> None:
     assert pace(2).metres_per_second == 2 * pace(1).metres_per_second
     assert pace(2).pickup_seconds == pace(1).pickup_seconds / 2
+
+
+def test_the_zones_share_the_kitchens_and_cover_them_all() -> None:
+    city = City(drivers=60, orders_per_minute=20)
+    zones = city.zones(("a", "b", "c"))
+    assert [zone.helped_by for zone in zones] == [["b", "c"], ["a", "c"], ["a", "b"]]
+    shapes = [geometry_of(zone.shape()) for zone in zones]
+    assert all(one.intersection(other).area < 1e-9 for one, other in combinations(shapes, 2))
+    for zone in zones:
+        assert {zone_at(zones, city.hot_spot(zone)) for _ in range(20)} & {zone.name}
+    placed = Counter(zone_at(zones, city.wish().pickup) for _ in range(600))
+    assert set(placed) == {"a", "b", "c"}
+    assert placed["a"] == pytest.approx(300, rel=0.2)
+    assert min(placed.values()) > 100
+    assert city.zones(()) == []
