@@ -140,6 +140,11 @@ FOR_PROGRAMS_OF_SCREENS = {
     "keys.js": {"Escape", "Enter"},
     "import.js": {"Content-Type", "X-CSRF-Token", "HX-Request"},
     "order-form.js": {"(prefers-reduced-motion: reduce)", "storeName"},
+    "zone-shape.js": {
+        "Feature", "FeatureCollection", "MultiPolygon", "Polygon", "no position", "a ring is a list",
+        "a polygon is a list of rings",
+    },
+    "zones.js": {"(prefers-reduced-motion: reduce)", "Enter", "Escape", "Leaflet is missing"},
     "lists.js": {
         "no table of ${list}", "button, input", "(prefers-reduced-motion: reduce)", "${row.offsetHeight}px",
         "moveBefore", "nextElementSibling", "previousElementSibling",

@@ -16,6 +16,8 @@ from server.store.reads.waiting import Box, box_around, nearest_drivers
 
 AROUND_LIMIT: Final = 60
 SHOWN_LIMIT: Final = 25
+CALLABLE: Final = 5
+"""Drivers off shift that are shown to be called."""
 LEAST_KM: Final = 25.0
 HARD: Final = frozenset({"on_break", "paused", "shift_ended", "offline", "busy"})
 """Obstacles that a person cannot overrule; the others only keep the search from choosing the driver."""

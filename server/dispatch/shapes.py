@@ -101,6 +101,12 @@ def _is_number(part: object) -> bool:
     return isinstance(part, int | float) and not isinstance(part, bool) and abs(part) < NO_FLOAT
 
 
+def positions_in(shape: Shape) -> int:
+    """How many positions a valid shape has."""
+    polygons = [shape["coordinates"]] if shape["type"] == "Polygon" else shape["coordinates"]
+    return sum(len(ring) for rings in polygons for ring in rings)
+
+
 def plain(shape: Shape) -> dict[str, object]:
     """A valid shape without heights, and with all numbers as floats."""
     coordinates = shape["coordinates"]

@@ -15,6 +15,7 @@ DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM zones WHERE name IS NOT NULL"  #
 CHANGED: Final = f"SELECT version, {_DESCRIPTION} FROM zones WHERE version > $1 ORDER BY version"  # noqa: S608 - constants
 SPELLINGS: Final = "SELECT key, spelling FROM zones ORDER BY name IS NULL LIMIT $1"
 SPELLED: Final = "SELECT key, spelling FROM zones WHERE key = ANY($1::text[])"
+CHOICES_LIMIT: Final = 500
 IN_USE: Final = """
 SELECT z.spelling, (SELECT count(*) FROM drivers d WHERE d.zone = z.spelling AND d.active),
        (SELECT count(*) FROM deliveries o WHERE o.zone = z.spelling AND o.status = 'READY')
@@ -48,6 +49,13 @@ async def changed_zones(pool: Pool, after: int) -> tuple[int, dict[str, Zone | N
 async def read_spellings(pool: Pool, limit: int) -> dict[str, str]:
     """Key -> spelling, zones with a description first. Raises DatabaseAway."""
     return dict(await fetch(pool, SPELLINGS, limit))
+
+
+async def zone_choices(pool: Pool) -> list[str]:
+    """The zones to choose from in a list: those with a description and those in use, at most `CHOICES_LIMIT`. Raises
+    DatabaseAway.
+    """
+    return sorted((await read_spellings(pool, CHOICES_LIMIT)).values(), key=str.casefold)
 
 
 async def read_spelling(pool: Pool, key: str) -> str | None:

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 740}
+SQUARE = {"type": "Polygon", "coordinates": [[[13.3, 52.5], [13.4, 52.5], [13.4, 52.6], [13.3, 52.6], [13.3, 52.5]]]}
 
 
 @browser_fixture
@@ -124,6 +125,8 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
     gone = await add(site.node, "Otto", "viewer")
     await site.ada.patch(f"/admin/users/{gone}", json={"active": False})
     dan = await site.driver("Dan", vehicle="bike", tags=["cool bag"], phone="+49 30 1234")
+    await site.ada.post("/admin/api-keys", json={"name": "Roma", "sellerId": "roma"})
+    await site.ada.put("/admin/zones/mitte", json={"name": "Mitte", "shape": SQUARE, "helpedBy": ["Nord"]})
     page = await ada.open("/users")
     for name, viewport in {"": DESK, "-phone": PHONE}.items():
         await page.set_viewport_size(viewport)
@@ -133,6 +136,11 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
             "drivers": "/board/drivers",
             "driver-form": f"/board/drivers/{dan.id}/edit",
             "driver-access": f"/board/drivers/{dan.id}/access",
+            "start": "/start",
+            "keys": "/keys",
+            "account": "/account",
+            "zones": "/zones?zone=mitte",
+            "new-password": "/new-password",
             "error": "/nowhere",
         }.items():
             await page.goto(ada.url + path)
@@ -157,3 +165,48 @@ async def test_the_link_of_a_driver_is_copied(site: Site, people: People) -> Non
     link = await page.get_by_label("Link").input_value()
     assert await page.evaluate("navigator.clipboard.readText()") == link
     assert link.startswith(f"{ada.url}/driver#code=")
+
+
+async def test_a_zone_is_drawn_by_mouse_and_changed_by_keyboard(site: Site, people: People) -> None:
+    await site.ada.put("/admin/zones/nord", json={"name": "Nord", "shape": SQUARE})
+    ada = await people(site.node, "Ada", "admin", viewport=DESK)
+    page = await ada.open("/zones?zone=mitte")
+    await page.get_by_role("button", name="Draw a shape").click()
+    area = await page.locator("#zone-map").bounding_box()
+    assert area is not None
+    for right, down in ((0.3, 0.3), (0.6, 0.3), (0.6, 0.7)):
+        await page.mouse.click(area["x"] + right * area["width"], area["y"] + down * area["height"])
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#points-count")).to_have_text("3")
+    await page.locator("#zone-map").scroll_into_view_if_needed()
+    middle = await page.locator(".zone-middle").first.bounding_box()
+    assert middle is not None
+    await page.mouse.move(middle["x"] + 6, middle["y"] + 6)
+    await page.mouse.down()
+    await page.mouse.move(middle["x"] + 6, middle["y"] - 40, steps=4)
+    await page.mouse.up()
+    await expect(page.locator("#points-count")).to_have_text("4")
+    await page.get_by_text("Points of the shape:").click()
+    fourth = page.get_by_label("Point 4: latitude, longitude")
+    await fourth.fill("52.48, 13.25")
+    await fourth.press("Enter")
+    await page.get_by_label("Nord", exact=True).check()
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text("mitte is saved.")).to_be_visible()
+    zone = (await site.vic.get("/admin/zones/mitte")).json()
+    [ring] = zone["shape"]["coordinates"]
+    assert (len(ring), [13.25, 52.48] in ring, zone["helpedBy"]) == (5, True, ["nord"])
+    # The same without a mouse: a square in the middle of the map, one more point, one less.
+    await page.goto(f"{ada.url}/zones?zone=west")
+    await page.get_by_text("Points of the shape:").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Point 1: latitude, longitude")).to_be_focused()
+    await page.get_by_role("button", name="Add a point after 1").press("Enter")
+    await expect(page.get_by_label("Point 2: latitude, longitude")).to_be_focused()
+    await page.get_by_role("button", name="Remove point 4").press("Enter")
+    await expect(page.locator("#points-count")).to_have_text("4")
+    await page.get_by_role("button", name="Save").press("Enter")
+    await expect(page.get_by_text("west is saved.")).to_be_visible()
+    assert len((await site.vic.get("/admin/zones/west")).json()["shape"]["coordinates"][0]) == 5

@@ -9,7 +9,8 @@ import pytest
 from tests.conftest import StartNode
 from tests.waiting import until
 from tests.web.conftest import Check, Site
-from tests.web.people import logged_in
+from tests.web.html_tree import parse
+from tests.web.people import Browser, logged_in
 
 LON, LAT = 13.405, 52.52
 
@@ -165,9 +166,44 @@ async def test_the_screen_describes_zones(site: Site) -> None:
     assert (nameless.status_code, "Give the zone a name" in nameless.text) == (422, True)
     crowded = await ada.send("/zones", **form | {"helped_by": "x" * 65}, do="save")
     assert (crowded.status_code, "Name at most 20 zones" in crowded.text) == (422, True)
-    assert "Nord, West" in (await ada.see("/zones?zone=mitte")).text
+    page = (await ada.see("/zones?zone=mitte")).text
+    assert "Nord, West" in page
+    boxes = parse(page).every("input", name="helped_by")
+    chosen = {box["value"]: "checked" in box for box in boxes}
+    assert chosen == {"Nord": True, "West": True, "Typo": False, "default": False}
+    await site.ada.put("/admin/zones/Nord", json={"name": "The North", "shape": around(0.3)})
+    page = (await ada.see("/zones?zone=mitte")).text
+    shapes = parse(page).one("template", id="zone-shapes").text
+    assert list(msgspec.json.decode(shapes)) == ["The North"], "the shape in the form is drawn by the form"
+    file = await site.vic.get("/zones/shapes.geojson")
+    assert file.headers["content-type"] == "application/geo+json"
+    assert [(one["properties"], one["geometry"]) for one in file.json()["features"]] == [
+        ({"key": "Mitte", "name": "Mitte", "helpedBy": ["Nord", "West"]}, around()),
+        ({"key": "Nord", "name": "The North", "helpedBy": []}, around(0.3)),
+    ]
+    assert (await site.ada.delete("/admin/zones/Nord")).status_code == 204
     assert (await ada.send("/zones", key="Mitte", do="remove")).status_code == 303
     assert (await ada.send("/zones", key="Mitte", do="remove")).status_code == 404
     assert (await site.vic.get("/admin/zones")).json()["items"] == []
     vic = await logged_in(site, "otto", "viewer")
     assert 'action="/zones"' not in (await vic.see("/zones")).text
+
+
+async def test_who_is_off_shift_can_be_called_if_nobody_works_in_the_zone(site: Site) -> None:
+    olga = await logged_in(site, "olga", "ops")
+    await site.ada.put("/admin/zones/Nord", json={"name": "Nord", "helpedBy": ["West"]})
+    toomas = await site.driver("Toomas", zone="Nord", phone="+372 5123", at_work=True)
+    await site.driver("Wanda", zone="West", phone="+372 5199")
+    await site.driver("Otto", zone="Ost", phone="+372 5100")
+    assert (await toomas.post("/availability/end-shift")).status_code == 200
+    delivery = await site.delivery(zone="Nord")
+    for path in (f"/board/deliveries/{delivery['id']}", f"/board/deliveries/{delivery['id']}/assign"):
+        line = parse((await olga.see(path)).text).one("p", class_="to-call")
+        assert line.text == "Off shift, could be called: Toomas +372 5123 · Wanda (West) +372 5199"
+        assert "tel:+372 5123" in [link["href"] for link in line.every("a")]
+    await toomas.post("/availability/resume")
+    await until(lambda: _nobody_to_call(olga, delivery["id"]))
+
+
+async def _nobody_to_call(browser: Browser, delivery_id: str) -> bool:
+    return "to-call" not in (await browser.see(f"/board/deliveries/{delivery_id}/assign")).text

@@ -35,6 +35,12 @@ WHERE d.active = $1 AND ($2::text IS NULL OR d.zone = $2)
         < statement_timestamp() - make_interval(secs => $5)))
   AND ($6::uuid IS NULL OR (lower(d.name), d.id) > (SELECT lower(name), id FROM drivers WHERE id = $6))
 ORDER BY lower(d.name), d.id LIMIT $7"""  # noqa: S608
+OFF_SHIFT: Final = """
+SELECT d.id, d.name, d.phone, d.zone FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id
+WHERE d.zone = ANY($1::text[]) AND d.active AND d.availability IN ('offline', 'shift_ended')
+ORDER BY array_position($1::text[], d.zone), d.phone IS NULL,
+    greatest(d.last_availability_change, p.last_call_at) DESC
+LIMIT $2"""
 NAMESAKES: Final = f"""{_COLUMNS}
 FROM drivers d{_JOIN}
 WHERE lower(normalize(d.name)) = lower(normalize($1)) AND d.id IS DISTINCT FROM $2::uuid
@@ -62,6 +68,22 @@ class AvailabilityChange(Struct, frozen=True):
     actor_type: ActorType
     actor_id: str | None
     timestamp: datetime
+
+
+class OffShift(Struct, frozen=True):
+    """A driver who is off shift, and how to call them."""
+
+    id: str
+    name: str
+    phone: str | None
+    zone: str
+
+
+async def off_shift_drivers(pool: Pool, zones: Sequence[str], limit: int) -> list[OffShift]:
+    """The drivers of these zones who are off shift: zone by zone, first those with a phone, the last seen first. Raises
+    DatabaseAway.
+    """
+    return [OffShift(*row) for row in await fetch(pool, OFF_SHIFT, list(zones), limit)]
 
 
 async def read_driver(pool: Pool, driver_id: str) -> Driver | None:

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec.structs import replace
 
-from server.board.candidates import choices
+from server.board.candidates import CALLABLE, choices
 from server.contract.commit import Answer
 from server.contract.words import FAILURES, STATES, lower_first, words
 from server.dispatch import commands as c
@@ -25,7 +25,7 @@ from server.dispatcher.search_on_request import NoDriverFound
 from server.ids import new_id
 from server.store.query import database_errors
 from server.store.reads.alerts import read_alert
-from server.store.reads.drivers import read_driver
+from server.store.reads.drivers import OffShift, off_shift_drivers, read_driver
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.api.endpoint import id_in_path
@@ -117,7 +117,14 @@ async def assign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIRespon
     ranked = await choices(
         node.database.pool, delivery, node.policies.current, None, node.zones.current.helpers(delivery.zone)
     )
-    return fragment(request, "board/dialogs/assign.html", delivery=delivery, seen=seen, choices=ranked)
+    return fragment(
+        request,
+        "board/dialogs/assign.html",
+        delivery=delivery,
+        seen=seen,
+        choices=ranked,
+        off_shift=await _off_shift(request, delivery),
+    )
 
 
 @dialog_action("/board/deliveries/{delivery_id:str}/assign", OPS)
@@ -169,7 +176,14 @@ async def reassign_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResp
         assignment=assignment,
         driver=driver,
         choices=ranked,
+        off_shift=await _off_shift(request, delivery),
     )
+
+
+async def _off_shift(request: Call, delivery: Delivery) -> list[OffShift]:
+    node = node_of(request)
+    zones = [delivery.zone, *node.zones.current.helpers(delivery.zone)]
+    return await off_shift_drivers(node.database.pool, zones, CALLABLE)
 
 
 @dialog_action("/board/assignments/{assignment_id:str}/reassign", OPS)

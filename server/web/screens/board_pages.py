@@ -9,7 +9,7 @@ from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from server.board.candidates import choices
+from server.board.candidates import CALLABLE, choices
 from server.board.picture import Gone
 from server.board.timeline import by, tell
 from server.contract.tracking import tracking_view
@@ -23,7 +23,7 @@ from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of
 from server.store.reads.chat import read_chat
 from server.store.reads.deliveries import read_delivery, read_timeline
-from server.store.reads.drivers import AvailabilityChange, read_driver, read_history, read_names
+from server.store.reads.drivers import AvailabilityChange, off_shift_drivers, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
 from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import VIEWERS
@@ -89,6 +89,9 @@ async def _delivery(request: Call, text: str) -> dict[str, object]:
         "tracking_url": _tracking_url(request, found, now),
         "wait": wait if waits else None,
         "nearest": nearest,
+        "off_shift": await off_shift_drivers(pool, [found.zone, *node.zones.current.helpers(found.zone)], CALLABLE)
+        if waits
+        else [],
         "around": await choices(pool, found, policy, None, node.zones.current.helpers(found.zone)) if waits else [],
         "level": wait.escalation_level if wait is not None else 0,
         "next_at": next_level_at(wait.escalation_level, found.unassigned_since, policy) if wait is not None else None,

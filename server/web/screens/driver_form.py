@@ -10,7 +10,7 @@ from litestar.response.base import ASGIResponse
 from server.dispatch.model import Driver
 from server.settings import time_zone_of
 from server.store.reads.drivers import namesake, read_driver
-from server.store.zones import zones_in_use
+from server.store.zones import zone_choices
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.access.sessions import FORM
@@ -21,7 +21,7 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
-from server.web.screens.driver_list import DRIVERS, ZONES_LISTED
+from server.web.screens.driver_list import DRIVERS
 from server.web.screens.form_words import mistake, problem_text, to_struct
 from server.web.screens.orders import in_zone
 from server.web.screens.shell import flash, page, see_other
@@ -173,5 +173,5 @@ async def _form(
         problem=problem,
         driver=driver,
         known=known,
-        zones=[zone.key for zone in await zones_in_use(pool_of(request), ZONES_LISTED)],
+        zones=await zone_choices(pool_of(request)),
     )

@@ -12,7 +12,7 @@ from server.dispatch.model import Driver
 from server.ids import canonical
 from server.store.devices import count_devices
 from server.store.reads.drivers import DriverSearch, search_drivers
-from server.store.zones import zones_in_use
+from server.store.zones import zone_choices
 from server.texts.speech import later
 from server.web.access.guards import VIEWERS
 from server.web.api.zones import zone_of_query
@@ -24,7 +24,6 @@ from server.web.screens.shell import page
 DRIVERS: Final = "/board/drivers"
 PAGE: Final = 100
 TEXT_LIMIT: Final = 200
-ZONES_LISTED: Final = 500
 AWAY: Final = timedelta(days=7)
 """A driver who is not seen for so long is named on the screen."""
 FIELDS: Final = ("q", "zone", "show")
@@ -73,7 +72,7 @@ async def drivers(request: Call) -> ASGIResponse:
         rows=[_row(driver, devices.get(driver.id, 0), node.clock.now()) for driver in shown],
         chosen=chosen,
         filters=SHOWN,
-        zones=[zone.key for zone in await zones_in_use(pool, ZONES_LISTED)],
+        zones=await zone_choices(pool),
         following=address(DRIVERS, **given, after=shown[-1].id) if len(found) > PAGE else None,
         first=address(DRIVERS, **given) if after is not None else None,
     )

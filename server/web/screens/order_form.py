@@ -23,6 +23,7 @@ from server.store.jobs.erasing import phone_digits
 from server.store.query import database_errors
 from server.store.reads.deliveries import read_delivery, read_stores
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries
+from server.store.zones import zone_choices
 from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.access.sessions import FORM
@@ -396,7 +397,7 @@ async def _form(
         stores=[
             (store.name, store.address or "", store.phone or "", _at(Place(store.lat, store.lon))) for store in stores
         ],
-        zones=[zone.key for zone in node.zones.current],
+        zones=await zone_choices(node.database.pool),
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
         geocodes=node.geocoder is not None,

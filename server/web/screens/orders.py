@@ -20,6 +20,7 @@ from server.store.query import DatabaseAway, database_errors
 from server.store.reads.deliveries import read_scheduled
 from server.store.reads.delivery_search import DeliveryFilter, find_deliveries, has_index_of_words
 from server.store.reads.drivers import find_drivers, read_names
+from server.store.zones import zone_choices
 from server.texts.speech import said
 from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
@@ -73,7 +74,7 @@ async def orders(request: Call) -> ASGIResponse:
         all_ahead=address(ORDERS, status="SCHEDULED") if len(ahead) == SCHEDULED_SHOWN else None,
         chosen=chosen,
         statuses=get_args(DeliveryStatus),
-        zones=[zone.key for zone in node.zones.current],
+        zones=await zone_choices(node.database.pool),
         choices=await _choices(request, chosen["driver"]),
         problem=problem,
         is_slow=bool(chosen["q"]) and not await has_index_of_words(pool),

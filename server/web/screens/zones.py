@@ -1,6 +1,6 @@
 """The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
 
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 import msgspec
@@ -9,8 +9,10 @@ from litestar.response.base import ASGIResponse
 
 from server.dispatch import commands as c
 from server.dispatch.names import name_key
-from server.dispatch.zones import Zone
+from server.dispatch.shapes import positions_in
+from server.dispatch.zones import Zone, Zones
 from server.store.query import database_errors
+from server.store.reads.drivers import find_drivers
 from server.store.zones import zones_in_use
 from server.texts.speech import said
 from server.web.access.guards import ADMIN, VIEWERS
@@ -18,13 +20,16 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.zones import described
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, submit
+from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, address_text, read_form
-from server.web.screens.shell import flash, page, see_other
+from server.web.screens.shell import NO_STORE, flash, page, see_other
 from server.web.screens.users import form_problem
 
 SHOWN_LIMIT: Final = 500
+POSITIONS_SHOWN: Final = 20_000
+"""The limit of positions on the map of all zones together."""
+DRIVERS_LOOKED_AT: Final = 20
 FIELDS: Final = ("key", "name", "helped_by", "shape")
 
 
@@ -33,7 +38,7 @@ async def zones(request: Call) -> ASGIResponse:
     """All zones, and the form for one: `?zone=` fills it in."""
     key = address_text(request, "zone")
     zone = node_of(request).zones.current.find(key)
-    filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": key[:64]}
+    filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": key[:64], "name": key[:64]}
     return await _zones(request, filled=filled)
 
 
@@ -42,7 +47,7 @@ async def change(request: Call) -> ASGIResponse:
     """`do=` save or remove."""
     form = await read_form(request, Form)
     key = form.text("key")
-    filled = {name: form.text(name) for name in FIELDS}
+    filled = {name: form.text(name) for name in FIELDS} | {"helped_by": ", ".join(form.all("helped_by"))}
     try:
         if form.last("do") == "remove":
             await submit(request, c.RemoveZone(key, request.user.actor))
@@ -88,6 +93,48 @@ def _filled(zone: Zone) -> dict[str, str]:
     }
 
 
+@get("/zones/shapes.geojson", guards=[VIEWERS])
+async def shapes_file(request: Call) -> ASGIResponse:
+    """All zones with a shape, as a collection of features."""
+    features = [
+        {
+            "type": "Feature",
+            "properties": {"key": zone.key, "name": zone.name, "helpedBy": zone.helped_by},
+            "geometry": zone.shape,
+        }
+        for zone in node_of(request).zones.current
+        if zone.shape is not None
+    ]
+    body = msgspec.json.encode({"type": "FeatureCollection", "features": features})
+    return ASGIResponse(
+        body=body,
+        headers={**NO_STORE, "Content-Disposition": 'attachment; filename="zones.geojson"'},
+        media_type="application/geo+json",
+    )
+
+
+def _shapes(zones: Zones, without: str) -> dict[str, object]:
+    """The shapes on the map by the name of their zone, without the zone that the form has. Very large ones are left
+    out.
+    """
+    shown: dict[str, object] = {}
+    left = POSITIONS_SHOWN
+    for zone in zones:
+        if zone.shape is not None and name_key(zone.key) != name_key(without):
+            left -= positions_in(zone.shape)
+            if left < 0:
+                break
+            shown[zone.name] = zone.shape
+    return shown
+
+
+async def _near(request: Call) -> str:
+    """Where the map begins if there is no shape: where a driver is."""
+    drivers = await find_drivers(pool_of(request), None, None, None, DRIVERS_LOOKED_AT)
+    at = next((driver.position for driver in drivers if driver.position is not None), None)
+    return "" if at is None else f"{at.lat}, {at.lon}"
+
+
 async def _zones(request: Call, status: int = 200, **context: object) -> ASGIResponse:
     node = node_of(request)
     known = node.zones.current
@@ -105,5 +152,25 @@ async def _zones(request: Call, status: int = 200, **context: object) -> ASGIRes
         for one in in_use.values()
     ]
     described_first = sorted(rows, key=lambda row: (row[1] is None, name_key(row[0])))
+    filled = cast("dict[str, str]", context["filled"])
+    helping = {name_key(one): one.strip() for one in filled["helped_by"].split(",") if one.strip()}
+    helpers = [
+        (key, zone.name if zone is not None else key, helping.pop(name_key(key), None) is not None)
+        for key, zone, *_ in described_first
+        if name_key(key) != name_key(filled["key"])
+    ]
+    helpers += [(key, key, True) for key in helping.values()]  # zones that nobody uses yet
     shown: dict[str, object] = {"problem": None, **context}
-    return await page(request, "zones.html", status, nav="zones", zones=described_first, values=shown)
+    return await page(
+        request,
+        "zones.html",
+        status,
+        nav="zones",
+        zones=described_first,
+        helpers=helpers,
+        shapes=_shapes(known, filled["key"] if request.user.role == "admin" else ""),
+        near=await _near(request),
+        tiles=node.settings.map_tiles,
+        attribution=node.settings.map_attribution,
+        values=shown,
+    )
