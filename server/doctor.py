@@ -140,7 +140,7 @@ def _files() -> Finding:
 
 def _address(settings: Settings) -> list[Finding]:
     if urlsplit(settings.public_url).path.strip("/"):
-        text = "the public address (CALLBOARD_PUBLIC_URL) has a path: Callboard needs a host name of its own"
+        text = "the public address (CALLBOARD_PUBLIC_URL) has a path: give Callboard another host name"
         return [bad("address", text)]
     return []
 

@@ -28,19 +28,19 @@ WHERE users.id = used.user_id AND users.active RETURNING users.id"""
 
 
 async def make_link(db: Queries, user_id: str, code_hash: str, created_by: str, hours: int) -> datetime | None:
-    """A new link of an active user: until when it is good. None if there is no such user."""
+    """A new link of an active user: until when it is valid. None if there is no such user."""
     row = await fetch_one(db, MAKE, user_id, code_hash, created_by, hours)
     return None if row is None else row[0]
 
 
 async def whose_link(db: Queries, code_hash: str) -> str | None:
-    """The name of the person whose link it is; None if it is not good."""
+    """The name of the person whose link it is; None if it is invalid."""
     row = await fetch_one(db, FIND, code_hash)
     return None if row is None else str(row[0])
 
 
 async def use_link(db: Queries, code_hash: str, password_hash: str) -> str | None:
-    """Set the password, end all sessions of the person, and return their id. None if the link is not good."""
+    """Set the password, end all sessions of the person, and return their id. None for an invalid link."""
     row = await fetch_one(db, USE, code_hash, password_hash)
     return None if row is None else str(row[0])
 

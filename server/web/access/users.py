@@ -33,7 +33,7 @@ FIRST_NAME: Final = "admin"
 PASSWORD_LENGTHS: Final = range(8, 201)
 NAME_LENGTHS: Final = range(1, 101)
 LINK_HOURS: Final = 24
-"""How long the link to set a new password is good."""
+"""How long the link to set a new password is valid."""
 CODE_LIMIT: Final = 100
 HASHES_AT_ONCE: Final = 2
 """Each hash takes 64 MiB and a core."""
@@ -141,8 +141,8 @@ async def invite_to_new_password(db: Queries, person_id: str, by: str) -> tuple[
 
 
 async def set_password_with(db: Queries, code: str, password: str) -> str | None:
-    """Set the password of the person whose code it is, and return their id; their sessions end. None for a code that is
-    not good. Raises PasswordUnfit or DatabaseAway.
+    """Set the password of the person whose code it is, and return their id; their sessions end. None for an
+    invalid code. Raises PasswordUnfit or DatabaseAway.
     """
     if len(code) > CODE_LIMIT or await whose_link(db, hashed(code)) is None:
         return None

@@ -1,6 +1,6 @@
 """The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
 
-from typing import Final, cast
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
@@ -39,7 +39,7 @@ async def zones(request: Call) -> ASGIResponse:
     key = address_text(request, "zone")
     zone = node_of(request).zones.current.find(key)
     filled = _filled(zone) if zone is not None else dict.fromkeys(FIELDS, "") | {"key": key[:64], "name": key[:64]}
-    return await _zones(request, filled=filled)
+    return await _zones(request, filled)
 
 
 @post("/zones", guards=[ADMIN], status_code=200, opt={FORM: True})
@@ -58,7 +58,7 @@ async def change(request: Call) -> ASGIResponse:
     except Problem as problem:
         if problem.kind.status not in (404, 409, 422):
             raise
-        return await _zones(request, problem.kind.status, problem=form_problem(problem), filled=filled)
+        return await _zones(request, filled, problem.kind.status, problem=form_problem(problem))
     return see_other("/zones", flash(request, "good", text))
 
 
@@ -135,7 +135,9 @@ async def _near(request: Call) -> str:
     return "" if at is None else f"{at.lat}, {at.lon}"
 
 
-async def _zones(request: Call, status: int = 200, **context: object) -> ASGIResponse:
+async def _zones(
+    request: Call, filled: dict[str, str], status: int = 200, *, problem: str | None = None
+) -> ASGIResponse:
     node = node_of(request)
     known = node.zones.current
     with database_errors():
@@ -152,7 +154,6 @@ async def _zones(request: Call, status: int = 200, **context: object) -> ASGIRes
         for one in in_use.values()
     ]
     described_first = sorted(rows, key=lambda row: (row[1] is None, name_key(row[0])))
-    filled = cast("dict[str, str]", context["filled"])
     helping = {name_key(one): one.strip() for one in filled["helped_by"].split(",") if one.strip()}
     helpers = [
         (key, zone.name if zone is not None else key, helping.pop(name_key(key), None) is not None)
@@ -160,7 +161,6 @@ async def _zones(request: Call, status: int = 200, **context: object) -> ASGIRes
         if name_key(key) != name_key(filled["key"])
     ]
     helpers += [(key, key, True) for key in helping.values()]  # zones that nobody uses yet
-    shown: dict[str, object] = {"problem": None, **context}
     return await page(
         request,
         "zones.html",
@@ -172,5 +172,6 @@ async def _zones(request: Call, status: int = 200, **context: object) -> ASGIRes
         near=await _near(request),
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
-        values=shown,
+        filled=filled,
+        problem=problem,
     )
