@@ -16,6 +16,7 @@ from tests.browser.phone import tap
 from tests.conftest import short_folder
 from tests.process import Process
 from tests.spreadsheets import excel_windows
+from tests.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -26,6 +27,13 @@ DRIVERS = [
     ["Ana Sá", "+49 30 901821", "Roller"],
 ]
 TORSTRASSE: Geolocation = {"latitude": 52.5297, "longitude": 13.4013}
+
+
+LONG_OFFERS = """async () => {
+  const { body } = await callboard.send("GET", "/admin/policy");
+  return (await callboard.send("PUT", "/admin/policy", { ...body, offerTimeoutSeconds: 600 })).status;
+}"""
+"""Offers stay open for as long as a busy machine needs: how fast it is, is no part of the test."""
 
 
 class Stopwatch:
@@ -82,6 +90,7 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
     await watch.click(page.get_by_role("button", name="Log in"))
     await expect(page.get_by_role("heading", name="Set up")).to_be_visible()
     watch.lap("logged in, with the checklist on the empty board")
+    assert await page.evaluate(LONG_OFFERS) == 200
 
     await expect(page.get_by_label("Time zone")).to_have_value("Europe/Berlin")
     await watch.click(page.locator("form", has=page.locator("#time_zone")).get_by_role("button", name="Save"))
@@ -115,8 +124,6 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
     drivers = await phone.new_page()
     await drivers.goto(link)
     await expect(drivers.locator("#line")).to_have_text("Online")
-    if await drivers.get_by_role("button", name="Share position").is_visible():
-        await watch.tap(drivers.get_by_role("button", name="Share position"))
     watch.lap("the driver is signed in")
 
     await _order(page, url, watch)
@@ -125,9 +132,6 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
     await watch.tap(offer.get_by_role("button", name="Accept"))
     await watch.tap(drivers.get_by_role("button", name="Picked up", exact=True))
     await watch.tap(drivers.get_by_role("button", name="Delivered", exact=True))
-    here = drivers.get_by_role("button", name="Delivered", exact=True)
-    if await here.count() and await drivers.locator("dialog[open]").count():
-        await watch.tap(drivers.locator("dialog[open]").get_by_role("button", name="Delivered"))
     await expect(page.locator("[data-status=DELIVERED]")).to_be_visible()
     watch.lap("the order is delivered")
     print("", *watch.lines, sep="\n")
@@ -141,13 +145,10 @@ async def _order(page: Page, url: str, watch: Stopwatch) -> None:
     button = page.get_by_role("button", name="Place a test order")
 
     async def placed() -> bool:
-        await watch.click(button)
-        await page.wait_for_load_state()
+        async with page.expect_navigation():
+            await button.click()
         return "/board/deliveries/" in page.url
 
-    for _ in range(20):
-        if await placed():
-            watch.lap("the test order is placed")
-            return
-        watch.clicks -= 1  # the phone's first position is not there yet
-    raise AssertionError("no driver has sent a position")
+    await until(placed, within=60)  # the phone may not have sent its first position yet
+    watch.clicks += 1
+    watch.lap("the test order is placed")
