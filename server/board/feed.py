@@ -372,6 +372,9 @@ class Feed:
     async def _read_these(self, deliveries: set[str], drivers: set[str]) -> Changes:
         found = await reads.deliveries(self._pool, deliveries) if deliveries else []
         them = await reads.drivers(self._pool, drivers) if drivers else []
+        runs = self._picture.with_other_runs(driver for driver, _ in them)
+        if runs:
+            found += await reads.deliveries_in_hand(self._pool, runs)
         return self._picture.learn(found, them)
 
     async def _mark_gone(self) -> None:

@@ -143,6 +143,11 @@ class Picture:
             "drivers": (len(self.drivers), self.tally.drivers),
         }
 
+    def with_other_runs(self, drivers: Iterable[BoardDriver]) -> list[str]:
+        """Those of these drivers who have other stops than known: each of their deliveries may have another number."""
+        known = self.drivers
+        return [d.id for d in drivers if d.run != (known[d.id].run if d.id in known else "")]
+
     def see(self, driver_id: str, seen: DriverContact) -> bool:
         """Where a driver is now. Whether that is news."""
         before = self.seen.get(driver_id)

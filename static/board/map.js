@@ -16,6 +16,9 @@ const STYLES = {
   shift_ended: "--line-strong",
 };
 
+/** With more runs than this on the map, their stops have no numbers: nobody could read them. */
+const NUMBERED = 30;
+
 /** @type {LeafletMap} */
 let map;
 /** @type {Renderer} */
@@ -111,6 +114,33 @@ const drawDriver = (row, kept) => {
 };
 
 /**
+ * The stops of a driver in order, with their numbers while those can be told apart.
+ * @param {string} key
+ * @param {LatLngTuple | null} from
+ * @param {string} run
+ * @param {Set<string>} kept
+ * @param {{numbered: boolean, opacity: number}} style
+ */
+const drawRun = (key, from, run, kept, { numbered, opacity }) => {
+  const stops = run.split(";").map(point).filter((at) => at !== null);
+  const way = from ? [from, ...stops] : stops;
+  if (way.length < 2) return;
+  kept.add(key);
+  putLine(key, way, { weight: 2, color: palette["--accent"], opacity });
+  if (!numbered) return;
+  for (const [index, at] of stops.entries()) {
+    const name = `${key} ${index + 1}`;
+    kept.add(name);
+    // Several stops at one place show all their numbers.
+    const same = stops.flatMap(([lat, lon], other) => (lat === at[0] && lon === at[1] ? [other + 1] : []));
+    const style = { radius: 7, weight: 2, color: palette["--accent"], fillColor: palette["--bg"], fillOpacity: 1 };
+    const dot = putDot(name, at, style).unbindTooltip();
+    if (same[0] !== index + 1) continue;
+    dot.bindTooltip(same.join(", "), { permanent: true, direction: "right", offset: [6, 0], className: "stop-number" });
+  }
+};
+
+/**
  * @param {HTMLElement} row
  * @param {Set<string>} kept
  */
@@ -136,6 +166,7 @@ const drawPickup = (row, kept) => {
 const drawTrip = (row, kept) => {
   if (row.hidden || row.dataset.gone !== undefined) return;
   const driver = document.getElementById(`v-${row.dataset.driver}`);
+  if (driver?.dataset.run) return;
   const from = point(driver?.dataset.at);
   const to = point(row.dataset.state === "picked_up" ? row.dataset.to : row.dataset.at);
   if (!from || !to) return;
@@ -156,7 +187,12 @@ const drawBoard = () => {
   /** @type {Set<string>} */
   const kept = new Set();
   for (const row of byId("rows-active", HTMLTableSectionElement).rows) drawTrip(row, kept);
-  for (const row of byId("rows-drivers", HTMLTableSectionElement).rows) drawDriver(row, kept);
+  const drivers = [...byId("rows-drivers", HTMLTableSectionElement).rows];
+  const runs = drivers.filter((row) => row.dataset.run && !row.hidden);
+  for (const { id, dataset } of runs) {
+    drawRun(`r${id}`, point(dataset.at), dataset.run ?? "", kept, { numbered: runs.length <= NUMBERED, opacity: 0.45 });
+  }
+  for (const row of drivers) drawDriver(row, kept);
   for (const row of byId("rows-waiting", HTMLTableSectionElement).rows) drawPickup(row, kept);
   sweep(kept);
   fitOnce();
@@ -200,6 +236,7 @@ const drawPlaces = () => {
     line("trip", pickup, dropoff, "--accent");
     line("way", driver, pickup, "--ink", "5 5");
   }
+  if (dataset.run) drawRun("run", driver, dataset.run, kept, { numbered: true, opacity: 0.7 });
   for (const [index, trip] of (dataset.work ?? "").split(";").filter(Boolean).entries()) {
     const [a, b, c, d] = trip.split(",");
     const number = index + 1;

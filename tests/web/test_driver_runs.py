@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import httpx2
 
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
+from tests.web.board_stream import board_stream, position_of
 from tests.web.conftest import PICKUP, Driver, Site
-from tests.web.html_tree import parse
+from tests.web.html_tree import Element, parse
 
 NORTH = [{"lat": PICKUP["lat"] + km / 111.2, "lon": PICKUP["lon"]} for km in range(6)]
 
@@ -42,6 +44,16 @@ async def taken(site: Site, app: DriverApp, to: int, **order: Any) -> tuple[dict
     offer = await offered(app, made["id"])
     accepted = await answered(app, "accept", offerId=offer["id"])
     return offer, accepted["assignment"]
+
+
+def is_stop(number: str, row: Element) -> bool:
+    """Whether a row of the board says that its next stop is this one."""
+    return [shown["title"] for shown in row.every(class_="stop")] == [number]
+
+
+def has_run(places: list[str], row: Element) -> bool:
+    """Whether a driver's row on the board has these places of stops, in order."""
+    return "data-run" in row and row["data-run"].split(";") == places
 
 
 def stops(run: list[dict[str, Any]]) -> list[str]:
@@ -91,19 +103,38 @@ async def test_a_driver_with_room_gets_add_ons_and_the_order_of_their_stops(site
 
 async def test_ops_see_the_stops_of_a_driver(site: Site) -> None:
     dan = await site.driver(at_work=True, capacity=2)
-    async with driver_app(site.node.ws_url, dan.id) as app:
-        _, first = await taken(site, app, 1)
+    board = parse((await site.vic.get("/board")).text)
+    async with (
+        driver_app(site.node.ws_url, dan.id) as app,
+        board_stream(site.vic, after=position_of(board)) as stream,
+    ):
+        offer, first = await taken(site, app, 1)
         assert "Stops" not in (await site.vic.get(f"/board/drivers/{dan.id}")).text
-        await taken(site, app, 2)
+        row = await stream.hear_row(f"a-{offer['deliveryId']}")
+        assert not row.every(class_="stop")
+        offer, _ = await taken(site, app, 2)
+        rows = [f"a-{first['deliveryId']}", f"a-{offer['deliveryId']}"]
+
+        async def numbers(*wanted: str) -> None:
+            """Both rows come with these numbers, also that of which no event was."""
+            for row_id, number in zip(rows, wanted, strict=True):
+                await stream.hear_row(row_id, partial(is_stop, number))
+
+        await numbers("Stop 1 of 4", "Stop 2 of 4")
         await answered(app, "picked_up", assignmentId=first["id"])
+        await numbers("Stop 2 of 3", "Stop 1 of 3")
+        north = [f"{place['lat']},{place['lon']}" for place in (PICKUP, NORTH[1], NORTH[2])]
+        await stream.hear_row(f"v-{dan.id}", partial(has_run, north))
         shown = parse((await site.vic.get(f"/board/drivers/{dan.id}")).text)
         work, stops_shown = shown.one("ul", class_="work"), shown.every("ol", class_="timeline")[0]
-        assert len(work.every("li")) == 2
+        assert [line.text.partition(" order")[0] for line in work.every("li")] == ["Store 2", "Store 1"]
+        assert ["Stop 1 of 3" in line.text for line in work.every("li")] == [True, False]
         lines = [" ".join(line.text.split()) for line in stops_shown.every("li")]
         assert [line.partition(" order")[0] for line in lines] == [
-            "Pickup Store 1", "Pickup Store 2", "Drop-off Store 1", "Drop-off Store 2",
+            "Pickup Store 1", "1. Pickup Store 2", "2. Drop-off Store 1", "3. Drop-off Store 2",
         ]  # fmt: skip
         assert ["done at" in line for line in lines] == [True, False, False, False]
+        assert shown.one(id="places")["data-run"].strip(";").split(";") == north
 
 
 async def test_jobs_that_go_leave_the_others_right(site: Site) -> None:

@@ -33,7 +33,7 @@ SELECT d.id, d.seller_order_id, d.store_name, d.zone, d.status, d.pickup_lat, d.
        o.id, o.driver_id, od.name, o.attempt, o.created_at, o.expires_at, o.received_at,
        (o.offer_payload ->> 'estimatedDistanceKm')::float8,
        a.id, a.driver_id, ad.name, a.source, a.created_at, a.picked_up_at, a.version,
-       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8, d.held_until
+       nd.id, nd.name, (u.nearest ->> 'distanceKm')::float8, d.held_until, run.stop, run.stops
 FROM deliveries d
 LEFT JOIN unassigned_orders u ON u.delivery_id = d.id
 LEFT JOIN driver_offers o ON o.id = d.current_offer_id
@@ -41,7 +41,12 @@ LEFT JOIN drivers od ON od.id = o.driver_id
 LEFT JOIN assignments a ON a.delivery_id = d.id AND a.status = 'ACTIVE'
 LEFT JOIN drivers ad ON ad.id = a.driver_id
 LEFT JOIN drivers nd ON u.failure_reason IN ('no_driver_in_zone', 'no_driver_in_radius')
-                        AND nd.id = (u.nearest ->> 'driverId')::uuid"""
+                        AND nd.id = (u.nearest ->> 'driverId')::uuid
+LEFT JOIN LATERAL (
+    SELECT min(number) FILTER (WHERE delivery_id = d.id::text), count(*)
+    FROM (SELECT s ->> 'deliveryId' AS delivery_id, row_number() OVER (ORDER BY place) AS number
+          FROM driver_runs r, jsonb_array_elements(r.stops) WITH ORDINALITY AS x (s, place)
+          WHERE r.driver_id = a.driver_id AND NOT s ? 'doneAt') x) AS run (stop, stops) ON true"""
 DELIVERIES: Final = f"{_DELIVERY}\nWHERE d.id = ANY($1::text[]::uuid[])"
 _OPEN: Final = "status IN ('" + "', '".join((WAITING, *sorted(UNDER_WAY))) + "')"
 OPEN_DELIVERIES: Final = f"""{_DELIVERY}
@@ -66,7 +71,17 @@ ORDER BY coalesce(a.created_at, d.unassigned_since), d.id LIMIT $5"""  # noqa: S
 _DRIVER: Final = """
 SELECT d.id, d.name, d.zone, d.capacity, d.availability, d.last_availability_change, d.availability_until,
        d.availability_reason, d.session_id IS NOT NULL, d.socket_lost_at, d.open_offer_delivery_id, d.active_count,
-       d.phone, p.lat, p.lon, p.at, p.last_call_at
+       d.phone, coalesce((
+           SELECT string_agg(concat(coalesce(w.store -> 'lat', to_jsonb(w.lat)), ',',
+                                    coalesce(w.store -> 'lon', to_jsonb(w.lon))), ';' ORDER BY place)
+           FROM driver_runs r, jsonb_array_elements(r.stops) WITH ORDINALITY AS x (s, place)
+           JOIN deliveries o ON o.id = (s ->> 'deliveryId')::uuid
+           CROSS JOIN LATERAL (
+               SELECT CASE WHEN s ->> 'kind' = 'return' THEN o.details -> 'store' END AS store,
+                      CASE WHEN s ->> 'kind' = 'dropoff' THEN o.dropoff_lat ELSE o.pickup_lat END AS lat,
+                      CASE WHEN s ->> 'kind' = 'dropoff' THEN o.dropoff_lon ELSE o.pickup_lon END AS lon) AS w
+           WHERE r.driver_id = d.id AND NOT s ? 'doneAt'), ''),
+       p.lat, p.lon, p.at, p.last_call_at
 FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id"""
 DRIVERS: Final = f"{_DRIVER}\nWHERE d.id = ANY($1::text[]::uuid[])"
 _SHOWN: Final = f"""(d.availability IN ('available', 'on_break', 'paused') OR d.active_count > 0
@@ -110,7 +125,9 @@ FROM fresh"""
 
 
 class BoardDelivery(Struct, frozen=True):
-    """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km."""
+    """A delivery as the board shows it: its wait, its open offer, its active assignment. Distances in km. Its next stop
+    is the `stop`th of the `stops` that its driver still has, if the driver has a run.
+    """
 
     id: str
     order_id: str
@@ -149,6 +166,8 @@ class BoardDelivery(Struct, frozen=True):
     nearest_name: str | None = None
     nearest_km: float | None = None
     held_until: datetime | None = None
+    stop: int | None = None
+    stops: int = 0
 
     @property
     def counted(self) -> "CountedDelivery":
@@ -187,7 +206,9 @@ class CountedDriver(Struct, frozen=True):
 
 
 class BoardDriver(Struct, frozen=True):
-    """A driver on the board, without the position, which changes all the time."""
+    """A driver on the board, without the position, which changes all the time. `run` has the places of the stops that
+    are not done, in order, as `lat,lon;lat,lon`; empty with at most one delivery.
+    """
 
     id: str
     name: str
@@ -202,6 +223,7 @@ class BoardDriver(Struct, frozen=True):
     offer_delivery_id: str | None
     active: int
     phone: str | None
+    run: str
 
     @property
     def state(self) -> str:
@@ -323,7 +345,7 @@ async def drivers(pool: Pool, ids: Iterable[str]) -> ShownDrivers:
 
 
 def _driver(row: Record) -> tuple[BoardDriver, DriverContact]:
-    return BoardDriver(*row[:13]), DriverContact(*row[13:])
+    return BoardDriver(*row[:14]), DriverContact(*row[14:])
 
 
 async def moved(pool: Pool, since: datetime) -> dict[str, DriverContact]:

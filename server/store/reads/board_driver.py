@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.dispatch.model import Delivery, RunStop
+from server.dispatch.driver_runs import place_of
+from server.dispatch.model import Delivery, Place, RunStop
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
 from server.store.rows import WORK as WORK_OF_DRIVERS
@@ -19,9 +20,14 @@ JOIN driver_offers o ON o.id = e.offer_id JOIN deliveries d ON d.id = o.delivery
 ORDER BY o.id DESC"""
 WORK: Final = """
 SELECT a.id, a.delivery_id, d.store_name, d.seller_order_id, a.source, a.created_at, a.picked_up_at,
-       d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon
+       d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon, run.stop, run.stops
 FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
-WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY a.created_at"""
+LEFT JOIN LATERAL (
+    SELECT min(number) FILTER (WHERE assignment_id = a.id::text), count(*)
+    FROM (SELECT s ->> 'assignmentId' AS assignment_id, row_number() OVER (ORDER BY place) AS number
+          FROM driver_runs r, jsonb_array_elements(r.stops) WITH ORDINALITY AS x (s, place)
+          WHERE r.driver_id = a.driver_id AND NOT s ? 'doneAt') x) AS run (stop, stops) ON true
+WHERE a.driver_id = $1 AND a.status = 'ACTIVE' ORDER BY run.stop, a.created_at"""
 # Found by way of the events, which are indexed by driver. What was withdrawn says nothing about the driver.
 ANSWERS: Final = """
 WITH o AS (
@@ -50,7 +56,9 @@ class OfferToDriver(Struct, frozen=True):
 
 
 class WorkRow(Struct, frozen=True):
-    """An active delivery of a driver."""
+    """An active delivery of a driver. Its next stop is the `stop`th of the `stops` that the driver still has, if the
+    driver has a run.
+    """
 
     id: str
     delivery_id: str
@@ -63,6 +71,8 @@ class WorkRow(Struct, frozen=True):
     lon: float
     dropoff_lat: float
     dropoff_lon: float
+    stop: int | None
+    stops: int
 
 
 class OfferAnswers(Struct, frozen=True):
@@ -82,15 +92,16 @@ async def offers_of(pool: Pool, driver_id: str, limit: int) -> list[OfferToDrive
 
 
 async def work_of(pool: Pool, driver_id: str) -> list[WorkRow]:
-    """The driver's active deliveries, oldest first. Raises DatabaseAway."""
+    """The driver's active deliveries, in the order of their run, or the oldest first. Raises DatabaseAway."""
     return [WorkRow(*row) for row in await fetch(pool, WORK, driver_id)]
 
 
-async def stops_of(pool: Pool, driver_id: str) -> list[tuple[RunStop, Delivery]]:
-    """The stops of the driver's run, in order, each with its delivery. Raises DatabaseAway."""
+async def stops_of(pool: Pool, driver_id: str) -> list[tuple[RunStop, Delivery, Place]]:
+    """The stops of the driver's run, in order, each with its delivery and its place. Raises DatabaseAway."""
     [(_, text)] = await fetch(pool, WORK_OF_DRIVERS, [driver_id])
     work = work_from(text)
-    return [(stop, work.deliveries[stop.delivery_id]) for stop in work.stops if stop.delivery_id in work.deliveries]
+    known = [(stop, work.deliveries[stop.delivery_id]) for stop in work.stops if stop.delivery_id in work.deliveries]
+    return [(stop, delivery, place_of(stop, delivery)) for stop, delivery in known]
 
 
 async def answers_of(pool: Pool, driver_id: str) -> OfferAnswers:
