@@ -13,6 +13,9 @@ LONGEST_PAUSE_SECONDS = 5.0
 STEADY_SECONDS = 10.0
 """After a task ran this long, its backoff restarts."""
 
+SLICE_SECONDS = 0.002
+"""How long work on many things may keep the event loop."""
+
 ALIVE = Gauge("callboard_task_alive", "1 while the background task runs, 0 before a restart", ["task"])
 DEATHS = Counter("callboard_task_deaths", "Restarts of a background task after an exception", ["task"])
 
@@ -35,6 +38,23 @@ async def stop(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Turns:
+    """Long work on the event loop gives others their turn: at each step after `SLICE_SECONDS` without one."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    async def step(self) -> None:
+        """A piece of the work is done. While this waits, anything may change."""
+        if time.perf_counter() - self._since >= SLICE_SECONDS:
+            await self.give()
+
+    async def give(self) -> None:
+        """Let others run now."""
+        await asyncio.sleep(0)
+        self._since = time.perf_counter()
 
 
 async def _supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:

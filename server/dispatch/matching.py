@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.spatial import cKDTree
 
 from server.dispatch.policy import Policy
 from server.dispatch.travel import EARTH_RADIUS_KM, haversine_km, travel_seconds
@@ -23,6 +26,9 @@ NOT_TAKEN_LIMIT = 20
 
 MANY_TIMES = 20
 """From so many times more drivers than deliveries on, it is quicker to leave out those who are far from all."""
+
+TREE_PAIRS = 400_000
+"""From so many pairs on, with so many more drivers, it is quicker to find the drivers near each delivery first."""
 
 FEW = 200
 """So many are sorted faster than the smallest of them are picked first."""
@@ -131,6 +137,9 @@ def best_pairs(
     """
     if not len(pickups) or not len(places):
         return []
+    many = len(places) > MANY_TIMES * len(pickups) and len(pickups) * len(places) >= TREE_PAIRS
+    if many and allowed is None and len(pickups) > 1:
+        return _best_of_near(pickups, least, ages, places, policy)
     nearness = pickups @ places.T
     possible = nearness >= least[:, None]
     if allowed is not None:
@@ -141,6 +150,46 @@ def best_pairs(
     if len(np.unique(first[rows])) == len(rows):
         return list(zip(rows.tolist(), first[rows].tolist(), strict=True))
     return _best_total(rows, nearness[rows], ages[rows], policy)
+
+
+def _best_of_near(
+    pickups: Floats, least: Floats, ages: Floats, places: Floats, policy: Policy
+) -> list[tuple[int, int]]:
+    """The same among many drivers: only the n nearest of each of n deliveries are looked at.
+
+    Solved as a minimum in which each row also has a column of its own, which means no driver.
+    """
+    count = len(pickups)
+    tree = cKDTree(places, balanced_tree=False, compact_nodes=False)
+    chords, near = (found.reshape(count, -1) for found in tree.query(pickups, k=min(count, len(places))))
+    possible = chords <= np.sqrt(np.maximum(2 - 2 * least, 0.0))[:, None]
+    rows = np.flatnonzero(possible[:, 0])
+    if len(np.unique(near[rows, 0])) == len(rows):
+        return list(zip(rows.tolist(), near[rows, 0].tolist(), strict=True))
+    columns, numbers = np.unique(near, return_inverse=True)
+    numbers = numbers.reshape(near.shape)
+    costs = _seconds(chords, policy)
+    costs -= (1 + count * costs.max(where=possible, initial=0.0) + AGE_WEIGHT * ages)[:, None]
+    nobody = 1.0 - costs.min()
+    own = np.arange(count)[:, None]
+    weights = np.hstack([np.where(possible, costs, 1.0) + nobody, np.full((count, 1), nobody)])
+    edges = np.hstack([numbers, len(columns) + own])
+    starts = np.arange(0, edges.size + 1, edges.shape[1])
+    graph = csr_array((weights.ravel(), edges.ravel(), starts), shape=(count, len(columns) + count))
+    graph.sort_indices()
+    found, taken = min_weight_full_bipartite_matching(graph)
+    return [
+        (row, int(columns[column]))
+        for row, column in zip(found.tolist(), taken.tolist(), strict=True)
+        if column < len(columns)
+    ]
+
+
+def _seconds(chords: Floats, policy: Policy) -> Floats:
+    """The travel times between places on the unit sphere that are so far apart in a straight line."""
+    seconds: Floats = 2 * np.arcsin(np.minimum(chords / 2, 1.0))
+    seconds *= EARTH_RADIUS_KM * policy.detour_factor * travel_seconds(1, policy)
+    return seconds
 
 
 def _best_total(rows: Indexes, nearness: Floats, ages: Floats, policy: Policy) -> list[tuple[int, int]]:

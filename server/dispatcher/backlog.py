@@ -21,6 +21,7 @@ from server.dispatch.policy import Policy
 from server.dispatch.search_reasons import LOST_RACE
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.clock import DatabaseTime
+from server.tasks import Turns
 
 POLLED_SECONDS: Final = 0.25
 """How long a delivery that was found in the database waits for the hint of its node."""
@@ -180,7 +181,7 @@ class Backlog:
 
     def take_due(self, now: float, limit: int) -> list[Wait]:
         """The deliveries to find a driver for now, at most `limit`; the others stay due. If there is one, new
-        deliveries are included.
+        deliveries are included as far as there is room.
         """
         found: list[Wait] = []
         while self._dues and self._dues[0][0] <= now and len(found) < limit:
@@ -189,7 +190,8 @@ class Backlog:
                 found.append(wait)
                 wait.due = float("inf")
         if found:
-            found += [wait for wait in self._new.values() if now < wait.due < float("inf")]
+            new = (wait for wait in self._new.values() if now < wait.due < float("inf"))
+            found += itertools.islice(new, limit - len(found))
             for wait in found:
                 self._new.pop(wait.delivery.id, None)
                 wait.searched = True
@@ -290,13 +292,14 @@ def _cosines(policy: Policy) -> tuple[float, float]:
     return cos(wide / EARTH_RADIUS_KM), cos(narrow / EARTH_RADIUS_KM)
 
 
-def allowed_pairs(
+async def allowed_pairs(
     rows: Sequence[Wait], free: Free, nearby: Nearby, clock: DatabaseTime, policy: Policy
 ) -> Flags | None:
     """Which delivery may get which driver, by what happened before, by tags and by shifts. None: any."""
     allowed: Flags | None = None
-    shifts_end = bool((free.offs < np.inf).any())
+    shifts_end, turns = bool((free.offs < np.inf).any()), Turns()
     for row, wait in enumerate(rows):
+        await turns.step()
         delivery = wait.delivery
         past = wait.lost or delivery.offers or delivery.assignments
         if not past and not delivery.requirements and not shifts_end:

@@ -20,6 +20,7 @@ from server.dispatch.search_reasons import NoDriver, why_no_driver, why_not_thes
 from server.dispatcher.backlog import Backlog, Wait, radius_km
 from server.dispatcher.live_fleet import LiveFleet
 from server.store.clock import DatabaseTime
+from server.tasks import Turns
 from server.write.executor import Executor
 
 REASON_SECONDS: Final = 5.0
@@ -27,8 +28,6 @@ REASON_SECONDS: Final = 5.0
 FEW: Final = 100
 SPACING_SECONDS: Final = 0.2
 LIMIT: Final = 100
-SLICE: Final = 10
-"""After so many reasons others get a turn on the loop."""
 
 RECORDED: Final = Counter("callboard_matcher_failed_searches", "Failed searches recorded", ["reason"])
 
@@ -65,7 +64,9 @@ class Failures:
         now = asyncio.get_running_loop().time()
         self._next_at = now + SPACING_SECONDS
         taken = [self._found.pop(delivery_id) for delivery_id in list(islice(self._found, LIMIT))]
-        for number, wait in enumerate(taken, start=1):
+        turns = Turns()
+        for wait in taken:
+            await turns.step()
             if not self._backlog.still(wait):
                 continue
             why = self._why(wait, policy)
@@ -75,8 +76,6 @@ class Failures:
                 wait.recorded_reason, wait.recorded_at = why.reason, now
                 RECORDED.labels(why.reason).inc()
                 self._executor.submit(NoteFailedSearch(wait.delivery.id, why.reason, nearest=why.nearest))
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
 
     def _why(self, wait: Wait, policy: Policy) -> NoDriver:
         """Why no driver can get it, or why there are none: in its own zone, otherwise in those that help."""
@@ -99,7 +98,8 @@ class Failures:
         excluded = wait.excluded(self._clock, policy)
         has_all = nearby.who_has(free.ids, delivery.requirements)
         in_time = nearby.who_is_in_time(free, delivery, now, policy)
-        reasons = {excluded.get(driver_id, "given_another") for driver_id in free.ids[has_all & in_time]}
+        able = free.ids[has_all & in_time].tolist()
+        reasons = {excluded.get(driver_id, "given_another") for driver_id in (able if excluded else able[:1])}
         if not has_all.all():
             reasons.add(REQUIREMENTS)
         if not in_time.all():

@@ -30,7 +30,7 @@ from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.fleet import drivers_at_work, read_drivers
 from server.tasks import wait_until_set
 
-SLICE: Final = 200
+SLICE: Final = 100
 """How many drivers are read at a time, so that the loop is never stopped for long."""
 ROWS_A_SECOND: Final = 4_000
 CYCLE_SECONDS: Final = 2.0

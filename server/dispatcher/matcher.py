@@ -20,7 +20,7 @@ from server.dispatch import commands as c
 from server.dispatch import refusals as r
 from server.dispatch.holds import may_be_held, must_be_offered_at
 from server.dispatch.matching import best_pairs
-from server.dispatch.model import Delivery
+from server.dispatch.model import Delivery, Work
 from server.dispatch.offers import helping
 from server.dispatch.planning.add_ons import offers_now
 from server.dispatch.planning.nearby import Free, unit
@@ -37,7 +37,7 @@ from server.store.clock import DatabaseTime
 from server.store.engine import DATABASE_ERRORS, Database
 from server.store.reads.waiting import QUERY_TIMEOUT_SECONDS, read_deliveries, waiting_ids
 from server.store.rows import read_work
-from server.tasks import wait_until_set
+from server.tasks import Turns, wait_until_set
 from server.write.executor import Executor
 
 POLL_SECONDS: Final = 1.0
@@ -61,6 +61,8 @@ UNSTORED_SECONDS: Final = 0.3
 """How soon a driver is asked again whose position another node has not stored yet."""
 
 ROUND_LIMIT: Final = 500
+READ_SLICE: Final = 50
+"""So many deliveries are read at a time, so that the loop is never stopped for long."""
 KNOWN_LIMIT: Final = 5_000
 """The limit of waiting deliveries in memory, oldest first; others follow as those find drivers."""
 PLANNED_ROWS: Final = 100
@@ -68,7 +70,9 @@ PLANNED_ROWS: Final = 100
 FEW_PAIRS: Final = 200
 """Up to this number of pairs, that is not worth a thread."""
 PAIRS_LIMIT: Final = 1_000_000
-"""The most pairs of a delivery and a driver that are looked at together."""
+"""The most pairs of a delivery and a driver that are looked at together, if each must be."""
+LEAST_ROWS: Final = 100
+"""So many deliveries are looked at together with any number of drivers, if no shift ends."""
 LARGE: Final = 20_000
 """From this number of pairs on, matching runs in a thread."""
 
@@ -237,9 +241,11 @@ class Matcher:
         self._add_in_reach(by_zone, policy)
         if by_zone:
             matched = free = 0
+            turns = Turns()
             for zone, waits in by_zone.items():
                 found = await self._match_zone(zone, waits, policy)
                 matched, free = matched + len(waits), free + found
+                await turns.step()
             ROUNDS.inc()
             WAITING.observe(matched)
             CANDIDATES.observe(free)
@@ -264,8 +270,10 @@ class Matcher:
         await self._read(unknown[:ROUND_LIMIT], polled=True)
 
     async def _read(self, ids: Sequence[str], *, polled: bool = False) -> None:
-        if ids:
-            self._learn((await read_deliveries(self._database.pool, ids)).values(), polled=polled)
+        for first in range(0, len(ids), READ_SLICE):
+            read = await read_deliveries(self._database.pool, ids[first : first + READ_SLICE])
+            self._learn(read.values(), polled=polled)
+            await asyncio.sleep(0)
 
     def _add_in_reach(self, by_zone: dict[str, dict[str, Wait]], policy: Policy) -> None:
         """Add the deliveries that wait in reach of a driver who became free, in their zone or in one that it helps."""
@@ -299,7 +307,7 @@ class Matcher:
         free = self._free([zone])
         now = loop.time()
         rows = list(waits.values())
-        most = min(ROUND_LIMIT, max(1, PAIRS_LIMIT // max(1, len(free))))
+        most = _most_rows(free)
         if len(rows) > 1:
             rows.sort(key=age)
             for wait in rows[most:]:
@@ -308,23 +316,24 @@ class Matcher:
         at = self._clock.now()
         early = [wait for wait in rows if not wait.cannot_be_held and may_be_held(wait.delivery, at, policy)]
         if early:
-            rows = [wait for wait in rows if wait not in early]
+            later = {wait.delivery.id for wait in early}
+            rows = [wait for wait in rows if wait.delivery.id not in later]
         pairs = await self._pairs(rows, free, policy)
         if pairs and len(rows) < most:
             passed = self._passed_over(zone, waits, pairs, free, policy)
             if passed:
                 rows = sorted([*rows, *passed], key=age)[:most]
                 pairs = await self._pairs(rows, free, policy)
-        left = self._offer_all(rows, pairs, free)
+        left = await self._offer_all(rows, pairs, free)
         need_help = [wait for wait in left if helping(wait.delivery, self._zones.current)]
         if need_help:
             helpers = self._free(self._zones.current.helpers(zone))
             left = [wait for wait in left if not helping(wait.delivery, self._zones.current)]
-            left += self._offer_all(need_help, await self._pairs(need_help, helpers, policy), helpers)
+            left += await self._offer_all(need_help, await self._pairs(need_help, helpers, policy), helpers)
         if early:
             not_held = await self._hold(zone, early, policy)
             loaded = free.only(np.flatnonzero(free.loads))
-            left += self._offer_all(not_held, await self._pairs(not_held, loaded, policy), loaded)
+            left += await self._offer_all(not_held, await self._pairs(not_held, loaded, policy), loaded)
         if left:
             again = self._again_at(loop.time())
             for wait in left:
@@ -389,18 +398,20 @@ class Matcher:
 
     async def _plan_holds(self, rows: Sequence[Wait], free: Free, policy: Policy) -> dict[str, str]:
         """The free driver that is planned for each of these deliveries, by id; it stays the same as long as it can."""
-        index_of = {driver_id: index for index, driver_id in enumerate(free.ids)}
+        index_of = dict(zip(free.ids.tolist(), range(len(free)), strict=True))
         known = [wait for wait in rows if self._planned.get(wait.delivery.id) in index_of]
         theirs = free.only([index_of[self._planned[wait.delivery.id]] for wait in known])
         pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in known]).reshape(-1, 3)
         stays = (pickups * theirs.places).sum(axis=1) >= least_cosines(known, policy)
-        allowed = allowed_pairs(known, theirs, self.fleet.nearby, self._clock, policy)
+        allowed = await allowed_pairs(known, theirs, self.fleet.nearby, self._clock, policy)
         if allowed is not None:
             stays &= allowed.diagonal()
         planned = {wait.delivery.id: str(theirs.ids[row]) for row, wait in enumerate(known) if stays[row]}
         others = [wait for wait in rows if wait.delivery.id not in planned]
         taken = set(planned.values())
-        rest = free.only([index for index, driver_id in enumerate(free.ids) if driver_id not in taken])
+        rest = free.only(
+            np.delete(np.arange(len(free)), np.array([index_of[driver_id] for driver_id in taken], dtype=np.intp))
+        )
         for row, index in await self._pairs(others, rest, policy) if others else ():
             planned[others[row].delivery.id] = rest.ids[index]
         for wait in rows:
@@ -439,19 +450,25 @@ class Matcher:
         """
         first, zones = rows[:PLANNED_ROWS], self._zones.current
         lost = {driver_id for wait in first for driver_id in wait.lost}
-        near = nearest_drivers_of(first, free)
-        loaded = [free.ids[column] for column in near if free.loads[column]]
-        work = await read_work(self._database.pool, loaded, timeout=QUERY_TIMEOUT_SECONDS)
-        drivers = [
-            self.fleet.nearby.driver(driver_id)
-            for driver_id in free.ids[near].tolist()
-            if driver_id in self.fleet.nearby.drivers and driver_id not in lost
-        ]
+        if len(first) * len(free) < LARGE:
+            near = nearest_drivers_of(first, free)
+        else:
+            near = await asyncio.to_thread(nearest_drivers_of, first, free)
+        loaded = free.ids[near[free.loads[near] > 0]].tolist()
+        work: dict[str, Work] = {}
+        for begin in range(0, len(loaded), READ_SLICE):
+            some = loaded[begin : begin + READ_SLICE]
+            work |= await read_work(self._database.pool, some, timeout=QUERY_TIMEOUT_SECONDS)
+        drivers, turns = [], Turns()
+        for driver_id in free.ids[near].tolist():
+            await turns.step()
+            if driver_id in self.fleet.nearby.drivers and driver_id not in lost:
+                drivers.append(self.fleet.nearby.driver(driver_id))
         arguments = ([wait.delivery for wait in first], drivers, work, zones, self._clock.now(), policy)
         few = len(first) * len(drivers) <= FEW_PAIRS
         proposals = offers_now(*arguments) if few else await asyncio.to_thread(offers_now, *arguments)
         row_of = {wait.delivery.id: row for row, wait in enumerate(first)}
-        column_of = {driver_id: column for column, driver_id in enumerate(free.ids.tolist())}
+        column_of = dict(zip(free.ids[near].tolist(), near.tolist(), strict=True))
         pairs = [(row_of[one.delivery_id], column_of[one.driver_id]) for one in proposals]
         if len(rows) > len(first):
             idle = np.setdiff1d(np.flatnonzero(free.loads == 0), [column for _, column in pairs])
@@ -466,7 +483,7 @@ class Matcher:
         pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in rows])
         least = least_cosines(rows, policy)
         ages = np.array([max(0.0, now.timestamp() - age(wait)) for wait in rows])
-        allowed = allowed_pairs(rows, free, self.fleet.nearby, self._clock, policy)
+        allowed = await allowed_pairs(rows, free, self.fleet.nearby, self._clock, policy)
         arguments = (pickups, least, ages, free.places, policy, allowed)
         if len(rows) * len(free) < LARGE:
             return best_pairs(*arguments)
@@ -479,12 +496,13 @@ class Matcher:
         taken = free.only([index for _, index in pairs])
         return [wait for wait in self._backlog.near(zone, taken, policy) if wait.delivery.id not in known]
 
-    def _offer_all(self, rows: Sequence[Wait], pairs: Sequence[tuple[int, int]], free: Free) -> list[Wait]:
+    async def _offer_all(self, rows: Sequence[Wait], pairs: Sequence[tuple[int, int]], free: Free) -> list[Wait]:
         """Offer the pairs. Returns the deliveries that got no driver. What happened while a thread worked counts."""
         now = asyncio.get_running_loop().time()
-        taken = dict(pairs)
+        taken, turns = dict(pairs), Turns()
         left = []
         for row, wait in enumerate(rows):
+            await turns.step()
             if not self._backlog.still(wait):
                 continue
             index = taken.get(row)
@@ -544,6 +562,12 @@ class Matcher:
         else:
             self._backlog.schedule(wait, now + REFUSED_SECONDS)
         self._something.set()
+
+
+def _most_rows(free: Free) -> int:
+    """How many deliveries are looked at together with these drivers."""
+    most = min(ROUND_LIMIT, max(1, PAIRS_LIMIT // max(1, len(free))))
+    return most if (free.offs < np.inf).any() else max(most, LEAST_ROWS)
 
 
 def _has_just_begun(wait: Wait, at: datetime) -> bool:

@@ -34,6 +34,7 @@ TICK_SECONDS: Final = 0.1
 TICKS_A_DAY: Final = 864_000
 CLOSE_POLL_SECONDS: Final = 0.01
 GARBAGE_THRESHOLD: Final = 20_000
+SWITCH_SECONDS: Final = 0.001
 
 log = structlog.get_logger("callboard.serve")
 
@@ -147,17 +148,23 @@ class NodeServer(uvicorn.Server):
                 signal.signal(number, handler)
 
 
+def collect_rarely() -> None:
+    """What was loaded stays for good: the collector need not look through it again and again, nor after every 700 of
+    the many short-lived objects of a busy node. A thread that plans gives way to the event loop after a millisecond.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
 def run_node(app: Litestar, listener: socket.socket, on_started: Callable[[], None] | None = None) -> bool:
     """Serve in this process until SIGTERM or SIGINT. Returns whether it had started; otherwise the log has the
     reason.
     """
 
     def started() -> None:
-        # What was loaded stays for good: the collector need not look through it again and again, nor after every 700
-        # of the many short-lived objects of a busy node.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE_THRESHOLD, 20, 20)
+        collect_rarely()
         if on_started is not None:
             on_started()
 

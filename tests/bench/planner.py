@@ -27,6 +27,7 @@ from server.dispatcher.backlog import Backlog, allowed_pairs, least_cosines
 from server.dispatcher.matcher import ROUND_LIMIT, SEARCH_TIME
 from server.ids import new_id
 from server.node import Node
+from server.process.uvicorn_server import collect_rarely
 from server.settings import Settings
 from server.store.clock import DatabaseTime
 from server.store.migrate import migrate
@@ -133,14 +134,14 @@ def _delivery(chance: random.Random) -> Delivery:
     )
 
 
-def _round(backlog: Backlog, nearby: Nearby, clock: DatabaseTime, orders: list[Delivery], at_: float) -> int:
+async def _round(backlog: Backlog, nearby: Nearby, clock: DatabaseTime, orders: list[Delivery], at_: float) -> int:
     """What the matcher does between a commit and its offers."""
     backlog.learn(orders, at_)
     rows = backlog.take_due(at_, ROUND_LIMIT)
     free = nearby.free(["default"], NOW, DEFAULT_POLICY, backlog.reserved)
     pickups = np.array([unit(wait.delivery.pickup.lat, wait.delivery.pickup.lon) for wait in rows])
     least = least_cosines(rows, DEFAULT_POLICY)
-    allowed = allowed_pairs(rows, free, nearby, clock, DEFAULT_POLICY)
+    allowed = await allowed_pairs(rows, free, nearby, clock, DEFAULT_POLICY)
     pairs = best_pairs(pickups, least, np.zeros(len(rows)), free.places, DEFAULT_POLICY, allowed)
     for wait in rows:
         backlog.drop(wait)
@@ -149,22 +150,22 @@ def _round(backlog: Backlog, nearby: Nearby, clock: DatabaseTime, orders: list[D
 
 async def _quiet(rounds: int) -> dict[str, Any]:
     nearby, chance = _picture(QUIET_DRIVERS)
-    return _timed(nearby, [[_delivery(chance)] for _ in range(rounds)], scale=1e6)
+    return await _timed(nearby, [[_delivery(chance)] for _ in range(rounds)], scale=1e6)
 
 
 async def _busy(waiting: int, drivers: int) -> dict[str, Any]:
     nearby, chance = _picture(drivers)
-    return _timed(nearby, [[_delivery(chance) for _ in range(waiting)] for _ in range(15)], scale=1e3)
+    return await _timed(nearby, [[_delivery(chance) for _ in range(waiting)] for _ in range(15)], scale=1e3)
 
 
-def _timed(nearby: Nearby, rounds: list[list[Delivery]], scale: float) -> dict[str, Any]:
+async def _timed(nearby: Nearby, rounds: list[list[Delivery]], scale: float) -> dict[str, Any]:
     clock = DatabaseTime()
     clock.heard(NOW)
     backlog, took = Backlog(clock), []
     for orders in rounds:
         now = asyncio.get_running_loop().time()
         began = perf_counter()
-        _round(backlog, nearby, clock, orders, now)
+        await _round(backlog, nearby, clock, orders, now)
         took.append(perf_counter() - began)
     return spread(took, scale)
 
@@ -198,6 +199,7 @@ async def _planning(servers: Servers, drivers: int, zones: int) -> AsyncIterator
             await _until(lambda: node.matcher.fleet.ready)
             found: dict[str, Any] = {"rebuildSeconds": perf_counter() - began}
             found["memoryMib"] = (process.memory_info().rss - before) / MIB
+            collect_rarely()
             if len(node.matcher.fleet.nearby.drivers) != drivers:
                 raise Failed(f"{len(node.matcher.fleet.nearby.drivers)} of {drivers} drivers were read")
             yield node, url, found

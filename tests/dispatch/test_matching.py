@@ -1,5 +1,6 @@
 """Matching: the nearest for one, the best total for many, and nobody starves."""
 
+import random
 from itertools import permutations
 from typing import Any
 
@@ -179,8 +180,11 @@ places = st.integers(min_value=0, max_value=12).map(lambda number: number * 0.73
     ),
     drivers=st.lists(places, max_size=4),
     many_times=st.sampled_from([1, matching.MANY_TIMES]),
+    tree_pairs=st.sampled_from([0, matching.TREE_PAIRS]),
 )
-def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[float], many_times: int) -> None:
+def test_no_other_matching_has_a_greater_total(
+    orders: list[Any], drivers: list[float], many_times: int, tree_pairs: int
+) -> None:
     waiting = [
         order(f"order {number}", at, age=age, **excluding("rejected_before", *excluded))
         for number, (at, age, excluded) in enumerate(orders)
@@ -188,6 +192,7 @@ def test_no_other_matching_has_a_greater_total(orders: list[Any], drivers: list[
     candidates = [driver(f"driver {number}", at) for number, at in enumerate(drivers)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "MANY_TIMES", many_times)
+        patch.setattr(matching, "TREE_PAIRS", tree_pairs)
         found = matched(waiting, candidates)
     assert total(waiting, candidates, pairs(found)) == pytest.approx(best(waiting, candidates), abs=1e-3)
     assert len(set(pairs(found).values())) == len(found.pairs)
@@ -233,6 +238,23 @@ def best(waiting: list[Waiting], candidates: list[Candidate]) -> float:
         chosen = {d.delivery_id: who for d, who in zip(waiting, choice, strict=True) if who is not None}
         totals.append(total(waiting, candidates, chosen))
     return max(totals)
+
+
+def test_among_many_drivers_the_nearest_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(5)
+    waiting = [order(f"order {n}", chance.choice([0.0, 0.3, 0.31, 4.0]), age=chance.uniform(0, 600)) for n in range(40)]
+    candidates = [driver(f"driver {n}", chance.uniform(-1, 5)) for n in range(60)]
+    every = pairs(matched(waiting, candidates))
+    monkeypatch.setattr(matching, "MANY_TIMES", 0)
+    monkeypatch.setattr(matching, "TREE_PAIRS", 0)
+    near = pairs(matched(waiting, candidates))
+    assert len(near) == len(every) == 40
+    assert total(waiting, candidates, near) == pytest.approx(total(waiting, candidates, every), abs=1e-3)
+    alone = [order(f"order {n}", n) for n in range(3)]
+    assert pairs(matched(alone, [driver(f"driver {n}", n + 0.1) for n in range(3)])) == {
+        "order 0": "driver 0", "order 1": "driver 1", "order 2": "driver 2",
+    }  # fmt: skip
+    assert pairs(matched([order("order", 0), order("other", 900)], [driver("driver", 0.5)])) == {"order": "driver"}
 
 
 @pytest.mark.parametrize(("orders", "drivers"), [(200, 2_000), (1, 100_000)])

@@ -209,7 +209,7 @@ class Nearby:
                 rows = np.array(wanted, dtype=np.intp)
                 rows = rows[_dispatchable(columns.numbers[:, rows], now, policy)]
             ids.append(columns.ids[rows])
-            numbers.append(columns.numbers[:, rows])
+            numbers.append(columns.numbers.take(rows, axis=1))
         if not ids:
             return NOBODY
         found = numbers[0] if len(numbers) == 1 else np.concatenate(numbers, axis=1)
@@ -220,6 +220,8 @@ class Nearby:
     def who_has(self, ids: npt.NDArray[np.object_], requirements: Iterable[str]) -> Flags:
         """Which of these drivers have all tags that are required."""
         required = {name_key(tag) for tag in requirements}
+        if not required:
+            return np.ones(len(ids), dtype=bool)
         return np.array([required <= self._tags.get(driver_id, _NO_TAGS) for driver_id in ids], dtype=bool)
 
     def who_is_in_time(self, free: Free, delivery: Delivery, now: datetime, policy: Policy) -> Flags:
