@@ -126,6 +126,19 @@ def heard(actor: str, kind: str, nth: int, edit: Callable[[dict[str, Any]], dict
     return forge
 
 
+def row_of_run(driver_id: str, nth: int, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Forge:
+    """The nth run in a driver's stream has other stops."""
+
+    def forge(evidence: Evidence) -> None:
+        rows = evidence.database.messages[driver_id]
+        found = [(index, msgspec.json.decode(body)) for index, (_, body) in enumerate(rows)]
+        index, message = [row for row in found if row[1]["type"] == "run"][nth]
+        changed = message | {"stops": edit(message["stops"])}
+        rows[index] = (rows[index][0], msgspec.json.encode(changed).decode())
+
+    return forge
+
+
 def heard_twice(actor: str, kind: str, nth: int = 0) -> Forge:
     """The nth message of this type came twice."""
 

@@ -156,7 +156,7 @@ class _Run:
         office = Caller(self._scene, self._histories.of("office"), self._scene.chance("office"), "service", "office")
         drivers = []
         for number in range(1, self._plan.drivers + 1):
-            capacity = 2 if number % 4 == 0 else 1
+            capacity = (3, 1, 2, 1)[number % 4]
             body = {"name": f"driver {number}", "externalRef": f"driver-{number}", "capacity": capacity}
             if number % 3 == 0:
                 body["tags"] = ["cargo"]

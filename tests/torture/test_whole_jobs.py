@@ -21,14 +21,15 @@ from tests.torture.forging import (
     drop,
     place,
     repeat,
+    row_of_run,
     say,
     set_on,
     shift,
 )
 from tests.torture.history import Asked
-from tests.torture.promises import answers, endings, exclusive, fold, reports, risks
+from tests.torture.promises import answers, endings, exclusive, fold, reports, risks, runs
 from tests.torture.promises.verdict import Verdict
-from tests.torture.whole_jobs import BREAD, JAM, MILK, STEW, an_evening_of_whole_jobs
+from tests.torture.whole_jobs import BREAD, JAM, MILK, RITA, STEW, an_evening_of_whole_jobs
 
 Promise = Callable[[Evidence], Verdict]
 
@@ -148,6 +149,21 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
     exclusive.one_driver: [
         ("given to another while somebody has it", "was active (events)", drop("delivery.returned")),
         ("the end of another's job", "did not hold it", change("delivery.failed", assignment_id=id_of("x"))),
+    ],
+    runs.runs: [
+        (
+            "a stop of what was given back",
+            "not theirs to do",
+            row_of_run(RITA, 3, lambda stops: [*stops, stops[-1] | {"assignmentId": id_of("x")}]),
+        ),
+        ("a stop is missing", "no drop-off of", row_of_run(RITA, 1, lambda stops: stops[:-1])),
+        (
+            "a stop is done that nobody did",
+            "no pickup of",
+            row_of_run(RITA, 0, lambda stops: [stops[0] | {"doneAt": "x"}, *stops[1:]]),
+        ),
+        ("brought before it is fetched", "before it is fetched", row_of_run(RITA, 0, lambda stops: stops[::-1])),
+        ("a run without deliveries", "stops with 1 deliveries", row_of_run(RITA, -1, lambda _: [{"kind": "dropoff"}])),
     ],
     endings.endings: [
         ("returned by nobody", "no assignment that ended", set_on(of(JAM), status="RETURNED")),

@@ -13,6 +13,7 @@ from tests.torture.evening import OLGA, POLICY, Evening
 from tests.torture.evidence import Evidence
 
 STEW, BREAD, MILK, JAM = (id_of(name) for name in ("stew", "bread", "milk", "jam"))
+RITA, RICE, NUTS, TARTE, FIGS = (id_of(name) for name in ("Rita", "rice", "nuts", "tarte", "figs"))
 GONE_SECONDS = 4
 WATCHED = type(POLICY)(
     offer_timeout_seconds=POLICY.offer_timeout_seconds,
@@ -59,7 +60,8 @@ class Jobs(Evening):
 def an_evening_of_whole_jobs() -> Evidence:
     """Stew cannot be handed over, comes back, is tried again and needs a PIN; bread's driver is gone for a while and
     picks up without a network; milk is given back, reported too late, changed, delayed, cancelled and restored; jam's
-    driver has a dead phone.
+    driver has a dead phone. Rita has rice, nuts and tarte at once: nuts is given back, figs comes in its place and is
+    taken from her, and rice cannot be handed over.
     """
     evening = Jobs(WATCHED)
     dan, dora = evening.register("Dan"), evening.register("Dora")
@@ -116,6 +118,25 @@ def an_evening_of_whole_jobs() -> Evidence:
     evening.call(OLGA, "POST", f"/admin/assignments/{held}/pickup", {"reason": "olga-2"}, for_him)
     body = {"reason": "refused", "note": "olga-3", "then": "end"}
     evening.call(OLGA, "POST", f"/admin/assignments/{held}/failed", body, c.Fail(held, None, "refused", OLGA, "olga-3"))
+
+    rita = evening.register("Rita", capacity=3)
+    evening.connect(rita)
+    rice, nuts, tarte, figs = (evening.order(name) for name in ("rice", "nuts", "tarte", "figs"))
+    for order in (rice, nuts, tarte):
+        evening.taken(order, rita)
+    evening.deed(rita, "picked_up", c.PickUp, rice)
+    evening.deed(rita, "release", c.Release, nuts, "vehicle", reason="vehicle", note="rita-1")
+    held = evening.taken(figs, rita)
+    moved = c.Reassign(held, "olga-4", evening.id(), evening.id(), OLGA)
+    evening.call(OLGA, "POST", f"/admin/assignments/{held}/reassign", {"reason": "olga-4"}, moved)
+    evening.deed(rita, "failed", c.Fail, rice, "refused", reason="refused", note="rita-2", then="return")
+    evening.deed(rita, "picked_up", c.PickUp, tarte)
+    evening.deed(rita, "completed", c.Complete, rice)
+    evening.deed(rita, "completed", c.Complete, tarte)
+    for order in (nuts, figs):
+        cancel = c.CancelDelivery(order, f"shop-{order[-4:]}", SHOP)
+        reason = {"reason": f"shop-{order[-4:]}"}
+        evening.call(SHOP, "POST", f"/deliveries/{order}/cancel", reason, cancel)
     evening.wait(1.0)
     assert evening.now > NOW
     return evening.evidence()
