@@ -153,12 +153,24 @@ export const fold = (state, message, now) => {
     case "run":
     case "availability":
     case "message":
-      if (state.seq !== null && message.seq <= state.seq) return state; // heard before
-      if (state.seq === null || message.seq !== state.seq + 1) throw new Gap(`${state.seq} then ${message.seq}`);
-      return { ...heard(state, message, now), seq: message.seq };
-    default:
-      return state; // a message of a newer server
+      return isNext(state, message.seq) ? { ...heard(state, message, now), seq: message.seq } : state;
+    default: {
+      // A message of a newer server: if it has a number, only that counts, so that the next one is no gap.
+      const { seq } = /** @type {{seq?: unknown}} */ (message);
+      return typeof seq === "number" && isNext(state, seq) ? { ...state, seq } : state;
+    }
   }
+};
+
+/**
+ * Whether a message with this number is the next one, and not one heard before. Throws Gap.
+ * @param {State} state
+ * @param {number} seq
+ */
+const isNext = (state, seq) => {
+  if (state.seq !== null && seq <= state.seq) return false;
+  if (state.seq === null || seq !== state.seq + 1) throw new Gap(`${state.seq} then ${seq}`);
+  return true;
 };
 
 /**

@@ -89,8 +89,12 @@ test("messages count in order and once, and a gap is noticed", () => {
   assert.equal(heard(state, message), state);
   assert.throws(() => heard(state, { ...message, seq: 10 }), Gap);
   assert.throws(() => heard(start(), message), Gap);
-  const unknown = /** @type {Wire.ToDriver} */ (/** @type {unknown} */ ({ type: "news", seq: 99 }));
-  assert.equal(heard(state, unknown), state);
+  /** @param {number} [seq] */
+  const unknown = (seq) => /** @type {Wire.ToDriver} */ (/** @type {unknown} */ ({ type: "news", seq }));
+  assert.equal(heard(state, unknown()), state);
+  const counted = heard(state, unknown((state.seq ?? 0) + 1));
+  assert.deepEqual(counted, { ...state, seq: (state.seq ?? 0) + 1 });
+  assert.throws(() => heard(state, unknown(99)), Gap);
 });
 
 test("what was missed is said, and the snapshot counts", () => {
