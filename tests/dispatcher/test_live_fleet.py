@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec import structs
 
 from server.dispatch import commands as c
 from server.dispatch.model import Driver
+from server.dispatch.planning.nearby import Nearby
 from server.dispatcher import live_fleet, matcher
 from server.dispatcher.backlog import POLLED_SECONDS, Backlog
 from server.dispatcher.live_fleet import LiveFleet
@@ -192,6 +194,31 @@ async def test_an_order_gets_the_driver_whom_its_node_has_just_heard_of(others: 
         order = await other.an_order()
         assert await offered(holder, order) == dan
         assert await other.events(order) == ["delivery.created", "delivery.ready", "offer.created"]
+
+
+async def test_an_order_gets_the_driver_who_is_nearest_by_the_last_position_on_its_node(
+    others: tuple[Dispatch, Dispatch],
+) -> None:
+    """Both are known and stored; each time the other one has just come nearer."""
+    holder, other = others
+    nearby = fleet_of(holder).nearby
+    dan, dora = await other.a_driver(NORTH), await other.a_driver(NORTH + KM)
+    other.node.positions.moved(dan, NORTH, EAST)
+    other.node.positions.moved(dora, NORTH + KM, EAST)
+    await other.node.positions.store()
+    await until(lambda: {dan, dora} <= nearby.drivers.keys())
+    for turn in range(30):
+        near, far = (dan, dora) if turn % 2 else (dora, dan)
+        other.node.positions.moved(far, NORTH + KM, EAST)
+        other.node.positions.moved(near, NORTH, EAST)
+        order = await other.an_order()
+        assert await offered(holder, order) == near
+        await other.done(c.CancelDelivery(order, "again", SHOP))
+        await until(partial(_is_free, nearby, near))
+
+
+def _is_free(nearby: Nearby, driver_id: str) -> bool:
+    return nearby.drivers[driver_id].open_offer_id is None
 
 
 async def test_an_order_gets_the_driver_who_was_paused_without_a_position(others: tuple[Dispatch, Dispatch]) -> None:

@@ -223,6 +223,16 @@ async def test_a_policy_that_is_not_sound_is_refused_by_field(site: Site, proble
     await refused(
         {"alerts": {"windowMinutes": 5}}, "alerts.minimumSample", "alerts.rejectedShare", "alerts.unassignedCount"
     )
+    for field, *wrong in (
+        ("nextJobs", -1, 2),
+        ("holdSlackMinutes", -1, 31),
+        ("maxExtraMinutes", -1, 61),
+        ("maxMinutesInBag", 0, 241),
+        ("hold", "yes"),
+        ("sameStoreOnly", None),
+    ):
+        for value in wrong:
+            await refused({"planning": policy["planning"] | {field: value}}, f"planning.{field}")
     await refused({"wideSearchRadiusKm": 1}, "wideSearchRadiusKm")
     await refused({"escalation": [ladder[0], ladder[0] | {"level": 2}]}, "escalation[1].afterSeconds")
     await refused({"escalation": [ladder[0] | {"afterSeconds": 0}]}, "escalation[0].afterSeconds")
