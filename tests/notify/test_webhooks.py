@@ -179,6 +179,18 @@ async def test_a_receiver_that_is_gone_for_good_is_called_no_more(
     sent = await receiver.messages(heard + 1)
     assert sent[heard].message["data"]["deliveryId"] == first["id"]
 
+    async def is_idle() -> bool:
+        return all(message["deliveredAt"] for message in await log_of(site, webhook))
+
+    await until(is_idle)
+    receiver.status = 410
+    for _ in range(2):  # the second time it is stopped already
+        tested = await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")
+        assert tested.json()["lastStatus"] == 410
+        assert await stopped()
+        notices = (await site.vic.get("/admin/notices?to=ops")).json()["items"]
+        assert [one["kind"] for one in notices] == ["webhook.switched_off"] * 2
+
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_receiver_that_asks_for_time_gets_it_for_all_its_messages(

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.contract.webhook_events import RETRY_HOURS
-from server.store.connections import Connection, Pool
+from server.store.connections import Connection, Pool, Queries
 from server.store.query import fetch_one
 from server.store.webhooks import OPEN
 
@@ -291,11 +291,11 @@ async def record(connection: Connection, outcomes: Sequence[MessageOutcome]) -> 
     return {row[0]: row[1] for row in rows}
 
 
-async def switch_off(connection: Connection, webhook_id: str, notice_id: str) -> bool:
+async def switch_off(source: Queries, webhook_id: str, notice_id: str) -> bool:
     """Stop a webhook whose receiver is gone for good, with a notice to ops; returns whether it was active. Raises what
     the database raises.
     """
-    found = await connection.fetchval(SWITCH_OFF, webhook_id, notice_id, timeout=OUTBOX_TIMEOUT_SECONDS)
+    found = await source.fetchval(SWITCH_OFF, webhook_id, notice_id, timeout=OUTBOX_TIMEOUT_SECONDS)
     return found is not None
 
 
