@@ -1,6 +1,7 @@
 """Metrics that every commit updates, on the node that made it."""
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import prometheus_client as p
 
@@ -19,29 +20,39 @@ ALERTS: Final = p.Counter("callboard_alerts", "Alerts raised, acknowledged and r
 TICKETS: Final = p.Counter("callboard_tickets", "Support tickets created")
 
 
+_CREATED, _ACCEPTED, _REJECTED, _EXPIRED, _AUTO_ACCEPTED, _WITHDRAWN = (
+    OFFERS.labels(outcome)
+    for outcome in ("created", "accepted", "rejected", "expired", "auto_accepted", "withdrawn")
+)
+_ACCEPTED_AFTER, _REJECTED_AFTER = RESPONSE.labels("accepted"), RESPONSE.labels("rejected")
+
+
+def _accepted(event: e.OfferAccepted) -> None:
+    _ACCEPTED.inc()
+    _ACCEPTED_AFTER.observe(event.response_ms / 1000)
+
+
+def _rejected(event: e.OfferRejected) -> None:
+    _REJECTED.inc()
+    _REJECTED_AFTER.observe(event.response_ms / 1000)
+
+
+_COUNT: Final[Mapping[type[e.Event], Callable[[Any], None]]] = {
+    e.OfferCreated: lambda _: _CREATED.inc(),
+    e.OfferAccepted: _accepted,
+    e.OfferRejected: _rejected,
+    e.OfferExpired: lambda event: (_AUTO_ACCEPTED if event.auto_accepted else _EXPIRED).inc(),
+    e.OfferWithdrawn: lambda _: _WITHDRAWN.inc(),
+    e.DeliveryEscalated: lambda event: ESCALATIONS.labels(str(event.level)).inc(),
+    e.AlertRaised: lambda event: ALERTS.labels(event.alert.kind, "raised").inc(),
+    e.AlertResolved: lambda event: ALERTS.labels(event.alert.kind, "resolved").inc(),
+    e.TicketCreated: lambda _: TICKETS.inc(),
+}
+
+
 def count_commit(commit: Committed) -> None:
     """Count what was committed here."""
     for event in commit.events:
-        match event:
-            case e.OfferCreated():
-                OFFERS.labels("created").inc()
-            case e.OfferAccepted(response_ms=ms):
-                OFFERS.labels("accepted").inc()
-                RESPONSE.labels("accepted").observe(ms / 1000)
-            case e.OfferRejected(response_ms=ms):
-                OFFERS.labels("rejected").inc()
-                RESPONSE.labels("rejected").observe(ms / 1000)
-            case e.OfferExpired(auto_accepted=auto_accepted):
-                OFFERS.labels("auto_accepted" if auto_accepted else "expired").inc()
-            case e.OfferWithdrawn():
-                OFFERS.labels("withdrawn").inc()
-            case e.DeliveryEscalated(level=level):
-                ESCALATIONS.labels(str(level)).inc()
-            case e.AlertRaised(alert=alert):
-                ALERTS.labels(alert.kind, "raised").inc()
-            case e.AlertResolved(alert=alert):
-                ALERTS.labels(alert.kind, "resolved").inc()
-            case e.TicketCreated():
-                TICKETS.inc()
-            case _:
-                pass
+        count = _COUNT.get(type(event))
+        if count is not None:
+            count(event)

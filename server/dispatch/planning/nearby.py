@@ -115,6 +115,8 @@ class Nearby:
         if not driver.active or driver.availability not in AT_WORK:
             self.remove(driver.id)
             return
+        if known is not None and self._put_in_place(known, driver, call):
+            return
         at, lat, lon = -inf, nan, nan
         if driver.position is not None:
             at, lat, lon = driver.position.at.timestamp(), driver.position.lat, driver.position.lon
@@ -141,6 +143,18 @@ class Nearby:
         reached = inf if driver.session_id is not None else call
         columns.put(driver.id, (*unit(lat, lon), lat, lon, at, reached, off, driver.active_count, _state(driver)))
 
+    def _put_in_place(self, known: Driver, driver: Driver, call: float) -> bool:
+        """`put` for a driver of whom only the load changed, as in most commits. False if more did."""
+        if known.zone != driver.zone or known.tags != driver.tags or known.position != driver.position:
+            return False
+        if known.session_id is None or driver.session_id is None or known.shift_ends_at != driver.shift_ends_at:
+            return False
+        columns = self._zones[driver.zone]
+        row, numbers = columns.row_of[driver.id], columns.numbers
+        numbers[LOAD, row], numbers[STATE, row] = driver.active_count, _state(driver)
+        self.drivers[driver.id] = driver
+        return True
+
     def remove(self, driver_id: str) -> None:
         """A driver who is no longer at work."""
         driver = self.drivers.pop(driver_id, None)
@@ -151,8 +165,11 @@ class Nearby:
     def move(self, driver_id: str, lat: float, lon: float, at: float) -> None:
         """Where a driver is since `at`, unless a newer position is known."""
         columns, row = self._row(driver_id)
-        if columns is not None and at >= columns.numbers[AT, row]:
-            columns.numbers[:CALL, row] = (*unit(lat, lon), lat, lon, at)
+        if columns is None:
+            return
+        numbers = columns.numbers
+        if at > numbers[AT, row] or (at == numbers[AT, row] and (lat, lon) != (numbers[LAT, row], numbers[LON, row])):
+            numbers[:CALL, row] = (*unit(lat, lon), lat, lon, at)
 
     def call(self, driver_id: str, at: float) -> None:
         """A driver made a call."""
