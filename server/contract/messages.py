@@ -10,14 +10,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.contract.views import ChatMessageView, DrivenAssignmentView, DriverView, OfferView, RunStopView
 from server.dispatch.model import Availability, StopKind
+from server.dispatch.names import INVISIBLE
 from server.dispatch.refusals import NowWith
 
 MessageId = Annotated[str, Meta(max_length=64)]
 Id = Annotated[str, Meta(max_length=36)]
 Reason = Annotated[str, Meta(max_length=500)]
-Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+Why = Annotated[str, Meta(min_length=1, max_length=500, pattern=f"[^{INVISIBLE}]")]
 Note = Annotated[str, Meta(max_length=1000)]
-Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"\S")]
+Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=f"[^{INVISIBLE}]")]
 At = Annotated[str, Meta(max_length=40)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]

@@ -9,6 +9,7 @@ from server.dispatch import events as e
 from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.model import SYSTEM, Actor, Availability, Driver
+from server.dispatch.names import visible
 from server.dispatch.policy import Policy
 from server.dispatch.world import World
 
@@ -157,7 +158,9 @@ def _return(driver: Driver, actor: Actor, now: datetime) -> tuple[e.Event, ...]:
 def take_break(command: c.TakeBreak, world: World) -> Decided | r.Refusal:
     """Starts a break now, or changes the end of the current one."""
     until = world.now + timedelta(minutes=command.duration_minutes)
-    return _step_back(world, command.driver_id, "on_break", command.reason or "driver_requested", command.actor, until)
+    return _step_back(
+        world, command.driver_id, "on_break", visible(command.reason) or "driver_requested", command.actor, until
+    )
 
 
 def pause(command: c.Pause, world: World) -> Decided | r.Refusal:

@@ -24,6 +24,7 @@ from server.dispatch.model import (
     Place,
     RiskCode,
 )
+from server.dispatch.names import visible
 from server.dispatch.phone_clocks import OFFLINE_AFTER, happened
 from server.dispatch.reason_codes import FAILURE, OTHER, RELEASE, coded
 from server.dispatch.travel import km_away
@@ -212,14 +213,15 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
     if not isinstance(report, _Reported):
         return report
     delivery, assignment = report.delivery, report.assignment
+    name, note = visible(command.name), visible(command.note)
     if assignment.status != "ACTIVE":
         return report.late(e.DeliveryDelivered)
     if delivery.status == "RETURNING":
         return report.done(
             *risks_end(world, delivery, assignment),
-            e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=command.note)),
+            e.DeliveryReturned(**report.fields(delivery.details.store or delivery.pickup, note=note)),
         )
-    typed = (command.pin or "").strip()
+    typed = visible(command.pin) or ""
     missing = _missing(report, typed) if delivery.details.proof_required else []
     pin: Literal["verified", "unverified"] | None = None
     if command.driver_id is not None:
@@ -238,7 +240,7 @@ def complete(command: c.Complete, world: World) -> Decided | r.Refusal:
     happened: list[e.Event] = _picked_up(report) if assignment.picked_up_at is None else []
     if delivery.risks:
         happened += risks_end(world, delivery, assignment, but="pickup_late")
-    said = Handover(command.name, command.note, pin) if command.name or command.note or pin else None
+    said = Handover(name, note, pin) if name or note or pin else None
     happened.append(
         e.DeliveryDelivered(
             handover=said,

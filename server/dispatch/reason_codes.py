@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from server.dispatch.names import visible
+
 OTHER: Final = "other"
 REJECTION: Final = frozenset({"too_far", "low_pay", "vehicle", "unwell", "wrong_direction", "shop_slow", OTHER})
 RELEASE: Final = frozenset({"vehicle", "unwell", "too_far", "shop_closed", "shop_slow", "unsafe", OTHER})
@@ -12,9 +14,8 @@ def coded(text: str | None, note: str | None, codes: frozenset[str]) -> tuple[st
     """The code and the note of a reason. An unknown text becomes `other` with the text as note, before the given note.
     An empty text is no reason.
     """
-    text = (text or "").strip()
-    note = (note or "").strip() or None
-    if not text:
+    text, note = visible(text), visible(note)
+    if text is None:
         return None, note
     if text in codes:
         return text, note

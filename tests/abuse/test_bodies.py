@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import httpx2
+import msgspec
 import pytest
+from msgspec import Struct
 
 from server.ids import new_id
 from server.process import connection_limits
 from server.process.connection_limits import HEAD_LIMIT_BYTES, HEADERS_LIMIT, MESSAGE_LIMIT_BYTES, PIPELINE_LIMIT
 from server.web.api.endpoint import BODY_LIMIT_BYTES, Described
+from server.web.api.routes import API
+from server.web.http.every_route import handlers_in
 from tests.abuse.conftest import Answer, Wire, ask, handlers, request, wire
 from tests.waiting import until
 from tests.web.conftest import Check, Site
@@ -110,6 +114,28 @@ async def test_half_a_character_is_refused_with_the_name_of_its_field(site: Site
     assert [error["field"] for error in refused["errors"]] == ["pickup.address"]
     made = await site.shop.post("/drivers", content=rb'{"name":"a\ud83d\ude00b"}', headers=JSON)
     assert made.json()["name"] == "a😀b"
+
+
+BLANKS = ("", "   ", "\t\n", "\u00a0", "\u200b", "\ufeff", " \u200d\u2060 ", "\u3164", "\x00")
+
+
+def test_no_body_takes_a_text_that_nobody_can_see_where_one_is_required() -> None:
+    """Reasons, texts and names. Where none is required, such a text is none: tests/dispatch."""
+    checked = set()
+    for handler in handlers_in(API):
+        described = handler.opt.get("described")
+        body = described.body.kind if described is not None and described.body is not None else None
+        if body is None or not isinstance(body, type) or not issubclass(body, Struct):
+            continue
+        for field in msgspec.structs.fields(body):
+            if not field.required or field.encode_name not in ("reason", "text", "name", "storeName", "sellerOrderId"):
+                continue
+            checked.add(f"{body.__name__}.{field.encode_name}")
+            for blank in BLANKS:
+                with pytest.raises(msgspec.ValidationError):
+                    msgspec.convert(blank, field.type)
+    assert {"Cancellation.reason", "Release.reason", "FailureForDriver.reason", "NewMessage.text"} <= checked
+    assert {"NewDelivery.storeName", "NewDriver.name", "NewApiKey.name", "ZoneDescription.name"} <= checked
 
 
 async def test_of_a_key_that_is_there_twice_the_last_one_counts(site: Site) -> None:

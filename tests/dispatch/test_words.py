@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.dispatch import commands as c
+from server.dispatch import events as e
 from server.dispatch.apply import apply
 from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.model import ERASED, Place
 from server.dispatch.money import EXPONENTS, is_currency
+from server.dispatch.names import visible
 from server.dispatch.phone_clocks import happened, phone_time
 from server.dispatch.reason_codes import FAILURE, REJECTION, RELEASE, coded
 from server.dispatch.refusals import Refusal
@@ -22,11 +24,14 @@ from tests.builders import (
     ALICE,
     DAN,
     NOW,
+    SHOP,
     SOUP,
     a_delivery,
     a_driver,
     a_policy,
+    a_world,
     an_assignment,
+    by,
     id_of,
     minutes,
     seconds,
@@ -317,3 +322,36 @@ def test_what_a_later_release_knows_is_no_difference() -> None:
         proof_required=("pin",), pin="1234", tip_cents=1, zone="z",
     )  # fmt: skip
     assert set(posted(everything, "USD")) == KNOWN
+
+
+@pytest.mark.parametrize(
+    "blank", ["", "   ", "\t\n", "\u00a0", "\u200b", "\ufeff", " \u200d\u2060 ", "\u3164"], ids=ascii
+)
+def test_a_text_that_nobody_can_see_is_none(blank: str) -> None:
+    assert visible(blank) is None
+    assert visible(f"{blank}x") is not None
+    assert coded(blank, blank, RELEASE) == (None, None)
+    assert coded("vehicle", blank, RELEASE) == ("vehicle", None)
+    soup, dan = a_delivery(), a_driver()
+    job = an_assignment(soup, dan, picked_up_at=NOW)
+    world = a_world(soup, dan)
+    decided = decide(c.Complete(job.id, dan.id, by(dan.id), name=blank, note=blank), world)
+    assert isinstance(decided, Decided)
+    (delivered,) = decided.events
+    assert isinstance(delivered, e.DeliveryDelivered)
+    assert delivered.handover is None
+    decided = decide(c.TakeBreak(dan.id, 5, by(dan.id), blank), world)
+    assert isinstance(decided, Decided)
+    assert decided.events[0].data()["reason"] == "driver_requested"
+    waiting = a_world(a_delivery())
+    decided = decide(c.DelayDelivery(SOUP, 5, id_of("new"), SHOP, blank), waiting)
+    assert isinstance(decided, Decided)
+    assert "reason" not in decided.events[0].data()
+    decided = decide(c.Acknowledge(SOUP, ALICE, blank), waiting)
+    assert isinstance(decided, Decided)
+    assert decided.events[0].data()["note"] is None
+
+
+def test_an_emoji_is_a_text_and_stays_whole() -> None:
+    assert visible(" \u2764\ufe0f ") == "\u2764\ufe0f"
+    assert visible(None) is None

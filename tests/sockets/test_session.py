@@ -11,6 +11,7 @@ from server.contract.half_characters import MESSAGE as HALF_CHARACTER
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import OFFER_NO_LONGER_OPEN
+from server.ids import new_id
 from server.sockets import session as s
 from server.sockets.session import Answered, Close, Effects, Execute, FetchMissing, PositionReported, Send, Session
 
@@ -156,6 +157,27 @@ def test_ping_is_answered_at_once(session: Session) -> None:
 def test_a_malformed_frame_gets_an_error(session: Session, frame: str) -> None:
     (error,) = session.frame(frame, 0.0, lambda: NOW)
     assert heard(error)["code"] == "invalid"
+
+
+BLANKS = ("", "   ", "\t\n", "\u00a0", "\u200b", "\ufeff", " \u200d\u2060 ", "\u3164", "\x00")
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "release", "assignmentId": new_id(), "reason": None},
+        {"type": "failed", "assignmentId": new_id(), "reason": None, "then": "return"},
+        {"type": "say", "text": None},
+    ],
+    ids=lambda message: str(message["type"]),
+)
+def test_a_text_that_nobody_can_see_is_none(session: Session, message: dict[str, Any], blank: str) -> None:
+    field = next(name for name, value in message.items() if value is None)
+    (error,) = session.frame(json.dumps({**message, field: blank, "id": "b"}), 0.0, lambda: NOW)
+    assert (heard(error)["code"], heard(error)["id"]) == ("invalid", "b")
+    (effect,) = session.frame(json.dumps({**message, field: f"{blank}x".replace("\x00", "")}), 0.0, lambda: NOW)
+    assert isinstance(effect, Execute)
 
 
 def test_an_error_carries_the_id_of_the_frame_if_it_can_be_made_out(session: Session) -> None:

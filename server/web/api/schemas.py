@@ -12,11 +12,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from server.contract.messages import Lat, Lon
 from server.dispatch.model import Availability, DeliveryStatus, ProofKind, StopKind
 from server.dispatch.money import EXPONENTS
+from server.dispatch.names import INVISIBLE
 
 # Declared here but checked by `Body`, which refuses NUL at a fraction of the cost of a pattern.
 NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}
 THREE: Final = {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]+[^\s\u0000][^\u0000]*$"}
-_SOMETHING: Final = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+_SOMETHING: Final = rf"^[^\u0000]*[^{INVISIBLE}][^\u0000]*$"
 # Python's `$` also matches before a final line feed, so texts of a fixed length also have `max_length`.
 UUID_PATTERN: Final = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 INT4: Final = 2_147_483_647
