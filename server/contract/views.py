@@ -32,7 +32,7 @@ from server.dispatch.model import (
     WarningCode,
 )
 from server.dispatch.phone_clocks import phone_time
-from server.dispatch.policy import Policy
+from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.risks import worst
 
 
@@ -383,11 +383,6 @@ def offer_view(o: Offer, now: datetime) -> OfferView:
         max(0, round(remaining)),
         cast(OfferPayload, o.payload),
     )
-
-
-def search_radius_km(widened: bool, policy: Policy) -> float:
-    """The search radius around the pickup, in a straight line."""
-    return policy.wide_search_radius_km if widened else policy.search_radius_km
 
 
 def delivery_view(

@@ -140,6 +140,7 @@ REASONS: Final = {
 EVENTS: Final = {
     "delivery.created": "Order created",
     "delivery.ready": "Search for a driver started",
+    "delivery.postponed": "Postponed",
     "delivery.held": "Held",
     "delivery.hold_ended": "Hold ended",
     "delivery.search_failed": "No driver found",

@@ -24,13 +24,15 @@ from server.dispatch.model import (
     Actor,
     Delivery,
     Driver,
+    Offer,
     OrderDetails,
     ProofKind,
 )
-from server.dispatch.offers import created, dispatchable, in_run, unfit, wants_offer, withdrawn
+from server.dispatch.names import visible
+from server.dispatch.offers import created, dispatchable, in_reach, in_run, unfit, wants_offer, withdrawn
 from server.dispatch.risks import at_risk
 from server.dispatch.sameness import differing, kept, posted, posted_for
-from server.dispatch.travel import trip_km
+from server.dispatch.travel import named_by, trip_km
 from server.dispatch.world import World
 from server.dispatch.zones import DEFAULT_ZONE
 
@@ -130,7 +132,8 @@ def change_delivery(command: c.ChangeDelivery, world: World) -> Decided | r.Refu
     2. A trip that is too long after the change waits until somebody checks it; a trip that is no longer too long does
        not wait.
     3. An open offer whose data is no longer right is withdrawn, and the same driver gets the next one.
-    4. A driver with the assignment gets a message.
+    4. With a dispatch time in the future and no offer that stays open, it waits for a driver from then on, not before.
+    5. A driver with the assignment gets a message.
     """
     delivery = world.delivery(command.delivery_id)
     if delivery.status in OVER:
@@ -196,7 +199,7 @@ def delay_delivery(command: c.DelayDelivery, world: World) -> Decided | r.Refusa
         return r.VERSION_CHANGED
     ready_at = max(delivery.is_ready_at(), world.now) + timedelta(minutes=command.minutes)
     changes = {"ready_at": (delivery.is_ready_at(), ready_at)}
-    return _changed(world, delivery, changes, command.new_offer_id, command.actor, command.reason)
+    return _changed(world, delivery, changes, command.new_offer_id, command.actor, visible(command.reason))
 
 
 def not_at_the_store(delivery: Delivery) -> r.Refusal | None:
@@ -223,6 +226,14 @@ def _changed(
     if offer is not None and (after.needs_check() or _changes_the_offer(delivery, after)):
         offered_to = world.known_driver(offer.driver_id)
         happened.append(withdrawn(world, offer, "changed", actor))
+    postponed = (
+        "dispatch_at" in changes
+        and after.dispatch_at > world.now
+        and delivery.status == "READY"
+        and (offer is None or offered_to is not None)
+    )
+    if postponed and "promised_at" not in changes and delivery.promised_at == _first_estimate(delivery):
+        changes = {**changes, "promised_at": (delivery.promised_at, None)}
     happened.append(
         e.DeliveryChanged(
             at=world.now,
@@ -235,23 +246,47 @@ def _changed(
         )
     )
     moved = hold_moved(world, delivery, after, actor)
-    if moved is not None:
+    if postponed:
+        at = after.dispatch_at
+        happened.append(e.DeliveryPostponed(at=world.now, actor=actor, delivery_id=delivery.id, until=at))
+    elif moved is not None:
         happened.append(moved)
     if after.needs_check() and not delivery.at_risk("check_address"):
         happened.append(at_risk(world, delivery, assignment, "check_address", world.now))
     if not after.needs_check() and delivery.at_risk("check_address"):
         happened.append(recovered(world, delivery, assignment, "check_address"))
     new_offer = None
-    if offered_to is not None and offer is not None and not after.needs_check():
-        place = offered_to.position
-        why = dispatchable(offered_to, world.now, world.policy, but_for=offer.id)
-        if place is not None and why is None:
-            at = (place.lat, place.lon)
-            run = in_run(world, offered_to, after, at)
-            if unfit(after, offered_to, world.now, world.policy, run) is None:
-                new_offer = created(world, after, offered_to, new_offer_id, at, SYSTEM, "changed", run)
-                happened.append(new_offer)
+    if offered_to is not None and offer is not None and not after.needs_check() and not postponed:
+        new_offer = _offer_again(world, delivery, after, offer, offered_to, new_offer_id)
+        if new_offer is not None:
+            happened.append(new_offer)
     return Decided(tuple(happened), delivery.id, new_offer.offer_id if new_offer is not None else None)
+
+
+def _first_estimate(delivery: Delivery) -> datetime | None:
+    """What the first offer estimated for the handover; it is the promise of an order that has none."""
+    first = min(delivery.offers.values(), key=lambda offer: offer.attempt, default=None)
+    return named_by(first)[1] if first is not None else None
+
+
+def _offer_again(
+    world: World, before: Delivery, after: Delivery, offer: Offer, driver: Driver, new_offer_id: str
+) -> e.OfferCreated | None:
+    """The next offer to the driver of an offer that was withdrawn because the order changed. None if they can no longer
+    take it, or if the change moves the pickup out of their reach. Ops can have chosen a driver who is farther away.
+    """
+    place = driver.position
+    if place is None or dispatchable(driver, world.now, world.policy, but_for=offer.id) is not None:
+        return None
+    at = (place.lat, place.lon)
+    if driver.zone != after.zone and driver.zone not in world.zones.helpers(after.zone):
+        return None
+    if in_reach(before, *at, world.policy) and not in_reach(after, *at, world.policy):
+        return None
+    run = in_run(world, driver, after, at)
+    if unfit(after, driver, world.now, world.policy, run) is not None:
+        return None
+    return created(world, after, driver, new_offer_id, at, SYSTEM, "changed", run)
 
 
 def _changes_the_offer(before: Delivery, after: Delivery) -> bool:
@@ -443,23 +478,21 @@ def acknowledge(command: c.Acknowledge, world: World) -> Decided | r.Refusal:
     """Records who acknowledged the delivery, at any level, while it waits or is at risk. Compares the version, if
     given. Repeats without a new note are safe.
     """
-    delivery = world.delivery(command.delivery_id)
+    delivery, note = world.delivery(command.delivery_id), visible(command.note)
     if delivery.status in UNDER_WAY and delivery.risks:
         if delivery.risk_acknowledged_by == (command.actor.id or command.actor.type):
             return Decided((), delivery.id, repeated=True)
         if command.version is not None and command.version != delivery.version:
             return r.VERSION_CHANGED
-        seen = e.RiskAcknowledged(at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note)
+        seen = e.RiskAcknowledged(at=world.now, actor=command.actor, delivery_id=delivery.id, note=note)
         return Decided((seen,), delivery.id)
     wait = delivery.unassigned
     if delivery.status != "READY" or delivery.held_until is not None or wait is None:
         return r.DELIVERY_NOT_WAITING
     by_them = wait.acknowledged_by == (command.actor.id or command.actor.type)
-    if by_them and command.note in (None, wait.acknowledgement_note):
+    if by_them and note in (None, wait.acknowledgement_note):
         return Decided((), delivery.id, repeated=True)
     if command.version is not None and command.version != delivery.version:
         return r.VERSION_CHANGED
-    acknowledged = e.EscalationAcknowledged(
-        at=world.now, actor=command.actor, delivery_id=delivery.id, note=command.note
-    )
+    acknowledged = e.EscalationAcknowledged(at=world.now, actor=command.actor, delivery_id=delivery.id, note=note)
     return Decided((acknowledged,), delivery.id)

@@ -99,6 +99,12 @@ def _ready(world: World, event: e.DeliveryReady) -> None:
     _start_waiting(world, world.touch_delivery(_id(event.delivery_id)), event.at)
 
 
+def _postponed(world: World, event: e.DeliveryPostponed) -> None:
+    delivery = world.touch_delivery(_id(event.delivery_id))
+    delivery.unassigned_since = delivery.held_until = None
+    world.touch_wait(delivery).escalation_status = "CANCELLED"
+
+
 def _search_failed(world: World, event: e.SearchFailed) -> None:
     wait = world.touch_wait(world.locked_delivery(_id(event.delivery_id)))
     wait.failure_reason = event.reason
@@ -498,6 +504,7 @@ def _policy_changed(world: World, event: e.PolicyChanged) -> None:
 EFFECTS: dict[type[e.Event], Callable[[World, Any], None]] = {
     e.DeliveryCreated: _created,
     e.DeliveryReady: _ready,
+    e.DeliveryPostponed: _postponed,
     e.SearchFailed: _search_failed,
     e.DeliveryHeld: _held,
     e.HoldEnded: _hold_ended,

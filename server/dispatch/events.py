@@ -85,6 +85,16 @@ class DeliveryReady(Event, frozen=True, kw_only=True):
         return {"early": True} if self.early else {}
 
 
+class DeliveryPostponed(Event, frozen=True, kw_only=True):
+    """Its dispatch time was moved into the future: it no longer waits for a driver, until then."""
+
+    type: ClassVar[str] = "delivery.postponed"
+    until: datetime
+
+    def data(self) -> dict[str, object]:
+        return {"until": instant(self.until)}
+
+
 class DeliveryHeld(Event, frozen=True, kw_only=True):
     """It is offered at `until`, when its driver must leave to be at the store when the goods are ready (`ready_at`)."""
 

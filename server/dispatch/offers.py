@@ -13,14 +13,17 @@ from server.dispatch.driver_runs import added, is_full
 from server.dispatch.holds import hold_ended
 from server.dispatch.model import SYSTEM, Actor, Assignment, Delivery, Driver, Offer
 from server.dispatch.names import name_key
-from server.dispatch.policy import Policy
+from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.reason_codes import REJECTION, coded
-from server.dispatch.travel import Added, offer_payload, pickup_at
+from server.dispatch.travel import Added, haversine_km, offer_payload, pickup_at
 from server.dispatch.world import World
 from server.dispatch.zones import Zones
 
 REQUIREMENTS: Final = "requirements"
 SHIFT_ENDS: Final = "shift_ends"
+OUT_OF_RADIUS: Final = "out_of_radius"
+A_METRE_KM: Final = 0.001
+"""How exact a distance is: a search computes it in another way than the rules."""
 UNFIT: Final = frozenset({REQUIREMENTS, SHIFT_ENDS})
 """Why a driver does not fit a delivery, in every kind of offer."""
 
@@ -80,6 +83,12 @@ def unfit(delivery: Delivery, driver: Driver, now: datetime, policy: Policy, run
         if when > driver.shift_ends_at:
             return SHIFT_ENDS
     return None
+
+
+def in_reach(delivery: Delivery, lat: float, lon: float, policy: Policy) -> bool:
+    """Whether a driver at this position is within the radius of the delivery's search."""
+    km = haversine_km(delivery.pickup.lat, delivery.pickup.lon, lat, lon)
+    return km <= search_radius_km(delivery.widened_at is not None, policy) + A_METRE_KM
 
 
 def serves(driver: Driver, delivery: Delivery, zones: Zones) -> bool:
@@ -204,6 +213,8 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     run = in_run(world, driver, delivery, (command.lat, command.lon))
     why = why or unfit(delivery, driver, world.now, world.policy, run)
     why = why or exclusion(delivery, driver.id, world.now, world.policy)
+    if why is None and not in_reach(delivery, command.lat, command.lon, world.policy):
+        why = OUT_OF_RADIUS  # its pickup moved while the search ran, or the hold
     if why is not None:
         return r.driver_not_available(why)
     at = (command.lat, command.lon)

@@ -97,6 +97,11 @@ ADDED: Final = ("watch", "planning", "max_trip_km", "language")
 """Fields that the previous release does not know. They are stored apart from the document, which it has to read."""
 
 
+def search_radius_km(widened: bool, policy: Policy) -> float:
+    """The search radius around the pickup, in a straight line."""
+    return policy.wide_search_radius_km if widened else policy.search_radius_km
+
+
 def contradictions(policy: Policy) -> list[tuple[str, str]]:
     """Conflicts between fields, as (wire field, message); empty for a valid document."""
     found = []

@@ -18,6 +18,7 @@ BEGINS: Mapping[type[e.Event], DeliveryStatus | OfferStatus | AssignmentStatus |
 
 DELIVERY: Mapping[type[e.Event], Mapping[DeliveryStatus, DeliveryStatus]] = {
     e.DeliveryReady: {"SCHEDULED": "READY"},
+    e.DeliveryPostponed: {"READY": "SCHEDULED"},
     e.DeliveryAssigned: {"READY": "ASSIGNED"},
     e.DeliveryPickedUp: {"ASSIGNED": "PICKED_UP"},
     e.DeliveryDelivered: {"PICKED_UP": "DELIVERED"},

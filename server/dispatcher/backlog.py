@@ -13,11 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from server.contract.views import search_radius_km
 from server.dispatch.model import Delivery
 from server.dispatch.offers import exclusion, wants_offer
 from server.dispatch.planning.nearby import Columns, Flags, Free, Indexes, Nearby, unit
-from server.dispatch.policy import Policy
+from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.search_reasons import LOST_RACE
 from server.dispatch.travel import EARTH_RADIUS_KM
 from server.store.clock import DatabaseTime

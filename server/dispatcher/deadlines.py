@@ -210,13 +210,25 @@ class Deadlines:
             loop.call_later(REST_SECONDS, self._add, due)
 
 
+_TIMED: Final = frozenset(
+    {
+        e.OfferCreated, e.DeliveryCreated, e.DeliveryPostponed, e.DeliveryHeld, e.DeliveryReady, e.DeliveryReassigned,
+        e.HoldEnded, e.DriverDisconnected, e.AvailabilityChanged,
+    }
+)  # fmt: skip
+
+
 def _due(event: e.Event, policy: Policy) -> Due | None:
     """What the event lets the clock do later."""
+    if type(event) not in _TIMED:
+        return None
     match event:
         case e.OfferCreated(offer=offer):
             return Due("offer", offer.id, offer.expires_at)
         case e.DeliveryCreated(delivery=delivery) if delivery.dispatch_at > event.at:
             return Due("dispatch", delivery.id, delivery.dispatch_at)
+        case e.DeliveryPostponed(delivery_id=str(delivery_id), until=until):
+            return Due("dispatch", delivery_id, until)
         case e.DeliveryHeld(delivery_id=str(delivery_id), until=until):
             return Due("hold", delivery_id, until)
         case (

@@ -10,13 +10,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.contract.views import Expected, search_radius_km
+from server.contract.views import Expected
 from server.current_policy import KnownZones, Policies
 from server.dispatch.model import UNDER_WAY, Delivery
 from server.dispatch.names import name_key
 from server.dispatch.planning.estimates import Arrival, InHand, arrivals, free_at, run_of
 from server.dispatch.planning.forecast import Queue, Supply, Wanted, ZoneDemand, ZoneForecast, forecast
-from server.dispatch.policy import Policy
+from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.runs import Spot, road_travel
 from server.dispatch.travel import to_milliseconds
 from server.dispatch.zones import Zones

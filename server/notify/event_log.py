@@ -103,6 +103,7 @@ RESPONSE: Final = ("responseTimeMs", "response_ms")
 LINES: Final[dict[type[e.Event], Callable[[Any], Line]]] = {
     e.DeliveryCreated: _plain("delivery_created"),
     e.DeliveryReady: _plain("delivery_ready"),
+    e.DeliveryPostponed: lambda event: ("info", "delivery_postponed", {"until": instant(event.until)}),
     e.DeliveryHeld: lambda event: ("info", "delivery_held", {"until": instant(event.until)}),
     e.HoldEnded: _plain("hold_ended", "info", ("early", "early")),
     e.SearchFailed: _plain("search_failed", "info", REASON),

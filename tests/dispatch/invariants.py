@@ -134,7 +134,7 @@ def _of_delivery(delivery: Delivery) -> list[str]:
     must(not waits_for_check or delivery.at_risk("check_address"), "an address that needs a look, and no risk")
     must(not pending or not delivery.needs_check(), "offered although its address needs a look")
     if delivery.status == "SCHEDULED":
-        must(wait is None, "a wait before it was READY")
+        must(wait is None or wait.escalation_status == "CANCELLED", "a wait before it was READY")
     elif delivery.status == "READY":
         must(wait is not None and wait.escalation_status == "PENDING", "no wait under way")
     elif delivery.status == "CANCELLED":

@@ -13,7 +13,9 @@ from server.dispatch.decide import decide
 from server.dispatch.decided import Decided
 from server.dispatch.deliveries import restorable_until
 from server.dispatch.model import ERASED, SYSTEM, Delivery, OrderDetails, Place, Position, Risk
+from server.dispatch.travel import named_by
 from server.dispatch.world import World
+from server.dispatch.zones import Zone, Zones
 from tests.builders import (
     ALICE,
     DAN,
@@ -82,9 +84,72 @@ def cancelled(seconds_ago: int = 600, **of_soup: Any) -> Callable[[], World]:
     return waiting(**{"status": "CANCELLED", "unassigned": None, "over_at": over_at} | of_soup)
 
 
+def escalated() -> World:
+    world = waiting()()
+    wait = soup(world).unassigned
+    assert wait is not None
+    wait.escalation_level, wait.support_ticket_id = 2, id_of("ticket")
+    soup(world).widened_at = NOW
+    return world
+
+
 WITHDRAWN = happens(e.OfferWithdrawn, driver_id=DAN, reason="changed")
 CHANGED = happens(e.DeliveryChanged, delivery_id=SOUP, actor=SHOP)
 ASKED_AGAIN = happens(e.OfferCreated, driver_id=DAN, offer_id=NEW_OFFER, reason="changed", actor=SYSTEM)
+
+POSTPONED = happens(e.DeliveryPostponed, until=NOW + minutes(60), actor=SHOP)
+LATER_TODAY = c.ChangeDelivery(SOUP, 1, NEW_OFFER, SHOP, dispatch_at=NOW + minutes(60))
+SEVEN_KM_AWAY = Place(PICKUP.lat + 0.063, PICKUP.lon)
+
+
+def helped_out() -> World:
+    world = held_out(dan={"zone": "west"})()
+    world.zones = Zones([Zone("default", "Default", None, ("west",))])
+    return world
+
+
+def is_postponed(world: World) -> bool:
+    """Nobody looks for a driver, and nothing escalates, until it is dispatched with a new clock."""
+    order = soup(world)
+    wait = order.unassigned
+    assert wait is not None
+    assert (order.status, order.unassigned_since, order.held_until) == ("SCHEDULED", None, None)
+    assert wait.escalation_status == "CANCELLED"
+    assert order.current_offer_id is None
+    world.now = order.dispatch_at
+    dispatched = decide(c.DispatchDelivery(SOUP), world)
+    assert isinstance(dispatched, Decided)
+    for event in dispatched.events:
+        apply(world, event)
+    assert order.unassigned is not None
+    assert (order.unassigned.escalation_status, order.unassigned.escalation_level) == ("PENDING", 0)
+    return (order.status, order.unassigned_since) == ("READY", order.dispatch_at)
+
+
+def promised_by_the_first_offer() -> World:
+    world = held_out()()
+    soup(world).promised_at = named_by(offer_of(soup(world)))[1]
+    return world
+
+
+POSTPONING = [
+    Case("an order that waits can wait until later", waiting(), LATER_TODAY, [CHANGED, POSTPONED], is_postponed),
+    Case("also one that has escalated", escalated, LATER_TODAY, [CHANGED, POSTPONED], is_postponed),
+    Case("also one that is held", waiting(held_until=NOW + minutes(5), unassigned_since=None), LATER_TODAY,
+         [CHANGED, POSTPONED], is_postponed),
+    Case("nobody is asked until then", held_out(), LATER_TODAY, [WITHDRAWN, CHANGED, POSTPONED], is_postponed),
+    Case("an offer that is right still stays", held_out(), change(dispatch_at=NOW + minutes(3)), [CHANGED],
+         lambda w: soup(w).status == "READY" and soup(w).current_offer_id is not None),
+    Case("a driver who has it goes there later", with_dan(), LATER_TODAY, [CHANGED],
+         lambda w: soup(w).status == "ASSIGNED"),
+    Case("an earlier time is no later one", waiting(), change(dispatch_at=NOW - minutes(9)), [CHANGED]),
+    Case("nor any other change of what was dispatched early", waiting(dispatch_at=NOW + minutes(9)), change(notes="x"),
+         [CHANGED], lambda w: soup(w).status == "READY"),
+    Case("the estimate of an offer is no promise any more", promised_by_the_first_offer, LATER_TODAY,
+         [WITHDRAWN, CHANGED, POSTPONED], lambda w: soup(w).promised_at is None),
+    Case("what the store promised is", held_out(promised_at=NOW + minutes(90)), LATER_TODAY,
+         [WITHDRAWN, CHANGED, POSTPONED], lambda w: soup(w).promised_at == NOW + minutes(90)),
+]  # fmt: skip
 
 CHANGING_ORDERS = [
     Case(
@@ -173,6 +238,28 @@ CHANGING_ORDERS = [
         held_out(),
         change(requirements=("cold",)),
         [WITHDRAWN, CHANGED],
+    ),
+    Case("nor who is out of reach of another pickup", held_out(), change(pickup=SEVEN_KM_AWAY), [WITHDRAWN, CHANGED]),
+    Case(
+        "unless the search is that wide",
+        held_out(widened_at=NOW - minutes(1)),
+        change(pickup=SEVEN_KM_AWAY),
+        [WITHDRAWN, CHANGED, ASKED_AGAIN],
+    ),
+    Case(
+        "who was chosen although they are farther away is asked again",
+        held_out(dan={"position": Position(SEVEN_KM_AWAY.lat, SEVEN_KM_AWAY.lon, NOW)}),
+        change(tip_cents=50),
+        [WITHDRAWN, CHANGED, ASKED_AGAIN],
+    ),
+    Case(
+        "nor who works in another zone now", held_out(dan={"zone": "west"}), change(tip_cents=50), [WITHDRAWN, CHANGED]
+    ),
+    Case(
+        "unless that zone helps",
+        given=helped_out,
+        command=change(tip_cents=50),
+        then=[WITHDRAWN, CHANGED, ASKED_AGAIN],
     ),
     Case("nor who is not about", held_out(dan={"position": None}), change(tip_cents=50), [WITHDRAWN, CHANGED]),
     Case(
@@ -392,7 +479,7 @@ RETRYING = [
 ]
 
 
-@pytest.mark.parametrize("case", [*CHANGING_ORDERS, *PREPARING, *RESTORING, *RETRYING], ids=name_of)
+@pytest.mark.parametrize("case", [*CHANGING_ORDERS, *POSTPONING, *PREPARING, *RESTORING, *RETRYING], ids=name_of)
 def test_changes(case: Case) -> None:
     check(case)
 

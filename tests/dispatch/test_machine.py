@@ -316,6 +316,7 @@ class Dispatch(RuleBasedStateMachine):
                 {"proof_required": ("pin",), "spare_pin": PIN},
                 {"notes": None},
                 {"promised_at": NOW},
+                {"dispatch_at": NOW + timedelta(hours=2)},
             ]
         ),
         stale=st.booleans(),

@@ -8,7 +8,7 @@ import pytest
 
 from server.dispatch import commands as c
 from server.dispatch import events as e
-from server.dispatch.model import SYSTEM, Delivery, Driver, OrderDetails, Position
+from server.dispatch.model import SYSTEM, Delivery, Driver, OrderDetails, Place, Position
 from server.dispatch.offers import dispatchable, exclusion
 from server.dispatch.policy import DEFAULT_POLICY, Policy
 from server.dispatch.world import NeedsRows, World
@@ -39,6 +39,7 @@ OFFER = id_of(f"{SOUP}: offer 1")
 OTHER_NODE = id_of("other node")
 NEW_OFFER, NEW_ASSIGNMENT = id_of("new offer"), id_of("new assignment")
 
+SEVEN_KM_AWAY = Place(PICKUP.lat + 0.063, PICKUP.lon)
 OFFER_SOUP_TO_DAN = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon)
 EARLY = c.OfferDelivery(SOUP, DAN, NEW_OFFER, PICKUP.lat, PICKUP.lon, SHOP, early=True)
 ACCEPT = c.AcceptOffer(OFFER, DAN, NEW_ASSIGNMENT, by(DAN))
@@ -199,6 +200,18 @@ OFFERING = [
     Case(
         "who has room for a second one is asked",
         given=waiting(capacity=2, active_count=1),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+    ),
+    Case(
+        "nobody is asked who is out of reach of a pickup that moved while they were looked for",
+        given=lambda: a_world(a_delivery(pickup=SEVEN_KM_AWAY), a_driver()),
+        command=OFFER_SOUP_TO_DAN,
+        then="driver_not_available: out_of_radius",
+    ),
+    Case(
+        "in a wide search they are",
+        given=lambda: a_world(a_delivery(pickup=SEVEN_KM_AWAY, widened_at=NOW), a_driver()),
         command=OFFER_SOUP_TO_DAN,
         then=[happens(e.OfferCreated)],
     ),

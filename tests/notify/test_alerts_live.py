@@ -33,6 +33,11 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
     await set_alerts(site, unassignedCount=2)
     with capture_logs() as lines:
         deliveries = [await site.delivery() for _ in range(3)]
+        await cancel(site, deliveries[2])
+        (await site.alice.post(f"/deliveries/{deliveries[2]['id']}/restore")).raise_for_status()
+        later = await site.delivery()
+        changed = {"version": later["version"], "dispatchAt": "2099-01-01T00:00:00Z"}
+        (await site.shop.patch(f"/deliveries/{later['id']}", json=changed)).raise_for_status()
         await look(site)
         await look(site)
         (alert,) = await alerts(site)
@@ -65,7 +70,7 @@ async def test_too_many_orders_without_a_driver(site: Site, receiver: Receiver) 
     assert found == [("alert_raised", "warning", alert["id"]), ("alert_resolved", "info", alert["id"])]
     behind = (await site.vic.get(f"/admin/alerts/{alert['id']}")).json()
     assert [item["deliveryId"] for item in behind["deliveries"]] == [item["id"] for item in deliveries], (
-        "who waited when it was raised, though two are cancelled by now"
+        "who waited when it was raised, also what was restored, though two are cancelled by now"
     )
     notices = [
         notice for notice in (await site.vic.get("/admin/notices")).json()["items"] if notice["channel"] != "webhook"

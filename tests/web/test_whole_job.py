@@ -1,11 +1,12 @@
 """The HTTP API of the whole job: orders that change, drivers who arrive, give back and fail, and ops for them."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from server.contract.views import instant
 from server.ids import new_id
 from tests.web.conftest import DROPOFF, PICKUP, Check, Site
 
@@ -108,6 +109,27 @@ async def test_an_order_is_changed_by_who_knows_it_as_it_is(site: Site, problem:
     problem(await site.shop.patch(f"/deliveries/{new_id()}", json={"version": 1, "notes": "x"}), 404, "not_found")
     (await site.shop.post(path + "/cancel", json={"reason": "sold out"})).raise_for_status()
     problem(await site.shop.patch(path, json={"version": 9, "notes": "x"}), 409, "delivery_over")
+
+
+async def test_an_order_that_is_offered_can_wait_until_later(site: Site) -> None:
+    """Nobody is asked until its new time; then it waits for a driver as at first."""
+    await site.driver("Dan", at_work=True)
+    delivery = await site.delivery()
+    path = f"/deliveries/{delivery['id']}"
+    (await site.shop.post(path + "/assign")).raise_for_status()
+    later = instant(datetime.now(UTC) + timedelta(hours=1))
+    body = {"version": (await shown(site, delivery))["version"], "dispatchAt": later}
+    changed = (await site.shop.patch(path, json=body)).json()
+    waits = {"status": "SCHEDULED", "dispatchAt": later, "readyAt": later, "unassignedSince": None}
+    assert changed.items() >= (waits | {"currentOfferId": None, "promisedAt": None}).items()
+    told = [item["type"] for item in (await site.vic.get(path + "/timeline")).json()["items"]]
+    assert told[-3:] == ["offer.withdrawn", "delivery.changed", "delivery.postponed"]
+    waiting = (await site.vic.get("/admin/unassigned-orders")).json()["items"]
+    assert delivery["id"] not in [item["deliveryId"] for item in waiting]
+    now = {"version": changed["version"], "dispatchAt": instant(datetime.now(UTC))}
+    assert (await site.shop.patch(path, json=now)).status_code == 200
+    assert (await site.shop.post(path + "/assign")).status_code == 201
+    assert (await shown(site, delivery))["status"] == "READY"
 
 
 async def test_the_kitchen_is_later_or_sooner(site: Site, problem: Check) -> None:

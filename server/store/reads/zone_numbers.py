@@ -45,8 +45,11 @@ SELECT d.id, d.seller_order_id, d.store_name, d.status, 0 FROM deliveries d
 WHERE d.zone = $1 AND d.created_at BETWEEN $3::timestamptz - interval '1 day' AND $3
   AND (SELECT e.type FROM events e
        WHERE e.delivery_id = d.id AND e.at <= $3
-         AND e.type IN ('delivery.ready', 'delivery.reassigned', 'delivery.assigned', 'delivery.cancelled')
-       ORDER BY e.id DESC LIMIT 1) IN ('delivery.ready', 'delivery.reassigned')
+         AND e.type IN ('delivery.ready', 'delivery.hold_ended', 'delivery.reassigned', 'delivery.released',
+                        'delivery.restored', 'delivery.retried', 'delivery.held', 'delivery.postponed',
+                        'delivery.assigned', 'delivery.cancelled')
+       ORDER BY e.id DESC LIMIT 1) IN ('delivery.ready', 'delivery.hold_ended', 'delivery.reassigned',
+                                       'delivery.released', 'delivery.restored', 'delivery.retried')
 ORDER BY d.id LIMIT $2"""
 # Who was asked for these and did not take them.
 NOT_TAKING: Final = """

@@ -13,11 +13,12 @@ from server.board.candidates import CALLABLE, choices
 from server.board.picture import Gone
 from server.board.timeline import by, tell
 from server.contract.tracking import tracking_view
-from server.contract.views import NOTHING_EXPECTED, driver_view, search_radius_km
+from server.contract.views import NOTHING_EXPECTED, driver_view
 from server.dispatch.availability import gone_since
 from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Delivery, Driver
+from server.dispatch.policy import search_radius_km
 from server.dispatch.travel import road_km
 from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of

@@ -323,6 +323,7 @@ class _Rebuild:
     _SPECIAL: Final[dict[type[e.Event], Callable[["_Rebuild", EventRow], dict[str, Any]]]] = {
         e.DeliveryCreated: _created,
         e.DeliveryReady: lambda _, row: {"early": row.data.get("early", False)},
+        e.DeliveryPostponed: lambda _, row: {"until": parse_instant(row.data["until"])},
         e.DeliveryHeld: lambda _, row: {
             "until": parse_instant(row.data["until"]),
             "ready_at": parse_instant(row.data["readyAt"]),

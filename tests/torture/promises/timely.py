@@ -1,6 +1,6 @@
 """The promises of the clock: every deadline fires once and is not forgotten; escalation climbs in order and stops."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -68,20 +68,26 @@ def _offers(verdict: Verdict, evidence: Evidence) -> None:
 def _scheduled(verdict: Verdict, evidence: Evidence) -> None:
     ready: dict[str | None, list[EventRow]] = defaultdict(list)
     over: dict[str | None, datetime] = {}
+    postponed: Counter[str | None] = Counter()
     for event in evidence.database.events:
         if event.type == "delivery.ready":
             ready[event.delivery_id].append(event)
+        elif event.type == "delivery.postponed":
+            postponed[event.delivery_id] += 1
         elif event.type == "delivery.cancelled":
             over[event.delivery_id] = event.at
     lags = []
     for delivery in evidence.database.deliveries.values():
         events = ready[delivery.id]
-        verdict.must(len(events) <= 1, f"delivery {delivery.id} was dispatched {len(events)} times")
+        times = 1 + postponed[delivery.id]
+        verdict.must(len(events) <= times, f"delivery {delivery.id} was dispatched {len(events)} times")
+        if len(events) < times and postponed[delivery.id]:
+            events = []
         if delivery.dispatch_at <= delivery.created_at:
             continue
-        at = events[0].at if events else over.get(delivery.id)
-        if events and not events[0].data.get("early"):
-            lag = (events[0].at - delivery.dispatch_at).total_seconds()
+        at = events[-1].at if events else over.get(delivery.id)
+        if events and not events[-1].data.get("early"):
+            lag = (events[-1].at - delivery.dispatch_at).total_seconds()
             verdict.must(lag >= 0, f"delivery {delivery.id} was dispatched {-lag} s early")
             lags.append(lag)
         verdict.must(
@@ -214,7 +220,7 @@ def escalation(evidence: Evidence) -> Verdict:
             ):
                 waits[delivery_id] = _Wait(event.at)
                 at_risk.pop(delivery_id, None)
-            case "delivery.held":
+            case "delivery.held" | "delivery.postponed":
                 waits.pop(delivery_id, None)
             case "delivery.assigned" | "delivery.cancelled":
                 if wait is not None:
