@@ -279,7 +279,7 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
 
     What is brought back is no longer late. Its other risks go on until they end, or the assignment does.
     """
-    report = _begin(command, world, frozenset({"FAILED", "RETURNED"}))
+    report = _begin(command, world, frozenset({"RETURNED"}) if command.then == "return" else frozenset({"FAILED"}))
     if not isinstance(report, _Reported):
         return report
     kind = e.DeliveryReturning if command.then == "return" else e.DeliveryFailed
@@ -289,7 +289,7 @@ def fail(command: c.Fail, world: World) -> Decided | r.Refusal:
     if report.assignment.picked_up_at is None:
         return r.NOT_PICKED_UP
     if report.delivery.status == "RETURNING":
-        return report.done()
+        return report.done() if command.then == "return" else r.ALREADY_RETURNING
     if not world.every_node_reads():
         return r.NOT_YET_SUPPORTED
     codes: tuple[RiskCode, ...] = ("delivery_late",) if command.then == "return" else ()

@@ -41,6 +41,7 @@ ASSIGNMENT_NOT_ACTIVE = Refusal("assignment_not_active", "This assignment is no 
 VERSION_CHANGED = Refusal("version_changed", "Somebody changed this in the meantime. Read it again.")
 DELIVERY_OVER = Refusal("delivery_over", "This delivery has already ended.")
 NOT_PICKED_UP = Refusal("not_picked_up", "This delivery is not picked up yet.")
+ALREADY_RETURNING = Refusal("already_returning", "This delivery is already on its way back to the store.")
 NOT_CANCELLED = Refusal("not_cancelled", "Only a cancelled delivery can be restored.")
 TOO_LATE_TO_RESTORE = Refusal(
     "too_late_to_restore", "A delivery can be restored only within 10 minutes of its cancellation."

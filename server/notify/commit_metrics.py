@@ -21,8 +21,7 @@ TICKETS: Final = p.Counter("callboard_tickets", "Support tickets created")
 
 
 _CREATED, _ACCEPTED, _REJECTED, _EXPIRED, _AUTO_ACCEPTED, _WITHDRAWN = (
-    OFFERS.labels(outcome)
-    for outcome in ("created", "accepted", "rejected", "expired", "auto_accepted", "withdrawn")
+    OFFERS.labels(outcome) for outcome in ("created", "accepted", "rejected", "expired", "auto_accepted", "withdrawn")
 )
 _ACCEPTED_AFTER, _REJECTED_AFTER = RESPONSE.labels("accepted"), RESPONSE.labels("rejected")
 

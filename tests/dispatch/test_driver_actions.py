@@ -439,7 +439,22 @@ FAILING = [
     ),
     Case("said again is harmless", FAILED, fail(), []),
     Case("also on the way back", RETURNING, fail(then="return"), []),
-    Case("also when it is back", RETURNED, fail(), []),
+    Case("it does not end there then, unless it is back", RETURNING, fail(), "already_returning"),
+    Case("also when it is back", RETURNED, fail(then="return"), []),
+    Case(
+        "not as something else: what is over does not come back",
+        FAILED,
+        fail(then="return"),
+        "assignment_not_active",
+        leaves=[happens(e.LateReport, what="delivery.returning", now_with="over")],
+    ),
+    Case(
+        "nor does it end where it no longer is",
+        RETURNED,
+        fail(),
+        "assignment_not_active",
+        leaves=[happens(e.LateReport, what="delivery.failed", now_with="over")],
+    ),
     Case(
         "in their own words", WITH_THE_GOODS, fail("a dog"), [happens(e.DeliveryFailed, reason="other", note="a dog")]
     ),

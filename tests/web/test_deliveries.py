@@ -100,6 +100,8 @@ NOT_VALID: list[tuple[dict[str, Any], str]] = [
     ({"dispatchAt": "2026-02-01T10:00:00"}, "dispatchAt"),
     ({"dispatchAt": "0001-01-01T00:00:00+14:00"}, "dispatchAt"),
     ({"dispatchAt": 0}, "dispatchAt"),
+    ({"dispatchAt": "9999-12-31T23:59:59Z", "prepSeconds": 86_400}, "dispatchAt"),
+    ({"promisedAt": "9999-12-31T23:59:59Z"}, "promisedAt"),
     ({"zone": ""}, "zone"),
     ({"colour": "red"}, "colour"),
 ]

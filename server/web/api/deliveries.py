@@ -39,6 +39,7 @@ from server.web.http.paging import BY_ID, BY_NUMBER, Page
 NEW_DELIVERY: Final = LocatedBody(s.NewDelivery)
 CHANGE: Final = LocatedBody(s.ChangedDelivery)
 FEWEST_CHARACTERS: Final = 3
+END_OF_PLANS: Final = 9000
 
 
 def utc(at: datetime, field: str) -> datetime:
@@ -48,6 +49,14 @@ def utc(at: datetime, field: str) -> datetime:
     except OverflowError:
         raise invalid_field(field, "is out of range") from None
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def planned(at: datetime, field: str) -> datetime:
+    """As `utc`, for a time to which preparation, delays and graces are added: also raises 422 from the year 9000 on."""
+    at = utc(at, field)
+    if at.year >= END_OF_PLANS:
+        raise invalid_field(field, "is out of range")
+    return at
 
 
 def fingerprint(new: s.NewDelivery) -> str:
@@ -167,9 +176,9 @@ def creation(new: s.NewDelivery, actor: Actor) -> c.CreateDelivery:
     """The command for a new delivery. Raises 422."""
     _real(new.currency)
     if new.dispatch_at is not None:
-        new = msgspec.structs.replace(new, dispatch_at=utc(new.dispatch_at, "dispatchAt"))
+        new = msgspec.structs.replace(new, dispatch_at=planned(new.dispatch_at, "dispatchAt"))
     if new.promised_at is not None:
-        new = msgspec.structs.replace(new, promised_at=utc(new.promised_at, "promisedAt"))
+        new = msgspec.structs.replace(new, promised_at=planned(new.promised_at, "promisedAt"))
     proof_required = distinct(new.proof_required or ())
     return c.CreateDelivery(
         delivery_id=new_id(),
@@ -377,13 +386,15 @@ async def patch_delivery(request: Call, delivery_id: str, new: s.ChangedDelivery
         pickup=_place(new.pickup) if isinstance(new.pickup, s.Place) else UNSET,
         dropoff=_place(new.dropoff) if isinstance(new.dropoff, s.Place) else UNSET,
         prep_seconds=0 if new.prep_seconds is None else new.prep_seconds,
-        dispatch_at=utc(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
+        dispatch_at=planned(new.dispatch_at, "dispatchAt") if isinstance(new.dispatch_at, datetime) else UNSET,
         price_cents=new.price_cents,
         driver_pay_cents=new.driver_pay_cents,
         currency=new.currency,
         notes=new.notes,
         requirements=_names(new.requirements),
-        promised_at=utc(new.promised_at, "promisedAt") if isinstance(new.promised_at, datetime) else new.promised_at,
+        promised_at=planned(new.promised_at, "promisedAt")
+        if isinstance(new.promised_at, datetime)
+        else new.promised_at,
         proof_required=_names(new.proof_required),
         pin=new.pin,
         tip_cents=new.tip_cents,

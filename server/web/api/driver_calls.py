@@ -191,6 +191,7 @@ async def release(request: Call, driver_id: CallingDriver, assignment_id: PathId
     r.ASSIGNMENT_NOT_ACTIVE,
     r.ACTION_ID_USED,
     r.NOT_PICKED_UP,
+    r.ALREADY_RETURNING,
 )
 async def fail(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.Failure) -> a.AssignmentDone:
     command = c.Fail(assignment_id, driver_id, said.reason, request.user.actor, said.note, said.then, action(said))

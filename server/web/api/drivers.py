@@ -19,7 +19,7 @@ from server.web.access.guards import ADMIN, SERVICE, SERVICE_AND_OPS, THE_DRIVER
 from server.web.access.tokens import mint_token
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.deliveries import distinct, utc
+from server.web.api.deliveries import distinct, planned
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
@@ -91,7 +91,7 @@ def registration(new: s.NewDriver, actor: Actor) -> c.RegisterDriver:
         phone=trimmed(new.phone),
         vehicle=trimmed(new.vehicle),
         tags=distinct(new.tags),
-        shift_ends_at=utc(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
+        shift_ends_at=planned(new.shift_ends_at, "shiftEndsAt") if new.shift_ends_at is not None else None,
     )
 
 
@@ -158,7 +158,7 @@ async def patch_driver(request: Call, driver_id: str, new: s.ChangedDriver) -> A
         vehicle=trimmed(new.vehicle),
         tags=distinct(new.tags) if isinstance(new.tags, tuple) else UNSET,
         external_ref=trimmed(new.external_ref),
-        shift_ends_at=utc(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
+        shift_ends_at=planned(ends_at, "shiftEndsAt") if isinstance(ends_at, datetime) else ends_at,
     )
     return await submit(request, command)
 

@@ -106,6 +106,7 @@ async def release_for(request: Call, assignment_id: PathId, said: s.ReleaseForDr
     OPS,
     r.ASSIGNMENT_NOT_ACTIVE,
     r.NOT_PICKED_UP,
+    r.ALREADY_RETURNING,
 )
 async def fail_for(request: Call, assignment_id: PathId, said: s.FailureForDriver) -> a.AssignmentDone:
     command = c.Fail(assignment_id, None, said.reason, request.user.actor, said.note, said.then)

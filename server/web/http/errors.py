@@ -87,6 +87,7 @@ CONFLICTS: Final = {
         r.ALERT_OVER.code: "The alert is already resolved",
         r.DELIVERY_OVER.code: "The delivery has already ended",
         r.NOT_PICKED_UP.code: "Not picked up yet",
+        r.ALREADY_RETURNING.code: "Already on its way back",
         r.NOT_CANCELLED.code: "Not cancelled",
         r.TOO_LATE_TO_RESTORE.code: "Too late to restore",
         r.NOT_FAILED.code: "Not failed",
