@@ -311,7 +311,10 @@ class Delivery(Struct):
         """When the goods are ready to be picked up, as far as is known."""
         if self.ready_at is not None:
             return self.ready_at
-        return self.dispatch_at + timedelta(seconds=self.prep_seconds) if self.prep_seconds else self.dispatch_at
+        try:
+            return self.dispatch_at + timedelta(seconds=self.prep_seconds) if self.prep_seconds else self.dispatch_at
+        except OverflowError:  # at the end of the calendar, from a release that took such times
+            return self.dispatch_at
 
     def needs_check(self) -> bool:
         """Whether it must not be offered until ops change it or assign it manually."""

@@ -352,6 +352,11 @@ def test_a_text_that_nobody_can_see_is_none(blank: str) -> None:
     assert decided.events[0].data()["note"] is None
 
 
+def test_goods_at_the_end_of_the_calendar_are_ready_then() -> None:
+    """Such orders were accepted once, and are listed."""
+    assert a_delivery(dispatch_at=THE_END, prep_seconds=86_400).is_ready_at() == THE_END
+
+
 def test_an_emoji_is_a_text_and_stays_whole() -> None:
     assert visible(" \u2764\ufe0f ") == "\u2764\ufe0f"
     assert visible(None) is None
