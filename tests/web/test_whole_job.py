@@ -122,8 +122,8 @@ async def test_an_order_that_is_offered_can_wait_until_later(site: Site) -> None
     changed = (await site.shop.patch(path, json=body)).json()
     waits = {"status": "SCHEDULED", "dispatchAt": later, "readyAt": later, "unassignedSince": None}
     assert changed.items() >= (waits | {"currentOfferId": None, "promisedAt": None}).items()
-    told = [item["type"] for item in (await site.vic.get(path + "/timeline")).json()["items"]]
-    assert told[-3:] == ["offer.withdrawn", "delivery.changed", "delivery.postponed"]
+    types = [item["type"] for item in (await site.vic.get(path + "/timeline")).json()["items"]]
+    assert types[-3:] == ["offer.withdrawn", "delivery.changed", "delivery.postponed"]
     waiting = (await site.vic.get("/admin/unassigned-orders")).json()["items"]
     assert delivery["id"] not in [item["deliveryId"] for item in waiting]
     now = {"version": changed["version"], "dispatchAt": instant(datetime.now(UTC))}

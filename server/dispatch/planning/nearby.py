@@ -144,7 +144,7 @@ class Nearby:
         columns.put(driver.id, (*unit(lat, lon), lat, lon, at, reached, off, driver.active_count, _state(driver)))
 
     def _put_in_place(self, known: Driver, driver: Driver, call: float) -> bool:
-        """`put` for a driver of whom only the load changed, as in most commits. False if more did."""
+        """`put` for a driver whose load is all that changed, as in most commits. False if more did."""
         if known.zone != driver.zone or known.tags != driver.tags or known.position != driver.position:
             return False
         if known.session_id is None or driver.session_id is None or known.shift_ends_at != driver.shift_ends_at:
