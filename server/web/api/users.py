@@ -6,6 +6,7 @@ import structlog
 from litestar.params import FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from server.dispatch.names import INVISIBLE
 from server.store.query import database_errors
 from server.store.users import Person, PersonRole, find_person, list_people
 from server.web.access.guards import ADMIN, VIEWERS
@@ -28,7 +29,9 @@ from server.web.http.calls import pool_of
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID, Page
 
-UserName = Annotated[str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1])]
+UserName = Annotated[
+    str, Meta(min_length=NAME_LENGTHS[0], max_length=NAME_LENGTHS[-1], pattern=rf"^[^\u0000]*[^{INVISIBLE}][^\u0000]*$")
+]
 Password = Annotated[
     str, Meta(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[-1], extra_json_schema=s.NO_NUL)
 ]
