@@ -442,7 +442,7 @@ FAILING = [
     Case("it does not end there then, unless it is back", RETURNING, fail(), "already_returning"),
     Case("also when it is back", RETURNED, fail(then="return"), []),
     Case(
-        "not as something else: what is over does not come back",
+        "not as something else: what has ended does not come back",
         FAILED,
         fail(then="return"),
         "assignment_not_active",
