@@ -1,8 +1,8 @@
 """PostgreSQL and Valkey out of the wheels, under the data folder; for a first look and for one machine.
 
-Several processes may use one data folder: the first starts the servers, the last to leave stops them. A
-process that was killed leaves them running, and the next one takes them over. Durability is PostgreSQL's
-default. Both listen on Unix sockets only that their own system user and root can reach.
+Several processes may use one data folder: the first starts the servers, the last to leave stops them. If it was
+killed, a watchdog does (watchdog.py). Durability is PostgreSQL's default. Both listen on Unix sockets only that their
+own system user and root can reach.
 """
 
 import fcntl
@@ -26,7 +26,16 @@ from urllib.parse import quote
 
 from server.embedded.os_user import Account, AccountError
 
+PACKAGES: Final = Path(__file__).resolve().parents[2]
+"""Where Python finds this package."""
+
 DATABASE: Final = "callboard"
+USE: Final = "embedded.use"
+"""The file with the lock that every user of the servers shares."""
+GATE: Final = "embedded.gate"
+"""The file with the lock of the process that starts or stops servers."""
+WATCH: Final = "embedded.watch"
+"""The file with the lock of the watchdog."""
 SOCKET_PATH_BYTES: Final = 103
 """The longest Unix socket path that works everywhere: 107 bytes on Linux, 103 on macOS."""
 LOG_BYTES: Final = 10_000_000
@@ -63,6 +72,7 @@ class Embedded:
     def __init__(self, data: Path, *, durable: bool = True) -> None:
         self.data = data.expanduser().resolve()
         self._durable = durable
+        self._cluster = Path("postgres")
         try:
             self._account = Account()
         except AccountError as error:
@@ -92,11 +102,12 @@ class Embedded:
         try:
             self.data.mkdir(parents=True, exist_ok=True)
             with self._gate():
-                self._use = (self.data / "embedded.use").open("ab")
+                self._use = (self.data / USE).open("ab")
                 fcntl.flock(self._use, fcntl.LOCK_SH)
                 try:
                     self._start_postgres()
                     self._start_valkey()
+                    self._start_watchdog()
                 except BaseException:
                     self._leave(within=5.0)
                     raise
@@ -114,7 +125,7 @@ class Embedded:
     @contextmanager
     def _gate(self) -> Iterator[None]:
         """One process at a time starts or stops servers."""
-        with (self.data / "embedded.gate").open("ab") as gate:
+        with (self.data / GATE).open("ab") as gate:
             fcntl.flock(gate, fcntl.LOCK_EX)
             yield
 
@@ -127,31 +138,63 @@ class Embedded:
         else:
             self._stop_valkey(within)
             self._stop_postgres(within)
+            watchdog = self._children.pop("watchdog", None)
+            if watchdog is not None:
+                watchdog.kill()
+                watchdog.wait()
         self._use.close()
         self._use = None
+
+    def stop_unused(self, within: float = 5.0) -> None:
+        """Stop both servers, whoever started them. Only for who holds both locks."""
+        self._stop_valkey(within)
+        self._stop_postgres(within)
+
+    def _start_watchdog(self) -> None:
+        """Unless there is one."""
+        with (self.data / WATCH).open("ab") as watch:
+            try:
+                fcntl.flock(watch, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+        self._children["watchdog"] = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-S", "-m", "server.embedded.watchdog", str(self.data)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"PYTHONPATH": str(PACKAGES)},
+            start_new_session=True,
+        )
 
     # PostgreSQL
 
     @property
     def _pgdata(self) -> Path:
-        return self.data / "postgres"
+        return self.data / self._cluster
 
     @property
     def _postgres_socket(self) -> Path:
         return self._socket_folder(self._pgdata) / ".s.PGSQL.5432"
 
     def _start_postgres(self) -> None:
-        if _answers(self._postgres_socket):
+        if _answers(self._postgres_socket) or self._is_coming_up():
             return
         programs = _postgres_programs()
         self._account.let_through(self.data, programs)
         self._initialise(programs)
+        self._run_postgres(programs)
+        self._create_database(programs)
+
+    def _run_postgres(self, programs: Path) -> None:
         options = POSTGRES_SETTINGS | ({} if self._durable else THROWAWAY_SETTINGS)
         options["unix_socket_directories"] = str(self._private(self._postgres_socket.parent))
         command: list[str | Path] = [programs / "postgres", "-D", self._pgdata]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         self._spawn("postgres", command, lambda: _postgres_is_ready(self._pgdata, self._postgres_socket))
+
+    def _create_database(self, programs: Path) -> None:
         created = self._account.run(
             [
                 programs / "createdb",
@@ -165,6 +208,26 @@ class Embedded:
         )
         if created.returncode and "already exists" not in created.stdout:
             raise EmbeddedError(f"createdb failed: {_last_line(created.stdout)}")
+
+    def _is_coming_up(self) -> bool:
+        """Whether a PostgreSQL of this folder, such as one that a killed process had just started, answers in the end.
+
+        What a power cut left of its files is removed: they may be empty, or name a process that has nothing to do with
+        us, and PostgreSQL would refuse to start.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while (pid := _postgres_pid(self._pgdata)) is not None and _runs_in(pid, self._pgdata):
+            if _postgres_is_ready(self._pgdata, self._postgres_socket):
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"postgres (process {pid}) does not answer: end it with `kill -QUIT {pid}`")
+            time.sleep(0.05)
+        for left in (
+            self._pgdata / "postmaster.pid",
+            self._postgres_socket.with_name(f"{self._postgres_socket.name}.lock"),
+        ):
+            left.unlink(missing_ok=True)
+        return False
 
     def _initialise(self, programs: Path) -> None:
         """Create the database cluster in a temporary folder and move it, so that an incomplete one is never used."""
@@ -195,6 +258,10 @@ class Embedded:
         if made.returncode:
             raise EmbeddedError(f"initdb failed: {_last_line(made.stdout)}")
         if self._pgdata.exists():
+            if any(self._pgdata.iterdir()):
+                raise EmbeddedError(
+                    f"{self._pgdata} is damaged, it has no PG_VERSION: restore a backup, or move it away to start empty"
+                )
             self._pgdata.rmdir()
         draft.rename(self._pgdata)
 
@@ -342,6 +409,15 @@ def _postgres_pid(pgdata: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return pid
+
+
+def _runs_in(pid: int, pgdata: Path) -> bool:
+    """Whether the process with this id is a PostgreSQL of this folder."""
+    line = Path(f"/proc/{pid}/cmdline")
+    if line.parent.exists():
+        return os.fsencode(pgdata) in line.read_bytes()  # a zombie's is empty
+    shown = subprocess.run(["/bin/ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603
+    return str(pgdata) in shown.stdout
 
 
 def _postgres_is_ready(pgdata: Path, path: Path) -> bool:

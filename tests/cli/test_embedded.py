@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,19 +159,54 @@ async def test_serve_without_urls_runs_them_and_stops_them(run_bare: Run, data: 
     assert servers_of(data) == []
 
 
-async def test_after_a_kill_the_next_one_takes_them_over(run_bare: Run, data: Path) -> None:
+async def test_after_a_kill_they_end_with_their_last_user(run_bare: Run, data: Path) -> None:
     process = run_bare("serve", "--port", "0", data=str(data))
     await process.ready()
-    left = servers_of(data)
+    running = servers_of(data)
+    another = Embedded(data)
+    await asyncio.to_thread(another.start)
     process.kill(signal.SIGKILL)
     await until(lambda: process.code is not None)
-    assert servers_of(data) == left
+    assert await asyncio.to_thread(answer, another) == 42
+    assert servers_of(data) == running
+    assert another._use is not None
+    another._use.close()  # as the system does for a process that is killed
+    another._use = None
+    await until(lambda: servers_of(data) == [])
 
     later = run_bare("serve", "--port", "0", data=str(data))
     await later.ready()
-    assert servers_of(data) == left
     assert await later.end() == 0
-    await until(lambda: servers_of(data) == [])
+    assert servers_of(data) == []
+
+
+def test_a_start_after_a_power_cut_works(data: Path) -> None:
+    """The files with the server's process id may be empty, or name a process that is somebody else's by now."""
+    with Embedded(data, durable=False):
+        pass
+    stranger = subprocess.Popen(["sleep", "600"], **Embedded(data)._account.as_this_user())
+    try:
+        for said in (f"{stranger.pid}\n{data}/postgres\n", "", "4194999\n"):
+            for left in (data / "postgres" / "postmaster.pid", data / "postgres" / ".s.PGSQL.5432.lock"):
+                left.write_text(said)
+                os.chown(left, *owner_of(data / "postgres"))
+            with Embedded(data, durable=False) as embedded:
+                assert answer(embedded) == 42
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_damaged_folder_is_named(data: Path) -> None:
+    (data / "postgres" / "base").mkdir(parents=True)
+    with pytest.raises(EmbeddedError, match=r"postgres is damaged, it has no PG_VERSION: restore a backup"):
+        Embedded(data, durable=False).start()
+    shutil.rmtree(data / "postgres")
+
+
+def owner_of(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_uid, found.st_gid
 
 
 async def test_commands_share_them_with_a_server_that_runs(run_bare: Run, data: Path) -> None:
