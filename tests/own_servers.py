@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import subprocess
+from collections.abc import Awaitable, Callable
 
 import psutil
 
 from server.embedded.servers import Embedded
+from tests.standby import Standby
 
 
 class OwnServers:
@@ -59,6 +61,20 @@ class OwnServers:
         """The planned way."""
         await self.stop_postgres()
         await self.start_postgres()
+
+    async def fail_over(self, standby: Standby, moved: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """`standby` becomes the server, and `moved` is awaited; the old one stays alive for `seconds`, read-only."""
+        embedded = self.embedded
+        await standby.take_over()
+        old = embedded._children["postgres"]
+        embedded._children["postgres"] = standby.server._children.pop("postgres")
+        embedded._cluster = standby.server._pgdata.relative_to(embedded.data)
+        try:
+            await moved()
+            await asyncio.sleep(seconds)
+        finally:
+            old.send_signal(signal.SIGINT)
+            await asyncio.to_thread(old.wait)
 
     def signal_postgres(self, number: signal.Signals) -> None:
         """To the postmaster and every process of its."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from tests.standby import Standby
 from tests.torture.stage import Stage
 
 Work = Callable[[Stage, random.Random], Awaitable[None]]
@@ -101,6 +102,28 @@ async def _read_only(stage: Stage, chance: random.Random) -> None:
             await asyncio.sleep(chance.uniform(*BROKEN_SECONDS))
         finally:
             await _heal(stage, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+
+
+async def _failed_over(stage: Stage, chance: random.Random) -> None:
+    with stage.postgres.claim():
+        standby = Standby(stage.embedded, stage.fail_overs + 1)
+        try:
+            await standby.start()
+        except BaseException:
+            standby.stop()
+            await _heal(stage, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+            raise
+        # Cut short, nobody would know which of the two is the server.
+        over = asyncio.create_task(stage.fail_over(standby, chance.uniform(*BROKEN_SECONDS)))
+        await _to_its_end(over)
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Also when the fault is cancelled meanwhile."""
+    try:
+        await asyncio.shield(task)
+    finally:
+        await task
 
 
 async def _crowded(stage: Stage, chance: random.Random) -> None:
@@ -216,6 +239,10 @@ SERVER_FAULTS: Final[dict[str, tuple[str, Work]]] = {
     "postgres-some-terminated": ("Some connections are ended by pg_terminate_backend.", _terminated((0.1, 0.6))),
     "postgres-all-terminated": ("All connections are ended by pg_terminate_backend.", _terminated((1.0, 1.0))),
     "postgres-read-only": ("PostgreSQL takes no writes, as a standby after a failover.", _read_only),
+    "postgres-failed-over": (
+        "A standby becomes the primary; the old server stays alive and read-only for a while, with its connections.",
+        _failed_over,
+    ),
     "postgres-crowded": ("All connections are ended, and taken by somebody else.", _crowded),
     "postgres-disk-full": ("Every other save fails as with a full disk.", _disk_full),
     "postgres-locked": (

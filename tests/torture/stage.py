@@ -25,6 +25,7 @@ from server.store.leases import DISPATCHER
 from tests.bench.wire import connect_http, request
 from tests.own_servers import OwnServers
 from tests.process import Process
+from tests.standby import Standby
 from tests.torture.proxies import Proxies, RemoteProxy
 from tests.waiting import until
 
@@ -140,6 +141,7 @@ class Stage:
         """Without a proxy between."""
         self.secret = SECRET
         self.complaints: list[str] = []
+        self.fail_overs = 0
         self.postgres, self.redis = Thing(), Thing()
         self._number = nodes
         self._own_folder = folder is None
@@ -161,10 +163,10 @@ class Stage:
 
     async def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._embedded = Embedded(self.folder / "servers", durable=self._durable)
-        self.servers = OwnServers(self._embedded)
-        await asyncio.to_thread(self._embedded.start)
-        self.database_url, self.redis_url = self._embedded.database_url, self._embedded.redis_url
+        self.embedded = Embedded(self.folder / "servers", durable=self._durable)
+        self.servers = OwnServers(self.embedded)
+        await asyncio.to_thread(self.embedded.start)
+        self.database_url, self.redis_url = self.embedded.database_url, self.embedded.redis_url
         self._open.push_async_callback(self._stop_servers)
         proxies = await self._open.enter_async_context(Proxies(self.folder / "proxies.log"))
         self._open.push_async_callback(self._stop_nodes)
@@ -189,14 +191,14 @@ class Stage:
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
             return
-        for data in ("postgres", "valkey"):
+        for data in ("postgres", "valkey", *(f"standby{number + 1}" for number in range(self.fail_overs))):
             shutil.rmtree(self.folder / "servers" / data, ignore_errors=True)
 
     async def _stop_servers(self) -> None:
         self.servers.signal_postgres(signal.SIGCONT)
         if self.servers.redis_runs:
             os.kill(self.servers.redis_pid, signal.SIGCONT)
-        await asyncio.to_thread(self._embedded.stop)
+        await asyncio.to_thread(self.embedded.stop)
 
     async def _stop_nodes(self) -> None:
         async def stop(node: Node) -> None:
@@ -347,6 +349,18 @@ class Stage:
         finally:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await connection.close(timeout=1.0)
+
+    async def fail_over(self, standby: Standby, seconds: float) -> None:
+        """`standby` is the server from now on, for new connections of the nodes too; the old one takes no writes, and
+        ends after `seconds`.
+        """
+        self.fail_overs += 1
+
+        async def moved() -> None:
+            self.database_url = self.embedded.database_url
+            await asyncio.gather(*(node.to_database.proxy.aim(standby.socket) for node in self.nodes))
+
+        await self.servers.fail_over(standby, moved, seconds)
 
     def valkey(self) -> redis.asyncio.Redis:
         """A client past all proxies, to be used as a context manager."""
