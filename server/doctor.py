@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from server.current_policy import Policies, with_values
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
@@ -25,7 +24,7 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
-from server.store.primary import clock_and_durability, shares_sessions, wrong_encoding
+from server.store.primary import POOLED, clock_and_durability, shares_sessions, wrong_encoding
 from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
@@ -139,10 +138,10 @@ def _files() -> Finding:
 
 
 def _address(settings: Settings) -> list[Finding]:
-    if urlsplit(settings.public_url).path.strip("/"):
-        text = "the public address (CALLBOARD_PUBLIC_URL) has a path: give Callboard another host name"
-        return [bad("address", text)]
-    return []
+    if not settings.root:
+        return []
+    text = f"everything is under {settings.root}: the proxy passes on paths as they are, from {settings.root} on"
+    return [ok("address", text)]
 
 
 async def _redis(bus: Bus) -> list[Finding]:
@@ -152,8 +151,15 @@ async def _redis(bus: Bus) -> list[Finding]:
             await bus.redis.ping()
             took_ms = (time.perf_counter() - began) * 1000
             about: dict[str, Any] = await bus.redis.info("server")
+            await bus.redis.geoadd(f"{bus.prefix}doctor", (0, 0, "doctor"))
             await bus.redis.geosearch(f"{bus.prefix}doctor", longitude=0, latitude=0, radius=1)
             await bus.redis.delete(f"{bus.prefix}doctor")
+            await bus.redis.publish(f"{bus.prefix}doctor", "")
+    except AuthenticationError as error:
+        return [bad("redis", f"refuses the user or the password of CALLBOARD_REDIS_URL: {_one_line(error)}")]
+    except OutOfMemoryError:
+        text = "takes no writes, its memory is full: raise its maxmemory; noeviction is right, Callboard needs little"
+        return [bad("redis", text)]
     except ReadOnlyError:
         return [bad("redis", "takes no writes: it is a replica; set CALLBOARD_REDIS_URL to its primary")]
     except ResponseError as error:
@@ -210,8 +216,7 @@ async def _connections(db: Database) -> list[Finding]:
         for connect in kinds:
             opened += [await connect()]
         if await shares_sessions(opened[0], opened[1]):
-            text = "a pooler gives each transaction another session: set its pool_mode to session for this database"
-            return [bad("database", text)]
+            return [bad("database", POOLED)]
     except DATABASE_ERRORS as error:
         text = f"only {len(opened) + 1} connections can be opened, a node needs more: {_one_line(error)}"
         return [bad("database", text)]

@@ -207,7 +207,9 @@ class Node:
         pool, settings, lease = self.database.pool, self.settings, self.lease
         self.sender = Sender(allow_private=settings.webhooks_allow_private)
         self.ops_sender = Sender(allow_private=True)  # the operator's own setting names this receiver
-        self.webhooks = Outbox(database=self.database, lease=lease, bus=self.bus, sender=self.sender)
+        self.webhooks = Outbox(
+            database=self.database, lease=lease, bus=self.bus, sender=self.sender, root=lambda: self.settings.root
+        )
         self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings)
         self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
@@ -359,7 +361,7 @@ class Node:
         self.bus.hint(SETTINGS)
 
     def _templates(self, settings: Settings) -> TextFolder:
-        return environment(settings.time_zone, screens_language(settings.language))
+        return environment(settings.time_zone, screens_language(settings.language), root=settings.root)
 
     def _show_with(self, settings: Settings) -> None:
         """Open boards get their rows again if other settings give other rows."""

@@ -7,13 +7,14 @@ import os
 import re
 import secrets
 import sys
+import tomllib
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -29,10 +30,27 @@ from pydantic_settings import (
 from server.texts.languages import LANGUAGES
 
 PREFIX: Final = "CALLBOARD_"
+ENV_FILE: Final = ".env"
 TOML_FILE: Final = "callboard.toml"
 SECRET_BYTES: Final = 32
 ESCAPED: Final = "write / ? # [ ] @ and % in a password as %2F %3F %23 %5B %5D %40 and %25"
-SERVICE_ADDRESS: Final = re.compile(r"\s*(tcp|udp|sctp)://")
+REDIS_OPTIONS: Final = frozenset(
+    [
+        "db",
+        "username",
+        "password",
+        "protocol",
+        "client_name",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_certfile",
+        "ssl_keyfile",
+        "ssl_cert_reqs",
+        "ssl_check_hostname",
+    ]
+)
+"""What may follow `?` in the URL of Redis."""
+SERVICE_ADDRESS: Final = re.compile(r"\s*(tcp|udp|sctp)://", re.IGNORECASE)
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of the curve; private keys are smaller."""
 
@@ -54,7 +72,7 @@ class BadSettings(Exception):
 
 def time_zone_of(name: str) -> tzinfo:
     """The time zone with this name; UTC needs no zone files. Raises ZoneInfoNotFoundError, ValueError or OSError."""
-    return UTC if name == "UTC" else ZoneInfo(name)
+    return UTC if name.upper() == "UTC" else ZoneInfo(name)
 
 
 def _lower(value: object) -> object:
@@ -114,8 +132,8 @@ class Settings(BaseModel):
     `capacitor://localhost,https://app.example`.
     """
     public_url: str = ""
-    """The address of the board for people, such as https://board.example; used in links. Without it, customers have no
-    tracking page.
+    """The address of the board for people, such as https://board.example; used in links. It may have a path, as
+    https://fleet.example/dispatch: then Callboard is under it. Without it, customers have no tracking page.
     """
     tracking_streams: int = Field(1_000, ge=0, le=100_000)
     """The limit of open streams of customers' tracking pages on a node. A page without a stream looks every 30 s."""
@@ -171,6 +189,11 @@ class Settings(BaseModel):
         return frozenset(part.strip().encode() for part in self.allowed_origins.split(",") if part.strip())
 
     @property
+    def root(self) -> str:
+        """The path of the public URL, without a slash at its end: all addresses of Callboard begin with it."""
+        return urlsplit(self.public_url).path.rstrip("/")
+
+    @property
     def embedded(self) -> bool:
         """Whether Callboard runs its own PostgreSQL and Valkey."""
         return not self.database_url and not self.redis_url
@@ -184,12 +207,30 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _database_url(cls, value: str) -> str:
-        return _of_scheme(value, "postgresql://user:password@host:5432/name", "postgresql", "postgres")
+        example = "postgresql://user:password@host:5432/name"
+        _of_scheme(value, example, "postgresql", "postgres")
+        if urlsplit(value).netloc.count("@") > 1:
+            raise ValueError(f"must be a URL such as {example}; {ESCAPED}")
+        return value
 
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        return _of_scheme(value, "redis://host:6379/0", "redis", "rediss", "unix")
+        example = "redis://host:6379/0"
+        _of_scheme(value, example, "redis", "rediss", "unix")
+        parts = urlsplit(value)
+        if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"/?|/\d+/?", parts.path, re.ASCII):
+            raise ValueError(f"must be a URL such as {example}; after the port comes the number of a database")
+        unknown = sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} - REDIS_OPTIONS)
+        if unknown:
+            raise ValueError(f"has options that Callboard does not know: {', '.join(unknown)}")
+        return value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        """An IPv6 address may have the brackets that it has in a URL."""
+        return value.removeprefix("[").removesuffix("]")
 
     @field_validator("secret", "secret_accepted")
     @classmethod
@@ -263,10 +304,13 @@ class Settings(BaseModel):
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
-        value = _of_scheme(value, "https://board.example", "https", "http")
-        if value and (not urlsplit(value).hostname or not value.isprintable() or " " in value):
-            raise ValueError("must be a URL such as https://board.example")
-        return value
+        _of_scheme(value, "https://board.example", "https", "http")
+        if value and _is_public_url(value) is None:
+            raise ValueError(
+                "must be a URL such as https://board.example or https://fleet.example/dispatch, without user, query and"
+                " fragment, its path of letters, digits and - . _ ~"
+            )
+        return value.rstrip("/")
 
     @field_validator("proofs_s3_endpoint")
     @classmethod
@@ -307,7 +351,7 @@ class _Sourced(BaseSettings, Settings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=".env",
+        env_file=ENV_FILE,
         env_file_encoding="utf-8-sig",
         env_ignore_empty=True,
         dotenv_filtering="only_existing",
@@ -326,7 +370,7 @@ class _Sourced(BaseSettings, Settings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Environment(settings_cls), dotenv_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, _Environment(settings_cls), dotenv_settings, _Toml(settings_cls)
 
 
 class _Environment(EnvSettingsSource):
@@ -341,6 +385,13 @@ class _Environment(EnvSettingsSource):
         return found
 
 
+class _Toml(TomlConfigSettingsSource):
+    """`callboard.toml`, with or without a byte order mark."""
+
+    def _read_file(self, file_path: Path) -> dict[str, Any]:
+        return tomllib.loads(file_path.read_text("utf-8-sig"))
+
+
 def _is_p256_key(text: str) -> bool:
     if re.fullmatch(r"[\w-]{43}=?", text, re.ASCII) is None:
         return False
@@ -349,6 +400,12 @@ def _is_p256_key(text: str) -> bool:
 
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?").fullmatch
 """As browsers write it: lower case, no path, and no port that is the scheme's own."""
+
+
+_is_public_url = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/(?!\.{1,2}(/|$))[a-z0-9._~-]+)*/?",
+    re.IGNORECASE | re.ASCII,
+).fullmatch
 
 
 def _of_scheme(value: str, example: str, *schemes: str) -> str:
@@ -382,6 +439,8 @@ def load_settings(
         settings = Settings(**found.model_dump(exclude_unset=True) | unsaid)
     except ValidationError as error:
         raise BadSettings([_line(problem, given) for problem in error.errors(include_url=False)]) from None
+    except UnicodeDecodeError:
+        raise BadSettings([f"{name}: must be UTF-8: save it again as UTF-8" for name in _not_utf8()]) from None
     except (OSError, ValueError) as error:
         raise BadSettings([f"{TOML_FILE}: {error}"]) from None
     mistakes = [] if settings.embedded else _missing(settings, needs)
@@ -389,6 +448,19 @@ def load_settings(
     if mistakes:
         raise BadSettings(mistakes)
     return settings
+
+
+def _not_utf8() -> list[str]:
+    """The files that are in another encoding, such as the UTF-16 of some editors."""
+    found = []
+    for name in (ENV_FILE, TOML_FILE):
+        try:
+            Path(name).read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            found.append(name)
+        except OSError:
+            continue
+    return found
 
 
 def _missing(settings: Settings, needs: frozenset[Need]) -> list[str]:

@@ -3,6 +3,20 @@
 (() => {
   "use strict";
 
+  // Where Callboard has a path on its host, all its addresses begin with it: scripts write them from Callboard's own
+  // root, as "/board".
+  const script = document.currentScript;
+  const path = script instanceof HTMLScriptElement ? new URL(script.src).pathname.replace(/\/static\/.*/, "") : "";
+
+  /** @param {string} address */
+  const at = (address) => path + address;
+
+  if (path) {
+    const plain = globalThis.fetch.bind(globalThis);
+    globalThis.fetch = (input, options) =>
+      plain(typeof input === "string" && input.startsWith("/") ? at(input) : input, options);
+  }
+
   const KEY = "callboard.theme";
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
@@ -52,17 +66,48 @@
   };
 
   const toLogin = () => {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(at(`/login?next=${encodeURIComponent(location.pathname + location.search)}`));
   };
+
+  // A page that is older than a restart with another secret gets a new CSRF token; what was typed stays.
+  const renewToken = async () => {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    /** @type {HTMLMetaElement | null} */
+    const given = fresh.querySelector('meta[name="csrf-token"]');
+    if (!given) return false;
+    /** @type {NodeListOf<HTMLMetaElement>} */
+    const metas = document.querySelectorAll('meta[name="csrf-token"]');
+    for (const meta of metas) meta.content = given.content;
+    /** @type {NodeListOf<HTMLInputElement>} */
+    const inputs = document.querySelectorAll('input[name="csrf_token"]');
+    for (const input of inputs) input.value = given.content;
+    return true;
+  };
+
+  /** @param {string} answer */
+  const isAged = (answer) => {
+    try {
+      return JSON.parse(answer).code === "csrf_failed";
+    } catch {
+      return false;
+    }
+  };
+
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail;
+    if (ctx.response?.status === 403 && isAged(ctx.text ?? "")) void renewToken();
+  });
 
   /**
    * JSON to and from the server. A session that has ended leads to the login.
    * @param {string} method
    * @param {string} url
    * @param {unknown} [body]
+   * @param {boolean} [renewed] whether the page has just got a new token
    * @returns {Promise<Answer>}
    */
-  const send = async (method, url, body) => {
+  const send = async (method, url, body, renewed = false) => {
     const response = await fetch(url, {
       method,
       headers: { "Content-Type": "application/json", "X-CSRF-Token": csrfToken(), Accept: "application/json" },
@@ -71,6 +116,7 @@
     });
     if (response.status === 401) toLogin();
     const text = await response.text();
+    if (!renewed && response.status === 403 && isAged(text) && (await renewToken())) return send(method, url, body, true);
     let answer = null;
     try {
       answer = text ? JSON.parse(text) : null;
@@ -145,5 +191,5 @@
     for (const form of forms) delete form.dataset.sent;
   });
 
-  globalThis.callboard = { csrfToken, send, toLogin, isDark, chooseTheme };
+  globalThis.callboard = { at, csrfToken, send, toLogin, isDark, chooseTheme };
 })();

@@ -1,6 +1,6 @@
 // Shows /openapi.json on /docs.
 SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#api",
   deepLinking: true,
   displayRequestDuration: true,

@@ -7,14 +7,14 @@ const field = () => document.getElementById("q");
 const search = () => {
   const q = field();
   if (q) q.focus();
-  else location.assign("/orders#q");
+  else location.assign(callboard.at("/orders#q"));
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey) return;
   if (document.querySelector("dialog[open]") || isTyping(targetOf(event))) return;
   if (event.key === "/") search();
-  else if (event.key === "n" && !document.body.matches(".role-viewer")) location.assign("/orders/new");
+  else if (event.key === "n" && !document.body.matches(".role-viewer")) location.assign(callboard.at("/orders/new"));
   else return;
   event.preventDefault();
 });

@@ -18,7 +18,7 @@ const send = async (preview) => {
   status.textContent = status.dataset.busy ?? "";
   const query = new URLSearchParams({ dryRun: preview ? "1" : "0", dates: dates.value });
   try {
-    const response = await fetch(`${location.pathname}?${query}`, {
+    const response = await fetch(`?${query}`, {
       method: "POST",
       body: file,
       headers: {

@@ -13,19 +13,22 @@
     next.scrollIntoView({ block: "center" });
   });
 
-  const away = () => {
+  /** @param {string} words */
+  const say = (words) => {
     const line = document.createElement("p");
     line.className = "message bad";
     line.setAttribute("role", "alert");
     const message = document.getElementById("policy-message");
-    line.textContent = message?.dataset.away ?? "";
+    line.textContent = words;
     message?.replaceChildren(line);
     line.scrollIntoView({ block: "center" });
   };
+  const away = () => say(document.getElementById("policy-message")?.dataset.away ?? "");
   document.addEventListener("htmx:error", away);
   document.addEventListener("htmx:response:error", (event) => {
     const status = event.detail.ctx?.response?.status ?? 0;
     if (status === 401) callboard.toLogin();
     else if (status >= 500) away();
+    else if (status === 403) say(JSON.parse(event.detail.ctx?.text ?? "{}").detail);
   });
 })();

@@ -4,7 +4,7 @@ import { text } from "./driver/text.js";
 import { byId, targetOf } from "./elements.js";
 import { startClock, tickWithin } from "./board/clock.js";
 import { readAgain, startLive } from "./board/live.js";
-import { announce } from "./board/notices.js";
+import { announce, detailOf } from "./board/notices.js";
 import { startPage } from "./board/page.js";
 import { isTyping } from "./board/typing.js";
 
@@ -90,16 +90,13 @@ document.addEventListener("change", ({ target }) => {
   }
 });
 
-/** @param {string} html */
-const sentence = (html) => new DOMParser().parseFromString(html, "text/html").body.textContent.trim();
-
 document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
   const form = ctx.sourceElement?.closest("form");
   if (form) delete form.dataset.sent;
   const status = ctx.response?.status ?? 0;
   if (status === 401) callboard.toLogin();
-  else if (form && status >= 400) announce(sentence(ctx.text ?? "") || text("That did not work. Try again."));
+  else if (form && status >= 400) announce(detailOf(ctx.text ?? "") || text("That did not work. Try again."));
 });
 document.addEventListener("htmx:error", (event) => {
   const form = event.detail.ctx?.sourceElement?.closest("form");

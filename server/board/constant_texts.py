@@ -12,18 +12,37 @@ from jinja2 import Environment, nodes
 from jinja2.visitor import NodeTransformer
 from markupsafe import Markup, escape
 
+ADDRESS: Final = re.compile(r"""(\s(?:href|src|action)=")(?:(?=/)|\{\{ *(.+?) *\}\})""")
+"""The beginning of an address in an attribute: a path, or a value."""
 PLACE: Final = re.compile(r"%\((\w+)\)s")
 PERCENT: Final = "\0"
 """What no text has, for a `%%` in it."""
 
 
 class TextFolder(Environment):
-    """An environment with the texts of these translations, which it folds as it compiles."""
+    """An environment with the texts of these translations, which it folds as it compiles. Addresses in attributes get
+    the `root` of the public URL.
+    """
 
-    def __init__(self, translations: NullTranslations, **options: Any) -> None:
+    def __init__(self, translations: NullTranslations, root: str = "", **options: Any) -> None:
         super().__init__(extensions=["jinja2.ext.i18n"], **options)
         self.translations = translations
         self.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]
+
+        self._root = root
+        self.filters["rooted"] = self._rooted
+
+    def preprocess(self, source: str, name: str | None = None, filename: str | None = None) -> str:
+        """The source of a template, with its addresses below the root."""
+        text = super().preprocess(source, name, filename)
+        return ADDRESS.sub(self._address, text) if self._root else text
+
+    def _address(self, found: re.Match[str]) -> str:
+        value = found[2]
+        return found[1] + (self._root if value is None else f"{{{{ ({value}) | rooted }}}}")
+
+    def _rooted(self, path: object) -> object:
+        return f"{self._root}{path}" if str(path).startswith("/") else path
 
     def _generate(
         self, source: nodes.Template, name: str | None, filename: str | None, defer_init: bool = False

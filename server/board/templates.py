@@ -57,15 +57,16 @@ def milliseconds(at: datetime) -> int:
 
 
 @cache
-def environment(zone_name: str, language: str = SOURCE, domain: str = SCREENS) -> TextFolder:
+def environment(zone_name: str, language: str = SOURCE, domain: str = SCREENS, root: str = "") -> TextFolder:
     """The templates of every screen with their words and times as filters, and their texts in a language out of one of
-    its catalogues. `zone_name` is the organisation's.
+    its catalogues. `zone_name` is the organisation's, `root` the path of the public URL.
 
     Nodes of one process share an environment, so nobody changes it: a filter takes what belongs to a node.
     """
     zone, tongue = time_zone_of(zone_name), speech(language)
     env = TextFolder(
         translations(language, domain),
+        root,
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         trim_blocks=True,

@@ -7,6 +7,7 @@ A slow or unreachable receiver only occupies its own few calls.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,6 +16,7 @@ import prometheus_client as p
 import structlog
 from msgspec import Struct
 
+from server.contract.action_urls import with_root
 from server.contract.commit import Committed
 from server.ids import new_id
 from server.lease import Lease
@@ -124,13 +126,14 @@ class WebhookLine:
 
 
 class Outbox:
-    """`run` is to be supervised."""
+    """`run` is to be supervised. Links in messages begin with `root`."""
 
-    def __init__(self, *, database: Database, lease: Lease, bus: Bus, sender: Sender) -> None:
+    def __init__(self, *, database: Database, lease: Lease, bus: Bus, sender: Sender, root: Callable[[], str]) -> None:
         self._database = database
         self._lease = lease
         self._bus = bus
         self.sender = sender
+        self._root = root
         self._name = new_id()
         self._connection: Any = None
         self._planned_at = 0.0
@@ -304,7 +307,7 @@ class Outbox:
                 if place and not self._may_send(webhook_id, line):
                     return
                 at = self._now()
-                body = webhook_body(message)
+                body = with_root(webhook_body(message), self._root())
                 result = await self.sender.post(message.url, body.encode(), webhook_headers(message, at, body))
                 ATTEMPTS.labels(result.outcome).inc()
                 CALL_TIME.observe(result.ms / 1000)

@@ -13,7 +13,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 
 from server.store.connections import Connection
-from server.store.primary import DATABASE_ERRORS, Servers, place
+from server.store.primary import DATABASE_ERRORS, POOLED, Servers, place
 
 __all__ = ["DATABASE_ERRORS", "Database", "DatabaseUnreachable", "place"]
 
@@ -76,7 +76,7 @@ class DatabaseUnreachable(Exception):
         """For this URL, because of this error."""
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, asyncpg.DuplicatePreparedStatementError):
-            reason = "a pooler gives each transaction another session; set its pool_mode to session for this database"
+            reason = POOLED
         return cls(f"cannot reach PostgreSQL at {place(url)}: {reason}")
 
 

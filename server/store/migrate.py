@@ -20,7 +20,7 @@ from server.paths import MIGRATIONS
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
-from server.store.primary import wrong_encoding
+from server.store.primary import POOLED, shares_sessions, wrong_encoding
 
 LOCK_KEY: Final = 0x63616C6C626F6172
 """The key of the advisory lock of the migrating process: "callboar" in ASCII."""
@@ -121,6 +121,8 @@ async def _migrate(url: str) -> None:
             raise MigrationFailed(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this is PostgreSQL {version}")
         if (mistake := await wrong_encoding(connection)) is not None:
             raise MigrationFailed(f"{place(url)}: {mistake}")
+        if await _is_pooled(database, connection):
+            raise MigrationFailed(f"{place(url)}: {POOLED}")
         if await pending_migrations(connection):
             await _run(database)
         if await connection.fetchval(_FROM_ELSEWHERE):
@@ -129,6 +131,15 @@ async def _migrate(url: str) -> None:
         raise MigrationFailed(f"migrating {place(url)}: {_one_line(error)}") from error
     finally:
         await connection.close(timeout=2)
+
+
+async def _is_pooled(database: Database, connection: Connection) -> bool:
+    """Whether a pooler lends sessions for a transaction each, which two connections that rest show."""
+    other = await database.get_new_connection()
+    try:
+        return await shares_sessions(connection, other)
+    finally:
+        await other.close(timeout=2)
 
 
 async def _run(database: Database) -> None:
@@ -175,4 +186,6 @@ def _piccolo_uses(database: Database) -> Iterator[None]:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, asyncpg.LockNotAvailableError):
         return f"another process has been migrating for {LOCK_SECONDS} s"
+    if isinstance(error, asyncpg.DuplicatePreparedStatementError | asyncpg.InvalidSQLStatementNameError):
+        return POOLED
     return " ".join(str(error).split()) or type(error).__name__

@@ -19,6 +19,12 @@ SERVER_SECONDS: Final = 1.5
 AT_START: Final = ("application_name", "timezone")
 """Settings that poolers accept at the start of a connection."""
 
+POOLED: Final = (
+    "a pooler gives each transaction another session, but Callboard needs its own: set pool_mode to session for this"
+    " database"
+)
+"""What to do about a pooler in transaction mode: settings of a session and prepared statements need a session."""
+
 DATABASE_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,

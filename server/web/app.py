@@ -62,9 +62,10 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
         logging_config=None,
     )
     app.origins = settings.origins
+    app.root = lambda: node.settings.root
     app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
     app.state.sessions = Sessions(
-        lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies
+        lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies, root=app.root
     )
     app.state.passwords = Passwords()
     app.state.login_limits = LoginLimits()

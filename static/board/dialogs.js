@@ -2,7 +2,7 @@
 // the dialog, and what was typed stays.
 import { text } from "../driver/text.js";
 import { byId, targetOf, within } from "../elements.js";
-import { announce } from "./notices.js";
+import { announce, detailOf } from "./notices.js";
 import { dropPicks } from "./picks.js";
 
 const dialog = byId("dialog", HTMLDialogElement);
@@ -84,19 +84,6 @@ const sayInDialog = (words) => {
   line.className = "error";
   line.textContent = words;
   place.replaceChildren(line);
-};
-
-/**
- * The API's errors are problems in JSON: their detail is for people.
- * @param {string} answer
- * @returns {string}
- */
-const detailOf = (answer) => {
-  try {
-    return JSON.parse(answer).detail;
-  } catch {
-    return new DOMParser().parseFromString(answer, "text/html").body.textContent.trim();
-  }
 };
 
 export const startDialogs = () => {

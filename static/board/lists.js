@@ -821,7 +821,7 @@ export const startLists = () => {
   show.addEventListener("change", () => choose({ show: show.value }));
   byId("filters").addEventListener("submit", (event) => {
     event.preventDefault();
-    if (document.activeElement === q && q.value.trim()) location.assign(`/orders?q=${encodeURIComponent(q.value.trim())}`);
+    if (document.activeElement === q && q.value.trim()) location.assign(callboard.at(`/orders?q=${encodeURIComponent(q.value.trim())}`));
   });
   const board = byId("board");
   board.addEventListener("click", onClick);

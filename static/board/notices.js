@@ -96,3 +96,16 @@ export const startNotices = () => {
     keep(KEYS.notices, notices.value);
   });
 };
+
+/**
+ * The API's errors are problems in JSON: their detail is for people.
+ * @param {string} answer
+ * @returns {string}
+ */
+export const detailOf = (answer) => {
+  try {
+    return JSON.parse(answer).detail;
+  } catch {
+    return new DOMParser().parseFromString(answer, "text/html").body.textContent.trim();
+  }
+};

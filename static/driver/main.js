@@ -82,7 +82,7 @@ const enter = () => {
   phase = "inside";
   state = { ...state, ...keptInHand(whose(token)) };
   connection = new Connection({
-    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/driver`,
+    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${callboard.at("/ws/driver")}`,
     token,
     lastSeq: () => state.seq,
     heard,
@@ -507,7 +507,7 @@ const notify = (offerId) => {
  * @param {string | null} [offerId]
  */
 const unnotify = async (offerId = null) => {
-  const registration = await navigator.serviceWorker?.getRegistration("/driver");
+  const registration = await navigator.serviceWorker?.getRegistration(callboard.at("/driver"));
   if (!registration) return;
   await alone(async () => {
     for (const notification of await registration.getNotifications({ tag: TAG })) {
@@ -610,7 +610,7 @@ bringIn(takeFromAddress());
 locate();
 if ("serviceWorker" in navigator) {
   navigator.serviceWorker
-    .register("/driver/sw.js", { scope: "/driver" })
+    .register(callboard.at("/driver/sw.js"), { scope: callboard.at("/driver") })
     .then((registration) => {
       worker = registration;
       push.registered(registration);

@@ -1,8 +1,9 @@
 // The driver page without a network: its shell comes from the cache, its data never. Above this file the server puts
-// BUILD, FILES, LANGUAGE (empty: the phone's own), MINOR_UNITS of currencies, and TEXTS, what is shown here by language.
+// BUILD, FILES, LANGUAGE (empty: the phone's own), MINOR_UNITS of currencies, ROOT, the path that all addresses begin with,
+// and TEXTS, what is shown here by language.
 
 const CACHE = `callboard-driver-${BUILD}`;
-const PAGE = "/driver";
+const PAGE = `${ROOT}/driver`;
 const NETWORK_WITHIN_MS = 3_000;
 
 /** @typedef {{offerId: string, driverId: string, pushId: string}} PushMessage */
@@ -84,7 +85,7 @@ const offered = async (offer) => {
       pay: money(offer),
       time: clock(Date.now() + remaining),
     }),
-    icon: "/static/icons/callboard-192.png",
+    icon: `${ROOT}/static/icons/callboard-192.png`,
     tag: TAG,
     renotify: true,
     requireInteraction: true,
@@ -104,7 +105,7 @@ const closed = async (end) => {
 
 /** @param {PushedText} message */
 const written = async (message) => {
-  const options = { body: message.text, icon: "/static/icons/callboard-192.png", tag: message.messageId };
+  const options = { body: message.text, icon: `${ROOT}/static/icons/callboard-192.png`, tag: message.messageId };
   await alone(() => registration.showNotification(text("New message from your dispatcher.", {}), options));
   await shown(message, await pass());
 };
@@ -171,7 +172,7 @@ const ask = async (token, method, path, body) => {
   const headers = { Authorization: `Bearer ${token}` };
   if (body) headers["Content-Type"] = "application/json";
   try {
-    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    const response = await fetch(ROOT + path, { method, headers, body: body && JSON.stringify(body) });
     return response.ok && response.status !== 204 ? await response.json() : null;
   } catch {
     return null;

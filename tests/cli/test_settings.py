@@ -140,11 +140,70 @@ def test_a_newline_at_the_end_is_no_part_of_a_setting(folder: Path, monkeypatch:
 
 
 def test_a_file_of_notepad_is_read_from_its_first_line(folder: Path) -> None:
-    (folder / ".env").write_bytes(b"\xef\xbb\xbfCALLBOARD_PORT=1\r\nCALLBOARD_HOST=::1\r\n")
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfCALLBOARD_PORT=1\r\nCALLBOARD_HOST=[::1]\r\n")
     assert (load_settings().port, load_settings().host) == (1, "::1")
 
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8000", "udp://10.0.0.1:53", "tcp://[fd00::1]:8000", " sctp://h:1"])
+def test_a_toml_file_of_notepad_is_read_too(folder: Path) -> None:
+    (folder / "callboard.toml").write_bytes(b"\xef\xbb\xbfport = 1\r\n")
+    assert load_settings().port == 1
+
+
+@pytest.mark.parametrize("name", [".env", "callboard.toml"])
+def test_a_file_in_another_encoding_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_text("PORT=1\n", encoding="utf-16")
+    assert mistakes() == [f"{name}: must be UTF-8: save it again as UTF-8"]
+
+
+@pytest.mark.parametrize(
+    ("url", "mistake"),
+    [
+        ("redis://h:6379?sock_timeout=1&x=", "has options that Callboard does not know: sock_timeout, x"),
+        (
+            "redis://h:6379/main",
+            "must be a URL such as redis://host:6379/0; after the port comes the number of a database",
+        ),
+    ],
+)
+def test_a_redis_url_says_nothing_that_is_ignored(monkeypatch: pytest.MonkeyPatch, url: str, mistake: str) -> None:
+    monkeypatch.setenv("CALLBOARD_SECRET", SECRET)
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", "postgresql://h/name")
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", url)
+    assert mistakes() == [f"CALLBOARD_REDIS_URL: {mistake}"]
+    for good in ("redis://h", "redis://h/", "rediss://h:1/3?ssl_ca_certs=/ca.pem", "unix:///run/r.sock?db=1"):
+        monkeypatch.setenv("CALLBOARD_REDIS_URL", good)
+        assert load_settings().redis_url == good
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h/a b", "https://h/a?b", "https://h/#a", "https://u@h/", "https://h/../a", "https://h//a", "https://h/ä"],
+)
+def test_a_public_url_that_cannot_work_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("CALLBOARD_PUBLIC_URL", url)
+    assert [line.partition(":")[0] for line in mistakes()] == ["CALLBOARD_PUBLIC_URL"]
+
+
+@pytest.mark.parametrize(
+    ("url", "root"), [("https://bücher.example", ""), ("https://h:1/", ""), ("http://[::1]:1/a/b.c/", "/a/b.c")]
+)
+def test_the_path_of_the_public_url_is_the_root(monkeypatch: pytest.MonkeyPatch, url: str, root: str) -> None:
+    monkeypatch.setenv("CALLBOARD_PUBLIC_URL", url)
+    assert load_settings().root == root
+
+
+def test_two_at_signs_are_a_password_that_breaks_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reads the URL would take the first, and call another host."""
+    monkeypatch.setenv("CALLBOARD_SECRET", SECRET)
+    monkeypatch.setenv("CALLBOARD_DATABASE_URL", "postgresql://fleet:hunter@2@db/name")
+    monkeypatch.setenv("CALLBOARD_REDIS_URL", "redis://h")
+    assert [ESCAPED in line and "hunter" not in line for line in mistakes()] == [True]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://10.0.0.1:8000", "TCP://10.0.0.1:8000", "udp://10.0.0.1:53", "tcp://[fd00::1]:8000", " sctp://h:1"],
+)
 def test_the_address_of_a_service_is_no_port(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:

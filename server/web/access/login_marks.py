@@ -19,7 +19,6 @@ from server.web.access.sessions import Sessions
 from server.web.http.caller import AsgiConnection
 
 COOKIE: Final = "callboard_device"
-SECURE_COOKIE: Final = "__Host-callboard_device"
 GOOD_SECONDS: Final = 400 * 86_400
 """The longest lifetime of a cookie in browsers."""
 MARKS: Final = 4
@@ -57,7 +56,7 @@ class LoginMarks:
         )
 
     def _name(self, connection: AsgiConnection) -> str:
-        return SECURE_COOKIE if self._sessions.is_secure(connection) else COOKIE
+        return self._sessions.cookie_name(connection, COOKIE)
 
     def _marks(self, connection: AsgiConnection) -> list[str]:
         text = connection.cookies.get(self._name(connection), "")

@@ -48,7 +48,10 @@ CACHE_LIMIT: Final = 5000
 LISTED_LIMIT: Final = 200
 
 COOKIE: Final = "callboard"
-SECURE_COOKIE: Final = "__Host-callboard"
+SECURE: Final = "__Host-"
+"""The beginning of a secure cookie's name: other hosts of the domain cannot set it."""
+SECURE_BELOW: Final = "__Secure-"
+"""The same under a path: browsers take cookies with `__Host-` for whole hosts only."""
 CSRF_HEADERS: Final = ("x-csrf-token", "x-csrftoken")
 CSRF_FIELD: Final = "csrf_token"
 CSRF_LIMIT: Final = 200
@@ -76,12 +79,15 @@ class LoginSession(Struct, frozen=True):
 
 
 class Sessions:
-    """This process's cache of sessions. `pool` returns the pool of the database, once it is open."""
+    """This process's cache of sessions. `pool` returns the pool of the database, once it is open; `root` returns the
+    path of the public URL.
+    """
 
-    def __init__(self, pool: Callable[[], Pool], secrets_: tuple[str, ...], *, secure: bool) -> None:
+    def __init__(self, pool: Callable[[], Pool], secrets_: tuple[str, ...], *, secure: bool, root: Callable[[], str]) -> None:
         self._pool = pool
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
+        self._root = root
         self._good: dict[str, tuple[LoginSession, float]] = {}
         self._reads = SharedReads[LoginSession | None]("session")
         self._on_end: dict[Callable[[], None], str] = {}
@@ -229,9 +235,10 @@ class Sessions:
         """Whether the cookie is to be sent over https only."""
         return self._secure or connection.scope["scheme"] in ("https", "wss")
 
-    def cookie_name(self, connection: AsgiConnection) -> str:
-        """With the prefix, other hosts of the domain cannot set it."""
-        return SECURE_COOKIE if self.is_secure(connection) else COOKIE
+    def cookie_name(self, connection: AsgiConnection, name: str = COOKIE) -> str:
+        """What the cookie is called in this connection."""
+        prefix = SECURE_BELOW if self._root() else SECURE
+        return f"{prefix}{name}" if self.is_secure(connection) else name
 
     def mark(self, session: LoginSession) -> str:
         """Identifies this session and grants nothing: pages and streams contain it."""
@@ -258,6 +265,7 @@ class Sessions:
             given = None
             if connection.scope["route_handler"].opt.get(FORM):
                 fields = await read_fields(cast("Call", connection))
+                connection.scope["state"]["form_fields"] = fields
                 given = fields[CSRF_FIELD][-1] if CSRF_FIELD in fields else None
         if given is None or len(given) > CSRF_LIMIT or not self._is_csrf_token(given, session):
             raise Problem(CSRF_FAILED, "Send the CSRF token of your session: `X-CSRF-Token: ...`.")

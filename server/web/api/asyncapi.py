@@ -33,8 +33,8 @@ CLOSE_CODES: Final[tuple[CloseCode, ...]] = (
 )
 
 
-def document() -> dict[str, Any]:
-    """The AsyncAPI document."""
+def document(root: str = "") -> dict[str, Any]:
+    """The AsyncAPI document; addresses begin with `root`."""
     sent, received = get_args(m.ToDriver), get_args(m.FromDriver)
     kinds = (*received, *sent)
     _, schemas = msgspec.json.schema_components(kinds, ref_template=REF + "{name}")
@@ -51,7 +51,7 @@ def document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             "driver": {
-                "address": ADDRESS,
+                "address": root + ADDRESS,
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
                 "bindings": {
                     "ws": {

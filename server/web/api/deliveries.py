@@ -10,6 +10,7 @@ import msgspec
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET, UnsetType
 
+from server.contract.action_urls import with_root
 from server.contract.commit import Answer
 from server.contract.views import NOTHING_EXPECTED, DeliveryView, Expected, delivery_view, instant
 from server.dispatch import commands as c
@@ -271,7 +272,16 @@ async def get_timeline(request: Call, delivery_id: VisibleDelivery, query: s.Tim
     if found is None:
         raise not_found()
     item = timeline_item if request.user.seller is None else _item_for_seller
-    return BY_NUMBER.page(found, query.limit, lambda event: (event.id,), item)
+    root = node_of(request).settings.root
+    return BY_NUMBER.page(found, query.limit, lambda event: (event.id,), lambda event: item(_below(event, root)))
+
+
+def _below(event: TimelineEvent, root: str) -> TimelineEvent:
+    """The event with links that begin with `root`."""
+    if not root or event.type != e.TicketCreated.type:
+        return event
+    data = with_root(bytes(event.data).decode(), root)
+    return msgspec.structs.replace(event, data=msgspec.Raw(data.encode()))
 
 
 def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:

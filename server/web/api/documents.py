@@ -9,6 +9,7 @@ from litestar.response.base import ASGIResponse
 from server.web.api import asyncapi, openapi
 from server.web.api.endpoint import encode
 from server.web.http.caller import Call
+from server.web.http.calls import node_of
 from server.web.http.protection import PROTECTION
 
 PAGE: Final = """<!doctype html>
@@ -17,14 +18,14 @@ PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Callboard API</title>
-<link rel="icon" type="image/png" href="/static/vendor/swagger-ui/favicon-32x32.png">
-<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+<link rel="icon" type="image/png" href="static/vendor/swagger-ui/favicon-32x32.png">
+<link rel="stylesheet" href="static/vendor/swagger-ui/swagger-ui.css">
 </head>
 <body>
 <div id="api"></div>
-<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
-<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
-<script src="/static/docs.js"></script>
+<noscript>This page needs JavaScript; the document itself is at <a href="openapi.json">/openapi.json</a>.</noscript>
+<script src="static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
+<script src="static/docs.js"></script>
 </body>
 </html>
 """
@@ -39,19 +40,20 @@ CACHED: Final = {"Cache-Control": "no-cache"}
 @get("/openapi.json")
 async def get_openapi(request: Call) -> ASGIResponse:
     state = request.app.state
-    if "openapi" not in state:
-        state.openapi = encode(openapi.document(request.app.routes))
-    return ASGIResponse(body=state.openapi, headers=CACHED)
+    root = node_of(request).settings.root
+    if state.get("openapi", ("", b""))[0] != f"{root}/":
+        state.openapi = f"{root}/", encode(openapi.document(request.app.routes, root))
+    return ASGIResponse(body=state.openapi[1], headers=CACHED)
 
 
 @get("/asyncapi.json")
-async def get_asyncapi() -> ASGIResponse:
-    return ASGIResponse(body=_asyncapi(), headers=CACHED)
+async def get_asyncapi(request: Call) -> ASGIResponse:
+    return ASGIResponse(body=_asyncapi(node_of(request).settings.root), headers=CACHED)
 
 
 @cache
-def _asyncapi() -> bytes:
-    return encode(asyncapi.document())
+def _asyncapi(root: str) -> bytes:
+    return encode(asyncapi.document(root))
 
 
 @get("/docs", media_type=MediaType.HTML)

@@ -84,8 +84,8 @@ def _short(name: str, names: Iterable[str]) -> str:
     return short if short not in names else name
 
 
-def document(routes: Iterable[BaseRoute]) -> Schema:
-    """The OpenAPI document of these routes: every handler declared with `endpoint`."""
+def document(routes: Iterable[BaseRoute], root: str = "") -> Schema:
+    """The OpenAPI document of these routes below `root`: every handler declared with `endpoint`."""
     operations = list(_operations(routes))
     parts = Parts([ProblemView, *(kind for _, _, _, described in operations for kind in _kinds(described))])
     for _, _, _, described in operations:
@@ -102,7 +102,7 @@ def document(routes: Iterable[BaseRoute]) -> Schema:
             "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root or "/"}],
         "tags": [{"name": tag} for tag in TAGS.values()],
         "paths": paths,
         "components": {

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from functools import partial
+
+from msgspec.structs import replace
 
 from server.contract.views import RiskView, instant, instant_or_none
 from server.dispatch.escalation import next_level_at
@@ -99,12 +102,13 @@ async def list_tickets(request: Call, query: s.ZonePageQuery) -> Page[a.TicketVi
     node = node_of(request)
     zone = await zone_of_query(node, query.zone)
     found = await read_tickets(node.database.pool, zone, BY_ID.only(query.cursor), query.limit + 1)
-    return BY_ID.page(found, query.limit, lambda row: (row.id,), ticket_view)
+    view = partial(ticket_view, root=node.settings.root)
+    return BY_ID.page(found, query.limit, lambda row: (row.id,), view)
 
 
-def ticket_view(row: Ticket) -> a.TicketView:
-    """The view of a ticket."""
-    return a.view(a.TicketView, row)
+def ticket_view(row: Ticket, root: str) -> a.TicketView:
+    """The view of a ticket; its link begins with `root`."""
+    return a.view(a.TicketView, replace(row, action_url=root + row.action_url))
 
 
 @endpoint("GET /admin/alerts", "List alerts, newest first. An alert without `resolvedAt` is open.", VIEWERS)

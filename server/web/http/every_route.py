@@ -1,7 +1,7 @@
 """What every route does: HEAD, OPTIONS, and an answer when the node stops; and the handlers of modules, collected."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import cast
 
@@ -14,24 +14,35 @@ from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSe
 from server.web.http.caller import Call
 from server.web.http.cross_origin import allowed_origin, answer_preflight, is_preflight, readable_by
 from server.web.http.errors import send_problem, try_again
+from server.web.http.public_path import below, leading_below
 
 
 class Application(Litestar):
     """1. HEAD works wherever GET does: the same headers and no body; a stream ends at once.
     2. A request that is cancelled before its response began, because the node stops, is answered `try_again`.
     3. Pages of `origins` may call with a token and read the responses (cross_origin.py).
+    4. Addresses begin with `root`, if the public URL has a path (public_path.py).
     """
 
     origins: frozenset[bytes] = frozenset()
+    root: Callable[[], str] = staticmethod(lambda: "")
 
     async def __call__(
         self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
     ) -> None:
         """The entry point."""
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        root = self.root()
+        if root:
+            scope = below(scope, root)
         if scope["type"] != ScopeType.HTTP:
             await super().__call__(scope, receive, send)
             return
-        await self._answer(cast(HTTPScope, scope), cast(Receive, receive), cast(Send, send))
+        if root:
+            send = leading_below(cast(Send, send), root)
+        await self._answer(scope, cast(Receive, receive), cast(Send, send))
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         if self.origins:

@@ -35,7 +35,7 @@ async def driver_page(request: Call) -> ASGIResponse:
     """The same for every driver who reads its language."""
     language = _language(request)
     settings = node_of(request).settings
-    plain, packed = _page(settings.time_zone, language, settings.dispatch_phone)
+    plain, packed = _page(settings.time_zone, language, settings.dispatch_phone, settings.root)
     headers = {**ASK_AGAIN, "Content-Language": language, "Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return ASGIResponse(body=plain, headers=headers, media_type=HTML)
@@ -47,9 +47,9 @@ def _language(request: Call) -> str:
 
 
 @cache
-def _page(zone_name: str, language: str, dispatch_phone: str) -> tuple[bytes, bytes]:
+def _page(zone_name: str, language: str, dispatch_phone: str, root: str) -> tuple[bytes, bytes]:
     """The page, and the same packed."""
-    template = environment(zone_name, language, DRIVER).get_template("driver.html")
+    template = environment(zone_name, language, DRIVER, root).get_template("driver.html")
     body = template.render(
         asset=asset,
         language=language,
@@ -66,32 +66,41 @@ async def manifest(request: Call) -> ASGIResponse:
     """What makes the page installable."""
     language = _language(request)
     headers = {**ASK_AGAIN, "Content-Language": language, "Vary": "Accept-Language"}
-    return ASGIResponse(body=_manifest(language), headers=headers, media_type="application/manifest+json")
+    return ASGIResponse(
+        body=_manifest(language, node_of(request).settings.root),
+        headers=headers,
+        media_type="application/manifest+json",
+    )
 
 
 @cache
-def _manifest(language: str) -> bytes:
+def _manifest(language: str, root: str) -> bytes:
     said = translations(language).gettext
     icons = [
-        {"src": asset(f"icons/callboard-{size}.png"), "sizes": f"{size}x{size}", "type": "image/png", "purpose": "any"}
+        {
+            "src": root + asset(f"icons/callboard-{size}.png"),
+            "sizes": f"{size}x{size}",
+            "type": "image/png",
+            "purpose": "any",
+        }
         for size in (192, 512)
     ]
     masked = {
-        "src": asset("icons/callboard-maskable-512.png"),
+        "src": root + asset("icons/callboard-maskable-512.png"),
         "sizes": "512x512",
         "type": "image/png",
         "purpose": "maskable",
     }
     return msgspec.json.encode(
         {
-            "id": "/driver",
+            "id": f"{root}/driver",
             "lang": language,
             "dir": direction(language),
             "name": said("Callboard driver"),
             "short_name": "Callboard",
             "description": said("Your offers and deliveries."),
-            "start_url": "/driver",
-            "scope": "/driver",
+            "start_url": f"{root}/driver",
+            "scope": f"{root}/driver",
             "display": "standalone",
             "orientation": "portrait",
             "background_color": "#101418",
@@ -113,22 +122,23 @@ async def service_worker(request: Call) -> ASGIResponse:
     """Keeps the page's files and shows notifications. It changes with the build and with the policy's language."""
     headers = {**ASK_AGAIN, "Service-Worker-Allowed": "/driver"}
     chosen = node_of(request).policies.current.language
-    body = _worker(chosen if chosen in LANGUAGES else "")
+    body = _worker(chosen if chosen in LANGUAGES else "", node_of(request).settings.root)
     return ASGIResponse(body=body, headers=headers, media_type="text/javascript")
 
 
 @cache
-def _worker(language: str) -> str:
+def _worker(language: str, root: str) -> str:
     """The script with its constants. Without a language, the phone chooses."""
     script = STATIC / "driver" / "sw.js"
     own = sorted(path.name for path in script.parent.iterdir() if path.suffix in (".js", ".css") and path != script)
     files = ["app.css", "app.js", "elements.js", "icons/callboard.svg", *(f"driver/{name}" for name in own)]
-    listed = json.dumps([asset(file) for file in files])
+    listed = json.dumps([root + asset(file) for file in files])
     constants = {
         "BUILD": json.dumps(build()),
         "FILES": listed,
         "LANGUAGE": json.dumps(language),
         "MINOR_UNITS": json.dumps(MINOR_UNITS),
+        "ROOT": json.dumps(root),
         "TEXTS": json.dumps({"en": {}} | worker_texts(), ensure_ascii=False),
     }
     head = "".join(f"const {name} = {value};\n" for name, value in constants.items())

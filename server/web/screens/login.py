@@ -5,8 +5,8 @@ Nothing here tells whether a name exists: not the answer, not its time, not the 
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 import structlog
 from litestar import get, post
@@ -27,7 +27,16 @@ from server.web.api.sign_in import UNNAMED, device_name
 from server.web.http.caller import Call
 from server.web.http.errors import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
-from server.web.screens.shell import LOGIN, NO_STORE, local_path, page, see_other, sessions_of, wants_screen
+from server.web.screens.shell import (
+    LOGIN,
+    NO_STORE,
+    is_from_here,
+    next_of,
+    page,
+    see_other,
+    sessions_of,
+    wants_screen,
+)
 
 START: Final = "/board"
 WAIT_SECONDS: Final = 5.0
@@ -65,10 +74,10 @@ async def start(request: Call) -> ASGIResponse:
 @get(LOGIN)
 async def login_screen(request: Call) -> ASGIResponse:
     """The form. Who is logged in already is redirected."""
-    wanted = local_path(request.query_params.get("next"), START)
+    wanted = next_of(request, request.query_params.get("next"), START)
     if await sessions_of(request).of(request) is not None:
         return see_other(wanted)
-    return await page(request, "login.html", next=wanted, name="", problem=None)
+    return await _form(request, wanted)
 
 
 @post(LOGIN, status_code=200)
@@ -88,7 +97,7 @@ async def log_in(request: Call) -> ASGIResponse:
 async def _by_form(request: Call) -> ASGIResponse:
     form = await read_form(request, Form)
     name, password = form.last("name") or form.last("username"), form.last("password")
-    wanted = local_path(form.last("next") or request.query_params.get("next"), START)
+    wanted = next_of(request, form.last("next") or request.query_params.get("next"), START)
     try:
         session = await _let_in(request, name, password)
     except Problem as problem:
@@ -96,10 +105,22 @@ async def _by_form(request: Call) -> ASGIResponse:
         text = said(WRONG if problem.kind is UNAUTHORIZED else problem.detail)
         if problem.kind is TOO_MANY:
             text = said("Too many requests; try again in {seconds} s.", seconds=headers["Retry-After"])
-        return await page(
-            request, "login.html", problem.kind.status, headers=headers, next=wanted, name=name[:200], problem=text
-        )
+        return await _form(request, wanted, problem.kind.status, headers=headers, name=name[:200], problem=text)
     return see_other(wanted, headers=logged_in_headers(request, session, name))
+
+
+async def _form(
+    request: Call,
+    wanted: str,
+    status: int = 200,
+    *,
+    headers: Mapping[str, str] | None = None,
+    name: str = "",
+    problem: str | None = None,
+) -> ASGIResponse:
+    """The form that leads to the screen `wanted`."""
+    to = node_of(request).settings.root + wanted
+    return await page(request, "login.html", status, headers=headers, next=to, name=name, problem=problem)
 
 
 async def _let_in(request: Call, name: str, password: str) -> LoginSession:
@@ -159,18 +180,6 @@ def browser_of(request: Call) -> str | None:
     """The name of the browser, such as "Firefox on Windows"; None if it is not known."""
     name = device_name(request.headers.get("user-agent", ""))
     return None if name == UNNAMED else name
-
-
-def is_from_here(request: Call) -> bool:
-    """Whether a page of ours, or no page at all, sent this: a login cannot hold a session's token yet."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    try:
-        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    except ValueError:
-        return False
 
 
 def logged_in_headers(request: Call, session: LoginSession, name: str) -> list[tuple[str, str]]:

@@ -24,12 +24,27 @@ from server.board.templates import environment
 from server.settings import Settings
 from server.store.query import DatabaseAway
 from server.texts.speech import later, said, screens_language, speak
-from server.web.access.sessions import LoginSession, Sessions
+from server.web.access.sessions import CSRF_FIELD, LoginSession, Sessions
 from server.web.http.assets import asset
 from server.web.http.caller import Call, Principal
 from server.web.http.calls import node_of
-from server.web.http.errors import Problem, as_response, bug, from_litestar, kind_of, try_again
+from server.web.http.errors import (
+    CSRF_FAILED,
+    FORBIDDEN,
+    INTERNAL,
+    NOT_FOUND,
+    TOO_LARGE,
+    TRY_AGAIN,
+    UNAUTHORIZED,
+    Problem,
+    as_response,
+    bug,
+    from_litestar,
+    kind_of,
+    try_again,
+)
 from server.web.http.protection import PROTECTION
+from server.web.http.public_path import without
 
 NOTHING: Final[Mapping[str, object]] = {}
 HTML: Final = "text/html"
@@ -56,6 +71,7 @@ NAVIGATION: Final = {
     "ops": _EVERYBODYS,
     "admin": (*_EVERYBODYS, ("users", later("People"))),
 }
+AGED: Final = later("This page is older than a restart of the server")
 TITLES: Final = {
     401: later("Log in to see this page"),
     403: later("Your role does not allow this"),
@@ -69,6 +85,16 @@ PLAIN: Final = {
     503: later("The database does not answer. Try again in a moment."),
 }
 """What a screen says where the API speaks to programs."""
+SAID_ON_PAGES: Final = {
+    CSRF_FAILED.code: later("This page was older than a restart of the server. It is up to date again: try once more."),
+    UNAUTHORIZED.code: later("You are no longer logged in. Log in again."),
+    FORBIDDEN.code: later("Your role does not allow this."),
+    NOT_FOUND.code: later("That is no longer here. Reload the page."),
+    TOO_LARGE.code: later("That is too much text."),
+    INTERNAL.code: PLAIN[500],
+    TRY_AGAIN.code: PLAIN[503],
+}
+"""The same where the script of a page shows the answer."""
 
 Flash = tuple[str, str]
 """A message shown once on the next screen: its kind (`good`, `bad`), its text."""
@@ -132,7 +158,7 @@ def fragment(request: Call, template: str, **context: object) -> ASGIResponse:
 
 def _template(request: Call, name: str) -> Template:
     settings = node_of(request).settings
-    return environment(settings.time_zone, _language(request)).get_template(name)
+    return environment(settings.time_zone, _language(request), root=settings.root).get_template(name)
 
 
 def _language(request: Call) -> str:
@@ -175,6 +201,14 @@ def flashes_of(request: Call) -> list[Flash]:
 # Where to go after the login
 
 
+def next_of(request: Call, text: str | None, default: str) -> str:
+    """The path of ours that a browser names, which sees it below the root; else `default`."""
+    settings = node_of(request).settings
+    path, mark, query = (text or "").partition("?")
+    own = without(path, settings.root) if settings.root else None
+    return local_path(text if own is None else f"{own}{mark}{query}", default)
+
+
 def local_path(text: str | None, default: str) -> str:
     """`text` if it is a path on this site, else `default`.
 
@@ -196,7 +230,9 @@ def local_path(text: str | None, default: str) -> str:
 def login_path(request: Call) -> str:
     """The login that leads back to the screen asked for."""
     query = f"?{request.url.query}" if request.url.query else ""
-    return f"{LOGIN}?next={quote(quote(request.url.path) + query)}" if request.method == "GET" else LOGIN
+    settings = node_of(request).settings
+    path = settings.root + quote(request.url.path) + query
+    return f"{LOGIN}?next={quote(path)}" if request.method == "GET" else LOGIN
 
 
 # Errors
@@ -210,14 +246,46 @@ def wants_screen(request: Call) -> bool:
 def shown_error(request: Call, problem: Problem) -> Response[dict[str, object]] | Response[str]:
     """A problem as a screen, as the way to the login, or for a program as what it is."""
     kind = problem.kind
+    if "hx-request" in request.headers and kind.code in SAID_ON_PAGES:
+        speak(_language(request))
+        return as_response(Problem(kind, said(SAID_ON_PAGES[kind.code]), problem.headers, **problem.more))
     if not wants_screen(request):
         return as_response(problem)
     if kind.status == 401:
         return Response("", status_code=303, headers={**NO_STORE, "Location": login_path(request)}, media_type=HTML)
     speak(_language(request))
+    if kind is CSRF_FAILED:
+        return _aged(request)
     title, text = TITLES.get(kind.status, kind.title), PLAIN.get(kind.status, problem.detail)
     html = rendered(request, "error.html", title=said(title), text=said(text))
     return Response(html, status_code=kind.status, headers={**NO_STORE, **problem.headers}, media_type=HTML)
+
+
+def _aged(request: Call) -> Response[str]:
+    """The form of a page that is older than a restart: nothing was done, and its person may send it again as it is.
+    Only for pages of ours: nobody sends what another site has written.
+    """
+    fields = request.scope["state"].get("form_fields", {}) if is_from_here(request) else {}
+    texts = [(name, value) for name, values in fields.items() if name != CSRF_FIELD for value in values]
+    text = later("Nothing was changed. Check what you see, and do it again.")
+    if texts:
+        text = later("Nothing was changed yet. What you typed is still here: send it again.")
+    query = f"?{request.url.query}" if request.url.query else ""
+    values = {"title": said(AGED), "text": said(text), "path": quote(request.url.path) + query, "fields": texts}
+    html = rendered(request, "sent_again.html" if texts else "error.html", **values)
+    return Response(html, status_code=CSRF_FAILED.status, headers=NO_STORE, media_type=HTML)
+
+
+def is_from_here(request: Call) -> bool:
+    """Whether a page of ours, or no page at all, sent this."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False
 
 
 def _away(request: Call, _: DatabaseAway) -> Response[dict[str, object]] | Response[str]:

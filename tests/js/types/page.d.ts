@@ -88,6 +88,7 @@ declare global {
 
   /** What `static/app.js` gives to every page. */
   interface Callboard {
+    at(address: string): string;
     csrfToken(): string;
     send(method: string, url: string, body?: unknown): Promise<Answer>;
     toLogin(): void;

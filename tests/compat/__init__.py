@@ -1,0 +1,1 @@
+"""Callboard with the programs around it in the world: poolers, proxies, other versions of its servers."""
