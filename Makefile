@@ -1,5 +1,5 @@
 .POSIX:
-.PHONY: help venv demo serve test check checks lint types suite cover bench torture load abuse audit release browser texts js clean
+.PHONY: help venv demo serve test check checks lint types suite cover bench torture load compat abuse audit release browser texts js clean
 
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench    the benchmarks'
 	@echo 'make torture  break nodes, servers and networks under load, and check every promise (ARGS="--minutes 10")'
 	@echo 'make load     20,000 drivers, many orders at once, a killed node, reconnects (ARGS="--minutes 60")'
+	@echo 'make compat   the tests of the servers on other versions of them, over TLS, through PgBouncer (ARGS="--python python3.13")'
 	@echo 'make abuse    attacks on the server, with twenty times as many examples as the tests (ARGS="-k socket")'
 	@echo 'make audit    look up known vulnerabilities of the pinned versions; needs a network'
 	@echo 'make release  build wheel and sdist in dist/, check both, and test the wheel in an empty environment'
@@ -84,6 +85,9 @@ torture: $(VENV)/.dev
 
 load: $(VENV)/.dev
 	$(PY) -m tests.torture.load $(ARGS)
+
+compat: $(VENV)/.dev
+	$(PY) -m tests.compat $(ARGS)
 
 abuse: $(VENV)/.dev
 	THOROUGHNESS=20 $(PY) -m pytest tests/abuse tests/web/test_schemathesis.py $(ARGS)

@@ -379,16 +379,18 @@ def migrate() -> None:
 
 @callboard.command()
 @click.option("--fix", is_flag=True, help="Rebuild the index in Redis from PostgreSQL.")
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects with what, how and text.")
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects: what, how, text, todo.")
 def doctor(fix: bool, as_json: bool) -> None:
     """Check everything that Callboard depends on. Exit code 1 if there is a problem."""
+    from msgspec.structs import asdict
+
     from server.doctor import examine
     from server.process.startup import with_servers
 
     with with_servers(load_settings()) as settings:
         findings = asyncio.run(examine(settings, fix=fix))
     if as_json:
-        click.echo(json.dumps([{"what": one.what, "how": one.how, "text": one.text} for one in findings], indent=2))
+        click.echo(json.dumps([asdict(one) for one in findings], indent=2))
     else:
         for finding in findings:
             click.echo(finding.line)

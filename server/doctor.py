@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
 
+import asyncpg
+import httpx2
 from msgspec import Struct
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
@@ -24,7 +26,7 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
-from server.store.primary import POOLED, clock_and_durability, shares_sessions, wrong_encoding
+from server.store.primary import POOLED, TakesNoWrites, clock_and_durability, shares_sessions, wrong_encoding
 from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
@@ -32,6 +34,8 @@ from server.store.users import count_admins
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0
+ADDRESS_SECONDS: Final = 3.0
+TO_MAKE_ONE: Final = "make one with `openssl rand -hex 32`, for all nodes and back ends"
 CLOCK_SECONDS: Final = 1.0
 """A larger difference between this machine's clock and the database's is reported."""
 LATENCY_MS: Final = 20.0
@@ -50,6 +54,8 @@ class Finding(Struct, frozen=True):
     what: str
     how: str
     text: str
+    todo: str = ""
+    """What to do about a problem."""
 
     @property
     def bad(self) -> bool:
@@ -58,8 +64,8 @@ class Finding(Struct, frozen=True):
 
     @property
     def line(self) -> str:
-        """The finding as a line of text."""
-        return f"{self.how:5} {self.what:10} {self.text}"
+        """The finding as a line of text, and what to do about it as another."""
+        return f"{self.how:5} {self.what:10} {self.text}" + (f"\n{'':16} -> {self.todo}" if self.todo else "")
 
 
 def ok(what: str, text: str) -> Finding:
@@ -67,14 +73,20 @@ def ok(what: str, text: str) -> Finding:
     return Finding(what, "ok", text)
 
 
-def note(what: str, text: str) -> Finding:
+def note(what: str, text: str, todo: str = "") -> Finding:
     """Something that works, but that somebody may want to know."""
-    return Finding(what, "note", text)
+    return Finding(what, "note", text, todo)
 
 
-def bad(what: str, text: str) -> Finding:
-    """A problem."""
-    return Finding(what, "bad", text)
+def bad(what: str, text: str, todo: str) -> Finding:
+    """A problem, and what to do about it."""
+    return Finding(what, "bad", text, todo)
+
+
+def _bad(what: str, text: str) -> Finding:
+    """The same of a text that says both: "the problem: what to do"."""
+    problem, _, todo = text.partition(": ")
+    return bad(what, problem, todo)
 
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
@@ -88,7 +100,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         try:
             await db.open()
         except DatabaseUnreachable as error:
-            return [*findings, bad("database", str(error))]
+            return [*findings, bad("database", str(error), _how_to_reach(error))]
         database_findings = await _database(settings, db)
         findings += database_findings
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
@@ -102,7 +114,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
             else:
                 findings += await _index(db, bus, fix=fix)
         elif fix:
-            findings.append(bad("index", "not rebuilt: fix the problems above first"))
+            findings.append(bad("index", "not rebuilt", "fix the problems above first"))
         return findings
     finally:
         await db.close()
@@ -122,9 +134,12 @@ def _secrets(settings: Settings) -> list[Finding]:
 def _secret(name: str, secret: str) -> Finding:
     length = len(secret.encode())
     if length < SECRET_BYTES:
-        return bad("secret", f"{name} has {length} bytes; it needs at least {SECRET_BYTES}")
+        return bad("secret", f"{name} has {length} bytes, and needs {SECRET_BYTES} at least", TO_MAKE_ONE)
     if len(set(secret)) < 8:
-        return bad("secret", f"{name} is easy to guess; make one with `openssl rand -hex 32`")
+        return bad("secret", f"{name} is easy to guess", TO_MAKE_ONE)
+    if secret[0] == secret[-1] and secret[0] in "\"'":
+        text = f"{name} begins and ends with a quote, which counts: `docker run --env-file` keeps quotes"
+        return note("secret", text, "remove the quotes, here and wherever tokens are minted")
     return ok("secret", f"{length} bytes")
 
 
@@ -137,11 +152,36 @@ def _files() -> Finding:
     return ok("files", f"limit of {soft} open files; each driver needs about one")
 
 
-def _address(settings: Settings) -> list[Finding]:
-    if not settings.root:
+async def _address(settings: Settings) -> list[Finding]:
+    """Whether the public URL leads here, as a load balancer asks (HEAD), and through the proxy as it is."""
+    if not settings.public_url:
         return []
-    text = f"everything is under {settings.root}: the proxy passes on paths as they are, from {settings.root} on"
-    return [ok("address", text)]
+    url = f"{settings.public_url}/health/live"
+    try:
+        async with httpx2.AsyncClient(timeout=ADDRESS_SECONDS) as client:
+            answer = await client.head(url)
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        text = f"{settings.public_url} cannot be reached from this machine: {_one_line(error)}"
+        return [note("address", text, "if people cannot reach it either, check DNS, certificate and proxy")]
+    if answer.status_code != 200:
+        todo = f"let the proxy pass on all paths{f' from {settings.root} on' if settings.root else ''} as they are"
+        return [bad("address", f"{settings.public_url} leads elsewhere: {url} answers {answer.status_code}", todo)]
+    return [ok("address", f"{settings.public_url} leads to Callboard")]
+
+
+def _how_to_reach(error: DatabaseUnreachable) -> str:
+    match error.__cause__:
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return "correct user and password in CALLBOARD_DATABASE_URL"
+        case asyncpg.InvalidCatalogNameError():
+            return "create the database, or correct its name in CALLBOARD_DATABASE_URL"
+        case asyncpg.TooManyConnectionsError():
+            return "raise max_connections to 16 for each node and 20 more"
+        case TakesNoWrites():
+            return "set CALLBOARD_DATABASE_URL to the primary, or to all servers: postgresql://user@db1,db2/name"
+        case asyncpg.DuplicatePreparedStatementError():
+            return POOLED.partition(": ")[2]
+    return "start it, or correct CALLBOARD_DATABASE_URL"
 
 
 async def _redis(bus: Bus) -> list[Finding]:
@@ -156,20 +196,23 @@ async def _redis(bus: Bus) -> list[Finding]:
             await bus.redis.delete(f"{bus.prefix}doctor")
             await bus.redis.publish(f"{bus.prefix}doctor", "")
     except AuthenticationError as error:
-        return [bad("redis", f"refuses the user or the password of CALLBOARD_REDIS_URL: {_one_line(error)}")]
+        return [
+            bad("redis", f"refuses to log in: {_one_line(error)}", "correct user and password in CALLBOARD_REDIS_URL")
+        ]
     except OutOfMemoryError:
-        text = "takes no writes, its memory is full: raise its maxmemory; noeviction is right, Callboard needs little"
-        return [bad("redis", text)]
+        todo = "raise its maxmemory, or remove what others keep there; keep maxmemory-policy noeviction"
+        return [bad("redis", "takes no writes: its memory is full", todo)]
     except ReadOnlyError:
-        return [bad("redis", "takes no writes: it is a replica; set CALLBOARD_REDIS_URL to its primary")]
+        return [bad("redis", "takes no writes: it is a replica", "set CALLBOARD_REDIS_URL to its primary")]
     except ResponseError as error:
-        return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}")]
+        todo = "allow all commands but the dangerous ones, for keys and channels with CALLBOARD_REDIS_PREFIX"
+        return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}", todo)]
     except (RedisError, OSError, TimeoutError) as error:
-        return [bad("redis", f"cannot be reached: {_one_line(error)}")]
+        return [bad("redis", f"cannot be reached: {_one_line(error)}", "start it, or correct CALLBOARD_REDIS_URL")]
     version = str(about.get("redis_version", "0"))
     name = f"{about.get('server_name', 'redis')} {about.get('valkey_version', version)}"
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
-        return [bad("redis", f"{name} is too old: 6.2 or newer is needed")]
+        return [bad("redis", f"{name} is too old", "install Redis 6.2 or newer, or Valkey")]
     return [ok("redis", f"{name}, answers in {took_ms:.1f} ms")]
 
 
@@ -185,27 +228,36 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
             ahead = clock.timestamp() - (before + took_ms / 2000)
             name = f"PostgreSQL {version.major}.{version.micro}"
             if version.major < OLDEST_SERVER:
-                return [bad("database", f"{name} at {where} is too old: {OLDEST_SERVER} or newer is needed")]
+                return [
+                    bad("database", f"{name} at {where} is too old", f"install PostgreSQL {OLDEST_SERVER} or newer")
+                ]
             findings = [ok("database", f"{name} at {where}, answers in {took_ms:.1f} ms")]
             if took_ms > LATENCY_MS:
                 findings.append(
                     note("database", f"{took_ms:.0f} ms for a query is slow: move the database near the nodes")
                 )
             if not durable:
-                findings.append(bad("database", "fsync or full_page_writes is off: a power failure may lose all data"))
+                text = "fsync or full_page_writes is off: a power failure may lose all data"
+                findings.append(bad("database", text, "turn both on in postgresql.conf"))
             if (mistake := await wrong_encoding(connection)) is not None:
-                findings.append(bad("database", mistake))
+                findings.append(_bad("database", mistake))
             findings += await _connections(db)
             findings.append(_clock(ahead))
             pending = await pending_migrations(connection)
             if pending:
-                findings.append(bad("schema", f"{len(pending)} migrations are pending: run `callboard migrate`"))
+                findings.append(bad("schema", f"{len(pending)} migrations are pending", "run `callboard migrate`"))
             else:
                 findings.append(ok("schema", "up to date"))
                 findings.append(_people(await count_admins(connection)))
             return findings
     except (*DATABASE_ERRORS, DatabaseAway, MigrationFailed) as error:
-        return [bad("database", f"{where}: {_one_line(error)}")]
+        return [
+            bad(
+                "database",
+                f"{where}: {_one_line(error)}",
+                "make the role of CALLBOARD_DATABASE_URL the owner of the database",
+            )
+        ]
 
 
 async def _connections(db: Database) -> list[Finding]:
@@ -216,10 +268,10 @@ async def _connections(db: Database) -> list[Finding]:
         for connect in kinds:
             opened += [await connect()]
         if await shares_sessions(opened[0], opened[1]):
-            return [bad("database", POOLED)]
+            return [_bad("database", POOLED)]
     except DATABASE_ERRORS as error:
         text = f"only {len(opened) + 1} connections can be opened, a node needs more: {_one_line(error)}"
-        return [bad("database", text)]
+        return [bad("database", text, "allow the role 16 connections a node, and set max_connections accordingly")]
     finally:
         await asyncio.gather(*(connection.close(timeout=1) for connection in opened), return_exceptions=True)
     return []
@@ -256,7 +308,8 @@ async def _nodes(db: Database) -> list[Finding]:
     if (await lease_state(db.pool, DISPATCHER)).held:
         findings.append(ok("lease", "one node holds it and dispatches"))
     else:
-        findings.append(bad("lease", "nodes are running, but no node holds it: nothing is dispatched"))
+        text = "nodes are running, but no node holds it: nothing is dispatched"
+        findings.append(bad("lease", text, "look into the nodes' logs for lease_not_renewed, and restart them"))
     return findings
 
 
@@ -278,26 +331,24 @@ async def _proofs(settings: Settings, db: Database) -> list[Finding]:
     counts = await count_objects(db.pool, OBJECTS_OVERDUE_SECONDS)
     if not settings.proofs_s3_bucket:
         if counts.kept:
-            text = f"{counts.kept} are in an S3-compatible store that is not set: set CALLBOARD_PROOFS_S3_BUCKET"
-            return [bad("proofs", text)]
+            text = f"{counts.kept} are in an S3-compatible store that is not set"
+            return [bad("proofs", text, "set CALLBOARD_PROOFS_S3_BUCKET")]
         return []
     store = ObjectStore(settings)
     try:
         began = time.perf_counter()
         await store.check()
         if await store.get(CHECK_KEY) != b"":
-            return [bad("proofs", f"{store.place} does not return what was stored")]
+            return [bad("proofs", f"{store.place} does not return what was stored", "use another store")]
         await store.delete(CHECK_KEY)
         took_ms = (time.perf_counter() - began) * 1000
     except ObjectStoreAway as error:
-        text = f"{store.place} cannot be used: {error}; check the bucket, the address, the keys and their permissions"
-        return [bad("proofs", text)]
+        text = f"{store.place} cannot be used: {error}"
+        return [bad("proofs", text, "check the bucket, the address, the keys and their permissions")]
     findings = [ok("proofs", f"{counts.kept} in {store.place}, which stores, returns and deletes in {took_ms:.0f} ms")]
     if counts.overdue:
-        text = (
-            f"{counts.overdue} erased photos are not removed from the store yet: a node does it, or `callboard prune`"
-        )
-        findings.append(bad("proofs", text))
+        text = f"{counts.overdue} erased photos are not removed from the store yet"
+        findings.append(bad("proofs", text, "let a node run, or `callboard prune`"))
     return findings
 
 
@@ -317,11 +368,10 @@ async def _index(db: Database, bus: Bus, *, fix: bool) -> list[Finding]:
                 again, size = await _differing(db, bus, policies)
                 differing &= again
     except (RedisError, *DATABASE_ERRORS) as error:
-        return [bad("index", f"cannot be compared: {_one_line(error)}")]
+        return [bad("index", f"cannot be compared: {_one_line(error)}", "fix the problems above, and try again")]
     if differing:
-        return [
-            bad("index", f"{len(differing)} drivers differ between Redis and PostgreSQL: run `callboard doctor --fix`")
-        ]
+        text = f"{len(differing)} drivers differ between Redis and PostgreSQL"
+        return [bad("index", text, "run `callboard doctor --fix`")]
     return [ok("index", f"{'rebuilt: ' if fix else ''}{size} drivers, the same as in PostgreSQL")]
 
 

@@ -92,6 +92,7 @@ class Node:
         self._called: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._written_at = float("-inf")
+        self._written_by = 0
         self._writing: asyncio.Task[None] | None = None
 
     @property
@@ -398,8 +399,11 @@ class Node:
                 log.warning("heartbeat_failed", reason=repr(error))
 
     async def takes_writes(self) -> bool:
-        """Whether the database accepts writes: it accepted the last heartbeat, or accepts one now. Never raises."""
-        if time.monotonic() - self._written_at < 2 * BEAT_SECONDS:
+        """Whether the database accepts writes: it accepted the last heartbeat and refused nothing since, or accepts one
+        now. Never raises.
+        """
+        is_fresh = time.monotonic() - self._written_at < 2 * BEAT_SECONDS
+        if is_fresh and self._written_by == self.database.generation:
             return True
         if self._writing is None or self._writing.done():  # one question however many ask
             self._writing = asyncio.create_task(self._beat(), name="beat")
@@ -419,6 +423,7 @@ class Node:
             self._written_at = float("-inf")
             raise
         self._written_at = time.monotonic()
+        self._written_by = self.database.generation
         self.clock.learn(said, asked_at, time.time())
         self.alone = others == 0
         self.states_version = STATES_VERSION if lowest is None else min(STATES_VERSION, lowest)

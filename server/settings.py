@@ -388,7 +388,7 @@ class _Environment(EnvSettingsSource):
 class _Toml(TomlConfigSettingsSource):
     """`callboard.toml`, with or without a byte order mark."""
 
-    def _read_file(self, file_path: Path) -> dict[str, Any]:
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
         return tomllib.loads(file_path.read_text("utf-8-sig"))
 
 

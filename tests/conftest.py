@@ -190,7 +190,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Fast, not durable: a test of durability starts its own `Embedded`."""
+    """Fast, not durable: a test of durability starts its own `Embedded`. Or those of `make compat`."""
+    if "TEST_POSTGRES_URL" in os.environ:
+        given = [os.environ[f"TEST_{name}"] for name in ("POSTGRES_URL", "REDIS_URL", "POSTGRES_LOG")]
+        yield Servers(given[0], given[1], Path(given[2]))
+        return
     with short_folder(home_of_servers()) as folder, Embedded(folder, durable=False) as embedded:
         yield Servers(embedded.database_url, embedded.redis_url, folder / "postgres.log")
 

@@ -12,6 +12,8 @@ from server.dispatch.model import Point
 from server.dispatch.travel import haversine_km
 
 WORST_ACCURACY_M: Final = 1000.0
+NOWHERE_DEGREES: Final = 1e-4
+"""About ten metres: (0, 0) may come with an error of rounding."""
 JUMP_KM: Final = 2.0
 FASTEST_KMH: Final = 200.0
 AGREE_KM: Final = 1.0
@@ -47,7 +49,7 @@ def judge(seen: Seen, used: Seen | None, doubtful: Seen | None) -> Verdict:
     2. One that is older by the phone's own times than the one in use is part of a backlog.
     3. Too inaccurate, or a jump that no driver makes: doubtful, until a second one agrees with it.
     """
-    if seen.lat == 0 and seen.lon == 0:
+    if abs(seen.lat) < NOWHERE_DEGREES and abs(seen.lon) < NOWHERE_DEGREES:
         return "nowhere"
     if used is not None and _said_before(seen, used) and seen.at - used.at < BACKLOG_SECONDS:
         return "older"

@@ -32,8 +32,8 @@ HEAD_LIMIT_BYTES: Final = 32_768
 HEADERS_LIMIT: Final = 100
 MESSAGE_LIMIT_BYTES: Final = 1_048_576
 """A complete request with chunk sizes and trailers. Handlers limit the body itself."""
-UPLOADS: Final = b"/proofs"
-"""The end of the paths that files are sent to: they may be larger, and take longer on a phone's network."""
+UPLOADS: Final = (b"/proofs", b"/imports/drivers", b"/imports/deliveries", b"/import")
+"""The ends of the paths that files are sent to: they may be larger, and take longer on a phone's network."""
 UPLOAD_LIMIT_BYTES: Final = 6 * 1_048_576
 UPLOAD_SECONDS: Final = 120.0
 PIPELINE_LIMIT: Final = 64

@@ -18,7 +18,7 @@ from server.settings import Settings
 from server.store.migrate import MigrationFailed, migrate
 from tests.builders import CAKE, DAN, DORA, NODE
 from tests.cli.conftest import Run, done
-from tests.conftest import Servers, short_folder
+from tests.conftest import Servers, StartNode, short_folder
 from tests.s3 import SECRET, S3Server
 
 A_DRIVER = """
@@ -31,7 +31,12 @@ A_PLACE = "INSERT INTO driver_positions (driver_id, lat, lon, at) VALUES ($1, 52
 
 def results(findings: list[Finding], what: str) -> list[tuple[str, str]]:
     """What was found about one thing."""
-    return [(finding.how, finding.text) for finding in findings if finding.what == what]
+    assert all(finding.todo for finding in findings if finding.bad)
+    return [
+        (finding.how, f"{finding.text}: {finding.todo}" if finding.todo else finding.text)
+        for finding in findings
+        if finding.what == what
+    ]
 
 
 def only(findings: list[Finding], what: str) -> tuple[str, str]:
@@ -119,7 +124,8 @@ async def test_nodes_and_the_lease(settings: Settings, database: Any) -> None:
     findings = await examine(settings)
     assert results(findings, "nodes")[0] == ("ok", "1 running, 0 drivers connected")
     assert results(findings, "nodes")[1][0] == "note"
-    assert only(findings, "lease") == ("bad", "nodes are running, but no node holds it: nothing is dispatched")
+    how, text = only(findings, "lease")
+    assert (how, text.startswith("nodes are running, but no node holds it: nothing is dispatched")) == ("bad", True)
     await database.execute("UPDATE leases SET holder = $1, expires_at = now() + interval '1 min'", NODE)
     assert only(await examine(settings), "lease")[0] == "ok"
 
@@ -173,14 +179,50 @@ async def test_a_redis_that_takes_no_writes(settings: Settings, tmp_path: Path) 
             findings = await examine(settings.with_changes(redis_url=embedded.redis_url))
         finally:
             await asyncio.to_thread(embedded.stop)
-    text = "takes no writes: it is a replica; set CALLBOARD_REDIS_URL to its primary"
+    text = "takes no writes: it is a replica: set CALLBOARD_REDIS_URL to its primary"
     assert only(findings, "redis") == ("bad", text)
 
 
-async def test_a_public_url_with_a_path(settings: Settings, database: Any) -> None:
-    assert results(await examine(settings.with_changes(public_url="https://board.example/")), "address") == []
-    how, text = only(await examine(settings.with_changes(public_url="https://fleet.example/board")), "address")
-    assert (how, text) == ("ok", "everything is under /board: the proxy passes on paths as they are, from /board on")
+async def test_a_public_url_is_called(settings: Settings, node: StartNode) -> None:
+    here = await node(public_url="http://127.0.0.1:1/dispatch")
+    assert only(await examine(here.settings), "address")[0] == "note"
+    there = here.settings.with_changes(public_url=f"{here.url}/dispatch")
+    assert only(await examine(there), "address") == ("ok", f"{there.public_url} leads to Callboard")
+    elsewhere = here.settings.with_changes(public_url=f"{here.url}/elsewhere")
+    how, text = only(await examine(elsewhere), "address")
+    assert (how, "let the proxy pass on all paths from /elsewhere on as they are" in text) == ("bad", True)
+
+
+async def test_a_secret_with_quotes_is_worth_a_word(settings: Settings, database: Any) -> None:
+    quoted = settings.with_changes(secret=f'"{settings.secret}"')
+    assert only(await examine(quoted), "secret")[0] == "note"
+
+
+async def test_a_redis_without_memory(settings: Settings, database: Any) -> None:
+    with short_folder() as folder:
+        embedded = Embedded(folder, durable=False)
+        await asyncio.to_thread(embedded.start)
+        try:
+            async with redis.asyncio.from_url(embedded.redis_url) as valkey:
+                await valkey.config_set("maxmemory", "1")
+            findings = await examine(settings.with_changes(redis_url=embedded.redis_url))
+        finally:
+            await asyncio.to_thread(embedded.stop)
+    how, text = only(findings, "redis")
+    assert (how, text.startswith("takes no writes: its memory is full")) == ("bad", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "todo"),
+    [
+        ({"path": "/nowhere"}, "create the database, or correct its name in CALLBOARD_DATABASE_URL"),
+        ({"netloc": "nobody@"}, "correct user and password in CALLBOARD_DATABASE_URL"),
+    ],
+)
+async def test_what_to_do_about_a_wrong_url(settings: Settings, change: dict[str, str], todo: str) -> None:
+    url = urlunsplit(urlsplit(settings.database_url)._replace(**change))
+    findings = await examine(settings.with_changes(database_url=url))
+    assert [finding.todo for finding in findings if finding.what == "database"] == [todo]
 
 
 async def test_too_few_connections(settings: Settings, servers: Servers, database: Any) -> None:
@@ -221,7 +263,7 @@ async def test_a_store_of_photos(settings: Settings, database: Any, tmp_path: Pa
             ({"proofs_s3_bucket": "elsewhere"}, "404 Not Found, NoSuchBucket"),
         ):
             how, text = only(await examine(stored.with_changes(**change)), "proofs")
-            assert (how, f"cannot be used: {why}; check the bucket" in text) == ("bad", True), text
+            assert (how, f"cannot be used: {why}: check the bucket" in text) == ("bad", True), text
             assert SECRET not in text
     finally:
         s3.stop()
@@ -236,7 +278,7 @@ async def test_as_a_process_it_exits_with_1_when_something_is_wrong(run: Run) ->
     assert "ok    schema     up to date" in out
     code, out, err = await done(run("doctor", "--json", redis_url="redis://127.0.0.1:1/0"))
     assert (code, err) == (1, "")
-    found = {one["what"]: one["how"] for one in json.loads(out) if set(one) == {"what", "how", "text"}}
+    found = {one["what"]: one["how"] for one in json.loads(out) if set(one) == {"what", "how", "text", "todo"}}
     assert (found["redis"], found["schema"]) == ("bad", "ok")
 
 

@@ -24,12 +24,12 @@ def find(program: str) -> str | None:
 
 
 @contextmanager
-def running(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, as the user that embedded servers have too; what it says is in `folder`/said."""
+def running(folder: Path, *command: str, log: str = "said") -> Iterator[subprocess.Popen[bytes]]:
+    """The program, as the user that embedded servers have too; what it says is in the file `log` of the folder."""
     account = Account()
     for path in (folder, *folder.iterdir()):
         shutil.chown(path, account.uid, account.gid)
-    with (folder / "said").open("ab") as said:
+    with (folder / log).open("ab") as said:
         process = subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, **account.as_this_user())
     try:
         yield process

@@ -5,21 +5,16 @@ import json
 import re
 import ssl
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 import pytest
 import websockets
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from server.paths import ROOT
 from server.web.access.users import add_person
+from tests.compat.certificate import certificate
 from tests.compat.programs import find, free_port, needs, running, until_open
 from tests.conftest import StartNode, short_folder
 from tests.waiting import until
@@ -35,24 +30,6 @@ def documented(kind: str) -> str:
     """The configuration in the document, as it stands there."""
     [found] = re.findall(rf"```{kind}\n(.+?)```", DOCUMENT.read_text(), re.DOTALL)
     return str(found)
-
-
-def certificate(folder: Path) -> None:
-    """`board.pem` with key and certificate, `board.key` with the key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    (folder / "board.key").write_bytes(private)
-    (folder / "board.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
 
 
 def with_nodes(text: str, node: int) -> str:

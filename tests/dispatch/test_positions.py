@@ -42,6 +42,8 @@ FAR = seen(km=40)
         (HERE, FAR, seen(km=0.1, after=2), "used"),
         (HERE, FAR, seen(km=40.5, after=2, accuracy_m=3000), "used"),
         (None, None, NOWHERE, "nowhere"),
+        (None, None, Seen(-1e-9, 5e-5, NOW), "nowhere"),
+        (None, None, Seen(0.0, 2e-4, NOW), "used"),
         (None, NOWHERE, NOWHERE, "nowhere"),
         (None, None, replace(NOWHERE, lon=0.1), "used"),
         (None, None, replace(NOWHERE, lat=0.1), "used"),

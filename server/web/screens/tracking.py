@@ -60,7 +60,7 @@ async def track(request: Call, token: FromPath[str]) -> ASGIResponse:
 
 def _page(request: Call, language: str, shown: Shown | None) -> ASGIResponse:
     settings = node_of(request).settings
-    template = environment(settings.time_zone, language, DRIVER).get_template("tracking.html")
+    template = environment(settings.time_zone, language, DRIVER, settings.root).get_template("tracking.html")
     html = template.render(
         asset=asset,
         language=language,

@@ -1,0 +1,168 @@
+"""Runs the tests that talk to servers most against other versions of them, over TLS, through PgBouncer and on other
+Pythons: what is installed here of PostgreSQL (Debian's), Redis, PgBouncer, and the Pythons that are named.
+
+    make compat                                     # PostgreSQL and Redis of this machine, TLS to both, PgBouncer
+    make compat ARGS="--python python3.13"          # and all of it again on another Python
+    make compat ARGS="--only tls -- tests/store -k lock"
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from server.embedded.os_user import Account
+from server.embedded.servers import DATABASE, Embedded
+from server.paths import ROOT
+from tests.compat.certificate import certificate
+from tests.compat.programs import find, free_port, running
+from tests.conftest import short_folder
+from tests.waiting import until
+
+TESTS: Final = ("tests/store", "tests/write", "tests/sockets", "tests/web/test_whole_job.py", "tests/test_faults.py")
+WAYS: Final = ("debian", "tls", "pgbouncer")
+
+
+class Tried:
+    """A line of the table: what was tried, and how it went."""
+
+    def __init__(self, postgres: str, redis: str, way: str) -> None:
+        self.postgres, self.redis, self.way = postgres, redis, way
+        self.environment: dict[str, str] = {}
+
+    def line(self, python: str, result: str) -> str:
+        return f"| {self.postgres} | {self.redis} | {self.way} | {python} | {result} |"
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    """Until it is so."""
+    asyncio.run(until(condition))
+
+
+@contextmanager
+def debian(*, tls: bool) -> Iterator[Tried]:
+    """The oldest PostgreSQL and the Redis that are installed here."""
+    programs = min(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    redis = find("redis-server")
+    assert redis is not None, "redis-server is not installed"
+    account, port, redis_port = Account(), free_port(), free_port()
+    with short_folder() as folder:
+        shutil.chown(folder, account.uid, account.gid)
+        made = account.run([programs / "initdb", "-D", folder / "data", "-U", DATABASE, "-A", "trust", "-E", "UTF8",
+                            "--locale=C.UTF-8", "--no-sync"])  # fmt: skip
+        assert made.returncode == 0, made.stdout
+        certificate(folder)
+        options = {"port": port, "unix_socket_directories": folder, "max_connections": 200, "fsync": "off",
+                   "logging_collector": "off", "ssl": "on" if tls else "off", "ssl_cert_file": folder / "board.pem",
+                   "ssl_key_file": folder / "board.key"}  # fmt: skip
+        command = [str(programs / "postgres"), "-D", str(folder / "data")]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        server = [redis, "--save", "", "--appendonly", "no", "--dir", str(folder)]
+        server += ["--port", "0", "--tls-port", str(redis_port)] if tls else ["--port", str(redis_port)]
+        server += ["--tls-cert-file", f"{folder}/board.pem", "--tls-key-file", f"{folder}/board.key"] if tls else []
+        server += ["--tls-ca-cert-file", f"{folder}/board.pem", "--tls-auth-clients", "no"] if tls else []
+        (folder / "board.key").chmod(0o600)
+        with running(folder, *command), running(folder, *server, log="redis"):
+            wait(lambda: "ready to accept connections" in (folder / "said").read_text())
+            wait(lambda: "Ready to accept connections" in (folder / "redis").read_text())
+            tried = Tried(version(programs / "postgres"), version(redis), "TLS to both" if tls else "TCP")
+            mode = f"?sslmode=verify-full&sslrootcert={folder}/board.pem" if tls else ""
+            ca = f"?ssl_ca_certs={folder}/board.pem" if tls else ""
+            tried.environment = {
+                "TEST_POSTGRES_URL": f"postgresql://{DATABASE}@127.0.0.1:{port}/postgres{mode}",
+                "TEST_POSTGRES_LOG": str(folder / "said"),
+                "TEST_REDIS_URL": f"redis{'s' if tls else ''}://127.0.0.1:{redis_port}/0{ca}",
+            }
+            yield tried
+
+
+@contextmanager
+def pgbouncer() -> Iterator[Tried]:
+    """PostgreSQL and Valkey of the Python packages, and PgBouncer in session mode with its defaults."""
+    program, port = find("pgbouncer"), free_port()
+    assert program is not None, "pgbouncer is not installed"
+    with short_folder() as folder, Embedded(folder / "data", durable=False) as embedded, ExitStack() as stack:
+        bouncer = stack.enter_context(short_folder())
+        host = embedded._postgres_socket.parent
+        (bouncer / "pgbouncer.ini").write_text(
+            f"[databases]\n* = host={host} user={DATABASE}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {port}\nauth_type = any\nunix_socket_dir =\nmax_client_conn = 400\n"
+        )
+        stack.enter_context(running(bouncer, program, "pgbouncer.ini"))
+        wait(lambda: "listening on" in (bouncer / "said").read_text())
+        tried = Tried("PostgreSQL 18 (package)", "Valkey 9 (package)", f"{version(program)}, session mode")
+        tried.environment = {
+            "TEST_POSTGRES_URL": f"postgresql://{DATABASE}@127.0.0.1:{port}/postgres",
+            "TEST_POSTGRES_LOG": str(folder / "data" / "postgres.log"),
+            "TEST_REDIS_URL": embedded.redis_url,
+        }
+        yield tried
+
+
+def version(program: Path | str) -> str:
+    """The name and version of a program, as it says them."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"v=([\d.]+)|([\d]+\.[\d.]+)", said)
+    name = {"postgres": "PostgreSQL", "redis-server": "Redis", "pgbouncer": "PgBouncer"}[Path(program).name]
+    return f"{name} {(found[1] or found[2]) if found else '?'}"
+
+
+def python_of(name: str) -> str:
+    """A Python with the dependencies of the tests, in an environment of its own."""
+    folder = ROOT / ".venv" / f"compat-{Path(name).name}"
+    if not (folder / "bin" / "pytest").exists():
+        subprocess.run([name, "-m", "venv", folder], check=True)
+        pip: list[str | Path] = [
+            folder / "bin" / "python",
+            "-m",
+            "pip",
+            "--quiet",
+            "--disable-pip-version-check",
+            "install",
+        ]
+        subprocess.run([*pip, "-c", ROOT / "constraints.txt", "-e", f"{ROOT}[dev]"], check=True)
+    return str(folder / "bin" / "python")
+
+
+def run(python: str, tried: Tried, tests: list[str]) -> tuple[str, bool]:
+    """Run the tests; the last line of pytest, and whether all passed."""
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | tried.environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    last = done.stdout.strip().rpartition("\n")[2]
+    if done.returncode:
+        sys.stdout.write(done.stdout)
+    return re.sub(r" in [\d.]+s.*", "", last), done.returncode == 0
+
+
+def main() -> int:
+    """Print the table."""
+    arguments = argparse.ArgumentParser(prog="make compat", description=__doc__)
+    arguments.add_argument("--only", choices=WAYS, action="append")
+    arguments.add_argument("--python", action="append", default=[], help="another Python to try all of it on")
+    arguments.add_argument("tests", nargs="*", default=TESTS)
+    chosen = arguments.parse_args()
+    ways = {"debian": lambda: debian(tls=False), "tls": lambda: debian(tls=True), "pgbouncer": pgbouncer}
+    lines, good = [], True
+    for python in [sys.executable, *(python_of(name) for name in chosen.python)]:
+        said = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
+        for way in chosen.only or WAYS:
+            with ways[way]() as tried:
+                result, passed = run(python, tried, list(chosen.tests))
+            good = good and passed
+            lines.append(tried.line(said, result))
+            print(lines[-1], flush=True)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
