@@ -92,9 +92,9 @@ def _expected(error: Exception) -> int | None:
     from server.store.migrate import MigrationFailed
     from server.web.access.users import PersonRefused
 
-    if isinstance(error, StartupFailed):
+    if isinstance(error, StartupFailed | EmbeddedError):
         return error.code
-    return 1 if isinstance(error, EmbeddedError | PersonRefused | DatabaseUnreachable | MigrationFailed) else None
+    return 1 if isinstance(error, PersonRefused | DatabaseUnreachable | MigrationFailed) else None
 
 
 def _fail(lines: Sequence[str], code: int) -> int:

@@ -60,7 +60,15 @@ THROWAWAY_SETTINGS: Final = {"fsync": "off", "synchronous_commit": "off", "full_
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot run; the text is one clear line."""
+    """An embedded server cannot run; the text is one clear line. `code` is the exit code for it."""
+
+    code = 1
+
+
+class DataFolderUnusable(EmbeddedError):
+    """The setting names a folder that the servers cannot use."""
+
+    code = 2
 
 
 class Embedded:
@@ -114,7 +122,7 @@ class Embedded:
         except AccountError as error:
             raise EmbeddedError(str(error)) from None
         except OSError as error:
-            raise EmbeddedError(f"cannot use the data folder {self.data}: {error}") from None
+            raise DataFolderUnusable(f"cannot use the data folder {self.data}: {error}") from None
 
     def stop(self, within: float = 5.0) -> None:
         """Stop both servers unless another process still uses them; at most about `within` seconds each."""
@@ -332,7 +340,7 @@ class Embedded:
         if os.geteuid() == 0 and folder.lstat().st_uid == 0:
             os.chown(folder, self._account.uid, self._account.gid)
         if folder.is_symlink() or folder.stat().st_uid != self._account.uid:
-            raise EmbeddedError(f"{folder} belongs to another user: move it away, or use another data folder")
+            raise DataFolderUnusable(f"{folder} belongs to another user: move it away, or use another data folder")
         return folder
 
     def _spawn(self, name: str, command: list[str | Path], is_ready: Callable[[], bool]) -> None:

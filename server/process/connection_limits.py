@@ -162,6 +162,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._has_host = True
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        elif name == b"x-forwarded-proto":
+            # Of a chain of proxies, the first is the one that the client has reached.
+            value = value.partition(b",")[0].strip().lower()
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:

@@ -116,8 +116,9 @@ def test_a_folder_with_a_long_path_has_its_sockets_elsewhere() -> None:
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(EmbeddedError, match="cannot use the data folder"):
+    with pytest.raises(EmbeddedError, match="cannot use the data folder") as found:
         Embedded(tmp_path / "file" / "data").start()
+    assert found.value.code == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder somebody else's")

@@ -24,7 +24,7 @@ MORE = (
                             dropoff_lon, prep_seconds, currency, fingerprint, dispatch_at, created_at,
                             unassigned_since, offer_acceptance_count, version)
     SELECT id, id, 'Green Bowl', 'default', 'READY', 0, 0, 0, 0, 0, 'USD', 'f', now(), now(), now(), 0, 1
-    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int))""",
+    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int)) AS made""",
     """
     INSERT INTO unassigned_orders SELECT id, '', now(), now(), 0, 0, 'PENDING' FROM deliveries
     ON CONFLICT DO NOTHING""",
@@ -41,7 +41,7 @@ MORE = (
     """
     INSERT INTO alerts (id, kind, zone, value, threshold, raised_at)
     SELECT id, 'unassigned_count', id, 1, 0, now()
-    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int))""",
+    FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1::int)) AS made""",
     "INSERT INTO driver_positions (driver_id) SELECT id FROM drivers ON CONFLICT DO NOTHING",
     """
     INSERT INTO chat_messages (id, driver_id, by_driver, author, text, at)

@@ -1,5 +1,6 @@
 """The HTTP API of deliveries."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -112,6 +113,12 @@ async def test_an_order_that_is_not_valid_is_refused_by_field(site: Site, proble
         refused = problem(await site.shop.post("/deliveries", json=site.order(**change)), 422, "invalid")
         assert [error["field"] for error in refused["errors"]] == [field]
         assert refused["errors"][0]["message"]
+
+
+async def test_a_body_may_begin_with_a_byte_order_mark(site: Site) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(site.order()).encode()
+    made = await site.shop.post("/deliveries", content=body, headers={"Content-Type": "application/json"})
+    assert made.status_code == 201
 
 
 async def test_a_whole_number_may_be_written_as_a_float(site: Site, problem: Check) -> None:

@@ -229,7 +229,7 @@ async def test_a_file_that_cannot_be_imported_is_refused_as_a_whole(site: Site, 
     )
     problem(await send(site.alice, "drivers", b"x" * (5 * 1024 * 1024 + 1)), 413, "too_large")
     blank = b"name\nDan\n" + b"\n" * (5 * 1024 * 1024 - 9)
-    assert (await send(site.alice, "drivers", blank)).status_code == 200
+    assert (await send(site.alice, "drivers", blank, dryRun=1)).status_code == 200
     many = "name\n" + "".join(f"D{number}\n" for number in range(10_001))
     problem(await send(site.alice, "drivers", many), 413, "too_large")
     problem(await send(site.alice, "drivers", "name," + "," * 300 + "x\nDan\n"), 413, "too_large")

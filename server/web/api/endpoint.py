@@ -5,6 +5,7 @@ Bodies and queries are decoded strictly into structs.
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from inspect import Parameter, Signature
 from types import NoneType
@@ -110,6 +111,8 @@ class Body(Generic[T_co]):
         except msgspec.ValidationError as error:
             body = self._leniently(_untyped(raw), error)
         except (ValueError, RecursionError):
+            if raw.startswith(BOM_UTF8):  # some libraries begin every text with it
+                return self.decoded(raw.removeprefix(BOM_UTF8))
             raise _unreadable(raw) from None
         if self.whole:
             missing = [
