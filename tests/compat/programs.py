@@ -12,6 +12,8 @@ import pytest
 from server.embedded.os_user import Account
 from tests.waiting import until
 
+END_SECONDS = 20
+
 
 def needs(program: str) -> pytest.MarkDecorator:
     """Skips a test where the program is missing."""
@@ -34,8 +36,12 @@ def running(folder: Path, *command: str, log: str = "said") -> Iterator[subproce
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # one with workers ends them too
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:
