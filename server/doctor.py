@@ -105,7 +105,7 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         findings += database_findings
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
             settings = with_values(settings, await read_company_settings(db.pool))
-            findings += _address(settings)
+            findings += await _address(settings)
             findings += await _nodes(db)
             findings.append(await _kept(settings, db))
             findings += await _proofs(settings, db)

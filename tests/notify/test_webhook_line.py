@@ -34,7 +34,7 @@ async def running(database: Database, lease: Any = None) -> AsyncIterator[Outbox
     """An outbox by itself, on a node that holds the lease."""
     bus: Any = SimpleNamespace(subscribe=lambda *_: None)
     sender = Sender(allow_private=True)
-    outbox = Outbox(database=database, lease=lease or held(), bus=bus, sender=sender)
+    outbox = Outbox(database=database, lease=lease or held(), bus=bus, sender=sender, root=str)
     task = asyncio.create_task(outbox.run())
     try:
         yield outbox

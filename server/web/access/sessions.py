@@ -83,7 +83,9 @@ class Sessions:
     path of the public URL.
     """
 
-    def __init__(self, pool: Callable[[], Pool], secrets_: tuple[str, ...], *, secure: bool, root: Callable[[], str]) -> None:
+    def __init__(
+        self, pool: Callable[[], Pool], secrets_: tuple[str, ...], *, secure: bool, root: Callable[[], str]
+    ) -> None:
         self._pool = pool
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure

@@ -29,8 +29,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import FORBIDDEN, Problem, not_found, too_many
 from server.web.http.forms import Form, read_form
-from server.web.screens.login import browser_of, is_from_here, logged_in_headers
-from server.web.screens.shell import LOGIN, flash, page, see_other, sessions_of
+from server.web.screens.login import browser_of, logged_in_headers
+from server.web.screens.shell import LOGIN, flash, is_from_here, page, see_other, sessions_of
 
 ACCOUNT: Final = "/account"
 PASSWORD_FORM: Final = "/new-password"  # noqa: S105 - an address
