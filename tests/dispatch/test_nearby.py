@@ -117,6 +117,23 @@ def test_a_newer_position_counts_and_an_older_one_does_not() -> None:
     assert nearby_of(a_driver(position=None)).place(DAN) is None
 
 
+def test_a_driver_of_whom_nothing_but_the_load_changed_is_seen_as_they_are() -> None:
+    """Their place stays, also a newer one than that of the row."""
+    nearby = nearby_of(a_driver(capacity=2))
+    nearby.move(DAN, *_where(at(2, age=1)))
+    nearby.put(a_driver(capacity=2, open_offer_id=id_of("offer")))
+    assert free_ids(nearby) == set()
+    nearby.put(a_driver(capacity=2, active_count=1))
+    free = nearby.free(ZONES, NOW, DEFAULT_POLICY)
+    assert (list(free.ids), list(free.loads)) == ([DAN], [1.0])
+    assert nearby.place(DAN) == _where(at(2, age=1))
+    nearby.put(a_driver(capacity=1, active_count=1))
+    assert free_ids(nearby) == set()
+    assert nearby.driver(DAN).active_count == 1
+    nearby.put(a_driver(shift_ends_at=NOW - minutes(1)))
+    assert free_ids(nearby) == set()
+
+
 def test_a_call_makes_a_driver_without_a_socket_dispatchable() -> None:
     nearby = nearby_of(a_driver_gone())
     assert free_ids(nearby) == set()
