@@ -157,7 +157,7 @@ def _best_of_near(
 ) -> list[tuple[int, int]]:
     """The same among many drivers: only the n nearest of each of n deliveries are looked at.
 
-    Solved as a minimum in which each row also has a column of its own, which means no driver.
+    Solved as a minimum in which each row also has its own column, which means no driver.
     """
     count = len(pickups)
     tree = cKDTree(places, balanced_tree=False, compact_nodes=False)

@@ -10,7 +10,7 @@ from tests.torture.promises.verdict import Verdict
 
 
 def runs(evidence: Evidence) -> Verdict:
-    """Every run that a driver was sent, beside the assignments that their messages told them of until then; and the
+    """Every run that a driver was sent, beside the assignments that their messages had named until then; and the
     last run beside what they have in the end.
     """
     verdict = Verdict("a driver's run has the stops of what they have")
