@@ -76,7 +76,7 @@ class Standby:
         )
 
     async def _nobody_writes(self) -> bool:
-        """The setting counts from the next transaction on: those that had begun are over."""
+        """The setting counts from the next transaction on: those that had begun have ended."""
         question = "SELECT count(*) FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
         return not await ask(self.primary.database_url, question)
 

@@ -154,7 +154,7 @@ class Embedded:
         self._use = None
 
     def stop_unused(self, within: float = 5.0) -> None:
-        """Stop both servers, whoever started them. Only for who holds both locks."""
+        """Stop both servers, also if another process started them. Only for who holds both locks."""
         self._stop_valkey(within)
         self._stop_postgres(within)
 

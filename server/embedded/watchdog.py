@@ -1,6 +1,6 @@
 """Stops the servers of a data folder when their last user is gone, also if it was killed.
 
-A small process of its own, one a data folder: `python -m server.embedded.watchdog DATA`. Users of the servers hold a
+A separate small process, one a data folder: `python -m server.embedded.watchdog DATA`. Users of the servers hold a
 shared lock, which the system releases with the process that holds it.
 """
 

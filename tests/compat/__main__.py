@@ -140,7 +140,7 @@ def version(program: Path | str) -> str:
 
 
 def python_of(name: str) -> str:
-    """A Python with the dependencies of the tests, in an environment of its own."""
+    """A Python with the dependencies of the tests, in a separate environment."""
     folder = ROOT / ".venv" / f"compat-{Path(name).name}"
     if not (folder / "bin" / "pytest").exists():
         subprocess.run([name, "-m", "venv", folder], check=True)

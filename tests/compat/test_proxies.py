@@ -1,4 +1,4 @@
-"""The proxies of docs/deployment.md with the configurations that stand there, in front of a node under a path."""
+"""The proxies of docs/deployment.md with the configurations of that page, in front of a node under a path."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ UPLOAD_BYTES: Final = 4 * 2**20
 
 
 def documented(kind: str) -> str:
-    """The configuration in the document, as it stands there."""
+    """The configuration in the document, as it is there."""
     [found] = re.findall(rf"```{kind}\n(.+?)```", DOCUMENT.read_text(), re.DOTALL)
     return str(found)
 
