@@ -123,7 +123,7 @@ FOR_PROGRAMS = {
         "${path} answered ${response.status}",
     },
     "state.js": {"${state.seq} then ${message.seq}"},
-    "sw.js": {"Content-Type"},
+    "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
     "token.js": {"Content-Type"},
     "view.js": {"Escape", "Callboard"},
 }  # fmt: skip
