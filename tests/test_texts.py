@@ -123,8 +123,12 @@ FOR_PROGRAMS = {
         "${path} answered ${response.status}",
     },
     "state.js": {"${state.seq} then ${message.seq}"},
+    "sign-in.js": {"Content-Type"},
     "sw.js": {"Content-Type", "${ROOT}/driver", "${ROOT}/static/icons/callboard-192.png"},
-    "token.js": {"Content-Type"},
+    "token.js": {"callboard.driver.signingIn"},
+    "upload.js": {
+        "${base}/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId })}"
+    },
     "view.js": {"Escape", "Callboard"},
 }  # fmt: skip
 

@@ -83,6 +83,7 @@ def connect_driver(command: c.ConnectDriver, world: World) -> Decided | r.Refusa
         superseded=driver.session_id,
         superseded_node=driver.session_node,
         unbroken=connected(driver, world),
+        device=command.device,
     )
     return Decided((came, *_return(driver, command.actor, world.now)), driver_id=driver.id)
 

@@ -392,12 +392,13 @@ class ReactivateDriver(Struct, frozen=True):
 
 
 class ConnectDriver(Struct, frozen=True):
-    """A socket of the driver has opened on a node; it supersedes the one before."""
+    """A socket of the driver has opened on a node; it supersedes the one before. `device` says on which device."""
 
     driver_id: str
     session_id: str
     node_id: str
     actor: Actor
+    device: str | None = None
 
 
 class DisconnectDriver(Struct, frozen=True):

@@ -563,9 +563,11 @@ class DriverConnected(Event, frozen=True, kw_only=True):
     superseded: str | None = None
     superseded_node: str | None = None
     unbroken: bool = False
+    device: str | None = None
 
     def data(self) -> dict[str, object]:
-        return {"sessionId": self.session_id, "superseded": self.superseded}
+        more = {} if self.device is None else {"device": self.device}
+        return {"sessionId": self.session_id, "superseded": self.superseded, **more}
 
 
 class DriverDisconnected(Event, frozen=True, kw_only=True):

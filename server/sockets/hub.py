@@ -4,6 +4,7 @@ It only reads messages from the database that hints did not announce; it changes
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -16,12 +17,15 @@ from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
 from server.dispatch.events import DriverConnected
 from server.dispatch.model import Actor
 from server.dispatch.refusals import TRY_AGAIN, Refusal
+from server.dispatch.takeovers import WINDOW, may_connect_at
 from server.redis.hints import read_hint
 from server.sockets.open_socket import AsgiSend, Socket
 from server.sockets.pings import Pings
 from server.sockets.session import RESTARTING, SUPERSEDED, TOO_SLOW, UNAUTHORIZED
 from server.store.clock import DatabaseClock
 from server.store.connections import Pool
+from server.store.query import DatabaseAway
+from server.store.reads.connections import connections_of, is_connected
 from server.store.reads.streams import differing_streams, messages_after
 from server.tasks import wait_until_set
 
@@ -64,21 +68,46 @@ class Hub:
         self._fetch = asyncio.Event()
         self._look = asyncio.Event()
         self._partings: set[asyncio.Task[None]] = set()
+        self._taken_over: dict[str, float] = {}
+        """When a connection that may be of another device ended a driver's socket here, by the loop's clock."""
         self._handlers = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, driver_id: str, send: AsgiSend, pings: Pings, device_id: str | None = None) -> Socket:
+    def open(
+        self, driver_id: str, send: AsgiSend, pings: Pings, device_id: str | None = None, holder: str | None = None
+    ) -> Socket:
         """Register a socket for the running handler; it supersedes an older one of the same driver on this node."""
         older = self.sockets.get(driver_id)
-        if older is not None:
+        if older is not None and older.holder == holder:
             older.close(SUPERSEDED)
-        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time(), device_id)
+        elif older is not None:
+            self._close_superseded(older)
+        socket = Socket(self, driver_id, send, pings, asyncio.get_running_loop().time(), device_id, holder)
         self.sockets[driver_id] = socket
         self._handlers += 1
         self._empty.clear()
         SOCKETS.inc()
         return socket
+
+    async def may_connect(self, driver_id: str, holder: str) -> bool:
+        """False while devices of the driver take turns, and another one is connected. Reads only if that can be."""
+        older = self.sockets.get(driver_id)
+        lost_at = self._taken_over.get(driver_id, -math.inf)
+        lately = asyncio.get_running_loop().time() - lost_at < WINDOW.total_seconds()
+        if not lately and (older is None or older.holder == holder):
+            return True
+        try:
+            allowed_at = may_connect_at(await connections_of(self._pool, driver_id), holder)
+            if allowed_at is None or allowed_at <= self.clock.now():
+                return True
+            return not await is_connected(self._pool, driver_id)
+        except DatabaseAway:
+            return True  # the rules, which need the database, refuse the connection
+
+    def _close_superseded(self, socket: Socket) -> None:
+        self._taken_over[socket.driver_id] = asyncio.get_running_loop().time()
+        socket.close(SUPERSEDED)
 
     def forget(self, socket: Socket) -> None:
         """Remove a socket from the registry, if it is still there."""
@@ -141,7 +170,7 @@ class Hub:
         """Close this session if it is open here."""
         socket = self.sockets.get(driver_id)
         if socket is not None and socket.session_id == session_id:
-            socket.close(SUPERSEDED)
+            self._close_superseded(socket)
 
     def revoke(self, revoked_id: str) -> None:
         """Close the sockets of a driver or a device after its tokens were revoked."""
@@ -192,7 +221,7 @@ class Hub:
             elif stream.session_id is None:
                 self._reclaim(socket)
             elif stream.session_id != socket.session_id:
-                socket.close(SUPERSEDED)
+                self._close_superseded(socket)
             elif stream.behind:
                 self.fetch_for(socket)
 
@@ -206,7 +235,8 @@ class Hub:
         task.add_done_callback(self._parted)
 
     async def _connect_again(self, socket: Socket) -> None:
-        command = ConnectDriver(socket.driver_id, socket.session_id, self.node_id, Actor("driver", socket.driver_id))
+        actor = Actor("driver", socket.driver_id)
+        command = ConnectDriver(socket.driver_id, socket.session_id, self.node_id, actor, socket.holder)
         answer = await self._submit(command)
         if socket.closed is None:
             if isinstance(answer, Refusal):

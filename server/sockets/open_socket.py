@@ -66,6 +66,7 @@ class Socket:
         "connected",
         "device_id",
         "driver_id",
+        "holder",
         "in_flight",
         "known_seq",
         "pings",
@@ -75,10 +76,19 @@ class Socket:
     )
 
     def __init__(
-        self, hub: HubOfSocket, driver_id: str, send: AsgiSend, pings: Pings, now: float, device_id: str | None = None
+        self,
+        hub: HubOfSocket,
+        driver_id: str,
+        send: AsgiSend,
+        pings: Pings,
+        now: float,
+        device_id: str | None = None,
+        holder: str | None = None,
     ) -> None:
         self.driver_id = driver_id
         self.device_id = device_id
+        self.holder = holder
+        """The device, or a hash of the token if it names no device."""
         self.session_id = new_id()
         self.session = Session(driver_id, Actor("driver", driver_id), new_id, now)
         self.connected = False

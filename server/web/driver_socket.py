@@ -4,6 +4,7 @@ It never waits for the database without a bound, and reads on while commands are
 """
 
 import asyncio
+import hashlib
 import time
 from functools import partial
 from typing import Any, Final, cast
@@ -27,6 +28,7 @@ from server.sockets.pings import PINGS, Pings
 from server.sockets.session import (
     RESTARTING,
     TOKEN_EXPIRED,
+    TWO_DEVICES,
     UNAUTHORIZED,
     Answered,
     CloseCode,
@@ -35,6 +37,7 @@ from server.sockets.session import (
     PositionReported,
 )
 from server.web.access.tokens import authenticate, bearer
+from server.web.http.caller import Principal
 from server.web.http.errors import UPGRADE_REQUIRED, Problem, send_problem
 
 PROTOCOL: Final = "callboard.v1"
@@ -81,18 +84,20 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     await receive()
     handshake = read_handshake(scope)
     await send({"type": "websocket.accept", "subprotocol": handshake.subprotocol, "headers": []})
+    principal = _checked(node, handshake.token)
+    if isinstance(principal, CloseCode):
+        await _close(send, principal)
+        return
+    holder = principal.device or hashlib.sha256(handshake.token.encode()).hexdigest()[:16]
+    if not await node.hub.may_connect(principal.subject, holder):
+        await _close(send, TWO_DEVICES)
+        return
     # No await between this check and `open`: a later revocation finds the socket.
-    principal = authenticate(handshake.token, node.settings.secrets, node.revocations)
-    if principal == "expired":
-        await _close(send, TOKEN_EXPIRED)
+    principal = _checked(node, handshake.token)
+    if isinstance(principal, CloseCode):
+        await _close(send, principal)
         return
-    if principal == "invalid" or principal.role != "driver":
-        await _close(send, UNAUTHORIZED)
-        return
-    if node.hub.draining:
-        await _close(send, RESTARTING)
-        return
-    socket = node.hub.open(principal.subject, send, _pings(scope), principal.device)
+    socket = node.hub.open(principal.subject, send, _pings(scope), principal.device, holder)
     try:
         socket.close_at(asyncio.get_running_loop().time() + principal.expires_at - time.time())
         gone = await _greet(node, socket, handshake.last_seq) and await _read(node, socket, receive)
@@ -104,6 +109,16 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
     finally:
         node.hub.ended(socket)
         node.positions.forget(socket.driver_id)
+
+
+def _checked(node: Node, token: str) -> Principal | CloseCode:
+    """The driver with this token, or why not."""
+    principal = authenticate(token, node.settings.secrets, node.revocations)
+    if principal == "expired":
+        return TOKEN_EXPIRED
+    if principal == "invalid" or principal.role != "driver":
+        return UNAUTHORIZED
+    return RESTARTING if node.hub.draining else principal
 
 
 def _pings(scope: Scope) -> Pings:
@@ -118,7 +133,8 @@ async def _close(send: AsgiSend, why: CloseCode) -> None:
 async def _greet(node: Node, socket: Socket, last_seq: int | None) -> bool:
     """Become the driver's current session and send `hello`. Whether there is anything to read from then on."""
     actor = Actor("driver", socket.driver_id)
-    answer = await node.executor.submit(ConnectDriver(socket.driver_id, socket.session_id, node.node_id, actor))
+    command = ConnectDriver(socket.driver_id, socket.session_id, node.node_id, actor, socket.holder)
+    answer = await node.executor.submit(command)
     if isinstance(answer, Refusal):
         socket.close(UNAUTHORIZED if answer in (NOT_FOUND, DRIVER_DEACTIVATED) else RESTARTING)
         return False

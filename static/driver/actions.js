@@ -4,7 +4,7 @@
 import { Refused } from "./connection.js";
 import { newId } from "./ids.js";
 
-/** @import {PictureKind} from "./proofs.js" */
+/** @import {PictureKind} from "./upload.js" */
 /** @import {Moment} from "./state.js" */
 
 /**

@@ -10,7 +10,18 @@ import { LASTING_STATES, lastingState, pauseMs } from "./reconnect.js";
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
 
 /**
+ * What a connection needs of the device: whether it has a network, whether somebody looks at the app, and to be called
+ * when one of them changes.
+ * @typedef {object} Phone
+ * @property {new (url: string, protocols: string[]) => WebSocket} WebSocket
+ * @property {() => boolean} isOnline
+ * @property {() => boolean} isVisible
+ * @property {(changed: () => void) => (() => void)} watch returns what ends it
+ */
+
+/**
  * @typedef {object} Options
+ * @property {Phone} [phone] a browser's page if it is left out
  * @property {string} url
  * @property {string} token
  * @property {() => number | null} lastSeq where the stream ended
@@ -30,6 +41,22 @@ const STEADY_MS = 5_000;
 const HELLO_WITHIN_MS = 10_000;
 const PONG_WITHIN_MS = 4_000;
 const ANSWER_WITHIN_MS = 10_000;
+
+/** @returns {Phone} */
+const browser = () => ({
+  WebSocket: globalThis.WebSocket,
+  isOnline: () => navigator.onLine !== false,
+  isVisible: () => document.visibilityState === "visible",
+  watch: (changed) => {
+    const kinds = ["online", "offline", "pageshow"];
+    for (const kind of kinds) addEventListener(kind, changed);
+    document.addEventListener("visibilitychange", changed);
+    return () => {
+      for (const kind of kinds) removeEventListener(kind, changed);
+      document.removeEventListener("visibilitychange", changed);
+    };
+  },
+});
 
 export class Refused extends Error {
   /**
@@ -69,11 +96,8 @@ export class Connection {
     /** @type {Timer | null} */
     this._pongDue = null;
     this._number = 0;
-    this._awake = () => this._look();
-    addEventListener("online", this._awake);
-    addEventListener("offline", this._awake);
-    addEventListener("pageshow", this._awake);
-    document.addEventListener("visibilitychange", this._awake);
+    this._phone = options.phone ?? browser();
+    this._unwatch = this._phone.watch(() => this._look());
   }
 
   open() {
@@ -81,7 +105,7 @@ export class Connection {
     this._drop();
     this._set("connecting");
     const seq = this._options.lastSeq();
-    const socket = new WebSocket(
+    const socket = new this._phone.WebSocket(
       seq === null ? this._options.url : `${this._options.url}?lastSeq=${seq}`,
       ["callboard.v1", `bearer.${this._options.token}`],
     );
@@ -96,10 +120,7 @@ export class Connection {
     clearTimeout(this._retry);
     this.state = "closed";
     this._drop();
-    removeEventListener("online", this._awake);
-    removeEventListener("offline", this._awake);
-    removeEventListener("pageshow", this._awake);
-    document.removeEventListener("visibilitychange", this._awake);
+    this._unwatch();
   }
 
   // Start over with a new `hello`.
@@ -183,9 +204,9 @@ export class Connection {
   _look() {
     if (LASTING_STATES.has(this.state)) return;
     if (this.state === "online") {
-      if (navigator.onLine === false) this._lost(this._socket, 0);
-      else if (document.visibilityState === "visible") this._probe();
-    } else if (navigator.onLine !== false && this.state === "offline") {
+      if (!this._phone.isOnline()) this._lost(this._socket, 0);
+      else if (this._phone.isVisible()) this._probe();
+    } else if (this._phone.isOnline() && this.state === "offline") {
       this._failures = 0;
       this.open();
     }
@@ -239,7 +260,7 @@ export class Connection {
       return;
     }
     this._set("offline");
-    if (navigator.onLine === false) return; // the browser says when it is back
+    if (!this._phone.isOnline()) return; // the device says when it is back
     this._retry = setTimeout(() => this.open(), pauseMs(this._failures++, asked, Math.random()));
   }
 

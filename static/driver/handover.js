@@ -6,13 +6,15 @@ import { shrunk } from "./proofs.js";
 import { SignaturePad } from "./signature.js";
 import { text } from "./text.js";
 
-/** @import {PictureKind} from "./proofs.js" */
+/** @import {PictureKind} from "./upload.js" */
 /** @typedef {{signature: Blob | null, name: string | null, pin: string | null}} Handover */
 
 /**
  * @typedef {object} Asked
+ * @property {string} assignmentId
  * @property {string} recipient
  * @property {("photo" | "pin" | "signature")[]} required
+ * @property {boolean} online whether a wrong PIN is refused at once
  * @property {(kind: PictureKind) => boolean} has whether a picture of this kind is kept or sent already
  * @property {(picture: Blob) => Promise<void>} keep what to do with a photo
  */
@@ -28,6 +30,11 @@ const send = within(dialog, 'button[value="go"]', HTMLButtonElement);
 
 /** @type {Asked | null} what is asked for now */
 let asked = null;
+/**
+ * What was signed and typed before an offer closed the question, or the driver went back. Nobody has to sign twice.
+ * @type {{assignmentId: string, strokes: import("./signature.js").Dot[][], name: string, pin: string} | null}
+ */
+let draft = null;
 let isReading = false;
 
 const ready = () => {
@@ -84,13 +91,17 @@ export const askHandover = async (now) => {
   photo.hidden = !required.includes("photo");
   signature.hidden = byId("handover-name").hidden = !required.includes("signature");
   byId("handover-pin").hidden = pin.disabled = !required.includes("pin");
+  byId("pin-later").hidden = now.online;
   byId("handover-wrong").hidden = true;
   preview.hidden = true;
-  recipient.value = pin.value = "";
+  const before = draft?.assignmentId === now.assignmentId ? draft : null;
+  recipient.value = before?.name ?? "";
+  pin.value = before?.pin ?? "";
   const given = answered(dialog);
-  pad.clear();
+  pad.strokes = before?.strokes ?? [];
   if (required.includes("photo") && !now.has("photo")) camera.click();
   const confirmed = await given;
+  draft = confirmed ? null : { assignmentId: now.assignmentId, strokes: pad.strokes, name: recipient.value, pin: pin.value };
   const drawn = confirmed && pad.signed ? await pad.picture() : null;
   asked = null;
   if (!confirmed) return null;

@@ -1,21 +1,22 @@
-// The driver page: the socket, the state, the screen and the phone put together.
+// The driver page: the client, the screen and the phone put together.
 
 import { byId } from "../elements.js";
-import { KeptActions } from "./action-store.js";
-import { Actions, UNDO_MS } from "./actions.js";
+import { UNDO_MS } from "./actions.js";
 import { Alarm } from "./alarm.js";
-import { Connection, Refused } from "./connection.js";
+import { DriverClient, now } from "./client.js";
+import { Refused } from "./connection.js";
 import { Guard } from "./guard.js";
 import { newId } from "./ids.js";
 import { keepInHand, keptInHand } from "./in-hand.js";
 import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
-import { Sent, upload } from "./proofs.js";
+import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
 import { askHandover } from "./handover.js";
+import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
 import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
-import { Gap, fold, openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
-import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, takeFromAddress, tokenIn, whose } from "./token.js";
+import { openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
+import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
@@ -23,24 +24,19 @@ import { GATE, refused, reportRefused } from "./words.js";
 
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {Handover} from "./handover.js" */
-/** @import {PictureKind} from "./proofs.js" */
+/** @import {PictureKind} from "./upload.js" */
 /** @import {State} from "./state.js" */
 /** @import {Brought} from "./token.js" */
 /** @import {GateMessage} from "./words.js" */
 
 const NOTICE_MS = 9_000;
 const DRAW_EVERY_MS = 250;
-const PING_MS = 12_000;
-const PING_WITH_OFFER_MS = 4_000;
 const RENEW_AGAIN_MS = 3_000;
 
-const now = () => ({ mono: performance.now(), wall: Date.now() });
-
-let state = start();
-/** @type {Connection | null} */
-let connection = null;
-/** @type {"start" | "gate" | "inside" | "signed_out" | ConnectionState} what the page shows */
+/** @type {import("./view.js").Phase} what the page shows */
 let phase = "start";
+const tab = newId();
+let wantsShift = false; // the driver has started it, and the server does not know yet
 let since = performance.now(); // of the connection's state
 /** @type {Set<string>} */
 const busyWith = new Set();
@@ -51,27 +47,25 @@ const alarm = new Alarm();
 const act = (action, id = "", detail = "") => ACTIONS[action]?.(id, detail);
 const view = new View(act);
 const proofs = new Sent();
-const actions = new Actions({
-  store: new KeptActions(),
-  changed: () => draw(),
-  upload: async (action) => {
-    await upload(action, kept());
-    if (action.kind) proofs.add(action.assignmentId, action.kind);
-  },
-  refused: ({ storeName }, error) => adopt(say(state, "urgent", reportRefused(storeName, error))),
+const client = new DriverClient({
+  base: location.origin + callboard.at(""),
+  adopted: (before) => adopted(before),
+  heard: (message) => heard(message),
+  changed: (next) => changed(next),
+  queued: () => draw(),
+  uploaded: ({ assignmentId, kind }) => kind && proofs.add(assignmentId, kind),
+  refused: ({ storeName }, error) => client.adopt(say(client.state, "urgent", reportRefused(storeName, error))),
 });
-const push = new Push({ changed: () => draw(), failed: () => adopt(failed(NO_PUSH)) });
+const { actions } = client;
+const push = new Push({ changed: () => draw(), failed: () => client.adopt(failed(NO_PUSH)) });
 const numbers = new Numbers({ changed: () => draw() });
-const place = new Place({ send: (message) => connection?.tell(message) ?? false, changed: () => draw() });
+const place = new Place({ send: (message) => client.tell(message), changed: () => draw() });
 
 // Into the socket
 
 const enter = () => {
-  connection?.close();
-  connection = null;
-  state = start();
-  received.clear();
-  actions.load(now());
+  client.close();
+  const loaded = actions.load(now());
   const token = kept();
   if (!token) {
     phase = "gate";
@@ -79,18 +73,30 @@ const enter = () => {
     return;
   }
   byId("enter-error").hidden = true;
-  phase = "inside";
-  state = { ...state, ...keptInHand(whose(token)) };
-  connection = new Connection({
-    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${callboard.at("/ws/driver")}`,
-    token,
-    lastSeq: () => state.seq,
-    heard,
-    changed,
-    pingEvery: () => (openOffer(state, now()) ? PING_WITH_OFFER_MS : PING_MS),
+  const driverId = whose(token);
+  const inHand = keptInHand(driverId);
+  if (hasStarted(driverId, inHand !== null)) {
+    connect(token, inHand);
+    return;
+  }
+  phase = "ready";
+  draw();
+  // What an ended shift has left to send needs no start.
+  void loaded.then(() => {
+    if (phase === "ready" && kept() === token && actions.of(driverId ?? "").length > 0) connect(token, inHand);
   });
+};
+
+/**
+ * @param {string} token
+ * @param {import("./in-hand.js").InHand | null} inHand
+ */
+const connect = (token, inHand) => {
+  phase = "inside";
+  useTab(tab);
+  received.clear();
   since = performance.now();
-  connection.open();
+  client.connect(token, inHand ?? {});
   draw();
 };
 
@@ -98,9 +104,9 @@ let opened = 0;
 /**
  * Enter with the token or the code of a link, or without one with the stored token. Any page can open a link, so a phone
  * that is signed in stays signed in until the server accepts the link.
- * @param {Brought} brought
+ * @param {Brought & {actionId?: string}} brought
  */
-const bringIn = async ({ token, code }) => {
+const bringIn = async ({ token, code, actionId = newId() }) => {
   const mine = ++opened;
   if (token !== null && kept() === null) keep(token);
   const before = kept();
@@ -109,7 +115,6 @@ const bringIn = async ({ token, code }) => {
     enter();
     sayAtGate("signing");
   }
-  const actionId = newId();
   const attempt = async () => {
     if (code !== null) return signIn(code, actionId);
     return token === null ? "refused" : replaceBy(token);
@@ -129,7 +134,7 @@ const bringIn = async ({ token, code }) => {
 const STILL_IN = text("This link was used or has expired. You are still signed in.");
 
 /** @param {string} why */
-const stillIn = (why) => adopt(say(state, "info", why));
+const stillIn = (why) => client.adopt(say(client.state, "info", why));
 
 /** @param {GateMessage} why */
 const sayAtGate = (why) => {
@@ -139,41 +144,33 @@ const sayAtGate = (why) => {
 
 /** @param {Wire.ToDriver} message */
 const heard = (message) => {
-  try {
-    adopt(fold(state, message, now()));
-  } catch (error) {
-    if (!(error instanceof Gap)) throw error;
-    connection?.reopen();
-    return;
-  }
   if (["hello", "assignment", "availability"].includes(message.type)) numbers.stale();
-  for (const one of message.type === "hello" ? message.missed : [message]) {
-    if (one.type === "assignment" && ["COMPLETED", "RETURNED"].includes(one.assignment.status)) actions.completed(one.assignment.id);
-  }
   if (message.type === "hello") {
     renewed = false;
     received.clear();
     place.repeat();
     const token = kept();
     if (token) push.entered(token, message.driver.id);
-    if (!openOffer(state, now())) unnotify();
+    if (!openOffer(client.state, now())) unnotify();
+    if (wantsShift && isOff()) void ask("resume", { type: "resume" });
+    wantsShift = false;
   }
   draw();
 };
 
 /**
- * The next state; what it says for the first time goes away by itself.
- * @param {State} next
+ * A new state: what it says for the first time goes away by itself.
+ * @param {State} before
  */
-const adopt = (next) => {
-  for (const notice of next.notices) {
-    if (state.notices.includes(notice)) continue;
+const adopted = (before) => {
+  for (const notice of client.state.notices) {
+    if (before.notices.includes(notice)) continue;
     if (notice.kind !== "urgent") setTimeout(() => dismiss(notice.id), NOTICE_MS);
     if (["work", "bad", "urgent"].includes(notice.kind)) alarm.nudge();
   }
-  state = next;
-  const { driver, assignments, earnings } = state;
+  const { driver, assignments, earnings } = client.state;
   if (!driver) return;
+  started(driver.availability === "shift_ended" ? "" : driver.id);
   keepInHand({ driver, assignments, earnings });
   proofs.keepOnly(assignments);
 };
@@ -182,19 +179,19 @@ const adopt = (next) => {
 let renewed = false;
 /** @param {"refused" | "expired"} why */
 const comeBack = async (why) => {
-  const mine = connection;
+  const mine = client.connection;
   const outcome = renewed ? "refused" : await renew(kept()); // a renewed token that is refused is not renewed again
-  if (connection !== mine) return;
+  if (client.connection !== mine) return;
   if (outcome === "unreachable") {
     setTimeout(() => {
-      if (connection === mine) void comeBack(why);
+      if (client.connection === mine) void comeBack(why);
     }, RENEW_AGAIN_MS);
   } else if (outcome === "renewed") {
     renewed = true;
     enter();
   } else {
     phase = outcome === "none" ? why : "signed_out";
-    state = start();
+    client.state = start();
     draw();
   }
 };
@@ -203,9 +200,11 @@ const comeBack = async (why) => {
 const changed = (next) => {
   since = performance.now();
   if (next === "refused" || next === "expired") void comeBack(next);
-  else if (next === "superseded" || next === "outdated") {
-    phase = next;
-    state = start();
+  else if (next === "superseded" || next === "outdated" || next === "two_devices") {
+    phase = next === "superseded" && !usesOtherTab(tab) ? "another_phone" : next;
+    if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift());
+    else started(""); // a page that is opened again does not take over by itself
+    client.state = start();
   }
   keepAwake();
   draw();
@@ -224,14 +223,13 @@ const ask = async (what, message) => {
   busyWith.add(what);
   draw();
   try {
-    if (!connection) throw new Refused("offline", "offline");
-    await connection.ask(message);
+    await client.ask(message);
     return true;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     // The next `hello` shows the outcome of a message whose answer was lost.
     if (error.code === "offer_no_longer_open" && "offerId" in message) forgetOffer(message.offerId);
-    else adopt(failed(refused(error)));
+    else client.adopt(failed(refused(error)));
     return false;
   } finally {
     busyWith.delete(what);
@@ -249,44 +247,62 @@ const write = async () => {
   if (unsent?.words !== words) unsent = { words, actionId: newId() };
   busyWith.add("say");
   try {
-    if (!connection) throw new Refused("offline", "offline");
-    await connection.ask({ type: "say", text: words, actionId: unsent.actionId });
+    await client.ask({ type: "say", text: words, actionId: unsent.actionId });
     unsent = null;
     sent();
-    adopt(say(state, "good", "Your dispatcher has your message."));
+    client.adopt(say(client.state, "good", "Your dispatcher has your message."));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    adopt(failed(refused(error)));
+    client.adopt(failed(refused(error)));
   } finally {
     busyWith.delete("say");
     draw();
   }
 };
 
+// Not on shift: from here on the driver starts one.
+const isOff = () => phase === "ready" || ["shift_ended", "offline"].includes(client.state.driver?.availability ?? "");
+
+// One tap asks for all that offers need. Browsers allow sound by themselves after it.
+const askPhone = () => {
+  if (place.state === "off") place.watch();
+  if (push.state === "unasked") void push.turnOn();
+};
+
+const startShift = () => {
+  const token = kept();
+  wantsShift = phase === "ready";
+  const driverId = token && whose(token);
+  if (driverId) started(driverId);
+  if (token === null) enter();
+  else connect(token, keptInHand(driverId));
+};
+
 /**
  * What went wrong, in the words of the page.
  * @param {string} words
  */
-const failed = (words) => say(state, "bad", words);
+const failed = (words) => say(client.state, "bad", words);
 
 const NO_PUSH = text("Notifications do not work in this browser now. You get offers only while this page is open.");
 
 /** @param {string} offerId */
 const forgetOffer = (offerId) => {
-  const { [offerId]: closed, ...offers } = state.offers;
-  const next = { ...state, offers };
-  adopt(say(next, "info", "This offer is closed."));
+  const { [offerId]: closed, ...offers } = client.state.offers;
+  const next = { ...client.state, offers };
+  client.adopt(say(next, "info", "This offer is closed."));
 };
 
 /** @param {number} id */
 const dismiss = (id) => {
-  state = unsay(state, id);
+  client.adopt(unsay(client.state, id));
   draw();
 };
 
 const forget = () => {
   opened++;
   keepInHand(null);
+  left();
   push.turnOff({ forget: true });
   void signOut();
   enter();
@@ -297,7 +313,7 @@ const forget = () => {
  * @param {string} assignmentId
  */
 const assignmentOf = (assignmentId) => {
-  const assignment = state.assignments[assignmentId];
+  const assignment = client.state.assignments[assignmentId];
   return assignment && actions.seen(assignment);
 };
 
@@ -324,6 +340,8 @@ const complete = async (assignmentId) => {
   let given = { signature: null, name: null, pin: null };
   if (required.length > 0) {
     given = await askHandover({
+      assignmentId,
+      online: client.connection?.state === "online",
       recipient: assignment.dropoff.name ?? assignment.dropoff.address ?? "",
       required,
       has: (kind) => proofs.has(assignmentId, kind) || actions.proving(assignment.driverId, assignmentId, kind),
@@ -379,12 +397,17 @@ const ACTIONS = {
     draw();
   },
   undo: async (assignmentId) => {
-    if (!state.driver) return;
-    const undone = await actions.undo(state.driver.id, assignmentId);
+    if (!client.state.driver) return;
+    const undone = await actions.undo(client.state.driver.id, assignmentId);
     draw();
     view.whisper(undone ? text("Undone. The order is not delivered.") : text("Too late to undo: it is being sent."));
   },
-  resume: () => ask("resume", { type: "resume" }),
+  resume: () => {
+    if (!isOff()) return ask("resume", { type: "resume" });
+    askPhone();
+    if (phase !== "ready") return ask("resume", { type: "resume" });
+    return startShift();
+  },
   pause: () => ask("pause", { type: "pause" }),
   break: async () => {
     const durationMinutes = await askBreak();
@@ -394,11 +417,13 @@ const ACTIONS = {
     if (await askLeave()) ask("leave", { type: "end_shift" });
   },
   seen: async (messageId) => {
-    if (await ask(`seen ${messageId}`, { type: "seen", messageId })) adopt(sawMessage(state, messageId));
+    if (await ask(`seen ${messageId}`, { type: "seen", messageId })) client.adopt(sawMessage(client.state, messageId));
     draw();
   },
   dismiss: (id) => dismiss(Number(id)),
-  "over-superseded": enter,
+  "over-superseded": () => startShift(),
+  "over-another_phone": () => startShift(),
+  "over-two_devices": () => startShift(),
   "over-refused": forget,
   "over-signed_out": forget,
   "over-expired": forget,
@@ -407,13 +432,22 @@ const ACTIONS = {
 
 // On the screen
 
+let badge = 0;
+/** @param {number} count what waits for the driver, on the icon of the installed app */
+const showBadge = (count) => {
+  if (count === badge) return;
+  badge = count;
+  const shown = count > 0 ? navigator.setAppBadge?.(count) : navigator.clearAppBadge?.();
+  shown?.catch(() => {}); // not installed
+};
+
 const draw = () => {
   const at = now();
   const token = kept();
   view.draw(
-    state,
+    client.state,
     {
-      connection: connection?.state,
+      connection: client.connection?.state,
       since,
       place,
       busyWith,
@@ -428,13 +462,12 @@ const draw = () => {
     },
     at,
   );
-  if (connection?.state === "online" && state.driver) {
-    const current = connection;
-    actions.settle(state.driver.id, (message) => current.ask(message), at);
-    const idle = Object.keys(state.assignments).length === 0 && document.visibilityState === "visible";
-    if (idle && token !== null) void numbers.refresh(state.driver.id, token, at.mono);
+  if (client.connection?.state === "online" && client.state.driver) {
+    const idle = Object.keys(client.state.assignments).length === 0 && document.visibilityState === "visible";
+    if (idle && token !== null) void numbers.refresh(client.state.driver.id, token, at.mono);
   }
   const offered = view.offerShown;
+  showBadge((offered === null ? 0 : 1) + Object.keys(client.state.messages).length);
   if (offered !== lately) {
     if (lately !== null) unnotify(lately);
     lately = offered;
@@ -453,7 +486,7 @@ const draw = () => {
  */
 const shown = (offerId) => {
   if (document.visibilityState === "visible") {
-    if (!connection?.tell({ type: "received", offerId })) return;
+    if (!client.tell({ type: "received", offerId })) return;
     received.add(offerId);
     unnotify(offerId);
   } else notify(offerId);
@@ -486,7 +519,7 @@ let lately = null;
 /** @param {string} offerId */
 const notify = (offerId) => {
   const registration = worker;
-  const entry = state.offers[offerId];
+  const entry = client.state.offers[offerId];
   if (!registration || !entry || notified === offerId || push.silenced) return;
   if (globalThis.Notification?.permission !== "granted") return;
   notified = offerId;
@@ -525,7 +558,7 @@ const alone = (work) => navigator.locks.request(TAG, work);
 /** @type {WakeLockSentinel | null} */
 let lock = null;
 const keepAwake = async () => {
-  const wanted = connection?.state === "online" && document.visibilityState === "visible";
+  const wanted = client.connection?.state === "online" && document.visibilityState === "visible";
   if (!wanted || lock || !navigator.wakeLock) return;
   try {
     lock = await navigator.wakeLock.request("screen");
@@ -540,7 +573,7 @@ const keepAwake = async () => {
 byId("locate").addEventListener("click", () => (place.state === "off" ? place.watch() : byHand()));
 byId("by-hand").addEventListener("click", () => byHand());
 const byHand = async () => {
-  const chosen = await askPlace(place.here, state, now());
+  const chosen = await askPlace(place.here, client.state, now());
   if (chosen) place.put(chosen.lat, chosen.lon);
 };
 
@@ -606,7 +639,9 @@ const locate = async () => {
 
 watchTextSize();
 new Guard({ early: () => view.whisper(text("This button is new. Press it again.")) });
-bringIn(takeFromAddress());
+const brought = takeFromAddress();
+const begun = brought.token === null && brought.code === null ? signingIn() : null;
+bringIn(begun === null ? brought : { token: null, ...begun });
 locate();
 if ("serviceWorker" in navigator) {
   navigator.serviceWorker

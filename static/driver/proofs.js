@@ -1,13 +1,9 @@
-// Photos and signatures of a handover: made small on the phone, and uploaded.
+// Photos and signatures of a handover: made small on the phone, and which of them the server has.
 
-import { Refused } from "./connection.js";
-
-/** @import {Action} from "./actions.js" */
-/** @typedef {"photo" | "signature"} PictureKind */
+/** @import {PictureKind} from "./upload.js" */
 
 const EDGE = 1600;
 const QUALITY = 0.82;
-const ANSWER_MS = 60_000;
 const KEY = "callboard.proofs";
 
 /**
@@ -29,35 +25,6 @@ export const shrunk = async (file) => {
     drawn.toBlob((made) => (made ? resolve(made) : reject(new Error())), "image/jpeg", QUALITY);
   });
   return { picture, drawn };
-};
-
-/**
- * Uploads a picture. The same `actionId` again is the same proof. Throws Refused: "try_again" if nobody knows
- * whether it arrived, or the server is busy.
- * @param {Action} action
- * @param {string | null} token
- */
-export const upload = async ({ driverId, assignmentId, actionId, kind = "photo", picture }, token) => {
-  if (token === null || !picture) throw new Refused("try_again", "");
-  /** @type {Response} */
-  let answer;
-  try {
-    answer = await fetch(`/drivers/${driverId}/assignments/${assignmentId}/proofs?${new URLSearchParams({ kind, actionId })}`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${token}` },
-      body: picture,
-      signal: AbortSignal.timeout?.(ANSWER_MS),
-    });
-  } catch {
-    throw new Refused("try_again", "");
-  }
-  if (answer.ok) return;
-  // A token that has expired: the connection gets another one.
-  if (answer.status === 401 || answer.status === 429 || answer.status >= 500) throw new Refused("try_again", "");
-  /** @type {Partial<Wire.Error>} */
-  const problem = await answer.json().catch(() => ({}));
-  const unreadable = answer.status === 413 || answer.status === 415 || answer.status === 422;
-  throw new Refused(unreadable ? "no_picture" : (problem.code ?? "internal_error"), problem.message ?? "", problem);
 };
 
 // Which pictures the server has: it does not tell. Kept on the phone until their delivery is no longer in hand.

@@ -49,7 +49,16 @@ export class SignaturePad {
   }
 
   clear() {
-    this._strokes = [];
+    this.strokes = [];
+  }
+
+  // What is drawn, to be shown again later.
+  get strokes() {
+    return this._strokes;
+  }
+
+  set strokes(strokes) {
+    this._strokes = strokes;
     this._draw();
     this._changed();
   }

@@ -92,6 +92,7 @@ const offered = async (offer) => {
     data: { offerId: offer.offerId },
   };
   await alone(() => registration.showNotification(text("New offer: {store}", { store: offer.storeName }), options));
+  void navigator.setAppBadge?.(1).catch(() => {}); // not installed
   await shown(offer, token);
   await new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
   return over(offer.offerId);
@@ -123,6 +124,7 @@ const over = (offerId) =>
     for (const notification of await registration.getNotifications({ tag: TAG })) {
       if (notification.data?.offerId === offerId) notification.close();
     }
+    void navigator.clearAppBadge?.().catch(() => {});
   });
 
 /**

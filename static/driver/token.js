@@ -2,16 +2,19 @@
 // its fragment, which browsers never send.
 
 import { newId } from "./ids.js";
+import { call, endDevice, exchangeCode, exchangeDevice, outcomeOf } from "./sign-in.js";
+
+/** @import {SignedIn, SignInOutcome} from "./sign-in.js" */
 
 const KEY = "callboard.driver.token";
 const DEVICE = "callboard.driver.device";
+const SIGNING_IN = "callboard.driver.signingIn";
 const LOCK = "callboard-device";
-const ANSWER_MS = 8_000; // then a request counts as lost; all of them can be sent again
 /** @type {Map<string, string | null>} where storage is forbidden */
 const memory = new Map();
 
 /** @typedef {{token: string | null, code: string | null}} Brought what a link has in its fragment */
-/** @typedef {{token: string, deviceToken: string}} SignedIn */
+/** @typedef {{code: string, actionId: string}} SigningIn */
 /** @typedef {{token: string, actionId?: string}} Device with an id while its renewal has no answer yet */
 
 /**
@@ -95,18 +98,6 @@ export const takeFromAddress = () => {
   return brought;
 };
 
-/**
- * @param {string} path
- * @param {RequestInit} options
- */
-const call = (path, options) => fetch(path, { ...options, signal: AbortSignal.timeout?.(ANSWER_MS) });
-/**
- * @param {string} path
- * @param {object} body
- */
-const post = (path, body) =>
-  call(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-
 // Without https a browser has no locks. This is enough for trials.
 /**
  * @template T
@@ -124,14 +115,6 @@ const adopt = ({ token, deviceToken }) => {
 /** @returns {Device | null} */
 const device = () => JSON.parse(read(DEVICE) ?? "null");
 
-/** @typedef {"in" | "refused" | "limited" | "unreachable"} SignInOutcome "unreachable" if no answer came */
-
-/**
- * @param {Response} answer
- * @returns {SignInOutcome}
- */
-const outcomeOf = ({ ok, status }) => (ok ? "in" : status === 429 ? "limited" : status >= 500 ? "unreachable" : "refused");
-
 /**
  * Sign out of an earlier sign-in on this phone and store another one, but not while a tab renews the token.
  * @param {() => void} store
@@ -143,22 +126,23 @@ const replace = (store) =>
   });
 
 /**
+ * A sign-in without an answer yet: a page that is opened again goes on with it. The code works only once.
+ * @returns {SigningIn | null}
+ */
+export const signingIn = () => JSON.parse(read(SIGNING_IN) ?? "null");
+
+/**
  * Sign in with an invitation. The same `actionId` repeats the same sign-in, if its answer was lost.
  * @param {string} code
  * @param {string} actionId
  * @returns {Promise<SignInOutcome>}
  */
 export const signIn = async (code, actionId) => {
-  try {
-    const answer = await post("/driver/sign-in", { code, actionId });
-    if (answer.ok) {
-      const signedIn = await answer.json();
-      await replace(() => adopt(signedIn));
-    }
-    return outcomeOf(answer);
-  } catch {
-    return "unreachable";
-  }
+  write(SIGNING_IN, JSON.stringify({ code, actionId }));
+  const answer = await exchangeCode("", { code, actionId });
+  if (answer.outcome === "in") await replace(() => adopt(answer.signedIn));
+  if (answer.outcome === "in" || answer.outcome === "refused") write(SIGNING_IN, null);
+  return answer.outcome;
 };
 
 /**
@@ -191,18 +175,14 @@ export const renew = (old) =>
     if (held === null) return "none";
     const asked = { ...held, actionId: held.actionId ?? newId() };
     write(DEVICE, JSON.stringify(asked));
-    try {
-      const answer = await post("/driver/renew", { deviceToken: asked.token, actionId: asked.actionId });
-      if (answer.ok) adopt(await answer.json());
-      return answer.ok ? "renewed" : answer.status === 429 || answer.status >= 500 ? "unreachable" : "refused";
-    } catch {
-      return "unreachable";
-    }
+    const answer = await exchangeDevice("", { deviceToken: asked.token, actionId: asked.actionId });
+    if (answer.outcome === "in") adopt(answer.signedIn);
+    return answer.outcome === "in" ? "renewed" : answer.outcome === "refused" ? "refused" : "unreachable";
   });
 
 // Sign out. The device deletes its tokens even if the server is unreachable.
 export const signOut = async () => {
   const held = device();
   keep(null);
-  if (held !== null) await post("/driver/sign-out", { deviceToken: held.token }).catch(() => {});
+  if (held !== null) await endDevice("", { deviceToken: held.token });
 };

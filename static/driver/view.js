@@ -23,6 +23,8 @@ import { text } from "./text.js";
  * @typedef {(action: string, id?: string, detail?: string) => void} Act
  */
 
+/** @typedef {"start" | "gate" | "ready" | "inside" | "signed_out" | "another_phone" | ConnectionState} Phase */
+
 /**
  * What is not in the state.
  * @typedef {object} About
@@ -30,7 +32,7 @@ import { text } from "./text.js";
  * @property {number} since since when the connection is in this state, on the monotonic clock in ms
  * @property {Place} place
  * @property {Set<string>} busyWith what is being sent
- * @property {"start" | "gate" | "inside" | "signed_out" | ConnectionState} phase
+ * @property {Phase} phase
  * @property {boolean} sound whether the driver wants it
  * @property {boolean} audible whether it would be heard
  * @property {PushState} push
@@ -133,19 +135,23 @@ export class View {
     if (lasting) this.drawLasting(about.phase, lasting);
     const driver = about.phase === "inside" ? state.driver : null;
     const inside = driver !== null;
-    show(byId("duty"), inside);
+    const ready = about.phase === "ready";
+    show(byId("duty"), inside || ready);
     if (!inside) show(byId("controls"), false);
     show(byId("forget"), about.phase !== "gate");
     show(byId("line"), about.phase === "inside");
     write(byId("name"), state.driver?.name ?? "Callboard");
     this.drawLine(about, now);
-    this.drawPlace(about, inside);
+    this.drawPlace(about, inside || ready);
     this.drawPush(about, inside);
     this.drawWork(inside ? work(state) : [], state, about, now);
     this.drawRun(inside ? state.run : []);
     this.drawNumbers(inside && work(state).length === 0 ? about.numbers : null);
     this.drawSaved(state, about, inside);
     if (driver) this.drawDuty(state, driver, about, now);
+    else if (ready) this.drawReady();
+    const off = driver !== null && !this.offline && (driver.availability === "shift_ended" || driver.availability === "offline");
+    this.drawAsks(about, ready || off);
     this.drawOffer(inside && about.connection === "online" ? openOffer(state, now) : null, about, now);
     this.drawUndo(state, about, now);
     this.drawMessages(inside ? Object.values(state.messages).sort((a, b) => (a.at < b.at ? -1 : 1)) : [], about);
@@ -162,6 +168,8 @@ export class View {
     write(byId("over-title"), title);
     write(byId("over-text"), body);
     write(byId("over-do"), button);
+    const call = document.querySelector("#over-call");
+    if (call instanceof HTMLElement) show(call, !["superseded", "outdated"].includes(phase));
     byId("over-do").onclick = () => this.act(`over-${phase}`);
   }
 
@@ -195,11 +203,46 @@ export class View {
         : text("This address has no https. Without it, browsers give no position and no notifications, and you get no offers. Ask your dispatcher for the https address."),
     };
     const words = hints[place.state];
-    show(byId("whereabouts"), inside && !place.known && Boolean(words));
+    const isAsked = place.state === "off" && !byId("asks").hidden;
+    show(byId("whereabouts"), inside && !place.known && Boolean(words) && !isAsked);
     write(byId("whereabouts-text"), words ?? "");
     show(byId("locate"), place.state !== "asking");
     write(byId("locate"), place.state === "off" ? text("Share position") : text("Set position"));
     show(byId("by-hand"), inside && ["refused", "unavailable", "by_hand"].includes(place.state));
+  }
+
+  // Signed in, and not connected: nothing is offered before the driver wants it.
+  drawReady() {
+    set(byId("sign"), "data-state", "offline");
+    write(byId("duty-title"), text("Start your shift"));
+    write(byId("duty-text"), text("You get offers from then on."));
+    for (const id of ["duty-time", "call-me", "hush"]) show(byId(id), false);
+    const press = byId("do-resume", HTMLButtonElement);
+    show(press, true);
+    write(press, text("Start shift"));
+    press.disabled = false;
+  }
+
+  /**
+   * What the start of a shift asks the phone for, and how it stands.
+   * @param {About} about
+   * @param {boolean} yes
+   */
+  drawAsks({ place, push, sound }, yes) {
+    show(byId("asks"), yes);
+    if (!yes) return;
+    const secure = isSecureContext;
+    /** @type {Record<string, [good: boolean, words: string]>} */
+    const asks = {
+      place: [place.known, w.placeAsk(place.state, place.known, secure)],
+      sound: [sound, sound ? text("Each offer rings.") : text("It is off. Turn it on in the menu.")],
+      notices: [push === "on", w.noticesAsk(push, secure)],
+    };
+    for (const [name, [good, words]] of Object.entries(asks)) {
+      const line = within(byId("asks"), `[data-ask="${name}"]`);
+      set(line, "data-good", good ? "" : null);
+      write(within(line, "span"), words);
+    }
   }
 
   /**
@@ -485,9 +528,8 @@ export class View {
    */
   drawSaved(state, about, inside) {
     const hidden = about.saved.filter(({ assignmentId }) => !inside || !state.assignments[assignmentId]);
-    const asked = about.phase !== "inside";
     show(byId("saved"), hidden.length > 0);
-    write(byId("saved"), hidden.length ? w.saved(hidden, asked) : "");
+    write(byId("saved"), hidden.length ? w.saved(hidden, about.phase) : "");
   }
 
   /**
@@ -601,6 +643,7 @@ export class View {
     write(byId("offer-title"), payload.pickupStoreName);
     write(byId("offer-pay"), w.money(payload.estimatedEarningCents, payload.currency));
     write(byId("offer-km"), w.km(payload.estimatedDistanceKm));
+    write(byId("offer-trip"), w.trip(payload.estimatedTripKm));
     write(byId("offer-min"), w.minutes(payload.estimatedPickupTimeMin));
     const { addOn } = payload;
     show(byId("offer-addon"), addOn !== undefined);

@@ -87,10 +87,16 @@ export const GATE = {
 
 /** @type {Record<string, [title: string, body: string, button: string]>} by the phase of the page */
 export const LASTING = {
-  superseded: [
-    text("Callboard is open somewhere else"),
-    text("You opened it in another tab or on another device. You get your offers there."),
-    text("Use it here"),
+  superseded: [text("Callboard is open in another tab"), text("You get your offers there."), text("Use it here")],
+  another_phone: [
+    text("Another phone is signed in as you"),
+    text("It gets your offers. If it is not yours, call your dispatcher, who can sign it out."),
+    text("Use this phone"),
+  ],
+  two_devices: [
+    text("Another phone is signed in as you"),
+    text("The two phones took turns, so this one has to wait. Try again in a minute. If the other phone is not yours, call your dispatcher, who can sign it out."),
+    text("Use this phone"),
   ],
   refused: [text("This link no longer works"), text("Ask your dispatcher for a new link."), text("Enter another link")],
   signed_out: [text("You are signed out"), text("Ask your dispatcher for a new link."), text("Enter another link")],
@@ -152,6 +158,32 @@ const GOODS = {
 };
 
 /**
+ * The position, at the start of a shift.
+ * @param {import("./place.js").PlaceState} state
+ * @param {boolean} known
+ * @param {boolean} secure whether this page has https
+ */
+export const placeAsk = (state, known, secure) => {
+  if (known) return text("It is shared.");
+  if (state === "refused") return text("It is blocked. Allow it for this page in the settings of the browser.");
+  if (state === "unavailable") return secure ? text("This device does not give it.") : text("It does not work without https.");
+  return text("Your browser asks for it. You get offers near you.");
+};
+
+/**
+ * Notifications, at the start of a shift.
+ * @param {PushState} state
+ * @param {boolean} secure
+ */
+export const noticesAsk = (state, secure) => {
+  if (state === "on") return text("They are on.");
+  if (state === "off") return text("They are off. Turn them on in the menu.");
+  if (state === "blocked") return text("They are blocked. Allow them for this page in the settings of the browser.");
+  if (state === "unsupported") return secure ? text("This browser has none. Keep this page open.") : text("They do not work without https.");
+  return text("Your browser asks for them. You get offers when the page is closed.");
+};
+
+/**
  * What the server did not accept, and what to do now.
  * @param {string} store
  * @param {Pick<Refused, "code" | "nowWith" | "missing">} error
@@ -179,6 +211,13 @@ export const money = (cents, currency) => moneyOf(cents, currency, MINOR_UNITS, 
 
 /** @param {number} distance */
 export const km = (distance) => kmOf(distance, locale);
+
+/**
+ * The drop-off of an offer. A node of an earlier release does not say how far it is.
+ * @param {number | undefined} distance from the pickup, in km
+ */
+export const trip = (distance) =>
+  distance === undefined ? text("Drop-off") : text("Drop-off, {distance} from the pickup", { distance: km(distance) });
 
 /** @param {number} count */
 export const minutes = (count) => text("{count} min", { count: digits.format(count) });
@@ -253,12 +292,15 @@ export const delivered = ({ left, tried }, online, returning) => {
   return tried && online ? text("Sending…") : text("Saved, not sent yet");
 };
 
+const SENDING = new Set(["inside", "ready", "superseded"]);
+const WITH_OTHER_PHONE = new Set(["another_phone", "two_devices"]);
+
 /**
  * @param {Action[]} actions
- * @param {boolean} signedOut
+ * @param {import("./view.js").Phase} phase
  * @returns {string}
  */
-export const saved = (actions, signedOut) => {
+export const saved = (actions, phase) => {
   const what = actions.every(({ type }) => type === "completed")
     ? counted(
         "Saved on this phone, not sent yet: {count} delivery is marked as delivered.",
@@ -270,7 +312,11 @@ export const saved = (actions, signedOut) => {
         "Saved on this phone, not sent yet: {count} reports.",
         actions.length,
       );
-  const then = signedOut ? text("Open your own link again to send it.") : text("It is sent automatically.");
+  const then = WITH_OTHER_PHONE.has(phase)
+    ? text("It is sent when you use this phone again.")
+    : SENDING.has(phase)
+      ? text("It is sent automatically.")
+      : text("Open your own link again to send it.");
   return `${what} ${then}`;
 };
 

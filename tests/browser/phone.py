@@ -67,6 +67,13 @@ def link(site: Site, driver: Driver, query: str = HERE, seconds: float = 3600) -
     return f"/driver{'?' if query else ''}{query}#token={token('driver', driver.id, seconds=seconds)}"
 
 
+ON_SHIFT = """if (location.pathname.endsWith("/driver")) {
+  const key = "callboard.driver.shift";
+  if (localStorage.getItem(key) === null) localStorage.setItem(key, `DRIVER ${Date.now()}`);
+}"""
+"""A phone on which this driver has started their shift: the page connects as soon as it opens."""
+
+
 @asynccontextmanager
 async def phone(
     chromium: Browser,
@@ -76,9 +83,12 @@ async def phone(
     query: str = HERE,
     seconds: float = 3600,
     path: str = "",
+    started: bool = True,
     **context: Any,
 ) -> AsyncIterator[Phone]:
-    """A phone that has opened the driver's link, or `path`. The test fails if its console complained."""
+    """A phone that has opened the driver's link, or `path`. The test fails if its console complained. On one that is
+    not `started` the page waits for the driver to start the shift.
+    """
     options: dict[str, Any] = {
         "viewport": SIZE,
         "is_mobile": True,
@@ -87,6 +97,8 @@ async def phone(
         "color_scheme": "light",
     }
     opened = await chromium.new_context(**options | context)
+    if started:
+        await opened.add_init_script(ON_SHIFT.replace("DRIVER", driver.id))
     owner = Person(driver.id, "viewer", opened, site.node.url)
     try:
         page = await owner.open(path or link(site, driver, query, seconds))

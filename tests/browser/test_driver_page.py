@@ -397,14 +397,16 @@ async def test_the_newer_tab_wins_and_the_older_says_so(chromium: Browser, site:
         await dans.online()
         newer = await dans.owner.open(f"/driver?{HERE}")
         await expect(newer.locator("#line")).to_have_text("Online")
-        await expect(dans.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await expect(dans.page.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
         await site.delivery(**ORDER)
         await expect(newer.get_by_role("alertdialog")).to_be_visible()
         await expect(dans.offer).to_be_hidden()
         await dans.page.bring_to_front()
         await dans.press("Use it here")
         await expect(dans.offer).to_be_visible()
-        await expect(newer.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await expect(newer.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
+        await dans.page.close()
+        await expect(newer.get_by_role("alertdialog")).to_be_visible()
 
 
 @pytest.mark.parametrize("title", ["This link has expired", "This link no longer works"])
@@ -525,6 +527,7 @@ async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, s
         await doras.shows("available")
         await site.delivery(**ORDER, dropoff={"lat": 52.53, "lon": 13.41, "address": "Kastanienallee 77, 3rd floor"})
         await expect(doras.offer).to_be_visible()
+        await expect(doras.offer).to_contain_text(re.compile(r"Drop-off, \d+\.\d km from the pickup"))
         await look("offer")
         await fits(doras, "Accept")
         await tap(doras.offer.get_by_role("button", name="Reject"))
@@ -553,7 +556,8 @@ async def test_every_state_is_accessible_and_fits_the_phone(chromium: Browser, s
         await doras.shows("shift_ended")
         await look("shift-ended")
         newer = await doras.owner.open("/driver")
-        await expect(doras.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await tap(newer.get_by_role("button", name="Start shift"))
+        await expect(doras.page.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
         await doras.page.bring_to_front()
         await look("superseded")
         await newer.close()
@@ -632,6 +636,7 @@ async def test_a_phone_that_is_signed_out_says_so_and_takes_another_invitation(c
         code = (await invitation(site, dan)).rpartition("=")[2]
         await dans.page.get_by_label("Or paste the link here").fill(code)
         await dans.press("Start")
+        await dans.press("Start shift")
         await dans.online()
         await tap(dans.page.get_by_label("Menu"))
         await dans.press("Remove me from this device")
@@ -701,6 +706,7 @@ async def test_a_link_that_is_not_valid_signs_nobody_out(chromium: Browser, site
         assert (await device_of(site, dan))["id"] == device["id"]
         dora = await site.driver("Dora")
         await dans.page.goto(site.node.url + link(site, dora))
+        await dans.press("Start shift")
         await expect(dans.page.locator("#name")).to_have_text("Dora")
         await dans.online()
 
@@ -734,5 +740,6 @@ async def test_a_renewal_that_is_on_its_way_does_not_undo_a_sign_in(chromium: Br
             f"import('{module}').then((m) => Promise.all([m.renew(m.kept()), m.signIn('{code}', crypto.randomUUID())]))"
         )
         await dans.page.reload()
+        await dans.press("Start shift")
         await expect(dans.page.locator("#name")).to_have_text("Dora")
         await dans.online()

@@ -485,6 +485,8 @@ async def test_another_driver_on_the_same_phone_sends_nothing_of_the_first(chrom
         await expect(undo(dans)).to_be_visible()
         await dans.page.goto("about:blank")
         await dans.page.goto(site.node.url + link(site, dora))
+        await expect(button(dans, "Start shift")).to_be_visible()
+        await tap_after(dans, button(dans, "Start shift"))
         await expect(dans.page.locator("#name")).to_have_text("Dora")
         await pass_time(dans, 9000)
         assert await sent(dans.page, "completed") == 0
@@ -521,7 +523,7 @@ async def test_a_newer_tab_takes_over_what_is_not_sent(chromium: Browser, site: 
         await pass_time(dans, 700)  # in both tabs
         await tap(newer.get_by_role("button", name="Undo"))
         await expect(newer.get_by_role("button", name="Delivered")).to_be_visible()
-        await expect(dans.page.get_by_role("heading", name="Callboard is open somewhere else")).to_be_visible()
+        await expect(dans.page.get_by_role("heading", name="Callboard is open in another tab")).to_be_visible()
         await pass_time(dans, 60_000)
         await dans.page.bring_to_front()
         await tap_after(dans, button(dans, "Use it here"))

@@ -233,16 +233,27 @@ async def test_a_handover_is_proven_without_a_network_and_sent_in_order(
 
 
 async def test_a_wrong_pin_is_asked_for_again_and_not_the_photo(chromium: Browser, site: Site) -> None:
-    dan = await site.driver("Dan")
+    """Nor the signature, which an offer that came in between does not undo."""
+    dan = await site.driver("Dan", capacity=2)
     async with phone(chromium, site, dan) as dans:
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
-        delivery = await accepted(dans, site, picked_up=True, proofRequired=["photo", "pin"], pin="4711")
+        delivery = await accepted(dans, site, picked_up=True, proofRequired=["photo", "signature", "pin"], pin="4711")
         card = dans.page.get_by_role("article")
         handover = dans.page.get_by_role("dialog", name="Handover")
         async with dans.page.expect_file_chooser() as camera:
             await dans.press("Delivered")
         await (await camera.value).set_files({"name": "d.jpg", "mimeType": "image/jpeg", "buffer": an_image()})
-        await expect(card.locator(".proofs")).to_have_text("At the handover: photo (sent), PIN")
+        await expect(card.locator(".proofs")).to_have_text("At the handover: photo (sent), signature, PIN")
+        await sign(dans)
+        await handover.get_by_label("Name of the recipient").fill("Anna Weber")
+        other = await site.delivery(storeName="Sushi Mori")
+        await expect(dans.offer).to_be_visible()
+        await expect(handover).to_be_hidden()
+        assert (await site.alice.post(f"/deliveries/{other['id']}/cancel", json={"reason": "sold out"})).is_success
+        await expect(dans.offer).to_be_hidden()
+        await dans.press("Delivered")
+        await expect(handover.get_by_label("Name of the recipient")).to_have_value("Anna Weber")
+        await expect(handover.get_by_role("button", name="Clear the signature")).to_be_visible()
         for digits in ("1111", "4711"):
             await expect(handover).to_contain_text("The photo is taken.")
             await handover.get_by_label("four digits").fill(digits)
@@ -267,11 +278,17 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
     async with phone(chromium, site, dan) as dans:
         dans.owner.network_may_fail = True
         await dans.page.locator("#name").click()  # only a page that was tapped may vibrate
-        delivery = await accepted(dans, site)
+        delivery = await accepted(dans, site, proofRequired=["photo"])
         await dans.context.set_offline(True)
         await expect(dans.line).to_have_text("Offline")
         await dans.press("Picked up")
-        await dans.press("Delivered")
+        async with dans.page.expect_file_chooser() as camera:
+            await dans.press("Delivered")
+        await (await camera.value).set_files({"name": "d.jpg", "mimeType": "image/jpeg", "buffer": an_image()})
+        handover = dans.page.get_by_role("dialog", name="Handover")
+        await expect(handover).to_contain_text("The photo is taken.")
+        await tap(handover.get_by_role("button", name="Delivered", exact=True))
+        await expect(handover).to_be_hidden()
         dora = await site.driver("Dora", at_work=True)
         given = {"reason": "Dan is gone", "driverId": dora.id, "mode": "assign"}
         path = f"/admin/assignments/{delivery['assignment']['id']}/reassign"
@@ -292,7 +309,7 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
         assert await status(site, delivery) == "PICKED_UP"
         board = await bea.open(f"/board/deliveries/{delivery['id']}")
         lines = board.get_by_role("listitem").filter(has_text="Late report by Dan")
-        await expect(lines).to_have_count(2)
+        await expect(lines).to_have_count(3)  # picked up, a photo, delivered
         await expect(board.get_by_role("listitem").filter(has_text="Picked up by Dora")).to_have_count(1)
         await lines.first.scroll_into_view_if_needed()
         await shoot(board, "board-late-reports")

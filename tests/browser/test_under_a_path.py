@@ -9,6 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from server.web.access.users import add_person
 from tests.browser.conftest import PASSWORD, WIDE, Person
+from tests.browser.phone import tap
 from tests.conftest import StartNode
 from tests.web.conftest import Site, token
 
@@ -66,6 +67,7 @@ async def test_people_and_drivers_stay_under_the_path(node: StartNode, chromium:
 
     driver = await site.driver("Dan")
     phone = await ada.open(f"/driver#token={token('driver', driver.id)}")
+    await tap(phone.get_by_role("button", name="Start shift"))
     await expect(phone.locator("#line")).to_have_text("Online")
     scope = await phone.evaluate("navigator.serviceWorker.ready.then((one) => one.scope)")
     assert scope == f"{ada.url}/driver"

@@ -19,8 +19,8 @@ test("the pause that the server asks for counts", () => {
   assert.equal(pauseMs(7, 0, 0.9), 0);
 });
 
-test("close codes 4101 to 4104 end in a state that lasts, all others connect again", () => {
-  assert.deepEqual([4101, 4102, 4103, 4104].map(lastingState), ["refused", "expired", "superseded", "outdated"]);
+test("close codes 4101 to 4105 end in a state that lasts, all others connect again", () => {
+  assert.deepEqual([4101, 4102, 4103, 4104, 4105].map(lastingState), ["refused", "expired", "superseded", "outdated", "two_devices"]);
   for (const code of [0, 1000, 1006, 1009, 1012, 4201, 4202, 4203]) assert.equal(lastingState(code), null);
   assert.ok(LASTING_STATES.has("superseded"));
   for (const state of ["connecting", "online", "offline", "closed"]) assert.ok(!LASTING_STATES.has(state));

@@ -1,7 +1,9 @@
 """Webhooks over real sockets: signed, in order, again until they are taken, each receiver for itself."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
 from tests.web.conftest import Site
+
+PAGE = Path("docs/driver-app.md").read_text()
 
 
 async def test_a_receiver_hears_what_happens_in_order_signed_and_with_the_delivery(
@@ -48,6 +52,28 @@ async def test_a_receiver_hears_only_what_it_asked_for(site: Site, receiver: Rec
     (changed,) = (heard for heard in receiver.heard if heard.message["type"] == "driver.availability_changed")
     assert changed.message["data"]["driverId"] == driver.id
     assert "delivery" not in changed.message["data"]
+
+
+async def test_the_documented_gateway_turns_offers_into_messages_for_phones(site: Site, receiver: Receiver) -> None:
+    block = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert block is not None
+    gateway: dict[str, Any] = {}
+    exec(block[1], gateway)
+    await a_webhook(site, receiver, "offer.created", "offer.rejected")
+    driver = await site.driver(at_work=True)
+    delivery = await site.delivery()
+    offer = await driver.offer()
+    assert (await driver.post(f"/offers/{offer['id']}/reject", {"reason": "too_far"})).status_code == 200
+    made, ended = (
+        gateway["fcm_message"](heard.message, "token-of-a-phone")["message"] for heard in await receiver.messages(2)
+    )
+    assert made["data"] == {
+        "type": "offer.created", "offerId": offer["id"], "deliveryId": delivery["id"], "expiresAt": offer["expiresAt"]
+    }  # fmt: skip
+    assert (made["token"], made["android"]) == ("token-of-a-phone", {"priority": "high", "ttl": "30s"})
+    assert made["notification"]["body"] == "Pizza Roma"
+    assert ended["data"]["type"] == "offer.rejected"
+    assert "notification" not in ended
 
 
 async def test_the_customers_notice_is_the_assignment(site: Site, receiver: Receiver) -> None:

@@ -15,7 +15,7 @@ from server.ids import new_id
 from server.sockets import revocations
 from server.web.access.login_limits import SIGN_IN_TRIES, Tries
 from tests.conftest import SECRET, Node, StartNode
-from tests.driver_app import driver_app
+from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
 from tests.web.conftest import Check, Driver, Site, token
 
@@ -588,3 +588,38 @@ async def test_a_token_with_a_forged_device_is_refused(site: Site, problem: Chec
         made = jwt.encode(claims | {"cb_device": device}, SECRET, algorithm="HS256")
         client = site.anonymous({"Authorization": f"Bearer {made}"})
         assert (await client.get(f"/drivers/{dan.id}")).status_code == status, device
+
+
+async def is_away(site: Site, driver: Driver) -> bool:
+    connected: bool = (await site.vic.get(f"/drivers/{driver.id}")).json()["connected"]
+    return not connected
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["on the same node", "on another node"])
+async def test_two_devices_that_take_turns_are_slowed_and_named(node: StartNode, site: Site, same: bool) -> None:
+    """Neither app does what 4103 asks for: each connects again at once."""
+    second = site.node if same else await node()
+    dan = await site.driver()
+    phones = [(site.node, (await sign_in(site, dan))["token"]), (second, (await sign_in(site, dan))["token"])]
+    board = f"/board/drivers/{dan.id}/now"
+    async with AsyncExitStack() as stack:
+
+        async def connect(phone: int) -> DriverApp:
+            where, bearer = phones[phone]
+            return await stack.enter_async_context(driver_app(where.ws_url, dan.id, bearer=bearer))
+
+        current = await connect(0)
+        for phone in (1, 0, 1):
+            older, current = current, await connect(phone)
+            assert current.hello is not None
+            assert await older.until_closed() == 4103
+        refused = await connect(0)
+        assert (await refused.until_closed(), refused.close_reason) == (4105, "another device is connected")
+        assert (await current.ask("ping"))["type"] == "pong", "the other one keeps its connection"
+        assert "Two devices take turns" in (await site.vic.get(board)).text
+        assert "two take turns" in (await site.vic.get("/board/drivers")).text
+        again = await connect(1)
+        assert again.hello is not None, "the device that is connected may come back"
+        await again.close()
+        await until(lambda: is_away(site, dan))
+        assert (await connect(0)).hello is not None, "nobody is connected"

@@ -19,10 +19,12 @@ from server.dispatch.deliveries import restorable_until
 from server.dispatch.escalation import next_level_at
 from server.dispatch.model import Actor, Delivery, Driver
 from server.dispatch.policy import search_radius_km
+from server.dispatch.takeovers import two_devices
 from server.dispatch.travel import road_km
 from server.store.query import database_errors
 from server.store.reads.board_driver import answers_of, offers_of, stops_of, work_of
 from server.store.reads.chat import read_chat
+from server.store.reads.connections import connections_of
 from server.store.reads.deliveries import read_delivery, read_timeline
 from server.store.reads.drivers import AvailabilityChange, off_shift_drivers, read_driver, read_history, read_names
 from server.store.reads.notices import read_about
@@ -154,6 +156,7 @@ async def _driver(request: Call, text: str) -> dict[str, object]:
         "now": node.clock.now(),
         "state": "busy" if driver.availability == "available" and driver.busy else driver.availability,
         "gone": _gone(request, driver) if driver.active_count else None,
+        "two_devices": two_devices(await connections_of(pool, known)),
         "last_seen": driver_view(driver).last_seen_at,
         "work": await work_of(pool, known),
         "run": await stops_of(pool, known) if driver.active_count > 1 else [],

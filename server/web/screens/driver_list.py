@@ -11,6 +11,7 @@ from server.contract.views import driver_view, parse_instant
 from server.dispatch.model import Driver
 from server.ids import canonical
 from server.store.devices import count_devices
+from server.store.reads.connections import with_two_devices
 from server.store.reads.drivers import DriverSearch, search_drivers
 from server.store.zones import zone_choices
 from server.texts.speech import later
@@ -36,12 +37,13 @@ SHOWN: Final = {
 
 class ListedDriver(Struct, frozen=True):
     """A driver of the list. `state` is their availability, or busy. `last_seen_at` is None of one who is connected, and
-    of one who was never seen; `away` is whether that is long ago.
+    of one who was never seen; `away` is whether that is long ago. `two_devices` is whether two take turns.
     """
 
     driver: Driver
     state: str
     devices: int
+    two_devices: bool
     last_seen_at: datetime | None
     away: bool
 
@@ -65,11 +67,13 @@ async def drivers(request: Call) -> ASGIResponse:
     found = await search_drivers(pool, wanted, after, PAGE + 1)
     shown = found[:PAGE]
     devices = await count_devices(pool, [driver.id for driver in shown])
+    in_turns = await with_two_devices(pool, [driver.id for driver in shown])
+    now = node.clock.now()
     return await page(
         request,
         "drivers.html",
         nav="board/drivers",
-        rows=[_row(driver, devices.get(driver.id, 0), node.clock.now()) for driver in shown],
+        rows=[_row(driver, devices.get(driver.id, 0), driver.id in in_turns, now) for driver in shown],
         chosen=chosen,
         filters=SHOWN,
         zones=await zone_choices(pool),
@@ -78,7 +82,7 @@ async def drivers(request: Call) -> ASGIResponse:
     )
 
 
-def _row(driver: Driver, devices: int, now: datetime) -> ListedDriver:
+def _row(driver: Driver, devices: int, in_turns: bool, now: datetime) -> ListedDriver:
     seen = driver_view(driver).last_seen_at
     at = parse_instant(seen) if seen is not None and driver.session_id is None else None
     connected = driver.session_id is not None
@@ -86,6 +90,7 @@ def _row(driver: Driver, devices: int, now: datetime) -> ListedDriver:
         driver,
         "busy" if driver.availability == "available" and driver.busy else driver.availability,
         devices,
+        in_turns,
         at,
         not connected and (at is None or now - at > AWAY),
     )

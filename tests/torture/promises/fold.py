@@ -377,6 +377,7 @@ class _Rebuild:
             "session_id": row.data["sessionId"],
             "node_id": "",
             "superseded": row.data["superseded"],
+            "device": row.data.get("device"),
         },
         e.DriverDisconnected: lambda _, row: {"session_id": row.data["sessionId"], "lost_at": row.at},
         e.AvailabilityChanged: _changed,

@@ -1,0 +1,45 @@
+"""Devices that take a driver's connection from each other: how many times they did, and how long the next one waits."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final
+
+from msgspec import Struct
+
+WINDOW: Final = timedelta(minutes=10)
+FREE: Final = 3
+"""Take-overs within WINDOW that have no consequence: a driver who changes to another phone needs one."""
+FIRST_WAIT: Final = timedelta(seconds=5)
+LONGEST_WAIT: Final = timedelta(seconds=60)
+
+
+class Connected(Struct, frozen=True):
+    """A socket of the driver was opened by this device; `superseded` if it ended another one that was open."""
+
+    at: datetime
+    device: str | None
+    superseded: bool
+
+
+def takeovers(connections: Sequence[Connected]) -> int:
+    """How often one device ended the socket of another. `connections` are those within WINDOW, oldest first."""
+    pairs = pairwise(connections)
+    return sum(after.superseded and after.device != before.device for before, after in pairs)
+
+
+def two_devices(connections: Sequence[Connected]) -> bool:
+    """Whether devices take turns, and ops should know."""
+    return takeovers(connections) >= FREE
+
+
+def may_connect_at(connections: Sequence[Connected], device: str) -> datetime | None:
+    """When this device may take over; None for at once.
+
+    1. The device that connected last may always come back. 2. So may every device until there were FREE take-overs.
+    3. After each further one the next waits twice as long, from FIRST_WAIT to LONGEST_WAIT since the last connection.
+    """
+    if not connections or connections[-1].device == device or not two_devices(connections):
+        return None
+    wait = FIRST_WAIT * (1 << min(takeovers(connections) - FREE, 10))
+    return connections[-1].at + min(wait, LONGEST_WAIT)

@@ -1,0 +1,149 @@
+// A driver's app without its screen: the connection of one driver, what the driver knows, and the queue of what they did.
+// The page uses it, and so can any other app: nothing here needs a page.
+
+import { KeptActions } from "./action-store.js";
+import { Actions } from "./actions.js";
+import { Connection, Refused } from "./connection.js";
+import { Gap, fold, openOffer, start } from "./state.js";
+import { upload } from "./upload.js";
+
+/** @import {Action, ActionStore, Deed} from "./actions.js" */
+/** @import {ConnectionState, Phone} from "./connection.js" */
+/** @import {Moment, State} from "./state.js" */
+
+/**
+ * @typedef {object} ClientOptions
+ * @property {string} base the address of the server, such as "https://dispatch.example"
+ * @property {(before: State) => void} [adopted] called for every new state
+ * @property {(message: Wire.ToDriver) => void} [heard] called for every message, once it is in the state
+ * @property {(state: ConnectionState) => void} [changed] called for every new state of the connection
+ * @property {(action: Action, error: Refused) => void} [refused] called for what the server did not accept
+ * @property {(action: Action) => void} [uploaded] called for a picture that the server has
+ * @property {() => void} [queued] called when the queue has changed
+ * @property {ActionStore} [store] where the queue is kept: in IndexedDB if it is left out, in memory without one
+ * @property {Phone} [phone] a browser's page if it is left out
+ */
+
+const SETTLE_EVERY_MS = 250;
+const PING_MS = 12_000;
+const PING_WITH_OFFER_MS = 4_000;
+const DONE = new Set(["COMPLETED", "RETURNED"]);
+
+/** @returns {Moment} */
+export const now = () => ({ mono: performance.now(), wall: Date.now() });
+
+export class DriverClient {
+  /** @param {ClientOptions} options */
+  constructor(options) {
+    this._options = options;
+    this.state = start();
+    /** @type {Connection | null} */
+    this.connection = null;
+    /** @type {string | null} */
+    this.token = null;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this._timer = undefined;
+    this.actions = new Actions({
+      store: options.store ?? new KeptActions(),
+      changed: () => {
+        options.queued?.();
+        void this.settle();
+      },
+      refused: (action, error) => options.refused?.(action, error),
+      upload: async (action) => {
+        await upload(action, this.token, options.base);
+        options.uploaded?.(action);
+      },
+    });
+  }
+
+  /**
+   * Open the connection, with what is known of an earlier one, and send what is queued.
+   * @param {string} token
+   * @param {Partial<State>} [known]
+   */
+  connect(token, known = {}) {
+    this.close();
+    this.token = token;
+    this.state = { ...start(), ...known };
+    void this.actions.load(now());
+    const connection = new Connection({
+      url: `${this._options.base.replace(/^http/, "ws")}/ws/driver`,
+      token,
+      lastSeq: () => this.state.seq,
+      heard: (message) => this._heard(message),
+      changed: (state) => this._options.changed?.(state),
+      pingEvery: () => (openOffer(this.state, now()) ? PING_WITH_OFFER_MS : PING_MS),
+      ...(this._options.phone && { phone: this._options.phone }),
+    });
+    this.connection = connection;
+    this._timer = setInterval(() => void this.settle(), SETTLE_EVERY_MS);
+    connection.open();
+  }
+
+  // What is known is forgotten, but not the queue.
+  close() {
+    clearInterval(this._timer);
+    this.connection?.close();
+    this.connection = null;
+    this.state = start();
+  }
+
+  /**
+   * Send and wait: the `result` of the ack. Throws Refused.
+   * @param {Wire.FromDriver} message
+   */
+  async ask(message) {
+    if (!this.connection) throw new Refused("offline", "offline");
+    return this.connection.ask(message);
+  }
+
+  /**
+   * Send without waiting for an answer. Whether it was sent.
+   * @param {Wire.FromDriver} message
+   */
+  tell(message) {
+    return this.connection?.tell(message) ?? false;
+  }
+
+  /**
+   * Queue what the driver did. It is sent in order, now or later, until the server has answered.
+   * @param {Deed} deed
+   */
+  report(deed) {
+    return this.actions.add(deed, now());
+  }
+
+  /**
+   * Take over a state that something else than a message has led to.
+   * @param {State} next
+   */
+  adopt(next) {
+    const before = this.state;
+    this.state = next;
+    this._options.adopted?.(before);
+  }
+
+  // Send the oldest report that is due.
+  async settle() {
+    const { connection, state } = this;
+    if (connection?.state !== "online" || !state.driver) return;
+    await this.actions.settle(state.driver.id, (message) => connection.ask(message), now());
+  }
+
+  /** @param {Wire.ToDriver} message */
+  _heard(message) {
+    try {
+      this.adopt(fold(this.state, message, now()));
+    } catch (error) {
+      if (!(error instanceof Gap)) throw error;
+      this.connection?.reopen();
+      return;
+    }
+    for (const one of message.type === "hello" ? message.missed : [message]) {
+      if (one.type === "assignment" && DONE.has(one.assignment.status)) this.actions.completed(one.assignment.id);
+    }
+    this._options.heard?.(message);
+    void this.settle();
+  }
+}

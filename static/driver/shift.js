@@ -1,0 +1,91 @@
+// Whether the driver has started a shift on this phone, and which tab of it is in use. Both are kept on this phone.
+
+const SHIFT = "callboard.driver.shift"; // the driver's id, and when the page was last used, in Unix milliseconds
+const SHIFT_MS = 12 * 3_600_000; // a page that was not used for so long begins another shift
+const AGAIN_MS = 600_000;
+const TAB = "callboard.driver.tab";
+
+const LOCK = "callboard-tab";
+
+/** @type {Map<string, string>} where storage is forbidden */
+const memory = new Map();
+
+/**
+ * @param {string} key
+ * @returns {string | null}
+ */
+const read = (key) => {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return memory.get(key) ?? null;
+  }
+};
+
+/**
+ * @param {string} key
+ * @param {string} value
+ */
+const write = (key, value) => {
+  memory.set(key, value);
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // it lasts as long as the page
+  }
+};
+
+/**
+ * Whether this driver has started a shift on this phone. An older page, which kept nothing, knew no start: `working`, that
+ * there is a delivery in hand, says it for it.
+ * @param {string | null} driverId
+ * @param {boolean} working
+ */
+export const hasStarted = (driverId, working) => {
+  const kept = read(SHIFT);
+  if (kept === null) return driverId !== null && working;
+  const [id, at] = kept.split(" ");
+  return id === driverId && (working || Date.now() - Number(at) < SHIFT_MS);
+};
+
+/** @param {string} driverId "" once the shift has ended, or another phone has taken over */
+export const started = (driverId) => {
+  const [id, at] = (read(SHIFT) ?? "").split(" ");
+  if (id !== driverId || Date.now() - Number(at) > AGAIN_MS) write(SHIFT, `${driverId} ${Date.now()}`);
+};
+
+// The driver leaves this phone.
+export const left = () => {
+  for (const key of [SHIFT, TAB]) {
+    memory.delete(key);
+    try {
+      localStorage.removeItem(key);
+    } catch {
+      // there is no storage
+    }
+  }
+};
+
+/**
+ * This tab is the one in use. It holds a lock until it closes or another tab takes it.
+ * @param {string} tab
+ */
+export const useTab = (tab) => {
+  write(TAB, tab);
+  // Without https a browser has no locks.
+  globalThis.navigator?.locks?.request(LOCK, { steal: true }, () => new Promise(() => {})).catch(() => {}); // it was taken
+};
+
+/**
+ * Calls once the tab in use has closed.
+ * @param {() => void} closed
+ */
+export const whenTabCloses = (closed) => {
+  globalThis.navigator?.locks?.request(LOCK, closed).catch(() => {});
+};
+
+/**
+ * Whether another tab of this phone is in use. If not, it is another phone that has the connection.
+ * @param {string} tab
+ */
+export const usesOtherTab = (tab) => read(TAB) !== tab;
