@@ -54,11 +54,11 @@ types: $(VENV)/.dev
 	$(VENV)/bin/mypy
 
 # The one use of npm: nothing of it is built, served or shipped.
-js: $(JS)/node_modules/.installed
+js: $(JS)/node_modules/.installed $(VENV)/.dev
 	$(JS)/node_modules/.bin/tsc --project $(JS)
 	$(JS)/node_modules/.bin/tsc --project $(JS)/workers.json
 	$(JS)/node_modules/.bin/tsc --project $(JS)/tests.json
-	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js static $(JS)
+	$(JS)/node_modules/.bin/eslint --config $(JS)/eslint.config.js static clients $(JS)
 	node --test $(JS)/*.test.js
 
 # All tests, once. Rules are covered to the last branch. To trace the rest too, as `make cover` does, would take the suite

@@ -18,7 +18,7 @@ const RULES = {
 export default [
   { ignores: ["static/vendor/**", "**/node_modules/**"] },
   {
-    files: ["static/**/*.js", "tests/js/**/*.js"],
+    files: ["static/**/*.js", "clients/**/*.js", "tests/js/**/*.js"],
     linterOptions: { reportUnusedDisableDirectives: "error" },
     languageOptions: { ecmaVersion: 2024, sourceType: "module" },
     rules: RULES,

@@ -1,0 +1,21 @@
+// What the package exports: the modules of the driver page that need no page. `pack.js` copies them beside this file.
+
+export { DriverClient } from "../../static/driver/client.js";
+export { Connection, Refused } from "../../static/driver/connection.js";
+export { Actions, UNDO_MS } from "../../static/driver/actions.js";
+export { KeptActions } from "../../static/driver/action-store.js";
+export { Gap, fold, openOffer, remaining, serverNow, start, work } from "../../static/driver/state.js";
+export { nextStop, payOf, stopsOf } from "../../static/driver/stops.js";
+export { lastingState, pauseMs } from "../../static/driver/reconnect.js";
+export { endDevice, exchangeCode, exchangeDevice } from "../../static/driver/sign-in.js";
+export { upload } from "../../static/driver/upload.js";
+export { newId } from "../../static/driver/ids.js";
+
+/** @typedef {import("../../static/driver/actions.js").Action} Action */
+/** @typedef {import("../../static/driver/actions.js").ActionStore} ActionStore */
+/** @typedef {import("../../static/driver/actions.js").Deed} Deed */
+/** @typedef {import("../../static/driver/client.js").ClientOptions} ClientOptions */
+/** @typedef {import("../../static/driver/connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("../../static/driver/connection.js").Phone} Phone */
+/** @typedef {import("../../static/driver/sign-in.js").SignedIn} SignedIn */
+/** @typedef {import("../../static/driver/state.js").State} State */
