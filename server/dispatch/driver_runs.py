@@ -6,11 +6,12 @@ time or a place has moved, the stops of that delivery come where they fit best n
 most one delivery is left; then there is no run.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil, inf
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from server.dispatch import events as e
@@ -147,7 +148,6 @@ def where_now(first: Stop, jobs: Iterable[Job], at: Spot, now: float, travel: Tr
 
 
 def place_of(stop: RunStop, delivery: Delivery) -> Place:
-    """Where a stop is."""
     if stop.kind == "pickup":
         return delivery.pickup
     return delivery.dropoff if stop.kind == "dropoff" else _store(delivery)
@@ -197,15 +197,43 @@ def run_ahead(
     at: Spot,
     moved: Collection[str | None] = (),
 ) -> DriverRun:
-    """The stops that are not done, of a driver who is `at` a place and has these deliveries: in the order that they had
-    `before`, and others where they fit best, as those of deliveries that `moved`. A driver who would have to wait for
-    long at the first stop can do others before.
-    """
+    """The stops that are not done, of a driver who is `at` a place and has these deliveries."""
     travel, seconds = road_travel(policy), now.timestamp()
     theirs = {assignment.id: job_of(delivery, assignment, seconds, travel, fixed=True) for delivery, assignment in jobs}
     returning = {assignment.id for delivery, assignment in jobs if delivery.status == "RETURNING"}
+    off = driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf
+    with_run = DriverWithRun(driver.id, driver.capacity, off, before)
+    return run_of(policy, seconds, with_run, theirs, returning, at, travel, moved)
+
+
+class DriverWithRun(Struct, frozen=True):
+    """A driver who has deliveries. They pick nothing up after `off` (Unix seconds); `stops` is their run as stored."""
+
+    id: str
+    capacity: int = 1
+    off: float = inf
+    stops: Sequence[RunStop] = ()
+
+
+def run_of(
+    policy: Policy,
+    seconds: float,
+    driver: DriverWithRun,
+    theirs: Mapping[str, Job],
+    returning: Collection[str],
+    at: Spot,
+    travel: Travel,
+    moved: Collection[str | None] = (),
+) -> DriverRun:
+    """The stops that are not done at Unix time `seconds`, of a driver who is `at` a place and has these deliveries, by
+    assignment: in the order that is stored, and others where they fit best, as those of deliveries that `moved`. A
+    driver who would have to wait for long at the first stop can do others before. `returning` are the assignments
+    whose goods go back.
+    """
+    if not theirs:
+        return DriverRun(driver.id, at, seconds, travel, Limits(DRIVING_WEIGHT), capacity=driver.capacity)
     known = []
-    for stop in before:
+    for stop in driver.stops:
         job = theirs.get(stop.assignment_id)
         if job is None or (stop.kind == "pickup" and job.picked_at is not None):
             continue
@@ -226,7 +254,7 @@ def run_ahead(
         travel,
         Limits(DRIVING_WEIGHT),
         bound=where.bound,
-        off=driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf,
+        off=driver.off,
         capacity=driver.capacity,
         load=sum(job.picked_at is not None for job in theirs.values()),
         stops=stops,
@@ -310,7 +338,6 @@ def _key(stop: RunStop) -> StopKey:
 
 
 def _done_at(kind: RunStopKind, delivery: Delivery, assignment: Assignment) -> datetime | None:
-    """When the driver did a stop of this assignment; None if they did not."""
     if kind == "pickup":
         return assignment.picked_up_at
     if kind == "dropoff":

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from server.contract.views import Expected
 from server.current_policy import KnownZones, Policies
+from server.dispatch.driver_runs import DriverWithRun
 from server.dispatch.model import UNDER_WAY, Delivery
 from server.dispatch.names import name_key
-from server.dispatch.planning.estimates import Arrival, InHand, arrivals, free_at, run_of
+from server.dispatch.planning.estimates import Arrival, InHand, arrivals, estimated, free_at
 from server.dispatch.planning.forecast import Queue, Supply, Wanted, ZoneDemand, ZoneForecast, forecast
 from server.dispatch.policy import Policy, search_radius_km
 from server.dispatch.runs import Spot, road_travel
@@ -22,6 +23,8 @@ from server.dispatch.travel import to_milliseconds
 from server.dispatch.zones import Zones
 from server.store.engine import Database
 from server.store.reads.forecast import (
+    DriverAtWork,
+    DriverPlace,
     InHandRow,
     Situation,
     WaitingNow,
@@ -99,13 +102,13 @@ class Forecasts:
 
     async def _of_carried(self, having: Mapping[str, str]) -> dict[str, Expected]:
         now, places, rows = await read_carried(self._database.pool, list(set(having.values())))
-        travel = road_travel(self._policies.current)
+        policy = self._policies.current
         found: dict[str, Arrival] = {}
         for driver_id, carried in _by_driver(rows).items():
             row = places[driver_id]
             spot = self._spot(driver_id, row.lat, row.lon, row.at)
             if spot is not None:
-                found |= arrivals(run_of(driver_id, spot, now.timestamp(), carried, travel, row.capacity))
+                found |= arrivals(estimated(policy, now.timestamp(), _with_run(row), carried, spot))
         return {
             delivery_id: Expected(
                 None,
@@ -171,7 +174,7 @@ def _compute(
         elif row.state == "on_break" and row.until is not None:
             free = row.until
         elif row.state == "occupied":
-            run = run_of(row.id, place, now, carried.get(row.id, ()), travel, row.capacity)
+            run = estimated(policy, now, _with_run(row), carried.get(row.id, ()), place)
             free, place = free_at(run, row.capacity)
         off = row.shift_ends if row.shift_ends is not None else inf
         drivers.append(Supply(row.id, row.zone, free, place, frozenset(map(name_key, row.tags or ())), off))
@@ -223,8 +226,14 @@ def _by_driver(rows: Iterable[InHandRow]) -> dict[str, list[InHand]]:
         dropoff: Spot = (row.dropoff_lat, row.dropoff_lon)
         if row.status == "RETURNING":
             dropoff = (row.store.lat, row.store.lon) if row.store is not None else pickup
-        found.setdefault(row.driver_id, []).append(InHand(row.id, pickup, dropoff, row.ready, row.picked_at))
+        found.setdefault(row.driver_id, []).append(
+            InHand(row.assignment_id, row.id, pickup, dropoff, row.ready, row.picked_at, row.status == "RETURNING")
+        )
     return found
+
+
+def _with_run(row: DriverAtWork | DriverPlace) -> DriverWithRun:
+    return DriverWithRun(row.id, row.capacity, row.shift_ends if row.shift_ends is not None else inf, row.stops or ())
 
 
 def _instant(at: float) -> datetime:

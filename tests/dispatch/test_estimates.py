@@ -1,17 +1,21 @@
 """Estimates of a driver's stops, and the forecast of a zone: who gets a driver when."""
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
-from server.dispatch.planning.estimates import Arrival, InHand, arrivals, free_at, run_of
+from server.dispatch.driver_runs import DriverWithRun
+from server.dispatch.model import RunStop, RunStopKind
+from server.dispatch.planning.estimates import Arrival, InHand, arrivals, estimated, free_at
 from server.dispatch.planning.forecast import Queue, Supply, Wanted, ZoneDemand, ZoneForecast, forecast
-from server.dispatch.runs import Spot, road_travel
+from server.dispatch.runs import DriverRun, Spot, road_travel
 from tests.builders import a_policy
 from tests.dispatch.planning import AT, spot
 
-ROADS = road_travel(a_policy(average_speed_kmh=60, detour_factor=1.0, handover_seconds=240))
+POLICY = a_policy(average_speed_kmh=60, detour_factor=1.0, handover_seconds=240)
+ROADS = road_travel(POLICY)
 """A minute a kilometre, and four for a handover."""
 MINUTE = 60.0
 
@@ -19,12 +23,21 @@ MINUTE = 60.0
 def carried(name: str, pickup: float, dropoff: float, ready: float = 0, picked: float | None = None) -> InHand:
     """A delivery of stops so many kilometres up the street, ready in so many minutes, picked up so many ago."""
     picked_at = None if picked is None else AT - picked * MINUTE
-    return InHand(name, spot(pickup), spot(dropoff), AT + ready * MINUTE, picked_at)
+    return InHand(f"of {name}", name, spot(pickup), spot(dropoff), AT + ready * MINUTE, picked_at)
 
 
-def arriving(place: float, *have: InHand, capacity: int = 1) -> dict[str, tuple[float | None, float]]:
+def run_of(place: float, *have: InHand, capacity: int = 1, stops: tuple[str, ...] = ()) -> DriverRun:
+    """The run of Dan, with the stored stops `pickup a`, `dropoff a`, ..."""
+    at = datetime.fromtimestamp(AT, UTC)
+    stored = [
+        RunStop(cast(RunStopKind, kind), name, f"of {name}", at) for kind, _, name in (s.partition(" ") for s in stops)
+    ]
+    return estimated(POLICY, AT, DriverWithRun("dan", capacity, stops=stored), have, spot(place))
+
+
+def arriving(place: float, *have: InHand, **more: Any) -> dict[str, tuple[float | None, float]]:
     """In how many minutes each is picked up and handed over."""
-    found = arrivals(run_of("dan", spot(place), AT, have, ROADS, capacity))
+    found = arrivals(run_of(place, *have, **more))
     return {name: (_minutes(one.picked_up), _minutes(one.handed_over) or 0) for name, one in found.items()}
 
 
@@ -54,15 +67,29 @@ def test_with_more_capacity_both_are_picked_up_first() -> None:
     assert sorted(arriving(0, *both, capacity=1).values()) == [(0, 9), (14, 23)]
 
 
-@pytest.mark.parametrize(("capacity", "minutes", "place"), [(1, 9, 3), (2, 0, 2)])
+def test_the_estimate_follows_the_stored_order_of_the_stops() -> None:
+    """It is what the driver sees on the phone, even if another order is shorter."""
+    both = (carried("near", 1, 2, picked=1), carried("far", 8, 9, picked=1))
+    assert arriving(0, *both, capacity=2) == {"near": (None, 6), "far": (None, 17)}
+    assert arriving(0, *both, capacity=2, stops=("dropoff far", "dropoff near")) == {
+        "far": (None, 13),
+        "near": (None, 24),
+    }
+
+
+def test_who_has_nothing_has_no_stops_and_is_free_now() -> None:
+    assert free_at(run_of(2), 1) == (AT, spot(2))
+
+
+@pytest.mark.parametrize(("capacity", "minutes", "place"), [(1, 9, 3), (2, 2, 0)])
 def test_a_driver_is_free_with_fewer_than_they_may_have(capacity: int, minutes: float, place: float) -> None:
-    run = run_of("dan", spot(2), AT, [carried("a", 0, 3)], ROADS, capacity)
+    run = run_of(2, carried("a", 0, 3), capacity=capacity)
     at, where = free_at(run, capacity)
     assert (_minutes(at), where) == (minutes, spot(place))
 
 
 def test_an_arrival_after_the_pickup_has_only_the_handover() -> None:
-    run = run_of("dan", spot(0), AT, [carried("a", 0, 1, picked=1)], ROADS)
+    run = run_of(0, carried("a", 0, 1, picked=1))
     assert arrivals(run) == {"a": Arrival(None, run.whens[0] + 120)}
 
 

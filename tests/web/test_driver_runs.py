@@ -70,6 +70,16 @@ async def run_of(site: Site, driver: Driver, app: DriverApp) -> list[dict[str, A
     return run
 
 
+OTHER_WAY_ROUND = "UPDATE driver_runs SET stops = (SELECT jsonb_agg(s ORDER BY n DESC) FROM jsonb_array_elements(stops)"
+OTHER_WAY_ROUND += " WITH ORDINALITY AS t (s, n))"
+
+
+async def expected(site: Site, *jobs: dict[str, Any]) -> list[str]:
+    """The deliveries of these assignments in the order in which they are expected to be handed over."""
+    found = {job["deliveryId"]: (await site.shop.get(f"/deliveries/{job['deliveryId']}")).json() for job in jobs}
+    return sorted(found, key=lambda delivery_id: found[delivery_id]["estimatedDeliveryAt"])
+
+
 async def test_a_driver_with_room_gets_add_ons_and_the_order_of_their_stops(site: Site) -> None:
     await no_time_at_the_door(site)
     dan = await site.driver(at_work=True, capacity=3)
@@ -112,7 +122,7 @@ async def test_ops_see_the_stops_of_a_driver(site: Site) -> None:
         assert "Stops" not in (await site.vic.get(f"/board/drivers/{dan.id}")).text
         row = await stream.hear_row(f"a-{offer['deliveryId']}")
         assert not row.every(class_="stop")
-        offer, _ = await taken(site, app, 2)
+        offer, second = await taken(site, app, 2)
         rows = [f"a-{first['deliveryId']}", f"a-{offer['deliveryId']}"]
 
         async def numbers(*wanted: str) -> None:
@@ -135,6 +145,10 @@ async def test_ops_see_the_stops_of_a_driver(site: Site) -> None:
         ]  # fmt: skip
         assert ["done at" in line for line in lines] == [True, False, False, False]
         assert shown.one(id="places")["data-run"].strip(";").split(";") == north
+        await answered(app, "picked_up", assignmentId=second["id"])
+        assert await expected(site, first, second) == [first["deliveryId"], second["deliveryId"]]
+        await site.node.change(OTHER_WAY_ROUND)
+        assert await expected(site, first, second) == [second["deliveryId"], first["deliveryId"]], "the stored order"
 
 
 async def test_jobs_that_go_leave_the_others_right(site: Site) -> None:

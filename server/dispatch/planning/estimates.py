@@ -7,17 +7,23 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from server.dispatch.runs import DriverRun, Job, Limits, Spot, Travel
+from server.dispatch.driver_runs import DriverWithRun, run_of
+from server.dispatch.policy import Policy
+from server.dispatch.runs import DriverRun, Job, Spot, road_travel
 
 
 class InHand(Struct, frozen=True):
-    """A delivery that a driver has. `dropoff` is where they bring the goods, `ready` when the goods are ready."""
+    """A delivery that a driver has. `dropoff` is where they bring the goods, `ready` when the goods are ready;
+    `returning`: they bring them back to the store.
+    """
 
+    assignment_id: str
     id: str
     pickup: Spot
     dropoff: Spot
     ready: float
     picked_at: float | None = None
+    returning: bool = False
 
 
 class Arrival(Struct, frozen=True):
@@ -27,23 +33,17 @@ class Arrival(Struct, frozen=True):
     handed_over: float
 
 
-def run_of(
-    driver_id: str, place: Spot, now: float, carried: Iterable[InHand], travel: Travel, capacity: int = 1
-) -> DriverRun:
-    """The stops of a driver who is at `place`, in the order that costs least if each is added where it fits best; what
-    is on board first.
-    """
-    jobs = [
-        Job(one.id, one.pickup, one.dropoff, one.ready, now, travel, picked_at=one.picked_at, fixed=True)
-        for one in carried
-    ]
-    jobs.sort(key=lambda job: (job.picked_at is None, job.ideal, job.id))
-    stops = [job.drop for job in jobs if job.picked_at is not None]
-    run = DriverRun(driver_id, place, now, travel, Limits(0.0), capacity=capacity, load=len(stops), stops=stops)
-    for job in jobs:
-        if job.picked_at is None:
-            run.append(job)
-    return run
+def estimated(policy: Policy, now: float, driver: DriverWithRun, carried: Iterable[InHand], at: Spot) -> DriverRun:
+    """The stops of a driver who is `at` a place, as the rules order them."""
+    have, travel = list(carried), road_travel(policy)
+    theirs = {
+        one.assignment_id: Job(
+            one.id, one.pickup, one.dropoff, one.ready, now, travel, picked_at=one.picked_at, fixed=True
+        )
+        for one in have
+    }
+    returning = {one.assignment_id for one in have if one.returning}
+    return run_of(policy, now, driver, theirs, returning, at, travel)
 
 
 def arrivals(run: DriverRun) -> dict[str, Arrival]:

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from server.dispatch.model import RunStop
 from server.dispatch.policy import Policy
 from server.store.connections import Pool
 from server.store.query import fetch, fetch_one
@@ -20,7 +21,7 @@ _READY: Final = """
 extract(epoch FROM coalesce(d.ready_at, d.dispatch_at + make_interval(secs => d.prep_seconds)))::float8"""
 _OF_ZONE: Final = "($3::text[] IS NULL OR d.zone = ANY($3))"
 _CARRIED: Final = f"""
-json_build_array(a.driver_id, d.id, d.status, d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon, {_READY},
+json_build_array(a.driver_id, a.id, d.id, d.status, d.pickup_lat, d.pickup_lon, d.dropoff_lat, d.dropoff_lon, {_READY},
     extract(epoch FROM a.picked_up_at)::float8, d.details #> '{{store}}')"""
 # $1, $2 the policy's freshness of positions and of calls, $3 zones or NULL, $4, $5 limits, $6 cooldown of offers.
 SITUATION: Final = f"""
@@ -53,18 +54,21 @@ SELECT date_trunc('milliseconds', statement_timestamp()),
         WHEN d.availability = 'available' AND (d.active_count >= d.capacity OR d.open_offer_id IS NOT NULL)
         THEN 'occupied' ELSE 'away' END,
     p.lat, p.lon, extract(epoch FROM p.at)::float8, extract(epoch FROM d.availability_until)::float8, d.tags,
-    extract(epoch FROM d.shift_ends_at)::float8))
+    extract(epoch FROM d.shift_ends_at)::float8, r.stops))
  FROM (SELECT * FROM drivers d
        WHERE active AND availability IN ('available', 'on_break', 'paused') AND {_OF_ZONE} LIMIT $5) d
- JOIN driver_positions p ON p.driver_id = d.id AND p.at IS NOT NULL),
+ JOIN driver_positions p ON p.driver_id = d.id AND p.at IS NOT NULL
+ LEFT JOIN driver_runs r ON r.driver_id = d.id),
 (SELECT json_agg({_CARRIED}) FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
  WHERE a.status = 'ACTIVE' AND a.driver_id IN (
      SELECT d.id FROM drivers d WHERE availability IN ('available', 'on_break', 'paused') AND {_OF_ZONE}))
 """  # noqa: S608 - constants
 OF_DRIVERS: Final = f"""
 SELECT date_trunc('milliseconds', statement_timestamp()),
-(SELECT json_agg(json_build_array(d.id, d.capacity, p.lat, p.lon, extract(epoch FROM p.at)::float8))
- FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id WHERE d.id = ANY($1::text[]::uuid[])),
+(SELECT json_agg(json_build_array(d.id, d.capacity, p.lat, p.lon, extract(epoch FROM p.at)::float8,
+    extract(epoch FROM d.shift_ends_at)::float8, r.stops))
+ FROM drivers d LEFT JOIN driver_positions p ON p.driver_id = d.id LEFT JOIN driver_runs r ON r.driver_id = d.id
+ WHERE d.id = ANY($1::text[]::uuid[])),
 (SELECT json_agg({_CARRIED}) FROM assignments a JOIN deliveries d ON d.id = a.delivery_id
  WHERE a.status = 'ACTIVE' AND a.driver_id = ANY($1::text[]::uuid[]))"""  # noqa: S608 - constants
 
@@ -99,7 +103,7 @@ class WaitingNow(Struct, frozen=True, array_like=True):
 
 
 class DriverAtWork(Struct, frozen=True, array_like=True):
-    """A driver at work with a position; times in Unix seconds. `until` is the end of a break."""
+    """A driver at work with a position; times in Unix seconds. `until` is the end of a break, `stops` their run."""
 
     id: str
     zone: str
@@ -111,6 +115,7 @@ class DriverAtWork(Struct, frozen=True, array_like=True):
     until: float | None
     tags: list[str] | None
     shift_ends: float | None
+    stops: tuple[RunStop, ...] | None
 
 
 class StorePlace(Struct, frozen=True):
@@ -124,6 +129,7 @@ class InHandRow(Struct, frozen=True, array_like=True):
     """A delivery that a driver has; times in Unix seconds."""
 
     driver_id: str
+    assignment_id: str
     id: str
     status: str
     pickup_lat: float
@@ -136,13 +142,17 @@ class InHandRow(Struct, frozen=True, array_like=True):
 
 
 class DriverPlace(Struct, frozen=True, array_like=True):
-    """Where a driver was, if that is known, at a time in Unix seconds; and how many deliveries they can have."""
+    """Where a driver was, if that is known, at a time in Unix seconds; how many deliveries they can have, the end of
+    their shift, and their run.
+    """
 
-    driver_id: str
+    id: str
     capacity: int
     lat: float | None
     lon: float | None
     at: float | None
+    shift_ends: float | None
+    stops: tuple[RunStop, ...] | None
 
 
 class Situation(Struct, frozen=True):
@@ -195,4 +205,4 @@ async def read_carried(
 ) -> tuple[datetime, dict[str, DriverPlace], list[InHandRow]]:
     """The database's time, where these drivers are, and what they have. Raises DatabaseAway."""
     now, places, carried = (await fetch(pool, OF_DRIVERS, list(driver_ids)))[0]
-    return now, {row.driver_id: row for row in _rows(DriverPlace, places)}, _rows(InHandRow, carried)
+    return now, {row.id: row for row in _rows(DriverPlace, places)}, _rows(InHandRow, carried)
