@@ -62,7 +62,6 @@ def first_token(secret: str, code: str, action_id: str | None) -> DeviceToken:
 
 
 def next_token(secret: str, token: DeviceToken, action_id: str | None) -> DeviceToken:
-    """The token that follows this one."""
     rest = new_code() if action_id is None else _derived(secret, "next", token.text, action_id)
     return DeviceToken(token.family, rest)
 

@@ -15,7 +15,7 @@ from server.web.api.endpoint import PathId, endpoint
 from server.web.api.operations import alert_numbers, alert_view
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
-from server.web.http.errors import not_found, refused
+from server.web.http.errors import existing, refused
 
 
 @endpoint(
@@ -36,9 +36,7 @@ async def acknowledge_alert(request: Call, alert_id: PathId) -> a.AlertView:
         except DatabaseAway:  # it is acknowledged anyway
             numbers = {}
         return alert_view(row, numbers)
-    known_row = await read_alert(node.database.pool, alert_id)
-    if known_row is None:
-        raise not_found()
+    known_row = existing(await read_alert(node.database.pool, alert_id))
     if isinstance(done, Refusal):
         raise refused(done)
     return alert_view(known_row, await alert_numbers(node, [known_row]))
@@ -47,9 +45,7 @@ async def acknowledge_alert(request: Call, alert_id: PathId) -> a.AlertView:
 @endpoint("GET /admin/alerts/{alert_id}", "Get an alert with the deliveries and drivers that caused it.", VIEWERS)
 async def get_alert(request: Call, alert_id: PathId) -> a.AlertWithReasons:
     node = node_of(request)
-    row = await read_alert(node.database.pool, alert_id)
-    if row is None:
-        raise not_found()
+    row = existing(await read_alert(node.database.pool, alert_id))
     window = node.policies.current.alerts.window_minutes
     deliveries, drivers = await read_behind(node.database.pool, row, node.clock.now(), window)
     return a.AlertWithReasons(

@@ -32,7 +32,6 @@ async def list_keys(request: Call, query: s.PageQuery) -> Page[a.ApiKeyView]:
 
 
 def key_view(key: ApiKey) -> a.ApiKeyView:
-    """The view of a key."""
     return a.view(a.ApiKeyView, key)
 
 

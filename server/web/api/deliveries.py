@@ -34,7 +34,7 @@ from server.web.api.geocoding import LocatedBody
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
-from server.web.http.errors import invalid_field, not_found, refused, unless_refused
+from server.web.http.errors import existing, invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER, Page
 
 NEW_DELIVERY: Final = LocatedBody(s.NewDelivery)
@@ -259,18 +259,14 @@ async def _wanted(node: Node, query: s.DeliveriesQuery, bound_to: str | None) ->
     "GET /deliveries/{delivery_id}", "Get a delivery with its active or completed assignment.", SELLERS_AND_VIEWERS
 )
 async def get_delivery(request: Call, delivery_id: VisibleDelivery) -> DeliveryView:
-    found = await read_delivery(pool_of(request), delivery_id)
-    if found is None:
-        raise not_found()
+    found = existing(await read_delivery(pool_of(request), delivery_id))
     return await _shown(request, found)
 
 
 @endpoint("GET /deliveries/{delivery_id}/timeline", "List the events of a delivery, oldest first.", SELLERS_AND_VIEWERS)
 async def get_timeline(request: Call, delivery_id: VisibleDelivery, query: s.TimelineQuery) -> Page[a.TimelineItem]:
     after = BY_NUMBER.only(query.cursor) or 0
-    found = await read_timeline(pool_of(request), delivery_id, after, query.limit + 1)
-    if found is None:
-        raise not_found()
+    found = existing(await read_timeline(pool_of(request), delivery_id, after, query.limit + 1))
     item = timeline_item if request.user.seller is None else _item_for_seller
     root = node_of(request).settings.root
     return BY_NUMBER.page(found, query.limit, lambda event: (event.id,), lambda event: item(_below(event, root)))
@@ -294,7 +290,6 @@ def _item_for_seller(event: TimelineEvent) -> a.TimelineItem:
 
 
 def timeline_item(event: TimelineEvent) -> a.TimelineItem:
-    """The view of an event of a delivery."""
     return a.TimelineItem(
         instant(event.at),
         event.type,

@@ -13,7 +13,7 @@ from server.web.api import schemas as s
 from server.web.api.endpoint import PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.http.paging import BY_ID, Page
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,6 @@ async def list_devices(request: Call, driver_id: PathId, query: s.PageQuery) -> 
 
 
 def device_view(device: store.Device) -> a.DeviceView:
-    """The view of a device."""
     return a.view(a.DeviceView, device, last_seen_at=instant(device.last_used_at))
 
 
@@ -52,9 +51,7 @@ async def revoke_device(request: Call, driver_id: str, device_id: str) -> None:
 
 async def end(node: Node, driver_id: str, device_id: str, by: Actor, reason: store.EndReason) -> None:
     """End a driver's device and close its socket. Raises 404 or DatabaseAway."""
-    ended = await store.end(node.database.pool, driver_id, device_id, by, reason)
-    if ended is None:
-        raise not_found()
+    ended = existing(await store.end(node.database.pool, driver_id, device_id, by, reason))
     node.revocations.device_ended(device_id)
     if ended:
         log.info("device_ended", driverId=driver_id, deviceId=device_id, reason=reason, actor=by.type, actorId=by.id)

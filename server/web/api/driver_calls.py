@@ -21,7 +21,7 @@ from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
-from server.web.http.errors import not_found, unless_refused
+from server.web.http.errors import existing, not_found, unless_refused
 from server.web.http.paging import BY_INSTANT, Page
 
 
@@ -66,9 +66,7 @@ async def get_numbers(request: Call, driver_id: CallingDriver) -> a.DriverNumber
     local = now.astimezone(time_zone_of(node.settings.time_zone))
     today = local.replace(hour=0, minute=0, second=0, microsecond=0)
     week = today - timedelta(days=today.weekday())  # of the same zone, so still midnight if the clocks changed
-    found = await read_driver_numbers(pool_of(request), driver_id, week.astimezone(UTC), now)
-    if found is None:
-        raise not_found()
+    found = existing(await read_driver_numbers(pool_of(request), driver_id, week.astimezone(UTC), now))
     periods = (_period(found, since.astimezone(UTC)) for since in (today, week))
     return a.DriverNumbersView(node.settings.time_zone, *periods)
 
@@ -260,19 +258,15 @@ async def resume(request: Call, driver_id: CallingDriver, _: MayBeMissing[s.Empt
 )
 async def get_history(request: Call, driver_id: CallingDriver, query: s.PageQuery) -> Page[a.HistoryItem]:
     before = BY_INSTANT.key(query.cursor)
-    found = await read_history(pool_of(request), driver_id, before, query.limit + 1)
-    if found is None:
-        raise not_found()
+    found = existing(await read_history(pool_of(request), driver_id, before, query.limit + 1))
     return BY_INSTANT.page(found, query.limit, lambda h: (h.timestamp, h.id), history_item)
 
 
 def history_item(change: AvailabilityChange) -> a.HistoryItem:
-    """The view of a change of availability."""
     return a.view(a.HistoryItem, change)
 
 
 def with_assignment(done: Answer) -> a.AssignmentDone:
-    """The response to a call about an assignment."""
     assert done.assignment is not None
     return a.AssignmentDone(assignment_view(done.assignment))
 

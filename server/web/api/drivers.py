@@ -24,7 +24,7 @@ from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, give
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
-from server.web.http.errors import not_found, unauthorized, unless_refused
+from server.web.http.errors import existing, not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID, Page
 
 PATH: Final = "/drivers/{driver_id:str}"
@@ -117,9 +117,7 @@ async def list_drivers(request: Call, query: s.DriversQuery) -> Page[DriverView]
 @endpoint("GET /drivers/{driver_id}", "A driver.", THE_DRIVER_SERVICE_AND_VIEWERS)
 async def get_driver(request: Call, driver_id: CallingDriver) -> DriverView:
     node = node_of(request)
-    found = await read_driver(node.database.pool, driver_id)
-    if found is None:
-        raise not_found()
+    found = existing(await read_driver(node.database.pool, driver_id))
     return await shown(node, found)
 
 

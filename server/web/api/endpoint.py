@@ -25,7 +25,16 @@ from server.ids import canonical
 from server.web.access.guards import Guard
 from server.web.api.schemas import RequestQuery
 from server.web.http.caller import AsgiConnection, Call
-from server.web.http.errors import MALFORMED, TOO_LARGE, UNSUPPORTED, FieldError, Kind, Problem, invalid, not_found
+from server.web.http.errors import (
+    MALFORMED,
+    TOO_LARGE,
+    UNSUPPORTED,
+    FieldError,
+    Kind,
+    Problem,
+    existing,
+    invalid,
+)
 from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
 
 BODY_LIMIT_BYTES: Final = 65_536
@@ -265,10 +274,7 @@ def given(value: T_co | UnsetType) -> T_co | None:
 
 def id_in_path(text: str) -> str:
     """The id in normalized form. Raises 404 for a text that is not an id."""
-    known = canonical(text)
-    if known is None:
-        raise not_found()
-    return known
+    return existing(canonical(text))
 
 
 async def _id(_: Call, text: str) -> str:

@@ -133,7 +133,6 @@ def _text(text: str) -> str:
 
 
 def _of_number(number: float, kind: ValueKind) -> Value:
-    """A number of an Excel file."""
     match kind:
         case "whole":
             if not isinstance(number, int):

@@ -15,7 +15,7 @@ from server.web.api.endpoint import PathId, endpoint, given
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.http.paging import Page, Pager, cursor_of
 
 _Id = Annotated[str, Meta(pattern=s.UUID_PATTERN, max_length=36)]
@@ -43,7 +43,6 @@ async def list_notices(request: Call, query: s.NoticesQuery) -> Page[a.NoticeVie
 
 
 def notice_view(notice: record.Notice) -> a.NoticeView:
-    """The view of a notice."""
     return a.view(
         a.NoticeView,
         notice,
@@ -67,7 +66,4 @@ async def seen(request: Call, notice_id: str) -> record.Notice:
     pool = pool_of(request)
     if not await acknowledge(pool, notice_id, request.user.subject):
         raise not_found()
-    notice = await record.read_notice(pool, notice_id)
-    if notice is None:
-        raise not_found()
-    return notice
+    return existing(await record.read_notice(pool, notice_id))

@@ -65,7 +65,6 @@ class Parts:
         self._of = {kind: self._clean(schema) for kind, schema in zip(self._kinds, schemas, strict=True)}
 
     def schema(self, kind: object) -> Schema:
-        """The schema of one of the kinds."""
         schema: Schema = self._of[kind]
         return schema
 

@@ -24,7 +24,7 @@ from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import Download, PathId, Upload, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import UNSUPPORTED, Problem, invalid_field, not_found, refused, try_again
+from server.web.http.errors import UNSUPPORTED, Problem, existing, invalid_field, not_found, refused, try_again
 
 LIMIT_BYTES: Final = 5 * 1024 * 1024
 FILE: Final = Upload(TYPES, LIMIT_BYTES)
@@ -96,9 +96,7 @@ async def _in_store(store: ObjectStore, pool: Pool, delivery_id: str, file: Proo
     answers={200: Download(tuple(ENDINGS))},
 )
 async def get_proof(request: Call, delivery_id: VisibleDelivery, proof_id: PathId) -> ASGIResponse:
-    file = await read_proof(pool_of(request), delivery_id, proof_id)
-    if file is None:
-        raise not_found()
+    file = existing(await read_proof(pool_of(request), delivery_id, proof_id))
     content = file.content if file.object_key is None else await _from_store(request, file.object_key)
     headers = {
         "Cache-Control": "no-store",

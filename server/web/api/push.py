@@ -88,5 +88,4 @@ async def confirm_push(request: Call, driver_id: CallingDriver, push_id: PathId)
 
 
 def subscription_view(row: store.Subscription) -> a.PushSubscriptionView:
-    """The view of a subscription."""
     return a.view(a.PushSubscriptionView, row, service=origin_of(row.endpoint))

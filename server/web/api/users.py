@@ -67,7 +67,6 @@ class UserView(a.ResponseBody, frozen=True):
 
 
 def user_view(person: Person) -> UserView:
-    """The view of a user."""
     return a.view(UserView, person)
 
 
@@ -131,7 +130,6 @@ async def changed(request: Call, user_id: str, **changes: Unpack[PersonChanges])
 
 
 def as_problem(refused: PersonRefused) -> Problem:
-    """The problem for a refused user."""
     text = str(refused)
     if isinstance(refused, NameTaken):
         return Problem(USER_EXISTS, f"{text[:1].upper()}{text[1:]}.", id=refused.person_id)

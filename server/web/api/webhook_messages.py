@@ -10,7 +10,7 @@ from server.web.api.answers import view
 from server.web.api.endpoint import PathId, endpoint, given
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, not_found
+from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, existing, not_found
 from server.web.http.paging import BY_NUMBER, Page
 
 
@@ -20,16 +20,15 @@ from server.web.http.paging import BY_NUMBER, Page
     VIEWERS,
 )
 async def list_messages(request: Call, webhook_id: PathId, query: s.WebhookMessagesQuery) -> Page[a.WebhookMessageView]:
-    found = await webhook_log.read_messages(
-        pool_of(request), webhook_id, BY_NUMBER.only(query.cursor), given(query.status), query.limit + 1
+    found = existing(
+        await webhook_log.read_messages(
+            pool_of(request), webhook_id, BY_NUMBER.only(query.cursor), given(query.status), query.limit + 1
+        )
     )
-    if found is None:
-        raise not_found()
     return BY_NUMBER.page(found, query.limit, lambda row: (row.seq,), message_view)
 
 
 def message_view(row: webhook_log.LoggedMessage) -> a.WebhookMessageView:
-    """The view of a message."""
     over = row.delivered_at is not None or row.parked_at is not None
     return view(
         a.WebhookMessageView,
@@ -53,9 +52,7 @@ async def sent_again(request: Call, message_id: str) -> webhook_log.LoggedMessag
     """Send a message again now, and return it. Raises 404, 409 or DatabaseAway."""
     node = node_of(request)
     sent = await webhook_log.redeliver(node.database.pool, message_id)
-    row = await webhook_log.read_message(node.database.pool, message_id)
-    if row is None:
-        raise not_found()
+    row = existing(await webhook_log.read_message(node.database.pool, message_id))
     if sent is None:
         raise Problem(WEBHOOK_NOT_ACTIVE, "The webhook of this message is not active.")
     node.webhooks.look(sent)
@@ -98,7 +95,4 @@ async def tested(request: Call, webhook_id: str) -> webhook_log.LoggedMessage:
     """Send a test message now, and return it. Raises 404 or DatabaseAway."""
     node = node_of(request)
     message_id = await try_out(node.database.pool, node.webhooks, webhook_id, request.user.actor)
-    row = await webhook_log.read_message(node.database.pool, message_id) if message_id is not None else None
-    if row is None:
-        raise not_found()
-    return row
+    return existing(await webhook_log.read_message(node.database.pool, message_id) if message_id is not None else None)

@@ -16,7 +16,7 @@ from server.web.api.answers import view
 from server.web.api.endpoint import PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, invalid_field, not_found
+from server.web.http.errors import TOO_MANY_WEBHOOKS, Problem, existing, invalid_field, not_found
 from server.web.http.paging import BY_ID, Page
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what every secret begins with
@@ -63,7 +63,6 @@ async def list_webhooks(request: Call, query: s.PageQuery) -> Page[a.WebhookView
 
 
 def webhook_view(row: store.WebhookRow) -> a.WebhookView:
-    """The view of a webhook."""
     return view(a.WebhookView, row)
 
 
@@ -103,9 +102,7 @@ async def changed(
     if url is not None:
         _check(request, url)
     types = list(dict.fromkeys(events)) if events is not None else None
-    row = await store.change_webhook(node.database.pool, webhook_id, url, types, active)
-    if row is None:
-        raise not_found()
+    row = existing(await store.change_webhook(node.database.pool, webhook_id, url, types, active))
     node.webhooks.look()
     return row
 
@@ -133,7 +130,5 @@ async def rotate_secret(request: Call, webhook_id: PathId) -> a.WebhookWithSecre
 async def rotated(request: Call, webhook_id: str) -> tuple[store.WebhookRow, str]:
     """Give a webhook a new secret; returns both. Raises 404 or DatabaseAway."""
     secret = _new_secret()
-    row = await store.rotate_secret(pool_of(request), webhook_id, secret)
-    if row is None:
-        raise not_found()
+    row = existing(await store.rotate_secret(pool_of(request), webhook_id, secret))
     return row, secret

@@ -19,7 +19,7 @@ from server.web.api import schemas as s
 from server.web.api.endpoint import endpoint
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, submit
-from server.web.http.errors import invalid_field, not_found
+from server.web.http.errors import existing, invalid_field, not_found
 from server.web.http.paging import Page, Pager
 
 KEY_LENGTH: Final = 64
@@ -32,7 +32,6 @@ async def zone_of_query(node: Node, zone: str | UnsetType) -> str | None:
 
 
 def zone_view(node: Node, zone: Zone) -> a.ZoneView:
-    """The view of a zone."""
     area = node.zones.current.area_km2(zone.key)
     shape = a.ShapeView(**zone.shape) if zone.shape is not None else None
     return a.ZoneView(
@@ -69,10 +68,7 @@ async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
 
 
 def _found(request: Call, key: str) -> Zone:
-    zone = node_of(request).zones.current.find(key)
-    if zone is None:
-        raise not_found()
-    return zone
+    return existing(node_of(request).zones.current.find(key))
 
 
 @endpoint("GET /admin/zones", "List zones with a description, by key.", VIEWERS)

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from server.paths import STATIC
 from server.web.http.caller import Call
-from server.web.http.errors import not_found
+from server.web.http.errors import existing
 
 FOREVER: Final = "public, max-age=31536000, immutable"
 ASK_AGAIN: Final = "no-cache"
@@ -109,9 +109,7 @@ async def static_file(request: Call, path: FromPath[Path]) -> ASGIResponse:
     """A file under `static/`, with or without the build in front of its name."""
     first, _, rest = path.as_posix().lstrip("/").partition("/")
     of_build = first.startswith(BUILD_PREFIX)
-    found = await asyncio.to_thread(read_asset, rest if of_build else f"{first}/{rest}" if rest else first)
-    if found is None:
-        raise not_found()
+    found = existing(await asyncio.to_thread(read_asset, rest if of_build else f"{first}/{rest}" if rest else first))
     headers = {
         "Cache-Control": FOREVER if of_build and first == BUILD_PREFIX + build() else ASK_AGAIN,
         "ETag": found.tag,

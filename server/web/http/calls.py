@@ -9,13 +9,11 @@ from server.web.http.errors import unless_refused
 
 
 def node_of(connection: AsgiConnection) -> Node:
-    """The node that handles the request."""
     node: Node = connection.app.state.node
     return node
 
 
 def pool_of(connection: AsgiConnection) -> Pool:
-    """The database pool of this node."""
     return node_of(connection).database.pool
 
 

@@ -160,6 +160,13 @@ def not_found() -> Problem:
     return Problem(NOT_FOUND, r.NOT_FOUND.message)
 
 
+def existing(found: T | None) -> T:
+    """What was found. Raises 404 for None."""
+    if found is None:
+        raise not_found()
+    return found
+
+
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """422 with the fields that have an error."""
     detail = "; ".join(f"{error.field}: {error.message}" if error.field else error.message for error in errors)
@@ -213,7 +220,6 @@ def unless_refused(answer: T | Refusal) -> T:
 
 
 def as_response(problem: Problem) -> Response[dict[str, object]]:
-    """The problem as a response."""
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(_content(problem), status_code=problem.kind.status, media_type=MEDIA_TYPE, headers=headers)
 

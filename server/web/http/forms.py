@@ -38,7 +38,6 @@ class Form:
         return self.last(name).strip()
 
     def ticked(self, name: str) -> bool:
-        """Whether a box is ticked."""
         return bool(self.text(name))
 
 

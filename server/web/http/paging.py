@@ -65,5 +65,4 @@ BY_INSTANT: Final = Pager[tuple[datetime, str]](tuple[Annotated[datetime, Meta(t
 
 
 def cursor_of(key: object) -> str:
-    """The cursor of a key."""
     return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")

@@ -26,7 +26,7 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.screens.live_lists import acted, address, again, chosen_of, live, refused_here
 
 PATH: Final = "/alerts"
@@ -80,7 +80,6 @@ async def alerts(request: Call) -> ASGIResponse:
 
 @get(f"{PATH}/now", guards=[VIEWERS])
 async def alerts_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "watch/alerts", **await _all(request))
 
 
@@ -108,7 +107,6 @@ async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
 
 @get(f"{PATH}/{{alert_id:str}}/now", guards=[VIEWERS])
 async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "watch/alert", **await _one(request, alert_id))
 
 
@@ -123,9 +121,7 @@ class OneAlert(TypedDict):
 async def _one(request: Call, text: str) -> OneAlert:
     node = node_of(request)
     known = id_in_path(text)
-    found = await read_alert_with_text(node.database.pool, known)
-    if found is None:
-        raise not_found()
+    found = existing(await read_alert_with_text(node.database.pool, known))
     (shown,) = await _with_causes(request, [found])
     page = await record.read_notices(
         node.database.pool, record.NoticeFilter(alert_id=known), record.START, NOTICES_SHOWN

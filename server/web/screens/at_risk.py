@@ -32,7 +32,6 @@ async def at_risk(request: Call) -> ASGIResponse:
 
 @get(f"{PATH}/now", guards=[VIEWERS])
 async def at_risk_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "watch/at_risk", **await _at_risk(request))
 
 

@@ -17,7 +17,7 @@ from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
@@ -124,9 +124,7 @@ async def order(request: Call) -> ASGIResponse:
     order_id = request.scope["path"].removeprefix("/admin/orders/")
     if "\x00" in order_id:
         raise not_found()
-    newest = await newest_of_order(pool_of(request), order_id)
-    if newest is None:
-        raise not_found()
+    newest = existing(await newest_of_order(pool_of(request), order_id))
     return _to_delivery(newest)
 
 

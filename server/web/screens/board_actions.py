@@ -31,7 +31,7 @@ from server.web.access.guards import OPS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_answers import NotDone, dialog_action, done, refused_fragment
 from server.web.screens.board_bulk import BREAK_MINUTES
@@ -253,7 +253,6 @@ async def cancel_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIRespon
 
 @dialog_action("/board/deliveries/{delivery_id:str}/cancel", OPS)
 async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Cancel it."""
     known = id_in_path(delivery_id)
     form = await read_form(request, BoardForm)
     reason, force, actor = form.reason(), form.ticked("force"), request.user.actor
@@ -268,14 +267,12 @@ async def cancel(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
 
 @get("/board/deliveries/{delivery_id:str}/acknowledge", guards=[OPS])
 async def acknowledge_dialog(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """A note for the colleagues."""
     delivery, seen = await _shown(request, delivery_id)
     return fragment(request, "board/dialogs/acknowledge.html", delivery=delivery, seen=seen)
 
 
 @dialog_action("/board/deliveries/{delivery_id:str}/acknowledge", OPS)
 async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """Acknowledge it."""
     known = id_in_path(delivery_id)
     form = await read_form(request, BoardForm)
     note, actor = form.note(), request.user.actor
@@ -298,16 +295,12 @@ async def acknowledge_alert(request: Call, alert_id: FromPath[str]) -> ASGIRespo
 
 @get("/board/drivers/{driver_id:str}/message", guards=[OPS])
 async def message_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """What to write."""
-    driver = await read_driver(pool_of(request), id_in_path(driver_id))
-    if driver is None:
-        raise not_found()
+    driver = existing(await read_driver(pool_of(request), id_in_path(driver_id)))
     return fragment(request, "board/dialogs/message.html", driver=driver, limit=TEXT_LIMIT)
 
 
 @dialog_action("/board/drivers/{driver_id:str}/message", OPS)
 async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """The driver gets it on the phone."""
     known = id_in_path(driver_id)
     text = (await read_form(request, BoardForm)).message()
     answer = await _submit(request, c.SendMessage(known, new_id(), text, request.user.actor))
@@ -321,9 +314,7 @@ async def send_message(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 @get("/board/drivers/{driver_id:str}/availability", guards=[OPS])
 async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
     """Which, why, and for how long."""
-    driver = await read_driver(pool_of(request), id_in_path(driver_id))
-    if driver is None:
-        raise not_found()
+    driver = existing(await read_driver(pool_of(request), id_in_path(driver_id)))
     return fragment(
         request, "board/dialogs/availability.html", driver=driver, seen=seen_driver(driver), minutes=BREAK_MINUTES
     )
@@ -331,7 +322,6 @@ async def availability_dialog(request: Call, driver_id: FromPath[str]) -> ASGIRe
 
 @dialog_action("/board/drivers/{driver_id:str}/availability", OPS)
 async def set_availability(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """A dispatcher decides it."""
     known = id_in_path(driver_id)
     form = await read_form(request, BoardForm)
     availability, reason, minutes = wanted_availability(form)

@@ -47,7 +47,6 @@ PLAIN: Final = {
 
 
 def feed_of(request: Call) -> Feed:
-    """The feed of the node that answers."""
     return node_of(request).feed
 
 

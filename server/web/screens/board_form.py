@@ -29,14 +29,12 @@ class BoardForm(Form):
         return reason
 
     def note(self) -> str | None:
-        """A note, if there is any."""
         note = self.text("note")
         if len(note) > NOTE_LIMIT:
             raise FormInvalid(said("A note has at most {count} characters.", count=NOTE_LIMIT))
         return note or None
 
     def message(self) -> str:
-        """The text of a message."""
         text = self.text("text")
         if not text:
             raise FormInvalid(said("Write a message."))
@@ -52,7 +50,6 @@ class BoardForm(Form):
         return found
 
     def optional_id(self, name: str) -> str | None:
-        """An id, if there is any."""
         text = self.text(name)
         if not text:
             return None
@@ -66,7 +63,6 @@ class BoardForm(Form):
         return "assign" if self.text("mode") == "assign" else "offer"
 
     def whole_number(self, name: str) -> int | None:
-        """A whole number, if there is any."""
         text = self.text(name)
         if not text:
             return None

@@ -33,7 +33,7 @@ from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing, not_found
 from server.web.screens.board_steps import steps_of
 from server.web.screens.shell import fragment, page
 
@@ -46,13 +46,11 @@ ONE_MINUTE: Final = timedelta(minutes=1)
 
 @get("/board/deliveries/{delivery_id:str}", guards=[VIEWERS])
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """A delivery's page."""
     return await page(request, "board/delivery.html", nav="board", values=await _delivery(request, delivery_id))
 
 
 @get("/board/deliveries/{delivery_id:str}/now", guards=[VIEWERS])
 async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """What of the page changes, again."""
     return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
 
 
@@ -130,13 +128,11 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
 
 @get("/board/drivers/{driver_id:str}", guards=[VIEWERS])
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """A driver's page, for ops."""
     return await page(request, "board/driver.html", nav="board", values=await _driver(request, driver_id))
 
 
 @get("/board/drivers/{driver_id:str}/now", guards=[VIEWERS])
 async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """What of the page changes, again."""
     return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))
 
 
@@ -144,9 +140,7 @@ async def _driver(request: Call, text: str) -> dict[str, object]:
     known = id_in_path(text)
     node = node_of(request)
     pool = node.database.pool
-    driver = await read_driver(pool, known)
-    if driver is None:
-        raise not_found()
+    driver = existing(await read_driver(pool, known))
     history = await read_history(pool, known, None, HISTORY_LIMIT) or []
     answers = await answers_of(pool, known)
     return {

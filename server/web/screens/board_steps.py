@@ -28,7 +28,7 @@ from server.web.access.guards import OPS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import not_found
+from server.web.http.errors import existing
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_actions import UNREADABLE
 from server.web.screens.board_answers import NotDone, dialog_action, done, error_fragment
@@ -267,19 +267,14 @@ def _refused(refusal: Refusal) -> NotDone:
 
 
 def _step(name: str) -> OrderStep:
-    found = STEPS.get(name)
-    if found is None:
-        raise not_found()
-    return found
+    return existing(STEPS.get(name))
 
 
 @get("/board/deliveries/{delivery_id:str}/steps/{name:str}", guards=[OPS])
 async def step_dialog(request: Call, delivery_id: FromPath[str], name: FromPath[str]) -> ASGIResponse:
     """What the step means, and what it takes; or why it is not possible now."""
     step, known = _step(name), id_in_path(delivery_id)
-    found = (await read_seen(pool_of(request), [known])).get(known)
-    if found is None:
-        raise not_found()
+    found = existing((await read_seen(pool_of(request), [known])).get(known))
     delivery, seen = found
     refusal = step.why_not(delivery, node_of(request).clock.now())
     if refusal is not None:

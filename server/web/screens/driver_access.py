@@ -27,7 +27,7 @@ from server.web.api.endpoint import id_in_path
 from server.web.api.sign_in import invitation
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
-from server.web.http.errors import Problem, not_found
+from server.web.http.errors import Problem, existing
 from server.web.http.forms import Form, read_form
 from server.web.screens.board_answers import PLAIN
 from server.web.screens.driver_page import invitation_words
@@ -124,10 +124,7 @@ def _path(driver: Driver) -> str:
 
 
 async def _found(request: Call, text: str) -> Driver:
-    driver = await read_driver(pool_of(request), id_in_path(text))
-    if driver is None:
-        raise not_found()
-    return driver
+    return existing(await read_driver(pool_of(request), id_in_path(text)))
 
 
 async def _refused(request: Call, driver: Driver, problem: Problem) -> ASGIResponse:

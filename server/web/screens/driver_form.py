@@ -19,7 +19,7 @@ from server.web.api.drivers import patch_driver, post_driver
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import Problem, not_found
+from server.web.http.errors import Problem, existing
 from server.web.http.forms import Form, read_form
 from server.web.screens.driver_list import DRIVERS
 from server.web.screens.form_words import mistake, problem_text, to_struct
@@ -47,7 +47,6 @@ Filled = dict[str, str]
 
 @get(f"{DRIVERS}/new", guards=[OPS])
 async def new_driver(request: Call) -> ASGIResponse:
-    """An empty form."""
     return await _form(request, dict.fromkeys(TEXTS, "") | {"zone": "default", "capacity": "1"})
 
 
@@ -73,7 +72,6 @@ async def add(request: Call) -> ASGIResponse:
 
 @get(f"{DRIVERS}/{{driver_id:str}}/edit", guards=[OPS])
 async def edit(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    """The form with the driver as they are."""
     driver = await _found(request, driver_id)
     filled = _filled(request, driver)
     return await _form(request, filled, driver=driver, was=filled)
@@ -97,10 +95,7 @@ async def change(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
 
 
 async def _found(request: Call, text: str) -> Driver:
-    driver = await read_driver(pool_of(request), id_in_path(text))
-    if driver is None:
-        raise not_found()
-    return driver
+    return existing(await read_driver(pool_of(request), id_in_path(text)))
 
 
 def _filled(request: Call, driver: Driver) -> Filled:

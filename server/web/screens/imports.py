@@ -54,13 +54,11 @@ class ShownRow(Struct, frozen=True):
 
 @get(f"{DRIVERS}/import", guards=[OPS])
 async def import_drivers_screen(request: Call) -> ASGIResponse:
-    """The form for a file of drivers."""
     return await _screen(request, "drivers")
 
 
 @get(f"{ORDERS}/import", guards=[OPS])
 async def import_orders_screen(request: Call) -> ASGIResponse:
-    """The form for a file of orders."""
     return await _screen(request, "orders")
 
 

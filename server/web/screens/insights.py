@@ -86,7 +86,6 @@ def _window_and_zone(request: Call) -> tuple[Window, str | None]:
 
 @get("/insights", guards=[VIEWERS])
 async def insights_screen(request: Call) -> ASGIResponse:
-    """The charts, each with its table."""
     node = node_of(request)
     window, zone = _window_and_zone(request)
     reader: InsightsReader = request.app.state.insights

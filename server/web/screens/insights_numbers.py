@@ -68,7 +68,6 @@ class Outcomes(Struct):
 
     @property
     def rejected_share(self) -> float | None:
-        """Rejections of all of them."""
         return self.rejected / self.offers if self.offers else None
 
     @property
@@ -82,7 +81,6 @@ class Outcomes(Struct):
         return self.late / self.wanted if self.wanted else None
 
     def add(self, group: OfferGroup) -> None:
-        """Count these in."""
         self.accepted += group.accepted
         self.auto_accepted += group.auto_accepted
         self.rejected += group.rejected

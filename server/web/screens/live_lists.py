@@ -63,7 +63,6 @@ def refused_here(request: Call, refusal: Refusal, path: str) -> ASGIResponse:
 
 
 def in_words(problem: Problem) -> str:
-    """A problem as a sentence."""
     errors: list[Any] = problem.more.get("errors", [])
     text = f"{errors[0].field} {errors[0].message}" if errors else said(problem.detail)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -33,7 +33,7 @@ from server.web.api.endpoint import answer, id_in_path
 from server.web.api.geocoding import LONGEST_ADDRESS, located, places_of
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
-from server.web.http.errors import Problem, not_found
+from server.web.http.errors import Problem, existing, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import mistake, problem_text, to_struct
 from server.web.screens.orders import in_zone
@@ -131,7 +131,6 @@ async def create(request: Call) -> ASGIResponse:
 
 @get("/orders/{delivery_id:str}/edit", guards=[OPS])
 async def edit(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    """The form with the order as it is."""
     delivery = await _found(request, id_in_path(delivery_id))
     filled = _filled(request, delivery)
     return await _form(request, filled, delivery=delivery, was=filled)
@@ -192,10 +191,7 @@ def _now(request: Call) -> datetime:
 
 
 async def _found(request: Call, delivery_id: str) -> Delivery:
-    found = await read_delivery(pool_of(request), delivery_id)
-    if found is None:
-        raise not_found()
-    return found
+    return existing(await read_delivery(pool_of(request), delivery_id))
 
 
 # From an order to the form

@@ -43,5 +43,4 @@ SCREENS: Final = (
 
 
 def screen_router() -> Router:
-    """Every screen and every action on one."""
     return screens(handlers_in(SCREENS))

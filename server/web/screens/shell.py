@@ -151,7 +151,6 @@ def rendered(request: Call, template: str, **context: object) -> str:
 
 
 def fragment(request: Call, template: str, **context: object) -> ASGIResponse:
-    """A piece of a screen, for who looks at it."""
     html = _template(request, template).render(role=request.user.role, **context)
     return ASGIResponse(body=html.encode(), headers=NO_STORE, media_type=HTML)
 
@@ -365,5 +364,4 @@ def _forget_flashes(scope: Scope, headers: MutableScopeHeaders) -> None:
 
 
 def screens(handlers: Sequence[ControllerRouterHandler]) -> Router:
-    """These handlers as screens."""
     return Router(path="/", route_handlers=handlers, exception_handlers=ERRORS, middleware=[protected])

@@ -38,7 +38,6 @@ async def unassigned(request: Call) -> ASGIResponse:
 
 @get(f"{UNASSIGNED}/now", guards=[VIEWERS])
 async def unassigned_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "watch/unassigned", **await _waits(request))
 
 
@@ -111,7 +110,6 @@ async def tickets(request: Call) -> ASGIResponse:
 
 @get(f"{TICKETS}/now", guards=[VIEWERS])
 async def tickets_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "watch/tickets", **await _tickets(request))
 
 

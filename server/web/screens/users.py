@@ -35,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 @get("/users", guards=[ADMIN])
 async def people(request: Call) -> ASGIResponse:
-    """Everybody, and the form for one more."""
     return await _people(request)
 
 
@@ -64,7 +63,6 @@ async def add(request: Call) -> ASGIResponse:
 
 @get("/users/{user_id:str}", guards=[ADMIN])
 async def one(request: Call, user_id: FromPath[str]) -> ASGIResponse:
-    """One person, and what can be changed."""
     return await _person(request, await _found(request, user_id))
 
 

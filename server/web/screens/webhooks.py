@@ -100,7 +100,6 @@ async def webhooks(request: Call) -> ASGIResponse:
 
 @get(f"{PATH}/now", guards=[VIEWERS])
 async def webhooks_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "webhooks/list", **await _status(request))
 
 
@@ -157,13 +156,11 @@ def _said_of(problem: Problem) -> str:
 
 @get(f"{PATH}/{{webhook_id:str}}", guards=[VIEWERS])
 async def webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    """One webhook and its log."""
     return await _one(request, id_in_path(webhook_id))
 
 
 @get(f"{PATH}/{{webhook_id:str}}/now", guards=[VIEWERS])
 async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    """What of it changes, again."""
     return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))
 
 
@@ -302,7 +299,6 @@ async def _redeliver(request: Call, webhook_id: str) -> ASGIResponse:
 
 @post(f"{PATH}/{{webhook_id:str}}/messages/{{message_id:str}}", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def redeliver(request: Call, webhook_id: FromPath[str], message_id: FromPath[str]) -> ASGIResponse:
-    """Send one message again."""
     known, message = id_in_path(webhook_id), id_in_path(message_id)
     path = f"{PATH}/{known}"
     found = await read_message(pool_of(request), message)
