@@ -27,7 +27,6 @@ class Siblings(Struct, frozen=True):
     count: int
 
     def socket(self, number: int) -> Path:
-        """The socket where a worker serves its metrics."""
         return Path(self.folder) / str(number)
 
     @contextlib.asynccontextmanager

@@ -37,7 +37,6 @@ def event(data: str, *, name: str | None = None, position: str | None = None) ->
 
 
 def _changed(ids: Iterable[str]) -> bytes:
-    """Which of what a viewer shows changed."""
     return event(" ".join(sorted(ids)), name="changed")
 
 
@@ -146,7 +145,6 @@ class Broadcast:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """The stream has ended."""
         if viewer in self._viewers:
             self._viewers.remove(viewer)
             VIEWERS.dec()

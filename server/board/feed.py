@@ -142,7 +142,6 @@ class Feed:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """A stream has ended."""
         self.broadcast.leave(viewer)
         self._last_wanted = time.monotonic()
 

@@ -50,7 +50,6 @@ class KeptRows:
         self._cuts = self._rendered_cuts()
 
     def whole(self, position: str) -> WholeBoard:
-        """All of it, as of this position of the stream."""
         picture, rows = self._picture, self._rows
         order: dict[List, Iterable[str]] = {
             "waiting": (d.id for d in picture.waiting()),
@@ -108,7 +107,6 @@ class KeptRows:
         return "".join(pieces)
 
     def drop_drivers(self, driver_ids: Iterable[str]) -> None:
-        """These drivers are no longer in the picture."""
         for driver_id in driver_ids:
             self._rows["drivers"].pop(driver_id, None)
 

@@ -179,7 +179,6 @@ class Picture:
         return {driver.id for driver in marked.drivers if driver.id in self.gone} if shown < total else set()
 
     def gone_with(self, delivery: BoardDelivery) -> Gone | None:
-        """Whether the driver of a delivery has gone with it."""
         return self.gone.get(delivery.driver_id) if delivery.driver_id is not None else None
 
     def waiting(self) -> list[BoardDelivery]:
@@ -201,7 +200,6 @@ class Picture:
         return rows
 
     def standing_alerts(self) -> Iterator[AlertShown]:
-        """Alerts that are not resolved."""
         return (alert for alert in self.alerts if alert.resolved_at is None)
 
     def zones(self) -> dict[str, ZoneCounts]:

@@ -87,7 +87,6 @@ class Renderer:
         return self._macros["alerts"](alerts)
 
     def cut(self, table: Table, shown: int, total: int) -> str:
-        """What a table says when it does not show all there is."""
         return self._cut(table, shown, total)
 
     def headline(self, zones: dict[str, ZoneCounts], stats: Stats) -> str:

@@ -43,7 +43,6 @@ class Tally:
 
     @property
     def drivers(self) -> int:
-        """How many drivers there are."""
         return len(self._drivers)
 
     @property
@@ -78,7 +77,6 @@ class Tally:
         return True
 
     def forget_driver(self, driver_id: str) -> None:
-        """Count this driver no more."""
         before = self._drivers.pop(driver_id, None)
         if before is not None:
             for zone in self._of(before.zone):

@@ -116,7 +116,6 @@ def _what(event: TimelineEvent, driver: str | None) -> str:
 
 
 def by(actor: Actor, names: Mapping[str, str]) -> str:
-    """Who did it."""
     match actor.type:
         case "system":
             return "Callboard"
@@ -189,7 +188,6 @@ def _more(kind: str, data: Mapping[str, Any], names: Mapping[str, str]) -> list[
 
 
 def _level(data: Mapping[str, Any]) -> list[str]:
-    """A level of the ladder and what it did."""
     actions = ", ".join(said(w.words(w.LEVEL_ACTIONS, action)) for action in data.get("actions", []))
     return [said("level {level}", level=data.get("level")), actions]
 

@@ -67,7 +67,6 @@ class Follower:
             self._something.set()
 
     def end(self, last: bytes | None = None) -> None:
-        """End the stream, with a last message."""
         self._next = last
         self._over = True
         self._something.set()
@@ -132,11 +131,9 @@ class Tracker:
 
     @property
     def open_pages(self) -> int:
-        """How many pages have a stream."""
         return len(self._followers)
 
     def leave(self, follower: Follower) -> None:
-        """The stream has ended."""
         if follower in self._followers:
             self._followers.remove(follower)
             PAGES.dec()

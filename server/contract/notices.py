@@ -31,7 +31,6 @@ _FOR_OPS: Final = frozenset({e.DeliveryEscalated, e.RiskEscalated, e.AlertRaised
 
 
 def is_for_ops(event: e.Event) -> bool:
-    """Whether ops get a notice of this event."""
     if type(event) not in _FOR_OPS:
         return False
     if isinstance(event, e.MessageSent):

@@ -41,7 +41,6 @@ class TrackingLinks:
         self._prefix = address.rstrip("/") + "/track/" if address else None
 
     def url(self, delivery_id: str) -> str | None:
-        """The link to a delivery, if there is a public address."""
         return self._prefix + self._token(delivery_id, self._keys[0]) if self._prefix is not None else None
 
     def id_of(self, token: str) -> str | None:

@@ -279,7 +279,6 @@ class DriverView(Struct, frozen=True, rename="camel"):
 
 
 def assignment_view(a: Assignment) -> AssignmentView:
-    """The view of an assignment."""
     return AssignmentView(
         a.id,
         a.delivery_id,
@@ -309,7 +308,6 @@ _NOWHERE: Final = ArrivedView()
 
 
 def driven_assignment_view(a: Assignment, d: Delivery) -> DrivenAssignmentView:
-    """The view of an assignment for its driver."""
     active = a.status == "ACTIVE"
     return DrivenAssignmentView(
         a.id,
@@ -352,7 +350,6 @@ def _point(place: Place) -> Place:
 
 
 def run_stop_view(stop: RunStop, d: Delivery) -> RunStopView:
-    """The view of a stop for its driver."""
     return RunStopView(
         stop.kind,
         stop.delivery_id,
@@ -367,12 +364,10 @@ def run_stop_view(stop: RunStop, d: Delivery) -> RunStopView:
 
 
 def chat_message_view(message: ChatMessage) -> ChatMessageView:
-    """The view of a message."""
     return ChatMessageView(message.id, message.text or "", message.author, instant(message.at))
 
 
 def offer_view(o: Offer, now: datetime) -> OfferView:
-    """The view of an offer, as of `now`."""
     remaining = (o.expires_at - now).total_seconds() * 1000
     return OfferView(
         o.id,

@@ -189,7 +189,6 @@ def risks_end(
 
 
 def recovered(world: World, delivery: Delivery, assignment: Assignment | None, risk: RiskCode) -> e.DeliveryRecovered:
-    """The event that a risk has ended."""
     return e.DeliveryRecovered(
         at=world.now,
         actor=SYSTEM,

@@ -62,7 +62,6 @@ def _at_risk_since(delivery: Delivery, at: datetime | None) -> None:
 
 
 def _over(delivery: Delivery, at: datetime) -> None:
-    """The delivery has ended."""
     delivery.over_at = at
     delivery.watch_at = None
 

@@ -228,7 +228,6 @@ class JobEvent(Event, frozen=True, kw_only=True):
 
     @property
     def when(self) -> datetime:
-        """The moment of the action."""
         return self.happened_at or self.at
 
     def details(self) -> dict[str, object]:

@@ -63,7 +63,6 @@ def end_hold(command: c.EndHold, world: World) -> Decided | r.Refusal:
 
 
 def hold_ended(world: World, delivery: Delivery, actor: Actor) -> e.HoldEnded:
-    """The event of a hold that ends now."""
     assert delivery.held_until is not None
     return e.HoldEnded(at=world.now, actor=actor, delivery_id=delivery.id, early=world.now < delivery.held_until)
 

@@ -290,14 +290,12 @@ class Delivery(Struct):
         return self.fingerprint == ERASED
 
     def assignment(self) -> Assignment | None:
-        """The active or completed assignment."""
         for assignment in self.assignments.values():
             if assignment.status == "ACTIVE" or assignment.status == "COMPLETED":
                 return assignment
         return None
 
     def active_assignment(self) -> Assignment | None:
-        """The active assignment, if any."""
         for assignment in self.assignments.values():
             if assignment.status == "ACTIVE":
                 return assignment
@@ -321,7 +319,6 @@ class Delivery(Struct):
         return bool(self.details.warnings) and not self.details.checked
 
     def at_risk(self, code: RiskCode) -> bool:
-        """Whether the delivery has this risk."""
         return bool(self.risks) and any(risk.code == code for risk in self.risks)
 
     def open_offer(self) -> Offer | None:

@@ -162,7 +162,6 @@ def created(
 
 
 def withdrawn(world: World, offer: Offer, reason: str, actor: Actor) -> e.OfferWithdrawn:
-    """The event of a withdrawn offer."""
     return e.OfferWithdrawn(
         at=world.now,
         actor=actor,

@@ -108,7 +108,6 @@ def is_at_stop(delivery: Delivery, assignment: Assignment, world: World) -> bool
 def at_risk(
     world: World, delivery: Delivery, assignment: Assignment | None, code: RiskCode, since: datetime
 ) -> e.DeliveryAtRisk:
-    """The event of a risk."""
     return e.DeliveryAtRisk(
         at=world.now,
         actor=SYSTEM,

@@ -101,7 +101,6 @@ class Limits(Struct, frozen=True):
 
 
 def limits_of(policy: Policy, weight: float = DRIVING_WEIGHT) -> Limits:
-    """The limits of the policy."""
     planning = policy.planning
     extra, bag = planning.max_extra_minutes * 60.0, planning.max_minutes_in_bag * 60.0
     return Limits(weight, extra, bag, planning.same_store_only)

@@ -197,7 +197,6 @@ class World:
         return self.locked_delivery(self._delivery_of[part_id])
 
     def locked_delivery(self, delivery_id: str) -> Delivery:
-        """A delivery that is locked and exists."""
         delivery = self.deliveries[delivery_id]
         assert delivery is not None
         return delivery
@@ -365,15 +364,12 @@ class World:
             self.new_posted[delivery.id] = posted
 
     def add_alert(self, alert: Alert) -> None:
-        """A new alert."""
         self.alerts[alert.id] = self.new_alerts[alert.id] = replace(alert)
 
     def add_chat_message(self, message: ChatMessage) -> None:
-        """A new message."""
         self.chat(message.driver_id)[message.id] = self.new_chat_messages[message.id] = replace(message)
 
     def add_driver(self, driver: Driver) -> None:
-        """A new driver."""
         assert driver.availability == BEGINS[e.DriverRegistered]
         self.drivers[driver.id] = self.new_drivers[driver.id] = replace(driver)
         self.use_zone(driver.zone)

@@ -37,7 +37,6 @@ def change_zone(command: c.ChangeZone, world: World) -> Decided | r.Refusal:
 
 
 def remove_zone(command: c.RemoveZone, world: World) -> Decided | r.Refusal:
-    """Deletes the description of a zone."""
     known = world.zones.find(command.key)
     if known is None:
         return r.NOT_FOUND

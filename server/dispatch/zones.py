@@ -56,11 +56,9 @@ class Zones:
         self._tree = shapely.STRtree(self._geometries) if shaped else None
 
     def changed(self, zone: Zone) -> "Zones":
-        """These zones with a new description of one."""
         return self._other({**self._known, name_key(zone.key): _known(zone)})
 
     def without(self, key: str) -> "Zones":
-        """These zones without the description of one."""
         return self._other({of: one for of, one in self._known.items() if of != name_key(key)})
 
     @staticmethod
@@ -100,7 +98,6 @@ class Zones:
         return self._keys[holding.min()] if len(holding) else None
 
     def helpers(self, key: str) -> tuple[str, ...]:
-        """The zones whose drivers help in this one."""
         zone = self.find(key)
         return zone.helped_by if zone is not None else ()
 

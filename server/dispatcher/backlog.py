@@ -197,7 +197,6 @@ class Backlog:
         return found
 
     def next_due(self) -> float:
-        """When the next search is due."""
         while self._dues and (self._dues[0][2].due != self._dues[0][0] or not self.still(self._dues[0][2])):
             heapq.heappop(self._dues)
         return self._dues[0][0] if self._dues else float("inf")

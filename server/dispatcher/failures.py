@@ -47,7 +47,6 @@ class Failures:
         self._next_at = 0.0
 
     def add(self, wait: Wait, now: float) -> None:
-        """No driver was found for it."""
         if len(self._backlog.waits) <= FEW or now >= wait.checked_at + REASON_SECONDS:
             self._found[wait.delivery.id] = wait
 
@@ -60,7 +59,6 @@ class Failures:
         return self._next_at if self._found else float("inf")
 
     async def write(self, policy: Policy) -> None:
-        """Write some of them."""
         now = asyncio.get_running_loop().time()
         self._next_at = now + SPACING_SECONDS
         taken = [self._found.pop(delivery_id) for delivery_id in list(islice(self._found, LIMIT))]

@@ -122,7 +122,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def read_on(self) -> None:
-        """Take it."""
         self._reads = True
         self._heard_at = time.monotonic()
         if self._transport is not None and not self._transport.is_closing():

@@ -36,7 +36,6 @@ class Mirror:
         return missed
 
     def fold(self, message: m.Streamed) -> None:
-        """Apply the next message of the stream."""
         self.gaps += self.seq is None or message.seq != self.seq + 1
         self.seq = message.seq
         match message:

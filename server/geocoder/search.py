@@ -102,7 +102,6 @@ class Geocoder:
             raise GeocoderAway(type(error).__name__) from error
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.aclose()
 
 

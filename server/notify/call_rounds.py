@@ -49,7 +49,6 @@ class Calls:
         self._something = asyncio.Event()
 
     def __len__(self) -> int:
-        """The number of calls in progress."""
         return len(self._under_way)
 
     def wake(self, _payload: bytes = b"") -> None:

@@ -50,7 +50,6 @@ _COUNT: Final[Mapping[type[e.Event], Callable[[Any], None]]] = {
 
 
 def count_commit(commit: Committed) -> None:
-    """Count what was committed here."""
     for event in commit.events:
         count = _COUNT.get(type(event))
         if count is not None:

@@ -54,7 +54,6 @@ class OpsNotices:
             self._something.set()
 
     async def run(self) -> None:
-        """Send due notices."""
         while True:
             if not self._lease.held:
                 await self._lease.taken.wait()

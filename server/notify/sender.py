@@ -153,7 +153,6 @@ class Sender:
             self._sweeping = asyncio.get_running_loop().call_later(KEPT_SECONDS / 4, self._sweep)
 
     async def close(self) -> None:
-        """Close the idle connections."""
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -195,7 +194,6 @@ class _Connection(asyncio.Protocol):
             self._waiting = None
 
     def close(self) -> None:
-        """Close the connection."""
         self.closed = True
         self._transport.abort()
 

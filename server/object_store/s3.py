@@ -62,7 +62,6 @@ class ObjectStore:
             return None
 
     async def delete(self, key: str) -> None:
-        """Delete an object, if it is there. Raises ObjectStoreAway."""
         import obstore
 
         await self._call("delete", obstore.delete_async(self._store(), key))

@@ -38,7 +38,6 @@ class Gathered:
             self.flush()
 
     def flush(self) -> None:
-        """Write what there is."""
         if self._pieces:
             pieces, self._pieces, self._size = self._pieces, [], 0
             if self._beneath.is_closing():
@@ -46,7 +45,6 @@ class Gathered:
             self._beneath.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def close(self) -> None:
-        """Close once all is written."""
         self.flush()
         self._beneath.close()
 

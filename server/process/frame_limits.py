@@ -23,7 +23,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     """
 
     def connection_made(self, transport: Any) -> None:
-        """Take over the connection."""
         super().connection_made(transport)
         self.client = plain_address(self.client)
         self._pings = Pings(self._ask)
@@ -44,7 +43,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             extensions[PINGS] = self._pings
 
     def handle_cont(self, event: Any) -> None:
-        """A piece of a message."""
         if self._allowed():
             super().handle_cont(event)
 

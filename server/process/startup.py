@@ -100,7 +100,6 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 def serve_here(settings: Settings) -> None:
-    """Serve in this process."""
     from server.web.app import create_app
 
     listener = _bound(settings, lambda: listen(settings.host, settings.port))
@@ -112,7 +111,6 @@ def serve_here(settings: Settings) -> None:
 
 
 def serve_with_workers(settings: Settings) -> None:
-    """Serve in several processes."""
     port = _bound(settings, lambda: Port(settings.host, settings.port))
 
     async def beside() -> None:

@@ -60,7 +60,6 @@ class Port:
         return (self._host, self.number) if self._reuse else self._socket
 
     def close(self) -> None:
-        """Close the port."""
         self._socket.close()
 
 

@@ -74,7 +74,6 @@ class Pipe:
                     raise
 
     async def close(self) -> None:
-        """Close the connection."""
         if self._connection is not None:
             await self._connection.disconnect(nowait=True)
 

@@ -60,5 +60,4 @@ class PlaneTravel(Struct, frozen=True):
 
 
 def travel_of(day: Day) -> PlaneTravel:
-    """The travel times of a day."""
     return PlaneTravel(METRES_PER_DEGREE / day.metres_per_second, day.pickup_seconds / 2, day.dropoff_seconds / 2)

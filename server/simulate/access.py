@@ -27,7 +27,6 @@ class Access:
         return self._token if self._mint is None else self._kept(self._mint, "service")
 
     def reader(self) -> str:
-        """For listing drivers."""
         return self._token if self._mint is None else self._kept(self._mint, "viewer")
 
     def admin(self) -> str:
@@ -36,7 +35,6 @@ class Access:
         return self._kept(self._mint, "admin")
 
     async def driver(self, api: Api, driver_id: str) -> str:
-        """For one driver's socket."""
         if self._mint is not None:
             return self._mint("driver", driver_id, TOKEN_HOURS)
         return await api.driver_token(driver_id, TOKEN_HOURS)

@@ -87,7 +87,6 @@ class Api:
         return str((await self.call("POST", "/drivers", driver))["id"])
 
     async def driver_token(self, driver_id: str, hours: int) -> str:
-        """A token for the driver's socket."""
         return str((await self.call("POST", f"/drivers/{driver_id}/token", {"hours": hours}))["token"])
 
     async def drivers(self, zone: str) -> list[KnownDriver]:
@@ -106,11 +105,9 @@ class Api:
         return str((await self.call("POST", "/deliveries", order))["id"])
 
     async def cancel_delivery(self, delivery_id: str, reason: str) -> None:
-        """Nobody wants it any more."""
         await self.call("POST", f"/deliveries/{delivery_id}/cancel", {"reason": reason})
 
     async def mark_ready(self, delivery_id: str) -> None:
-        """The goods are ready now."""
         await self.call("POST", f"/deliveries/{delivery_id}/ready")
 
     async def delay(self, delivery_id: str, minutes: int, reason: str) -> None:

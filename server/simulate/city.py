@@ -155,7 +155,6 @@ class City:
         ]
 
     def wish(self) -> Wish:
-        """The next order."""
         name, kitchen = self._chance.choice(self._kitchens)
         angle = self._chance.uniform(0, math.tau)
         metres = self._ride_metres * self._chance.uniform(0.4, 1.6)

@@ -50,7 +50,6 @@ class Crew:
         return {d["externalRef"]: d["id"] for d in drivers if d["externalRef"]}
 
     def client_of(self, driver_id: str) -> Callable[[Heard], DriverClient]:
-        """Makes the driver's client."""
         return lambda heard: DriverClient(
             self._url, lambda: self._access.driver(self._api, driver_id), heard, http=self._api.http
         )
@@ -71,7 +70,6 @@ class Crew:
 
     @property
     def connected(self) -> int:
-        """How many are connected."""
         return sum(driver.client.connected.is_set() for driver in self.drivers)
 
     @property

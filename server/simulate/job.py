@@ -25,12 +25,10 @@ class Ride:
         self.pace = pace
 
     def to(self, lat: float, lon: float, share_of_pace: float = 1.0) -> None:
-        """Set off for there."""
         now = asyncio.get_running_loop().time()
         self.leg = Leg(self.leg.at(now), Place(lat, lon), now, self.pace.metres_per_second * share_of_pace)
 
     def stop(self) -> None:
-        """Stay here."""
         self.leg = standing(self.here())
 
     def here(self) -> Place:

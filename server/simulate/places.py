@@ -51,7 +51,6 @@ class Leg(Struct, frozen=True):
         return self.began + metres_between(self.start, self.end) / self.metres_per_second
 
     def at(self, now: float) -> Place:
-        """Where the rider is."""
         whole = self.arrives - self.began
         share = min(1.0, max(0.0, (now - self.began) / whole)) if whole > 0 else 1.0
         return Place(

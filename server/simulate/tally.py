@@ -70,13 +70,11 @@ class Tally:
             order.accepted_at = at
 
     def picked_up(self, delivery_id: str, at: float) -> None:
-        """The goods are on their way."""
         self.counts["picked_up"] += 1
         if (order := self.orders.get(delivery_id)) is not None:
             order.picked_up_at = at
 
     def delivered(self, delivery_id: str, at: float) -> None:
-        """The goods are there."""
         self.counts["delivered"] += 1
         if (order := self.orders.get(delivery_id)) is not None:
             order.delivered_at = at

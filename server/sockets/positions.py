@@ -136,7 +136,6 @@ class Positions:
             self._bus.wake()
 
     def called(self, driver_id: str) -> None:
-        """A driver made an authenticated call."""
         now = self._clock.now()
         self._calls[driver_id] = now
         if now.timestamp() - self._calls_stored_at.get(driver_id, -inf) > CALL_STORED_SECONDS:

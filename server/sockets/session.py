@@ -104,7 +104,6 @@ class _Allowance:
         self._left, self._at = burst, now
 
     def allows(self, now: float) -> bool:
-        """Whether one more is allowed now."""
         left = min(self._left + (now - self._at) * self._rate, self._burst)
         self._at = now
         self._left = left - 1.0

@@ -19,7 +19,6 @@ SAMPLES: Final = 16
 
 
 def to_millisecond(at: datetime) -> datetime:
-    """The instant in milliseconds."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 

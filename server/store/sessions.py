@@ -83,12 +83,10 @@ async def sessions_of_user(pool: Pool, user_id: str, idle_seconds: float, limit:
 
 
 async def delete_session(pool: Pool, token_hash: str) -> None:
-    """End a session, if there is one."""
     await ask(pool, PersonSession.delete().where(PersonSession.token_hash == token_hash))
 
 
 async def end_sessions_of(pool: Pool, user_id: str) -> None:
-    """End every session of a user."""
     await fetch(pool, CLOSE_ALL, user_id)
 
 

@@ -58,7 +58,6 @@ async def insert_person(db: Queries, name: str, role: PersonRole, password_hash:
 
 
 async def is_anybody(db: Queries) -> bool:
-    """Whether there is a person at all."""
     return await ask_one(db, User.select(User.id).limit(1)) is not None
 
 
@@ -83,7 +82,6 @@ async def list_people(db: Queries, after: str | None, limit: int) -> list[Person
 
 
 async def find_person(db: Queries, person_id: str) -> Person | None:
-    """The person with this id."""
     row = await ask_one(db, User.select(*_PERSON).where(User.id == person_id))
     return None if row is None else Person(*row)
 

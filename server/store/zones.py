@@ -31,7 +31,6 @@ class ZoneInUse(Struct, frozen=True):
 
 
 def zone_from_row(row: Record) -> Zone:
-    """A row of `DESCRIBED`."""
     key, name, shape, helped_by, changed_by, changed_at = row
     plain = msgspec.json.decode(shape) if shape is not None else None
     return Zone(key, name, plain, tuple(helped_by or ()), changed_by, changed_at)

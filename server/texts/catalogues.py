@@ -37,7 +37,6 @@ def path_of(language: str, domain: str = DRIVER) -> Path:
 
 @cache
 def catalogue(language: str, domain: str = DRIVER) -> Catalog:
-    """A catalogue of a language other than the source."""
     with path_of(language, domain).open("rb") as file:
         return read_po(file, locale=language, domain=domain)
 
@@ -69,7 +68,6 @@ def is_translated(message: Message) -> bool:
 
 
 def direction(language: str) -> str:
-    """`ltr` or `rtl`."""
     return Locale.parse(language).text_direction
 
 

@@ -54,7 +54,6 @@ class Named(Struct):
     alerts: bool = False
 
     def add(self, command: c.Command) -> None:
-        """Name what this command is about."""
         match command:
             case c.CreateDelivery():
                 self.seller_keys.add((command.seller_id, command.seller_order_id))

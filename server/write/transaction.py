@@ -191,7 +191,6 @@ class Writer:
             await self.close_connection()
 
     async def close_connection(self) -> None:
-        """Be done with the connection."""
         await _close_connection(self._connection)
         self._connection = None
         self._begun = False

@@ -41,7 +41,6 @@ class Fleet:
         """When each recent order came, its store, its preparation time in seconds, and its zone; the oldest first."""
 
     def put_delivery(self, delivery: Delivery) -> None:
-        """A delivery as it is after a commit."""
         self._group.pop(delivery.id, {}).pop(delivery.id, None)
         if delivery.status in OVER:
             self.deliveries.pop(delivery.id, None)
@@ -94,7 +93,6 @@ class Fleet:
         return np.array(known).reshape(-1, 2), np.round(rates, 12)
 
     def put_driver(self, driver: Driver) -> None:
-        """A driver as they are after a commit."""
         before = self.drivers.get(driver.id)
         if before is not None and before.zone != driver.zone:
             self._driver_ids[before.zone].discard(driver.id)
@@ -102,7 +100,6 @@ class Fleet:
         self._driver_ids.setdefault(driver.zone, set()).add(driver.id)
 
     def put_place(self, driver_id: str, where: Where) -> None:
-        """Where a driver is now."""
         self.places[driver_id] = where
 
     def put_run(self, driver_id: str, stops: Sequence[RunStop]) -> None:

@@ -67,7 +67,6 @@ class Columns:
         self._numbers[:, row] = numbers
 
     def remove(self, key: str) -> None:
-        """Remove the row of this id, if there is one."""
         row = self.row_of.pop(key, None)
         if row is None:
             return
@@ -156,7 +155,6 @@ class Nearby:
         return True
 
     def remove(self, driver_id: str) -> None:
-        """A driver who is no longer at work."""
         driver = self.drivers.pop(driver_id, None)
         if driver is not None:
             self._zones[driver.zone].remove(driver_id)
@@ -172,7 +170,6 @@ class Nearby:
             numbers[:CALL, row] = (*unit(lat, lon), lat, lon, at)
 
     def call(self, driver_id: str, at: float) -> None:
-        """A driver made a call."""
         columns, row = self._row(driver_id)
         if columns is not None and at > columns.numbers[CALL, row]:
             columns.numbers[CALL, row] = at

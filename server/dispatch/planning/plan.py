@@ -183,7 +183,6 @@ class _Planning:
         return job_of(delivery, delivery.active_assignment(), self.at, self.travel, fixed=fixed)
 
     def plan(self) -> Plan:
-        """The plan."""
         open_runs = []
         for driver in self.drivers:
             where = self.fleet.places.get(driver.id)

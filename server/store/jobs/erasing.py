@@ -71,7 +71,6 @@ def phone_digits(text: str) -> str:
 
 
 def _digits(text: str) -> str:
-    """`phone_digits` in SQL."""
     return f"regexp_replace(regexp_replace(replace({text}, '(0)', ''), '[^0-9]', '', 'g'), '^00', '')"
 
 

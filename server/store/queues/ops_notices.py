@@ -67,7 +67,6 @@ class ToSend(Struct, frozen=True):
 
 
 def notice_rows(events: Iterable[e.Event], world: World) -> list[NoticeRow]:
-    """The notices of a batch."""
     rows = []
     for event in events:
         notice = ops_notice(event, world)

@@ -156,7 +156,6 @@ async def read_messages(
 
 
 async def read_message(pool: Pool, message_id: str) -> LoggedMessage | None:
-    """One message."""
     row = await fetch_one(pool, MESSAGE, message_id)
     return LoggedMessage(*row) if row is not None else None
 
@@ -196,6 +195,5 @@ async def to_test(
 
 
 async def keep_test(pool: Pool, message: DueMessage, attempt: Attempt) -> None:
-    """The test and its result, for the log."""
     values = (message.id, message.webhook_id, message.body, attempt.at, attempt.status, attempt.ms, attempt.error)
     await fetch(pool, KEEP_TEST, *values)

@@ -28,7 +28,6 @@ class AlertWithText(Alert):
 
 
 async def read_alert(pool: Pool, alert_id: str) -> Alert | None:
-    """An alert, open or resolved."""
     row = await fetch_one(pool, ALERT, alert_id)
     return Alert(*row) if row is not None else None
 

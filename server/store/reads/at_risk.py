@@ -46,7 +46,6 @@ class AtRiskRow(Struct, frozen=True):
 
     @property
     def place(self) -> Rank:
-        """Its place in the list."""
         return self.rank, self.risk_since, self.delivery_id
 
     def worst_first(self) -> list[Risk]:

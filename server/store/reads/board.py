@@ -171,7 +171,6 @@ class BoardDelivery(Struct, frozen=True):
 
     @property
     def counted(self) -> "CountedDelivery":
-        """What of it is counted."""
         offered, held = self.offer_id is not None, self.held_until is not None
         return CountedDelivery(self.id, self.zone, self.status, self.unassigned_since, offered, held)
 
@@ -232,7 +231,6 @@ class BoardDriver(Struct, frozen=True):
 
     @property
     def counted(self) -> CountedDriver:
-        """What of them is counted."""
         return CountedDriver(self.id, self.zone, self.state)
 
 
@@ -299,7 +297,6 @@ async def deliveries(pool: Pool, ids: Iterable[str]) -> list[BoardDelivery]:
 
 
 async def deliveries_in_hand(pool: Pool, driver_ids: Iterable[str]) -> list[BoardDelivery]:
-    """What these drivers have in hand."""
     return [BoardDelivery(*row) for row in await fetch(pool, IN_HAND, list(driver_ids))]
 
 
@@ -349,7 +346,6 @@ def _driver(row: Record) -> tuple[BoardDriver, DriverContact]:
 
 
 async def moved(pool: Pool, since: datetime) -> dict[str, DriverContact]:
-    """Who moved or called since."""
     return {row[0]: DriverContact(*row[1:]) for row in await fetch(pool, MOVED, since)}
 
 

@@ -128,12 +128,10 @@ async def find_known(pool: Pool, refs: Sequence[str], phones: Sequence[str], nam
 
 
 def digits_of(phone: str | None) -> str:
-    """The digits of a phone."""
     return "".join(sign for sign in phone or "" if sign in "0123456789")
 
 
 async def driver_exists(pool: Pool, driver_id: str) -> bool:
-    """Whether there is such a driver."""
     return await is_there(pool, Row.id, driver_id)
 
 

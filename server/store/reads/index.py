@@ -49,5 +49,4 @@ async def driver_statuses(pool: Pool) -> list[tuple[str, str]]:
 
 
 async def open_offers(pool: Pool) -> list[OpenOffer]:
-    """Every offer that can still be accepted."""
     return [OpenOffer(*row) for row in await pool.fetch(OPEN_OFFERS, timeout=QUERY_TIMEOUT_SECONDS)]

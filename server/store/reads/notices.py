@@ -173,7 +173,6 @@ class Notice(Struct, frozen=True):
 
     @property
     def source(self) -> Source:
-        """The source of the notice."""
         if self.to == "driver":
             if self.kind in KINDS["stream"]:
                 return "stream"

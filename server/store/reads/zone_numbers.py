@@ -93,7 +93,6 @@ class ZoneNumbersRow(Struct, frozen=True):
 
     @property
     def numbers(self) -> ZoneNumbers:
-        """What of it alerts are judged by."""
         return ZoneNumbers(self.zone, self.unassigned, self.rejected, self.answered)
 
 
