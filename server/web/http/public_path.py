@@ -1,4 +1,4 @@
-"""Callboard under a path of a host, as https://fleet.example/dispatch: the path of `CALLBOARD_PUBLIC_URL`, called root.
+"""Callboard under a path of a host, as https://fleet.example/dispatch: the path of `public_url`, called root.
 
 Handlers, scripts and templates write addresses from Callboard's own root, as `/board`. The root is added where an
 address leaves the server: here for redirects and cookies, in templates as they are compiled (board/constant_texts.py),
