@@ -54,7 +54,7 @@ async def test_the_cookie_is_for_the_server_alone(site: Site, node: StartNode) -
     proxied = {**HTML, "X-Forwarded-Proto": "https"}
     answer = await site.anonymous().post("/login", data={"name": "alice", "password": PASSWORD}, headers=proxied)
     assert "secure" in answer.headers["set-cookie"].lower()
-    for chain in ("HTTPS", "https, http", " https,https"):
+    for chain in ("HTTPS", "https, http", "https,https"):
         proxied = {**HTML, "X-Forwarded-Proto": chain}
         answer = await site.anonymous().post("/login", data={"name": "alice", "password": PASSWORD}, headers=proxied)
         assert answer.headers["set-cookie"].startswith("__Host-callboard="), chain
