@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 import click
 
 from server import __version__
-from server.settings import BadSettings, Settings, kept_secret, load_settings
+from server.settings import BadSettings, Settings, kept_secret, load_settings, replace_secret
 
 if TYPE_CHECKING:
     from server.simulate.access import Access
@@ -86,6 +86,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _expected(error: Exception) -> int | None:
     """The exit code for an expected error, whose text is one line for people; None for a bug."""
+    from server.backups.archive import BackupRefused
     from server.embedded.servers import EmbeddedError
     from server.process.startup import StartupFailed
     from server.store.engine import DatabaseUnreachable
@@ -94,7 +95,8 @@ def _expected(error: Exception) -> int | None:
 
     if isinstance(error, StartupFailed | EmbeddedError):
         return error.code
-    return 1 if isinstance(error, PersonRefused | DatabaseUnreachable | MigrationFailed) else None
+    ours = PersonRefused | DatabaseUnreachable | MigrationFailed | BackupRefused
+    return 1 if isinstance(error, ours) else None
 
 
 def _fail(lines: Sequence[str], code: int) -> int:
@@ -396,6 +398,55 @@ def doctor(fix: bool, as_json: bool) -> None:
             click.echo(finding.line)
     if any(finding.bad for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+@callboard.command()
+@click.argument("file", type=NEW_FILE)
+def backup(file: Path) -> None:
+    """Write the database, the photos and the secret to FILE, readable by its owner only. Nodes may run meanwhile.
+
+    An existing FILE is replaced once the new one is complete.
+    """
+    from server.backups.backup import make_backup
+    from server.process.startup import with_servers
+
+    if not file.absolute().parent.is_dir():
+        raise click.UsageError(f"there is no folder {file.absolute().parent}")
+    with with_servers(load_settings(frozenset({"database"}))) as settings:
+        made = asyncio.run(make_backup(settings, file.absolute()))
+    click.echo(f"Backup written to {file}: {made.dump_bytes:,} bytes of the database", err=True)
+    if made.photos:
+        click.echo(f"{made.photos:,} photos of the bucket are in it.", err=True)
+    if not made.has_secret:
+        click.echo("Without the secret: CALLBOARD_SECRET is not set here. Keep it elsewhere.", err=True)
+
+
+@callboard.command()
+@click.argument("file", type=OLD_FILE)
+@click.option("--replace", is_flag=True, help="Replace a database that is not empty. It is kept under another name.")
+def restore(file: Path, replace: bool) -> None:
+    """Restore the database, the photos and the secret from FILE. Stop all nodes first.
+
+    Refused: while nodes run, for a file of a newer release, for a damaged file, and without --replace for a database
+    that is not empty. Then nothing is changed.
+    """
+    from server.backups.restore import restore_backup
+    from server.process.startup import with_servers
+
+    given = load_settings(frozenset({"database"}))
+    with with_servers(given) as settings:
+        done = asyncio.run(restore_backup(settings, file.absolute(), replace=replace))
+        old = None
+        if done.secret and given.embedded and not given.secret:
+            old = replace_secret(given.data, done.secret)
+    click.echo(f"Restored the backup of {done.created_at}, made by release {done.version}.", err=True)
+    if done.kept is not None:
+        click.echo(f"The old database is kept as {done.kept}; drop it when you no longer need it.", err=True)
+        if old is not None:
+            click.echo(f"The old secret is kept in {old}.", err=True)
+    if done.secret and settings.secret and not given.embedded and done.secret != settings.secret:
+        text = "The backup has another secret than CALLBOARD_SECRET: its tokens and links are not valid here."
+        click.echo(f"{text} Read it with: unzip -p {file} secret", err=True)
 
 
 @callboard.command()

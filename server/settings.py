@@ -498,6 +498,28 @@ def _line(problem: ErrorDetails, options: Mapping[str, object]) -> str:
     return f"{name}: {message}"
 
 
+def replace_secret(data: Path, secret: str) -> Path | None:
+    """Put another secret into the data folder; the old one is kept beside it. Where, if there was another one.
+
+    Raises BadSettings if the folder cannot be used.
+    """
+    path, old = data / "secret", data / "secret.before-restore"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        before = path.read_text().strip() if path.exists() else ""
+        if before == secret:
+            return None
+        draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secret + "\n")
+        if before:
+            path.replace(old)
+        draft.replace(path)
+    except OSError as error:
+        raise BadSettings([f"{PREFIX}DATA: cannot store the secret in {data}: {error.strerror}"]) from None
+    return old if before else None
+
+
 def kept_secret(data: Path) -> str:
     """The secret from the data folder. The first call creates it, readable by its owner only.
 

