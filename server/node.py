@@ -35,6 +35,7 @@ from server.lease import Lease
 from server.metrics import LOOP_LAG
 from server.notify.alert_monitor import AlertMonitor
 from server.notify.commit_metrics import count_commit
+from server.notify.day_reports import DayReports
 from server.notify.event_log import log_commit
 from server.notify.ops_notices import OpsNotices
 from server.notify.push import Push
@@ -211,6 +212,7 @@ class Node:
         self.webhooks = Outbox(
             database=self.database, lease=lease, bus=self.bus, sender=self.sender, root=lambda: self.settings.root
         )
+        self.day_reports = DayReports(pool, lambda: self.settings, self.clock, self.webhooks, self._dispatches)
         self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings)
         self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
@@ -296,6 +298,7 @@ class Node:
             ("board_pulse", self.feed.pulse),
             ("tracking", self.tracker.run),
             ("outbox", self.webhooks.run),
+            ("day_reports", self.day_reports.run),
             ("push", self.push.run),
             ("alert_monitor", self.alert_monitor.run),
             ("notices", self.ops_notices.run),

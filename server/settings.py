@@ -137,6 +137,8 @@ class Settings(BaseModel):
     """
     tracking_streams: int = Field(1_000, ge=0, le=100_000)
     """The limit of open streams of customers' tracking pages on a node. A page without a stream looks every 30 s."""
+    report_at: str = ""
+    """When webhooks get the report of the day before, in `time_zone`, such as 06:00. Without it they get none."""
     webhooks_allow_private: bool = False
     """Whether webhooks and push services may be on this machine and in private networks."""
     slack_webhook_url: str = Field("", repr=False)
@@ -246,6 +248,13 @@ class Settings(BaseModel):
             time_zone_of(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("report_at")
+    @classmethod
+    def _report_at(cls, value: str) -> str:
+        if value and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value) is None:
+            raise ValueError("must be a time of day such as 06:00")
         return value
 
     @field_validator("language")

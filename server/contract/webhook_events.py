@@ -42,7 +42,9 @@ PUBLISHED: Final = (
     e.AlertRaised,
     e.AlertResolved,
 )
-TYPES: Final = tuple(kind.type for kind in PUBLISHED)
+REPORT: Final = "report.day"
+"""The type of the report of a day, which no event causes."""
+TYPES: Final = (*(kind.type for kind in PUBLISHED), REPORT)
 """The types of events for webhooks."""
 EVERYTHING: Final = "*"
 """In a webhook's `events`: all types, including future ones."""

@@ -182,6 +182,8 @@ ALLOWED: dict[str, set[str] | None] = {
     "GET /admin/orders/{}": READERS,
     "GET /admin/unassigned-orders/{}": READERS,
     "GET /insights": READERS,
+    "GET /report": READERS,
+    "GET /report/{}": READERS,
     "GET /insights/{}": READERS,
     "GET /policy": READERS,
     "POST /policy": ADMIN,

@@ -39,6 +39,7 @@ def test_every_type_of_the_contract_can_be_asked_for() -> None:
         "ticket.created",
         "alert.raised",
         "alert.resolved",
+        "report.day",
     }
 
 

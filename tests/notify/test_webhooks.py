@@ -15,6 +15,7 @@ from tests.conftest import StartNode
 from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
 from tests.waiting import until
 from tests.web.conftest import Site
+from tests.web.test_day_report import noon_zone
 
 PAGE = Path("docs/driver-app.md").read_text()
 
@@ -443,3 +444,32 @@ def test_retries_come_ever_later_up_to_an_hour_and_never_all_at_once() -> None:
         middle = min(outbox_first * 2 ** (attempt - 1), 3600)
         assert len(seconds) > 1
         assert all(0.8 * middle <= one <= 1.2 * middle for one in seconds)
+
+
+async def test_the_report_of_yesterday_comes_once_however_many_nodes_send_it(
+    node: StartNode, receiver: Receiver
+) -> None:
+    """It is due at midnight, and there it is noon: always, whenever the test runs."""
+    zone = noon_zone()
+    nodes = [await node(webhooks_allow_private=True, report_at="00:00", time_zone=zone) for _ in range(2)]
+    site = Site(nodes[0])
+    webhook = await a_webhook(site, receiver, "report.day")
+    reports = [running.app.state.node.day_reports for running in nodes]
+    assert [await report.send_due() for report in reports] == [0, 0], "it was due before the webhook was there"
+    await nodes[0].change("UPDATE webhooks SET created_at = created_at - interval '2 days'")
+    for report in reports:
+        report._done = None
+    assert sum(await asyncio.gather(*(report.send_due() for report in reports * 2))) == 1
+    await until(lambda: receiver.heard)
+    for report in reports:
+        report._done = None
+        assert await report.send_due() == 0
+    await site.ada.post(f"/admin/webhooks/{webhook['id']}/test")
+    await until(lambda: "webhook.test" in receiver.types())
+    assert sorted(receiver.types()) == ["report.day", "webhook.test"]
+    (heard,) = (heard for heard in receiver.heard if heard.message["type"] == "report.day")
+    assert heard.verified_by(webhook["secret"])
+    data = heard.message["data"]["data"]
+    assert set(data) == {"day", "timeZone", "total", "stores", "drivers", "hours"}
+    assert (data["timeZone"], data["total"]["orders"]) == (zone, 0)
+    await site.close()

@@ -57,6 +57,19 @@ def test_every_part_of_a_window_is_there_also_where_the_clocks_change() -> None:
     assert start_of(NOW, ZoneInfo("Asia/Kolkata"), by_day=False) == NOW
 
 
+def test_yesterday_and_last_week_are_whole_days_also_where_the_clocks_change() -> None:
+    midnight = datetime(2026, 3, 29, 22, tzinfo=UTC)  # of Monday 30 March, after a day of 23 hours
+    for hours in (0.01, 11, 23.9):
+        now = midnight + timedelta(hours=hours)
+        yesterday = insights_of(WINDOWS["yesterday"], now, BERLIN, [], NO_ERRORS)
+        assert (yesterday.since, yesterday.until) == (datetime(2026, 3, 28, 23, tzinfo=UTC), midnight)
+        assert len(yesterday.over_time) == 23
+    for days in (0.5, 2, 6.9):
+        week = insights_of(WINDOWS["lastweek"], midnight + timedelta(days=days), BERLIN, [], NO_ERRORS)
+        assert (week.since, week.until) == (datetime(2026, 3, 22, 23, tzinfo=UTC), midnight)
+        assert [at.astimezone(BERLIN).day for at, _ in week.over_time] == [23, 24, 25, 26, 27, 28, 29]
+
+
 def test_what_was_counted_is_put_where_it_belongs() -> None:
     noon = datetime(2026, 11, 24, 11, tzinfo=UTC)
     offers = [

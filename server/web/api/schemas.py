@@ -442,6 +442,7 @@ EventType = Literal[
     "ticket.created",
     "alert.raised",
     "alert.resolved",
+    "report.day",
 ]
 EventTypes = Annotated[tuple[EventType, ...], Meta(min_length=1, max_length=50)]
 

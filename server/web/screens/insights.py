@@ -37,6 +37,7 @@ from server.web.screens.insights_numbers import (
     Outcomes,
     Window,
     insights_of,
+    last_moment,
 )
 from server.web.screens.shell import NO_STORE, page
 
@@ -72,9 +73,10 @@ class InsightsReader:
 async def _read(node: Node, window: Window, zone: str | None) -> Insights:
     pool, now, time_zone = node.database.pool, node.clock.now(), node.settings.time_zone
     local = time_zone_of(time_zone)
-    since = window.start(now, local)
-    groups = await read_groups(pool, since, now, zone, time_zone)
-    errors = estimate_errors(since, now, local, await read_errors(pool, since, now, zone, time_zone))
+    since, until = window.start(now, local), window.end(now, local)
+    groups = await read_groups(pool, since, until, zone, time_zone)
+    found = await read_errors(pool, since, until, zone, time_zone)
+    errors = estimate_errors(since, last_moment(until, now), local, found)
     return insights_of(window, now, local, groups, errors)
 
 

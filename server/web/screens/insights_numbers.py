@@ -5,7 +5,7 @@ Pure: what was counted in the database comes in, what the screen and its CSV fil
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ REASONS: Final = 50
 
 
 class Window(Struct, frozen=True):
-    """A stretch of time that ends now, cut into hours or days of the organisation."""
+    """A time that ends now, cut into hours or days of the organisation."""
 
     key: str
     label: str
@@ -31,11 +31,33 @@ class Window(Struct, frozen=True):
         """The beginning of the hour or day in which it begins."""
         return start_of(now - self.length, zone, by_day=self.by_day)
 
+    def end(self, now: datetime, zone: tzinfo) -> datetime:
+        """Where it ends: now."""
+        return now
+
+
+class PastWindow(Window, frozen=True):
+    """Yesterday, or the last whole week from Monday to Sunday, by the organisation's calendar."""
+
+    def start(self, now: datetime, zone: tzinfo) -> datetime:
+        """The midnight at which it begins."""
+        return datetime.combine(self._last_day(now, zone) - self.length, time(), zone).astimezone(UTC)
+
+    def end(self, now: datetime, zone: tzinfo) -> datetime:
+        """The midnight at which it ends."""
+        return datetime.combine(self._last_day(now, zone), time(), zone).astimezone(UTC)
+
+    def _last_day(self, now: datetime, zone: tzinfo) -> date:
+        today = now.astimezone(zone).date()
+        return today - timedelta(days=today.weekday()) if self.length > timedelta(days=1) else today
+
 
 WINDOWS: Final = {
     window.key: window
     for window in (
         Window("24h", later("24 hours"), timedelta(hours=24), by_day=False),
+        PastWindow("yesterday", later("Yesterday"), timedelta(days=1), by_day=False),
+        PastWindow("lastweek", later("Last week"), timedelta(days=7), by_day=True),
         Window("7d", later("7 days"), timedelta(days=7), by_day=True),
         Window("30d", later("30 days"), timedelta(days=30), by_day=True),
         Window("90d", later("90 days"), timedelta(days=90), by_day=True),
@@ -163,13 +185,18 @@ def _parts(since: datetime, until: datetime, zone: tzinfo, *, by_day: bool) -> I
         at = start_of(at + timedelta(hours=25 if by_day else 1), zone, by_day=by_day)
 
 
+def last_moment(until: datetime, now: datetime) -> datetime:
+    """The last moment before the end of a window that has ended; else now."""
+    return until - timedelta(microseconds=1) if until < now else now
+
+
 def insights_of(
     window: Window, now: datetime, zone: tzinfo, groups: Sequence[OfferGroup], estimates: EstimateErrors
 ) -> Insights:
     """Put together what was counted. Every part of the window is there, also those in which nothing happened."""
-    since = window.start(now, zone)
+    since, until = window.start(now, zone), window.end(now, zone)
     total = Outcomes()
-    parts = {at: Outcomes() for at in _parts(since, now, zone, by_day=window.by_day)}
+    parts = {at: Outcomes() for at in _parts(since, last_moment(until, now), zone, by_day=window.by_day)}
     hours = [Outcomes() for _ in range(24)]
     zones: dict[str, Outcomes] = {}
     reasons: Counter[str] = Counter()
@@ -188,7 +215,7 @@ def insights_of(
                 zones.setdefault(group.zone, Outcomes()).add(group)
     return Insights(
         since,
-        now,
+        until,
         window.by_day,
         total,
         list(parts.items()),

@@ -14,6 +14,7 @@ from server.web.screens import (
     board_bulk,
     board_pages,
     board_steps,
+    day_report,
     driver_access,
     driver_form,
     driver_list,
@@ -38,7 +39,7 @@ from server.web.screens.shell import screens
 SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
-    imports, first_run, tracking, keys, account,
+    imports, first_run, tracking, keys, account, day_report,
 )  # fmt: skip
 
 
