@@ -38,7 +38,7 @@ ENV PATH=/opt/callboard/bin:$PATH \
     CALLBOARD_PORT=8000 \
     CALLBOARD_LOG_FORMAT=json
 
-USER callboard
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000

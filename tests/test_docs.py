@@ -197,7 +197,7 @@ def test_what_the_image_copies_is_there_and_reaches_the_builder() -> None:
 def test_the_image_has_stages_pins_a_user_a_volume_and_a_health_check() -> None:
     assert len(instructions("FROM")) == 2
     assert any("--constraint constraints.txt" in line for line in instructions("RUN"))
-    assert instructions("USER") == ["callboard"]
+    assert instructions("USER") == ["10001:10001"]
     settings = dict(re.findall(r"\b(CALLBOARD_\w+)=(\S+)", " ".join(instructions("ENV"))))
     assert settings.keys() <= SETTINGS
     assert instructions("VOLUME") == [settings["CALLBOARD_DATA"]]
