@@ -97,10 +97,12 @@ class Positions:
         is not used until a second one agrees with it.
         """
         self._received += 1
-        now = self._clock.seconds()
+        latest = self._latest.get(driver_id)
+        # The estimate of the database's time can go back by a few milliseconds: a later position is never older.
+        now = max(self._clock.seconds(), latest.at if latest is not None else 0.0)
         said = at.timestamp() if at is not None else None
         seen = Seen(lat, lon, now, heading, speed_kmh, accuracy_m, said)
-        verdict = judge(seen, self._latest.get(driver_id), self._doubtful.get(driver_id))
+        verdict = judge(seen, latest, self._doubtful.get(driver_id))
         if verdict != "used":
             if verdict == "doubtful":
                 self._doubtful[driver_id] = seen

@@ -62,6 +62,16 @@ async def test_a_place_as_close_to_zero_as_can_be_is_stored_like_any_other(node:
         assert await here.database.pool.fetchval(started_at, dan, lat) is not None
 
 
+async def test_a_later_position_is_never_older(node: StartNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimate of the database's time goes back when its best sample is forgotten."""
+    here = (await node()).app.state.node
+    dan, now = new_id(), here.clock.seconds()
+    for behind in (0.0, 0.02):
+        monkeypatch.setattr(here.clock, "seconds", lambda behind=behind: now - behind)
+        here.positions.moved(dan, 1.0 + behind / 1000, 1.0)
+    assert here.positions.where(dan) == (1.00002, 1.0, now)
+
+
 async def test_who_comes_back_is_judged_by_where_they_were(node: StartNode) -> None:
     """Another node hears of them for the first time: it knows the last place from the database."""
     one, two = await node(), await node()
