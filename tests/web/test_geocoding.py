@@ -109,6 +109,8 @@ async def test_an_order_sent_again_keeps_its_position(node: StartNode, geocoder:
             problem(await site.shop.post("/deliveries", json=order("x", "3") | {"pickup": pickup}), 422, "invalid")
         json_type = {"Content-Type": "application/json"}
         problem(await site.shop.post("/deliveries", content=b"{", headers=json_type), 400, "malformed")
+        deep = b'{"pickup": {"address": ' + b"[" * 3000 + b"]" * 3000 + b"}}"
+        problem(await site.shop.post("/deliveries", content=deep, headers=json_type), 422, "invalid")
     finally:
         await site.close()
 

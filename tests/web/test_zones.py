@@ -160,8 +160,11 @@ async def test_the_screen_describes_zones(site: Site) -> None:
     form = {"key": "Mitte", "name": "Mitte", "helped_by": "Nord, West", "shape": msgspec.json.encode(around()).decode()}
     assert (await ada.send("/zones", **form, do="save")).status_code == 303
     assert "75.2 km²" in (await ada.see("/zones")).text
-    wrong = await ada.send("/zones", **form | {"shape": "circle"}, do="save")
-    assert (wrong.status_code, "must be GeoJSON" in wrong.text) == (422, True)
+    deep = f'{{"type": "Polygon", "coordinates": {"[" * 3000}{"]" * 3000}}}'
+    for text in ("circle", deep, '{"type": "Feature", "geometry": null}', "null"):
+        wrong = await ada.send("/zones", **form | {"shape": text}, do="save")
+        assert (wrong.status_code, "must be GeoJSON" in wrong.text) == (422, True), text
+    assert "75.2 km²" in (await ada.see("/zones")).text, "what is refused takes no shape away"
     nameless = await ada.send("/zones", **form | {"name": ""}, do="save")
     assert (nameless.status_code, "Give the zone a name" in nameless.text) == (422, True)
     crowded = await ada.send("/zones", **form | {"helped_by": "x" * 65}, do="save")

@@ -32,7 +32,7 @@ class LocatedBody(Body[T]):
         except Problem as problem:
             try:
                 given = msgspec.json.decode(raw)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 raise problem from None
             if not _lacking(given):
                 raise

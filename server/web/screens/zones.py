@@ -68,20 +68,26 @@ def _described(filled: dict[str, str]) -> s.ZoneDescription:
     if filled["shape"]:
         try:
             shape = msgspec.json.decode(filled["shape"].encode())
-        except ValueError:
-            raise invalid_field("shape", said("The shape must be GeoJSON, a Polygon or MultiPolygon.")) from None
+        except (ValueError, RecursionError):
+            raise _no_shape() from None
         if isinstance(shape, dict) and shape.get("type") == "Feature":
             shape = shape.get("geometry")
+        if shape is None:  # only an empty field means that the zone has no shape
+            raise _no_shape()
     helpers = [helper.strip() for helper in filled["helped_by"].split(",") if helper.strip()]
     fields = {"name": filled["name"], "shape": shape, "helpedBy": helpers}
     try:
         return msgspec.convert(fields, s.ZoneDescription)
     except msgspec.ValidationError as error:
         if "$.shape" in str(error):
-            raise invalid_field("shape", said("The shape must be GeoJSON, a Polygon or MultiPolygon.")) from None
+            raise _no_shape() from None
         if "$.helpedBy" in str(error):
             raise invalid_field("helpedBy", said("Name at most 20 zones that help, 64 characters each.")) from None
         raise invalid_field("name", said("Give the zone a name, up to 200 characters.")) from None
+
+
+def _no_shape() -> Problem:
+    return invalid_field("shape", said("The shape must be GeoJSON, a Polygon or MultiPolygon."))
 
 
 def _filled(zone: Zone) -> dict[str, str]:
