@@ -54,13 +54,15 @@ async def test_a_day_with_its_stores_drivers_and_hours(node: StartNode) -> None:
     await site.delivery(storeName="=Sushi")
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     await site.delivery(dispatchAt=later)
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    await site.delivery(storeName="Came late", dispatchAt=yesterday)
 
     today = local_day(site)
     stores = {row["store"]: row for row in await table(site, "stores", day=today)}
-    assert set(stores) == {"Pizza Roma", "'=Sushi", ""}
+    assert set(stores) == {"Pizza Roma", "'=Sushi", "Came late", ""}
     total = stores[""]
     assert (total["orders"], total["delivered"], total["failed"], total["cancelled"], total["open"]) == (
-        "5", "2", "1", "1", "1",
+        "6", "2", "1", "1", "2",
     )  # fmt: skip
     assert (total["withPromise"], total["onTime"]) == ("2", "1")
     assert float(total["averageWaitSeconds"]) >= 0
@@ -68,12 +70,13 @@ async def test_a_day_with_its_stores_drivers_and_hours(node: StartNode) -> None:
     (driver,) = await table(site, "drivers", day=today)
     assert (driver["driver"], driver["delivered"], driver["onTime"], driver["failed"]) == ("Dan", "2", "1", "1")
     assert (driver["pay"], driver["currency"]) == ("11.0", "USD")
-    assert sum(int(row["orders"]) for row in await table(site, "hours", day=today)) == 5
+    assert sum(int(row["orders"]) for row in await table(site, "hours", day=today)) == 6
+    assert (await table(site, "stores", day=local_day(site, -1)))[0]["orders"] == "0"
 
     page = await site.vic.get("/report", params={"day": today}, headers=HTML)
     assert page.status_code == 200
     text = parse(page.text).text
-    for said in ("$11.00", "1 failed, 1 cancelled", "1 still open", "1 of 2 with a promised time", "=Sushi"):
+    for said in ("$11.00", "1 failed, 1 cancelled", "2 still open", "1 of 2 with a promised time", "=Sushi"):
         assert said in text, said
     assert "Day after" not in text, "tomorrow has no report"
     await site.close()

@@ -14,12 +14,13 @@ from server.store.query import fetch
 CREATED_EARLIER: Final = timedelta(days=31)
 """An order that was created longer before its search began is not counted."""
 LATER: Final = timedelta(seconds=1)
-"""An order is created a moment before its search begins, by another clock."""
+"""The clock that makes ids and the one that writes times differ by less than this."""
 
-# $1 and $2 the day, $3 and $4 the ids between which its orders are. The pay is the order's with the tip, else the
-# offer's.
+# $1 and $2 the day, $3 and $4 the ids between which its orders are, $5 the first id that was made in it. The search for
+# an order that was created after its `dispatchAt` began when it was created. The pay is the order's with the tip, else
+# the offer's.
 ORDERS: Final = """
-SELECT d.store_name, d.status, d.dispatch_at, d.promised_at, u.first_attempt_at,
+SELECT d.store_name, d.status, greatest(d.dispatch_at, d.created_at), d.promised_at, u.first_attempt_at,
        (SELECT min(f.created_at) FROM assignments f WHERE f.delivery_id = d.id),
        a.driver_id::text, a.completed_at, d.currency,
        coalesce(d.driver_pay_cents + coalesce(d.tip_cents, 0), (o.offer_payload->>'estimatedEarningCents')::bigint)
@@ -30,7 +31,9 @@ LEFT JOIN assignments a ON a.id = (
     WHERE s.delivery_id = d.id AND s.status IN ('COMPLETED', 'FAILED', 'RETURNED')
     ORDER BY s.created_at DESC, s.id DESC LIMIT 1)
 LEFT JOIN driver_offers o ON o.id = a.offer_id
-WHERE d.id >= $3 AND d.id < $4 AND d.dispatch_at >= $1 AND d.dispatch_at < $2"""
+WHERE d.created_at < $2
+  AND (d.id >= $3 AND d.id < $4 AND d.dispatch_at >= $1 AND d.dispatch_at < $2
+    OR d.id >= $5 AND d.id < $4 AND d.dispatch_at < $1 AND d.created_at >= $1)"""
 # Their availability at the end of the day is that before the first change after it.
 DRIVERS: Final = """
 SELECT d.id::text, d.name, coalesce((
@@ -46,7 +49,7 @@ ORDER BY h.driver_id, h."timestamp", h.id"""
 
 async def read_day_report(pool: Pool, since: datetime, until: datetime, now: datetime, zone_name: str) -> DayReport:
     """The report of a day of a time zone; of today until now. Raises DatabaseAway."""
-    ids = first_id_at(since - CREATED_EARLIER), first_id_at(until + LATER)
+    ids = first_id_at(since - CREATED_EARLIER), first_id_at(until + LATER), first_id_at(since - LATER)
     orders = [DayOrder(*row) for row in await fetch(pool, ORDERS, since, until, *ids)]
     ended = min(until, now)
     drivers = await fetch(pool, DRIVERS, ended)
