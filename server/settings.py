@@ -12,6 +12,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from ipaddress import ip_network
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -508,12 +509,15 @@ def _line(problem: ErrorDetails, options: Mapping[str, object]) -> str:
 
 
 def replace_secret(data: Path, secret: str) -> Path | None:
-    """Put another secret into the data folder; the old one is kept beside it. Where, if there was another one.
+    """Put another secret into the data folder; the old one is kept beside it, as all before it. Where, if there was
+    another one.
 
     Raises BadSettings if the folder cannot be used.
     """
-    path, old = data / "secret", data / "secret.before-restore"
+    path = data / "secret"
+    names = (path.with_name(f"{path.name}.before-restore{number or ''}") for number in count())
     try:
+        old = next(name for name in names if not name.exists())
         data.mkdir(parents=True, exist_ok=True)
         before = path.read_text().strip() if path.exists() else ""
         if before == secret:

@@ -255,7 +255,10 @@ def test_the_secret_before_is_kept(tmp_path: Path) -> None:
     assert replace_secret(tmp_path, "first") is None
     kept = replace_secret(tmp_path, "second")
     assert kept is not None
-    assert (kept.read_text(), (tmp_path / "secret").read_text()) == ("first\n", "second\n")
+    again = replace_secret(tmp_path, "third")
+    assert again is not None
+    found = [path.read_text() for path in (kept, again, tmp_path / "secret")]
+    assert found == ["first\n", "second\n", "third\n"], "a second restore keeps what the first one kept"
 
 
 def test_no_argument_of_a_program_has_the_password() -> None:
