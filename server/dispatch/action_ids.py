@@ -46,6 +46,6 @@ def is_repeated_by(done: ActionDone, command: c.DriverAction) -> bool:
             kind = "release"
         case c.Fail():
             kind = f"failed {command.then}"
-        case c.AddProof():
+        case _:
             kind = f"proof {command.proof.kind}"
     return kind.startswith(done.kind)

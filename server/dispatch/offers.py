@@ -196,7 +196,7 @@ def assigned(
 
 def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusal:
     """Offers the driver chosen by the search, after a check under lock: the delivery still waits, and the driver is
-    dispatchable.
+    dispatchable and in reach. Who has other deliveries may come near later, in their run.
 
     With `early`, the first offer also dispatches a SCHEDULED delivery, so that nothing changes without an offer. It
     also ends a hold.
@@ -212,7 +212,7 @@ def offer_delivery(command: c.OfferDelivery, world: World) -> Decided | r.Refusa
     run = in_run(world, driver, delivery, (command.lat, command.lon))
     why = why or unfit(delivery, driver, world.now, world.policy, run)
     why = why or exclusion(delivery, driver.id, world.now, world.policy)
-    if why is None and not in_reach(delivery, command.lat, command.lon, world.policy):
+    if why is None and not driver.active_count and not in_reach(delivery, command.lat, command.lon, world.policy):
         why = OUT_OF_RADIUS  # its pickup moved while the search ran, or the hold
     if why is not None:
         return r.driver_not_available(why)

@@ -525,6 +525,10 @@ def test_unchanged_details_are_not_in_the_event() -> None:
     assert data == {"fields": ["pin"], "changes": {}}
 
 
+def test_what_is_postponed_says_until_when() -> None:
+    assert event_data(waiting()(), LATER_TODAY)[-1] == {"until": "2026-02-01T19:00:00.000Z"}
+
+
 def test_what_changes_and_returns_tells() -> None:
     assert event_data(waiting()(), LATER)[0]["reason"] == "no rice"
     assert event_data(came_to_nothing("RETURNED")(), RETRY) == [

@@ -83,6 +83,7 @@ def test_the_columns_agree_with_the_rules_about_every_driver(rows: list[Driver],
     order = a_delivery(requirements=("bike",), prep_seconds=0)
     free = nearby.free(ZONES, NOW, DEFAULT_POLICY)
     fits = nearby.who_has(free.ids, order.requirements) & nearby.who_is_in_time(free, order, NOW, DEFAULT_POLICY)
+    assert nearby.who_has(free.ids, ()).tolist() == [True] * len(free.ids)
     assert set(free.ids[fits]) == {i for i in free.ids if unfit(order, latest[i], NOW, DEFAULT_POLICY) is None}
 
 

@@ -216,6 +216,12 @@ OFFERING = [
         then=[happens(e.OfferCreated)],
     ),
     Case(
+        "nor does it matter where somebody is who will come near with what they have",
+        given=lambda: a_world(a_delivery(pickup=SEVEN_KM_AWAY), a_driver(capacity=2, active_count=1)),
+        command=OFFER_SOUP_TO_DAN,
+        then=[happens(e.OfferCreated)],
+    ),
+    Case(
         "nobody is asked two things at once",
         given=waiting(open_offer_id=id_of("other"), open_offer_delivery_id=id_of("cake")),
         command=OFFER_SOUP_TO_DAN,

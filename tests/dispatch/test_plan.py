@@ -113,6 +113,14 @@ def test_a_driver_is_kept_for_an_order_that_is_expected_if_that_costs_little(zon
     assert pairs(planned(fleet, zone="default")) == {SOUP: leaves}
 
 
+def test_who_has_nothing_gets_no_offer_out_of_reach_though_another_order_leads_there() -> None:
+    tea = order_at("tea", 2.9, -3, ready=20)
+    fleet = a_fleet([driver_at("Dan", 0)], [tea, order_at("soup", -3.1, 0)])
+    found = planned(fleet, hold=False, changes={"search_radius_km": 3.0})
+    assert pairs(found) == {TEA: DAN}
+    assert found.reasons.keys() == {SOUP}
+
+
 def test_an_order_is_held_until_its_driver_must_leave() -> None:
     fleet = a_fleet([driver_at("Dan", 5)], [order_at("soup", 0, 9, ready=10)])
     found = planned(fleet, hold_slack_minutes=1)

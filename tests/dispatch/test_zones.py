@@ -19,6 +19,7 @@ from server.dispatch.shapes import (
     area_km2,
     geometry_of,
     plain,
+    positions_in,
 )
 from server.dispatch.world import World
 from server.dispatch.zones import NO_ZONES, ZONES_LIMIT, Zone, Zones
@@ -124,6 +125,7 @@ def test_heights_and_whole_numbers_mean_nothing() -> None:
     assert plain(high) == polygon([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     islands = {"type": "MultiPolygon", "coordinates": [[square(0, 0, 1)], [square(5, 5, 1)]]}
     assert plain(islands) == islands
+    assert (positions_in(high), positions_in(islands)) == (4, 10)
 
 
 def test_a_point_is_in_the_smallest_zone_that_holds_it() -> None:

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from server.dispatch.driver_runs import active_jobs, added_to, job_of
 from server.dispatch.model import Delivery, Driver
-from server.dispatch.offers import dispatchable, exclusion, has_all, helping, serves, unfit, wants_offer
+from server.dispatch.offers import dispatchable, exclusion, has_all, helping, in_reach, serves, unfit, wants_offer
 from server.dispatch.planning.fleet import Fleet
 from server.dispatch.policy import Policy
 from server.dispatch.runs import (
@@ -400,7 +400,7 @@ class _Planning:
                 delivery = self.fleet.deliveries[stop.job.id]
                 offer_at = run.leaves(index) - self._lead_seconds if self._may_be_held(delivery) else -inf
                 now = free and offer_at <= self.at and wants_offer(delivery)
-                if now and unfit(delivery, driver, self.now, self.policy, self._in_run(driver, delivery)) is not None:
+                if now and not self._fits(driver, delivery):
                     self.unfit.append((delivery.id, driver.id))
                 elif now:
                     place = driver.position
@@ -420,6 +420,15 @@ class _Planning:
             if run.stops
         }
         return Plan(proposals, held, reasons, runs, late / self.at_work, self.memo)
+
+    def _fits(self, driver: Driver, delivery: Delivery) -> bool:
+        """Whether the rules would make this offer."""
+        run = self._in_run(driver, delivery)
+        place = driver.position
+        assert place is not None
+        if not driver.active_count and not in_reach(delivery, place.lat, place.lon, self.policy):
+            return False
+        return unfit(delivery, driver, self.now, self.policy, run) is None
 
     def _in_run(self, driver: Driver, delivery: Delivery) -> Added | None:
         """The delivery in the run that the rules expect; None if the driver has no other."""
