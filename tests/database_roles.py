@@ -49,6 +49,7 @@ OTHERS_WRITE: Final = {
     "driver_positions": "INSERT, UPDATE",
     "insight_counts": "INSERT",
     "insight_days": "INSERT",
+    "insight_estimates": "INSERT",
     "leases": "INSERT, UPDATE",
     "nodes": "INSERT, UPDATE, DELETE",
     "proof_objects": "INSERT, UPDATE, DELETE",
@@ -68,8 +69,8 @@ OTHERS_WRITE: Final = {
 RETENTION_DELETES: Final = (
     "alerts", "assignments", "chat_messages", "deliveries", "driver_availability_history", "driver_devices",
     "driver_invitations", "driver_messages", "driver_notices", "driver_offers", "events", "insight_counts",
-    "insight_days", "nodes", "notices", "push_subscriptions", "sessions", "stream_notices", "support_tickets",
-    "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
+    "insight_days", "insight_estimates", "nodes", "notices", "push_subscriptions", "sessions", "stream_notices",
+    "support_tickets", "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
 )  # fmt: skip
 
 

@@ -211,7 +211,7 @@ MIRRORED = """() => {
           found.add(`overlap: ${named(part)} / ${named(parts[j])}`);
     });
     const brand = document.querySelector(".brand, .mark")?.getBoundingClientRect();
-    const onMap = [...document.querySelectorAll(".leaflet-container [class*=leaflet-]")]
+    const onMap = [...document.querySelectorAll(".leaflet-container [class*=leaflet-]:not(.leaflet-proxy)")]
       .filter((part) => part.checkVisibility());
     const left = (part) => part.getBoundingClientRect().left;
     const words = document.querySelector("#said:not(.sr)")?.getBoundingClientRect();

@@ -123,6 +123,7 @@ async def test_from_an_empty_folder_to_the_first_delivered_order(
     )  # fmt: skip
     drivers = await phone.new_page()
     await drivers.goto(link)
+    await watch.tap(drivers.get_by_role("button", name="Start shift"))
     await expect(drivers.locator("#line")).to_have_text("Online")
     watch.lap("the driver is signed in")
 

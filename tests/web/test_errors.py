@@ -17,7 +17,7 @@ JSON = {"content-type": "application/json"}
 
 async def test_what_is_not_json_is_malformed(site: Site, problem: Check) -> None:
     bodies = (
-        b"", b" ", b"{", b"}", b"nul", b"{}{}", b"{'a':1}", b"\xff\xfe", b"\xef\xbb\xbf{}", b'{"storeName":"\xff"}',
+        b"", b" ", b"{", b"}", b"nul", b"{}{}", b"{'a':1}", b"\xff\xfe", b'{"storeName":"\xff"}',
         b'{"storeName":"\x00"}', b'{"prepSeconds":NaN}', b'{"prepSeconds":-Infinity}',
         b'{"prepSeconds":01}', b'"' + b"\\" * 999,
     )  # fmt: skip
@@ -29,7 +29,7 @@ async def test_json_of_another_shape_is_invalid(site: Site, problem: Check) -> N
     bodies = (
         b"null", b"[]", b"7", b'"x"', b"true", b"[" * 30_000 + b"]" * 30_000, b'{"x":' * 9_000 + b"1" + b"}" * 9_000,
         b'{"prepSeconds":' + b"9" * 5000 + b"}", b'{"prepSeconds":1e999}', b'{"pickup":{"lat":1e400,"lon":1}}', b"{}",
-        b'{"\\u0000":1}', b'{"":1}',
+        b'{"\\u0000":1}', b'{"":1}', b"\xef\xbb\xbf{}",
     )  # fmt: skip
     for body in bodies:
         error = problem(await site.shop.post("/deliveries", content=body, headers=JSON), 422, "invalid")

@@ -171,6 +171,14 @@ async def test_the_screen_describes_zones(site: Site) -> None:
     assert (crowded.status_code, "Name at most 20 zones" in crowded.text) == (422, True)
     page = (await ada.see("/zones?zone=mitte")).text
     assert "Nord, West" in page
+    shown = parse(page).one("input", name="shown")["value"]
+    empty = parse((await ada.see("/zones")).text).one("input", name="shown")["value"]
+    for before, name, status in ((empty, "Mitte", 409), (shown, "Middle", 303), (shown, "Mitte", 409)):
+        answer = await ada.send("/zones", **form | {"name": name}, shown=before, do="save")
+        assert answer.status_code == status
+    assert "was changed or described after you opened the form" in answer.text
+    again = parse(answer.text).one("input", name="shown")["value"]
+    assert (await ada.send("/zones", **form, shown=again, do="save")).status_code == 303
     boxes = parse(page).every("input", name="helped_by")
     chosen = {box["value"]: "checked" in box for box in boxes}
     assert chosen == {"Nord": True, "West": True, "Typo": False, "default": False}

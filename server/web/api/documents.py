@@ -18,14 +18,14 @@ PAGE: Final = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Callboard API</title>
-<link rel="icon" type="image/png" href="static/vendor/swagger-ui/favicon-32x32.png">
-<link rel="stylesheet" href="static/vendor/swagger-ui/swagger-ui.css">
+<link rel="icon" type="image/png" href="/static/vendor/swagger-ui/favicon-32x32.png">
+<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
 </head>
 <body>
 <div id="api"></div>
-<noscript>This page needs JavaScript; the document itself is at <a href="openapi.json">/openapi.json</a>.</noscript>
-<script src="static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
-<script src="static/docs.js"></script>
+<noscript>This page needs JavaScript; the document itself is at <a href="/openapi.json">/openapi.json</a>.</noscript>
+<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
+<script src="/static/docs.js"></script>
 </body>
 </html>
 """
@@ -57,9 +57,10 @@ def _asyncapi(root: str) -> bytes:
 
 
 @get("/docs", media_type=MediaType.HTML)
-async def get_docs() -> Response[str]:
+async def get_docs(request: Call) -> Response[str]:
+    root = node_of(request).settings.root
     return Response(
-        PAGE,
+        PAGE.replace('="/', f'="{root}/'),
         media_type=MediaType.HTML,
         headers=PAGE_HEADERS,
     )

@@ -1,5 +1,6 @@
 """The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
 
+from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
 
@@ -44,10 +45,15 @@ async def zones(request: Call) -> ASGIResponse:
 
 @post("/zones", guards=[ADMIN], status_code=200, opt={FORM: True})
 async def change(request: Call) -> ASGIResponse:
-    """`do=` save or remove."""
+    """`do=` save or remove. Nothing changes if the zone is not as `shown`, the mark of what the form had."""
     form = await read_form(request, Form)
-    key = form.text("key")
+    key, shown = form.text("key"), form.text("shown")
     filled = {name: form.text(name) for name in FIELDS} | {"helped_by": ", ".join(form.all("helped_by"))}
+    if shown and shown != _mark(node_of(request).zones.current.find(key)):
+        text = said(
+            "Not saved: this zone was changed or described after you opened the form. Save again to replace it."
+        )
+        return await _zones(request, filled, 409, problem=text)
     try:
         if form.last("do") == "remove":
             await submit(request, c.RemoveZone(key, request.user.actor))
@@ -97,6 +103,11 @@ def _filled(zone: Zone) -> dict[str, str]:
         "helped_by": ", ".join(zone.helped_by),
         "shape": msgspec.json.encode(zone.shape).decode() if zone.shape is not None else "",
     }
+
+
+def _mark(zone: Zone | None) -> str:
+    """Changes with everything that the form shows."""
+    return sha256(msgspec.json.encode(_filled(zone)) if zone is not None else b"").hexdigest()[:16]
 
 
 @get("/zones/shapes.geojson", guards=[VIEWERS])
@@ -179,5 +190,6 @@ async def _zones(
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
         filled=filled,
+        shown=_mark(known.find(filled["key"])),
         problem=problem,
     )
