@@ -175,6 +175,7 @@ EVENTS: Final = {
     "ticket.created": "Support ticket opened",
     "alert.raised": "Alert raised",
     "alert.resolved": "Alert resolved",
+    "report.day": "Day report",
     "driver.registered": "Registered",
     "driver.changed": "Data changed",
     "driver.deactivated": "Deactivated",

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server.contract.webhook_events import EVERYTHING, TYPES
+from server.contract.words import EVENTS
 from server.ids import new_id
 from server.store.queues.webhook_log import Attempted
 from server.store.webhooks import WEBHOOKS_LIMIT
@@ -200,3 +201,7 @@ async def test_the_log_comes_in_pages(site: Site, monkeypatch: pytest.MonkeyPatc
         path = next((link["href"] for link in page.every("a", class_="button") if link.text == "Older"), "")
     assert len(seen) == len(set(seen)) == 5
     assert not (await see(vic, f"/webhooks/{webhook['id']}?before=1&status=parked")).every("tbody")
+
+
+def test_every_type_has_words() -> None:
+    assert set(TYPES) <= EVENTS.keys()
