@@ -46,5 +46,5 @@ async def use_link(db: Queries, code_hash: str, password_hash: str) -> str | Non
 
 
 async def end_link(db: Queries, user_id: str) -> None:
-    """The link of this person, if there is one, is no longer good."""
+    """End the link of this person, if there is one."""
     await ask(db, PasswordLink.delete().where(PasswordLink.user_id == user_id))

@@ -20,7 +20,7 @@ test("holes and several polygons are kept", () => {
   assert.deepEqual(JSON.parse(geoJsonOf(shapeFrom(JSON.stringify(many)) ?? [])), many);
 });
 
-test("nothing is an empty shape, and what is none is told apart", () => {
+test("an empty text is an empty shape, and a text that is no shape is refused", () => {
   assert.deepEqual(shapeFrom("  "), []);
   assert.equal(geoJsonOf([]), "");
   assert.equal(geoJsonOf([[[]]]), "");

@@ -10,8 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from server.store.connections import Pool
-from server.store.query import fetch
-from server.store.reads.insights import SCAN_TIMEOUT_SECONDS, between
+from server.store.reads.insights import read_counts
 
 Stage = Literal["assignment", "pickup"]
 
@@ -70,11 +69,4 @@ async def read_errors(
     pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str
 ) -> list[ErrorGroup]:
     """All groups between the two times. A group may appear more than once: add them up. Raises DatabaseAway."""
-    days = [(row[0], row[1]) for row in await fetch(pool, DAYS, time_zone, since) if row[1] <= until]
-    rows = []
-    if days:
-        beginnings = [beginning for beginning, _ in days]
-        rows = await fetch(pool, ADDED_UP, time_zone, beginnings, zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
-    for start, end in between(since, until, days):
-        rows += await fetch(pool, ESTIMATED, start, end, zone, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
-    return [ErrorGroup(*row) for row in rows]
+    return await read_counts(pool, ErrorGroup, (DAYS, ADDED_UP, ESTIMATED), since, until, zone, time_zone)

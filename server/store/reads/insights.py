@@ -4,9 +4,9 @@ counted by hour, time to answer, reason and zone.
 Finished days were counted once (insight_days.py) and are added up; the rest is counted now.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -88,6 +88,9 @@ WITH RECURSIVE z AS (
 SELECT zone FROM z WHERE zone IS NOT NULL LIMIT 200"""
 
 
+G = TypeVar("G")
+
+
 class OfferGroup(Struct, frozen=True):
     """A group of offers, by `part`: how they ended, and the time of drivers' answers. By hour also deliveries that
     waited for a driver; `late` ones waited for more than five minutes. A group is of one zone, of all zones in an hour
@@ -113,14 +116,30 @@ async def read_groups(
     pool: Pool, since: datetime, until: datetime, zone: str | None, time_zone: str
 ) -> list[OfferGroup]:
     """All groups between the two times. A group may appear more than once: add them up. Raises DatabaseAway."""
-    days = [(row[0], row[1]) for row in await fetch(pool, DAYS, time_zone, since) if row[1] <= until]
+    return await read_counts(pool, OfferGroup, (DAYS, ADDED_UP, COUNTED), since, until, zone, time_zone)
+
+
+async def read_counts(
+    pool: Pool,
+    group: Callable[..., G],
+    statements: tuple[str, str, str],
+    since: datetime,
+    until: datetime,
+    zone: str | None,
+    time_zone: str,
+) -> list[G]:
+    """Groups of the days that were counted already, and of the rest. `statements` find those days, add them up, and
+    count what happened between two times. Raises DatabaseAway.
+    """
+    find_days, added_up, counted = statements
+    days = [(row[0], row[1]) for row in await fetch(pool, find_days, time_zone, since) if row[1] <= until]
     rows = []
     if days:
         beginnings = [beginning for beginning, _ in days]
-        rows = await fetch(pool, ADDED_UP, time_zone, beginnings, zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
+        rows = await fetch(pool, added_up, time_zone, beginnings, zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
     for start, end in between(since, until, days):
-        rows += await fetch(pool, COUNTED, start, end, zone, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
-    return [OfferGroup(*row) for row in rows]
+        rows += await fetch(pool, counted, start, end, zone, time_zone, timeout_seconds=SCAN_TIMEOUT_SECONDS)
+    return [group(*row) for row in rows]
 
 
 def between(
