@@ -31,6 +31,8 @@ SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
 MEMORY_NEEDED_BYTES = 2 * 2**30
 _numbers = count(1)
+_ended: list[Any] = []
+"""Applications of nodes that ended. Their routes serve the next ones: to put them together costs more than to start."""
 
 # How long an example takes is no part of a test.
 hypothesis.settings.register_profile(
@@ -305,9 +307,10 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
     Without asyncio's debug mode, which a third of the time would go to: the tests of the parts have it.
     """
     asyncio.get_running_loop().set_debug(False)
-    from server.web.app import create_app
+    from server.web.app import become_node, routed
 
-    app = create_app(settings)
+    app = _ended.pop() if _ended else routed()
+    become_node(app, settings)
     started = asyncio.Event()
     proxies = settings.trusted_proxies
     config = uvicorn_config(app, loop="none", timeout_graceful_shutdown=1, forwarded_allow_ips=proxies)
@@ -336,6 +339,7 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
         starting.cancel()
         await running.stop()
         await asyncio.gather(serving)
+        _ended.append(app)
 
 
 async def _administer(servers: Servers, statement: str) -> None:

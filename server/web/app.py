@@ -35,44 +35,61 @@ def create_app(settings: Settings, siblings: Siblings | None = None) -> Litestar
 
     `siblings` are the other workers of the same port, if there are any.
     """
-    node = Node(settings)
+    app = routed()
+    become_node(app, settings, siblings)
+    return app
 
-    @asynccontextmanager
-    async def life(app: Litestar) -> AsyncIterator[None]:
-        app.state.node = node
-        app.state.drain = node.drain
-        app.state.siblings = siblings
-        _share_login_limits(app.state.login_limits, node)
-        async with siblings.telling() if siblings is not None else nullcontext():
-            await node.start()
-            try:
-                yield
-            finally:
-                await node.stop()
 
+def routed() -> Application:
+    """The routes of any node. To put them together takes longer than to start the node."""
     api = handlers_in(API)
-    app = Application(
+    return Application(
         route_handlers=[options_handler(api), *api, screen_router(), static_file, driver_socket],
-        lifespan=[life, _keep_sessions],
-        state=State({"settings": settings}),
+        lifespan=[_life, _keep_sessions],
         exception_handlers={**exception_handlers(), NotFoundException: unknown_address},
         middleware=[system.METRICS.middleware],
         request_max_body_size=BODY_LIMIT_BYTES,
         openapi_config=None,
         logging_config=None,
     )
+
+
+def become_node(app: Application, settings: Settings, siblings: Siblings | None = None) -> None:
+    """All that `app` has beside its routes. It may have been another node, which ended."""
+    node = Node(settings)
     app.origins = settings.origins
     app.root = lambda: node.settings.root
-    app.state.api_keys = ApiKeys(lambda: app.state.node.database.pool)
-    app.state.sessions = Sessions(
-        lambda: app.state.node.database.pool, settings.secrets, secure=settings.secure_cookies, root=app.root
+    sessions = Sessions(lambda: node.database.pool, settings.secrets, secure=settings.secure_cookies, root=app.root)
+    limits = LoginLimits()
+    _share_login_limits(limits, node)
+    app.state = State(
+        {
+            "settings": settings,
+            "node": node,
+            "siblings": siblings,
+            "api_keys": ApiKeys(lambda: node.database.pool),
+            "sessions": sessions,
+            "passwords": Passwords(),
+            "login_limits": limits,
+            "sign_in_tries": Tries(SIGN_IN_TRIES),
+            "login_marks": LoginMarks(sessions, settings.secrets),
+            "insights": InsightsReader(),
+        },
+        deep_copy=False,
     )
-    app.state.passwords = Passwords()
-    app.state.login_limits = LoginLimits()
-    app.state.sign_in_tries = Tries(SIGN_IN_TRIES)
-    app.state.login_marks = LoginMarks(app.state.sessions, settings.secrets)
-    app.state.insights = InsightsReader()
-    return app
+
+
+@asynccontextmanager
+async def _life(app: Litestar) -> AsyncIterator[None]:
+    node: Node = app.state.node
+    siblings: Siblings | None = app.state.siblings
+    app.state.drain = node.drain
+    async with siblings.telling() if siblings is not None else nullcontext():
+        await node.start()
+        try:
+            yield
+        finally:
+            await node.stop()
 
 
 def _share_login_limits(limits: LoginLimits, node: Node) -> None:
