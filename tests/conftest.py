@@ -25,7 +25,10 @@ from litestar import Litestar
 from server.embedded.servers import Embedded
 from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen, uvicorn_config
 from server.settings import Settings
+from server.store.engine import Database
 from tests.database_roles import connect_as_roles, divide
+from tests.open_database import open_database
+from tests.receiver import Receiver, listening
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
 TEMPLATE = "callboard_template"
@@ -233,6 +236,20 @@ def database_url(servers: Servers, databases: Databases) -> Iterator[str]:
     name = databases.clone()
     yield servers.database(name)
     databases.drop(name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The test's database, open as a node has it."""
+    async with open_database(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of webhooks."""
+    async with listening() as receiver:
+        yield receiver
 
 
 @pytest.fixture

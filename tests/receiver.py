@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any
 
@@ -108,3 +110,14 @@ class Receiver:
 
     def types(self) -> list[str]:
         return [heard.message["type"] for heard in self.heard]
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Receiver]:
+    """A receiver that is there; at the end it answers everybody who still waits."""
+    receiver = Receiver()
+    await receiver.start()
+    yield receiver
+    if receiver.hold is not None:
+        receiver.hold.set()
+    await receiver.stop()

@@ -29,6 +29,17 @@ async def until(condition: Callable[[], Any], within: float = 60.0, every: float
         await asyncio.sleep(every)
 
 
+async def last_seen(look: Callable[[], Awaitable[T]], fine: Callable[[T], object], within: float, every: float) -> T:
+    """Look until what is seen is fine, or for so many seconds; returns what was seen last."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while True:
+        seen = await look()
+        if fine(seen) or loop.time() > deadline:
+            return seen
+        await asyncio.sleep(every)
+
+
 def _source_of(condition: Callable[..., object]) -> str:
     try:
         return inspect.getsource(condition).strip()

@@ -24,6 +24,7 @@ from tests.bench.figures import Result, at, percentiles, short
 from tests.bench.fleet import CENTRE, Shop, drivers, off_the_road, on_the_road, somewhere
 from tests.bench.orders import Load
 from tests.bench.stand import Failed, Servers, Stand, stand
+from tests.waiting import last_seen
 
 DRIVERS: Final = (100, 1_000, 2_000, 10_000, 100_000)
 WAITING: Final = (1, 10, 50, 200, 500)
@@ -197,11 +198,11 @@ async def _crowd(servers: Servers, server: Stand, number: int) -> None:
         await connection.execute("ANALYZE drivers, driver_positions", timeout=60)
     finally:
         await connection.close()
-    for _ in range(120):
-        if (await server.metrics())["callboard_fleet_drivers"] >= number:
-            return
-        await asyncio.sleep(0.5)
-    raise Failed("the server did not read all drivers within a minute")
+    metrics = await last_seen(
+        server.metrics, lambda seen: seen["callboard_fleet_drivers"] >= number, within=60.0, every=0.5
+    )
+    if metrics["callboard_fleet_drivers"] < number:
+        raise Failed("the server did not read all drivers within a minute")
 
 
 def _tell(result: Result, many: int) -> None:

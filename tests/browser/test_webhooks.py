@@ -10,8 +10,9 @@ from playwright.async_api import Page, expect
 from server.notify import call_rounds, webhook_outbox
 from tests.browser.conftest import PHONE, SCREENS, THEMES, WIDE, People, browser_fixture, check_accessible, shoot
 from tests.conftest import StartNode
-from tests.notify.conftest import Receiver, calling_this_machine, listening
+from tests.notify.conftest import calling_this_machine
 from tests.notify.test_webhook_upkeep import park
+from tests.receiver import Receiver, listening
 from tests.waiting import until
 from tests.web.conftest import Site
 

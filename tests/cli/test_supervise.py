@@ -64,16 +64,21 @@ async def test_a_stray_cancellation_is_a_death_and_not_the_end() -> None:
     await stop(task)
 
 
-async def test_pauses_grow_while_it_keeps_dying(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of supervised tasks, in seconds; they take no time."""
+    found: list[float] = []
     sleep = asyncio.sleep
 
     async def note(seconds: float) -> None:
-        pauses.append(seconds)
+        found.append(seconds)
         await sleep(0)
 
     monkeypatch.setattr("server.tasks.asyncio.sleep", note)
+    return found
 
+
+async def test_pauses_grow_while_it_keeps_dying(pauses: list[float]) -> None:
     async def run() -> None:
         if len(pauses) == 12:
             return
@@ -84,16 +89,10 @@ async def test_pauses_grow_while_it_keeps_dying(monkeypatch: pytest.MonkeyPatch)
     assert max(pauses) <= tasks.LONGEST_PAUSE_SECONDS
 
 
-async def test_one_that_had_lived_long_starts_with_a_short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_had_lived_long_starts_with_a_short_pause(
+    pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tasks, "STEADY_SECONDS", -1.0)
-    pauses: list[float] = []
-    sleep = asyncio.sleep
-
-    async def note(seconds: float) -> None:
-        pauses.append(seconds)
-        await sleep(0)
-
-    monkeypatch.setattr("server.tasks.asyncio.sleep", note)
 
     async def run() -> None:
         if len(pauses) == 3:

@@ -15,7 +15,6 @@ from server.dispatch.refusals import Refusal
 from server.ids import new_id
 from server.node import Node
 from server.settings import Settings
-from server.store.engine import Database
 from tests.waiting import until
 
 SHOP = Actor("service", "shop")
@@ -166,16 +165,6 @@ async def start(settings: Settings) -> AsyncIterator[StartDispatch]:
 async def dispatch(start: StartDispatch) -> Dispatch:
     """One node."""
     return await start()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, pool_size=4)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 def believe(dispatch: Dispatch) -> None:

@@ -8,22 +8,11 @@ import pytest
 
 from server.notify import call_rounds, webhook_outbox
 from tests.conftest import StartNode
-from tests.receiver import Heard, Receiver
+from tests.receiver import Receiver, listening
 from tests.waiting import until
 from tests.web.conftest import Site, problem
 
-__all__ = ["Heard", "Receiver", "problem"]
-
-
-@asynccontextmanager
-async def listening() -> AsyncIterator[Receiver]:
-    """A receiver that is there; at the end it answers everybody who still waits."""
-    receiver = Receiver()
-    await receiver.start()
-    yield receiver
-    if receiver.hold is not None:
-        receiver.hold.set()
-    await receiver.stop()
+__all__ = ["problem"]
 
 
 @asynccontextmanager
@@ -33,12 +22,6 @@ async def calling_this_machine(node: StartNode) -> AsyncIterator[Site]:
     await until(lambda: site.node.app.state.node.lease.held)
     yield site
     await site.close()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with listening() as receiver:
-        yield receiver
 
 
 @pytest.fixture

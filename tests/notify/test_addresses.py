@@ -12,7 +12,8 @@ from server.notify.addresses import is_public, mistake_in
 from server.notify.sender import Sender
 from server.web.api.schemas import WebhookUrl
 from tests.conftest import StartNode
-from tests.notify.conftest import Receiver, log_of
+from tests.notify.conftest import log_of
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

@@ -7,7 +7,8 @@ from structlog.testing import capture_logs
 
 from server.dispatch import commands as c
 from server.ids import new_id
-from tests.notify.conftest import Receiver, a_webhook, cancel
+from tests.notify.conftest import a_webhook, cancel
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

@@ -8,7 +8,8 @@ from server.contract.webhook_events import EVERYTHING, TYPES
 from server.ids import new_id
 from server.store.webhooks import WEBHOOKS_LIMIT
 from server.web.api.schemas import EventType
-from tests.notify.conftest import Receiver, a_webhook, log_of
+from tests.notify.conftest import a_webhook, log_of
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

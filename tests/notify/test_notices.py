@@ -7,7 +7,7 @@ import pytest
 from server.notify import call_rounds
 from server.notify import ops_notices as sending
 from tests.conftest import StartNode
-from tests.notify.conftest import Receiver
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

@@ -13,9 +13,9 @@ from server.notify.push_message import new_private_key
 from server.store.queues.push_notices import NoticeToSend, claim_driver_notices, record_driver_notice
 from tests.conftest import StartNode
 from tests.driver_app import driver_app
-from tests.notify.conftest import Receiver
 from tests.notify.test_record import record
 from tests.phone import Phone, claims_of
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Driver, Site, token
 

@@ -6,9 +6,10 @@ import pytest
 
 from server.notify import ops_notices as sending
 from tests.driver_app import driver_app
-from tests.notify.conftest import Receiver, a_webhook
+from tests.notify.conftest import a_webhook
 from tests.notify.test_notices import LADDER, wait_for
 from tests.notify.test_webhook_upkeep import park
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.notify.sender import Sender, _line, _retry_after
-from tests.notify.conftest import Receiver
+from tests.receiver import Receiver
 from tests.waiting import until
 
 

@@ -14,19 +14,11 @@ from server.notify.sender import Sender
 from server.notify.webhook_outbox import PER_WEBHOOK, Outbox
 from server.store.engine import Database
 from server.store.queues.webhook_queue import record
-from tests.notify.conftest import Heard, Receiver, listening
+from tests.receiver import Heard, Receiver, listening
 from tests.waiting import until
 
 SECRET = "whsec_" + "A" * 43 + "="
 OPEN = "SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @asynccontextmanager

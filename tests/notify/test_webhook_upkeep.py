@@ -10,7 +10,8 @@ import pytest
 from server.ids import new_id
 from server.notify import alert_monitor as monitor_module
 from server.store.queues.webhook_queue import read_backlog
-from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
+from tests.notify.conftest import a_webhook, cancel, log_of
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Check, Site
 

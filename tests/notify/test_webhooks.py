@@ -12,7 +12,8 @@ import time_machine
 from server.notify import call_rounds, sender, webhook_outbox
 from server.notify.call_rounds import retry_seconds
 from tests.conftest import StartNode
-from tests.notify.conftest import Receiver, a_webhook, cancel, log_of
+from tests.notify.conftest import a_webhook, cancel, log_of
+from tests.receiver import Receiver
 from tests.waiting import until
 from tests.web.conftest import Site
 from tests.web.test_day_report import noon_zone

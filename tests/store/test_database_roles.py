@@ -20,15 +20,14 @@ from tests.database_roles import (
     WAITING,
     connect_as_roles,
 )
+from tests.open_database import open_database
 
 
 @pytest.fixture
 async def database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     connect_as_roles(monkeypatch)
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
+    async with open_database(database_url) as database:
+        yield database
 
 
 def writes(table: str) -> list[str]:

@@ -16,6 +16,7 @@ from server.store import engine as engine_module
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable
 from server.store.tables import User
 from tests.conftest import short_folder
+from tests.open_database import open_database
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
 
@@ -24,10 +25,9 @@ OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AN
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, pool_size=2)
-    await database.open()
-    yield database
-    await database.close()
+    """With two connections in its pool."""
+    async with open_database(database_url, pool_size=2) as database:
+        yield database
 
 
 async def kill_backends(database_url: str) -> None:

@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from server.settings import Settings
 from server.store.engine import Database
 from server.store.jobs.erasing import BATCH, DUE, erase_due, would_be_erased
-from tests.bench.history import make_history
+from tests.open_database import database_with_history
 
 DAY = timedelta(days=1)
 LEFT = "dropoff_address IS NOT NULL OR fingerprint <> 'erased'"
@@ -20,13 +19,8 @@ ADDRESSES = "SELECT count(*) FROM events WHERE data::text LIKE '%Station Road%' 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """With ten days of a city's work, for which the previous release recorded no end."""
-    connection = await asyncpg.connect(settings.database_url)
-    await make_history(connection, offers=900, days=10, drivers=30)
-    await connection.close()
-    database = Database(settings.database_url)
-    await database.open()
-    yield database
-    await database.close()
+    async with database_with_history(settings.database_url, offers=900, days=10, drivers=30) as database:
+        yield database
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import asyncpg
 import pytest
 
 from server.settings import Settings
@@ -18,7 +17,7 @@ from server.store.reads.insight_estimates import read_errors
 from server.store.reads.insights import between, read_groups
 from server.web.screens.estimate_errors import estimate_errors
 from server.web.screens.insights_numbers import WINDOWS, Insights, insights_of
-from tests.bench.history import make_history
+from tests.open_database import database_with_history, open_database
 
 ZONE = "Asia/Kolkata"
 """Half an hour beside all others: its hours and days are nobody else's."""
@@ -30,13 +29,8 @@ DAY = timedelta(days=1)
 async def database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """With ten days of offers."""
     monkeypatch.setattr(insight_days, "REST_FACTOR", 0.0)
-    connection = await asyncpg.connect(settings.database_url)
-    await make_history(connection, offers=2_000, days=10, drivers=20)
-    await connection.close()
-    database = Database(settings.database_url)
-    await database.open()
-    yield database
-    await database.close()
+    async with database_with_history(settings.database_url, offers=2_000, days=10, drivers=20) as database:
+        yield database
 
 
 @pytest.fixture
@@ -143,10 +137,8 @@ async def test_whoever_loses_the_lease_stops(pool: Any, settings: Settings) -> N
 
 
 async def test_an_empty_house_has_no_days(settings: Settings) -> None:
-    database = Database(settings.database_url)
-    await database.open()
-    assert await days_of(database.pool).missing() == []
-    await database.close()
+    async with open_database(settings.database_url) as database:
+        assert await days_of(database.pool).missing() == []
 
 
 def test_what_is_left_between_days() -> None:

@@ -71,14 +71,6 @@ DAYS = {
 
 
 @pytest.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
 async def pool(database: Database) -> Any:
     """The node's; with a driver, a user and a webhook."""
     for statement in (

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import pytest
 
 from server.contract.commit import Answer
@@ -19,7 +18,7 @@ from server.store.engine import Database
 from server.store.jobs.retention import prune
 from server.tasks import stop, supervised
 from server.write.executor import Executor, NodeCopies
-from tests.bench.history import make_history
+from tests.open_database import database_with_history
 
 SHOP = Actor("service", "shop")
 DRIVERS = 12
@@ -35,13 +34,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
     """With twenty days of a city's work."""
-    connection = await asyncpg.connect(settings.database_url)
-    await make_history(connection, offers=6_000, days=20, drivers=30)
-    await connection.close()
-    database = Database(settings.database_url, pool_size=4)
-    await database.open()
-    yield database
-    await database.close()
+    async with database_with_history(settings.database_url, offers=6_000, days=20, drivers=30) as database:
+        yield database
 
 
 @pytest.fixture

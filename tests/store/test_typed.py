@@ -1,7 +1,5 @@
 """Piccolo writes a query, and the pool that is given asks it: tables have no connection."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from server.store.engine import Database
@@ -10,14 +8,6 @@ from server.store.tables import Node
 from server.store.typed import NOW, ask, ask_one
 
 ID = "019b0000-0000-7000-8000-000000000001"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, pool_size=2)
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def test_a_row_is_written_and_read_on_the_pool_that_is_given(database: Database) -> None:

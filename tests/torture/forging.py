@@ -207,15 +207,17 @@ def nobodys_order(evidence: Evidence) -> None:
     evidence.database.deliveries[made.id] = made
 
 
+def _asked(evidence: Evidence, kind: str, actor: str) -> set[str]:
+    """The ids of the messages of this type that were sent."""
+    sent = (entry.message for entry in evidence.entries[actor] if isinstance(entry, Sent))
+    return {message["id"] for message in sent if message["type"] == kind}
+
+
 def all_refused(kind: str, actor: str) -> Forge:
     """Every answer to messages of this type was a refusal."""
 
     def forge(evidence: Evidence) -> None:
-        asked = {
-            entry.message["id"]
-            for entry in evidence.entries[actor]
-            if isinstance(entry, Sent) and entry.message["type"] == kind
-        }
+        asked = _asked(evidence, kind, actor)
         entries = evidence.entries[actor]
         for index, entry in enumerate(entries):
             if isinstance(entry, Heard) and entry.message.get("id") in asked:
@@ -229,11 +231,7 @@ def acked(kind: str, actor: str) -> Forge:
     """The refused messages of this type were acked."""
 
     def forge(evidence: Evidence) -> None:
-        asked = {
-            entry.message["id"]
-            for entry in evidence.entries[actor]
-            if isinstance(entry, Sent) and entry.message["type"] == kind
-        }
+        asked = _asked(evidence, kind, actor)
         entries = evidence.entries[actor]
         (soup,) = assignments(evidence, SOUP_ID)
         for index, entry in enumerate(entries):

@@ -1,6 +1,5 @@
 """Measurements at rest: what the nodes, the database and Redis hold once nobody wants anything any more."""
 
-import asyncio
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -15,6 +14,7 @@ from server.store.reads.waiting import DISPATCHABLE
 from tests.torture.actors.drivers import Driver
 from tests.torture.actors.scene import ZONE, Caller
 from tests.torture.evidence import Rest, Use
+from tests.waiting import last_seen
 
 POOL_SIZE: Final = 8
 """`database_pool_size` as the nodes have it by default."""
@@ -22,8 +22,10 @@ LANES: Final = 8
 """Connections of a node besides its pool at most: the write lane, reruns, the lease, questions."""
 INDEX_SECONDS: Final = 20.0
 """How long the index of Redis may take to be reconciled: it is looked at every 5 s."""
-FINDABLE_LOOKS: Final = 10
-"""Seconds for which a delivery must wait although there is a driver for it, to count as forgotten."""
+QUIET_SECONDS: Final = 10.0
+"""How long it may take until nothing is under way."""
+FINDABLE_SECONDS: Final = 10.0
+"""How long a delivery must wait although there is a driver for it, to count as forgotten."""
 
 _SAMPLE: Final = re.compile(r"^(\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)
 _TASK: Final = re.compile(r'task="([^"]*)"')
@@ -69,13 +71,13 @@ async def use(admin: Caller, pids: Sequence[int], database_url: str) -> Use:
 
 
 async def settled_use(admin: Caller, pids: Sequence[int], database_url: str) -> Use:
-    """The same once nothing is under way at this very moment, or after so many looks."""
-    for _ in range(20):
-        found = await use(admin, pids, database_url)
-        if not (any(found.sockets) or found.idle_in_transaction or found.waiting_for_locks or found.locks):
-            break
-        await asyncio.sleep(0.5)
-    return found
+    """The same once nothing is under way at this very moment, or after a while."""
+    return await last_seen(
+        lambda: use(admin, pids, database_url),
+        lambda found: not (any(found.sockets) or found.idle_in_transaction or found.waiting_for_locks or found.locks),
+        within=QUIET_SECONDS,
+        every=0.5,
+    )
 
 
 async def measure(
@@ -97,11 +99,13 @@ async def measure(
     shown = await _all(admin, "/drivers?limit=200")
     waiting = await _all(admin, "/admin/unassigned-orders?limit=200")
     findable = {row["deliveryId"] for row in waiting}
-    for _ in range(FINDABLE_LOOKS):
+
+    async def still_findable() -> set[str]:
+        nonlocal findable
         findable = {delivery_id for delivery_id in findable if await _findable(admin, delivery_id)}
-        if not findable:
-            break
-        await asyncio.sleep(1.0)
+        return findable
+
+    await last_seen(still_findable, lambda left: not left, within=FINDABLE_SECONDS, every=1.0)
     return Rest(
         open_sessions={d.id: d.phone.mirror.session if d.phone.connected else None for d in drivers},
         sessions=sessions,
@@ -127,17 +131,15 @@ async def _findable(admin: Caller, delivery_id: str) -> bool:
 
 async def _indexed(connection: Any, redis_url: str) -> tuple[set[str], set[str]]:
     """Who is in the index of Redis, and who should be: as soon as the two agree, or after a while as they are."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + INDEX_SECONDS
     async with redis.asyncio.from_url(redis_url) as client:
-        while True:
+
+        async def both() -> tuple[set[str], set[str]]:
             policy = await connection.fetchval("SELECT document FROM policy ORDER BY version DESC LIMIT 1")
             dispatchable = {row[0] for row in await connection.fetch(_DISPATCHABLE, *_freshness(policy))}
             members: list[Any] = await client.zrange(f"callboard:drivers:geo:{ZONE}", 0, -1)
-            geo = {member.decode() for member in members}
-            if geo == dispatchable or loop.time() > deadline:
-                return geo, dispatchable
-            await asyncio.sleep(0.5)
+            return {member.decode() for member in members}, dispatchable
+
+        return await last_seen(both, lambda seen: seen[0] == seen[1], within=INDEX_SECONDS, every=0.5)
 
 
 def _freshness(document: str) -> tuple[float, float]:

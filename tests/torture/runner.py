@@ -20,6 +20,7 @@ from tests.torture.actors.scene import Caller, Scene
 from tests.torture.actors.shop import Shop
 from tests.torture.evidence import Database, Evidence, Fault, read_database
 from tests.torture.history import Histories
+from tests.waiting import last_seen
 
 ORDERS_A_DRIVER: Final = 0.08
 """A second, on average: about what drivers can carry who also do other things."""
@@ -166,32 +167,30 @@ class _Run:
 
     async def _settle(self) -> None:
         """Until nothing is under way any more, or for as long as that may take."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLE_SECONDS
         quiet = 0
-        left = None
-        while quiet < 3 and loop.time() < deadline:
-            await asyncio.sleep(1.0)
+
+        async def under_way() -> Any:
+            nonlocal quiet
             connection = await asyncpg.connect(self._stage.database_url)
             try:
                 left = await connection.fetchrow(_OPEN)
             finally:
                 await connection.close()
             quiet = quiet + 1 if not any(left) else 0
-        if quiet < 3 and left is not None:
+            return left
+
+        left = await last_seen(under_way, lambda _: quiet == 3, within=SETTLE_SECONDS, every=1.0)
+        if quiet < 3:
             _say(f"not settled after {SETTLE_SECONDS:g} s: {dict(left)}")
 
     async def _until_sent(self, database: Database) -> None:
         """Until webhooks have heard of all that is in the database, or for as long as that may take."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + TOLD_SECONDS
-        left = {row.id for row in database.webhook_messages}
-        while loop.time() < deadline:
-            for hook in self._hooks:
-                left -= {heard.id for heard in hook.heard}
-            if not left:
-                return
-            await asyncio.sleep(0.2)
+        sent = {row.id for row in database.webhook_messages}
+
+        async def left() -> set[str]:
+            return sent - {heard.id for hook in self._hooks for heard in hook.heard}
+
+        await last_seen(left, lambda ids: not ids, within=TOLD_SECONDS, every=0.2)
 
 
 def _say(what: str) -> None:

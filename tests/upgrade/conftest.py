@@ -11,7 +11,6 @@ import pytest
 
 from tests.conftest import SECRET
 from tests.process import Process
-from tests.receiver import Receiver
 from tests.upgrade.balancer import Balancer, balancer
 from tests.upgrade.previous_release import ROOT, is_in_history, previous_release
 from tests.web.conftest import token
@@ -63,14 +62,6 @@ def releases(tmp_path: Path, empty_database_url: str, redis_url: str, redis_pref
 async def front() -> AsyncIterator[Balancer]:
     async with balancer() as found:
         yield found
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    found = Receiver()
-    await found.start()
-    yield found
-    await found.stop()
 
 
 @pytest.fixture

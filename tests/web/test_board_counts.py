@@ -188,10 +188,8 @@ async def test_everything_is_counted_and_what_is_cut_is_said_and_found(
 
 
 async def test_six_thousand_wait_under_twenty_thousand_drivers_and_what_is_under_way_is_read(
-    database_url: str,
+    database: Database,
 ) -> None:
-    database = Database(database_url)
-    await database.open()
     pool = database.pool
     await pool.execute(DRIVERS, 20_000)
     await pool.execute(DELIVERIES, 6_000, "READY")
@@ -209,4 +207,3 @@ async def test_six_thousand_wait_under_twenty_thousand_drivers_and_what_is_under
     assert everywhere.states["available"] + everywhere.states["busy"] == 20_000
     assert sum(zone.waiting for name, zone in picture.zones().items() if name) == 6_000
     assert picture.cuts() == {"waiting": (5_000, 6_000), "active": (40, 40), "drivers": (5_000, 20_000)}
-    await database.close()

@@ -1,7 +1,6 @@
 """The customer's tracking page: what it shows and when, in which form and language, and to how many at once."""
 
 import base64
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -236,14 +235,6 @@ async def test_only_who_may_see_the_pin_gets_the_link(node: StartNode, site: Sit
         assert page.status_code == 200
         assert (PUBLIC + link in page.text) == there
     await public.close()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    await receiver.start()
-    yield receiver
-    await receiver.stop()
 
 
 async def test_the_webhook_of_an_assignment_has_the_link(node: StartNode, receiver: Receiver) -> None:

@@ -86,16 +86,6 @@ def accept(offer_id: str, driver_id: str) -> c.AcceptOffer:
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, pool_size=4)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
-@pytest.fixture
 async def dispatch(database: Database) -> AsyncIterator[Dispatch]:
     """Patient: a busy machine may be slow, and few tests are about the limit."""
     dispatch = Dispatch(database, wait_limit_seconds=600.0)
@@ -425,22 +415,26 @@ class Cut:
         return await self._inner.execute(query, *args, **options)
 
 
-@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
-async def test_a_lost_answer_to_commit_is_found_out(database: Database, carried_out: bool) -> None:
-    async def commit(inner: Any) -> None:
-        await inner.execute("COMMIT" if carried_out else "ROLLBACK")
-
-    connect = database.connect_for_writing
+def cutting_once(database: Database, on_commit: Callable[[Any], Any]) -> Any:
+    """The database, whose first write connection loses the answer to COMMIT."""
     cuts = iter([True])
 
     class Cutting:
         generation, retire = 0, database.retire
 
         async def connect_for_writing(self) -> Any:
-            connection = await connect()
-            return Cut(connection, commit) if next(cuts, False) else connection
+            connection = await database.connect_for_writing()
+            return Cut(connection, on_commit) if next(cuts, False) else connection
 
-    dispatch = Dispatch(database, writes=Cutting())
+    return Cutting()
+
+
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+async def test_a_lost_answer_to_commit_is_found_out(database: Database, carried_out: bool) -> None:
+    async def commit(inner: Any) -> None:
+        await inner.execute("COMMIT" if carried_out else "ROLLBACK")
+
+    dispatch = Dispatch(database, writes=cutting_once(database, commit))
     try:
         answer = await dispatch.done(a_creation("order-1"))
         assert not answer.decided.repeated
@@ -666,17 +660,7 @@ async def test_a_spelling_is_known_after_its_commit_even_if_the_answer_is_lost(
         if not carried_out:
             await database.pool.execute(SPELL)
 
-    connect = database.connect_for_writing
-    cuts = iter([True])
-
-    class Cutting:
-        generation, retire = 0, database.retire
-
-        async def connect_for_writing(self) -> Any:
-            connection = await connect()
-            return Cut(connection, commit) if next(cuts, False) else connection
-
-    node = Knowing(database, writes=Cutting())
+    node = Knowing(database, writes=cutting_once(database, commit))
     try:
         spelling = "Nord" if carried_out else "NORD"
         assert await zones_of([node.executor.submit(in_zone("Nord"))]) == [spelling]

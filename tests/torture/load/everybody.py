@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from tests.torture.aside import Aside
+from tests.waiting import last_seen
 
 LOOK_SECONDS = 0.25
 
@@ -69,12 +70,5 @@ class Everybody:
 
     async def until(self, condition: Callable[[Seen], bool], within: float) -> tuple[bool, Seen]:
         """Look until that is so, or for so long: whether it came to be, and what was seen last."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + within
-        while True:
-            seen = await self.look()
-            if condition(seen):
-                return True, seen
-            if loop.time() > deadline:
-                return False, seen
-            await asyncio.sleep(LOOK_SECONDS)
+        seen = await last_seen(self.look, condition, within, every=LOOK_SECONDS)
+        return condition(seen), seen
