@@ -4,8 +4,8 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Self
 
 import asyncpg
 import msgspec
@@ -25,6 +25,7 @@ from server.store.due import read_due
 from server.store.engine import Database
 from server.tasks import stop, supervised
 from server.write.executor import Executor, NodeCopies
+from tests.open_database import open_database
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
 
@@ -45,6 +46,12 @@ class Dispatch:
         self.commits: list[Committed] = []
         self.executor.listeners.append(self.commits.append)
         self._lane = supervised("executor", self.executor.run)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         await self.executor.close()
@@ -76,6 +83,13 @@ class Dispatch:
         return await self.database.pool.fetchval(query, *args)
 
 
+@asynccontextmanager
+async def nodes_on(database: Database, count: int) -> AsyncIterator[list[Dispatch]]:
+    """So many executors on one database, as nodes have them."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Dispatch(database)) for _ in range(count)]
+
+
 def a_creation(order: str | None = None, fingerprint: str = "f") -> c.CreateDelivery:
     here, there = Place(52.5, 13.4), Place(52.51, 13.41)
     return c.CreateDelivery(new_id(), "shop", order or new_id(), "Pizza", "default", here, there, 0, fingerprint, SHOP)
@@ -88,11 +102,8 @@ def accept(offer_id: str, driver_id: str) -> c.AcceptOffer:
 @pytest.fixture
 async def dispatch(database: Database) -> AsyncIterator[Dispatch]:
     """Patient: a busy machine may be slow, and few tests are about the limit."""
-    dispatch = Dispatch(database, wait_limit_seconds=600.0)
-    try:
+    async with Dispatch(database, wait_limit_seconds=600.0) as dispatch:
         yield dispatch
-    finally:
-        await dispatch.close()
 
 
 async def test_state_and_events_are_there_once_the_answer_is(dispatch: Dispatch) -> None:
@@ -164,19 +175,14 @@ async def test_the_same_order_twice_in_one_batch_is_one_delivery(dispatch: Dispa
 
 
 async def test_the_same_order_on_many_nodes_is_one_delivery(database: Database) -> None:
-    nodes = [Dispatch(database) for _ in range(4)]
-    try:
+    async with nodes_on(database, 4) as nodes:
         for order in range(10):
             answers = await asyncio.gather(*(node.done(a_creation(f"order-{order}")) for node in nodes))
             assert len({answer.decided.delivery_id for answer in answers}) == 1
-    finally:
-        for node in nodes:
-            await node.close()
 
 
 async def test_of_many_accepts_on_many_nodes_one_wins(database: Database) -> None:
-    nodes = [Dispatch(database) for _ in range(3)]
-    try:
+    async with nodes_on(database, 3) as nodes:
         driver_id = await nodes[0].a_driver(capacity=1)
         for _ in range(10):
             offer_id = await nodes[0].an_open_offer(driver_id)
@@ -186,15 +192,11 @@ async def test_of_many_accepts_on_many_nodes_one_wins(database: Database) -> Non
             assignment_id = answers[0].decided.assignment_id
             assert assignment_id is not None
             await nodes[1].done(c.Complete(assignment_id, driver_id, Actor("driver", driver_id)))
-    finally:
-        for node in nodes:
-            await node.close()
 
 
 async def test_accept_against_cancel_on_two_nodes_leaves_one_truth(database: Database) -> None:
-    nodes = [Dispatch(database) for _ in range(2)]
     outcomes: Counter[str] = Counter()
-    try:
+    async with nodes_on(database, 2) as nodes:
         for _ in range(20):
             driver_id = await nodes[0].a_driver()
             delivery_id = await nodes[0].a_delivery()
@@ -213,9 +215,6 @@ async def test_accept_against_cancel_on_two_nodes_leaves_one_truth(database: Dat
                 driver_id,
             )
             assert tuple(row) == ("CANCELLED", 0, None)
-    finally:
-        for node in nodes:
-            await node.close()
     assert outcomes.total() == 20
 
 
@@ -230,10 +229,7 @@ async def test_a_poisoned_command_does_not_take_its_neighbours_down(dispatch: Di
 
 async def test_a_locked_row_delays_its_own_command_only(dispatch: Dispatch) -> None:
     held, free = await dispatch.a_delivery(), await dispatch.a_delivery()
-    holder = await asyncpg.connect(dispatch.database.url)
-    try:
-        await holder.execute("BEGIN")
-        await holder.fetch("SELECT 1 FROM deliveries WHERE id = $1 FOR UPDATE", held)
+    async with locked(dispatch.database, "SELECT FROM deliveries WHERE id = $1 FOR UPDATE", held) as holder:
         blocked = dispatch.executor.submit(c.CancelDelivery(held, "no", ALICE))
         passing = dispatch.executor.submit(c.CancelDelivery(free, "no", ALICE))
         assert isinstance(await passing, Answer)
@@ -242,20 +238,17 @@ async def test_a_locked_row_delays_its_own_command_only(dispatch: Dispatch) -> N
         assert not blocked.done()
         await holder.execute("ROLLBACK")
         assert isinstance(await blocked, Answer)
-    finally:
-        await holder.close()
 
 
 async def test_commands_on_a_locked_row_are_refused_in_the_end_and_stay_in_order(database: Database) -> None:
-    dispatch, patient = Dispatch(database, wait_limit_seconds=1.0), Dispatch(database, wait_limit_seconds=600.0)
-    try:
+    async with (
+        Dispatch(database, wait_limit_seconds=1.0) as dispatch,
+        Dispatch(database, wait_limit_seconds=600.0) as patient,
+    ):
         held = await patient.a_delivery()
         async with locked(database, "SELECT FROM deliveries WHERE id = $1 FOR UPDATE", held):
             assert await dispatch.executor.submit(c.CancelDelivery(held, "no", ALICE)) == r.TRY_AGAIN
         assert isinstance(await patient.executor.submit(c.CancelDelivery(held, "no", ALICE)), Answer)
-    finally:
-        await dispatch.close()
-        await patient.close()
 
 
 async def test_a_command_that_needs_a_row_outside_the_locked_set_is_decided_with_it(dispatch: Dispatch) -> None:
@@ -276,12 +269,9 @@ async def test_a_command_that_needs_a_row_outside_the_locked_set_is_decided_with
 
 
 async def test_a_full_queue_says_try_again(database: Database) -> None:
-    dispatch = Dispatch(database, queue_limit=3)
-    try:
+    async with Dispatch(database, queue_limit=3) as dispatch:
         answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(5)))
         assert [answer == r.TRY_AGAIN for answer in answers] == [False, False, False, True, True]
-    finally:
-        await dispatch.close()
 
 
 @asynccontextmanager
@@ -297,8 +287,7 @@ async def locked(database: Database, statement: str, *args: Any) -> AsyncIterato
 
 
 async def test_while_a_table_is_locked_every_command_is_answered_within_its_limit(database: Database) -> None:
-    dispatch = Dispatch(database, wait_limit_seconds=1.0)
-    try:
+    async with Dispatch(database, wait_limit_seconds=1.0) as dispatch:
         with capture_logs() as lines:
             async with locked(database, "LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"):
                 answers = await asyncio.gather(*(dispatch.executor.submit(a_creation()) for _ in range(200)))
@@ -307,13 +296,10 @@ async def test_while_a_table_is_locked_every_command_is_answered_within_its_limi
         # An attempt takes half a second and four run at a time: most were refused while they waited for their turn.
         assert len(blocked) < 40
         await until(lambda: dispatch.executor.waiting == 0)
-    finally:
-        await dispatch.close()
 
 
 async def test_commands_that_are_run_alone_count_for_the_limit_of_the_queue(database: Database) -> None:
-    dispatch = Dispatch(database, queue_limit=50, wait_limit_seconds=600.0)
-    try:
+    async with Dispatch(database, queue_limit=50, wait_limit_seconds=600.0) as dispatch:
         async with locked(database, "LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE"):
             taken = [dispatch.executor.submit(a_creation()) for _ in range(40)]
             await until(lambda: len(dispatch.executor._alone) == 40)
@@ -322,8 +308,6 @@ async def test_commands_that_are_run_alone_count_for_the_limit_of_the_queue(data
         for future in [*taken, *more[:10]]:
             assert isinstance(await future, Answer)
         await until(lambda: dispatch.executor.waiting == 0)
-    finally:
-        await dispatch.close()
 
 
 async def test_a_command_that_is_run_alone_outlives_lost_connections_as_the_lane_does(database: Database) -> None:
@@ -338,24 +322,20 @@ async def test_a_command_that_is_run_alone_outlives_lost_connections_as_the_lane
                 raise ConnectionRefusedError("for a moment")
             return await connect()
 
-    dispatch = Dispatch(database, writes=Refusing(), wait_limit_seconds=600.0)
-    try:
+    async with Dispatch(database, writes=Refusing(), wait_limit_seconds=600.0) as dispatch:
         answers = await asyncio.gather(
             *(dispatch.executor.submit(c) for c in (a_creation(), a_creation(order="NUL \x00 is no text")))
         )
         assert isinstance(answers[0], Answer)
         assert answers[1] == r.INTERNAL_ERROR
         assert next(refused, None) is None
-    finally:
-        await dispatch.close()
 
 
 @pytest.mark.parametrize("first", ["delivery", "driver"])
 async def test_a_command_that_names_two_blocked_rows_comes_after_the_earlier_commands_of_both(
     database: Database, first: str
 ) -> None:
-    dispatch = Dispatch(database, wait_limit_seconds=600.0)
-    try:
+    async with Dispatch(database, wait_limit_seconds=600.0) as dispatch:
         driver_id, delivery_id = await dispatch.a_driver(), await dispatch.a_delivery()
         with capture_logs() as lines:
             async with (
@@ -377,8 +357,6 @@ async def test_a_command_that_names_two_blocked_rows_comes_after_the_earlier_com
                 assert not [line for line in lines if line.get("command") == "AssignDelivery"]
             assert isinstance(await earlier.popitem()[1], Answer)
             assert await both == r.driver_not_available("shift_ended")
-    finally:
-        await dispatch.close()
 
 
 async def test_after_closing_commands_are_refused_and_taken_ones_are_answered(database: Database) -> None:
@@ -434,27 +412,20 @@ async def test_a_lost_answer_to_commit_is_found_out(database: Database, carried_
     async def commit(inner: Any) -> None:
         await inner.execute("COMMIT" if carried_out else "ROLLBACK")
 
-    dispatch = Dispatch(database, writes=cutting_once(database, commit))
-    try:
+    async with Dispatch(database, writes=cutting_once(database, commit)) as dispatch:
         answer = await dispatch.done(a_creation("order-1"))
         assert not answer.decided.repeated
         assert len(dispatch.commits) == 1
         assert await database.pool.fetchval("SELECT count(*) FROM deliveries") == 1
         assert await database.pool.fetchval("SELECT count(*) FROM events WHERE type = 'delivery.created'") == 1
-    finally:
-        await dispatch.close()
 
 
 async def test_two_admins_with_one_version_of_the_policy_make_one_change(database: Database) -> None:
-    nodes = [Dispatch(database) for _ in range(2)]
-    try:
+    async with nodes_on(database, 2) as nodes:
         change = c.ChangePolicy(DEFAULT_POLICY, Actor("admin", "max"), "because")
         answers = await asyncio.gather(*(node.executor.submit(change) for node in nodes))
         assert sorted(type(answer).__name__ for answer in answers) == ["Answer", "Refusal"]
         assert r.VERSION_CHANGED in answers
-    finally:
-        for node in nodes:
-            await node.close()
 
 
 async def test_a_server_that_ended_the_session_without_closing_is_replaced(
@@ -463,22 +434,19 @@ async def test_a_server_that_ended_the_session_without_closing_is_replaced(
     lanes = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'ROLLBACK' AND pid <> pg_backend_pid()"
     )
-    async with slow_to_hang_up(database_url) as relay:
-        through_it = Database(relay.url, pool_size=2)
-        await through_it.open()
-        dispatch = Dispatch(through_it)
-        try:
-            await dispatch.a_delivery()
-            await dispatch.executor.submit(accept(new_id(), new_id()))
-            assert len(await database.pool.fetch(lanes)) == 1
-            await until(lambda: relay.ended == 1)
-            before = REGISTRY.get_sample_value("callboard_batches_rerun_total")
-            await dispatch.a_delivery()
-            assert REGISTRY.get_sample_value("callboard_batches_rerun_total") == before
-            assert await database.pool.fetchval("SELECT count(*) FROM deliveries") == 2
-        finally:
-            await dispatch.close()
-            await through_it.close()
+    async with (
+        slow_to_hang_up(database_url) as relay,
+        open_database(relay.url, pool_size=2) as through_it,
+        Dispatch(through_it) as dispatch,
+    ):
+        await dispatch.a_delivery()
+        await dispatch.executor.submit(accept(new_id(), new_id()))
+        assert len(await database.pool.fetch(lanes)) == 1
+        await until(lambda: relay.ended == 1)
+        before = REGISTRY.get_sample_value("callboard_batches_rerun_total")
+        await dispatch.a_delivery()
+        assert REGISTRY.get_sample_value("callboard_batches_rerun_total") == before
+        assert await database.pool.fetchval("SELECT count(*) FROM deliveries") == 2
 
 
 # Zones: the first spelling that is committed is that of every order, driver and event, on every node.
@@ -529,12 +497,8 @@ async def agree(database: Database) -> None:
 
 @pytest.fixture
 async def knowing(database: Database) -> AsyncIterator[tuple[Knowing, Knowing]]:
-    nodes = Knowing(database), Knowing(database)
-    try:
-        yield nodes
-    finally:
-        for node in nodes:
-            await node.close()
+    async with Knowing(database) as first, Knowing(database) as second:
+        yield first, second
 
 
 def in_zone(zone: str) -> c.CreateDelivery:
@@ -660,16 +624,13 @@ async def test_a_spelling_is_known_after_its_commit_even_if_the_answer_is_lost(
         if not carried_out:
             await database.pool.execute(SPELL)
 
-    node = Knowing(database, writes=cutting_once(database, commit))
-    try:
+    async with Knowing(database, writes=cutting_once(database, commit)) as node:
         spelling = "Nord" if carried_out else "NORD"
         assert await zones_of([node.executor.submit(in_zone("Nord"))]) == [spelling]
         assert known == [None]
         assert node.zones.spelled_before("nord") == spelling
         assert await node.one("SELECT spelling FROM zones WHERE key = 'nord'") == spelling
         assert await node.one("SELECT count(*) FROM deliveries") == 1
-    finally:
-        await node.close()
 
 
 async def test_an_order_in_a_known_zone_costs_no_statement(database: Database) -> None:
@@ -681,8 +642,7 @@ async def test_an_order_in_a_known_zone_costs_no_statement(database: Database) -
         async def connect_for_writing(self) -> Any:
             return Recorded(await database.connect_for_writing(), statements)
 
-    dispatch = Knowing(database, writes=Recording())
-    try:
+    async with Knowing(database, writes=Recording()) as dispatch:
         await dispatch.done(a_creation())  # the first also looks whether its plans are still good
 
         async def sent(command: c.Command) -> list[str]:
@@ -696,8 +656,6 @@ async def test_an_order_in_a_known_zone_costs_no_statement(database: Database) -
         assert known == without
         assert set(new) - set(known)
         assert not any("zones" in statement for statement in known)
-    finally:
-        await dispatch.close()
 
 
 # The whole job: what two people say at once has one outcome, on whichever nodes they say it.
@@ -768,18 +726,9 @@ async def test_the_query_of_deadlines_finds_what_the_rule_calls_stalled(dispatch
     assert 0 < len(cleared) < len(by_rule)
 
 
-async def two_nodes(database: Database) -> AsyncIterator[tuple[Dispatch, Dispatch]]:
-    nodes = Dispatch(database), Dispatch(database)
-    try:
-        yield nodes
-    finally:
-        for node in nodes:
-            await node.close()
-
-
 @pytest.fixture
-async def nodes(database: Database) -> AsyncIterator[tuple[Dispatch, Dispatch]]:
-    async for both in two_nodes(database):
+async def nodes(database: Database) -> AsyncIterator[list[Dispatch]]:
+    async with nodes_on(database, 2) as both:
         yield both
 
 
@@ -790,7 +739,7 @@ def code_of(answer: Answer | Refusal) -> str | None:
 RACES = 15
 
 
-async def test_release_against_pickup_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_release_against_pickup_has_one_outcome(nodes: list[Dispatch]) -> None:
     for _ in range(RACES):
         delivery_id, driver_id, job = await with_a_job(nodes[0])
         driver = Actor("driver", driver_id)
@@ -810,7 +759,7 @@ async def test_release_against_pickup_has_one_outcome(nodes: tuple[Dispatch, Dis
         )
 
 
-async def test_failed_against_reassign_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_failed_against_reassign_has_one_outcome(nodes: list[Dispatch]) -> None:
     for _ in range(RACES):
         delivery_id, driver_id, job = await with_a_job(nodes[0], picked_up=True)
         driver = Actor("driver", driver_id)
@@ -826,7 +775,7 @@ async def test_failed_against_reassign_has_one_outcome(nodes: tuple[Dispatch, Di
         assert await nodes[0].one("SELECT active_count FROM drivers WHERE id = $1", driver_id) == 0
 
 
-async def test_a_change_against_an_accept_has_one_outcome(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_a_change_against_an_accept_has_one_outcome(nodes: list[Dispatch]) -> None:
     """Accepted first, the change is by an old version; changed first, that offer is closed and another one is open."""
     for _ in range(RACES):
         driver_id, delivery_id = await nodes[0].a_driver(), await nodes[0].a_delivery()
@@ -846,7 +795,7 @@ async def test_a_change_against_an_accept_has_one_outcome(nodes: tuple[Dispatch,
         )
 
 
-async def test_the_same_action_online_and_offline_is_done_once(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_the_same_action_online_and_offline_is_done_once(nodes: list[Dispatch]) -> None:
     """By the socket on one node and by a call on the other, after the phone was without a network."""
     for _ in range(RACES):
         delivery_id, driver_id, job = await with_a_job(nodes[0])
@@ -861,7 +810,7 @@ async def test_the_same_action_online_and_offline_is_done_once(nodes: tuple[Disp
         assert arrived == 1
 
 
-async def test_one_id_for_two_actions_at_once_does_one_and_refuses_the_other(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_one_id_for_two_actions_at_once_does_one_and_refuses_the_other(nodes: list[Dispatch]) -> None:
     for _ in range(RACES):
         delivery_id, driver_id, job = await with_a_job(nodes[0])
         driver, action = Actor("driver", driver_id), c.Action(action_id=new_id())
@@ -876,7 +825,7 @@ async def test_one_id_for_two_actions_at_once_does_one_and_refuses_the_other(nod
         assert await nodes[0].one(query, delivery_id, list(done)) == done[codes.index(None)]
 
 
-async def test_one_id_on_two_deliveries_is_two_actions(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_one_id_on_two_deliveries_is_two_actions(nodes: list[Dispatch]) -> None:
     """Nothing that a driver did is lost."""
     action = c.Action(action_id=new_id())
     for _ in range(2):
@@ -885,7 +834,7 @@ async def test_one_id_on_two_deliveries_is_two_actions(nodes: tuple[Dispatch, Di
         assert await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "PICKED_UP"
 
 
-async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: list[Dispatch]) -> None:
     driver_id = await nodes[0].a_driver()
     creation = msgspec.structs.replace(a_creation(), proof_required=("pin",), pin="0417")
     delivery_id = (await nodes[0].done(creation)).decided.delivery_id or ""
@@ -901,7 +850,7 @@ async def test_a_wrong_pin_said_twice_under_one_name_is_counted_once(nodes: tupl
     assert await nodes[0].one("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "ASSIGNED"
 
 
-async def test_a_risk_is_raised_once_whoever_watches(nodes: tuple[Dispatch, Dispatch]) -> None:
+async def test_a_risk_is_raised_once_whoever_watches(nodes: list[Dispatch]) -> None:
     delivery_id, driver_id, _ = await with_a_job(nodes[0])
     await nodes[0].database.pool.execute(
         "UPDATE drivers SET session_id = NULL, session_node = NULL, socket_lost_at = now() - interval '1 hour'"
@@ -961,13 +910,10 @@ async def test_what_was_posted_first_outlives_every_change(dispatch: Dispatch) -
 
 async def test_new_states_are_written_only_when_every_node_knows_them(database: Database) -> None:
     version = [0]
-    dispatch = Dispatch(database, copies={"states_version": lambda: version[0]})
-    try:
+    async with Dispatch(database, copies={"states_version": lambda: version[0]}) as dispatch:
         delivery_id, driver_id, job = await with_a_job(dispatch)
         release = c.Release(job, driver_id, "unwell", Actor("driver", driver_id))
         assert code_of(await dispatch.executor.submit(release)) == "not_yet_supported"
         version[0] = 1
         assert code_of(await dispatch.executor.submit(release)) is None
-    finally:
-        await dispatch.close()
     assert await database.pool.fetchval("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "READY"
