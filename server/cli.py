@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 import click
 
 from server import __version__
-from server.settings import BadSettings, Settings, kept_secret, load_settings, replace_secret
+from server.embedded.secret import kept_secret, replace_secret
+from server.settings import BadSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from server.simulate.access import Access

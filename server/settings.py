@@ -3,22 +3,19 @@
 All errors are reported together. This module opens no connection and starts nothing.
 """
 
-import os
 import re
-import secrets
 import sys
 import tomllib
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from ipaddress import ip_network
-from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -80,6 +77,37 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+def _of_scheme(value: str, example: str, *schemes: str) -> str:
+    try:
+        parts = urlsplit(value)
+        scheme = parts.scheme
+        for host in parts.netloc.rpartition("@")[2].split(","):  # of a database there may be several
+            _ = urlsplit(f"//{host}").port  # raises for what is no number
+        split = "@" not in parts.netloc and "@" in f"{parts.path}?{parts.query}#{parts.fragment}"
+    except ValueError:
+        scheme, split = "", "@" in value
+    if split and "https" not in schemes:
+        raise ValueError(f"must be a URL such as {example}; {ESCAPED}")
+    if value and scheme not in schemes:
+        raise ValueError(f"must be a URL such as {example}")
+    return value
+
+
+def _web_url(example: str) -> AfterValidator:
+    return AfterValidator(lambda value: _of_scheme(value, example, "https", "http"))
+
+
+def _of_form(pattern: str, what: str) -> AfterValidator:
+    """A text of this form, or an empty one."""
+
+    def check(value: str) -> str:
+        if value and re.fullmatch(pattern, value) is None:
+            raise ValueError(f"must be {what}")
+        return value
+
+    return AfterValidator(check)
+
+
 class Settings(BaseModel):
     """The settings of a node. If `database_url` and `redis_url` are empty, Callboard runs its own servers
     (embedded).
@@ -138,21 +166,27 @@ class Settings(BaseModel):
     """
     tracking_streams: int = Field(1_000, ge=0, le=100_000)
     """The limit of open streams of customers' tracking pages on a node. A page without a stream looks every 30 s."""
-    report_at: str = ""
+    report_at: Annotated[str, _of_form(r"([01]\d|2[0-3]):[0-5]\d", "a time of day such as 06:00")] = ""
     """When webhooks get the report of the day before, in `time_zone`, such as 06:00. Without it they get none."""
     webhooks_allow_private: bool = False
     """Whether webhooks and push services may be on this machine and in private networks."""
-    slack_webhook_url: str = Field("", repr=False)
+    slack_webhook_url: Annotated[str, _web_url("https://hooks.slack.com/services/...")] = Field("", repr=False)
     """A Slack-compatible incoming webhook that gets ops' notices."""
 
     vapid_private_key: str = Field("", repr=False)
     """The key that signs web push: 32 bytes in base64url. Without it, all nodes use a key from the database."""
-    vapid_subject: str = ""
+    vapid_subject: Annotated[
+        str,
+        _of_form(
+            r"mailto:[^@\s]+@[^@\s]+|https://[^/\s]+\S*",
+            "an address such as mailto:ops@fleet.example or https://fleet.example",
+        ),
+    ] = ""
     """The contact for push services: mailto:ops@fleet.example or an https URL."""
 
     proofs_s3_bucket: str = ""
     """The bucket of an S3-compatible store for photos and signatures. Without it they are in PostgreSQL."""
-    proofs_s3_endpoint: str = ""
+    proofs_s3_endpoint: Annotated[str, _web_url("https://s3.example")] = ""
     """The address of the store. Without it: AWS."""
     proofs_s3_region: str = "us-east-1"
     proofs_s3_access_key: str = Field("", repr=False)
@@ -171,12 +205,12 @@ class Settings(BaseModel):
     """The language of the screens of the office, if all their texts are translated into it. Otherwise they are in
     English. The language of the driver page is in the policy.
     """
-    dispatch_phone: str = ""
+    dispatch_phone: Annotated[str, _of_form(r"\+?[\d ()/.,;*#-]{2,40}", "a phone number such as +49 30 901820")] = ""
     """The phone number of dispatch, for the button *Call dispatch* on the driver page."""
     map_tiles: str = ""
     """The URL of a tile server with {z}, {x} and {y}. Without it the maps have no background."""
     map_attribution: str = ""
-    geocoder_url: str = Field("", repr=False)
+    geocoder_url: Annotated[str, _web_url("https://nominatim.example/search")] = Field("", repr=False)
     """The search of a geocoder (Nominatim, Photon or Pelias), such as https://nominatim.example/search. With it, orders
     need no positions.
     """
@@ -251,25 +285,11 @@ class Settings(BaseModel):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
         return value
 
-    @field_validator("report_at")
-    @classmethod
-    def _report_at(cls, value: str) -> str:
-        if value and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value) is None:
-            raise ValueError("must be a time of day such as 06:00")
-        return value
-
     @field_validator("language")
     @classmethod
     def _language(cls, value: str) -> str:
         if value and value not in LANGUAGES:
             raise ValueError(f"must be one of {', '.join(LANGUAGES)}, or empty")
-        return value
-
-    @field_validator("dispatch_phone")
-    @classmethod
-    def _dispatch_phone(cls, value: str) -> str:
-        if value and re.fullmatch(r"\+?[\d ()/.,;*#-]{2,40}", value) is None:
-            raise ValueError("must be a phone number such as +49 30 901820")
         return value
 
     @field_validator("map_tiles")
@@ -288,11 +308,6 @@ class Settings(BaseModel):
         if len(value) > 100 or not value.isprintable():
             raise ValueError("must have at most 100 printable characters")
         return value
-
-    @field_validator("geocoder_url")
-    @classmethod
-    def _geocoder_url(cls, value: str) -> str:
-        return _of_scheme(value, "https://nominatim.example/search", "https", "http")
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -322,29 +337,12 @@ class Settings(BaseModel):
             )
         return value.rstrip("/")
 
-    @field_validator("proofs_s3_endpoint")
-    @classmethod
-    def _proofs_s3_endpoint(cls, value: str) -> str:
-        return _of_scheme(value, "https://s3.example", "https", "http")
-
-    @field_validator("slack_webhook_url")
-    @classmethod
-    def _slack_webhook_url(cls, value: str) -> str:
-        return _of_scheme(value, "https://hooks.slack.com/services/...", "https", "http")
-
     @field_validator("vapid_private_key")
     @classmethod
     def _vapid_private_key(cls, value: str) -> str:
         if value and not _is_p256_key(value):
             raise ValueError("must be a private key of P-256: 32 bytes in base64url")
         return value.rstrip("=")
-
-    @field_validator("vapid_subject")
-    @classmethod
-    def _vapid_subject(cls, value: str) -> str:
-        if value and re.fullmatch(r"mailto:[^@\s]+@[^@\s]+|https://[^/\s]+\S*", value) is None:
-            raise ValueError("must be an address such as mailto:ops@fleet.example or https://fleet.example")
-        return value
 
     @field_validator("data")
     @classmethod
@@ -416,22 +414,6 @@ _is_public_url = re.compile(
     r"https?://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/(?!\.{1,2}(/|$))[a-z0-9._~-]+)*/?",
     re.IGNORECASE | re.ASCII,
 ).fullmatch
-
-
-def _of_scheme(value: str, example: str, *schemes: str) -> str:
-    try:
-        parts = urlsplit(value)
-        scheme = parts.scheme
-        for host in parts.netloc.rpartition("@")[2].split(","):  # of a database there may be several
-            _ = urlsplit(f"//{host}").port  # raises for what is no number
-        split = "@" not in parts.netloc and "@" in f"{parts.path}?{parts.query}#{parts.fragment}"
-    except ValueError:
-        scheme, split = "", "@" in value
-    if split and "https" not in schemes:
-        raise ValueError(f"must be a URL such as {example}; {ESCAPED}")
-    if value and scheme not in schemes:
-        raise ValueError(f"must be a URL such as {example}")
-    return value
 
 
 def load_settings(
@@ -506,57 +488,3 @@ def _line(problem: ErrorDetails, options: Mapping[str, object]) -> str:
     message = message[:1].lower() + message[1:]
     name = f"--{field.replace('_', '-')}" if field in options else PREFIX + field.upper()
     return f"{name}: {message}"
-
-
-def replace_secret(data: Path, secret: str) -> Path | None:
-    """Put another secret into the data folder; the old one is kept beside it, as all before it. Where, if there was
-    another one.
-
-    Raises BadSettings if the folder cannot be used.
-    """
-    path = data / "secret"
-    names = (path.with_name(f"{path.name}.before-restore{number or ''}") for number in count())
-    try:
-        old = next(name for name in names if not name.exists())
-        data.mkdir(parents=True, exist_ok=True)
-        before = path.read_text().strip() if path.exists() else ""
-        if before == secret:
-            return None
-        draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secret + "\n")
-        if before:
-            path.replace(old)
-        draft.replace(path)
-    except OSError as error:
-        raise BadSettings([f"{PREFIX}DATA: cannot store the secret in {data}: {error.strerror}"]) from None
-    return old if before else None
-
-
-def kept_secret(data: Path) -> str:
-    """The secret from the data folder. The first call creates it, readable by its owner only.
-
-    Several processes may call this at once: the first file wins. Raises BadSettings if the folder cannot be used.
-    """
-    path = data / "secret"
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            draft = data / f".secret.{os.getpid()}.{secrets.token_hex(4)}"
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SECRET_BYTES) + "\n")
-            try:
-                path.hardlink_to(draft)
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
-        secret = path.read_text().strip()
-    except OSError as error:
-        raise BadSettings([f"{PREFIX}DATA: cannot store the secret in {data}: {error.strerror}"]) from None
-    if len(secret.encode()) < SECRET_BYTES:
-        raise BadSettings(
-            [f"{path}: the secret has fewer than {SECRET_BYTES} bytes; delete the file to create a new one"]
-        )
-    return secret

@@ -1,1 +1,1 @@
-"""PostgreSQL and Valkey from Python packages, for demos and single machines."""
+"""PostgreSQL and Valkey from Python packages and a kept secret, for demos and single machines."""

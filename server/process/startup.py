@@ -13,10 +13,11 @@ from typing import Final, TypeVar, cast
 
 import click
 
+from server.embedded.secret import kept_secret
 from server.embedded.servers import Embedded
 from server.process.supervisor import Port, Workers, WorkersFailed
 from server.process.uvicorn_server import listen, run_node
-from server.settings import Settings, kept_secret
+from server.settings import Settings
 from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed, NewDriver
 from server.simulate.city import ORIGIN

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from server.backups.programs import _environment, _target
+from server.embedded.secret import replace_secret
 from server.embedded.servers import Embedded
-from server.settings import replace_secret
 from server.store.backups import name_in, with_name
 from tests.cli.conftest import Call, Run, done
 from tests.conftest import SECRET, Servers, StartNode, short_folder

@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from server.settings import ESCAPED, BadSettings, Settings, kept_secret, load_settings
+from server.embedded.secret import kept_secret
+from server.settings import ESCAPED, BadSettings, Settings, load_settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
