@@ -5,11 +5,8 @@ from typing import Final
 from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
 
-from server.board.broadcast import Viewer
-from server.board.feed import TOPICS, Feed
+from server.board.feed import TOPICS
 from server.board.render import partial_of
 from server.ids import canonical
 from server.store.reads.deliveries import delivery_exists, newest_of_order
@@ -18,6 +15,7 @@ from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import existing, not_found
+from server.web.http.event_stream import EventStream
 from server.web.http.forms import address_text
 from server.web.screens import board_bulk
 from server.web.screens.board_answers import feed_of
@@ -80,34 +78,13 @@ def _session_header(request: Call) -> dict[str, str]:
     return {"X-Session": sessions_of(request).mark(session)} if session is not None else {}
 
 
-class EventStream(ASGIStreamingResponse):
-    """A stream of server-sent events to one viewer, whose place is freed however it ends. It ends with their access."""
-
-    def __init__(self, request: Call, feed: Feed, viewer: Viewer) -> None:
-        super().__init__(
-            iterator=feed.broadcast.stream(viewer),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **_session_header(request)},
-        )
-        self._forget_end = sessions_of(request).on_end(request, viewer.close)
-        self._feed = feed
-        self._viewer = viewer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the viewer goes or the stream is closed."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._forget_end()
-            self._feed.leave(self._viewer)
-
-
 @get("/board/stream", guards=[VIEWERS])
 async def stream(request: Call) -> ASGIResponse:
     """What changes from now on; from `Last-Event-ID` on (or `?after=`, for a first connection), if that is known.
 
     `?about=` are the ids of the deliveries and drivers whose pages are open, and the topics of screens, with commas:
-    only the fact that they changed is sent. The board comes too without any of them, or with `?board=1`.
+    only the fact that they changed is sent. The board comes too without any of them, or with `?board=1`. The stream
+    ends with the access of its viewer.
     """
     after = request.headers.get("last-event-id") or request.query_params.get("after")
     topics = request.query_params.get("about", "").split(",")[:ABOUT_LIMIT]
@@ -115,7 +92,13 @@ async def stream(request: Call) -> ASGIResponse:
     board = not about or request.query_params.get("board") == "1"
     feed = feed_of(request)
     viewer = await feed.join(after[:POSITION_LIMIT] if after else None, about, board=board)
-    return EventStream(request, feed, viewer)
+    forget_end = sessions_of(request).on_end(request, viewer.close)
+
+    def ended() -> None:
+        forget_end()
+        feed.leave(viewer)
+
+    return EventStream(feed.broadcast.stream(viewer), _session_header(request), ended)
 
 
 @get("/admin/orders/{order_id:path}", guards=[VIEWERS])

@@ -3,17 +3,16 @@
 Who has the link needs no login. It shows nothing but what `TrackingView` has.
 """
 
+from functools import partial
 from typing import Final
 
 import msgspec
 from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
 
 from server.board.templates import environment
-from server.board.tracking import Follower, Shown, Tracker
+from server.board.tracking import Shown
 from server.dispatch import refusals as r
 from server.texts.catalogues import DRIVER, direction
 from server.texts.languages import customers_language
@@ -21,9 +20,9 @@ from server.web.http.assets import asset
 from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import NOT_FOUND, Problem, too_many
+from server.web.http.event_stream import EVENT_STREAM, EventStream
 from server.web.screens.shell import HTML
 
-STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
 PRIVATE: Final = {
     "Cache-Control": "no-store",
@@ -44,17 +43,17 @@ async def track(request: Call, token: FromPath[str]) -> ASGIResponse:
     shown = (await node.tracker.shown([delivery_id])).get(delivery_id) if delivery_id is not None else None
     accept = request.headers.get("accept", "")
     language = customers_language(request.headers.get("accept-language", ""), node.policies.current.language)
-    if STREAM in accept or (JSON in accept and HTML not in accept):
+    if EVENT_STREAM in accept or (JSON in accept and HTML not in accept):
         if delivery_id is None or shown is None:
             raise Problem(NOT_FOUND, r.NOT_FOUND.message, PRIVATE)
-        if STREAM not in accept:
+        if EVENT_STREAM not in accept:
             body = msgspec.json.encode(shown.view)
             return ASGIResponse(body=body, headers=PRIVATE, media_type=JSON)
         follower = node.tracker.join(delivery_id, language, shown)
         if follower is None:
             problem = too_many(AGAIN_AFTER_SECONDS)
             raise Problem(problem.kind, problem.detail, {**PRIVATE, **problem.headers})
-        return TrackingStream(node.tracker, follower)
+        return EventStream(follower.stream(), PRIVATE, partial(node.tracker.leave, follower))
     return _page(request, language, shown)
 
 
@@ -75,19 +74,3 @@ def _page(request: Call, language: str, shown: Shown | None) -> ASGIResponse:
         headers={**PRIVATE, "Content-Language": language},
         media_type=HTML,
     )
-
-
-class TrackingStream(ASGIStreamingResponse):
-    """A stream of server-sent events to one page, whose place is freed however it ends."""
-
-    def __init__(self, tracker: Tracker, follower: Follower) -> None:
-        super().__init__(iterator=follower.stream(), media_type=STREAM, headers={**PRIVATE, "X-Accel-Buffering": "no"})
-        self._tracker = tracker
-        self._follower = follower
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the page is closed or the stream ends."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._tracker.leave(self._follower)
