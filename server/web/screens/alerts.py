@@ -1,6 +1,6 @@
 """The screen of alerts: the open ones with their causes, the resolved ones, and a page for each."""
 
-from typing import Final, TypedDict
+from typing import Final
 
 from litestar import get, post
 from litestar.params import FromPath
@@ -27,7 +27,8 @@ from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import existing, not_found
-from server.web.screens.live_lists import acted, address, again, chosen_of, live, refused_here
+from server.web.screens.live_lists import acted, address, chosen_of, live, refused_here
+from server.web.screens.shell import with_now
 
 PATH: Final = "/alerts"
 TOPIC: Final = "watch"
@@ -64,69 +65,39 @@ async def _with_causes(request: Call, alerts: list[AlertWithText]) -> list[Alert
     return found
 
 
-@get(PATH, guards=[VIEWERS])
+@get(with_now(PATH), guards=[VIEWERS])
 async def alerts(request: Call) -> ASGIResponse:
     """The open ones, and the resolved ones."""
-    shown = await _all(request)
+    pool = pool_of(request)
+    before = canonical(chosen_of(request, "before") or "")
+    past = await read_past_alerts(pool, before, PAST_PAGE + 1)
     return await live(
         request,
         "watch/alerts",
         nav="alerts",
-        topic=TOPIC if shown["before"] is None else None,
-        now=address(f"{PATH}/now", before=shown["before"]),
-        values=shown,
+        topic=TOPIC if before is None else None,
+        now=address(f"{PATH}/now", before=before),
+        open=await _with_causes(request, await read_open_alerts(pool)),
+        past=past[:PAST_PAGE],
+        before=before,
+        older=address(PATH, before=past[PAST_PAGE - 1].id) if len(past) > PAST_PAGE else None,
+        shown=BEHIND_SHOWN,
+        policy=node_of(request).policies.current.alerts,
     )
 
 
-@get(f"{PATH}/now", guards=[VIEWERS])
-async def alerts_now(request: Call) -> ASGIResponse:
-    return again(request, "watch/alerts", **await _all(request))
-
-
-async def _all(request: Call) -> dict[str, object]:
-    pool = pool_of(request)
-    before = canonical(chosen_of(request, "before") or "")
-    past = await read_past_alerts(pool, before, PAST_PAGE + 1)
-    return {
-        "open": await _with_causes(request, await read_open_alerts(pool)),
-        "past": past[:PAST_PAGE],
-        "before": before,
-        "older": address(PATH, before=past[PAST_PAGE - 1].id) if len(past) > PAST_PAGE else None,
-        "shown": BEHIND_SHOWN,
-        "policy": node_of(request).policies.current.alerts,
-    }
-
-
-@get(f"{PATH}/{{alert_id:str}}", guards=[VIEWERS])
+@get(with_now(f"{PATH}/{{alert_id:str}}"), guards=[VIEWERS])
 async def alert(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
     """One alert: its causes, and its notices."""
-    shown = await _one(request, alert_id)
-    now = f"{PATH}/{shown['s'].alert.id}/now"
-    return await live(request, "watch/alert", nav="alerts", topic=TOPIC, now=now, **shown)
-
-
-@get(f"{PATH}/{{alert_id:str}}/now", guards=[VIEWERS])
-async def alert_now(request: Call, alert_id: FromPath[str]) -> ASGIResponse:
-    return again(request, "watch/alert", **await _one(request, alert_id))
-
-
-class OneAlert(TypedDict):
-    """The values of the screen of one alert."""
-
-    s: AlertWithCauses
-    notices: list[record.Notice]
-    shown: None
-
-
-async def _one(request: Call, text: str) -> OneAlert:
-    node = node_of(request)
-    known = id_in_path(text)
-    found = existing(await read_alert_with_text(node.database.pool, known))
+    pool = pool_of(request)
+    known = id_in_path(alert_id)
+    found = existing(await read_alert_with_text(pool, known))
     (shown,) = await _with_causes(request, [found])
-    page = await record.read_notices(
-        node.database.pool, record.NoticeFilter(alert_id=known), record.START, NOTICES_SHOWN
+    listed = await record.read_notices(pool, record.NoticeFilter(alert_id=known), record.START, NOTICES_SHOWN)
+    now = f"{PATH}/{known}/now"
+    return await live(
+        request, "watch/alert", nav="alerts", topic=TOPIC, now=now, s=shown, notices=listed.notices, shown=None
     )
-    return {"s": shown, "notices": page.notices, "shown": None}
 
 
 @post(f"{PATH}/{{alert_id:str}}/acknowledge", guards=[OPS], status_code=200, opt={FORM: True})

@@ -35,7 +35,7 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import existing, not_found
 from server.web.screens.board_steps import steps_of
-from server.web.screens.shell import fragment, page
+from server.web.screens.shell import page_or_now, with_now
 
 TIMELINE_LIMIT: Final = 2_000
 NOTICES_LIMIT: Final = 500
@@ -44,14 +44,9 @@ MESSAGES_LIMIT: Final = 20
 ONE_MINUTE: Final = timedelta(minutes=1)
 
 
-@get("/board/deliveries/{delivery_id:str}", guards=[VIEWERS])
+@get(with_now("/board/deliveries/{delivery_id:str}"), guards=[VIEWERS])
 async def delivery_page(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    return await page(request, "board/delivery.html", nav="board", values=await _delivery(request, delivery_id))
-
-
-@get("/board/deliveries/{delivery_id:str}/now", guards=[VIEWERS])
-async def delivery_now(request: Call, delivery_id: FromPath[str]) -> ASGIResponse:
-    return fragment(request, "board/delivery_now.html", **await _delivery(request, delivery_id))
+    return await page_or_now(request, "board/delivery", {"nav": "board", **await _delivery(request, delivery_id)})
 
 
 async def _delivery(request: Call, text: str) -> dict[str, object]:
@@ -126,14 +121,9 @@ def _gone(request: Call, driver: Driver) -> Gone | None:
     return Gone(since, driver.phone) if since is not None else None
 
 
-@get("/board/drivers/{driver_id:str}", guards=[VIEWERS])
+@get(with_now("/board/drivers/{driver_id:str}"), guards=[VIEWERS])
 async def driver_page(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    return await page(request, "board/driver.html", nav="board", values=await _driver(request, driver_id))
-
-
-@get("/board/drivers/{driver_id:str}/now", guards=[VIEWERS])
-async def driver_now(request: Call, driver_id: FromPath[str]) -> ASGIResponse:
-    return fragment(request, "board/driver_now.html", **await _driver(request, driver_id))
+    return await page_or_now(request, "board/driver", {"nav": "board", **await _driver(request, driver_id)})
 
 
 async def _driver(request: Call, text: str) -> dict[str, object]:

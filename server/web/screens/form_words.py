@@ -63,6 +63,15 @@ def problem_text(
     return said(codes[problem.kind.code]) if problem.kind.code in codes else said(problem.detail)
 
 
+def sentence_of(problem: Problem, *, with_field: bool = False) -> str:
+    """A problem as a sentence, without labels of its fields."""
+    errors: list[FieldError] = problem.more.get("errors", [])
+    text = said(errors[0].message if errors else problem.detail)
+    if errors and with_field:
+        text = f"{errors[0].field} {text}"
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def to_struct(kind: type[T], given: Mapping[str, object]) -> T:
     """The form as a request of the API. Raises 422."""
     try:

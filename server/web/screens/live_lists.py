@@ -2,19 +2,18 @@
 and what is done on them works without a script too.
 """
 
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container
 from urllib.parse import urlencode
 
 from litestar.response.base import ASGIResponse
 
 from server.dispatch.refusals import Refusal
-from server.texts.speech import said
 from server.web.http.caller import Call
 from server.web.http.errors import Problem, refused
 from server.web.http.forms import address_text
 from server.web.screens.board_answers import done, error_fragment, in_plain_words
-from server.web.screens.shell import NOTHING, flash, fragment, page, see_other
+from server.web.screens.form_words import sentence_of
+from server.web.screens.shell import flash, page_or_now, see_other
 
 
 async def live(
@@ -25,20 +24,12 @@ async def live(
     nav: str,
     topic: str | None,
     now: str,
-    values: Mapping[str, object] = NOTHING,
     **context: object,
 ) -> ASGIResponse:
     """A whole screen. What of it changes is read again from `now` when the stream of `topic` says so; without a topic
     it does not change.
     """
-    return await page(
-        request, f"{template}.html", status, nav=nav, topic=topic, now_path=now, values={**values, **context}
-    )
-
-
-def again(request: Call, template: str, **context: object) -> ASGIResponse:
-    """What of a screen changes, again."""
-    return fragment(request, f"{template}_now.html", **context)
+    return await page_or_now(request, template, {"nav": nav, "topic": topic, "now_path": now, **context}, status)
 
 
 def acted(request: Call, text: str, path: str) -> ASGIResponse:
@@ -48,7 +39,7 @@ def acted(request: Call, text: str, path: str) -> ASGIResponse:
 
 def not_done(request: Call, problem: Problem, path: str) -> ASGIResponse:
     """What was wanted is refused, in a sentence."""
-    text = in_words(problem)
+    text = sentence_of(problem, with_field=True)
     if "hx-request" in request.headers:
         return error_fragment(text, problem.kind.status)
     return see_other(path, flash(request, "bad", text))
@@ -60,12 +51,6 @@ def refused_here(request: Call, refusal: Refusal, path: str) -> ASGIResponse:
     if problem.kind.status != 409:
         raise problem
     return not_done(request, Problem(problem.kind, in_plain_words(refusal)), path)
-
-
-def in_words(problem: Problem) -> str:
-    errors: list[Any] = problem.more.get("errors", [])
-    text = f"{errors[0].field} {errors[0].message}" if errors else said(problem.detail)
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def chosen_of(request: Call, name: str, allowed: Container[str] | None = None) -> str | None:

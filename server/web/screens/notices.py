@@ -21,7 +21,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of
-from server.web.screens.live_lists import acted, address, again, chosen_of, live
+from server.web.screens.live_lists import acted, address, chosen_of, live
+from server.web.screens.shell import with_now
 
 PATH: Final = "/notices"
 TOPIC: Final = "watch"
@@ -60,19 +61,13 @@ assert (set(TO), set(OUTCOMES), set(KINDS)) == tuple(
 )
 
 
-@get(PATH, guards=[VIEWERS])
+@get(with_now(PATH), guards=[VIEWERS])
 async def notices(request: Call) -> ASGIResponse:
     """The newest; `?to=`, `kind`, `outcome`, `zone`, `hours`, `delivery` choose."""
     shown = await _shown(request)
     moves = shown["hours"] in LIVE_HOURS and not shown["after"]
     now = address(f"{PATH}/now", **shown["chosen"], after=shown["after"])
     return await live(request, "watch/notices", nav="alerts", topic=TOPIC if moves else None, now=now, **shown)
-
-
-@get(f"{PATH}/now", guards=[VIEWERS])
-async def notices_now(request: Call) -> ASGIResponse:
-    """What of it changes, again."""
-    return again(request, "watch/notices", **await _shown(request))
 
 
 class NoticesShown(TypedDict):

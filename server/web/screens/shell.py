@@ -145,6 +145,18 @@ async def page(
     return ASGIResponse(body=body, status_code=status, headers=own, media_type=HTML)
 
 
+def with_now(path: str) -> list[str]:
+    """The addresses of a screen: `…/now` has what of it changes."""
+    return [path, f"{path}/now"]
+
+
+async def page_or_now(request: Call, template: str, values: Mapping[str, object], status: int = 200) -> ASGIResponse:
+    """A whole screen, or what of it changes: by the address of the request."""
+    if request.url.path.endswith("/now"):
+        return fragment(request, f"{template}_now.html", **values)
+    return await page(request, f"{template}.html", status, values=values)
+
+
 def rendered(request: Call, template: str, **context: object) -> str:
     """A template with the frame's context."""
     return _template(request, template).render(**shell(request), **context)

@@ -22,7 +22,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_form import BoardForm
-from server.web.screens.live_lists import acted, address, again, chosen_of, live, not_done, refused_here
+from server.web.screens.live_lists import acted, address, chosen_of, live, not_done, refused_here
+from server.web.screens.shell import with_now
 
 UNASSIGNED: Final = "/unassigned"
 TICKETS: Final = "/tickets"
@@ -30,15 +31,10 @@ TOPIC: Final = "watch"
 PAGE: Final = 100
 
 
-@get(UNASSIGNED, guards=[VIEWERS])
+@get(with_now(UNASSIGNED), guards=[VIEWERS])
 async def unassigned(request: Call) -> ASGIResponse:
     """What waits, the worst first; with `?all=1` those that wait no longer too, the newest first."""
     return await _screen(request, "watch/unassigned", UNASSIGNED, await _waits(request))
-
-
-@get(f"{UNASSIGNED}/now", guards=[VIEWERS])
-async def unassigned_now(request: Call) -> ASGIResponse:
-    return again(request, "watch/unassigned", **await _waits(request))
 
 
 class Listed(TypedDict):
@@ -95,22 +91,22 @@ async def acknowledge(request: Call, delivery_id: FromPath[str]) -> ASGIResponse
         note = (await read_form(request, BoardForm)).note()
     except FormInvalid as wrong:
         return not_done(request, wrong, UNASSIGNED)
-    answer = await node_of(request).executor.submit(c.Acknowledge(known, request.user.actor, note))
+    return await acknowledged(request, c.Acknowledge(known, request.user.actor, note), UNASSIGNED)
+
+
+async def acknowledged(request: Call, command: c.Acknowledge, path: str) -> ASGIResponse:
+    """Carry it out, and say so on the screen at `path`."""
+    answer = await node_of(request).executor.submit(command)
     if isinstance(answer, Refusal):
-        return refused_here(request, answer, UNASSIGNED)
+        return refused_here(request, answer, path)
     assert answer.delivery is not None
-    return acted(request, said("Order {order} acknowledged.", order=answer.delivery.seller_order_id), UNASSIGNED)
+    return acted(request, said("Order {order} acknowledged.", order=answer.delivery.seller_order_id), path)
 
 
-@get(TICKETS, guards=[VIEWERS])
+@get(with_now(TICKETS), guards=[VIEWERS])
 async def tickets(request: Call) -> ASGIResponse:
     """Tickets, the newest first; `?only=open` or `closed` chooses."""
     return await _screen(request, "watch/tickets", TICKETS, await _tickets(request))
-
-
-@get(f"{TICKETS}/now", guards=[VIEWERS])
-async def tickets_now(request: Call) -> ASGIResponse:
-    return again(request, "watch/tickets", **await _tickets(request))
 
 
 async def _tickets(request: Call) -> Tickets:

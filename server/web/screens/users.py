@@ -1,6 +1,6 @@
 """The screen of people: who can log in, and how an admin changes that. Plain forms, no script needed."""
 
-from typing import Any, Final, cast, get_args
+from typing import Final, cast, get_args
 
 import structlog
 from litestar import get, post
@@ -19,6 +19,7 @@ from server.web.http.caller import Call
 from server.web.http.calls import pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
+from server.web.screens.form_words import sentence_of
 from server.web.screens.reach import home_of, warnings_of
 from server.web.screens.shell import flash, page, see_other, sessions_of
 
@@ -51,7 +52,7 @@ async def add(request: Call) -> ASGIResponse:
         if problem.kind.status not in (409, 422):
             raise
         return await _people(
-            request, problem.kind.status, problem=form_problem(problem), filled_name=name, filled_role=role
+            request, problem.kind.status, problem=sentence_of(problem), filled_name=name, filled_role=role
         )
     if password:
         return see_other(
@@ -106,15 +107,8 @@ async def change(request: Call, user_id: FromPath[str]) -> ASGIResponse:
     except Problem as problem:
         if problem.kind.status not in (409, 422):
             raise
-        return await _person(request, person, problem.kind.status, problem=form_problem(problem))
+        return await _person(request, person, problem.kind.status, problem=sentence_of(problem))
     return see_other(f"/users/{person.id}", flash(request, "good", text))
-
-
-def form_problem(problem: Problem) -> str:
-    """A problem as a sentence beside the form."""
-    errors: list[Any] = problem.more.get("errors", [])
-    text = said(errors[0].message if errors else problem.detail)
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 async def _found(request: Call, user_id: str) -> Person:

@@ -35,8 +35,8 @@ from server.web.http.calls import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import problem_text
-from server.web.screens.live_lists import acted, address, again, chosen_of, live, not_done
-from server.web.screens.shell import flash, see_other
+from server.web.screens.live_lists import acted, address, chosen_of, live, not_done
+from server.web.screens.shell import flash, see_other, with_now
 
 PATH: Final = "/webhooks"
 TOPIC: Final = "webhooks"
@@ -92,26 +92,27 @@ def about(message: LoggedMessage) -> str | None:
 # All of them.
 
 
-@get(PATH, guards=[VIEWERS])
+@get(with_now(PATH), guards=[VIEWERS])
 async def webhooks(request: Call) -> ASGIResponse:
     """Every webhook with its delivery status; the form for one more."""
     return await _all(request, WebhookForm())
 
 
-@get(f"{PATH}/now", guards=[VIEWERS])
-async def webhooks_now(request: Call) -> ASGIResponse:
-    return again(request, "webhooks/list", **await _status(request))
-
-
-async def _status(request: Call) -> dict[str, object]:
-    return {"webhooks": await read_webhook_status(pool_of(request)), "bars": bars}
-
-
 async def _all(request: Call, filled: WebhookForm, status: int = 200) -> ASGIResponse:
-    shown = {"filled": filled, "groups": GROUPS, "everything": EVERYTHING, "limit": WEBHOOKS_LIMIT}
-    context = await _status(request) | shown
     return await live(
-        request, "webhooks/list", status, nav="webhooks", topic=TOPIC, now=f"{PATH}/now", action=PATH, values=context
+        request,
+        "webhooks/list",
+        status,
+        nav="webhooks",
+        topic=TOPIC,
+        now=f"{PATH}/now",
+        action=PATH,
+        webhooks=await read_webhook_status(pool_of(request)),
+        bars=bars,
+        filled=filled,
+        groups=GROUPS,
+        everything=EVERYTHING,
+        limit=WEBHOOKS_LIMIT,
     )
 
 
@@ -154,14 +155,9 @@ def _said_of(problem: Problem) -> str:
 # One of them.
 
 
-@get(f"{PATH}/{{webhook_id:str}}", guards=[VIEWERS])
+@get(with_now(f"{PATH}/{{webhook_id:str}}"), guards=[VIEWERS])
 async def webhook(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
     return await _one(request, id_in_path(webhook_id))
-
-
-@get(f"{PATH}/{{webhook_id:str}}/now", guards=[VIEWERS])
-async def webhook_now(request: Call, webhook_id: FromPath[str]) -> ASGIResponse:
-    return again(request, "webhooks/one", **await _log(request, id_in_path(webhook_id)))
 
 
 class Log(TypedDict):

@@ -24,8 +24,8 @@ from server.web.http.caller import Call
 from server.web.http.calls import node_of, pool_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, address_text, read_form
+from server.web.screens.form_words import sentence_of
 from server.web.screens.shell import NO_STORE, flash, page, see_other
-from server.web.screens.users import form_problem
 
 SHOWN_LIMIT: Final = 500
 POSITIONS_SHOWN: Final = 20_000
@@ -64,7 +64,7 @@ async def change(request: Call) -> ASGIResponse:
     except Problem as problem:
         if problem.kind.status not in (404, 409, 422):
             raise
-        return await _zones(request, filled, problem.kind.status, problem=form_problem(problem))
+        return await _zones(request, filled, problem.kind.status, problem=sentence_of(problem))
     return see_other("/zones", flash(request, "good", text))
 
 
