@@ -6,6 +6,7 @@ long delay costs more than in proportion, so that nobody waits without end.
 """
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from math import asin, cos, inf, radians, sin, sqrt
 from typing import Final, NamedTuple, Protocol
 
@@ -114,10 +115,14 @@ class Insertion(NamedTuple):
     dropoff: int
 
 
+JobKey = tuple[str, Spot, Spot, float, float, float | None, bool, bool]
+
+
 class Job:
     """A delivery in a plan. `ready` is when the goods can be picked up, and not before now; `ideal` is when they could
     be handed over at best. `picked_at` is None before the pickup. `fixed`: a driver has it, or has the offer.
-    `overdue`: it waits for so long that it comes before others.
+    `overdue`: it waits for so long that it comes before others. Jobs with the same `key` are the same, but for the time
+    at which they were looked at.
     """
 
     def __init__(
@@ -141,7 +146,7 @@ class Job:
         self.overdue = not fixed and now - ready >= OVERDUE_SECONDS
         self.picked_at = picked_at
         self.fixed = fixed
-        self.key = (delivery_id, pickup, dropoff, self.ready, self.ideal, picked_at, fixed)
+        self.key: JobKey = (delivery_id, pickup, dropoff, ready, self.trip, picked_at, fixed, self.overdue)
         self.pick = Stop(self, pickup, False)
         self.drop = Stop(self, dropoff, True)
 
@@ -173,6 +178,8 @@ class DriverRun:
     `place` and `free_at` are where and when the driver can leave. `at_store`: there they have just picked up goods, and
     can pick up more in the same visit. `bound`: they are on their way to the first stop that is theirs; then `place` is
     that stop, and `free_at` when they arrive. Nothing is picked up after `off`.
+
+    A run remembers what it was asked: what a job would add to it, and the run with that job.
     """
 
     def __init__(
@@ -205,7 +212,7 @@ class DriverRun:
     def limit(self, limits: Limits) -> None:
         """Other limits for what is added from now on."""
         self.limits = limits
-        self.set(self.stops)
+        self._sum_up()
 
     def set(self, stops: Iterable[Stop]) -> None:
         """Replace the stops, and compute times and cost. They need not be feasible."""
@@ -220,13 +227,15 @@ class DriverRun:
         self.whens: Sequence[float] = whens
         """When each stop happens: the moment of the pickup or of the handover."""
         self.end: tuple[Spot, float] = states[-1][:2]
-        self.cost = states[-1][4] + self.limits.weight * states[-1][5]
         self._due = {stop.key: when for stop, when in zip(self.stops, whens, strict=True)}
         self._first = next((index for index, stop in enumerate(self.stops) if stop.job.fixed), -1) if self.bound else -1
-        self.key = (
-            self.driver_id, self.place, self.free_at, self.at_store, self.bound, self.off, self.capacity, self.limits,
-            *[(stop.job.key, stop.is_drop) for stop in self.stops],
-        )  # fmt: skip
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        """The cost by the limits as they are now. What was remembered is forgotten."""
+        self.cost = self._states[-1][4] + self.limits.weight * self._states[-1][5]
+        self._found: dict[JobKey, Insertion | None] = {}
+        self._after: dict[tuple[JobKey, Insertion], DriverRun] = {}
 
     def _do(self, state: _State, stop: Stop) -> tuple[float, _State]:
         """When the next stop happens, and the state after it."""
@@ -265,6 +274,11 @@ class DriverRun:
         Feasible: at most `capacity` on board, pickups before `off`, a driver who is on their way goes there first, a
         job that is overdue is not delayed, and `limits` hold, unless they were broken before as much.
         """
+        if job.key not in self._found:
+            self._found[job.key] = self._cheapest(job)
+        return self._found[job.key]
+
+    def _cheapest(self, job: Job) -> Insertion | None:
         found, least = None, inf
         for first in range(len(self.stops) + 1):
             state = self._states[first]
@@ -339,6 +353,14 @@ class DriverRun:
         stops.insert(found.pickup, job.pick)
         stops.insert(found.dropoff, job.drop)
         self.set(stops)
+
+    def with_job(self, job: Job, found: Insertion) -> "DriverRun":
+        """Another run, in which the job has been added where `insertion` found a place."""
+        known = self._after.get((job.key, found))
+        if known is None:
+            known = self._after[job.key, found] = copy(self)
+            known.place_job(job, found)
+        return known
 
     def append(self, job: Job) -> None:
         """Add a job that the driver has, where it fits best, or at the end."""

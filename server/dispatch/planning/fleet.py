@@ -33,15 +33,21 @@ class Fleet:
         self.stored_runs: dict[str, Sequence[RunStop]] = {}
         """The stops that the rules have stored, of drivers with more than one delivery."""
         self._waiting: dict[str, dict[str, Delivery]] = {}
-        self._jobs: dict[str, dict[str, Delivery]] = {}
-        self._group: dict[str, dict[str, Delivery]] = {}
+        self._waits_among: dict[str, dict[str, Delivery]] = {}
+        """The part of `_waiting` that each delivery is in."""
+        self._jobs: dict[str, tuple[Delivery, ...]] = {}
+        self._whose: dict[str, str] = {}
+        """The driver of each delivery in `_jobs`."""
         self._driver_ids: dict[str, set[str]] = {}
         self._pace: dict[Spot, tuple[float, float]] = {}
         self._recent: list[tuple[float, Spot, float, str]] = []
         """When each recent order came, its store, its preparation time in seconds, and its zone; the oldest first."""
 
     def put_delivery(self, delivery: Delivery) -> None:
-        self._group.pop(delivery.id, {}).pop(delivery.id, None)
+        self._waits_among.pop(delivery.id, {}).pop(delivery.id, None)
+        driver_id = self._whose.pop(delivery.id, None)
+        if driver_id is not None:
+            self._jobs[driver_id] = tuple(job for job in self._jobs[driver_id] if job.id != delivery.id)
         if delivery.status in OVER:
             self.deliveries.pop(delivery.id, None)
             return
@@ -51,13 +57,11 @@ class Fleet:
         offer = delivery.open_offer()
         had = offer if offer is not None else delivery.active_assignment()
         if had is not None:
-            group = self._jobs.setdefault(had.driver_id, {})
+            self._whose[delivery.id] = had.driver_id
+            self._jobs[had.driver_id] = tuple(sorted((*self._jobs.get(had.driver_id, ()), delivery), key=_by_age))
         elif delivery.status == "READY":
-            group = self._waiting.setdefault(delivery.zone, {})
-        else:
-            return
-        self._group[delivery.id] = group
-        group[delivery.id] = delivery
+            group = self._waits_among[delivery.id] = self._waiting.setdefault(delivery.zone, {})
+            group[delivery.id] = delivery
 
     def _count(self, delivery: Delivery) -> None:
         """One more order of a store. Orders and stores are forgotten when they are old."""
@@ -111,9 +115,11 @@ class Fleet:
         ids = self.drivers if zone is None else self._driver_ids.get(zone, ())
         return [self.drivers[driver_id] for driver_id in sorted(ids)]
 
-    def jobs_of(self, driver_id: str) -> list[Delivery]:
-        """What the driver has: accepted, on board, or offered to them; the oldest first."""
-        return sorted(self._jobs.get(driver_id, {}).values(), key=_by_age)
+    def jobs_of(self, driver_id: str) -> tuple[Delivery, ...]:
+        """What the driver has: accepted, on board, or offered to them; the oldest first. As long as nothing of it
+        changes, it is the same tuple.
+        """
+        return self._jobs.get(driver_id, ())
 
     def waiting(self, zone: str | None = None) -> list[Delivery]:
         """The deliveries of a zone, or of all (None), that wait without an offer; the oldest first."""

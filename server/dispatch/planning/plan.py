@@ -4,7 +4,7 @@ It only proposes; the rule of `OfferDelivery` decides again under lock. Nothing 
 from the arguments alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import cos, inf
 from typing import Final
@@ -91,6 +91,21 @@ class Proposal(Struct, frozen=True):
     lon: float
 
 
+class Known(Struct, frozen=True):
+    """The run of what a driver had in a plan: the deliveries `theirs`, from `where`, at Unix seconds `at`."""
+
+    run: DriverRun
+    theirs: tuple[Delivery, ...]
+    where: Where
+    at: float
+
+    def is_good(self, at: float) -> bool:
+        """Whether it is the same at another time: so it is as long as the driver cannot do anything before that, since
+        nothing in it happens earlier then.
+        """
+        return at == self.at or (self.where.free_at >= max(at, self.at) and not self.where.at_store)
+
+
 class Plan(Struct, frozen=True):
     """`proposals` are to be offered now, at most one for a delivery and for a driver. `held` has the deliveries that
     wait for the time at which they are offered to a driver who is planned, in seconds since the epoch. `reasons` says
@@ -104,7 +119,7 @@ class Plan(Struct, frozen=True):
     reasons: Mapping[str, str]
     runs: Mapping[str, tuple[Planned, ...]]
     strain: float = 0.0
-    memo: Mapping[tuple[object, ...], Insertion | None] = {}
+    memo: Mapping[str, Known] = {}
 
 
 NO_PLAN: Final = Plan([], {}, {}, {})
@@ -164,12 +179,11 @@ class _Planning:
         self.waiting = fleet.waiting(zone)
         self.drivers = self._drivers(zone)
         self.jobs = {delivery.id: self._job(delivery) for delivery in self.waiting if not delivery.needs_check()}
-        at_work = sum(_at_work(driver, now, policy) is None for driver in self.drivers)
-        self.at_work = max(1, at_work)
+        self.at_work = {driver.id for driver in self.drivers if _at_work(driver, now, policy) is None}
         self.can_now = {driver.id for driver in self.drivers if dispatchable(driver, now, policy) is None}
         self.limits = limits_of(policy, DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)))
         self.runs: dict[str, DriverRun] = {}
-        self.memo: dict[tuple[object, ...], Insertion | None] = {}
+        self.memo: dict[str, Known] = {}
 
     def _drivers(self, zone: str | None) -> Sequence[Driver]:
         if zone is None:
@@ -188,9 +202,10 @@ class _Planning:
             where = self.fleet.places.get(driver.id)
             if where is None:
                 continue
-            run = self.runs[driver.id] = self._run(driver, where)
-            if _at_work(driver, self.now, self.policy) is None:
-                open_runs.append(run)
+            known = self.memo[driver.id] = self._known(driver, where)
+            self.runs[driver.id] = known.run
+            if driver.id in self.at_work:
+                open_runs.append(known.run)
         if self.policy.planning.next_jobs:
             self.can_now -= {run.driver_id for run in open_runs if not self._is_free_soon(run)}
         overdue = [job for job in self.jobs.values() if job.overdue]
@@ -202,6 +217,7 @@ class _Planning:
             left, before = self._layer(left, open_runs, first=True), len(left) + 1
             while left and len(left) < before:
                 left, before = self._layer(left, open_runs, first=False), len(left)
+        self.runs.update((run.driver_id, run) for run in open_runs)
         return self._result()
 
     def _is_free_soon(self, run: DriverRun) -> bool:
@@ -213,9 +229,19 @@ class _Planning:
         drops = [when for stop, when in zip(run.stops, run.whens, strict=True) if stop.is_drop]
         return bool(drops) and drops[0] + self.travel.half_dropoff <= self.at + self._lead_seconds
 
-    def _run(self, driver: Driver, where: Where) -> DriverRun:
+    def _known(self, driver: Driver, where: Where) -> Known:
+        """The run of what the driver has. As the plan before had it, if nothing has changed."""
+        known, theirs = self.before.memo.get(driver.id), self.fleet.jobs_of(driver.id)
+        off = driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf
+        if known is not None and known.theirs is theirs and known.where == where and known.is_good(self.at):
+            run = known.run
+            if (run.off, run.capacity, run.limits, run.travel) == (off, driver.capacity, self.limits, self.travel):
+                return known
+        return Known(self._run(driver, theirs, where, off), theirs, where, self.at)
+
+    def _run(self, driver: Driver, has: Iterable[Delivery], where: Where, off: float) -> DriverRun:
         """What the driver has, in the order of the plan before; the rest where it fits best."""
-        theirs = {delivery.id: self._job(delivery, fixed=True) for delivery in self.fleet.jobs_of(driver.id)}
+        theirs = {delivery.id: self._job(delivery, fixed=True) for delivery in has}
         stops: list[Stop] = []
         for delivery_id, is_drop in self.before.runs.get(driver.id, ()):
             job = theirs.get(delivery_id)
@@ -233,7 +259,7 @@ class _Planning:
             replace(self.limits, extra=inf, bag=inf),
             at_store=where.at_store,
             bound=where.bound,
-            off=driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf,
+            off=off,
             capacity=driver.capacity,
             load=sum(job.picked_at is not None for job in theirs.values()),
             stops=stops,
@@ -270,7 +296,7 @@ class _Planning:
                 left.append(job)
                 continue
             place = places.get((row, column))
-            runs[column].place_job(job, place or Insertion(0.0, 0, 1))
+            runs[column] = runs[column].with_job(job, place or Insertion(0.0, 0, 1))
         return left
 
     def _with_expected(self, table: Floats, runs: list[DriverRun]) -> Floats:
@@ -323,7 +349,7 @@ class _Planning:
                     index = int(busy[column])
                     if likely[row, column] >= NEVER or len(runs[index].stops) >= LONGEST_RUN:
                         continue
-                    place = self._insertion(runs[index], jobs[row])
+                    place = runs[index].insertion(jobs[row])
                     if place is not None:
                         places[row, index], costs[row, index] = place, place.cost
         costs = np.where(costs < NEVER, costs + self._prices(runs), costs)
@@ -377,12 +403,6 @@ class _Planning:
         wide = delivery.widened_at is not None
         return self.policy.wide_search_radius_km if wide else self.policy.search_radius_km
 
-    def _insertion(self, run: DriverRun, job: Job) -> Insertion | None:
-        key = (run.key, job.key)
-        found = self.before.memo[key] if key in self.before.memo else run.insertion(job)
-        self.memo[key] = found
-        return found
-
     def _result(self) -> Plan:
         proposals: list[Proposal] = []
         held: dict[str, float] = {}
@@ -396,7 +416,8 @@ class _Planning:
                 if stop.is_drop or stop.job.fixed:
                     continue
                 planned.add(stop.job.id)
-                late += run.whens[index] > stop.job.ready + LATE_SECONDS
+                ready = self.jobs[stop.job.id].ready
+                late += run.whens[index] > ready + LATE_SECONDS
                 delivery = self.fleet.deliveries[stop.job.id]
                 offer_at = run.leaves(index) - self._lead_seconds if self._may_be_held(delivery) else -inf
                 now = free and offer_at <= self.at and wants_offer(delivery)
@@ -407,7 +428,7 @@ class _Planning:
                     assert place is not None
                     proposals.append(Proposal(delivery.id, driver.id, place.lat, place.lon))
                     free = False
-                elif delivery.held_until is not None or (offer_at > self.at and run.whens[index] <= stop.job.ready):
+                elif delivery.held_until is not None or (offer_at > self.at and run.whens[index] <= ready):
                     held[delivery.id], reasons[delivery.id] = offer_at, HELD
                 else:
                     reasons[delivery.id] = PLANNED
@@ -419,7 +440,7 @@ class _Planning:
             for run in self.runs.values()
             if run.stops
         }
-        return Plan(proposals, held, reasons, runs, late / self.at_work, self.memo)
+        return Plan(proposals, held, reasons, runs, late / max(1, len(self.at_work)), self.memo)
 
     def _fits(self, driver: Driver, delivery: Delivery) -> bool:
         """Whether the rules would make this offer."""
@@ -452,13 +473,13 @@ class _Planning:
         delivery = self.fleet.deliveries[job.id]
         near = cos(self._radius_km(delivery) / EARTH_RADIUS_KM)
         drivers = [driver for driver in self.drivers if serves(driver, delivery, self.fleet.zones)]
-        drivers = [driver for driver in drivers if _at_work(driver, self.now, self.policy) is None]
+        drivers = [driver for driver in drivers if driver.id in self.at_work]
         if not drivers:
             return NONE_IN_ZONE
         runs = [self.runs[driver.id] for driver in drivers if driver.id in self.runs]
-        spots = [(run.driver_id, spot) for run in runs for spot in (run.place, run.end[0])]
-        pickup = _on_sphere(np.array([job.pickup]))
-        around = {of for of, spot in spots if float((pickup @ _on_sphere(np.array([spot])).T)[0, 0]) >= near}
+        spots = np.array([(run.place, run.end[0]) for run in runs]).reshape(-1, 2)
+        within = (_on_sphere(spots) @ _on_sphere(np.array([job.pickup]))[0] >= near).reshape(-1, 2).any(axis=1)
+        around = {run.driver_id for run, is_near in zip(runs, within.tolist(), strict=True) if is_near}
         drivers = [driver for driver in drivers if driver.id in around]
         if not drivers:
             return NONE_IN_RADIUS
