@@ -14,7 +14,7 @@ from server.web.api import answers as a
 from server.web.api.endpoint import PathId, endpoint
 from server.web.api.operations import alert_numbers, alert_view
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import existing, refused
 
 

@@ -21,7 +21,7 @@ from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of, submit
+from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import TOO_MANY, not_found, refused
 from server.web.http.paging import BY_INSTANT, Page
 

@@ -33,7 +33,7 @@ from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, give
 from server.web.api.geocoding import LocatedBody
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of, submit
+from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import existing, invalid_field, not_found, refused, unless_refused
 from server.web.http.paging import BY_ID, BY_NUMBER, Page
 

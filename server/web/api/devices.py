@@ -12,7 +12,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import PathId, endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import existing, not_found
 from server.web.http.paging import BY_ID, Page
 

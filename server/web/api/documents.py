@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 from server.web.api import asyncapi, openapi
 from server.web.api.endpoint import encode
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.protection import PROTECTION
 
 PAGE: Final = """<!doctype html>

@@ -20,7 +20,7 @@ from server.web.api import schemas as s
 from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of, submit
+from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import existing, not_found, unless_refused
 from server.web.http.paging import BY_INSTANT, Page
 

@@ -23,7 +23,7 @@ from server.web.api.deliveries import distinct, planned
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint, given, id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, submit
+from server.web.http.current_node import node_of, submit
 from server.web.http.errors import existing, not_found, unauthorized, unless_refused
 from server.web.http.paging import BY_ID, Page
 

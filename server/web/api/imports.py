@@ -36,7 +36,7 @@ from server.web.api.endpoint import Query, Upload, endpoint
 from server.web.api.geocoding import located
 from server.web.api.import_values import BadCell, DateOrder, ValueKind, columns_in, value_of
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import (
     TOO_LARGE,
     UNSUPPORTED,

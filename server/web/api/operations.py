@@ -24,7 +24,7 @@ from server.web.api import schemas as s
 from server.web.api.endpoint import endpoint
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.paging import BY_ID, BY_RANK, Page
 
 

@@ -15,7 +15,7 @@ from server.web.api.driver_calls import with_assignment
 from server.web.api.endpoint import MayBeMissing, PathId, answer, endpoint
 from server.web.api.operations import unassigned_view
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, submit
+from server.web.http.current_node import node_of, submit
 
 
 @endpoint(

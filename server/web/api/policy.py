@@ -11,7 +11,7 @@ from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, endpoint, given
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, submit
+from server.web.http.current_node import node_of, submit
 from server.web.http.errors import FieldError, invalid
 
 POLICY: Final = Body(Policy, whole=True, may_lack=[camel(name) for name in ADDED])

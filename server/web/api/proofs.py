@@ -23,7 +23,7 @@ from server.web.api.deliveries import VisibleDelivery
 from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import Download, PathId, Upload, endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import UNSUPPORTED, Problem, existing, invalid_field, not_found, refused, try_again
 
 LIMIT_BYTES: Final = 5 * 1024 * 1024

@@ -11,7 +11,7 @@ from server.web.api import schemas as s
 from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import PathId, endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import FieldError, invalid, not_found, unauthorized
 
 

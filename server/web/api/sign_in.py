@@ -29,7 +29,7 @@ from server.web.api import schemas as s
 from server.web.api.devices import end
 from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import TOO_MANY, TRY_AGAIN, UNAUTHORIZED, not_found, refused, too_many, unauthorized
 
 NO_INVITATION: Final = "This invitation is not valid: it was used, it expired, or a newer one replaced it."

@@ -25,7 +25,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import endpoint, given, id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import pool_of
+from server.web.http.current_node import pool_of
 from server.web.http.errors import LAST_ADMIN, USER_EXISTS, Problem, invalid_field, not_found
 from server.web.http.paging import BY_ID, Page
 

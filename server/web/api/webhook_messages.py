@@ -9,7 +9,7 @@ from server.web.api import webhook_answers as a
 from server.web.api.answers import view
 from server.web.api.endpoint import PathId, endpoint, given
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import WEBHOOK_NOT_ACTIVE, Problem, existing, not_found
 from server.web.http.paging import BY_NUMBER, Page
 

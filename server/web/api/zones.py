@@ -18,7 +18,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import endpoint
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, submit
+from server.web.http.current_node import node_of, submit
 from server.web.http.errors import existing, invalid_field, not_found
 from server.web.http.paging import Page, Pager
 

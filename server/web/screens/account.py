@@ -26,7 +26,7 @@ from server.web.access.users import (
 )
 from server.web.api.sign_in import begin_try
 from server.web.http.caller import Call
-from server.web.http.calls import pool_of
+from server.web.http.current_node import pool_of
 from server.web.http.errors import FORBIDDEN, Problem, not_found, too_many
 from server.web.http.forms import Form, read_form
 from server.web.screens.login import browser_of, logged_in_headers

@@ -25,7 +25,7 @@ from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import existing, not_found
 from server.web.screens.live_lists import acted, address, chosen_of, live, refused_here
 from server.web.screens.shell import with_now

@@ -12,7 +12,7 @@ from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import pool_of
+from server.web.http.current_node import pool_of
 from server.web.screens.live_lists import live
 from server.web.screens.shell import with_now
 from server.web.screens.unassigned import acknowledged

@@ -13,7 +13,7 @@ from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import existing, not_found
 from server.web.http.event_stream import EventStream
 from server.web.http.forms import address_text

@@ -17,7 +17,7 @@ from server.texts.speech import later, said
 from server.web.access.guards import Guard
 from server.web.api.endpoint import Handler
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid
 from server.web.screens.shell import HTML, NO_STORE
 

@@ -24,7 +24,7 @@ from server.store.reads.drivers import read_driver, read_names
 from server.texts.speech import later, said, spoken
 from server.web.access.guards import OPS
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_answers import dialog_action, in_plain_words, invalid_fragment

@@ -32,7 +32,7 @@ from server.store.reads.waiting import read_deliveries
 from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import existing, not_found
 from server.web.screens.board_steps import steps_of
 from server.web.screens.shell import page_or_now, with_now

@@ -27,7 +27,7 @@ from server.texts.speech import later, said
 from server.web.access.guards import OPS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import existing
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_actions import UNREADABLE

@@ -15,8 +15,8 @@ from server.settings import time_zone_of
 from server.store.reads.day_report import read_day_report
 from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import not_found
 from server.web.screens.shell import NO_STORE, page
 

@@ -26,7 +26,7 @@ from server.web.api.devices import revoke_device
 from server.web.api.endpoint import id_in_path
 from server.web.api.sign_in import invitation
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of, submit
+from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import Problem, existing
 from server.web.http.forms import Form, read_form
 from server.web.screens.board_answers import PLAIN

@@ -18,7 +18,7 @@ from server.web.api import schemas as s
 from server.web.api.drivers import patch_driver, post_driver
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, existing
 from server.web.http.forms import Form, read_form
 from server.web.screens.driver_list import DRIVERS

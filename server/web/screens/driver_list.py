@@ -18,7 +18,7 @@ from server.texts.speech import later
 from server.web.access.guards import VIEWERS
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.screens.live_lists import address
 from server.web.screens.shell import page
 

@@ -22,7 +22,7 @@ from server.texts.catalogues import DRIVER, direction, page_texts, translations,
 from server.texts.languages import LANGUAGES, language_for
 from server.web.http.assets import asset, build
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.screens.shell import HTML
 
 ASK_AGAIN: Final = {"Cache-Control": "no-cache"}

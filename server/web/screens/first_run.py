@@ -26,7 +26,7 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.deliveries import post_delivery
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.live_lists import acted, not_done

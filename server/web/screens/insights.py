@@ -24,8 +24,8 @@ from server.store.reads.insights import read_groups, zone_names
 from server.texts.speech import said, spoken
 from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import not_found
 from server.web.http.forms import address_text
 from server.web.screens.estimate_errors import STAGES, BothStages, estimate_errors

@@ -25,7 +25,7 @@ from server.web.access.users import Passwords
 from server.web.api.endpoint import Body, answer
 from server.web.api.sign_in import UNNAMED, device_name
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import FORBIDDEN, TOO_MANY, UNAUTHORIZED, Problem, too_many, try_again, unauthorized
 from server.web.http.forms import Form, is_form, read_form
 from server.web.screens.shell import (

@@ -18,7 +18,7 @@ from server.web.access.sessions import FORM
 from server.web.api.endpoint import id_in_path
 from server.web.api.notices import BY_SOURCE, seen
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import Problem
 from server.web.http.paging import cursor_of
 from server.web.screens.live_lists import acted, address, chosen_of, live

@@ -32,7 +32,7 @@ from server.web.api.deliveries import patch_delivery, post_delivery
 from server.web.api.endpoint import answer, id_in_path
 from server.web.api.geocoding import LONGEST_ADDRESS, located, places_of
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, existing, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import mistake, problem_text, to_struct

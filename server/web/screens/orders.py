@@ -28,8 +28,8 @@ from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
 from server.web.http.csv_files import Cell, csv_of
+from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid, address_text
 from server.web.screens.live_lists import acted, address, refused_here
 from server.web.screens.shell import NO_STORE, page

@@ -20,7 +20,7 @@ from server.texts.speech import counted, later, said
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.board_answers import STATUSES

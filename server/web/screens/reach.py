@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from server.texts.speech import said
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 
 UNREACHABLE: Final = ("localhost", "ip6-localhost")
 

@@ -27,7 +27,7 @@ from server.texts.speech import later, said, screens_language, speak
 from server.web.access.sessions import CSRF_FIELD, LoginSession, Sessions
 from server.web.http.assets import asset
 from server.web.http.caller import Call, Principal
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import (
     CSRF_FAILED,
     FORBIDDEN,

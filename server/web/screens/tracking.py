@@ -18,7 +18,7 @@ from server.texts.catalogues import DRIVER, direction
 from server.texts.languages import customers_language
 from server.web.http.assets import asset
 from server.web.http.caller import Call
-from server.web.http.calls import node_of
+from server.web.http.current_node import node_of
 from server.web.http.errors import NOT_FOUND, Problem, too_many
 from server.web.http.event_stream import EVENT_STREAM, EventStream
 from server.web.screens.shell import HTML

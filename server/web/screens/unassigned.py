@@ -19,7 +19,7 @@ from server.web.access.guards import OPS, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.forms import FormInvalid, read_form
 from server.web.screens.board_form import BoardForm
 from server.web.screens.live_lists import acted, address, chosen_of, live, not_done, refused_here

@@ -16,7 +16,7 @@ from server.web.access.users import PASSWORD_LENGTHS, invite_to_new_password, ra
 from server.web.api.endpoint import id_in_path
 from server.web.api.users import changed, made
 from server.web.http.caller import Call
-from server.web.http.calls import pool_of
+from server.web.http.current_node import pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, read_form
 from server.web.screens.form_words import sentence_of

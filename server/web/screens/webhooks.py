@@ -31,7 +31,7 @@ from server.web.api import webhook_messages as messages
 from server.web.api import webhooks as api
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of
 from server.web.http.errors import Problem, not_found
 from server.web.http.forms import Form, FormInvalid, read_form
 from server.web.screens.form_words import problem_text

@@ -21,7 +21,7 @@ from server.web.access.sessions import FORM
 from server.web.api import schemas as s
 from server.web.api.zones import described
 from server.web.http.caller import Call
-from server.web.http.calls import node_of, pool_of, submit
+from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import Problem, invalid_field
 from server.web.http.forms import Form, address_text, read_form
 from server.web.screens.form_words import sentence_of
