@@ -52,6 +52,7 @@ CALLS: Final[tuple[tuple[str, str, str], ...]] = (
     ("POST", r"/drivers/[^/]+/offers/([^/]+)/received", "received"),
     ("POST", r"/drivers/[^/]+/assignments/([^/]+)/pickup", "picked_up"),
     ("POST", r"/drivers/[^/]+/assignments/([^/]+)/complete", "completed"),
+    ("POST", r"/drivers/[^/]+/assignments/([^/]+)/proofs\?.*", "proof"),
     ("POST", r"/drivers/[^/]+/assignments/([^/]+)/(arrived|release|failed)", ""),
     ("POST", r"/drivers/([^/]+)/availability/take-break", "take_break"),
     ("POST", r"/drivers/([^/]+)/availability/end-shift", "end_shift"),

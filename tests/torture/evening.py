@@ -228,8 +228,17 @@ class Evening:
 
     # Calls
 
-    def call(self, who: Actor, method: str, path: str, body: Any, command: c.Command, status: int = 200) -> Any:
-        """A call over HTTP; its answer is made from what was decided."""
+    def call(
+        self,
+        who: Actor,
+        method: str,
+        path: str,
+        body: Any,
+        command: c.Command,
+        status: int = 200,
+        result: dict[str, Any] | None = None,
+    ) -> Any:
+        """A call over HTTP; its answer is `result`, or made from what was decided."""
         name = who.id or ""
         number = next(self._ids)
         asked = Asked(at=self.at, call=number, role=who.type, subject=name, node=0, method=method, path=path, body=body)
@@ -239,7 +248,7 @@ class Evening:
         if isinstance(decided, Refusal):
             self.write(name, Answered(at=self.at, call=number, status=409, body={"code": decided.code}))
             return decided
-        answer: dict[str, Any] = {"id": decided.delivery_id} | self._result(decided)
+        answer: dict[str, Any] = result or {"id": decided.delivery_id} | self._result(decided)
         if decided.offer_id is not None:
             answer |= {"offer": {"id": decided.offer_id}}
         if decided.events and isinstance(changed := decided.events[0], e.PolicyChanged):

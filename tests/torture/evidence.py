@@ -14,6 +14,7 @@ from server.dispatch.model import Delivery, Driver, Ticket
 from server.dispatch.policy import Policy
 from server.store.rows import read_rows
 from tests.torture.history import Entry
+from tests.torture.pictures import StoredImage
 
 T = TypeVar("T", bound=Struct)
 
@@ -87,6 +88,15 @@ class StreamNoticeRow(Struct, frozen=True):
     received_at: datetime | None
 
 
+class ProofRow(Struct, frozen=True):
+    """A row of `proofs`, without its content."""
+
+    id: str
+    delivery_id: str
+    assignment_id: str
+    kind: str
+
+
 class Database(Struct):
     """Everything of one moment. Events are in the order of their numbers, which is the order of the locks."""
 
@@ -101,6 +111,7 @@ class Database(Struct):
     webhooks: dict[str, list[str]] = field(default_factory=dict)
     webhook_messages: list[WebhookRow] = field(default_factory=list)
     stream_notices: list[StreamNoticeRow] = field(default_factory=list)
+    proofs: dict[str, ProofRow] = field(default_factory=dict)
 
 
 class Fault(Struct, frozen=True):
@@ -128,6 +139,8 @@ class Rest(Struct):
     """Measured once everything was quiet, with the drivers' sockets still open; `after` when they were closed.
 
     `named` are rows that still name somebody who was erased, and `erased` how many rows erasing changed.
+    `pictures` are the downloads of all proofs before erasing, `pictures_after` the same afterwards, and `files_after`
+    the proofs that are stored then.
     `open_sessions` is what the drivers' apps hold, `sessions` what the database says; `findable` are deliveries that
     wait although the search has somebody for them.
     """
@@ -145,6 +158,10 @@ class Rest(Struct):
     connections_allowed: int
     named: list[str] = []
     erased: int = 0
+    pictures: dict[str, StoredImage] = field(default_factory=dict)
+    pictures_after: dict[str, StoredImage] = field(default_factory=dict)
+    files_after: dict[str, ProofRow] = field(default_factory=dict)
+    erased_deliveries: set[str] = field(default_factory=set)
 
 
 class Evidence(Struct):
@@ -196,6 +213,8 @@ _STREAM_NOTICES: Final = """
 SELECT id::text, kind, driver_id::text, seq, delivery_id::text, created_at, sent_at, received_at
 FROM stream_notices ORDER BY id"""
 
+PROOFS: Final = "SELECT id::text, delivery_id::text, assignment_id::text, kind FROM proofs ORDER BY id"
+
 
 async def read_database(url: str) -> Database:
     """Everything, in one snapshot."""
@@ -223,6 +242,7 @@ async def read_database(url: str) -> Database:
                 webhooks=dict(await connection.fetch("SELECT id::text, events FROM webhooks")),
                 webhook_messages=[_with_json(WebhookRow, 5, row) for row in await connection.fetch(_WEBHOOKS)],
                 stream_notices=[StreamNoticeRow(*row) for row in await connection.fetch(_STREAM_NOTICES)],
+                proofs={row[0]: ProofRow(*row) for row in await connection.fetch(PROOFS)},
             )
     finally:
         await connection.close()

@@ -126,7 +126,7 @@ class _Run:
             await self._scene.rest(max(0.0, self._plan.seconds - (time.monotonic() - began)))
             _say("calm")
             self._scene.calm.set()
-            await self._settle()
+            await self._settle(drivers)
             _say("measuring at rest")
             at_rest = await rest.measure(
                 drivers,
@@ -140,7 +140,7 @@ class _Run:
             await self._until_sent(database)
             entries = self._histories.entries()
             self._scene.over.set()
-        at_rest.erased, at_rest.named = await erasing.erase(self._admin, self._stage.database_url)
+        await erasing.erase(self._admin, self._stage.database_url, database.proofs.values(), at_rest)
         at_rest.after = await rest.settled_use(
             self._admin, [node.pid for node in self._stage.nodes], self._stage.database_url
         )
@@ -165,7 +165,7 @@ class _Run:
             drivers.append(Driver(self._scene, f"driver-{number}", made["id"]))
         return drivers
 
-    async def _settle(self) -> None:
+    async def _settle(self, drivers: Sequence[Driver]) -> None:
         """Until nothing is under way any more, or for as long as that may take."""
         quiet = 0
 
@@ -176,7 +176,8 @@ class _Run:
                 left = await connection.fetchrow(_OPEN)
             finally:
                 await connection.close()
-            quiet = quiet + 1 if not any(left) else 0
+            uploading = any(driver.uploads for driver in drivers)
+            quiet = quiet + 1 if not any(left) and not uploading else 0
             return left
 
         left = await last_seen(under_way, lambda _: quiet == 3, within=SETTLE_SECONDS, every=1.0)

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from server.contract.views import instant
 from server.dispatch.model import Risk
-from tests.builders import NOW, id_of, seconds
+from tests.builders import DORA, NOW, id_of, seconds
 from tests.torture.checker import check, table
 from tests.torture.evidence import Evidence
 from tests.torture.forging import (
@@ -27,9 +27,20 @@ from tests.torture.forging import (
     shift,
 )
 from tests.torture.history import Asked
-from tests.torture.promises import answers, endings, exclusive, fold, reports, risks, runs
+from tests.torture.pictures import StoredImage, colour_of
+from tests.torture.promises import answers, endings, exclusive, fold, proofs, reports, risks, runs
 from tests.torture.promises.verdict import Verdict
-from tests.torture.whole_jobs import BREAD, JAM, MILK, RITA, STEW, an_evening_of_whole_jobs
+from tests.torture.whole_jobs import (
+    BREAD,
+    JAM,
+    KEPT,
+    MILK,
+    PHOTO,
+    RITA,
+    SIGNATURE,
+    STEW,
+    an_evening_of_whole_jobs,
+)
 
 Promise = Callable[[Evidence], Verdict]
 
@@ -52,6 +63,43 @@ def same_version(evidence: Evidence) -> None:
     assert isinstance(first, Asked)
     assert isinstance(second, Asked)
     entries[patches[1]] = structs.replace(second, body=second.body | {"version": first.body["version"]})
+
+
+def proof_of(action_id: str) -> str:
+    return id_of(f"proof {action_id}")
+
+
+def of_another_delivery(evidence: Evidence) -> None:
+    """Stew's photo was stored with milk."""
+    proof_id = proof_of(PHOTO)
+    evidence.database.proofs[proof_id] = structs.replace(evidence.database.proofs[proof_id], delivery_id=MILK)
+
+
+def shown(action_id: str, download: StoredImage) -> Forge:
+    """A download brought something else."""
+
+    def forge(evidence: Evidence) -> None:
+        assert evidence.rest is not None
+        evidence.rest.pictures[proof_of(action_id)] = download
+
+    return forge
+
+
+def shown_after(action_id: str, download: StoredImage) -> Forge:
+    """The same after erasing."""
+
+    def forge(evidence: Evidence) -> None:
+        assert evidence.rest is not None
+        evidence.rest.pictures_after[proof_of(action_id)] = download
+
+    return forge
+
+
+def still_stored(evidence: Evidence) -> None:
+    """Erasing left stew's photo in the table."""
+    assert evidence.rest is not None
+    proof_id = proof_of(PHOTO)
+    evidence.rest.files_after[proof_id] = evidence.database.proofs[proof_id]
 
 
 def first_of(delivery_id: str) -> Callable[[Evidence], Any]:
@@ -90,6 +138,29 @@ FORGERIES: dict[Promise, list[tuple[str, str, Forge]]] = {
         ("a wrong PIN not counted", "1 wrong PINs", drop("delivery.pin_wrong")),
         ("handed over without a PIN", "without its PIN", say("delivery.delivered", of=STEW, pin=None)),
         ("handed over with a wrong PIN", "will not do", say("delivery.delivered", of=STEW, pin="unverified")),
+    ],
+    proofs.proofs: [
+        ("a picture added twice", "added 2 times", repeat("delivery.proof_added")),
+        ("an acknowledged picture is lost", "proofs of the timeline: []", drop("delivery.proof_added")),
+        (
+            "a refused picture is added",
+            "was refused",
+            both(answered(DORA, 0, status=409), answered(DORA, 1, status=409)),
+        ),
+        ("one action, two proofs", "proofs of the timeline", answered(DORA, 1, body={"id": id_of("x")})),
+        ("a picture that nobody uploaded", "nobody uploaded", change("delivery.proof_added", assignment_id=id_of("x"))),
+        (
+            "a photo that was a signature",
+            "nobody uploaded this signature",
+            change("delivery.proof_added", data={"proofId": proof_of(PHOTO), "kind": "signature", "actionId": PHOTO}),
+        ),
+        ("a file is lost", "its file is None", lambda evidence: evidence.database.proofs.clear()),
+        ("a file of another delivery", "its file is", of_another_delivery),
+        ("a picture that cannot be read", "is answered 500", shown(PHOTO, StoredImage(500))),
+        ("another picture", "another one", shown(PHOTO, StoredImage(200, colour_of(SIGNATURE)))),
+        ("an erased picture is shown", "erased, and", shown_after(PHOTO, StoredImage(200))),
+        ("a picture is erased with another delivery", "not erased", shown_after(KEPT, StoredImage(404))),
+        ("an erased picture is stored", "its file is there", still_stored),
     ],
     risks.risks: [
         ("a risk raised twice", "raised before", repeat("delivery.at_risk")),

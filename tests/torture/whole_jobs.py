@@ -2,18 +2,21 @@
 with nothing wrong in it.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from server.dispatch import commands as c
 from server.dispatch.decided import Decided
-from server.dispatch.policy import WatchPolicy
+from server.dispatch.model import Proof
+from server.dispatch.policy import Policy, WatchPolicy
 from server.dispatch.refusals import Refusal
 from tests.builders import NOW, SHOP, by, id_of, seconds
 from tests.torture.evening import OLGA, POLICY, Evening
-from tests.torture.evidence import Evidence
+from tests.torture.evidence import Evidence, ProofRow
+from tests.torture.pictures import StoredImage, colour_of
 
 STEW, BREAD, MILK, JAM = (id_of(name) for name in ("stew", "bread", "milk", "jam"))
 RITA, RICE, NUTS, TARTE, FIGS = (id_of(name) for name in ("Rita", "rice", "nuts", "tarte", "figs"))
+PHOTO, SIGNATURE, KEPT = (id_of(name) for name in ("photo", "signature", "kept"))
 GONE_SECONDS = 4
 WATCHED = type(POLICY)(
     offer_timeout_seconds=POLICY.offer_timeout_seconds,
@@ -25,7 +28,11 @@ WATCHED = type(POLICY)(
 
 
 class Jobs(Evening):
-    """With apps that say when they did what, under an id for each action."""
+    """With apps that say when they did what, under an id for each action, and upload pictures."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__(policy)
+        self.pictures: dict[str, StoredImage] = {}
 
     def deed(
         self,
@@ -49,6 +56,17 @@ class Jobs(Evening):
         whole = command(job, driver_id, *args, actor=by(driver_id), action=deed, **more)
         return self.say(driver_id, kind, whole, assignmentId=job, **times, **fields)
 
+    def picture(self, driver_id: str, delivery_id: str, kind: Literal["photo", "signature"], action_id: str) -> None:
+        """Uploaded over HTTP; stored, if it is a new one."""
+        job, driver = self.assignment_of(delivery_id), by(driver_id)
+        proof_id = id_of(f"proof {action_id}")
+        body = {"actionId": action_id, "kind": kind}
+        path = f"/drivers/{driver_id}/assignments/{job}/proofs?kind={kind}&actionId={action_id}"
+        command = c.AddProof(job, driver_id, Proof(proof_id, kind), driver, c.Action(action_id))
+        self.call(driver, "POST", path, body, command, 201, result={"id": proof_id})
+        self.database.proofs[proof_id] = ProofRow(proof_id, delivery_id, job, kind)
+        self.pictures[proof_id] = StoredImage(200, colour_of(action_id))
+
     def taken(self, delivery_id: str, driver_id: str) -> str:
         """Offered to this driver, and accepted."""
         offer = self.offer(delivery_id, driver_id)
@@ -61,7 +79,8 @@ def an_evening_of_whole_jobs() -> Evidence:
     """Stew cannot be handed over, comes back, is tried again and needs a PIN; bread's driver is gone for a while and
     picks up without a network; milk is given back, reported too late, changed, delayed, cancelled and restored; jam's
     driver has a dead phone. Rita has rice, nuts and tarte at once: nuts is given back, figs comes in its place and is
-    taken from her, and rice cannot be handed over.
+    taken from her, and rice cannot be handed over. Stew has a photo, which was uploaded twice, and a signature; it is
+    erased at the end. Bread has a photo that is kept.
     """
     evening = Jobs(WATCHED)
     dan, dora = evening.register("Dan"), evening.register("Dora")
@@ -80,6 +99,9 @@ def an_evening_of_whole_jobs() -> Evidence:
     evening.call(OLGA, "POST", path, {"reason": "olga-1"}, c.RetryDelivery(stew, "olga-1", OLGA))
     evening.taken(stew, dora)
     evening.deed(dora, "picked_up", c.PickUp, stew)
+    for _ in range(2):
+        evening.picture(dora, stew, "photo", PHOTO)
+    evening.picture(dora, stew, "signature", SIGNATURE)
     evening.deed(dora, "completed", c.Complete, stew, proof={"pin": "2718"})
 
     bread = evening.order("bread")
@@ -90,6 +112,7 @@ def an_evening_of_whole_jobs() -> Evidence:
     evening.connect(dan, resume=True)
     evening.do(c.ClearRisk(bread, "driver_gone"))
     evening.deed(dan, "picked_up", c.PickUp, bread, seconds_ago=15.0)
+    evening.picture(dan, bread, "photo", KEPT)
     evening.deed(dan, "completed", c.Complete, bread)
 
     milk = evening.order("milk")
@@ -139,4 +162,11 @@ def an_evening_of_whole_jobs() -> Evidence:
         evening.call(SHOP, "POST", f"/deliveries/{order}/cancel", reason, cancel)
     evening.wait(1.0)
     assert evening.now > NOW
-    return evening.evidence()
+    evidence = evening.evidence()
+    assert evidence.rest is not None
+    of_stew = {row.id for row in evening.database.proofs.values() if row.delivery_id == stew}
+    evidence.rest.pictures = dict(evening.pictures)
+    evidence.rest.erased_deliveries = {stew}
+    evidence.rest.pictures_after = evening.pictures | dict.fromkeys(of_stew, StoredImage(404))
+    evidence.rest.files_after = {row.id: row for row in evening.database.proofs.values() if row.id not in of_stew}
+    return evidence

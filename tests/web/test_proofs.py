@@ -95,6 +95,21 @@ async def test_a_file_whose_command_was_lost_does_not_count_until_it_is_sent_aga
     assert (await site.shop.get(path + lost)).status_code == 404
 
 
+async def test_the_file_stays_when_nobody_knows_the_outcome(
+    site: Site, dan: Driver, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same upload may have succeeded on another node meanwhile, with this file."""
+    delivery, job = await site.assignment(dan)
+    action = new_id()
+    with monkeypatch.context() as patch:
+        patch.setattr(site.node.app.state.node.executor, "_queue_limit", 0)
+        problem(await send(dan, job, an_image(), actionId=action), 503, "try_again")
+    assert await files(site) == 1
+    proof = (await send(dan, job, an_image(), actionId=action)).json()["id"]
+    assert (await site.shop.get(f"/deliveries/{delivery['id']}/proofs/{proof}")).status_code == 200
+    assert await files(site) == 1
+
+
 async def test_what_is_no_image_is_refused(site: Site, dan: Driver, problem: Check) -> None:
     _, job = await site.assignment(dan)
     problem(await send(dan, job, b""), 415, "unsupported_media_type")

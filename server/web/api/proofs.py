@@ -72,7 +72,8 @@ async def add_proof(request: Call, driver_id: CallingDriver, assignment_id: Path
         c.AddProof(assignment_id, driver_id, proof, request.user.actor, c.Action(action_id))
     )
     if isinstance(done, Refusal):
-        if added:
+        # After `try_again` the same upload, sent twice, may have succeeded elsewhere with this file.
+        if added and done != r.TRY_AGAIN:
             await drop_proof(pool, proof_id)
         raise refused(done)
     return a.ProofId(proof_id)

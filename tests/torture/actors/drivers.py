@@ -5,6 +5,8 @@ return; report without a network; vanish and come back; rest and go home.
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
 
 from server.driver_client import messages as m
 from server.ids import new_id
@@ -12,6 +14,7 @@ from tests.bench.fleet import somewhere
 from tests.torture.actors.outbox import Outbox
 from tests.torture.actors.phone import Phone, weighted
 from tests.torture.actors.scene import PIN, Caller, Scene, now_and_then
+from tests.torture.pictures import picture_of
 
 ANSWERS: Final = {
     "accept": 6.0,
@@ -36,6 +39,7 @@ WRONG_CLOCKS_SECONDS: Final = (0.0, 0.0, 0.0, -3600.0, 1800.0)
 RELEASES: Final = ("vehicle", "unwell", "too_far", "shop_closed", "shop_slow", "unsafe", "other")
 FAILURES: Final = ("recipient_absent", "refused", "wrong_address", "damaged", "unsafe", "other")
 CALM_SECONDS: Final = 0.5
+PICTURES: Final = ("photo", "signature")
 
 
 class Driver:
@@ -56,6 +60,7 @@ class Driver:
         self._away = 0.0
         self._marks = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self.uploads = 0
 
     async def live(self) -> None:
         """The whole run."""
@@ -206,14 +211,40 @@ class Driver:
             await self._outbox.did(m.Arrived(assignment_id=job.id, where="dropoff"))
         if chance.random() < 0.12:
             await self._fail(job.id)
+        taken: set[str] = set()
+        if chance.random() < 0.15:
+            await self._prove(job.id, "photo")
         while job.id in self.phone.mirror.assignments and not self._scene.over.is_set():
             wrong = not self._scene.calm.is_set() and chance.random() < 0.3
-            proof = m.Proof(pin="0000" if wrong else PIN, name="Ines") if job.proof_required else None
+            for kind in PICTURES:
+                if kind in job.proof_required and kind not in taken and (self._scene.calm.is_set() or not wrong):
+                    await self._prove(job.id, kind)
+                    taken.add(kind)
+            proof = m.Proof(pin="0000" if wrong else PIN, name="Ines") if "pin" in job.proof_required else None
             await self._outbox.did(m.Completed(assignment_id=job.id, proof=proof))
             await self._scene.rest(COMPLETE_EVERY_SECONDS)
             if self._outbox.is_locked(job.id):
                 await self._outbox.did(m.PickedUp(assignment_id=job.id))
                 await self._fail(job.id)
+        if not self._scene.calm.is_set() and chance.random() < 0.15:
+            await self._prove(job.id, "photo")
+
+    async def _prove(self, assignment_id: str, kind: str) -> None:
+        """Upload a picture until there is an answer; now and then twice at the same time."""
+        chance = self._chance
+        action_id = str(UUID(int=chance.getrandbits(128), version=4))
+        picture, about = picture_of(action_id), {"actionId": action_id, "kind": kind}
+        path = f"/drivers/{self.id}/assignments/{assignment_id}/proofs?{urlencode(about)}"
+        self.uploads += 1
+        try:
+            while not self._scene.over.is_set():
+                times = chance.choice((1, 1, 2))
+                answers = await asyncio.gather(*(self._caller.upload(path, picture, about) for _ in range(times)))
+                if all(status not in (0, 503) for status, _ in answers):
+                    return
+                await self._scene.rest(chance.uniform(0.2, 1.0))
+        finally:
+            self.uploads -= 1
 
     async def _fail(self, assignment_id: str) -> None:
         then: Any = self._chance.choice(("return", "end"))

@@ -76,6 +76,17 @@ class Caller:
 
     async def call(self, method: str, path: str, body: Any = None, *, node: int | None = None) -> tuple[int, Any]:
         """Status and decoded body; status 0 when no answer came, for whatever reason."""
+        return await self._written_down(method, path, body, b"" if body is None else to_json(body), node)
+
+    async def upload(self, path: str, picture: bytes, about: dict[str, Any]) -> tuple[int, Any]:
+        """The same of a picture; `about` says in the history what it is."""
+        return await self._written_down("POST", path, about, picture, None)
+
+    async def download(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a file; not written down."""
+        return await self._ask("GET", path, b"", self._scene.any_node(self._chance))
+
+    async def _written_down(self, method: str, path: str, body: Any, sent: bytes, node: int | None) -> tuple[int, Any]:
         if node is None:
             node = self._scene.any_node(self._chance)
         call = next(self._numbers)
@@ -91,7 +102,8 @@ class Caller:
                 body=body,
             )
         )
-        status, answer = await self._ask(method, path, body, node)
+        status, content = await self._ask(method, path, sent, node)
+        answer = _decoded(content) if status else None
         self._history.write(Answered(at=now(), call=call, status=status, body=answer))
         return status, answer
 
@@ -100,21 +112,16 @@ class Caller:
         call = m.as_call(driver_id, message)
         return await self.call("POST", call.path, call.body)
 
-    async def _ask(self, method: str, path: str, body: Any, node: int) -> tuple[int, Any]:
+    async def _ask(self, method: str, path: str, sent: bytes, node: int) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 http = await connect_http(self._scene.port(node))
                 try:
-                    sent = b"" if body is None else to_json(body)
-                    status, answer = await http.ask(request(method, path, self._token, sent))
+                    return await http.ask(request(method, path, self._token, sent))
                 finally:
                     http.close()
         except (OSError, TimeoutError):
-            return 0, None
-        try:
-            return status, msgspec.json.decode(answer) if answer and status else None
-        except msgspec.DecodeError:
-            return status, answer.decode(errors="replace")
+            return 0, b""
 
     async def insist(self, method: str, path: str, body: Any = None, *, within: float = 30.0) -> Any:
         """Ask until it is done, for what a run cannot begin without. Raises AssertionError."""
@@ -127,6 +134,13 @@ class Caller:
             if loop.time() > deadline or (400 <= status < 500):
                 raise AssertionError(f"{method} {path}: {status} {answer}")
             await asyncio.sleep(0.2)
+
+
+def _decoded(answer: bytes) -> Any:
+    try:
+        return msgspec.json.decode(answer) if answer else None
+    except msgspec.DecodeError:
+        return answer.decode(errors="replace")
 
 
 Deed = tuple[float, Callable[[], Awaitable[None]]]

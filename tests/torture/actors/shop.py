@@ -59,6 +59,11 @@ class Shop:
             body["promisedAt"] = _soon(chance)
         if chance.random() < 0.15:
             body |= {"proofRequired": ["pin"], "pin": PIN}
+        if chance.random() < 0.2:
+            body["proofRequired"] = [
+                *body.get("proofRequired", ()),
+                *chance.choice((["photo"], ["photo", "signature"])),
+            ]
         if chance.random() < 0.1:
             body["requirements"] = ["cargo"]
         if chance.random() < 0.3:

@@ -20,6 +20,7 @@ from server.dispatch.model import (
     Driver,
     Offer,
     Place,
+    Proof,
     Ticket,
 )
 from server.dispatch.policy import Policy
@@ -352,6 +353,10 @@ class _Rebuild:
         e.DeliveryReturning: _done,
         e.DeliveryReturned: _done,
         e.PinWrong: lambda self, row: {"tries": row.data["tries"], **self._done(row)},
+        e.ProofAdded: lambda self, row: {
+            "proof": Proof(row.data["proofId"], row.data["kind"]),
+            **self._done(row),
+        },
         e.LateReport: lambda self, row: {
             "what": row.data["what"],
             "now_with": row.data["nowWith"],

@@ -23,6 +23,7 @@ LEAVES: Final = {
     "completed": ("delivery.delivered", "delivery.returned", "delivery.picked_up"),
     "release": ("delivery.released",),
     "failed": ("delivery.failed", "delivery.returning"),
+    "proof": ("delivery.proof_added",),
 }
 """What a deed that was done leaves in the timeline."""
 TOO_LATE: Final = LEAVES | {"completed": ("delivery.delivered",)}
@@ -71,7 +72,8 @@ def _said(asked: list[Command], evidence: Evidence) -> dict[str, list[Said]]:
     for command in sorted(asked, key=lambda c: c.sent_at):
         fields = command.fields
         if "actionId" in fields:
-            age = (parse_instant(fields["sentAt"]) - parse_instant(fields["at"])).total_seconds()
+            timed = "at" in fields  # an upload has no time
+            age = (parse_instant(fields["sentAt"]) - parse_instant(fields["at"])).total_seconds() if timed else 0.0
             socket = socket_of.get((command.actor, str(fields.get("id")), command.sent_at))
             report = Said(command.actor, command.kind, command.target, command.sent_at, age, socket)
             found[fields["actionId"]].append(report)
