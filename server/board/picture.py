@@ -72,6 +72,7 @@ class Picture:
         self.drivers: dict[str, BoardDriver] = {}
         self.seen: dict[str, DriverContact] = {}
         self.gone: dict[str, Gone] = {}
+        self.two_devices: set[str] = set()
         self.alerts: list[AlertShown] = []
         self.tally = Tally()
         self.shown: dict[Table, set[str]] = {"waiting": set(), "active": set()}
@@ -172,6 +173,11 @@ class Picture:
             [delivery for delivery in self.deliveries.values() if delivery.driver_id in changed],
             [self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers],
         )
+
+    def mark_two_devices(self, found: set[str]) -> Changes:
+        """Replace the drivers whose devices take turns. Returns the rows of drivers where that began or ended."""
+        changed, self.two_devices = self.two_devices ^ found, found
+        return Changes(drivers=[self.drivers[driver_id] for driver_id in changed if driver_id in self.drivers])
 
     def gone_unseen(self, marked: Changes) -> set[str]:
         """Those just `marked` as gone who may have more in hand than the table shows, because it is cut."""

@@ -77,10 +77,12 @@ class Renderer:
         RENDERED.inc()
         return self._macros["over"](d, rev, left)
 
-    def driver(self, d: BoardDriver, seen: DriverContact | None, gone: Gone | None, rev: int) -> str:
-        """The row of a driver, who may be gone with work."""
+    def driver(
+        self, d: BoardDriver, seen: DriverContact | None, gone: Gone | None, rev: int, *, two_devices: bool = False
+    ) -> str:
+        """The row of a driver, who may be gone with work, or signed in on two devices that take turns."""
         RENDERED.inc()
-        return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy())
+        return self._macros["driver"](d, seen or UNKNOWN, gone, rev, self._policy(), two_devices)
 
     def alerts(self, alerts: Sequence[AlertShown]) -> str:
         """The whole list of alerts: there are few."""

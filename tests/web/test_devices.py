@@ -17,7 +17,9 @@ from server.web.access.login_limits import SIGN_IN_TRIES, Tries
 from tests.conftest import SECRET, Node, StartNode
 from tests.driver_app import DriverApp, driver_app
 from tests.waiting import until
+from tests.web.board_stream import Sent, board_stream, position_of
 from tests.web.conftest import Check, Driver, Site, token
+from tests.web.html_tree import parse
 
 ANDROID = (
     "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Mobile Safari/537.36"
@@ -597,12 +599,14 @@ async def is_away(site: Site, driver: Driver) -> bool:
 
 @pytest.mark.parametrize("same", [True, False], ids=["on the same node", "on another node"])
 async def test_two_devices_that_take_turns_are_slowed_and_named(node: StartNode, site: Site, same: bool) -> None:
-    """Neither app does what 4103 asks for: each connects again at once."""
+    """Neither app does what 4103 asks for: each connects again at once. The board shows it until one is signed out."""
     second = site.node if same else await node()
     dan = await site.driver()
     phones = [(site.node, (await sign_in(site, dan))["token"]), (second, (await sign_in(site, dan))["token"])]
     board = f"/board/drivers/{dan.id}/now"
     async with AsyncExitStack() as stack:
+        page = parse((await site.vic.get("/board")).text)
+        live = await stack.enter_async_context(board_stream(site.vic, after=position_of(page)))
 
         async def connect(phone: int) -> DriverApp:
             where, bearer = phones[phone]
@@ -618,8 +622,19 @@ async def test_two_devices_that_take_turns_are_slowed_and_named(node: StartNode,
         assert (await current.ask("ping"))["type"] == "pong", "the other one keeps its connection"
         assert "Two devices take turns" in (await site.vic.get(board)).text
         assert "two take turns" in (await site.vic.get("/board/drivers")).text
+        await live.hear_row(f"v-{dan.id}", lambda row: "two devices" in row.text)
+        shown = len(live.sent)
         again = await connect(1)
         assert again.hello is not None, "the device that is connected may come back"
         await again.close()
         await until(lambda: is_away(site, dan))
         assert (await connect(0)).hello is not None, "nobody is connected"
+        device = (await devices(site, dan))[0]
+        await site.alice.delete(f"/drivers/{dan.id}/devices/{device['id']}")
+        await until(lambda: any(calm_row(sent, dan) for sent in live.sent[shown:]))
+        assert "Two devices take turns" not in (await site.vic.get(board)).text
+
+
+def calm_row(sent: Sent, driver: Driver) -> bool:
+    row = sent.row(f"v-{driver.id}")
+    return row is not None and "two devices" not in row.text

@@ -1,5 +1,6 @@
-"""Reads which devices of drivers connected lately."""
+"""Reads which devices of drivers connected lately. Devices that were signed out since do not count."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -8,27 +9,35 @@ from server.store.connections import Pool
 from server.store.query import fetch
 
 # Found by their time: few events of the last minutes are about no delivery.
-CONNECTIONS: Final = """
-SELECT at, data->>'device', data->>'superseded' IS NOT NULL FROM events
-WHERE delivery_id IS NULL AND at > statement_timestamp() - $2::interval AND type = 'driver.connected' AND driver_id = $1
-ORDER BY id"""
-OFTEN: Final = """
-SELECT driver_id::text FROM events
-WHERE delivery_id IS NULL AND at > statement_timestamp() - $2::interval AND type = 'driver.connected'
-  AND driver_id = ANY($1::text[]::uuid[]) AND data->>'superseded' IS NOT NULL
-GROUP BY driver_id HAVING count(*) >= $3"""
+_LATELY: Final = (
+    "delivery_id IS NULL AND at > statement_timestamp() - $2::interval AND type = 'driver.connected'"  # of `events`
+)
+_COLUMNS: Final = f"""
+SELECT driver_id::text, at, data->>'device', data->>'superseded' IS NOT NULL FROM events
+WHERE {_LATELY} AND NOT EXISTS (
+    SELECT FROM driver_devices v
+    WHERE v.driver_id = events.driver_id AND v.id::text = data->>'device' AND v.ended_at IS NOT NULL)"""  # noqa: S608 - constants
+CONNECTIONS: Final = f"{_COLUMNS} AND driver_id = $1 ORDER BY id"
+OFTEN: Final = f"""{_COLUMNS}
+AND driver_id IN (SELECT driver_id FROM events WHERE {_LATELY} AND data->>'superseded' IS NOT NULL
+                  AND ($1::text[] IS NULL OR driver_id = ANY($1::text[]::uuid[]))
+                  GROUP BY driver_id HAVING count(*) >= $3)
+ORDER BY id"""  # noqa: S608 - constants
 IS_CONNECTED: Final = "SELECT FROM drivers WHERE id = $1 AND session_id IS NOT NULL"
 
 
 async def connections_of(pool: Pool, driver_id: str) -> list[Connected]:
     """The driver's connections within WINDOW, oldest first. Raises DatabaseAway."""
-    return [Connected(*row) for row in await fetch(pool, CONNECTIONS, driver_id, WINDOW)]
+    return [Connected(*row[1:]) for row in await fetch(pool, CONNECTIONS, driver_id, WINDOW)]
 
 
-async def with_two_devices(pool: Pool, driver_ids: Iterable[str]) -> set[str]:
-    """Those of these drivers whose devices take turns. Raises DatabaseAway."""
-    often = [row[0] for row in await fetch(pool, OFTEN, list(driver_ids), WINDOW, FREE)]
-    return {driver_id for driver_id in often if two_devices(await connections_of(pool, driver_id))}
+async def with_two_devices(pool: Pool, driver_ids: Iterable[str] | None = None) -> set[str]:
+    """Those of these drivers, or of all, whose devices take turns. Raises DatabaseAway."""
+    asked = list(driver_ids) if driver_ids is not None else None
+    found: dict[str, list[Connected]] = defaultdict(list)
+    for row in await fetch(pool, OFTEN, asked, WINDOW, FREE):
+        found[row[0]].append(Connected(*row[1:]))
+    return {driver_id for driver_id, connections in found.items() if two_devices(connections)}
 
 
 async def is_connected(pool: Pool, driver_id: str) -> bool:
