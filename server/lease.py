@@ -68,7 +68,6 @@ class Lease:
                         self._database.retire()
                     self._close_connection()
                     pause = AFTER_FAILURE_SECONDS
-                self._look.clear()
                 await wait_until_set(self._look, pause)
         finally:
             self._close_connection()

@@ -13,10 +13,8 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 KEPT_MESSAGES: Final = 1_000
-KEPT_BYTES: Final = 8 << 20
-"""How far back a board that was cut off can catch up without reading everything again."""
 BEHIND_BYTES: Final = 1 << 20
-"""A viewer with more unsent bytes than this is too slow."""
+"""A viewer with more unsent bytes than this is too slow; a board that was cut off can catch up as far back."""
 
 VIEWERS: Final = Gauge("callboard_board_viewers", "Open streams of boards and of pages of one delivery or driver")
 MESSAGES: Final = Counter("callboard_board_messages", "Messages rendered for boards, counted once for all viewers")
@@ -166,7 +164,7 @@ class Broadcast:
         MESSAGES.inc()
         self._kept.append(message)
         self._size += len(message)
-        while len(self._kept) > KEPT_MESSAGES or (self._size > KEPT_BYTES and len(self._kept) > 1):
+        while len(self._kept) > KEPT_MESSAGES or (self._size > BEHIND_BYTES and len(self._kept) > 1):
             self._size -= len(self._kept.popleft())
         for viewer in self._viewers:
             if viewer.board:

@@ -334,13 +334,14 @@ class Feed:
             topics = {topic for topic, every in TOPICS.items() if self._is_due(topic, every)}
             touched, self._touched = self._touched, set()
             self.broadcast.touched(touched | topics)
-            if self._is_due("forget", FORGET_SECONDS):
-                self._kept.drop_drivers(self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS))
-                await self._count_anew()
             if changes:
                 REFRESH_TIME.observe(time.monotonic() - started)
             if everything is not None:
                 everything.set_result(None)
+            if self._is_due("forget", FORGET_SECONDS):
+                self._kept.drop_drivers(self._picture.forget_gone(self._clock.now(), reads.OFF_SHIFT_HOURS))
+                await self._count_anew()
+                self._headline_due = True
         finally:
             if everything is not None and not everything.done():
                 everything.set_exception(DatabaseAway("the board could not be read again"))

@@ -344,10 +344,9 @@ class Outbox:
                 line.free(group.messages[0].key)
             if outcome.attempt.error is not None and outcome.message_id in recorded:
                 _settle(group, outcome, parked=recorded[outcome.message_id])
-            if outcome.attempt.status == GONE:
-                webhook_id = group.messages[0].webhook_id
-                if await switch_off(self._connection, webhook_id, new_id()):
-                    log.warning("webhook_switched_off", webhookId=webhook_id)
+        for webhook_id in {group.messages[0].webhook_id for _, group, one in batch if one.attempt.status == GONE}:
+            if await switch_off(self._connection, webhook_id, new_id()):
+                log.warning("webhook_switched_off", webhookId=webhook_id)
 
     def _now(self) -> datetime:
         """The database's time: receivers refuse messages whose time is off by minutes."""

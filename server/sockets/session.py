@@ -174,6 +174,8 @@ class Session:
                 _refuse_nul(message)
             action = _action(message)
         except UNREADABLE as error:
+            if type(message) is m.Location and not self._messages.allows(now):
+                return (Close(TOO_MANY_MESSAGES),)
             return self._malformed_frame(str(error), readable_id(text))
         self._malformed = 0
         if type(message) is m.Ping:

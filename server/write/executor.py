@@ -111,11 +111,12 @@ class Executor:
                 if self._spare_connections and not self._alone:
                     await self._close_spare_connections()
                 if not self._queue:
-                    await writer.rest()
-                    if not self._alone:
-                        self._idle.set()
                     self._something.clear()
-                    await self._something.wait()
+                    await writer.rest()
+                    if not self._queue:
+                        if not self._alone:
+                            self._idle.set()
+                        await self._something.wait()
                 try:
                     await writer.connect()
                 except (*LOST, asyncpg.PostgresError) as error:

@@ -13,7 +13,7 @@ from server.notify import webhook_outbox as module
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import PER_WEBHOOK, Outbox
 from server.store.engine import Database
-from server.store.queues.webhook_queue import record
+from server.store.queues.webhook_queue import MessageOutcome, record, switch_off
 from tests.receiver import Heard, Receiver, listening
 from tests.waiting import until
 
@@ -143,6 +143,45 @@ async def test_what_could_not_be_recorded_at_once_is_recorded_later_and_not_sent
         await until(all_sent(database))
     assert not failures
     assert len(receiver.heard) == len({heard.id for heard in receiver.heard}) == 60
+
+
+async def test_a_webhook_that_cannot_be_stopped_at_once_holds_nobody_up(
+    database: Database, receiver: Receiver, other: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its 410 is recorded together with answers of another, whose next messages still go out."""
+    failures = [OSError("away")]
+
+    async def at_last(*arguments: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return await switch_off(*arguments)
+
+    async def together(source: Any, outcomes: list[MessageOutcome]) -> dict[str, bool]:
+        if len(outbox._outcomes) < 1 + 10 and not recorded:
+            raise TimeoutError
+        recorded.append(len(outcomes))
+        return await record(source, outcomes)
+
+    recorded: list[int] = []
+    monkeypatch.setattr(module, "switch_off", at_last)
+    monkeypatch.setattr(module, "record", together)
+    receiver.status = 410
+    other.hold = asyncio.Event()
+    await a_line(database, receiver, keys=1, each=1)
+    webhook_id = await a_line(database, other, keys=10, each=1)
+    async with running(database) as outbox:
+        await until(lambda: outbox._outcomes)
+        other.hold.set()
+        await until(lambda: recorded)
+        await database.pool.execute(
+            "INSERT INTO webhook_deliveries (id, webhook_id, key, type, body)"
+            " SELECT gen_random_uuid(), $1::text::uuid, key, type, body FROM webhook_deliveries"
+            " WHERE webhook_id = $1::text::uuid",
+            webhook_id,
+        )
+        await other.messages(20)
+    assert not failures
+    assert recorded[0] == 11
 
 
 async def test_two_outboxes_at_once_send_each_message_once(

@@ -256,6 +256,15 @@ def test_positions_leave_other_messages_their_share_and_nothing_else_is_a_positi
     assert session.binary_frame(0.0) == (Close(s.TOO_MANY_MESSAGES),)
 
 
+def test_positions_with_an_unreadable_time_are_malformed_and_limited_as_such(session: Session) -> None:
+    """Good ones in between end the row of malformed ones, not the limit."""
+    for n in range(100):
+        (error,) = say(session, now=n / 1e6, type="location", lat=52.5, lon=13.4, at="soon")
+        assert isinstance(error, Send)
+        say(session, now=n / 1e6, type="location", lat=52.5, lon=13.4)
+    assert say(session, now=1e-4, type="location", lat=52.5, lon=13.4, at="soon") == (Close(s.TOO_MANY_MESSAGES),)
+
+
 def test_a_message_without_an_id_is_only_answered_if_it_is_refused(session: Session) -> None:
     accept = c.AcceptOffer(OFFER, DAN, "new", ACTOR)
     assert session.answered(accept, None, Answered()) == ()

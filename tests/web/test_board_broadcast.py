@@ -84,7 +84,7 @@ async def test_what_is_too_long_ago_leads_to_a_resync(monkeypatch: pytest.Monkey
 
 
 async def test_memory_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcasting, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(broadcasting, "BEHIND_BYTES", 1000)
     broadcast = Broadcast()
     start = broadcast.position
     for _ in range(20):

@@ -24,7 +24,7 @@ from server.ids import new_id
 from server.store.due import read_due
 from server.store.engine import Database
 from server.tasks import stop, supervised
-from server.write.executor import Executor, NodeCopies
+from server.write.executor import Executor, NodeCopies, Writer
 from tests.open_database import open_database
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
@@ -225,6 +225,25 @@ async def test_a_poisoned_command_does_not_take_its_neighbours_down(dispatch: Di
     assert [type(answer) for answer in answers] == [Answer, Answer, Answer, Refusal, Answer, Answer]
     assert answers[3] == r.INTERNAL_ERROR
     assert await dispatch.one("SELECT count(*) FROM deliveries") == 5
+
+
+async def test_a_command_that_comes_as_the_connection_is_laid_down_is_taken_up_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the next command comes, nor when it has waited for too long."""
+    late: list[asyncio.Future[Any]] = []
+    async with Dispatch(database, wait_limit_seconds=30.0) as dispatch:
+
+        async def rest(writer: Writer) -> None:
+            if not late:
+                late.append(dispatch.executor.submit(a_creation()))
+            await as_it_is(writer)
+
+        as_it_is = Writer.rest
+        monkeypatch.setattr(Writer, "rest", rest)
+        await dispatch.a_delivery()
+        await until(lambda: late)
+        assert isinstance(await late[0], Answer)
 
 
 async def test_a_locked_row_delays_its_own_command_only(dispatch: Dispatch) -> None:

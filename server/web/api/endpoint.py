@@ -283,7 +283,8 @@ async def _id(_: Call, text: str) -> str:
 
 PathId: TypeAlias = Annotated[str, _id]
 """An id in the path of an endpoint, in normalized form. Another text gets 404."""
-MayBeMissing: TypeAlias = Annotated[T, "may be missing"]
+MAY_BE_MISSING: Final = "may be missing"
+MayBeMissing: TypeAlias = Annotated[T, MAY_BE_MISSING]
 """A body that the client may leave out, which counts as an empty object."""
 
 
@@ -358,7 +359,7 @@ def _input(kind: object) -> "Body[object] | Query[object] | None":
         return more[0]
     if not isinstance(struct, type) or not issubclass(struct, Struct):
         return None
-    return Query(struct) if issubclass(struct, RequestQuery) else Body(struct, optional=bool(more))
+    return Query(struct) if issubclass(struct, RequestQuery) else Body(struct, optional=MAY_BE_MISSING in more)
 
 
 def _adapted(
