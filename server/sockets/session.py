@@ -12,8 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from server.contract import messages as m
-from server.contract.half_characters import MESSAGE as HALF_CHARACTER
-from server.contract.half_characters import half_character_in, is_whole, parsed
+from server.contract.unstorable import HALF_CHARACTER, half_character_in, is_whole, nul_in, parsed
 from server.contract.views import AssignmentView, DriverView, instant, parse_phone_time, to_json
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
@@ -315,12 +314,9 @@ class Session:
 
 def _refuse_nul(message: m.FromDriver) -> None:
     """ValueError for a text that PostgreSQL cannot hold."""
-    texts = {name: getattr(message, name, None) for name in ("reason", "note", "text")}
-    if isinstance(message, m.Completed) and message.proof is not None:
-        texts |= {f"proof.{name}": getattr(message.proof, name) for name in ("pin", "name", "note")}
-    for name, text in texts.items():
-        if text is not None and "\x00" in text:
-            raise ValueError(f"NUL is not allowed - at `$.{name}`")
+    found = nul_in(message)
+    if found is not None:
+        raise ValueError(f"NUL is not allowed - at `$.{found}`")
 
 
 def _action(message: m.FromDriver) -> c.Action:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.contract.half_characters import MESSAGE as HALF_CHARACTER
+from server.contract.unstorable import HALF_CHARACTER
 from server.dispatch import commands as c
 from server.dispatch.model import Actor
 from server.dispatch.refusals import OFFER_NO_LONGER_OPEN

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 
 import jwt
 
-from server.contract.half_characters import is_whole
+from server.contract.unstorable import is_whole
 from server.ids import canonical, is_id
 from server.sockets.revocations import Revocations
 from server.web.http.caller import ROLES, AsgiConnection, Principal, Role

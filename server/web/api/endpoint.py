@@ -18,8 +18,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import HTTPResponseStartEvent, Receive, Scope, Send
 from msgspec import Struct, UnsetType
 
-from server.contract.half_characters import MESSAGE as HALF_CHARACTER
-from server.contract.half_characters import half_character_in
+from server.contract.unstorable import HALF_CHARACTER, half_character_in, nul_in
 from server.dispatch.refusals import Refusal
 from server.ids import canonical
 from server.web.access.guards import Guard
@@ -35,7 +34,7 @@ from server.web.http.errors import (
     existing,
     invalid,
 )
-from server.web.http.mistakes import missing_in, mistakes_in, nul_in, with_whole_numbers
+from server.web.http.mistakes import missing_in, mistakes_in, with_whole_numbers
 
 BODY_LIMIT_BYTES: Final = 65_536
 JSON: Final = "application/json"

@@ -5,7 +5,7 @@ It is called only for refused requests, so it may be slow.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -103,20 +103,3 @@ def missing_in(kind: type, value: Mapping[str, object], at: str = "") -> list[Fi
         elif inner is not None and isinstance(held, dict):
             missing += missing_in(inner, held, f"{at}{field.encode_name}.")
     return missing
-
-
-def nul_in(value: object, at: str = "") -> str | None:
-    """The wire path of a text with a NUL in a decoded body, if any."""
-    if isinstance(value, str):
-        return at if "\x00" in value else None
-    inside: Iterator[tuple[str, Any]] = iter(())
-    if isinstance(value, Struct):
-        fields = msgspec.structs.fields(value)
-        inside = ((f.encode_name, getattr(value, f.name)) for f in fields)
-    elif isinstance(value, (list, tuple)):
-        inside = ((f"[{index}]", item) for index, item in enumerate(value))
-    for name, item in inside:
-        found = nul_in(item, name if not at else at + name if name.startswith("[") else f"{at}.{name}")
-        if found is not None:
-            return found
-    return None

@@ -1,13 +1,17 @@
-r"""Texts with half a character: JSON such as `"a\ud83d"`, which JavaScript writes after it cut an emoji in two.
+r"""Texts that JSON allows and the database does not.
 
-JSON allows them, but UTF-8 and the database do not, and msgspec refuses the whole document without naming the field.
-Only refused documents come here, so it may be slow.
+Half a character, such as `"a\ud83d"`, which JavaScript writes after it cut an emoji in two: msgspec refuses the whole
+document without naming the field. Only refused documents come here, so it may be slow. And NUL, which msgspec takes.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
-MESSAGE: Final = "must not contain half a character (a surrogate without its other half)"
+import msgspec
+from msgspec import Struct
+
+HALF_CHARACTER: Final = "must not contain half a character (a surrogate without its other half)"
 
 
 def is_whole(text: str) -> bool:
@@ -40,6 +44,23 @@ def half_character_in(raw: bytes | str) -> str | None:
                 if not is_whole(name):
                     return place.encode("utf-8", "replace").decode()[:200]
                 left.append((place, item))
+    return None
+
+
+def nul_in(value: object, at: str = "") -> str | None:
+    """The wire path of a text with a NUL in a decoded document, if any."""
+    if isinstance(value, str):
+        return at if "\x00" in value else None
+    inside: Iterator[tuple[str, Any]] = iter(())
+    if isinstance(value, Struct):
+        fields = msgspec.structs.fields(value)
+        inside = ((f.encode_name, getattr(value, f.name)) for f in fields)
+    elif isinstance(value, (list, tuple)):
+        inside = ((f"[{index}]", item) for index, item in enumerate(value))
+    for name, item in inside:
+        found = nul_in(item, name if not at else at + name if name.startswith("[") else f"{at}.{name}")
+        if found is not None:
+            return found
     return None
 
 
