@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx2
@@ -14,6 +15,7 @@ from msgspec import Struct
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from server.current_policy import Policies, with_values
+from server.notify.mailer import reach_server
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, DriverIndex
@@ -31,6 +33,7 @@ from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
 from server.store.users import count_admins
+from server.web.screens.reach import only_here
 
 OLDEST_REDIS: Final = (6, 2)
 REDIS_SECONDS: Final = 3.0
@@ -106,6 +109,9 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
         if any(finding.what == "schema" and not finding.bad for finding in database_findings):
             settings = with_values(settings, await read_company_settings(db.pool))
             findings += await _address(settings)
+            findings += _phones(settings)
+            findings.append(_time_zone(settings))
+            findings += await _mail(settings)
             findings += await _nodes(db)
             findings.append(await _kept(settings, db))
             findings += await _proofs(settings, db)
@@ -167,6 +173,41 @@ async def _address(settings: Settings) -> list[Finding]:
         todo = f"let the proxy pass on all paths{f' from {settings.root} on' if settings.root else ''} as they are"
         return [bad("address", f"{settings.public_url} leads elsewhere: {url} answers {answer.status_code}", todo)]
     return [ok("address", f"{settings.public_url} leads to Callboard")]
+
+
+def _phones(settings: Settings) -> list[Finding]:
+    """What drivers' phones cannot do with the public URL."""
+    url = settings.public_url
+    if url and only_here(url):
+        todo = "set the address that phones use, in CALLBOARD_PUBLIC_URL or on the screen Set up"
+        return [bad("phones", f"{url} leads each phone to itself: no driver can sign in", todo)]
+    if url and not url.startswith("https:"):
+        text = f"{url} is without https: browsers give no position and show no notifications"
+        return [note("phones", text, "put a proxy with TLS in front, and set the https address")]
+    return []
+
+
+def _time_zone(settings: Settings) -> Finding:
+    if "time_zone" in settings.model_fields_set:
+        return ok("time zone", f"times and days are those of {settings.time_zone}")
+    todo = "set yours in CALLBOARD_TIME_ZONE or on the screen Set up"
+    return note("time zone", "nobody set one: times and days on screens and in reports are those of UTC", todo)
+
+
+async def _mail(settings: Settings) -> list[Finding]:
+    """Whether the server of mails lets this machine in."""
+    if not settings.smtp_url:
+        if settings.recipients:
+            return [note("mail", "recipients are set, but no server takes mails", "set CALLBOARD_SMTP_URL")]
+        return []
+    where = urlsplit(settings.smtp_url).hostname
+    refused = await reach_server(settings)
+    if refused is not None:
+        todo = "correct CALLBOARD_SMTP_URL" if refused.permanent else "start it, or correct CALLBOARD_SMTP_URL"
+        return [bad("mail", f"{where}: {refused.reason}", todo)]
+    if settings.recipients and not settings.report_at:
+        return [note("mail", f"{where} takes mails, but no report is sent", "set CALLBOARD_REPORT_AT")]
+    return [ok("mail", f"{where} takes mails")]
 
 
 def _how_to_reach(error: DatabaseUnreachable) -> str:

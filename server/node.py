@@ -15,6 +15,7 @@ import structlog
 from server.board.constant_texts import TextFolder
 from server.board.feed import Feed
 from server.board.render import Renderer
+from server.board.report_mail import report_mail
 from server.board.templates import environment
 from server.board.tracking import Tracker
 from server.contract.commit import Committed
@@ -39,6 +40,7 @@ from server.notify.day_reports import DayReports
 from server.notify.event_log import log_commit
 from server.notify.ops_notices import OpsNotices
 from server.notify.push import Push
+from server.notify.report_mails import ReportMails
 from server.notify.sender import Sender
 from server.notify.webhook_outbox import Outbox
 from server.object_store.s3 import ObjectStore
@@ -213,6 +215,10 @@ class Node:
             database=self.database, lease=lease, bus=self.bus, sender=self.sender, root=lambda: self.settings.root
         )
         self.day_reports = DayReports(pool, lambda: self.settings, self.clock, self.webhooks, self._dispatches)
+        self.report_mails = ReportMails(
+            pool, lambda: self.settings, self.clock, lambda at, report: report_mail(self._templates(at), at, report),
+            self._dispatches,
+        )  # fmt: skip
         self.push = Push(pool=pool, lease=lease, bus=self.bus, sender=self.sender, settings=lambda: self.settings)
         self.alert_monitor = AlertMonitor(pool=pool, lease=lease, executor=self.executor, policies=self.policies)
         self.ops_notices = OpsNotices(
@@ -299,6 +305,7 @@ class Node:
             ("tracking", self.tracker.run),
             ("outbox", self.webhooks.run),
             ("day_reports", self.day_reports.run),
+            ("report_mails", self.report_mails.run),
             ("push", self.push.run),
             ("alert_monitor", self.alert_monitor.run),
             ("notices", self.ops_notices.run),

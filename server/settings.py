@@ -52,8 +52,17 @@ SERVICE_ADDRESS: Final = re.compile(r"\s*(tcp|udp|sctp)://", re.IGNORECASE)
 P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """The order of the curve; private keys are smaller."""
 
-ON_SCREEN: Final = ("company_name", "time_zone", "public_url", "map_tiles", "map_attribution")
-"""The settings that admins can change on the screen *Set up*, unless the environment or a file sets them."""
+ON_SCREEN: Final = (
+    "company_name", "time_zone", "public_url", "map_tiles", "map_attribution", "report_at", "report_recipients",
+)  # fmt: skip
+"""The settings that admins can change on the screens *Set up* and *Day report*, unless the environment or a file sets
+them.
+"""
+ADDRESS_LIMIT: Final = 500
+RECIPIENTS_LIMIT: Final = 20
+MAIL_ADDRESS: Final = re.compile(
+    r"[^\s@,;<>\"()\[\]\\:]{1,64}@[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*", re.IGNORECASE | re.ASCII
+)
 TILE_HOST: Final = re.compile(r"(\{s\}\.)?([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 Need = Literal["database", "redis", "secret"]
@@ -167,7 +176,17 @@ class Settings(BaseModel):
     tracking_streams: int = Field(1_000, ge=0, le=100_000)
     """The limit of open streams of customers' tracking pages on a node. A page without a stream looks every 30 s."""
     report_at: Annotated[str, _of_form(r"([01]\d|2[0-3]):[0-5]\d", "a time of day such as 06:00")] = ""
-    """When webhooks get the report of the day before, in `time_zone`, such as 06:00. Without it they get none."""
+    """When webhooks and recipients get the report of the day before, in `time_zone`, such as 06:00. Without it they get
+    none.
+    """
+    report_recipients: str = ""
+    """The mail addresses that get it, separated by commas."""
+    smtp_url: str = Field("", repr=False)
+    """The server that takes mails, such as smtp://user:password@mail.example:587 or smtps://mail.example:465. With smtp
+    it must offer STARTTLS, unless `?tls=off` follows.
+    """
+    mail_from: str = ""
+    """The sender of mails, such as `Callboard <board@fleet.example>`."""
     webhooks_allow_private: bool = False
     """Whether webhooks and push services may be on this machine and in private networks."""
     slack_webhook_url: Annotated[str, _web_url("https://hooks.slack.com/services/...")] = Field("", repr=False)
@@ -231,6 +250,11 @@ class Settings(BaseModel):
         return urlsplit(self.public_url).path.rstrip("/")
 
     @property
+    def recipients(self) -> tuple[str, ...]:
+        """The mail addresses that get the report of the day before."""
+        return tuple(part.strip() for part in self.report_recipients.split(",") if part.strip())
+
+    @property
     def embedded(self) -> bool:
         """Whether Callboard runs its own PostgreSQL and Valkey."""
         return not self.database_url and not self.redis_url
@@ -285,6 +309,38 @@ class Settings(BaseModel):
             raise ValueError("must be the name of a time zone such as Europe/Berlin") from None
         return value
 
+    @field_validator("report_recipients")
+    @classmethod
+    def _report_recipients(cls, value: str) -> str:
+        """Between the addresses may also be semicolons, blanks and new lines. Each is kept once."""
+        found = {part.casefold(): part for part in re.split(r"[\s,;]+", value) if part}
+        if len(found) > RECIPIENTS_LIMIT or not all(is_mail_address(part) for part in found.values()):
+            raise ValueError(f"must be at most {RECIPIENTS_LIMIT} mail addresses, separated by commas")
+        return ", ".join(found.values())
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_url(cls, value: str) -> str:
+        example = "smtp://user:password@mail.example:587 or smtps://mail.example:465"
+        _of_scheme(value, example, "smtp", "smtps")
+        parts = urlsplit(value)
+        if value and (not parts.hostname or parts.path.strip("/") or parts.fragment or parts.netloc.count("@") > 1):
+            raise ValueError(f"must be a URL such as {example}; {ESCAPED}")
+        if parts.query and (parts.query != "tls=off" or parts.scheme != "smtp"):
+            raise ValueError("must have no options but ?tls=off after smtp://")
+        if parts.query and parts.username:
+            raise ValueError("must not send a password without TLS: remove ?tls=off, or user and password")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _mail_from(cls, value: str) -> str:
+        found = re.fullmatch(r"[^<>,;:@\"\\]*<([^<>]+)>|([^<>]+)", value)
+        address = (found[1] or found[2]) if found is not None else ""
+        if value and not (is_mail_address(address) and value.isprintable() and len(value) <= 200):
+            raise ValueError("must be an address such as board@fleet.example or Callboard <board@fleet.example>")
+        return value
+
     @field_validator("language")
     @classmethod
     def _language(cls, value: str) -> str:
@@ -295,8 +351,11 @@ class Settings(BaseModel):
     @field_validator("map_tiles")
     @classmethod
     def _map_tiles(cls, value: str) -> str:
-        if value and not all(part in value for part in ("{z}", "{x}", "{y}")):
-            raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
+        if value and not (len(value) <= ADDRESS_LIMIT and all(part in value for part in ("{z}", "{x}", "{y}"))):
+            raise ValueError(
+                "must be a URL such as https://tiles.example/{z}/{x}/{y}.png, of at most"
+                f" {ADDRESS_LIMIT} characters"
+            )
         value = _of_scheme(value, "https://tiles.example/{z}/{x}/{y}.png", "https", "http")
         if value and TILE_HOST.fullmatch(urlsplit(value).netloc) is None:  # it is part of a header
             raise ValueError("must be a URL such as https://tiles.example/{z}/{x}/{y}.png")
@@ -330,10 +389,11 @@ class Settings(BaseModel):
     @classmethod
     def _public_url(cls, value: str) -> str:
         _of_scheme(value, "https://board.example", "https", "http")
-        if value and _is_public_url(value) is None:
+        if value and (_is_public_url(value) is None or len(value) > ADDRESS_LIMIT):
             raise ValueError(
-                "must be a URL such as https://board.example or https://fleet.example/dispatch, without user, query and"
-                " fragment, its path of letters, digits and - . _ ~"
+                "must be a URL such as https://board.example or https://fleet.example/dispatch, of at most"
+                f" {ADDRESS_LIMIT} characters, without user, query and fragment, its path of letters, digits and"
+                " - . _ ~"
             )
         return value.rstrip("/")
 
@@ -400,6 +460,11 @@ class _Toml(TomlConfigSettingsSource):
         return tomllib.loads(file_path.read_text("utf-8-sig"))
 
 
+def is_mail_address(text: str) -> bool:
+    """Whether this is a mail address that servers without SMTPUTF8 know."""
+    return len(text) <= 254 and text.isascii() and text.isprintable() and MAIL_ADDRESS.fullmatch(text) is not None
+
+
 def _is_p256_key(text: str) -> bool:
     if re.fullmatch(r"[\w-]{43}=?", text, re.ASCII) is None:
         return False
@@ -436,7 +501,7 @@ def load_settings(
     except (OSError, ValueError) as error:
         raise BadSettings([f"{TOML_FILE}: {error}"]) from None
     mistakes = [] if settings.embedded else _missing(settings, needs)
-    mistakes += _incomplete_store(settings)
+    mistakes += _incomplete_store(settings) + _incomplete_mail(settings)
     if mistakes:
         raise BadSettings(mistakes)
     return settings
@@ -478,6 +543,14 @@ def _incomplete_store(settings: Settings) -> list[str]:
     if bool(given["access_key"]) != bool(given["secret_key"]):
         missing.add("secret_key" if given["access_key"] else "access_key")
     return [f"{PREFIX}PROOFS_S3_{name.upper()}: missing" for name in sorted(missing)]
+
+
+def _incomplete_mail(settings: Settings) -> list[str]:
+    """What is missing to send mails."""
+    if bool(settings.smtp_url) == bool(settings.mail_from):
+        return []
+    name, example = ("MAIL_FROM", "board@fleet.example") if settings.smtp_url else ("SMTP_URL", "smtp://mail.example")
+    return [f"{PREFIX}{name}: missing; mails need both, such as {example}"]
 
 
 def _line(problem: ErrorDetails, options: Mapping[str, object]) -> str:

@@ -58,6 +58,7 @@ OTHERS_WRITE: Final = {
     "password_links": "INSERT, UPDATE, DELETE",
     "push_keys": "INSERT",
     "push_subscriptions": "INSERT, UPDATE, DELETE",
+    "report_mails": "INSERT, UPDATE",
     "sessions": "INSERT, UPDATE, DELETE",
     "stream_notices": "UPDATE",
     "users": "INSERT, UPDATE",
@@ -69,8 +70,8 @@ OTHERS_WRITE: Final = {
 RETENTION_DELETES: Final = (
     "alerts", "assignments", "chat_messages", "deliveries", "driver_availability_history", "driver_devices",
     "driver_invitations", "driver_messages", "driver_notices", "driver_offers", "events", "insight_counts",
-    "insight_days", "insight_estimates", "nodes", "notices", "push_subscriptions", "sessions", "stream_notices",
-    "support_tickets", "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
+    "insight_days", "insight_estimates", "nodes", "notices", "push_subscriptions", "report_mails", "sessions",
+    "stream_notices", "support_tickets", "unassigned_orders", "webhook_attempts", "webhook_deliveries", "webhooks",
 )  # fmt: skip
 
 

@@ -170,6 +170,7 @@ def test_a_script_writes_no_text_past_the_catalogues(path: Path) -> None:
 
 
 FOR_PROGRAMS_OF_MODULES = {
+    "Subject",
     "Callboard", "NotDone", "Feature", "Changes", "Location", "Cookie", "Vary", "Deliveries", "MedianSeconds",
     "P90Seconds", "LaterShare", "the board cannot be read now", "the board could not be read again",
     "FeatureCollection", "Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe",

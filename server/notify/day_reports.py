@@ -1,4 +1,6 @@
-"""Each morning, the report of the day before goes to the webhooks that want it, once on any number of nodes."""
+"""Each morning, the report of the day before goes to the webhooks and recipients that want it, once on any number of
+nodes.
+"""
 
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -16,6 +18,7 @@ from server.store.clock import DatabaseClock
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
 from server.store.queues.day_reports import wanted_reports, write_reports
+from server.store.queues.report_mails import write_report_mails
 from server.store.reads.day_report import read_day_report
 from server.tasks import repeat_with_lease
 
@@ -26,7 +29,9 @@ log = structlog.get_logger(__name__)
 
 
 class DayReports:
-    """Writes the messages on the node that holds the lease, at the time of the settings. `run` is to be supervised."""
+    """Writes the messages and mails on the node that holds the lease, at the time of the settings. `run` is to be
+    supervised.
+    """
 
     def __init__(
         self,
@@ -54,8 +59,8 @@ class DayReports:
             log.warning("day_report_not_sent", reason=str(error))
 
     async def send_due(self) -> int:
-        """Write the report of yesterday if it is due, for every webhook that has none; returns how many. Raises
-        DatabaseAway.
+        """Write the report of yesterday if it is due, for every webhook and recipient that has none; returns how many.
+        Raises DatabaseAway.
         """
         settings = self._settings()
         zone = time_zone_of(settings.time_zone)
@@ -75,8 +80,11 @@ class DayReports:
             happened = Happened(at, REPORT, SYSTEM, report_data(report, settings.time_zone))
             body = to_json(WebhookBody(REPORT, at, happened))
             written = await write_reports(self._pool, webhooks, since.date().isoformat(), body)
+        mails = []
+        if settings.smtp_url and settings.recipients:
+            mails = await write_report_mails(self._pool, settings.recipients, today - timedelta(days=1), due)
         self._done = today
-        if written:
-            log.info("day_report_sent", day=str(today - timedelta(days=1)), webhooks=len(written))
+        if written or mails:
+            log.info("day_report_written", day=str(today - timedelta(days=1)), webhooks=len(written), mails=len(mails))
             self._outbox.look()
-        return len(written)
+        return len(written) + len(mails)

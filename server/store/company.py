@@ -14,7 +14,8 @@ WRITE: Final = """
 INSERT INTO company_settings (name, value, changed_by, changed_at)
 SELECT name, value, $3, clock_timestamp() FROM unnest($1::text[], $2::text[]) AS given (name, value)
 ON CONFLICT (name) DO UPDATE
-SET value = EXCLUDED.value, changed_by = EXCLUDED.changed_by, changed_at = EXCLUDED.changed_at"""
+SET value = EXCLUDED.value, changed_by = EXCLUDED.changed_by, changed_at = EXCLUDED.changed_at
+WHERE company_settings.value <> EXCLUDED.value"""
 
 
 class SetValue(Struct, frozen=True):

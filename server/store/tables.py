@@ -15,6 +15,7 @@ from piccolo.columns import (
     Boolean,
     Bytea,
     Column,
+    Date,
     DoublePrecision,
     Integer,
     Text,
@@ -615,6 +616,21 @@ class CompanySetting(Table, tablename="company_settings"):
     changed_at = _at()
 
 
+class ReportMail(Table, tablename="report_mails"):
+    """The report of a day by mail to one recipient. It is due at `next_attempt_at`, unless it was sent or failed."""
+
+    id = UUID(primary_key=True, default=None)
+    day = Date(default=None)
+    recipient = _text()
+    created_at = _at()
+    attempts = _int()
+    next_attempt_at = _at(null=True)
+    retry_until = _at()
+    sent_at = _at(null=True)
+    failed_at = _at(null=True)
+    last_error = _text(null=True)
+
+
 class User(Table, tablename="users"):
     """A user of the board. Sessions older than `sessions_valid_from` have ended."""
 
@@ -716,6 +732,7 @@ TABLES: Final[list[type[Table]]] = [
     Zone,
     PolicyVersion,
     CompanySetting,
+    ReportMail,
     User,
     PersonSession,
     PasswordLink,

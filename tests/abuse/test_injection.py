@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
+from server.contract.csv_files import FORMULA, csv_of
 from server.notify.ops_notices import _escaped
 from server.paths import STATIC
 from server.web.http import assets
-from server.web.http.csv_files import FORMULA, csv_of
 from server.web.http.paging import cursor_of
 from tests.abuse.conftest import ask, handlers, request, some
 from tests.driver_app import driver_app

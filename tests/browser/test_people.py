@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 SQUARE = {"type": "Polygon", "coordinates": [[[13.3, 52.5], [13.4, 52.5], [13.4, 52.6], [13.3, 52.6], [13.3, 52.5]]]}
+A_FAILED_MAIL = """
+INSERT INTO report_mails (id, day, recipient, created_at, attempts, retry_until, failed_at, last_error)
+VALUES (gen_random_uuid(), '2026-02-01', 'boss@fleet.example', now(), 1, now(), now(), '550 5.1.1 Nobody here')"""
 
 
 @browser_fixture
@@ -127,6 +130,7 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
     dan = await site.driver("Dan", vehicle="bike", tags=["cool bag"], phone="+49 30 1234")
     await site.ada.post("/admin/api-keys", json={"name": "Roma", "sellerId": "roma"})
     await site.ada.put("/admin/zones/mitte", json={"name": "Mitte", "shape": SQUARE, "helpedBy": ["Nord"]})
+    await site.node.change(A_FAILED_MAIL)
     page = await ada.open("/users")
     for name, viewport in {"": DESK, "-phone": PHONE}.items():
         await page.set_viewport_size(viewport)
@@ -138,6 +142,7 @@ async def test_the_screens_of_people_are_accessible(site: Site, people: People, 
             "driver-access": f"/board/drivers/{dan.id}/access",
             "start": "/start",
             "keys": "/keys",
+            "report-mail": "/report/mail",
             "account": "/account",
             "zones": "/zones?zone=mitte",
             "new-password": "/new-password",

@@ -19,6 +19,7 @@ from server.store.migrate import MigrationFailed, migrate
 from tests.builders import CAKE, DAN, DORA, NODE
 from tests.cli.conftest import Run, done
 from tests.conftest import Servers, StartNode, short_folder
+from tests.mail_server import mail_server
 from tests.s3 import SECRET, S3Server
 
 A_DRIVER = """
@@ -192,6 +193,32 @@ async def test_a_public_url_is_called(settings: Settings, node: StartNode) -> No
     elsewhere = here.settings.with_changes(public_url=f"{here.url}/elsewhere")
     how, text = only(await examine(elsewhere), "address")
     assert (how, "let the proxy pass on all paths from /elsewhere on as they are" in text) == ("bad", True)
+
+
+async def test_an_address_that_phones_cannot_reach_and_a_time_zone_that_nobody_set(
+    settings: Settings, database: Any
+) -> None:
+    findings = await examine(settings.with_changes(public_url="http://localhost:8000"))
+    how, text = only(findings, "phones")
+    assert (how, "leads each phone to itself" in text) == ("bad", True)
+    plain = only(await examine(settings.with_changes(public_url="http://board.example")), "phones")
+    assert (plain[0], "without https" in plain[1]) == ("note", True)
+    assert only(findings, "time zone")[0] == "note"
+    set_one = await examine(settings.with_changes(time_zone="Europe/Berlin"))
+    assert only(set_one, "time zone") == ("ok", "times and days are those of Europe/Berlin")
+
+
+async def test_the_server_of_mails_is_asked(settings: Settings, database: Any) -> None:
+    sender = {"mail_from": "board@fleet.example", "report_recipients": "boss@fleet.example"}
+    async with mail_server() as mails:
+        there = settings.with_changes(smtp_url=mails.url(), **sender)
+        assert only(await examine(there), "mail")[1].startswith("127.0.0.1 takes mails, but no report is sent")
+        ready = there.with_changes(report_at="06:00")
+        assert only(await examine(ready), "mail") == ("ok", "127.0.0.1 takes mails")
+        tls = settings.with_changes(smtp_url=mails.url(query=""), **sender)
+        how, text = only(await examine(tls), "mail")
+        assert (how, "STARTTLS" in text) == ("bad", True)
+    assert only(await examine(ready), "mail")[0] == "bad", "it is gone"
 
 
 async def test_a_secret_with_quotes_is_worth_a_word(settings: Settings, database: Any) -> None:

@@ -207,6 +207,7 @@ async def test_tables_and_the_database_are_the_same(database_url: str) -> None:
         "BIGSERIAL": "bigint",
         "DOUBLE PRECISION": "double precision",
         "BOOLEAN": "boolean",
+        "DATE": "date",
         "TIMESTAMPTZ": "timestamp with time zone",
         "JSONB": "jsonb",
         "XID8": "xid8",

@@ -46,6 +46,8 @@ OTHERS = {
     " created_at, expires_at, sent_at) SELECT {id}, 'offer.created', {id}, {id}, {id}, {id}, {at}, {at}, {at}",
     "stream_notices": "INSERT INTO stream_notices (id, kind, driver_id, seq, text, created_at)"
     " SELECT {id}, 'driver.availability_changed', {id}, {first} + n, '', {at}",
+    "report_mails": "INSERT INTO report_mails (id, day, recipient, created_at, attempts, retry_until, sent_at)"
+    " SELECT {id}, now()::date, 'boss@fleet.example', {at}, 1, {at}, {at}",
     "push_subscriptions": "INSERT INTO push_subscriptions (id, driver_id, endpoint, p256dh, auth, created_at,"
     " expires_at) SELECT {id}, {id}, 'https://push/' || ({first} + n), '', '', {at}, {at}",
     "sessions": "INSERT INTO sessions (token_hash, user_id, created_at, seen_at, expires_at)"
@@ -63,6 +65,7 @@ DAYS = {
     "webhooks": 400,
     "driver_notices": 400,
     "stream_notices": 400,
+    "report_mails": 30,
     "push_subscriptions": 1,
     "sessions": 1,
     "nodes": 1 / 24,

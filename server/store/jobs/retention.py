@@ -189,6 +189,7 @@ STEPS: Final = (
         "pushes", _DELIVERIES, "driver_notices", "created_at", "timestamptz",
         "created_at < $1 AND next_attempt_at IS NULL",
     ),
+    _rows("report_mails", _WEBHOOKS, "report_mails", "id", "uuid", "created_at < $1 AND next_attempt_at IS NULL"),
     _rows("stream_notices", _DELIVERIES, "stream_notices", "id", "uuid", "id < {below} AND created_at < $1"),
     _rows("texts", _DELIVERIES, "chat_messages", "at", "timestamptz", "at < $1"),
     # There are never many of these. The counts of a day are deleted with it.

@@ -8,9 +8,9 @@ from typing import Final, Literal
 import msgspec.inspect as inspection
 from msgspec import Struct
 
+from server.contract.csv_files import is_formula
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import later
-from server.web.http.csv_files import is_formula
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
 ValueKind = Literal["text", "whole", "number", "instant", "list"]

@@ -3,13 +3,17 @@
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+
 from server.texts.speech import later
 from server.web.http.caller import Call
-from server.web.http.errors import INVALID, Problem
+from server.web.http.errors import INVALID, TOO_LARGE, Problem
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 FIELDS_LIMIT: Final = 1000
 ADDRESS_TEXT_LIMIT: Final = 200
+WHEN_TOO_LARGE: Final = "when_too_large"
+"""The option of a route that has a text for a form that exceeds its limit."""
 
 
 class FormInvalid(Problem):
@@ -69,7 +73,11 @@ async def read_fields(request: Call) -> dict[str, list[str]]:
     """The values of each field. The body can be read again. Raises FormInvalid, or 413."""
     if not is_form(request):
         return {}
-    body = await request.body()
+    try:
+        body = await request.body()
+    except RequestEntityTooLarge:
+        detail = request.route_handler.opt.get(WHEN_TOO_LARGE, later("That is too much text."))
+        raise Problem(TOO_LARGE, detail) from None
     try:
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT, errors="strict")
     except ValueError:

@@ -9,6 +9,7 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 from msgspec import Struct
 
+from server.contract.csv_files import csv_of
 from server.spreadsheets.cells import SheetCell, SpecialCell
 from server.texts.speech import counted, later, said
 from server.web.access.guards import OPS
@@ -17,7 +18,6 @@ from server.web.api import schemas as s
 from server.web.api.import_values import columns_in
 from server.web.api.imports import QUERY, Imported, imported_deliveries, imported_drivers
 from server.web.http.caller import Call
-from server.web.http.csv_files import csv_of
 from server.web.http.errors import FieldError, Problem
 from server.web.screens.driver_list import DRIVERS
 from server.web.screens.form_words import plain_words

@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 
 from server.board.formats import clock
 from server.board.stats import ACCEPTANCE_TARGET, LATE_TARGET, RESPONSE_TARGET_MS
+from server.contract.csv_files import Cell, csv_of
 from server.contract.views import instant
 from server.contract.words import REASONS, words
 from server.node import Node
@@ -24,7 +25,6 @@ from server.store.reads.insights import read_groups, zone_names
 from server.texts.speech import said, spoken
 from server.web.access.guards import VIEWERS
 from server.web.http.caller import Call
-from server.web.http.csv_files import Cell, csv_of
 from server.web.http.current_node import node_of
 from server.web.http.errors import not_found
 from server.web.http.forms import address_text

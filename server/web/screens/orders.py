@@ -10,6 +10,7 @@ from litestar import get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from server.contract.csv_files import Cell, csv_of
 from server.contract.words import FAILURES, words
 from server.dispatch.model import Delivery, DeliveryStatus
 from server.dispatch.refusals import Refusal
@@ -28,7 +29,6 @@ from server.web.api.deliveries import FEWEST_CHARACTERS
 from server.web.api.endpoint import id_in_path
 from server.web.api.zones import zone_of_query
 from server.web.http.caller import Call
-from server.web.http.csv_files import Cell, csv_of
 from server.web.http.current_node import node_of
 from server.web.http.forms import FormInvalid, address_text
 from server.web.screens.live_lists import acted, address, refused_here

@@ -28,6 +28,7 @@ from server.web.screens import (
     order_form,
     orders,
     policy,
+    report_mail,
     tracking,
     unassigned,
     users,
@@ -40,6 +41,7 @@ SCREENS: Final = (
     login, users, driver_page, driver_list, driver_form, driver_access, board, board_pages, board_actions, board_bulk,
     board_steps, policy, insights, alerts, notices, unassigned, at_risk, webhooks, zones, orders, order_form,
     imports, first_run, tracking, keys, account, day_report,
+    report_mail,
 )  # fmt: skip
 
 

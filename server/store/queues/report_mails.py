@@ -1,0 +1,100 @@
+"""Day reports by mail: one row for each recipient and day, however many nodes write them. All functions raise
+DatabaseAway.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from server.contract.webhook_events import REPORT
+from server.ids import FIRST_ID, derived_id
+from server.store.connections import Pool
+from server.store.query import fetch
+from server.store.tables import ReportMail
+from server.store.typed import ask
+
+RETRY_HOURS: Final = 24
+SHOWN: Final = 40
+
+# The id of a mail follows from its recipient and day, so it is written once. Who changed the recipients or the time
+# after the report was due gets the next one.
+WRITE: Final = f"""
+INSERT INTO report_mails (id, day, recipient, created_at, attempts, next_attempt_at, retry_until)
+SELECT u.id, $3, u.recipient, clock_timestamp(), 0, clock_timestamp(),
+       clock_timestamp() + make_interval(hours => {RETRY_HOURS})
+FROM unnest($1::text[]::uuid[], $2::text[]) AS u (id, recipient)
+WHERE NOT EXISTS (
+    SELECT FROM company_settings WHERE name IN ('report_at', 'report_recipients') AND changed_at >= $4)
+ON CONFLICT (id) DO NOTHING RETURNING recipient"""  # noqa: S608
+# A node that ends while it sends leaves the next attempt for later.
+CLAIM: Final = """
+WITH due AS MATERIALIZED (
+    SELECT id FROM report_mails WHERE next_attempt_at <= statement_timestamp()
+    ORDER BY next_attempt_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
+UPDATE report_mails m SET attempts = attempts + 1,
+    next_attempt_at = statement_timestamp() + make_interval(secs => $2)
+FROM due WHERE m.id = due.id
+RETURNING m.id::text, m.day, m.recipient, m.attempts, m.retry_until"""
+RECORD: Final = """
+UPDATE report_mails SET last_error = $3,
+    sent_at = CASE WHEN $3::text IS NULL THEN clock_timestamp() END,
+    failed_at = CASE WHEN $3 IS NOT NULL AND $4::float8 IS NULL THEN clock_timestamp() END,
+    next_attempt_at = CASE WHEN $3 IS NOT NULL THEN clock_timestamp() + make_interval(secs => $4) END
+WHERE id = $1 AND attempts = $2 AND next_attempt_at IS NOT NULL"""
+AGAIN: Final = f"""
+UPDATE report_mails SET failed_at = NULL, next_attempt_at = clock_timestamp(),
+    retry_until = clock_timestamp() + make_interval(hours => {RETRY_HOURS})
+WHERE failed_at IS NOT NULL AND day >= $1 AND recipient = ANY($2::text[]) RETURNING recipient"""  # noqa: S608
+
+
+class MailToSend(Struct, frozen=True):
+    """A mail that this node sends now, for the `attempt`th time. After `retry_until` there is no other attempt."""
+
+    id: str
+    day: date
+    recipient: str
+    attempt: int
+    retry_until: datetime
+
+
+class MailShown(Struct, frozen=True):
+    """What became of a mail."""
+
+    day: date
+    recipient: str
+    attempts: int
+    next_attempt_at: datetime | None
+    sent_at: datetime | None
+    failed_at: datetime | None
+    last_error: str | None
+
+
+async def write_report_mails(pool: Pool, recipients: Sequence[str], day: date, due: datetime) -> list[str]:
+    """Write the mail of a day for each of these recipients that has none yet: the recipients that got one now."""
+    ids = [derived_id(FIRST_ID, f"{REPORT} {day.isoformat()} {recipient.casefold()}") for recipient in recipients]
+    return [row[0] for row in await fetch(pool, WRITE, ids, list(recipients), day, due)]
+
+
+async def claim_report_mails(pool: Pool, limit: int, lock_seconds: float) -> list[MailToSend]:
+    """The due mails. Nobody else gets them for so many seconds."""
+    return [MailToSend(*row) for row in await fetch(pool, CLAIM, limit, lock_seconds)]
+
+
+async def record_report_mail(pool: Pool, mail: MailToSend, error: str | None, again_seconds: float | None) -> None:
+    """Record the result: sent, or retried after some seconds, or failed for good."""
+    await fetch(pool, RECORD, mail.id, mail.attempt, error, again_seconds)
+
+
+async def shown_report_mails(pool: Pool) -> list[MailShown]:
+    """The latest mails, newest day first."""
+    m = ReportMail
+    columns = (m.day, m.recipient, m.attempts, m.next_attempt_at, m.sent_at, m.failed_at, m.last_error)
+    query = m.select(*columns).order_by(m.day, ascending=False).order_by(m.recipient).limit(SHOWN)
+    return [MailShown(*row) for row in await ask(pool, query)]
+
+
+async def send_report_mails_again(pool: Pool, recipients: Sequence[str], today: date) -> list[str]:
+    """Let the failed mails of the last seven days go out again, for another day of attempts: to these recipients."""
+    return [row[0] for row in await fetch(pool, AGAIN, today - timedelta(days=7), list(recipients))]
