@@ -445,7 +445,9 @@ def restore(file: Path, replace: bool) -> None:
         click.echo(f"The old database is kept as {done.kept}; drop it when you no longer need it.", err=True)
         if old is not None:
             click.echo(f"The old secret is kept in {old}.", err=True)
-    if done.secret and settings.secret and not given.embedded and done.secret != settings.secret:
+    for name in done.dropped:
+        click.echo(f"Dropped {name}, which a restore left that did not end.", err=True)
+    if done.secret and given.secret not in ("", done.secret):
         text = "The backup has another secret than CALLBOARD_SECRET: its tokens and links are not valid here."
         click.echo(f"{text} Read it with: unzip -p {file} secret", err=True)
 

@@ -8,6 +8,8 @@ import { between, geoJsonOf, pointFrom, rounded, shapeFrom } from "./zone-shape.
 /** @import {Point, Ring, Shape} from "./zone-shape.js" */
 
 const LISTED = 200;
+/** The most points of a zone. */
+const LARGEST = 5000;
 /** @type {TooltipOptions} */
 const NAME = { permanent: true, direction: "center", className: "zone-name" };
 const place = byId("zone-map");
@@ -50,9 +52,11 @@ const draw = () => {
   const group = L.layerGroup().addTo(map);
   layer = group;
   if (!(field instanceof HTMLTextAreaElement)) return;
+  const movable = points().length <= LISTED;
   for (const rings of shape) {
     const line = L.polygon(rings, { className: "zone-shape", interactive: false });
     group.addLayer(line);
+    if (!movable) continue;
     for (const ring of rings) ring.forEach((point, at) => drawPoint(group, ring, at, point, () => line.setLatLngs(rings)));
   }
 };
@@ -66,7 +70,6 @@ const draw = () => {
  * @param {() => void} moved
  */
 const drawPoint = (group, ring, at, point, moved) => {
-  if (points().length > LISTED) return;
   const here = handle("point", point, text("Drag to move, click to remove"));
   follow(here, (to) => {
     ring[at] = to;
@@ -231,12 +234,19 @@ const startMap = () => {
   });
 };
 
+/** @param {Shape} found */
+const tooMany = (found) => {
+  // As GeoJSON counts: the first point of a ring is also its last.
+  const count = found.flat().reduce((all, ring) => all + ring.length + 1, 0);
+  return count > LARGEST ? text("This shape has {count} points, and a zone at most {limit}.", { count, limit: LARGEST }) : "";
+};
+
 const readField = () => {
   if (!(field instanceof HTMLTextAreaElement)) return false;
   const found = shapeFrom(field.value);
-  field.setCustomValidity(found ? "" : text("This is no GeoJSON with a Polygon or MultiPolygon."));
+  field.setCustomValidity(found ? tooMany(found) : text("This is no GeoJSON with a Polygon or MultiPolygon."));
   if (found) shape = found;
-  return found !== null;
+  return field.validity.valid;
 };
 
 startMap();
@@ -273,7 +283,10 @@ if (field instanceof HTMLTextAreaElement) {
   byId("shape-file", HTMLInputElement).addEventListener("change", async () => {
     const file = byId("shape-file", HTMLInputElement).files?.[0];
     if (!file) return;
-    field.value = await file.text();
+    const written = await file.text();
+    // The same shape without the blanks and properties of the file: the form has a limit.
+    const found = shapeFrom(written);
+    field.value = found?.length ? geoJsonOf(found) : written;
     field.dispatchEvent(new Event("change"));
   });
 }

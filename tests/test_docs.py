@@ -3,6 +3,8 @@
 import ast
 import configparser
 import re
+import shutil
+import subprocess
 import tokenize
 from collections.abc import Iterator
 from itertools import chain
@@ -204,6 +206,22 @@ def test_the_image_has_stages_pins_a_user_a_volume_and_a_health_check() -> None:
     assert instructions("EXPOSE") == [settings["CALLBOARD_PORT"]]
     (check,) = instructions("HEALTHCHECK")
     assert "'/health/ready'" in check
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="it comes with systemd")
+def test_systemd_knows_every_line_of_the_units(tmp_path: Path) -> None:
+    """Of the page for one machine and of the one for several nodes, with a program that is there."""
+    line = next(line for line in (DOCS / "install.md").read_text().splitlines() if "callboard.service" in line)
+    printed = re.search(r"printf '(.+?)' >", line)
+    found = re.search(r"```ini\n# \S+\.service\n(.*?)```", DEPLOYMENT, re.DOTALL)
+    assert printed is not None
+    assert found is not None
+    for number, unit in enumerate((printed[1].replace("\\n", "\n"), found[1])):
+        path = tmp_path / f"callboard@{number}.service"
+        there = re.sub(r"(?m)^(ExecStart=)\S+", r"\1/bin/true", unit)
+        path.write_text(re.sub(r"(?m)^(User|Group)=.*\n", "", there))
+        run = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stderr) == (0, ""), unit
 
 
 def test_the_settings_of_compose_exist_and_its_secrets_are_in_the_example() -> None:

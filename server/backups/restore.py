@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import zipfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,9 +26,11 @@ from server.backups.programs import load_dump
 from server.object_store.s3 import ObjectStore, ObjectStoreAway
 from server.settings import Settings
 from server.store.backups import (
+    alone,
     count_tables,
     create_database,
     database_exists,
+    databases_like,
     drop_database,
     live_nodes,
     maintenance,
@@ -44,17 +47,20 @@ from server.store.migrate import MigrationFailed, known_migrations, migrate
 
 NAME_LIMIT: Final = 63
 """The longest name of a database, in bytes."""
+DRAFT: Final = "_restore_"
+STAMP_LENGTH: Final = len("20260201_120000_000000")
 
 
 class Restored(Struct, frozen=True):
     """When the backup was made and by which release; the name under which the old database is kept, if it held
-    anything; and the secret of the backup.
+    anything; the secret of the backup; and the databases that were dropped because an earlier restore did not end.
     """
 
     created_at: str
     version: str
     kept: str | None
     secret: str | None
+    dropped: list[str]
 
 
 async def restore_backup(settings: Settings, path: Path, *, replace: bool) -> Restored:
@@ -101,6 +107,8 @@ async def _restore(
 ) -> Restored:
     url = settings.database_url
     name = name_in(url)
+    if not await alone(control, name):
+        raise BackupRefused(f"another restore of {place(url)} runs: wait until it has ended")
     exists = await database_exists(control, name)
     tables = await _look(url) if exists else 0
     if tables and not replace:
@@ -116,8 +124,9 @@ async def _restore(
     if photos and not settings.proofs_s3_bucket:
         raise BackupRefused(f"the backup has {len(photos)} photos of a bucket: set CALLBOARD_PROOFS_S3_BUCKET")
     secret = _secret(archive)
-    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    draft, kept = _beside(name, f"_restore_{stamp}"), _beside(name, f"_before_{stamp}")
+    dropped = await _drop_drafts(control, name)
+    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S_%f")
+    draft, kept = _beside(name, f"{DRAFT}{stamp}"), _beside(name, f"_before_{stamp}")
     await create_database(control, draft)
     try:
         draft_url = with_name(url, draft)
@@ -132,7 +141,16 @@ async def _restore(
         raise
     if exists and not tables:
         await drop_database(control, kept)
-    return Restored(manifest.created_at, manifest.version, kept if tables else None, secret)
+    return Restored(manifest.created_at, manifest.version, kept if tables else None, secret, dropped)
+
+
+async def _drop_drafts(control: Connection, name: str) -> list[str]:
+    """Drop what restores that were killed left beside the database: the names."""
+    beginning = _beside(name, DRAFT + "x" * STAMP_LENGTH).removesuffix("x" * STAMP_LENGTH)
+    found = await databases_like(control, rf"^{re.escape(beginning)}[0-9_]{{15,{STAMP_LENGTH}}}$")
+    for draft in found:
+        await drop_database(control, draft)
+    return found
 
 
 async def _look(url: str) -> int:

@@ -561,20 +561,24 @@ class AcknowledgeAlert(Struct, frozen=True):
 
 
 class ChangeZone(Struct, frozen=True):
-    """An admin sets the description of a zone. `key` and `helped_by` name zones in any spelling; the shape is valid."""
+    """An admin sets the description of a zone. `key` and `helped_by` name zones in any spelling; the shape is valid.
+    `seen` is the mark of the description that the admin saw (`zones.mark_of`); None if they want this one anyway.
+    """
 
     key: str
     name: str
     shape: dict[str, Any] | None
     helped_by: tuple[str, ...]
     actor: Actor
+    seen: str | None = None
 
 
 class RemoveZone(Struct, frozen=True):
-    """An admin deletes the description of a zone. Its deliveries and drivers stay in it."""
+    """An admin deletes the description of a zone. Its deliveries and drivers stay in it. `seen` is as for a change."""
 
     key: str
     actor: Actor
+    seen: str | None = None
 
 
 class ChangePolicy(Struct, frozen=True):

@@ -6,11 +6,13 @@ from server.dispatch import refusals as r
 from server.dispatch.decided import Decided
 from server.dispatch.names import name_key
 from server.dispatch.world import World
-from server.dispatch.zones import ZONES_LIMIT, Zone
+from server.dispatch.zones import ZONES_LIMIT, Zone, mark_of
 
 
 def change_zone(command: c.ChangeZone, world: World) -> Decided | r.Refusal:
-    """Sets the description of a zone. The same description again changes nothing."""
+    """Sets the description of a zone, unless another admin changed it since. The same description again changes
+    nothing.
+    """
     helpers: dict[str, str] = {}
     for name in command.helped_by:
         helpers.setdefault(name_key(name), world.spelled(name))
@@ -24,6 +26,8 @@ def change_zone(command: c.ChangeZone, world: World) -> Decided | r.Refusal:
         helped_by,
     ):
         return Decided((), repeated=True)
+    if _is_outdated(command.seen, known):
+        return r.ZONE_CHANGED
     zone = Zone(
         world.spelled(command.key),
         command.name,
@@ -40,4 +44,10 @@ def remove_zone(command: c.RemoveZone, world: World) -> Decided | r.Refusal:
     known = world.zones.find(command.key)
     if known is None:
         return r.NOT_FOUND
+    if _is_outdated(command.seen, known):
+        return r.ZONE_CHANGED
     return Decided((e.ZoneRemoved(at=world.now, actor=command.actor, key=known.key),))
+
+
+def _is_outdated(seen: str | None, known: Zone | None) -> bool:
+    return seen is not None and seen != mark_of(known)

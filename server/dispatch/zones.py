@@ -5,8 +5,10 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import shapely
 from msgspec import Struct
@@ -30,6 +32,14 @@ class Zone(Struct, frozen=True):
     helped_by: tuple[str, ...] = ()
     changed_by: str | None = None
     changed_at: datetime | None = None
+
+
+def mark_of(zone: Zone | None) -> str:
+    """A text that changes with every part of a description; that of None says that there is none."""
+    if zone is None:
+        return "none"
+    parts = (zone.name, zone.shape, zone.helped_by)
+    return sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:32]
 
 
 class _Known(Struct, frozen=True):

@@ -24,6 +24,7 @@ from server.simulate.city import ORIGIN
 from server.simulate.crew import Crew
 from server.simulate.run import Load, Window, amounts_to, home_zone, run_city, run_day
 from server.simulate.tally import Tally
+from server.store.backups import ran_migrations
 from server.store.engine import Database
 from server.store.migrate import migrate
 from server.web.access.tokens import mint_token
@@ -36,6 +37,7 @@ Bound = TypeVar("Bound")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 BESIDE_SECONDS: Final = 2.0
 """How long tasks beside the nodes may take to end."""
+NO_TABLES: Final = "the database has no tables yet: run `callboard migrate` or `callboard serve` first"
 DEMO_NAME: Final = "demo"
 DEMO_DRIVER: Final[NewDriver] = {"name": "You", "externalRef": "demo-you"}
 
@@ -91,10 +93,15 @@ def ignore_signals() -> Iterator[None]:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """A few connections for a command that is soon over. Raises DatabaseUnreachable."""
+    """A few connections for a command that is soon over. Raises DatabaseUnreachable, or StartupFailed if the database
+    has no tables yet.
+    """
     opened = Database(settings.database_url, pool_size=2)
     await opened.open()
     try:
+        async with opened.pool.acquire() as connection:
+            if not await ran_migrations(connection):
+                raise StartupFailed(NO_TABLES)
         yield opened
     finally:
         await opened.close()

@@ -18,6 +18,8 @@ WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_s
 MIGRATIONS: Final = "SELECT name FROM migration WHERE app_name = $1 ORDER BY name"
 LIVE_NODES: Final = "SELECT count(*) FROM nodes WHERE expires_at > clock_timestamp()"
 EXISTS: Final = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+ALONE: Final = "SELECT pg_try_advisory_lock(hashtext($1))"
+LIKE: Final = "SELECT datname FROM pg_database WHERE datname ~ $1 ORDER BY datname"
 OBJECTS: Final = "SELECT key FROM proof_objects WHERE remove_at IS NULL ORDER BY key"
 MEDIA_TYPE: Final = "SELECT media_type FROM proofs WHERE object_key = $1"
 AFTERWARDS: Final = ("DELETE FROM nodes", "UPDATE leases SET expires_at = '-infinity'", "ANALYZE")
@@ -77,6 +79,18 @@ async def maintenance(url: str) -> Connection:
 async def database_exists(connection: Connection, name: str) -> bool:
     """Whether the server has this database. Raises what the database raises."""
     return bool(await connection.fetchval(EXISTS, name))
+
+
+async def alone(connection: Connection, name: str) -> bool:
+    """Whether nobody else restores the database `name` now; nobody can as long as this connection is open. Raises what
+    the database raises.
+    """
+    return bool(await connection.fetchval(ALONE, f"callboard restore {name}"))
+
+
+async def databases_like(connection: Connection, pattern: str) -> list[str]:
+    """The names of databases that match a regular expression. Raises what the database raises."""
+    return [row[0] for row in await connection.fetch(LIKE, pattern)]
 
 
 async def create_database(connection: Connection, name: str) -> None:

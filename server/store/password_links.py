@@ -1,6 +1,6 @@
 """Links with which a person sets a new password, once. All functions raise DatabaseAway; only hashes of codes are here.
 
-A person has one link at most: a new one replaces it, and any new password ends it.
+A person has one link at most: a new one replaces it, and a new password or a deactivation ends it (`store/users.py`).
 """
 
 from datetime import datetime
@@ -8,8 +8,6 @@ from typing import Final
 
 from server.store.connections import Queries
 from server.store.query import fetch_one
-from server.store.tables import PasswordLink
-from server.store.typed import ask
 
 MAKE: Final = """
 INSERT INTO password_links (user_id, code_hash, created_by, expires_at)
@@ -43,8 +41,3 @@ async def use_link(db: Queries, code_hash: str, password_hash: str) -> str | Non
     """Set the password, end all sessions of the person, and return their id. None for an invalid link."""
     row = await fetch_one(db, USE, code_hash, password_hash)
     return None if row is None else str(row[0])
-
-
-async def end_link(db: Queries, user_id: str) -> None:
-    """End the link of this person, if there is one."""
-    await ask(db, PasswordLink.delete().where(PasswordLink.user_id == user_id))

@@ -25,17 +25,23 @@ UPDATE users SET password_hash = $2, role = $3, active = true, sessions_valid_fr
 WHERE lower(name) = lower($1)
 """
 BY_NAME: Final = "SELECT id, password_hash FROM users WHERE lower(name) = lower($1)"
-# A change ends all sessions of the user. The last active admin cannot be demoted: of two admins who demote each other
-# at once, the second waits for the lock and finds no other admin.
+# A change ends all sessions of the user; a new password or a deactivation also ends their password link. The last
+# active admin cannot be demoted: of two admins who demote each other at once, the second waits for the lock and finds
+# no other admin.
 CHANGE: Final = """
-WITH admins AS MATERIALIZED (SELECT id FROM users WHERE role = 'admin' AND active ORDER BY id FOR UPDATE)
-UPDATE users SET role = coalesce($2, role), active = coalesce($3, active),
+WITH admins AS MATERIALIZED (SELECT id FROM users WHERE role = 'admin' AND active ORDER BY id FOR UPDATE),
+changed AS (
+    UPDATE users SET role = coalesce($2, role), active = coalesce($3, active),
     password_hash = coalesce($4, password_hash),
     sessions_valid_from = CASE WHEN coalesce($2, role) <> role OR coalesce($3, active) <> active OR $4 IS NOT NULL
         THEN clock_timestamp() ELSE sessions_valid_from END
 WHERE id = $1 AND (NOT (role = 'admin' AND active) OR (coalesce($2, role) = 'admin' AND coalesce($3, active))
     OR (SELECT count(*) FROM admins WHERE id <> $1) > 0)
-RETURNING id, name, role, active, created_at, last_login_at
+RETURNING id, name, role, active, created_at, last_login_at),
+ended AS (
+    DELETE FROM password_links l USING changed
+    WHERE l.user_id = changed.id AND (NOT changed.active OR $4 IS NOT NULL))
+SELECT * FROM changed
 """
 
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, nullcontext
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.exceptions import NotFoundException
 
 from server.node import Node
 from server.redis.bus import LOGINS
@@ -26,7 +25,7 @@ from server.web.http.errors import exception_handlers
 from server.web.http.every_route import Application, handlers_in, options_handler
 from server.web.screens.insights import InsightsReader
 from server.web.screens.routes import screen_router
-from server.web.screens.shell import unknown_address
+from server.web.screens.shell import WRONG_ADDRESSES
 from server.worker_metrics import Siblings
 
 
@@ -46,7 +45,7 @@ def routed() -> Application:
     return Application(
         route_handlers=[options_handler(api), *api, screen_router(), static_file, driver_socket],
         lifespan=[_life, _keep_sessions],
-        exception_handlers={**exception_handlers(), NotFoundException: unknown_address},
+        exception_handlers={**exception_handlers(), **WRONG_ADDRESSES},
         middleware=[system.METRICS.middleware],
         request_max_body_size=BODY_LIMIT_BYTES,
         openapi_config=None,

@@ -151,13 +151,20 @@ async def test_data_is_replaced_only_on_request_and_kept(installation: Installat
         "INSERT INTO insight_days (time_zone, since, until) SELECT 'UTC', now() - interval '1 day', now()"
     )
     assert "is not empty: to replace it, add --replace" in await installation.refused("restore", file)
+    killed = f"{installation.name}_restore_20260101_120000_123456"
+    busy = await asyncpg.connect(with_name(installation.url, "postgres"))
+    assert await busy.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", f"callboard restore {installation.name}")
+    assert "another restore" in await installation.refused("restore", file, "--replace")
+    await busy.close()
     held = await asyncpg.connect(installation.url)
     assert "somebody is connected" in await installation.refused("restore", file, "--replace")
     await held.close()
     assert await installation.databases() == {installation.name}, "what was made for it is gone"
     assert await installation.ask("SELECT count(*) FROM insight_days") == 1
+    await installation.ask(f'CREATE DATABASE "{killed}"', name="postgres")
     said = await installation.done("restore", file, "--replace", secret="another-secret-of-32-bytes-at-least!")
     assert "The backup has another secret than CALLBOARD_SECRET" in said
+    assert f"Dropped {killed}, which a restore left that did not end." in said
     assert await installation.ask("SELECT count(*) FROM insight_days") == 0
     (kept,) = await installation.databases() - {installation.name}
     assert f"The old database is kept as {kept}" in said
@@ -244,6 +251,10 @@ async def test_our_own_servers_get_the_database_and_the_secret(
         assert code == 0, err
         assert (data / "secret").read_text().strip() == SECRET
         assert (data / "secret").stat().st_mode & 0o777 == 0o600
+        other = "another-secret-of-32-bytes-at-least!"
+        code, _, err = await done(run_bare("restore", file, "--replace", data=str(data), secret=other))
+        assert (code, "The backup has another secret than CALLBOARD_SECRET" in err) == (0, True), err
+        assert (data / "secret").read_text().strip() == SECRET
         with Embedded(data, durable=False) as embedded:
             connection = await asyncpg.connect(embedded.database_url)
             assert await connection.fetchval("SELECT count(*) FROM policy") == 1

@@ -55,6 +55,15 @@ def test_the_password_comes_from_standard_input(add: Any, users: Any) -> None:
         PasswordHasher().verify(hashed, "correct horse\n")
 
 
+@pytest.mark.parametrize("command", [("user", "add", "Bob", "--role", "viewer"), ("prune", "--dry-run")])
+def test_a_database_without_tables_is_said_with_what_to_do(
+    call: Call, external: dict[str, str], empty_database_url: str, command: tuple[str, ...]
+) -> None:
+    code, out, err = call(*command, **external | {"database_url": empty_database_url})
+    assert (code, out) == (1, "")
+    assert err == "callboard: the database has no tables yet: run `callboard migrate` or `callboard serve` first\n"
+
+
 async def test_without_a_terminal_a_password_is_made_up(run: Run, database: Any) -> None:
     code, out, err = await done(run("user", "add", "Bob", "--role", "viewer"))
     assert code == 0

@@ -22,7 +22,7 @@ from server.dispatch.shapes import (
     positions_in,
 )
 from server.dispatch.world import World
-from server.dispatch.zones import NO_ZONES, ZONES_LIMIT, Zone, Zones
+from server.dispatch.zones import NO_ZONES, ZONES_LIMIT, Zone, Zones, mark_of
 from tests.builders import ADA, DAN, NOW, PICKUP, SHOP, SOUP, a_delivery, a_driver, a_policy, a_world, id_of
 from tests.dispatch.cases import Case, check, happens, name_of
 from tests.dispatch.test_deliveries import create
@@ -189,6 +189,36 @@ CASES = [
         lambda: with_zones(MITTE),
         c.ChangeZone("Mitte", "Centre", None, (), ADA),
         [happens(e.ZoneChanged, zone=replace(MITTE, name="Centre", shape=None, helped_by=()), area_km2=None)],
+    ),
+    Case(
+        "described anew by who saw it as it is",
+        lambda: with_zones(MITTE),
+        c.ChangeZone("Mitte", "Centre", None, (), ADA, mark_of(MITTE)),
+        [happens(e.ZoneChanged, zone=replace(MITTE, name="Centre", shape=None, helped_by=()), area_km2=None)],
+    ),
+    Case(
+        "described anew by who saw another description",
+        lambda: with_zones(MITTE),
+        c.ChangeZone("Mitte", "Centre", None, (), ADA, mark_of(replace(MITTE, name="Old"))),
+        "zone_changed",
+    ),
+    Case(
+        "described by who saw none, while another admin described it",
+        lambda: with_zones(MITTE),
+        c.ChangeZone("Mitte", "Centre", None, (), ADA, mark_of(None)),
+        "zone_changed",
+    ),
+    Case(
+        "described by who saw none, and there is none",
+        with_zones,
+        c.ChangeZone("Mitte", "Mitte", around_pickup(0.1), ("Nord",), ADA, mark_of(None)),
+        [happens(e.ZoneChanged, zone=MITTE, area_km2=pytest.approx(75.3, rel=0.01))],
+    ),
+    Case(
+        "removed by who saw another description",
+        lambda: with_zones(MITTE),
+        c.RemoveZone("Mitte", ADA, mark_of(replace(MITTE, helped_by=()))),
+        "zone_changed",
     ),
     Case(
         "one too many",

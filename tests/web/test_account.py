@@ -119,6 +119,8 @@ async def test_an_admins_link_sets_a_new_password_once(site: Site) -> None:
     await ada.send(f"/users/{person}", do="deactivate")
     assert (await use(gone)).status_code == 422
     assert "Activate this person first." in (await ada.send(f"/users/{person}", do="link")).text
+    await ada.send(f"/users/{person}", do="activate")
+    assert (await use(gone)).status_code == 422
     cross = {"Sec-Fetch-Site": "cross-site"}
     assert (await someone.client.post("/new-password", data={"code": gone}, headers=cross)).status_code == 403
 

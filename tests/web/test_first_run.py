@@ -103,6 +103,8 @@ NONSENSE: list[tuple[str, dict[str, str], str]] = [
     ("time-zone", {}, "Choose a time zone"),
     ("address", {"public_url": "javascript:alert(1)"}, "Write an address such as https://board"),
     ("address", {"public_url": "https://"}, "Write an address such as https://board"),
+    ("address", {"public_url": f"https://{'x' * 500}.example"}, "Write an address such as https://board"),
+    ("map", {"source": "own", "map_tiles": f"https://a.example/{{z}}/{{x}}/{{y}}/{'x' * 500}"}, "Write an address"),
     ("map", {"source": "own"}, "Write an address such as https://tiles"),
     ("map", {"source": "own", "map_tiles": "https://a.example/x.png"}, "Write an address such as https://tiles"),
     (

@@ -158,3 +158,10 @@ async def test_others_are_sent_away_with_a_screen(site: Site) -> None:
     missing = await (await logged_in(site, "Ada", "admin")).see("/users/nobody")
     assert missing.status_code == 404
     assert "Page not found" in missing.text
+    for path in ("/board", "/report", "/insights", "/nowhere/now"):
+        sent = await alice.client.post(path, data={"csrf_token": token}, headers=HTML)
+        assert sent.headers["content-type"].startswith("text/html"), path
+        assert "Content-Security-Policy" in sent.headers
+        if path != "/nowhere/now":
+            assert (sent.status_code, "Nothing can be sent to this page" in sent.text) == (405, True), path
+            assert "GET" in sent.headers["allow"].split(", ")

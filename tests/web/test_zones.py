@@ -1,6 +1,7 @@
 """Zones over the API and on the screen: describing them, what orders without a zone get, and one spelling for all."""
 
 import asyncio
+import math
 from typing import Any
 
 import msgspec
@@ -173,10 +174,20 @@ async def test_the_screen_describes_zones(site: Site) -> None:
     assert "Nord, West" in page
     shown = parse(page).one("input", name="shown")["value"]
     empty = parse((await ada.see("/zones")).text).one("input", name="shown")["value"]
-    for before, name, status in ((empty, "Mitte", 409), (shown, "Middle", 303), (shown, "Mitte", 409)):
+    for before, name, status in (
+        (empty, "Other", 409),
+        (empty, "Mitte", 303),
+        (shown, "Middle", 303),
+        (shown, "Mitte", 409),
+    ):
         answer = await ada.send("/zones", **form | {"name": name}, shown=before, do="save")
         assert answer.status_code == status
-    assert "was changed or described after you opened the form" in answer.text
+    assert "another admin changed this zone after you opened the form" in answer.text
+    theirs = parse(answer.text).one("div", class_="saved-now").text
+    assert all(part in theirs for part in ("Middle", "by grace", "Nord, West")), theirs
+    assert parse(answer.text).one("input", name="name")["value"] == "Mitte"
+    removal = await ada.send("/zones", **form, shown=shown, do="remove")
+    assert (removal.status_code, "Middle" in removal.text) == (409, True)
     again = parse(answer.text).one("input", name="shown")["value"]
     assert (await ada.send("/zones", **form, shown=again, do="save")).status_code == 303
     boxes = parse(page).every("input", name="helped_by")
@@ -218,3 +229,44 @@ async def test_who_is_off_shift_can_be_called_if_nobody_works_in_the_zone(site: 
 
 async def _nobody_to_call(browser: Browser, delivery_id: str) -> bool:
     return "to-call" not in (await browser.see(f"/board/deliveries/{delivery_id}/assign")).text
+
+
+def with_points(count: int) -> dict[str, Any]:
+    """A closed ring of so many positions, with all digits."""
+    angles = [2 * math.pi * at / (count - 1) for at in range(count - 1)]
+    ring = [[LON + math.cos(angle) / 10, LAT + math.sin(angle) / 10] for angle in angles]
+    return {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+
+
+async def test_a_zone_may_have_5000_points_on_the_screen_and_over_the_api(site: Site, problem: Check) -> None:
+    ada = await logged_in(site, "Ada", "admin")
+    most, more = with_points(5_000), with_points(5_001)
+    shape = msgspec.json.encode(most).decode()
+    assert len(shape) > 65_536
+    saved = await ada.send("/zones", key="Round", name="Round", shape=shape, do="save")
+    assert saved.status_code == 303, saved.text
+    assert (await site.vic.get("/admin/zones/Round")).json()["shape"] == most
+    assert (await site.ada.put("/admin/zones/Round", json={"name": "Round", "shape": most})).status_code == 200
+    refused = await ada.send("/zones", key="Round", name="Round", shape=msgspec.json.encode(more).decode(), do="save")
+    assert (refused.status_code, "at most 5000 positions" in refused.text) == (422, True)
+    problem(await site.ada.put("/admin/zones/Round", json={"name": "Round", "shape": more}), 422, "invalid")
+    large = await ada.send("/zones", key="Round", name="Round", shape=" " * 524_288, do="save")
+    assert (large.status_code, "a zone has at most 5,000 points" in large.text) == (413, True)
+    assert large.headers["content-type"].startswith("text/html")
+
+
+async def test_of_two_changes_of_one_zone_at_once_one_is_refused(node: StartNode) -> None:
+    """On two nodes, so no node's memory can say which was first."""
+    here, there = Site(await node()), Site(await node())
+    ada, eve = await logged_in(here, "Ada", "admin"), await logged_in(there, "Eve", "admin")
+    shown = parse((await ada.see("/zones")).text).one("input", name="shown")["value"]
+    answers = await asyncio.gather(
+        ada.send("/zones", key="Mitte", name="Of Ada", shown=shown, do="save"),
+        eve.send("/zones", key="Mitte", name="Of Eve", shown=shown, do="save"),
+    )
+    assert sorted(answer.status_code for answer in answers) == [303, 409]
+    (refused,) = (answer for answer in answers if answer.status_code == 409)
+    name = (await here.vic.get("/admin/zones/Mitte")).json()["name"]
+    assert name in parse(refused.text).one("div", class_="saved-now").text
+    await here.close()
+    await there.close()

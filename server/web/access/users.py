@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from server.store.connections import Queries
-from server.store.password_links import end_link, make_link, use_link, whose_link
+from server.store.password_links import make_link, use_link, whose_link
 from server.store.users import (
     Person,
     PersonRole,
@@ -124,8 +124,6 @@ async def change_person(db: Queries, person_id: str, **changes: Unpack[PersonCha
         check_password(password)
         hashed = await hash_password(password)
     changed = await update_person(db, person_id, changes.get("role"), changes.get("active"), hashed)
-    if hashed is not None:
-        await end_link(db, person_id)
     if changed is not None or await find_person(db, person_id) is None:
         return changed
     raise LastAdmin("this is the only active admin; create another one first")

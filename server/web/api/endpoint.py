@@ -94,13 +94,20 @@ class Described(Struct, frozen=True):
 class Body(Generic[T_co]):
     """The type of a request body. `optional`: the client may send no body, which counts as an empty object. `whole`:
     every field is required, even if the struct has a default for it, except those of `may_lack` (wire names), which get
-    their default.
+    their default. `limit_bytes` is for bodies with much in them.
     """
 
     def __init__(
-        self, kind: type[T_co], *, optional: bool = False, whole: bool = False, may_lack: Collection[str] = ()
+        self,
+        kind: type[T_co],
+        *,
+        optional: bool = False,
+        whole: bool = False,
+        may_lack: Collection[str] = (),
+        limit_bytes: int = BODY_LIMIT_BYTES,
     ) -> None:
         self.kind = kind
+        self.limit_bytes = limit_bytes
         self.optional = optional
         self.whole = whole
         self.may_lack = frozenset(may_lack)
@@ -108,7 +115,7 @@ class Body(Generic[T_co]):
 
     async def of(self, request: Call) -> T_co:
         """The request's body. Raises 400, 413, 415 or 422."""
-        return self.decoded(await read_body(request))
+        return self.decoded(await read_body(request, self.limit_bytes))
 
     def decoded(self, raw: bytes) -> T_co:
         """These bytes as a body. Raises 400 or 422."""
@@ -163,7 +170,7 @@ class Query(Generic[T_co]):
             raise invalid(mistakes_in(self.kind, given, error, strict=False)) from None
 
 
-async def read_body(request: Call) -> bytes:
+async def read_body(request: Call, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
     """The bytes of the body. A Content-Type, if any, must be JSON. Raises 413 or 415."""
     content_type = encoding = None
     for name, value in request.scope["headers"]:
@@ -171,8 +178,8 @@ async def read_body(request: Call) -> bytes:
             content_type = value
         elif name == b"content-encoding":
             encoding = value
-        elif name == b"content-length" and len(value) > 4 and _exceeds(value, BODY_LIMIT_BYTES):
-            raise _too_large()
+        elif name == b"content-length" and len(value) > 4 and _exceeds(value, limit_bytes):
+            raise _too_large(limit_bytes)
     body = b""
     while True:
         message = await request.receive()
@@ -180,8 +187,8 @@ async def read_body(request: Call) -> bytes:
             raise Problem(MALFORMED, "The body ended early.")
         chunk: bytes = message["body"]  # type: ignore[typeddict-item]
         body = body + chunk if body else chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise _too_large()
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
         if not message.get("more_body", False):
             break
     if body:

@@ -16,13 +16,16 @@ from server.node import Node
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.api import answers as a
 from server.web.api import schemas as s
-from server.web.api.endpoint import endpoint
+from server.web.api.endpoint import Body, endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, submit
 from server.web.http.errors import existing, invalid_field, not_found
 from server.web.http.paging import Page, Pager
 
 KEY_LENGTH: Final = 64
+SHAPE_BODY_BYTES: Final = 524_288
+"""Room for a shape with as many positions as one may have, each with all digits of a float."""
+DESCRIPTION: Final = Body(s.ZoneDescription, limit_bytes=SHAPE_BODY_BYTES)
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
 
 
@@ -45,8 +48,10 @@ def zone_view(node: Node, zone: Zone) -> a.ZoneView:
     )
 
 
-async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
-    """Set the description of a zone. Raises 422, or 409 if there are too many."""
+async def described(request: Call, key: str, said: s.ZoneDescription, seen: str | None = None) -> Zone:
+    """Set the description of a zone, if it is still as `seen` (a mark). Raises 422, or 409 if it is not or if there are
+    too many.
+    """
     if not 0 < len(key.strip()) <= KEY_LENGTH or "\x00" in key:
         raise invalid_field("key", f"must have 1 to {KEY_LENGTH} characters")
     shape = None
@@ -59,7 +64,7 @@ async def described(request: Call, key: str, said: s.ZoneDescription) -> Zone:
         shape = plain(shape)
     if name_key(key) in map(name_key, said.helped_by):
         raise invalid_field("helpedBy", "must not name the zone itself")
-    command = c.ChangeZone(key, spelling(said.name), shape, said.helped_by, request.user.actor)
+    command = c.ChangeZone(key, spelling(said.name), shape, said.helped_by, request.user.actor, seen)
     await submit(request, command)
     zone = node_of(request).zones.current.find(key)
     if zone is None:  # removed meanwhile
@@ -92,7 +97,7 @@ async def get_zone(request: Call, key: FromPath[str]) -> a.ZoneView:
     ADMIN,
     r.TOO_MANY_ZONES,
 )
-async def put_zone(request: Call, key: FromPath[str], said: s.ZoneDescription) -> a.ZoneView:
+async def put_zone(request: Call, key: FromPath[str], said: Annotated[s.ZoneDescription, DESCRIPTION]) -> a.ZoneView:
     return zone_view(node_of(request), await described(request, key, said))
 
 

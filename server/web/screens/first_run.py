@@ -132,7 +132,7 @@ async def steps_of(
             bool(settings.map_tiles),
             said("Map"),
             said("Browsers get the streets of the map from a tile server. Without one the map has no streets."),
-            optional=True,
+            optional=bool(settings.geocoder_url),
             **_form(request, MAP, typed, problem),
         ),
         SetupStep(

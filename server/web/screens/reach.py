@@ -32,7 +32,9 @@ def warnings_of(url: str) -> list[str]:
     """What does not work with this address, one sentence each. They do not name it: it may be what a caller made up."""
     if only_here(url):
         return [
-            said("A phone cannot reach this address: it leads the phone to itself. Choose another one under Set up.")
+            said(
+                "A phone cannot reach this address: it leads the phone to itself. Set the public address under Set up."
+            )
         ]
     if urlsplit(url).scheme != "https":
         return [said("Browsers give their position and show notifications only on https addresses.")]

@@ -16,7 +16,7 @@ import msgspec
 from jinja2 import Template
 from litestar import Response, Router
 from litestar.datastructures import Cookie, MutableScopeHeaders
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ControllerRouterHandler, ExceptionHandlersMap, Message, Receive, Scope, Send
 
@@ -76,11 +76,13 @@ TITLES: Final = {
     401: later("Log in to see this page"),
     403: later("Your role does not allow this"),
     404: later("Page not found"),
+    405: later("Nothing can be sent to this page"),
     500: later("Something went wrong"),
     503: later("Callboard is not available right now"),
 }
 PLAIN: Final = {
     404: later("Check the address. The page may have been removed."),
+    405: later("Nothing was changed. Go back, reload the page, and try again."),
     500: later("This is an error in Callboard. It is in the server’s log."),
     503: later("The database does not answer. Try again in a moment."),
 }
@@ -308,14 +310,21 @@ def _framework(request: Call, error: HTTPException) -> Response[dict[str, object
     return shown_error(request, Problem(kind, error.detail))
 
 
-def unknown_address(request: Call, error: HTTPException) -> Response[dict[str, object]] | Response[str]:
-    """404 for the application: a screen for a person with an old link. No middleware runs there."""
+def _wrong_address(request: Call, error: HTTPException) -> Response[dict[str, object]] | Response[str]:
+    """404 and 405 for the application: a screen for a person with an old link or form. No middleware runs there."""
     if not wants_screen(request):
         return from_litestar(request, error)
     shown = _framework(request, error)
     settings = node_of(request).settings
+    shown.headers.update(error.headers or {})
     shown.headers.update({"Content-Security-Policy": content_security_policy(settings.map_tiles), **PROTECTION})
     return shown
+
+
+WRONG_ADDRESSES: Final[ExceptionHandlersMap] = {
+    NotFoundException: _wrong_address,
+    MethodNotAllowedException: _wrong_address,
+}
 
 
 def _bug(request: Call, error: Exception) -> Response[dict[str, object]] | Response[str]:

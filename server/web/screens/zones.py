@@ -1,6 +1,5 @@
 """The screen of zones: a list with shapes and helping zones, and the form with which an admin changes one."""
 
-from hashlib import sha256
 from typing import Final
 from urllib.parse import quote
 
@@ -9,21 +8,22 @@ from litestar import get, post
 from litestar.response.base import ASGIResponse
 
 from server.dispatch import commands as c
+from server.dispatch import refusals as r
 from server.dispatch.names import name_key
 from server.dispatch.shapes import positions_in
-from server.dispatch.zones import Zone, Zones
+from server.dispatch.zones import Zone, Zones, mark_of
 from server.store.query import database_errors
 from server.store.reads.drivers import find_drivers
 from server.store.zones import zones_in_use
-from server.texts.speech import said
+from server.texts.speech import later, said
 from server.web.access.guards import ADMIN, VIEWERS
 from server.web.access.sessions import FORM
 from server.web.api import schemas as s
-from server.web.api.zones import described
+from server.web.api.zones import SHAPE_BODY_BYTES, described
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of, submit
 from server.web.http.errors import Problem, invalid_field
-from server.web.http.forms import Form, address_text, read_form
+from server.web.http.forms import WHEN_TOO_LARGE, Form, address_text, read_form
 from server.web.screens.form_words import sentence_of
 from server.web.screens.shell import NO_STORE, flash, page, see_other
 
@@ -31,6 +31,10 @@ SHOWN_LIMIT: Final = 500
 POSITIONS_SHOWN: Final = 20_000
 """The limit of positions on the map of all zones together."""
 DRIVERS_LOOKED_AT: Final = 20
+TOO_MANY_POINTS: Final = later(
+    "The shape is too large: a zone has at most 5,000 points. Nothing was changed. Simplify the shape with a program"
+    " for maps, and open the file again."
+)
 FIELDS: Final = ("key", "name", "helped_by", "shape")
 
 
@@ -43,29 +47,44 @@ async def zones(request: Call) -> ASGIResponse:
     return await _zones(request, filled)
 
 
-@post("/zones", guards=[ADMIN], status_code=200, opt={FORM: True})
+@post(
+    "/zones",
+    guards=[ADMIN],
+    status_code=200,
+    opt={FORM: True, WHEN_TOO_LARGE: TOO_MANY_POINTS},
+    request_max_body_size=SHAPE_BODY_BYTES,
+)
 async def change(request: Call) -> ASGIResponse:
     """`do=` save or remove. Nothing changes if the zone is not as `shown`, the mark of what the form had."""
     form = await read_form(request, Form)
-    key, shown = form.text("key"), form.text("shown")
+    key, shown = form.text("key"), form.text("shown") or None
     filled = {name: form.text(name) for name in FIELDS} | {"helped_by": ", ".join(form.all("helped_by"))}
-    if shown and shown != _mark(node_of(request).zones.current.find(key)):
-        text = said(
-            "Not saved: this zone was changed or described after you opened the form. Save again to replace it."
-        )
-        return await _zones(request, filled, 409, problem=text)
     try:
         if form.last("do") == "remove":
-            await submit(request, c.RemoveZone(key, request.user.actor))
+            await submit(request, c.RemoveZone(key, request.user.actor, shown))
             text = said("The description of {zone} is deleted. Its orders and drivers stay in the zone.", zone=key)
         else:
-            zone = await described(request, key, _described(filled))
+            zone = await described(request, key, _described(filled), shown)
             text = said("{zone} is saved. The changes apply to new orders.", zone=zone.name)
     except Problem as problem:
         if problem.kind.status not in (404, 409, 422):
             raise
+        if problem.kind.code == r.ZONE_CHANGED.code:
+            return await _changed_meanwhile(request, filled)
         return await _zones(request, filled, problem.kind.status, problem=sentence_of(problem))
     return see_other("/zones", flash(request, "good", text))
+
+
+async def _changed_meanwhile(request: Call, filled: dict[str, str]) -> ASGIResponse:
+    """The form as it was sent, and beside it what is saved now."""
+    node = node_of(request)
+    await node.zones.refresh()  # another node may have saved it
+    saved = node.zones.current.find(filled["key"])
+    text = said(
+        "Not saved: another admin changed this zone after you opened the form. Yours is in the form, theirs above it."
+        " Save again to replace theirs."
+    )
+    return await _zones(request, filled, 409, problem=text, saved=_filled(saved) if saved else {}, by=saved)
 
 
 def _described(filled: dict[str, str]) -> s.ZoneDescription:
@@ -103,11 +122,6 @@ def _filled(zone: Zone) -> dict[str, str]:
         "helped_by": ", ".join(zone.helped_by),
         "shape": msgspec.json.encode(zone.shape).decode() if zone.shape is not None else "",
     }
-
-
-def _mark(zone: Zone | None) -> str:
-    """Changes with everything that the form shows."""
-    return sha256(msgspec.json.encode(_filled(zone)) if zone is not None else b"").hexdigest()[:16]
 
 
 @get("/zones/shapes.geojson", guards=[VIEWERS])
@@ -153,7 +167,7 @@ async def _near(request: Call) -> str:
 
 
 async def _zones(
-    request: Call, filled: dict[str, str], status: int = 200, *, problem: str | None = None
+    request: Call, filled: dict[str, str], status: int = 200, *, problem: str | None = None, **context: object
 ) -> ASGIResponse:
     node = node_of(request)
     known = node.zones.current
@@ -190,6 +204,7 @@ async def _zones(
         tiles=node.settings.map_tiles,
         attribution=node.settings.map_attribution,
         filled=filled,
-        shown=_mark(known.find(filled["key"])),
+        shown=mark_of(known.find(filled["key"])),
         problem=problem,
+        values={"saved": None, "by": None, **context},
     )
