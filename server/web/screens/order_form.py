@@ -92,7 +92,7 @@ CODES: Final = {
 Filled = dict[str, str]
 
 
-class Known(Struct, frozen=True):
+class KnownCustomer(Struct, frozen=True):
     """What the form knows about a customer. `at` is their position."""
 
     name: str | None
@@ -174,7 +174,7 @@ async def customer(request: Call) -> ASGIResponse:
         for delivery in await find_deliveries(pool_of(request), wanted, None, 20):
             place = delivery.dropoff
             if place.phone is not None and phone_digits(place.phone) == digits:
-                return answer(Known(place.name, place.address, place.notes, _at(place)))
+                return answer(KnownCustomer(place.name, place.address, place.notes, _at(place)))
     raise not_found()
 
 
