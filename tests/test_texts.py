@@ -14,7 +14,7 @@ from babel.support import NullTranslations
 
 from server.board.templates import environment
 from server.paths import ROOT
-from server.texts.catalogues import DRIVER, SCREENS, catalogue, page_texts, path_of, worker_texts
+from server.texts.catalogues import DRIVER, SCREENS, catalogue, key_of, page_texts, path_of, short_key, worker_texts
 from server.texts.languages import LANGUAGES, SOURCE, language_for
 from tests.texts import SCRIPTS, SERVER, kept, screens_scripts, updated, used
 
@@ -53,18 +53,30 @@ def test_a_catalogue_is_kept_as_the_tool_writes_it(language: str, domain: str) -
 @pytest.mark.parametrize("language", OTHERS)
 def test_scripts_get_their_texts_and_templates_keep_theirs(language: str) -> None:
     texts = page_texts(language)
-    assert isinstance(texts["Start shift"], str)
-    assert "How long is your break?" not in texts, "a text of the template only"
+    assert isinstance(texts[short_key("Start shift")], str)
+    assert short_key("How long is your break?") not in texts, "a text of the template only"
     assert set(worker_texts()[language]) == {
         "New offer: {store}",
         "{distance} · {pay} · answer by {time}",
         "New message from your dispatcher.",
     }
-    plural = texts["For {count} second."]
+    plural = texts[short_key("For {count} second.")]
     assert isinstance(plural, dict)
     assert {"one", "other"} <= plural.keys()
     assert plural["one"] != plural["other"]
     assert page_texts(SOURCE) == {}, "the source needs none"
+
+
+def test_scripts_find_their_texts_by_the_key_that_the_server_made() -> None:
+    """tests/js/catalogue.test.js has the same."""
+    texts = ["", "Start shift", "{count} delivery", "“Zoë” – 10 €", "🛵"]
+    assert [short_key(text) for text in texts] == ["1472d", "ki1r", "9r2kc", "olbq", "1yd5z"]
+
+
+@pytest.mark.parametrize(("language", "domain"), kept())
+def test_no_two_texts_have_one_key(language: str, domain: str) -> None:
+    english = {key_of(message) for message in catalogue(language, domain) if message.id}
+    assert len({short_key(text) for text in english}) == len(english)
 
 
 class Marked(NullTranslations):

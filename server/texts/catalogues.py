@@ -73,8 +73,22 @@ def direction(language: str) -> str:
 
 @cache
 def page_texts(language: str, domain: str = DRIVER) -> dict[str, ScriptText]:
-    """The texts of the scripts by their English ones; none for the source itself."""
-    return _texts(language, domain, lambda files: any(file.startswith("static/") and file != WORKER for file in files))
+    """The texts of the scripts by the `short_key` of their English ones; none for the source itself."""
+    texts = _texts(language, domain, lambda files: any(file.startswith("static/") and file != WORKER for file in files))
+    return {short_key(english): text for english, text in texts.items()}
+
+
+def short_key(english: str) -> str:
+    """The key of an English text in a page: a hash (FNV-1a, 24 bits, base 36), as `keyOf` in catalogue.js makes it."""
+    value = 0x811C9DC5
+    for unit in memoryview(english.encode("utf-16-le")).cast("H"):
+        value = (value ^ unit) * 0x01000193 & 0xFFFFFFFF
+    value &= 0xFFFFFF
+    digits = ""
+    while value or not digits:
+        value, digit = divmod(value, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
 
 
 @cache

@@ -12,8 +12,19 @@
 const filled = (words, values) => words.replace(/\{(\w+)\}/g, (place, name) => String(values[name] ?? place));
 
 /**
+ * The key of an English text in a catalogue that comes with a page: a hash (FNV-1a, 24 bits), since all the English texts
+ * would be half of what a phone loads first.
+ * @param {string} english
+ */
+export const keyOf = (english) => {
+  let hash = 0x811c9dc5;
+  for (let place = 0; place < english.length; place++) hash = Math.imul(hash ^ english.charCodeAt(place), 0x01000193);
+  return (hash & 0xffffff).toString(36);
+};
+
+/**
  * `text` and `counted` of a language. `locale` says how numbers are written.
- * @param {Record<string, Words>} catalogue translations by their English text; empty for English
+ * @param {Record<string, Words>} catalogue translations by `keyOf` their English text; empty for English
  * @param {string} language
  * @param {string} locale
  */
@@ -26,7 +37,7 @@ export const textsIn = (catalogue, language, locale) => {
    * @returns {string}
    */
   const text = (key, values = {}) => {
-    const words = catalogue[key];
+    const words = catalogue[keyOf(key)];
     return filled(typeof words === "string" ? words : key, values);
   };
   /**
@@ -38,7 +49,7 @@ export const textsIn = (catalogue, language, locale) => {
    * @returns {string}
    */
   const counted = (one, many, count, values = {}) => {
-    const words = catalogue[one];
+    const words = catalogue[keyOf(one)];
     const forms = typeof words === "object" ? words : { one, other: many };
     return filled(forms[rules.select(count)] ?? forms.other ?? many, { count: numbers.format(count), ...values });
   };

@@ -1,13 +1,27 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { localeFor, textsIn } from "../../static/driver/catalogue.js";
+import { keyOf, localeFor, textsIn } from "../../static/driver/catalogue.js";
 
-const POLISH = {
+const KEYS = ["1472d", "ki1r", "9r2kc", "olbq", "1yd5z"]; // tests/test_texts.py has them too
+
+const POLISH = byKey({
   "Start shift": "Rozpocznij zmianę",
   "New offer: {store}": "Nowa oferta: {store}",
   "For {count} minute.": { one: "{count} minutę.", few: "{count} minuty.", many: "{count} minut.", other: "{count} minuty." },
-};
+});
+
+/**
+ * The catalogue as a page has it.
+ * @param {Record<string, import("../../static/driver/catalogue.js").Words>} words by their English text
+ */
+function byKey(words) {
+  return Object.fromEntries(Object.entries(words).map(([english, translated]) => [keyOf(english), translated]));
+}
+
+test("the key of a text is short, and the server makes the same", () => {
+  assert.deepEqual(["", "Start shift", "{count} delivery", "“Zoë” – 10 €", "🛵"].map(keyOf), KEYS);
+});
 
 test("an English text is its own translation", () => {
   const { text } = textsIn({}, "en", "en-GB");
