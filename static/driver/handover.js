@@ -4,6 +4,7 @@ import { byId, within } from "../elements.js";
 import { answered } from "./dialogs.js";
 import { shrunk } from "./proofs.js";
 import { SignaturePad } from "./signature.js";
+import { read, write } from "./storage.js";
 import { text } from "./text.js";
 
 /** @import {PictureKind} from "./upload.js" */
@@ -31,10 +32,22 @@ const send = within(dialog, 'button[value="go"]', HTMLButtonElement);
 /** @type {Asked | null} what is asked for now */
 let asked = null;
 /**
- * What was signed and typed before an offer closed the question, or the driver went back. Nobody has to sign twice.
- * @type {{assignmentId: string, strokes: import("./signature.js").Dot[][], name: string, pin: string} | null}
+ * What was signed and typed before an offer closed the question, the driver went back, or the phone ended the page, as
+ * it may do while the camera is open. Nobody has to sign twice. It is kept on this phone, but not the PIN.
+ * @typedef {{assignmentId: string, strokes: import("./signature.js").Dot[][], name: string}} Draft
  */
-let draft = null;
+const DRAFT = "callboard.driver.handover";
+let typed = { assignmentId: "", pin: "" };
+/** @returns {Draft | null} */
+const draft = () => JSON.parse(read(DRAFT) ?? "null");
+const keepDraft = () => {
+  if (!asked) return;
+  const { assignmentId } = asked;
+  typed = { assignmentId, pin: pin.value };
+  write(DRAFT, JSON.stringify({ assignmentId, strokes: pad.strokes, name: recipient.value }));
+};
+// The driver's reports have it now.
+export const forgetDraft = () => write(DRAFT, null);
 let isReading = false;
 
 const ready = () => {
@@ -54,6 +67,7 @@ const ready = () => {
 const pad = new SignaturePad(within(signature, "canvas", HTMLCanvasElement), ready);
 byId("pad-clear").addEventListener("click", () => pad.clear());
 pin.addEventListener("input", ready);
+for (const kind of ["input", "pointerup", "click"]) dialog.addEventListener(kind, keepDraft);
 
 camera.addEventListener("change", async () => {
   const file = camera.files?.[0];
@@ -94,14 +108,15 @@ export const askHandover = async (now) => {
   byId("pin-later").hidden = now.online;
   byId("handover-wrong").hidden = true;
   preview.hidden = true;
-  const before = draft?.assignmentId === now.assignmentId ? draft : null;
+  const kept = draft();
+  const before = kept?.assignmentId === now.assignmentId ? kept : null;
   recipient.value = before?.name ?? "";
-  pin.value = before?.pin ?? "";
+  pin.value = typed.assignmentId === now.assignmentId ? typed.pin : "";
   const given = answered(dialog);
   pad.strokes = before?.strokes ?? [];
   if (required.includes("photo") && !now.has("photo")) camera.click();
   const confirmed = await given;
-  draft = confirmed ? null : { assignmentId: now.assignmentId, strokes: pad.strokes, name: recipient.value, pin: pin.value };
+  keepDraft();
   const drawn = confirmed && pad.signed ? await pad.picture() : null;
   asked = null;
   if (!confirmed) return null;

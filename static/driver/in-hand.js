@@ -1,6 +1,8 @@
 // The deliveries in hand, kept on this phone, so that a page that opens without a network shows them. Nothing else of the
 // state is kept, and nothing once the driver has no delivery or has left the device.
 
+import { read, write } from "./storage.js";
+
 const KEY = "callboard.inHand";
 
 /** @import {State} from "./state.js" */
@@ -13,12 +15,7 @@ export const keepInHand = (inHand) => {
   const next = inHand && Object.keys(inHand.assignments).length > 0 ? JSON.stringify(inHand) : "";
   if (next === written) return;
   written = next;
-  try {
-    if (next) localStorage.setItem(KEY, next);
-    else localStorage.removeItem(KEY);
-  } catch {
-    // no storage: it lasts as long as the page
-  }
+  write(KEY, next || null);
 };
 
 /**
@@ -27,8 +24,8 @@ export const keepInHand = (inHand) => {
  * @returns {InHand | null}
  */
 export const keptInHand = (driverId) => {
+  written = read(KEY) ?? "";
   try {
-    written = localStorage.getItem(KEY) ?? "";
     /** @type {InHand | null} */
     const kept = JSON.parse(written || "null");
     return kept?.driver.id === driverId ? { ...kept, earnings: kept.earnings ?? {} } : null; // an older page kept none

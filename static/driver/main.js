@@ -12,11 +12,11 @@ import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
 import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
-import { askHandover } from "./handover.js";
-import { hasStarted, left, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
+import { askHandover, forgetDraft } from "./handover.js";
+import { hasLost, hasStarted, left, lostTo, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
 import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
-import { openOffer, remaining, sawMessage, say, start, unsay } from "./state.js";
-import { codeIn, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
+import { longerBreak, openOffer, remaining, sawMessage, say, serverNow, start, unsay } from "./state.js";
+import { codeIn, isConnected, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
@@ -81,10 +81,27 @@ const enter = () => {
   }
   phase = "ready";
   draw();
+  if (hasLost(driverId)) void lookForOther(token, driverId);
   // What an ended shift has left to send needs no start.
   void loaded.then(() => {
     if (phase === "ready" && kept() === token && actions.of(driverId ?? "").length > 0) connect(token, inHand);
   });
+};
+
+/**
+ * Another phone took over when this page was last open. If it is still connected, the driver chooses, before any start
+ * of a shift; a device that was signed out since says so.
+ * @param {string} token
+ * @param {string | null} driverId
+ */
+const lookForOther = async (token, driverId) => {
+  const found = await isConnected(token, driverId ?? "");
+  if (phase !== "ready" || kept() !== token) return;
+  if (found === "refused") void comeBack("refused");
+  if (found === "connected") {
+    phase = "another_phone";
+    draw();
+  }
 };
 
 /**
@@ -94,6 +111,7 @@ const enter = () => {
 const connect = (token, inHand) => {
   phase = "inside";
   useTab(tab);
+  lostTo(null);
   received.clear();
   since = performance.now();
   client.connect(token, inHand ?? {});
@@ -203,7 +221,10 @@ const changed = (next) => {
   else if (next === "superseded" || next === "outdated" || next === "two_devices") {
     phase = next === "superseded" && !usesOtherTab(tab) ? "another_phone" : next;
     if (phase === "superseded") whenTabCloses(() => phase === "superseded" && startShift());
-    else started(""); // a page that is opened again does not take over by itself
+    else {
+      started(""); // a page that is opened again does not take over by itself
+      lostTo(client.state.driver?.id ?? whose(kept() ?? ""));
+    }
     client.state = start();
   }
   keepAwake();
@@ -354,6 +375,7 @@ const complete = async (assignmentId) => {
   if (given.signature) await keepProof(assignment, "signature", given.signature);
   const proof = { ...(given.pin === null ? {} : { pin: given.pin }), ...(given.name === null ? {} : { name: given.name }) };
   await actions.add({ driverId, type: "completed", assignmentId, storeName, ...proof }, now());
+  forgetDraft();
   busyWith.delete(`completed ${assignmentId}`);
   draw();
   const seconds = UNDO_MS / 1000;
@@ -409,6 +431,11 @@ const ACTIONS = {
     return startShift();
   },
   pause: () => ask("pause", { type: "pause" }),
+  extend: () => {
+    const { driver } = client.state;
+    const durationMinutes = longerBreak(driver?.availabilityUntil, serverNow(client.state, now()));
+    if (durationMinutes !== null) return ask("extend", { type: "take_break", durationMinutes });
+  },
   break: async () => {
     const durationMinutes = await askBreak();
     if (durationMinutes !== null) ask("break", { type: "take_break", durationMinutes });

@@ -1,5 +1,7 @@
 // Photos and signatures of a handover: made small on the phone, and which of them the server has.
 
+import { read, write } from "./storage.js";
+
 /** @import {PictureKind} from "./upload.js" */
 
 const EDGE = 1600;
@@ -31,12 +33,7 @@ export const shrunk = async (file) => {
 export class Sent {
   constructor() {
     /** @type {Record<string, PictureKind[]>} by assignment */
-    this._kinds = {};
-    try {
-      this._kinds = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    } catch {
-      // no storage: it lasts as long as the page
-    }
+    this._kinds = JSON.parse(read(KEY) ?? "{}");
   }
 
   /**
@@ -64,10 +61,6 @@ export class Sent {
   /** @param {Record<string, PictureKind[]>} kinds */
   _write(kinds) {
     this._kinds = kinds;
-    try {
-      localStorage.setItem(KEY, JSON.stringify(kinds));
-    } catch {
-      // it lasts as long as the page
-    }
+    write(KEY, JSON.stringify(kinds));
   }
 }

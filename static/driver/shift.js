@@ -1,39 +1,14 @@
 // Whether the driver has started a shift on this phone, and which tab of it is in use. Both are kept on this phone.
 
+import { read, write } from "./storage.js";
+
 const SHIFT = "callboard.driver.shift"; // the driver's id, and when the page was last used, in Unix milliseconds
 const SHIFT_MS = 12 * 3_600_000; // a page that was not used for so long begins another shift
 const AGAIN_MS = 600_000;
 const TAB = "callboard.driver.tab";
+const LOST = "callboard.driver.lost"; // the driver's id, while another phone has the connection
 
 const LOCK = "callboard-tab";
-
-/** @type {Map<string, string>} where storage is forbidden */
-const memory = new Map();
-
-/**
- * @param {string} key
- * @returns {string | null}
- */
-const read = (key) => {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return memory.get(key) ?? null;
-  }
-};
-
-/**
- * @param {string} key
- * @param {string} value
- */
-const write = (key, value) => {
-  memory.set(key, value);
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // it lasts as long as the page
-  }
-};
 
 /**
  * Whether this driver has started a shift on this phone. An older page, which kept nothing, knew no start: `working`, that
@@ -56,15 +31,17 @@ export const started = (driverId) => {
 
 // The driver leaves this phone.
 export const left = () => {
-  for (const key of [SHIFT, TAB]) {
-    memory.delete(key);
-    try {
-      localStorage.removeItem(key);
-    } catch {
-      // there is no storage
-    }
-  }
+  for (const key of [SHIFT, TAB, LOST]) write(key, null);
 };
+
+/** @param {string | null} driverId null once this phone connects again */
+export const lostTo = (driverId) => write(LOST, driverId);
+
+/**
+ * Whether another phone took this driver's connection.
+ * @param {string | null} driverId
+ */
+export const hasLost = (driverId) => driverId !== null && read(LOST) === driverId;
 
 /**
  * This tab is the one in use. It holds a lock until it closes or another tab takes it.

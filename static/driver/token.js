@@ -3,6 +3,7 @@
 
 import { newId } from "./ids.js";
 import { call, endDevice, exchangeCode, exchangeDevice, outcomeOf } from "./sign-in.js";
+import { read, write } from "./storage.js";
 
 /** @import {SignedIn, SignInOutcome} from "./sign-in.js" */
 
@@ -10,38 +11,10 @@ const KEY = "callboard.driver.token";
 const DEVICE = "callboard.driver.device";
 const SIGNING_IN = "callboard.driver.signingIn";
 const LOCK = "callboard-device";
-/** @type {Map<string, string | null>} where storage is forbidden */
-const memory = new Map();
 
 /** @typedef {{token: string | null, code: string | null}} Brought what a link has in its fragment */
 /** @typedef {{code: string, actionId: string}} SigningIn */
 /** @typedef {{token: string, actionId?: string}} Device with an id while its renewal has no answer yet */
-
-/**
- * @param {string} key
- * @returns {string | null}
- */
-const read = (key) => {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return memory.get(key) ?? null;
-  }
-};
-
-/**
- * @param {string} key
- * @param {string | null} value
- */
-const write = (key, value) => {
-  memory.set(key, value);
-  try {
-    if (value === null) localStorage.removeItem(key);
-    else localStorage.setItem(key, value);
-  } catch {
-    // it lasts as long as the page
-  }
-};
 
 export const kept = () => read(KEY);
 
@@ -157,6 +130,24 @@ export const replaceBy = async (token) => {
     const answer = await call(`/drivers/${encodeURIComponent(driverId)}`, { headers: { Authorization: `Bearer ${token}` } });
     if (answer.ok) await replace(() => keep(token));
     return outcomeOf(answer);
+  } catch {
+    return "unreachable";
+  }
+};
+
+/**
+ * Whether a phone of this driver is connected: "free" if none is, "refused" if this one is signed out.
+ * @param {string} token
+ * @param {string} driverId
+ * @returns {Promise<"connected" | "free" | "refused" | "unreachable">}
+ */
+export const isConnected = async (token, driverId) => {
+  try {
+    const answer = await call(`/drivers/${encodeURIComponent(driverId)}`, { headers: { Authorization: `Bearer ${token}` } });
+    if (!answer.ok) return answer.status === 401 ? "refused" : "unreachable";
+    /** @type {Wire.DriverView} */
+    const driver = await answer.json();
+    return driver.connected ? "connected" : "free";
   } catch {
     return "unreachable";
   }

@@ -5,7 +5,7 @@ import { byId, within } from "../elements.js";
 import { UNDO_MS } from "./actions.js";
 import { addressOf, countdown } from "./amounts.js";
 import { callTo, directionsTo } from "./links.js";
-import { allotted, foreignReason, openOffer, remaining, serverNow, work } from "./state.js";
+import { allotted, foreignReason, longerBreak, openOffer, remaining, serverNow, work } from "./state.js";
 import { nextStop, payOf, stopsOf } from "./stops.js";
 import { text } from "./text.js";
 
@@ -84,7 +84,7 @@ export const shownState = (driver) => (driver.availability === "available" && dr
 const CONTROLS = {
   available: [text("Take a break"), text("Pause"), null],
   busy: [text("Take a break"), text("Then pause"), null],
-  on_break: [text("Change length"), null, text("Back to work")],
+  on_break: [text("Change length"), text("+10 min"), text("Back to work")],
   paused: [text("Take a break"), null, text("Resume")],
   shift_ended: [null, null, text("Start shift")],
   offline: [null, null, text("Start shift")],
@@ -277,7 +277,11 @@ export class View {
     show(byId("call-me"), about.push === "unasked" && shown !== "shift_ended" && !this.offline);
     show(byId("hush"), shown === "available" && about.sound);
     set(byId("hush"), "data-done", about.audible ? "" : null);
-    const [rest, pause, resume] = CONTROLS[shown];
+    const [rest, pauses, resume] = CONTROLS[shown];
+    // A break can be longer; whoever is not on one can pause.
+    const resting = shown === "on_break";
+    set(byId("do-pause"), "data-action", resting ? "extend" : "pause");
+    const pause = resting && longerBreak(driver.availabilityUntil, serverNow(state, now)) === null ? null : pauses;
     /** @type {[id: string, label: string | null][]} */
     const presses = [["do-break", rest], ["do-pause", pause], ["do-resume", resume], ["do-leave", rest && text("End shift")]];
     for (const [id, label] of presses) {

@@ -290,6 +290,8 @@ async def test_breaks_pauses_and_the_end_of_the_shift(chromium: Browser, site: S
         await dans.press("Start break")
         await dans.shows("on_break")
         await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^4[45]:\d\d$"))
+        await dans.press("+10 min")
+        await expect(dans.page.locator("#duty-time")).to_have_text(re.compile(r"^5[45]:\d\d$"))
         await dans.press("Change length")
         await dans.page.get_by_label("Minutes, 5 to 120").fill("3")
         await dans.press("Start break")

@@ -190,8 +190,17 @@ async def test_a_handover_is_proven_without_a_network_and_sent_in_order(
             await shoot(dans.page, f"driver-handover-{size}")
         await check_accessible(dans.page, "driver-handover")
         await dans.page.set_viewport_size(SIZES["320"])
+        # Phones end a page in the background, as when the camera is open. Nobody signs twice.
+        await dans.page.reload()
+        await dans.press("Delivered")
+        await expect(handover).to_contain_text("The photo is taken.")
+        await expect(handover.get_by_label("Name of the recipient")).to_have_value("Anna Weber")
+        await expect(handover.get_by_label("four digits")).to_have_value("")
+        assert "4711" not in await dans.page.evaluate("localStorage.getItem('callboard.driver.handover')")
+        await handover.get_by_label("four digits").fill("4711")
         await tap(send)
         await expect(card).to_contain_text("Saved, not sent yet", timeout=20_000)
+        assert await dans.page.evaluate("localStorage.getItem('callboard.driver.handover')") is None
         waiting = await kept(dans.page)
         assert [(one["type"], one.get("kind")) for one in waiting] == [
             ("proof", "photo"), ("proof", "signature"), ("completed", None)
