@@ -214,9 +214,7 @@ class Nearby:
                 continue
             if among is None:
                 able = _dispatchable(columns.numbers, now, policy)
-                for driver_id in without:
-                    if driver_id in columns.row_of:
-                        able[columns.row_of[driver_id]] = False
+                able[[columns.row_of[driver_id] for driver_id in without if driver_id in columns.row_of]] = False
                 rows = np.flatnonzero(able)
             else:
                 wanted = [columns.row_of[i] for i in among if i in columns.row_of and i not in without]
@@ -259,13 +257,16 @@ class Nearby:
         return float(km[able].min()) if able.any() else None
 
     def around(self, pickup: Point, zone: str, radius_km: float, now: datetime, policy: Policy) -> dict[str, AtWork]:
-        """What `why_no_driver` needs: the drivers at work in the radius; if there are none, the nearest outside; if
-        there are none in the zone, the nearest of each other zone.
+        """What `why_no_driver` needs: of the drivers at work in the radius the nearest in each state; if there are none,
+        the nearest outside; if there are none in the zone, the nearest of each other zone.
         """
         own = self._zones.get(zone)
         if own is None or not len(own):
             return {of: _nearest(c, pickup, now, policy) for of, c in self._zones.items() if len(c)}
-        within = np.flatnonzero(distances(own.numbers[:LAT].T, pickup) <= radius_km)
+        km = np.nan_to_num(distances(own.numbers[:LAT].T, pickup), nan=inf)
+        states = own.numbers[STATE] + len(_STATES) * _dispatchable(own.numbers, now, policy)
+        nearest = [int(np.where(states == state, km, inf).argmin()) for state in np.unique(states)]
+        within = np.array([row for row in nearest if km[row] <= radius_km], dtype=np.intp)
         return {zone: _at_work(own, within, now, policy) if len(within) else _nearest(own, pickup, now, policy)}
 
 
