@@ -67,14 +67,18 @@ def test_of_two_drivers_the_one_whose_shift_ends_first_is_used(leaves: str, stay
     assert pairs(planned(a_fleet(drivers, [order_at("soup", 0, 9)]))) == {SOUP: id_of(leaves)}
 
 
-@pytest.mark.parametrize(("busy_at", "leaves"), [(3, DORA), (-3, DAN)])
-def test_of_two_drivers_the_one_near_a_busy_store_stays(busy_at: float, leaves: str) -> None:
-    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", -1)], [])
+@pytest.mark.parametrize(
+    ("busy_at", "strain", "leaves"), [(3, 0.0, DORA), (3, 0.5, DORA), (3, 1.0, DAN), (3, 2.0, DAN), (-3, 0.0, DAN)]
+)
+def test_of_two_drivers_the_one_near_a_busy_store_stays_but_not_under_strain(
+    busy_at: float, strain: float, leaves: str
+) -> None:
+    fleet = a_fleet([driver_at("Dan", 1), driver_at("Dora", -1.01)], [])
     for name in "abcdef":
         fleet.put_delivery(order_at(name, busy_at, 9))
         fleet.put_delivery(order_at(name, busy_at, 9, status="DELIVERED"))
     fleet.put_delivery(order_at("soup", 0, 9))
-    assert pairs(planned(fleet)) == {SOUP: leaves}
+    assert pairs(planned(fleet, replace(NO_PLAN, strain=strain))) == {SOUP: leaves}
 
 
 def test_the_pace_of_a_store_fades_and_is_forgotten() -> None:

@@ -257,8 +257,8 @@ class Nearby:
         return float(km[able].min()) if able.any() else None
 
     def around(self, pickup: Point, zone: str, radius_km: float, now: datetime, policy: Policy) -> dict[str, AtWork]:
-        """What `why_no_driver` needs: of the drivers at work in the radius the nearest in each state; if there are none,
-        the nearest outside; if there are none in the zone, the nearest of each other zone.
+        """What `why_no_driver` needs: of the drivers at work in the radius the nearest in each state; if there are none
+        in it, the nearest outside; if there are none in the zone, the nearest of each other zone.
         """
         own = self._zones.get(zone)
         if own is None or not len(own):

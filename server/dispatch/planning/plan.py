@@ -52,7 +52,7 @@ STRAIN_WEIGHT: Final = 1.0
 """How much more it costs under strain: so much with one late delivery for each driver (`Plan.strain`)."""
 LATE_SECONDS: Final = 60.0
 """A delivery is late if it is planned to be picked up so long after its goods are ready."""
-CLOSER_LOOKS: Final = 10
+CLOSER_LOOKS: Final = 20
 """In how many runs that have stops already a place for a delivery is looked for."""
 LONGEST_RUN: Final = 10
 """How many stops a run may have before more is planned."""
@@ -91,7 +91,7 @@ class Proposal(Struct, frozen=True):
     lon: float
 
 
-class Known(Struct, frozen=True):
+class KnownRun(Struct, frozen=True):
     """The run of what a driver had in a plan: the deliveries `theirs`, from `where`, at Unix seconds `at`."""
 
     run: DriverRun
@@ -119,7 +119,7 @@ class Plan(Struct, frozen=True):
     reasons: Mapping[str, str]
     runs: Mapping[str, tuple[Planned, ...]]
     strain: float = 0.0
-    memo: Mapping[str, Known] = {}
+    memo: Mapping[str, KnownRun] = {}
 
 
 NO_PLAN: Final = Plan([], {}, {}, {})
@@ -183,7 +183,7 @@ class _Planning:
         self.can_now = {driver.id for driver in self.drivers if dispatchable(driver, now, policy) is None}
         self.limits = limits_of(policy, DRIVING_WEIGHT + STRAIN_WEIGHT * min(1.0, round(before.strain, 1)))
         self.runs: dict[str, DriverRun] = {}
-        self.memo: dict[str, Known] = {}
+        self.memo: dict[str, KnownRun] = {}
 
     def _drivers(self, zone: str | None) -> Sequence[Driver]:
         if zone is None:
@@ -229,7 +229,7 @@ class _Planning:
         drops = [when for stop, when in zip(run.stops, run.whens, strict=True) if stop.is_drop]
         return bool(drops) and drops[0] + self.travel.half_dropoff <= self.at + self._lead_seconds
 
-    def _known(self, driver: Driver, where: Where) -> Known:
+    def _known(self, driver: Driver, where: Where) -> KnownRun:
         """The run of what the driver has. As the plan before had it, if nothing has changed."""
         known, theirs = self.before.memo.get(driver.id), self.fleet.jobs_of(driver.id)
         off = driver.shift_ends_at.timestamp() if driver.shift_ends_at is not None else inf
@@ -237,7 +237,7 @@ class _Planning:
             run = known.run
             if (run.off, run.capacity, run.limits, run.travel) == (off, driver.capacity, self.limits, self.travel):
                 return known
-        return Known(self._run(driver, theirs, where, off), theirs, where, self.at)
+        return KnownRun(self._run(driver, theirs, where, off), theirs, where, self.at)
 
     def _run(self, driver: Driver, has: Iterable[Delivery], where: Where, off: float) -> DriverRun:
         """What the driver has, in the order of the plan before; the rest where it fits best."""
@@ -385,7 +385,8 @@ class _Planning:
         """What it costs later to use each driver now, in seconds of delay.
 
         A driver who works for long can still be used after the others have gone. Orders that are expected of the stores
-        nearby (`Fleet.pace`) would be picked up by the next nearest driver instead.
+        nearby (`Fleet.pace`) would be picked up by the next nearest driver instead. Under strain that counts less, and
+        nothing with one late delivery for each driver: nobody is kept then.
         """
         ends, frees = np.array([run.end[0] for run in runs]), np.array([run.end[1] for run in runs])
         offs = np.array([run.off for run in runs])
@@ -396,7 +397,7 @@ class _Planning:
         arrives = self.travel.many(stores, ends) + np.maximum(0.0, frees - self.at)
         arrives[:, offs < self.at + SHIFT_END_SECONDS] = FARTHEST_SECONDS
         two = np.partition(np.minimum(arrives, FARTHEST_SECONDS), 1, axis=1)
-        longer = (two[:, 1] - two[:, 0]) * rates * PRICED_SECONDS
+        longer = (two[:, 1] - two[:, 0]) * rates * PRICED_SECONDS * max(0.0, 1.0 - self.before.strain)
         return prices + np.bincount(np.argmin(arrives, axis=1), longer, minlength=len(runs))
 
     def _radius_km(self, delivery: Delivery) -> float:
