@@ -1,5 +1,6 @@
 """Tokens and keys, good ones and bad; and that nothing else leaks. For who may call what see tests/abuse."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -8,6 +9,7 @@ import jwt
 import pytest
 
 from server.ids import new_id
+from server.store.api_keys import find_good_key
 from server.web.access.tokens import VERIFIED_LIMIT, _verified, mint_token, read_token, verify_token
 from server.web.api.endpoint import ApiHandler
 from server.web.api.routes import API
@@ -142,6 +144,28 @@ async def test_a_key_revoked_on_one_node_ends_on_the_others_within_two_seconds(s
     await site.ada.delete(f"/admin/api-keys/{key['id']}")
     await until(refused)
     await other.close()
+
+
+async def test_a_key_that_is_revoked_while_it_is_read_is_refused_at_once(
+    site: Site, problem: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await site.ada.post("/admin/api-keys", json={"name": "roma"})).json()
+    shop = site.anonymous({"Authorization": f"Bearer {key['key']}"})
+    found, revoked = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any) -> Any:
+        good = await find_good_key(*args)
+        found.set()
+        await revoked.wait()
+        return good
+
+    monkeypatch.setattr("server.web.access.api_keys.find_good_key", slowly)
+    first = asyncio.create_task(shop.get("/deliveries"))
+    await found.wait()
+    assert (await site.ada.delete(f"/admin/api-keys/{key['id']}")).status_code == 204
+    revoked.set()
+    assert (await first).status_code == 200
+    problem(await shop.get("/deliveries"), 401, "unauthorized")
 
 
 def test_guards_of_endpoints_get_the_handler_itself() -> None:

@@ -5,7 +5,6 @@ without bound keys refuses it instead of giving it access to all deliveries.
 """
 
 import secrets
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -15,12 +14,10 @@ from server.ids import new_id
 from server.store.api_keys import ApiKey, find_good_key, insert_key, list_keys, note_key_use, revoke_key
 from server.store.connections import Pool
 from server.store.query import DatabaseAway
-from server.tasks import SharedReads
+from server.web.access.fresh_reads import FreshReads
 from server.web.access.tokens import KEY_PREFIX, hashed
 from server.web.http.caller import Principal
 
-FRESH_SECONDS: Final = 1.0
-"""How long a valid key is cached: a revoked key ends within this time."""
 CACHE_LIMIT: Final = 1000
 SHOWN_CHARACTERS: Final = 8
 KEY_LENGTH_LIMIT: Final = 200
@@ -34,35 +31,25 @@ class ApiKeys:
 
     def __init__(self, pool: Callable[[], Pool]) -> None:
         self._pool = pool
-        self._good: dict[str, tuple[Principal, float]] = {}
-        self._reads = SharedReads[Principal | None]("api_key")
+        self._reads = FreshReads[Principal]("api_key", CACHE_LIMIT)
 
     async def principal(self, key: str) -> Principal | None:
         """The principal of this key, or None for an invalid one. Raises DatabaseAway if the database is unavailable."""
         if len(key) > KEY_LENGTH_LIMIT:
             return None
         key_hash = hashed(key)
-        known = self._good.get(key_hash)
-        if known is not None and known[1] > time.monotonic():
-            return known[0]
         return await self._reads.of(key_hash, lambda: self._read(key_hash))
 
     async def _read(self, key_hash: str) -> Principal | None:
-        asked_at = time.monotonic()
-        self._good.pop(key_hash, None)
         found = await find_good_key(self._pool(), (key_hash, _bound_hash(key_hash)))
         if found is None:
             return None
-        principal = Principal("service", found.name, float("inf"), seller=found.seller_id)
-        if len(self._good) >= CACHE_LIMIT:
-            self._good.clear()
-        self._good[key_hash] = (principal, asked_at + FRESH_SECONDS)
         if found.is_use_old:
             try:
                 await note_key_use(self._pool(), found.id)
             except DatabaseAway as error:
                 log.warning("api_key_use_not_recorded", reason=str(error))
-        return principal
+        return Principal("service", found.name, float("inf"), seller=found.seller_id)
 
     async def make(self, name: str, created_by: str, seller_id: str | None = None) -> tuple[str, str]:
         """Create a key, bound to a seller if given: returns its id and its text, which is stored nowhere. Raises
@@ -83,9 +70,7 @@ class ApiKeys:
         Raises DatabaseAway.
         """
         gone = await revoke_key(self._pool(), key_id)
-        for key_hash in list(self._good):
-            if gone in (key_hash, _bound_hash(key_hash)):
-                del self._good[key_hash]
+        self._reads.forget_all(lambda key_hash, _: gone in (key_hash, _bound_hash(key_hash)))
         return gone is not None
 
 

@@ -28,7 +28,8 @@ from server.store.sessions import (
     sweep_sessions,
 )
 from server.store.users import PersonRole
-from server.tasks import SharedReads, wait_until_set
+from server.tasks import wait_until_set
+from server.web.access.fresh_reads import FreshReads
 from server.web.access.tokens import hashed
 from server.web.http.caller import AsgiConnection, Call, Principal
 from server.web.http.errors import CSRF_FAILED, Problem
@@ -38,8 +39,6 @@ IDLE_SECONDS: Final = 12 * 3600.0
 """A session that was unused for this long has ended."""
 LONGEST_SECONDS: Final = 7 * 86_400.0
 """A session ends this long after its login, even in use."""
-FRESH_SECONDS: Final = 1.0
-"""How long a valid session is cached: a session that ends on another node ends here within this time."""
 USE_RECORDED_SECONDS: Final = 60.0
 """That a session is used is written down this often at most."""
 LOOK_SECONDS: Final = 0.5
@@ -90,8 +89,7 @@ class Sessions:
         self._csrf_keys = [hashlib.sha256(b"callboard csrf\0" + secret.encode()).digest() for secret in secrets_]
         self._secure = secure
         self._root = root
-        self._good: dict[str, tuple[LoginSession, float]] = {}
-        self._reads = SharedReads[LoginSession | None]("session")
+        self._reads = FreshReads[LoginSession]("session", CACHE_LIMIT)
         self._on_end: dict[Callable[[], None], str] = {}
         self._look = asyncio.Event()
 
@@ -119,29 +117,19 @@ class Sessions:
         if len(token) > CSRF_LIMIT:
             return None
         token_hash = hashed(token)
-        known = self._good.get(token_hash)
-        if known is not None and known[1] > time.monotonic():
-            return known[0]
         return await self._reads.of(token_hash, lambda: self._read(token, token_hash))
 
     async def _read(self, token: str, token_hash: str) -> LoginSession | None:
-        asked_at = time.monotonic()
-        self._good.pop(token_hash, None)
         rows = await find_good_sessions(self._pool(), [token_hash], IDLE_SECONDS, USE_RECORDED_SECONDS)
         if not rows:
             return None
         found = rows[0]
-        session = LoginSession(token, found.user_id, found.name, found.role, found.expires_at)
-        if self._reads.is_current(token_hash):  # else the session was ended during the read
-            if len(self._good) >= CACHE_LIMIT:
-                self._good.clear()
-            self._good[token_hash] = (session, asked_at + FRESH_SECONDS)
         if found.is_use_old:
             try:
                 await note_session_use(self._pool(), token_hash)
             except DatabaseAway as error:
                 log.warning("session_use_not_recorded", reason=str(error))
-        return session
+        return LoginSession(token, found.user_id, found.name, found.role, found.expires_at)
 
     # Opening and ending
 
@@ -179,14 +167,10 @@ class Sessions:
 
     def user_changed(self, user_id: str) -> None:
         """The cached sessions of this user are no longer valid."""
-        for token_hash, (session, _) in list(self._good.items()):
-            if session.user_id == user_id:
-                self._forget(token_hash)
-        self._reads.forget_all()
+        self._reads.forget_all(lambda _, session: session.user_id == user_id)
         self._look.set()
 
     def _forget(self, token_hash: str) -> None:
-        self._good.pop(token_hash, None)
         self._reads.forget(token_hash)
         self._look.set()
 
