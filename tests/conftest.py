@@ -27,7 +27,7 @@ from server.process.uvicorn_server import GARBAGE_THRESHOLD, NodeServer, listen,
 from server.settings import Settings
 from server.store.engine import Database
 from tests.database_roles import connect_as_roles, divide
-from tests.open_database import open_database
+from tests.open_database import administer, open_database
 from tests.receiver import Receiver, listening
 
 SECRET = "a-secret-for-tests-of-32-bytes-at-least"
@@ -211,7 +211,7 @@ def databases(servers: Servers) -> Iterator[Databases]:
     async def make() -> None:
         from server.store.migrate import migrate
 
-        await _administer(servers, f"CREATE DATABASE {TEMPLATE}")
+        await administer(servers.database("postgres"), f"CREATE DATABASE {TEMPLATE}")
         await migrate(servers.database(TEMPLATE))
         await divide(servers.database(TEMPLATE))
 
@@ -225,9 +225,9 @@ def databases(servers: Servers) -> Iterator[Databases]:
 def empty_database_url(servers: Servers) -> Iterator[str]:
     """A database without any table, for tests of the migrations themselves."""
     name = f"test_{next(_numbers)}"
-    run_apart(lambda: _administer(servers, f"CREATE DATABASE {name}"))
+    run_apart(lambda: administer(servers.database("postgres"), f"CREATE DATABASE {name}"))
     yield servers.database(name)
-    run_apart(lambda: _administer(servers, f"DROP DATABASE {name} WITH (FORCE)"))
+    run_apart(lambda: administer(servers.database("postgres"), f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
@@ -357,14 +357,6 @@ async def running_node(settings: Settings, port: int = 0) -> AsyncIterator[Node]
         await running.stop()
         await asyncio.gather(serving)
         _ended.append(app)
-
-
-async def _administer(servers: Servers, statement: str) -> None:
-    connection = await asyncpg.connect(servers.database("postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,15 @@ async def open_database(url: str, pool_size: int = 4) -> AsyncIterator[Database]
         await database.close()
 
 
+async def administer(url: str, statement: str) -> None:
+    """Run a statement that creates or drops databases."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
 async def database_with_history(url: str, *, offers: int, days: int, drivers: int) -> AsyncIterator[Database]:
     """With so many days of a city's work, for which the previous release recorded no end."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
@@ -38,6 +39,18 @@ async def last_seen(look: Callable[[], Awaitable[T]], fine: Callable[[T], object
         if fine(seen) or loop.time() > deadline:
             return seen
         await asyncio.sleep(every)
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, object]) -> AsyncIterator[asyncio.Task[object]]:
+    """Something that runs meanwhile, and is cancelled at the end."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _source_of(condition: Callable[..., object]) -> str:

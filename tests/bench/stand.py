@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import msgspec
 import psutil
 import redis.asyncio
@@ -25,6 +24,7 @@ from server.web.access.tokens import mint_token
 from server.web.http.caller import Role
 from tests.bench.machine import Meter, tree
 from tests.bench.wire import connect_http, request
+from tests.open_database import administer
 
 SECRET: Final = "a-secret-for-benchmarks-of-32-bytes-at-least"
 START_SECONDS: Final = 60.0
@@ -56,18 +56,14 @@ class Servers:
         name = f"bench_{next(_numbers)}"
         async with redis.asyncio.from_url(self.redis_url) as client:
             await client.flushall()
-        await self._administer(f"CREATE DATABASE {name}")
+        await administer(self._url_of("postgres"), f"CREATE DATABASE {name}")
         try:
-            yield urlunsplit(urlsplit(self._postgres_url)._replace(path=f"/{name}"))
+            yield self._url_of(name)
         finally:
-            await self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+            await administer(self._url_of("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
 
-    async def _administer(self, statement: str) -> None:
-        connection = await asyncpg.connect(urlunsplit(urlsplit(self._postgres_url)._replace(path="/postgres")))
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
+    def _url_of(self, database: str) -> str:
+        return urlunsplit(urlsplit(self._postgres_url)._replace(path=f"/{database}"))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -16,7 +16,7 @@ from server.simulate.access import Access
 from server.simulate.api import Api, CallFailed
 from tests.conftest import StartNode
 from tests.simulate.conftest import Shop, mint
-from tests.waiting import until
+from tests.waiting import beside, until
 
 HERE, THERE = {"lat": 52.52, "lon": 13.405}, {"lat": 52.53, "lon": 13.42}
 
@@ -24,14 +24,9 @@ HERE, THERE = {"lat": 52.52, "lon": 13.405}, {"lat": 52.53, "lon": 13.42}
 @asynccontextmanager
 async def running(client: DriverClient) -> AsyncIterator[DriverClient]:
     """The client connected, and gone afterwards."""
-    task = asyncio.create_task(client.run())
-    try:
+    async with beside(client.run()) as task:
         await until(lambda: client.connected.is_set() or task.done())
         yield client
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def an_order(shop: Shop, **more: Any) -> str:

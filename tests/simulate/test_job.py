@@ -1,8 +1,7 @@
 """A simulated driver's whole job, against a real node: each habit by itself."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from server.simulate.orders import OrderDesk
 from server.simulate.places import Place
 from server.simulate.tally import Tally
 from tests.simulate.conftest import Shop
-from tests.waiting import until
+from tests.waiting import beside, until
 
 HERE, THERE = Place(52.5200, 13.4050), Place(52.5210, 13.4060)
 SURE: dict[str, Any] = {"reply_seconds": (0.0, 0.05), "rejects": 0.0, "ignores": 0.0}
@@ -29,14 +28,9 @@ async def at_work(shop: Shop, tally: Tally, **habits: Any) -> AsyncIterator[Simu
         return DriverClient(shop.url, shop.token_of(driver_id), heard, http=shop.api.http)
 
     driver = SimulatedDriver(client, tally, HERE, Pace(5000.0, 0.05, 0.05), Habits(**(SURE | habits)))
-    task = asyncio.create_task(driver.live())
-    try:
+    async with beside(driver.live()):
         await until(lambda: _can_be_found(shop, driver_id))
         yield driver
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _can_be_found(shop: Shop, driver_id: str) -> bool:

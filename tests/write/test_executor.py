@@ -24,7 +24,8 @@ from server.ids import new_id
 from server.store.due import read_due
 from server.store.engine import Database
 from server.tasks import stop, supervised
-from server.write.executor import Executor, NodeCopies, Writer
+from server.write.executor import Executor, NodeCopies
+from server.write.transaction import Writer
 from tests.open_database import open_database
 from tests.relay import slow_to_hang_up
 from tests.waiting import until
