@@ -46,8 +46,17 @@ const keepDraft = () => {
   typed = { assignmentId, pin: pin.value };
   write(DRAFT, JSON.stringify({ assignmentId, strokes: pad.strokes, name: recipient.value }));
 };
-// The driver's reports have it now.
+// The driver's reports have it now, or the driver leaves this phone.
 export const forgetDraft = () => write(DRAFT, null);
+
+/**
+ * Nothing of a customer stays on the phone after the delivery.
+ * @param {Record<string, unknown>} assignments in hand
+ */
+export const keepDraftOf = (assignments) => {
+  const kept = draft();
+  if (kept !== null && !(kept.assignmentId in assignments)) forgetDraft();
+};
 let isReading = false;
 
 const ready = () => {

@@ -12,7 +12,7 @@ import { Numbers } from "./numbers.js";
 import { Place } from "./place.js";
 import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
-import { askHandover, forgetDraft } from "./handover.js";
+import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
 import { hasLost, hasStarted, left, lostTo, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
 import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
 import { longerBreak, openOffer, remaining, sawMessage, say, serverNow, start, unsay } from "./state.js";
@@ -191,6 +191,7 @@ const adopted = (before) => {
   started(driver.availability === "shift_ended" ? "" : driver.id);
   keepInHand({ driver, assignments, earnings });
   proofs.keepOnly(assignments);
+  keepDraftOf(assignments);
 };
 
 // The server refused the token. A phone that signed in renews it once.
@@ -323,6 +324,7 @@ const dismiss = (id) => {
 const forget = () => {
   opened++;
   keepInHand(null);
+  forgetDraft();
   left();
   push.turnOff({ forget: true });
   void signOut();

@@ -298,6 +298,8 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
         await expect(handover).to_contain_text("The photo is taken.")
         await tap(handover.get_by_role("button", name="Delivered", exact=True))
         await expect(handover).to_be_hidden()
+        signing = {"assignmentId": delivery["assignment"]["id"], "strokes": [], "name": "Anna Weber"}
+        await dans.page.evaluate("(d) => localStorage.setItem('callboard.driver.handover', JSON.stringify(d))", signing)
         dora = await site.driver("Dora", at_work=True)
         given = {"reason": "Dan is gone", "driverId": dora.id, "mode": "assign"}
         path = f"/admin/assignments/{delivery['assignment']['id']}/reassign"
@@ -311,6 +313,7 @@ async def test_of_a_job_that_was_taken_away_the_driver_and_ops_learn_what_happen
         await expect(notice).to_contain_text(words, timeout=30_000)
         await expect(notice.get_by_role("link", name="Call dispatch")).to_have_attribute("href", "tel:+4930901820")
         await until(lambda: nothing_kept(dans.page))
+        await until(lambda: dans.page.evaluate("localStorage.getItem('callboard.driver.handover') === null"))
         await expect(notice).to_have_count(1)
         await expect(dans.page.get_by_role("article")).to_have_count(0)
         await check_accessible(dans.page, "driver-taken-away")
