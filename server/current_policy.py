@@ -126,6 +126,7 @@ class CurrentSettings:
         self.on_screen: dict[str, SetValue] = {}
         self._started_with = started_with
         self._pool: Pool | None = None
+        self._reading = asyncio.Lock()
         self._look = asyncio.Event()
 
     def look_now(self, _payload: bytes = b"") -> None:
@@ -142,7 +143,8 @@ class CurrentSettings:
         """Read them now; `pool` is for the first time. Raises DatabaseAway."""
         self._pool = pool or self._pool
         assert self._pool is not None, "the first refresh brings the pool"
-        self._take(await read_company_settings(self._pool))
+        async with self._reading:
+            self._take(await read_company_settings(self._pool))
 
     async def follow(self) -> None:
         """Keep up with other nodes, for ever."""

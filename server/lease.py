@@ -8,12 +8,11 @@ import asyncio
 from typing import Final
 
 import structlog
-from asyncpg import ReadOnlySQLTransactionError
 from prometheus_client import Gauge
 
 from server.redis.bus import Bus
-from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database
+from server.store.kept_connection import KeptConnection
 from server.store.leases import DISPATCHER, release_lease, seconds_left_to_another, take_lease
 from server.tasks import wait_until_set
 
@@ -42,8 +41,7 @@ class Lease:
         self._node_id = node_id
         self._database = database
         self._bus = bus
-        self._connection: Connection | None = None
-        self._generation = 0
+        self._kept = KeptConnection(database)
         self._one_at_a_time = asyncio.Lock()
         self._until = 0.0
         self._expiry: asyncio.TimerHandle | None = None
@@ -64,13 +62,11 @@ class Lease:
                     pause = await self._once()
                 except DATABASE_ERRORS as error:
                     log.warning("lease_not_renewed", reason=repr(error), held=self.held)
-                    if isinstance(error, ReadOnlySQLTransactionError) and self._generation == self._database.generation:
-                        self._database.retire()
-                    self._close_connection()
+                    self._kept.failed(error)
                     pause = AFTER_FAILURE_SECONDS
                 await wait_until_set(self._look, pause)
         finally:
-            self._close_connection()
+            self._kept.close()
 
     async def _once(self) -> float:
         """Renew or try to take the lease; returns the seconds until the next attempt."""
@@ -78,20 +74,16 @@ class Lease:
         async with self._one_at_a_time:
             if self._over.is_set():
                 return 0.0
-            if self._generation != self._database.generation:
-                self._close_connection()
-            if self._connection is None or self._connection.is_closed():
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    self._connection = await self._database.connect_apart()
-                self._generation = self._database.generation
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._kept.get()
             asked_at = loop.time()
             async with asyncio.timeout(STATEMENT_SECONDS):
                 if not self.held:
-                    left = await seconds_left_to_another(self._connection, DISPATCHER, self._node_id)
+                    left = await seconds_left_to_another(connection, DISPATCHER, self._node_id)
                     if left is not None and left > 0:
                         return min(left, RENEW_SECONDS)
                     asked_at = loop.time()
-                ours = await take_lease(self._connection, DISPATCHER, self._node_id, LASTS_SECONDS)
+                ours = await take_lease(connection, DISPATCHER, self._node_id, LASTS_SECONDS)
             if self._over.is_set():
                 return 0.0
             if ours:
@@ -136,8 +128,3 @@ class Lease:
         if released:
             log.info("lease_released", nodeId=self._node_id)
             self._bus.publish(CHANNEL, "")
-
-    def _close_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None

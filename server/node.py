@@ -61,6 +61,7 @@ from server.store.jobs.insight_days import InsightDays
 from server.store.jobs.proof_objects import ProofObjects
 from server.store.jobs.retention import keep_pruning
 from server.store.jobs.search_rows import keep_search_rows
+from server.store.kept_connection import KeptConnection
 from server.store.nodes import beat, forget_node
 from server.store.reads.snapshot import Snapshots
 from server.tasks import stop, supervised
@@ -97,6 +98,8 @@ class Node:
         self._written_at = float("-inf")
         self._written_by = 0
         self._writing: asyncio.Task[None] | None = None
+        self._beating = asyncio.Lock()
+        self._kept = KeptConnection(self.database)
 
     @property
     def settings(self) -> Settings:
@@ -335,6 +338,7 @@ class Node:
         if self.geocoder is not None:
             await self.geocoder.close()
         await self.bus.close()
+        self._kept.close()
         await self.database.close()
 
     async def seen(self, driver_id: str) -> Refusal | None:
@@ -345,12 +349,14 @@ class Node:
         now = time.monotonic()
         remembered = min(SEEN_SECONDS, self.policies.current.call_presence_seconds / 2)
         if now - self._called.get(driver_id, -remembered) >= remembered:
+            self._called.pop(driver_id, None)  # the oldest are first
+            self._called[driver_id] = now - remembered  # another call is recorded too, until this one is
             answer = await self.executor.submit(SeeDriver(driver_id, Actor("driver", driver_id)))
             if isinstance(answer, Refusal):
                 return answer
-            self._called.pop(driver_id, None)  # the oldest are first
-            self._called[driver_id] = now
-            while now - self._called[oldest := next(iter(self._called))] >= SEEN_SECONDS:
+            if driver_id in self._called:  # else the same transaction found that the driver had gone
+                self._called[driver_id] = now
+            while self._called and now - self._called[oldest := next(iter(self._called))] >= SEEN_SECONDS:
                 del self._called[oldest]
         self.positions.called(driver_id)
         return None
@@ -424,14 +430,17 @@ class Node:
         return True
 
     async def _beat(self) -> None:
-        asked_at = time.time()
-        try:
-            said, others, lowest = await beat(
-                self.database.pool, self.node_id, platform.node(), DEAD_AFTER_SECONDS, STATES_VERSION
-            )
-        except BaseException:
-            self._written_at = float("-inf")
-            raise
+        async with self._beating:
+            try:
+                connection = await self._kept.get()
+                asked_at = time.time()
+                said, others, lowest = await beat(
+                    connection, self.node_id, platform.node(), DEAD_AFTER_SECONDS, STATES_VERSION
+                )
+            except BaseException as error:
+                self._written_at = float("-inf")
+                self._kept.failed(error)
+                raise
         self._written_at = time.monotonic()
         self._written_by = self.database.generation
         self.clock.learn(said, asked_at, time.time())

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from server import current_policy
 from server.embedded.servers import Embedded
 from server.process import uvicorn_server
 from server.settings import Settings
+from server.store.company import SetValue
 from server.store.migrate import migrate
 from tests.conftest import SECRET, Node, StartNode, run_apart, running_node, short_folder
 from tests.driver_app import driver_app, token
@@ -221,3 +224,49 @@ async def test_a_node_stops_at_a_signal_and_not_at_its_next_tick(
         await here.stopped()
         with pytest.raises(httpx2.TransportError):
             await client.get("/health/live")
+
+
+async def test_a_node_whose_reads_are_slow_is_alive(node: StartNode, settings: Settings) -> None:
+    """Its sign of life does not wait for the pool: others would disconnect all its drivers."""
+    here = await node(database_pool_size=2)
+    pool = here.app.state.node.database.pool
+    apart = await asyncpg.connect(settings.database_url)
+
+    async def lives_until() -> Any:
+        return await apart.fetchval("SELECT expires_at FROM nodes")
+
+    async with pool.acquire(), pool.acquire():
+        before = await lives_until()
+
+        async def later() -> bool:
+            return bool(await lives_until() > before + timedelta(seconds=2))
+
+        await until(later)
+        with pytest.raises(TimeoutError):
+            async with pool.acquire(timeout=0.001):
+                pass
+    await apart.close()
+
+
+async def test_of_two_reads_of_the_settings_the_later_one_counts(
+    node: StartNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = (await node()).app.state.node
+    asked: list[Any] = []
+    held = asyncio.Event()
+
+    async def read(pool: Any) -> Any:
+        asked.append(pool)
+        if len(asked) > 1:
+            return {"company_name": SetValue("Roma", "ada")}
+        await held.wait()
+        return {}
+
+    monkeypatch.setattr(current_policy, "read_company_settings", read)
+    first = asyncio.create_task(here.known_settings.refresh())
+    await until(lambda: asked)
+    second = asyncio.create_task(here.known_settings.refresh())
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(first, second)
+    assert here.settings.company_name == "Roma"

@@ -31,6 +31,8 @@ _NOT_CALLED: Final = tuple(
 )
 """Address ranges that count as public, but that no receiver of a customer uses."""
 RESOLVING_AT_ONCE: Final = 16
+ADDRESS_SECONDS: Final = 2.0
+"""How long an address of a name may take to answer before the next one is tried."""
 NOT_ALLOWED: Final = "the address is private"
 
 
@@ -104,10 +106,14 @@ class Network:
         loop = asyncio.get_running_loop()
         name = host if context is not None else None
         for number, address in enumerate(addresses, start=1):
+            last = number == len(addresses)
             try:
-                _, connected = await loop.create_connection(protocol, address, port, ssl=context, server_hostname=name)
+                async with asyncio.timeout(None if last else ADDRESS_SECONDS):
+                    _, connected = await loop.create_connection(
+                        protocol, address, port, ssl=context, server_hostname=name
+                    )
             except OSError:
-                if number == len(addresses):
+                if last:
                     raise
             else:
                 return connected

@@ -94,17 +94,17 @@ class AlertMonitor:
                 await self._lease.taken.wait()
             self._look_now.clear()
             started = time.monotonic()
-            took = 0.0
+            pause = EVERY_SECONDS
             try:
                 await self.look()
                 took = time.monotonic() - started
+                LOOK_TIME.observe(took)
+                pause = max(pause, REST_FACTOR * took)
                 if started >= self._count_due:
                     await self.count_messages()
             except (DatabaseAway, *DATABASE_ERRORS) as error:
                 log.warning("watch_failed", reason=repr(error))
-            took = took or time.monotonic() - started
-            LOOK_TIME.observe(took)
-            await wait_until_set(self._look_now, max(EVERY_SECONDS, REST_FACTOR * took))
+            await wait_until_set(self._look_now, pause)
 
     async def look(self) -> None:
         """Measure every zone, and submit the commands that follow. Raises what the database raises."""

@@ -83,7 +83,8 @@ class OpsNotices:
         last = notice.attempt >= TRIES
         if result.error is not None:
             log.warning("notice_not_sent", noticeId=notice.id, attempt=notice.attempt, reason=result.error)
-        await record_notice(self._pool, notice, result.error, None if last else retry_seconds(notice.attempt))
+        again = max(retry_seconds(notice.attempt), result.retry_after or 0.0)
+        await record_notice(self._pool, notice, result.error, None if last else again)
 
 
 def _escaped(text: str) -> str:

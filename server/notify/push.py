@@ -40,6 +40,8 @@ from server.store.queues.push_notices import SOONEST_SECONDS, NoticeToSend, clai
 CHANNEL: Final = "push"
 AT_ONCE: Final = 64
 """The limit of calls in progress."""
+NOTICE_SOURCES: Final = 4
+"""Offers, closed offers, messages, and what is tried again: the room is divided between them."""
 TIMEOUT_SECONDS: Final = 5.0
 LOCK_SECONDS: Final = TIMEOUT_SECONDS + 3.0
 RECORDING_AT_ONCE: Final = 2
@@ -136,11 +138,13 @@ class Push:
         await self._calls.run()
 
     async def _round(self) -> None:
-        room = AT_ONCE - len(self._calls)
-        if room == 0:
+        each = (AT_ONCE - len(self._calls)) // NOTICE_SOURCES
+        if each == 0:
             return
         claimed_at = asyncio.get_running_loop().time()
-        notices = await claim_driver_notices(self._pool, room, LOCK_SECONDS)
+        notices = await claim_driver_notices(self._pool, each, LOCK_SECONDS)
+        if len(notices) >= each:
+            self._calls.wake()
         for notice in notices:
             self._calls.start(self._deliver(notice, claimed_at + notice.seconds_left))
 

@@ -129,8 +129,14 @@ class Workers:
             args=(self._settings, self._port.for_worker(), Siblings(self._meeting, index, self._count), theirs),
             name=f"callboard-{index}",
         )
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except OSError as error:
+            log.error("worker_not_started", worker=index, reason=repr(error))
+            ours.close()
+            return None
+        finally:
+            theirs.close()
         self._processes[index] = process
         log.info("worker_started", worker=index, pid=process.pid)
         over = asyncio.Event()

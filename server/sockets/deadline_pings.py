@@ -35,8 +35,8 @@ class DeadlinePings:
         self._pool = pool
         self._hub = hub
         self._policy = policy
-        self._asked: set[str] = set()
-        """Offers that end soon and about which the phone was asked."""
+        self._asked: set[tuple[str, str]] = set()
+        """Offers that end soon, and the sessions that were asked about them."""
 
     async def keep(self) -> None:
         """Look every second, for ever."""
@@ -53,14 +53,16 @@ class DeadlinePings:
         loop = asyncio.get_running_loop()
         for offer in ending:
             socket = self._hub.sockets.get(offer.driver_id)
-            if offer.offer_id in self._asked or socket is None or socket.session_id != offer.session_id:
+            of = (offer.offer_id, offer.session_id)
+            if of in self._asked or socket is None or socket.session_id != offer.session_id:
                 continue
             left = offer.seconds_left - JUDGE_SECONDS
             if left > JUDGE_SECONDS:
                 asked_at = loop.time()
+                self._asked.add(of)
                 socket.pings.ask()
                 loop.call_later(left, self._judge, socket, asked_at, asked_at + left)
-        self._asked = {offer.offer_id for offer in ending}
+        self._asked &= {(offer.offer_id, offer.session_id) for offer in ending}
 
     def _judge(self, socket: Socket, asked_at: float, due_at: float) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from server.contract.replay import as_of
 from server.dispatch.commands import Command, ConnectDriver, DisconnectDriver
 from server.dispatch.events import DriverConnected
 from server.dispatch.model import Actor
-from server.dispatch.refusals import TRY_AGAIN, Refusal
+from server.dispatch.refusals import INTERNAL_ERROR, TRY_AGAIN, Refusal
 from server.dispatch.takeovers import WINDOW, may_connect_at
 from server.redis.hints import read_hint
 from server.sockets.open_socket import AsgiSend, Socket
@@ -139,7 +139,7 @@ class Hub:
     async def _part(self, command: DisconnectDriver) -> None:
         """Report the end of a session until it succeeds; on a live node nobody else would."""
         pause = 0.2
-        while await self._submit(command) == TRY_AGAIN:
+        while await self._submit(command) in (TRY_AGAIN, INTERNAL_ERROR):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
 

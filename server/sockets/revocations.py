@@ -116,4 +116,8 @@ class Revocations:
         connected = {socket.device_id for socket in self._hub.sockets.values() if socket.device_id is not None}
         used, self._used = self._used | connected, set()
         now = self._clock.now()
-        await save_uses(self._pool, dict.fromkeys(used, now))
+        try:
+            await save_uses(self._pool, dict.fromkeys(used, now))
+        except BaseException:
+            self._used |= used
+            raise

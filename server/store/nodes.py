@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.store.connections import Pool
+from server.store.connections import Pool, Queries
 from server.store.query import fetch_one
 from server.store.tables import Node
 from server.store.typed import ask
@@ -35,13 +35,15 @@ class NodeCounts(Struct, frozen=True):
     sockets: int
 
 
-async def beat(pool: Pool, node_id: str, name: str, seconds: float, version: int) -> tuple[datetime, int, int | None]:
+async def beat(
+    source: Queries, node_id: str, name: str, seconds: float, version: int
+) -> tuple[datetime, int, int | None]:
     """Record that a node is alive for `seconds` from now, and the version of states that it reads (`STATES_VERSION`).
 
     Returns the database's time, how many other nodes live, and the lowest version that one of them reads. Raises what
     the database raises.
     """
-    now, others, lowest = await pool.fetchrow(BEAT, node_id, name, seconds, version, timeout=BEAT_TIMEOUT_SECONDS)
+    now, others, lowest = await source.fetchrow(BEAT, node_id, name, seconds, version, timeout=BEAT_TIMEOUT_SECONDS)
     return now, others, lowest
 
 

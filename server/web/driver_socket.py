@@ -108,7 +108,8 @@ async def driver_socket(scope: Scope, receive: Receive, send: AsgiSend) -> None:
             raise  # else the hub gave up on a client that does not read its own close
     finally:
         node.hub.ended(socket)
-        node.positions.forget(socket.driver_id)
+        if socket.driver_id not in node.hub.sockets:
+            node.positions.forget(socket.driver_id)
 
 
 def _checked(node: Node, token: str) -> Principal | CloseCode:
@@ -175,6 +176,8 @@ async def _read(node: Node, socket: Socket, receive: Receive) -> bool:
 
 
 def _carry_out(node: Node, socket: Socket, effects: Effects) -> None:
+    if socket.closed is not None:
+        return  # while the frame arrived
     for effect in effects:
         if type(effect) is Execute:
             socket.in_flight += 1

@@ -187,7 +187,9 @@ class Executor:
                     self._run_alone(pending)
         else:
             self._publish(committed)
-            self._queue.extendleft(reversed(batch.deferred))
+            if batch.deferred:
+                self._queue.extendleft(reversed(batch.deferred))
+                self._refuse_overdue_soon()
 
     def _refuse_overdue_soon(self) -> None:
         if self._sweep is not None:

@@ -1,6 +1,8 @@
 """`serve --workers`: nodes on one port, started again when they die, gone when their parent is."""
 
 import asyncio
+import errno
+import multiprocessing
 import signal
 import socket
 from pathlib import Path
@@ -186,3 +188,24 @@ b{worker="2"} 3
 c{worker="2"} 5
 """
     )
+
+
+def open_files() -> set[Path]:
+    return set(Path("/dev/fd").iterdir())
+
+
+async def test_a_worker_that_cannot_be_started_again_is_tried_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that died: the others go on."""
+
+    def refuses(_: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    port = Port("127.0.0.1", 0)
+    workers = Workers(settings, port, 1)
+    monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", refuses)
+    before = open_files()
+    assert await workers._run_once(0) is None
+    assert open_files() <= before
+    port.close()

@@ -304,3 +304,25 @@ async def test_a_node_that_may_not_call_this_machine_does_not(
     assert message["lastError"] == addresses.NOT_ALLOWED
     assert receiver.heard == []
     await site.close()
+
+
+async def test_an_address_that_does_not_answer_is_passed_over(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["10.0.0.1", "127.0.0.1"]
+
+    async def connect(protocol: Any, address: str, *arguments: Any, **options: Any) -> Any:
+        if address == "10.0.0.1":
+            await asyncio.Event().wait()
+        return await really(protocol, address, *arguments, **options)
+
+    loop = asyncio.get_running_loop()
+    really = loop.create_connection
+    monkeypatch.setattr(loop, "create_connection", connect)
+    monkeypatch.setattr(addresses, "_resolve", resolve)
+    monkeypatch.setattr(addresses, "ADDRESS_SECONDS", 0.01)
+    sender = Sender(allow_private=True)
+    result = await sender.post(f"http://shop.example:{receiver.port}/hooks", b"{}", {"webhook-id": "1"})
+    assert (result.status, result.error) == (200, None)
+    await sender.close()

@@ -1,5 +1,7 @@
 """Alerts from end to end: raised once, sent to everybody who should know, acknowledged, resolved automatically."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,6 +9,9 @@ from structlog.testing import capture_logs
 
 from server.dispatch import commands as c
 from server.ids import new_id
+from server.notify import alert_monitor
+from server.notify.alert_monitor import AlertMonitor
+from server.store.query import DatabaseAway
 from tests.notify.conftest import a_webhook, cancel
 from tests.receiver import Receiver
 from tests.waiting import until
@@ -170,3 +175,31 @@ async def test_two_that_raise_the_same_alert_at_once_raise_one(site: Site) -> No
     ]
     assert [answer.decided.repeated for answer in answers] == [False, True, True]
     assert len([alert for alert in await alerts(site) if alert["zone"] == "north"]) == 1
+
+
+async def test_after_a_failure_the_next_look_is_as_soon_as_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that took long is followed by a long rest, but not one that failed after a long wait."""
+    now = 0.0
+    pauses: list[float] = []
+    ended = asyncio.Event()
+
+    async def fails(_: AlertMonitor) -> None:
+        nonlocal now
+        now += 5.0
+        raise DatabaseAway("nobody answers")
+
+    async def wait(_: asyncio.Event, seconds: float) -> bool:
+        pauses.append(seconds)
+        ended.set()
+        await asyncio.Event().wait()
+        return False
+
+    node = site.node.app.state.node
+    monitor = AlertMonitor(pool=node.database.pool, lease=node.lease, executor=node.executor, policies=node.policies)
+    monkeypatch.setattr(AlertMonitor, "look", fails)
+    monkeypatch.setattr(alert_monitor, "wait_until_set", wait)
+    monkeypatch.setattr(alert_monitor, "time", SimpleNamespace(monotonic=lambda: now))
+    running = asyncio.create_task(monitor.run())
+    await until(ended.is_set)
+    running.cancel()
+    assert pauses[0] == alert_monitor.EVERY_SECONDS

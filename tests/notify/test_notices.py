@@ -117,3 +117,23 @@ async def test_a_notice_that_slack_never_took_has_failed(
 
 def test_nothing_in_a_text_is_a_link_or_a_mention() -> None:
     assert sending._escaped("<!channel> & co") == "&lt;!channel&gt; &amp; co"
+
+
+async def test_slack_is_left_alone_as_long_as_it_asks(
+    node: StartNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_rounds, "FIRST_RETRY_SECONDS", 0.01)
+    receiver.status = 429
+    receiver.headers = {"Retry-After": "3600"}
+    site = Site(await node(slack_webhook_url=receiver.url))
+    await climb(site)
+
+    async def tried() -> Any:
+        found = await notices(site, 2)
+        return found if all(notice["lastError"] for notice in found) else None
+
+    await until(tried)
+    later = "SELECT min(next_attempt_at) > now() + interval '50 minutes' FROM notices WHERE channel = 'slack'"
+    assert await site.node.app.state.node.database.pool.fetchval(later)
+    assert len(receiver.heard) == 2
+    await site.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -573,3 +574,27 @@ async def test_no_log_line_contains_an_endpoint_or_the_content_of_a_push(site: S
     secrets += [client.headers["authorization"].removeprefix("Bearer ") for client in (dan.client, dora.client)]
     for secret in secrets:
         assert secret not in shown
+
+
+async def test_a_burst_claims_no_more_than_there_is_room_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the four sources of notices claims its share, and no claim asks for less than one."""
+    asked: list[int] = []
+    held = asyncio.Event()
+
+    async def claim(_: Any, each: int, __: float) -> list[NoticeToSend]:
+        asked.append(each)
+        return [notice] * (4 * each)
+
+    async def deliver(*_: Any) -> None:
+        await held.wait()
+
+    notice: Any = SimpleNamespace(seconds_left=10.0)
+    pushes = site.node.app.state.node.push
+    monkeypatch.setattr(push, "claim_driver_notices", claim)
+    monkeypatch.setattr(pushes, "_deliver", deliver)
+    await until(lambda: len(pushes._calls) == push.AT_ONCE)
+    for _ in range(3):
+        await pushes._round()
+    assert len(pushes._calls) == push.AT_ONCE
+    assert min(asked) > 0
+    held.set()

@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, Self
 
 import asyncpg
@@ -937,3 +938,23 @@ async def test_new_states_are_written_only_when_every_node_knows_them(database: 
         version[0] = 1
         assert code_of(await dispatch.executor.submit(release)) is None
     assert await database.pool.fetchval("SELECT status FROM deliveries WHERE id = $1", delivery_id) == "READY"
+
+
+async def test_a_deferred_command_waits_no_longer_than_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch took as long as it may wait, and then the database is gone."""
+
+    async def transact(_: Writer, pendings: list[Any], **__: Any) -> Any:
+        await until(lambda: dispatch.executor._sweep is None)
+        monkeypatch.setattr(Writer, "connect", away)
+        return SimpleNamespace(deferred=pendings), None
+
+    async def away(_: Writer) -> None:
+        raise OSError("nobody answers")
+
+    async with Dispatch(database, wait_limit_seconds=0.2) as dispatch:
+        with monkeypatch.context() as patched:
+            patched.setattr(Writer, "transact", transact)
+            assert await dispatch.executor.submit(a_creation()) == r.TRY_AGAIN
+        monkeypatch.undo()
