@@ -15,7 +15,8 @@ from tests.torture.stage import Stage
 SECONDS = 20.0
 DRIVERS = 8
 NODES = 2
-# In a short run on a busy machine no offer may expire, ops may not meet a connected driver, and no order may need a photo.
+# In a short run on a busy machine no offer may expire, ops may not meet a connected driver, and no order may need a
+# photo.
 MAY_BE_UNTESTED = {
     "an acknowledged photo or signature is there once, and erased with its delivery",
     "an offer is auto-accepted only while the driver's phone is connected",
