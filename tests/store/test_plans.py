@@ -117,7 +117,7 @@ async def read_whole(connection: Any, prepared: str) -> list[str]:
     return [node["Relation Name"] for node in scans(json.loads(text)[0]["Plan"]) if "Index Cond" not in node]
 
 
-WHOLE = {"outbox": ["webhooks"], "zones": ["zones"], "new_zones": ["zones"]}
+WHOLE = {"outbox": {"webhooks"}, "zones": {"zones"}, "new_zones": {"zones"}}
 """What may be: there are a few dozen webhooks at most, each asked whether it wants to hear, and few zones here."""
 
 
@@ -126,8 +126,7 @@ async def test_saving_looks_its_rows_up_once_there_are_more_than_a_few(writing: 
     await writing.execute("ANALYZE")
     for section in SECTIONS:
         await writing.execute(f"PREPARE {section.name} AS {statement([section.name])}")
-        whole = WHOLE.get(section.name, [])
-        assert await read_whole(writing, section.name) == whole, section.name
+        assert set(await read_whole(writing, section.name)) <= WHOLE.get(section.name, set()), section.name
 
 
 async def test_loading_regularly_discards_old_plans(writing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
