@@ -22,6 +22,11 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=f"[^{INVISIBLE
 At = Annotated[str, Meta(max_length=40)]
 Lat = Annotated[float, Meta(ge=-90, le=90)]
 Lon = Annotated[float, Meta(ge=-180, le=180)]
+Heading = Annotated[float, Meta(ge=-360, le=360, description="degrees from north; negative is not known, as iOS says")]
+SpeedKmh = Annotated[float, Meta(ge=-500, le=500, description="negative is not known, as iOS says")]
+AccuracyM = Annotated[
+    float, Meta(ge=-100_000, le=100_000_000, description="metres; negative: the phone does not know where it is")
+]
 
 
 class _FromDriver(Struct, frozen=True, rename="camel", tag_field="type", forbid_unknown_fields=True, kw_only=True):
@@ -53,9 +58,9 @@ class Location(_FromDriver, frozen=True, tag="location", kw_only=True):
 
     lat: Lat
     lon: Lon
-    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
-    speed_kmh: Annotated[float, Meta(ge=0, le=500)] | None = None
-    accuracy_m: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    heading: Heading | None = None
+    speed_kmh: SpeedKmh | None = None
+    accuracy_m: AccuracyM | None = None
     at: At | None = None
 
 
@@ -114,7 +119,8 @@ class Failed(Action, frozen=True, tag="failed", kw_only=True):
 class TakeBreak(_FromDriver, frozen=True, tag="take_break", kw_only=True):
     """Starts a break, or changes the end of the current one; the minutes count from now."""
 
-    duration_minutes: Annotated[int, Meta(ge=5, le=120)]
+    # As over HTTP, 5.0 is 5.
+    duration_minutes: Annotated[float, Meta(ge=5, le=120, multiple_of=1)]
     reason: Reason | None = None
 
 

@@ -27,7 +27,7 @@ from server.dispatch.model import (
 from server.dispatch.names import visible
 from server.dispatch.phone_clocks import OFFLINE_AFTER, happened
 from server.dispatch.reason_codes import FAILURE, OTHER, RELEASE, coded
-from server.dispatch.travel import km_away
+from server.dispatch.travel import is_nowhere, km_away
 from server.dispatch.world import World
 
 PIN_TRIES: Final = 5
@@ -81,7 +81,7 @@ class _Reported:
     def _km_from(self, place: Place) -> float | None:
         """The distance from the reported position, otherwise from the driver's position if the action happens now."""
         action = self.command.action
-        if action.lat is not None:
+        if action.lat is not None and action.lon is not None and not is_nowhere(action.lat, action.lon):
             return km_away(place, action.lat, action.lon)
         seen = self.world.known_driver(self.assignment.driver_id).position
         if seen is None or self.command.driver_id is None or self.world.now - min(self.when, seen.at) > HERE_FOR:

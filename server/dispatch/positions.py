@@ -9,11 +9,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from server.dispatch.model import Point
-from server.dispatch.travel import haversine_km
+from server.dispatch.travel import haversine_km, is_nowhere
 
 WORST_ACCURACY_M: Final = 1000.0
-NOWHERE_DEGREES: Final = 1e-4
-"""About ten metres: (0, 0) may come with an error of rounding."""
 JUMP_KM: Final = 2.0
 FASTEST_KMH: Final = 200.0
 AGREE_KM: Final = 1.0
@@ -45,11 +43,11 @@ class Seen(Struct, frozen=True):
 def judge(seen: Seen, used: Seen | None, doubtful: Seen | None) -> Verdict:
     """Whether a position that has just arrived is used, after the one `used` last and one that was `doubtful` since.
 
-    1. (0, 0) is never used: phones send it when they do not know their position.
+    1. (0, 0) and a negative accuracy are never used: phones send them when they do not know their position.
     2. One that is older by the phone's own times than the one in use is part of a backlog.
     3. Too inaccurate, or a jump that no driver makes: doubtful, until a second one agrees with it.
     """
-    if abs(seen.lat) < NOWHERE_DEGREES and abs(seen.lon) < NOWHERE_DEGREES:
+    if is_nowhere(seen.lat, seen.lon) or (seen.accuracy_m is not None and seen.accuracy_m < 0):
         return "nowhere"
     if used is not None and _said_before(seen, used) and seen.at - used.at < BACKLOG_SECONDS:
         return "older"
@@ -58,6 +56,11 @@ def judge(seen: Seen, used: Seen | None, doubtful: Seen | None) -> Verdict:
     if doubtful is not None and haversine_km(doubtful.lat, doubtful.lon, seen.lat, seen.lon) <= AGREE_KM:
         return "used"
     return "doubtful"
+
+
+def known(value: float | None) -> float | None:
+    """A heading or a speed as phones say it: iOS says -1 for one that it does not know."""
+    return value if value is not None and value >= 0 else None
 
 
 def _said_before(seen: Seen, used: Seen) -> bool:

@@ -4,6 +4,7 @@ Requests are compared in a normal form: wire name -> JSON, without defaults. Mos
 original request. If one does not, and before its first change, the request is stored beside it.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -96,8 +97,8 @@ def differing(first: Posted, again: Posted, zone: str, *, erased: bool = False) 
     """The fields that differ, as wire names, in order. A field that this release does not know counts as equal; a newer
     release will report the difference. So do fields of the first that were `erased`.
 
-    Tags and zones are compared without case and extra blanks. `zone` is the zone that the first request got; a request
-    that names it is equal to one without a zone.
+    Texts are compared by NFC, with one kind of line end; tags and zones without case and extra blanks. `zone` is the
+    zone that the first request got; a request that names it is equal to one without a zone.
     """
     known = again.keys() | (first.keys() & KNOWN)
     if erased:
@@ -109,7 +110,18 @@ def differing(first: Posted, again: Posted, zone: str, *, erased: bool = False) 
 def _alike(name: str, first: Posted, again: Posted, zone: str) -> bool:
     if name == "requirements":
         return _keys(first.get(name)) == _keys(again.get(name))
-    return name == "zone" and name in again and name_key(again[name]) == name_key(zone)
+    if name == "zone" and name in again:
+        return name_key(again[name]) == name_key(zone)
+    return _in_one_form(first.get(name)) == _in_one_form(again.get(name))
+
+
+def _in_one_form(value: object) -> object:
+    """A text, or the texts of a place, in one of the forms that systems on the way change them between."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value.replace("\r\n", "\n"))
+    if isinstance(value, Mapping):
+        return {name: _in_one_form(part) for name, part in value.items()}
+    return value
 
 
 def _keys(names: Iterable[str] | None) -> set[str]:

@@ -5,6 +5,7 @@ The length of a road is the straight line times the policy's `detourFactor`; the
 
 from datetime import datetime, timedelta
 from math import asin, ceil, cos, radians, sin, sqrt
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
@@ -15,6 +16,9 @@ from server.dispatch.policy import Policy
 
 EARTH_RADIUS_KM = 6371.0088
 """The mean radius R1 of the WGS 84 ellipsoid (IUGG): a distance is off by half a percent at the very most."""
+
+NOWHERE_DEGREES: Final = 1e-4
+"""About ten metres: (0, 0) may come with an error of rounding."""
 
 
 def haversine_km(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
@@ -61,6 +65,11 @@ def delivery_at(delivery: Delivery, picked_up: datetime, policy: Policy) -> date
 def to_milliseconds(at: datetime) -> datetime:
     """The instant in milliseconds, the precision of the wire and the database."""
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def is_nowhere(lat: float, lon: float) -> bool:
+    """Whether a phone says (0, 0) or nearly that: it does not know where it is."""
+    return abs(lat) < NOWHERE_DEGREES and abs(lon) < NOWHERE_DEGREES
 
 
 def km_away(place: Point, lat: float | None, lon: float | None) -> float | None:

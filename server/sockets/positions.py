@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from server.contract.commit import Committed
 from server.dispatch.model import Driver, Position
-from server.dispatch.positions import Seen, judge
+from server.dispatch.positions import Seen, judge, known
 from server.redis.bus import DISPATCH, Bus
 from server.redis.hints import FleetHint, write_fleet_hint
 from server.redis.index import GEO_LATITUDE
@@ -101,7 +101,7 @@ class Positions:
         # The estimate of the database's time can go back by a few milliseconds: a later position is never older.
         now = max(self._clock.seconds(), latest.at if latest is not None else 0.0)
         said = at.timestamp() if at is not None else None
-        seen = Seen(lat, lon, now, heading, speed_kmh, accuracy_m, said)
+        seen = Seen(lat, lon, now, known(heading), known(speed_kmh), accuracy_m, said)
         verdict = judge(seen, latest, self._doubtful.get(driver_id))
         if verdict != "used":
             if verdict == "doubtful":

@@ -301,7 +301,7 @@ class Session:
                 message_id = self._new_id() if action.action_id is None else derived_id(driver_id, action.action_id)
                 return c.Say(driver_id, message_id, message.text.strip(), actor)
             case m.TakeBreak():
-                return c.TakeBreak(driver_id, message.duration_minutes, actor, message.reason)
+                return c.TakeBreak(driver_id, int(message.duration_minutes), actor, message.reason)
             case m.EndShift():
                 return c.EndShift(driver_id, actor)
             case m.Pause():

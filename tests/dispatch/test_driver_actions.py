@@ -707,3 +707,11 @@ def test_what_events_of_deeds_tell() -> None:
         decided = decide(command, given())
         assert isinstance(decided, Decided)
         assert decided.events[-1].data() == data
+
+
+@pytest.mark.parametrize("nowhere", [{"lat": 0.0, "lon": 0.0}, {"lat": -1e-9, "lon": 1e-9}])
+def test_a_phone_that_does_not_know_where_it_is_is_not_far_away(nowhere: dict[str, Any]) -> None:
+    """(0, 0) is off Africa: as if the phone had said nothing."""
+    said, silent = decide(arrive(**nowhere), ON_THE_WAY()), decide(arrive(), ON_THE_WAY())
+    assert isinstance(said, Decided)
+    assert said == silent

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from server.dispatch.model import Point
-from server.dispatch.positions import Seen, Verdict, at_stop, judge
+from server.dispatch.positions import Seen, Verdict, at_stop, judge, known
 
 KM = 1 / 111.195
 """One kilometre north, in degrees of latitude."""
@@ -41,6 +41,9 @@ FAR = seen(km=40)
         (HERE, FAR, seen(km=41.1, after=2), "doubtful"),
         (HERE, FAR, seen(km=0.1, after=2), "used"),
         (HERE, FAR, seen(km=40.5, after=2, accuracy_m=3000), "used"),
+        (HERE, None, seen(accuracy_m=0), "used"),
+        (None, None, seen(accuracy_m=-1), "nowhere"),
+        (HERE, seen(accuracy_m=-1), seen(accuracy_m=-1), "nowhere"),
         (None, None, NOWHERE, "nowhere"),
         (None, None, Seen(-1e-9, 5e-5, NOW), "nowhere"),
         (None, None, Seen(0.0, 2e-4, NOW), "used"),
@@ -64,6 +67,11 @@ def test_a_position_is_used_where_a_driver_can_be(
     used: Seen | None, doubtful: Seen | None, now: Seen, verdict: Verdict
 ) -> None:
     assert judge(now, used, doubtful) == verdict
+
+
+@pytest.mark.parametrize(("said", "value"), [(None, None), (-1.0, None), (-0.1, None), (0.0, 0.0), (90.0, 90.0)])
+def test_a_heading_or_speed_below_zero_is_not_known(said: float | None, value: float | None) -> None:
+    assert known(said) == value
 
 
 @pytest.mark.parametrize(

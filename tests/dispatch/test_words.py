@@ -360,3 +360,14 @@ def test_goods_at_the_end_of_the_calendar_are_ready_then() -> None:
 def test_an_emoji_is_a_text_and_stays_whole() -> None:
     assert visible(" \u2764\ufe0f ") == "\u2764\ufe0f"
     assert visible(None) is None
+
+
+def test_forms_that_systems_on_the_way_change_texts_between_are_no_difference() -> None:
+    """Composed and decomposed characters, and the line ends of forms."""
+    said = create(store_name="Süd", notes="ring twice\nné", pickup=Place(52.5, 13.4, address="Café 1"))
+    sent = create(
+        store_name="Su\u0308d", notes="ring twice\r\nne\u0301", pickup=Place(52.5, 13.4, address="Cafe\u0301 1")
+    )
+    assert differing(posted(said, "USD"), posted(sent, "USD"), "z") == []
+    other = create(store_name="Sud", notes="ring twice né", pickup=Place(52.5, 13.4, address="Cafe 1"))
+    assert differing(posted(said, "USD"), posted(other, "USD"), "z") == ["notes", "pickup", "storeName"]

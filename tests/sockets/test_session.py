@@ -74,6 +74,7 @@ def heard(effect: object) -> dict[str, object]:
         ),
         ({"type": "completed", "assignmentId": ASSIGNMENT}, c.Complete(ASSIGNMENT, DAN, ACTOR)),
         ({"type": "take_break", "durationMinutes": 5}, c.TakeBreak(DAN, 5, ACTOR)),
+        ({"type": "take_break", "durationMinutes": 120.0}, c.TakeBreak(DAN, 120, ACTOR)),
         ({"type": "end_shift"}, c.EndShift(DAN, ACTOR)),
         ({"type": "pause"}, c.Pause(DAN, ACTOR)),
         ({"type": "resume"}, c.Resume(DAN, ACTOR)),

@@ -72,7 +72,7 @@ async def test_an_invited_driver_signs_in_and_is_known_by_their_device(site: Sit
     assert (link.path, link.query, link.fragment) == ("/driver", "", f"code={invitation['code']}")
     assert set(invitation) == {"url", "code", "expiresAt"}
     answer = await site.nobody.post(
-        "/driver/sign-in", json={"code": invitation["code"]}, headers={"User-Agent": ANDROID}
+        "/driver/sign-in", json={"code": f" {invitation['code']}\n"}, headers={"User-Agent": ANDROID}
     )
     assert answer.status_code == 200
     signed_in = answer.json()
@@ -176,7 +176,7 @@ async def test_a_device_token_is_renewed_and_used_once(site: Site, problem: Chec
     second = (await renew(site, first["deviceToken"])).json()
     assert second["driverId"] == dan.id
     assert second["deviceToken"] != first["deviceToken"]
-    third = (await renew(site, second["deviceToken"])).json()
+    third = (await renew(site, f"{second['deviceToken']}\n")).json()
     clients = [bearer(site, one) for one in (first, second, third)]
     for client in clients:
         assert (await client.get(f"/drivers/{dan.id}")).status_code == 200

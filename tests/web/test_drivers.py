@@ -8,6 +8,7 @@ import jwt
 from server.contract.views import instant
 from server.ids import new_id
 from tests.conftest import SECRET
+from tests.driver_app import driver_app
 from tests.waiting import until
 from tests.web.conftest import Check, Site, token
 
@@ -116,6 +117,18 @@ async def test_a_position_is_shown_at_once(site: Site, problem: Check) -> None:
         {"lat": 1, "lon": 2, "at": "now"},
     ):
         problem(await dan.post("/location", wrong), 422, "invalid")
+
+
+async def test_what_a_phone_does_not_know_of_its_position_is_no_reason_to_refuse_it(site: Site) -> None:
+    """iOS says -1 for a heading and a speed that it does not know, and for the accuracy of no position at all."""
+    dan = await site.driver()
+    unknown = {"heading": -1, "speedKmh": -3.6}
+    async with driver_app(site.node.ws_url, dan.id) as app:
+        await app.ask("location", lat=52.5, lon=13.4, accuracyM=5, **unknown)
+        assert (await dan.post("/location", {"lat": 48.1, "lon": 11.6, "accuracyM": -1, **unknown})).status_code == 204
+        await app.ask("location", lat=52.6, lon=13.4, accuracyM=2_000_000)
+    location = (await dan.get()).json()["location"]
+    assert (location["lat"], location["lon"]) == (52.5, 13.4)
 
 
 async def test_a_position_where_nobody_can_be_is_shown_when_a_second_one_agrees(site: Site) -> None:

@@ -339,3 +339,11 @@ def test_cells_are_read_as_people_write_them(text: str, kind: ValueKind, dates: 
             value_of(text, kind, dates, BERLIN)
     else:
         assert value_of(text, kind, dates, BERLIN) == wanted
+
+
+def test_a_number_that_the_spreadsheet_has_rounded_is_no_text() -> None:
+    """Excel keeps 15 digits: two long order numbers would be one."""
+    assert value_of(999_999_999_999_999, "text", None, BERLIN) == "999999999999999"
+    for number in (1_234_567_890_123_450_000, -1e15, 1e15):
+        with pytest.raises(BadCell, match="was shortened"):
+            value_of(number, "text", None, BERLIN)

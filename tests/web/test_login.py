@@ -1,12 +1,13 @@
 """Logging in: who gets in, where to, with what cookie; and that nothing tells whether a name exists."""
 
+import asyncio
 import socket
 import time
 from functools import partial
 from typing import Any
 
 import pytest
-from argon2 import extract_parameters
+from argon2 import PasswordHasher, extract_parameters
 from litestar.connection import ASGIConnection
 
 from server.web.access import users
@@ -288,6 +289,22 @@ async def test_programs_log_in_with_json(site: Site, problem: Check) -> None:
     problem(await client.post("/login", json={"name": "ada", "password": "wrong password"}), 401, "unauthorized")
     problem(await client.post("/login", json={"name": "ada"}), 422, "invalid")
     problem(await client.post("/login", content=b"{"), 400, "malformed")
+
+
+async def test_characters_of_two_parts_are_those_of_one(site: Site, problem: Check) -> None:
+    """In a name and a password: some keyboards and files have `u` and two dots for `ü`."""
+    said, sent = ("Ünal", "pässwörd-of-hers"), ("U\u0308nal", "pa\u0308sswo\u0308rd-of-hers")
+    user = {"name": sent[0], "password": sent[1], "role": "ops"}
+    assert (await site.ada.post("/admin/users", json=user)).json()["name"] == said[0]
+    problem(await site.ada.post("/admin/users", json=user | {"name": said[0]}), 409, "user_exists")
+    for name, password in (said, sent):
+        assert (await site.anonymous().post("/login", json={"name": name, "password": password})).status_code == 200
+    # As an earlier release stored it.
+    hashed_before = await asyncio.to_thread(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash, sent[1])
+    await site.node.change(
+        "UPDATE users SET name = $1, password_hash = $2 WHERE name = $3", sent[0], hashed_before, said[0]
+    )
+    assert (await site.anonymous().post("/login", json={"name": sent[0], "password": sent[1]})).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def declared() -> set[tuple[str, str, str]]:
         described = handler.opt.get("described")
         for code in described.refusals if described is not None else ():
             (method,), (path,) = handler.http_methods, handler.paths
-            found.add((str(method), path.replace(":str", ""), code))
+            found.add((str(method), path.replace(":str", "").replace(":path", ""), code))
     return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -75,8 +76,22 @@ async def test_a_description_that_makes_no_sense_is_refused(
     assert (await site.vic.get("/admin/zones")).json()["items"] == []
 
 
+@pytest.mark.parametrize("key", ["Mitte/Wedding", "Nord & Süd", "100%", "a?b#c", "A/"])
+async def test_any_zone_of_an_order_can_be_described(site: Site, key: str) -> None:
+    await site.delivery(zone=key)
+    path = f"/admin/zones/{quote(key, safe='')}"
+    assert (await site.ada.put(path, json={"name": f"Zone {key}"})).json()["key"] == key
+    assert (await site.vic.get(path)).json()["name"] == f"Zone {key}"
+    assert (await site.ada.delete(path)).status_code == 204
+
+    async def gone() -> bool:
+        return (await site.vic.get(path)).status_code == 404
+
+    await until(gone)
+
+
 async def test_a_key_has_1_to_64_characters(site: Site, problem: Check) -> None:
-    for key in ("x" * 65, "%20", "a%00b"):
+    for key in ("x" * 65, "%20", "a%00b", "%E2%80%8B"):
         problem(await site.ada.put(f"/admin/zones/{key}", json={"name": "M"}), 422, "invalid")
         problem(await site.vic.get(f"/admin/zones/{key}"), 404, "not_found")
         problem(await site.ada.delete(f"/admin/zones/{key}"), 404, "not_found")

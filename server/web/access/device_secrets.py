@@ -50,7 +50,7 @@ def new_code() -> str:
 
 def read_device_token(text: str) -> DeviceToken | None:
     """Parse a device token. None if the text is not in its form."""
-    found = _TOKEN(text)
+    found = _TOKEN(text.strip())
     return None if found is None else DeviceToken(found[1], found[2])
 
 

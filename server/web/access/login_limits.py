@@ -7,6 +7,7 @@ a network, is not held to account for what others do. (OWASP, "Device Cookies".)
 """
 
 import secrets
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -190,8 +191,8 @@ _decode: Final = msgspec.json.Decoder(LoginNews).decode
 
 
 def normalized(name: str) -> str:
-    """The name for counting, without regard to case."""
-    return name.strip().lower()[:200]
+    """The name for counting, without regard to case and to how its characters are composed."""
+    return unicodedata.normalize("NFC", name.strip().lower())[:200]
 
 
 def network_of(address: str) -> str:

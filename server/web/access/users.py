@@ -5,6 +5,7 @@ Hashing takes tens of milliseconds on purpose, so it always runs in a thread.
 
 import asyncio
 import secrets
+import unicodedata
 from datetime import datetime
 from functools import cache
 from typing import Final, TypedDict, Unpack
@@ -68,7 +69,12 @@ class LastAdmin(PersonRefused):
 
 async def hash_password(password: str) -> str:
     """The stored form of a password: argon2id with a salt."""
-    return await asyncio.to_thread(_hasher.hash, password)
+    return await asyncio.to_thread(_hasher.hash, composed(password))
+
+
+def composed(text: str) -> str:
+    """A name or a password in the form in which most keyboards type it: others send `ü` as two characters."""
+    return unicodedata.normalize("NFC", text)
 
 
 def random_password() -> str:
@@ -160,7 +166,10 @@ class Passwords:
 
         It takes the same time for an unknown name.
         """
-        found = await find_password(db, name.strip())
+        name = name.strip()
+        found = await find_password(db, composed(name))
+        if found is None and name != composed(name):  # a user of an earlier release
+            found = await find_password(db, name)
         person_id, hashed = found if found is not None else (None, self._nobodys)
         async with self._room:
             right = await asyncio.to_thread(_verify, hashed, password)
@@ -178,6 +187,11 @@ def _nobodys() -> str:
 
 
 def _verify(hashed: str, password: str) -> bool:
+    """As typed too: hashes of earlier releases are of that."""
+    return any(_is_hash(hashed, one) for one in dict.fromkeys((composed(password), password)))
+
+
+def _is_hash(hashed: str, password: str) -> bool:
     try:
         return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError, UnicodeEncodeError):
@@ -186,7 +200,7 @@ def _verify(hashed: str, password: str) -> bool:
 
 def fit_name(name: str) -> str:
     """The normalized name. Raises NameUnfit."""
-    name = name.strip()
+    name = composed(name.strip())
     if len(name) not in NAME_LENGTHS or not name.isprintable():
         raise NameUnfit(f"a user name must have {NAME_LENGTHS[0]} to {NAME_LENGTHS[-1]} printable characters")
     return name

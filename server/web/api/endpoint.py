@@ -323,7 +323,8 @@ def endpoint(
 
     1. A struct: the query if it is a `RequestQuery`, otherwise the body. `Annotated` can name the `Body` to use.
     2. A text in the path: `FromPath[str]` as it is, `PathId`, or `Annotated` with another function of the request and
-       the text. These are called after the body and the query are decoded.
+       the text. These are called after the body and the query are decoded. One that may contain `/` is `{name:path}`
+       at the end of the route.
 
     It returns the struct of the response, a `Page`, or None for 204. A handler with `answers`, which maps each status
     to the struct of its body, makes the response itself.
@@ -348,7 +349,7 @@ def endpoint(
             problems=problems,
         )
         return ApiHandler(
-            re.sub(r"(?<=\w)\}", ":str}", path),
+            re.sub(r"\{(\w+)\}", r"{\1:str}", path),
             http_method=method,  # type: ignore[arg-type]
             guards=[guard] if guard is not None else None,
             status_code=200,

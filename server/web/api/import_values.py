@@ -82,6 +82,10 @@ def _kind_of(plain: inspection.Type) -> ValueKind:
             return "text"
 
 
+SPREADSHEET_DIGITS: Final = 15
+"""So many digits of a number spreadsheet programs keep. The others become zeros."""
+
+
 def value_of(cell: SheetCell, kind: ValueKind, dates: DateOrder | None, zone: tzinfo) -> Value:
     """The value of a cell, or None for an empty one. A time without a zone is in `zone`. Raises BadCell."""
     if isinstance(cell, SpecialCell):
@@ -133,6 +137,8 @@ def _text(text: str) -> str:
 
 
 def _of_number(number: float, kind: ValueKind) -> Value:
+    if kind in ("list", "text") and abs(number) >= 10**SPREADSHEET_DIGITS:
+        raise BadCell(later("was shortened by the spreadsheet program: write it as text"))
     match kind:
         case "whole":
             if not isinstance(number, int):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from server.contract.messages import Lat, Lon
+from server.contract.messages import AccuracyM, Heading, Lat, Lon, SpeedKmh
 from server.dispatch.model import Availability, DeliveryStatus, ProofKind, StopKind
 from server.dispatch.money import EXPONENTS
 from server.dispatch.names import INVISIBLE
@@ -197,9 +197,9 @@ class Location(_Given, frozen=True):
 
     lat: Lat
     lon: Lon
-    heading: Annotated[float, Meta(ge=0, le=360)] | None = None
-    speed_kmh: Annotated[float, Meta(ge=0, le=500)] | None = None
-    accuracy_m: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    heading: Heading | None = None
+    speed_kmh: SpeedKmh | None = None
+    accuracy_m: AccuracyM | None = None
     at: Instant | None = None
 
 

@@ -87,10 +87,11 @@ async def sign_in(request: Call, given: s.SignIn) -> a.SignedInView:
     pool = node.database.pool
     give_back = begin_try(request)
     action_id = given.action_id.lower() if given.action_id is not None else None
-    token = first_token(node.settings.secret, given.code, action_id)
+    code = given.code.strip()  # as copied from a message
+    token = first_token(node.settings.secret, code, action_id)
     name = (given.name or "").strip() or device_name(request.headers.get("user-agent", ""))
     found = await store.sign_in(
-        pool, hashed(given.code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
+        pool, hashed(code), new_id(), name[: s.DEVICE_NAME_LIMIT], token.family_hash, token.token_hash
     )
     if found is not None:
         log.info("driver_signed_in", driverId=found.driver_id, deviceId=found.device_id)

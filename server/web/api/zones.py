@@ -3,13 +3,12 @@
 from typing import Annotated, Final
 
 import msgspec
-from litestar.params import FromPath
 from msgspec import Meta, UnsetType
 
 from server.contract.views import instant_or_none
 from server.dispatch import commands as c
 from server.dispatch import refusals as r
-from server.dispatch.names import name_key, spelling
+from server.dispatch.names import name_key, spelling, visible
 from server.dispatch.shapes import ShapeMistake, geometry_of, plain
 from server.dispatch.zones import Zone
 from server.node import Node
@@ -18,7 +17,7 @@ from server.web.api import answers as a
 from server.web.api import schemas as s
 from server.web.api.endpoint import Body, endpoint
 from server.web.http.caller import Call
-from server.web.http.current_node import node_of, submit
+from server.web.http.current_node import node_of, rest_of_path, submit
 from server.web.http.errors import existing, invalid_field, not_found
 from server.web.http.paging import Page, Pager
 
@@ -26,7 +25,16 @@ KEY_LENGTH: Final = 64
 SHAPE_BODY_BYTES: Final = 524_288
 """Room for a shape with as many positions as one may have, each with all digits of a float."""
 DESCRIPTION: Final = Body(s.ZoneDescription, limit_bytes=SHAPE_BODY_BYTES)
+ZONES: Final = "/admin/zones/"
 BY_KEY: Final = Pager[tuple[str, int]](tuple[Annotated[str, Meta(max_length=1000)], int])
+
+
+async def _key_in_path(request: Call, _: str) -> str:
+    """Whatever characters it has: many a zone is named like "Mitte/Wedding"."""
+    return rest_of_path(request, ZONES)
+
+
+PathKey = Annotated[str, _key_in_path]
 
 
 async def zone_of_query(node: Node, zone: str | UnsetType) -> str | None:
@@ -52,8 +60,8 @@ async def described(request: Call, key: str, said: s.ZoneDescription, seen: str 
     """Set the description of a zone, if it is still as `seen` (a mark). Raises 422, or 409 if it is not or if there are
     too many.
     """
-    if not 0 < len(key.strip()) <= KEY_LENGTH or "\x00" in key:
-        raise invalid_field("key", f"must have 1 to {KEY_LENGTH} characters")
+    if visible(key) is None or len(key.strip()) > KEY_LENGTH or "\x00" in key:
+        raise invalid_field("key", f"must have 1 to {KEY_LENGTH} characters that can be seen")
     shape = None
     if said.shape is not None:
         shape = msgspec.to_builtins(said.shape)
@@ -85,24 +93,24 @@ async def list_zones(request: Call, query: s.ZonesQuery) -> Page[a.ZoneView]:
     return BY_KEY.page(shown, query.limit, lambda z: (name_key(z.key), 0), lambda z: zone_view(node, z))
 
 
-@endpoint("GET /admin/zones/{key}", "Get the description of a zone.", VIEWERS)
-async def get_zone(request: Call, key: FromPath[str]) -> a.ZoneView:
+@endpoint("GET /admin/zones/{key:path}", "Get the description of a zone.", VIEWERS)
+async def get_zone(request: Call, key: PathKey) -> a.ZoneView:
     return zone_view(node_of(request), _found(request, key))
 
 
 @endpoint(
-    "PUT /admin/zones/{key}",
+    "PUT /admin/zones/{key:path}",
     "Set the description of a zone: its name, its shape, and the zones whose drivers help."
     " Repeating the request is safe.",
     ADMIN,
     r.TOO_MANY_ZONES,
 )
-async def put_zone(request: Call, key: FromPath[str], said: Annotated[s.ZoneDescription, DESCRIPTION]) -> a.ZoneView:
+async def put_zone(request: Call, key: PathKey, said: Annotated[s.ZoneDescription, DESCRIPTION]) -> a.ZoneView:
     return zone_view(node_of(request), await described(request, key, said))
 
 
 @endpoint(
-    "DELETE /admin/zones/{key}", "Delete the description of a zone. Its deliveries and drivers stay in it.", ADMIN
+    "DELETE /admin/zones/{key:path}", "Delete the description of a zone. Its deliveries and drivers stay in it.", ADMIN
 )
-async def delete_zone(request: Call, key: FromPath[str]) -> None:
+async def delete_zone(request: Call, key: PathKey) -> None:
     await submit(request, c.RemoveZone(key, request.user.actor))

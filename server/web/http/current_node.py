@@ -1,5 +1,7 @@
 """The node that handles a request, its database pool, and commands to it."""
 
+from urllib.parse import unquote
+
 from server.contract.commit import Answer
 from server.dispatch.commands import Command
 from server.node import Node
@@ -20,3 +22,8 @@ def pool_of(connection: AsgiConnection) -> Pool:
 async def submit(connection: AsgiConnection, command: Command) -> Answer:
     """Execute a command and return its result. Raises a refusal as a Problem."""
     return unless_refused(await node_of(connection).executor.submit(command))
+
+
+def rest_of_path(connection: AsgiConnection, before: str) -> str:
+    """The text after `before` in the path, which may contain any character: Litestar's own has no `/` at its ends."""
+    return unquote(connection.scope["raw_path"].decode("latin-1").partition(before)[2])

@@ -13,7 +13,7 @@ from server.store.reads.deliveries import delivery_exists, newest_of_order
 from server.web.access.guards import VIEWERS
 from server.web.api.endpoint import id_in_path
 from server.web.http.caller import Call
-from server.web.http.current_node import node_of, pool_of
+from server.web.http.current_node import node_of, pool_of, rest_of_path
 from server.web.http.errors import existing, not_found
 from server.web.http.event_stream import EventStream
 from server.web.http.forms import address_text
@@ -104,7 +104,7 @@ async def stream(request: Call) -> ASGIResponse:
 @get("/admin/orders/{order_id:path}", guards=[VIEWERS])
 async def order(request: Call) -> ASGIResponse:
     """Where tickets lead: the newest delivery under the seller's order id, whatever characters that has."""
-    order_id = request.scope["path"].removeprefix("/admin/orders/")
+    order_id = rest_of_path(request, "/admin/orders/")
     if "\x00" in order_id:
         raise not_found()
     newest = existing(await newest_of_order(pool_of(request), order_id))
