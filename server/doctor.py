@@ -12,14 +12,22 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx2
 from msgspec import Struct
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    MovedError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from server.current_policy import Policies, with_values
 from server.notify.mailer import reach_server
 from server.object_store.s3 import CHECK_KEY, ObjectStore, ObjectStoreAway
 from server.redis.bus import Bus
 from server.redis.index import GEO_LATITUDE, DriverIndex
-from server.settings import SECRET_BYTES, Settings
+from server.settings import SECRET_BYTES, Settings, misspelled
 from server.store.clock import time_at
 from server.store.company import read_company_settings
 from server.store.connections import Connection
@@ -28,7 +36,7 @@ from server.store.jobs.retention import would_go
 from server.store.leases import DISPATCHER, lease_state
 from server.store.migrate import OLDEST_SERVER, MigrationFailed, pending_migrations
 from server.store.nodes import count_nodes
-from server.store.primary import POOLED, TakesNoWrites, clock_and_durability, shares_sessions, wrong_encoding
+from server.store.primary import POOLED, TakesNoWrites, clock_and_durability, shares_sessions, unusable
 from server.store.proofs import count_objects
 from server.store.query import DatabaseAway
 from server.store.reads.index import all_dispatchable
@@ -94,7 +102,7 @@ def _bad(what: str, text: str) -> Finding:
 
 async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     """Run all checks, dependencies first."""
-    findings = [*_secrets(settings), _files()]
+    findings = [*_secrets(settings), *_misspelled(), _files()]
     bus = Bus(settings.redis_url, settings.redis_prefix)
     db = Database(settings.database_url, pool_size=4)
     try:
@@ -125,6 +133,13 @@ async def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
     finally:
         await db.close()
         await bus.close()
+
+
+def _misspelled() -> list[Finding]:
+    return [
+        note("settings", f"{name} is no setting and has no effect: {setting} is one")
+        for name, setting in misspelled().items()
+    ]
 
 
 def _secrets(settings: Settings) -> list[Finding]:
@@ -216,6 +231,8 @@ def _how_to_reach(error: DatabaseUnreachable) -> str:
             return "correct user and password in CALLBOARD_DATABASE_URL"
         case asyncpg.InvalidCatalogNameError():
             return "create the database, or correct its name in CALLBOARD_DATABASE_URL"
+        case asyncpg.InsufficientPrivilegeError():
+            return "GRANT CONNECT ON DATABASE to the role of CALLBOARD_DATABASE_URL"
         case asyncpg.TooManyConnectionsError():
             return "raise max_connections to 16 for each node and 20 more"
         case TakesNoWrites():
@@ -231,11 +248,17 @@ async def _redis(bus: Bus) -> list[Finding]:
             began = time.perf_counter()
             await bus.redis.ping()
             took_ms = (time.perf_counter() - began) * 1000
-            about: dict[str, Any] = await bus.redis.info("server")
-            await bus.redis.geoadd(f"{bus.prefix}doctor", (0, 0, "doctor"))
-            await bus.redis.geosearch(f"{bus.prefix}doctor", longitude=0, latitude=0, radius=1)
-            await bus.redis.delete(f"{bus.prefix}doctor")
-            await bus.redis.publish(f"{bus.prefix}doctor", "")
+            about: dict[str, Any] = await bus.redis.info()
+            key = f"{bus.prefix}doctor"
+            await bus.redis.geoadd(key, (0, 0, "doctor"))
+            await bus.redis.zrem(key, "doctor")
+            await bus.redis.hset(key, "doctor", "1")
+            await bus.redis.set(key, "1", ex=1)
+            await bus.redis.delete(key)
+            async with bus.redis.pubsub() as listening:
+                await listening.subscribe(key)
+                await listening.get_message(timeout=REDIS_SECONDS)
+                await bus.redis.publish(key, "")
     except AuthenticationError as error:
         return [
             bad("redis", f"refuses to log in: {_one_line(error)}", "correct user and password in CALLBOARD_REDIS_URL")
@@ -246,15 +269,32 @@ async def _redis(bus: Bus) -> list[Finding]:
     except ReadOnlyError:
         return [bad("redis", "takes no writes: it is a replica", "set CALLBOARD_REDIS_URL to its primary")]
     except ResponseError as error:
-        todo = "allow all commands but the dangerous ones, for keys and channels with CALLBOARD_REDIS_PREFIX"
-        return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}", todo)]
+        return [bad("redis", f"refuses a command that Callboard needs: {_one_line(error)}", _how_to_let(error))]
     except (RedisError, OSError, TimeoutError) as error:
         return [bad("redis", f"cannot be reached: {_one_line(error)}", "start it, or correct CALLBOARD_REDIS_URL")]
     version = str(about.get("redis_version", "0"))
     name = f"{about.get('server_name', 'redis')} {about.get('valkey_version', version)}"
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
         return [bad("redis", f"{name} is too old", "install Redis 6.2 or newer, or Valkey")]
-    return [ok("redis", f"{name}, answers in {took_ms:.1f} ms")]
+    findings = [ok("redis", f"{name}, answers in {took_ms:.1f} ms")]
+    policy = about.get("maxmemory_policy", "noeviction")
+    if about.get("maxmemory") and policy != "noeviction":
+        text = f"maxmemory-policy {policy} lets it delete keys of Callboard when its memory is full: set noeviction"
+        findings.append(note("redis", text))
+    return findings
+
+
+def _how_to_let(error: ResponseError) -> str:
+    text = str(error)
+    if isinstance(error, (ClusterDownError, MovedError)) or "Hash slot" in text:
+        return "set CALLBOARD_REDIS_URL to a single server: it is part of a cluster"
+    if "NOREPLICAS" in text:
+        return "start the replicas that min-replicas-to-write asks for, or set it to 0"
+    if "MISCONF" in text:
+        return 'make room on its disk, or turn persistence off: save "", appendonly no'
+    if "DB index" in text:
+        return "correct the number of the database in CALLBOARD_REDIS_URL"
+    return "allow all commands but the dangerous ones, for keys and channels with CALLBOARD_REDIS_PREFIX"
 
 
 async def _database(settings: Settings, db: Database) -> list[Finding]:
@@ -280,12 +320,12 @@ async def _database(settings: Settings, db: Database) -> list[Finding]:
             if not durable:
                 text = "fsync or full_page_writes is off: a power failure may lose all data"
                 findings.append(bad("database", text, "turn both on in postgresql.conf"))
-            if (mistake := await wrong_encoding(connection)) is not None:
-                findings.append(_bad("database", mistake))
             findings += await _connections(db)
             findings.append(_clock(ahead))
             pending = await pending_migrations(connection)
-            if pending:
+            if (mistake := await unusable(connection, to_migrate=bool(pending))) is not None:
+                findings.append(_bad("database", mistake))
+            elif pending:
                 findings.append(bad("schema", f"{len(pending)} migrations are pending", "run `callboard migrate`"))
             else:
                 findings.append(ok("schema", "up to date"))

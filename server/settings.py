@@ -3,6 +3,8 @@
 All errors are reported together. This module opens no connection and starts nothing.
 """
 
+import difflib
+import os
 import re
 import sys
 import tomllib
@@ -30,6 +32,8 @@ from server.texts.languages import LANGUAGES
 PREFIX: Final = "CALLBOARD_"
 ENV_FILE: Final = ".env"
 TOML_FILE: Final = "callboard.toml"
+NEARLY: Final = 0.9
+"""How alike two names are that one may have been written for the other: one letter in ten differs."""
 SECRET_BYTES: Final = 32
 ESCAPED: Final = "write / ? # [ ] @ and % in a password as %2F %3F %23 %5B %5D %40 and %25"
 REDIS_OPTIONS: Final = frozenset(
@@ -498,13 +502,25 @@ def load_settings(
         raise BadSettings([_line(problem, given) for problem in error.errors(include_url=False)]) from None
     except UnicodeDecodeError:
         raise BadSettings([f"{name}: must be UTF-8: save it again as UTF-8" for name in _not_utf8()]) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadSettings([f"{error.filename or TOML_FILE}: cannot be read: {error.strerror}"]) from None
+    except ValueError as error:
         raise BadSettings([f"{TOML_FILE}: {error}"]) from None
     mistakes = [] if settings.embedded else _missing(settings, needs)
     mistakes += _incomplete_store(settings) + _incomplete_mail(settings)
     if mistakes:
         raise BadSettings(mistakes)
     return settings
+
+
+def misspelled() -> dict[str, str]:
+    """Variables that are no settings but nearly one, each with that setting: of the environment and of `.env`."""
+    settings = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    of_file = Path(ENV_FILE).read_text("utf-8-sig") if Path(ENV_FILE).is_file() else ""
+    said = {name.upper() for name in (*os.environ, *re.findall(r"^\s*(?:export\s+)?(\w+)\s*=", of_file, re.M))}
+    unknown = sorted(name for name in said if name.startswith(PREFIX) and name not in settings)
+    near = {name: difflib.get_close_matches(name, settings, 1, cutoff=NEARLY) for name in unknown}
+    return {name: found[0] for name, found in near.items() if found}
 
 
 def _not_utf8() -> list[str]:

@@ -37,6 +37,13 @@ class Account:
         self.uid, self.gid = os.geteuid(), os.getegid()
         if self.uid == 0:
             self.uid, self.gid = _ordinary_user()
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            raise AccountError(
+                f"PostgreSQL needs a user with a name, and nobody in /etc/passwd has the id {self.uid}: add a user"
+                " with it, or set CALLBOARD_DATABASE_URL and CALLBOARD_REDIS_URL"
+            ) from None
 
     def as_this_user(self) -> ProcessOptions:
         """Arguments for subprocess: the user, and an environment without PostgreSQL's own variables."""

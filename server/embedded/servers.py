@@ -90,7 +90,9 @@ class Embedded:
 
     @property
     def database_url(self) -> str:
-        return f"postgresql://{DATABASE}@/{DATABASE}?host={quote(str(self._postgres_socket.parent))}"
+        # All said: what is missing would come from PGPORT, PGSSLMODE and the like.
+        folder = quote(str(self._postgres_socket.parent))
+        return f"postgresql://{DATABASE}@/{DATABASE}?host={folder}&port=5432&sslmode=disable"
 
     @property
     def redis_url(self) -> str:

@@ -31,6 +31,9 @@ _SETTINGS: Final = {
     "application_name": "callboard",
     "timezone": "UTC",
     "jit": "off",
+    # What somebody may have set for the role or the database, and what the rules and idle connections do not bear.
+    "default_transaction_isolation": "read committed",
+    "idle_session_timeout": "0",
     # The server detects a lost client even while it waits for a lock or sends nothing.
     "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": "10",
@@ -38,6 +41,7 @@ _SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10s",
 }
+PATIENT: Final = {"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 # What each kind of connection sets at its start: one kind for each purpose that writes its own rows.
 READING: Final = _SETTINGS | {
     "lock_timeout": "2s",
@@ -271,7 +275,7 @@ class Database(PostgresEngine):
 
     async def get_new_connection(self) -> Connection:
         """The connection that Piccolo uses without a pool: for migrations, whose statements may take long."""
-        return await self._connect(_SETTINGS, command_timeout=None)
+        return await self._connect(_SETTINGS | PATIENT, command_timeout=None)
 
     def transaction(self, allow_nested: bool = True) -> PostgresTransaction:
         """A transaction on the pool, for housekeeping: `async with database.transaction(allow_nested=False) as t`,

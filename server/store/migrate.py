@@ -20,7 +20,7 @@ from server.paths import MIGRATIONS
 from server.store.connections import Connection
 from server.store.engine import DATABASE_ERRORS, Database, DatabaseUnreachable, place
 from server.store.piccolo_app import APP_NAME
-from server.store.primary import POOLED, shares_sessions, wrong_encoding
+from server.store.primary import POOLED, shares_sessions, unusable
 
 LOCK_KEY: Final = 0x63616C6C626F6172
 """The key of the advisory lock of the migrating process: "callboar" in ASCII."""
@@ -119,11 +119,12 @@ async def _migrate(url: str) -> None:
         version = connection.get_server_version().major
         if version < OLDEST_SERVER:
             raise MigrationFailed(f"PostgreSQL {OLDEST_SERVER} or newer is needed; this is PostgreSQL {version}")
-        if (mistake := await wrong_encoding(connection)) is not None:
+        pending = await pending_migrations(connection)
+        if (mistake := await unusable(connection, to_migrate=bool(pending))) is not None:
             raise MigrationFailed(f"{place(url)}: {mistake}")
         if await _is_pooled(database, connection):
             raise MigrationFailed(f"{place(url)}: {POOLED}")
-        if await pending_migrations(connection):
+        if pending:
             await _run(database)
         if await connection.fetchval(_FROM_ELSEWHERE):
             await _renumber(connection)

@@ -38,6 +38,9 @@ continues.
 asyncpg raises InternalClientError when the server has ended the session but has not closed the connection yet.
 """
 
+_FIT: Final = """
+SELECT current_setting('server_encoding'), quote_ident(current_schema()), current_setting('search_path'),
+       quote_ident(current_user), coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"""
 _CLOCK: Final = """
 SELECT clock_timestamp(), current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'"""
 
@@ -101,10 +104,18 @@ class Servers:
         return connection
 
 
-async def wrong_encoding(connection: Connection) -> str | None:
-    """What to do if the database cannot hold every text; None if it can. Raises what the database raises."""
-    encoding = await connection.fetchval("SHOW server_encoding")
-    return None if encoding == "UTF8" else f"the database has the encoding {encoding}: create it with ENCODING 'UTF8'"
+async def unusable(connection: Connection, *, to_migrate: bool) -> str | None:
+    """What is wrong with the database or the role's rights, and what to do; None if nothing is. Raises what the
+    database raises.
+    """
+    encoding, schema, path, role, may_create = await connection.fetchrow(_FIT)
+    if encoding != "UTF8":
+        return f"the database has the encoding {encoding}: create it with ENCODING 'UTF8'"
+    if schema is None:
+        return f"no schema of the search_path ({path}) exists: ALTER ROLE {role} RESET search_path"
+    if to_migrate and not may_create:
+        return f"the role may not create tables: GRANT CREATE ON SCHEMA {schema} TO {role}"
+    return None
 
 
 async def shares_sessions(one: Connection, other: Connection) -> bool:

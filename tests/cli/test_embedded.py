@@ -55,7 +55,10 @@ def answer(embedded: Embedded) -> int:
     return found
 
 
-def test_both_answer_and_both_end(data: Path) -> None:
+def test_both_answer_and_both_end(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where variables for other databases are set."""
+    for name, value in (("PGPORT", "1"), ("PGSSLMODE", "verify-full"), ("PGHOST", "nowhere"), ("PGDATA", "/nowhere")):
+        monkeypatch.setenv(name, value)
     with Embedded(data, durable=False) as embedded:
         assert answer(embedded) == 42
         with redis.Redis.from_url(embedded.redis_url) as client:
@@ -64,6 +67,13 @@ def test_both_answer_and_both_end(data: Path) -> None:
         mode = (data / "postgres").stat().st_mode
         assert mode & 0o077 == 0
     assert servers_of(data) == []
+
+
+def test_a_user_without_a_name_learns_what_to_do(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with any user id: PostgreSQL asks for the name."""
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+    with pytest.raises(EmbeddedError, match="nobody in /etc/passwd has the id 54321: add a user with it, or set CALLB"):
+        Embedded(data)
 
 
 def test_the_last_to_leave_stops_them(data: Path) -> None:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 import pytest
 
 from server.embedded.secret import kept_secret
-from server.settings import ESCAPED, BadSettings, Settings, load_settings
+from server.settings import ESCAPED, BadSettings, Settings, load_settings, misspelled
 
 SECRET = "0123456789abcdef0123456789abcdef"
+NOBODY = 65534
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 URLS = {"CALLBOARD_DATABASE_URL": "postgresql://h/x", "CALLBOARD_REDIS_URL": "redis://h"}
 
@@ -148,6 +149,31 @@ def test_a_file_of_notepad_is_read_from_its_first_line(folder: Path) -> None:
 def test_a_toml_file_of_notepad_is_read_too(folder: Path) -> None:
     (folder / "callboard.toml").write_bytes(b"\xef\xbb\xbfport = 1\r\n")
     assert load_settings().port == 1
+
+
+def test_a_variable_that_is_nearly_a_setting_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what an orchestrator adds."""
+    for name in ("DATABSE_URL", "SERVICE_HOST", "SERVICE_PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR", "SECRET"):
+        monkeypatch.setenv(f"CALLBOARD_{name}", "x")
+    (folder / ".env").write_text("CALLBOARD_TIMEZONE=Europe/Berlin\n")
+    assert misspelled() == {
+        "CALLBOARD_DATABSE_URL": "CALLBOARD_DATABASE_URL",
+        "CALLBOARD_TIMEZONE": "CALLBOARD_TIME_ZONE",
+    }
+
+
+@pytest.mark.parametrize("name", [".env", "callboard.toml"])
+def test_a_file_that_may_not_be_read_is_named(folder: Path, name: str) -> None:
+    folder.chmod(0o755)
+    (folder / name).write_text("")
+    (folder / name).chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(NOBODY)
+        assert mistakes() == [f"{name}: cannot be read: Permission denied"]
+    finally:
+        os.seteuid(user)
 
 
 @pytest.mark.parametrize("name", [".env", "callboard.toml"])

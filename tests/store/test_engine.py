@@ -76,6 +76,24 @@ async def test_the_write_path_gives_up_soon(database: Database) -> None:
     await connection.close()
 
 
+async def test_what_somebody_set_for_the_database_does_not_count(database_url: str) -> None:
+    """Isolation that the rules do not bear, limits that end idle connections, or a migration half way."""
+    names = ("default_transaction_isolation", "idle_session_timeout", "statement_timeout", "lock_timeout")
+    connection = await asyncpg.connect(database_url)
+    name = await connection.fetchval("SELECT current_database()")
+    for setting, value in zip(names, ("serializable", "1s", "1ms", "1ms"), strict=True):
+        await connection.execute(f"ALTER DATABASE {name} SET {setting} = '{value}'")
+    await connection.close()
+    database = Database(database_url)
+    for open_one, limits in (
+        (database.connect_for_writing, ["5s", "500ms"]),
+        (database.get_new_connection, ["0", "0"]),
+    ):
+        one = await open_one()
+        assert [await one.fetchval(f"SHOW {name}") for name in names] == ["read committed", "0", *limits]
+        await one.close()
+
+
 async def test_a_missing_connection_is_an_error_in_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ACQUIRE_SECONDS", 0.1)
     async with database.pool.acquire(), database.pool.acquire():
