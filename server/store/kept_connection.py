@@ -1,4 +1,4 @@
-"""A connection of its own for what must not wait for the pool."""
+"""A connection apart, for what must not wait for the pool."""
 
 from asyncpg import ReadOnlySQLTransactionError
 
