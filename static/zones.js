@@ -283,10 +283,10 @@ if (field instanceof HTMLTextAreaElement) {
   byId("shape-file", HTMLInputElement).addEventListener("change", async () => {
     const file = byId("shape-file", HTMLInputElement).files?.[0];
     if (!file) return;
-    const written = await file.text();
+    const content = await file.text();
     // The same shape without the blanks and properties of the file: the form has a limit.
-    const found = shapeFrom(written);
-    field.value = found?.length ? geoJsonOf(found) : written;
+    const found = shapeFrom(content);
+    field.value = found?.length ? geoJsonOf(found) : content;
     field.dispatchEvent(new Event("change"));
   });
 }

@@ -29,6 +29,7 @@ import { newId } from "./ids.js";
 
 /** @typedef {Omit<Action, "actionId" | "at" | "due" | "tried">} Deed */
 /** @typedef {{left: number, tried: boolean, type: Action["type"]}} Standing `left` in ms, 0 when it is to be sent */
+/** @typedef {"picture" | "message"} Way */
 /** @typedef {{action: Action, at: Moment, left: number}} Entry what was left of the time to undo it at the moment `at` */
 /** @typedef {(message: Wire.FromDriver) => Promise<unknown>} Ask the connection of the driver whose action it is */
 
@@ -60,10 +61,10 @@ export class Actions {
     this._entries = [];
     /** @type {Promise<void>} */
     this._turn = Promise.resolve();
-    /** @type {Entry | null} */
-    this._sending = null;
-    this._pauseMs = FIRST_PAUSE_MS;
-    this._notBefore = 0;
+    /** @type {Map<Way, Action>} what is on its way: a picture holds up no message of another assignment */
+    this._sending = new Map();
+    /** @type {Map<string, {pauseMs: number, until: number}>} the assignments that the server has no time for */
+    this._later = new Map();
   }
 
   /**
@@ -192,31 +193,46 @@ export class Actions {
   }
 
   /**
-   * Send this driver's oldest action that is due, one at a time.
+   * Send this driver's oldest action that is due: of each assignment one at a time, in order.
    * @param {string} driverId
    * @param {Ask} ask
-   * @param {Moment} now
+   * @param {() => Moment} clock
    */
-  async settle(driverId, ask, now) {
-    if (this._sending || now.mono < this._notBefore) return;
-    const entry = this._entries.find((one) => one.action.driverId === driverId && left(one, now) === 0);
-    if (!entry) return;
-    this._sending = entry;
+  async settle(driverId, ask, clock) {
+    const action = this._next(driverId, clock());
+    if (!action) return;
+    this._sending.set(wayOf(action), action);
     try {
-      await this._send(entry.action, ask, now);
+      await this._send(action, ask, clock);
     } finally {
-      this._sending = null;
+      this._sending.delete(wayOf(action));
       this._options.changed();
     }
+  }
+
+  /**
+   * @param {string} driverId
+   * @param {Moment} now
+   */
+  _next(driverId, now) {
+    const waiting = new Set([...this._sending.values()].map(({ assignmentId }) => assignmentId));
+    for (const entry of this._entries) {
+      const { action } = entry;
+      const { assignmentId } = action;
+      if (action.driverId !== driverId || left(entry, now) > 0 || waiting.has(assignmentId)) continue;
+      if (!this._sending.has(wayOf(action)) && now.mono >= (this._later.get(assignmentId)?.until ?? 0)) return action;
+      waiting.add(assignmentId);
+    }
+    return null;
   }
 
   /**
    * The claim is made in one transaction: what another tab took back or had answered is not sent.
    * @param {Action} action
    * @param {Ask} ask
-   * @param {Moment} now
+   * @param {() => Moment} clock
    */
-  async _send({ actionId }, ask, now) {
+  async _send({ actionId }, ask, clock) {
     const action = await this._store.change(actionId, (kept) => kept && { ...kept, tried: true });
     if (!action) {
       this._forget({ actionId });
@@ -225,19 +241,20 @@ export class Actions {
     this._mark(action);
     this._options.changed();
     try {
-      await this._ask(action, ask, now);
+      await this._ask(action, ask, clock());
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (UNANSWERED.has(error.code)) return;
       if (LATER.has(error.code)) {
-        this._notBefore = now.mono + this._pauseMs;
-        this._pauseMs = Math.min(this._pauseMs * 2, LONGEST_PAUSE_MS);
+        const pauseMs = this._later.get(action.assignmentId)?.pauseMs ?? FIRST_PAUSE_MS;
+        const until = clock().mono + pauseMs; // a picture takes its time
+        this._later.set(action.assignmentId, { pauseMs: Math.min(pauseMs * 2, LONGEST_PAUSE_MS), until });
         return;
       }
       this._options.refused(action, error);
       if (action.type === "failed" && !GONE.has(error.code)) await this._dropReturn(action);
     }
-    this._pauseMs = FIRST_PAUSE_MS;
+    this._later.delete(action.assignmentId);
     await this._drop(action);
   }
 
@@ -313,6 +330,12 @@ const messageOf = ({ type, assignmentId, actionId, at, where = "pickup", reason 
   }
   return type === "release" ? { type, reason, note, ...own } : { type, reason, note, then, ...own };
 };
+
+/**
+ * @param {Action} action
+ * @returns {Way}
+ */
+const wayOf = ({ type }) => (type === "proof" ? "picture" : "message");
 
 /**
  * Whether nothing can follow on it. What comes back has still to arrive at the store.

@@ -124,11 +124,11 @@ export class DriverClient {
     this._options.adopted?.(before);
   }
 
-  // Send the oldest report that is due.
+  // Send the oldest report that is due and need not wait for another one.
   async settle() {
     const { connection, state } = this;
     if (connection?.state !== "online" || !state.driver) return;
-    await this.actions.settle(state.driver.id, (message) => connection.ask(message), now());
+    await this.actions.settle(state.driver.id, (message) => connection.ask(message), now);
   }
 
   /** @param {Wire.ToDriver} message */

@@ -167,6 +167,10 @@ export const renew = (old) =>
     const asked = { ...held, actionId: held.actionId ?? newId() };
     write(DEVICE, JSON.stringify(asked));
     const answer = await exchangeDevice("", { deviceToken: asked.token, actionId: asked.actionId });
+    if (answer.outcome === "in" && device()?.token !== asked.token) {
+      await endDevice("", { deviceToken: answer.signedIn.deviceToken }); // the driver signed out meanwhile
+      return "none";
+    }
     if (answer.outcome === "in") adopt(answer.signedIn);
     return answer.outcome === "in" ? "renewed" : answer.outcome === "refused" ? "refused" : "unreachable";
   });

@@ -42,13 +42,16 @@ class Page {
         this.drawn += 1;
       },
       refused: ({ storeName }, { code }) => this.refused.push([storeName, code]),
-      upload: async (action) => {
-        this.uploaded.push(action);
-        const error = this.answers.shift();
-        if (error) throw error;
-      },
+      upload: (action) => this.uploads(action),
     });
   }
+
+  /** @param {Action} action */
+  uploads = async (action) => {
+    this.uploaded.push(action);
+    const error = this.answers.shift();
+    if (error) throw error;
+  };
 
   /** @param {{mono: number, wall: number}} now */
   settle(now, driverId = "v1") {
@@ -56,7 +59,7 @@ class Page {
       this.sent.push(message);
       const error = this.answers.shift();
       if (error) throw error;
-    }, now);
+    }, () => now);
   }
 }
 
@@ -256,7 +259,7 @@ test("a fault of the page loses no delivery", async () => {
   const page = new Page();
   await page.actions.add(DELIVERED, TAP);
   const fault = new TypeError("a fault");
-  await assert.rejects(page.actions.settle("v1", () => Promise.reject(fault), after(UNDO_MS)), fault);
+  await assert.rejects(page.actions.settle("v1", () => Promise.reject(fault), () => after(UNDO_MS)), fault);
   assert.equal(page.actions.all.length, 1);
   await page.settle(after(UNDO_MS + 1));
   assert.equal(page.sent.length, 1);
@@ -334,4 +337,41 @@ test("a photo changes no step, can be taken twice, and is sent although the serv
   await page.settle(after(4));
   await page.settle(after(20_000));
   assert.deepEqual([page.uploaded.length, page.sent], [2, []]);
+});
+
+test("a picture that takes its time holds up no report of another assignment, and none before it", async () => {
+  const page = new Page();
+  let now = after(20_000);
+  const clock = () => now;
+  /** @param {Wire.FromDriver} message */
+  const ask = async (message) => void page.sent.push(message);
+  /** @type {(error: Refused) => void} */
+  let fail = () => {};
+  page.uploads = (action) => {
+    page.uploaded.push(action);
+    return new Promise((_, reject) => {
+      fail = reject;
+    });
+  };
+  await page.actions.add(PHOTO, TAP);
+  await page.actions.add(DELIVERED, after(1));
+  await page.actions.add({ ...PHOTO, assignmentId: "a2" }, after(2));
+  await page.actions.add({ ...DELIVERED, assignmentId: "a2" }, after(3));
+  await page.actions.add({ ...DELIVERED, assignmentId: "a3" }, after(4));
+  const uploading = page.actions.settle("v1", ask, clock);
+  await page.actions.settle("v1", ask, clock);
+  await page.actions.settle("v1", ask, clock);
+  const told = () => page.sent.map((message) => "assignmentId" in message && message.assignmentId);
+  const shown = () => page.uploaded.map(({ assignmentId }) => assignmentId);
+  assert.deepEqual([shown(), told()], [["a1"], ["a3"]], "one picture at a time, each before its delivery");
+
+  now = after(80_000);
+  fail(refusal("try_again"));
+  await uploading;
+  page.uploads = async (action) => void page.uploaded.push(action);
+  for (let n = 0; n < 3; n++) await page.actions.settle("v1", ask, clock);
+  assert.deepEqual([shown(), told()], [["a1", "a2"], ["a3", "a2"]], "a1 waits 1 s from the answer on");
+  now = after(81_000);
+  for (let n = 0; n < 2; n++) await page.actions.settle("v1", ask, clock);
+  assert.deepEqual([shown(), told()], [["a1", "a2", "a1"], ["a3", "a2", "a1"]]);
 });

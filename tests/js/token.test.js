@@ -141,3 +141,19 @@ test("a phone that signs out forgets its tokens, also without a network", async 
   assert.deepEqual(asked[1], ["/driver/sign-out", { deviceToken: "device 1" }]);
   assert.equal(await renew(null), "none");
 });
+
+test("a renewal that is answered after the driver signed out signs nobody in, and its device is ended", async (t) => {
+  const asked = server(t, [signedIn(1), signedIn(2), refused(401)]);
+  await signIn("code", "id");
+  const renewing = renew("token 1");
+  await Promise.resolve(); // the request is on its way
+  await signOut();
+  assert.equal(await renewing, "none");
+  assert.equal(kept(), null);
+  assert.equal(await renew(null), "none", "no device token is left");
+  assert.deepEqual(asked.slice(1).map(([path, { deviceToken }]) => [path, deviceToken]), [
+    ["/driver/renew", "device 1"],
+    ["/driver/sign-out", "device 1"],
+    ["/driver/sign-out", "device 2"],
+  ]);
+});
