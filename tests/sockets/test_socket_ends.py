@@ -18,10 +18,29 @@ from server.sockets.session import RESTARTING, SUPERSEDED
 from server.store.query import DatabaseAway
 from server.store.reads.ending_offers import EndingOffer
 from server.web.driver_socket import _read
-from tests.conftest import StartNode
+from tests.conftest import Node, StartNode
 from tests.driver_app import driver_app, token
 from tests.sockets.test_live_sockets import a_driver, until_driver
 from tests.waiting import until
+
+
+def scope_of(here: Node, driver_id: str) -> Any:
+    return {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/ws/driver",
+        "raw_path": b"/ws/driver",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {token('driver', driver_id)}".encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", here.port),
+        "subprotocols": [],
+        "state": {},
+        "extensions": {},
+    }
 
 
 async def test_the_handler_ends_when_both_sides_close_at_once(node: StartNode) -> None:
@@ -41,24 +60,8 @@ async def test_the_handler_ends_when_both_sides_close_at_once(node: StartNode) -
         if message["type"] == "websocket.send":
             greeted.set()
 
-    scope: dict[str, Any] = {
-        "type": "websocket",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "scheme": "ws",
-        "path": "/ws/driver",
-        "raw_path": b"/ws/driver",
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"host", b"127.0.0.1"), (b"authorization", f"Bearer {token('driver', dan)}".encode())],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", here.port),
-        "subprotocols": [],
-        "state": {},
-        "extensions": {},
-    }
     to_read.put_nowait({"type": "websocket.connect"})
-    handler = asyncio.create_task(here.app(scope, to_read.get, send))  # type: ignore[arg-type]
+    handler = asyncio.create_task(here.app(scope_of(here, dan), to_read.get, send))  # type: ignore[arg-type]
     async with asyncio.timeout(60):
         await greeted.wait()
     gone = True
@@ -122,15 +125,24 @@ async def test_a_frame_that_arrives_after_the_close_is_not_carried_out(node: Sta
 
 
 async def test_a_late_end_of_an_old_socket_leaves_the_place_of_the_driver(node: StartNode) -> None:
+    """A phone whose network was lost connects again long before the network says that the old connection is gone."""
     here = await node()
     dan = await a_driver(here)
     positions, hub = here.app.state.node.positions, here.app.state.node.hub
-    async with driver_app(here.ws_url, dan) as first, driver_app(here.ws_url, dan) as second:
-        await first.until_closed()
+    to_read: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    to_read.put_nowait({"type": "websocket.connect"})
+
+    async def send(_: dict[str, Any]) -> None:
+        pass
+
+    old = asyncio.create_task(here.app(scope_of(here, dan), to_read.get, send))  # type: ignore[arg-type]
+    await until(lambda: dan in hub.sockets and hub.sockets[dan].connected)
+    async with driver_app(here.ws_url, dan) as second:
         second.send("location", lat=52.52, lon=13.4)
         await until(lambda: positions.where(dan))
         await positions.store()
-        await until(lambda: hub._handlers == 1)
+        to_read.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        await until(old.done)
         assert positions.where(dan)
 
 
