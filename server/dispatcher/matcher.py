@@ -187,6 +187,7 @@ class Matcher:
             except DATABASE_ERRORS as error:
                 log.warning("round_failed", reason=repr(error))
                 await asyncio.sleep(AFTER_FAILURE_SECONDS)
+                self.wake()  # what the round had taken is due again
 
     async def _until_ready(self) -> None:
         if not self._lease.held:
@@ -391,6 +392,8 @@ class Matcher:
             elif until is None or (place is not None and (until - offer_at).total_seconds() > MOVED_SECONDS):
                 self._submit_hold(c.HoldDelivery(delivery.id, offer_at), wait)
         for wait in over:
+            if self._backlog.held.get(wait.delivery.id) is not wait:
+                continue
             wait.ended_early = True
             self._submit_hold(c.EndHold(wait.delivery.id, early=True), wait)
         self._holds_at = min(self._holds_at, loop.time() + HOLDS_SECONDS)
@@ -546,7 +549,8 @@ class Matcher:
         outcome = answer.result()
         if not isinstance(outcome, r.Refusal):
             OFFERS.labels("made").inc()
-            OFFER_LATENCY.observe(now - wait.since)
+            if wait.delivery.held_until is None:
+                OFFER_LATENCY.observe(now - wait.since)
             self._backlog.drop(wait)
             return
         OFFERS.labels(outcome.code).inc()

@@ -3,10 +3,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from server.contract.commit import Answer
 from server.dispatch import commands as c
 from server.dispatch.model import Place
 from server.dispatch.policy import PlanningPolicy
+from server.dispatcher import matcher
+from server.store.rows import read_work
 from tests.dispatcher.conftest import KM, PICKUP, Dispatch, by
 from tests.dispatcher.test_matcher import failure_of, offered
 from tests.waiting import until
@@ -102,3 +106,22 @@ async def test_a_next_job_is_offered_when_its_driver_is_nearly_free(dispatch: Di
     dispatch.node.positions.moved(dan, NORTH + 3.7 * KM, EAST)
     assert await offered(dispatch, more) == dan
     assert (await payload(dispatch, more))["addOn"]["stops"] == 3
+
+
+async def test_what_a_failed_round_had_taken_is_searched_for_again(
+    dispatch: Dispatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody moves and nothing else happens."""
+    failures = [TimeoutError(), TimeoutError()]
+
+    async def read(*arguments: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await read_work(*arguments, **options)
+
+    dan = await dispatch.a_driver(NORTH, capacity=2)
+    await has(dispatch, dan, 4)
+    dora = await dispatch.a_driver(NORTH + 1 * KM)
+    monkeypatch.setattr(matcher, "read_work", read)
+    assert await offered(dispatch, await dispatch.an_order(dropoff=place(-2))) in (dan, dora)
+    assert not failures
