@@ -70,6 +70,8 @@ def update_runs(events: Sequence[e.Event], world: World) -> None:
     read.
     """
     concerned = [event.driver_id for event in events if type(event) in CHANGES_RUNS and event.driver_id is not None]
+    if not concerned:
+        return
     moved = {event.delivery_id for event in events if type(event) is e.DeliveryChanged and _moves(event)}
     for driver in map(world.known_driver, dict.fromkeys(concerned)):
         before = world.run(driver.id)

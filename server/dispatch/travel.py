@@ -4,7 +4,7 @@ The length of a road is the straight line times the policy's `detourFactor`; the
 """
 
 from datetime import datetime, timedelta
-from math import asin, ceil, cos, radians, sin, sqrt
+from math import asin, ceil, cos, pi, sin, sqrt
 from typing import Final
 
 import msgspec
@@ -16,6 +16,9 @@ from server.dispatch.policy import Policy
 
 EARTH_RADIUS_KM = 6371.0088
 """The mean radius R1 of the WGS 84 ellipsoid (IUGG): a distance is off by half a percent at the very most."""
+DEGREE = pi / 180
+"""A degree in radians."""
+HALF_DEGREE = DEGREE / 2
 
 NOWHERE_DEGREES: Final = 1e-4
 """About ten metres: (0, 0) may come with an error of rounding."""
@@ -23,9 +26,8 @@ NOWHERE_DEGREES: Final = 1e-4
 
 def haversine_km(lat_a: float, lon_a: float, lat_b: float, lon_b: float) -> float:
     """The great-circle distance of two places, all in degrees, by the haversine formula."""
-    phi_a, phi_b = radians(lat_a), radians(lat_b)
-    north, east = sin((phi_b - phi_a) / 2), sin(radians(lon_b - lon_a) / 2)
-    h = north * north + cos(phi_a) * cos(phi_b) * east * east
+    north, east = sin((lat_b - lat_a) * HALF_DEGREE), sin((lon_b - lon_a) * HALF_DEGREE)
+    h = north * north + cos(lat_a * DEGREE) * cos(lat_b * DEGREE) * east * east
     # Rounding can carry h of two opposite places past 1, where asin has no value.
     return 2 * EARTH_RADIUS_KM * asin(sqrt(h if h < 1 else 1.0))
 
