@@ -1,6 +1,7 @@
 """Saving for the write path: everything a batch changed, and its events, in one statement.
 
-Each table's rows travel as one JSON array, which costs both sides far less than an array a column. Updates come
+Each table's rows travel as one JSON array, which costs both sides far less than an array a column. PostgreSQL looks
+for every column that is named to it in every object, so only those that are sent are named. Updates come
 before inserts where a partial unique index could see both: the insert asks how many rows the update changed, which
 makes PostgreSQL finish the update first.
 """
@@ -39,6 +40,7 @@ from server.store.connections import Connection
 from server.store.queues.ops_notices import NoticeRow, notice_rows
 from server.store.queues.stream_notices import StreamNoticeRow
 from server.store.rows import column_of, fields_of
+from server.store.tables import TABLES
 
 
 def row_of(name: str, fields: Iterable[str], *more: str) -> tuple[type[Struct], Callable[[object], Any]]:
@@ -240,8 +242,12 @@ class Section(Struct, frozen=True):
     after: str | None = None
 
 
-def _rows(table: str) -> str:
-    return f"json_populate_recordset(NULL::{table}, {{rows}}::json) AS u"
+_TABLES: Final = {table._meta.tablename: table for table in TABLES}
+
+
+def _rows(table: str, columns: Iterable[str]) -> str:
+    types = {column._meta.name: column.column_type.replace("SERIAL", "INT") for column in _TABLES[table]._meta.columns}
+    return f"json_to_recordset({{rows}}::json) AS u ({', '.join(f'{name} {types[name]}' for name in columns)})"
 
 
 def _insert(
@@ -253,8 +259,11 @@ def _insert(
     after: str | None = None,
     computed: Mapping[str, str] | None = None,
 ) -> Section:
+    columns = tuple(columns)
     sources = {column: f"u.{column}" for column in columns} | dict(computed or {})
-    sql = f"INSERT INTO {table} ({', '.join(sources)}) SELECT {', '.join(sources.values())} FROM {_rows(table)}"  # noqa: S608
+    sql = (
+        f"INSERT INTO {table} ({', '.join(sources)}) SELECT {', '.join(sources.values())} FROM {_rows(table, columns)}"  # noqa: S608
+    )
     return Section(name, sql, row, after)
 
 
@@ -267,9 +276,11 @@ def _update(
     *,
     computed: Mapping[str, str] | None = None,
 ) -> Section:
+    columns = tuple(columns)
     sources = {column: f"u.{column}" for column in columns if column != key} | dict(computed or {})
     sets = ", ".join(f"{column} = {source}" for column, source in sources.items())
-    return Section(name, f"UPDATE {table} t SET {sets} FROM {_rows(table)} WHERE t.{key} = u.{key} RETURNING 1", row)  # noqa: S608
+    sql = f"UPDATE {table} t SET {sets} FROM {_rows(table, columns)} WHERE t.{key} = u.{key} RETURNING 1"  # noqa: S608
+    return Section(name, sql, row)
 
 
 _WAIT: Final = tuple(fields_of(Unassigned))
@@ -292,7 +303,8 @@ _MESSAGE_ID: Final = """
 _OUTBOX: Final = f"""
 INSERT INTO webhook_deliveries (id, webhook_id, key, type, body, retry_until)
 SELECT {_MESSAGE_ID}, w.id, u.key, u.type, u.body, now() + make_interval(hours => {RETRY_HOURS})
-FROM {_rows("webhook_deliveries")} JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
+FROM {_rows("webhook_deliveries", ("key", "type", "body", "seq"))}
+JOIN webhooks w ON w.active AND w.events && ARRAY['{EVERYTHING}', u.type]
 ORDER BY u.seq"""  # noqa: S608
 
 _DESCRIBED: Final = ("name", "shape", "helped_by", "changed_by", "changed_at")
@@ -301,11 +313,12 @@ _ZONES: Final = f"""
 INSERT INTO zones (key, spelling, {", ".join(_DESCRIBED)}, version)
 SELECT u.key, u.spelling, {", ".join(f"u.{name}" for name in _DESCRIBED)},
        {_NEXT_VERSION}
-FROM {_rows("zones")}
+FROM {_rows("zones", ("key", "spelling", *_DESCRIBED))}
 ON CONFLICT (key) DO UPDATE SET version = EXCLUDED.version, {", ".join(f"{n} = EXCLUDED.{n}" for n in _DESCRIBED)}"""  # noqa: S608
 
 _RUNS: Final = f"""
-INSERT INTO driver_runs (driver_id, stops) SELECT u.driver_id, u.stops FROM {_rows("driver_runs")}
+INSERT INTO driver_runs (driver_id, stops)
+SELECT u.driver_id, u.stops FROM {_rows("driver_runs", RunRow.__struct_fields__)}
 ON CONFLICT (driver_id) DO UPDATE SET stops = EXCLUDED.stops"""  # noqa: S608
 
 SECTIONS: Final = (
