@@ -30,7 +30,7 @@ WITH ended AS (
     RETURNING id),
 unsubscribed AS (DELETE FROM push_subscriptions WHERE device_id IN (SELECT id FROM ended))
 SELECT EXISTS (SELECT FROM ended) FROM driver_devices WHERE driver_id = $1 AND id = $2"""  # noqa: S608
-HOLDER: Final = "SELECT id, driver_id FROM driver_devices WHERE family_hash = $1 AND token_hash = $2"
+HOLDER: Final = "SELECT id, driver_id FROM driver_devices WHERE family_hash = $1"
 PAGE: Final = """
 SELECT id, name, created_at, last_used_at, ended_at, ended_by, end_reason FROM driver_devices
 WHERE driver_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"""
@@ -93,9 +93,9 @@ async def end(pool: Pool, driver_id: str, device_id: str, by: Actor, reason: End
     return None if row is None else bool(row[0])
 
 
-async def holder(pool: Pool, family_hash: str, token_hash: str) -> SignedIn | None:
-    """The device with this token as its newest, even if the device has ended."""
-    row = await fetch_one(pool, HOLDER, family_hash, token_hash)
+async def holder(pool: Pool, family_hash: str) -> SignedIn | None:
+    """The device that has or had such a token, even if the device has ended."""
+    row = await fetch_one(pool, HOLDER, family_hash)
     return None if row is None else SignedIn(*row)
 
 

@@ -237,6 +237,11 @@ async def by_signing_out(site: Site, driver: Driver, device_token: str) -> None:
         assert out.status_code == 204
 
 
+async def by_signing_out_before_the_new_token_came(site: Site, driver: Driver, device_token: str) -> None:
+    assert (await renew(site, device_token)).status_code == 200
+    await by_signing_out(site, driver, device_token)
+
+
 async def by_using_a_token_again(site: Site, driver: Driver, device_token: str) -> None:
     renewed = await renew(site, device_token)
     assert renewed.status_code == 200
@@ -247,6 +252,7 @@ WAYS: list[tuple[Revoke, str, str | None]] = [
     (by_ops, "revoked", "alice"),
     (by_deactivation, "deactivated", None),
     (by_signing_out, "signed_out", "driver"),
+    (by_signing_out_before_the_new_token_came, "signed_out", "driver"),
     (by_using_a_token_again, "token_reused", None),
 ]
 
