@@ -108,10 +108,10 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
 
 
 def where_the_goods_are(delivery: Delivery, driver: Driver) -> Place:
-    """The place of goods that a driver has: the driver's last position, or else the customer's address; with their name
-    and phone.
+    """The place of goods that a driver has: the driver's last position, or else where they picked them up; with their
+    name and phone.
     """
-    last = driver.position or delivery.dropoff
+    last = driver.position or delivery.pickup
     return Place(last.lat, last.lon, None, driver.name, driver.phone)
 
 

@@ -455,10 +455,10 @@ RETRYING = [
         ),
     ),
     Case(
-        "or at the door, if nobody knows",
-        came_to_nothing("FAILED", position=None),
+        "or where they picked it up, if they never had a position",
+        came_to_nothing("FAILED", position=None, store=ELSEWHERE),
         RETRY,
-        [happens(e.DeliveryRetried, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan"))],
+        [happens(e.DeliveryRetried, pickup=Place(PICKUP.lat, PICKUP.lon, None, "Dan"), store=ELSEWHERE)],
     ),
     Case(
         "what came back is at the store",

@@ -16,7 +16,6 @@ from tests.builders import (
     CAKE,
     DAN,
     DORA,
-    DROPOFF,
     MAX,
     NOW,
     PICKUP,
@@ -392,11 +391,11 @@ REASSIGNING = [
         ),
     ),
     Case(
-        "and if nobody knows where, at the door",
+        "and if the driver never had a position, where they picked them up",
         given=on_its_way(picked_up_at=NOW - minutes(1), position=None),
         command=reassign(DORA, force=True),
-        then=[happens(e.DeliveryReassigned, pickup=Place(DROPOFF.lat, DROPOFF.lon, None, "Dan")), TO_DORA],
-        afterwards=lambda w: payload_of(soup(w)).pickup_location.lat == DROPOFF.lat,
+        then=[happens(e.DeliveryReassigned, pickup=Place(PICKUP.lat, PICKUP.lon, None, "Dan")), TO_DORA],
+        afterwards=lambda w: payload_of(soup(w)).pickup_location.lat == PICKUP.lat,
     ),
     Case(
         "goods that were picked up early need no preparation any more",
