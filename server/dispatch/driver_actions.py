@@ -41,8 +41,9 @@ CARRIED: Final[Ended] = frozenset({"COMPLETED", "FAILED", "RETURNED"})
 """Ended by its driver, with the goods in hand."""
 
 
-_WITH_THE_GOODS: Final = (c.Complete, c.Fail)
-"""What cannot have been done before the pickup."""
+def _with_the_goods(command: c.DriverAction) -> bool:
+    """Whether it cannot have been done before the pickup."""
+    return isinstance(command, c.Complete | c.Fail) or (isinstance(command, c.Arrive) and command.where == "dropoff")
 
 
 class _Reported:
@@ -56,7 +57,7 @@ class _Reported:
         self.details = assignment.details or NO_ASSIGNMENT_DETAILS
         action = command.action
         start = assignment.created_at
-        if type(command) in _WITH_THE_GOODS:
+        if _with_the_goods(command):
             start = assignment.picked_up_at or start
         self.when = world.now
         if action.at is not None:
@@ -144,7 +145,9 @@ def not_active(assignment: Assignment, delivery: Delivery) -> r.Refusal:
 
 
 def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
-    """The driver has arrived at the store or at the customer. Only the first report counts; later ones are safe."""
+    """The driver has arrived at the store, or with the goods at the customer. Only the first report counts; later ones
+    are safe.
+    """
     report = _begin(command, world, CARRIED)
     if not isinstance(report, _Reported):
         return report
@@ -154,6 +157,8 @@ def arrive(command: c.Arrive, world: World) -> Decided | r.Refusal:
     at_pickup = command.where == "pickup"
     if (assignment.arrived_pickup_at if at_pickup else assignment.arrived_dropoff_at) is not None:
         return report.done()
+    if not at_pickup and assignment.picked_up_at is None:
+        return r.NOT_PICKED_UP
     place = delivery.pickup if at_pickup else delivery.dropoff
     return report.done(e.DeliveryArrived(where=command.where, **report.fields(place)))
 

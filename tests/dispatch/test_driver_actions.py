@@ -136,6 +136,21 @@ ARRIVING = [
         then=[happens(e.DeliveryArrived, where="dropoff", distance_km=0.0)],
         afterwards=lambda w: job(w).arrived_dropoff_at == NOW,
     ),
+    Case("not at the door without the goods", ON_THE_WAY, arrive("dropoff"), "not_picked_up"),
+    Case(
+        "also not later, without a network",
+        given=ON_THE_WAY,
+        command=arrive("dropoff", at=NOW - minutes(2), sent_at=NOW, action_id=ACTION),
+        then="not_picked_up",
+        afterwards=lambda w: job(w).details is None and job(w).arrived_dropoff_at is None,
+    ),
+    Case(
+        "nor before they had them, by whatever clock",
+        given=WITH_THE_GOODS,
+        command=arrive("dropoff", at=NOW - minutes(4), sent_at=NOW),
+        then=[happens(e.DeliveryArrived, where="dropoff", happened_at=NOW - minutes(3))],
+        afterwards=lambda w: job(w).arrived_dropoff_at == job(w).picked_up_at,
+    ),
     Case("arrived again is harmless", a_job(arrived_pickup_at=NOW), arrive(), []),
     Case("also once all is done", COMPLETED, arrive("dropoff"), []),
     Case(
@@ -623,8 +638,9 @@ def test_the_same_action_is_answered_as_the_first_time(
 
 NAMED = c.Action(action_id=ACTION)
 SIGNATURE = Proof(id_of("signature"), "signature")
-DONE_ON_THE_WAY = [arrive(action_id=ACTION), arrive("dropoff", action_id=ACTION), pick_up(action_id=ACTION)]
+DONE_ON_THE_WAY = [arrive(action_id=ACTION), pick_up(action_id=ACTION)]
 DONE_WITH_THE_GOODS = [
+    arrive(action_id=ACTION),
     arrive("dropoff", action_id=ACTION),
     complete(action=NAMED),
     fail(action=NAMED),

@@ -151,6 +151,12 @@ RAISING = [
         then=[happens(e.DeliveryAtRisk, risk="delivery_late", since=NOW - minutes(1))],
     ),
     Case(
+        "also if the driver is there, and has not handed it over",
+        given=under_way(order={"promised_at": NOW - minutes(6)}, arrived_dropoff_at=NOW - minutes(2), **GOODS),
+        command=raise_("delivery_late"),
+        then=[happens(e.DeliveryAtRisk, risk="delivery_late", since=NOW - minutes(1))],
+    ),
+    Case(
         "or if it is expected so late",
         under_way(order={"promised_at": NOW + minutes(9), "estimated_delivery_at": NOW + minutes(15)}),
         raise_("delivery_late"),

@@ -116,6 +116,7 @@ async def the_whole_job(refusing: Refusing, dan: Driver) -> None:
     accepted = await dan.post(f"/offers/{offer_id}/accept")
     ids["assignment_id"] = accepted.json()["assignment"]["id"]
     await refuse(dan.client, "POST", job + "failed", "not_picked_up", REASON, **ids)
+    await refuse(dan.client, "POST", job + "arrived", "not_picked_up", {"where": "dropoff"}, **ids)
     await refuse(alice, "POST", admin + "failed", "not_picked_up", REASON, **ids)
     await refuse(site.ada, "DELETE", "/drivers/{driver_id}", "has_active_work", **ids)
     await refusing.change("UPDATE drivers SET capacity = 2, active_count = 2 WHERE id = $1", dan.id)

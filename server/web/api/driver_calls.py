@@ -159,10 +159,11 @@ async def complete(
 
 @endpoint(
     "POST /drivers/{driver_id}/assignments/{assignment_id}/arrived",
-    "Report the arrival at the store or at the customer.",
+    "Report the arrival at the store, or with the goods at the customer.",
     THE_DRIVER_AND_ADMIN,
     r.ASSIGNMENT_NOT_ACTIVE,
     r.ACTION_ID_USED,
+    r.NOT_PICKED_UP,
 )
 async def arrive(request: Call, driver_id: CallingDriver, assignment_id: PathId, said: s.Arrival) -> a.AssignmentDone:
     command = c.Arrive(assignment_id, driver_id, said.where, request.user.actor, action(said))
