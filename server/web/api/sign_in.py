@@ -131,8 +131,8 @@ async def renew(request: Call, given: s.Renewal) -> a.SignedInView:
 
 @endpoint(
     "POST /driver/sign-out",
-    "Sign the driver out on this phone. Its tokens become invalid. An older device token will do: the phone may not have"
-    " got the answer with the newest.",
+    "Sign the driver out on this phone. Its tokens become invalid. An older device token will do: the phone may not"
+    " have got the answer with the newest.",
     None,
     problems=SIGN_IN_PROBLEMS,
 )
