@@ -126,6 +126,7 @@ REASONS: Final = {
     "reconnected": "Reconnected",
     "first_seen": "Connected for the first time",
     "deactivated": "Deactivated",
+    "reassigned": "Order reassigned",
     # of an offer that was withdrawn
     "cancelled": "Order cancelled",
     "changed": "Order changed",

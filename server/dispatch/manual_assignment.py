@@ -65,7 +65,8 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
     3. A target is another driver, available, in the zone or in one that helps, fits the delivery and has capacity; for
        an offer they also have no other offer.
     4. The old driver has capacity again, is excluded from the search, and is paused on request; a new escalation
-       starts; the target, if any, gets the delivery.
+       starts; the target, if any, gets the delivery. The pause does not have the reason: it may name the customer, and
+       a driver's rows are not erased.
     """
     delivery, assignment = world.assignment(command.assignment_id)
     if assignment.status != "ACTIVE":
@@ -93,7 +94,7 @@ def reassign(command: c.Reassign, world: World) -> Decided | r.Refusal:
         ),
     ]
     if command.pause_driver and had.availability == "available":
-        happened.extend(change_to(world, had, "paused", command.reason, command.actor).events)
+        happened.extend(change_to(world, had, "paused", "reassigned", command.actor).events)
     if command.driver_id is None:
         return Decided(tuple(happened), delivery.id)
     driver = world.driver(command.driver_id)

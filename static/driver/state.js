@@ -318,7 +318,7 @@ const sayClosed = (state, closed) => {
   }
 };
 
-const OWN_REASONS = new Set([
+const KNOWN_REASONS = new Set([
   "driver_requested",
   "driver_paused",
   "driver_shift_end",
@@ -329,6 +329,7 @@ const OWN_REASONS = new Set([
   "reconnected",
   "first_seen",
   "never_seen",
+  "reassigned",
 ]);
 
 /**
@@ -341,7 +342,7 @@ export const foreignReason = (driver) => foreign(driver.availabilityReason);
  * @param {string | null | undefined} reason
  * @returns {string | null}
  */
-const foreign = (reason) => (reason && !OWN_REASONS.has(reason) ? reason : null);
+const foreign = (reason) => (reason && !KNOWN_REASONS.has(reason) ? reason : null);
 
 /**
  * @param {State} state
@@ -352,6 +353,7 @@ const sayAvailability = (state, { reason }) => {
   if (reason === "unresponsive") {
     return say(state, "bad", "You are paused, because you did not answer several offers. Resume when you are ready.");
   }
+  if (reason === "reassigned") return say(state, "bad", "Your dispatcher reassigned your order and paused you.");
   if (reason === "break_expired") return say(state, "info", "Your break has ended.");
   const why = foreign(reason);
   return why ? say(state, "bad", "Your dispatcher changed your availability: {reason}.", { reason: why }) : state;

@@ -422,7 +422,7 @@ REASSIGNING = [
         "the driver who had it may be paused with it",
         given=on_its_way(),
         command=reassign(pause_driver=True),
-        then=[TAKEN, happens(e.AvailabilityChanged, driver_id=DAN, to="paused", reason="flat tyre")],
+        then=[TAKEN, happens(e.AvailabilityChanged, driver_id=DAN, to="paused", reason="reassigned")],
     ),
     Case(
         "unless they are away anyway",

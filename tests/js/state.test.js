@@ -119,6 +119,7 @@ test("only what others did is news", () => {
     [{ ...closed, outcome: "EXPIRED", assignmentId: "a1" }, []],
     [{ ...closed, reason: "cancelled" }, ["The order was cancelled."]],
     [{ ...changed, reason: "driver_paused" }, []],
+    [{ ...changed, reason: "reassigned" }, ["Your dispatcher reassigned your order and paused you."]],
     [{ ...changed, reason: "vehicle check" }, ["Your dispatcher changed your availability: vehicle check."]],
     [{ ...changed, availability: "available", reason: "break_expired" }, ["Your break has ended."]],
     [{ type: "assignment", seq: 8, assignment: ASSIGNMENT }, []],

@@ -137,9 +137,9 @@ async def a_life(site: Site) -> list[dict[str, Any]]:
     taken = await good(site.shop.post("/deliveries", json=orders[3]))
     offer = await dan.offer()
     job = (await good(dan.post(f"/offers/{offer['id']}/accept")))["assignment"]
-    reason = {"reason": "Zoe knows Max", "version": job["version"]}
+    reason = {"reason": "Zoe knows Max", "version": job["version"], "pauseDriver": True}
     await good(site.alice.post(f"/admin/assignments/{job['id']}/reassign", json=reason))
-    await dan.post("/availability/pause")
+    assert (await good(site.vic.get(f"/drivers/{dan.id}")))["availabilityReason"] == "reassigned"
     late = await dan.post(f"/assignments/{job['id']}/release", {"reason": "other", "note": "Rex bit me"})
     assert late.status_code == 409
     await good(site.shop.post(f"/deliveries/{taken['id']}/cancel", json={"reason": "zoequill"}))
