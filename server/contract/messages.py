@@ -66,7 +66,7 @@ class Location(_FromDriver, frozen=True, tag="location", kw_only=True):
 
 class Action(_FromDriver, frozen=True, kw_only=True):
     """The fields of every driver action: the app's id for it (`actionId`), when the driver did it (`at`) and when the
-    app sent it (`sentAt`), both by the phone's clock, and where.
+    app sent it (`sentAt`), both by the phone's clock, and where (`lat` and `lon`, or neither).
     """
 
     assignment_id: Id

@@ -320,7 +320,9 @@ def _refuse_nul(message: m.FromDriver) -> None:
 
 
 def _action(message: m.FromDriver) -> c.Action:
-    """The details of an action. Raises ValueError for an action id or a time that cannot be parsed."""
+    """The details of an action. Raises ValueError for an action id or a time that cannot be parsed, and for half a
+    place.
+    """
     if not isinstance(message, m.Action | m.Say):
         return c.PLAIN_ACTION
     action_id = canonical(message.action_id) if message.action_id is not None else None
@@ -329,8 +331,10 @@ def _action(message: m.FromDriver) -> c.Action:
     if isinstance(message, m.Say):
         return c.Action(action_id)
     at, sent_at = (parse_phone_time(text) if text is not None else None for text in (message.at, message.sent_at))
-    both = message.lat is not None and message.lon is not None
-    return c.Action(action_id, at, sent_at, message.lat if both else None, message.lon if both else None)
+    if (message.lat is None) != (message.lon is None):
+        missing, given = ("lat", "lon") if message.lat is None else ("lon", "lat")
+        raise ValueError(f"is required with {given} - at `$.{missing}`")
+    return c.Action(action_id, at, sent_at, message.lat, message.lon)
 
 
 def readable_id(text: str) -> str | None:

@@ -171,6 +171,9 @@ async def test_a_job_from_the_store_to_the_door_with_a_pin(site: Site, problem: 
     again = (await dan.post(path + "/arrived", named)).json()
     assert first == again
     assert first["assignment"]["arrivedAt"]["pickup"] is not None
+    for half, missing in (({"lat": 52.52}, "lon"), ({"lon": 13.404, "lat": None}, "lat")):
+        refused = problem(await dan.post(path + "/pickup", half), 422, "invalid")
+        assert [error["field"] for error in refused["errors"]] == [missing]
     found = {"at": "2001-01-01T10:00:00Z", "sentAt": "2001-01-01T10:00:00Z", "lat": 52.52, "lon": 13.404}
     assert (await dan.post(path + "/pickup", found)).status_code == 200
     assert problem(await dan.post(path + "/complete"), 409, "proof_required")["missing"] == ["pin"]

@@ -21,7 +21,7 @@ from server.web.api.drivers import CallingDriver
 from server.web.api.endpoint import MayBeMissing, PathId, endpoint
 from server.web.http.caller import Call
 from server.web.http.current_node import node_of, pool_of, submit
-from server.web.http.errors import existing, not_found, unless_refused
+from server.web.http.errors import existing, invalid_field, not_found, unless_refused
 from server.web.http.paging import BY_INSTANT, Page
 
 
@@ -198,12 +198,14 @@ async def fail(request: Call, driver_id: CallingDriver, assignment_id: PathId, s
 
 
 def action(said: s.Action) -> c.Action:
-    """The details of an action, for the rules."""
+    """The details of an action, for the rules. Raises 422 for half a place."""
+    if (said.lat is None) != (said.lon is None):
+        missing, given = ("lat", "lon") if said.lat is None else ("lon", "lat")
+        raise invalid_field(missing, f"is required with {given}")
     at = phone_time(said.at) if said.at is not None else None
     sent_at = phone_time(said.sent_at) if said.sent_at is not None else None
-    both = said.lat is not None and said.lon is not None
     action_id = said.action_id.lower() if said.action_id is not None else None
-    return c.Action(action_id, at, sent_at, said.lat if both else None, said.lon if both else None)
+    return c.Action(action_id, at, sent_at, said.lat, said.lon)
 
 
 @endpoint(

@@ -222,7 +222,7 @@ class Rejection(_Given, frozen=True):
 
 class Action(_Given, frozen=True, kw_only=True):
     """The app's id for the action (`actionId`), when the driver did it (`at`) and when the app sent it (`sentAt`), both
-    by the phone's clock, and where.
+    by the phone's clock, and where (`lat` and `lon`, or neither).
     """
 
     action_id: IdGiven | None = None
