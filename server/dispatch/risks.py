@@ -125,7 +125,8 @@ def clear_risk(command: c.ClearRisk, world: World) -> Decided | r.Refusal:
     assignment = delivery.active_assignment()
     if not delivery.at_risk(command.code):
         return Decided((), delivery.id, repeated=True)
-    if assignment is None or begins(command.code, delivery, assignment, world) is not None:
+    by_a_person = command.code == "check_address"
+    if by_a_person or assignment is None or begins(command.code, delivery, assignment, world) is not None:
         return r.STILL_AT_RISK
     return Decided((recovered(world, delivery, assignment, command.code),), delivery.id)
 

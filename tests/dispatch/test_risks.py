@@ -272,6 +272,12 @@ CLEARING = [
     ),
     Case("an ended risk is not ended again", under_way(), clear("driver_gone"), []),
     Case(
+        "an address that needs a look does also with a driver",
+        under_way(risks=("check_address",)),
+        clear("check_address"),
+        "still_at_risk",
+    ),
+    Case(
         "what nobody has waits for somebody to look",
         lambda: a_world(a_delivery(risks=(Risk("check_address", NOW),), risk_since=NOW)),
         clear("check_address"),
