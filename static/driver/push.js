@@ -24,6 +24,7 @@ export class Push {
     this._who = null;
     /** @type {string | null} where the server knows it: its address there */
     this._subscription = null;
+    this._timesOff = 0;
   }
 
   // The driver does not want to be notified, whatever the browser allows.
@@ -64,6 +65,7 @@ export class Push {
   // Also when the driver leaves this device. The browser unsubscribes even if the server cannot be reached.
   async turnOff({ forget = false } = {}) {
     this._decide(forget ? null : "off");
+    this._timesOff += 1;
     const { _who: who, _subscription: path } = this;
     this._subscription = null;
     if (forget) this._who = null;
@@ -99,10 +101,13 @@ export class Push {
     if (!this._who || !this._registration) return this._settle(); // `entered` goes on
     const { token, driverId } = this._who;
     const { pushManager } = this._registration;
+    const timesOff = this._timesOff;
+    /** @type {PushSubscription | null} */
+    let subscription = null;
     this._set("working");
     try {
       const { key } = await call(token, "GET", "/drivers/push-key");
-      let subscription = await pushManager.getSubscription();
+      subscription = await pushManager.getSubscription();
       if (subscription && encoded(subscription.options.applicationServerKey) !== key) {
         await subscription.unsubscribe();
         subscription = null;
@@ -111,13 +116,17 @@ export class Push {
       subscription ??= await soon(pushManager.subscribe(wanted));
       const path = `/drivers/${driverId}/push-subscriptions`;
       const { id } = await call(token, "POST", path, subscription);
-      if (this._who?.token !== token) return;
+      if (this._timesOff !== timesOff) call(token, "DELETE", `${path}/${id}`).catch(() => {}); // it ends with the token too
+      if (this._timesOff !== timesOff || this._who?.token !== token) return;
       this._subscription = `${path}/${id}`;
       await (await caches.open(PASS)).put(PASS_KEY, new Response(token));
       this._set("on");
     } catch {
       this._settle();
-      this._options.failed();
+      if (this._timesOff === timesOff) this._options.failed();
+    } finally {
+      // Turned off meanwhile, when there was nothing to unsubscribe yet.
+      if (this._timesOff !== timesOff) await subscription?.unsubscribe().catch(() => {});
     }
   }
 

@@ -63,6 +63,7 @@ addEventListener("notificationclick", (event) => {
 const TAG = "offer";
 const PASS = "callboard-pass";
 const PASS_KEY = "/driver/pass";
+const ANSWER_WITHIN_MS = 10_000;
 const LONGEST_WATCH_MS = 240_000; // browsers end what takes longer
 
 addEventListener("push", (event) => {
@@ -93,9 +94,8 @@ const offered = async (offer) => {
   };
   await alone(() => registration.showNotification(text("New offer: {store}", { store: offer.storeName }), options));
   void navigator.setAppBadge?.(1).catch(() => {}); // not installed
-  await shown(offer, token);
-  await new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
-  return over(offer.offerId);
+  const ends = new Promise((resolve) => setTimeout(resolve, Math.min(remaining, LONGEST_WATCH_MS)));
+  await Promise.all([shown(offer, token), ends.then(() => over(offer.offerId))]);
 };
 
 /** @param {PushMessage} end */
@@ -174,7 +174,8 @@ const ask = async (token, method, path, body) => {
   const headers = { Authorization: `Bearer ${token}` };
   if (body) headers["Content-Type"] = "application/json";
   try {
-    const response = await fetch(ROOT + path, { method, headers, body: body && JSON.stringify(body) });
+    const signal = AbortSignal.timeout?.(ANSWER_WITHIN_MS) ?? null;
+    const response = await fetch(ROOT + path, { method, headers, body: body && JSON.stringify(body), signal });
     return response.ok && response.status !== 204 ? await response.json() : null;
   } catch {
     return null;
