@@ -19,6 +19,8 @@ REASONS_TO_REASSIGN: Final = (
     later("Vehicle trouble"),
     later("Driver is unwell"),
 )
+REASONS_TO_PAUSE: Final = (later("Driver does not answer"), later("Vehicle trouble"), later("Driver is unwell"))
+"""Those of `REASONS_TO_REASSIGN` with which the dialog suggests to pause the driver too."""
 REASONS_TO_CANCEL: Final = (
     later("Customer cancelled"),
     later("Store closed"),

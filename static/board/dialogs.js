@@ -148,6 +148,15 @@ export const startDialogs = () => {
     offer.disabled = chosen.dataset.directOnly !== undefined;
     if (offer.disabled) within(dialog, '[name="mode"][value="assign"]', HTMLInputElement).checked = true;
   });
+  // A driver who cannot go on gets no next offer, unless the dispatcher says otherwise.
+  dialog.addEventListener("change", (event) => {
+    const changed = event.target;
+    if (!(changed instanceof HTMLInputElement)) return;
+    if (changed.name === "pause_driver") changed.dataset.byHand = "";
+    /** @type {HTMLInputElement | null} */
+    const pause = dialog.querySelector('[name="pause_driver"]:not([data-by-hand])');
+    if (pause && changed.name === "reason") pause.checked = changed.dataset.pauses !== undefined;
+  });
   dialog.addEventListener("input", (event) => {
     const typed = event.target;
     if (!(typed instanceof HTMLInputElement) || typed.name !== "own_reason" || !typed.value) return;

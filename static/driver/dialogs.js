@@ -107,6 +107,15 @@ const choice = (list, codes, changed) => {
   return () => chosen;
 };
 
+/**
+ * @param {string} question
+ * @returns {Promise<boolean>}
+ */
+export const askFar = (question) => {
+  byId("far-title").textContent = question;
+  return answered(dialogOf("far"));
+};
+
 export const askLeave = () => answered(dialogOf("leave"));
 export const askSignOut = () => answered(dialogOf("sign-out"));
 

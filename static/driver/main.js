@@ -14,13 +14,13 @@ import { Sent } from "./proofs.js";
 import { Push } from "./push.js";
 import { askHandover, forgetDraft, keepDraftOf } from "./handover.js";
 import { hasLost, hasStarted, left, lostTo, started, usesOtherTab, useTab, whenTabCloses } from "./shift.js";
-import { askBreak, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
+import { askBreak, askFar, askLeave, askPlace, askSignOut, askTrouble, askWords, sent } from "./dialogs.js";
 import { longerBreak, openOffer, remaining, sawMessage, say, serverNow, start, unsay } from "./state.js";
 import { codeIn, isConnected, keep, kept, renew, replaceBy, signIn, signOut, signingIn, takeFromAddress, tokenIn, whose } from "./token.js";
 import { counted, text } from "./text.js";
 import { watchTextSize } from "./text-size.js";
 import { View } from "./view.js";
-import { GATE, refused, reportRefused } from "./words.js";
+import { GATE, km, refused, reportRefused } from "./words.js";
 
 /** @import {ConnectionState} from "./connection.js" */
 /** @import {Handover} from "./handover.js" */
@@ -352,13 +352,30 @@ const keepProof = async ({ driverId, id: assignmentId, storeName }, kind, pictur
 };
 
 /**
+ * Whether the driver is where this happens, as far as the phone knows, or says that it happened all the same.
+ * @param {Wire.Place} where
+ * @param {(distance: string) => string} question
+ */
+const isHere = async (where, question) => {
+  const away = place.farFrom(where, now());
+  return away === null || (await askFar(question(km(away))));
+};
+
+/** @param {string} distance */
+const farFromStore = (distance) => text("You are {distance} away from the store. Picked up anyway?", { distance });
+/** @param {string} distance */
+const farFromCustomer = (distance) => text("You are {distance} away from the customer. Delivered anyway?", { distance });
+
+/**
  * What a handover needs is asked for first. It is sent in order: pictures, then the delivery.
  * @param {string} assignmentId
  */
 const complete = async (assignmentId) => {
   const assignment = assignmentOf(assignmentId);
   if (!assignment || busyWith.has(`completed ${assignmentId}`)) return;
-  const required = assignment.deliveryStatus === "RETURNING" ? [] : (assignment.proofRequired ?? []);
+  const returning = assignment.deliveryStatus === "RETURNING";
+  if (!returning && !(await isHere(assignment.dropoff, farFromCustomer))) return;
+  const required = returning ? [] : (assignment.proofRequired ?? []);
   /** @type {Handover | null} */
   let given = { signature: null, name: null, pin: null };
   if (required.length > 0) {
@@ -382,7 +399,7 @@ const complete = async (assignmentId) => {
   draw();
   const seconds = UNDO_MS / 1000;
   view.whisper(
-    assignment.deliveryStatus === "RETURNING"
+    returning
       ? text("Returned to the store: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds })
       : text("Delivered: {store}. You can undo it for {seconds} seconds.", { store: storeName, seconds }),
   );
@@ -394,7 +411,7 @@ const ACTIONS = {
   reject: (offerId, reason) => ask(`reject ${offerId}`, { type: "reject", offerId, reason }),
   picked_up: async (assignmentId) => {
     const assignment = assignmentOf(assignmentId);
-    if (!assignment) return;
+    if (!assignment || !(await isHere(assignment.pickup, farFromStore))) return;
     const { driverId, storeName } = assignment;
     await actions.add({ driverId, type: "picked_up", assignmentId, storeName }, now());
     draw();

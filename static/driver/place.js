@@ -2,7 +2,12 @@
 
 const SEND_EVERY_MS = 4_000;
 const STANDING_STILL_MS = 30_000;
+const FRESH_MS = 120_000;
+const EXACT_M = 100;
+const FAR_KM = 0.3;
+const EARTH_KM = 6371.0088;
 
+/** @import {Moment} from "./state.js" */
 /** @typedef {Omit<Wire.Location, "type">} Here */
 /** @typedef {"asking" | "device" | "by_hand" | "refused" | "unavailable" | "off"} PlaceState */
 
@@ -25,6 +30,24 @@ export const hereFrom = ({ latitude, longitude, accuracy, heading, speed }) => (
  */
 const isKnown = (value) => typeof value === "number" && !Number.isNaN(value);
 
+/**
+ * How many km the driver is away from a place, if the phone is sure that they are far from it; else null.
+ * @param {Here | null} here
+ * @param {Moment} at when the phone was there
+ * @param {{lat: number, lon: number}} place
+ * @param {Moment} now
+ * @returns {number | null}
+ */
+export const farFrom = (here, at, place, now) => {
+  const age = Math.max(now.mono - at.mono, now.wall - at.wall); // one of the clocks may have slept, or was set
+  if (here === null || (here.accuracyM ?? Infinity) > EXACT_M || age > FRESH_MS) return null;
+  const rad = Math.PI / 180;
+  const half = (/** @type {number} */ degrees) => Math.sin((degrees * rad) / 2) ** 2;
+  const chord = half(place.lat - here.lat) + Math.cos(here.lat * rad) * Math.cos(place.lat * rad) * half(place.lon - here.lon);
+  const km = 2 * EARTH_KM * Math.asin(Math.sqrt(Math.min(1, chord)));
+  return km > FAR_KM ? km : null;
+};
+
 export class Place {
   /**
    * `send` returns whether the location was sent; `changed` is called when `state` or `here` are new.
@@ -37,6 +60,7 @@ export class Place {
     this.here = null;
     /** @type {number | undefined} */
     this._watching = undefined;
+    this._at = { wall: -Infinity, mono: -Infinity }; // of `here`
     this._send = send;
     this._changed = changed;
     this._sentAt = -Infinity;
@@ -55,6 +79,7 @@ export class Place {
     this._watching = navigator.geolocation.watchPosition(
       ({ coords }) => {
         this.here = hereFrom(coords);
+        this._at = { wall: Date.now(), mono: performance.now() };
         this._isNews = true;
         this._set("device");
         this._pass();
@@ -94,6 +119,14 @@ export class Place {
 
   get known() {
     return this.here !== null && (this.state === "device" || this.state === "by_hand");
+  }
+
+  /**
+   * @param {{lat: number, lon: number}} place
+   * @param {Moment} now
+   */
+  farFrom(place, now) {
+    return farFrom(this.here, this._at, place, now);
   }
 
   _pass() {

@@ -78,7 +78,13 @@ async def test_an_admin_reassigns_by_mouse(site: Site, people: People) -> None:
     await row.get_by_role("button", name="Reassign").click()
     dialog = board.get_by_role("dialog")
     await expect(dialog).to_contain_text("Dan loses this order")
+    pause = dialog.get_by_role("checkbox", name="Pause Dan")
+    for reason, pauses in (("Vehicle trouble", True), ("Driver is late", False), ("Driver is unwell", True)):
+        await dialog.get_by_role("radio", name=reason).check()
+        await expect(pause).to_be_checked(checked=pauses)
+    await pause.uncheck()
     await dialog.get_by_role("radio", name="Vehicle trouble").check()
+    await expect(pause).not_to_be_checked()
     await dialog.get_by_role("radio", name="Dora").check()
     await dialog.get_by_role("radio", name="Assign it without asking").check()
     await dialog.get_by_role("button", name="Reassign").click()
@@ -133,6 +139,10 @@ async def test_an_admin_reassigns_by_keyboard_only(site: Site, people: People) -
     dialog = board.get_by_role("dialog")
     await expect(dialog).to_contain_text("Dan loses this order")
     await keys.press("Space")
+    pause = dialog.get_by_role("checkbox", name="Pause Dan")
+    for key, pauses in (("ArrowDown", True), ("ArrowUp", False)):
+        await keys.press(key)
+        await expect(pause).to_be_checked(checked=pauses)
     await keys.press("Tab")
     await keys.type("as agreed")
     for _ in range(12):

@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Request, expect
 from server.sockets.session import TOKEN_EXPIRED
 from server.web.http.assets import asset
 from tests.browser.conftest import LONG_SECONDS, THEMES, check_accessible, offer_lasts, shoot
-from tests.browser.phone import HERE, SIZE, Phone, link, phone, tap
+from tests.browser.phone import HERE, SIZE, Phone, link, phone, settled, tap
 from tests.conftest import StartNode, running_node
 from tests.waiting import until
 from tests.web.conftest import Driver, Site
@@ -433,6 +433,18 @@ async def test_the_device_tells_where_the_driver_is(chromium: Browser, site: Sit
         await until(lambda: _near(site, where, dan, 52.51))
         await dans.context.set_geolocation({"latitude": 52.52, "longitude": 13.4, "accuracy": 12})
         await until(lambda: _near(site, where, dan, 52.52))
+        await site.assignment(dan)
+        await dans.context.set_geolocation({"latitude": 52.508, "longitude": 13.405, "accuracy": 12})
+        await until(lambda: _near(site, where, dan, 52.508))
+        await dans.context.set_offline(True)
+        question = dans.page.get_by_role("dialog", name="You are 1.3 km away from the store. Picked up anyway?")
+        await dans.press("Picked up")
+        await expect(question).to_be_visible()
+        await dans.press("No")
+        await expect(question).to_be_hidden()
+        await dans.press("Picked up")
+        await dans.press("Yes")
+        await settled(dans.page.get_by_role("button", name="Delivered", exact=True))
 
 
 async def _near(site: Site, query: str, driver: Driver, wanted: float) -> bool:

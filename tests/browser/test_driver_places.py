@@ -7,12 +7,13 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Geolocation, expect
 
 from tests.browser.conftest import THEMES, check_accessible, shoot
 from tests.browser.phone import Phone, phone, settled, tap
-from tests.browser.test_driver_page import ORDER
+from tests.browser.test_driver_page import ORDER, value
 from tests.browser.test_driver_thumbs import FREEZE, SIZES, button, undo
+from tests.waiting import until
 from tests.web.conftest import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -23,7 +24,8 @@ LOOKS = [(size, 100) for size in SIZES] + [("320", 200), ("390", 200), ("small-s
 FINAL = """
 () => {
   const harmless = [
-    "[data-action='break']", "[data-action='trouble']", "[data-action='undo']", "[data-theme-toggle]", "#sound",
+    "[data-action='break']", "[data-action='extend']", "[data-action='trouble']", "[data-action='undo']",
+    "[data-theme-toggle]", "#sound",
     "#notify", "#by-hand", "#do-write", "#forget", "#install", "#locate", "#call-me", "#reject", "#back",
     ".notice button", "dialog .chips button", "button[value='']",
   ].join();
@@ -68,7 +70,8 @@ SCROLLED = """
 """
 
 JOB = ("to-pickup", "give-back", "to-customer", "could-not-deliver", "returning", "returned", "delivered")
-DIALOGS = ("leave", "break-length", "write", "sign-out", "give-back", "could-not-deliver")
+DIALOGS = ("leave", "break-length", "write", "sign-out", "give-back", "could-not-deliver", "far")
+NEAR_THE_STORE: Geolocation = {"latitude": 52.519, "longitude": 13.404, "accuracy": 10}
 SAME = [{"Resume", "Back to work", "Start shift"}, {"Pause", "Then pause"}]
 """Names of one button."""
 
@@ -130,8 +133,13 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
         names = [one["name"] for seen in (False, True) for one in found["320", 100, seen][state]]
         return list(dict.fromkeys(names))
 
+    async def seen() -> bool:
+        latitude = await value(site, "SELECT lat FROM driver_positions WHERE driver_id = $1", dan.id)
+        return bool(latitude == pytest.approx(52.5195))
+
     options: dict[str, Any] = {"viewport": SIZES["320"], "reduced_motion": "reduce"}
-    async with phone(chromium, site, dan, **options) as dans:
+    allowed: dict[str, Any] = {"permissions": ["geolocation"], "geolocation": NEAR_THE_STORE}
+    async with phone(chromium, site, dan, query="", **options, **allowed) as dans:
         await dans.page.add_init_script(FREEZE)
         await dans.page.reload()
         await dans.online()
@@ -193,7 +201,13 @@ async def test_no_finality_is_where_another_was(chromium: Browser, site: Site) -
                 assert await measure(dans, "returning") == RETURNING
                 await dans.press("Returned to the store")
             else:
+                await dans.context.set_geolocation(NEAR_THE_STORE | {"latitude": 52.5195})
+                await until(seen)
                 await dans.press("Delivered")
+                question = "You are 1.2 km away from the customer. Delivered anyway?"
+                await expect(dans.page.get_by_role("dialog", name=question)).to_be_visible()
+                assert await measure(dans, "far") == ["Yes"]
+                await dans.press("Yes")
             await expect(undo(dans)).to_be_visible()
             await dans.page.evaluate("freeze(0)")
             assert await measure(dans, outcome) == IN_HAND
